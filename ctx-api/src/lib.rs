@@ -1,0 +1,1 @@
+//! What a script sees: operations, outcomes, events, the journal and the lockstep queue.

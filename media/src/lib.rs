@@ -1,0 +1,1 @@
+//! RTP core of Lockstep, sans-IO, and the pacing threads that do its IO.

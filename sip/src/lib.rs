@@ -1,0 +1,1 @@
+//! RFC 3261 core of Lockstep, sans-IO.

@@ -1,0 +1,1 @@
+//! What the end-to-end tests share: starting an engine, running an outside peer, reading what it printed.
