@@ -1,1 +1,3 @@
-//! The Lockstep engine.
+//! The Lockstep engine: calls driven by scripts over SIP and RTP.
+//!
+//! Arrows point down: `cli`, `api` → `script` → `core` → `backend` → `call` → the `sip` and `media` crates.

@@ -1,0 +1,292 @@
+//! Frames between the engine and a worker process.
+//!
+//! A frame is a `u32` length (little endian, without itself) followed by one MessagePack value. Both sides are ours, but the
+//! worker runs tenants' code: the engine reads its frames as hostile input, bounded by [`MAX_FRAME`].
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::error::CallEndedCause;
+use crate::event::{CallFacts, Event};
+use crate::op::{Op, OpId, Vars};
+use crate::outcome::OpResult;
+
+/// The largest frame either side accepts, in bytes.
+pub const MAX_FRAME: usize = 16 << 20;
+
+/// Names one run (a call's script, or a run outside any call) within an engine process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RunId(pub u64);
+
+/// Counts the rebuilds of a run. Frames of an older epoch are ignored by both sides.
+pub type Epoch = u32;
+
+/// Engine to worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// Sources that runs refer to by `bundle`; sent once per worker, before the first run that needs them.
+    Bundle { bundle: u64, sources: Arc<Bundle> },
+    /// No live run uses the bundle any more.
+    DropBundle { bundle: u64 },
+    /// Creates a run. The first turn is this frame's.
+    Start { run: RunId, epoch: Epoch, header: Arc<RunHeader>, start: Arc<Start> },
+    /// Feeds the next entry; its turn is the one after the last entry's.
+    Entry { run: RunId, epoch: Epoch, entry: Entry },
+    /// Frees the run's runtime, whatever it is doing between turns.
+    Drop { run: RunId, epoch: Epoch },
+}
+
+/// Worker to engine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum FromWorker {
+    /// The worker is up; says which sandbox layers hold.
+    Ready {
+        sandbox: Vec<String>,
+    },
+    /// A console or warning line, sent at once. `seq` counts the lines of the turn, so that a replayed one is recognised.
+    Log {
+        run: RunId,
+        epoch: Epoch,
+        turn: u32,
+        seq: u32,
+        line: LogLine,
+    },
+    TurnEnd(TurnEnd),
+}
+
+/// The end of a turn: everything the script asked for in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TurnEnd {
+    pub run: RunId,
+    pub epoch: Epoch,
+    /// Counted from 0, the turn of `Start`.
+    pub turn: u32,
+    /// Operations issued in this turn, in program order: the n-th has ordinal n.
+    pub issued: Vec<Issued>,
+    /// Operations of this or earlier turns whose promise was listened to for the first time.
+    pub awaited: Vec<OpId>,
+    /// Operations whose signal was aborted.
+    pub cancels: Vec<OpId>,
+    /// When the run next wants a `Wake`, on the script's clock; `None`: no timer is pending.
+    pub wake_at: Option<u64>,
+    pub state: RunState,
+    /// CPU time the turn took, µs.
+    pub cpu_us: u32,
+}
+
+/// One operation, as issued.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Issued {
+    pub op: Op,
+    /// Where in the script; absent for operations the runtime issues itself.
+    pub at: Option<Location>,
+}
+
+/// Where a run stands after a turn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum RunState {
+    /// `main` has neither returned nor thrown.
+    Running,
+    /// `main` returned, or `exit` was called. Listeners keep nothing alive. `result` is JSON, `None` for `undefined`.
+    Finished {
+        result: Option<String>,
+    },
+    Failed(ScriptError),
+}
+
+/// An uncaught error of a script, or the limit it ran into.
+#[derive(Clone, Debug, PartialEq, Error, Serialize, Deserialize)]
+#[error("{message}")]
+pub struct ScriptError {
+    /// A SIP reply the script asked for by throwing `404 Not Found` and its like; `None`: 500 Script Error.
+    pub sip: Option<(u16, String)>,
+    pub kind: ScriptErrorKind,
+    /// Name and message as JavaScript shows them.
+    pub message: String,
+    pub at: Option<Location>,
+    /// Stack, innermost first, already mapped to the script's own lines.
+    pub stack: Vec<String>,
+}
+
+/// What stopped a script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ScriptErrorKind {
+    /// Does not parse, or imports what does not exist.
+    Load,
+    Thrown,
+    /// A turn ran longer than `turn_ms`.
+    TurnLimit,
+    MemoryLimit,
+    StackLimit,
+    /// Its worker died twice at the same turn.
+    WorkerDied,
+    /// Replaying the journal did not give the same operations.
+    Diverged,
+    /// An uncaught `CallEnded`: a normal end.
+    CallEnded,
+}
+
+/// A place in a script, 1-based.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Location {
+    pub file: Arc<str>,
+    pub line: u32,
+    pub column: u32,
+}
+
+impl std::fmt::Display for Location {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+/// Severity of a line in a call's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// One line of a call's log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogLine {
+    pub level: LogLevel,
+    pub text: String,
+    pub at: Option<Location>,
+}
+
+/// The sources of a script and its siblings, pinned for the life of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Bundle {
+    /// File name (`main-menu.js`) of the entry script.
+    pub entry: String,
+    /// File name → source text; holds the entry and every sibling of its app.
+    pub files: std::collections::BTreeMap<String, String>,
+}
+
+/// What kind of script a run is of (contract, section 1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ScriptType {
+    /// Synchronous only: no `require`, no promises.
+    Script,
+    #[default]
+    App,
+    Driver,
+    Worker,
+}
+
+/// All that pins a run besides its entries, so that the same entries give the same run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunHeader {
+    pub bundle: u64,
+    pub script_type: ScriptType,
+    /// Exported function to call; `None`: `main`.
+    pub function: Option<String>,
+    /// `process.env` of the run.
+    pub env: Vars,
+    pub limits: Limits,
+    /// Seeds `Math.random` and `crypto`.
+    pub seed: [u8; 32],
+    /// IANA name; what `Date` shows local times in.
+    pub time_zone: String,
+    /// Changes whenever the prelude's behaviour does.
+    pub prelude: u32,
+}
+
+/// Limits of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    pub memory_bytes: u64,
+    /// CPU time of one turn.
+    pub turn_ms: u32,
+    /// How long code may run on after the call has ended.
+    pub after_end_ms: u32,
+}
+
+/// What a run begins with: entry number 0.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Start {
+    /// The script's clock, milliseconds since the Unix epoch.
+    pub at: u64,
+    /// First argument of the function, as JSON.
+    pub data: String,
+    /// Present when the run owns a call.
+    pub call: Option<CallStart>,
+}
+
+/// What a script knows of its call when it starts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CallStart {
+    pub facts: CallFacts,
+    /// Call variables: `sip_from_user`, `sip_h_<Header>`, ….
+    pub vars: Vars,
+    /// Header fields of the INVITE in their order.
+    pub headers: Vec<(String, String)>,
+}
+
+/// One inbound entry: exactly one turn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The script's clock moves to this, milliseconds since the Unix epoch; never backwards.
+    pub at: u64,
+    pub kind: EntryKind,
+}
+
+/// What an entry brings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum EntryKind {
+    Outcome {
+        op: OpId,
+        result: OpResult,
+    },
+    Event(Event),
+    /// A timer is due.
+    Wake,
+    /// The call is over. Every pending call operation has settled with its own `Outcome` before or settles now.
+    CallEnded(CallEndedCause),
+}
+
+/// Why a frame could not be read.
+#[derive(Debug, Error)]
+pub enum WireError {
+    #[error("frame of {got} bytes, at most {MAX_FRAME} expected")]
+    TooLarge { got: usize },
+    #[error("malformed frame: {0}")]
+    Malformed(#[from] rmp_serde::decode::Error),
+    #[error("value cannot be framed: {0}")]
+    Unencodable(#[from] rmp_serde::encode::Error),
+}
+
+/// Appends `value` to `out` as one frame.
+pub fn write_frame<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), WireError> {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    if let Err(error) = rmp_serde::encode::write(out, value) {
+        out.truncate(start);
+        return Err(error.into());
+    }
+    let length = out.len() - start - 4;
+    if length > MAX_FRAME {
+        out.truncate(start);
+        return Err(WireError::TooLarge { got: length });
+    }
+    out[start..start + 4].copy_from_slice(&(length as u32).to_le_bytes());
+    Ok(())
+}
+
+/// Reads one frame off the front of `buffer`: the value and how many bytes it took, `None` when it is not whole yet.
+pub fn read_frame<T: for<'de> Deserialize<'de>>(buffer: &[u8]) -> Result<Option<(T, usize)>, WireError> {
+    let Some((head, rest)) = buffer.split_first_chunk::<4>() else { return Ok(None) };
+    let length = u32::from_le_bytes(*head) as usize;
+    if length > MAX_FRAME {
+        return Err(WireError::TooLarge { got: length });
+    }
+    let Some(body) = rest.get(..length) else { return Ok(None) };
+    Ok(Some((rmp_serde::from_slice(body)?, 4 + length)))
+}
