@@ -1,0 +1,268 @@
+//! How the API, the command line and tests talk to a running engine from any thread.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockstep_ctx_api::{CallEndedCause, CallFacts, CallState};
+use serde::Serialize;
+use thiserror::Error;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use super::timeline::{Timeline, TimelineEntry};
+
+/// Requests that may wait for the core before senders wait too.
+const REQUEST_QUEUE: usize = 256;
+/// Events a slow subscriber may fall behind before it loses the oldest.
+const EVENT_QUEUE: usize = 4_096;
+
+/// A live or past call in a list.
+#[derive(Clone, Debug, Serialize)]
+pub struct CallSummary {
+    #[serde(flatten)]
+    pub facts: CallFacts,
+    pub script: Option<String>,
+    /// Set once the call is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<CallEndedCause>,
+    /// Milliseconds since the call began, or that it lasted.
+    pub duration_ms: u64,
+}
+
+/// Which calls a list shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallFilter {
+    pub live: bool,
+    pub past: bool,
+    /// At most this many, the newest first.
+    pub limit: usize,
+}
+
+impl Default for CallFilter {
+    fn default() -> Self {
+        Self { live: true, past: true, limit: 100 }
+    }
+}
+
+/// A call to be placed (`POST /v1/calls`).
+#[derive(Clone, Debug, Default)]
+pub struct Originate {
+    /// Whom to call: user, number on a gateway, Class 5 destination or `sip:` URI.
+    pub to: String,
+    /// Caller id.
+    pub from: Option<String>,
+    /// The Class 5 destination whose script owns the call once it is answered.
+    pub destination: String,
+    pub vars: BTreeMap<String, String>,
+    pub timeout: Option<Duration>,
+}
+
+/// A script as the engine has it loaded.
+#[derive(Clone, Debug, Serialize)]
+pub struct ScriptInfo {
+    pub name: String,
+    pub uuid: String,
+    pub file: String,
+    #[serde(rename = "type")]
+    pub script_type: String,
+    pub app: Option<String>,
+    pub class5_destination: Option<String>,
+    /// Hash of the sources that new calls run.
+    pub version: String,
+    /// Why the newest text is not live.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// How a figure behaves over time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricKind {
+    Counter,
+    Gauge,
+}
+
+/// One figure for `/metrics`, named and explained in Prometheus' manner.
+#[derive(Clone, Debug)]
+pub struct Metric {
+    pub name: &'static str,
+    pub help: &'static str,
+    pub kind: MetricKind,
+    pub labels: Vec<(&'static str, String)>,
+    pub value: f64,
+}
+
+/// All figures of the engine at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct StatsSnapshot {
+    pub metrics: Vec<Metric>,
+}
+
+/// Whether the engine takes calls.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Readiness {
+    pub ready: bool,
+    /// Why not: `draining`, `no script worker`, `at capacity: ports`, ….
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    pub live_calls: usize,
+}
+
+/// Something that subscribers of `/v1/events` and tests see.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum EngineEvent {
+    CallStarted {
+        call: String,
+        from: String,
+        to: String,
+        script: Option<String>,
+    },
+    CallState {
+        call: String,
+        state: CallState,
+    },
+    /// A new or completed line of a call's timeline.
+    Timeline {
+        call: String,
+        entry: TimelineEntry,
+    },
+    CallEnded {
+        call: String,
+        cause: CallEndedCause,
+        duration_ms: u64,
+    },
+}
+
+impl EngineEvent {
+    /// The call the event belongs to.
+    pub fn call(&self) -> &str {
+        match self {
+            Self::CallStarted { call, .. }
+            | Self::CallState { call, .. }
+            | Self::Timeline { call, .. }
+            | Self::CallEnded { call, .. } => call,
+        }
+    }
+}
+
+/// Why the engine refused a request.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum EngineError {
+    #[error("no call {0}")]
+    NoSuchCall(String),
+    #[error("the call {0} is over")]
+    CallOver(String),
+    #[error("{0} is not a Class 5 destination")]
+    NoSuchDestination(String),
+    #[error("{target} may not be called: {why}")]
+    TargetRefused { target: String, why: String },
+    #[error("at capacity: {0}")]
+    AtCapacity(String),
+    #[error("the engine is shutting down")]
+    Stopped,
+}
+
+/// A request and where its answer goes.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Calls(CallFilter, oneshot::Sender<Vec<CallSummary>>),
+    Call(String, oneshot::Sender<Result<CallSummary, EngineError>>),
+    Timeline(String, oneshot::Sender<Result<Timeline, EngineError>>),
+    Journal(String, oneshot::Sender<Result<String, EngineError>>),
+    Hangup { id: String, code: Option<u16>, reason: Option<String>, reply: oneshot::Sender<Result<(), EngineError>> },
+    Originate(Originate, oneshot::Sender<Result<String, EngineError>>),
+    Scripts(oneshot::Sender<Vec<ScriptInfo>>),
+    Stats(oneshot::Sender<StatsSnapshot>),
+    Readiness(oneshot::Sender<Readiness>),
+    /// Take no more calls; end those that are left after the grace period, then stop.
+    Drain(Duration),
+}
+
+/// A handle to a running engine. Cheap to clone; every method may be called from any thread.
+#[derive(Clone, Debug)]
+pub struct EngineHandle {
+    requests: mpsc::Sender<Request>,
+    events: broadcast::Sender<Arc<EngineEvent>>,
+    addresses: Arc<[String]>,
+}
+
+impl EngineHandle {
+    /// The handle and the core's end of its channels.
+    pub(crate) fn new(addresses: Vec<String>) -> (Self, mpsc::Receiver<Request>, broadcast::Sender<Arc<EngineEvent>>) {
+        let (requests, receiver) = mpsc::channel(REQUEST_QUEUE);
+        let (events, _) = broadcast::channel(EVENT_QUEUE);
+        (Self { requests, events: events.clone(), addresses: addresses.into() }, receiver, events)
+    }
+
+    /// Where the engine listens for SIP, as `udp:127.0.0.1:5060`; ports that were 0 in the configuration are filled in.
+    pub fn sip_addresses(&self) -> &[String] {
+        &self.addresses
+    }
+
+    /// The first UDP address, for clients on this machine.
+    pub fn sip_udp_address(&self) -> Option<SocketAddr> {
+        self.addresses.iter().find_map(|address| address.strip_prefix("udp:")?.parse().ok())
+    }
+
+    /// Live and past calls, the newest first.
+    pub async fn calls(&self, filter: CallFilter) -> Result<Vec<CallSummary>, EngineError> {
+        self.ask(|reply| Request::Calls(filter, reply)).await
+    }
+
+    /// One call, live or past.
+    pub async fn call(&self, id: &str) -> Result<CallSummary, EngineError> {
+        self.ask(|reply| Request::Call(id.to_owned(), reply)).await?
+    }
+
+    /// What happened to a call, live or past.
+    pub async fn timeline(&self, id: &str) -> Result<Timeline, EngineError> {
+        self.ask(|reply| Request::Timeline(id.to_owned(), reply)).await?
+    }
+
+    /// The journal of a call as JSON lines, secrets redacted.
+    pub async fn journal(&self, id: &str) -> Result<String, EngineError> {
+        self.ask(|reply| Request::Journal(id.to_owned(), reply)).await?
+    }
+
+    /// Ends a live call, as `ctx.hangup({code, reason})` would.
+    pub async fn hangup(&self, id: &str, code: Option<u16>, reason: Option<String>) -> Result<(), EngineError> {
+        self.ask(|reply| Request::Hangup { id: id.to_owned(), code, reason, reply }).await?
+    }
+
+    /// Places a call; resolves with its id once the INVITE is on its way.
+    pub async fn originate(&self, originate: Originate) -> Result<String, EngineError> {
+        self.ask(|reply| Request::Originate(originate, reply)).await?
+    }
+
+    /// The scripts that new calls can run.
+    pub async fn scripts(&self) -> Result<Vec<ScriptInfo>, EngineError> {
+        self.ask(Request::Scripts).await
+    }
+
+    /// Every figure of the engine.
+    pub async fn stats(&self) -> Result<StatsSnapshot, EngineError> {
+        self.ask(Request::Stats).await
+    }
+
+    /// Whether new calls are taken.
+    pub async fn readiness(&self) -> Result<Readiness, EngineError> {
+        self.ask(Request::Readiness).await
+    }
+
+    /// Takes no more calls (503), lets live ones end for up to `grace`, ends the rest with BYE, then stops the engine.
+    pub async fn drain(&self, grace: Duration) -> Result<(), EngineError> {
+        self.requests.send(Request::Drain(grace)).await.map_err(|_| EngineError::Stopped)
+    }
+
+    /// Events from now on. A subscriber that falls behind loses the oldest.
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<EngineEvent>> {
+        self.events.subscribe()
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, EngineError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).await.map_err(|_| EngineError::Stopped)?;
+        answer.await.map_err(|_| EngineError::Stopped)
+    }
+}
