@@ -1,3 +1,7 @@
 //! RFC 3261 core of Lockstep, sans-IO.
+//!
+//! Bytes go in with the time they arrived, outputs are polled: nothing here owns a clock, a socket or a task, except `transport` and
+//! `resolve`. [`endpoint::Endpoint`] is the one entry point for a user agent; the modules below it can be used and tested alone.
 
-pub mod auth;
+pub mod message;
+pub mod net;
