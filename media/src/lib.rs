@@ -1,1 +1,13 @@
 //! RTP core of Lockstep, sans-IO, and the pacing threads that do its IO.
+//!
+//! A [`stream::MediaStream`] is one leg's media. It has no clock and no socket: every method takes `now`, packets come
+//! in through `handle_*`, commands through [`stream::Command`], and everything it wants done leaves through
+//! [`stream::MediaStream::poll_output`]. Only `io` (and what `prompt` reads from disk) touches the world.
+
+pub mod codec;
+pub mod digit;
+pub mod playout;
+pub mod recording;
+pub mod rtp;
+pub mod sdp;
+pub mod stream;
