@@ -9,6 +9,7 @@ pub mod error;
 pub mod event;
 pub mod op;
 pub mod outcome;
+pub mod queue;
 pub mod wire;
 
 pub use backend::{BackendOutput, CallBackend};
@@ -16,3 +17,4 @@ pub use error::{CallEndedCause, EndedBy, ErrorCode, OpError};
 pub use event::{CallFacts, CallState, Event};
 pub use op::{Op, OpClass, OpId};
 pub use outcome::{OpResult, Outcome};
+pub use queue::{OpQueue, QueueOutput};
