@@ -1,0 +1,49 @@
+# Two commands matter: `make demo` and `make test`. Both install what is missing (Debian, as root or with sudo).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+SECONDS ?= 60
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+# What the build and the demo need, and what the tests call as outside peers.
+BUILD_PACKAGES := build-essential pkg-config cmake espeak-ng
+TEST_PACKAGES := sip-tester baresip-core
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: build ## start the engine with the sample scripts and place a call (STAY=1: stay up)
+	@demo/run.sh $(if $(STAY),--stay)
+
+test: deps ## everything that must hold: format, lints, unit tests, scenarios with outside peers
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo build --workspace --locked
+	cargo test --workspace --locked
+	target/debug/lockstep check scripts/*.js
+
+bench: deps ## print every figure beside its comparison
+	cargo build --release --locked --workspace
+	target/release/lockstep-bench $(FIGURES)
+
+fuzz: deps ## fuzz each parser for SECONDS (needs cargo-fuzz)
+	@command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked
+	@cd fuzz && for target in $$(cargo fuzz list); do \
+	  RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none "$$target" "corpus/$$target" "seeds/$$target" -- -max_total_time=$(SECONDS) -rss_limit_mb=2048; \
+	done
+
+build: deps ## the release binary, target/release/lockstep
+	cargo build --release --locked --package lockstep-engine
+
+deps: ## install what the build and the tests need
+	@command -v cargo >/dev/null || { echo 'Rust is missing: install it from https://rustup.rs' >&2; exit 1; }
+	@missing=(); for package in $(BUILD_PACKAGES) $(TEST_PACKAGES); do \
+	  [ "$$(dpkg-query -W -f='$${db:Status-Status}' "$$package" 2>/dev/null || true)" = installed ] || missing+=("$$package"); \
+	done; \
+	if [ $${#missing[@]} -gt 0 ]; then \
+	  $(SUDO) apt-get update -qq; \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}"; \
+	fi
+
+.PHONY: help demo test bench fuzz build deps
