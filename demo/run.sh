@@ -26,15 +26,16 @@ fi
 mkfifo "$work/ready"
 "$lockstep" serve demo >"$work/ready" 2>"$work/engine.log" &
 engine=$!
+exec 3<"$work/ready"
 
 sip= api=
 while [ -z "$sip" ] || [ -z "$api" ]; do
-  read -r line || { echo 'The engine ended before it was ready.' >&2; exit 1; }
+  read -r line <&3 || { echo 'The engine ended before it was ready.' >&2; exit 1; }
   case $line in
     *udp:*) sip=${line##*udp:} ;;
     *http://*) api=http://${line##*http://} ;;
   esac
-done <"$work/ready"
+done
 export LOCKSTEP_URL=$api
 
 "$lockstep" calls --follow &
