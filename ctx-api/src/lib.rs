@@ -7,6 +7,7 @@
 pub mod backend;
 pub mod error;
 pub mod event;
+pub mod journal;
 pub mod op;
 pub mod outcome;
 pub mod queue;

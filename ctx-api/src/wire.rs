@@ -166,7 +166,7 @@ pub struct Bundle {
     /// File name (`main-menu.js`) of the entry script.
     pub entry: String,
     /// File name → source text; holds the entry and every sibling of its app.
-    pub files: std::collections::BTreeMap<String, String>,
+    pub files: std::collections::BTreeMap<String, Arc<str>>,
 }
 
 /// What kind of script a run is of (contract, section 1).

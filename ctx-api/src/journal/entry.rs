@@ -1,0 +1,91 @@
+//! What a journal holds.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::op::OpId;
+use crate::wire::{Entry, Issued, RunHeader, RunState, Start, TurnEnd};
+
+/// Version of the journal's shape; changes when an older reader would misread it.
+pub const FORMAT: u32 = 1;
+
+/// Everything needed to run a script again exactly as it ran.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Journal {
+    pub header: JournalHeader,
+    /// Entry of turn 0.
+    pub start: Arc<Start>,
+    /// `entries[n]` is the entry of turn n + 1.
+    pub entries: Vec<Entry>,
+    /// `turns[n]` is how turn n ended; shorter than the entries while turns are under way.
+    pub turns: Vec<TurnRecord>,
+    /// The first turn that is missing because the journal had reached its bound; such a journal rebuilds nothing.
+    pub truncated_at: Option<u32>,
+}
+
+/// What pins a run besides its entries.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JournalHeader {
+    /// [`FORMAT`] of the writer.
+    pub format: u32,
+    /// File name of the entry script.
+    pub script: String,
+    /// Hash over all sources, as `lockstep scripts` shows it.
+    pub version: String,
+    /// Every file the run could load.
+    pub sources: BTreeMap<String, SourceDigest>,
+    pub run: Arc<RunHeader>,
+}
+
+/// Identifies one source file's text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceDigest {
+    pub bytes: usize,
+    /// SHA-256, lowercase hexadecimal.
+    pub sha256: String,
+}
+
+/// What a turn asked for: a [`TurnEnd`] without what differs between repetitions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TurnRecord {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub issued: Vec<Issued>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub awaited: Vec<OpId>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cancels: Vec<OpId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wake_at: Option<u64>,
+    pub state: RunState,
+}
+
+impl From<TurnEnd> for TurnRecord {
+    fn from(end: TurnEnd) -> Self {
+        let TurnEnd { issued, awaited, cancels, wake_at, state, .. } = end;
+        Self { issued, awaited, cancels, wake_at, state }
+    }
+}
+
+impl Journal {
+    /// A journal of which nothing but the start is known.
+    pub fn new(header: JournalHeader, start: Arc<Start>) -> Self {
+        Self { header, start, entries: Vec::new(), turns: Vec::new(), truncated_at: None }
+    }
+
+    /// The turn the next inbound entry will have.
+    pub fn next_turn(&self) -> u32 {
+        u32::try_from(self.entries.len() + 1).unwrap_or(u32::MAX)
+    }
+
+    /// How many turns have ended, which is the number of the first that has not.
+    pub fn turns_ended(&self) -> u32 {
+        u32::try_from(self.turns.len()).unwrap_or(u32::MAX)
+    }
+
+    /// How turn `turn` ended.
+    pub fn turn(&self, turn: u32) -> Option<&TurnRecord> {
+        self.turns.get(usize::try_from(turn).ok()?)
+    }
+}

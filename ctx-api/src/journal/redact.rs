@@ -1,0 +1,69 @@
+//! Keeps secrets out of what people read.
+
+use serde_json::Value;
+
+/// What stands in a secret's place.
+const REDACTED: &str = "[redacted]";
+
+/// Decides which strings of a journal are secrets. The journal itself keeps them: replay needs them.
+pub trait Redactor {
+    /// The text to show instead of `value`, which stands under `name` (an object's key, a header field's or variable's
+    /// name; empty when there is none). `None` shows it as it is.
+    fn redact(&self, name: &str, value: &str) -> Option<String>;
+}
+
+/// Redacts by name: credentials in header fields, environment and arguments, and the user part of URLs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SecretNames;
+
+impl Redactor for SecretNames {
+    fn redact(&self, name: &str, value: &str) -> Option<String> {
+        if names_secret(name) {
+            return Some(REDACTED.to_owned());
+        }
+        let (scheme, rest) = value.split_once("://")?;
+        let authority = rest.split(['/', '?', '#']).next()?;
+        let (_, host) = authority.rsplit_once('@')?;
+        let tail = &rest[authority.len()..];
+        Some(format!("{scheme}://{REDACTED}@{host}{tail}"))
+    }
+}
+
+fn names_secret(name: &str) -> bool {
+    const PARTS: [&str; 8] = ["authorization", "cookie", "password", "passwd", "secret", "token", "api_key", "apikey"];
+    let name = name.to_ascii_lowercase().replace('-', "_");
+    PARTS.iter().any(|part| name.contains(part))
+}
+
+/// Applies `redactor` to every string of `value`, which is known by `name`. A two-element array of strings is a named value:
+/// header fields travel so. A string that holds JSON is looked into, since scripts' data travels so.
+pub(super) fn redact(redactor: &dyn Redactor, name: &str, value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Some(shown) = redactor.redact(name, text) {
+                *text = shown;
+            } else if text.starts_with(['{', '['])
+                && let Ok(mut inner) = serde_json::from_str::<Value>(text)
+            {
+                redact(redactor, name, &mut inner);
+                *text = inner.to_string();
+            }
+        }
+        Value::Array(items) => {
+            if let [Value::String(field), second @ Value::String(_)] = items.as_mut_slice() {
+                let field = field.clone();
+                redact(redactor, &field, second);
+                return;
+            }
+            for item in items {
+                redact(redactor, name, item);
+            }
+        }
+        Value::Object(fields) => {
+            for (field, item) in fields {
+                redact(redactor, field, item);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
