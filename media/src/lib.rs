@@ -7,6 +7,7 @@
 pub mod codec;
 pub mod digit;
 pub mod playout;
+pub mod prompt;
 pub mod recording;
 pub mod rtp;
 pub mod sdp;

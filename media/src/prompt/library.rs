@@ -1,0 +1,452 @@
+//! The prompts of an engine: found, decoded and encoded once, then handed out by reference.
+//!
+//! Encoded audio is kept by (hash of the source octets, codec), so two names of the same file share it, and a changed
+//! file is another entry. A local file is checked for changes at most once per [`PromptConfig::recheck`]; between
+//! checks a prompt is found without a system call. Who asks for a prompt that is being loaded waits for that one load.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    io::{self, Read},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::oneshot;
+
+use super::{
+    beneath::{self, Stamp},
+    decode::{self, Limits},
+    encode::encode,
+    error::{Cause, PromptError},
+    http::{CachePolicy, Fetch, FetchError, FetchRequest, Fetched, extension_of},
+    lru::ByteLru,
+    pool::{LoaderPool, stopwatch},
+    source::{Folder, Source, extension},
+    stock,
+};
+use crate::{codec::Codec, playout::EncodedPrompt};
+
+/// Where prompts come from and what they may cost.
+#[derive(Debug, Clone)]
+pub struct PromptConfig {
+    /// The folder behind `user/`.
+    pub user_dir: PathBuf,
+    /// The folder behind `ivr/`; a name it lacks is looked for among the built-in prompts.
+    pub ivr_dir: PathBuf,
+    /// Octets of encoded audio kept.
+    pub cache_bytes: usize,
+    /// Octets of fetched files kept.
+    pub remote_bytes: usize,
+    /// How long a local file is taken as unchanged without looking.
+    pub recheck: Duration,
+    /// Bounds of one prompt.
+    pub limits: Limits,
+    /// Loader threads.
+    pub threads: usize,
+}
+
+impl Default for PromptConfig {
+    fn default() -> Self {
+        Self {
+            user_dir: "scripts/user".into(),
+            ivr_dir: "scripts/ivr".into(),
+            cache_bytes: 256 << 20,
+            remote_bytes: 128 << 20,
+            recheck: Duration::from_secs(1),
+            limits: Limits::default(),
+            threads: 2,
+        }
+    }
+}
+
+/// What a load ends with.
+pub type Loaded = Result<Arc<EncodedPrompt>, PromptError>;
+
+/// Files whose stamp is remembered, and files known to be undecodable.
+const MAX_KNOWN: usize = 16_384;
+
+type Hash = [u8; 32];
+type FlightKey = (Source, Codec);
+
+/// The prompts of an engine. Clones share everything.
+#[derive(Clone)]
+pub struct PromptLibrary {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: PromptConfig,
+    pool: LoaderPool,
+    fetch: Option<Arc<dyn Fetch>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    encoded: ByteLru<(Hash, Codec), Arc<EncodedPrompt>>,
+    /// Content that cannot be played, so that a script that insists costs one decoding, not one each time.
+    refused: ByteLru<(Hash, Codec), Cause>,
+    files: ByteLru<Source, KnownFile>,
+    remote: ByteLru<String, Remote>,
+    flights: BTreeMap<FlightKey, Vec<oneshot::Sender<Loaded>>>,
+}
+
+#[derive(Clone, Copy)]
+struct KnownFile {
+    /// `None` for a built-in prompt, which cannot change, but can be hidden by a file.
+    stamp: Option<Stamp>,
+    hash: Hash,
+    checked: Instant,
+}
+
+#[derive(Clone)]
+struct Remote {
+    bytes: Bytes,
+    hash: Hash,
+    extension: String,
+    etag: Option<String>,
+    last_modified: Option<String>,
+    must_revalidate: bool,
+    fresh_until: Instant,
+}
+
+impl PromptLibrary {
+    /// A library that fetches URLs with `fetch`, or refuses them without one.
+    ///
+    /// # Errors
+    /// The loader threads cannot be started.
+    pub fn new(config: PromptConfig, fetch: Option<Arc<dyn Fetch>>) -> io::Result<Self> {
+        let pool = LoaderPool::new(config.threads)?;
+        let state = State {
+            encoded: ByteLru::new(config.cache_bytes),
+            refused: ByteLru::new(MAX_KNOWN),
+            files: ByteLru::new(MAX_KNOWN),
+            remote: ByteLru::new(config.remote_bytes),
+            flights: BTreeMap::new(),
+        };
+        Ok(Self { shared: Arc::new(Shared { config, pool, fetch, state: Mutex::new(state) }) })
+    }
+
+    /// The prompt, if it can be played without waiting for anything.
+    #[must_use]
+    pub fn cached(&self, now: Instant, source: &Source, codec: Codec) -> Option<Arc<EncodedPrompt>> {
+        let mut state = self.shared.lock();
+        let hash = match source {
+            Source::File { .. } => {
+                let known = state.files.find(source)?;
+                (now.saturating_duration_since(known.checked) <= self.shared.config.recheck).then_some(known.hash)?
+            }
+            Source::Url(url) => {
+                let remote = state.remote.find(url)?;
+                (now < remote.fresh_until).then_some(remote.hash)?
+            }
+            Source::Tone(_) | Source::Silence(_) => hash_of(source.name().as_bytes()),
+        };
+        state.encoded.find(&(hash, codec)).cloned()
+    }
+
+    /// Loads a prompt, or waits for the load that is already under way.
+    ///
+    /// The load starts at once and goes on when the future is dropped. A URL needs a tokio runtime around the call.
+    pub fn load(&self, now: Instant, source: Source, codec: Codec) -> impl Future<Output = Loaded> + Send + 'static {
+        let name = source.name();
+        let ready = self.cached(now, &source, codec);
+        let waiting = if ready.is_some() { None } else { Some(self.join_or_start(now, source, codec)) };
+        async move {
+            match (ready, waiting) {
+                (Some(prompt), _) => Ok(prompt),
+                (None, Some(waiting)) => waiting.await.unwrap_or_else(|_| Err(lost(name))),
+                (None, None) => Err(lost(name)),
+            }
+        }
+    }
+
+    /// Loads audio that the caller holds, such as speech from a provider. `name` is for error messages; `extension`
+    /// hints at the format.
+    pub fn load_bytes(
+        &self,
+        name: String,
+        bytes: Bytes,
+        extension: String,
+        codec: Codec,
+    ) -> impl Future<Output = Loaded> + Send + 'static {
+        let (sender, waiting) = oneshot::channel();
+        let shared = Arc::clone(&self.shared);
+        let job_name = name.clone();
+        let queued = self.shared.pool.run(move || {
+            let hash = hash_of(&bytes);
+            let outcome = shared.encoded(hash, codec, &bytes, &extension);
+            let _ = sender.send(outcome.map_err(|cause| PromptError::media(job_name, cause)));
+        });
+        async move {
+            match queued {
+                Ok(()) => waiting.await.unwrap_or_else(|_| Err(lost(name))),
+                Err(_) => Err(PromptError::media(name, Cause::Busy)),
+            }
+        }
+    }
+
+    /// Loads a local prompt on the calling thread, which may block: for tools and simulations.
+    ///
+    /// # Errors
+    /// As [`Self::load`]; a URL is refused.
+    pub fn load_blocking(&self, now: Instant, source: &Source, codec: Codec) -> Loaded {
+        if let Some(prompt) = self.cached(now, source, codec) {
+            return Ok(prompt);
+        }
+        self.shared.load_local(now, source, codec)
+    }
+
+    /// Octets of encoded audio in the cache.
+    #[must_use]
+    pub fn cached_bytes(&self) -> usize {
+        self.shared.lock().encoded.bytes()
+    }
+
+    fn join_or_start(&self, now: Instant, source: Source, codec: Codec) -> oneshot::Receiver<Loaded> {
+        let (sender, waiting) = oneshot::channel();
+        let key = (source, codec);
+        {
+            let mut state = self.shared.lock();
+            if let Some(waiters) = state.flights.get_mut(&key) {
+                waiters.push(sender);
+                return waiting;
+            }
+            state.flights.insert(key.clone(), vec![sender]);
+        }
+        let flight = Flight::new(Arc::clone(&self.shared), key);
+        match &flight.key.0 {
+            Source::Url(url) => {
+                let url = url.clone();
+                tokio::spawn(flight.fetch(now, url));
+            }
+            Source::File { .. } | Source::Tone(_) | Source::Silence(_) => {
+                flight.run(move |shared, (source, codec)| shared.load_local(now, source, *codec));
+            }
+        }
+        waiting
+    }
+}
+
+/// A load that others may wait for. However it ends, all who wait are answered.
+struct Flight {
+    shared: Arc<Shared>,
+    key: FlightKey,
+    /// What those who wait are told if the load never finishes; `None` once they have been answered.
+    unfinished: Option<Cause>,
+}
+
+impl Flight {
+    fn new(shared: Arc<Shared>, key: FlightKey) -> Self {
+        Self { shared, key, unfinished: Some(cut_off()) }
+    }
+
+    /// Does blocking work on a loader thread and answers with its result.
+    fn run(mut self, work: impl FnOnce(&Shared, &FlightKey) -> Loaded + Send + 'static) {
+        let pool = self.shared.pool.clone();
+        // A full queue drops the job, and the flight with it.
+        self.unfinished = Some(Cause::Busy);
+        let _ = pool.run(move || {
+            self.unfinished = Some(cut_off());
+            let outcome = work(&self.shared, &self.key);
+            self.answer(&outcome);
+        });
+    }
+
+    async fn fetch(self, now: Instant, url: String) {
+        let known = self.shared.lock().remote.find(&url).cloned();
+        let request = FetchRequest {
+            url: url.clone(),
+            etag: known.as_ref().and_then(|known| known.etag.clone()),
+            last_modified: known.as_ref().and_then(|known| known.last_modified.clone()),
+            max_bytes: self.shared.config.limits.max_bytes,
+        };
+        let answer = match &self.shared.fetch {
+            Some(fetch) => fetch.fetch(request).await,
+            None => Err(FetchError::Disabled),
+        };
+        self.run(move |shared, (source, codec)| {
+            let remote = shared.accept(now, &url, known, answer);
+            let outcome = remote.and_then(|remote| shared.encoded(remote.hash, *codec, &remote.bytes, &remote.extension));
+            outcome.map_err(|cause| PromptError::media(source.name(), cause))
+        });
+    }
+
+    fn answer(&mut self, outcome: &Loaded) {
+        self.unfinished = None;
+        let waiters = self.shared.lock().flights.remove(&self.key).unwrap_or_default();
+        for waiter in waiters {
+            let _ = waiter.send(outcome.clone());
+        }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if let Some(cause) = self.unfinished.take() {
+            self.answer(&Err(PromptError::media(self.key.0.name(), cause)));
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn load_local(&self, now: Instant, source: &Source, codec: Codec) -> Loaded {
+        let media = |cause| PromptError::media(source.name(), cause);
+        match source {
+            Source::File { folder, path } => self.load_file(now, source, *folder, path, codec),
+            Source::Silence(length) => {
+                let prompt = Arc::new(EncodedPrompt::silence(codec, *length));
+                Ok(self.keep(hash_of(source.name().as_bytes()), codec, prompt))
+            }
+            Source::Tone(_) => Err(media(Cause::BadName)),
+            Source::Url(_) => Err(media(Cause::Fetch(FetchError::Disabled))),
+        }
+    }
+
+    fn load_file(&self, now: Instant, source: &Source, folder: Folder, path: &str, codec: Codec) -> Loaded {
+        let media = |cause| PromptError::media(source.name(), cause);
+        let directory = match folder {
+            Folder::User => &self.config.user_dir,
+            Folder::Ivr => &self.config.ivr_dir,
+        };
+        let (bytes, stamp) = match beneath::open(directory, path) {
+            Ok((file, stamp)) => {
+                let known = self.lock().files.find(source).copied();
+                let unchanged = known.filter(|known| known.stamp == Some(stamp));
+                if let Some(known) = unchanged {
+                    let mut state = self.lock();
+                    state.files.insert(source.clone(), KnownFile { checked: now, ..known }, 1);
+                    if let Some(prompt) = state.encoded.find(&(known.hash, codec)) {
+                        return Ok(Arc::clone(prompt));
+                    }
+                }
+                (read(file, stamp, &self.config.limits).map_err(media)?, Some(stamp))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let built_in = if folder == Folder::Ivr { stock::find(path) } else { None };
+                (Bytes::from_static(built_in.ok_or_else(|| PromptError::not_found(source.name()))?), None)
+            }
+            Err(error) => return Err(media(Cause::Io(error.to_string()))),
+        };
+        let hash = hash_of(&bytes);
+        let outcome = self.encoded(hash, codec, &bytes, extension(path)).map_err(media);
+        self.lock().files.insert(source.clone(), KnownFile { stamp, hash, checked: now }, 1);
+        outcome
+    }
+
+    /// What to play after the server's answer, or its failure.
+    fn accept(
+        &self,
+        now: Instant,
+        url: &str,
+        known: Option<Remote>,
+        answer: Result<Fetched, FetchError>,
+    ) -> Result<Remote, Cause> {
+        let (remote, policy) = match (answer, known) {
+            (Ok(Fetched::NotModified { cache_control }), Some(known)) => {
+                let policy = CachePolicy::parse(cache_control.as_deref());
+                (known, policy)
+            }
+            (Ok(Fetched::NotModified { .. }), None) => return Err(FetchError::Status(304).into()),
+            (Ok(Fetched::Body { bytes, content_type, etag, last_modified, cache_control }), _) => {
+                let from_type = content_type.as_deref().and_then(extension_of);
+                let remote = Remote {
+                    hash: hash_of(&bytes),
+                    bytes,
+                    extension: from_type.unwrap_or_else(|| extension(url)).to_owned(),
+                    etag,
+                    last_modified,
+                    must_revalidate: false,
+                    fresh_until: now,
+                };
+                (remote, CachePolicy::parse(cache_control.as_deref()))
+            }
+            (Err(error), Some(known)) if error.allows_stale() && !known.must_revalidate => {
+                tracing::warn!(url = redact(url), %error, "playing an older copy");
+                return Ok(known);
+            }
+            (Err(error), _) => return Err(error.into()),
+        };
+        let remote = Remote { must_revalidate: policy.must_revalidate, fresh_until: now + policy.fresh, ..remote };
+        let mut state = self.lock();
+        if policy.no_store {
+            state.remote.remove(&url.to_owned());
+        } else {
+            state.remote.insert(url.to_owned(), remote.clone(), remote.bytes.len());
+        }
+        Ok(remote)
+    }
+
+    /// The encoded form of `bytes`, from the cache or by decoding now.
+    fn encoded(&self, hash: Hash, codec: Codec, bytes: &Bytes, extension: &str) -> Result<Arc<EncodedPrompt>, Cause> {
+        {
+            let mut state = self.lock();
+            if let Some(prompt) = state.encoded.find(&(hash, codec)) {
+                return Ok(Arc::clone(prompt));
+            }
+            if let Some(cause) = state.refused.find(&(hash, codec)) {
+                return Err(cause.clone());
+            }
+        }
+        let limits = &self.config.limits;
+        match decode::decode(bytes, extension, codec.sample_rate(), limits, &mut stopwatch(limits.budget)) {
+            Ok(audio) => Ok(self.keep(hash, codec, Arc::new(encode(&audio, codec)))),
+            Err(cause) => {
+                self.lock().refused.insert((hash, codec), cause.clone(), 1);
+                Err(cause)
+            }
+        }
+    }
+
+    fn keep(&self, hash: Hash, codec: Codec, prompt: Arc<EncodedPrompt>) -> Arc<EncodedPrompt> {
+        self.lock().encoded.insert((hash, codec), Arc::clone(&prompt), prompt.size());
+        prompt
+    }
+}
+
+fn read(file: std::fs::File, stamp: Stamp, limits: &Limits) -> Result<Bytes, Cause> {
+    let too_large = |bytes| Cause::TooLarge { bytes, max: limits.max_bytes };
+    if stamp.size() > limits.max_bytes {
+        return Err(too_large(stamp.size()));
+    }
+    let mut bytes = Vec::with_capacity(stamp.size() as usize);
+    // The file may grow while it is read.
+    let read = file.take(limits.max_bytes + 1).read_to_end(&mut bytes);
+    read.map_err(|error| Cause::Io(error.to_string()))?;
+    if bytes.len() as u64 > limits.max_bytes {
+        return Err(too_large(bytes.len() as u64));
+    }
+    Ok(bytes.into())
+}
+
+fn hash_of(bytes: &[u8]) -> Hash {
+    Sha256::digest(bytes).into()
+}
+
+fn cut_off() -> Cause {
+    Cause::Decoder("the load was cut off".to_owned())
+}
+
+fn lost(name: String) -> PromptError {
+    PromptError::media(name, cut_off())
+}
+
+/// A URL for the log: its query and its user part may carry a key.
+fn redact(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or(url);
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let host = authority.rsplit('@').next().unwrap_or(authority);
+            format!("{scheme}://{host}{path}")
+        }
+        None => url.to_owned(),
+    }
+}

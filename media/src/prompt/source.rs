@@ -1,0 +1,140 @@
+//! What a script may name as audio.
+
+use std::time::Duration;
+
+use super::error::{Cause, PromptError};
+
+/// Names longer than this are refused; a path or URL of honest audio is shorter.
+const MAX_NAME: usize = 2048;
+/// The longest `silence:`.
+const MAX_SILENCE: Duration = Duration::from_secs(3600);
+
+/// A parsed name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// A file below one of the two folders.
+    File {
+        /// Which folder.
+        folder: Folder,
+        /// The path inside it, without `..` and not absolute.
+        path: String,
+    },
+    /// An `http:` or `https:` URL.
+    Url(String),
+    /// The text after `tone:`, e.g. `350+440,1000/0`; [`crate::tone`] reads it.
+    Tone(String),
+    /// `silence:MS`.
+    Silence(Duration),
+}
+
+/// The folders that audio is taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Folder {
+    /// `user/`: the account's own audio.
+    User,
+    /// `ivr/`: stock prompts.
+    Ivr,
+}
+
+impl Source {
+    /// Reads the name a script wrote.
+    ///
+    /// # Errors
+    /// [`PromptError::NotFound`] for a path that leaves its folder, [`PromptError::Media`] for a name of no known form.
+    pub fn parse(name: &str) -> Result<Self, PromptError> {
+        if name.len() > MAX_NAME {
+            let start = name.chars().take(60).collect::<String>();
+            return Err(PromptError::not_found(format!("{start}…")));
+        }
+        if let Some(tone) = name.strip_prefix("tone:") {
+            return Ok(Self::Tone(tone.to_owned()));
+        }
+        if let Some(length) = name.strip_prefix("silence:") {
+            let length = length.parse().ok().map(Duration::from_millis).filter(|length| *length <= MAX_SILENCE);
+            return length.map(Self::Silence).ok_or_else(|| PromptError::media(name, Cause::BadName));
+        }
+        if has_scheme(name, "http://") || has_scheme(name, "https://") {
+            return Ok(Self::Url(name.to_owned()));
+        }
+        let leaves = name.starts_with('/') || name.contains('\0') || name.split('/').any(|part| part == "..");
+        if leaves {
+            return Err(PromptError::not_found(name));
+        }
+        let (folder, path) = match name.split_once('/') {
+            Some(("user", path)) => (Folder::User, path),
+            Some(("ivr", path)) => (Folder::Ivr, path),
+            _ => return Err(PromptError::media(name, Cause::BadName)),
+        };
+        if path.is_empty() || path.starts_with('/') {
+            return Err(PromptError::not_found(name));
+        }
+        Ok(Self::File { folder, path: path.to_owned() })
+    }
+
+    /// The name, as a script would write it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::File { folder: Folder::User, path } => format!("user/{path}"),
+            Self::File { folder: Folder::Ivr, path } => format!("ivr/{path}"),
+            Self::Url(url) => url.clone(),
+            Self::Tone(tone) => format!("tone:{tone}"),
+            Self::Silence(length) => format!("silence:{}", length.as_millis()),
+        }
+    }
+}
+
+/// The extension of a file name or URL path, without the dot; `""` for none.
+pub(super) fn extension(name: &str) -> &str {
+    let path = name.split(['?', '#']).next().unwrap_or(name);
+    let file = path.rsplit('/').next().unwrap_or(path);
+    file.rsplit_once('.').map_or("", |(_, extension)| extension)
+}
+
+fn has_scheme(name: &str, scheme: &str) -> bool {
+    name.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_survive_parsing() {
+        for name in ["user/x.wav", "ivr/a/b c.mp3", "https://h/x.wav?a=1", "tone:350+440,1000/0", "silence:500"] {
+            assert_eq!(Source::parse(name).unwrap().name(), name);
+        }
+        assert!(matches!(Source::parse("HTTPS://h/x"), Ok(Source::Url(_))));
+    }
+
+    #[test]
+    fn names_that_leave_the_folders_are_not_found() {
+        for name in ["../../etc/passwd", "/etc/passwd", "user/../../x", "user/..", "ivr//etc/passwd", "user/", "user/a\0b"] {
+            assert_eq!(Source::parse(name), Err(PromptError::not_found(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn dots_inside_a_name_are_just_dots() {
+        assert!(Source::parse("user/a..b/...wav").is_ok());
+    }
+
+    #[test]
+    fn other_names_say_what_is_expected() {
+        for name in ["x.wav", "", "file:///etc/passwd", "silence:", "silence:-1", "silence:99999999999", "ftp://h/x"] {
+            assert_eq!(Source::parse(name), Err(PromptError::media(name, Cause::BadName)), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_endless_name_is_refused_and_quoted_in_part() {
+        let Err(PromptError::NotFound { name }) = Source::parse(&format!("user/{}", "ä".repeat(4000))) else { panic!() };
+        assert!(name.chars().count() < 70);
+    }
+
+    #[test]
+    fn extension_ignores_query_and_folders() {
+        assert_eq!(extension("https://h.example/a.b/x.mp3?x=y.wav#f"), "mp3");
+        assert_eq!(extension("dir.d/file"), "");
+    }
+}
