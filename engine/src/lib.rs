@@ -2,4 +2,6 @@
 //!
 //! Arrows point down: `cli`, `api` → `script` → `core` → `backend` → `call` → the `sip` and `media` crates.
 
+pub mod call;
 pub mod core;
+pub mod config;

@@ -1,0 +1,55 @@
+//! `[api]`: the HTTP interface and who may use it.
+
+use std::net::SocketAddr;
+
+use serde::Deserialize;
+
+use super::Secret;
+
+/// `[api]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApiConfig {
+    pub keys: Vec<ApiKey>,
+    pub listen: SocketAddr,
+    /// Serves only public functions (`/f/`).
+    pub public_listen: Option<SocketAddr>,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self { keys: Vec::new(), listen: SocketAddr::from(([127, 0, 0, 1], 8080)), public_listen: None }
+    }
+}
+
+/// One entry of `keys`: a bearer token and what it opens.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiKey {
+    pub key: Secret,
+    #[serde(default)]
+    pub scopes: Vec<Scope>,
+    /// The account the key is bound to.
+    #[serde(default = "super::default_account")]
+    pub account: String,
+}
+
+/// What a key may do. `admin` may everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    Read,
+    Run,
+    Admin,
+}
+
+impl Scope {
+    /// As written in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Run => "run",
+            Self::Admin => "admin",
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The header comment of a script: `// @lockstep type=app class5_destination=1000 memory_mb=16`.
+//!
+//! Any key of `[[script]]` but `file`. Values are words, `"quoted strings"`, or TOML arrays and tables.
+
+use serde::Deserialize;
+
+use super::ScriptEntry;
+
+/// How many lines at the top of a file are looked at.
+const HEAD_LINES: usize = 20;
+
+/// What is wrong with a header comment.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}:{line}: @lockstep: {message}")]
+pub struct HeaderError {
+    pub file: String,
+    /// Counted from 1.
+    pub line: usize,
+    pub message: String,
+}
+
+/// Reads the header comment of a script; an entry that says nothing when there is none.
+///
+/// The comment stands on its own line, within the first twenty lines, before any code.
+pub fn read(file: &str, source: &str) -> Result<ScriptEntry, HeaderError> {
+    for (index, line) in source.lines().take(HEAD_LINES).enumerate() {
+        let line = line.trim_start_matches('\u{feff}').trim();
+        let comment = line.strip_prefix("//").or_else(|| line.strip_prefix("/*")).or_else(|| line.strip_prefix('*'));
+        let Some(comment) = comment else {
+            if line.is_empty() || line.starts_with("#!") || line == "'use strict';" || line == "\"use strict\";" {
+                continue;
+            }
+            break;
+        };
+        let comment = comment.trim().trim_end_matches("*/").trim();
+        if let Some(settings) =
+            comment.strip_prefix("@lockstep").filter(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
+        {
+            let failed = |message| HeaderError { file: file.to_owned(), line: index + 1, message };
+            return parse(file, settings).map_err(failed);
+        }
+    }
+    Ok(ScriptEntry::new(file))
+}
+
+fn parse(file: &str, settings: &str) -> Result<ScriptEntry, String> {
+    let mut table = toml::Table::new();
+    let mut rest = settings.trim();
+    while !rest.is_empty() {
+        let Some((key, after)) = rest.split_once('=') else {
+            return Err(format!("expected `key=value`, found `{rest}`"));
+        };
+        let key = key.trim();
+        if key.is_empty() || key.contains(char::is_whitespace) || key == "file" {
+            return Err(format!("expected a key of [[script]], found `{key}`"));
+        }
+        let (value, remainder) = split_value(after.trim_start());
+        if table.insert(key.to_owned(), interpret(value)).is_some() {
+            return Err(format!("`{key}` is given twice"));
+        }
+        rest = remainder.trim_start();
+    }
+    table.insert("file".to_owned(), toml::Value::String(file.to_owned()));
+    let entry = ScriptEntry::deserialize(table).map_err(|error| error.message().trim_end().to_owned())?;
+    match entry.problems().into_iter().find(|(key, _)| *key != "file") {
+        Some((key, sentence)) => Err(format!("{key}: {sentence}")),
+        None => Ok(entry),
+    }
+}
+
+/// Splits at the first whitespace outside quotes, slashes and brackets.
+fn split_value(text: &str) -> (&str, &str) {
+    let mut depth = 0usize;
+    let mut quote = if text.starts_with('/') { Some('/') } else { None };
+    let mut escaped = false;
+    for (at, c) in text.char_indices() {
+        if at == 0 && quote.is_some() {
+            continue;
+        }
+        if escaped {
+            escaped = false;
+            continue;
+        }
+        match (quote, c) {
+            (Some(_), '\\') => escaped = true,
+            (Some(q), c) if c == q => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '[' | '{') => depth += 1,
+            (None, ']' | '}') => depth = depth.saturating_sub(1),
+            (None, c) if c.is_whitespace() && depth == 0 => return text.split_at(at),
+            (None, _) => {}
+        }
+    }
+    (text, "")
+}
+
+/// A TOML value where the text is one, else the text itself.
+fn interpret(text: &str) -> toml::Value {
+    match toml::from_str::<toml::Table>(&format!("v = {text}")) {
+        Ok(mut table) if table.len() == 1 => table.remove("v").unwrap_or_else(|| toml::Value::String(text.to_owned())),
+        _ => toml::Value::String(text.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lockstep_ctx_api::wire::ScriptType;
+
+    #[test]
+    fn reads_the_keys_of_a_script_entry() {
+        let source =
+            "#!/usr/bin/env lockstep\n// A menu.\n// @lockstep type=app class5_destination=1000 memory_mb=16\nfunction main() {}";
+        let entry = read("menu.js", source).unwrap();
+        assert_eq!(entry.kind, Some(ScriptType::App));
+        assert!(entry.class5_destination.unwrap().matches("1000"));
+        assert_eq!(entry.memory_mb, Some(16));
+    }
+
+    #[test]
+    fn patterns_arrays_and_tables_may_hold_blanks() {
+        let source = r#"/* @lockstep class5_destination=/a b|c/ public=["hook", "x"] vars={ greeting = "hello you" } */"#;
+        let entry = read("a.js", source).unwrap();
+        assert!(entry.class5_destination.unwrap().matches("a b"));
+        assert_eq!(entry.public, Some(crate::config::Public::Functions(vec!["hook".into(), "x".into()])));
+        assert_eq!(entry.vars["greeting"].as_str(), Some("hello you"));
+    }
+
+    #[test]
+    fn a_comment_after_code_is_not_a_header() {
+        assert_eq!(read("a.js", "let x;\n// @lockstep type=script").unwrap(), ScriptEntry::new("a.js"));
+    }
+
+    #[test]
+    fn an_unknown_key_names_line_and_key() {
+        let error = read("a.js", "\n// @lockstep tpye=app").unwrap_err();
+        assert_eq!(error.line, 2);
+        assert!(error.message.contains("unknown field `tpye`"), "{error}");
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_is_an_error() {
+        assert!(read("a.js", "// @lockstep memory_mb=lots").is_err());
+        assert!(read("a.js", "// @lockstep turn_ms=0").unwrap_err().message.contains("turn_ms"));
+        assert!(read("a.js", "// @lockstep app").unwrap_err().message.contains("key=value"));
+    }
+}

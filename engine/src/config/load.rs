@@ -1,0 +1,201 @@
+//! Reading the file, the environment over it, and checking the whole.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::de::DeTable;
+use toml::{Spanned, Table};
+
+use super::error::{ConfigError, Place, Problem};
+use super::locate::{self, Step};
+use super::{Config, FILE_NAME, environment, validate};
+
+/// The largest file read, in bytes.
+const MAX_FILE: u64 = 16 << 20;
+
+/// A checked configuration and where it came from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub config: Config,
+    /// The folder relative paths start from.
+    pub dir: PathBuf,
+    /// What was accepted but deserves a word: keys that have no effect yet, risky choices.
+    pub warnings: Vec<Problem>,
+}
+
+impl Loaded {
+    /// `path` as seen from the configuration's folder.
+    pub fn resolve(&self, path: &Path) -> PathBuf {
+        self.dir.join(path)
+    }
+}
+
+impl Config {
+    /// Loads `dir/lockstep.toml`, defaults where it is absent, with the process's environment over it.
+    pub fn load(dir: &Path) -> Result<Loaded, ConfigError> {
+        // A variable that is not UTF-8 cannot name a key of ours or hold a value for it.
+        let variables =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Self::load_with(dir, variables)
+    }
+
+    /// As [`Config::load`], with these variables for the environment.
+    pub fn load_with(dir: &Path, variables: impl IntoIterator<Item = (String, String)>) -> Result<Loaded, ConfigError> {
+        let path = dir.join(FILE_NAME);
+        if !dir.is_dir() {
+            let error = std::io::Error::new(std::io::ErrorKind::NotFound, "no such folder");
+            return Err(ConfigError::Unreadable { path: dir.to_owned(), error });
+        }
+        let text = match std::fs::metadata(&path) {
+            Ok(meta) if meta.len() > MAX_FILE => {
+                let error = std::io::Error::new(std::io::ErrorKind::FileTooLarge, format!("more than {MAX_FILE} bytes"));
+                return Err(ConfigError::Unreadable { path, error });
+            }
+            Ok(_) => std::fs::read_to_string(&path).map_err(|error| ConfigError::Unreadable { path: path.clone(), error })?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(ConfigError::Unreadable { path, error }),
+        };
+        let (config, warnings) = parse(&path, &text, variables).map_err(ConfigError::Invalid)?;
+        Ok(Loaded { config, dir: dir.to_owned(), warnings })
+    }
+}
+
+/// Parses and checks `text`; `path` is only named in messages.
+pub(super) fn parse(
+    path: &Path,
+    text: &str,
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+    let at = |error: &toml::de::Error| place_in_file(path, text, error.span());
+    let (document, syntax_errors) = DeTable::parse_recoverable(text);
+    if !syntax_errors.is_empty() {
+        let problem =
+            |error: &toml::de::Error| Problem { place: at(error), key: String::new(), message: one_line(error.message()) };
+        return Err(syntax_errors.iter().map(problem).collect());
+    }
+    let mut config: Config = toml::from_str(text).map_err(|error| {
+        let key = error.span().map(|span| locate::render(&locate::path_at(&document, &span))).unwrap_or_default();
+        vec![Problem { place: at(&error), key, message: one_line(error.message()) }]
+    })?;
+
+    let overrides = environment::overrides(variables);
+    if !overrides.is_empty() {
+        let mut table: Table = toml::from_str(text).unwrap_or_default();
+        let problems: Vec<_> = overrides.iter().filter_map(|change| environment::apply(&mut table, change).err()).collect();
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        // `apply` kept only what could be read.
+        config = Config::deserialize(table).unwrap_or(config);
+    }
+
+    let place = |path_to_key: &[Step]| match overrides.iter().find(|change| path_to_key.starts_with(&change.path)) {
+        Some(change) => Place::Variable(change.name.clone()),
+        None => place_of_key(path, text, &document, path_to_key),
+    };
+    let located = |finding: validate::Finding| Problem {
+        place: place(&finding.path),
+        key: locate::render(&finding.path),
+        message: finding.message,
+    };
+    let report = validate::validate(&config);
+    let mut warnings = report.warnings;
+    warnings.extend(validate::without_effect(&config));
+    if report.errors.is_empty() {
+        Ok((config, warnings.into_iter().map(located).collect()))
+    } else {
+        Err(report.errors.into_iter().map(located).collect())
+    }
+}
+
+fn place_in_file(path: &Path, text: &str, span: Option<std::ops::Range<usize>>) -> Place {
+    let Some(span) = span else { return Place::Absent(path.to_owned()) };
+    let (line, column) = locate::line_column(text, span.start);
+    Place::File { path: path.to_owned(), line, column }
+}
+
+fn place_of_key(path: &Path, text: &str, document: &Spanned<DeTable<'_>>, key: &[Step]) -> Place {
+    place_in_file(path, text, locate::span_of(document, key))
+}
+
+fn one_line(message: &str) -> String {
+    message.trim().replace('\n', ", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn errors(text: &str) -> Vec<String> {
+        let problems = parse(Path::new("lockstep.toml"), text, []).expect_err("the text is wrong");
+        problems.iter().map(Problem::to_string).collect()
+    }
+
+    fn warnings(text: &str) -> Vec<String> {
+        let (_, warnings) = parse(Path::new("lockstep.toml"), text, []).expect("the text is right");
+        warnings.iter().map(Problem::to_string).collect()
+    }
+
+    #[test]
+    fn nothing_at_all_is_a_whole_configuration() {
+        let (config, warnings) = parse(Path::new("x"), "", []).unwrap();
+        assert_eq!(config, Config::default());
+        assert_eq!(warnings, []);
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_shape_names_line_key_and_expectation() {
+        assert_eq!(
+            errors("[sip]\nlisten = [\"udp:0.0.0.0:5060\", \"tpc:0.0.0.0:5060\"]\n"),
+            ["lockstep.toml:2:31: sip.listen[1]: expected `udp:ADDRESS:PORT` (or tcp, tls, ws, wss), found `tpc:0.0.0.0:5060`"]
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_lists_the_known_ones() {
+        let found = errors("[media]\nport = \"1-2\"\n");
+        assert!(
+            found[0].starts_with("lockstep.toml:2:1: media.port: unknown field `port`, expected one of `ports`"),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn a_missing_key_names_its_table() {
+        let found = errors("[[user]]\nname = \"1001\"\n");
+        assert!(found[0].starts_with("lockstep.toml:1:1: user[0]: missing field `password`"), "{found:?}");
+    }
+
+    #[test]
+    fn text_that_is_no_toml_is_placed() {
+        let found = errors("[sip]\nlisten = \n");
+        assert!(found[0].starts_with("lockstep.toml:2:"), "{found:?}");
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_placed_too() {
+        let found = errors("[[user]]\nname = \"1\"\npassword = \"a\"\n[[user]]\nname = \"1\"\npassword = \"b\"\n");
+        assert_eq!(found, ["lockstep.toml:5:8: user[1].name: `1` is already the name of user[0]"]);
+    }
+
+    #[test]
+    fn a_variable_at_fault_is_named_instead_of_the_file() {
+        let variables = [("LOCKSTEP_API__LISTEN".to_owned(), "0.0.0.0:80".to_owned())];
+        let problems = parse(Path::new("lockstep.toml"), "[api]\nlisten = \"127.0.0.1:80\"\n", variables).unwrap_err();
+        assert!(problems[0].to_string().starts_with("LOCKSTEP_API__LISTEN: api.listen: "), "{problems:?}");
+    }
+
+    #[test]
+    fn a_key_without_effect_yet_is_said() {
+        let found = warnings("[cluster]\nnats = \"nats://127.0.0.1\"\n");
+        assert_eq!(found.len(), 1);
+        assert!(found[0].starts_with("lockstep.toml:2:8: cluster.nats: has no effect"), "{found:?}");
+    }
+
+    #[test]
+    fn the_documented_example_is_accepted() {
+        let text = include_str!("example.toml");
+        let (config, _) = parse(Path::new("example.toml"), text, []).unwrap_or_else(|problems| panic!("{problems:?}"));
+        assert_eq!(config.dids[0].destinations.len(), 3);
+    }
+}

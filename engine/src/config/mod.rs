@@ -1,0 +1,108 @@
+//! `lockstep.toml`: everything the engine can be told, with a default for all of it.
+//!
+//! [`Config::load`] reads the file of a folder, applies `LOCKSTEP_SECTION__KEY` variables, and checks the whole. What is wrong
+//! is reported with file, line, key and what was expected; the engine does not start on it.
+
+mod api;
+mod environment;
+mod error;
+pub mod header_comment;
+mod load;
+mod locate;
+mod media;
+mod routing;
+mod script;
+mod secret;
+mod security;
+mod sip;
+mod tts;
+mod validate;
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+pub use api::{ApiConfig, ApiKey, Scope};
+pub use error::{ConfigError, Problem};
+pub use load::Loaded;
+pub use media::{Codec, MediaConfig, PortRange};
+pub use routing::{
+    Customer, CustomerLimits, Destination, Did, EventSocketConfig, Gateway, OnError, Route, SipAddress, TimeoutAction, User,
+};
+pub use script::{
+    App, Class5Destination, DEFAULT_MEMORY_MB, DEFAULT_TURN_MS, GlobalRun, Public, Schedule, ScriptEntry, ScriptsConfig, Weekday,
+};
+pub use secret::Secret;
+pub use security::{Net, SecurityConfig};
+pub use sip::{Listen, Protocol, SipConfig};
+pub use tts::{TtsConfig, TtsProvider};
+
+/// The file's name within its folder.
+pub const FILE_NAME: &str = "lockstep.toml";
+
+/// The whole configuration.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub sip: SipConfig,
+    pub media: MediaConfig,
+    pub scripts: ScriptsConfig,
+    pub api: ApiConfig,
+    pub event_socket: EventSocketConfig,
+    pub store: StoreConfig,
+    pub cluster: ClusterConfig,
+    pub tts: TtsConfig,
+    pub security: SecurityConfig,
+    #[serde(rename = "account")]
+    pub accounts: Vec<Account>,
+    #[serde(rename = "app")]
+    pub apps: Vec<App>,
+    #[serde(rename = "script")]
+    pub script_entries: Vec<ScriptEntry>,
+    #[serde(rename = "customer")]
+    pub customers: Vec<Customer>,
+    #[serde(rename = "did")]
+    pub dids: Vec<Did>,
+    #[serde(rename = "gateway")]
+    pub gateways: Vec<Gateway>,
+    #[serde(rename = "route")]
+    pub routes: Vec<Route>,
+    #[serde(rename = "user")]
+    pub users: Vec<User>,
+}
+
+/// `[store]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// Relative to the configuration's folder.
+    pub path: PathBuf,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self { path: PathBuf::from("lockstep.db") }
+    }
+}
+
+/// `[cluster]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterConfig {
+    /// Absent: one process, everything embedded.
+    pub nats: Option<Secret>,
+}
+
+/// `[[account]]`: what audio, keys, records and limits belong to.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Account {
+    pub name: String,
+}
+
+/// The account everything belongs to where none is named.
+pub const DEFAULT_ACCOUNT: &str = "default";
+
+fn default_account() -> String {
+    DEFAULT_ACCOUNT.to_owned()
+}

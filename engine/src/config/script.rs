@@ -1,0 +1,371 @@
+//! `[scripts]`, `[[script]]`, `[[app]]` and the `// @lockstep` header comment: what runs, how, and within which limits.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use lockstep_ctx_api::wire::ScriptType;
+use serde::{Deserialize, Deserializer};
+
+use super::Secret;
+
+/// `[scripts]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScriptsConfig {
+    /// Relative to the configuration's folder.
+    pub dir: PathBuf,
+    /// Worker processes; 0: one per core.
+    pub workers: u16,
+    /// How long code may run on after its call has ended, seconds.
+    pub after_end_s: u32,
+}
+
+impl Default for ScriptsConfig {
+    fn default() -> Self {
+        Self { dir: PathBuf::from("scripts"), workers: 0, after_end_s: 10 }
+    }
+}
+
+/// `[[app]]`: scripts that may require each other and share variables.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct App {
+    pub name: String,
+    #[serde(default = "super::default_account")]
+    pub account: String,
+    /// `process.env` of its scripts.
+    #[serde(default)]
+    pub env: BTreeMap<String, Secret>,
+}
+
+/// `[[script]]`: everything that can be said of one script. Absent parts come from the script's header comment, then from
+/// the defaults.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScriptEntry {
+    /// File name within the scripts folder.
+    pub file: String,
+    #[serde(rename = "type")]
+    pub kind: Option<ScriptType>,
+    pub app: Option<String>,
+    pub class5_destination: Option<Class5Destination>,
+    pub run: Option<GlobalRun>,
+    /// Wall time of a run, seconds; `None`: by what is run (contract, section 1).
+    pub timeout_s: Option<f64>,
+    /// CPU time of one event-loop turn.
+    pub turn_ms: Option<u32>,
+    pub concurrency: Option<u32>,
+    pub memory_mb: Option<u32>,
+    pub public: Option<Public>,
+    pub schedule: Option<Schedule>,
+    #[serde(default)]
+    pub vars: toml::Table,
+}
+
+/// CPU time of one turn where a script says nothing, ms.
+pub const DEFAULT_TURN_MS: u32 = 2_000;
+/// Memory of a run where a script says nothing, MB.
+pub const DEFAULT_MEMORY_MB: u32 = 100;
+
+impl ScriptEntry {
+    /// An entry that says nothing but its file.
+    pub fn new(file: impl Into<String>) -> Self {
+        Self {
+            file: file.into(),
+            kind: None,
+            app: None,
+            class5_destination: None,
+            run: None,
+            timeout_s: None,
+            turn_ms: None,
+            concurrency: None,
+            memory_mb: None,
+            public: None,
+            schedule: None,
+            vars: toml::Table::new(),
+        }
+    }
+
+    /// Takes from `other` what this entry does not say itself.
+    pub fn or(mut self, other: Self) -> Self {
+        self.kind = self.kind.or(other.kind);
+        self.app = self.app.or(other.app);
+        self.class5_destination = self.class5_destination.or(other.class5_destination);
+        self.run = self.run.or(other.run);
+        self.timeout_s = self.timeout_s.or(other.timeout_s);
+        self.turn_ms = self.turn_ms.or(other.turn_ms);
+        self.concurrency = self.concurrency.or(other.concurrency);
+        self.memory_mb = self.memory_mb.or(other.memory_mb);
+        self.public = self.public.or(other.public);
+        self.schedule = self.schedule.or(other.schedule);
+        for (key, value) in other.vars {
+            self.vars.entry(key).or_insert(value);
+        }
+        self
+    }
+
+    /// What is out of range, as (key, sentence).
+    pub(super) fn problems(&self) -> Vec<(&'static str, String)> {
+        let mut problems = Vec::new();
+        if self.file.is_empty() || self.file.contains(['/', '\\']) || self.file.starts_with('.') {
+            problems.push(("file", format!("expected the name of a file within the scripts folder, found `{}`", self.file)));
+        }
+        if self.timeout_s.is_some_and(|seconds| !(seconds > 0.0 && seconds <= 86_400.0)) {
+            problems.push(("timeout_s", "expected more than 0 and at most 86400 seconds".to_owned()));
+        }
+        if self.turn_ms.is_some_and(|ms| !(10..=600_000).contains(&ms)) {
+            problems.push(("turn_ms", "expected 10 to 600000 milliseconds".to_owned()));
+        }
+        if self.concurrency == Some(0) {
+            problems.push(("concurrency", "expected at least 1".to_owned()));
+        }
+        if self.memory_mb.is_some_and(|mb| !(1..=4096).contains(&mb)) {
+            problems.push(("memory_mb", "expected 1 to 4096 MB".to_owned()));
+        }
+        if let Some(schedule) = &self.schedule {
+            problems.extend(schedule.problem().map(|sentence| ("schedule", sentence)));
+        }
+        problems
+    }
+}
+
+/// What a caller dials to reach a script: the exact text, or a regular expression between slashes that matches all of it.
+#[derive(Clone)]
+pub enum Class5Destination {
+    Exact(String),
+    Pattern { source: String, regex: regex::Regex },
+}
+
+impl Class5Destination {
+    /// Whether `dialled` reaches the script.
+    pub fn matches(&self, dialled: &str) -> bool {
+        match self {
+            Self::Exact(text) => text == dialled,
+            Self::Pattern { regex, .. } => regex.is_match(dialled),
+        }
+    }
+}
+
+impl std::str::FromStr for Class5Destination {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("expected a number, a name or `/regular expression/`, found nothing".to_owned());
+        }
+        let Some(source) = text.strip_prefix('/').and_then(|rest| rest.strip_suffix('/')) else {
+            return Ok(Self::Exact(text.to_owned()));
+        };
+        match regex::Regex::new(&format!("^(?:{source})$")) {
+            Ok(regex) => Ok(Self::Pattern { source: source.to_owned(), regex }),
+            Err(error) => Err(format!("`{text}` is not a regular expression: {}", last_line(&error.to_string()))),
+        }
+    }
+}
+
+/// The regex crate draws the pattern before it says what is wrong; the sentence stands last.
+fn last_line(text: &str) -> &str {
+    text.lines().last().unwrap_or(text).trim_start_matches("error: ")
+}
+
+impl fmt::Display for Class5Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(text) => f.write_str(text),
+            Self::Pattern { source, .. } => write!(f, "/{source}/"),
+        }
+    }
+}
+
+impl fmt::Debug for Class5Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl PartialEq for Class5Destination {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_string() == other.to_string()
+    }
+}
+
+impl<'de> Deserialize<'de> for Class5Destination {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Class5Destination;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number, a name or `/regular expression/`")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                text.parse().map_err(E::custom)
+            }
+
+            // `class5_destination = 1000` is what everybody writes first.
+            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Self::Value, E> {
+                Ok(Class5Destination::Exact(number.to_string()))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// Where a script stands among the global routing scripts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GlobalRun {
+    #[default]
+    Disable,
+    First,
+    Last,
+}
+
+/// What of a script is served without a key at `/f/{uuid}/{fn}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Public {
+    /// `true` or `false`.
+    All(bool),
+    /// These functions only.
+    Functions(Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for Public {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Public;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true, false or a list of function names")
+            }
+
+            fn visit_bool<E: serde::de::Error>(self, all: bool) -> Result<Self::Value, E> {
+                Ok(Public::All(all))
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut names: A) -> Result<Self::Value, A::Error> {
+                let mut functions = Vec::new();
+                while let Some(name) = names.next_element()? {
+                    functions.push(name);
+                }
+                Ok(Public::Functions(functions))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// When a script runs by itself: every minute that is in all of the lists; an empty list leaves its part open.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    #[serde(default)]
+    pub minutes: Vec<u8>,
+    #[serde(default)]
+    pub hours: Vec<u8>,
+    /// Days of the month.
+    #[serde(default)]
+    pub days: Vec<u8>,
+    #[serde(default)]
+    pub weekdays: Vec<Weekday>,
+    /// IANA name.
+    #[serde(default = "utc")]
+    pub timezone: String,
+    /// Whether a run that was due while the engine was down runs once on start.
+    #[serde(default = "yes")]
+    pub catch_up: bool,
+}
+
+impl Schedule {
+    fn problem(&self) -> Option<String> {
+        let outside = |name: &str, list: &[u8], range: std::ops::RangeInclusive<u8>| {
+            list.iter()
+                .find(|n| !range.contains(n))
+                .map(|found| format!("{name}: expected {} to {}, found {found}", range.start(), range.end()))
+        };
+        outside("minutes", &self.minutes, 0..=59)
+            .or_else(|| outside("hours", &self.hours, 0..=23))
+            .or_else(|| outside("days", &self.days, 1..=31))
+            .or_else(|| {
+                (!looks_like_zone(&self.timezone))
+                    .then(|| format!("timezone: expected an IANA name such as `Europe/London`, found `{}`", self.timezone))
+            })
+    }
+}
+
+/// IANA names are ASCII words joined by slashes; whether the zone exists is for the time zone database to say.
+fn looks_like_zone(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_uppercase())
+        && name.split('/').all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "_+-".contains(c)))
+}
+
+fn utc() -> String {
+    "UTC".to_owned()
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A day of the week.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Weekday {
+    Mon,
+    Tue,
+    Wed,
+    Thu,
+    Fri,
+    Sat,
+    Sun,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_matches_the_whole_destination() {
+        let destination: Class5Destination = "/afwd_[a-z0-9]+/".parse().unwrap();
+        assert!(destination.matches("afwd_12"));
+        assert!(!destination.matches("xafwd_12"));
+        assert!(!destination.matches("afwd_12 "));
+    }
+
+    #[test]
+    fn alternatives_in_a_pattern_are_anchored_too() {
+        let destination: Class5Destination = "/1|2/".parse().unwrap();
+        assert!(!destination.matches("12"));
+        assert!(destination.matches("2"));
+    }
+
+    #[test]
+    fn a_broken_pattern_says_why() {
+        let error = "/a(/".parse::<Class5Destination>().unwrap_err();
+        assert_eq!(error, "`/a(/` is not a regular expression: unclosed group");
+    }
+
+    #[test]
+    fn the_first_entry_wins_and_the_second_fills_in() {
+        let mut first = ScriptEntry::new("a.js");
+        first.turn_ms = Some(5);
+        let mut second = ScriptEntry::new("a.js");
+        second.turn_ms = Some(7);
+        second.memory_mb = Some(16);
+        let merged = first.or(second);
+        assert_eq!((merged.turn_ms, merged.memory_mb), (Some(5), Some(16)));
+    }
+
+    #[test]
+    fn limits_out_of_range_are_named() {
+        let mut entry = ScriptEntry::new("../a.js");
+        entry.timeout_s = Some(0.0);
+        entry.schedule =
+            Some(Schedule { minutes: vec![60], hours: vec![], days: vec![], weekdays: vec![], timezone: utc(), catch_up: true });
+        let keys: Vec<_> = entry.problems().into_iter().map(|(key, _)| key).collect();
+        assert_eq!(keys, ["file", "timeout_s", "schedule"]);
+    }
+}

@@ -1,0 +1,103 @@
+//! Secrets: values that are used and never shown.
+
+use std::fmt;
+use std::path::Path;
+
+use serde::Deserialize;
+
+/// The largest file a secret is read from, in bytes.
+const MAX_SECRET_FILE: u64 = 64 * 1024;
+
+/// A password or key. Written in place, as `env:NAME`, or as `file:/absolute/path` (a final line break is dropped).
+///
+/// `Debug` shows nothing of it, there is no `Display`, and it cannot be serialised.
+#[derive(Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps `value` as it is, without looking at `env:` or `file:`.
+    pub fn literal(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The secret itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether there is nothing to keep secret.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl TryFrom<String> for Secret {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if let Some(name) = text.strip_prefix("env:") {
+            return match std::env::var(name) {
+                Ok(value) => Ok(Self(value)),
+                Err(std::env::VarError::NotPresent) => Err(format!("environment variable {name} is not set")),
+                Err(std::env::VarError::NotUnicode(_)) => Err(format!("environment variable {name} is not UTF-8")),
+            };
+        }
+        if let Some(path) = text.strip_prefix("file:") {
+            return read_file(Path::new(path)).map(Self);
+        }
+        Ok(Self(text))
+    }
+}
+
+fn read_file(path: &Path) -> Result<String, String> {
+    if !path.is_absolute() {
+        return Err(format!("expected an absolute path after `file:`, found `{}`", path.display()));
+    }
+    let unreadable = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
+    let size = std::fs::metadata(path).map_err(unreadable)?.len();
+    if size > MAX_SECRET_FILE {
+        return Err(format!("{} has {size} bytes, at most {MAX_SECRET_FILE} expected of a secret", path.display()));
+    }
+    let mut text = std::fs::read_to_string(path).map_err(unreadable)?;
+    while text.ends_with(['\n', '\r']) {
+        text.pop();
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_nothing() {
+        assert_eq!(format!("{:?}", Secret::literal("hunter2")), "Secret(…)");
+    }
+
+    #[test]
+    fn reads_a_file_without_its_line_break() {
+        let path = std::env::temp_dir().join(format!("lockstep-secret-{}", std::process::id()));
+        std::fs::write(&path, "s3cret\n").unwrap();
+        let secret = Secret::try_from(format!("file:{}", path.display())).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(secret.expose(), "s3cret");
+    }
+
+    #[test]
+    fn a_missing_variable_is_named() {
+        let error = Secret::try_from("env:LOCKSTEP_NO_SUCH_VARIABLE".to_owned()).unwrap_err();
+        assert_eq!(error, "environment variable LOCKSTEP_NO_SUCH_VARIABLE is not set");
+    }
+
+    #[test]
+    fn a_relative_file_is_refused() {
+        assert!(Secret::try_from("file:keys/a".to_owned()).unwrap_err().contains("absolute path"));
+    }
+}

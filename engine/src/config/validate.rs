@@ -1,0 +1,384 @@
+//! What no single value shows: duplicates, references to what does not exist, choices that are unsafe together.
+
+use std::collections::BTreeMap;
+
+use super::locate::Step;
+use super::routing::is_number;
+use super::{Config, Destination, Protocol};
+
+/// A finding and the key it is about.
+#[derive(Debug)]
+pub(super) struct Finding {
+    pub(super) path: Vec<Step>,
+    pub(super) message: String,
+}
+
+/// What is wrong, and what merely deserves a word.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    pub(super) errors: Vec<Finding>,
+    pub(super) warnings: Vec<Finding>,
+}
+
+impl Report {
+    fn error(&mut self, path: Vec<Step>, message: impl Into<String>) {
+        self.errors.push(Finding { path, message: message.into() });
+    }
+
+    fn warn(&mut self, path: Vec<Step>, message: impl Into<String>) {
+        self.warnings.push(Finding { path, message: message.into() });
+    }
+
+    /// Reports every name that an earlier entry of the list `list` has already.
+    fn duplicates<T: Ord + std::fmt::Display>(&mut self, list: &str, key: &str, names: impl IntoIterator<Item = T>) {
+        let mut seen = BTreeMap::new();
+        for (index, name) in names.into_iter().enumerate() {
+            if let Some(first) = seen.get(&name) {
+                self.error(entry(list, index, key), format!("`{name}` is already the {key} of {list}[{first}]"));
+            } else {
+                seen.insert(name, index);
+            }
+        }
+    }
+}
+
+fn section(table: &str, key: &str) -> Vec<Step> {
+    vec![Step::Key(table.to_owned()), Step::Key(key.to_owned())]
+}
+
+fn entry(list: &str, index: usize, key: &str) -> Vec<Step> {
+    vec![Step::Key(list.to_owned()), Step::Index(index), Step::Key(key.to_owned())]
+}
+
+fn item(mut path: Vec<Step>, index: usize) -> Vec<Step> {
+    path.push(Step::Index(index));
+    path
+}
+
+/// Checks what the types alone cannot.
+pub(super) fn validate(config: &Config) -> Report {
+    let mut report = Report::default();
+    sip(config, &mut report);
+    api(config, &mut report);
+    tts(config, &mut report);
+    accounts(config, &mut report);
+    scripts(config, &mut report);
+    users_and_dids(config, &mut report);
+    gateways_and_routes(config, &mut report);
+    report
+}
+
+fn sip(config: &Config, report: &mut Report) {
+    let sip = &config.sip;
+    if sip.listen.is_empty() {
+        report.error(section("sip", "listen"), "expected at least one address, found none");
+    }
+    for (index, listen) in sip.listen.iter().enumerate() {
+        let earlier = &sip.listen[..index];
+        if listen.addr.port() != 0 && earlier.contains(listen) {
+            report.error(item(section("sip", "listen"), index), format!("{listen} is listed twice"));
+        }
+        if matches!(listen.protocol, Protocol::Tls | Protocol::Ws | Protocol::Wss) {
+            let message = format!("{} is not available in this version; expected udp or tcp", listen.protocol.name());
+            report.error(item(section("sip", "listen"), index), message);
+        }
+    }
+    if sip.external_ip.is_some_and(|ip| ip.is_unspecified() || ip.is_multicast()) {
+        report.error(section("sip", "external_ip"), "expected the address peers reach us at");
+    }
+    if sip.realm.is_empty() || sip.realm.contains(|c: char| c.is_control() || c == '"' || c == '\\') {
+        report.error(section("sip", "realm"), "expected text without quotes or control characters");
+    }
+    if sip.user_agent.contains(char::is_control) {
+        report.error(section("sip", "user_agent"), "expected text without control characters");
+    }
+    if sip.min_expires_s > sip.max_expires_s {
+        let message = format!("expected at most max_expires_s ({}), found {}", sip.max_expires_s, sip.min_expires_s);
+        report.error(section("sip", "min_expires_s"), message);
+    }
+    let mut seen = Vec::new();
+    for (index, codec) in config.media.codecs.iter().enumerate() {
+        if seen.contains(codec) {
+            report.error(item(section("media", "codecs"), index), format!("{} is listed twice", codec.name()));
+        }
+        seen.push(*codec);
+    }
+}
+
+fn api(config: &Config, report: &mut Report) {
+    let api = &config.api;
+    if !api.listen.ip().is_loopback() && api.keys.is_empty() {
+        let message = format!("expected `keys` for an address other machines reach, found {} without any", api.listen);
+        report.error(section("api", "listen"), message);
+    }
+    for (index, key) in api.keys.iter().enumerate() {
+        let path = |name: &str| {
+            let mut path = item(section("api", "keys"), index);
+            path.push(Step::Key(name.to_owned()));
+            path
+        };
+        if key.key.is_empty() {
+            report.error(path("key"), "expected a key, found nothing");
+        } else if key.key.expose().len() < 16 {
+            report.warn(path("key"), "is short enough to be guessed; 16 characters or more are advised");
+        }
+        if key.scopes.is_empty() {
+            report.error(path("scopes"), "expected at least one of `read`, `run`, `admin`, found none");
+        }
+        if api.keys[..index].iter().any(|earlier| earlier.key == key.key) {
+            report.error(path("key"), "is listed twice");
+        }
+    }
+    if config.event_socket.listen.is_some() && config.event_socket.password.as_ref().is_none_or(super::Secret::is_empty) {
+        report.error(section("event_socket", "listen"), "expected `password`: without one there is no socket");
+    }
+}
+
+fn tts(config: &Config, report: &mut Report) {
+    let tts = &config.tts;
+    if tts.default != super::tts::ESPEAK && !tts.provider.contains_key(&tts.default) {
+        let known: Vec<_> = std::iter::once(super::tts::ESPEAK).chain(tts.provider.keys().map(String::as_str)).collect();
+        report.error(section("tts", "default"), format!("expected one of {}, found `{}`", known.join(", "), tts.default));
+    }
+    for (name, provider) in &tts.provider {
+        let path = |key: &str| [section("tts", "provider"), section(name, key)].concat();
+        if !provider.url.starts_with("https://") && !provider.url.starts_with("http://") {
+            report.error(path("url"), format!("expected an http or https URL, found `{}`", provider.url));
+        }
+        if name == super::tts::ESPEAK {
+            report.error(path("url"), "`espeak` is built in; expected another name");
+        }
+    }
+}
+
+fn accounts(config: &Config, report: &mut Report) {
+    report.duplicates("account", "name", config.accounts.iter().map(|account| &account.name));
+    let known = |name: &str| {
+        if config.accounts.is_empty() { name == super::DEFAULT_ACCOUNT } else { config.accounts.iter().any(|a| a.name == name) }
+    };
+    let owners = [
+        ("app", config.apps.iter().map(|app| &app.account).collect::<Vec<_>>()),
+        ("user", config.users.iter().map(|user| &user.account).collect()),
+        ("customer", config.customers.iter().map(|customer| &customer.account).collect()),
+    ];
+    for (list, accounts) in owners {
+        for (index, account) in accounts.into_iter().enumerate().filter(|(_, account)| !known(account)) {
+            report.error(entry(list, index, "account"), format!("expected the name of an [[account]], found `{account}`"));
+        }
+    }
+}
+
+fn scripts(config: &Config, report: &mut Report) {
+    report.duplicates("app", "name", config.apps.iter().map(|app| &app.name));
+    report.duplicates("script", "file", config.script_entries.iter().map(|script| &script.file));
+    let destinations =
+        config.script_entries.iter().enumerate().filter_map(|(index, s)| Some((index, s.class5_destination.as_ref()?)));
+    let mut seen = BTreeMap::new();
+    for (index, destination) in destinations {
+        if let Some(first) = seen.insert(destination.to_string(), index) {
+            let message = format!("`{destination}` already leads to script[{first}]");
+            report.error(entry("script", index, "class5_destination"), message);
+        }
+    }
+    for (index, script) in config.script_entries.iter().enumerate() {
+        for (key, message) in script.problems() {
+            report.error(entry("script", index, key), message);
+        }
+        if let Some(app) = script.app.as_ref().filter(|app| !config.apps.iter().any(|known| known.name == **app)) {
+            report.error(entry("script", index, "app"), format!("expected the name of an [[app]], found `{app}`"));
+        }
+    }
+}
+
+fn users_and_dids(config: &Config, report: &mut Report) {
+    report.duplicates("user", "name", config.users.iter().map(|user| &user.name));
+    for (index, user) in config.users.iter().enumerate() {
+        let word = |c: char| c.is_ascii_alphanumeric() || "-_.!~*'()&=+$,;?/".contains(c);
+        if user.name.is_empty() || !user.name.chars().all(word) {
+            let message = format!("expected the user part of a SIP URI, found `{}`", user.name);
+            report.error(entry("user", index, "name"), message);
+        }
+        if user.password.is_empty() {
+            report.error(entry("user", index, "password"), "expected a password, found nothing");
+        }
+    }
+
+    report.duplicates("did", "number", config.dids.iter().map(|did| &did.number));
+    for (index, did) in config.dids.iter().enumerate() {
+        if did.number.is_empty() || did.number.contains(char::is_whitespace) {
+            report.error(entry("did", index, "number"), format!("expected a number, found `{}`", did.number));
+        }
+        if did.destinations.is_empty() && did.script.is_none() {
+            report.error(entry("did", index, "destinations"), "expected one to three destinations, found none");
+        }
+        if did.destinations.len() > 3 {
+            let message = format!("expected at most three destinations, found {}", did.destinations.len());
+            report.error(entry("did", index, "destinations"), message);
+        }
+        for (at, destination) in did.destinations.iter().enumerate() {
+            if let Destination::User(name) = destination
+                && !config.users.iter().any(|user| user.name == *name)
+            {
+                let message = format!("expected the name of a [[user]], found `{name}`");
+                report.error(item(entry("did", index, "destinations"), at), message);
+            }
+        }
+        if let Some(customer) = did.customer.filter(|id| !config.customers.iter().any(|c| c.id == *id)) {
+            report.error(entry("did", index, "customer"), format!("expected the id of a [[customer]], found {customer}"));
+        }
+    }
+}
+
+fn gateways_and_routes(config: &Config, report: &mut Report) {
+    report.duplicates("customer", "id", config.customers.iter().map(|customer| customer.id));
+    for (index, customer) in config.customers.iter().enumerate() {
+        if customer.user.is_some() != customer.password.is_some() {
+            report.error(entry("customer", index, "user"), "expected `user` and `password` together");
+        }
+        if customer.limits.calls_per_second.is_some_and(|rate| rate.is_nan() || rate <= 0.0) {
+            report.error(entry("customer", index, "limits"), "calls_per_second: expected more than 0");
+        }
+    }
+    report.duplicates("gateway", "id", config.gateways.iter().map(|gateway| gateway.id));
+    for (index, gateway) in config.gateways.iter().enumerate() {
+        if gateway.register && (gateway.username.is_none() || gateway.password.is_none()) {
+            report.error(entry("gateway", index, "register"), "expected `username` and `password` to register with");
+        }
+        if gateway.probe_s == Some(0) {
+            report.error(entry("gateway", index, "probe_s"), "expected at least 1 second; leave it out for no probes");
+        }
+    }
+    for (index, route) in config.routes.iter().enumerate() {
+        if !route.prefix.is_empty() && !is_number(&route.prefix) {
+            report.error(entry("route", index, "prefix"), format!("expected leading digits, found `{}`", route.prefix));
+        }
+        if route.gateways.is_empty() {
+            report.error(entry("route", index, "gateways"), "expected at least one gateway, found none");
+        }
+        for (at, id) in route.gateways.iter().enumerate() {
+            if !config.gateways.iter().any(|gateway| gateway.id == *id) {
+                let message = format!("expected the id of a [[gateway]], found {id}");
+                report.error(item(entry("route", index, "gateways"), at), message);
+            }
+        }
+        for (at, id) in route.customers.iter().flatten().enumerate() {
+            if !config.customers.iter().any(|customer| customer.id == *id) {
+                let message = format!("expected the id of a [[customer]], found {id}");
+                report.error(item(entry("route", index, "customers"), at), message);
+            }
+        }
+        if route.timeout_s.is_some_and(|seconds| !(seconds > 0.0 && seconds <= 60.0)) {
+            report.error(entry("route", index, "timeout_s"), "expected more than 0 and at most 60 seconds");
+        }
+    }
+}
+
+/// Keys that are understood and checked, and that this version does not act upon.
+pub(super) fn without_effect(config: &Config) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let mut say = |set: bool, path: Vec<Step>| {
+        if set {
+            found.push(Finding { path, message: "has no effect in this version".to_owned() });
+        }
+    };
+    say(config.cluster.nats.is_some(), section("cluster", "nats"));
+    say(config.event_socket.freeswitch_outbound.is_some(), section("event_socket", "freeswitch_outbound"));
+    say(config.event_socket.listen.is_some(), section("event_socket", "listen"));
+    say(config.store != super::StoreConfig::default(), section("store", "path"));
+    say(config.api.public_listen.is_some(), section("api", "public_listen"));
+    for (index, script) in config.script_entries.iter().enumerate() {
+        say(script.run.is_some_and(|run| run != super::GlobalRun::Disable), entry("script", index, "run"));
+        say(script.public.as_ref().is_some_and(|public| *public != super::Public::All(false)), entry("script", index, "public"));
+        say(script.schedule.is_some(), entry("script", index, "schedule"));
+        say(script.concurrency.is_some_and(|n| n > 1), entry("script", index, "concurrency"));
+    }
+    for (index, did) in config.dids.iter().enumerate() {
+        say(did.script.is_some(), entry("did", index, "script"));
+        for (at, destination) in did.destinations.iter().enumerate() {
+            say(matches!(destination, Destination::Socket { .. }), item(entry("did", index, "destinations"), at));
+        }
+    }
+    for (index, route) in config.routes.iter().enumerate() {
+        say(route.script.is_some(), entry("route", index, "script"));
+        say(route.cost.is_some(), entry("route", index, "cost"));
+    }
+    for (index, customer) in config.customers.iter().enumerate() {
+        say(customer.limits != super::CustomerLimits::default(), entry("customer", index, "limits"));
+    }
+    for (index, gateway) in config.gateways.iter().enumerate() {
+        say(gateway.probe_s.is_some(), entry("gateway", index, "probe_s"));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::locate::render;
+
+    fn errors(text: &str) -> Vec<(String, String)> {
+        let config: Config = toml::from_str(text).unwrap();
+        validate(&config).errors.into_iter().map(|finding| (render(&finding.path), finding.message)).collect()
+    }
+
+    fn keys(text: &str) -> Vec<String> {
+        errors(text).into_iter().map(|(key, _)| key).collect()
+    }
+
+    #[test]
+    fn references_to_nothing_are_errors() {
+        let text = r#"
+            [[route]]
+            prefix = "44"
+            gateways = [7]
+            customers = [12]
+            [[did]]
+            number = "44"
+            destinations = ["user:1001"]
+            customer = 3
+            [[script]]
+            file = "a.js"
+            app = "sales"
+        "#;
+        assert_eq!(
+            keys(text),
+            ["script[0].app", "did[0].destinations[0]", "did[0].customer", "route[0].gateways[0]", "route[0].customers[0]"]
+        );
+    }
+
+    #[test]
+    fn an_open_api_on_a_public_address_is_refused() {
+        assert_eq!(keys("[api]\nlisten = \"0.0.0.0:8080\""), ["api.listen"]);
+        assert_eq!(keys("[api]\nlisten = \"0.0.0.0:8080\"\nkeys = [{ key = \"k\", scopes = [\"read\"] }]"), [""; 0]);
+        assert_eq!(keys("[api]\nlisten = \"[::1]:8080\""), [""; 0]);
+    }
+
+    #[test]
+    fn two_scripts_cannot_share_a_destination() {
+        let text =
+            "[[script]]\nfile = \"a.js\"\nclass5_destination = \"1\"\n[[script]]\nfile = \"b.js\"\nclass5_destination = \"1\"";
+        assert_eq!(errors(text), [("script[1].class5_destination".to_owned(), "`1` already leads to script[0]".to_owned())]);
+    }
+
+    #[test]
+    fn a_did_leads_to_one_to_three_places() {
+        assert_eq!(keys("[[did]]\nnumber = \"1\""), ["did[0].destinations"]);
+        let four = "[[did]]\nnumber = \"1\"\ndestinations = [\"class5:1\", \"class5:2\", \"class5:3\", \"class5:4\"]";
+        assert_eq!(keys(four), ["did[0].destinations"]);
+    }
+
+    #[test]
+    fn registering_needs_credentials() {
+        assert_eq!(keys("[[gateway]]\nid = 1\naddress = \"sip:h\"\nregister = true"), ["gateway[0].register"]);
+    }
+
+    #[test]
+    fn an_event_socket_needs_a_password() {
+        assert_eq!(keys("[event_socket]\nlisten = \"127.0.0.1:8021\""), ["event_socket.listen"]);
+    }
+
+    #[test]
+    fn a_transport_that_is_not_built_is_an_error_rather_than_silence() {
+        assert_eq!(keys("[sip]\nlisten = [\"udp:0.0.0.0:5060\", \"tls:0.0.0.0:5061\"]"), ["sip.listen[1]"]);
+    }
+}
