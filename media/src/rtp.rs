@@ -20,6 +20,9 @@ impl PayloadType {
     /// Comfort noise at 8 kHz (RFC 3389), sent by some phones without negotiation.
     pub const COMFORT_NOISE: PayloadType = PayloadType(13);
 
+    /// What we announce for telephone events: the number everybody uses.
+    pub const TELEPHONE_EVENT: PayloadType = PayloadType(101);
+
     /// A payload type, when `value` fits in 7 bits.
     pub const fn new(value: u8) -> Option<PayloadType> {
         if value < 128 { Some(PayloadType(value)) } else { None }

@@ -1,52 +1,17 @@
 //! SDP (RFC 8866) and what two sides agree on with it (RFC 3264).
+//!
+//! [`SessionDescription`] is the text, read leniently and written strictly. [`OfferAnswer`] is one side of the exchange
+//! for one call leg. [`Negotiated`] is its result. Attributes of ICE, DTLS and BUNDLE are read over: a peer that insists
+//! on them offers a profile that is refused.
 
-use std::net::SocketAddr;
-use std::time::Duration;
-
-use crate::codec::Codec;
-use crate::rtp::PayloadType;
-
+mod description;
 mod direction;
+mod error;
+mod negotiation;
+mod offer_answer;
 
+pub use description::{Attribute, ConnectionAddress, MediaDescription, Origin, SessionDescription};
 pub use direction::Direction;
-
-/// What offer and answer settled: all that a [`crate::stream::MediaStream`] needs to know about the other side.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Negotiated {
-    /// Where the other side wants RTP; `None` when it gave no usable address (`c=0.0.0.0`) or refused the stream.
-    pub remote: Option<SocketAddr>,
-    /// Where the other side wants RTCP; equal to `remote` with rtcp-mux.
-    pub remote_rtcp: Option<SocketAddr>,
-    /// Both sides agreed to carry RTCP on the RTP port (RFC 5761).
-    pub rtcp_mux: bool,
-    /// The codec we send.
-    pub codec: Codec,
-    /// The payload type we send it with.
-    pub payload_type: PayloadType,
-    /// The packet time we send with.
-    pub packet_time: Duration,
-    /// The longest packet the other side takes.
-    pub max_packet_time: Option<Duration>,
-    /// Payload types that may arrive, with what they mean.
-    pub receive: Vec<(PayloadType, Codec)>,
-    /// Telephone events, when both sides speak them (RFC 4733).
-    pub telephone_event: Option<TelephoneEventTypes>,
-    /// What we may do: send, receive, both, neither.
-    pub direction: Direction,
-}
-
-/// Payload types of telephone events in either direction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TelephoneEventTypes {
-    /// The one the other side wants.
-    pub send: PayloadType,
-    /// The one we announced.
-    pub receive: PayloadType,
-}
-
-impl Negotiated {
-    /// Whether keys can only arrive as tones in the audio, because telephone events were not agreed on.
-    pub fn in_band_dtmf(&self) -> bool {
-        self.telephone_event.is_none()
-    }
-}
+pub use error::SdpError;
+pub use negotiation::{Negotiated, TelephoneEventTypes};
+pub use offer_answer::{LocalMedia, OfferAnswer};
