@@ -147,7 +147,7 @@ mod tests {
     fn a_value_of_the_wrong_shape_names_line_key_and_expectation() {
         assert_eq!(
             errors("[sip]\nlisten = [\"udp:0.0.0.0:5060\", \"tpc:0.0.0.0:5060\"]\n"),
-            ["lockstep.toml:2:31: sip.listen[1]: expected `udp:ADDRESS:PORT` (or tcp, tls, ws, wss), found `tpc:0.0.0.0:5060`"]
+            ["lockstep.toml:2:10: sip.listen: expected `udp:ADDRESS:PORT` (or tcp, tls, ws, wss), found `tpc:0.0.0.0:5060`"]
         );
     }
 
