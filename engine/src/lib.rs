@@ -5,3 +5,4 @@
 pub mod call;
 pub mod core;
 pub mod config;
+pub mod script;

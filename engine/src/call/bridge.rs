@@ -1,0 +1,793 @@
+//! Dialling and joining: the state machine under `bridge`.
+//!
+//! It knows targets, attempts and times, not SIP or RTP: the backend carries out its steps and tells it what became of them.
+//!
+//! ```text
+//!   target ──Resolve──► routes ──Dial──► Ringing ──answered──► [Screening] ──► [Whispering] ──► Joined ──► Done
+//!                          ▲                │ failed               │ no key, or hung up
+//!                          └── next route ──┴──────────────────────┘ … no target left: Done
+//! ```
+//!
+//! * Parallel targets ring together and the first to be accepted wins; sequential ones ring in turn.
+//! * A target that is a user rings at all its bindings; one that is a number tries its gateways in turn, going on only
+//!   when a gateway failed (408 and 5xx), not when the callee did.
+//! * A 6xx speaks for the whole target (RFC 3261 16.7 step 5), but not for the other members of a group.
+//! * The caller hears the first far end whose media arrives; until then a ring-back tone, once there is a media path at all.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use lockstep_ctx_api::op::{BridgeStrategy, ContinueOn};
+use lockstep_ctx_api::outcome::{BridgeResult, BridgeStatus};
+
+use super::LegId;
+
+/// How long a party who was asked to accept may think, from the end of the prompt.
+const SCREEN_TIME: Duration = Duration::from_secs(10);
+
+/// The most legs one bridge dials, over all its targets.
+pub const MAX_ATTEMPTS: usize = 64;
+
+/// The rules of one bridge.
+#[derive(Clone, Debug)]
+pub struct BridgeRules {
+    /// How long each target may ring.
+    pub ring_times: Vec<Duration>,
+    pub strategy: BridgeStrategy,
+    pub early_media: bool,
+    pub screen: bool,
+    pub whisper: bool,
+    /// Digit of the caller that ends the bridge.
+    pub hangup_on: Option<String>,
+    pub continue_on: ContinueOn,
+}
+
+/// How the routes of a target are tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hunt {
+    /// All at once: the bindings of a user.
+    Together,
+    /// The next when one failed: the gateways of a number.
+    InTurn,
+}
+
+/// What the backend is to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BridgeStep {
+    /// Find the routes of a target, and tell by `resolved`.
+    Resolve {
+        target: usize,
+    },
+    Dial {
+        leg: LegId,
+        target: usize,
+        route: usize,
+    },
+    /// Give up a leg that rings, by CANCEL, or that was answered, by BYE.
+    Drop {
+        leg: LegId,
+        /// Somebody else took the call (RFC 3326 tells phones not to list it as missed).
+        elsewhere: bool,
+    },
+    /// A far end rings: the caller may be told.
+    Ringing,
+    /// Let the caller hear this far end before it answers.
+    EarlyMedia {
+        leg: LegId,
+    },
+    /// Ask the answering party to accept.
+    Screen {
+        leg: LegId,
+    },
+    /// Tell the answering party who calls.
+    Whisper {
+        leg: LegId,
+    },
+    Join {
+        leg: LegId,
+    },
+    /// The bridge is over; no leg of it is left.
+    Done {
+        /// Without the name of the far leg, which the backend knows.
+        result: BridgeResult,
+        /// The far leg that was joined.
+        joined: Option<LegId>,
+        /// The call goes on.
+        goes_on: bool,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attempt {
+    Ringing,
+    Screening { until: Option<Instant> },
+    Whispering,
+    Joined { since: Instant },
+}
+
+#[derive(Clone, Debug)]
+struct Leg {
+    target: usize,
+    attempt: Attempt,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TargetState {
+    Waiting,
+    Resolving,
+    Ringing,
+    Failed,
+}
+
+#[derive(Clone, Debug)]
+struct Target {
+    state: TargetState,
+    ring_until: Option<Instant>,
+    hunt: Hunt,
+    /// Routes not tried yet.
+    routes: VecDeque<usize>,
+    failure: Option<(u16, String)>,
+}
+
+/// One `bridge` operation from the first INVITE to the last BYE.
+#[derive(Debug)]
+pub struct Bridge {
+    rules: BridgeRules,
+    targets: Vec<Target>,
+    legs: BTreeMap<LegId, Leg>,
+    next_leg: LegId,
+    dialled: usize,
+    /// The leg whose early media the caller hears.
+    heard: Option<LegId>,
+    told_ringing: bool,
+    done: bool,
+    steps: VecDeque<BridgeStep>,
+}
+
+impl Bridge {
+    /// Begins to dial. Legs are numbered from `next_leg` on.
+    pub fn start(now: Instant, rules: BridgeRules, next_leg: LegId) -> Self {
+        let targets = rules
+            .ring_times
+            .iter()
+            .map(|_| Target {
+                state: TargetState::Waiting,
+                ring_until: None,
+                hunt: Hunt::Together,
+                routes: VecDeque::new(),
+                failure: None,
+            })
+            .collect();
+        let mut bridge = Self {
+            rules,
+            targets,
+            legs: BTreeMap::new(),
+            next_leg,
+            dialled: 0,
+            heard: None,
+            told_ringing: false,
+            done: false,
+            steps: VecDeque::new(),
+        };
+        bridge.advance(now);
+        bridge
+    }
+
+    /// The first leg number this bridge has not used.
+    pub fn next_leg(&self) -> LegId {
+        self.next_leg
+    }
+
+    /// The leg that is joined with the caller.
+    pub fn joined(&self) -> Option<LegId> {
+        self.legs.iter().find(|(_, leg)| matches!(leg.attempt, Attempt::Joined { .. })).map(|(id, _)| *id)
+    }
+
+    /// Whether this digit of the caller ends the bridge.
+    pub fn ends_on(&self, digit: char) -> bool {
+        self.joined().is_some() && self.rules.hangup_on.as_deref().is_some_and(|digits| digits.contains(digit))
+    }
+
+    /// The routes of a target: how many, and how they are tried; or why there is none.
+    pub fn resolved(&mut self, now: Instant, target: usize, routes: Result<(usize, Hunt), (u16, String)>) {
+        let Some(state) = self.targets.get_mut(target).filter(|state| state.state == TargetState::Resolving) else {
+            return;
+        };
+        match routes {
+            Ok((count, hunt)) => {
+                state.state = TargetState::Ringing;
+                state.hunt = hunt;
+                state.routes = (0..count).collect();
+                self.dial_next(now, target);
+            }
+            Err(failure) => {
+                state.state = TargetState::Failed;
+                state.failure = Some(failure);
+                self.advance(now);
+            }
+        }
+    }
+
+    /// A far end rings, by 180 or by a provisional response with media.
+    pub fn ringing(&mut self, leg: LegId) {
+        if self.is(leg, |attempt| matches!(attempt, Attempt::Ringing)) && !self.told_ringing {
+            self.told_ringing = true;
+            self.steps.push_back(BridgeStep::Ringing);
+        }
+    }
+
+    /// Media of a far end has arrived before it answered.
+    pub fn media_arrived(&mut self, leg: LegId) {
+        let ringing = self.is(leg, |attempt| matches!(attempt, Attempt::Ringing));
+        if ringing && self.rules.early_media && self.heard.is_none() {
+            self.heard = Some(leg);
+            self.steps.push_back(BridgeStep::EarlyMedia { leg });
+        }
+    }
+
+    /// A far end answered.
+    pub fn answered(&mut self, now: Instant, leg: LegId) {
+        if !self.is(leg, |attempt| matches!(attempt, Attempt::Ringing)) {
+            return;
+        }
+        if self.rules.screen {
+            self.set(leg, Attempt::Screening { until: None });
+            self.steps.push_back(BridgeStep::Screen { leg });
+        } else {
+            self.accept(now, leg);
+        }
+    }
+
+    /// The prompt of `Screen` or `Whisper` has ended, or could not be played.
+    pub fn prompt_ended(&mut self, now: Instant, leg: LegId) {
+        match self.legs.get(&leg).map(|leg| leg.attempt) {
+            Some(Attempt::Screening { until: None }) => {
+                self.set(leg, Attempt::Screening { until: now.checked_add(SCREEN_TIME) });
+            }
+            Some(Attempt::Whispering) => self.join(now, leg),
+            Some(Attempt::Screening { until: Some(_) } | Attempt::Ringing | Attempt::Joined { .. }) | None => {}
+        }
+    }
+
+    /// The party on a leg pressed a key.
+    pub fn far_digit(&mut self, now: Instant, leg: LegId) {
+        if self.is(leg, |attempt| matches!(attempt, Attempt::Screening { .. })) {
+            self.accept(now, leg);
+        }
+    }
+
+    /// A leg came to nothing: a final response, no response, or a BYE of the far end before it was joined or after.
+    pub fn leg_over(&mut self, now: Instant, leg: LegId, code: u16, reason: &str) {
+        let Some(over) = self.legs.remove(&leg) else { return };
+        if self.heard == Some(leg) {
+            self.heard = None;
+        }
+        match over.attempt {
+            Attempt::Joined { since } => self.finish_joined(now, leg, since),
+            Attempt::Whispering => self.fail_target(now, over.target, 480, "Temporarily Unavailable"),
+            Attempt::Screening { .. } => self.fail_attempt(now, over.target, 480, "Temporarily Unavailable"),
+            Attempt::Ringing => self.fail_attempt(now, over.target, code, reason),
+        }
+    }
+
+    /// The caller's digit, or the operation's signal, ends a joined bridge as its normal end.
+    pub fn end(&mut self, now: Instant) {
+        if let Some(leg) = self.joined()
+            && let Some(Leg { attempt: Attempt::Joined { since }, .. }) = self.legs.remove(&leg)
+        {
+            self.steps.push_back(BridgeStep::Drop { leg, elsewhere: false });
+            self.finish_joined(now, leg, since);
+        }
+    }
+
+    /// Drops every leg without a result: the operation was aborted, or the caller is gone.
+    pub fn abandon(&mut self) {
+        self.drop_legs(None, false);
+        self.done = true;
+    }
+
+    /// Tells that time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.done {
+            return;
+        }
+        let due = |until: Option<Instant>| until.is_some_and(|until| until <= now);
+        let slow: Vec<LegId> = self
+            .legs
+            .iter()
+            .filter(|(_, leg)| match leg.attempt {
+                Attempt::Screening { until } => due(until),
+                Attempt::Ringing | Attempt::Whispering | Attempt::Joined { .. } => false,
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for leg in slow {
+            self.steps.push_back(BridgeStep::Drop { leg, elsewhere: false });
+            if let Some(over) = self.legs.remove(&leg) {
+                self.fail_attempt(now, over.target, 480, "Temporarily Unavailable");
+            }
+        }
+        let late: Vec<usize> = (0..self.targets.len())
+            .filter(|&target| {
+                self.targets.get(target).is_some_and(|target| {
+                    matches!(target.state, TargetState::Resolving | TargetState::Ringing) && due(target.ring_until)
+                })
+            })
+            .collect();
+        for target in late {
+            self.ring_time_over(now, target);
+        }
+    }
+
+    /// When `handle_timeout` is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.done {
+            return None;
+        }
+        let screens = self.legs.values().filter_map(|leg| match leg.attempt {
+            Attempt::Screening { until } => until,
+            Attempt::Ringing | Attempt::Whispering | Attempt::Joined { .. } => None,
+        });
+        let rings = self.targets.iter().filter_map(|target| match target.state {
+            TargetState::Resolving | TargetState::Ringing => target.ring_until,
+            TargetState::Waiting | TargetState::Failed => None,
+        });
+        screens.chain(rings).min()
+    }
+
+    /// The next thing to do.
+    pub fn poll_step(&mut self) -> Option<BridgeStep> {
+        self.steps.pop_front()
+    }
+
+    fn is(&self, leg: LegId, test: impl Fn(Attempt) -> bool) -> bool {
+        self.legs.get(&leg).is_some_and(|leg| test(leg.attempt))
+    }
+
+    fn set(&mut self, leg: LegId, attempt: Attempt) {
+        if let Some(leg) = self.legs.get_mut(&leg) {
+            leg.attempt = attempt;
+        }
+    }
+
+    /// Starts the targets whose turn it is; reports failure when none is left.
+    fn advance(&mut self, now: Instant) {
+        if self.done || self.winner().is_some() {
+            return;
+        }
+        for index in 0..self.targets.len() {
+            if self.rules.strategy == BridgeStrategy::Sequential && self.is_trying() {
+                break;
+            }
+            let ring_time = self.rules.ring_times.get(index).copied().unwrap_or_default();
+            if let Some(target) = self.targets.get_mut(index).filter(|target| target.state == TargetState::Waiting) {
+                target.state = TargetState::Resolving;
+                target.ring_until = now.checked_add(ring_time);
+                self.steps.push_back(BridgeStep::Resolve { target: index });
+            }
+        }
+        if self.targets.iter().all(|target| target.state == TargetState::Failed) {
+            self.finish_failed();
+        }
+    }
+
+    fn is_trying(&self) -> bool {
+        self.targets.iter().any(|target| matches!(target.state, TargetState::Resolving | TargetState::Ringing))
+    }
+
+    fn winner(&self) -> Option<LegId> {
+        self.legs
+            .iter()
+            .find(|(_, leg)| matches!(leg.attempt, Attempt::Whispering | Attempt::Joined { .. }))
+            .map(|(id, _)| *id)
+    }
+
+    fn dial_next(&mut self, now: Instant, index: usize) {
+        let Some(target) = self.targets.get_mut(index) else { return };
+        let count = match target.hunt {
+            Hunt::Together => target.routes.len(),
+            Hunt::InTurn => target.routes.len().min(1),
+        };
+        let room = MAX_ATTEMPTS.saturating_sub(self.dialled);
+        let routes: Vec<usize> = target.routes.drain(..count).take(room).collect();
+        if routes.is_empty() {
+            target.state = TargetState::Failed;
+            if target.failure.is_none() {
+                target.failure = Some((480, "Temporarily Unavailable".into()));
+            }
+            return self.advance(now);
+        }
+        for route in routes {
+            let leg = self.next_leg;
+            self.next_leg = LegId(leg.0 + 1);
+            self.dialled += 1;
+            self.legs.insert(leg, Leg { target: index, attempt: Attempt::Ringing });
+            self.steps.push_back(BridgeStep::Dial { leg, target: index, route });
+        }
+    }
+
+    fn accept(&mut self, now: Instant, leg: LegId) {
+        self.drop_legs(Some(leg), true);
+        self.heard = None;
+        let winner = self.legs.get(&leg).map(|leg| leg.target);
+        for (index, target) in self.targets.iter_mut().enumerate() {
+            target.ring_until = None;
+            if Some(index) != winner && matches!(target.state, TargetState::Resolving | TargetState::Ringing) {
+                target.state = TargetState::Failed;
+            }
+        }
+        if self.rules.whisper {
+            self.set(leg, Attempt::Whispering);
+            self.steps.push_back(BridgeStep::Whisper { leg });
+        } else {
+            self.join(now, leg);
+        }
+    }
+
+    fn join(&mut self, now: Instant, leg: LegId) {
+        self.set(leg, Attempt::Joined { since: now });
+        self.steps.push_back(BridgeStep::Join { leg });
+    }
+
+    fn drop_legs(&mut self, keep: Option<LegId>, elsewhere: bool) {
+        let dropped: Vec<LegId> = self.legs.keys().copied().filter(|leg| Some(*leg) != keep).collect();
+        for leg in dropped {
+            self.legs.remove(&leg);
+            self.steps.push_back(BridgeStep::Drop { leg, elsewhere });
+        }
+    }
+
+    fn fail_attempt(&mut self, now: Instant, index: usize, code: u16, reason: &str) {
+        if code >= 600 {
+            self.drop_legs_of(index);
+            return self.fail_target(now, index, code, reason);
+        }
+        let others = self.legs.values().any(|leg| leg.target == index);
+        let Some(target) = self.targets.get_mut(index) else { return };
+        if target.failure.as_ref().is_none_or(|(known, _)| preference(code) < preference(*known)) {
+            target.failure = Some((code, reason.to_owned()));
+        }
+        if others {
+            return;
+        }
+        let gateway_failed = code == 408 || (500..600).contains(&code);
+        if target.hunt == Hunt::InTurn && gateway_failed && !target.routes.is_empty() {
+            return self.dial_next(now, index);
+        }
+        target.state = TargetState::Failed;
+        self.advance(now);
+    }
+
+    fn fail_target(&mut self, now: Instant, index: usize, code: u16, reason: &str) {
+        if let Some(target) = self.targets.get_mut(index) {
+            target.state = TargetState::Failed;
+            target.failure = Some((code, reason.to_owned()));
+        }
+        self.advance(now);
+    }
+
+    fn drop_legs_of(&mut self, target: usize) {
+        let dropped: Vec<LegId> = self.legs.iter().filter(|(_, leg)| leg.target == target).map(|(id, _)| *id).collect();
+        for leg in dropped {
+            self.legs.remove(&leg);
+            self.steps.push_back(BridgeStep::Drop { leg, elsewhere: false });
+        }
+    }
+
+    fn ring_time_over(&mut self, now: Instant, index: usize) {
+        let ringing: Vec<LegId> = self
+            .legs
+            .iter()
+            .filter(|(_, leg)| leg.target == index && leg.attempt == Attempt::Ringing)
+            .map(|(id, _)| *id)
+            .collect();
+        for leg in ringing {
+            self.legs.remove(&leg);
+            if self.heard == Some(leg) {
+                self.heard = None;
+            }
+            self.steps.push_back(BridgeStep::Drop { leg, elsewhere: false });
+        }
+        let Some(target) = self.targets.get_mut(index) else { return };
+        target.ring_until = None;
+        target.routes.clear();
+        target.failure = Some((408, "Request Timeout".into()));
+        // A party who is being asked to accept has answered in time.
+        if !self.legs.values().any(|leg| leg.target == index) {
+            self.fail_target(now, index, 408, "Request Timeout");
+        }
+    }
+
+    fn finish_joined(&mut self, now: Instant, leg: LegId, since: Instant) {
+        let duration = now.saturating_duration_since(since);
+        self.done(
+            BridgeResult {
+                status: BridgeStatus::Completed,
+                code: 200,
+                reason: "OK".into(),
+                duration_ms: super::millis(duration),
+                bleg: None,
+            },
+            Some(leg),
+            matches!(self.rules.continue_on, ContinueOn::Always | ContinueOn::Completed),
+        );
+    }
+
+    fn finish_failed(&mut self) {
+        let failures = self.targets.iter().filter_map(|target| target.failure.as_ref());
+        let decisive = match self.rules.strategy {
+            BridgeStrategy::Parallel => failures.min_by_key(|(code, _)| preference(*code)),
+            BridgeStrategy::Sequential => failures.last(),
+        };
+        let (code, reason) = decisive.cloned().unwrap_or((480, "Temporarily Unavailable".into()));
+        self.done(
+            BridgeResult { status: status_of(code), code, reason, duration_ms: 0, bleg: None },
+            None,
+            matches!(self.rules.continue_on, ContinueOn::Always | ContinueOn::Fail),
+        );
+    }
+
+    fn done(&mut self, result: BridgeResult, joined: Option<LegId>, goes_on: bool) {
+        if !self.done {
+            self.done = true;
+            self.steps.push_back(BridgeStep::Done { result, joined, goes_on });
+        }
+    }
+}
+
+/// What a final response means for the script.
+fn status_of(code: u16) -> BridgeStatus {
+    match code {
+        486 | 600 => BridgeStatus::Busy,
+        408 | 480 => BridgeStatus::NoAnswer,
+        487 => BridgeStatus::Cancelled,
+        _ => BridgeStatus::Failed,
+    }
+}
+
+/// Which of several failures is told (RFC 3261 16.7 step 6): 6xx, then the lowest class; within 4xx busy before no answer
+/// before the rest, because that is what the caller can act upon.
+fn preference(code: u16) -> u16 {
+    match code {
+        600.. => 0,
+        486 => 1,
+        480 | 408 => 2,
+        300..500 => 3,
+        _ => 4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUSY: (u16, &str) = (486, "Busy Here");
+
+    fn rules(targets: usize) -> BridgeRules {
+        BridgeRules {
+            ring_times: vec![Duration::from_secs(30); targets],
+            strategy: BridgeStrategy::Parallel,
+            early_media: true,
+            screen: false,
+            whisper: false,
+            hangup_on: None,
+            continue_on: ContinueOn::Always,
+        }
+    }
+
+    /// A bridge whose targets each have one route, and a clock that only the test moves.
+    struct Switch {
+        now: Instant,
+        bridge: Bridge,
+    }
+
+    impl Switch {
+        fn dial(rules: BridgeRules) -> Self {
+            #[expect(clippy::disallowed_methods, reason = "an arbitrary origin; the test moves the clock itself")]
+            let now = Instant::now();
+            Self { now, bridge: Bridge::start(now, rules, LegId(1)) }
+        }
+
+        fn steps(&mut self) -> Vec<BridgeStep> {
+            std::iter::from_fn(|| self.bridge.poll_step()).collect()
+        }
+
+        fn resolve(&mut self, target: usize, routes: usize, hunt: Hunt) {
+            self.bridge.resolved(self.now, target, Ok((routes, hunt)));
+        }
+
+        fn fails(&mut self, leg: u32, (code, reason): (u16, &str)) {
+            self.bridge.leg_over(self.now, LegId(leg), code, reason);
+        }
+
+        fn answers(&mut self, leg: u32) {
+            self.bridge.answered(self.now, LegId(leg));
+        }
+
+        fn wait(&mut self, seconds: u64) {
+            self.now += Duration::from_secs(seconds);
+            self.bridge.handle_timeout(self.now);
+        }
+    }
+
+    fn dialled(leg: u32, target: usize, route: usize) -> BridgeStep {
+        BridgeStep::Dial { leg: LegId(leg), target, route }
+    }
+
+    fn dropped(leg: u32, elsewhere: bool) -> BridgeStep {
+        BridgeStep::Drop { leg: LegId(leg), elsewhere }
+    }
+
+    fn result(step: Option<BridgeStep>) -> (BridgeStatus, u16, u64, bool) {
+        match step {
+            Some(BridgeStep::Done { result, goes_on, .. }) => (result.status, result.code, result.duration_ms, goes_on),
+            other => panic!("expected the end of the bridge, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_first_to_answer_wins_and_the_others_are_told_so() {
+        let mut switch = Switch::dial(rules(2));
+        assert_eq!(switch.steps(), [BridgeStep::Resolve { target: 0 }, BridgeStep::Resolve { target: 1 }]);
+        switch.resolve(0, 1, Hunt::Together);
+        switch.resolve(1, 2, Hunt::Together);
+        assert_eq!(switch.steps(), [dialled(1, 0, 0), dialled(2, 1, 0), dialled(3, 1, 1)]);
+        switch.answers(2);
+        assert_eq!(switch.steps(), [dropped(1, true), dropped(3, true), BridgeStep::Join { leg: LegId(2) }]);
+        assert_eq!(switch.bridge.poll_timeout(), None);
+        switch.wait(90);
+        switch.fails(2, (200, "OK"));
+        assert_eq!(result(switch.steps().pop()), (BridgeStatus::Completed, 200, 90_000, true));
+    }
+
+    #[test]
+    fn sequential_targets_ring_one_after_another() {
+        let mut switch = Switch::dial(BridgeRules { strategy: BridgeStrategy::Sequential, ..rules(2) });
+        assert_eq!(switch.steps(), [BridgeStep::Resolve { target: 0 }]);
+        switch.resolve(0, 1, Hunt::Together);
+        assert_eq!(switch.steps(), [dialled(1, 0, 0)]);
+        switch.wait(30);
+        assert_eq!(switch.steps(), [dropped(1, false), BridgeStep::Resolve { target: 1 }]);
+        switch.resolve(1, 1, Hunt::Together);
+        switch.fails(2, BUSY);
+        assert_eq!(result(switch.steps().pop()), (BridgeStatus::Busy, 486, 0, true));
+    }
+
+    #[test]
+    fn ringing_too_long_is_no_answer() {
+        let mut switch = Switch::dial(BridgeRules { continue_on: ContinueOn::Completed, ..rules(1) });
+        switch.resolve(0, 1, Hunt::Together);
+        switch.wait(29);
+        assert_eq!(switch.bridge.poll_timeout(), Some(switch.now + Duration::from_secs(1)));
+        switch.wait(1);
+        assert_eq!(result(switch.steps().pop()), (BridgeStatus::NoAnswer, 408, 0, false));
+    }
+
+    #[test]
+    fn a_look_up_that_never_ends_is_no_answer_too() {
+        let mut switch = Switch::dial(rules(1));
+        switch.wait(30);
+        assert_eq!(result(switch.steps().pop()), (BridgeStatus::NoAnswer, 408, 0, true));
+        switch.resolve(0, 1, Hunt::Together);
+        assert_eq!(switch.steps(), []);
+    }
+
+    #[test]
+    fn a_failed_gateway_is_followed_by_the_next_but_a_busy_callee_is_not() {
+        let mut switch = Switch::dial(rules(1));
+        switch.resolve(0, 3, Hunt::InTurn);
+        switch.fails(1, (503, "Service Unavailable"));
+        assert_eq!(switch.steps(), [BridgeStep::Resolve { target: 0 }, dialled(1, 0, 0), dialled(2, 0, 1)]);
+        switch.fails(2, BUSY);
+        assert_eq!(result(switch.steps().pop()), (BridgeStatus::Busy, 486, 0, true));
+    }
+
+    #[test]
+    fn busy_is_told_before_no_answer_and_failures() {
+        let mut switch = Switch::dial(rules(3));
+        (0..3).for_each(|target| switch.resolve(target, 1, Hunt::Together));
+        switch.fails(1, (503, "Service Unavailable"));
+        switch.fails(2, BUSY);
+        switch.fails(3, (480, "Temporarily Unavailable"));
+        assert_eq!(result(switch.steps().pop()), (BridgeStatus::Busy, 486, 0, true));
+    }
+
+    #[test]
+    fn a_decline_on_one_phone_silences_the_others_of_that_user_only() {
+        let mut switch = Switch::dial(rules(2));
+        switch.resolve(0, 2, Hunt::Together);
+        switch.resolve(1, 1, Hunt::Together);
+        switch.steps();
+        switch.fails(1, (603, "Decline"));
+        assert_eq!(switch.steps(), [dropped(2, false)]);
+        switch.answers(3);
+        assert_eq!(switch.steps(), [BridgeStep::Join { leg: LegId(3) }]);
+    }
+
+    #[test]
+    fn the_caller_hears_the_first_media_and_only_that() {
+        let mut switch = Switch::dial(rules(2));
+        (0..2).for_each(|target| switch.resolve(target, 1, Hunt::Together));
+        switch.steps();
+        switch.bridge.ringing(LegId(1));
+        switch.bridge.ringing(LegId(2));
+        switch.bridge.media_arrived(LegId(2));
+        switch.bridge.media_arrived(LegId(1));
+        assert_eq!(switch.steps(), [BridgeStep::Ringing, BridgeStep::EarlyMedia { leg: LegId(2) }]);
+    }
+
+    #[test]
+    fn whoever_is_asked_must_press_a_key_before_the_others_stop_ringing() {
+        let mut switch = Switch::dial(BridgeRules { screen: true, whisper: true, ..rules(2) });
+        (0..2).for_each(|target| switch.resolve(target, 1, Hunt::Together));
+        switch.steps();
+        switch.answers(1);
+        assert_eq!(switch.steps(), [BridgeStep::Screen { leg: LegId(1) }]);
+        switch.bridge.far_digit(switch.now, LegId(1));
+        assert_eq!(switch.steps(), [dropped(2, true), BridgeStep::Whisper { leg: LegId(1) }]);
+        switch.bridge.prompt_ended(switch.now, LegId(1));
+        assert_eq!(switch.steps(), [BridgeStep::Join { leg: LegId(1) }]);
+    }
+
+    #[test]
+    fn nobody_who_accepts_is_no_answer() {
+        let mut switch = Switch::dial(BridgeRules { screen: true, ..rules(1) });
+        switch.resolve(0, 1, Hunt::Together);
+        switch.answers(1);
+        switch.bridge.prompt_ended(switch.now, LegId(1));
+        switch.steps();
+        switch.wait(10);
+        let steps = switch.steps();
+        assert_eq!(steps.first(), Some(&dropped(1, false)));
+        assert_eq!(result(steps.last().cloned()), (BridgeStatus::NoAnswer, 480, 0, true));
+    }
+
+    #[test]
+    fn hanging_up_during_the_whisper_ends_the_bridge() {
+        let mut switch = Switch::dial(BridgeRules { whisper: true, ..rules(2) });
+        (0..2).for_each(|target| switch.resolve(target, 1, Hunt::Together));
+        switch.answers(1);
+        switch.fails(1, (200, "OK"));
+        assert_eq!(result(switch.steps().pop()), (BridgeStatus::NoAnswer, 480, 0, true));
+    }
+
+    #[test]
+    fn the_callers_digit_ends_a_joined_bridge_as_completed() {
+        let mut switch = Switch::dial(BridgeRules { hangup_on: Some("*".into()), ..rules(1) });
+        switch.resolve(0, 1, Hunt::Together);
+        assert!(!switch.bridge.ends_on('*'));
+        switch.answers(1);
+        switch.steps();
+        assert!(switch.bridge.ends_on('*') && !switch.bridge.ends_on('1'));
+        switch.bridge.end(switch.now);
+        let steps = switch.steps();
+        assert_eq!(steps.first(), Some(&dropped(1, false)));
+        assert_eq!(result(steps.last().cloned()), (BridgeStatus::Completed, 200, 0, true));
+    }
+
+    #[test]
+    fn an_abandoned_bridge_drops_everybody_and_says_nothing_more() {
+        let mut switch = Switch::dial(rules(2));
+        (0..2).for_each(|target| switch.resolve(target, 1, Hunt::Together));
+        switch.steps();
+        switch.bridge.abandon();
+        assert_eq!(switch.steps(), [dropped(1, false), dropped(2, false)]);
+        switch.wait(60);
+        assert_eq!(switch.steps(), []);
+    }
+
+    #[test]
+    fn a_target_that_nobody_knows_fails_with_its_code() {
+        let mut switch = Switch::dial(BridgeRules { continue_on: ContinueOn::Never, ..rules(1) });
+        switch.bridge.resolved(switch.now, 0, Err((404, "Not Found".into())));
+        assert_eq!(result(switch.steps().pop()), (BridgeStatus::Failed, 404, 0, false));
+    }
+
+    #[test]
+    fn no_more_legs_are_dialled_than_the_bound() {
+        let mut switch = Switch::dial(rules(1));
+        switch.resolve(0, 1_000, Hunt::Together);
+        let dials = switch.steps().into_iter().filter(|step| matches!(step, BridgeStep::Dial { .. })).count();
+        assert_eq!(dials, MAX_ATTEMPTS);
+    }
+}

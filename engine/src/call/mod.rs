@@ -1,0 +1,24 @@
+//! Calls: legs, bridges, and the digits of a caller. Sans-IO: `now` is a parameter, and everything a call wants done leaves
+//! as data.
+
+mod bridge;
+mod collect;
+mod digits;
+
+pub use bridge::{Bridge, BridgeRules, BridgeStep, Hunt};
+pub use collect::{CollectRules, CollectStep, Collected, Collector, Pattern};
+pub use digits::{Digits, is_key};
+
+/// Names a leg within its call: 0 is the caller's, or the one originated; those of bridges follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LegId(pub u32);
+
+impl LegId {
+    /// The leg whose end is the end of the call.
+    pub const A: LegId = LegId(0);
+}
+
+/// Whole milliseconds, for results that scripts read.
+pub(crate) fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
