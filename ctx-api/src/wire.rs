@@ -120,7 +120,9 @@ pub enum ScriptErrorKind {
     TurnLimit,
     MemoryLimit,
     StackLimit,
-    /// Its worker died twice at the same turn.
+    /// A bound of the engine was reached: operations of one turn, pending operations, entries that wait for the worker.
+    Limit,
+    /// Its worker died twice at the same turn, or once when the run was not rebuildable.
     WorkerDied,
     /// Replaying the journal did not give the same operations.
     Diverged,

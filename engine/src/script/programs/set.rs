@@ -1,0 +1,98 @@
+//! All programs of an engine at one moment.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+
+use lockstep_ctx_api::wire::Location;
+
+use super::program::Program;
+use crate::config::Class5Destination;
+
+/// What new calls run. A set never changes; the next one replaces it.
+#[derive(Clone, Debug, Default)]
+pub struct ProgramSet {
+    programs: BTreeMap<String, Arc<Program>>,
+    /// Exact Class 5 destinations.
+    exact: BTreeMap<String, Arc<Program>>,
+    /// Programs reached by a pattern, by name.
+    patterns: Vec<Arc<Program>>,
+    problems: BTreeMap<String, ScriptProblem>,
+}
+
+/// Why a file's newest text is not live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptProblem {
+    pub file: String,
+    pub message: String,
+    pub at: Option<Location>,
+}
+
+impl std::fmt::Display for ScriptProblem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.at {
+            Some(at) => write!(f, "{at}: {}", self.message),
+            None => write!(f, "{}: {}", self.file, self.message),
+        }
+    }
+}
+
+impl ProgramSet {
+    /// Of two programs with the same exact destination the first by name is reached; the other is a problem.
+    pub(super) fn new(programs: impl IntoIterator<Item = Arc<Program>>, problems: Vec<ScriptProblem>) -> Self {
+        let mut set = Self {
+            programs: programs.into_iter().map(|program| (program.name.clone(), program)).collect(),
+            problems: problems.into_iter().map(|problem| (problem.file.clone(), problem)).collect(),
+            ..Self::default()
+        };
+        for program in set.programs.values() {
+            match &program.settings.class5_destination {
+                None => {}
+                Some(Class5Destination::Pattern { .. }) => set.patterns.push(Arc::clone(program)),
+                Some(Class5Destination::Exact(destination)) => match set.exact.entry(destination.clone()) {
+                    Entry::Vacant(entry) => {
+                        entry.insert(Arc::clone(program));
+                    }
+                    Entry::Occupied(first) => {
+                        let message = format!("class5_destination {destination} already belongs to {}", first.get().file);
+                        let problem = ScriptProblem { file: program.file.clone(), message, at: None };
+                        set.problems.entry(program.file.clone()).or_insert(problem);
+                    }
+                },
+            }
+        }
+        set
+    }
+
+    /// The program called `name`: its name, its file or its uuid, in any case of letters.
+    pub fn by_name(&self, name: &str) -> Option<&Arc<Program>> {
+        let name = name.to_lowercase();
+        self.programs
+            .get(&name)
+            .or_else(|| self.programs.values().find(|program| program.file.to_lowercase() == name || program.uuid == name))
+    }
+
+    /// The program a caller reaches by dialling `destination`. An exact destination wins over a pattern; among patterns, the
+    /// first by name.
+    pub fn by_class5(&self, destination: &str) -> Option<&Arc<Program>> {
+        let matches = |program: &&Arc<Program>| {
+            program.settings.class5_destination.as_ref().is_some_and(|wanted| wanted.matches(destination))
+        };
+        self.exact.get(destination).or_else(|| self.patterns.iter().find(matches))
+    }
+
+    /// Every program, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Program>> {
+        self.programs.values()
+    }
+
+    /// Files whose newest text is not live, by file name.
+    pub fn problems(&self) -> impl Iterator<Item = &ScriptProblem> {
+        self.problems.values()
+    }
+
+    /// Why the newest text of `file` is not live.
+    pub fn problem(&self, file: &str) -> Option<&ScriptProblem> {
+        self.problems.get(file)
+    }
+}
