@@ -125,12 +125,17 @@ mod tests {
 
     #[test]
     fn nesting_is_bounded() {
-        let mut body = "--b\r\nContent-Type: application/sdp\r\n\r\nv=0\r\n--b--".to_owned();
-        for _ in 0..limits::MULTIPART_DEPTH {
-            let part = body.replace("--b", "--ignored");
-            body = format!("--b\r\nContent-Type: multipart/mixed;boundary=ignored\r\n\r\n{part}");
-        }
-        assert_eq!(sdp("multipart/mixed;boundary=b", &body), None);
+        let nested = |levels: usize| {
+            let mut body = "v=0\r\n".to_owned();
+            let mut content_type = "application/sdp".to_owned();
+            for level in 0..levels {
+                body = format!("--b{level}\r\nContent-Type: {content_type}\r\n\r\n{body}\r\n--b{level}--\r\n");
+                content_type = format!("multipart/mixed;boundary=b{level}");
+            }
+            sdp(&content_type, &body)
+        };
+        assert!(nested(limits::MULTIPART_DEPTH).is_some());
+        assert_eq!(nested(limits::MULTIPART_DEPTH + 1), None);
         assert_eq!(sdp("multipart/mixed", "--\r\n"), None);
     }
 }
