@@ -6,9 +6,12 @@
 
 pub mod codec;
 pub mod digit;
+pub mod jitter_buffer;
+mod latch;
 pub mod playout;
 pub mod prompt;
 pub mod recording;
 pub mod rtp;
 pub mod sdp;
 pub mod stream;
+pub mod telephone_event;

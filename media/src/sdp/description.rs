@@ -179,12 +179,7 @@ impl Origin {
         let mut fields = value.split_ascii_whitespace();
         let (username, session_id, version) = (fields.next()?, fields.next()?, fields.next()?);
         let address = ConnectionAddress::from_fields(fields)?;
-        Some(Origin {
-            username: username.to_owned(),
-            session_id: session_id.to_owned(),
-            version: version.to_owned(),
-            address,
-        })
+        Some(Origin { username: username.to_owned(), session_id: session_id.to_owned(), version: version.to_owned(), address })
     }
 }
 
@@ -331,10 +326,7 @@ mod tests {
     #[test]
     fn broken_lines_are_named() {
         let error = SessionDescription::parse(b"v=0\r\nm=audio seventy RTP/AVP 0\r\n").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "sdp line 2: expected m=media port protocol formats, got \"m=audio seventy RTP/AVP 0\""
-        );
+        assert_eq!(error.to_string(), "sdp line 2: expected m=media port protocol formats, got \"m=audio seventy RTP/AVP 0\"");
         assert!(error.is_malformed());
         assert!(SessionDescription::parse(b"v=0\r\nc=IN ATM 1\r\n").is_err());
         assert!(SessionDescription::parse(b"hello").is_err());

@@ -141,7 +141,9 @@ impl OfferAnswer {
         let negotiated = match (&chosen, &self.current) {
             (Some((_, remote)), _) => self.settle(remote, &remote.codecs, remote.telephone_event, self.wanted),
             // The stream was taken away: nothing flows until a later offer brings it back.
-            (None, Some(current)) => Negotiated { remote: None, remote_rtcp: None, direction: Direction::Inactive, held: true, ..current.clone() },
+            (None, Some(current)) => {
+                Negotiated { remote: None, remote_rtcp: None, direction: Direction::Inactive, held: true, ..current.clone() }
+            }
             (None, None) => return Err(SdpError::NoAudio),
         };
         self.sections = sections_of(&media, chosen.as_ref().map(|(index, _)| *index));

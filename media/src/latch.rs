@@ -1,0 +1,182 @@
+//! Symmetric RTP: where packets really come from, and so where ours have to go.
+//!
+//! | state | packet from | what happens |
+//! |---|---|---|
+//! | open | the signalled address, or another port of its host | locked on to it |
+//! | open | another host, signalled address private or unusable | locked on to it |
+//! | open | another host | locked on to it after `GRACE` without the signalled one and a second packet |
+//! | locked | the address locked on to | accepted |
+//! | locked | the signalled address | locked on to that instead: it is the one that was vouched for |
+//! | locked | anything else | refused, until the locked one was silent for `SILENCE` |
+//!
+//! A new address in SDP opens the latch. The same address again does not: a session refresh must not let a third party in.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+/// How long another host has to wait for the signalled address to speak first.
+const GRACE: Duration = Duration::from_millis(200);
+
+/// How long the address locked on to may say nothing before another one is let in.
+const SILENCE: Duration = Duration::from_secs(3);
+
+#[derive(Debug, Clone)]
+pub(crate) struct Latch {
+    signalled: Option<SocketAddr>,
+    locked: Option<Locked>,
+    /// When the latch was opened.
+    opened: Instant,
+    candidate: Option<SocketAddr>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Locked {
+    address: SocketAddr,
+    last_heard: Instant,
+}
+
+impl Latch {
+    pub(crate) fn new(now: Instant) -> Self {
+        Latch { signalled: None, locked: None, opened: now, candidate: None }
+    }
+
+    /// Takes the address of a session description. Returns whether it is a new one.
+    pub(crate) fn signal(&mut self, now: Instant, address: Option<SocketAddr>) -> bool {
+        if self.signalled == address && address.is_some() {
+            return false;
+        }
+        *self = Latch { signalled: address, locked: None, opened: now, candidate: None };
+        true
+    }
+
+    /// Where packets go: the address locked on to, else the signalled one.
+    pub(crate) fn destination(&self) -> Option<SocketAddr> {
+        self.locked().or(self.signalled)
+    }
+
+    /// The address locked on to.
+    pub(crate) fn locked(&self) -> Option<SocketAddr> {
+        self.locked.map(|locked| locked.address)
+    }
+
+    /// Whether only packets from the address locked on to would be accepted now.
+    pub(crate) fn is_closed(&self, now: Instant) -> bool {
+        self.locked.is_some_and(|locked| now.saturating_duration_since(locked.last_heard) < SILENCE)
+    }
+
+    /// Whether a valid packet from `source` is the other side's.
+    pub(crate) fn admit(&mut self, now: Instant, source: SocketAddr) -> bool {
+        if let Some(locked) = &mut self.locked
+            && locked.address == source
+        {
+            locked.last_heard = now;
+            return true;
+        }
+        if self.signalled == Some(source) || self.opens_for(now, source) {
+            self.locked = Some(Locked { address: source, last_heard: now });
+            self.candidate = None;
+            return true;
+        }
+        false
+    }
+
+    fn opens_for(&mut self, now: Instant, source: SocketAddr) -> bool {
+        if self.is_closed(now) {
+            return false;
+        }
+        let Some(signalled) = self.signalled else { return true };
+        if signalled.ip() == source.ip() || (is_private(signalled.ip()) && !is_private(source.ip())) {
+            return true;
+        }
+        let is_second = self.candidate.replace(source) == Some(source);
+        is_second && now.saturating_duration_since(self.opened) >= GRACE
+    }
+}
+
+/// Addresses that mean nothing outside their own network.
+fn is_private(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let shared = ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64;
+            ip.is_private() || ip.is_link_local() || ip.is_loopback() || shared
+        }
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "any instant will do as the origin of a manual clock")]
+    fn open_for(signalled: &str) -> (Instant, Latch) {
+        let now = Instant::now();
+        let mut latch = Latch::new(now);
+        assert!(latch.signal(now, Some(address(signalled))));
+        (now, latch)
+    }
+
+    #[test]
+    fn packets_go_to_the_signalled_address_until_one_comes_from_elsewhere_on_its_host() {
+        let (now, mut latch) = open_for("192.0.2.1:4000");
+        assert_eq!(latch.destination(), Some(address("192.0.2.1:4000")));
+        assert!(latch.admit(now, address("192.0.2.1:61000")));
+        assert_eq!(latch.destination(), Some(address("192.0.2.1:61000")));
+    }
+
+    #[test]
+    fn a_third_address_is_refused_while_the_locked_one_speaks() {
+        let (mut now, mut latch) = open_for("192.0.2.1:4000");
+        assert!(latch.admit(now, address("192.0.2.1:4000")));
+        for _ in 0..500 {
+            now += Duration::from_millis(20);
+            assert!(latch.admit(now, address("192.0.2.1:4000")));
+            assert!(!latch.admit(now, address("198.51.100.7:4000")));
+            assert!(!latch.admit(now, address("192.0.2.1:4002")));
+        }
+    }
+
+    #[test]
+    fn another_host_is_let_in_after_silence() {
+        let (now, mut latch) = open_for("192.0.2.1:4000");
+        assert!(latch.admit(now, address("192.0.2.1:4000")));
+        let later = now + SILENCE;
+        assert!(!latch.admit(later - Duration::from_millis(1), address("198.51.100.7:4000")));
+        assert!(!latch.admit(later, address("198.51.100.7:4000")), "one packet is not enough");
+        assert!(latch.admit(later, address("198.51.100.7:4000")));
+        assert!(!latch.admit(later, address("203.0.113.9:4000")));
+    }
+
+    #[test]
+    fn the_signalled_address_speaks_first_and_takes_over_later() {
+        let (now, mut latch) = open_for("192.0.2.1:4000");
+        let elsewhere = address("198.51.100.7:4000");
+        assert!(!latch.admit(now, elsewhere));
+        assert!(!latch.admit(now + Duration::from_millis(20), elsewhere));
+        let later = now + GRACE;
+        assert!(latch.admit(later, elsewhere));
+        assert!(latch.admit(later, address("192.0.2.1:4000")));
+        assert!(!latch.admit(later, elsewhere));
+    }
+
+    #[test]
+    fn a_private_signalled_address_does_not_make_the_public_one_wait() {
+        let (now, mut latch) = open_for("10.0.0.5:4000");
+        assert!(latch.admit(now, address("198.51.100.7:61000")));
+    }
+
+    #[test]
+    fn a_session_refresh_does_not_open_the_latch_and_a_new_address_does() {
+        let (now, mut latch) = open_for("192.0.2.1:4000");
+        assert!(latch.admit(now, address("192.0.2.1:61000")));
+        assert!(!latch.signal(now, Some(address("192.0.2.1:4000"))));
+        assert_eq!(latch.locked(), Some(address("192.0.2.1:61000")));
+        assert!(latch.signal(now, Some(address("198.51.100.7:5000"))));
+        assert_eq!(latch.destination(), Some(address("198.51.100.7:5000")));
+        assert!(!latch.admit(now, address("192.0.2.1:61000")));
+    }
+}
