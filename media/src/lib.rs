@@ -6,12 +6,19 @@
 
 pub mod codec;
 pub mod digit;
+pub mod dtmf;
+mod dtmf_sender;
 pub mod jitter_buffer;
 mod latch;
 pub mod playout;
 pub mod prompt;
+mod reception;
 pub mod recording;
+pub mod rtcp;
+mod rtcp_session;
 pub mod rtp;
 pub mod sdp;
+mod sender;
 pub mod stream;
 pub mod telephone_event;
+pub mod tone;
