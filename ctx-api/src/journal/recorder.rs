@@ -35,26 +35,25 @@ impl Recorder {
         Self { journal, bounds, bytes }
     }
 
-    /// Appends an inbound entry of `bytes` encoded bytes; call before it is sent. `false`: the journal has overflowed.
-    pub fn entry(&mut self, entry: &Entry, bytes: usize) -> bool {
-        if !self.fits(bytes) {
+    /// Appends an inbound entry of `bytes` encoded bytes; call before it is sent. Past the bound the entry comes back.
+    pub fn entry(&mut self, entry: Entry, bytes: usize) -> Result<(), Entry> {
+        if self.journal.entries.len() >= self.bounds.entries || !self.fits(bytes) {
             self.journal.truncated_at.get_or_insert(self.journal.next_turn());
-            return false;
+            return Err(entry);
         }
         self.bytes += bytes;
-        self.journal.entries.push(entry.clone());
-        true
+        self.journal.entries.push(entry);
+        Ok(())
     }
 
-    /// Appends the end of the turn that [`Journal::turns_ended`] names. `false`: the journal has overflowed.
-    pub fn turn(&mut self, turn: TurnRecord, bytes: usize) -> bool {
-        if !self.fits(bytes) {
+    /// Appends the end of the turn that [`Journal::turns_ended`] names. Past the bound it is not kept.
+    pub fn turn(&mut self, turn: TurnRecord, bytes: usize) {
+        if self.fits(bytes) {
+            self.bytes += bytes;
+            self.journal.turns.push(turn);
+        } else {
             self.journal.truncated_at.get_or_insert(self.journal.turns_ended());
-            return false;
         }
-        self.bytes += bytes;
-        self.journal.turns.push(turn);
-        true
     }
 
     /// The run can be rebuilt from what was recorded.
@@ -73,6 +72,6 @@ impl Recorder {
     }
 
     fn fits(&self, bytes: usize) -> bool {
-        self.is_rebuildable() && self.journal.entries.len() < self.bounds.entries && self.bytes + bytes <= self.bounds.bytes
+        self.is_rebuildable() && self.bytes + bytes <= self.bounds.bytes
     }
 }

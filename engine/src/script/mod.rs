@@ -13,6 +13,8 @@
 
 mod host;
 pub mod programs;
+pub mod supervisor;
 
 pub use host::{Moment, ScriptHost, ScriptOutput, ScriptStats, StartRun, TurnOutput};
 pub use programs::{Program, ProgramSet};
+pub use supervisor::Supervisor;

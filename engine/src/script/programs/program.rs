@@ -26,6 +26,8 @@ pub struct Program {
     /// The `[[script]]` entry over the header comment.
     pub settings: ScriptEntry,
     pub limits: ProgramLimits,
+    /// IANA name of the zone its `Date` shows.
+    pub time_zone: String,
     /// `process.env` that belongs to the script and its app.
     pub env: Vars,
     /// Identifies the sources within this engine process.

@@ -1,0 +1,210 @@
+//! One run: its journal, where it lives, and how far its runtime has come.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use lockstep_ctx_api::journal::{Bounds, FORMAT, Journal, JournalHeader, Recorder, Replayer};
+use lockstep_ctx_api::wire::{Entry, Epoch, Limits, RunHeader, RunId, Start, ToWorker};
+
+use super::WorkerKey;
+use crate::script::host::{Moment, StartRun};
+use crate::script::programs::Program;
+
+/// Version of the prelude's behaviour that journals are pinned to.
+const PRELUDE: u32 = 1;
+
+/// Where a run's runtime lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Placement {
+    pub(super) worker: WorkerKey,
+    pub(super) epoch: Epoch,
+}
+
+/// How far the script has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// `main` is under way.
+    Running,
+    /// `main` has returned or thrown; what it left behind may still settle.
+    Settled,
+    /// Ended by the engine: it has no runtime and gets none.
+    Stopped,
+}
+
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) program: Arc<Program>,
+    pub(super) header: Arc<RunHeader>,
+    pub(super) recorder: Recorder,
+    pub(super) replayer: Replayer,
+    pub(super) placement: Option<Placement>,
+    pub(super) phase: Phase,
+    /// Raised by every (re)build; 0: never built.
+    pub(super) epoch: Epoch,
+    /// Frames that make turns, sent in this epoch.
+    pub(super) sent: u32,
+    /// Entries past the journal's bound that have not been sent.
+    pub(super) beyond: VecDeque<Entry>,
+    /// The turn of the entry that was appended last.
+    pub(super) last_turn: u32,
+    /// Operations that have not settled.
+    pub(super) pending: usize,
+    pub(super) lines: LineCursor,
+    /// The turn of a `Wake` that has not been answered: timers it will run are not due again until it is.
+    pub(super) wake_turn: Option<u32>,
+    /// When its next timer is due, on the script's clock.
+    pub(super) wake_at: Option<u64>,
+    /// The turn at which a worker died under this run.
+    pub(super) died_at: Option<u32>,
+    /// Waits for a worker to become ready.
+    pub(super) homeless: bool,
+    /// Listed among its worker's hungry runs.
+    pub(super) hungry: bool,
+    /// The log has said that it cannot be rebuilt.
+    pub(super) size_warned: bool,
+    script_time: u64,
+}
+
+impl Run {
+    pub(super) fn new(now: Moment, start: StartRun, bounds: Bounds) -> Self {
+        let StartRun { program, function, data, call, env, seed } = start;
+        let mut all_env = program.env.clone();
+        all_env.extend(env);
+        let limits = Limits {
+            memory_bytes: program.limits.memory_bytes,
+            turn_ms: program.limits.turn_ms,
+            after_end_ms: program.limits.after_end_ms,
+        };
+        let header = Arc::new(RunHeader {
+            bundle: program.bundle_id,
+            script_type: program.script_type,
+            function,
+            env: all_env,
+            limits,
+            seed,
+            time_zone: program.time_zone.clone(),
+            prelude: PRELUDE,
+        });
+        let pinned = JournalHeader {
+            format: FORMAT,
+            script: program.file.clone(),
+            version: program.version.clone(),
+            sources: program.sources.clone(),
+            run: Arc::clone(&header),
+        };
+        let journal = Journal::new(pinned, Arc::new(Start { at: now.unix_ms, data, call }));
+        Self {
+            program,
+            header,
+            replayer: Replayer::new(&journal),
+            recorder: Recorder::new(journal, bounds),
+            placement: None,
+            phase: Phase::Running,
+            epoch: 0,
+            sent: 0,
+            beyond: VecDeque::new(),
+            last_turn: 0,
+            pending: 0,
+            lines: LineCursor::default(),
+            wake_turn: None,
+            wake_at: None,
+            died_at: None,
+            homeless: false,
+            hungry: false,
+            size_warned: false,
+            script_time: now.unix_ms,
+        }
+    }
+
+    /// A runtime can be made for it, now or again.
+    pub(super) fn is_buildable(&self) -> bool {
+        self.phase != Phase::Stopped && (self.recorder.is_rebuildable() || self.epoch == 0)
+    }
+
+    /// The script's clock at a new entry: never behind what the script has seen.
+    pub(super) fn advance_clock(&mut self, unix_ms: u64) -> u64 {
+        self.script_time = self.script_time.max(unix_ms);
+        self.script_time
+    }
+
+    /// Entries sent whose turns have not ended.
+    pub(super) fn outstanding(&self) -> usize {
+        let ended = self.replayer.next_turn().unwrap_or(self.sent);
+        usize::try_from(self.sent.saturating_sub(ended)).unwrap_or(0)
+    }
+
+    /// Something waits for a turn: entries sent and not answered, or not sent yet.
+    pub(super) fn has_work(&self) -> bool {
+        self.sent == 0 || self.outstanding() > 0 || self.has_unsent()
+    }
+
+    /// Entries wait for room in the worker's buffer.
+    pub(super) fn has_unsent(&self) -> bool {
+        !self.beyond.is_empty() || self.unsent_in_journal().is_some()
+    }
+
+    /// The next frame that makes a turn, taken off what waits; `None` when all is sent.
+    pub(super) fn next_frame(&mut self, run: RunId) -> Option<ToWorker> {
+        let epoch = self.epoch;
+        if self.sent == 0 {
+            let start = Arc::clone(&self.recorder.journal().start);
+            return Some(ToWorker::Start { run, epoch, header: Arc::clone(&self.header), start });
+        }
+        let entry = match self.unsent_in_journal() {
+            Some(entry) => entry.clone(),
+            None => self.beyond.pop_front()?,
+        };
+        Some(ToWorker::Entry { run, epoch, entry })
+    }
+
+    fn unsent_in_journal(&self) -> Option<&Entry> {
+        let at = usize::try_from(self.sent).ok()?.checked_sub(1)?;
+        self.recorder.journal().entries.get(at)
+    }
+}
+
+/// Which console lines have been shown, so that replayed ones are not shown again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LineCursor {
+    turn: u32,
+    seq: u32,
+    /// Lines of `turn` that were shown.
+    shown: usize,
+    dropped: bool,
+}
+
+/// What to do with a console line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LineFate {
+    Show,
+    /// Seen before.
+    Repeated,
+    /// The first one over the bound: say so.
+    FirstDropped,
+    Dropped,
+}
+
+impl LineCursor {
+    /// Takes line `seq` of turn `turn`; a turn may show `bound` lines.
+    pub(super) fn take(&mut self, turn: u32, seq: u32, bound: usize) -> LineFate {
+        if (turn, seq) < (self.turn, self.seq) {
+            return LineFate::Repeated;
+        }
+        if turn != self.turn {
+            *self = Self { turn, ..Self::default() };
+        }
+        self.seq = seq.saturating_add(1);
+        if self.shown < bound {
+            self.shown += 1;
+            return LineFate::Show;
+        }
+        if std::mem::replace(&mut self.dropped, true) { LineFate::Dropped } else { LineFate::FirstDropped }
+    }
+
+    /// The turn has ended: none of its lines will be shown again.
+    pub(super) fn turn_ended(&mut self, turn: u32) {
+        if turn >= self.turn {
+            *self = Self { turn: turn.saturating_add(1), ..Self::default() };
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! A worker as the supervisor sees it: what it holds and what is still to be sent to it.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Instant;
+
+use lockstep_ctx_api::wire::{Epoch, RunId, ToWorker, WireError, write_frame};
+
+/// Bytes that may wait for one worker before entries stay in their journals instead.
+const HIGH_WATER: usize = 256 * 1024;
+/// Buffer that an idle worker keeps, in bytes.
+const KEPT_CAPACITY: usize = 64 * 1024;
+
+/// Names one worker process; never used again after its death.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerKey(pub u64);
+
+/// How far a worker has come.
+///
+/// ```text
+///   Starting ──Ready frame──► Ready ──told to go, or killed──► Leaving ──socket closed──► (gone)
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WorkerState {
+    Starting,
+    Ready,
+    /// Nothing it says counts any more, except that its other runs' turns still do until the socket closes.
+    Leaving,
+}
+
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) state: WorkerState,
+    pub(super) since: Instant,
+    /// Kept free of runs, to take over from a stalled or dead one at once.
+    pub(super) spare: bool,
+    /// Takes no new runs; those it has leave with their next entry, and it goes when the last has left.
+    pub(super) retiring: bool,
+    /// The run whose turn has been going on too long; new entries of others must not wait behind it.
+    pub(super) stalled: Option<(RunId, Epoch)>,
+    pub(super) runs: BTreeSet<RunId>,
+    pub(super) bundles: BTreeSet<u64>,
+    /// Entries sent to runs that are still here and not answered by the end of a turn.
+    pub(super) outstanding: usize,
+    /// A run left while its turn was under way, so something may still be running although nothing is outstanding.
+    pub(super) haunted: bool,
+    /// When it last said anything; `None` since it was given work after a pause.
+    pub(super) heard: Option<Instant>,
+    /// Runs with entries that the buffer had no room for.
+    pub(super) hungry: VecDeque<RunId>,
+    outbound: Vec<u8>,
+    /// How much of `outbound` has been written.
+    written: usize,
+}
+
+impl Worker {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            state: WorkerState::Starting,
+            since: now,
+            spare: false,
+            retiring: false,
+            stalled: None,
+            runs: BTreeSet::new(),
+            bundles: BTreeSet::new(),
+            outstanding: 0,
+            haunted: false,
+            heard: None,
+            hungry: VecDeque::new(),
+            outbound: Vec::new(),
+            written: 0,
+        }
+    }
+
+    /// New runs may be given to it, spare or not.
+    pub(super) fn is_open(&self) -> bool {
+        self.state == WorkerState::Ready && !self.retiring && self.stalled.is_none()
+    }
+
+    /// Someone waits for it, or should.
+    pub(super) fn is_watched(&self) -> bool {
+        self.state == WorkerState::Ready && (self.outstanding > 0 || self.haunted || self.stalled.is_some())
+    }
+
+    /// Appends a frame; returns its size.
+    pub(super) fn push(&mut self, frame: &ToWorker) -> Result<usize, WireError> {
+        let before = self.outbound.len();
+        write_frame(frame, &mut self.outbound)?;
+        Ok(self.outbound.len() - before)
+    }
+
+    /// An entry has been put into its buffer.
+    pub(super) fn sent_one(&mut self) {
+        if self.outstanding == 0 {
+            self.heard = None;
+        }
+        self.outstanding += 1;
+    }
+
+    /// There is room for more entries.
+    pub(super) fn has_room(&self) -> bool {
+        self.outbound.len() - self.written < HIGH_WATER
+    }
+
+    /// What is to be written to its socket.
+    pub(super) fn outbound(&self) -> &[u8] {
+        self.outbound.get(self.written..).unwrap_or_default()
+    }
+
+    /// The first `bytes` of [`outbound`](Self::outbound) have been written.
+    pub(super) fn written(&mut self, bytes: usize) {
+        self.written = (self.written + bytes).min(self.outbound.len());
+        if self.written == self.outbound.len() {
+            self.outbound.clear();
+            self.outbound.shrink_to(KEPT_CAPACITY);
+            self.written = 0;
+        } else if self.written >= HIGH_WATER {
+            self.outbound.drain(..self.written);
+            self.written = 0;
+        }
+    }
+}
