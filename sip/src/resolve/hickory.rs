@@ -42,12 +42,7 @@ impl HickoryDns {
         Ok(HickoryDns { resolver: builder.build().map_err(failed)? })
     }
 
-    async fn records<T>(
-        &self,
-        name: &str,
-        kind: RecordType,
-        read: impl Fn(&RData) -> Option<T>,
-    ) -> Result<Vec<T>, DnsError> {
+    async fn records<T>(&self, name: &str, kind: RecordType, read: impl Fn(&RData) -> Option<T>) -> Result<Vec<T>, DnsError> {
         // Fully qualified: service names are never searched for in the machine's own domains.
         let name = format!("{}.", name.trim_end_matches('.'));
         match timeout(LOOKUP_TIMEOUT, self.resolver.lookup(name, kind)).await {
@@ -74,12 +69,9 @@ impl Dns for HickoryDns {
 
     fn srv<'a>(&'a self, name: &'a str) -> Lookup<'a, SrvRecord> {
         Box::pin(self.records(name, RecordType::SRV, |data| match data {
-            RData::SRV(srv) => Some(SrvRecord {
-                priority: srv.priority,
-                weight: srv.weight,
-                port: srv.port,
-                target: srv.target.to_ascii(),
-            }),
+            RData::SRV(srv) => {
+                Some(SrvRecord { priority: srv.priority, weight: srv.weight, port: srv.port, target: srv.target.to_ascii() })
+            }
             _ => None,
         }))
     }

@@ -35,9 +35,7 @@ mod tests {
     }
 
     fn firsts(records: &[SrvRecord], target: &str) -> usize {
-        (0..1000)
-            .filter(|seed| order(records.to_vec(), &mut ChaCha8Rng::seed_from_u64(*seed))[0].target == target)
-            .count()
+        (0..1000).filter(|seed| order(records.to_vec(), &mut ChaCha8Rng::seed_from_u64(*seed))[0].target == target).count()
     }
 
     #[test]

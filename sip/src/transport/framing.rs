@@ -13,7 +13,8 @@ pub struct FramingLimits {
 
 impl Default for FramingLimits {
     fn default() -> Self {
-        FramingLimits { head: 32 * 1024, body: 64 * 1024 }
+        let head = 32 * 1024;
+        FramingLimits { head, body: crate::message::limits::MESSAGE - head }
     }
 }
 

@@ -1,0 +1,365 @@
+//! The registrar (RFC 3261 §10.3): which devices an address of record is reached at. Sans-IO.
+//!
+//! A binding keeps where its REGISTER came from. Calls go back there: behind a NAT the Contact names an address nobody else
+//! can reach. Who may register what is decided before (see [`crate::auth`]).
+
+mod bindings;
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    message::{Contacts, HeaderName, Headers, NameAddr, Request, StatusCode},
+    net::{Destination, FlowId, Source},
+};
+
+use bindings::Bindings;
+
+pub use bindings::BindingId;
+
+/// Settings of a [`Registrar`].
+#[derive(Clone, Debug)]
+pub struct RegistrarConfig {
+    /// Shorter requests get 423.
+    pub min_expires: Duration,
+    /// When a device names none.
+    pub default_expires: Duration,
+    /// Longer requests are shortened to it.
+    pub max_expires: Duration,
+    /// Past it, the binding of that address that would expire first gives way: a device that comes back under a new Contact
+    /// after every crash must not lock itself out.
+    pub max_bindings_per_address: usize,
+    /// Over all addresses; past it new bindings get 503.
+    pub max_bindings: usize,
+}
+
+impl Default for RegistrarConfig {
+    fn default() -> Self {
+        RegistrarConfig {
+            min_expires: Duration::from_secs(60),
+            default_expires: Duration::from_secs(3600),
+            max_expires: Duration::from_secs(7200),
+            max_bindings_per_address: 10,
+            max_bindings: 100_000,
+        }
+    }
+}
+
+/// One device of an address of record.
+#[derive(Clone, Debug)]
+pub struct Binding {
+    /// The address of record as given to [`Registrar::register`].
+    pub address: String,
+    /// The Contact with its parameters, except `expires`. Its URI is the Request-URI of calls to this device.
+    pub contact: NameAddr,
+    /// Where the latest REGISTER came from.
+    pub source: Source,
+    /// Preference in thousandths; higher is tried earlier.
+    pub q_millis: u16,
+    pub expires_at: Instant,
+    pub user_agent: Option<String>,
+    call_id: Vec<u8>,
+    cseq: u32,
+    /// `+sip.instance` and `reg-id` (RFC 5626 §4.1).
+    instance: Option<(String, String)>,
+}
+
+impl Binding {
+    /// Where requests to this device are sent: back to where it registered from.
+    pub fn destination(&self) -> Destination {
+        self.source.reply_path()
+    }
+}
+
+/// What a registration changed, for logs and subscribers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    Added { address: String, contact: String },
+    Refreshed { address: String, contact: String },
+    Removed { address: String, contact: String, why: Removal },
+}
+
+/// Why a binding went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// The device asked for it.
+    Unregistered,
+    Expired,
+    /// Its connection closed, and its Contact cannot be reached without it.
+    FlowClosed,
+    /// A newer binding of the same address took its place.
+    Displaced,
+}
+
+/// The answer to a REGISTER.
+#[derive(Clone, Debug)]
+pub struct RegisterReply {
+    pub status: StatusCode,
+    /// Instead of the standard phrase.
+    pub reason: Option<&'static str>,
+    /// Contact, Min-Expires or Retry-After, as the status wants.
+    pub headers: Headers,
+    pub changes: Vec<Change>,
+}
+
+/// A refusal on the way; nothing has been changed.
+struct Refused {
+    status: StatusCode,
+    reason: &'static str,
+    header: Option<(HeaderName, u64)>,
+}
+
+impl Refused {
+    fn new(status: StatusCode, reason: &'static str) -> Self {
+        Refused { status, reason, header: None }
+    }
+}
+
+/// One Contact of a request, checked.
+struct Wish {
+    contact: NameAddr,
+    /// Zero removes.
+    expires: Duration,
+}
+
+/// All registrations.
+#[derive(Debug)]
+pub struct Registrar {
+    config: RegistrarConfig,
+    bindings: Bindings,
+}
+
+impl Registrar {
+    pub fn new(config: RegistrarConfig) -> Self {
+        Registrar { config, bindings: Bindings::default() }
+    }
+
+    /// Carries out a REGISTER for an address of record. All of it or, when refused, none of it.
+    ///
+    /// Without Contact it is a query. `address` is the canonical name of the user that was authenticated and is named in To.
+    pub fn register(&mut self, now: Instant, address: &str, request: &Request, source: Source) -> RegisterReply {
+        let mut changes = Vec::new();
+        match self.carry_out(now, address, request, source, &mut changes) {
+            Ok(()) => {
+                let mut headers = Headers::new();
+                for binding in self.lookup(address, now) {
+                    let mut contact = binding.contact.clone();
+                    let left = binding.expires_at.saturating_duration_since(now);
+                    // Rounded up: a fresh binding shows what was asked for.
+                    let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+                    contact.params.set("expires", Some(&seconds.to_string()));
+                    headers.push(HeaderName::Contact, contact.to_string());
+                }
+                RegisterReply { status: StatusCode::OK, reason: None, headers, changes }
+            }
+            Err(Refused { status, reason, header }) => {
+                let mut headers = Headers::new();
+                if let Some((name, value)) = header {
+                    headers.push(name, value.to_string());
+                }
+                RegisterReply { status, reason: Some(reason), headers, changes }
+            }
+        }
+    }
+
+    /// The devices of an address in the order in which they are to be tried: higher q first, then the latest to register.
+    pub fn lookup(&self, address: &str, now: Instant) -> Vec<&Binding> {
+        let mut found: Vec<&Binding> =
+            self.bindings.of_address(address).map(|(_, binding)| binding).filter(|b| b.expires_at > now).collect();
+        found.sort_by_key(|binding| (std::cmp::Reverse(binding.q_millis), std::cmp::Reverse(binding.expires_at)));
+        found
+    }
+
+    /// Whether a packet from `source` comes from where a device of `address` has registered.
+    pub fn is_registered_from(&self, address: &str, source: &Source, now: Instant) -> bool {
+        self.bindings.of_address(address).any(|(_, binding)| {
+            binding.expires_at > now
+                && binding.source.protocol == source.protocol
+                && binding.source.remote == source.remote
+                && binding.source.flow == source.flow
+        })
+    }
+
+    /// All bindings, ordered by the time of their first registration.
+    pub fn iter(&self) -> impl Iterator<Item = &Binding> {
+        self.bindings.iter()
+    }
+
+    pub fn len(&self) -> usize {
+        self.bindings.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.bindings.len() == 0
+    }
+
+    /// When [`Registrar::handle_timeout`] has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.bindings.next_expiry()
+    }
+
+    /// Removes what has expired.
+    pub fn handle_timeout(&mut self, now: Instant) -> Vec<Change> {
+        let expired = self.bindings.expired(now);
+        expired.into_iter().filter_map(|id| self.remove(id, Removal::Expired)).collect()
+    }
+
+    /// Removes the bindings that were reached over a connection that has closed, unless their Contact names the address the
+    /// connection came from: then it can be opened anew.
+    pub fn handle_flow_closed(&mut self, flow: FlowId) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for id in self.bindings.on_flow(flow) {
+            let Some(binding) = self.bindings.find(id) else { continue };
+            let contact = binding.contact.uri.as_sip();
+            let listens_at = contact.and_then(|uri| {
+                let ip = uri.host.ip().filter(|ip| *ip == binding.source.remote.ip())?;
+                let port = uri.port.unwrap_or_else(|| binding.source.protocol.default_port());
+                Some(std::net::SocketAddr::new(ip, port))
+            });
+            match listens_at {
+                Some(remote) => {
+                    let source = Source { remote, flow: None, ..binding.source };
+                    self.bindings.update(id, |binding| binding.source = source);
+                }
+                None => changes.extend(self.remove(id, Removal::FlowClosed)),
+            }
+        }
+        changes
+    }
+
+    fn remove(&mut self, id: BindingId, why: Removal) -> Option<Change> {
+        let Binding { address, contact, .. } = self.bindings.remove(id)?;
+        Some(Change::Removed { address, contact: contact.uri.to_string(), why })
+    }
+
+    fn carry_out(
+        &mut self,
+        now: Instant,
+        address: &str,
+        request: &Request,
+        source: Source,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), Refused> {
+        changes.extend(self.handle_timeout(now));
+        let headers = &request.headers;
+        let bad = |reason| Refused::new(StatusCode::BAD_REQUEST, reason);
+        let call_id = headers.call_id().ok_or_else(|| bad("Missing Call-ID"))?.as_bytes().to_vec();
+        let cseq = headers.cseq().and_then(Result::ok).ok_or_else(|| bad("Malformed CSeq"))?.number;
+        let wishes = match headers.contacts().map_err(|_| bad("Malformed Contact"))? {
+            Contacts::Wildcard => {
+                if headers.expires() != Some(0) {
+                    return Err(bad("Contact * Needs Expires 0"));
+                }
+                return self.remove_all(address, &call_id, cseq, changes);
+            }
+            Contacts::List(contacts) => self.check(contacts, headers.expires())?,
+        };
+
+        // First decide, then act: a REGISTER succeeds or fails as a whole (RFC 3261 §10.3 step 7).
+        let mut plan: Vec<(Option<BindingId>, Wish)> = Vec::with_capacity(wishes.len());
+        for wish in wishes {
+            let claimed: Vec<BindingId> = plan.iter().filter_map(|(id, _)| *id).collect();
+            let known = self.find_match(address, &wish.contact, &claimed);
+            if let Some(binding) = known.and_then(|id| self.bindings.find(id)) {
+                check_order(binding, &call_id, cseq)?;
+            }
+            plan.push((known, wish));
+        }
+        let added = plan.iter().filter(|(known, wish)| known.is_none() && !wish.expires.is_zero()).count();
+        if added > self.config.max_bindings_per_address {
+            return Err(Refused::new(StatusCode::FORBIDDEN, "Too Many Contacts"));
+        }
+        if self.bindings.len() + added > self.config.max_bindings {
+            let header = Some((HeaderName::RetryAfter, 60));
+            return Err(Refused { header, ..Refused::new(StatusCode::SERVICE_UNAVAILABLE, "Too Many Registrations") });
+        }
+        let user_agent = headers.get(HeaderName::UserAgent).map(|value| value.text().chars().take(128).collect());
+        for (known, wish) in plan {
+            if wish.expires.is_zero() {
+                changes.extend(known.and_then(|id| self.remove(id, Removal::Unregistered)));
+                continue;
+            }
+            let (address, contact) = (address.to_owned(), wish.contact.uri.to_string());
+            changes.push(match known {
+                Some(_) => Change::Refreshed { address: address.clone(), contact },
+                None => Change::Added { address: address.clone(), contact },
+            });
+            let binding = Binding {
+                address,
+                q_millis: wish.contact.q_millis(),
+                instance: instance(&wish.contact),
+                contact: wish.contact,
+                source,
+                expires_at: now + wish.expires,
+                user_agent: Option::clone(&user_agent),
+                call_id: call_id.clone(),
+                cseq,
+            };
+            match known {
+                Some(id) => self.bindings.update(id, |stored| *stored = binding),
+                None => self.bindings.insert(binding),
+            }
+        }
+        while self.bindings.of_address(address).count() > self.config.max_bindings_per_address {
+            let first = self.bindings.of_address(address).min_by_key(|(id, binding)| (binding.expires_at, *id));
+            let Some((id, _)) = first else { break };
+            changes.extend(self.remove(id, Removal::Displaced));
+        }
+        Ok(())
+    }
+
+    fn remove_all(&mut self, address: &str, call_id: &[u8], cseq: u32, changes: &mut Vec<Change>) -> Result<(), Refused> {
+        let mut ids = Vec::new();
+        for (id, binding) in self.bindings.of_address(address) {
+            check_order(binding, call_id, cseq)?;
+            ids.push(id);
+        }
+        changes.extend(ids.into_iter().filter_map(|id| self.remove(id, Removal::Unregistered)));
+        Ok(())
+    }
+
+    fn check(&self, contacts: Vec<NameAddr>, expires: Option<u32>) -> Result<Vec<Wish>, Refused> {
+        contacts
+            .into_iter()
+            .map(|mut contact| {
+                if contact.uri.as_sip().is_none() {
+                    return Err(Refused::new(StatusCode::BAD_REQUEST, "Contact Is No SIP URI"));
+                }
+                let asked = contact.expires().or(expires).map(|seconds| Duration::from_secs(seconds.into()));
+                let asked = asked.unwrap_or(self.config.default_expires);
+                if !asked.is_zero() && asked < self.config.min_expires {
+                    let header = Some((HeaderName::MinExpires, self.config.min_expires.as_secs()));
+                    return Err(Refused { header, ..Refused::new(StatusCode::INTERVAL_TOO_BRIEF, "Interval Too Brief") });
+                }
+                contact.params.remove("expires");
+                Ok(Wish { contact, expires: asked.min(self.config.max_expires) })
+            })
+            .collect()
+    }
+
+    /// The binding a Contact refers to: that of the same device instance, else that of an equivalent URI.
+    ///
+    /// An instance is matched once a request, so that a device may register two Contacts under one instance.
+    fn find_match(&self, address: &str, contact: &NameAddr, claimed: &[BindingId]) -> Option<BindingId> {
+        let free = || self.bindings.of_address(address).filter(|(id, _)| !claimed.contains(id));
+        let same_uri = free().find(|(_, binding)| binding.contact.uri.is_equivalent(&contact.uri));
+        let wanted = instance(contact);
+        let same_device = || free().find(|(_, binding)| wanted.is_some() && binding.instance == wanted);
+        same_uri.or_else(same_device).map(|(id, _)| id)
+    }
+}
+
+/// A device counts its requests upwards; an older one that arrives late must not undo a newer one.
+fn check_order(binding: &Binding, call_id: &[u8], cseq: u32) -> Result<(), Refused> {
+    if binding.call_id == call_id && cseq <= binding.cseq {
+        return Err(Refused::new(StatusCode::SERVER_INTERNAL_ERROR, "Register Out Of Order"));
+    }
+    Ok(())
+}
+
+fn instance(contact: &NameAddr) -> Option<(String, String)> {
+    let instance = contact.params.get_unquoted("+sip.instance").filter(|value| !value.is_empty())?;
+    Some((instance, contact.params.get("reg-id").unwrap_or_default().to_owned()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+use super::*;
+use crate::{
+    message::{Message, parse},
+    net::Protocol,
+};
+
+struct Rig {
+    registrar: Registrar,
+    now: Instant,
+    source: Source,
+}
+
+#[expect(clippy::disallowed_methods, reason = "an origin for a manual clock")]
+fn rig() -> Rig {
+    let source = Source {
+        protocol: Protocol::Udp,
+        local: "192.0.2.1:5060".parse().unwrap(),
+        remote: "203.0.113.7:31337".parse().unwrap(),
+        flow: None,
+    };
+    Rig { registrar: Registrar::new(RegistrarConfig::default()), now: Instant::now(), source }
+}
+
+impl Rig {
+    /// A REGISTER with Call-ID `call`, CSeq `cseq` and further header lines.
+    fn register(&mut self, call: &str, cseq: u32, lines: &[&str]) -> RegisterReply {
+        let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+        let text = format!(
+            "REGISTER sip:example.net SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.5;branch=z9hG4bK{cseq}\r\n\
+             From: <sip:1001@example.net>;tag=1\r\nTo: <sip:1001@example.net>\r\nCall-ID: {call}\r\n\
+             CSeq: {cseq} REGISTER\r\nMax-Forwards: 70\r\n{lines}\r\n"
+        );
+        let Ok(Message::Request(request)) = parse(text.as_bytes()) else { panic!("unreadable: {text}") };
+        self.registrar.register(self.now, "1001", &request, self.source)
+    }
+
+    fn contacts(&self) -> Vec<String> {
+        self.registrar.lookup("1001", self.now).iter().map(|binding| binding.contact.uri.to_string()).collect()
+    }
+
+    fn wait(&mut self, seconds: u64) -> Vec<Change> {
+        self.now += Duration::from_secs(seconds);
+        self.registrar.handle_timeout(self.now)
+    }
+}
+
+fn listed(reply: &RegisterReply) -> Vec<String> {
+    assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
+    reply.headers.get_all(HeaderName::Contact).map(|value| value.text().into_owned()).collect()
+}
+
+fn removed(contact: &str, why: Removal) -> Change {
+    Change::Removed { address: "1001".into(), contact: contact.into(), why }
+}
+
+#[test]
+fn a_binding_is_listed_with_what_is_left_of_it_until_it_expires() {
+    let mut rig = rig();
+    let reply = rig.register("c", 1, &["Contact: <sip:1001@10.0.0.5:5060>;q=0.5", "Expires: 120"]);
+    assert_eq!(listed(&reply), ["<sip:1001@10.0.0.5:5060>;q=0.5;expires=120"]);
+    assert_eq!(reply.changes, [Change::Added { address: "1001".into(), contact: "sip:1001@10.0.0.5:5060".into() }]);
+    assert!(rig.wait(50).is_empty());
+    assert_eq!(listed(&rig.register("c", 2, &[])), ["<sip:1001@10.0.0.5:5060>;q=0.5;expires=70"], "a query");
+    assert_eq!(rig.registrar.poll_timeout(), Some(rig.now + Duration::from_secs(70)));
+    assert_eq!(rig.wait(70), [removed("sip:1001@10.0.0.5:5060", Removal::Expired)]);
+    assert!(rig.contacts().is_empty() && rig.registrar.is_empty());
+    assert_eq!(rig.registrar.poll_timeout(), None);
+}
+
+#[test]
+fn calls_go_to_where_the_device_registered_from() {
+    let mut rig = rig();
+    rig.register("c", 1, &["Contact: <sip:1001@10.0.0.5:5060>"]);
+    let binding = rig.registrar.lookup("1001", rig.now)[0];
+    assert_eq!(binding.destination(), rig.source.reply_path());
+    assert!(rig.registrar.is_registered_from("1001", &rig.source, rig.now));
+    let elsewhere = Source { remote: "203.0.113.7:31338".parse().unwrap(), ..rig.source };
+    assert!(!rig.registrar.is_registered_from("1001", &elsewhere, rig.now));
+    rig.source = elsewhere;
+    rig.register("c", 2, &["Contact: <sip:1001@10.0.0.5:5060>"]);
+    assert_eq!(rig.registrar.lookup("1001", rig.now)[0].destination().remote, elsewhere.remote, "the NAT moved");
+}
+
+#[test]
+fn devices_come_in_the_order_of_q_then_of_freshness() {
+    let mut rig = rig();
+    rig.register("c", 1, &["Contact: <sip:a@h>;q=0.1, <sip:b@h>;q=0.9, <sip:c@h>;q=0.5", "Expires: 600"]);
+    rig.wait(10);
+    rig.register("d", 1, &["Contact: <sip:d@h>;q=0.5", "Expires: 600"]);
+    assert_eq!(rig.contacts(), ["sip:b@h", "sip:d@h", "sip:c@h", "sip:a@h"]);
+}
+
+#[test]
+fn expires_of_a_contact_beats_the_header_and_long_ones_are_shortened() {
+    let mut rig = rig();
+    let reply = rig.register("c", 1, &["Contact: <sip:a@h>;expires=90, <sip:b@h>", "Expires: 999999"]);
+    let mut contacts = listed(&reply);
+    contacts.sort();
+    assert_eq!(contacts, ["<sip:a@h>;expires=90", "<sip:b@h>;expires=7200"]);
+    let reply = rig.register("d", 1, &["Contact: <sip:c@h>"]);
+    assert!(listed(&reply).contains(&"<sip:c@h>;expires=3600".to_owned()), "the default");
+}
+
+#[test]
+fn too_short_an_interval_is_refused_with_the_least_and_changes_nothing() {
+    let mut rig = rig();
+    let reply = rig.register("c", 1, &["Contact: <sip:a@h>;expires=600, <sip:b@h>;expires=59"]);
+    assert_eq!(reply.status, StatusCode::INTERVAL_TOO_BRIEF);
+    assert_eq!(reply.headers.min_expires(), Some(60));
+    assert!(rig.contacts().is_empty());
+}
+
+#[test]
+fn zero_unregisters_one_contact() {
+    let mut rig = rig();
+    rig.register("c", 1, &["Contact: <sip:a@h>, <sip:b@h>"]);
+    let reply = rig.register("c", 2, &["Contact: <sip:a@H>;expires=0"]);
+    assert_eq!(reply.changes, [removed("sip:a@h", Removal::Unregistered)], "hosts compare without case");
+    assert_eq!(rig.contacts(), ["sip:b@h"]);
+    assert!(listed(&rig.register("c", 3, &["Contact: <sip:never@h>;expires=0"])).len() == 1);
+}
+
+#[test]
+fn a_star_unregisters_all_and_only_with_expires_0() {
+    let mut rig = rig();
+    rig.register("c", 1, &["Contact: <sip:a@h>, <sip:b@h>"]);
+    for lines in [&["Contact: *"][..], &["Contact: *", "Expires: 60"], &["Contact: *", "Contact: <sip:a@h>", "Expires: 0"]] {
+        assert_eq!(rig.register("c", 2, lines).status, StatusCode::BAD_REQUEST, "{lines:?}");
+    }
+    assert_eq!(rig.contacts().len(), 2);
+    let reply = rig.register("c", 3, &["Contact: *", "Expires: 0"]);
+    assert_eq!((listed(&reply).len(), reply.changes.len()), (0, 2));
+    assert!(rig.registrar.is_empty());
+}
+
+#[test]
+fn an_older_request_of_the_same_device_undoes_nothing() {
+    let mut rig = rig();
+    rig.register("c", 5, &["Contact: <sip:a@h>"]);
+    for (cseq, lines) in
+        [(5, &["Contact: <sip:a@h>;expires=0"][..]), (4, &["Contact: *", "Expires: 0"]), (4, &["Contact: <sip:b@h>, <sip:a@h>"])]
+    {
+        let reply = rig.register("c", cseq, lines);
+        assert_eq!(reply.status, StatusCode::SERVER_INTERNAL_ERROR, "{lines:?}");
+        assert_eq!(rig.contacts(), ["sip:a@h"]);
+    }
+    let reply = rig.register("after a restart", 1, &["Contact: <sip:a@h>"]);
+    assert_eq!(reply.changes, [Change::Refreshed { address: "1001".into(), contact: "sip:a@h".into() }]);
+}
+
+#[test]
+fn a_device_that_comes_back_under_another_contact_replaces_itself() {
+    let mut rig = rig();
+    let instance = "+sip.instance=\"<urn:uuid:0001>\"";
+    rig.register("c", 1, &[&format!("Contact: <sip:a@10.0.0.5:40001;transport=tcp>;{instance}")]);
+    rig.register("d", 1, &[&format!("Contact: <sip:a@10.0.0.5:40002;transport=tcp>;{instance}")]);
+    assert_eq!(rig.contacts(), ["sip:a@10.0.0.5:40002;transport=tcp"]);
+    rig.register("e", 1, &[&format!("Contact: <sip:a@x>;reg-id=1;{instance}, <sip:a@y>;reg-id=2;{instance}")]);
+    assert_eq!(rig.contacts().len(), 3, "separate flows of one device");
+    rig.register("f", 1, &[&format!("Contact: <sip:b@x>;{instance}, <sip:b@y>;{instance}")]);
+    assert_eq!(rig.contacts().len(), 4, "two contacts under one instance do not replace each other");
+}
+
+#[test]
+fn past_the_bound_the_binding_nearest_its_end_gives_way() {
+    let mut rig = rig();
+    rig.registrar.config.max_bindings_per_address = 2;
+    rig.register("a", 1, &["Contact: <sip:a@h>;expires=600"]);
+    rig.register("b", 1, &["Contact: <sip:b@h>;expires=300"]);
+    let reply = rig.register("c", 1, &["Contact: <sip:c@h>;expires=900"]);
+    assert_eq!(reply.changes[1], removed("sip:b@h", Removal::Displaced));
+    assert_eq!(rig.contacts(), ["sip:c@h", "sip:a@h"]);
+    let reply = rig.register("d", 1, &["Contact: <sip:d@h>, <sip:e@h>, <sip:f@h>"]);
+    assert_eq!(reply.status, StatusCode::FORBIDDEN);
+    rig.registrar.config.max_bindings = 2;
+    let reply = rig.register("e", 1, &["Contact: <sip:g@h>"]);
+    assert_eq!((reply.status, reply.headers.retry_after()), (StatusCode::SERVICE_UNAVAILABLE, Some(60)));
+    assert_eq!(rig.contacts().len(), 2);
+}
+
+#[test]
+fn a_closed_connection_takes_the_devices_behind_a_nat_with_it() {
+    let mut rig = rig();
+    rig.source.protocol = Protocol::Tcp;
+    rig.source.flow = Some(FlowId(7));
+    rig.register("c", 1, &["Contact: <sip:natted@10.0.0.5>, <sip:open@203.0.113.7:5070>"]);
+    assert!(rig.registrar.handle_flow_closed(FlowId(8)).is_empty());
+    let changes = rig.registrar.handle_flow_closed(FlowId(7));
+    assert_eq!(changes, [removed("sip:natted@10.0.0.5", Removal::FlowClosed)]);
+    let left = rig.registrar.lookup("1001", rig.now)[0];
+    assert_eq!((left.destination().flow, left.destination().remote), (None, "203.0.113.7:5070".parse().unwrap()));
+    assert!(rig.registrar.handle_flow_closed(FlowId(7)).is_empty());
+}
+
+#[test]
+fn contacts_that_are_no_sip_uris_are_refused() {
+    let mut rig = rig();
+    for line in ["Contact: <tel:+441234>", "Contact: <mailto:a@h>", "Contact: <sip:a@h"] {
+        assert_eq!(rig.register("c", 1, &[line]).status, StatusCode::BAD_REQUEST, "{line}");
+    }
+}
