@@ -1,0 +1,102 @@
+//! Whether another call may come in: asked before a leg is opened, so that the answer is 503 and not bad audio.
+
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use super::lateness::Lateness;
+
+/// How often the lateness window is renewed.
+const WINDOW: Duration = Duration::from_secs(1);
+/// Fewer samples than this say nothing about the load.
+const MIN_SAMPLES: u64 = 50;
+
+/// Why no further call is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Opening another leg would leave too few descriptors for everything else.
+    #[error("{used} of {limit} descriptors would be in use")]
+    Descriptors {
+        /// Descriptors of legs, with those asked for.
+        used: u64,
+        /// What legs may use.
+        limit: u64,
+    },
+    /// No port is free on this address.
+    #[error("no RTP port is free on {0}")]
+    Ports(IpAddr),
+    /// Packets leave too late: the threads have all they can carry.
+    #[error("packets leave up to {} ms late", p99.as_millis())]
+    Lateness {
+        /// 99 of 100 packets left within this of their time.
+        p99: Duration,
+    },
+}
+
+/// The recent lateness of all threads together.
+#[derive(Debug)]
+pub(super) struct LatenessWatch {
+    max: Duration,
+    window_start: Instant,
+    at_start: Lateness,
+    /// p99 of the last complete window.
+    last: Duration,
+}
+
+impl LatenessWatch {
+    pub(super) fn new(now: Instant, max: Duration) -> Self {
+        Self { max, window_start: now, at_start: Lateness::default(), last: Duration::ZERO }
+    }
+
+    /// Checks against the last complete window, and the current one as soon as it is bad.
+    pub(super) fn check(&mut self, now: Instant, total: Lateness) -> Result<(), Refusal> {
+        let window = total.since(&self.at_start);
+        let age = now.saturating_duration_since(self.window_start);
+        // Few samples say nothing, and what was late long ago must refuse nobody today.
+        let telling = window.count() >= MIN_SAMPLES && age < 5 * WINDOW;
+        let current = if telling { window.quantile(0.99) } else { Duration::ZERO };
+        let p99 = if age < 5 * WINDOW { self.last.max(current) } else { Duration::ZERO };
+        if age >= WINDOW {
+            self.last = current;
+            self.window_start = now;
+            self.at_start = total;
+        }
+        if p99 > self.max { Err(Refusal::Lateness { p99 }) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "an origin; time moves by addition")]
+mod tests {
+    use super::super::lateness::LatenessHistogram;
+    use super::*;
+
+    #[test]
+    fn calls_are_refused_while_packets_are_late_and_taken_again_afterwards() {
+        let histogram = LatenessHistogram::default();
+        let now = Instant::now();
+        let mut watch = LatenessWatch::new(now, Duration::from_millis(10));
+        let record = |late: Duration| (0..100).for_each(|_| histogram.record(late));
+        record(Duration::from_micros(80));
+        assert_eq!(watch.check(now, histogram.read()), Ok(()));
+        record(Duration::from_millis(30));
+        let late = Err(Refusal::Lateness { p99: Duration::from_millis(40) });
+        assert_eq!(watch.check(now + Duration::from_millis(500), histogram.read()), late);
+        assert_eq!(watch.check(now + Duration::from_millis(1000), histogram.read()), late);
+        record(Duration::from_micros(80));
+        assert_eq!(watch.check(now + Duration::from_millis(1500), histogram.read()), late, "the last window was bad");
+        assert_eq!(watch.check(now + Duration::from_millis(2000), histogram.read()), Ok(()));
+    }
+
+    #[test]
+    fn lateness_of_long_ago_refuses_nobody() {
+        let histogram = LatenessHistogram::default();
+        let now = Instant::now();
+        let mut watch = LatenessWatch::new(now, Duration::from_millis(10));
+        (0..100).for_each(|_| histogram.record(Duration::from_millis(30)));
+        let later = now + Duration::from_secs(60);
+        assert_eq!(watch.check(later, histogram.read()), Ok(()));
+        assert_eq!(watch.check(later + Duration::from_secs(1), histogram.read()), Ok(()));
+    }
+}

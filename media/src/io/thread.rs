@@ -1,0 +1,494 @@
+//! A media thread: it owns legs, calls each at its time, and moves packets between them and the network.
+//!
+//! Packets are waited for with epoll, so that a key is seen at once and a joined leg's packet goes on at once. Only a
+//! leg that plays a prompt no key can interrupt is left out of epoll: its packets are read at the ticks at which it
+//! sends anyway. See `docs/decisions/0007-media-threads.md` for what either costs.
+#![expect(clippy::disallowed_methods, reason = "the media thread is where real time enters")]
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    os::fd::AsRawFd,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{
+    LegId, PoolEvent,
+    lateness::LatenessHistogram,
+    leg::{LegSlot, Surroundings},
+    mailbox::{Closed, Inbox, Sender},
+    outbox::Outbox,
+    recorder::{Message, Recorder, RecordingFile},
+    sockets::Sent,
+    sys::{self, Epoll, Readiness},
+    wheel::{Due, Wheel},
+};
+use crate::{
+    recording::{RecordingId, RecordingOptions},
+    rtp::MAX_PACKET,
+    stream::{Channel, Command},
+};
+
+/// Descriptors reported by one epoll call.
+const EVENTS: usize = 256;
+/// Commands carried out before packets and ticks get their turn again.
+const COMMANDS_A_TURN: usize = 256;
+/// How soon an event that the core had no room for is tried again.
+const RETRY: Duration = Duration::from_millis(1);
+/// The epoll token of the mailbox.
+const MAILBOX: u64 = u64::MAX;
+/// The largest datagram read; a longer one is cut, and dropped by the parser or by its length.
+const RECEIVE_BUFFER: usize = 2048;
+
+/// What a thread is told by the pool, and by other threads.
+pub(super) enum Order {
+    /// A new leg.
+    Open(Box<LegSlot>),
+    /// A command to a leg's stream.
+    Leg { leg: LegId, command: Command },
+    /// Starts writing a recording, then starts it in the stream.
+    Record { leg: LegId, id: RecordingId, options: RecordingOptions, file: RecordingFile, rate: u32 },
+    /// Joins two legs of this thread.
+    Join { a: LegId, b: LegId },
+    /// Ends the join of a leg, on both sides.
+    Leave { leg: LegId },
+    /// Reports a leg's figures.
+    Stats { leg: LegId },
+    /// Ends a leg.
+    Close { leg: LegId },
+    /// A leg will arrive from another thread: orders for it wait until then.
+    Expect { leg: LegId },
+    /// Hands a leg over to another thread.
+    Depart { leg: LegId, to: Sender<Order> },
+    /// A leg from another thread.
+    Arrive { leg: LegId, slot: Option<Box<LegSlot>> },
+    /// Ends the thread: every leg says goodbye, every recording is handed over.
+    Stop,
+}
+
+/// Figures written by a thread, read by the pool.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) lateness: LatenessHistogram,
+    pub(super) received: AtomicU64,
+    pub(super) sent: AtomicU64,
+    pub(super) lost: AtomicU64,
+    pub(super) wakeups: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn count(&self, sent: Sent) {
+        match sent {
+            Sent::Yes => self.sent.fetch_add(1, Relaxed),
+            Sent::Lost => self.lost.fetch_add(1, Relaxed),
+        };
+    }
+}
+
+/// Everything a thread owns.
+pub(super) struct MediaThread {
+    inbox: Inbox<Order>,
+    epoll: Epoll,
+    wheel: Wheel,
+    outbox: Outbox,
+    recorder: Recorder,
+    counters: Arc<Counters>,
+    legs: Legs,
+    /// Orders for legs that are on their way here.
+    expected: BTreeMap<LegId, Vec<Order>>,
+    /// Legs on their way to a thread whose mailbox was full.
+    departing: VecDeque<(Sender<Order>, Order)>,
+    due: Vec<Due>,
+    /// Whether epoll has refused a socket.
+    refused: bool,
+    scratch: Box<[u8; MAX_PACKET]>,
+    buffer: Box<[u8; RECEIVE_BUFFER]>,
+}
+
+impl MediaThread {
+    pub(super) fn new(inbox: Inbox<Order>, outbox: Outbox, recorder: Recorder, counters: Arc<Counters>) -> io::Result<Self> {
+        let epoll = Epoll::new()?;
+        epoll.add(inbox.as_raw_fd(), MAILBOX)?;
+        Ok(Self {
+            inbox,
+            epoll,
+            wheel: Wheel::new(Instant::now()),
+            outbox,
+            recorder,
+            counters,
+            legs: Legs::default(),
+            expected: BTreeMap::new(),
+            departing: VecDeque::new(),
+            due: Vec::new(),
+            refused: false,
+            scratch: Box::new([0; MAX_PACKET]),
+            buffer: Box::new([0; RECEIVE_BUFFER]),
+        })
+    }
+
+    /// Runs until the pool is dropped.
+    pub(super) fn run(mut self, core: Option<usize>) {
+        if let Some(core) = core
+            && let Err(error) = sys::pin_this_thread(core)
+        {
+            tracing::warn!(core, %error, "a media thread could not be pinned");
+        }
+        match sys::prefer_this_thread() {
+            sys::Priority::Default => {
+                tracing::warn!("no privilege for real-time or raised priority: packets may leave late under load");
+            }
+            priority => tracing::info!(%priority, ?core, "media thread started"),
+        }
+        let mut ready = [Readiness { events: 0, u64: 0 }; EVENTS];
+        while let Some(count) = self.turn(&mut ready) {
+            for event in ready.iter().take(count) {
+                self.handle_readiness(event.u64);
+            }
+        }
+        self.close_all();
+    }
+
+    /// Orders, then legs that are due, then sleep; returns how many descriptors are ready, `None` at the end.
+    fn turn(&mut self, ready: &mut [Readiness]) -> Option<usize> {
+        let hurry = self.take_orders().ok()?;
+        self.call_due();
+        self.outbox.flush();
+        self.depart();
+        self.inbox.arm();
+        // What came before the bell was armed rang nothing.
+        let hurry = self.take_orders().ok()? || hurry;
+        let timeout = if hurry { Some(Duration::ZERO) } else { self.until_next() };
+        let count = match self.epoll.wait(ready, timeout) {
+            Ok(count) => count,
+            Err(error) => {
+                tracing::error!(%error, "a media thread cannot wait for packets and ends");
+                return None;
+            }
+        };
+        self.counters.wakeups.fetch_add(1, Relaxed);
+        self.inbox.disarm(ready.iter().take(count).any(|event| event.u64 == MAILBOX));
+        Some(count)
+    }
+
+    /// Carries out orders that wait; says whether more are left. `Err` at the end.
+    fn take_orders(&mut self) -> Result<bool, Closed> {
+        for _ in 0..COMMANDS_A_TURN {
+            match self.inbox.receive()? {
+                Some(Order::Stop) => return Err(Closed),
+                Some(order) => self.carry_out(order),
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    fn until_next(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let next = self.wheel.next_wake().map(|at| at.saturating_duration_since(now));
+        let retry = (self.outbox.is_waiting() || !self.departing.is_empty()).then_some(RETRY);
+        next.into_iter().chain(retry).min()
+    }
+
+    /// Calls every leg whose tick has come.
+    fn call_due(&mut self) {
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.expire(Instant::now(), &mut due);
+        for Due { leg: index, tick } in due.drain(..) {
+            let Some(leg) = self.legs.at(index).filter(|leg| leg.tick == Some(tick)) else { continue };
+            leg.tick = None;
+            let now = Instant::now();
+            self.counters.lateness.record(now.saturating_duration_since(self.wheel.instant_of(tick)));
+            if !leg.watched {
+                leg.receive_waiting(now, self.buffer.as_mut_slice(), &self.counters);
+            }
+            leg.handle_timeout(now);
+            self.settle(index, now);
+        }
+        self.due = due;
+    }
+
+    fn handle_readiness(&mut self, token: u64) {
+        let Some((index, channel)) = self.legs.resolve(token) else { return };
+        let now = Instant::now();
+        let Some(leg) = self.legs.at(index) else { return };
+        let peer = leg.peer;
+        let forward = leg.receive(now, channel, self.buffer.as_mut_slice(), &self.counters).flatten();
+        if let (Some(packet), Some(peer)) = (forward, peer.and_then(|peer| self.legs.find(peer))) {
+            let mut around = Surroundings {
+                outbox: &mut self.outbox,
+                recorder: &self.recorder,
+                counters: &self.counters,
+                scratch: self.scratch.as_mut_slice(),
+            };
+            if let Some(leg) = self.legs.at(peer) {
+                leg.forward(now, packet, &mut around);
+                self.settle(peer, now);
+            }
+        }
+        self.settle(index, now);
+    }
+
+    /// After anything was done to a leg: sends what it wants sent, and sees to its next call.
+    fn settle(&mut self, index: u32, now: Instant) {
+        let mut around = Surroundings {
+            outbox: &mut self.outbox,
+            recorder: &self.recorder,
+            counters: &self.counters,
+            scratch: self.scratch.as_mut_slice(),
+        };
+        let Some(leg) = self.legs.at(index) else { return };
+        let again = leg.flush(now, &mut around);
+        if leg.closing && !leg.is_recording() {
+            self.remove(index);
+            return;
+        }
+        let again = if leg.closing { now + RETRY } else { again };
+        let tick = self.wheel.tick_of(again);
+        if leg.tick != Some(tick) {
+            leg.tick = Some(tick);
+            self.wheel.schedule(index, tick);
+        }
+        let wanted = leg.wants_watching();
+        if wanted != leg.watched {
+            let fd = leg.descriptor(Channel::Rtp);
+            let token = self.legs.token(index, Channel::Rtp);
+            let changed = if wanted { self.epoll.add(fd, token) } else { self.epoll.remove(fd) };
+            if let Some(leg) = self.legs.at(index) {
+                leg.watched = wanted;
+            }
+            self.note_refusal(changed);
+        }
+    }
+
+    /// Says once that epoll is out of room; the legs concerned are deaf to what needs it.
+    fn note_refusal(&mut self, outcome: io::Result<()>) {
+        if let Err(error) = outcome
+            && !std::mem::replace(&mut self.refused, true)
+        {
+            tracing::error!(%error, "epoll refused a media socket");
+        }
+    }
+
+    fn close_all(&mut self) {
+        let now = Instant::now();
+        for index in 0..self.legs.places.len() as u32 {
+            if let Some(leg) = self.legs.at(index) {
+                leg.close(now);
+                self.settle(index, now);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, order: Order) {
+        let now = Instant::now();
+        let order = match self.park(order) {
+            Some(order) => order,
+            None => return,
+        };
+        match order {
+            Order::Open(slot) => self.install(slot, now),
+            Order::Leg { leg, command } => {
+                self.with(leg, now, |leg| leg.command(now, command));
+            }
+            Order::Record { leg, id, options, file, rate } => self.record(leg, id, options, file, rate, now),
+            Order::Join { a, b } => self.join(a, b, now),
+            Order::Leave { leg } => self.leave(leg, now),
+            Order::Stats { leg } => {
+                if let Some(slot) = self.legs.find(leg).and_then(|index| self.legs.at(index)) {
+                    self.outbox.push(PoolEvent::Stats { leg, stats: slot.stream().stats() });
+                }
+            }
+            Order::Close { leg } => {
+                self.leave(leg, now);
+                self.with(leg, now, |leg| leg.close(now));
+            }
+            Order::Expect { leg } => {
+                self.expected.entry(leg).or_default();
+            }
+            Order::Depart { leg, to } => {
+                self.leave(leg, now);
+                let slot = self.legs.find(leg).and_then(|index| self.take(index));
+                self.departing.push_back((to, Order::Arrive { leg, slot }));
+            }
+            Order::Arrive { leg, slot } => {
+                if let Some(slot) = slot {
+                    self.install(slot, now);
+                }
+                for order in self.expected.remove(&leg).unwrap_or_default() {
+                    self.carry_out(order);
+                }
+            }
+            // Taken out of the queue before it gets here.
+            Order::Stop => {}
+        }
+    }
+
+    /// Keeps an order back if it is for a leg that is still on its way here.
+    fn park(&mut self, order: Order) -> Option<Order> {
+        if self.expected.is_empty() {
+            return Some(order);
+        }
+        let waits_for = match &order {
+            Order::Leg { leg, .. }
+            | Order::Record { leg, .. }
+            | Order::Leave { leg }
+            | Order::Stats { leg }
+            | Order::Close { leg }
+            | Order::Depart { leg, .. } => Some(*leg),
+            Order::Join { a, b } => [*a, *b].into_iter().find(|leg| self.expected.contains_key(leg)),
+            Order::Open(_) | Order::Expect { .. } | Order::Arrive { .. } | Order::Stop => None,
+        };
+        match waits_for.and_then(|leg| self.expected.get_mut(&leg)) {
+            Some(orders) => {
+                orders.push(order);
+                None
+            }
+            None => Some(order),
+        }
+    }
+
+    /// Does something to a leg, if it is still there, and sees to what follows from it.
+    fn with(&mut self, leg: LegId, now: Instant, act: impl FnOnce(&mut LegSlot)) {
+        let Some(index) = self.legs.find(leg) else { return };
+        if let Some(slot) = self.legs.at(index) {
+            act(slot);
+        }
+        self.settle(index, now);
+    }
+
+    fn install(&mut self, mut slot: Box<LegSlot>, now: Instant) {
+        slot.tick = None;
+        slot.watched = false;
+        let fd = slot.descriptor(Channel::Rtcp);
+        let index = self.legs.insert(slot);
+        let added = self.epoll.add(fd, self.legs.token(index, Channel::Rtcp));
+        self.note_refusal(added);
+        self.settle(index, now);
+    }
+
+    fn join(&mut self, a: LegId, b: LegId, now: Instant) {
+        if self.legs.find(a).is_none() || self.legs.find(b).is_none() {
+            return;
+        }
+        self.leave(a, now);
+        self.leave(b, now);
+        self.with(a, now, |leg| leg.join(now, b));
+        self.with(b, now, |leg| leg.join(now, a));
+    }
+
+    fn leave(&mut self, leg: LegId, now: Instant) {
+        let peer = self.legs.find(leg).and_then(|index| self.legs.at(index)).and_then(|leg| leg.peer);
+        if let Some(peer) = peer {
+            self.with(leg, now, |leg| leg.leave(now));
+            self.with(peer, now, |leg| leg.leave(now));
+        }
+    }
+
+    fn record(&mut self, leg: LegId, id: RecordingId, options: RecordingOptions, file: RecordingFile, rate: u32, now: Instant) {
+        if self.legs.find(leg).is_none() {
+            return;
+        }
+        let channels = if options.stereo { 2 } else { 1 };
+        let path = file.path.clone();
+        if self.recorder.send(Message::Open { key: (leg, id), file, channels, rate }).is_err() {
+            self.outbox.push(PoolEvent::recorder_busy(leg, id, path));
+            return;
+        }
+        self.with(leg, now, |leg| {
+            leg.open_recording(id, channels);
+            leg.command(now, Command::Record { id, options });
+        });
+    }
+
+    /// Ends a leg whose stream has said its goodbye.
+    fn remove(&mut self, index: u32) {
+        if let Some(slot) = self.take(index) {
+            self.outbox.push(PoolEvent::Closed { leg: slot.id, stats: slot.stream().stats() });
+        }
+    }
+
+    /// Takes a leg out of this thread; its sockets stay open.
+    fn take(&mut self, index: u32) -> Option<Box<LegSlot>> {
+        let slot = self.legs.remove(index)?;
+        let _ = self.epoll.remove(slot.descriptor(Channel::Rtcp));
+        if slot.watched {
+            let _ = self.epoll.remove(slot.descriptor(Channel::Rtp));
+        }
+        Some(slot)
+    }
+
+    fn depart(&mut self) {
+        while let Some((to, order)) = self.departing.pop_front() {
+            if let Err(order) = to.send(order) {
+                self.departing.push_front((to, order));
+                return;
+            }
+        }
+    }
+}
+
+/// The legs of a thread: by place, so that the wheel and epoll need no search, and by name.
+#[derive(Default)]
+struct Legs {
+    places: Vec<Place>,
+    free: Vec<u32>,
+    by_id: BTreeMap<LegId, u32>,
+}
+
+#[derive(Default)]
+struct Place {
+    /// Told apart in epoll tokens: an event may still be in hand for a leg that was just removed.
+    generation: u32,
+    slot: Option<Box<LegSlot>>,
+}
+
+impl Legs {
+    fn insert(&mut self, slot: Box<LegSlot>) -> u32 {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.places.push(Place::default());
+            (self.places.len() - 1) as u32
+        });
+        self.by_id.insert(slot.id, index);
+        if let Some(place) = self.places.get_mut(index as usize) {
+            place.slot = Some(slot);
+        }
+        index
+    }
+
+    fn remove(&mut self, index: u32) -> Option<Box<LegSlot>> {
+        let place = self.places.get_mut(index as usize)?;
+        let slot = place.slot.take()?;
+        place.generation = place.generation.wrapping_add(1) & (u32::MAX >> 1);
+        self.by_id.remove(&slot.id);
+        self.free.push(index);
+        Some(slot)
+    }
+
+    fn at(&mut self, index: u32) -> Option<&mut LegSlot> {
+        self.places.get_mut(index as usize)?.slot.as_deref_mut()
+    }
+
+    fn find(&self, leg: LegId) -> Option<u32> {
+        self.by_id.get(&leg).copied()
+    }
+
+    /// Place, generation and channel in one epoll token.
+    fn token(&self, index: u32, channel: Channel) -> u64 {
+        let generation = self.places.get(index as usize).map_or(0, |place| place.generation);
+        let channel = match channel {
+            Channel::Rtp => 0,
+            Channel::Rtcp => 1,
+        };
+        u64::from(index) << 32 | u64::from(generation) << 1 | channel
+    }
+
+    fn resolve(&self, token: u64) -> Option<(u32, Channel)> {
+        let index = (token >> 32) as u32;
+        let channel = if token & 1 == 0 { Channel::Rtp } else { Channel::Rtcp };
+        (self.token(index, channel) == token).then_some((index, channel))
+    }
+}
