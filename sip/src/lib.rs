@@ -4,9 +4,13 @@
 //! `resolve`. [`endpoint::Endpoint`] is the one entry point for a user agent; the modules below it can be used and tested alone.
 
 pub mod auth;
+pub mod dialog;
 pub mod endpoint;
 pub mod message;
 pub mod net;
 pub mod offer_answer;
+pub mod outbound_registration;
+pub mod registrar;
+pub mod resolve;
 pub mod transaction;
 pub mod transport;

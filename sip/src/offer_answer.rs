@@ -1,4 +1,9 @@
 //! Which message of a dialog carries an offer and which an answer (RFC 3264, RFC 3261 13.2.1, RFC 6337). Bodies are opaque here.
+//!
+//! ```text
+//!  Stable ──offer sent──────► LocalOffer  ──answer received, or request refused──► Stable
+//!  Stable ──offer received──► RemoteOffer ──answer sent, or request refused──────► Stable
+//! ```
 
 use bytes::Bytes;
 
@@ -12,9 +17,196 @@ pub enum Role {
     AnswerAgain,
 }
 
-/// A session description received or sent.
+/// A session description received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
     pub role: Role,
     pub sdp: Bytes,
+}
+
+/// Where the exchange stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Stable,
+    LocalOffer,
+    RemoteOffer,
+}
+
+/// The peer's offer came at a moment when none is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OfferRefused {
+    /// Ours is unanswered: 491 (RFC 3261 14.2, RFC 3311 5.2).
+    #[error("an offer of ours is pending")]
+    LocalPending,
+    /// An earlier one of the peer is unanswered: 500 with Retry-After.
+    #[error("an earlier offer of the peer is pending")]
+    RemotePending,
+}
+
+/// The offer/answer state of one dialog.
+#[derive(Clone, Debug, Default)]
+pub struct OfferAnswer {
+    state: State,
+}
+
+impl OfferAnswer {
+    /// Whether neither side waits for an answer.
+    #[must_use]
+    pub fn is_stable(&self) -> bool {
+        self.state == State::Stable
+    }
+
+    /// We send an offer: in an INVITE or UPDATE, or in the 2xx of an INVITE that had none.
+    pub fn send_offer(&mut self) {
+        self.state = State::LocalOffer;
+    }
+
+    /// The peer's INVITE or UPDATE arrived.
+    ///
+    /// # Errors
+    /// When it carries an offer while another is unanswered; the request must be refused.
+    pub fn receive_request(&mut self, sdp: Option<Bytes>) -> Result<Option<Description>, OfferRefused> {
+        let Some(sdp) = sdp else {
+            return Ok(None);
+        };
+        match self.state {
+            State::Stable => {
+                self.state = State::RemoteOffer;
+                Ok(Some(Description { role: Role::Offer, sdp }))
+            }
+            State::LocalOffer => Err(OfferRefused::LocalPending),
+            State::RemoteOffer => Err(OfferRefused::RemotePending),
+        }
+    }
+
+    /// We send the final response to the peer's INVITE or UPDATE.
+    ///
+    /// A description in a 2xx is the answer when an offer is pending, and an offer otherwise (late offer, INVITE only).
+    pub fn send_final(&mut self, success: bool, has_description: bool, is_invite: bool) {
+        self.state = match self.state {
+            State::RemoteOffer => State::Stable,
+            State::Stable if success && has_description && is_invite => State::LocalOffer,
+            State::Stable => State::Stable,
+            State::LocalOffer => State::LocalOffer,
+        };
+    }
+
+    /// A response to our INVITE or UPDATE arrived: what its description means.
+    ///
+    /// A provisional response cannot carry an offer, as nothing makes it arrive (RFC 3261 13.2.1); such a description is left alone.
+    pub fn receive_response(
+        &mut self,
+        sdp: Option<Bytes>,
+        is_final: bool,
+        success: bool,
+        had_offer: bool,
+    ) -> Option<Description> {
+        if is_final && !success {
+            if had_offer {
+                self.state = State::Stable;
+            }
+            return None;
+        }
+        let role = match (self.state, had_offer, sdp.is_some()) {
+            (State::LocalOffer, true, true) => {
+                self.state = State::Stable;
+                Role::Answer
+            }
+            (State::LocalOffer, true, false) => {
+                // A 2xx without the answer ends the exchange all the same; nothing else can.
+                if success {
+                    self.state = State::Stable;
+                }
+                return None;
+            }
+            (State::Stable | State::RemoteOffer, true, true) => Role::AnswerAgain,
+            (State::Stable, false, true) if success => {
+                self.state = State::RemoteOffer;
+                Role::Offer
+            }
+            (State::Stable | State::RemoteOffer | State::LocalOffer, _, _) => return None,
+        };
+        sdp.map(|sdp| Description { role, sdp })
+    }
+
+    /// We send the ACK of a 2xx: an offer in it is answered now, or never.
+    pub fn send_ack(&mut self) {
+        if self.state == State::RemoteOffer {
+            self.state = State::Stable;
+        }
+    }
+
+    /// The ACK for our 2xx arrived.
+    pub fn receive_ack(&mut self, sdp: Option<Bytes>) -> Option<Description> {
+        match self.state {
+            State::LocalOffer => {
+                self.state = State::Stable;
+                sdp.map(|sdp| Description { role: Role::Answer, sdp })
+            }
+            State::Stable | State::RemoteOffer => None,
+        }
+    }
+
+    /// The exchange ended without its answer: the request timed out or was cancelled.
+    pub fn abandon(&mut self) {
+        self.state = State::Stable;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sdp() -> Option<Bytes> {
+        Some(Bytes::from_static(b"v=0\r\n"))
+    }
+
+    fn role(description: Option<Description>) -> Option<Role> {
+        description.map(|d| d.role)
+    }
+
+    #[test]
+    fn an_offer_in_the_invite_is_answered_once_and_then_repeated() {
+        let mut oa = OfferAnswer::default();
+        oa.send_offer();
+        assert_eq!(role(oa.receive_response(None, false, false, true)), None);
+        assert_eq!(role(oa.receive_response(sdp(), false, false, true)), Some(Role::Answer));
+        assert_eq!(role(oa.receive_response(sdp(), true, true, true)), Some(Role::AnswerAgain));
+        assert!(oa.is_stable());
+    }
+
+    #[test]
+    fn a_late_offer_comes_in_the_2xx_and_is_answered_by_the_ack() {
+        let mut uac = OfferAnswer::default();
+        assert_eq!(role(uac.receive_response(sdp(), false, false, false)), None);
+        assert_eq!(role(uac.receive_response(sdp(), true, true, false)), Some(Role::Offer));
+        assert!(!uac.is_stable());
+        uac.send_ack();
+        assert!(uac.is_stable());
+
+        let mut uas = OfferAnswer::default();
+        assert_eq!(uas.receive_request(None), Ok(None));
+        uas.send_final(true, true, true);
+        assert_eq!(uas.receive_request(sdp()), Err(OfferRefused::LocalPending));
+        assert_eq!(role(uas.receive_ack(sdp())), Some(Role::Answer));
+        assert!(uas.is_stable());
+    }
+
+    #[test]
+    fn an_offer_on_an_unanswered_one_is_refused() {
+        let mut oa = OfferAnswer::default();
+        assert_eq!(role(oa.receive_request(sdp()).expect("allowed")), Some(Role::Offer));
+        assert_eq!(oa.receive_request(sdp()), Err(OfferRefused::RemotePending));
+        oa.send_final(false, false, true);
+        assert!(oa.is_stable());
+    }
+
+    #[test]
+    fn a_refused_offer_leaves_things_as_they_were() {
+        let mut oa = OfferAnswer::default();
+        oa.send_offer();
+        assert_eq!(role(oa.receive_response(None, true, false, true)), None);
+        assert!(oa.is_stable());
+    }
 }

@@ -26,6 +26,7 @@ use bytes::Bytes;
 pub use self::content_type::ContentType;
 pub use self::cseq::{CSeq, RAck};
 pub use self::header_name::HeaderName;
+pub(crate) use self::headers::with_tag;
 pub use self::headers::{Header, HeaderValue, Headers, InvalidHeader};
 pub use self::method::Method;
 pub use self::multipart::find_part;
@@ -36,6 +37,7 @@ pub use self::reason::Reason;
 pub use self::session_expires::{Refresher, SessionExpires};
 pub use self::status::StatusCode;
 pub use self::uri::{Host, SipUri, TelUri, Uri};
+pub(crate) use self::via::MAGIC_COOKIE;
 pub use self::via::Via;
 
 /// Bounds the parser enforces; past them a message is refused, never truncated.

@@ -248,7 +248,7 @@ fn unfold(value: &[u8]) -> Vec<u8> {
 /// Stray CR and NUL become spaces: no value can break out of its field when it is written again.
 fn clean_value(value: &Bytes) -> HeaderValue {
     let is_break = |b: &u8| matches!(b, b'\r' | b'\n' | 0);
-    if !value.iter().any(|b| is_break(b)) {
+    if !value.iter().any(is_break) {
         return HeaderValue::from_parser(value.clone());
     }
     let cleaned: Vec<u8> = value.iter().map(|b| if is_break(b) { b' ' } else { *b }).collect();

@@ -88,12 +88,12 @@ impl ClientInviteTransaction {
     }
 
     pub fn handle_timeout(&mut self, now: Instant) -> Option<ClientTimeout> {
-        let (timer, due) = self.timers.expired(now)?;
+        let timer = self.timers.expired(now)?;
         match (timer, self.state) {
             (Timer::A, State::Calling { interval }) => {
                 let interval = interval * 2;
                 self.state = State::Calling { interval };
-                self.timers.start(Timer::A, due + interval);
+                self.timers.start(Timer::A, now + interval);
                 Some(ClientTimeout::Retransmit)
             }
             (Timer::B, State::Calling { .. }) | (Timer::C, State::Proceeding) => {
@@ -104,6 +104,7 @@ impl ClientInviteTransaction {
                 self.terminate();
                 Some(ClientTimeout::Terminated)
             }
+            // Entering a state stops the timers of the one that was left.
             (_, _) => None,
         }
     }

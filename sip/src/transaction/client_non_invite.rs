@@ -57,16 +57,16 @@ impl ClientNonInviteTransaction {
     }
 
     pub fn handle_timeout(&mut self, now: Instant) -> Option<ClientTimeout> {
-        let (timer, due) = self.timers.expired(now)?;
+        let timer = self.timers.expired(now)?;
         match (timer, self.state) {
             (Timer::E, State::Trying { interval }) => {
                 let interval = (interval * 2).min(self.config.t2);
                 self.state = State::Trying { interval };
-                self.timers.start(Timer::E, due + interval);
+                self.timers.start(Timer::E, now + interval);
                 Some(ClientTimeout::Retransmit)
             }
             (Timer::E, State::Proceeding) => {
-                self.timers.start(Timer::E, due + self.config.t2);
+                self.timers.start(Timer::E, now + self.config.t2);
                 Some(ClientTimeout::Retransmit)
             }
             (Timer::F, State::Trying { .. } | State::Proceeding) => {
@@ -77,6 +77,7 @@ impl ClientNonInviteTransaction {
                 self.terminate();
                 Some(ClientTimeout::Terminated)
             }
+            // Entering a state stops the timers of the one that was left.
             (_, _) => None,
         }
     }

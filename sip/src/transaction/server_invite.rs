@@ -91,7 +91,7 @@ impl ServerInviteTransaction {
     }
 
     pub fn handle_timeout(&mut self, now: Instant) -> Option<ServerTimeout> {
-        let (timer, due) = self.timers.expired(now)?;
+        let timer = self.timers.expired(now)?;
         match (timer, self.state) {
             (Timer::Trying, State::Proceeding { .. }) => {
                 self.state = State::Proceeding { responded: true };
@@ -100,7 +100,7 @@ impl ServerInviteTransaction {
             (Timer::G, State::Completed { interval }) => {
                 let interval = (interval * 2).min(self.config.t2);
                 self.state = State::Completed { interval };
-                self.timers.start(Timer::G, due + interval);
+                self.timers.start(Timer::G, now + interval);
                 Some(ServerTimeout::Retransmit)
             }
             (Timer::H, State::Completed { .. }) => {
@@ -111,6 +111,7 @@ impl ServerInviteTransaction {
                 self.terminate();
                 Some(ServerTimeout::Terminated)
             }
+            // Entering a state stops the timers of the one that was left.
             (_, _) => None,
         }
     }

@@ -63,13 +63,14 @@ impl ServerNonInviteTransaction {
     }
 
     pub fn handle_timeout(&mut self, now: Instant) -> Option<ServerTimeout> {
-        let (timer, _) = self.timers.expired(now)?;
+        let timer = self.timers.expired(now)?;
         match (timer, self.state) {
             (Timer::J, State::Trying | State::Proceeding | State::Completed) => {
                 self.timers.stop_all();
                 self.state = State::Terminated;
                 Some(ServerTimeout::Terminated)
             }
+            // Entering a state stops the timers of the one that was left.
             (_, _) => None,
         }
     }

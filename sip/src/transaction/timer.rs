@@ -106,10 +106,10 @@ impl Running {
         self.0.iter().flatten().map(|(_, at)| *at).min()
     }
 
-    /// Takes the earliest timer that is due, with the time it was due at.
-    pub(super) fn expired(&mut self, now: Instant) -> Option<(Timer, Instant)> {
+    /// Takes the earliest timer that is due.
+    pub(super) fn expired(&mut self, now: Instant) -> Option<Timer> {
         let slot =
             self.0.iter_mut().filter(|slot| slot.is_some_and(|(_, at)| at <= now)).min_by_key(|slot| slot.map(|(_, at)| at))?;
-        slot.take()
+        slot.take().map(|(timer, _)| timer)
     }
 }

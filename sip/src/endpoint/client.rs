@@ -1,0 +1,265 @@
+//! Client transactions in their table: sending, retransmitting, matching.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::key::ClientKey;
+use super::schedule::Owner;
+use super::{Endpoint, RequestId};
+use crate::message::{HeaderName, Host, Method, Request, Response, StatusCode, Via};
+use crate::net::{Destination, Protocol, Transmit, TransmitId};
+use crate::transaction::{ClientInviteTransaction, ClientNonInviteTransaction, ClientTimeout, ResponseAction};
+
+/// One client transaction. Also names its transmissions towards the transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct ClientId(pub(super) u64);
+
+/// Who waits for the outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Request(RequestId),
+    /// CANCEL, and BYE for a call nobody wants: the outcome changes nothing.
+    Detached,
+}
+
+#[derive(Debug)]
+pub(super) enum ClientMachine {
+    Invite(ClientInviteTransaction),
+    NonInvite(ClientNonInviteTransaction),
+}
+
+impl ClientMachine {
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        match self {
+            ClientMachine::Invite(t) => t.next_timeout(),
+            ClientMachine::NonInvite(t) => t.next_timeout(),
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> Option<ClientTimeout> {
+        match self {
+            ClientMachine::Invite(t) => t.handle_timeout(now),
+            ClientMachine::NonInvite(t) => t.handle_timeout(now),
+        }
+    }
+
+    fn handle_response(&mut self, now: Instant, status: StatusCode) -> ResponseAction {
+        match self {
+            ClientMachine::Invite(t) => t.handle_response(now, status),
+            ClientMachine::NonInvite(t) => t.handle_response(now, status),
+        }
+    }
+
+    /// Whether nothing at all has come back.
+    fn is_unanswered(&self) -> bool {
+        match self {
+            ClientMachine::Invite(t) => t.is_calling(),
+            ClientMachine::NonInvite(t) => t.is_trying(),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) key: ClientKey,
+    pub(super) machine: ClientMachine,
+    /// As sent, Via included.
+    pub(super) request: Arc<Request>,
+    pub(super) bytes: Bytes,
+    pub(super) destination: Destination,
+    pub(super) purpose: Purpose,
+    /// The ACK for a non-2xx, to be repeated with its response.
+    ack: Option<Bytes>,
+}
+
+impl Endpoint {
+    /// Puts Via on `request`, sends it and starts its transaction. `request` has no Via yet.
+    pub(super) fn start_client(
+        &mut self,
+        now: Instant,
+        mut request: Request,
+        destination: Destination,
+        purpose: Purpose,
+    ) -> ClientId {
+        let branch = self.new_branch();
+        let via = self.via(&destination, &branch);
+        request.headers.push_front(HeaderName::Via, via.to_string());
+        self.start_client_with_via(now, request, branch, destination, purpose)
+    }
+
+    pub(super) fn start_client_with_via(
+        &mut self,
+        now: Instant,
+        request: Request,
+        branch: String,
+        destination: Destination,
+        purpose: Purpose,
+    ) -> ClientId {
+        let id = ClientId(self.new_id());
+        let reliable = destination.protocol.is_reliable();
+        let timers = self.config.timers;
+        let machine = if request.method == Method::Invite {
+            ClientMachine::Invite(ClientInviteTransaction::start(now, timers, reliable))
+        } else {
+            ClientMachine::NonInvite(ClientNonInviteTransaction::start(now, timers, reliable))
+        };
+        let key = ClientKey { branch, method: request.method.clone() };
+        let bytes = request.to_bytes();
+        self.schedule.set(Owner::Client(id), machine.next_timeout());
+        self.client_index.insert(key.clone(), id);
+        if let Some(flow) = destination.flow {
+            self.flows.entry(flow).or_default().insert(id);
+        }
+        self.clients.insert(
+            id,
+            Client { key, machine, request: Arc::new(request), bytes: bytes.clone(), destination, purpose, ack: None },
+        );
+        self.transmit(Some(id), destination, bytes);
+        id
+    }
+
+    /// A Via of ours for that destination.
+    pub(super) fn via(&self, destination: &Destination, branch: &str) -> Via {
+        let address = destination.local.or_else(|| self.sent_by(destination.protocol, destination.remote.is_ipv4()));
+        match address {
+            Some(address) => Via::new(destination.protocol, Host::from(address.ip()), Some(address.port()), branch),
+            // RFC 6761: a name that is nowhere; `rport` brings the response back all the same.
+            None => Via::new(destination.protocol, Host::Name("lockstep.invalid".to_owned()), None, branch),
+        }
+    }
+
+    fn sent_by(&self, protocol: Protocol, ipv4: bool) -> Option<std::net::SocketAddr> {
+        let of_protocol = || self.config.sent_by.iter().filter(|(p, _)| *p == protocol);
+        of_protocol().find(|(_, address)| address.is_ipv4() == ipv4).or_else(|| of_protocol().next()).map(|(_, address)| *address)
+    }
+
+    pub(super) fn transmit(&mut self, client: Option<ClientId>, destination: Destination, bytes: Bytes) {
+        let id = TransmitId(client.map_or(0, |client| client.0));
+        self.push_transmit(Transmit { id, destination, bytes });
+    }
+
+    pub(super) fn client_timeout(&mut self, now: Instant, id: ClientId) {
+        while let Some(client) = self.clients.get_mut(&id) {
+            let timeout = client.machine.handle_timeout(now);
+            let next = client.machine.next_timeout();
+            self.schedule.set(Owner::Client(id), next);
+            match timeout {
+                Some(ClientTimeout::Retransmit) => {
+                    let (destination, bytes) = (client.destination, client.bytes.clone());
+                    self.stats.retransmissions_sent += 1;
+                    self.transmit(Some(id), destination, bytes);
+                }
+                Some(ClientTimeout::TimedOut) => {
+                    if let Some(client) = self.remove_client(id) {
+                        self.client_failed(now, client, super::Failure::Timeout);
+                    }
+                }
+                Some(ClientTimeout::Terminated) => {
+                    if let Some(client) = self.remove_client(id) {
+                        self.client_terminated(client.purpose);
+                    }
+                }
+                None => return,
+            }
+        }
+    }
+
+    /// The transport could not deliver, or lost the connection the response would come by (RFC 3261 17.1.4).
+    pub(super) fn client_transport_error(&mut self, now: Instant, id: ClientId) {
+        let is_unanswered = self.clients.get(&id).is_some_and(|client| client.machine.is_unanswered());
+        // Once a response has come, the request arrived; what is missing may still come over a new connection.
+        if is_unanswered && let Some(client) = self.remove_client(id) {
+            self.client_failed(now, client, super::Failure::Transport);
+        }
+    }
+
+    pub(super) fn remove_client(&mut self, id: ClientId) -> Option<Client> {
+        let client = self.clients.remove(&id)?;
+        self.client_index.remove(&client.key);
+        self.schedule.set(Owner::Client(id), None);
+        if let Some(flow) = client.destination.flow
+            && let Some(on_flow) = self.flows.get_mut(&flow)
+        {
+            on_flow.remove(&id);
+            if on_flow.is_empty() {
+                self.flows.remove(&flow);
+            }
+        }
+        Some(client)
+    }
+
+    pub(super) fn handle_response(&mut self, now: Instant, response: Response) {
+        let key = match (response.headers.top_via(), response.headers.cseq()) {
+            // More than one Via means that it was meant for someone before us (RFC 3261 8.1.3.3).
+            (Some(Ok(via)), Some(Ok(cseq))) if response.headers.via_count() == 1 => {
+                via.branch().map(|branch| ClientKey { branch: branch.to_owned(), method: cseq.method })
+            }
+            _ => None,
+        };
+        let Some(id) = key.and_then(|key| self.client_index.get(&key).copied()) else {
+            self.acknowledge_again(&response);
+            return;
+        };
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
+        let action = client.machine.handle_response(now, response.status);
+        let next = client.machine.next_timeout();
+        self.schedule.set(Owner::Client(id), next);
+        match action {
+            ResponseAction::Deliver => {
+                let purpose = client.purpose;
+                self.deliver_response(now, purpose, id, response);
+            }
+            ResponseAction::DeliverAndAck => {
+                let ack = ack_for_failure(&client.request, &response).to_bytes();
+                client.ack = Some(ack.clone());
+                let (destination, purpose) = (client.destination, client.purpose);
+                self.transmit(None, destination, ack);
+                self.deliver_response(now, purpose, id, response);
+            }
+            ResponseAction::AckAgain => {
+                if let Some(ack) = client.ack.clone() {
+                    let destination = client.destination;
+                    self.stats.retransmissions_sent += 1;
+                    self.transmit(None, destination, ack);
+                }
+            }
+            ResponseAction::Ignore => {}
+        }
+    }
+}
+
+/// The ACK of a non-2xx belongs to the INVITE's transaction: same branch, same Route (RFC 3261 17.1.1.3).
+fn ack_for_failure(invite: &Request, response: &Response) -> Request {
+    let mut ack = within_transaction(invite, Method::Ack);
+    if let Some(to) = response.headers.get(HeaderName::To) {
+        ack.headers.set(HeaderName::To, to.clone());
+    }
+    ack
+}
+
+/// An ACK or CANCEL that shares Via, Request-URI and CSeq number with its INVITE (RFC 3261 9.1, 17.1.1.3).
+pub(super) fn within_transaction(invite: &Request, method: Method) -> Request {
+    let mut request = Request::new(method.clone(), invite.uri.clone());
+    for header in invite.headers.iter() {
+        match header.name {
+            HeaderName::Via
+            | HeaderName::Route
+            | HeaderName::From
+            | HeaderName::To
+            | HeaderName::CallId
+            | HeaderName::MaxForwards => {
+                request.headers.push(header.name.clone(), header.value.clone());
+            }
+            HeaderName::CSeq => {
+                let number = super::key::cseq_number(invite);
+                request.headers.push(HeaderName::CSeq, format!("{number} {method}"));
+            }
+            _ => {}
+        }
+    }
+    request
+}

@@ -1,0 +1,227 @@
+//! Dialogs in their table, with what the user agent keeps beside the RFC's dialog state.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::route::Path;
+use super::schedule::Owner;
+use super::session_timer::SessionTimer;
+use super::{Body, CommandError, DialogId, Endpoint, Event, Failure, IncomingId, Reply, RequestId, TerminationCause};
+use crate::dialog::Dialog;
+use crate::message::{HeaderName, HeaderValue, Headers, Method, StatusCode, Uri};
+use crate::net::Destination;
+use crate::offer_answer::OfferAnswer;
+
+/// A 2xx of ours that waits for its ACK (RFC 3261 13.3.1.4).
+#[derive(Debug)]
+pub(super) struct Unacked {
+    pub(super) id: IncomingId,
+    pub(super) cseq: u32,
+    pub(super) destination: Destination,
+    pub(super) bytes: Bytes,
+    /// Doubles up to T2.
+    pub(super) interval: Duration,
+    pub(super) resend_at: Instant,
+    pub(super) give_up_at: Instant,
+}
+
+/// The last ACK we sent for a 2xx, to be repeated with it.
+#[derive(Debug)]
+pub(super) struct SentAck {
+    pub(super) cseq: u32,
+    pub(super) destination: Destination,
+    pub(super) bytes: Bytes,
+}
+
+/// A 2xx that carried an offer and waits for the engine's answer.
+#[derive(Debug)]
+pub(super) struct PendingAck {
+    pub(super) cseq: u32,
+    pub(super) credentials: Headers,
+}
+
+#[derive(Debug)]
+pub(super) struct DialogEntry {
+    pub(super) dialog: Dialog,
+    pub(super) path: Path,
+    /// Our Contact.
+    pub(super) contact: Option<HeaderValue>,
+    pub(super) offer_answer: OfferAnswer,
+    /// The peer's INVITE without our final response.
+    pub(super) invite_rx: Option<IncomingId>,
+    /// Our INVITE without a final response.
+    pub(super) invite_tx: Option<RequestId>,
+    /// Requests of ours under way, the first INVITE excepted.
+    pub(super) requests: BTreeSet<RequestId>,
+    /// Requests of the peer that await an answer.
+    pub(super) incoming: BTreeSet<IncomingId>,
+    pub(super) unacked: Option<Unacked>,
+    pub(super) pending_ack: Option<PendingAck>,
+    pub(super) sent_ack: Option<SentAck>,
+    /// A BYE that waits for the ACK of our 2xx (RFC 3261 15).
+    pub(super) pending_bye: Option<(RequestId, Headers)>,
+    pub(super) session_timer: Option<SessionTimer>,
+    pub(super) glare_over: Option<Instant>,
+    /// Whether the peer's Allow names UPDATE.
+    pub(super) peer_allows_update: bool,
+    /// Our last session description, for a refreshing re-INVITE.
+    pub(super) local_sdp: Option<Body>,
+}
+
+impl DialogEntry {
+    pub(super) fn new(dialog: Dialog, path: Path, offer_answer: OfferAnswer) -> DialogEntry {
+        DialogEntry {
+            dialog,
+            path,
+            contact: None,
+            offer_answer,
+            invite_rx: None,
+            invite_tx: None,
+            requests: BTreeSet::new(),
+            incoming: BTreeSet::new(),
+            unacked: None,
+            pending_ack: None,
+            sent_ack: None,
+            pending_bye: None,
+            session_timer: None,
+            glare_over: None,
+            peer_allows_update: false,
+            local_sdp: None,
+        }
+    }
+
+    /// Notes what a message of the peer says about its abilities.
+    pub(super) fn note_abilities(&mut self, headers: &Headers) {
+        if headers.contains(HeaderName::Allow) {
+            self.peer_allows_update = headers.list_contains(HeaderName::Allow, Method::Update.as_str());
+        }
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let unacked = self.unacked.as_ref().map(|unacked| unacked.resend_at.min(unacked.give_up_at));
+        let session = self.session_timer.as_ref().map(SessionTimer::next);
+        [unacked, session, self.glare_over].into_iter().flatten().min()
+    }
+}
+
+impl Endpoint {
+    pub(super) fn insert_dialog(&mut self, id: DialogId, entry: DialogEntry) {
+        self.dialog_index.insert(entry.dialog.key().clone(), id);
+        self.dialogs.insert(id, entry);
+    }
+
+    pub(super) fn remove_dialog(&mut self, id: DialogId) -> Option<DialogEntry> {
+        let mut entry = self.dialogs.remove(&id)?;
+        self.dialog_index.remove(entry.dialog.key());
+        self.schedule.set(Owner::Dialog(id), None);
+        entry.dialog.terminate();
+        Some(entry)
+    }
+
+    pub(super) fn schedule_dialog(&mut self, id: DialogId) {
+        let next = self.dialogs.get(&id).and_then(DialogEntry::next_timeout);
+        self.schedule.set(Owner::Dialog(id), next);
+    }
+
+    /// Ends a dialog: answers what the peer still waits for, tells the engine about requests of ours that lost their dialog, then about
+    /// the dialog.
+    pub(super) fn terminate_dialog(&mut self, now: Instant, id: DialogId, cause: TerminationCause) -> Option<DialogEntry> {
+        let entry = self.remove_dialog(id)?;
+        for incoming in &entry.incoming {
+            // RFC 3261 15.1.2. One answered meanwhile stays answered.
+            let _ = self.respond(now, *incoming, Reply::new(StatusCode::REQUEST_TERMINATED));
+        }
+        for request in &entry.requests {
+            if self.requests.remove(request).is_some() {
+                self.schedule.set(Owner::Request(*request), None);
+                self.event(Event::Response {
+                    id: *request,
+                    dialog: Some(id),
+                    outcome: Err(Failure::DialogEnded),
+                    description: None,
+                });
+            }
+        }
+        self.event(Event::Terminated { dialog: id, cause });
+        Some(entry)
+    }
+
+    pub(super) fn dialog_timeout(&mut self, now: Instant, id: DialogId) {
+        let t2 = self.config.timers.t2;
+        let Some(entry) = self.dialogs.get_mut(&id) else {
+            return;
+        };
+        if entry.unacked.as_ref().is_some_and(|unacked| unacked.give_up_at <= now) {
+            self.give_up_on_ack(now, id);
+            return;
+        }
+        let mut again = None;
+        if let Some(unacked) = &mut entry.unacked
+            && unacked.resend_at <= now
+        {
+            unacked.interval = (unacked.interval * 2).min(t2);
+            unacked.resend_at = now + unacked.interval;
+            again = Some((unacked.destination, unacked.bytes.clone()));
+        }
+        let glare_over = entry.glare_over.take_if(|at| *at <= now).is_some();
+        if let Some((destination, bytes)) = again {
+            self.stats.retransmissions_sent += 1;
+            self.transmit(None, destination, bytes);
+        }
+        if glare_over {
+            self.event(Event::GlareOver { dialog: id });
+        }
+        self.session_timeout(now, id);
+        self.schedule_dialog(id);
+    }
+
+    fn give_up_on_ack(&mut self, now: Instant, id: DialogId) {
+        let Some(entry) = self.dialogs.get_mut(&id) else {
+            return;
+        };
+        let Some(unacked) = entry.unacked.take() else {
+            return;
+        };
+        self.stats.ack_timeouts += 1;
+        self.event(Event::AckTimeout { dialog: id, id: unacked.id });
+        self.end_with_bye(now, id, TerminationCause::AckTimeout);
+    }
+
+    /// The dialog's destination as the engine resolved it; `None` goes back to the peer's address.
+    ///
+    /// # Errors
+    /// When the dialog is unknown.
+    pub fn set_destination(&mut self, dialog: DialogId, destination: Option<Destination>) -> Result<(), CommandError> {
+        let entry = self.entry(dialog)?;
+        entry.path.fixed = destination;
+        Ok(())
+    }
+
+    /// Whether requests in the dialog go to where the peer's messages come from instead of its Contact, as a peer behind NAT needs.
+    ///
+    /// # Errors
+    /// When the dialog is unknown.
+    pub fn set_symmetric(&mut self, dialog: DialogId, symmetric: bool) -> Result<(), CommandError> {
+        self.entry(dialog)?.path.symmetric = symmetric;
+        Ok(())
+    }
+
+    /// The URI whose host the dialog's next request is meant for: first route or remote target. Resolve it and call `set_destination`
+    /// where it is a name that the peer's own address does not stand for.
+    #[must_use]
+    pub fn next_hop(&self, dialog: DialogId) -> Option<&Uri> {
+        self.dialogs.get(&dialog).map(|entry| entry.dialog.next_hop())
+    }
+
+    /// The dialog's state: tags, Call-ID, remote target.
+    #[must_use]
+    pub fn dialog(&self, dialog: DialogId) -> Option<&Dialog> {
+        self.dialogs.get(&dialog).map(|entry| &entry.dialog)
+    }
+
+    pub(super) fn entry(&mut self, dialog: DialogId) -> Result<&mut DialogEntry, CommandError> {
+        self.dialogs.get_mut(&dialog).ok_or(CommandError::UnknownDialog)
+    }
+}

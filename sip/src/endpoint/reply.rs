@@ -1,0 +1,128 @@
+//! Responses: what the engine says, and what goes out.
+
+use super::server::Server;
+use super::{Body, Endpoint};
+use crate::message::{HeaderName, HeaderValue, Headers, Method, NameAddr, Request, Response, StatusCode};
+use crate::net::Source;
+
+/// A response the engine wants sent. Via, From, To, Call-ID, CSeq, Record-Route, Allow, Supported and Server are the endpoint's.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub status: StatusCode,
+    /// Replaces the standard phrase.
+    pub reason: Option<String>,
+    /// Where the peer reaches us in the dialog. Remembered; without it the address the request arrived at is used.
+    pub contact: Option<NameAddr>,
+    pub headers: Headers,
+    pub body: Option<Body>,
+}
+
+impl Reply {
+    #[must_use]
+    pub fn new(status: StatusCode) -> Reply {
+        Reply { status, reason: None, contact: None, headers: Headers::new(), body: None }
+    }
+
+    #[must_use]
+    pub fn reason(mut self, phrase: &str) -> Reply {
+        self.reason = Some(phrase.to_owned());
+        self
+    }
+
+    #[must_use]
+    pub fn contact(mut self, contact: NameAddr) -> Reply {
+        self.contact = Some(contact);
+        self
+    }
+
+    #[must_use]
+    pub fn header(mut self, name: impl Into<HeaderName>, value: impl Into<HeaderValue>) -> Reply {
+        self.headers.push(name, value);
+        self
+    }
+
+    #[must_use]
+    pub fn body(mut self, body: Body) -> Reply {
+        self.body = Some(body);
+        self
+    }
+}
+
+impl Endpoint {
+    /// Answers without remembering anything: for floods, and for refusals before any state exists. Never for an ACK.
+    pub fn respond_stateless(&mut self, request: &Request, source: &Source, reply: &Reply) {
+        if request.method == Method::Ack {
+            return;
+        }
+        let tag = self.stateless_tag(&request.headers);
+        let mut response = Response::to_request(request, reply.status, Some(&tag));
+        self.fill_response(&mut response, request, reply, None);
+        self.send_stateless(response, source);
+    }
+
+    /// [`respond_stateless`](Endpoint::respond_stateless), counted as a refusal.
+    pub(super) fn refuse(&mut self, request: &Request, source: &Source, reply: &Reply) {
+        self.stats.refused += 1;
+        self.respond_stateless(request, source, reply);
+    }
+
+    pub(super) fn send_stateless(&mut self, mut response: Response, source: &Source) {
+        let Some(Ok(mut via)) = response.headers.top_via() else {
+            return;
+        };
+        let destination = super::route::response_destination(&via, source);
+        via.set_received_from(source.remote);
+        response.headers.set_top_via(&via);
+        self.transmit(None, destination, response.to_bytes());
+    }
+
+    pub(super) fn build_response(&self, server: &Server, reply: &Reply, contact: Option<&HeaderValue>) -> Response {
+        let mut response = Response::to_request(&server.request, reply.status, Some(&server.to_tag));
+        self.fill_response(&mut response, &server.request, reply, contact);
+        response
+    }
+
+    fn fill_response(&self, response: &mut Response, request: &Request, reply: &Reply, contact: Option<&HeaderValue>) {
+        let status = reply.status;
+        if let Some(reason) = &reply.reason {
+            response.reason = HeaderValue::from(reason.as_str());
+        }
+        let headers = &mut response.headers;
+        let makes_dialog = request.method == Method::Invite && status.code() > 100 && status.code() < 300;
+        if makes_dialog {
+            for value in request.headers.get_all(HeaderName::RecordRoute) {
+                headers.push(HeaderName::RecordRoute, value.clone());
+            }
+        }
+        let has_contact = makes_dialog || (request.method == Method::Update && status.is_success());
+        match (contact, &reply.contact) {
+            (Some(contact), _) if has_contact => headers.push(HeaderName::Contact, contact.clone()),
+            (_, Some(contact)) => headers.push(HeaderName::Contact, contact.to_string()),
+            (_, None) => {}
+        }
+        let shows_abilities = status.is_success() && matches!(request.method, Method::Invite | Method::Options | Method::Update);
+        let names = |name: HeaderName| reply.headers.contains(name);
+        if (shows_abilities || status == StatusCode::METHOD_NOT_ALLOWED) && !names(HeaderName::Allow) {
+            headers.push(HeaderName::Allow, self.allow_value());
+        }
+        if shows_abilities && !names(HeaderName::Supported) {
+            headers.push(HeaderName::Supported, self.config.supported.join(", "));
+        }
+        if shows_abilities && request.method == Method::Options && !names(HeaderName::Accept) {
+            headers.push(HeaderName::Accept, "application/sdp");
+        }
+        headers.extend(&reply.headers);
+        if !names(HeaderName::Server) {
+            headers.push(HeaderName::Server, self.config.user_agent.as_str());
+        }
+        if let Some(body) = &reply.body {
+            headers.push(HeaderName::ContentType, body.content_type.clone());
+            response.body = body.bytes.clone();
+        }
+    }
+
+    pub(super) fn allow_value(&self) -> String {
+        let methods: Vec<&str> = self.config.allow.iter().map(Method::as_str).collect();
+        methods.join(", ")
+    }
+}

@@ -1,0 +1,91 @@
+//! Where responses and the requests of a dialog are sent.
+
+use std::net::SocketAddr;
+
+use crate::dialog::Dialog;
+use crate::message::{Uri, Via};
+use crate::net::{Destination, Protocol, Source};
+
+/// The way to the peer of a dialog.
+#[derive(Clone, Debug)]
+pub(super) struct Path {
+    /// Send to where the peer's messages come from, whatever its Contact says.
+    pub(super) symmetric: bool,
+    /// Resolved by the engine.
+    pub(super) fixed: Option<Destination>,
+    /// Where the peer's last message came from, or where our INVITE went.
+    pub(super) peer: Destination,
+}
+
+impl Path {
+    pub(super) fn new(peer: Destination, symmetric: bool) -> Path {
+        Path { symmetric, fixed: None, peer }
+    }
+
+    /// The destinations for the dialog's next request, the best first.
+    ///
+    /// A next hop that is a name and that the engine has not resolved is reached through the peer's last address.
+    pub(super) fn destinations(&self, dialog: &Dialog) -> Vec<Destination> {
+        if let Some(fixed) = self.fixed {
+            return vec![fixed];
+        }
+        if self.symmetric {
+            return vec![self.peer];
+        }
+        let Some(target) = numeric_destination(dialog.next_hop(), self.peer) else {
+            return vec![self.peer];
+        };
+        let same_host = target.remote.ip() == self.peer.remote.ip();
+        if same_host && target.remote == self.peer.remote && target.protocol == self.peer.protocol {
+            return vec![self.peer];
+        }
+        if same_host && target.protocol == self.peer.protocol && self.peer.protocol.is_reliable() {
+            // A connection from that host is there; whether its Contact accepts another is not known.
+            return vec![self.peer, target];
+        }
+        vec![target]
+    }
+}
+
+/// The address in a URI that needs no look-up (RFC 3263 4): numeric host or `maddr`.
+fn numeric_destination(uri: &Uri, peer: Destination) -> Option<Destination> {
+    let Uri::Sip(uri) = uri else {
+        return None;
+    };
+    let ip = match uri.params.get("maddr") {
+        Some(maddr) => crate::message::Host::parse(maddr).ok()?.ip()?,
+        None => uri.host.ip()?,
+    };
+    let protocol = match uri.transport() {
+        Some(token) => {
+            let protocol = Protocol::from_token(token)?;
+            if uri.secure && protocol == Protocol::Tcp { Protocol::Tls } else { protocol }
+        }
+        None if uri.secure => Protocol::Tls,
+        None => Protocol::Udp,
+    };
+    let port = uri.port.unwrap_or(protocol.default_port());
+    // Browsers cannot be connected to; their flow is the only way.
+    if matches!(protocol, Protocol::Ws | Protocol::Wss) {
+        return None;
+    }
+    Some(Destination {
+        protocol,
+        remote: SocketAddr::new(ip, port),
+        flow: None,
+        local: peer.local.filter(|local| protocol == peer.protocol && local.is_ipv4() == ip.is_ipv4()),
+    })
+}
+
+/// Where a response goes (RFC 3261 18.2.2, RFC 3581 4): back over the connection; by UDP to the source address, and there to the
+/// source port when `rport` asks for it, else to the port in Via.
+///
+/// A Via address that is not the source is a sign of NAT, where only the source port gets through; it is used then as well.
+pub(super) fn response_destination(via: &Via, source: &Source) -> Destination {
+    let mut destination = source.reply_path();
+    let behind_nat = via.host.ip().is_some_and(|ip| ip.to_canonical() != source.remote.ip().to_canonical());
+    if source.protocol == Protocol::Udp && !via.params.contains("rport") && !behind_nat {
+        destination.remote.set_port(via.port.unwrap_or(Protocol::Udp.default_port()));
+    }
+    destination
+}

@@ -1,0 +1,129 @@
+//! Session timers (RFC 4028): a call whose peer has vanished ends by itself.
+//!
+//! ```text
+//!  2xx with Session-Expires: N ──N/2──► refresh, if we are the refresher ──N − min(32, N/3)──► BYE, if nothing refreshed it
+//! ```
+
+use std::time::{Duration, Instant};
+
+use super::dialogs::DialogEntry;
+use super::{Config, DialogId, DialogRequest, Endpoint, Reply, TerminationCause};
+use crate::message::{HeaderName, Headers, Method, Refresher, Request, SessionExpires, StatusCode};
+
+/// When another of our requests is under way, the refresh tries again after this.
+const RETRY: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SessionTimer {
+    /// Seconds.
+    interval: u32,
+    /// When we refresh; `None` when the peer does.
+    refresh_at: Option<Instant>,
+    expires_at: Instant,
+}
+
+impl SessionTimer {
+    fn start(now: Instant, interval: u32, we_refresh: bool) -> SessionTimer {
+        let whole = Duration::from_secs(u64::from(interval));
+        // RFC 4028 10: leave before the peer's timer runs out.
+        let margin = Duration::from_secs(u64::from((interval / 3).min(32)));
+        SessionTimer { interval, refresh_at: we_refresh.then(|| now + whole / 2), expires_at: now + whole.saturating_sub(margin) }
+    }
+
+    pub(super) fn next(&self) -> Instant {
+        self.refresh_at.map_or(self.expires_at, |at| at.min(self.expires_at))
+    }
+}
+
+fn supports_timer(headers: &Headers) -> bool {
+    headers.list_contains(HeaderName::Supported, "timer") || headers.list_contains(HeaderName::Require, "timer")
+}
+
+impl DialogEntry {
+    /// Our 2xx to an INVITE or UPDATE: agrees to the timer the peer asked for, and starts it (RFC 4028 9).
+    pub(super) fn accept_session_timer(&mut self, now: Instant, request: &Request, reply: &mut Reply, config: &Config) {
+        self.session_timer = None;
+        let Some(Ok(asked)) = request.headers.session_expires() else {
+            return;
+        };
+        if !supports_timer(&request.headers) {
+            // A proxy asked; only we could refresh, which such peers take badly.
+            return;
+        }
+        let interval = asked.interval.max(config.session_timer.min_se);
+        let refresher = asked.refresher.unwrap_or(Refresher::Uac);
+        let agreed = SessionExpires { interval, refresher: Some(refresher) };
+        reply.headers.push(HeaderName::SessionExpires, agreed.to_string());
+        if refresher == Refresher::Uac {
+            reply.headers.push(HeaderName::Require, "timer");
+        }
+        self.session_timer = Some(SessionTimer::start(now, interval, refresher == Refresher::Uas));
+    }
+
+    /// The peer's 2xx to an INVITE or UPDATE of ours (RFC 4028 7.2).
+    pub(super) fn take_session_timer(&mut self, now: Instant, headers: &Headers) {
+        self.session_timer = match headers.session_expires() {
+            Some(Ok(agreed)) => Some(SessionTimer::start(
+                now,
+                // An interval no standard allows would have us end the call at once.
+                agreed.interval.max(90),
+                agreed.refresher != Some(Refresher::Uas),
+            )),
+            Some(Err(_)) | None => None,
+        };
+    }
+}
+
+impl Endpoint {
+    /// 422 for an interval below ours (RFC 4028 9); a peer without the extension could do nothing with it.
+    pub(super) fn check_session_interval(&self, request: &Request) -> Option<Reply> {
+        let min_se = self.config.session_timer.min_se;
+        let asked = match request.headers.session_expires()? {
+            Ok(asked) => asked,
+            Err(malformed) => {
+                return Some(
+                    Reply::new(StatusCode::BAD_REQUEST).reason(&format!("Bad Request - malformed Session-Expires: {malformed}")),
+                );
+            }
+        };
+        (asked.interval < min_se && supports_timer(&request.headers))
+            .then(|| Reply::new(StatusCode::SESSION_INTERVAL_TOO_SMALL).header(HeaderName::MinSe, min_se.to_string()))
+    }
+
+    pub(super) fn session_timeout(&mut self, now: Instant, id: DialogId) {
+        let Some(timer) = self.dialogs.get(&id).and_then(|entry| entry.session_timer) else {
+            return;
+        };
+        if timer.expires_at <= now {
+            self.end_with_bye(now, id, TerminationCause::SessionExpired);
+            return;
+        }
+        if timer.refresh_at.is_some_and(|at| at <= now) {
+            let refreshed = self.send_refresh(now, id, timer.interval);
+            if let Some(entry) = self.dialogs.get_mut(&id)
+                && let Some(timer) = &mut entry.session_timer
+            {
+                // Its 2xx starts the timer anew; a refusal leaves it to run out.
+                timer.refresh_at = (!refreshed).then(|| now + RETRY);
+            }
+        }
+    }
+
+    /// An UPDATE without a description where the peer knows it, else a re-INVITE that repeats ours.
+    fn send_refresh(&mut self, now: Instant, id: DialogId, interval: u32) -> bool {
+        let Some(entry) = self.dialogs.get(&id) else {
+            return false;
+        };
+        let mut request = if entry.peer_allows_update {
+            DialogRequest::new(Method::Update)
+        } else {
+            let Some(body) = entry.local_sdp.clone() else {
+                return false;
+            };
+            DialogRequest::new(Method::Invite).with_body(body)
+        };
+        let ask = SessionExpires { interval, refresher: Some(Refresher::Uac) };
+        request.headers.push(HeaderName::SessionExpires, ask.to_string());
+        self.request(now, id, request).is_ok()
+    }
+}

@@ -1,0 +1,193 @@
+//! The server side of INVITE: new calls, CANCEL, our responses, ACK (RFC 3261 9.2, 13.3, 14.2).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::dialogs::{DialogEntry, Unacked};
+use super::key::{ServerKey, cseq_number, to_tag};
+use super::route::Path;
+use super::server::{NewServer, ServerKind};
+use super::{CommandError, DialogId, Endpoint, Event, IncomingId, Reply};
+use crate::dialog::Dialog;
+use crate::message::{HeaderName, HeaderValue, Method, Request, StatusCode, Via};
+use crate::net::Source;
+use crate::offer_answer::OfferAnswer;
+
+impl Endpoint {
+    pub(super) fn handle_first_invite(&mut self, now: Instant, request: Request, via: Via, source: Source) {
+        let local_tag = self.new_token();
+        let dialog = match Dialog::for_uas(&request, &local_tag) {
+            Ok(dialog) => dialog,
+            Err(malformed) => {
+                let reply = Reply::new(StatusCode::BAD_REQUEST).reason(&format!("Bad Request - {malformed}"));
+                self.refuse(&request, &source, &reply);
+                return;
+            }
+        };
+        let mut offer_answer = OfferAnswer::default();
+        // A fresh exchange refuses nothing.
+        let offer = offer_answer.receive_request(request.sdp()).unwrap_or(None);
+        let request = Arc::new(request);
+        let dialog_id = DialogId(self.new_id());
+        let id = self.start_server(
+            now,
+            NewServer {
+                request: request.clone(),
+                via,
+                source,
+                kind: ServerKind::FirstInvite,
+                dialog: Some(dialog_id),
+                to_tag: local_tag,
+            },
+        );
+        let mut entry = DialogEntry::new(dialog, Path::new(source.reply_path(), false), offer_answer);
+        entry.note_abilities(&request.headers);
+        entry.invite_rx = Some(id);
+        entry.incoming.insert(id);
+        self.insert_dialog(dialog_id, entry);
+        self.event(Event::Invite { id, dialog: dialog_id, request, source, offer });
+    }
+
+    /// Sends a response to a request of the peer.
+    ///
+    /// For an INVITE: any number of provisional ones, then one final one. A 2xx is repeated until its ACK arrives, which `Acked` or
+    /// `AckTimeout` tells; a final one from 300 ends the early dialog.
+    ///
+    /// # Errors
+    /// When the request is unknown or answered, or a provisional response is not possible.
+    pub fn respond(&mut self, now: Instant, id: IncomingId, mut reply: Reply) -> Result<(), CommandError> {
+        let server = self.servers.get(&id).ok_or(CommandError::UnknownRequest)?;
+        if !server.is_unanswered() {
+            return Err(CommandError::Answered);
+        }
+        if server.kind == ServerKind::Other && reply.status.code() > 100 && reply.status.is_provisional() {
+            return Err(CommandError::WrongState("only INVITE has provisional responses"));
+        }
+        let (kind, dialog_id) = (server.kind, server.dialog);
+        let method = server.request.method.clone();
+        let default_contact = default_contact(&server.source);
+        let has_sdp = reply.body.as_ref().is_some_and(super::Body::is_sdp);
+        let is_invite = method == Method::Invite;
+        let makes_session = reply.status.is_success() && (is_invite || method == Method::Update);
+        let mut contact = None;
+        if let Some(entry) = dialog_id.and_then(|d| self.dialogs.get_mut(&d)) {
+            if let Some(given) = &reply.contact {
+                entry.contact = Some(HeaderValue::from(given.to_string()));
+            }
+            contact = Some(entry.contact.get_or_insert(default_contact).clone());
+            if has_sdp {
+                entry.local_sdp.clone_from(&reply.body);
+            }
+            if makes_session {
+                entry.dialog.refresh_target(&server.request.headers);
+                entry.accept_session_timer(now, &server.request, &mut reply, &self.config);
+            }
+        }
+        let server = self.servers.get(&id).ok_or(CommandError::UnknownRequest)?;
+        let cseq = cseq_number(&server.request);
+        let response = self.build_response(server, &reply, contact.as_ref());
+        let (destination, bytes) = self.send_response(now, id, &response).ok_or(CommandError::Answered)?;
+        let Some(dialog_id) = dialog_id else {
+            return Ok(());
+        };
+        if kind == ServerKind::FirstInvite && reply.status.is_final() && !reply.status.is_success() {
+            self.remove_dialog(dialog_id);
+            return Ok(());
+        }
+        let t1 = self.config.timers.t1;
+        let patience = self.config.timers.patience();
+        let Some(entry) = self.dialogs.get_mut(&dialog_id) else {
+            return Ok(());
+        };
+        if reply.status.is_final() {
+            entry.incoming.remove(&id);
+            if is_invite || method == Method::Update {
+                entry.offer_answer.send_final(reply.status.is_success(), has_sdp, is_invite);
+            }
+            if is_invite {
+                entry.invite_rx = None;
+            }
+        }
+        if is_invite && reply.status.is_success() {
+            entry.dialog.confirm_as_uas();
+            entry.unacked =
+                Some(Unacked { id, cseq, destination, bytes, interval: t1, resend_at: now + t1, give_up_at: now + patience });
+        }
+        self.schedule_dialog(dialog_id);
+        Ok(())
+    }
+
+    pub(super) fn handle_ack(&mut self, now: Instant, request: Request, via: &Via) {
+        let key = ServerKey::of(&request, via, Method::Invite);
+        if let Some(id) = self.server_index.get(&key).copied()
+            && self.absorbs_ack(now, id)
+        {
+            return;
+        }
+        let dialog_id = to_tag(&request).and_then(|tag| self.find_dialog(&request, &tag));
+        let Some(dialog_id) = dialog_id else {
+            self.stats.unmatched += 1;
+            return;
+        };
+        let Some(entry) = self.dialogs.get_mut(&dialog_id) else {
+            return;
+        };
+        let cseq = cseq_number(&request);
+        let Some(unacked) = entry.unacked.take_if(|unacked| unacked.cseq == cseq) else {
+            // A repeated ACK, as our 2xx crossed the first one.
+            self.stats.retransmissions_received += 1;
+            return;
+        };
+        let description = entry.offer_answer.receive_ack(request.sdp());
+        let pending_bye = entry.pending_bye.take();
+        self.schedule_dialog(dialog_id);
+        self.event(Event::Acked { dialog: dialog_id, id: unacked.id, request: Arc::new(request), description });
+        if let Some((id, headers)) = pending_bye {
+            self.send_bye(now, dialog_id, id, headers);
+        }
+    }
+
+    /// CANCEL is answered hop by hop and without state: a repeated one finds the same INVITE and gets the same answer.
+    pub(super) fn handle_cancel(&mut self, now: Instant, request: Request, via: &Via, source: Source) {
+        let key = ServerKey::of(&request, via, Method::Invite);
+        let found = self.server_index.get(&key).and_then(|id| Some((*id, self.servers.get(id)?)));
+        let Some((id, server)) = found else {
+            self.refuse(&request, &source, &Reply::new(StatusCode::CALL_DOES_NOT_EXIST));
+            return;
+        };
+        // RFC 3261 9.2: the same To tag as in the responses to the INVITE.
+        let tag = server.to_tag.clone();
+        let (kind, dialog) = (server.kind, server.dialog);
+        let is_unanswered = server.is_unanswered();
+        let ok = crate::message::Response::to_request(&request, StatusCode::OK, Some(&tag));
+        self.send_stateless(ok, &source);
+        let Some(dialog) = dialog.filter(|_| is_unanswered) else {
+            return;
+        };
+        // Unanswered, so this cannot fail.
+        let _ = self.respond(now, id, Reply::new(StatusCode::REQUEST_TERMINATED));
+        self.event(match kind {
+            ServerKind::FirstInvite => Event::Cancelled { id, dialog, request: Arc::new(request) },
+            ServerKind::ReInvite | ServerKind::Other => Event::RequestCancelled { id, dialog },
+        });
+    }
+}
+
+/// Where the request came to, as a Contact.
+fn default_contact(source: &Source) -> HeaderValue {
+    let protocol = source.protocol.as_str().to_ascii_lowercase();
+    HeaderValue::from(match source.protocol {
+        crate::net::Protocol::Udp => format!("<sip:{}>", source.local),
+        _ => format!("<sip:{};transport={protocol}>", source.local),
+    })
+}
+
+/// Credentials that an ACK repeats from its INVITE (RFC 3261 22.1).
+pub(super) fn credentials(request: &Request) -> crate::message::Headers {
+    request
+        .headers
+        .iter()
+        .filter(|h| matches!(h.name, HeaderName::Authorization | HeaderName::ProxyAuthorization))
+        .cloned()
+        .collect()
+}
