@@ -1,2 +1,5 @@
 //! The `lockstep` command.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    lockstep_engine::cli::main()
+}

@@ -1,0 +1,147 @@
+//! Who may use the interface: keys with scopes, or, where none is configured, this machine itself and no web page.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::http::{HeaderMap, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::AppState;
+use super::error::ApiError;
+use super::routes;
+use crate::config::{ApiKey, Scope};
+
+/// Lets a request through, or answers 401 or 403.
+pub(super) async fn check(
+    State(state): State<AppState>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    path: MatchedPath,
+    request: Request,
+    next: Next,
+) -> Response {
+    match verdict(&state.keys, peer.ip(), request.method(), path.as_str(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+fn verdict(keys: &[ApiKey], peer: IpAddr, method: &Method, path: &str, headers: &HeaderMap) -> Result<(), ApiError> {
+    if keys.is_empty() {
+        return from_this_machine(peer, headers);
+    }
+    // A method that is not served at a path gets its 405 from the router.
+    let Some(operation) = routes::operation(method, path) else { return Ok(()) };
+    let Some(needed) = operation.scope else { return Ok(()) };
+    let offered = bearer(headers).ok_or_else(ApiError::unauthorized)?;
+    // Every key is compared, and each in full: the time taken says nothing about them.
+    let mut found = None;
+    for key in keys {
+        if same(key.key.expose().as_bytes(), offered.as_bytes()) {
+            found = Some(key);
+        }
+    }
+    let key = found.ok_or_else(ApiError::unauthorized)?;
+    if key.scopes.contains(&needed) || key.scopes.contains(&Scope::Admin) {
+        Ok(())
+    } else {
+        Err(ApiError::forbidden(format!("the key lacks the scope `{}`", needed.name())))
+    }
+}
+
+/// Without keys the interface is open to programs on this machine. A browser on it must not be made a way in for web pages:
+/// those come with the name of their own site in `Host` (DNS rebinding) or in `Origin`.
+fn from_this_machine(peer: IpAddr, headers: &HeaderMap) -> Result<(), ApiError> {
+    if !peer.to_canonical().is_loopback() {
+        return Err(ApiError::forbidden("without keys in [api], only this machine may use the interface"));
+    }
+    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !is_loopback_authority(host) {
+        return Err(ApiError::forbidden(format!("expected a loopback address in Host, found `{host}`; configure keys in [api]")));
+    }
+    match headers.get(header::ORIGIN).map(|value| value.to_str().unwrap_or_default()) {
+        Some(origin) if origin.strip_prefix("http://") != Some(host) => {
+            Err(ApiError::forbidden(format!("a page of `{origin}` may not use the interface; configure keys in [api]")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_loopback_authority(authority: &str) -> bool {
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (x, y)| difference | (x ^ y)) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Secret;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    fn allowed(keys: &[ApiKey], peer: &str, method: &Method, path: &str, pairs: &[(&'static str, &str)]) -> bool {
+        verdict(keys, peer.parse().unwrap(), method, path, &headers(pairs)).is_ok()
+    }
+
+    fn key(key: &str, scopes: &[Scope]) -> ApiKey {
+        ApiKey { key: Secret::literal(key), scopes: scopes.to_vec(), account: "default".to_owned() }
+    }
+
+    #[test]
+    fn without_keys_this_machine_may_and_nobody_else() {
+        let get = |peer, pairs: &[(&'static str, &str)]| allowed(&[], peer, &Method::GET, "/v1/calls", pairs);
+        assert!(get("127.0.0.1", &[("host", "127.0.0.1:8080")]));
+        assert!(get("::1", &[("host", "[::1]:8080")]));
+        assert!(get("::ffff:127.0.0.1", &[("host", "localhost:8080")]));
+        assert!(!get("192.0.2.1", &[("host", "127.0.0.1:8080")]));
+    }
+
+    #[test]
+    fn web_pages_do_not_get_in_by_name_or_origin() {
+        let get = |pairs: &[(&'static str, &str)]| allowed(&[], "127.0.0.1", &Method::POST, "/v1/calls", pairs);
+        assert!(!get(&[("host", "evil.example:8080")]));
+        assert!(!get(&[("host", "127.0.0.1.evil.example")]));
+        assert!(!get(&[("host", "127.0.0.1:8080"), ("origin", "https://evil.example")]));
+        assert!(!get(&[("host", "127.0.0.1:8080"), ("origin", "http://127.0.0.1:3000")]));
+        assert!(!get(&[("host", "127.0.0.1:8080"), ("origin", "null")]));
+        assert!(!get(&[]));
+        assert!(get(&[("host", "127.0.0.1:8080"), ("origin", "http://127.0.0.1:8080")]));
+    }
+
+    #[test]
+    fn a_key_opens_what_its_scopes_name() {
+        let keys = [key("reader-key", &[Scope::Read]), key("admin-key", &[Scope::Admin])];
+        let with = |method, path, token: &str| allowed(&keys, "192.0.2.1", &method, path, &[("authorization", token)]);
+        assert!(with(Method::GET, "/v1/calls", "Bearer reader-key"));
+        assert!(with(Method::GET, "/v1/calls", "bearer reader-key"));
+        assert!(!with(Method::POST, "/v1/calls", "Bearer reader-key"));
+        assert!(!with(Method::GET, "/v1/calls/{id}/journal", "Bearer reader-key"));
+        assert!(with(Method::POST, "/v1/calls", "Bearer admin-key"));
+        assert!(!with(Method::GET, "/v1/calls", "Bearer reader-ke"));
+        assert!(!with(Method::GET, "/v1/calls", "Basic reader-key"));
+        assert!(!with(Method::HEAD, "/v1/calls", "Bearer other"));
+    }
+
+    #[test]
+    fn health_needs_no_key_and_the_rest_does() {
+        let keys = [key("some-key", &[Scope::Read])];
+        assert!(allowed(&keys, "192.0.2.1", &Method::GET, "/v1/health", &[]));
+        assert!(!allowed(&keys, "192.0.2.1", &Method::GET, "/metrics", &[]));
+        assert!(!allowed(&keys, "127.0.0.1", &Method::GET, "/v1/calls", &[("host", "127.0.0.1")]));
+    }
+}

@@ -1,0 +1,159 @@
+//! `/v1/calls`
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::AppState;
+use super::error::ApiError;
+use crate::core::{CallFilter, Originate};
+
+/// The most calls one list shows.
+const MAX_LIMIT: usize = 1_000;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    state: Option<String>,
+    limit: Option<usize>,
+}
+
+pub(super) async fn list(
+    State(state): State<AppState>,
+    query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, ApiError> {
+    let Query(query) = query.map_err(|error| ApiError::bad_request(error.body_text()))?;
+    let mut filter = CallFilter::default();
+    (filter.live, filter.past) = match query.state.as_deref() {
+        None => (true, true),
+        Some("live") => (true, false),
+        Some("past") => (false, true),
+        Some(other) => return Err(ApiError::bad_request(format!("state: expected `live` or `past`, found `{other}`"))),
+    };
+    if let Some(limit) = query.limit {
+        filter.limit = limit.min(MAX_LIMIT);
+    }
+    let calls = state.engine.calls(filter).await?;
+    Ok(Json(json!({ "calls": calls })).into_response())
+}
+
+pub(super) async fn show(State(state): State<AppState>, Path(id): Path<String>) -> Result<Response, ApiError> {
+    Ok(Json(state.engine.call(&id).await?).into_response())
+}
+
+pub(super) async fn timeline(State(state): State<AppState>, Path(id): Path<String>) -> Result<Response, ApiError> {
+    Ok(Json(state.engine.timeline(&id).await?).into_response())
+}
+
+pub(super) async fn journal(State(state): State<AppState>, Path(id): Path<String>) -> Result<Response, ApiError> {
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], state.engine.journal(&id).await?).into_response())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HangupQuery {
+    code: Option<u16>,
+    reason: Option<String>,
+}
+
+pub(super) async fn hangup(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    query: Result<Query<HangupQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<StatusCode, ApiError> {
+    let Query(query) = query.map_err(|error| ApiError::bad_request(error.body_text()))?;
+    if let Some(code) = query.code.filter(|code| !(400..=699).contains(code)) {
+        return Err(ApiError::bad_request(format!("code: expected a SIP code from 400 to 699, found {code}")));
+    }
+    if query.reason.as_ref().is_some_and(|reason| reason.contains(char::is_control)) {
+        return Err(ApiError::bad_request("reason: expected words without control characters"));
+    }
+    state.engine.hangup(&id, query.code, query.reason).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OriginateBody {
+    to: String,
+    from: Option<String>,
+    destination: String,
+    #[serde(default)]
+    vars: BTreeMap<String, Value>,
+    timeout_ms: Option<u64>,
+}
+
+pub(super) async fn originate(State(state): State<AppState>, body: Bytes) -> Result<Response, ApiError> {
+    let originate = parse_originate(&body)?;
+    let id = state.engine.originate(originate).await?;
+    let location = format!("/v1/calls/{id}");
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(json!({ "id": id }))).into_response())
+}
+
+fn parse_originate(body: &[u8]) -> Result<Originate, ApiError> {
+    let body: OriginateBody = serde_json::from_slice(body)
+        .map_err(|error| ApiError::unprocessable(error.to_string(), json!({ "line": error.line(), "column": error.column() })))?;
+    let invalid = |key: &str, message: &str| ApiError::unprocessable(format!("{key}: {message}"), json!({ "key": key }));
+    for (key, text) in [("to", Some(&body.to)), ("from", body.from.as_ref()), ("destination", Some(&body.destination))] {
+        if text.is_some_and(|text| text.trim().is_empty() || text.contains(char::is_control)) {
+            return Err(invalid(key, "expected text without control characters"));
+        }
+    }
+    if body.timeout_ms.is_some_and(|ms| !(1_000..=300_000).contains(&ms)) {
+        return Err(invalid("timeout_ms", "expected 1000 to 300000"));
+    }
+    let mut vars = BTreeMap::new();
+    for (key, value) in body.vars {
+        let text = match value {
+            Value::String(text) => text,
+            Value::Number(_) | Value::Bool(_) => value.to_string(),
+            Value::Null | Value::Array(_) | Value::Object(_) => {
+                return Err(invalid("vars", &format!("expected text, a number or a truth value for `{key}`")));
+            }
+        };
+        vars.insert(key, text);
+    }
+    Ok(Originate {
+        to: body.to,
+        from: body.from,
+        destination: body.destination,
+        vars,
+        timeout: body.timeout_ms.map(Duration::from_millis),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_become_text() {
+        let body = br#"{"to":"1001","destination":"1000","vars":{"a":1,"b":true,"c":"x"},"timeout_ms":5000}"#;
+        let originate = parse_originate(body).unwrap();
+        assert_eq!(originate.vars.values().map(String::as_str).collect::<Vec<_>>(), ["1", "true", "x"]);
+        assert_eq!(originate.timeout, Some(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_body_is_said() {
+        for body in [
+            "",
+            "{}",
+            r#"{"to":"1001"}"#,
+            r#"{"to":"","destination":"1"}"#,
+            r#"{"to":"a\r\nX: y","destination":"1"}"#,
+            r#"{"to":"1","destination":"1","vars":{"a":[1]}}"#,
+            r#"{"to":"1","destination":"1","timeout_ms":1}"#,
+            r#"{"to":"1","destination":"1","dest":"2"}"#,
+        ] {
+            assert!(parse_originate(body.as_bytes()).is_err(), "{body}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! `/v1/events`: a WebSocket that carries what happens, as JSON texts.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{Query, State};
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::AppState;
+use super::error::ApiError;
+use crate::core::EngineEvent;
+use crate::core::timeline::What;
+
+/// How long a client may take to accept one message.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// A ping this often finds clients that went away without saying so.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// The largest message a client may send; none is expected.
+const MAX_INBOUND: usize = 4 * 1024;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EventsQuery {
+    call: Option<String>,
+    types: Option<String>,
+}
+
+pub(super) async fn events(
+    State(state): State<AppState>,
+    query: Result<Query<EventsQuery>, axum::extract::rejection::QueryRejection>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, ApiError> {
+    let Query(query) = query.map_err(|error| ApiError::bad_request(error.body_text()))?;
+    let filter = Filter::new(query)?;
+    let upgrade = upgrade.map_err(|error| ApiError::bad_request(format!("expected a WebSocket: {}", error.body_text())))?;
+    // Subscribed before the upgrade is answered: what happens after the answer is not missed.
+    let receiver = state.engine.subscribe();
+    Ok(upgrade.max_message_size(MAX_INBOUND).on_upgrade(move |socket| forward(socket, receiver, filter)))
+}
+
+/// Which events a client wants.
+#[derive(Debug)]
+struct Filter {
+    call: Option<String>,
+    /// Empty: all.
+    types: BTreeSet<&'static str>,
+}
+
+impl Filter {
+    fn new(query: EventsQuery) -> Result<Self, ApiError> {
+        let mut types = BTreeSet::new();
+        for name in query.types.as_deref().unwrap_or_default().split(',').filter(|name| !name.is_empty()) {
+            let known: &[&str] = match name.trim() {
+                "call" => &["call-started", "call-state", "call-ended"],
+                "call-started" => &["call-started"],
+                "call-state" => &["call-state"],
+                "call-ended" => &["call-ended"],
+                "timeline" => &["timeline"],
+                "log" => &["log"],
+                other => return Err(ApiError::bad_request(format!("types: there are no events of type `{other}`"))),
+            };
+            types.extend(known);
+        }
+        Ok(Self { call: query.call, types })
+    }
+
+    fn wants(&self, event: &EngineEvent) -> bool {
+        self.call.as_deref().is_none_or(|call| call == event.call())
+            && (self.types.is_empty() || self.types.contains(type_of(event)))
+    }
+}
+
+/// A log line is a line of the timeline, too; clients that only want log lines ask for those.
+fn type_of(event: &EngineEvent) -> &'static str {
+    match event {
+        EngineEvent::CallStarted { .. } => "call-started",
+        EngineEvent::CallState { .. } => "call-state",
+        EngineEvent::Timeline { entry, .. } if matches!(entry.what, What::Log { .. }) => "log",
+        EngineEvent::Timeline { .. } => "timeline",
+        EngineEvent::CallEnded { .. } => "call-ended",
+    }
+}
+
+fn render(event: &EngineEvent) -> String {
+    let mut value = serde_json::to_value(event).unwrap_or(Value::Null);
+    value["type"] = json!(type_of(event));
+    value.to_string()
+}
+
+async fn forward(mut socket: WebSocket, mut events: Receiver<std::sync::Arc<EngineEvent>>, filter: Filter) {
+    let mut ping = tokio::time::interval(PING_INTERVAL);
+    loop {
+        let message = tokio::select! {
+            event = events.recv() => match event {
+                Ok(event) if filter.wants(&event) => Message::Text(render(&event).into()),
+                Ok(_) => continue,
+                Err(RecvError::Lagged(missed)) => Message::Text(json!({ "type": "lagged", "missed": missed }).to_string().into()),
+                Err(RecvError::Closed) => break,
+            },
+            _ = ping.tick() => Message::Ping(Vec::new().into()),
+            inbound = socket.recv() => match inbound {
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                Some(Ok(_)) => continue,
+            },
+        };
+        match tokio::time::timeout(SEND_TIMEOUT, socket.send(message)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return,
+        }
+    }
+    // The engine has stopped; a client that is gone already is not told.
+    let _ = socket.send(Message::Close(None)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(call: Option<&str>, types: Option<&str>) -> Result<Filter, ApiError> {
+        Filter::new(EventsQuery { call: call.map(str::to_owned), types: types.map(str::to_owned) })
+    }
+
+    fn started(call: &str) -> EngineEvent {
+        EngineEvent::CallStarted { call: call.to_owned(), from: "a".to_owned(), to: "b".to_owned(), script: None }
+    }
+
+    #[test]
+    fn events_are_chosen_by_call_and_type() {
+        assert!(filter(None, None).unwrap().wants(&started("1")));
+        assert!(filter(Some("1"), Some("call,log")).unwrap().wants(&started("1")));
+        assert!(!filter(Some("2"), None).unwrap().wants(&started("1")));
+        assert!(!filter(None, Some("log,call-ended")).unwrap().wants(&started("1")));
+    }
+
+    #[test]
+    fn an_unknown_type_is_refused() {
+        assert!(filter(None, Some("call,jobs")).is_err());
+    }
+
+    #[test]
+    fn an_event_says_its_type() {
+        let value: Value = serde_json::from_str(&render(&started("1"))).unwrap();
+        assert_eq!((value["type"].as_str(), value["call"].as_str()), (Some("call-started"), Some("1")));
+    }
+}

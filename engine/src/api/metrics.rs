@@ -1,0 +1,94 @@
+//! `/metrics`: Prometheus' text format, version 0.0.4.
+
+use std::fmt::Write;
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+
+use super::AppState;
+use super::error::ApiError;
+use crate::core::{Metric, MetricKind};
+
+pub(super) async fn metrics(State(state): State<AppState>) -> Result<Response, ApiError> {
+    let snapshot = state.engine.stats().await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], render(snapshot.metrics)).into_response())
+}
+
+fn render(mut metrics: Vec<Metric>) -> String {
+    metrics.push(Metric {
+        name: "lockstep_build_info",
+        help: "The version that runs; always 1.",
+        kind: MetricKind::Gauge,
+        labels: vec![("version", env!("CARGO_PKG_VERSION").to_owned())],
+        value: 1.0,
+    });
+    // The format wants all samples of a name together.
+    metrics.sort_by_key(|metric| metric.name);
+    let mut text = String::new();
+    let mut previous = "";
+    for metric in &metrics {
+        if metric.name != previous {
+            let kind = match metric.kind {
+                MetricKind::Counter => "counter",
+                MetricKind::Gauge => "gauge",
+            };
+            // Writing to a string cannot fail.
+            let _ = write!(text, "# HELP {0} {1}\n# TYPE {0} {kind}\n", metric.name, escape(metric.help, false));
+            previous = metric.name;
+        }
+        text.push_str(metric.name);
+        if !metric.labels.is_empty() {
+            let labels: Vec<String> =
+                metric.labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escape(value, true))).collect();
+            let _ = write!(text, "{{{}}}", labels.join(","));
+        }
+        let _ = writeln!(text, " {}", number(metric.value));
+    }
+    text
+}
+
+fn escape(text: &str, quotes: bool) -> String {
+    let text = text.replace('\\', "\\\\").replace('\n', "\\n");
+    if quotes { text.replace('"', "\\\"") } else { text }
+}
+
+fn number(value: f64) -> String {
+    if value.is_nan() {
+        "NaN".to_owned()
+    } else if value.is_infinite() {
+        if value > 0.0 { "+Inf".to_owned() } else { "-Inf".to_owned() }
+    } else {
+        value.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metric(name: &'static str, labels: Vec<(&'static str, String)>, value: f64) -> Metric {
+        Metric { name, help: "Help.", kind: MetricKind::Counter, labels, value }
+    }
+
+    #[test]
+    fn samples_of_one_name_stand_together_under_one_head() {
+        let text = render(vec![
+            metric("lockstep_b_total", vec![("op", "play".to_owned())], 2.0),
+            metric("lockstep_a", vec![], 0.25),
+            metric("lockstep_b_total", vec![("op", "say \"x\"\\\n".to_owned())], 3.0),
+        ]);
+        let expected = "# HELP lockstep_a Help.\n# TYPE lockstep_a counter\nlockstep_a 0.25\n\
+                        # HELP lockstep_b_total Help.\n# TYPE lockstep_b_total counter\n\
+                        lockstep_b_total{op=\"play\"} 2\nlockstep_b_total{op=\"say \\\"x\\\"\\\\\\n\"} 3\n";
+        assert!(text.starts_with(expected), "{text}");
+        assert!(text.contains("lockstep_build_info{version="));
+    }
+
+    #[test]
+    fn odd_numbers_are_spelled_as_the_format_wants() {
+        assert_eq!(number(f64::INFINITY), "+Inf");
+        assert_eq!(number(f64::NAN), "NaN");
+        assert_eq!(number(3.0), "3");
+    }
+}

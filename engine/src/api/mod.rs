@@ -1,0 +1,170 @@
+//! The HTTP interface: health, metrics, calls, scripts, events.
+//!
+//! It reaches the engine only through [`EngineHandle`], so that a slow client never slows a call. [`routes`] is the one table
+//! of what exists, from which scopes are enforced and `/v1/openapi.json` is written.
+
+mod access;
+mod calls;
+mod error;
+mod events;
+mod health;
+mod metrics;
+mod openapi;
+mod routes;
+mod scripts;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use axum::routing::get;
+use tokio::net::TcpListener;
+
+use crate::config::{ApiConfig, ApiKey};
+use crate::core::EngineHandle;
+
+/// The largest request body, in bytes.
+const MAX_BODY: usize = 1 << 20;
+
+/// What every handler sees.
+#[derive(Clone, Debug)]
+pub(crate) struct AppState {
+    engine: EngineHandle,
+    keys: Arc<[ApiKey]>,
+}
+
+/// A bound, not yet serving HTTP interface.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    addr: SocketAddr,
+    router: Router,
+}
+
+impl Server {
+    /// Binds the configured address.
+    ///
+    /// # Errors
+    /// Those of binding, with the address in the message.
+    pub async fn bind(config: &ApiConfig, engine: EngineHandle) -> io::Result<Self> {
+        let named =
+            |error: io::Error| io::Error::new(error.kind(), format!("api.listen: cannot listen on {}: {error}", config.listen));
+        let listener = TcpListener::bind(config.listen).await.map_err(named)?;
+        let addr = listener.local_addr().map_err(named)?;
+        let state = AppState { engine, keys: config.keys.clone().into() };
+        Ok(Self { listener, addr, router: router(state) })
+    }
+
+    /// Where it listens; a port that was 0 in the configuration is filled in.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Serves until `stop` resolves, then lets requests under way end.
+    ///
+    /// # Errors
+    /// Those of accepting connections.
+    pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+        let service = self.router.into_make_service_with_connect_info::<SocketAddr>();
+        axum::serve(self.listener, service).with_graceful_shutdown(stop).await
+    }
+}
+
+fn router(state: AppState) -> Router {
+    Router::new()
+        .route("/v1/health", get(health::health))
+        .route("/v1/ready", get(health::ready))
+        .route("/metrics", get(metrics::metrics))
+        .route("/v1/openapi.json", get(openapi::document))
+        .route("/v1/calls", get(calls::list).post(calls::originate))
+        .route("/v1/calls/{id}", get(calls::show).delete(calls::hangup))
+        .route("/v1/calls/{id}/timeline", get(calls::timeline))
+        .route("/v1/calls/{id}/journal", get(calls::journal))
+        .route("/v1/scripts", get(scripts::list))
+        .route("/v1/events", get(events::events))
+        .route_layer(middleware::from_fn_with_state(state.clone(), access::check))
+        .fallback(error::no_such_path)
+        .method_not_allowed_fallback(error::no_such_method)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(state)
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::Method;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::config::{Scope, Secret};
+
+    /// The interface of an engine that has just stopped: every question to it gets 503.
+    async fn serve(keys: Vec<ApiKey>) -> (SocketAddr, tokio::sync::oneshot::Sender<()>) {
+        let config = ApiConfig { keys, listen: SocketAddr::from(([127, 0, 0, 1], 0)), public_listen: None };
+        let (engine, _, _) = EngineHandle::new(Vec::new());
+        let server = Server::bind(&config, engine).await.unwrap();
+        let addr = server.addr();
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        tokio::spawn(server.serve(async {
+            let _ = stopped.await;
+        }));
+        (addr, stop)
+    }
+
+    async fn ask(addr: SocketAddr, method: Method, path: &str, headers: &[(&str, &str)]) -> (u16, Value) {
+        let mut request = reqwest::Client::new().request(method, format!("http://{addr}{path}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, serde_json::from_str(&response.text().await.unwrap()).unwrap_or_default())
+    }
+
+    #[tokio::test]
+    async fn every_operation_of_the_table_is_served() {
+        let (addr, _stop) = serve(Vec::new()).await;
+        for operation in routes::OPERATIONS {
+            let path = operation.path.replace("{id}", "x");
+            let (status, body) = ask(addr, operation.method.clone(), &path, &[]).await;
+            assert!(![404, 405, 500].contains(&status), "{} {path}: {status} {body}", operation.method);
+        }
+    }
+
+    #[tokio::test]
+    async fn errors_have_code_and_message() {
+        let (addr, _stop) = serve(Vec::new()).await;
+        for (method, path, status, code) in [
+            (Method::GET, "/v1/nothing", 404, "no_such_path"),
+            (Method::PUT, "/v1/calls", 405, "no_such_method"),
+            (Method::GET, "/v1/calls?state=dead", 400, "bad_request"),
+            (Method::GET, "/v1/calls?limit=many", 400, "bad_request"),
+            (Method::DELETE, "/v1/calls/x?code=200", 400, "bad_request"),
+            (Method::POST, "/v1/calls", 422, "invalid_body"),
+            (Method::GET, "/v1/calls/x", 503, "stopping"),
+        ] {
+            let (found, body) = ask(addr, method.clone(), path, &[]).await;
+            assert_eq!((found, body["error"]["code"].as_str()), (status, Some(code)), "{method} {path}");
+            assert!(body["error"]["message"].is_string(), "{method} {path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_foreign_host_is_refused_on_the_wire() {
+        let (addr, _stop) = serve(Vec::new()).await;
+        let (status, _) = ask(addr, Method::GET, "/v1/calls", &[("host", "evil.example")]).await;
+        assert_eq!(status, 403);
+    }
+
+    #[tokio::test]
+    async fn keys_are_asked_for_once_there_are_any() {
+        let key = ApiKey { key: Secret::literal("0123456789abcdef"), scopes: vec![Scope::Read], account: "default".to_owned() };
+        let (addr, _stop) = serve(vec![key]).await;
+        let token = [("authorization", "Bearer 0123456789abcdef")];
+        assert_eq!(ask(addr, Method::GET, "/v1/calls", &[]).await.0, 401);
+        assert_eq!(ask(addr, Method::GET, "/v1/calls", &token).await.0, 503);
+        assert_eq!(ask(addr, Method::DELETE, "/v1/calls/x", &token).await.0, 403);
+    }
+}

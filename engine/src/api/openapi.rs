@@ -1,0 +1,159 @@
+//! `/v1/openapi.json`, written from the table of operations.
+
+use axum::Json;
+use serde_json::{Map, Value, json};
+
+use super::routes::{OPERATIONS, Operation};
+
+pub(super) async fn document() -> Json<Value> {
+    Json(build())
+}
+
+fn build() -> Value {
+    let mut paths = Map::new();
+    for operation in OPERATIONS {
+        let path = paths.entry(operation.path).or_insert_with(|| json!({}));
+        path[operation.method.as_str().to_ascii_lowercase()] = describe(operation);
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": { "title": "Lockstep", "version": env!("CARGO_PKG_VERSION") },
+        "paths": paths,
+        "components": {
+            "securitySchemes": { "key": { "type": "http", "scheme": "bearer" } },
+            "schemas": schemas(),
+        },
+    })
+}
+
+fn describe(operation: &Operation) -> Value {
+    let mut parameters: Vec<Value> = operation
+        .path
+        .split('/')
+        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
+        .collect();
+    parameters.extend(operation.query.iter().map(|parameter| {
+        json!({ "name": parameter.name, "in": "query", "description": parameter.summary, "schema": { "type": parameter.kind } })
+    }));
+    let mut responses = Map::new();
+    let (status, schema) = operation.success;
+    responses.insert(status.to_string(), success(schema));
+    let keyed: &[u16] = if operation.scope.is_some() { &[401, 403] } else { &[] };
+    for status in operation.failures.iter().chain(keyed) {
+        responses.entry(status.to_string()).or_insert_with(
+            || json!({ "description": "See `error`.", "content": { "application/json": { "schema": reference("Error") } } }),
+        );
+    }
+    let mut described = json!({ "summary": operation.summary, "parameters": parameters, "responses": responses });
+    if let Some(body) = operation.body {
+        described["requestBody"] = json!({ "required": true, "content": { "application/json": { "schema": reference(body) } } });
+    }
+    if let Some(scope) = operation.scope {
+        described["security"] = json!([{ "key": [scope.name()] }]);
+    }
+    described
+}
+
+fn success(schema: &str) -> Value {
+    match schema {
+        "" => json!({ "description": "Done." }),
+        media_type if media_type.contains('/') => {
+            json!({ "description": "Done.", "content": { media_type: { "schema": { "type": "string" } } } })
+        }
+        name => json!({ "description": "Done.", "content": { "application/json": { "schema": reference(name) } } }),
+    }
+}
+
+fn reference(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
+fn schemas() -> Value {
+    let text = json!({ "type": "string" });
+    let ms = json!({ "type": "integer", "description": "milliseconds" });
+    let cause = json!({
+        "type": "object",
+        "properties": { "code": { "type": "integer" }, "reason": text, "by": { "enum": ["caller", "callee", "script", "engine"] } },
+    });
+    let facts = json!({
+        "id": text, "direction": { "enum": ["inbound", "outbound"] }, "from": text, "to": text,
+        "did": { "type": ["string", "null"] }, "customer_id": { "type": ["integer", "null"] },
+        "state": { "enum": ["new", "ringing", "early", "answered", "ended"] },
+        "started_at": ms, "answered_at": { "type": ["integer", "null"] }, "codec": { "type": ["string", "null"] }, "remote_addr": text,
+    });
+    let mut call = facts.clone();
+    call["script"] = json!({ "type": ["string", "null"] });
+    call["ended"] = cause.clone();
+    call["duration_ms"] = ms.clone();
+    json!({
+        "Object": { "type": "object" },
+        "Error": {
+            "type": "object",
+            "required": ["error"],
+            "properties": { "error": {
+                "type": "object",
+                "required": ["code", "message"],
+                "properties": { "code": text, "message": text, "details": { "type": "object" } },
+            } },
+        },
+        "Health": { "type": "object", "properties": { "status": text, "version": text } },
+        "Readiness": {
+            "type": "object",
+            "properties": { "ready": { "type": "boolean" }, "reason": text, "live_calls": { "type": "integer" } },
+        },
+        "Call": { "type": "object", "properties": call },
+        "Calls": { "type": "object", "properties": { "calls": { "type": "array", "items": reference("Call") } } },
+        "Originate": {
+            "type": "object",
+            "required": ["to", "destination"],
+            "properties": {
+                "to": { "type": "string", "description": "User, number on a gateway, Class 5 destination or sip: URI." },
+                "from": { "type": "string", "description": "Caller id." },
+                "destination": { "type": "string", "description": "The Class 5 destination whose script owns the call." },
+                "vars": { "type": "object", "additionalProperties": { "type": ["string", "number", "boolean"] } },
+                "timeout_ms": ms,
+            },
+        },
+        "Originated": { "type": "object", "properties": { "id": text } },
+        "Timeline": {
+            "type": "object",
+            "properties": {
+                "call": { "type": "object", "properties": facts },
+                "script": { "type": ["string", "null"] },
+                "ended": cause,
+                "duration_ms": { "type": ["integer", "null"] },
+                "dropped": { "type": "integer", "description": "Entries past the bound." },
+                "entries": { "type": "array", "items": {
+                    "type": "object",
+                    "required": ["at_ms", "kind"],
+                    "properties": { "at_ms": ms, "kind": { "enum": ["operation", "sip", "dtmf", "event", "log"] } },
+                } },
+            },
+        },
+        "Scripts": { "type": "object", "properties": { "scripts": { "type": "array", "items": {
+            "type": "object",
+            "properties": {
+                "name": text, "uuid": text, "file": text, "type": { "enum": ["script", "app", "driver", "worker"] },
+                "app": { "type": ["string", "null"] }, "class5_destination": { "type": ["string", "null"] },
+                "version": text, "error": text,
+            },
+        } } } },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operation_is_described_and_every_reference_leads_somewhere() {
+        let document = build();
+        assert_eq!(document["paths"]["/v1/calls/{id}"]["delete"]["parameters"][0]["name"], "id");
+        let text = document.to_string();
+        for part in text.split("#/components/schemas/").skip(1) {
+            let name = part.split('"').next().unwrap();
+            assert!(document["components"]["schemas"].get(name).is_some(), "{name}");
+        }
+    }
+}

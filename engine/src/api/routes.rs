@@ -1,0 +1,181 @@
+//! What exists: one table, from which scopes are enforced and the OpenAPI document is written.
+
+use axum::http::Method;
+
+use crate::config::Scope;
+
+/// One operation.
+#[derive(Debug)]
+pub(super) struct Operation {
+    pub(super) method: Method,
+    pub(super) path: &'static str,
+    /// What a key needs; `None`: no key is asked for.
+    pub(super) scope: Option<Scope>,
+    pub(super) summary: &'static str,
+    pub(super) query: &'static [Parameter],
+    /// Schema of the request body.
+    pub(super) body: Option<&'static str>,
+    /// Status and schema of success.
+    pub(super) success: (u16, &'static str),
+    /// Statuses of failure besides those of keys.
+    pub(super) failures: &'static [u16],
+}
+
+/// A query parameter.
+#[derive(Debug)]
+pub(super) struct Parameter {
+    pub(super) name: &'static str,
+    pub(super) summary: &'static str,
+    pub(super) kind: &'static str,
+}
+
+const fn text(name: &'static str, summary: &'static str) -> Parameter {
+    Parameter { name, summary, kind: "string" }
+}
+
+/// Every operation, in the order of the document.
+pub(super) const OPERATIONS: &[Operation] = &[
+    Operation {
+        method: Method::GET,
+        path: "/v1/health",
+        scope: None,
+        summary: "Whether the engine runs.",
+        query: &[],
+        body: None,
+        success: (200, "Health"),
+        failures: &[503],
+    },
+    Operation {
+        method: Method::GET,
+        path: "/v1/ready",
+        scope: None,
+        summary: "Whether the engine takes calls.",
+        query: &[],
+        body: None,
+        success: (200, "Readiness"),
+        failures: &[503],
+    },
+    Operation {
+        method: Method::GET,
+        path: "/metrics",
+        scope: Some(Scope::Read),
+        summary: "Every figure, in Prometheus' text format.",
+        query: &[],
+        body: None,
+        success: (200, "text/plain"),
+        failures: &[503],
+    },
+    Operation {
+        method: Method::GET,
+        path: "/v1/openapi.json",
+        scope: None,
+        summary: "This document.",
+        query: &[],
+        body: None,
+        success: (200, "Object"),
+        failures: &[],
+    },
+    Operation {
+        method: Method::GET,
+        path: "/v1/calls",
+        scope: Some(Scope::Read),
+        summary: "Live and past calls, the newest first.",
+        query: &[
+            text("state", "`live` or `past`; absent: both"),
+            Parameter { name: "limit", summary: "At most this many (100; up to 1000).", kind: "integer" },
+        ],
+        body: None,
+        success: (200, "Calls"),
+        failures: &[400, 503],
+    },
+    Operation {
+        method: Method::POST,
+        path: "/v1/calls",
+        scope: Some(Scope::Run),
+        summary: "Calls somebody; once answered, the script of `destination` owns the call.",
+        query: &[],
+        body: Some("Originate"),
+        success: (201, "Originated"),
+        failures: &[400, 403, 422, 503],
+    },
+    Operation {
+        method: Method::GET,
+        path: "/v1/calls/{id}",
+        scope: Some(Scope::Read),
+        summary: "One call, live or past.",
+        query: &[],
+        body: None,
+        success: (200, "Call"),
+        failures: &[404, 503],
+    },
+    Operation {
+        method: Method::DELETE,
+        path: "/v1/calls/{id}",
+        scope: Some(Scope::Run),
+        summary: "Ends a live call.",
+        query: &[
+            Parameter {
+                name: "code",
+                summary: "Before answer the final response, after it the cause in the BYE's Reason.",
+                kind: "integer",
+            },
+            text("reason", "The words that go with it."),
+        ],
+        body: None,
+        success: (204, ""),
+        failures: &[400, 404, 409, 503],
+    },
+    Operation {
+        method: Method::GET,
+        path: "/v1/calls/{id}/timeline",
+        scope: Some(Scope::Read),
+        summary: "What happened to a call: every operation with its line, start, end and result; SIP messages, keys, log lines.",
+        query: &[],
+        body: None,
+        success: (200, "Timeline"),
+        failures: &[404, 503],
+    },
+    Operation {
+        method: Method::GET,
+        path: "/v1/calls/{id}/journal",
+        scope: Some(Scope::Admin),
+        summary: "The journal the call's script can be rebuilt from, as JSON lines, secrets redacted.",
+        query: &[],
+        body: None,
+        success: (200, "application/x-ndjson"),
+        failures: &[404, 503],
+    },
+    Operation {
+        method: Method::GET,
+        path: "/v1/scripts",
+        scope: Some(Scope::Read),
+        summary: "The scripts new calls can run.",
+        query: &[],
+        body: None,
+        success: (200, "Scripts"),
+        failures: &[503],
+    },
+    Operation {
+        method: Method::GET,
+        path: "/v1/events",
+        scope: Some(Scope::Read),
+        summary: "A WebSocket that carries events as JSON texts, from now on.",
+        query: &[
+            text("call", "Only of this call."),
+            text(
+                "types",
+                "Only these, parted by commas: call-started, call-state, call-ended, timeline, log; `call` for all of the first three.",
+            ),
+        ],
+        body: None,
+        success: (101, ""),
+        failures: &[400],
+    },
+];
+
+/// The operation a request is for.
+pub(super) fn operation(method: &Method, path: &str) -> Option<&'static Operation> {
+    // axum answers HEAD with the handler of GET.
+    let method = if method == Method::HEAD { &Method::GET } else { method };
+    OPERATIONS.iter().find(|operation| operation.method == *method && operation.path == path)
+}

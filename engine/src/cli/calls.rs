@@ -1,0 +1,206 @@
+//! `lockstep calls`
+
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use super::client::{Target, print_json};
+use super::{block_on, out};
+
+/// List live and past calls, show one call's timeline, or follow calls as they happen.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Show the timeline of this call.
+    id: Option<String>,
+    /// Print events as they come.
+    #[arg(long, short)]
+    follow: bool,
+    /// End the call.
+    #[arg(long, requires = "id", conflicts_with = "follow")]
+    hangup: bool,
+    /// Only calls that are up.
+    #[arg(long)]
+    live: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+pub(super) fn run(args: &Args) -> ExitCode {
+    match block_on(work(args)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) | Err(error) => out::failed(error),
+    }
+}
+
+async fn work(args: &Args) -> Result<(), String> {
+    match &args.id {
+        Some(id) if args.hangup => args.target.delete(&format!("/v1/calls/{}", encode(id))).await.map(|_| ()),
+        id if args.follow => {
+            let query = id.as_ref().map(|id| format!("?call={}", encode(id))).unwrap_or_default();
+            let ends_with_call = id.is_some();
+            args.target
+                .follow(&query, |event| {
+                    if args.json {
+                        out::line(&event)
+                    } else {
+                        print_event(&event)
+                    }
+                    !(ends_with_call && event["type"] == "call-ended")
+                })
+                .await
+        }
+        Some(id) => {
+            let timeline = args.target.get(&format!("/v1/calls/{}/timeline", encode(id))).await?;
+            if args.json {
+                print_json(&timeline)
+            } else {
+                print_timeline(&timeline)
+            }
+            Ok(())
+        }
+        None => {
+            let calls = args.target.get(if args.live { "/v1/calls?state=live" } else { "/v1/calls" }).await?;
+            if args.json {
+                print_json(&calls)
+            } else {
+                print_list(&calls)
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Percent-encodes what may not stand in a path or query.
+pub(super) fn encode(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+fn text<'v>(value: &'v Value, key: &str) -> &'v str {
+    value[key].as_str().unwrap_or("-")
+}
+
+fn print_list(calls: &Value) {
+    let calls = calls["calls"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if calls.is_empty() {
+        out::line("no calls");
+        return;
+    }
+    out::line(format!("{:<36}  {:<8}  {:<16}  {:<16}  {:<20}  {:>8}  ENDED", "CALL", "STATE", "FROM", "TO", "SCRIPT", "SECONDS"));
+    for call in calls {
+        let ended = call.get("ended").filter(|ended| !ended.is_null()).map(cause).unwrap_or_default();
+        out::line(format!(
+            "{:<36}  {:<8}  {:<16}  {:<16}  {:<20}  {:>8.1}  {ended}",
+            text(call, "id"),
+            text(call, "state"),
+            text(call, "from"),
+            text(call, "to"),
+            text(call, "script"),
+            seconds(&call["duration_ms"]),
+        ));
+    }
+}
+
+fn seconds(ms: &Value) -> f64 {
+    ms.as_f64().unwrap_or_default() / 1000.0
+}
+
+fn cause(ended: &Value) -> String {
+    format!("{} {} by {}", ended["code"], text(ended, "reason"), text(ended, "by"))
+}
+
+fn print_timeline(timeline: &Value) {
+    let call = &timeline["call"];
+    out::line(format!("call {}: {} to {}, {}", text(call, "id"), text(call, "from"), text(call, "to"), text(timeline, "script")));
+    for entry in timeline["entries"].as_array().into_iter().flatten() {
+        out::line(entry_line(entry));
+    }
+    if let Some(dropped) = timeline["dropped"].as_u64().filter(|dropped| *dropped > 0) {
+        out::line(format!("{dropped} more entries were not kept"));
+    }
+    if let Some(ended) = timeline.get("ended").filter(|ended| !ended.is_null()) {
+        out::line(format!("{:>9.3}  ended      {}", seconds(&timeline["duration_ms"]), cause(ended)));
+    }
+}
+
+fn print_event(event: &Value) {
+    let short = text(event, "call").chars().take(8).collect::<String>();
+    match text(event, "type") {
+        "call-started" => {
+            out::line(format!("{short}  new call   {} to {}, {}", text(event, "from"), text(event, "to"), text(event, "script")));
+        }
+        "call-state" => out::line(format!("{short}  state      {}", text(event, "state"))),
+        "timeline" => out::line(format!("{short}{}", entry_line(&event["entry"]))),
+        "call-ended" => {
+            out::line(format!("{short}{:>9.3}  ended      {}", seconds(&event["duration_ms"]), cause(&event["cause"])));
+        }
+        other => out::line(format!("{short}  {other}")),
+    }
+}
+
+/// One line of a timeline: seconds since the call began, what, where in the script.
+pub(super) fn entry_line(entry: &Value) -> String {
+    let at = format!("{:>9.3}", seconds(&entry["at_ms"]));
+    match text(entry, "kind") {
+        "operation" => operation_line(&at, entry),
+        "sip" => format!(
+            "{at}  sip {:<5}  {} [{}]",
+            if text(entry, "direction") == "in" { "<--" } else { "-->" },
+            text(entry, "summary"),
+            text(entry, "leg")
+        ),
+        "dtmf" => format!("{at}  key        {} ({}, {} ms)", text(entry, "digit"), text(entry, "method"), entry["duration_ms"]),
+        "event" => format!("{at}  event      {} {}", text(entry, "name"), text(entry, "detail")),
+        "log" => {
+            let line = entry["line"].as_str().map(|line| format!(" ({line})")).unwrap_or_default();
+            format!("{at}  {:<9}  {}{line}", text(entry, "level"), text(entry, "text"))
+        }
+        other => format!("{at}  {other}"),
+    }
+}
+
+fn operation_line(at: &str, entry: &Value) -> String {
+    let name = text(entry, "name");
+    let detail = entry["detail"].as_str().unwrap_or_default();
+    let line = entry["line"].as_str().map(|line| format!("  {line}")).unwrap_or_default();
+    match (entry["ended_ms"].as_f64(), entry["result"].as_str()) {
+        (Some(ended), Some(result)) => {
+            let began = entry["started_ms"].as_f64().or(entry["at_ms"].as_f64()).unwrap_or(ended);
+            format!("{at}  operation  {name}({detail}) = {result}, after {:.0} ms{line}", ended - began)
+        }
+        _ => format!("{at}  operation  {name}({detail}) …{line}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_finished_operation_shows_result_time_and_line() {
+        let entry = json!({
+            "at_ms": 20, "kind": "operation", "id": "1.0", "name": "play", "detail": "ivr/welcome.wav",
+            "line": "menu.js:12:9", "started_ms": 21, "ended_ms": 1521, "result": "ok", "ok": true,
+        });
+        assert_eq!(entry_line(&entry), "    0.020  operation  play(ivr/welcome.wav) = ok, after 1500 ms  menu.js:12:9");
+    }
+
+    #[test]
+    fn an_operation_that_runs_has_no_result() {
+        let entry = json!({ "at_ms": 0, "kind": "operation", "name": "sleep", "detail": "5000" });
+        assert_eq!(entry_line(&entry), "    0.000  operation  sleep(5000) …");
+    }
+
+    #[test]
+    fn ids_are_encoded_for_a_path() {
+        assert_eq!(encode("a/b c?"), "a%2Fb%20c%3F");
+    }
+}

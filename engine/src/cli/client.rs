@@ -1,0 +1,96 @@
+//! The HTTP interface of a running engine, as the management commands use it.
+
+use futures_util::StreamExt;
+use serde_json::Value;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+use super::out;
+
+/// Where the engine is, and the key to it.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Target {
+    /// The engine's HTTP address.
+    #[arg(long, env = "LOCKSTEP_URL", default_value = "http://127.0.0.1:8080", global = true)]
+    url: String,
+    /// The key to it; not needed on the engine's own machine where it has none configured.
+    #[arg(long, env = "LOCKSTEP_KEY", hide_env_values = true, global = true)]
+    key: Option<String>,
+}
+
+impl Target {
+    fn base(&self) -> &str {
+        self.url.trim_end_matches('/')
+    }
+
+    /// `GET path`
+    pub(super) async fn get(&self, path: &str) -> Result<Value, String> {
+        self.send(reqwest::Method::GET, path).await
+    }
+
+    /// `DELETE path`
+    pub(super) async fn delete(&self, path: &str) -> Result<Value, String> {
+        self.send(reqwest::Method::DELETE, path).await
+    }
+
+    async fn send(&self, method: reqwest::Method, path: &str) -> Result<Value, String> {
+        let mut request = reqwest::Client::new().request(method, format!("{}{path}", self.base()));
+        if let Some(key) = &self.key {
+            request = request.bearer_auth(key);
+        }
+        let unreachable = |error: reqwest::Error| format!("no engine answers at {}: {}", self.base(), innermost(&error));
+        let response = request.send().await.map_err(unreachable)?;
+        let status = response.status();
+        let text = response.text().await.map_err(unreachable)?;
+        let value: Value = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or(Value::String(text)) };
+        if status.is_success() {
+            return Ok(value);
+        }
+        Err(match value.pointer("/error/message").and_then(Value::as_str) {
+            Some(message) => message.to_owned(),
+            None => format!("{} answered {status}", self.base()),
+        })
+    }
+
+    /// Hands every event to `each` until it says stop, the engine ends, or the user interrupts.
+    pub(super) async fn follow(&self, query: &str, mut each: impl FnMut(Value) -> bool) -> Result<(), String> {
+        let base = self.base();
+        let Some(rest) = base.strip_prefix("http") else { return Err(format!("expected an http address, found {base}")) };
+        let mut request = format!("ws{rest}/v1/events{query}").into_client_request().map_err(|error| error.to_string())?;
+        if let Some(key) = &self.key {
+            let value = format!("Bearer {key}").parse().map_err(|_| "the key cannot be sent in a header".to_owned())?;
+            request.headers_mut().insert("authorization", value);
+        }
+        let (mut socket, _) =
+            tokio_tungstenite::connect_async(request).await.map_err(|error| format!("no engine answers at {base}: {error}"))?;
+        while let Some(message) = socket.next().await {
+            match message {
+                Ok(Message::Text(text)) => {
+                    if let Ok(event) = serde_json::from_str(&text)
+                        && !each(event)
+                    {
+                        break;
+                    }
+                }
+                Ok(Message::Close(_)) => break,
+                Ok(_) => {}
+                Err(error) => return Err(format!("the connection to {base} was lost: {error}")),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The innermost cause of an error: `Connection refused` rather than three layers of wrapping.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// Prints a value, indented for people who asked for JSON.
+pub(super) fn print_json(value: &Value) {
+    out::line(serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string()));
+}
