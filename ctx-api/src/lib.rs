@@ -2,12 +2,15 @@
 //!
 //! The vocabulary ([`op`], [`outcome`], [`event`], [`error`]) is plain data: no sockets, no SIP, no JavaScript. Above it stand
 //! the [`queue`], which decides when an operation of a call may start, and the [`journal`], from which a killed script is
-//! rebuilt. [`wire`] carries both between the engine and a worker process.
+//! rebuilt. [`wire`] carries both between the engine and a worker process, and `js` is what runs there.
 
 pub mod backend;
+pub mod catalog;
 pub mod error;
 pub mod event;
 pub mod journal;
+#[cfg(feature = "js")]
+pub mod js;
 pub mod op;
 pub mod outcome;
 pub mod queue;

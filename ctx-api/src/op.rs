@@ -40,6 +40,7 @@ pub enum OpClass {
 ///
 /// Times are in milliseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "a call has a handful of them, and each is moved a few times")]
 pub enum Op {
     Set(SetArgs),
     SetHeader(SetHeaderArgs),

@@ -1,0 +1,107 @@
+//! The memory limit of a run.
+//!
+//! QuickJS has a limit of its own, but what a script sees of it can be caught, and when memory runs out gradually it is a bare
+//! `null`. Counting here tells the run's owner for certain, so that the run ends whatever its `catch` blocks do.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use rquickjs::allocator::Allocator;
+
+/// Bytes a run holds, and whether it ever asked for more than it may.
+#[derive(Debug)]
+pub(super) struct Meter {
+    limit: usize,
+    used: Cell<usize>,
+    exceeded: Cell<bool>,
+}
+
+impl Meter {
+    pub(super) fn new(limit: u64) -> Rc<Self> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Rc::new(Self { limit, used: Cell::new(0), exceeded: Cell::new(false) })
+    }
+
+    /// An allocation was refused since the run began.
+    pub(super) fn exceeded(&self) -> bool {
+        self.exceeded.get()
+    }
+
+    fn admits(&self, more: usize) -> bool {
+        let fits = self.used.get().checked_add(more).is_some_and(|total| total <= self.limit);
+        if !fits {
+            self.exceeded.set(true);
+        }
+        fits
+    }
+
+    fn add(&self, bytes: usize) {
+        self.used.set(self.used.get().saturating_add(bytes));
+    }
+
+    fn sub(&self, bytes: usize) {
+        self.used.set(self.used.get().saturating_sub(bytes));
+    }
+}
+
+/// The C allocator, metered.
+pub(super) struct MeteredAllocator(pub(super) Rc<Meter>);
+
+// SAFETY: every pointer comes from the C allocator, whose blocks are aligned for any type and whose `malloc_usable_size`
+// bytes may all be used.
+unsafe impl Allocator for MeteredAllocator {
+    fn alloc(&mut self, size: usize) -> *mut u8 {
+        if !self.0.admits(size) {
+            return std::ptr::null_mut();
+        }
+        // SAFETY: no precondition.
+        let block = unsafe { libc::malloc(size) }.cast::<u8>();
+        // SAFETY: null or just allocated.
+        self.0.add(unsafe { Self::usable_size(block) });
+        block
+    }
+
+    fn calloc(&mut self, count: usize, size: usize) -> *mut u8 {
+        if !self.0.admits(count.saturating_mul(size)) {
+            return std::ptr::null_mut();
+        }
+        // SAFETY: no precondition.
+        let block = unsafe { libc::calloc(count, size) }.cast::<u8>();
+        // SAFETY: null or just allocated.
+        self.0.add(unsafe { Self::usable_size(block) });
+        block
+    }
+
+    unsafe fn dealloc(&mut self, block: *mut u8) {
+        // SAFETY: the caller's pointer came from this allocator.
+        unsafe {
+            self.0.sub(Self::usable_size(block));
+            libc::free(block.cast());
+        }
+    }
+
+    unsafe fn realloc(&mut self, block: *mut u8, new_size: usize) -> *mut u8 {
+        // SAFETY: the caller's pointer is null or came from this allocator.
+        unsafe {
+            let old = Self::usable_size(block);
+            if new_size > old && !self.0.admits(new_size - old) {
+                return std::ptr::null_mut();
+            }
+            if new_size == 0 && !block.is_null() {
+                self.dealloc(block);
+                return std::ptr::null_mut();
+            }
+            let moved = libc::realloc(block.cast(), new_size).cast::<u8>();
+            if !moved.is_null() {
+                self.0.sub(old);
+                self.0.add(Self::usable_size(moved));
+            }
+            moved
+        }
+    }
+
+    unsafe fn usable_size(block: *mut u8) -> usize {
+        // SAFETY: null gives 0; other pointers came from this allocator.
+        unsafe { libc::malloc_usable_size(block.cast()) }
+    }
+}

@@ -1,0 +1,34 @@
+//! The JavaScript side: one QuickJS runtime per run, fed entry by entry.
+//!
+//! [`Worker`] is sans-IO: frames in, frames out, used by simulations and `lockstep run` as it is. [`run_worker`] puts it behind
+//! a socket in a process of its own. Nothing here reads a clock, a file or a network: whatever a script learns arrives in an
+//! entry, which is what makes a run a function of its journal.
+
+mod compile;
+mod convert;
+mod deadline;
+mod errors;
+mod host;
+mod memory;
+mod modules;
+mod natives;
+mod ops;
+mod prelude;
+mod process;
+mod program;
+mod run;
+mod sandbox;
+mod shared;
+mod time_zone;
+mod value;
+pub mod worker;
+
+pub use process::{WorkerExit, run_worker};
+pub use program::check;
+pub use worker::{NoProbe, TurnProbe, Worker};
+
+/// Version of the prelude's behaviour. A journal recorded under another one may not replay to the same operations.
+pub const PRELUDE_VERSION: u32 = 1;
+
+/// Operations one turn may issue; the next one rejects with `LimitError`.
+pub const MAX_OPS_PER_TURN: usize = 10_000;

@@ -1,0 +1,217 @@
+//! How `import` finds modules, and how it shares them with `require`.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use rquickjs::loader::{ImportAttributes, Loader, Resolver};
+use rquickjs::module::{Declarations, Declared, Exports, ModuleDef};
+use rquickjs::promise::PromiseState;
+use rquickjs::{Ctx, Exception, Function, JsLifetime, Module, Object, Persistent, Promise, Value};
+
+use super::compile::{self, Kind};
+use super::program::{Found, Program, is_built_in};
+use crate::wire::ScriptError;
+
+/// The modules of one run.
+pub(super) struct Modules {
+    program: Rc<Program>,
+    /// ECMAScript modules by file, however they were first reached.
+    declared: RefCell<BTreeMap<String, Persistent<Held<'static>>>>,
+    /// The prelude's `exportsOf`: runs a classic file once and gives its exports.
+    exports_of: RefCell<Option<Persistent<Function<'static>>>>,
+}
+
+impl Modules {
+    pub(super) fn new(program: Rc<Program>) -> Rc<Self> {
+        Rc::new(Self { program, declared: RefCell::default(), exports_of: RefCell::default() })
+    }
+
+    /// Makes `import` work in `ctx`.
+    pub(super) fn install<'js>(self: &Rc<Self>, ctx: &Ctx<'js>, exports_of: Function<'js>) -> rquickjs::Result<()> {
+        *self.exports_of.borrow_mut() = Some(Persistent::save(ctx, exports_of));
+        ctx.store_userdata(Handle(self.clone())).map_err(|_| rquickjs::Error::Unknown)?;
+        Ok(())
+    }
+
+    /// Lets go of every JavaScript value, which must happen before the runtime is freed.
+    pub(super) fn clear(&self) {
+        self.declared.borrow_mut().clear();
+        *self.exports_of.borrow_mut() = None;
+    }
+
+    /// The canonical name of a module: its file, or its name when it is built in.
+    pub(super) fn resolve(&self, ctx: &Ctx<'_>, name: &str) -> rquickjs::Result<String> {
+        match self.program.resolve(name) {
+            Ok(Found::BuiltIn(name)) => Ok(name.to_owned()),
+            Ok(Found::Sibling(file)) => Ok(file),
+            Err(message) => {
+                let exception = Exception::from_message(ctx.clone(), &message)?;
+                exception.as_object().set("code", "MODULE_NOT_FOUND")?;
+                Err(exception.throw())
+            }
+        }
+    }
+
+    fn declare<'js>(&self, ctx: &Ctx<'js>, file: &str) -> rquickjs::Result<Module<'js, Declared>> {
+        if let Some(module) = self.declared.borrow().get(file) {
+            return Ok(module.clone().restore(ctx)?.0);
+        }
+        if !is_built_in(file) {
+            let unit = self.program.unit(file).map_err(|error| load_error(ctx, &error))?;
+            if unit.kind == Kind::Module {
+                let module = compile::load_module(ctx, &unit)?;
+                self.declared.borrow_mut().insert(file.to_owned(), Persistent::save(ctx, Held(module.clone())));
+                return Ok(module);
+            }
+        }
+        Module::declare_def::<Bridged, _>(ctx.clone(), file)
+    }
+
+    /// Evaluates the entry module: `{promise, namespace}`.
+    pub(super) fn start<'js>(&self, ctx: &Ctx<'js>, file: &str) -> rquickjs::Result<Object<'js>> {
+        let (module, promise) = self.declare(ctx, file)?.eval()?;
+        let started = Object::new(ctx.clone())?;
+        started.set("promise", promise)?;
+        started.set("namespace", module.namespace()?)?;
+        Ok(started)
+    }
+
+    /// `require` of an ECMAScript module, which works as long as it does not await at its top level.
+    pub(super) fn require<'js>(&self, ctx: &Ctx<'js>, file: &str) -> rquickjs::Result<Object<'js>> {
+        let (module, promise) = self.declare(ctx, file)?.eval()?;
+        match promise.state() {
+            PromiseState::Resolved => module.namespace(),
+            PromiseState::Rejected => {
+                // Listening takes the rejection out of the unhandled ones: the error is thrown here instead.
+                ignore_rejection(ctx, &promise)?;
+                promise.finish::<Value<'js>>().and_then(|_| module.namespace())
+            }
+            PromiseState::Pending => {
+                let message = format!("'{file}' awaits at its top level and cannot be required; import it");
+                Err(Exception::throw_message(ctx, &message))
+            }
+        }
+    }
+}
+
+fn ignore_rejection<'js>(ctx: &Ctx<'js>, promise: &Promise<'js>) -> rquickjs::Result<()> {
+    let ignore = Function::new(ctx.clone(), || {})?;
+    promise.catch()?.call::<_, Value<'js>>((rquickjs::function::This(promise.clone()), ignore))?;
+    Ok(())
+}
+
+/// Throws an error of loading as a `SyntaxError` at its place.
+pub(super) fn load_error(ctx: &Ctx<'_>, error: &ScriptError) -> rquickjs::Error {
+    let message = error.message.strip_prefix("SyntaxError: ").unwrap_or(&error.message);
+    let thrown = Exception::throw_syntax(ctx, message);
+    if let Some(at) = &error.at {
+        let exception = ctx.catch();
+        if let Some(object) = exception.as_object()
+            && object.set("stack", format!("    at {at}\n")).is_err()
+        {
+            ctx.catch();
+        }
+        return ctx.throw(exception);
+    }
+    thrown
+}
+
+/// A module that can be kept from turn to turn.
+#[derive(Clone)]
+struct Held<'js>(Module<'js, Declared>);
+
+// SAFETY: the lifetime of the module is the lifetime of the type, and nothing else in it has one.
+unsafe impl<'js> JsLifetime<'js> for Held<'js> {
+    type Changed<'to> = Held<'to>;
+}
+
+/// The way from a native module's definition, which has no state, to its run.
+struct Handle(Rc<Modules>);
+
+// SAFETY: the type has no lifetime of its own.
+unsafe impl JsLifetime<'_> for Handle {
+    type Changed<'to> = Handle;
+}
+
+/// A built-in or classic file, seen by `import`: its exports are properties of `module.exports`.
+struct Bridged;
+
+impl Bridged {
+    fn exports<'js>(ctx: &Ctx<'js>, name: &str) -> rquickjs::Result<Value<'js>> {
+        let exports_of = {
+            let Some(handle) = ctx.userdata::<Handle>() else { return Err(rquickjs::Error::Unknown) };
+            handle.0.exports_of.borrow().clone()
+        };
+        match exports_of {
+            Some(exports_of) => exports_of.restore(ctx)?.call((name,)),
+            None => Err(rquickjs::Error::Unknown),
+        }
+    }
+}
+
+impl ModuleDef for Bridged {
+    fn declare(declarations: &Declarations<'_>) -> rquickjs::Result<()> {
+        let module = declarations.module();
+        let name: String = module.name()?;
+        let exports = Self::exports(module.ctx(), &name)?;
+        declarations.declare("default")?;
+        if let Some(object) = exports.as_object() {
+            for key in object.keys::<String>() {
+                let key = key?;
+                if key != "default" {
+                    declarations.declare(key)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn evaluate<'js>(ctx: &Ctx<'js>, exports: &Exports<'js>) -> rquickjs::Result<()> {
+        let name: String = exports.module().name()?;
+        let value = Self::exports(ctx, &name)?;
+        let mut default = value.clone();
+        if let Some(object) = value.as_object() {
+            for key in object.keys::<String>() {
+                let key = key?;
+                let member: Value<'js> = object.get(key.as_str())?;
+                if key != "default" {
+                    // A name that appeared after the module was linked has no binding to go to.
+                    if exports.export(key, member).is_err() {
+                        ctx.catch();
+                    }
+                } else if object.get::<_, Option<bool>>("__esModule")?.unwrap_or(false) {
+                    default = member;
+                }
+            }
+        }
+        exports.export("default", default)?;
+        Ok(())
+    }
+}
+
+/// Resolves and loads for QuickJS.
+pub(super) struct ModuleLoader(pub(super) Rc<Modules>);
+
+impl Resolver for ModuleLoader {
+    fn resolve<'js>(
+        &mut self,
+        ctx: &Ctx<'js>,
+        _base: &str,
+        name: &str,
+        _attributes: Option<ImportAttributes<'js>>,
+    ) -> rquickjs::Result<String> {
+        self.0.resolve(ctx, name)
+    }
+}
+
+impl Loader for ModuleLoader {
+    fn load<'js>(
+        &mut self,
+        ctx: &Ctx<'js>,
+        name: &str,
+        _attributes: Option<ImportAttributes<'js>>,
+    ) -> rquickjs::Result<Module<'js, Declared>> {
+        self.0.declare(ctx, name)
+    }
+}

@@ -1,0 +1,21 @@
+//! Functions for the lazily loaded parts of the prelude, made when their part is.
+
+mod random;
+mod text;
+mod url;
+
+use std::rc::Rc;
+
+use rquickjs::{Ctx, Exception, Object};
+
+use super::shared::Shared;
+
+/// The functions of one part.
+pub(super) fn object<'js>(ctx: &Ctx<'js>, shared: &Rc<Shared>, part: &str) -> rquickjs::Result<Object<'js>> {
+    match part {
+        "random" => random::object(ctx, shared),
+        "text" => text::object(ctx),
+        "url" => url::object(ctx),
+        other => Err(Exception::throw_reference(ctx, &format!("the runtime has no natives '{other}'"))),
+    }
+}

@@ -1,0 +1,71 @@
+//! The JavaScript part of the runtime, compiled once per worker.
+//!
+//! `core` is evaluated for every run and must stay small; everything else is loaded when a script first touches the global or
+//! module it belongs to.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use rquickjs::{Ctx, Function};
+
+use super::compile;
+use crate::wire::ScriptError;
+
+macro_rules! parts {
+    ($($name:literal)*) => {
+        &[$(($name, include_str!(concat!("prelude/", $name, ".js")))),*]
+    };
+}
+
+/// Every part: an expression that is a function.
+const PARTS: &[(&str, &str)] = parts!["core" "abort" "buffer" "call" "clone" "console" "crypto" "fetch" "inspect" "text" "url"];
+
+/// Bytecode of the prelude's parts.
+pub(super) struct Prelude {
+    core: Vec<u8>,
+    lazy: RefCell<BTreeMap<&'static str, Rc<Vec<u8>>>>,
+}
+
+impl Prelude {
+    pub(super) fn new() -> Result<Rc<Self>, ScriptError> {
+        Ok(Rc::new(Self { core: compile_part("core")?, lazy: RefCell::default() }))
+    }
+
+    pub(super) fn core<'js>(&self, ctx: &Ctx<'js>) -> rquickjs::Result<Function<'js>> {
+        compile::load_expression(ctx, &self.core)?.get()
+    }
+
+    /// Evaluates a lazily loaded part.
+    pub(super) fn part<'js>(&self, ctx: &Ctx<'js>, name: &str) -> rquickjs::Result<Function<'js>> {
+        let Some((name, _)) = PARTS.iter().find(|(part, _)| *part == name) else {
+            return Err(rquickjs::Exception::throw_reference(ctx, &format!("the runtime has no part '{name}'")));
+        };
+        let cached = self.lazy.borrow().get(name).cloned();
+        let bytecode = match cached {
+            Some(bytecode) => bytecode,
+            None => {
+                let bytecode = compile_part(name).map_err(|error| rquickjs::Exception::throw_message(ctx, &error.message))?;
+                self.lazy.borrow_mut().entry(name).or_insert(Rc::new(bytecode)).clone()
+            }
+        };
+        compile::load_expression(ctx, &bytecode)?.get()
+    }
+}
+
+fn compile_part(name: &str) -> Result<Vec<u8>, ScriptError> {
+    let source = PARTS.iter().find(|(part, _)| *part == name).map_or("", |(_, source)| source);
+    compile::compile_expression(&format!("lockstep:{name}"), source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_compiles() {
+        for (name, _) in PARTS {
+            compile_part(name).unwrap_or_else(|error| panic!("{name}: {error} at {:?}", error.at));
+        }
+    }
+}

@@ -1,0 +1,143 @@
+// `Event`, `EventTarget`, `AbortController` and `AbortSignal`, as far as scripts use them.
+(function (host, { named, addTimer }) {
+  class DOMException extends Error {
+    #name;
+    constructor(message = '', options = 'Error') {
+      super(message, typeof options === 'object' && 'cause' in options ? { cause: options.cause } : undefined);
+      this.#name = typeof options === 'string' ? options : options.name ?? 'Error';
+    }
+    get name() {
+      return this.#name;
+    }
+    get code() {
+      return { AbortError: 20, TimeoutError: 23, DataCloneError: 25 }[this.#name] ?? 0;
+    }
+  }
+
+  class Event {
+    #stopped = false;
+    constructor(type, { cancelable = false, bubbles = false } = {}) {
+      this.type = String(type);
+      this.cancelable = cancelable;
+      this.bubbles = bubbles;
+      this.defaultPrevented = false;
+      this.target = null;
+      this.currentTarget = null;
+      this.timeStamp = host.now();
+    }
+    preventDefault() {
+      if (this.cancelable) this.defaultPrevented = true;
+    }
+    stopPropagation() {}
+    stopImmediatePropagation() {
+      this.#stopped = true;
+    }
+    static stopped(event) {
+      return #stopped in event && event.#stopped;
+    }
+  }
+  const { stopped } = Event;
+  delete Event.stopped;
+
+  class EventTarget {
+    #listeners = [];
+    addEventListener(type, listener, options) {
+      if (typeof listener !== 'function' && typeof listener?.handleEvent !== 'function') return;
+      if (this.#listeners.some((entry) => entry.type === type && entry.listener === listener)) return;
+      const entry = { type, listener, once: options?.once === true };
+      this.#listeners.push(entry);
+      options?.signal?.addEventListener('abort', () => this.removeEventListener(type, listener));
+    }
+    removeEventListener(type, listener) {
+      this.#listeners = this.#listeners.filter((entry) => entry.type !== type || entry.listener !== listener);
+    }
+    dispatchEvent(event) {
+      event.target = this;
+      event.currentTarget = this;
+      const handler = this[`on${event.type}`];
+      if (typeof handler === 'function') call(handler, this, event);
+      for (const entry of [...this.#listeners]) {
+        if (stopped(event)) break;
+        if (entry.type !== event.type || !this.#listeners.includes(entry)) continue;
+        if (entry.once) this.removeEventListener(entry.type, entry.listener);
+        if (typeof entry.listener === 'function') call(entry.listener, this, event);
+        else call(entry.listener.handleEvent, entry.listener, event);
+      }
+      return !event.defaultPrevented;
+    }
+  }
+
+  // One listener's error does not keep the event from the others.
+  function call(listener, self, event) {
+    try {
+      listener.call(self, event);
+    } catch (error) {
+      host.fail(error);
+    }
+  }
+
+  const CREATE = Symbol('create');
+
+  class AbortSignal extends EventTarget {
+    #aborted = false;
+    #reason = undefined;
+    constructor(token) {
+      super();
+      if (token !== CREATE) throw new TypeError('Illegal constructor');
+      this.onabort = null;
+    }
+    get aborted() {
+      return this.#aborted;
+    }
+    get reason() {
+      return this.#reason;
+    }
+    throwIfAborted() {
+      if (this.#aborted) throw this.#reason;
+    }
+    static abort(reason) {
+      const signal = new AbortSignal(CREATE);
+      trigger(signal, reason);
+      return signal;
+    }
+    static timeout(ms) {
+      const delay = Number(ms);
+      if (!(delay >= 0)) throw new RangeError(`AbortSignal.timeout: ${String(ms)} is no time`);
+      const signal = new AbortSignal(CREATE);
+      const expire = () => trigger(signal, new DOMException('The operation was aborted due to timeout', 'TimeoutError'));
+      addTimer('AbortSignal.timeout', expire, Math.max(delay, 1), [], false, false);
+      return signal;
+    }
+    static any(signals) {
+      const any = new AbortSignal(CREATE);
+      const sources = [...signals];
+      const aborted = sources.find((signal) => signal.aborted);
+      if (aborted !== undefined) {
+        trigger(any, aborted.reason);
+        return any;
+      }
+      for (const signal of sources) signal.addEventListener('abort', () => trigger(any, signal.reason), { once: true });
+      return any;
+    }
+    static trigger(signal, reason) {
+      if (signal.#aborted) return;
+      signal.#aborted = true;
+      signal.#reason = reason === undefined ? new DOMException('This operation was aborted', 'AbortError') : reason;
+      signal.dispatchEvent(new Event('abort'));
+    }
+  }
+  const { trigger } = AbortSignal;
+  delete AbortSignal.trigger;
+
+  class AbortController {
+    #signal = new AbortSignal(CREATE);
+    get signal() {
+      return this.#signal;
+    }
+    abort(reason) {
+      trigger(this.#signal, reason);
+    }
+  }
+
+  return { AbortController, AbortSignal, DOMException, Event, EventTarget };
+})

@@ -1,0 +1,133 @@
+// The parts of `ctx` that live wholly in the worker: waiting for digits, and the stream of events.
+(function (host, runtime) {
+  const { named, addTimer, clearTimer, waiters, streams } = runtime;
+  const DEFAULT_TIMEOUT_S = 60;
+
+  // A condition over the digits collected so far: what it found, or a falsy value.
+  function condition(name, value) {
+    if (typeof value === 'function') return value;
+    let pattern;
+    if (typeof value === 'string' || typeof value === 'number') pattern = new RegExp(String(value));
+    else if (value instanceof RegExp) pattern = new RegExp(value.source, value.flags.replace(/[gy]/g, ''));
+    else throw new TypeError(`ctx.waitFor: \`${name}\` must be a string, a RegExp or a function`);
+    return (digits) => {
+      const found = pattern.exec(digits);
+      return found === null ? undefined : found[0];
+    };
+  }
+
+  function timeoutMs(timeout) {
+    if (timeout === undefined || timeout === null) return DEFAULT_TIMEOUT_S * 1000;
+    const given = Number(timeout);
+    if (!(given > 0)) throw new RangeError(`ctx.waitFor: \`timeout\` must be more than 0, got ${String(timeout)}`);
+    // Seconds, as it always was; nobody waits a quarter of an hour for a digit.
+    return given >= 1000 ? given : given * 1000;
+  }
+
+  function waitFor(match, quit, timeout, options) {
+    return new Promise((resolve, reject) => {
+      const matches = condition('match', match);
+      const quits = quit === undefined || quit === null || quit === false ? undefined : condition('quit', quit);
+      const limit = timeoutMs(timeout);
+      const signal = options?.signal;
+      if (signal?.aborted) throw named('AbortError', 'waitFor was aborted', { cause: signal.reason });
+      if (runtime.endCause !== undefined) throw ended('the call is over');
+
+      let digits = '';
+      let timer;
+      const aborted = () => settle(reject, named('AbortError', 'waitFor was aborted', { cause: signal.reason }));
+      function settle(how, value) {
+        if (!waiters.delete(waiter)) return;
+        clearTimer(timer);
+        signal?.removeEventListener('abort', aborted);
+        how(value);
+      }
+      function ended(message) {
+        return named('CallEnded', message, { cause: runtime.endCause });
+      }
+      function test(check, found) {
+        const result = check(digits);
+        if (typeof result?.then === 'function') {
+          result.then((value) => value && found(value), (error) => settle(reject, error));
+        } else if (result) {
+          found(result);
+        }
+      }
+      const waiter = {
+        digit(digit) {
+          digits += digit;
+          try {
+            test(matches, (value) => settle(resolve, value));
+            if (quits !== undefined && waiters.has(waiter)) {
+              test(quits, () => settle(reject, named('QuitError', `waitFor: '${digits}' asked to quit`)));
+            }
+          } catch (error) {
+            settle(reject, error);
+          }
+        },
+        ended: (message) => settle(reject, ended(message)),
+      };
+      waiters.add(waiter);
+      if (limit < Infinity) {
+        const expire = () => settle(reject, named('TimeoutError', `waitFor: no match within ${limit / 1000} s`));
+        timer = addTimer('waitFor', expire, limit, [], false, false);
+      }
+      signal?.addEventListener('abort', aborted);
+    });
+  }
+
+  // Every event from the call to `events()` on, until the call is over.
+  function events() {
+    const queue = [];
+    const takers = [];
+    const stream = {
+      done: runtime.endCause !== undefined,
+      push(event) {
+        const taker = takers.shift();
+        if (taker === undefined) queue.push(event);
+        else taker({ value: event, done: false });
+      },
+      end() {
+        stream.done = true;
+        streams.delete(stream);
+        for (const taker of takers.splice(0)) taker({ value: undefined, done: true });
+      },
+    };
+    if (!stream.done) streams.add(stream);
+    return {
+      next() {
+        if (queue.length > 0) return Promise.resolve({ value: queue.shift(), done: false });
+        if (stream.done) return Promise.resolve({ value: undefined, done: true });
+        return new Promise((resolve) => takers.push(resolve));
+      },
+      return(value) {
+        queue.length = 0;
+        stream.end();
+        return Promise.resolve({ value, done: true });
+      },
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    };
+  }
+
+  // The oldest style's `vars`: the data itself, and a function that returns it.
+  function vars(input) {
+    if (typeof input !== 'object' || input === null) return () => input;
+    return new Proxy(() => input, {
+      apply: () => input,
+      get: (_, key) => (key === 'toJSON' && !(key in input) ? () => input : input[key]),
+      set: (_, key, value) => Reflect.set(input, key, value),
+      has: (_, key) => key in input,
+      deleteProperty: (_, key) => Reflect.deleteProperty(input, key),
+      ownKeys: () => Reflect.ownKeys(input),
+      getOwnPropertyDescriptor(_, key) {
+        const descriptor = Reflect.getOwnPropertyDescriptor(input, key);
+        return descriptor === undefined ? undefined : { ...descriptor, configurable: true };
+      },
+      getPrototypeOf: () => Object.prototype,
+    });
+  }
+
+  return { waitFor, events, vars };
+})

@@ -1,0 +1,139 @@
+// Showing values as Node does, and `console.log`'s format strings.
+(function () {
+  const MAX_DEPTH = 2;
+  const MAX_ITEMS = 100;
+  const LINE = 72;
+
+  function quote(string) {
+    const mark = !string.includes("'") ? "'" : !string.includes('"') ? '"' : '`';
+    const escaped = string.replace(/[\\\n\r\t\b\f\v\0]/g, (found) => JSON.stringify(found).slice(1, -1));
+    return mark + (string.includes(mark) ? escaped.replaceAll(mark, `\\${mark}`) : escaped) + mark;
+  }
+
+  function inspect(value, depth = MAX_DEPTH, seen = []) {
+    switch (typeof value) {
+      case 'string': return quote(value);
+      case 'number': return Object.is(value, -0) ? '-0' : String(value);
+      case 'bigint': return `${value}n`;
+      case 'symbol': return value.toString();
+      case 'function': return functionName(value) + properties(value, depth, seen);
+      case 'object': return value === null ? 'null' : object(value, depth, seen);
+      default: return String(value);
+    }
+  }
+
+  function functionName(value) {
+    const kind = Object.prototype.toString.call(value).slice(8, -1);
+    return value.name ? `[${kind}: ${value.name}]` : `[${kind} (anonymous)]`;
+  }
+
+  function properties(value, depth, seen) {
+    const keys = Object.keys(value);
+    return keys.length === 0 || depth < 0 ? '' : ` ${braces('', '{', '}', entries(value, keys, depth, [...seen, value]))}`;
+  }
+
+  function constructorName(value) {
+    const prototype = Object.getPrototypeOf(value);
+    if (prototype === null) return '[Object: null prototype]';
+    const { constructor } = prototype;
+    return typeof constructor === 'function' && constructor.name ? constructor.name : 'Object';
+  }
+
+  function object(value, depth, seen) {
+    if (seen.includes(value)) return '[Circular *1]';
+    if (value instanceof Error) return error(value, depth, seen);
+    if (value instanceof Date) return Number.isNaN(value.getTime()) ? 'Invalid Date' : value.toISOString();
+    if (value instanceof RegExp) return String(value);
+    if (value instanceof Number || value instanceof String || value instanceof Boolean) {
+      return `[${constructorName(value)}: ${inspect(value.valueOf())}]`;
+    }
+    const name = constructorName(value);
+    if (depth < 0) return Array.isArray(value) ? '[Array]' : `[${name}]`;
+    const inner = [...seen, value];
+    if (Array.isArray(value)) {
+      const items = limited([...value].map((item, index) => (index in value ? inspect(item, depth - 1, inner) : '<empty>')));
+      const rest = Object.keys(value).filter((key) => !/^\d+$/.test(key));
+      return braces(name === 'Array' ? '' : `${name}(${value.length}) `, '[', ']', [...items, ...entries(value, rest, depth, inner)]);
+    }
+    if (value instanceof Map) {
+      const items = limited([...value].map(([key, item]) => `${inspect(key, depth - 1, inner)} => ${inspect(item, depth - 1, inner)}`));
+      return braces(`${name}(${value.size}) `, '{', '}', items);
+    }
+    if (value instanceof Set) {
+      return braces(`${name}(${value.size}) `, '{', '}', limited([...value].map((item) => inspect(item, depth - 1, inner))));
+    }
+    if (ArrayBuffer.isView(value) && !(value instanceof DataView)) {
+      return braces(`${name}(${value.length}) `, '[', ']', limited(Array.from(value.subarray(0, MAX_ITEMS + 1), String), value.length));
+    }
+    if (value instanceof ArrayBuffer) return `ArrayBuffer { byteLength: ${value.byteLength} }`;
+    if (value instanceof Promise) return 'Promise { … }';
+    return braces(name === 'Object' ? '' : `${name} `, '{', '}', entries(value, Object.keys(value), depth, inner));
+  }
+
+  function error(value, depth, seen) {
+    const stack = typeof value.stack === 'string' ? value.stack.split('\n').filter((line) => line.trim() !== '' && !line.includes('lockstep:')) : [];
+    const head = value.message === '' ? value.name : `${value.name}: ${value.message}`;
+    const extra = Object.keys(value).filter((key) => key !== 'stack' && key !== 'message');
+    if ('cause' in value) extra.push('cause');
+    const shown = entries(value, extra, depth, [...seen, value]);
+    const text = [seen.length > 0 && stack.length === 0 ? `[${head}]` : head, ...stack].join('\n');
+    return shown.length === 0 ? text : `${text} {\n  ${shown.join(',\n  ')}\n}`;
+  }
+
+  function entries(value, keys, depth, seen) {
+    return limited(keys.map((key) => {
+      const name = /^[A-Za-z_$][\w$]*$/.test(key) ? key : quote(key);
+      const { get, set, value: plain } = Object.getOwnPropertyDescriptor(value, key) ?? { value: value[key] };
+      if (get !== undefined) return `${name}: ${set === undefined ? '[Getter]' : '[Getter/Setter]'}`;
+      return `${name}: ${set !== undefined ? '[Setter]' : inspect(plain, depth - 1, seen)}`;
+    }));
+  }
+
+  function limited(items, count = items.length) {
+    if (count <= MAX_ITEMS) return items;
+    const more = count - MAX_ITEMS;
+    return [...items.slice(0, MAX_ITEMS), `... ${more} more item${more === 1 ? '' : 's'}`];
+  }
+
+  function braces(prefix, open, close, items) {
+    if (items.length === 0) return `${prefix}${open}${close}`;
+    const length = items.reduce((sum, item) => sum + item.length + 2, prefix.length);
+    if (length <= LINE && !items.some((item) => item.includes('\n'))) return `${prefix}${open} ${items.join(', ')} ${close}`;
+    return `${prefix}${open}\n  ${items.join(',\n').replaceAll('\n', '\n  ')}\n${close}`;
+  }
+
+  // `%s %d %i %f %j %o %O %c %%` in the first argument, the rest behind it.
+  function format(args) {
+    const rest = [...args];
+    const parts = [];
+    if (typeof rest[0] === 'string') {
+      const template = rest.shift();
+      parts.push(rest.length === 0 ? template : template.replace(/%[sdifjoOc%]/g, (found) => {
+        if (found === '%%') return '%';
+        if (rest.length === 0) return found;
+        const value = rest.shift();
+        switch (found) {
+          case '%s': return typeof value === 'object' && value !== null ? inspect(value, 0) : typeof value === 'bigint' ? `${value}n` : String(value);
+          case '%d': return typeof value === 'bigint' ? `${value}n` : typeof value === 'object' ? 'NaN' : String(Number(value));
+          case '%i': return typeof value === 'bigint' ? `${value}n` : String(parseInt(value, 10));
+          case '%f': return String(parseFloat(value));
+          case '%j': return json(value);
+          case '%c': return '';
+          default: return inspect(value, 4);
+        }
+      }));
+    }
+    for (const value of rest) parts.push(typeof value === 'string' ? value : inspect(value));
+    return parts.join(' ');
+  }
+
+  function json(value) {
+    try {
+      return String(JSON.stringify(value));
+    } catch {
+      return '[Circular]';
+    }
+  }
+
+  return { inspect, format };
+})

@@ -1,0 +1,133 @@
+//! The sources of a script and its siblings, compiled once for all runs of a worker.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::compile::{self, Unit};
+use crate::wire::{Bundle, ScriptError, ScriptErrorKind};
+
+/// Extensions a script's name may be given without.
+const EXTENSIONS: [&str; 5] = ["", ".js", ".mjs", ".cjs", ".ts"];
+/// Modules that are part of the runtime.
+const BUILT_IN: [&str; 1] = ["cxC5Server"];
+
+/// What `require` or `import` found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    BuiltIn(&'static str),
+    /// File name in the bundle.
+    Sibling(String),
+}
+
+/// A bundle whose files are compiled when they are first needed.
+#[derive(Debug)]
+pub(super) struct Program {
+    bundle: std::sync::Arc<Bundle>,
+    units: RefCell<BTreeMap<String, Result<Rc<Unit>, ScriptError>>>,
+}
+
+impl Program {
+    pub(super) fn new(bundle: std::sync::Arc<Bundle>) -> Rc<Self> {
+        Rc::new(Self { bundle, units: RefCell::default() })
+    }
+
+    pub(super) fn entry(&self) -> &str {
+        &self.bundle.entry
+    }
+
+    /// The compiled file, from the second run on out of the cache.
+    pub(super) fn unit(&self, file: &str) -> Result<Rc<Unit>, ScriptError> {
+        if let Some(unit) = self.units.borrow().get(file) {
+            return unit.clone();
+        }
+        let unit = match self.bundle.files.get(file) {
+            Some(source) => compile::compile(file, source).map(Rc::new),
+            None => Err(not_found(format!("the bundle has no file '{file}'"))),
+        };
+        self.units.borrow_mut().insert(file.to_owned(), unit.clone());
+        unit
+    }
+
+    /// Finds a module by the name a script gave: a built-in, then a sibling. The error is the sentence the script's author reads.
+    pub(super) fn resolve(&self, name: &str) -> Result<Found, String> {
+        if let Some(built_in) = BUILT_IN.iter().find(|built_in| **built_in == name) {
+            return Ok(Found::BuiltIn(built_in));
+        }
+        let wanted = name.strip_prefix("./").unwrap_or(name);
+        let matches =
+            |file: &&String| EXTENSIONS.iter().any(|extension| file.eq_ignore_ascii_case(&format!("{wanted}{extension}")));
+        let exact =
+            self.bundle.files.keys().find(|file| EXTENSIONS.iter().any(|extension| **file == format!("{wanted}{extension}")));
+        match exact.or_else(|| self.bundle.files.keys().find(matches)) {
+            Some(file) if is_requirable(file) => Ok(Found::Sibling(file.clone())),
+            Some(file) => Err(format!(
+                "Cannot require '{file}': the file name of a required script may hold only lowercase letters, digits, '-' and '_'"
+            )),
+            None => Err(format!("Cannot find module '{name}' (not on the allow-list; see docs/modules.md)")),
+        }
+    }
+}
+
+/// Whether a resolved name is that of a built-in module.
+pub(super) fn is_built_in(name: &str) -> bool {
+    BUILT_IN.contains(&name)
+}
+
+/// Whether siblings may require the file.
+fn is_requirable(file: &str) -> bool {
+    let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
+    !stem.is_empty() && stem.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
+}
+
+fn not_found(message: String) -> ScriptError {
+    ScriptError { sip: None, kind: ScriptErrorKind::Load, message, at: None, stack: Vec::new() }
+}
+
+/// Compiles every file of a bundle and runs none: the syntax errors, each with its position.
+pub fn check(bundle: &Bundle) -> Vec<ScriptError> {
+    bundle.files.iter().filter_map(|(file, source)| compile::compile(file, source).err()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn program(files: &[&str]) -> Rc<Program> {
+        let files = files.iter().map(|file| ((*file).to_owned(), "".into())).collect();
+        Program::new(Arc::new(Bundle { entry: "main.js".to_owned(), files }))
+    }
+
+    #[test]
+    fn siblings_are_found_whatever_the_case_and_extension() {
+        let program = program(&["main.js", "filename.js", "data.mjs"]);
+        for name in ["filename", "fileName", "./filename", "filename.js", "FILENAME.JS"] {
+            assert_eq!(program.resolve(name), Ok(Found::Sibling("filename.js".to_owned())), "{name}");
+        }
+        assert_eq!(program.resolve("data"), Ok(Found::Sibling("data.mjs".to_owned())));
+    }
+
+    #[test]
+    fn names_that_break_the_rule_are_refused_with_it() {
+        let refused = program(&["main.js", "MyScript.js"]).resolve("./MyScript").expect_err("upper case");
+        assert!(refused.contains("'MyScript.js'") && refused.contains("lowercase letters, digits, '-' and '_'"), "{refused}");
+    }
+
+    #[test]
+    fn unknown_modules_are_named() {
+        let refused = program(&["main.js"]).resolve("left-pad").expect_err("unknown");
+        assert_eq!(refused, "Cannot find module 'left-pad' (not on the allow-list; see docs/modules.md)");
+    }
+
+    #[test]
+    fn check_reports_the_position_of_every_syntax_error() {
+        let files = [("good.js", "exports.a = 1"), ("bad.js", "function main() {\n  let = ;\n}")];
+        let files = files.map(|(name, source)| (name.to_owned(), source.into())).into();
+        let errors = check(&Bundle { entry: "good.js".to_owned(), files });
+        assert_eq!(errors.len(), 1);
+        let at = errors[0].at.as_ref().expect("a position");
+        assert_eq!((&*at.file, at.line), ("bad.js", 2));
+    }
+}

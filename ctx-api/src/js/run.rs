@@ -1,0 +1,407 @@
+//! One run: its runtime, and its turns.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rquickjs::context::intrinsic;
+use rquickjs::{Context, Ctx, FromJs, Function, Object, Persistent, Runtime, Value, qjs};
+
+use super::deadline::{Deadline, Stop, thread_cpu};
+use super::memory::{Meter, MeteredAllocator};
+use super::modules::{ModuleLoader, Modules};
+use super::prelude::Prelude;
+use super::program::Program;
+use super::shared::{LogSink, Pending, Shared, Verdict, op_key};
+use super::{errors, host, value};
+use crate::error::{CallEndedCause, ErrorCode, OpError};
+use crate::event::Event;
+use crate::op::{OpClass, OpId};
+use crate::outcome::OpResult;
+use crate::wire::{
+    Entry, EntryKind, Epoch, FromWorker, LogLevel, RunHeader, RunId, RunState, ScriptError, ScriptErrorKind, Start, TurnEnd,
+};
+
+/// Stack of a script, in bytes: well inside what the thread has, and deep enough for real recursion.
+const STACK_BYTES: usize = 512 << 10;
+
+/// What a script may use. Without `Eval` there is neither `eval` nor `new Function`; without `WeakRef` garbage collection cannot be
+/// seen; `performance` is the prelude's, on the script's clock.
+type Intrinsics = (
+    intrinsic::Date,
+    intrinsic::RegExpCompiler,
+    intrinsic::RegExp,
+    intrinsic::Json,
+    intrinsic::Proxy,
+    intrinsic::MapSet,
+    intrinsic::TypedArrays,
+    intrinsic::Promise,
+);
+
+/// A run, until it is dropped.
+pub(super) struct Run {
+    /// Gone once no line of the script may run any more.
+    live: Option<Live>,
+    shared: Rc<Shared>,
+    meter: Rc<Meter>,
+    deadline: Rc<Deadline>,
+    state: RunState,
+    next_turn: u32,
+}
+
+/// Promises that were rejected without anyone listening, in order: whether that stays so shows at the end of the turn.
+type Rejections = Rc<RefCell<Vec<Rejection>>>;
+
+struct Rejection {
+    /// Identity of the promise.
+    address: usize,
+    promise: Persistent<Value<'static>>,
+    reason: Persistent<Value<'static>>,
+}
+
+/// The JavaScript part of a run. Fields that hold values come before the runtime that owns them.
+struct Live {
+    dispatch: Persistent<Object<'static>>,
+    rejections: Rejections,
+    modules: Rc<Modules>,
+    context: Context,
+    _runtime: Runtime,
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.rejections.borrow_mut().clear();
+        self.modules.clear();
+    }
+}
+
+impl Run {
+    /// Creates the runtime and takes the first turn.
+    pub(super) fn start(
+        id: RunId,
+        epoch: Epoch,
+        header: Arc<RunHeader>,
+        start: Arc<Start>,
+        program: Rc<Program>,
+        prelude: &Rc<Prelude>,
+        log_sink: Option<LogSink>,
+    ) -> (Self, TurnEnd) {
+        let meter = Meter::new(header.limits.memory_bytes);
+        let deadline = Deadline::new();
+        let at = start.at;
+        let compiled = program.unit(program.entry());
+        let shared = Rc::new(Shared::new(id, epoch, header, start, program, log_sink));
+        let (live, state) = match compiled {
+            Err(error) => (None, RunState::Failed(error)),
+            Ok(_) => match Live::new(&shared, prelude, &meter, &deadline) {
+                Ok(live) => (Some(live), RunState::Running),
+                Err(error) => (None, RunState::Failed(error)),
+            },
+        };
+        let mut run = Self { live, shared, meter, deadline, state, next_turn: 0 };
+        let end = run.turn(at, |turn| turn.call("start", ()));
+        (run, end)
+    }
+
+    pub(super) fn epoch(&self) -> Epoch {
+        self.shared.epoch
+    }
+
+    /// IANA name of the zone the run sees local times in.
+    pub(super) fn time_zone(&self) -> &str {
+        &self.shared.header.time_zone
+    }
+
+    /// Takes one turn.
+    pub(super) fn entry(&mut self, entry: Entry) -> TurnEnd {
+        let Entry { at, kind } = entry;
+        match kind {
+            EntryKind::Outcome { op, result } => {
+                let pending = self.shared.pending.borrow_mut().remove(&op);
+                self.turn(at, |turn| match pending {
+                    Some(pending) => turn.settle(op, &pending, result),
+                    None => Ok(()),
+                })
+            }
+            EntryKind::Event(event) => self.turn(at, |turn| turn.event(event)),
+            EntryKind::Wake => self.turn(at, |turn| turn.wake()),
+            EntryKind::CallEnded(cause) => self.turn(at, |turn| turn.ended(&cause)),
+        }
+    }
+
+    /// Log lines written in the turn just taken, when no sink took them.
+    pub(super) fn take_lines(&self) -> Vec<FromWorker> {
+        self.shared.take_lines()
+    }
+
+    fn turn(&mut self, at: u64, deliver: impl FnOnce(&Turn<'_, '_>) -> rquickjs::Result<()>) -> TurnEnd {
+        let number = self.next_turn;
+        self.next_turn += 1;
+        self.shared.begin_turn(number, at);
+        let started = thread_cpu();
+        let mut wake_at = None;
+        if let Some(live) = &self.live {
+            self.deadline.arm(started, Duration::from_millis(self.shared.header.limits.turn_ms.into()));
+            wake_at = live.turn(&self.shared, &self.deadline, &self.meter, deliver);
+            self.deadline.disarm();
+            self.conclude();
+        }
+        let output = self.shared.output.take();
+        TurnEnd {
+            run: self.shared.run,
+            epoch: self.shared.epoch,
+            turn: number,
+            issued: output.issued,
+            awaited: output.awaited,
+            cancels: output.cancels,
+            wake_at: wake_at.filter(|_| self.live.is_some()),
+            state: self.state.clone(),
+            cpu_us: u32::try_from((thread_cpu() - started).as_micros()).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Draws the conclusion of a turn, and frees the runtime when nothing may run any more.
+    fn conclude(&mut self) {
+        if self.deadline.stopped().is_some() || self.meter.exceeded() {
+            self.live = None;
+        }
+        if self.shared.exited.get() {
+            self.live = None;
+        }
+        if self.state == RunState::Running
+            && let Some(verdict) = self.shared.verdict.borrow().as_ref()
+        {
+            self.state = match verdict {
+                Verdict::Finished(result) => RunState::Finished { result: result.clone() },
+                Verdict::Failed(error) => RunState::Failed(error.clone()),
+            };
+        }
+    }
+}
+
+impl Live {
+    fn new(shared: &Rc<Shared>, prelude: &Rc<Prelude>, meter: &Rc<Meter>, deadline: &Rc<Deadline>) -> Result<Self, ScriptError> {
+        let refused = |error: rquickjs::Error| limit_error(shared, Stop::Memory, Some(&error.to_string()));
+        let runtime = Runtime::new_with_alloc(MeteredAllocator(meter.clone())).map_err(refused)?;
+        runtime.set_max_stack_size(STACK_BYTES);
+        let (interrupt, memory) = (deadline.clone(), meter.clone());
+        runtime.set_interrupt_handler(Some(Box::new(move || interrupt.poll(memory.exceeded()))));
+        let rejections = Rejections::default();
+        let tracked = rejections.clone();
+        runtime.set_host_promise_rejection_tracker(Some(Box::new(move |ctx, promise, reason, handled| {
+            track(&ctx, &tracked, promise, reason, handled);
+        })));
+        let modules = Modules::new(shared.program.clone());
+        runtime.set_loader(ModuleLoader(modules.clone()), ModuleLoader(modules.clone()));
+        let context = Context::custom::<Intrinsics>(&runtime).map_err(refused)?;
+        let dispatch = context.with(|ctx| {
+            let dispatch = boot(&ctx, shared, prelude, &modules);
+            dispatch.map_err(|_| errors::caught(&ctx, ScriptErrorKind::Load))
+        })?;
+        Ok(Self { dispatch, rejections, modules, context, _runtime: runtime })
+    }
+
+    /// Delivers one entry and runs what follows from it; the deadline of the next timer.
+    fn turn(
+        &self,
+        shared: &Rc<Shared>,
+        deadline: &Deadline,
+        meter: &Meter,
+        deliver: impl FnOnce(&Turn<'_, '_>) -> rquickjs::Result<()>,
+    ) -> Option<u64> {
+        self.context.with(|ctx| {
+            let dispatch = self.dispatch.clone().restore(&ctx).ok()?;
+            let turn = Turn { ctx: &ctx, dispatch, shared };
+            let outcome = deliver(&turn).and_then(|()| turn.drain()).and_then(|()| {
+                turn.report_unhandled(&self.rejections)?;
+                turn.call_for::<Option<f64>>("turnEnd", ())
+            });
+            let thrown = match outcome {
+                Ok(wake_at) if !meter.exceeded() => return wake_at.map(|at| at.max(0.0) as u64),
+                Ok(_) => None,
+                Err(_) => Some(errors::caught(&ctx, ScriptErrorKind::Thrown)),
+            };
+            if shared.exited.get() {
+                return None;
+            }
+            let stop = deadline.stopped().or(meter.exceeded().then_some(Stop::Memory));
+            let error = match (stop, thrown) {
+                (Some(stop), thrown) => {
+                    let place = thrown.map(|thrown| (thrown.at, thrown.stack)).unwrap_or_default();
+                    ScriptError { at: place.0, stack: place.1, ..limit_error(shared, stop, None) }
+                }
+                (None, Some(thrown)) => thrown,
+                (None, None) => return None,
+            };
+            shared.decide(Verdict::Failed(error));
+            None
+        })
+    }
+}
+
+/// Evaluates the prelude.
+fn boot<'js>(
+    ctx: &Ctx<'js>,
+    shared: &Rc<Shared>,
+    prelude: &Rc<Prelude>,
+    modules: &Rc<Modules>,
+) -> rquickjs::Result<Persistent<Object<'static>>> {
+    let host = host::object(ctx, shared, prelude, modules)?;
+    let dispatch: Object<'js> = prelude.core(ctx)?.call((host,))?;
+    modules.install(ctx, dispatch.get("exportsOf")?)?;
+    Ok(Persistent::save(ctx, dispatch))
+}
+
+fn track<'js>(ctx: &Ctx<'js>, rejections: &Rejections, promise: Value<'js>, reason: Value<'js>, handled: bool) {
+    // SAFETY: only the address is used; a promise is an object.
+    let address = unsafe { qjs::JS_VALUE_GET_PTR(promise.as_raw()) } as usize;
+    let mut rejections = rejections.borrow_mut();
+    if handled {
+        rejections.retain(|rejection| rejection.address != address);
+    } else {
+        let (promise, reason) = (Persistent::save(ctx, promise), Persistent::save(ctx, reason));
+        rejections.push(Rejection { address, promise, reason });
+    }
+}
+
+fn limit_error(shared: &Shared, stop: Stop, detail: Option<&str>) -> ScriptError {
+    let limits = &shared.header.limits;
+    let (kind, message) = match stop {
+        Stop::Turn => {
+            (ScriptErrorKind::TurnLimit, format!("a turn of the script used more than {} ms of CPU time", limits.turn_ms))
+        }
+        Stop::Memory => {
+            let megabytes = limits.memory_bytes.div_ceil(1 << 20);
+            (ScriptErrorKind::MemoryLimit, format!("the script used more than its {megabytes} MB of memory"))
+        }
+    };
+    let message = match detail {
+        Some(detail) => format!("{message}: {detail}"),
+        None => message,
+    };
+    ScriptError { sip: None, kind, message, at: None, stack: Vec::new() }
+}
+
+/// The turn that runs now.
+struct Turn<'a, 'js> {
+    ctx: &'a Ctx<'js>,
+    dispatch: Object<'js>,
+    shared: &'a Rc<Shared>,
+}
+
+impl<'js> Turn<'_, 'js> {
+    fn call_for<T: FromJs<'js>>(&self, function: &str, args: impl rquickjs::function::IntoArgs<'js>) -> rquickjs::Result<T> {
+        self.dispatch.get::<_, Function<'js>>(function)?.call(args)
+    }
+
+    fn call(&self, function: &str, args: impl rquickjs::function::IntoArgs<'js>) -> rquickjs::Result<()> {
+        self.call_for::<Value<'js>>(function, args).map(|_| ())
+    }
+
+    /// Runs microtasks until none is left.
+    fn drain(&self) -> rquickjs::Result<()> {
+        // SAFETY: the runtime of a live context.
+        let runtime = unsafe { qjs::JS_GetRuntime(self.ctx.as_raw().as_ptr()) };
+        while !self.shared.exited.get() {
+            let mut context = std::ptr::null_mut();
+            // SAFETY: `runtime` is live; the context a failed job leaves its exception in is this one, the runtime's only one.
+            match unsafe { qjs::JS_ExecutePendingJob(runtime, &raw mut context) } {
+                0 => break,
+                1.. => {}
+                _ => return Err(rquickjs::Error::Exception),
+            }
+        }
+        Ok(())
+    }
+
+    /// Settles the promise of an operation that is no longer pending.
+    fn settle(&self, id: OpId, pending: &Pending, result: OpResult) -> rquickjs::Result<()> {
+        self.warn_unless_awaited(pending, result.as_ref().err());
+        match result {
+            Ok(outcome) => self.call("settle", (op_key(id), value::outcome(self.ctx, outcome)?)),
+            Err(error) => self.fail(id, pending, &error),
+        }
+    }
+
+    fn fail(&self, id: OpId, pending: &Pending, error: &OpError) -> rquickjs::Result<()> {
+        let place = pending.at.as_ref().map(ToString::to_string);
+        let cause = error.cause.as_ref().map(|cause| value::cause(self.ctx, cause)).transpose()?;
+        self.call("fail", (op_key(id), error.code.name(), error.message.as_str(), place, cause))
+    }
+
+    /// Says that nobody waited for an operation. Settings take effect at once and are not waited for by anyone.
+    fn warn_unless_awaited(&self, pending: &Pending, error: Option<&OpError>) {
+        let Pending { operation, class, at, listened } = pending;
+        if *listened {
+            return;
+        }
+        let place = at.as_ref().map(|at| format!("{}:{}: ", at.file, at.line)).unwrap_or_default();
+        let call = if *class == OpClass::Host { format!("{operation}()") } else { format!("ctx.{operation}()") };
+        let error = error.filter(|error| error.code != ErrorCode::CallEnded);
+        let text = match (class, error) {
+            (OpClass::Queued | OpClass::Cutting, None) => format!("{place}{call} was not awaited"),
+            (_, Some(error)) => format!("{place}{call} was not awaited and failed: {error}"),
+            (OpClass::Immediate | OpClass::Host, None) => return,
+        };
+        self.shared.log(LogLevel::Warn, text, at.clone());
+    }
+
+    fn event(&self, event: Event) -> rquickjs::Result<()> {
+        if let Event::Facts(change) = event {
+            self.shared.mirror.borrow_mut().apply(change);
+            return Ok(());
+        }
+        match value::event(self.ctx, &event)? {
+            Some(event) => self.call("event", (event,)),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs the timers of the earliest deadline that has come: one `Wake` a deadline.
+    fn wake(&self) -> rquickjs::Result<()> {
+        let Some(deadline) = self.call_for::<Option<f64>>("nextDeadline", ())? else { return Ok(()) };
+        if deadline > value::number(self.shared.now.get()) {
+            return Ok(());
+        }
+        while !self.shared.exited.get() && self.call_for::<bool>("fire", (deadline,))? {
+            self.drain()?;
+        }
+        Ok(())
+    }
+
+    fn ended(&self, cause: &CallEndedCause) -> rquickjs::Result<()> {
+        self.shared.ended.set(true);
+        self.shared.mirror.borrow_mut().facts.state = crate::event::CallState::Ended;
+        let all = self.shared.pending.take();
+        let (over, host): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, pending)| pending.class != OpClass::Host);
+        self.shared.pending.borrow_mut().extend(host);
+        let error = OpError::call_ended(cause.clone());
+        for (id, pending) in over {
+            self.warn_unless_awaited(&pending, Some(&error));
+            self.fail(id, &pending, &error)?;
+        }
+        self.call("ended", (value::cause(self.ctx, cause)?, error.message))
+    }
+
+    /// Promises nobody listened to fail the script; operations are only spoken of, and the end of a call is no failure.
+    fn report_unhandled(&self, rejections: &Rejections) -> rquickjs::Result<()> {
+        for Rejection { promise, reason, .. } in rejections.take() {
+            let (promise, reason) = (promise.restore(self.ctx)?, reason.restore(self.ctx)?);
+            let error = errors::describe(self.ctx, &reason, ScriptErrorKind::Thrown);
+            if error.kind == ScriptErrorKind::CallEnded {
+                continue;
+            }
+            match self.call_for::<Option<bool>>("opIssued", (promise,))? {
+                // Its outcome was reported when it came.
+                Some(true) => {}
+                Some(false) => {
+                    let place = error.at.as_ref().map(|at| format!("{}:{}: ", at.file, at.line)).unwrap_or_default();
+                    self.shared.log(LogLevel::Warn, format!("{place}{} (and was not awaited)", error.message), error.at);
+                }
+                None => self.shared.decide(Verdict::Failed(error)),
+            }
+        }
+        Ok(())
+    }
+}

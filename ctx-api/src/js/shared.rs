@@ -1,0 +1,252 @@
+//! What a run's host functions and its owner both touch.
+//!
+//! QuickJS calls the host functions while the owner is inside `Context::with`, hence cells. Nothing here holds a JavaScript value.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use super::program::Program;
+use crate::event::{CallFacts, FactsChange};
+use crate::op::{Op, OpClass, OpId, Vars};
+use crate::wire::{Epoch, FromWorker, Issued, Location, LogLevel, LogLine, RunHeader, RunId, ScriptError, Start};
+
+/// Lines one turn may log; the rest are counted and dropped.
+const MAX_LINES_PER_TURN: u32 = 1_000;
+/// Longest line, in bytes.
+const MAX_LINE: usize = 16 << 10;
+
+/// Where console lines go the moment they are written, ahead of their turn's end.
+pub(super) type LogSink = Rc<dyn Fn(FromWorker)>;
+
+/// An operation whose promise has not settled.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) operation: &'static str,
+    pub(super) class: OpClass,
+    pub(super) at: Option<Location>,
+    /// `then` was called on its promise.
+    pub(super) listened: bool,
+}
+
+/// What the script asked for in the turn that runs now.
+#[derive(Debug, Default)]
+pub(super) struct TurnOutput {
+    pub(super) issued: Vec<Issued>,
+    pub(super) awaited: Vec<OpId>,
+    pub(super) cancels: Vec<OpId>,
+}
+
+/// What a script reads synchronously; only entries and its own `set` change it.
+#[derive(Debug, Default)]
+pub(super) struct Mirror {
+    pub(super) facts: CallFacts,
+    pub(super) vars: Vars,
+    pub(super) headers: Vec<(String, String)>,
+}
+
+impl Mirror {
+    /// A call variable. Header names keep whatever case the caller's device used, so theirs is ignored.
+    pub(super) fn var(&self, key: &str) -> Option<&str> {
+        if let Some(value) = self.vars.get(key) {
+            return Some(value);
+        }
+        let header = key.strip_prefix("sip_h_")?;
+        let mut found = self.vars.iter().filter_map(|(name, value)| Some((name.strip_prefix("sip_h_")?, value)));
+        let var = found.find(|(name, _)| name.eq_ignore_ascii_case(header)).map(|(_, value)| value.as_str());
+        var.or_else(|| self.header(header))
+    }
+
+    /// The first header field of that name.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    pub(super) fn apply(&mut self, change: FactsChange) {
+        let FactsChange { state, answered_at, codec, vars } = change;
+        if let Some(state) = state {
+            self.facts.state = state;
+        }
+        self.facts.answered_at = answered_at.or(self.facts.answered_at);
+        if codec.is_some() {
+            self.facts.codec = codec;
+        }
+        self.vars.extend(vars);
+    }
+}
+
+/// How `main` came to its end.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// JSON, `None` for nothing.
+    Finished(Option<String>),
+    Failed(ScriptError),
+}
+
+/// See the module.
+pub(super) struct Shared {
+    pub(super) run: RunId,
+    pub(super) epoch: Epoch,
+    pub(super) header: Arc<RunHeader>,
+    pub(super) start: Arc<Start>,
+    pub(super) program: Rc<Program>,
+    pub(super) turn: Cell<u32>,
+    /// The script's clock, ms since the Unix epoch.
+    pub(super) now: Cell<u64>,
+    pub(super) output: RefCell<TurnOutput>,
+    pub(super) pending: RefCell<BTreeMap<OpId, Pending>>,
+    pub(super) mirror: RefCell<Mirror>,
+    pub(super) verdict: RefCell<Option<Verdict>>,
+    /// `exit` or `err` was called: no line of the script runs any more.
+    pub(super) exited: Cell<bool>,
+    /// The call is over.
+    pub(super) ended: Cell<bool>,
+    math_random: RefCell<ChaCha12Rng>,
+    secure_random: RefCell<ChaCha12Rng>,
+    lines: RefCell<Vec<FromWorker>>,
+    line_count: Cell<u32>,
+    log_sink: Option<LogSink>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        run: RunId,
+        epoch: Epoch,
+        header: Arc<RunHeader>,
+        start: Arc<Start>,
+        program: Rc<Program>,
+        log_sink: Option<LogSink>,
+    ) -> Self {
+        let call = start.call.clone().unwrap_or_default();
+        let mut secure = ChaCha12Rng::from_seed(header.seed);
+        // One seed, two streams that say nothing about each other: a script may print what `Math.random` gave.
+        let mut second_seed = [0; 32];
+        secure.fill_bytes(&mut second_seed);
+        Self {
+            run,
+            epoch,
+            program,
+            turn: Cell::new(0),
+            now: Cell::new(start.at),
+            output: RefCell::default(),
+            pending: RefCell::default(),
+            mirror: RefCell::new(Mirror { facts: call.facts, vars: call.vars, headers: call.headers }),
+            verdict: RefCell::default(),
+            exited: Cell::new(false),
+            ended: Cell::new(false),
+            math_random: RefCell::new(ChaCha12Rng::from_seed(second_seed)),
+            secure_random: RefCell::new(secure),
+            lines: RefCell::default(),
+            line_count: Cell::new(0),
+            log_sink,
+            header,
+            start,
+        }
+    }
+
+    /// Moves to the next entry's turn.
+    pub(super) fn begin_turn(&self, turn: u32, at: u64) {
+        self.turn.set(turn);
+        self.now.set(self.now.get().max(at));
+        self.line_count.set(0);
+    }
+
+    /// Notes an operation of this turn; the number its promise is kept under.
+    pub(super) fn issue(&self, op: Op, at: Option<Location>) -> f64 {
+        let mut output = self.output.borrow_mut();
+        let id = OpId { turn: self.turn.get(), ordinal: output.issued.len() as u32 };
+        let pending = Pending { operation: op.name(), class: op.class(), at: at.clone(), listened: false };
+        self.pending.borrow_mut().insert(id, pending);
+        output.issued.push(Issued { op, at });
+        op_key(id)
+    }
+
+    /// `then` was called on the promise of an operation.
+    pub(super) fn awaited(&self, id: OpId) {
+        if let Some(pending) = self.pending.borrow_mut().get_mut(&id)
+            && !pending.listened
+        {
+            pending.listened = true;
+            self.output.borrow_mut().awaited.push(id);
+        }
+    }
+
+    /// The signal of an operation was aborted.
+    pub(super) fn cancel(&self, id: OpId) {
+        if self.pending.borrow().contains_key(&id) {
+            self.output.borrow_mut().cancels.push(id);
+        }
+    }
+
+    /// A number in [0, 1) with 53 random bits.
+    pub(super) fn random(&self) -> f64 {
+        let bits = self.math_random.borrow_mut().next_u64() >> 11;
+        bits as f64 / (1u64 << 53) as f64
+    }
+
+    pub(super) fn random_bytes(&self, bytes: &mut [u8]) {
+        self.secure_random.borrow_mut().fill_bytes(bytes);
+    }
+
+    /// The verdict that came first stands; a later failure is only logged.
+    pub(super) fn decide(&self, verdict: Verdict) {
+        let mut slot = self.verdict.borrow_mut();
+        if slot.is_none() {
+            *slot = Some(verdict);
+        } else if let Verdict::Failed(error) = verdict {
+            self.log(LogLevel::Error, format!("Uncaught {}", error.message), error.at);
+        }
+    }
+
+    /// Writes a line of the call's log.
+    pub(super) fn log(&self, level: LogLevel, mut text: String, at: Option<Location>) {
+        let seq = self.line_count.get();
+        if seq > MAX_LINES_PER_TURN {
+            return;
+        }
+        self.line_count.set(seq + 1);
+        let (level, at) = if seq == MAX_LINES_PER_TURN {
+            text = format!("more than {MAX_LINES_PER_TURN} lines in one turn: the rest is dropped");
+            (LogLevel::Warn, None)
+        } else {
+            (level, at)
+        };
+        if text.len() > MAX_LINE {
+            let mut end = MAX_LINE;
+            while !text.is_char_boundary(end) {
+                end -= 1;
+            }
+            text.truncate(end);
+            text.push('…');
+        }
+        let line =
+            FromWorker::Log { run: self.run, epoch: self.epoch, turn: self.turn.get(), seq, line: LogLine { level, text, at } };
+        match &self.log_sink {
+            Some(sink) => sink(line),
+            None => self.lines.borrow_mut().push(line),
+        }
+    }
+
+    /// Lines that no sink took.
+    pub(super) fn take_lines(&self) -> Vec<FromWorker> {
+        self.lines.take()
+    }
+}
+
+/// An operation's id as one JavaScript number.
+pub(super) fn op_key(id: OpId) -> f64 {
+    f64::from(id.turn) * 65_536.0 + f64::from(id.ordinal)
+}
+
+/// Back from [`op_key`]; `None` for a number that is none.
+pub(super) fn op_id(key: f64) -> Option<OpId> {
+    if key.fract() != 0.0 || !(0.0..f64::from(u32::MAX) * 65_536.0).contains(&key) {
+        return None;
+    }
+    let key = key as u64;
+    Some(OpId { turn: (key >> 16) as u32, ordinal: (key & 0xffff) as u32 })
+}

@@ -1,0 +1,133 @@
+//! Many runs, one thread: frames in, frames out.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::prelude::Prelude;
+use super::program::Program;
+use super::run::Run;
+use super::shared::LogSink;
+use super::time_zone::TimeZones;
+use crate::wire::{Epoch, FromWorker, RunId, ScriptError, ToWorker};
+
+/// Told which run's code is about to run, so that a watcher outside can see who is using up the CPU.
+pub trait TurnProbe {
+    /// A turn of `run` begins.
+    fn begin(&mut self, run: RunId, epoch: Epoch);
+    /// It has ended.
+    fn end(&mut self);
+}
+
+/// Nobody watches.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoProbe;
+
+impl TurnProbe for NoProbe {
+    fn begin(&mut self, _run: RunId, _epoch: Epoch) {}
+    fn end(&mut self) {}
+}
+
+/// The worker's state: bundles and runs.
+///
+/// Every [`ToWorker::Start`] and [`ToWorker::Entry`] of a live run and its epoch yields exactly one [`FromWorker::TurnEnd`],
+/// after the turn's log lines. Frames of other epochs and of unknown runs yield nothing.
+pub struct Worker {
+    prelude: Rc<Prelude>,
+    programs: BTreeMap<u64, Rc<Program>>,
+    runs: BTreeMap<RunId, Run>,
+    probe: Box<dyn TurnProbe>,
+    log_sink: Option<LogSink>,
+    time_zones: Option<TimeZones>,
+}
+
+impl Worker {
+    /// An empty worker.
+    ///
+    /// # Errors
+    /// When the runtime's own prelude cannot be compiled, i.e. when memory is short.
+    pub fn new() -> Result<Self, ScriptError> {
+        Ok(Self {
+            prelude: Prelude::new()?,
+            programs: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            probe: Box::new(NoProbe),
+            log_sink: None,
+            time_zones: None,
+        })
+    }
+
+    /// Has `probe` told of every turn.
+    #[must_use]
+    pub fn with_probe(mut self, probe: impl TurnProbe + 'static) -> Self {
+        self.probe = Box::new(probe);
+        self
+    }
+
+    /// Hands log lines to `sink` the moment they are written instead of at their turn's end.
+    #[must_use]
+    pub fn with_log_sink(mut self, sink: impl Fn(FromWorker) + 'static) -> Self {
+        self.log_sink = Some(Rc::new(sink));
+        self
+    }
+
+    /// Lets runs see local times in the zone of their header, which sets the zone of the whole process.
+    pub(super) fn with_time_zones(mut self, zones: TimeZones) -> Self {
+        self.time_zones = Some(zones);
+        self
+    }
+
+    /// Handles one frame; what follows from it is appended to `out`.
+    pub fn handle(&mut self, frame: ToWorker, out: &mut Vec<FromWorker>) {
+        match frame {
+            ToWorker::Bundle { bundle, sources } => {
+                self.programs.insert(bundle, Program::new(sources));
+            }
+            ToWorker::DropBundle { bundle } => {
+                self.programs.remove(&bundle);
+            }
+            ToWorker::Start { run: id, epoch, header, start } => {
+                if self.runs.get(&id).is_some_and(|run| run.epoch() >= epoch) {
+                    return;
+                }
+                self.runs.remove(&id);
+                // A run of a bundle that was never sent fails like one whose entry is missing.
+                let program = self.programs.get(&header.bundle).cloned();
+                let program = program.unwrap_or_else(|| Program::new(std::sync::Arc::default()));
+                self.enter_zone(&header.time_zone);
+                self.probe.begin(id, epoch);
+                let (run, end) = Run::start(id, epoch, header, start, program, &self.prelude, self.log_sink.clone());
+                self.probe.end();
+                out.extend(run.take_lines());
+                out.push(FromWorker::TurnEnd(end));
+                self.runs.insert(id, run);
+            }
+            ToWorker::Entry { run: id, epoch, entry } => {
+                let Some(run) = self.runs.get_mut(&id).filter(|run| run.epoch() == epoch) else { return };
+                if let Some(zones) = &mut self.time_zones {
+                    zones.enter(run.time_zone());
+                }
+                self.probe.begin(id, epoch);
+                let end = run.entry(entry);
+                self.probe.end();
+                out.extend(run.take_lines());
+                out.push(FromWorker::TurnEnd(end));
+            }
+            ToWorker::Drop { run: id, epoch } => {
+                if self.runs.get(&id).is_some_and(|run| run.epoch() <= epoch) {
+                    self.runs.remove(&id);
+                }
+            }
+        }
+    }
+
+    /// Runs that have not been dropped.
+    pub fn live_runs(&self) -> usize {
+        self.runs.len()
+    }
+
+    fn enter_zone(&mut self, zone: &str) {
+        if let Some(zones) = &mut self.time_zones {
+            zones.enter(zone);
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The JavaScript side, driven frame by frame.
+
+mod harness;
+mod lockstep;
+mod styles;

@@ -1,0 +1,283 @@
+//! Every way a script may be written (contract, section 1).
+
+use lockstep_ctx_api::wire::{ScriptErrorKind, ScriptType};
+
+use crate::harness::Setup;
+
+#[test]
+fn main_in_every_place_it_may_stand() {
+    let places = [
+        "function main(data) { return data.n + 1 }",
+        "async function main(data) { return data.n + 1 }",
+        "const main = (data) => data.n + 1",
+        "main = function (data) { return data.n + 1 }",
+        "'use strict'; function main(data) { return data.n + 1 }",
+        "module.exports.main = (data) => data.n + 1",
+        "exports.main = async (data) => data.n + 1",
+        "module.exports = { main(data) { return data.n + 1 } }",
+        "module.exports = (data) => data.n + 1",
+        "module.export = (data) => data.n + 1",
+        "module.export = { main: (data) => data.n + 1 }",
+        "export function main(data) { return data.n + 1 }",
+        "export async function main(data) { return data.n + 1 }",
+        "export default (data) => data.n + 1",
+        "export default async function (data) { return data.n + 1 }",
+        "export default { main: (data) => data.n + 1 }",
+        "export const main = (data) => data.n + 1",
+        "function main(data) { return data.n + 1 }\nexport { main }",
+        "#!/usr/bin/env node\nfunction main(data) { return data.n + 1 }",
+        "\u{feff}function main(data) { return data.n + 1 }",
+        "exit(vars.n + 1)",
+        "exit(vars().n + 1)",
+        "const { n } = vars(); exit(n + 1); function main() { return 'not reached' }",
+        "function main(data) { Promise.resolve().then(() => exit(data.n + 1)) }",
+        "function main(data) { return new Promise((resolve) => setTimeout(() => resolve(data.n + 1), 0)) }",
+    ];
+    for source in places {
+        let mut run = Setup::app(source).start();
+        if run.is_running() && run.last().wake_at.is_some() {
+            run.wake();
+        }
+        assert_eq!(run.result(), "2", "{source}");
+        run.assert_replays();
+    }
+}
+
+#[test]
+fn nothing_returned_means_the_input_as_the_script_left_it() {
+    for source in [
+        "function main(data) { data.seen = true }",
+        "async function main(data) { await null; data.seen = true }",
+        "vars.seen = true",
+        "vars().seen = true",
+        "export function main(data) { data.seen = true }",
+        "function main(data) { setTimeout(() => { data.seen = true }, 10) }",
+        "function main(data) { data.seen = true; exit() }",
+    ] {
+        let mut run = Setup::app(source).start();
+        if run.is_running() {
+            run.wake();
+        }
+        assert_eq!(run.result(), r#"{"n":1,"seen":true}"#, "{source}");
+    }
+}
+
+#[test]
+fn errors_in_every_style_are_sip_replies() {
+    for source in [
+        "function main() { throw new Error('404 Not Found') }",
+        "function main() { throw '404 Not Found' }",
+        "function main() { throw [404, 'Not Found'] }",
+        "function main() { return Promise.reject([404, 'Not Found']) }",
+        "async function main() { await null; throw new Error('404 Not Found') }",
+        "function main() { err([404, 'Not Found']) }",
+        "err('404 Not Found')",
+        "function main() { err(new Error('404 Not Found')) }",
+        "function main() { setTimeout(() => err([404, 'Not Found']), 5) }",
+        "function main() { setTimeout(() => { throw new Error('404 Not Found') }, 5) }",
+        "export async function main() { throw '404 Not Found' }",
+        "throw '404 Not Found'",
+    ] {
+        let mut run = Setup::app(source).start();
+        if run.is_running() {
+            run.wake();
+        }
+        assert_eq!(run.error().sip, Some((404, "Not Found".to_owned())), "{source}");
+    }
+}
+
+#[test]
+fn only_three_digits_from_300_to_699_and_a_space_are_a_sip_reply() {
+    for (message, sip) in [
+        ("604 Number on DNC List", Some((604, "Number on DNC List"))),
+        ("302 sip:a@example.net", Some((302, "sip:a@example.net"))),
+        ("299 Too Low", None),
+        ("700 Too High", None),
+        ("4040 Not Found", None),
+        ("404", None),
+        ("not found: 404 x", None),
+    ] {
+        let run = Setup::app(&format!("function main() {{ throw new Error('{message}') }}")).start();
+        assert_eq!(run.error().sip, sip.map(|(code, reason)| (code, reason.to_owned())), "{message}");
+    }
+}
+
+#[test]
+fn no_line_runs_after_exit() {
+    let source = "
+        function main() {
+            try { exit('first') } catch (error) { console.log('caught') } finally { console.log('finally') }
+            console.log('after');
+        }";
+    let run = Setup::app(source).start();
+    assert_eq!(run.result(), "\"first\"");
+    assert_eq!(run.texts(), [""; 0]);
+}
+
+#[test]
+fn exit_within_an_async_function_is_not_caught_by_its_caller() {
+    let source = "
+        async function inner() { await null; exit('done') }
+        async function main() { try { await inner() } catch (error) { console.log('caught') } finally { console.log('finally') } }";
+    let run = Setup::app(source).start();
+    assert_eq!((run.result(), run.texts().len()), ("\"done\"", 0));
+}
+
+#[test]
+fn an_uncaught_error_names_file_line_and_column() {
+    let run = Setup::app("function main() {\n  const data = null;\n  return data.field;\n}").start();
+    let error = run.error();
+    let at = error.at.as_ref().expect("a place");
+    assert_eq!((&*at.file, at.line), ("main.js", 3));
+    assert!(at.column > 0);
+    assert_eq!(error.sip, None);
+    assert!(error.message.starts_with("TypeError: "), "{error}");
+    assert!(error.stack.iter().all(|frame| !frame.contains("lockstep:")), "{:?}", error.stack);
+}
+
+#[test]
+fn positions_on_the_first_line_are_true() {
+    let run = Setup::app("function main() { return nothing.at.all }").start();
+    let at = run.error().at.clone().expect("a place");
+    assert_eq!((at.line, at.column), (1, 26));
+}
+
+#[test]
+fn a_syntax_error_has_its_position_in_both_dialects() {
+    for (source, line) in [
+        ("function main() {\n  retrun 1;\n}", 2),
+        ("export function main() {\n  retrun 1;\n}", 2),
+        ("import { x } from 'cxC5Server'\nconst = 1", 2),
+    ] {
+        let run = Setup::app(source).start();
+        let error = run.error();
+        assert_eq!(error.kind, ScriptErrorKind::Load, "{source}");
+        assert_eq!(error.at.as_ref().map(|at| at.line), Some(line), "{source}: {error}");
+    }
+}
+
+#[test]
+fn a_missing_function_is_named_with_those_there_are() {
+    let run = Setup::app("exports.search = () => 1; exports.list = () => 2").function("allocate").start();
+    assert_eq!(run.error().message, "Error: main.js has no function 'allocate'; it exports search, list");
+}
+
+#[test]
+fn any_exported_function_can_be_the_entry() {
+    for source in
+        ["exports.search = (q) => q.n", "export function search(q) { return q.n }", "module.exports = { search: (q) => q.n }"]
+    {
+        let run = Setup::app(source).function("search").script_type(ScriptType::Driver).start();
+        assert_eq!(run.result(), "1", "{source}");
+    }
+}
+
+#[test]
+fn siblings_are_required_and_imported_across_dialects() {
+    let lib = "exports.double = (n) => n * 2; exports.name = __filename";
+    let esm = "export const triple = (n) => n * 3; export default 'esm'";
+    for source in [
+        "const { double } = require('mylib'); const { triple } = require('./esm.mjs'); exports.main = (d) => [double(d.n), triple(d.n)]",
+        "import { double } from 'myLib'; import { triple } from 'esm'; export const main = (d) => [double(d.n), triple(d.n)]",
+        "import lib from './mylib.js'; import * as esm from 'esm'; export const main = (d) => [lib.double(d.n), esm.triple(d.n)]",
+        "export async function main(d) { const { double } = await import('mylib'); const m = await import('esm'); return [double(d.n), m.triple(d.n)] }",
+    ] {
+        let run = Setup::app(source).file("mylib.js", lib).file("esm.mjs", esm).start();
+        assert_eq!(run.result(), "[2,3]", "{source}");
+    }
+}
+
+#[test]
+fn a_module_is_evaluated_once_however_it_is_reached() {
+    let source = "
+        import { count } from 'counter';
+        const again = require('counter');
+        export function main() { return [count(), again.count(), require('classic').n, require('classic').n] }";
+    let counter = "let n = 0; export const count = () => ++n";
+    let classic = "globalThis.seen = (globalThis.seen ?? 0) + 1; exports.n = globalThis.seen";
+    let run = Setup::app(source).file("counter.js", counter).file("classic.js", classic).start();
+    assert_eq!(run.result(), "[1,2,1,1]");
+}
+
+#[test]
+fn unknown_modules_and_forbidden_names_say_so() {
+    let unknown = "Error: Cannot find module 'left-pad' (not on the allow-list; see docs/modules.md)";
+    for source in ["const x = require('left-pad')", "import x from 'left-pad'", "function main() { require('left-pad') }"] {
+        let run = Setup::app(source).start();
+        assert_eq!((run.error().message.as_str(), run.error().kind), (unknown, ScriptErrorKind::Load), "{source}");
+    }
+    let run = Setup::app("require('./MyLib')").file("MyLib.js", "").start();
+    assert!(run.error().message.contains("lowercase letters, digits, '-' and '_'"), "{}", run.error());
+}
+
+#[test]
+fn a_syntax_error_in_a_sibling_names_the_sibling() {
+    let run = Setup::app("require('bad')").file("bad.js", "\nlet let = 1").start();
+    let at = run.error().at.clone().expect("a place");
+    assert_eq!((&*at.file, at.line), ("bad.js", 2));
+}
+
+#[test]
+fn the_type_script_is_synchronous() {
+    let run = |source: &str| Setup::app(source).script_type(ScriptType::Script).start();
+    assert_eq!(run("function main(data) { data.n++; return data }").result(), r#"{"n":2}"#);
+    for (source, part) in [
+        ("async function main() {}", "returned a promise"),
+        ("function main() { return Promise.resolve(1) }", "returned a promise"),
+        ("require('x')", "has no require"),
+        ("export function main() {}", "cannot be a module"),
+        ("setTimeout(() => {}, 1)", "has no setTimeout"),
+    ] {
+        let run = run(source);
+        assert!(run.error().message.contains(part), "{source}: {}", run.error());
+    }
+}
+
+#[test]
+fn results_that_are_no_json_say_so() {
+    let run = Setup::app("function main() { const a = {}; a.a = a; return a }").start();
+    assert!(run.error().message.contains("cannot be written as JSON"), "{}", run.error());
+}
+
+#[test]
+fn the_environment_is_the_runs_own() {
+    let run = Setup::app("function main() { return process.env }").start();
+    assert_eq!(run.result(), r#"{"CORRELATION_ID":"call-1"}"#);
+}
+
+#[test]
+fn neither_eval_nor_the_function_constructor_compile() {
+    for source in
+        ["eval('1')", "new Function('return 1')()", "(() => {}).constructor('return 1')()", "(async () => {}).constructor('1')"]
+    {
+        let run = Setup::app(&format!("function main() {{ {source} }}")).start();
+        assert!(
+            run.error().message.contains("not supported") || run.error().message.contains("not defined"),
+            "{source}: {}",
+            run.error()
+        );
+    }
+}
+
+#[test]
+fn the_ctx_object_is_one_in_both_dialects() {
+    for source in [
+        "import cxC5Server from 'cxC5Server'; const ctx = new cxC5Server(process.env.CORRELATION_ID); export async function main() { await ctx.answer() }",
+        "import { cxC5Server } from 'cxC5Server'; const ctx = new cxC5Server(process.env.CORRELATION_ID); await ctx.answer()",
+        "const cxC5Server = require('cxC5Server'); const ctx = new cxC5Server(process.env.CORRELATION_ID); module.exports = async (data, c) => { if (c === ctx) await c.answer() }",
+        "async function main(data, ctx) { await ctx.answer() }",
+        "export default async (data, { answer }) => { await answer() }",
+    ] {
+        let mut run = Setup::call(source).start();
+        assert_eq!(run.pending(), ["answer"], "{source}: {:?}", run.last());
+        assert!(run.is_running());
+        run.done("answer");
+        assert_eq!(run.result(), "undefined", "{source}");
+    }
+}
+
+#[test]
+fn a_run_without_a_call_has_no_ctx() {
+    let run = Setup::app("const C = require('cxC5Server'); new C('x')").start();
+    assert_eq!(run.error().message, "Error: cxC5Server: this run has no call");
+}

@@ -1,0 +1,391 @@
+// Types of Lockstep scripts. Generated from the catalogue of operations: `lockstep types` prints this file.
+
+/** Stops the operation when it is aborted; it then rejects with `AbortError`. */
+interface Abortable {
+  signal?: AbortSignal;
+}
+
+/** Header fields; a list gives a field several times. */
+type HeaderFields = Record<string, string | number | Array<string | number>>;
+
+interface AnswerOptions extends Abortable {
+  headers?: HeaderFields;
+  /** Codec names in order of preference. */
+  codecs?: string[];
+}
+
+interface RingOptions extends Abortable {
+  headers?: HeaderFields;
+}
+
+interface RejectOptions extends Abortable {
+  /** 400 to 699. */
+  code?: number;
+  reason?: string;
+  headers?: HeaderFields;
+}
+
+interface RedirectOptions extends Abortable {
+  /** 300 to 399; 302 unless said otherwise. */
+  code?: number;
+}
+
+interface HangupOptions extends Abortable {
+  code?: number;
+  reason?: string;
+  headers?: HeaderFields;
+}
+
+interface PlayOptions extends Abortable {
+  /** `true` or 0: until stopped; a number: so many times. */
+  loop?: boolean | number;
+  start_ms?: number;
+  /** -60 to 60. */
+  volume_db?: number;
+  /** Digits any of which stops the audio; `true`: any digit. */
+  stop_on?: string | boolean;
+}
+
+interface TtsOptions extends PlayOptions {
+  provider?: string;
+  voice?: string;
+  language?: string;
+  /** The text is SSML; found out by itself when it begins with `<speak`. */
+  ssml?: boolean;
+}
+
+interface Played {
+  played_ms: number;
+  reason: 'completed' | 'dtmf';
+  digit?: string;
+}
+
+interface IvrOptions extends Abortable {
+  tries?: number;
+  invalid_file?: string;
+  /** What the digits must match as a whole. */
+  regexp?: string | RegExp;
+  transfer_on_failure?: string;
+  /** Drop the digits keyed before. */
+  flush?: boolean;
+}
+
+interface IvrResult {
+  status: 'success' | 'timeout' | 'invalid';
+  /** Empty when there is none. */
+  value: string;
+}
+
+type Prompt = string | string[] | ({ tts: string } & TtsOptions);
+
+interface GatherOptions extends Abortable {
+  prompt?: Prompt;
+  invalid_prompt?: Prompt;
+  min?: number;
+  max?: number;
+  terminators?: string;
+  /** From the end of the prompt to the first digit; 5000 unless said otherwise. */
+  timeout_ms?: number;
+  /** 3000 unless said otherwise. */
+  inter_digit_timeout_ms?: number;
+  regexp?: string | RegExp;
+  tries?: number;
+  /** Whether a digit stops the prompt; `true` unless said otherwise. */
+  barge_in?: boolean;
+  flush?: boolean;
+  speech?: boolean | { language?: string; hints?: string[]; grammar?: string; end_silence_ms?: number };
+}
+
+interface Gathered {
+  status: 'success' | 'timeout' | 'invalid';
+  via: 'dtmf' | 'speech';
+  value: string;
+  digits: string;
+  terminator?: string;
+  speech?: { text: string; confidence: number };
+}
+
+interface SendDtmfOptions extends Abortable {
+  /** 100 unless said otherwise. */
+  duration_ms?: number;
+  /** 100 unless said otherwise. */
+  gap_ms?: number;
+  method?: 'rfc4733' | 'info' | 'inband';
+}
+
+interface RecordOptions {
+  format?: 'wav' | 'ogg';
+  /** Caller left, callee right. */
+  stereo?: boolean;
+  direction?: 'both' | 'in' | 'out';
+}
+
+interface Recording {
+  readonly file: string;
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  stop(): Promise<Recorded>;
+}
+
+interface Recorded {
+  file: string;
+  duration_ms: number;
+}
+
+interface DestinationObject {
+  uri: string;
+  headers?: HeaderFields;
+  caller_id?: string;
+  from_name?: string;
+  timeout_ms?: number;
+}
+
+type Destination = string | number | DestinationObject;
+
+/** Whether the script goes on after a bridge: always, never, only if it was not answered, only if it was. */
+type ContinueOn = boolean | 'fail' | 'completed';
+
+interface BridgeOptions extends Abortable {
+  strategy?: 'parallel' | 'sequential';
+  /** How long destinations ring: all together, or each. 60000 unless said otherwise. */
+  timeout_ms?: number;
+  caller_id?: string;
+  from_name?: string;
+  headers?: HeaderFields;
+  /** What the caller hears while it rings and the far end sends nothing. */
+  ringback?: string;
+  early_media?: boolean;
+  /** Played to the answering party before the two are joined. */
+  whisper?: string;
+  /** Played to the answering party, who must press a digit to accept. */
+  screen?: string;
+  /** Digit of the caller that ends the bridge. */
+  hangup_on?: string;
+  continue_on?: ContinueOn;
+  /** Record the joined call under this name. */
+  record?: string;
+  codecs?: string[];
+}
+
+interface BridgeResult {
+  status: 'completed' | 'busy' | 'no-answer' | 'failed' | 'cancelled';
+  code: number;
+  reason: string;
+  duration_ms: number;
+  bleg?: string;
+}
+
+/** How a call ended. */
+interface CallEndedCause {
+  code: number;
+  reason: string;
+  by: 'caller' | 'callee' | 'script' | 'engine';
+}
+
+/** What pending operations reject with when the call ends. Uncaught, it is a normal end of the script. */
+interface CallEnded extends Error {
+  name: 'CallEnded';
+  cause: CallEndedCause;
+}
+
+interface CtxEvents {
+  dtmf: { type: 'dtmf'; digit: string; duration_ms: number; method: 'rfc4733' | 'info' | 'inband' };
+  hangup: { type: 'hangup' } & CallEndedCause;
+  hold: { type: 'hold' };
+  unhold: { type: 'unhold' };
+  speech: { type: 'speech'; text: string; confidence: number };
+  transcription: { type: 'transcription'; text: string };
+  bridge: { type: 'bridge'; bleg: string };
+  unbridge: { type: 'unbridge'; bleg: string };
+  transfer: { type: 'transfer'; target: string };
+  media_timeout: { type: 'media_timeout'; silent_ms: number };
+}
+
+type CtxEventName = keyof CtxEvents;
+
+interface CallFacts {
+  readonly id: string;
+  readonly direction: 'inbound' | 'outbound';
+  readonly from: string;
+  readonly to: string;
+  readonly did?: string;
+  readonly customer_id?: number;
+  readonly state: 'new' | 'ringing' | 'early' | 'answered' | 'ended';
+  /** Milliseconds since the Unix epoch, as all times here. */
+  readonly started_at: number;
+  readonly answered_at?: number;
+  readonly codec?: string;
+  readonly remote_addr: string;
+}
+
+/** The call a script owns. */
+interface Ctx {
+  /** Facts of the call, as they are now. */
+  readonly call: CallFacts;
+
+  /** Reads a call variable: `sip_from_user`, `sip_from_host`, `sip_to_user`, `sip_call_id`, `sip_h_<Header>`, `caller_id_number`, `destination_number`, `call_id`, `network_addr`, and everything `set`. */
+  get(key: string): string | undefined;
+
+  /** Sets a call variable; `null` or `undefined` removes it. `sip_h_X-…` set before a bridge becomes a header of the new leg. */
+  set(key: string, value: string | number | boolean | null | undefined, skipWrite?: boolean): Promise<void>;
+
+  /** Reads a header of the incoming INVITE, or sets one for the next response or outgoing leg. CR, LF and NUL are refused. */
+  header(name: string): string | undefined;
+  /** Reads a header of the incoming INVITE, or sets one for the next response or outgoing leg. CR, LF and NUL are refused. */
+  header(name: string, value: string | number): Promise<void>;
+
+  /** Writes a line to the call's own log. */
+  log(...values: unknown[]): void;
+
+  /** Answers the call (200); resolves when the ACK is there. */
+  answer(options?: AnswerOptions): Promise<void>;
+
+  /** Sends 180 Ringing. */
+  ring(options?: RingOptions): Promise<void>;
+
+  /** Starts media before the answer (183 with SDP). */
+  earlyMedia(options?: Abortable): Promise<void>;
+
+  /** Refuses the call with a final response, 400 to 699; 603 Decline unless said otherwise. */
+  reject(code?: number | string, reason?: string): Promise<void>;
+  /** Refuses the call with a final response, 400 to 699; 603 Decline unless said otherwise. */
+  reject(options: RejectOptions): Promise<void>;
+
+  /** Sends the caller elsewhere (302). */
+  redirect(uri: string | string[], options?: RedirectOptions): Promise<void>;
+
+  /** Ends the call: BYE after the answer, a final response before it. */
+  hangup(options?: HangupOptions): Promise<void>;
+  /** Ends the call: BYE after the answer, a final response before it. */
+  hangup(code: number, reason?: string): Promise<void>;
+
+  /** Plays `user/x.wav`, `ivr/x.wav`, `https://…`, `tone:350+440,1000/0` or `silence:500`; resolves after the last packet. On an unanswered call early media starts first. */
+  play(source: string | string[], options?: PlayOptions): Promise<Played>;
+
+  /** Speaks a text; resolves when it is spoken. */
+  tts(text: string, options?: TtsOptions): Promise<Played>;
+
+  /** The same as `tts`. */
+  say(text: string, options?: TtsOptions): Promise<Played>;
+
+  /** Plays a file and collects digits. `timeout` is in seconds, from the end of the audio and again from each digit; a digit stops the audio. Digits keyed before count first, unless `flush` drops them. */
+  ivr(file: string | null, timeout?: number, min?: number, max?: number, terminators?: string, options?: IvrOptions): Promise<IvrResult>;
+  /** Plays a file and collects digits. `timeout` is in seconds, from the end of the audio and again from each digit; a digit stops the audio. Digits keyed before count first, unless `flush` drops them. */
+  ivr(options: IvrOptions & { file?: string; timeout_ms?: number; min?: number; max?: number; terminators?: string }): Promise<IvrResult>;
+
+  /** Collects digits, or speech where a recogniser is configured, behind a prompt. */
+  gather(options?: GatherOptions): Promise<Gathered>;
+
+  /** Waits until the digits keyed since this call match; consumes none. Rejects on `quit`, after `timeout` (seconds; 1000 and more are milliseconds; 60 unless said otherwise), or with what a function throws. Many may wait at once. */
+  waitFor(match: string | RegExp | ((digits: string) => unknown), quit?: string | RegExp | ((digits: string) => unknown) | null, timeout?: number, options?: Abortable): Promise<string>;
+
+  /** Listens to an event of the call. Listeners keep nothing alive. */
+  on<E extends CtxEventName>(event: E, listener: (event: CtxEvents[E]) => void): this;
+
+  /** Listens to the next event of a kind. */
+  once<E extends CtxEventName>(event: E, listener: (event: CtxEvents[E]) => void): this;
+
+  /** Stops listening. */
+  off<E extends CtxEventName>(event: E, listener?: (event: CtxEvents[E]) => void): this;
+
+  /** Every event from now to the end of the call, for `for await`. */
+  events(): AsyncIterableIterator<CtxEvents[CtxEventName]>;
+
+  /** Resolves with the cause when the call is over. */
+  waitForHangup(): Promise<CallEndedCause>;
+
+  /** Keeps digits (0-9 unless said otherwise) from the script and from the far end of a bridge. */
+  blockDtmf(digits?: string): Promise<void>;
+
+  /** Undoes `blockDtmf`. */
+  unblockDtmf(): Promise<void>;
+
+  /** Sends digits; `w` waits half a second, `W` a whole one. */
+  sendDtmf(digits: string, options?: SendDtmfOptions): Promise<void>;
+
+  /** Sends the caller's audio back, until hangup or abort. */
+  echo(delay_ms?: number, options?: Abortable): Promise<void>;
+
+  /** Starts recording the call in the background; resolves with a handle once it has started. */
+  record(name: string, options?: RecordOptions): Promise<Recording>;
+
+  /** Dials and joins; resolves at the end of the bridge. A destination is an extension or user, a Class 5 destination, a number, a `sip:` URI, or an object. */
+  bridge(destination: Destination | Destination[], options?: BridgeOptions | ContinueOn): Promise<BridgeResult>;
+
+  /** Does nothing for a while. */
+  sleep(ms: number, options?: Abortable): Promise<void>;
+
+  /** Records a voicemail-style message. Not yet available: rejects with `Unsupported`. */
+  recordMessage(name: string, options?: Record<string, unknown>): Promise<Recorded>;
+
+  /** Transfers the call (REFER). Not yet available: rejects with `Unsupported`. */
+  transfer(target: string, options?: Record<string, unknown>): Promise<unknown>;
+
+  /** Puts the caller on hold. Not yet available: rejects with `Unsupported`. */
+  hold(options?: Record<string, unknown>): Promise<void>;
+
+  /** Takes the caller off hold. Not yet available: rejects with `Unsupported`. */
+  unhold(): Promise<void>;
+
+  /** Parks the call in a slot. Not yet available: rejects with `Unsupported`. */
+  park(slot: string): Promise<void>;
+
+  /** Picks up a parked call. Not yet available: rejects with `Unsupported`. */
+  pickup(slot: string): Promise<void>;
+
+  /** Joins a conference room. Not yet available: rejects with `Unsupported`. */
+  conference(room: string, options?: Record<string, unknown>): Promise<unknown>;
+
+  /** Waits in a queue. Not yet available: rejects with `Unsupported`. */
+  enqueue(queue: string, options?: Record<string, unknown>): Promise<unknown>;
+
+  /** Leaves or hears voicemail. Not yet available: rejects with `Unsupported`. */
+  voicemail(user: string, options?: Record<string, unknown>): Promise<unknown>;
+
+  /** Streams the audio over a WebSocket. Not yet available: rejects with `Unsupported`. */
+  stream(url: string, options?: Record<string, unknown>): Promise<unknown>;
+
+  /** Starts transcribing the call. Not yet available: rejects with `Unsupported`. */
+  transcribeStart(options?: Record<string, unknown>): Promise<void>;
+
+  /** Stops transcribing the call. Not yet available: rejects with `Unsupported`. */
+  transcribeStop(): Promise<void>;
+
+  /** Tells a person from a machine. Not yet available: rejects with `Unsupported`. */
+  detectMachine(options?: Record<string, unknown>): Promise<unknown>;
+}
+
+/** What `main` gets as its first argument in a call. */
+interface CallData {
+  call_id: string;
+  from: string;
+  to: string;
+  direction: 'inbound' | 'outbound';
+  did?: string;
+  customer_id?: number;
+  headers: Record<string, string>;
+  vars: Record<string, unknown>;
+  [name: string]: unknown;
+}
+
+declare module 'cxC5Server' {
+  /** `new cxC5Server(process.env.CORRELATION_ID)` is the call this run owns. */
+  const cxC5Server: { new (correlationId?: string): Ctx; (correlationId?: string): Ctx };
+  export default cxC5Server;
+  export { cxC5Server };
+}
+
+/** The data of the run: an object, and a function that returns it. */
+declare const vars: Record<string, any> & (() => any);
+
+/** Ends the run with a result; no code after it runs. */
+declare function exit(result?: unknown): never;
+
+/** Ends the run with an error: `err([404, 'Not Found'])`. */
+declare function err(reason: [number, string] | string | Error): never;
+
+declare function require(name: string): any;
+
+declare const module: { exports: any };
+
+declare const process: { env: Record<string, string | undefined>; nextTick(callback: (...args: any[]) => void, ...args: any[]): void };
