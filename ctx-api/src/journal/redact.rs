@@ -29,7 +29,13 @@ impl Redactor for SecretNames {
     }
 }
 
+/// What a run's environment is known by: its values are secrets in the configuration, so none of them is shown.
+const ENVIRONMENT: &str = "env";
+
 fn names_secret(name: &str) -> bool {
+    if name == ENVIRONMENT {
+        return true;
+    }
     const PARTS: [&str; 8] = ["authorization", "cookie", "password", "passwd", "secret", "token", "api_key", "apikey"];
     let name = name.to_ascii_lowercase().replace('-', "_");
     PARTS.iter().any(|part| name.contains(part))
@@ -61,7 +67,7 @@ pub(super) fn redact(redactor: &dyn Redactor, name: &str, value: &mut Value) {
         }
         Value::Object(fields) => {
             for (field, item) in fields {
-                redact(redactor, field, item);
+                redact(redactor, if name == ENVIRONMENT { name } else { field }, item);
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}

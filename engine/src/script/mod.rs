@@ -12,9 +12,16 @@
 //! [`programs`] finds the scripts themselves, and new versions of them.
 
 mod host;
+mod in_process;
+mod pool;
+mod probe;
+mod process;
 pub mod programs;
 pub mod supervisor;
 
 pub use host::{Moment, ScriptHost, ScriptOutput, ScriptStats, StartRun, TurnOutput};
+pub use in_process::InProcess;
+pub use pool::{PoolConfig, WorkerPool};
+pub use process::worker_main;
 pub use programs::{Program, ProgramSet};
 pub use supervisor::Supervisor;

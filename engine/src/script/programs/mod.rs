@@ -1,7 +1,11 @@
 //! Programs: scripts as they lie in the scripts folder, each with its settings, its siblings and its version.
 
+mod loader;
 mod program;
 mod set;
+mod watch;
 
-pub use program::{Program, ProgramLimits, version_of};
+pub use loader::{Loader, Reload};
+pub use program::{Program, ProgramLimits, digest_of, version_of};
 pub use set::{ProgramSet, ScriptProblem};
+pub use watch::{Watch, watch};

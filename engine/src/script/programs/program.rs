@@ -48,22 +48,23 @@ pub struct ProgramLimits {
     pub after_end_ms: u32,
 }
 
-/// Digests of a bundle's files and the version they make together.
-pub fn version_of(bundle: &Bundle) -> (String, BTreeMap<String, SourceDigest>) {
-    let mut all = Sha256::new();
-    all.update(bundle.entry.as_bytes());
-    let mut sources = BTreeMap::new();
-    for (file, text) in &bundle.files {
-        let digest = Sha256::digest(text.as_bytes());
-        all.update([0]);
-        all.update(file.as_bytes());
-        all.update([0]);
-        all.update(digest);
-        sources.insert(file.clone(), SourceDigest { bytes: text.len(), sha256: hex(&digest) });
+/// Identifies a source text.
+pub fn digest_of(text: &str) -> SourceDigest {
+    SourceDigest { bytes: text.len(), sha256: hex(&Sha256::digest(text.as_bytes())) }
+}
+
+/// The version that `sources` make together when `entry` is run.
+pub fn version_of(entry: &str, sources: &BTreeMap<String, SourceDigest>) -> String {
+    let mut all = Sha256::new_with_prefix(entry.as_bytes());
+    for (file, digest) in sources {
+        for part in [file, &digest.sha256] {
+            all.update([0]);
+            all.update(part.as_bytes());
+        }
     }
     let mut version = hex(&all.finalize());
     version.truncate(16);
-    (version, sources)
+    version
 }
 
 /// The uuid of the script called `name`: version 8 of RFC 9562, from a hash.
@@ -106,14 +107,11 @@ mod tests {
 
     #[test]
     fn the_version_changes_with_any_source_and_with_the_entry() {
-        let bundle = |entry: &str, b: &str| Bundle {
-            entry: entry.into(),
-            files: [("a.js".to_owned(), "1".into()), ("b.js".to_owned(), b.into())].into(),
-        };
-        let (version, sources) = version_of(&bundle("a.js", "2"));
+        let sources = |b: &str| [("a.js".to_owned(), digest_of("1")), ("b.js".to_owned(), digest_of(b))].into();
+        let version = version_of("a.js", &sources("2"));
         assert_eq!(version.len(), 16);
-        assert_eq!(sources["b.js"].bytes, 1);
-        assert_ne!(version, version_of(&bundle("a.js", "3")).0);
-        assert_ne!(version, version_of(&bundle("b.js", "2")).0);
+        assert_eq!(version, version_of("a.js", &sources("2")));
+        assert_ne!(version, version_of("a.js", &sources("3")));
+        assert_ne!(version, version_of("b.js", &sources("2")));
     }
 }

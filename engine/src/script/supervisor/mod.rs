@@ -8,6 +8,8 @@ mod deadlines;
 mod placing;
 mod run;
 mod stall;
+#[cfg(test)]
+mod tests;
 mod turns;
 mod worker;
 
@@ -296,6 +298,11 @@ impl Supervisor {
     /// The next thing the core must know.
     pub fn poll_output(&mut self) -> Option<ScriptOutput> {
         self.outputs.pop_front()
+    }
+
+    /// [`poll_output`](Self::poll_output) has something.
+    pub fn has_output(&self) -> bool {
+        !self.outputs.is_empty()
     }
 
     /// The next thing the owner of the processes must do.

@@ -4,14 +4,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use lockstep_ctx_api::journal::{Bounds, FORMAT, Journal, JournalHeader, Recorder, Replayer};
+use lockstep_ctx_api::js::PRELUDE_VERSION;
 use lockstep_ctx_api::wire::{Entry, Epoch, Limits, RunHeader, RunId, Start, ToWorker};
 
 use super::WorkerKey;
 use crate::script::host::{Moment, StartRun};
 use crate::script::programs::Program;
-
-/// Version of the prelude's behaviour that journals are pinned to.
-const PRELUDE: u32 = 1;
 
 /// Where a run's runtime lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +81,7 @@ impl Run {
             limits,
             seed,
             time_zone: program.time_zone.clone(),
-            prelude: PRELUDE,
+            prelude: PRELUDE_VERSION,
         });
         let pinned = JournalHeader {
             format: FORMAT,

@@ -1,0 +1,135 @@
+//! Scripts in this process: for simulations, tests and `lockstep run`.
+
+use std::time::Instant;
+
+use lockstep_ctx_api::journal::Journal;
+use lockstep_ctx_api::js;
+use lockstep_ctx_api::wire::{EntryKind, FromWorker, RunId, read_frame};
+
+use super::host::{Moment, ScriptHost, ScriptOutput, ScriptStats, StartRun};
+use super::supervisor::{Action, RunBounds, Settings, Supervisor, WorkerKey};
+
+/// A [`ScriptHost`] with one worker that lives in this process and on the caller's clock.
+///
+/// Frames are encoded and decoded as they are between processes, so that what runs here runs there. A turn that never returns
+/// never returns here either, except where the runtime's own limits end it.
+pub struct InProcess {
+    supervisor: Supervisor,
+    worker: Option<(WorkerKey, js::Worker)>,
+}
+
+impl InProcess {
+    /// A host with a fresh worker.
+    pub fn new(now: Moment, bounds: RunBounds) -> Self {
+        let supervisor = Supervisor::new(now, Settings { workers: 1, spare: false, bounds });
+        let mut host = Self { supervisor, worker: None };
+        host.carry_out(now);
+        host
+    }
+
+    /// Loses the worker with every runtime in it, as a crash would.
+    pub fn crash(&mut self, now: Moment) {
+        if let Some((key, _)) = self.worker.take() {
+            self.supervisor.died(now, key, None);
+        }
+        self.carry_out(now);
+    }
+
+    fn carry_out(&mut self, now: Moment) {
+        while let Some(action) = self.supervisor.poll_action() {
+            match action {
+                Action::Spawn(key) => self.spawn(now, key),
+                Action::Flush(key) => self.flush(now, key),
+                Action::Observe(key) => self.supervisor.observe(now, key, None),
+                Action::Kill(key) | Action::Stop(key) => {
+                    self.worker.take_if(|(running, _)| *running == key);
+                    self.supervisor.died(now, key, None);
+                }
+            }
+        }
+    }
+
+    fn spawn(&mut self, now: Moment, key: WorkerKey) {
+        match js::Worker::new() {
+            Ok(worker) => {
+                self.worker = Some((key, worker));
+                self.receive(now, key, vec![FromWorker::Ready { sandbox: Vec::new() }]);
+            }
+            Err(error) => {
+                tracing::error!(%error, "the script runtime cannot be made");
+                self.supervisor.died(now, key, None);
+            }
+        }
+    }
+
+    fn flush(&mut self, now: Moment, key: WorkerKey) {
+        loop {
+            let Some((_, worker)) = self.worker.as_mut().filter(|(running, _)| *running == key) else { return };
+            let (frame, taken) = match read_frame(self.supervisor.outbound(key)) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::error!(%error, "a frame of our own cannot be read");
+                    return self.supervisor.malformed(key);
+                }
+            };
+            self.supervisor.written(key, taken);
+            let mut answers = Vec::new();
+            worker.handle(frame, &mut answers);
+            self.receive(now, key, answers);
+        }
+    }
+
+    fn receive(&mut self, now: Moment, key: WorkerKey, frames: Vec<FromWorker>) {
+        for frame in frames {
+            // The size counts towards the journal's bound; here nothing is sent, so none is measured.
+            if let Err(error) = self.supervisor.frame(now, key, frame, 0) {
+                tracing::error!(%error, "the in-process worker broke the protocol");
+            }
+        }
+    }
+}
+
+impl ScriptHost for InProcess {
+    fn start(&mut self, now: Moment, run: StartRun) -> RunId {
+        let id = self.supervisor.start(now, run);
+        self.carry_out(now);
+        id
+    }
+
+    fn entry(&mut self, now: Moment, run: RunId, kind: EntryKind) {
+        self.supervisor.entry(now, run, kind);
+        self.carry_out(now);
+    }
+
+    fn drop_run(&mut self, now: Moment, run: RunId) -> Option<Journal> {
+        let journal = self.supervisor.drop_run(now, run);
+        self.carry_out(now);
+        journal
+    }
+
+    fn journal(&self, run: RunId) -> Option<Journal> {
+        self.supervisor.journal(run).cloned()
+    }
+
+    fn retire(&mut self, bundle: u64) {
+        self.supervisor.retire(bundle);
+    }
+
+    fn poll_output(&mut self) -> Option<ScriptOutput> {
+        self.supervisor.poll_output()
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.supervisor.next_timeout()
+    }
+
+    fn handle_timeout(&mut self, now: Moment) {
+        self.supervisor.handle_timeout(now);
+        self.carry_out(now);
+    }
+
+    fn stats(&self) -> ScriptStats {
+        self.supervisor.stats()
+    }
+}

@@ -1,0 +1,275 @@
+//! Reads the scripts folder, over and over; only what is sound becomes live.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use lockstep_ctx_api::journal::SourceDigest;
+use lockstep_ctx_api::js;
+use lockstep_ctx_api::op::Vars;
+use lockstep_ctx_api::wire::{Bundle, Location};
+
+use super::program::{Program, ProgramLimits, digest_of, id_of, uuid_of, version_of};
+use super::set::{ProgramSet, ScriptProblem};
+use crate::config::{App, Config, DEFAULT_MEMORY_MB, DEFAULT_TURN_MS, ScriptEntry, header_comment};
+
+/// Extensions of files that are scripts.
+const EXTENSIONS: [&str; 4] = ["js", "mjs", "cjs", "ts"];
+/// The largest source that is read, in bytes.
+const MAX_SOURCE: u64 = 4 << 20;
+
+/// Reads scripts and keeps what is live.
+#[derive(Debug)]
+pub struct Loader {
+    dir: PathBuf,
+    entries: BTreeMap<String, ScriptEntry>,
+    apps: BTreeMap<String, App>,
+    after_end_ms: u32,
+    exec_host: String,
+    time_zone: String,
+    files: BTreeMap<String, SourceFile>,
+    live: BTreeMap<String, Arc<Program>>,
+    next_bundle: u64,
+}
+
+/// The programs after a look at the folder.
+#[derive(Clone, Debug)]
+pub struct Reload {
+    pub set: Arc<ProgramSet>,
+    /// Bundles that no new run uses; for [`ScriptHost::retire`](crate::script::ScriptHost::retire).
+    pub retired: Vec<u64>,
+}
+
+/// What is known of one file.
+#[derive(Debug)]
+struct SourceFile {
+    stamp: Stamp,
+    /// The newest text that compiles, with its settings.
+    sound: Option<Sound>,
+    problem: Option<ScriptProblem>,
+}
+
+#[derive(Clone, Debug)]
+struct Sound {
+    source: Arc<str>,
+    digest: SourceDigest,
+    settings: ScriptEntry,
+}
+
+/// What tells a changed file from an unchanged one without reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    modified: Option<SystemTime>,
+    bytes: u64,
+}
+
+impl Loader {
+    /// A loader for the scripts folder of `config`, which lies within `base` unless its path is absolute.
+    pub fn new(base: &Path, config: &Config) -> Self {
+        Self {
+            dir: base.join(&config.scripts.dir),
+            entries: config.script_entries.iter().map(|entry| (entry.file.clone(), entry.clone())).collect(),
+            apps: config.apps.iter().map(|app| (app.name.clone(), app.clone())).collect(),
+            after_end_ms: config.scripts.after_end_s.saturating_mul(1_000),
+            exec_host: host_name(),
+            time_zone: "UTC".to_owned(),
+            files: BTreeMap::new(),
+            live: BTreeMap::new(),
+            next_bundle: 1,
+        }
+    }
+
+    /// Where the scripts lie.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Reads what has changed since the last time.
+    ///
+    /// A file that cannot be read, whose header comment is wrong or whose text does not compile keeps its last good version.
+    ///
+    /// # Errors
+    /// When the folder cannot be listed. A folder that does not exist is empty.
+    pub fn load(&mut self) -> io::Result<Reload> {
+        let found = self.scan()?;
+        self.files.retain(|file, _| found.contains_key(file));
+        for (file, stamp) in found {
+            if self.files.get(&file).is_none_or(|known| known.stamp != stamp) {
+                self.read(&file, stamp);
+            }
+        }
+        Ok(self.publish())
+    }
+
+    /// Every script in the folder with what identifies its content.
+    pub(super) fn scan(&self) -> io::Result<BTreeMap<String, Stamp>> {
+        let listing = match fs::read_dir(&self.dir) {
+            Ok(listing) => listing,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+            Err(error) => return Err(error),
+        };
+        let mut found = BTreeMap::new();
+        for item in listing {
+            let item = item?;
+            let Ok(file) = item.file_name().into_string() else { continue };
+            // Follows links: whoever may write into the folder may write scripts. A file may vanish between two looks.
+            if is_script(&file)
+                && let Ok(metadata) = fs::metadata(item.path())
+                && metadata.is_file()
+            {
+                found.insert(file, Stamp { modified: metadata.modified().ok(), bytes: metadata.len() });
+            }
+        }
+        Ok(found)
+    }
+
+    fn read(&mut self, file: &str, stamp: Stamp) {
+        let before = self.files.remove(file).and_then(|known| known.sound);
+        let (sound, problem) = match self.examine(file, &stamp) {
+            Ok(sound) => (Some(sound), None),
+            Err(problem) => {
+                let live = if before.is_some() { "the last good version stays live" } else { "it is not live" };
+                tracing::error!("script {problem}: {live}");
+                (before, Some(problem))
+            }
+        };
+        self.files.insert(file.to_owned(), SourceFile { stamp, sound, problem });
+    }
+
+    fn examine(&self, file: &str, stamp: &Stamp) -> Result<Sound, ScriptProblem> {
+        let problem = |message: String, at: Option<Location>| ScriptProblem { file: file.to_owned(), message, at };
+        if stamp.bytes > MAX_SOURCE {
+            return Err(problem(format!("{} bytes, at most {MAX_SOURCE} are read", stamp.bytes), None));
+        }
+        let source: Arc<str> =
+            fs::read_to_string(self.dir.join(file)).map_err(|error| problem(format!("cannot be read: {error}"), None))?.into();
+        let header = header_comment::read(file, &source).map_err(|error| {
+            let line = u32::try_from(error.line).unwrap_or(u32::MAX);
+            let at = Location { file: file.into(), line, column: 1 };
+            problem(format!("@lockstep: {}", error.message), Some(at))
+        })?;
+        let bundle = Bundle { entry: file.to_owned(), files: [(file.to_owned(), Arc::clone(&source))].into() };
+        if let Some(error) = js::check(&bundle).into_iter().next() {
+            return Err(problem(error.message, error.at));
+        }
+        let settings = match self.entries.get(file) {
+            Some(entry) => entry.clone().or(header),
+            None => header,
+        };
+        Ok(Sound { digest: digest_of(&source), source, settings })
+    }
+
+    /// Makes programs of what is sound, keeping those whose sources and settings are what they were.
+    fn publish(&mut self) -> Reload {
+        let mut problems: Vec<ScriptProblem> = self.files.values().filter_map(|file| file.problem.clone()).collect();
+        let mut missing = self.entries.keys().filter(|file| !self.files.contains_key(*file));
+        problems.extend(missing.by_ref().map(|file| ScriptProblem {
+            file: file.clone(),
+            message: format!("named by a [[script]] entry, but there is no such file in {}", self.dir.display()),
+            at: None,
+        }));
+        let mut apps: BTreeMap<Option<&str>, BTreeMap<String, &Sound>> = BTreeMap::new();
+        for (file, state) in &self.files {
+            if let Some(sound) = &state.sound {
+                apps.entry(sound.settings.app.as_deref()).or_default().insert(file.clone(), sound);
+            }
+        }
+        let mut live: BTreeMap<String, Arc<Program>> = BTreeMap::new();
+        for siblings in apps.values() {
+            let sources: BTreeMap<String, SourceDigest> =
+                siblings.iter().map(|(file, sound)| (file.clone(), sound.digest.clone())).collect();
+            for (file, sound) in siblings {
+                let name = name_of(file);
+                if let Some(first) = live.get(&name) {
+                    let message = format!("has the same name as {}", first.file);
+                    problems.push(ScriptProblem { file: file.clone(), message, at: None });
+                    continue;
+                }
+                let version = version_of(file, &sources);
+                let program = match self.live.get(&name) {
+                    Some(program)
+                        if program.file == *file && program.version == version && program.settings == sound.settings =>
+                    {
+                        Arc::clone(program)
+                    }
+                    Some(_) | None => {
+                        tracing::info!(script = name, version, "script is live");
+                        let bundle_id = self.next_bundle;
+                        self.next_bundle += 1;
+                        let files = siblings.iter().map(|(file, sound)| (file.clone(), Arc::clone(&sound.source))).collect();
+                        let bundle = Arc::new(Bundle { entry: file.clone(), files });
+                        Arc::new(self.program(&name, file, sound, (bundle_id, bundle), (version, &sources)))
+                    }
+                };
+                live.insert(name, program);
+            }
+        }
+        let in_use = |bundle: u64| live.values().any(|program| program.bundle_id == bundle);
+        let retired = self.live.values().map(|program| program.bundle_id).filter(|bundle| !in_use(*bundle)).collect();
+        self.live = live;
+        Reload { set: Arc::new(ProgramSet::new(self.live.values().cloned(), problems)), retired }
+    }
+
+    fn program(
+        &self,
+        name: &str,
+        file: &str,
+        sound: &Sound,
+        (bundle_id, bundle): (u64, Arc<Bundle>),
+        (version, sources): (String, &BTreeMap<String, SourceDigest>),
+    ) -> Program {
+        let settings = sound.settings.clone();
+        let uuid = uuid_of(name);
+        let id = id_of(&uuid);
+        let limits = ProgramLimits {
+            memory_bytes: u64::from(settings.memory_mb.unwrap_or(DEFAULT_MEMORY_MB)) << 20,
+            turn_ms: settings.turn_ms.unwrap_or(DEFAULT_TURN_MS),
+            after_end_ms: self.after_end_ms,
+        };
+        let mut env = Vars::new();
+        if let Some(app) = settings.app.as_deref() {
+            if let Some(app) = self.apps.get(app) {
+                env.extend(app.env.iter().map(|(key, value)| (key.clone(), value.expose().to_owned())));
+            }
+            env.insert("APP_ID".to_owned(), app.to_owned());
+        }
+        // After the app's own, so that no app can pass itself off as another script.
+        env.insert("SCRIPTFORGE_ID".to_owned(), id.to_string());
+        env.insert("SCRIPTFORGE_UUID".to_owned(), uuid.clone());
+        env.insert("SCRIPTFORGE_NAME".to_owned(), name.to_owned());
+        env.insert("EXEC_HOST".to_owned(), self.exec_host.clone());
+        Program {
+            name: name.to_owned(),
+            file: file.to_owned(),
+            uuid,
+            id,
+            script_type: settings.kind.unwrap_or_default(),
+            settings,
+            limits,
+            time_zone: self.time_zone.clone(),
+            env,
+            bundle_id,
+            bundle,
+            version,
+            sources: sources.clone(),
+        }
+    }
+}
+
+fn is_script(file: &str) -> bool {
+    let Some((stem, extension)) = file.rsplit_once('.') else { return false };
+    let is_test = stem.ends_with(".test");
+    let is_types = extension == "ts" && stem.ends_with(".d");
+    EXTENSIONS.contains(&extension) && !stem.is_empty() && !stem.starts_with('.') && !is_test && !is_types
+}
+
+fn name_of(file: &str) -> String {
+    file.rsplit_once('.').map_or(file, |(stem, _)| stem).to_lowercase()
+}
+
+fn host_name() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
+}

@@ -1,0 +1,129 @@
+use std::time::Duration;
+
+use lockstep_ctx_api::error::{CallEndedCause, EndedBy};
+use lockstep_ctx_api::event::Event;
+use lockstep_ctx_api::wire::{Entry, EntryKind, FromWorker, RunId, RunState, ToWorker};
+
+use super::fleet::Fleet;
+use crate::script::host::ScriptOutput;
+
+/// The run's next turn ends with a timer `after_ms` from now, on the script's clock.
+fn turn_with_timer(fleet: &mut Fleet, run: RunId, after_ms: Option<u64>) {
+    let home = fleet.home(run).unwrap();
+    let mut end = fleet.turn(home).unwrap();
+    end.wake_at = after_ms.map(|after| fleet.now.unix_ms + after);
+    fleet.send(home, FromWorker::TurnEnd(end));
+}
+
+/// Entries in the inbox of the run's worker.
+fn inbox(fleet: &Fleet, run: RunId) -> Vec<Entry> {
+    let home = fleet.home(run).unwrap();
+    let entry = |frame: &ToWorker| match frame {
+        ToWorker::Entry { entry, .. } => Some(entry.clone()),
+        _ => None,
+    };
+    fleet.workers[&home].inbox.iter().filter_map(entry).collect()
+}
+
+#[test]
+fn a_timer_wakes_its_script_once_and_not_before_it_is_due() {
+    let mut fleet = Fleet::new(1);
+    let run = fleet.start();
+    turn_with_timer(&mut fleet, run, Some(500));
+    fleet.pass(Duration::from_millis(499));
+    assert_eq!(inbox(&fleet, run), []);
+    fleet.pass(Duration::from_millis(1));
+    let entries = inbox(&fleet, run);
+    assert_eq!(entries, [Entry { at: fleet.now.unix_ms, kind: EntryKind::Wake }]);
+    fleet.pass(Duration::from_secs(5));
+    assert_eq!(inbox(&fleet, run).len(), 1);
+}
+
+#[test]
+fn a_turn_that_ends_while_a_wake_is_on_its_way_does_not_ask_for_another() {
+    let mut fleet = Fleet::new(1);
+    let run = fleet.start();
+    turn_with_timer(&mut fleet, run, Some(500));
+    fleet.entry(run, EntryKind::Event(Event::Hold));
+    fleet.pass(Duration::from_millis(500));
+    assert_eq!(inbox(&fleet, run).len(), 2);
+    // The turn of the event knows nothing of the wake yet.
+    turn_with_timer(&mut fleet, run, Some(0));
+    fleet.pass(Duration::from_millis(100));
+    assert_eq!(inbox(&fleet, run).len(), 1);
+    turn_with_timer(&mut fleet, run, Some(200));
+    fleet.pass(Duration::from_millis(200));
+    assert_eq!(inbox(&fleet, run).len(), 1, "the next timer is served");
+}
+
+#[test]
+fn a_cleared_timer_wakes_nobody() {
+    let mut fleet = Fleet::new(1);
+    let run = fleet.start();
+    turn_with_timer(&mut fleet, run, Some(500));
+    fleet.complete(run, 0);
+    turn_with_timer(&mut fleet, run, None);
+    fleet.pass(Duration::from_secs(1));
+    assert_eq!(inbox(&fleet, run), []);
+}
+
+#[test]
+fn the_scripts_clock_never_goes_back_and_its_timers_are_due_when_they_wake_it() {
+    let mut fleet = Fleet::new(1);
+    let run = fleet.start();
+    let started = fleet.now.unix_ms;
+    turn_with_timer(&mut fleet, run, Some(500));
+    fleet.now.unix_ms -= 3_600_000;
+    fleet.entry(run, EntryKind::Event(Event::Hold));
+    fleet.pass(Duration::from_millis(500));
+    let times: Vec<u64> = inbox(&fleet, run).iter().map(|entry| entry.at - started).collect();
+    assert_eq!(times, [0, 500]);
+}
+
+#[test]
+fn a_timer_beyond_all_reason_is_harmless() {
+    let mut fleet = Fleet::new(1);
+    let run = fleet.start();
+    let home = fleet.home(run).unwrap();
+    let mut end = fleet.turn(home).unwrap();
+    end.wake_at = Some(u64::MAX);
+    fleet.send(home, FromWorker::TurnEnd(end));
+    fleet.pass(Duration::from_secs(86_400));
+    assert_eq!(inbox(&fleet, run), []);
+}
+
+#[test]
+fn a_dormant_run_is_rebuilt_when_its_timer_is_due() {
+    let mut fleet = Fleet::new(1);
+    let run = fleet.start();
+    turn_with_timer(&mut fleet, run, Some(500));
+    let home = fleet.home(run).unwrap();
+    fleet.die(home, None);
+    fleet.all_ready();
+    assert_eq!(fleet.home(run), None);
+    fleet.pass(Duration::from_millis(500));
+    let entries = inbox(&fleet, run);
+    assert_eq!(entries.len(), 1);
+    assert_eq!(entries[0].kind, EntryKind::Wake);
+}
+
+#[test]
+fn code_after_the_calls_end_has_its_grace_and_no_more() {
+    let mut fleet = Fleet::new(1);
+    let (slow, quick) = (fleet.start(), fleet.start());
+    fleet.work();
+    let ended = EntryKind::CallEnded(CallEndedCause { code: 200, reason: "OK".into(), by: EndedBy::Caller });
+    fleet.entry(slow, ended.clone());
+    fleet.entry(quick, ended);
+    let home = fleet.home(slow).unwrap();
+    fleet.work_once(home);
+    let mut end = fleet.turn(home).unwrap();
+    assert_eq!(end.run, quick);
+    end.state = RunState::Finished { result: None };
+    fleet.send(home, FromWorker::TurnEnd(end));
+    fleet.outputs();
+    fleet.pass(Duration::from_millis(9_999));
+    assert_eq!(fleet.outputs(), []);
+    fleet.pass(Duration::from_millis(1));
+    assert_eq!(fleet.outputs(), [ScriptOutput::GraceOver { run: slow }]);
+}
