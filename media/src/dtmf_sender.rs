@@ -37,7 +37,8 @@ pub(crate) struct DtmfSender {
 
 #[derive(Debug)]
 struct Run {
-    id: DtmfId,
+    /// `None` for a key that another leg pressed: nobody waits for it.
+    id: Option<DtmfId>,
     digits: VecDeque<Digit>,
     duration: Duration,
     gap: Duration,
@@ -96,12 +97,12 @@ pub(crate) enum DtmfStep {
 /// A run that is over.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct DtmfFinished {
-    pub(crate) id: DtmfId,
+    pub(crate) id: Option<DtmfId>,
     pub(crate) sent: usize,
 }
 
 impl DtmfSender {
-    pub(crate) fn push(&mut self, id: DtmfId, request: DtmfRequest) {
+    pub(crate) fn push(&mut self, id: Option<DtmfId>, request: DtmfRequest) {
         let queued: usize = self.waiting.iter().map(|run| run.digits.len()).sum();
         let mut digits = VecDeque::from(request.digits);
         digits.truncate(MAX_QUEUED.saturating_sub(queued));
@@ -118,7 +119,7 @@ impl DtmfSender {
 
     /// Leaves out what this run has not begun to send.
     pub(crate) fn cancel(&mut self, id: DtmfId) {
-        for run in self.current.iter_mut().chain(&mut self.waiting).filter(|run| run.id == id) {
+        for run in self.current.iter_mut().chain(&mut self.waiting).filter(|run| run.id == Some(id)) {
             run.digits.clear();
             match &mut run.phase {
                 Phase::Event { held, .. } | Phase::Tone { held, .. } => *held = run.duration,
@@ -271,18 +272,18 @@ mod tests {
     #[test]
     fn a_key_has_three_starts_growing_durations_and_three_ends() {
         let mut sender = DtmfSender::default();
-        sender.push(DtmfId(1), request("5", DtmfMethod::TelephoneEvent));
+        sender.push(Some(DtmfId(1)), request("5", DtmfMethod::TelephoneEvent));
         let (log, finished) = run(&mut sender, true);
         let expected =
             ["5@0 M160", "5@0 160", "5@0 160", "5@0 320", "5@0 480", "5@0 640E", "5@0 640E", "5@0 640E", "gap", "gap", "gap"];
         assert_eq!(log, expected);
-        assert_eq!(finished, [DtmfFinished { id: DtmfId(1), sent: 1 }]);
+        assert_eq!(finished, [DtmfFinished { id: Some(DtmfId(1)), sent: 1 }]);
     }
 
     #[test]
     fn the_next_key_begins_a_gap_later_with_its_own_timestamp() {
         let mut sender = DtmfSender::default();
-        sender.push(DtmfId(1), request("1#", DtmfMethod::TelephoneEvent));
+        sender.push(Some(DtmfId(1)), request("1#", DtmfMethod::TelephoneEvent));
         let (log, _) = run(&mut sender, true);
         assert_eq!(log[11], "11@1440 M160");
         assert_eq!(log.iter().filter(|line| line.contains('M')).count(), 2);
@@ -292,7 +293,7 @@ mod tests {
     fn without_telephone_events_keys_are_tones() {
         for (has_events, method) in [(false, DtmfMethod::TelephoneEvent), (true, DtmfMethod::InBand)] {
             let mut sender = DtmfSender::default();
-            sender.push(DtmfId(1), request("5", method));
+            sender.push(Some(DtmfId(1)), request("5", method));
             let (log, _) = run(&mut sender, has_events);
             assert_eq!(log, ["tone", "tone", "tone", "tone", "gap", "gap", "gap", "gap", "gap"]);
         }
@@ -301,8 +302,8 @@ mod tests {
     #[test]
     fn a_cancelled_run_ends_the_key_that_is_down() {
         let mut sender = DtmfSender::default();
-        sender.push(DtmfId(1), DtmfRequest { duration: LONGEST_KEY, ..request("123", DtmfMethod::TelephoneEvent) });
-        sender.push(DtmfId(2), request("9", DtmfMethod::InBand));
+        sender.push(Some(DtmfId(1)), DtmfRequest { duration: LONGEST_KEY, ..request("123", DtmfMethod::TelephoneEvent) });
+        sender.push(Some(DtmfId(2)), request("9", DtmfMethod::InBand));
         assert_eq!(sender.finished(), None);
         for _ in 0..5 {
             sender.step(0, 8000, PTIME, true, &mut [0; 160], |_| 0);
@@ -310,7 +311,7 @@ mod tests {
         sender.cancel(DtmfId(1));
         let (log, finished) = run(&mut sender, true);
         assert!(log[0].ends_with('E'), "{log:?}");
-        assert_eq!(finished, [DtmfFinished { id: DtmfId(1), sent: 1 }, DtmfFinished { id: DtmfId(2), sent: 1 }]);
+        assert_eq!(finished, [DtmfFinished { id: Some(DtmfId(1)), sent: 1 }, DtmfFinished { id: Some(DtmfId(2)), sent: 1 }]);
         assert!(!log.iter().any(|line| line.starts_with("2@")));
     }
 
@@ -318,7 +319,7 @@ mod tests {
     fn durations_and_gaps_are_brought_within_limits() {
         let mut sender = DtmfSender::default();
         let extreme = DtmfRequest { duration: Duration::MAX, gap: Duration::ZERO, ..request("1", DtmfMethod::TelephoneEvent) };
-        sender.push(DtmfId(1), extreme);
+        sender.push(Some(DtmfId(1)), extreme);
         let (log, _) = run(&mut sender, true);
         assert_eq!(log.last().map(String::as_str), Some("1@0 64000E"));
         assert_eq!(log.len(), 3 + 399 + 2);
@@ -327,8 +328,8 @@ mod tests {
     #[test]
     fn nothing_to_send_is_over_at_once() {
         let mut sender = DtmfSender::default();
-        sender.push(DtmfId(1), request("", DtmfMethod::InBand));
-        assert_eq!(sender.finished(), Some(DtmfFinished { id: DtmfId(1), sent: 0 }));
+        sender.push(Some(DtmfId(1)), request("", DtmfMethod::InBand));
+        assert_eq!(sender.finished(), Some(DtmfFinished { id: Some(DtmfId(1)), sent: 0 }));
         assert!(sender.is_idle());
     }
 }

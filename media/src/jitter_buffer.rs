@@ -11,6 +11,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::codec::Codec;
 use crate::rtp::RtpTimestamp;
 
 /// Packets that can wait; 640 ms at 20 ms a packet.
@@ -24,6 +25,8 @@ const CALM: u32 = 500;
 /// A packet in its turn.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
+    /// What its payload is encoded with.
+    pub codec: Codec,
     /// Its timestamp.
     pub timestamp: RtpTimestamp,
     /// Packets given up before it.
@@ -64,6 +67,7 @@ struct Slot {
 #[derive(Debug, Clone, Copy)]
 struct Waiting {
     sequence: u64,
+    codec: Codec,
     timestamp: RtpTimestamp,
     arrived: Instant,
 }
@@ -91,7 +95,7 @@ impl JitterBuffer {
     }
 
     /// Puts a packet in. `sequence` is extended by its wraps, so that it only grows.
-    pub fn insert(&mut self, now: Instant, sequence: u64, timestamp: RtpTimestamp, payload: &[u8]) -> Insertion {
+    pub fn insert(&mut self, now: Instant, sequence: u64, codec: Codec, timestamp: RtpTimestamp, payload: &[u8]) -> Insertion {
         let next = *self.next.get_or_insert(sequence);
         if sequence < next {
             // It was given up: next time wait longer. A repeated packet looks the same and does little harm.
@@ -108,7 +112,7 @@ impl JitterBuffer {
         if slot.packet.is_some() {
             return Insertion::Duplicate;
         }
-        slot.packet = Some(Waiting { sequence, timestamp, arrived: now });
+        slot.packet = Some(Waiting { sequence, codec, timestamp, arrived: now });
         slot.payload.clear();
         slot.payload.extend_from_slice(payload);
         self.stored += 1;
@@ -125,7 +129,7 @@ impl JitterBuffer {
         self.settle(missing);
         let slot = self.slots.get_mut((due.sequence % SLOTS as u64) as usize)?;
         slot.packet = None;
-        Some(Frame { timestamp: due.timestamp, missing, payload: &slot.payload })
+        Some(Frame { codec: due.codec, timestamp: due.timestamp, missing, payload: &slot.payload })
     }
 
     /// When a gap will have been waited for long enough.
@@ -182,7 +186,7 @@ mod tests {
 
         fn insert(&mut self, sequence: u64) -> Insertion {
             let timestamp = RtpTimestamp(sequence as u32 * 160);
-            self.buffer.insert(self.now, sequence, timestamp, &sequence.to_be_bytes())
+            self.buffer.insert(self.now, sequence, Codec::Pcmu, timestamp, &sequence.to_be_bytes())
         }
 
         /// What comes out now: sequence and packets missing before it.

@@ -6,11 +6,11 @@
 
 pub mod codec;
 pub mod digit;
-pub mod io;
 pub mod dtmf;
 mod dtmf_sender;
 mod echo;
 mod forward;
+pub mod io;
 pub mod jitter_buffer;
 mod latch;
 pub mod playout;

@@ -1,0 +1,81 @@
+//! Splicing another leg's packets into our stream: whatever its SSRC, sequence and timestamps, the receiver of ours sees
+//! one stream that never breaks.
+//!
+//! ```text
+//!   other leg   seq 7000 7001 ── 7003 (7002 lost)          ts 90000 90160 ── 90480
+//!   ours        seq   51   52 ──   54 (53 lost as well)    ts  8160  8320 ──  8640
+//!               └ the splice: 7000 → 51, the next one; 90000 → where the wall clock is
+//! ```
+//!
+//! Loss and reordering pass through as they are, for the receiver's jitter buffer to deal with. Packets of before the
+//! splice are dropped: their numbers belong to what was sent before it.
+
+use std::time::{Duration, Instant};
+
+use crate::rtp::{RtpTimestamp, SequenceNumber, Ssrc};
+use crate::sender::RtpSender;
+use crate::stream::Forward;
+
+/// A timestamp that leads further away from the wall clock than this has leapt.
+const LEAP: Duration = Duration::from_secs(1);
+
+/// Where another leg's stream joins ours.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Splice {
+    ssrc: Ssrc,
+    generation: u32,
+    first_sequence: u64,
+    our_first: SequenceNumber,
+    timestamp: RtpTimestamp,
+    position: u64,
+}
+
+impl Splice {
+    /// Joins with `packet` as the next one of ours.
+    pub(crate) fn new(now: Instant, packet: &Forward<'_>, sender: &mut RtpSender) -> Self {
+        sender.catch_up(now);
+        Splice {
+            ssrc: packet.ssrc,
+            generation: packet.generation,
+            first_sequence: packet.sequence,
+            our_first: sender.next_sequence(),
+            timestamp: packet.timestamp,
+            position: sender.next_position(),
+        }
+    }
+
+    /// Whether `packet` belongs to the stream that was spliced in.
+    pub(crate) fn covers(&self, packet: &Forward<'_>) -> bool {
+        self.ssrc == packet.ssrc && self.generation == packet.generation
+    }
+
+    /// The packet's place in our sequence; `None` when it is older than the splice.
+    pub(crate) fn sequence(&self, packet: &Forward<'_>) -> Option<SequenceNumber> {
+        let offset = packet.sequence.checked_sub(self.first_sequence)?;
+        Some(self.our_first.plus(offset as u16))
+    }
+
+    /// The packet's place on our clock; `None` when it lies before the beginning of our stream.
+    pub(crate) fn position(&self, packet: &Forward<'_>) -> Option<u64> {
+        self.position.checked_add_signed(i64::from(packet.timestamp.distance(self.timestamp)))
+    }
+
+    /// Whether a position has lost touch with the wall clock.
+    pub(crate) fn has_leapt(now: Instant, position: u64, clock_rate: u32, sender: &RtpSender) -> bool {
+        position.abs_diff(sender.position_at(now)) > LEAP.as_secs() * u64::from(clock_rate)
+    }
+
+    /// Measures the next packets from this one, so that distances stay small.
+    pub(crate) fn follow(&mut self, packet: &Forward<'_>, position: u64) {
+        if position > self.position {
+            self.position = position;
+            self.timestamp = packet.timestamp;
+        }
+    }
+
+    /// Continues the sequence after packets that were sent as several.
+    pub(crate) fn renumber(&mut self, packet: &Forward<'_>, sender: &RtpSender) {
+        self.first_sequence = packet.sequence + 1;
+        self.our_first = sender.next_sequence();
+    }
+}

@@ -1,0 +1,519 @@
+//! The receiving half of a stream: which packets are the other side's, and what becomes of them.
+//!
+//! A packet is dropped and counted unless, in this order, it is RTP, has a payload type that was agreed on, comes from
+//! the address the latch accepts, is from the source that is heard (a second source proves itself with two packets in
+//! sequence), and the other side may send at all.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::command::{DtmfMethod, InBandDetection};
+use super::output::{DropStats, Forward, ForwardKind, MediaEvent, StreamStats};
+use super::{Life, MediaStream};
+use crate::codec::Codec;
+use crate::digit::{Digit, DigitSet};
+use crate::dtmf::{DtmfDetector, HeardDigit};
+use crate::echo::EchoLine;
+use crate::jitter_buffer::JitterBuffer;
+use crate::reception::{Arrival, Reception};
+use crate::recording::Audio;
+use crate::rtp::{PayloadType, RtpHeader, RtpPacket, RtpTimestamp, SequenceNumber, Ssrc, is_rtcp};
+use crate::sdp::Negotiated;
+use crate::telephone_event::{FinishedEvent, TelephoneEvent, TelephoneEventReceiver};
+
+/// A tone has ended when its audio stops coming for this long.
+const AUDIO_STOPPED: Duration = Duration::from_millis(120);
+
+/// A tone may bridge this much missing audio: two packets of 20 ms.
+const BRIDGED_TICKS: i32 = 480;
+
+/// The receiving half of a stream.
+#[derive(Debug)]
+pub(super) struct Receiver {
+    source: Option<Source>,
+    /// A second source, and the sequence number that would prove it.
+    candidate: Option<(Ssrc, SequenceNumber)>,
+    /// Changes whenever sequence and timestamps start anew.
+    generation: u32,
+    events: TelephoneEventReceiver,
+    pub(super) blocked: DigitSet,
+    detection: InBandDetection,
+    has_seen_event: bool,
+    decoding: Option<Box<Decoding>>,
+    media_timeout: Option<Duration>,
+    /// Since when packets should be coming.
+    expected_since: Option<Instant>,
+    last_packet: Option<Instant>,
+    /// No packet yet, or a time-out was reported: the next packet is news.
+    is_silent: bool,
+    is_timed_out: bool,
+    /// Figures of sources that are gone.
+    earlier: StreamStats,
+    drops: DropStats,
+}
+
+/// The source that is heard.
+#[derive(Debug)]
+struct Source {
+    ssrc: Ssrc,
+    reception: Reception,
+    /// Packets kept from the joined leg, which must not look lost to it.
+    withheld: u64,
+    /// The last of them: packets from before it have no number left.
+    withheld_until: u64,
+}
+
+/// What needs the audio itself and not just its packets.
+#[derive(Debug, Default)]
+struct Decoding {
+    buffer: JitterBuffer,
+    detector: Option<DtmfDetector>,
+    echo: Option<EchoLine>,
+    /// The timestamp the next frame has when nothing is missing.
+    expected: Option<RtpTimestamp>,
+    last_audio: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Content {
+    Audio(Codec),
+    TelephoneEvent { clock_rate: u32 },
+    ComfortNoise,
+}
+
+impl Receiver {
+    pub(super) fn new(media_timeout: Option<Duration>) -> Self {
+        Receiver {
+            source: None,
+            candidate: None,
+            generation: 0,
+            events: TelephoneEventReceiver::default(),
+            blocked: DigitSet::NONE,
+            detection: InBandDetection::Auto,
+            has_seen_event: false,
+            decoding: None,
+            media_timeout,
+            expected_since: None,
+            last_packet: None,
+            is_silent: true,
+            is_timed_out: false,
+            earlier: StreamStats::default(),
+            drops: DropStats::default(),
+        }
+    }
+
+    pub(super) fn set_timeout(&mut self, now: Instant, timeout: Option<Duration>) {
+        self.media_timeout = timeout;
+        self.expected_since = self.expected_since.map(|_| now);
+        self.is_timed_out = false;
+    }
+
+    /// Whether packets should be coming from now on.
+    pub(super) fn expect(&mut self, now: Instant, is_expected: bool) {
+        if is_expected {
+            self.expected_since.get_or_insert(now);
+        } else {
+            self.expected_since = None;
+            self.is_timed_out = false;
+        }
+    }
+
+    /// The next packet may come from any source.
+    pub(super) fn forget_source(&mut self) {
+        self.earlier = self.stats();
+        self.source = None;
+        self.candidate = None;
+        self.start_anew();
+    }
+
+    pub(super) fn has_echo(&self) -> bool {
+        self.decoding.as_ref().is_some_and(|decoding| decoding.echo.is_some())
+    }
+
+    pub(super) fn fill_echo(&mut self, codec: Codec, payload: &mut [u8]) {
+        if let Some(echo) = self.decoding.as_mut().and_then(|decoding| decoding.echo.as_mut()) {
+            echo.fill(codec, payload);
+        }
+    }
+
+    /// The source that is heard, for reports on it.
+    pub(super) fn source_mut(&mut self) -> Option<(Ssrc, &mut Reception)> {
+        self.source.as_mut().map(|source| (source.ssrc, &mut source.reception))
+    }
+
+    pub(super) fn stats(&self) -> StreamStats {
+        let mut stats = StreamStats { dropped: self.drops, ..self.earlier };
+        if let Some(source) = &self.source {
+            stats.packets_lost += source.reception.lost();
+            stats.jitter = source.reception.jitter();
+        }
+        stats
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let decoding = self.decoding.as_ref();
+        let gap = decoding.and_then(|decoding| decoding.buffer.deadline());
+        let tone = decoding.and_then(|decoding| decoding.tone_deadline());
+        [self.events.deadline(), gap, tone, self.timeout_deadline()].into_iter().flatten().min()
+    }
+
+    fn timeout_deadline(&self) -> Option<Instant> {
+        let (timeout, since) = self.media_timeout.zip(self.expected_since).filter(|_| !self.is_timed_out)?;
+        Some(self.last_packet.map_or(since, |last| last.max(since)) + timeout)
+    }
+
+    fn start_anew(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
+        self.events = TelephoneEventReceiver::default();
+        if let Some(decoding) = &mut self.decoding {
+            decoding.buffer.reset();
+            decoding.expected = None;
+        }
+    }
+
+    /// Whether the packet is of the source that is heard, which it becomes if it can.
+    fn admit(&mut self, header: RtpHeader, clock_rate: u32) -> bool {
+        match &self.source {
+            Some(source) if source.ssrc == header.ssrc => return true,
+            Some(_) if self.candidate != Some((header.ssrc, header.sequence)) => {
+                self.candidate = Some((header.ssrc, header.sequence.plus(1)));
+                return false;
+            }
+            Some(_) => self.forget_source(),
+            None => {}
+        }
+        self.candidate = None;
+        let reception = Reception::new(header.sequence, clock_rate);
+        self.source = Some(Source { ssrc: header.ssrc, reception, withheld: 0, withheld_until: 0 });
+        true
+    }
+
+    fn is_tone_sounding(&self) -> bool {
+        let detector = self.decoding.as_ref().and_then(|decoding| decoding.detector.as_ref());
+        detector.is_some_and(DtmfDetector::is_sounding)
+    }
+
+    fn content_of(&self, payload_type: PayloadType, remote: &Negotiated) -> Option<Content> {
+        if let Some(&(_, codec)) = remote.receive.iter().find(|(known, _)| *known == payload_type) {
+            return Some(Content::Audio(codec));
+        }
+        match remote.telephone_event {
+            Some(types) if types.receive == payload_type || types.send == payload_type => {
+                Some(Content::TelephoneEvent { clock_rate: remote.codec.clock_rate() })
+            }
+            _ => (payload_type == PayloadType::COMFORT_NOISE).then_some(Content::ComfortNoise),
+        }
+    }
+}
+
+impl Source {
+    /// The sequence number the joined leg sees; `None` when a packet withheld later has taken it.
+    fn forwarded_sequence(&self, sequence: u64) -> Option<u64> {
+        (sequence > self.withheld_until).then(|| sequence - self.withheld)
+    }
+
+    fn withhold(&mut self, sequence: u64, arrival: Arrival) {
+        if arrival != Arrival::Reordered {
+            self.withheld += 1;
+            self.withheld_until = sequence;
+        }
+    }
+}
+
+impl Decoding {
+    fn tone_deadline(&self) -> Option<Instant> {
+        let is_sounding = self.detector.as_ref().is_some_and(DtmfDetector::is_sounding);
+        self.last_audio.filter(|_| is_sounding).map(|last| last + AUDIO_STOPPED)
+    }
+
+    /// Takes everything whose turn has come; returns the keys heard in it.
+    fn drain(&mut self, now: Instant) -> Vec<HeardDigit> {
+        let mut heard = Vec::new();
+        while let Some(frame) = self.buffer.pop(now) {
+            // Events and comfort noise hold a place in the sequence and nothing else.
+            if frame.payload.is_empty() {
+                continue;
+            }
+            let gap = self.expected.map_or(0, |expected| frame.timestamp.distance(expected));
+            self.expected = Some(frame.timestamp.plus(frame.payload.len() as u32));
+            self.last_audio = Some(now);
+            if let Some(echo) = &mut self.echo {
+                echo.push(frame.codec, frame.payload, gap != 0);
+            }
+            if let Some(detector) = &mut self.detector {
+                if !(0..=BRIDGED_TICKS).contains(&gap) {
+                    heard.extend(detector.flush());
+                }
+                let samples = frame.payload.iter().map(|&octet| frame.codec.decode_sample(octet));
+                detector.push(samples, |digit| heard.push(digit));
+            }
+        }
+        heard
+    }
+}
+
+impl MediaStream {
+    /// Takes a datagram from the RTP port. What is returned belongs to the leg this one is joined with: give it to
+    /// that leg's [`Self::forward`] before polling either.
+    pub fn handle_packet<'p>(&mut self, now: Instant, source: SocketAddr, datagram: &'p [u8]) -> Option<Forward<'p>> {
+        self.advance(now);
+        if self.life != Life::Open {
+            return None;
+        }
+        if is_rtcp(datagram) {
+            self.accept_rtcp(source, datagram);
+            return None;
+        }
+        let Ok(RtpPacket { header, payload }) = RtpPacket::parse(datagram) else {
+            self.receiver.drops.malformed += 1;
+            return None;
+        };
+        let Some(remote) = &self.remote else {
+            self.receiver.drops.unexpected += 1;
+            return None;
+        };
+        let Some(content) = self.receiver.content_of(header.payload_type, remote) else {
+            self.receiver.drops.wrong_payload_type += 1;
+            return None;
+        };
+        if !self.latch.admit(self.now, source) {
+            self.receiver.drops.wrong_source += 1;
+            return None;
+        }
+        if !remote.direction.receives() {
+            self.receiver.drops.unexpected += 1;
+            return None;
+        }
+        if !self.receiver.admit(header, remote.codec.clock_rate()) {
+            self.receiver.drops.wrong_ssrc += 1;
+            return None;
+        }
+        let heard = self.receiver.source.as_mut()?;
+        let (sequence, arrival) = heard.reception.count(header.sequence);
+        match arrival {
+            Arrival::Newest => {}
+            Arrival::Reordered => self.receiver.earlier.packets_reordered += 1,
+            Arrival::Restarted => self.receiver.start_anew(),
+            Arrival::Implausible => {
+                self.receiver.drops.unexpected += 1;
+                return None;
+            }
+        }
+        self.receiver.earlier.packets_received += 1;
+        self.receiver.earlier.octets_received += payload.len() as u64;
+        self.note_life(source);
+        match content {
+            Content::Audio(codec) => self.receive_audio(codec, header, sequence, arrival, payload),
+            Content::TelephoneEvent { clock_rate } => self.receive_event(clock_rate, header, sequence, arrival, payload),
+            Content::ComfortNoise => {
+                self.hold_place(header, sequence);
+                None
+            }
+        }
+    }
+
+    /// Takes a datagram from the RTCP port.
+    pub fn handle_rtcp(&mut self, now: Instant, source: SocketAddr, datagram: &[u8]) {
+        self.advance(now);
+        if self.life == Life::Open && self.accept_rtcp(source, datagram) {
+            self.rtcp_source = Some(source);
+        }
+    }
+
+    pub(super) fn set_detection(&mut self, detection: InBandDetection) {
+        self.receiver.detection = detection;
+        self.refresh_decoding();
+    }
+
+    pub(super) fn set_echo(&mut self, delay: Option<Duration>) {
+        let codec = self.remote.as_ref().map_or(Codec::Pcmu, |remote| remote.codec);
+        match (delay, &mut self.receiver.decoding) {
+            (Some(delay), decoding) => {
+                decoding.get_or_insert_default().echo = Some(EchoLine::new(codec, delay));
+            }
+            (None, Some(decoding)) => decoding.echo = None,
+            (None, None) => {}
+        }
+        self.refresh_decoding();
+    }
+
+    /// Keeps just what someone needs decoded audio for.
+    pub(super) fn refresh_decoding(&mut self) {
+        let receiver = &mut self.receiver;
+        let has_no_events = self.remote.as_ref().is_some_and(|remote| remote.in_band_dtmf());
+        let is_wanted = match receiver.detection {
+            InBandDetection::Auto => has_no_events,
+            InBandDetection::On => true,
+            InBandDetection::Off => false,
+        };
+        if is_wanted && !receiver.has_seen_event {
+            receiver.decoding.get_or_insert_default().detector.get_or_insert_default();
+        } else if let Some(decoding) = &mut receiver.decoding {
+            decoding.detector = None;
+        }
+        receiver.decoding.take_if(|decoding| decoding.detector.is_none() && decoding.echo.is_none());
+    }
+
+    pub(super) fn receive_timeouts(&mut self) {
+        let now = self.now;
+        if let Some(event) = self.receiver.events.handle_timeout(now) {
+            self.hear_event(event);
+        }
+        self.drain_decoding();
+        if let Some(decoding) = &mut self.receiver.decoding
+            && decoding.tone_deadline().is_some_and(|deadline| deadline <= now)
+            && let Some(digit) = decoding.detector.as_mut().and_then(DtmfDetector::flush)
+        {
+            self.hear_tone(digit);
+        }
+        if self.receiver.timeout_deadline().is_some_and(|deadline| deadline <= now) {
+            self.receiver.is_timed_out = true;
+            self.receiver.is_silent = true;
+            let last_heard = self.receiver.last_packet.unwrap_or(self.started);
+            self.events.push_back(MediaEvent::MediaTimeout { silent_for: now.saturating_duration_since(last_heard) });
+        }
+    }
+
+    fn note_life(&mut self, source: SocketAddr) {
+        self.receiver.last_packet = Some(self.now);
+        self.receiver.is_timed_out = false;
+        if std::mem::take(&mut self.receiver.is_silent) {
+            self.events.push_back(MediaEvent::MediaStarted { source });
+        }
+    }
+
+    fn receive_audio<'p>(
+        &mut self,
+        codec: Codec,
+        header: RtpHeader,
+        sequence: u64,
+        arrival: Arrival,
+        payload: &'p [u8],
+    ) -> Option<Forward<'p>> {
+        let elapsed = self.now.saturating_duration_since(self.started);
+        let generation = self.receiver.generation;
+        let source = self.receiver.source.as_mut()?;
+        if arrival != Arrival::Reordered {
+            source.reception.time(elapsed, header.timestamp);
+        }
+        let audio = Audio { codec, generation, timestamp: header.timestamp, payload };
+        for recorder in &mut self.recordings {
+            recorder.write_received(self.now, audio);
+        }
+        if let Some(decoding) = &mut self.receiver.decoding {
+            decoding.buffer.insert(self.now, sequence, codec, header.timestamp, payload);
+            self.drain_decoding();
+        }
+        let is_withheld = !self.receiver.blocked.is_empty() && self.receiver.is_tone_sounding();
+        self.hand_over(ForwardKind::Audio(codec), header, sequence, arrival, payload, is_withheld)
+    }
+
+    fn receive_event<'p>(
+        &mut self,
+        clock_rate: u32,
+        header: RtpHeader,
+        sequence: u64,
+        arrival: Arrival,
+        payload: &'p [u8],
+    ) -> Option<Forward<'p>> {
+        let Some(event) = TelephoneEvent::parse(payload) else {
+            self.receiver.drops.malformed += 1;
+            return None;
+        };
+        self.hold_place(header, sequence);
+        if !std::mem::replace(&mut self.receiver.has_seen_event, true) {
+            self.refresh_decoding();
+        }
+        let finished = self.receiver.events.handle_packet(self.now, header.marker, header.timestamp, clock_rate, event);
+        for event in finished {
+            self.hear_event(event);
+        }
+        let is_blocked = Digit::from_event(event.event).is_some_and(|digit| self.receiver.blocked.contains(digit));
+        self.hand_over(ForwardKind::TelephoneEvent { clock_rate }, header, sequence, arrival, payload, is_blocked)
+    }
+
+    fn hand_over<'p>(
+        &mut self,
+        kind: ForwardKind,
+        header: RtpHeader,
+        sequence: u64,
+        arrival: Arrival,
+        payload: &'p [u8],
+        is_withheld: bool,
+    ) -> Option<Forward<'p>> {
+        if !self.sending.is_joined {
+            return None;
+        }
+        let source = self.receiver.source.as_mut()?;
+        if is_withheld {
+            source.withhold(sequence, arrival);
+            return None;
+        }
+        let sequence = source.forwarded_sequence(sequence)?;
+        Some(Forward {
+            kind,
+            generation: self.receiver.generation,
+            ssrc: header.ssrc,
+            sequence,
+            timestamp: header.timestamp,
+            marker: header.marker,
+            payload,
+        })
+    }
+
+    /// A packet that is not audio must not look like missing audio.
+    fn hold_place(&mut self, header: RtpHeader, sequence: u64) {
+        let codec = self.remote.as_ref().map_or(Codec::Pcmu, |remote| remote.codec);
+        if let Some(decoding) = &mut self.receiver.decoding {
+            decoding.buffer.insert(self.now, sequence, codec, header.timestamp, &[]);
+            self.drain_decoding();
+        }
+    }
+
+    fn drain_decoding(&mut self) {
+        let heard = self.receiver.decoding.as_mut().map(|decoding| decoding.drain(self.now));
+        for digit in heard.into_iter().flatten() {
+            self.hear_tone(digit);
+        }
+    }
+
+    fn hear_event(&mut self, event: FinishedEvent) {
+        if let Some(digit) = Digit::from_event(event.event) {
+            self.hear(digit, event.duration, DtmfMethod::TelephoneEvent);
+        }
+    }
+
+    fn hear_tone(&mut self, heard: HeardDigit) {
+        self.hear(heard.digit, heard.duration, DtmfMethod::InBand);
+    }
+
+    fn hear(&mut self, digit: Digit, duration: Duration, method: DtmfMethod) {
+        if !self.receiver.blocked.contains(digit) {
+            self.events.push_back(MediaEvent::Digit { digit, duration, method });
+            self.stop_playout_on(digit);
+        }
+    }
+
+    /// Returns whether the datagram was RTCP from the other side.
+    fn accept_rtcp(&mut self, source: SocketAddr, datagram: &[u8]) -> bool {
+        let announced = self.remote.as_ref().and_then(|remote| remote.remote_rtcp);
+        let is_known = [self.latch.destination(), announced].into_iter().flatten().any(|known| known.ip() == source.ip());
+        if !is_known {
+            self.receiver.drops.wrong_source += 1;
+            return false;
+        }
+        let heard = self.receiver.source.as_ref().map(|source| source.ssrc);
+        match self.rtcp.handle(self.now, self.sending.rtp.ssrc(), heard, datagram) {
+            Ok(false) => true,
+            Ok(true) => {
+                self.receiver.forget_source();
+                self.events.push_back(MediaEvent::RemoteBye);
+                true
+            }
+            Err(_) => {
+                self.receiver.drops.malformed += 1;
+                false
+            }
+        }
+    }
+}

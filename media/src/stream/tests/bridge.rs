@@ -1,0 +1,272 @@
+//! Two legs joined.
+
+use super::*;
+use crate::digit::{Digit, DigitSet};
+
+/// Two legs of one bridge on one clock.
+struct Bridge {
+    caller: Line,
+    callee: Line,
+}
+
+impl Bridge {
+    fn new(caller: Negotiated, callee: Negotiated) -> Bridge {
+        let mut bridge = Bridge { caller: Line::connected_as(caller), callee: Line::seeded(7) };
+        bridge.callee.start = bridge.caller.start;
+        bridge.callee.now = bridge.caller.now;
+        bridge.callee.next.ssrc = Ssrc(99);
+        bridge.callee.command(Command::SetRemote(Box::new(callee)));
+        bridge.caller.command(Command::Join);
+        bridge.callee.command(Command::Join);
+        bridge
+    }
+
+    fn run(&mut self, milliseconds: u64) {
+        self.caller.run(milliseconds);
+        self.callee.run(milliseconds);
+    }
+
+    /// The caller speaks, one packet, and time passes.
+    fn say(&mut self, octet: u8) {
+        if let Some(packet) = self.caller.audio(octet) {
+            packet.into(&mut self.callee);
+        }
+        self.run(20);
+    }
+
+    fn press(&mut self, digit: u8) {
+        for packet in self.caller.press(digit) {
+            packet.into(&mut self.callee);
+        }
+        self.callee.run((self.caller.at() - self.callee.at()) as u64);
+    }
+}
+
+#[test]
+fn packets_pass_on_arrival_as_part_of_one_unbroken_stream() {
+    let mut bridge = Bridge::new(negotiated(), negotiated());
+    bridge.run(1007);
+    let before = bridge.callee.sent.len();
+    for octet in 1..=100 {
+        bridge.say(octet);
+    }
+    let passed = &bridge.callee.sent[before..];
+    let octets: Vec<u8> = passed.iter().map(|packet| packet.payload[0]).collect();
+    assert_eq!(octets, (1..=100).collect::<Vec<u8>>(), "nothing of our own in between");
+    assert_eq!(passed[0].at, 1007.0);
+    assert!(passed[0].header.marker && !passed[1].header.marker);
+    bridge.callee.assert_continuous();
+}
+
+#[test]
+fn between_prompts_and_forwarding_the_stream_does_not_break() {
+    let mut bridge = Bridge::new(negotiated(), negotiated());
+    for round in 0..5 {
+        for _ in 0..20 {
+            bridge.say(1);
+        }
+        bridge.callee.play(round, &[&prompt(2, 130)]);
+        for _ in 0..20 {
+            bridge.say(1);
+        }
+        bridge.run(300);
+    }
+    bridge.callee.assert_continuous();
+    assert_eq!(bridge.callee.sent.iter().filter(|packet| packet.payload[0] == 2).count(), 5 * 7);
+    assert!(bridge.callee.longest_gap() < 240.0, "{}", bridge.callee.longest_gap());
+}
+
+#[test]
+fn loss_and_reordering_pass_through_as_they_are() {
+    let mut bridge = Bridge::new(negotiated(), negotiated());
+    bridge.say(1);
+    let headers: Vec<RtpHeader> = (0..6).map(|_| bridge.caller.advance_audio()).collect();
+    let first = bridge.callee.sent.last().unwrap().header;
+    for index in [0, 2, 1, 4, 5] {
+        bridge.run(10);
+        let packet = bridge.caller.packet_from("192.0.2.1:4000", headers[index], &[1; 160]).unwrap();
+        packet.into(&mut bridge.callee);
+    }
+    let sent: Vec<(i16, i32)> = bridge
+        .callee
+        .sent
+        .iter()
+        .rev()
+        .take(5)
+        .map(|packet| {
+            let header = packet.header;
+            (header.sequence.distance(first.sequence), header.timestamp.distance(first.timestamp))
+        })
+        .collect();
+    assert_eq!(sent, [(6, 960), (5, 800), (2, 320), (3, 480), (1, 160)]);
+}
+
+#[test]
+fn a_new_source_or_a_leap_on_one_leg_is_not_seen_on_the_other() {
+    let mut bridge = Bridge::new(negotiated(), negotiated());
+    for octet in 0..10 {
+        bridge.say(octet);
+    }
+    bridge.caller.next =
+        RtpHeader { ssrc: Ssrc(5), sequence: SequenceNumber(60_000), timestamp: RtpTimestamp(9), ..bridge.caller.next };
+    for octet in 0..10 {
+        bridge.say(octet);
+    }
+    bridge.caller.next.timestamp = RtpTimestamp(0x7000_0000);
+    for octet in 0..10 {
+        bridge.say(octet);
+    }
+    bridge.caller.next.sequence = SequenceNumber(20_000);
+    for octet in 0..10 {
+        bridge.say(octet);
+    }
+    bridge.callee.assert_continuous();
+}
+
+#[test]
+fn different_codecs_are_translated() {
+    let callee = Negotiated { codec: Codec::Pcma, payload_type: PCMA, ..negotiated() };
+    let mut bridge = Bridge::new(negotiated(), callee);
+    bridge.say(Codec::Pcmu.encode_sample(8000));
+    let sent = bridge.callee.sent.last().unwrap();
+    assert_eq!(sent.header.payload_type, PCMA);
+    let level = Codec::Pcma.decode_sample(sent.payload[0]);
+    assert!((7500..8500).contains(&level), "{level}");
+}
+
+#[test]
+fn packets_longer_than_the_other_side_takes_are_sent_as_several() {
+    let callee = Negotiated { max_packet_time: Some(Duration::from_millis(20)), ..negotiated() };
+    let mut bridge = Bridge::new(negotiated(), callee);
+    let before = bridge.callee.sent.len();
+    for _ in 0..3 {
+        let header = bridge.caller.next;
+        bridge.caller.next.sequence = header.sequence.plus(1);
+        bridge.caller.next.timestamp = header.timestamp.plus(400);
+        let packet = bridge.caller.packet_from("192.0.2.1:4000", header, &[1; 400]).unwrap();
+        packet.into(&mut bridge.callee);
+        bridge.run(50);
+    }
+    let lengths: Vec<usize> = bridge.callee.sent[before..].iter().map(|packet| packet.payload.len()).collect();
+    assert_eq!(lengths, [160, 160, 80, 160, 160, 80, 160, 160, 80]);
+    for pair in bridge.callee.sent[before..].windows(2) {
+        assert_eq!(pair[1].header.sequence.distance(pair[0].header.sequence), 1);
+        assert_eq!(pair[1].header.timestamp.distance(pair[0].header.timestamp), pair[0].payload.len() as i32);
+    }
+}
+
+#[test]
+fn keys_pass_with_the_other_legs_payload_type() {
+    let number = PayloadType::new(96).unwrap();
+    let types = Some(TelephoneEventTypes { send: number, receive: EVENT });
+    let mut bridge = Bridge::new(negotiated(), Negotiated { telephone_event: types, ..negotiated() });
+    bridge.say(1);
+    bridge.press(5);
+    bridge.say(1);
+    let events: Vec<_> = bridge.callee.sent.iter().filter(|packet| packet.header.payload_type == number).collect();
+    assert_eq!(events.len(), 7);
+    assert!(events.iter().all(|packet| packet.header.timestamp == events[0].header.timestamp));
+    assert_eq!(bridge.caller.digits(), "5", "and they are reported");
+    let last = bridge.callee.sent.last().unwrap();
+    assert_eq!(last.header.timestamp.distance(events[0].header.timestamp), 800);
+}
+
+#[test]
+fn blocked_keys_do_not_pass_and_leave_no_gap() {
+    let mut bridge = Bridge::new(negotiated(), negotiated());
+    bridge.caller.command(Command::BlockDtmf(DigitSet::from_keys("5")));
+    bridge.say(1);
+    bridge.press(5);
+    bridge.say(1);
+    bridge.press(6);
+    bridge.say(1);
+    let events = bridge.callee.sent.iter().filter(|packet| packet.header.payload_type == EVENT);
+    assert!(events.clone().all(|packet| packet.payload[0] == 6));
+    assert_eq!(events.count(), 7);
+    assert_eq!(bridge.caller.digits(), "6");
+    bridge.callee.assert_continuous();
+}
+
+#[test]
+fn keys_become_tones_for_a_side_without_telephone_events() {
+    let mut bridge = Bridge::new(negotiated(), Negotiated { telephone_event: None, ..negotiated() });
+    bridge.say(SILENCE);
+    bridge.press(5);
+    for _ in 0..20 {
+        bridge.say(SILENCE);
+    }
+    let mut detector = crate::dtmf::DtmfDetector::default();
+    let mut keys = Vec::new();
+    let audio = bridge.callee.sent.iter().flat_map(|packet| &packet.payload).map(|&octet| Codec::Pcmu.decode_sample(octet));
+    detector.push(audio, |key| keys.push(key.digit));
+    assert_eq!(keys, [Digit::from_char('5').unwrap()]);
+    assert!(!bridge.callee.events.iter().any(|(_, event)| matches!(event, MediaEvent::DtmfSent { .. })));
+    bridge.callee.assert_continuous();
+}
+
+#[test]
+fn ring_back_sounds_until_the_other_leg_does() {
+    let mut bridge = Bridge::new(negotiated(), negotiated());
+    bridge.callee.command(Command::RingBack(Some(prompt(3, 100))));
+    bridge.run(500);
+    assert_eq!(bridge.callee.sent.last().unwrap().payload[0], 3);
+    bridge.say(1);
+    bridge.say(1);
+    assert_eq!(bridge.callee.sent.last().unwrap().payload[0], 1);
+    bridge.run(500);
+    assert_eq!(bridge.callee.sent.last().unwrap().payload[0], 3);
+    bridge.callee.command(Command::RingBack(None));
+    bridge.run(100);
+    assert_eq!(bridge.callee.sent.last().unwrap().payload[0], SILENCE);
+    bridge.callee.assert_continuous();
+}
+
+#[test]
+fn a_held_leg_gets_nothing_and_goes_on_afterwards() {
+    let mut bridge = Bridge::new(negotiated(), negotiated());
+    bridge.say(1);
+    let held = Negotiated { direction: Direction::RecvOnly, held: true, ..negotiated() };
+    bridge.callee.command(Command::SetRemote(Box::new(held)));
+    let before = bridge.callee.sent.len();
+    for _ in 0..50 {
+        bridge.say(1);
+    }
+    assert_eq!(bridge.callee.sent.len(), before);
+    bridge.callee.command(Command::SetRemote(Box::new(negotiated())));
+    for _ in 0..10 {
+        bridge.say(1);
+    }
+    bridge.callee.assert_continuous();
+    assert!(bridge.callee.sent.len() >= before + 10);
+}
+
+#[test]
+fn after_leaving_nothing_is_handed_out() {
+    let mut bridge = Bridge::new(negotiated(), negotiated());
+    bridge.say(1);
+    bridge.caller.command(Command::Leave);
+    assert!(bridge.caller.audio(1).is_none());
+    bridge.callee.command(Command::Leave);
+    bridge.run(100);
+    assert_eq!(bridge.callee.sent.last().unwrap().payload[0], SILENCE);
+    bridge.callee.assert_continuous();
+}
+
+#[test]
+fn a_source_whose_clock_runs_fast_does_not_delay_our_own_prompts() {
+    let mut bridge = Bridge::new(negotiated(), negotiated());
+    for _ in 0..1000 {
+        let header = bridge.caller.advance_audio();
+        let packet = bridge.caller.packet_from("192.0.2.1:4000", header, &[1; 160]).unwrap();
+        packet.into(&mut bridge.callee);
+        bridge.run(19);
+    }
+    let before = bridge.callee.sent.len();
+    bridge.callee.play(1, &[&prompt(2, 100)]);
+    assert_eq!(bridge.callee.sent.len(), before + 1, "at once");
+    bridge.callee.run(100);
+    for pair in bridge.callee.sent.windows(2) {
+        assert_eq!(pair[1].header.sequence.distance(pair[0].header.sequence), 1);
+        assert!(pair[1].header.timestamp.distance(pair[0].header.timestamp) >= 160);
+    }
+}
