@@ -22,6 +22,6 @@ pub mod supervisor;
 pub use host::{Moment, ScriptHost, ScriptOutput, ScriptStats, StartRun, TurnOutput};
 pub use in_process::InProcess;
 pub use pool::{PoolConfig, WorkerPool};
-pub use process::worker_main;
+pub use process::{WorkerError, worker_main};
 pub use programs::{Program, ProgramSet};
 pub use supervisor::Supervisor;

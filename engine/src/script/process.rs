@@ -1,5 +1,5 @@
 //! Worker processes: how one is started, and what it does first.
-#![expect(unsafe_code, reason = "priorities and parent-death signals have no safe interface in std")]
+#![expect(unsafe_code, reason = "parent-death signals and inherited descriptors have no safe interface in std")]
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
@@ -7,12 +7,11 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Stdio;
 
+use lockstep_ctx_api::js::{WorkerExit, run_worker};
+use thiserror::Error;
 use tokio::process::{Child, Command};
 
 use super::probe::{ProbeReader, ProbeWriter};
-
-/// Media and signalling must never wait for scripts; lowering one's own priority needs no privilege.
-const WORKER_NICE: libc::c_int = 10;
 
 /// A worker process and the engine's ends of what it was given.
 pub(super) struct WorkerProcess {
@@ -43,21 +42,28 @@ pub(super) fn spawn(program: &Path) -> io::Result<WorkerProcess> {
     Ok(WorkerProcess { child, pid, socket, probe })
 }
 
+/// Why a worker process ends before its engine closes the socket.
+#[derive(Debug, Error)]
+pub enum WorkerError {
+    #[error("cannot use what the engine passed: {0}")]
+    Passed(#[from] io::Error),
+    #[error(transparent)]
+    Exit(#[from] WorkerExit),
+}
+
 /// What the `worker` command does: runs scripts for the engine at the other end of `fd` until that closes.
-pub fn worker_main(fd: RawFd, probe_fd: RawFd) -> io::Result<()> {
-    // SAFETY: plain system calls on this process; failures are reported.
-    unsafe {
-        // An engine that dies takes its workers with it, even one that is stuck in a turn.
-        if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        if libc::setpriority(libc::PRIO_PROCESS, 0, WORKER_NICE) != 0 {
-            return Err(io::Error::last_os_error());
-        }
+///
+/// # Errors
+/// When the descriptors are not what an engine passes, or the socket fails.
+pub fn worker_main(fd: RawFd, probe_fd: RawFd) -> Result<(), WorkerError> {
+    // An engine that dies takes its workers with it, even one that is stuck in a turn.
+    // SAFETY: no memory is involved; the result is checked.
+    if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } != 0 {
+        return Err(io::Error::last_os_error().into());
     }
     let probe = ProbeWriter::open(&take_fd(probe_fd)?)?;
     let socket = UnixStream::from(take_fd(fd)?);
-    lockstep_ctx_api::js::run_worker(socket, probe)
+    Ok(run_worker(socket, probe)?)
 }
 
 /// Takes over a descriptor that the engine passed.
