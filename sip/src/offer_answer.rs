@@ -80,15 +80,15 @@ impl OfferAnswer {
         }
     }
 
-    /// We send the final response to the peer's INVITE or UPDATE.
+    /// We send the final response to the peer's INVITE or UPDATE, which `had_offer` or not.
     ///
-    /// A description in a 2xx is the answer when an offer is pending, and an offer otherwise (late offer, INVITE only).
-    pub fn send_final(&mut self, success: bool, has_description: bool, is_invite: bool) {
+    /// A description in the 2xx of an INVITE without an offer is the offer.
+    pub fn send_final(&mut self, had_offer: bool, success: bool, has_description: bool, is_invite: bool) {
+        let makes_offer = !had_offer && is_invite && success && has_description;
         self.state = match self.state {
-            State::RemoteOffer => State::Stable,
-            State::Stable if success && has_description && is_invite => State::LocalOffer,
-            State::Stable => State::Stable,
-            State::LocalOffer => State::LocalOffer,
+            State::RemoteOffer if had_offer => State::Stable,
+            State::Stable if makes_offer => State::LocalOffer,
+            unchanged @ (State::Stable | State::LocalOffer | State::RemoteOffer) => unchanged,
         };
     }
 
@@ -187,7 +187,7 @@ mod tests {
 
         let mut uas = OfferAnswer::default();
         assert_eq!(uas.receive_request(None), Ok(None));
-        uas.send_final(true, true, true);
+        uas.send_final(false, true, true, true);
         assert_eq!(uas.receive_request(sdp()), Err(OfferRefused::LocalPending));
         assert_eq!(role(uas.receive_ack(sdp())), Some(Role::Answer));
         assert!(uas.is_stable());
@@ -198,7 +198,7 @@ mod tests {
         let mut oa = OfferAnswer::default();
         assert_eq!(role(oa.receive_request(sdp()).expect("allowed")), Some(Role::Offer));
         assert_eq!(oa.receive_request(sdp()), Err(OfferRefused::RemotePending));
-        oa.send_final(false, false, true);
+        oa.send_final(true, false, false, true);
         assert!(oa.is_stable());
     }
 

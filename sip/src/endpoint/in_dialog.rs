@@ -42,6 +42,7 @@ impl Endpoint {
                 source,
                 kind: if is_invite { ServerKind::ReInvite } else { ServerKind::Other },
                 dialog: Some(dialog),
+                has_offer: false,
                 to_tag,
             },
         );
@@ -76,6 +77,9 @@ impl Endpoint {
         };
         if let Some(entry) = self.dialogs.get_mut(&dialog) {
             entry.incoming.insert(id);
+            if let Some(server) = self.servers.get_mut(&id) {
+                server.has_offer = description.is_some();
+            }
             if is_invite {
                 entry.invite_rx = Some(id);
             }

@@ -71,7 +71,7 @@ impl Endpoint {
         let to_tag = self.new_token();
         let id = self.start_server(
             now,
-            NewServer { request: request.clone(), via, source, kind: ServerKind::Other, dialog: None, to_tag },
+            NewServer { request: request.clone(), via, source, kind: ServerKind::Other, dialog: None, has_offer: false, to_tag },
         );
         self.event(Event::Request { id, dialog: None, request, source, description: None });
     }
@@ -81,8 +81,8 @@ impl Endpoint {
         if let Uri::Other { .. } = request.uri {
             return Some(Reply::new(StatusCode::UNSUPPORTED_URI_SCHEME));
         }
-        // A final hop may take a request that has no hops left, but a call script may send it on; loops end here (RFC 7332).
-        if request.headers.max_forwards() == Some(Ok(0)) {
+        // A user agent takes a request that has no hops left (RFC 4475 3.3.11), but a call may be sent on: loops end here (RFC 7332).
+        if request.method == Method::Invite && request.headers.max_forwards() == Some(Ok(0)) {
             return Some(Reply::new(StatusCode::TOO_MANY_HOPS));
         }
         if MergeKey::of(request).is_some_and(|key| self.merge_index.contains_key(&key)) {

@@ -41,6 +41,8 @@ pub(super) struct Server {
     last: Option<Bytes>,
     pub(super) kind: ServerKind,
     pub(super) dialog: Option<DialogId>,
+    /// An INVITE or UPDATE whose description was admitted as an offer.
+    pub(super) has_offer: bool,
     pub(super) to_tag: String,
     refresh_at: Option<Instant>,
 }
@@ -53,6 +55,7 @@ pub(super) struct NewServer {
     pub(super) source: Source,
     pub(super) kind: ServerKind,
     pub(super) dialog: Option<DialogId>,
+    pub(super) has_offer: bool,
     pub(super) to_tag: String,
 }
 
@@ -106,6 +109,7 @@ impl Endpoint {
             last: None,
             kind: new.kind,
             dialog: new.dialog,
+            has_offer: new.has_offer,
             to_tag: new.to_tag,
             refresh_at: None,
         };
@@ -114,7 +118,7 @@ impl Endpoint {
         id
     }
 
-    /// Sends a response through its transaction; `false` when the transaction has answered already.
+    /// Sends a response through its transaction; `None` when the transaction has answered already.
     pub(super) fn send_response(&mut self, now: Instant, id: IncomingId, response: &Response) -> Option<(Destination, Bytes)> {
         let server = self.servers.get_mut(&id)?;
         let may_send = match &mut server.machine {

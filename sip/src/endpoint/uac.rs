@@ -385,9 +385,7 @@ impl Endpoint {
                 self.next_attempt(now, id);
                 return;
             }
-            StatusCode::SESSION_INTERVAL_TOO_SMALL
-                if !is_cancelled && self.raise_session_interval(now, id, &response) =>
-            {
+            StatusCode::SESSION_INTERVAL_TOO_SMALL if !is_cancelled && self.raise_session_interval(now, id, &response) => {
                 return;
             }
             _ => {}

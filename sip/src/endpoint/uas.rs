@@ -37,6 +37,7 @@ impl Endpoint {
                 source,
                 kind: ServerKind::FirstInvite,
                 dialog: Some(dialog_id),
+                has_offer: offer.is_some(),
                 to_tag: local_tag,
             },
         );
@@ -64,6 +65,7 @@ impl Endpoint {
             return Err(CommandError::WrongState("only INVITE has provisional responses"));
         }
         let (kind, dialog_id) = (server.kind, server.dialog);
+        let had_offer = server.has_offer;
         let method = server.request.method.clone();
         let default_contact = default_contact(&server.source);
         let has_sdp = reply.body.as_ref().is_some_and(super::Body::is_sdp);
@@ -102,7 +104,7 @@ impl Endpoint {
         if reply.status.is_final() {
             entry.incoming.remove(&id);
             if is_invite || method == Method::Update {
-                entry.offer_answer.send_final(reply.status.is_success(), has_sdp, is_invite);
+                entry.offer_answer.send_final(had_offer, reply.status.is_success(), has_sdp, is_invite);
             }
             if is_invite {
                 entry.invite_rx = None;

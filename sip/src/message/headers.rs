@@ -10,7 +10,7 @@ use super::{
     CSeq, Contacts, ContentType, HeaderName, Malformed, Method, NameAddr, RAck, Reason, SessionExpires, StatusCode, Via, limits,
 };
 
-/// A header field value: octets without CR, LF or NUL. Usually UTF-8, but what arrived otherwise is kept.
+/// A header field value: octets without CR or LF. Usually UTF-8, but what arrived otherwise is kept, even a quoted NUL (RFC 4475 3.1.1.2).
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct HeaderValue(Bytes);
 
@@ -35,7 +35,7 @@ pub struct Header {
 pub struct Headers(Vec<Header>);
 
 fn is_line_break(b: u8) -> bool {
-    matches!(b, b'\r' | b'\n' | 0)
+    matches!(b, b'\r' | b'\n')
 }
 
 impl HeaderValue {
@@ -49,7 +49,7 @@ impl HeaderValue {
     /// # Errors
     /// When it contains CR, LF or NUL.
     pub fn try_new(value: &str) -> Result<HeaderValue, InvalidHeader> {
-        if value.bytes().any(is_line_break) {
+        if value.bytes().any(|b| is_line_break(b) || b == 0) {
             return Err(InvalidHeader::Value);
         }
         Ok(HeaderValue(Bytes::copy_from_slice(trim(value).as_bytes())))

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use super::scan::{decimal, is_token, trim};
+use super::scan::{decimal, is_token, split_list, trim};
 use super::{
     CSeq, Header, HeaderName, HeaderValue, Headers, Malformed, Message, Method, NameAddr, Request, Response, StatusCode, Uri,
     Via, limits,
@@ -170,7 +170,7 @@ impl StartLine {
             .and_then(|code| u16::try_from(code).ok())
             .and_then(StatusCode::new)
             .ok_or(expected)?;
-        Ok(StartLine::Response { status, reason: clean_value(&line.slice_ref(reason)) })
+        Ok(StartLine::Response { status, reason: clean_value(&line.slice_ref(reason.trim_ascii())) })
     }
 }
 
@@ -245,9 +245,9 @@ fn unfold(value: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Stray CR and NUL become spaces: no value can break out of its field when it is written again.
+/// Stray line ends become spaces: no value can break out of its field when it is written again.
 fn clean_value(value: &Bytes) -> HeaderValue {
-    let is_break = |b: &u8| matches!(b, b'\r' | b'\n' | 0);
+    let is_break = |b: &u8| matches!(b, b'\r' | b'\n');
     if !value.iter().any(is_break) {
         return HeaderValue::from_parser(value.clone());
     }
@@ -282,7 +282,7 @@ fn validate(start: &StartLine, headers: &Headers) -> Result<(), Fault> {
             return Err(Fault::Repeated(label));
         }
     }
-    top_via(headers)?;
+    check_vias(headers)?;
     for (name, label) in [(HeaderName::From, "From"), (HeaderName::To, "To")] {
         let value = headers.get(name).ok_or(Fault::Missing(label))?;
         NameAddr::parse(&value.text()).map_err(|e| Fault::Header(label, e))?;
@@ -301,6 +301,15 @@ fn validate(start: &StartLine, headers: &Headers) -> Result<(), Fault> {
         return Err(Fault::Header("Max-Forwards", e));
     }
     Ok(())
+}
+
+/// The whole first Via field must be readable: its second element may be where a response of ours is to be sent on.
+fn check_vias(headers: &Headers) -> Result<(), Fault> {
+    let value = headers.get(HeaderName::Via).ok_or(Fault::Missing("Via"))?;
+    for element in split_list(&value.text()) {
+        Via::parse(element).map_err(|e| Fault::Header("Via", e))?;
+    }
+    top_via(headers).map(|_| ())
 }
 
 fn top_via(headers: &Headers) -> Result<Via, Fault> {
@@ -434,6 +443,10 @@ mod tests {
             panic!("not a response");
         };
         assert_eq!((r.status, r.reason.as_bytes()), (StatusCode::TRYING, &b""[..]));
+        let Ok(Message::Response(r)) = response("SIP/2.0 486 Busy Here") else {
+            panic!("not a response");
+        };
+        assert_eq!(r.reason, "Busy Here".into());
         assert!(response("SIP/2.0 4294967301 better not").is_err());
         assert!(response("SIP/2.0 700 no").is_err());
         assert!(response("SIP/2.0 99 no").is_err());

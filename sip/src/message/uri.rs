@@ -247,7 +247,9 @@ impl Host {
     pub fn parse(s: &str) -> Result<Host, Malformed> {
         if let Some(inner) = s.strip_prefix('[') {
             let inner = inner.strip_suffix(']').ok_or(Malformed::expected("] after an IPv6 address"))?;
-            return inner.parse().map(Host::V6).map_err(|_| Malformed::expected("an IPv6 address"));
+            // The grammar of RFC 3261 allows a colon too many (RFC 5118 4.10).
+            let address = inner.parse().or_else(|_| inner.replacen(":::", "::", 1).parse());
+            return address.map(Host::V6).map_err(|_| Malformed::expected("an IPv6 address"));
         }
         if let Ok(address) = s.parse() {
             return Ok(Host::V4(address));

@@ -1,0 +1,109 @@
+//! Next hops: failover and the choice of transport (RFC 3261 18.1.1, RFC 3263 4.3).
+
+use std::time::Duration;
+
+use lockstep_sip::endpoint::{Body, CommandError, Event, Failure};
+use lockstep_sip::net::Protocol;
+
+use crate::net::{Net, NodeId, invite_to, scripted_response, udp};
+
+fn three(net: &mut Net) -> (NodeId, NodeId, NodeId) {
+    (net.endpoint("192.0.2.1:5060"), net.scripted("192.0.2.2:5060"), net.scripted("192.0.2.3:5060"))
+}
+
+#[test]
+fn a_503_moves_on_to_the_next_destination_with_a_new_branch() {
+    let mut net = Net::new();
+    let (a, b, c) = three(&mut net);
+    let mut request = invite_to(net.address(a), net.address(b));
+    request.destinations.push(udp(net.address(c)));
+    net.at(a, |e, now| e.invite(now, request)).expect("an INVITE");
+    net.settle();
+    let first = net.requests(b).remove(0);
+    net.reply(b, &first, &scripted_response(&first, 503, "t", net.address(b)));
+    net.settle();
+    assert_eq!(net.summaries(b), ["ACK"]);
+    let second = net.requests(c).remove(0);
+    assert_eq!(second.headers.call_id(), first.headers.call_id());
+    assert_ne!(second.headers.top_via(), first.headers.top_via());
+    assert!(net.events(a).is_empty());
+    net.reply(c, &second, &scripted_response(&second, 503, "t", net.address(c)));
+    net.settle();
+    assert!(matches!(
+        net.event(a),
+        Event::Failed { failure: Failure::Response(r), .. } if r.status.code() == 503
+    ));
+}
+
+#[test]
+fn silence_and_unreachable_ports_move_on_too() {
+    let mut net = Net::new();
+    let (a, b, c) = three(&mut net);
+    let unreachable = "192.0.2.9:5060".parse().expect("an address");
+    net.closed.push((Protocol::Udp, unreachable));
+    let mut request = invite_to(net.address(a), unreachable);
+    request.destinations.push(udp(net.address(b)));
+    request.destinations.push(udp(net.address(c)));
+    net.at(a, |e, now| e.invite(now, request)).expect("an INVITE");
+    net.settle();
+    assert_eq!(net.requests(b).len(), 1);
+    net.run(Duration::from_secs(32));
+    assert!(!net.requests(c).is_empty());
+    net.run(Duration::from_secs(33));
+    assert!(matches!(net.event(a), Event::Failed { failure: Failure::Timeout, .. }));
+    assert_eq!(net.at(a, |e, _| e.stats().failovers), 2);
+}
+
+#[test]
+fn large_requests_go_by_tcp_and_by_udp_where_nobody_listens() {
+    for tcp_closed in [false, true] {
+        let mut net = Net::new();
+        let a = net.endpoint("192.0.2.1:5060");
+        let b = net.endpoint("192.0.2.2:5060");
+        if tcp_closed {
+            net.closed.push((Protocol::Tcp, net.address(b)));
+        }
+        let mut request = invite_to(net.address(a), net.address(b));
+        request.body = Some(Body::sdp(format!("v=0\r\n{}", "a=x\r\n".repeat(300))));
+        net.at(a, |e, now| e.invite(now, request)).expect("an INVITE");
+        net.settle();
+        assert!(matches!(net.event(b), Event::Invite { .. }));
+        let protocols: Vec<_> = net.wire.iter().map(|p| p.protocol).collect();
+        if tcp_closed {
+            assert_eq!(protocols, [Protocol::Tcp, Protocol::Udp]);
+        } else {
+            assert_eq!(protocols, [Protocol::Tcp]);
+        }
+        let text = String::from_utf8_lossy(&net.wire[0].bytes).into_owned();
+        assert!(text.contains("Via: SIP/2.0/TCP 192.0.2.1:5060;branch="), "{text}");
+    }
+}
+
+#[test]
+fn without_a_destination_nothing_is_started() {
+    let mut net = Net::new();
+    let (a, b, _) = three(&mut net);
+    let mut request = invite_to(net.address(a), net.address(b));
+    request.destinations.clear();
+    assert_eq!(net.at(a, |e, now| e.invite(now, request)), Err(CommandError::NoDestination));
+    assert_eq!(net.at(a, |e, _| e.transaction_count()), 0);
+}
+
+#[test]
+fn a_closed_connection_fails_the_requests_that_wait_on_it() {
+    use lockstep_sip::net::FlowId;
+    let mut net = Net::new();
+    let (a, b, c) = three(&mut net);
+    let mut request = invite_to(net.address(a), net.address(b));
+    request.destinations[0].protocol = Protocol::Tcp;
+    request.destinations[0].flow = Some(FlowId(7));
+    request.destinations.push(udp(net.address(c)));
+    net.at(a, |e, now| e.invite(now, request)).expect("an INVITE");
+    net.at(a, |e, now| {
+        e.handle_flow_closed(now, FlowId(6));
+        e.handle_flow_closed(now, FlowId(7));
+        e.handle_flow_closed(now, FlowId(7));
+    });
+    net.settle();
+    assert_eq!(net.requests(c).len(), 1);
+}

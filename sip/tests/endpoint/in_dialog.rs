@@ -1,0 +1,426 @@
+//! Requests inside dialogs: re-INVITE, UPDATE, glare, sequence numbers, the path to the peer.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use lockstep_sip::endpoint::{Body, CommandError, DialogRequest, Event, Failure, TerminationCause};
+use lockstep_sip::message::{Headers, Message, Method, NameAddr};
+use lockstep_sip::offer_answer::Role;
+
+use crate::calls::{connected, incoming};
+use crate::net::{Net, NodeId, answer, name_addr, offer, reply, scripted_response, udp, with_sdp};
+
+fn reinvite() -> DialogRequest {
+    DialogRequest::new(Method::Invite).with_body(offer())
+}
+
+fn update() -> DialogRequest {
+    DialogRequest::new(Method::Update).with_body(offer())
+}
+
+fn status(event: &Event) -> u16 {
+    match event {
+        Event::Response { outcome: Ok(response), .. } => response.status.code(),
+        other => panic!("not a response: {other:?}"),
+    }
+}
+
+#[test]
+fn re_invites_go_both_ways_and_are_acknowledged() {
+    let mut net = Net::new();
+    let (a, b, da, db) = connected(&mut net);
+    for (from, to, dialog) in [(a, b, da), (b, a, db), (a, b, da)] {
+        net.at(from, |e, now| e.request(now, dialog, reinvite())).expect("a re-INVITE");
+        net.settle();
+        let Event::Request { id, description: Some(got), .. } = net.event(to) else {
+            panic!("no re-INVITE with an offer");
+        };
+        assert_eq!(got.role, Role::Offer);
+        net.at(to, |e, now| e.respond(now, id, reply(200).body(answer()))).expect("answered");
+        net.settle();
+        assert!(matches!(net.event(to), Event::Acked { .. }));
+        let Event::Response { description: Some(got), .. } = net.event(from) else {
+            panic!("no answer");
+        };
+        assert_eq!(got.role, Role::Answer);
+        assert_eq!(net.take_wire(), ["INVITE", "200 INVITE", "ACK"]);
+    }
+}
+
+#[test]
+fn a_re_invite_without_an_offer_gets_one_in_the_200() {
+    let mut net = Net::new();
+    let (a, b, da, _) = connected(&mut net);
+    net.at(a, |e, now| e.request(now, da, DialogRequest::new(Method::Invite))).expect("a re-INVITE");
+    net.settle();
+    let Event::Request { id, description: None, .. } = net.event(b) else {
+        panic!("no re-INVITE");
+    };
+    net.at(b, |e, now| e.respond(now, id, reply(200).body(offer()))).expect("answered");
+    net.settle();
+    let Event::Response { description: Some(got), .. } = net.event(a) else {
+        panic!("no offer");
+    };
+    assert_eq!(got.role, Role::Offer);
+    assert_eq!(net.at(a, |e, now| e.request(now, da, update())), Err(CommandError::Pending));
+    net.at(a, |e, now| e.ack(now, da, Headers::new(), Some(answer()))).expect("an ACK");
+    net.settle();
+    assert!(matches!(net.event(b), Event::Acked { description: Some(_), .. }));
+}
+
+#[test]
+fn a_refused_re_invite_changes_nothing() {
+    let mut net = Net::new();
+    let (a, b, da, db) = connected(&mut net);
+    net.at(a, |e, now| e.request(now, da, reinvite())).expect("a re-INVITE");
+    net.settle();
+    let Event::Request { id, .. } = net.event(b) else {
+        panic!("no re-INVITE");
+    };
+    net.at(b, |e, now| e.respond(now, id, reply(488))).expect("refused");
+    net.settle();
+    assert_eq!(status(&net.event(a)), 488);
+    assert_eq!(net.take_wire(), ["INVITE", "488 INVITE", "ACK"]);
+    for (node, dialog) in [(a, da), (b, db)] {
+        assert!(net.at(node, |e, _| e.dialog(dialog).is_some()));
+    }
+    net.at(b, |e, now| e.request(now, db, reinvite())).expect("the next one may go");
+}
+
+#[test]
+fn re_invites_that_cross_get_491_and_the_caller_waits_longer() {
+    let mut net = Net::new();
+    let (a, b, da, db) = connected(&mut net);
+    let start = net.now;
+    net.at(a, |e, now| e.request(now, da, reinvite())).expect("a re-INVITE");
+    net.at(b, |e, now| e.request(now, db, reinvite())).expect("a re-INVITE");
+    net.settle();
+    assert_eq!(status(&net.event(a)), 491);
+    assert_eq!(status(&net.event(b)), 491);
+    net.run(Duration::from_millis(1950));
+    assert!(matches!(net.event(b), Event::GlareOver { dialog } if dialog == db));
+    assert!(net.events(a).is_empty());
+    net.run(Duration::from_secs(2));
+    assert!(matches!(net.event(a), Event::GlareOver { dialog } if dialog == da));
+    assert!(net.now - start > Duration::from_millis(2100));
+}
+
+#[test]
+fn a_second_re_invite_before_the_answer_gets_500_with_retry_after() {
+    let mut net = Net::new();
+    let (peer, b, mut talk) = scripted_call(&mut net);
+    net.send(peer, b, &talk.request("INVITE", "v=0\n"));
+    net.settle();
+    assert!(matches!(net.event(b), Event::Request { .. }));
+    net.send(peer, b, &talk.request("INVITE", "v=0\n"));
+    net.settle();
+    let response = net.response(peer);
+    assert_eq!(response.status.code(), 500);
+    assert!(response.headers.retry_after().is_some_and(|s| s <= 10));
+}
+
+#[test]
+fn updates_are_answered_and_may_not_carry_crossing_offers() {
+    let mut net = Net::new();
+    let (a, b, da, db) = connected(&mut net);
+    net.at(a, |e, now| e.request(now, da, update())).expect("an UPDATE");
+    net.at(b, |e, now| e.request(now, db, update())).expect("an UPDATE");
+    net.settle();
+    assert_eq!(status(&net.event(a)), 491);
+    assert_eq!(status(&net.event(b)), 491);
+    net.run(Duration::from_secs(5));
+    net.events(a);
+    net.events(b);
+    net.at(a, |e, now| e.request(now, da, update())).expect("an UPDATE");
+    net.settle();
+    let Event::Request { id, .. } = net.event(b) else {
+        panic!("no UPDATE");
+    };
+    net.at(b, |e, now| e.respond(now, id, reply(200).body(answer()))).expect("answered");
+    net.settle();
+    assert!(matches!(net.event(a), Event::Response { description: Some(_), .. }));
+}
+
+#[test]
+fn update_and_info_work_in_an_early_dialog() {
+    let mut net = Net::new();
+    let a = net.endpoint("192.0.2.1:5060");
+    let b = net.endpoint("192.0.2.2:5060");
+    net.call(a, b);
+    net.settle();
+    let (id, db) = incoming(&mut net, b);
+    net.at(b, |e, now| e.respond(now, id, reply(183).body(answer()))).expect("progress");
+    net.settle();
+    let Event::Progress { dialog: Some(da), .. } = net.event(a) else {
+        panic!("no early dialog");
+    };
+    for (from, to, dialog, method) in [(a, b, da, Method::Info), (b, a, db, Method::Info), (a, b, da, Method::Update)] {
+        net.at(from, |e, now| e.request(now, dialog, DialogRequest::new(method))).expect("a request");
+        net.settle();
+        let Event::Request { id, .. } = net.event(to) else {
+            panic!("no request");
+        };
+        net.at(to, |e, now| e.respond(now, id, reply(200))).expect("answered");
+        net.settle();
+        assert_eq!(status(&net.event(from)), 200);
+    }
+    // The INVITE's offer has no final answer yet, so another offer must wait (RFC 3311 5.2).
+    assert_eq!(net.at(b, |e, now| e.request(now, db, update())), Err(CommandError::Pending));
+    net.at(b, |e, now| e.respond(now, id, reply(200).body(answer()))).expect("answered");
+    net.settle();
+    assert!(matches!(net.event(a), Event::Answered { dialog, .. } if dialog == da));
+}
+
+#[test]
+fn a_new_contact_in_a_re_invite_moves_the_dialog() {
+    let mut net = Net::new();
+    let (peer, b, mut talk) = scripted_call(&mut net);
+    let elsewhere = net.scripted("192.0.2.50:5080");
+    talk.contact = "sip:a@192.0.2.50:5080".to_owned();
+    net.send(peer, b, &talk.request("INVITE", "v=0\n"));
+    net.settle();
+    let Event::Request { id, dialog: Some(dialog), .. } = net.event(b) else {
+        panic!("no re-INVITE");
+    };
+    net.at(b, |e, now| e.respond(now, id, reply(200).body(answer()))).expect("answered");
+    net.settle();
+    let ack = talk.ack();
+    net.send(peer, b, &ack);
+    net.settle();
+    net.at(b, |e, now| e.request(now, dialog, DialogRequest::new(Method::Info))).expect("an INFO");
+    net.settle();
+    assert_eq!(net.summaries(elsewhere), ["INFO"]);
+}
+
+#[test]
+fn a_peer_behind_nat_is_reached_where_its_messages_come_from() {
+    let mut net = Net::new();
+    let (peer, b, mut talk) = scripted_call(&mut net);
+    talk.contact = "sip:a@10.9.9.9:5060".to_owned();
+    net.send(peer, b, &talk.request("INVITE", "v=0\n"));
+    net.settle();
+    let Event::Request { id, dialog: Some(dialog), .. } = net.event(b) else {
+        panic!("no re-INVITE");
+    };
+    net.at(b, |e, now| {
+        e.set_symmetric(dialog, true)?;
+        e.respond(now, id, reply(200).body(answer()))
+    })
+    .expect("answered");
+    net.settle();
+    let ack = talk.ack();
+    net.send(peer, b, &ack);
+    net.settle();
+    net.events(b);
+    net.inbox(peer);
+    net.at(b, |e, now| e.request(now, dialog, DialogRequest::new(Method::Info))).expect("an INFO");
+    net.settle();
+    assert_eq!(net.requests(peer)[0].uri.to_string(), "sip:a@10.9.9.9:5060");
+    // The address the engine resolved comes before either.
+    let resolved = net.scripted("192.0.2.60:5060");
+    let destination = udp(net.address(resolved));
+    net.at(b, |e, now| {
+        e.set_destination(dialog, Some(destination))?;
+        e.request(now, dialog, DialogRequest::new(Method::Info))
+    })
+    .expect("an INFO");
+    net.settle();
+    assert_eq!(net.summaries(resolved), ["INFO"]);
+}
+
+#[test]
+fn sequence_numbers_out_of_order_get_500() {
+    let mut net = Net::new();
+    let (peer, b, mut talk) = scripted_call(&mut net);
+    talk.cseq = 50;
+    net.send(peer, b, &talk.request("INFO", ""));
+    net.settle();
+    assert!(matches!(net.event(b), Event::Request { .. }));
+    talk.cseq = 10;
+    net.send(peer, b, &talk.request("INFO", ""));
+    net.settle();
+    assert_eq!(net.response(peer).status.code(), 500);
+    assert!(net.events(b).is_empty());
+}
+
+#[test]
+fn options_and_repeated_byes_are_answered_without_the_engine() {
+    let mut net = Net::new();
+    let (peer, b, mut talk) = scripted_call(&mut net);
+    net.send(peer, b, &talk.request("OPTIONS", ""));
+    net.settle();
+    let response = net.response(peer);
+    assert_eq!(response.status.code(), 200);
+    assert!(response.headers.list_contains("Allow", "UPDATE"));
+    assert!(net.events(b).is_empty());
+    let bye = talk.request("BYE", "");
+    net.send(peer, b, &bye);
+    net.send(peer, b, &bye);
+    net.settle();
+    assert_eq!(net.summaries(peer), ["200 BYE", "200 BYE"]);
+    assert!(matches!(net.event(b), Event::Terminated { .. }));
+    net.send(peer, b, &talk.request("INFO", ""));
+    net.settle();
+    assert_eq!(net.response(peer).status.code(), 481);
+}
+
+#[test]
+fn a_bye_ends_requests_under_way_on_both_sides() {
+    let mut net = Net::new();
+    let (peer, b, mut talk) = scripted_call(&mut net);
+    net.send(peer, b, &talk.request("INVITE", "v=0\n"));
+    net.settle();
+    let Event::Request { id, dialog: Some(dialog), .. } = net.event(b) else {
+        panic!("no re-INVITE");
+    };
+    let info = net.at(b, |e, now| e.request(now, dialog, DialogRequest::new(Method::Info))).expect("an INFO");
+    net.send(peer, b, &talk.request("BYE", ""));
+    net.settle();
+    assert_eq!(net.summaries(peer), ["INFO", "200 BYE", "487 INVITE"]);
+    assert!(matches!(
+        net.events(b).as_slice(),
+        [
+            Event::Response { id: over, outcome: Err(Failure::DialogEnded), .. },
+            Event::Terminated { cause: TerminationCause::Bye(_), .. }
+        ] if *over == info
+    ));
+    assert_eq!(net.at(b, |e, now| e.respond(now, id, reply(200))), Err(CommandError::Answered));
+}
+
+#[test]
+fn a_481_ends_the_dialog_and_silence_to_a_re_invite_does_so_with_a_bye() {
+    let mut net = Net::new();
+    let a = net.endpoint("192.0.2.1:5060");
+    let b = net.scripted("192.0.2.2:5060");
+    for code in [Some(481), None] {
+        net.call(a, b);
+        net.settle();
+        let invite = net.requests(b).remove(0);
+        let ok = with_sdp(scripted_response(&invite, 200, "t", net.address(b)), "v=0\r\n");
+        net.reply(b, &invite, &ok);
+        net.settle();
+        let Event::Answered { dialog, .. } = net.event(a) else {
+            panic!("not answered");
+        };
+        net.inbox(b);
+        net.at(a, |e, now| e.request(now, dialog, reinvite())).expect("a re-INVITE");
+        net.settle();
+        let again = net.requests(b).remove(0);
+        if let Some(code) = code {
+            net.reply(b, &again, &scripted_response(&again, code, "t", net.address(b)));
+        }
+        net.run(Duration::from_secs(33));
+        assert!(matches!(
+            net.events(a).as_slice(),
+            [Event::Response { .. }, Event::Terminated { cause: TerminationCause::Lost, .. }]
+        ));
+        let byes = net.requests(b).iter().filter(|r| r.method == Method::Bye).count();
+        assert_eq!(byes > 0, code.is_none());
+        net.run(Duration::from_secs(40));
+        net.inbox(b);
+    }
+}
+
+#[test]
+fn a_body_the_engine_gave_with_its_type_reaches_the_peer() {
+    let mut net = Net::new();
+    let (a, b, da, _) = connected(&mut net);
+    let body = Body::new("application/dtmf-relay", "Signal=5\r\nDuration=160\r\n");
+    net.at(a, |e, now| e.request(now, da, DialogRequest::new(Method::Info).with_body(body))).expect("an INFO");
+    net.settle();
+    let Event::Request { id, request, .. } = net.event(b) else {
+        panic!("no INFO");
+    };
+    let content_type = request.headers.content_type().expect("a type").expect("a type");
+    assert!(content_type.is("application", "dtmf-relay"));
+    assert_eq!(request.body, "Signal=5\r\nDuration=160\r\n");
+    assert_eq!(
+        net.at(b, |e, now| e.respond(now, id, reply(183))),
+        Err(CommandError::WrongState("only INVITE has provisional responses"))
+    );
+    net.at(b, |e, now| e.respond(now, id, reply(200))).expect("answered");
+    net.settle();
+    assert_eq!(status(&net.event(a)), 200);
+}
+
+/// Writes the requests of a scripted caller whose call is up.
+pub(crate) struct Talk {
+    from: SocketAddr,
+    pub(crate) contact: String,
+    local_tag: String,
+    pub(crate) cseq: u32,
+    invite_cseq: u32,
+    branch: u32,
+    pub(crate) extra: String,
+}
+
+impl Talk {
+    pub(crate) fn request(&mut self, method: &str, sdp: &str) -> String {
+        self.cseq += 1;
+        self.branch += 1;
+        if method == "INVITE" {
+            self.invite_cseq = self.cseq;
+        }
+        let cseq = if method == "ACK" { self.invite_cseq } else { self.cseq };
+        let to_tag = if self.local_tag.is_empty() { String::new() } else { format!(";tag={}", self.local_tag) };
+        let content_type = if sdp.is_empty() { "" } else { "Content-Type: application/sdp\n" };
+        format!(
+            "{method} sip:b@192.0.2.2 SIP/2.0
+Via: SIP/2.0/UDP {};branch=z9hG4bKtalk{}
+Max-Forwards: 70
+From: <sip:a@example.com>;tag=talk
+To: <sip:b@example.com>{to_tag}
+Call-ID: talk
+CSeq: {cseq} {method}
+Contact: <{}>
+{}{content_type}
+{sdp}",
+            self.from, self.branch, self.contact, self.extra
+        )
+    }
+
+    pub(crate) fn ack(&mut self) -> String {
+        self.request("ACK", "")
+    }
+
+    pub(crate) fn contact(&self) -> NameAddr {
+        name_addr(&self.contact)
+    }
+}
+
+/// A scripted caller in a call with an endpoint.
+pub(crate) fn scripted_call(net: &mut Net) -> (NodeId, NodeId, Talk) {
+    scripted_call_with(net, "")
+}
+
+/// The same, with header lines of its own in the INVITE.
+pub(crate) fn scripted_call_with(net: &mut Net, extra: &str) -> (NodeId, NodeId, Talk) {
+    let peer = net.scripted("192.0.2.1:5060");
+    let b = net.endpoint("192.0.2.2:5060");
+    let mut talk = Talk {
+        from: net.address(peer),
+        contact: "sip:a@192.0.2.1:5060".to_owned(),
+        local_tag: String::new(),
+        cseq: 0,
+        invite_cseq: 0,
+        branch: 0,
+        extra: extra.to_owned(),
+    };
+    net.send(peer, b, &talk.request("INVITE", "v=0\n"));
+    net.settle();
+    let (id, _) = incoming(net, b);
+    net.at(b, |e, now| e.respond(now, id, reply(200).body(answer()))).expect("answered");
+    net.settle();
+    let Some(Message::Response(ok)) = net.inbox(peer).pop() else {
+        panic!("no response");
+    };
+    let to = ok.headers.to().expect("To").expect("To");
+    talk.local_tag = to.tag().expect("a tag").to_owned();
+    assert_eq!(talk.contact().tag(), None);
+    let ack = talk.ack();
+    net.send(peer, b, &ack);
+    net.settle();
+    assert!(matches!(net.event(b), Event::Acked { .. }));
+    talk.extra = String::new();
+    (peer, b, talk)
+}
