@@ -149,6 +149,8 @@ async fn generated_audio_and_audio_held_by_the_caller_are_loaded_the_same_way() 
     let (library, now) = (folder.library(), Instant::now());
     assert_eq!(octets(&library, now, "silence:20").await, Ok(vec![0xff; 160]));
     assert!(library.cached(now, &source("silence:20"), Codec::Pcmu).is_some());
+    assert_eq!(octets(&library, now, "tone:350+440,100/50").await.unwrap().len(), 1200);
+    assert!(matches!(octets(&library, now, "tone:9999,1/1").await, Err(PromptError::Media { cause: Cause::Tone(_), .. })));
     let load = || library.load_bytes("speech".into(), vec![9; 160].into(), "ulaw".into(), Codec::Pcmu);
     let (first, second) = (load().await.unwrap(), load().await.unwrap());
     assert_eq!(first.octets(), [9; 160]);

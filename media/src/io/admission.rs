@@ -56,12 +56,12 @@ impl LatenessWatch {
         // Few samples say nothing, and what was late long ago must refuse nobody today.
         let telling = window.count() >= MIN_SAMPLES && age < 5 * WINDOW;
         let current = if telling { window.quantile(0.99) } else { Duration::ZERO };
-        let p99 = if age < 5 * WINDOW { self.last.max(current) } else { Duration::ZERO };
         if age >= WINDOW {
             self.last = current;
             self.window_start = now;
             self.at_start = total;
         }
+        let p99 = self.last.max(current);
         if p99 > self.max { Err(Refusal::Lateness { p99 }) } else { Ok(()) }
     }
 }

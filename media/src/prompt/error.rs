@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::http::FetchError;
+use crate::tone::ToneError;
 
 /// What the operation that wanted the audio is told.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +45,9 @@ pub enum Cause {
     /// The name is not of a form that can be played.
     #[error("expected user/…, ivr/…, http(s)://…, tone:… or silence:MS")]
     BadName,
+    /// What follows `tone:` describes none.
+    #[error(transparent)]
+    Tone(#[from] ToneError),
     /// The bytes are no audio that can be decoded.
     #[error("not audio: {0}")]
     NotAudio(String),

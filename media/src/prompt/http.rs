@@ -128,7 +128,7 @@ impl CachePolicy {
 }
 
 /// A file extension for a media type, as a hint for the decoder and for raw G.711, which no decoder can recognise.
-pub(super) fn extension_of(content_type: &str) -> Option<&'static str> {
+pub fn extension_of(content_type: &str) -> Option<&'static str> {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     Some(match essence.as_str() {
         "audio/wav" | "audio/x-wav" | "audio/wave" | "audio/vnd.wave" => "wav",

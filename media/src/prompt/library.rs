@@ -28,7 +28,7 @@ use super::{
     source::{Folder, Source, extension},
     stock,
 };
-use crate::{codec::Codec, playout::EncodedPrompt};
+use crate::{codec::Codec, playout::EncodedPrompt, tone::Tone};
 
 /// Where prompts come from and what they may cost.
 #[derive(Debug, Clone)]
@@ -305,7 +305,11 @@ impl Shared {
                 let prompt = Arc::new(EncodedPrompt::silence(codec, *length));
                 Ok(self.keep(hash_of(source.name().as_bytes()), codec, prompt))
             }
-            Source::Tone(_) => Err(media(Cause::BadName)),
+            Source::Tone(text) => {
+                let tone: Tone = text.parse().map_err(|error| media(Cause::Tone(error)))?;
+                let prompt = Arc::new(EncodedPrompt::from_samples(codec, &tone.render(codec.sample_rate())));
+                Ok(self.keep(hash_of(source.name().as_bytes()), codec, prompt))
+            }
             Source::Url(_) => Err(media(Cause::Fetch(FetchError::Disabled))),
         }
     }

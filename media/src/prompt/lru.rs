@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Keys to values that know how large they are.
-pub(super) struct ByteLru<K, V> {
+pub struct ByteLru<K, V> {
     entries: BTreeMap<K, Entry<V>>,
     by_use: BTreeMap<u64, K>,
     next_use: u64,
@@ -18,17 +18,20 @@ struct Entry<V> {
 }
 
 impl<K: Ord + Clone, V> ByteLru<K, V> {
-    pub(super) fn new(max_bytes: usize) -> Self {
+    /// An empty cache that holds values of `max_bytes` octets together.
+    #[must_use]
+    pub fn new(max_bytes: usize) -> Self {
         Self { entries: BTreeMap::new(), by_use: BTreeMap::new(), next_use: 0, bytes: 0, max_bytes }
     }
 
     /// Octets held.
-    pub(super) fn bytes(&self) -> usize {
+    #[must_use]
+    pub fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// The value of `key`, which is thereby the most recently used.
-    pub(super) fn find(&mut self, key: &K) -> Option<&V> {
+    pub fn find(&mut self, key: &K) -> Option<&V> {
         let entry = self.entries.get_mut(key)?;
         self.by_use.remove(&entry.last_use);
         entry.last_use = self.next_use;
@@ -38,7 +41,7 @@ impl<K: Ord + Clone, V> ByteLru<K, V> {
     }
 
     /// Puts a value in; one larger than the whole cache is not kept.
-    pub(super) fn insert(&mut self, key: K, value: V, bytes: usize) {
+    pub fn insert(&mut self, key: K, value: V, bytes: usize) {
         self.remove(&key);
         if bytes > self.max_bytes {
             return;
@@ -56,7 +59,7 @@ impl<K: Ord + Clone, V> ByteLru<K, V> {
     }
 
     /// Takes a value out.
-    pub(super) fn remove(&mut self, key: &K) -> Option<V> {
+    pub fn remove(&mut self, key: &K) -> Option<V> {
         let entry = self.entries.remove(key)?;
         self.by_use.remove(&entry.last_use);
         self.bytes -= entry.bytes;

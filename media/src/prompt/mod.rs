@@ -19,7 +19,7 @@ pub mod encode;
 pub mod error;
 pub mod http;
 pub mod library;
-mod lru;
+pub mod lru;
 mod ogg_opus;
 pub mod pool;
 mod resample;
