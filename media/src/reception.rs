@@ -130,7 +130,7 @@ impl Reception {
         self.expected_before = expected;
         self.received_before = self.received;
         let lost_now = expected_now.saturating_sub(received_now);
-        let fraction_lost = if expected_now == 0 { 0 } else { (lost_now << 8) / expected_now };
+        let fraction_lost = (lost_now << 8).checked_div(expected_now).unwrap_or(0);
         ReceptionReport {
             fraction_lost: fraction_lost.min(255) as u8,
             cumulative_lost: self.lost().clamp(-0x80_0000, 0x7f_ffff) as i32,

@@ -4,11 +4,11 @@
 //! timestamp on the wire is the position plus a random first value.
 //!
 //! ```text
-//!   position     0   160   320   480                 960+40 …
+//!   position     0   160   320   480                 960 …
 //!   packet       s    s     s     P     P     P       s           s silence, P prompt
-//!   sent at ms   0    20    40   45    65    85      125
+//!   sent at ms   0    20    40   45    65    85      110
 //!                                 └ 15 ms ahead of its position; so is the rest of the prompt,
-//!                                   and the silence after it waits for its position again
+//!                                   and the silence after it falls back to its position 5 ms a packet
 //! ```
 
 use std::time::{Duration, Instant};

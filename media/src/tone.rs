@@ -64,7 +64,7 @@ impl FromStr for Tone {
             .split('/')
             .map(|step| step.trim().parse::<u32>().ok().map(|step| Duration::from_millis(u64::from(step))))
             .collect::<Option<_>>()
-            .filter(|steps: &Vec<Duration>| steps.len() % 2 == 0 && steps.len() <= MAX_STEPS)
+            .filter(|steps: &Vec<Duration>| steps.len().is_multiple_of(2) && steps.len() <= MAX_STEPS)
             .ok_or_else(|| ToneError::Cadence { got: got() })?;
         let length = steps.iter().sum();
         if length == Duration::ZERO || length > LONGEST {

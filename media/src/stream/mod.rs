@@ -85,7 +85,7 @@ pub struct MediaStream {
     rtcp_source: Option<SocketAddr>,
     receiver: Receiver,
     sending: Sending,
-    recordings: Vec<Box<Recorder>>,
+    recordings: Vec<Recorder>,
     events: VecDeque<MediaEvent>,
     life: Life,
 }
@@ -134,7 +134,7 @@ impl MediaStream {
             Command::Echo(delay) => self.set_echo(delay),
             Command::Record { id, options } => {
                 if self.recordings.len() < MAX_RECORDINGS {
-                    self.recordings.push(Box::new(Recorder::new(now, id, options)));
+                    self.recordings.push(Recorder::new(now, id, options));
                 } else {
                     self.events.push_back(MediaEvent::RecordingFinished { id, duration: Duration::ZERO });
                 }
@@ -246,10 +246,9 @@ impl MediaStream {
         self.remote = Some(negotiated);
         self.refresh_decoding();
         self.rtcp.start(now, &mut self.rng);
-        self.begin_talkspurt_if_waiting();
     }
 
-    fn recordings_named(&mut self, id: crate::recording::RecordingId) -> impl Iterator<Item = &mut Box<Recorder>> {
+    fn recordings_named(&mut self, id: crate::recording::RecordingId) -> impl Iterator<Item = &mut Recorder> {
         self.recordings.iter_mut().filter(move |recorder| recorder.id == id)
     }
 

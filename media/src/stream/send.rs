@@ -84,7 +84,7 @@ impl MediaStream {
         let playout = Playout::new(id, playlist);
         self.sending.playout = Some(Box::new(playout));
         self.finish_playout();
-        self.begin_talkspurt_if_waiting();
+        self.begin_talkspurt();
     }
 
     pub(super) fn stop_playout(&mut self, id: PlayId) {
@@ -116,7 +116,7 @@ impl MediaStream {
         let is_idle = self.sending.dtmf.is_none() && self.sending.playout.is_none();
         self.sending.dtmf.get_or_insert_default().push(id, request);
         if is_idle {
-            self.begin_talkspurt_if_waiting();
+            self.begin_talkspurt();
         }
     }
 
@@ -140,13 +140,14 @@ impl MediaStream {
     }
 
     /// Lets the first packet of what has just begun leave at once, unless that would put the stream further ahead of its
-    /// clock than one packet.
-    pub(super) fn begin_talkspurt_if_waiting(&mut self) {
+    /// clock than one packet; one more after forwarding, which may be as far ahead by itself.
+    fn begin_talkspurt(&mut self) {
         let Some(remote) = &self.remote else { return };
         let packet_time = remote.packet_time;
         self.catch_up_if_behind(packet_time);
         let ahead = self.sending.rtp.due().saturating_duration_since(self.now);
-        self.sending.lead = Some(ahead.min(packet_time));
+        let furthest = if self.sending.splice.is_some() { packet_time * 2 } else { packet_time };
+        self.sending.lead = Some(ahead.min(furthest));
         self.sending.marker = true;
     }
 
@@ -208,7 +209,9 @@ impl MediaStream {
             if self.rtp_deadline().is_none_or(|due| due > self.now) {
                 return None;
             }
-            self.catch_up_if_behind(TOO_LATE);
+            if self.catch_up_if_behind(TOO_LATE) {
+                self.sending.lead = Some(Duration::ZERO);
+            }
             let target = self.send_target();
             let payload = scratch.get_mut(HEADER_LEN..HEADER_LEN + codec.payload_len(packet_time))?;
             let header = match activity {
@@ -230,7 +233,7 @@ impl MediaStream {
             if is_tick {
                 self.sending.rtp.skip(codec.ticks(packet_time));
             }
-            self.settle_after(activity);
+            self.settle_after(activity, packet_time);
             if let (Some(to), Some(header)) = (target, header) {
                 scratch.get_mut(..HEADER_LEN)?.copy_from_slice(&header.to_bytes());
                 return Some((to, HEADER_LEN + len));
@@ -273,9 +276,7 @@ impl MediaStream {
             *place = event.to_bytes();
         }
         // With nobody to send to, the step passes and no packet is counted.
-        if self.send_target().is_none() {
-            return None;
-        }
+        self.send_target()?;
         Some((self.sending.rtp.header(types.send, marker, position, 4), is_last))
     }
 
@@ -285,21 +286,16 @@ impl MediaStream {
         self.sending.rtp.header(payload_type, marker, position, octets)
     }
 
-    fn settle_after(&mut self, activity: Activity) {
+    fn settle_after(&mut self, activity: Activity, packet_time: Duration) {
+        // Sequence and clock have moved on by themselves: the joined leg joins anew.
+        self.sending.splice = None;
         match activity {
-            Activity::Playout => {
-                self.finish_playout();
-                if self.sending.playout.is_none() {
-                    self.sending.lead = Some(Duration::ZERO);
-                }
+            Activity::Playout => self.finish_playout(),
+            Activity::Dtmf => self.finish_dtmf(),
+            // Back to the clock in steps that no listener takes for a gap.
+            Activity::Echo | Activity::RingBack | Activity::Silence => {
+                self.sending.lead = self.sending.lead.map(|lead| lead.saturating_sub(packet_time / 4));
             }
-            Activity::Dtmf => {
-                self.finish_dtmf();
-                if self.sending.dtmf.is_none() && self.sending.playout.is_none() {
-                    self.sending.lead = Some(Duration::ZERO);
-                }
-            }
-            Activity::Echo | Activity::RingBack | Activity::Silence => {}
         }
     }
 
@@ -318,10 +314,13 @@ impl MediaStream {
     }
 
     /// Leaves out time in which nothing was sent, when it is more than jitter of our own timer.
-    fn catch_up_if_behind(&mut self, tolerance: Duration) {
-        if self.now.saturating_duration_since(self.sending.rtp.due()) >= tolerance {
+    /// Returns whether it was.
+    fn catch_up_if_behind(&mut self, tolerance: Duration) -> bool {
+        let is_behind = self.now.saturating_duration_since(self.sending.rtp.due()) >= tolerance;
+        if is_behind {
             self.sending.rtp.catch_up(self.now);
         }
+        is_behind
     }
 
     fn record_sent(&mut self, codec: Codec, header: RtpHeader, payload: &[u8]) {
@@ -394,8 +393,7 @@ impl MediaStream {
             splice.renumber(&packet, &self.sending.rtp);
         }
         self.sending.rtp.advance_to(position);
-        self.sending.rtp.limit_lead(self.now, packet_time);
-        self.sending.last_forwarded = Some(self.now);
+        self.sending.rtp.limit_lead(self.now, packet_time * 2);
     }
 
     fn forward_event(
@@ -414,7 +412,6 @@ impl MediaStream {
         let header = self.sending.rtp.header_with(payload_type, packet.marker, sequence, position, payload.len());
         emit(to, header, scratch, payload.len(), transmit);
         self.sending.rtp.advance_to(position + u64::from(event.duration));
-        self.sending.last_forwarded = Some(self.now);
     }
 
     /// The other side of this leg has no telephone events: at the first end packet the key begins as a tone.
@@ -431,10 +428,13 @@ impl MediaStream {
         self.send_dtmf(None, DtmfRequest { digits: vec![digit], duration, gap, method: DtmfMethod::InBand });
     }
 
-    /// The packet's place in our stream, which it joins if it is the first. `None` when its place has passed.
+    /// The packet's place in our stream, which it joins if it is the first. `None` when its place has passed, or has not
+    /// come yet.
     fn place(&mut self, packet: &Forward<'_>, follows_clock: bool) -> Option<(SequenceNumber, u64)> {
-        let Sending { rtp, splice, marker, lead, .. } = &mut self.sending;
-        let clock_rate = self.remote.as_ref()?.codec.clock_rate();
+        let remote = self.remote.as_ref()?;
+        let (clock_rate, packet_time) = (remote.codec.clock_rate(), remote.packet_time);
+        let Sending { rtp, splice, marker, lead, last_forwarded, .. } = &mut self.sending;
+        *last_forwarded = Some(self.now);
         let known = splice.filter(|splice| splice.covers(packet)).filter(|splice| {
             // An event keeps the timestamp of its start, however long it is held.
             !follows_clock
@@ -443,6 +443,8 @@ impl MediaStream {
         });
         let mut current = match known {
             Some(splice) => splice,
+            // One packet is left out when the prompt before has run ahead: else every switch would add to the lead.
+            None if rtp.due().saturating_duration_since(self.now) > packet_time => return None,
             None => {
                 *marker = true;
                 Splice::new(self.now, packet, rtp)

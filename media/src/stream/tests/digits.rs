@@ -38,8 +38,7 @@ fn a_press_is_reported_at_its_first_end_packet() {
     assert_eq!(line.events, []);
     line.event(start, 5, 800, true);
     let digit = Digit::from_char('5').unwrap();
-    let expected =
-        MediaEvent::Digit { digit, duration: Duration::from_millis(100), method: DtmfMethod::TelephoneEvent };
+    let expected = MediaEvent::Digit { digit, duration: Duration::from_millis(100), method: DtmfMethod::TelephoneEvent };
     assert_eq!(line.events, [(80, expected)]);
     line.event(start, 5, 800, true);
     line.run(1000);
