@@ -46,7 +46,9 @@ impl Via {
         let (Some(name), Some(version), Some(rest)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(expected);
         };
-        if !name.eq_ignore_ascii_case("SIP") || version != "2.0" {
+        // Another version is the request line's fault: the 505 for it goes back along this Via (RFC 4475 3.1.2.16).
+        let is_version = !version.is_empty() && version.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        if !name.eq_ignore_ascii_case("SIP") || !is_version {
             return Err(expected);
         }
         let (transport, sent_by) = rest.split_once(is_lws).ok_or(expected)?;
