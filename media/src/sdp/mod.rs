@@ -9,6 +9,8 @@ mod direction;
 mod error;
 mod negotiation;
 mod offer_answer;
+#[cfg(test)]
+mod tests;
 
 pub use description::{Attribute, ConnectionAddress, MediaDescription, Origin, SessionDescription};
 pub use direction::Direction;
