@@ -158,7 +158,7 @@ impl Endpoint {
                 }
                 Some(ClientTimeout::Terminated) => {
                     if let Some(client) = self.remove_client(id) {
-                        self.client_terminated(client.purpose);
+                        self.client_terminated(id, client.purpose);
                     }
                 }
                 None => return,

@@ -125,27 +125,34 @@ impl Endpoint {
         self.schedule.set(Owner::Dialog(id), next);
     }
 
-    /// Ends a dialog: answers what the peer still waits for, tells the engine about requests of ours that lost their dialog, then about
-    /// the dialog.
-    pub(super) fn terminate_dialog(&mut self, now: Instant, id: DialogId, cause: TerminationCause) -> Option<DialogEntry> {
-        let entry = self.remove_dialog(id)?;
+    /// Ends a dialog and tells the engine why.
+    pub(super) fn terminate_dialog(&mut self, now: Instant, id: DialogId, cause: TerminationCause) {
+        if self.close_dialog(now, id) {
+            self.event(Event::Terminated { dialog: id, cause });
+        }
+    }
+
+    /// Ends a dialog: answers what the peer still waits for, and tells the engine about requests of ours that lost their dialog.
+    pub(super) fn close_dialog(&mut self, now: Instant, id: DialogId) -> bool {
+        let Some(entry) = self.remove_dialog(id) else {
+            return false;
+        };
         for incoming in &entry.incoming {
             // RFC 3261 15.1.2. One answered meanwhile stays answered.
             let _ = self.respond(now, *incoming, Reply::new(StatusCode::REQUEST_TERMINATED));
         }
-        for request in &entry.requests {
-            if self.requests.remove(request).is_some() {
-                self.schedule.set(Owner::Request(*request), None);
-                self.event(Event::Response {
-                    id: *request,
-                    dialog: Some(id),
-                    outcome: Err(Failure::DialogEnded),
-                    description: None,
-                });
+        let mut orphans = Vec::new();
+        for request in entry.requests {
+            if self.requests.remove(&request).is_some() {
+                self.schedule.set(Owner::Request(request), None);
+                orphans.push(request);
             }
         }
-        self.event(Event::Terminated { dialog: id, cause });
-        Some(entry)
+        orphans.extend(entry.pending_bye.map(|(request, _)| request));
+        for request in orphans {
+            self.event(Event::Response { id: request, dialog: Some(id), outcome: Err(Failure::DialogEnded), description: None });
+        }
+        true
     }
 
     pub(super) fn dialog_timeout(&mut self, now: Instant, id: DialogId) {

@@ -66,6 +66,8 @@ impl Endpoint {
                 return;
             }
             Method::Options => return self.answer(now, id, Reply::new(StatusCode::OK)),
+            // It refreshes target and session timer, which the answer does.
+            Method::Update if request.body.is_empty() => return self.answer(now, id, Reply::new(StatusCode::OK)),
             _ => {}
         }
         let description = match self.admit_offer(dialog, &request) {
@@ -135,7 +137,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// When the dialog is unknown or not confirmed (INVITE), or an INVITE or offer is under way.
-    pub fn request(&mut self, now: Instant, dialog: DialogId, request: DialogRequest) -> Result<RequestId, CommandError> {
+    pub fn request(&mut self, now: Instant, dialog: DialogId, mut request: DialogRequest) -> Result<RequestId, CommandError> {
         if self.transaction_count() >= self.config.max_transactions.saturating_mul(2) {
             return Err(CommandError::Overloaded);
         }
@@ -166,6 +168,13 @@ impl Endpoint {
         }
         if entry.pending_bye.is_some() {
             return Err(CommandError::WrongState("a BYE is pending"));
+        }
+        if matches!(request.method, Method::Invite | Method::Update)
+            && let Some(timer) = &entry.session_timer
+            && !request.headers.contains(HeaderName::SessionExpires)
+        {
+            // Left out, the timer would end with this request (RFC 4028 7.4).
+            request.headers.push(HeaderName::SessionExpires, timer.ask().to_string());
         }
         let mut message = entry.dialog.request(request.method.clone());
         let attempts = entry.path.destinations(&entry.dialog);

@@ -17,7 +17,8 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) struct SessionTimer {
     /// Seconds.
     interval: u32,
-    /// When we refresh; `None` when the peer does.
+    we_refresh: bool,
+    /// When we refresh; `None` when the peer does, and while our refresh is under way.
     refresh_at: Option<Instant>,
     expires_at: Instant,
 }
@@ -27,7 +28,17 @@ impl SessionTimer {
         let whole = Duration::from_secs(u64::from(interval));
         // RFC 4028 10: leave before the peer's timer runs out.
         let margin = Duration::from_secs(u64::from((interval / 3).min(32)));
-        SessionTimer { interval, refresh_at: we_refresh.then(|| now + whole / 2), expires_at: now + whole.saturating_sub(margin) }
+        SessionTimer {
+            interval,
+            we_refresh,
+            refresh_at: we_refresh.then(|| now + whole / 2),
+            expires_at: now + whole.saturating_sub(margin),
+        }
+    }
+
+    /// What a request of ours asks for so that things stay as they are.
+    pub(super) fn ask(&self) -> SessionExpires {
+        SessionExpires { interval: self.interval, refresher: Some(if self.we_refresh { Refresher::Uac } else { Refresher::Uas }) }
     }
 
     pub(super) fn next(&self) -> Instant {
@@ -99,7 +110,7 @@ impl Endpoint {
             return;
         }
         if timer.refresh_at.is_some_and(|at| at <= now) {
-            let refreshed = self.send_refresh(now, id, timer.interval);
+            let refreshed = self.send_refresh(now, id);
             if let Some(entry) = self.dialogs.get_mut(&id)
                 && let Some(timer) = &mut entry.session_timer
             {
@@ -110,11 +121,11 @@ impl Endpoint {
     }
 
     /// An UPDATE without a description where the peer knows it, else a re-INVITE that repeats ours.
-    fn send_refresh(&mut self, now: Instant, id: DialogId, interval: u32) -> bool {
+    fn send_refresh(&mut self, now: Instant, id: DialogId) -> bool {
         let Some(entry) = self.dialogs.get(&id) else {
             return false;
         };
-        let mut request = if entry.peer_allows_update {
+        let request = if entry.peer_allows_update {
             DialogRequest::new(Method::Update)
         } else {
             let Some(body) = entry.local_sdp.clone() else {
@@ -122,8 +133,6 @@ impl Endpoint {
             };
             DialogRequest::new(Method::Invite).with_body(body)
         };
-        let ask = SessionExpires { interval, refresher: Some(Refresher::Uac) };
-        request.headers.push(HeaderName::SessionExpires, ask.to_string());
         self.request(now, id, request).is_ok()
     }
 }

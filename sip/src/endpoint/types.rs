@@ -47,7 +47,7 @@ pub struct OutgoingRequest {
     pub method: Method,
     /// The Request-URI.
     pub uri: Uri,
-    /// Any `tag` is replaced by one of the endpoint's, unless the request continues a series (`call_id` given).
+    /// Any `tag` is replaced by one of the endpoint's.
     pub from: NameAddr,
     pub to: NameAddr,
     /// Where the peer reaches us; necessary for INVITE, and for REGISTER by its meaning.

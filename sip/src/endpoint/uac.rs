@@ -351,12 +351,16 @@ impl Endpoint {
     }
 
     /// A client transaction ended after its final response was handled.
-    pub(super) fn client_terminated(&mut self, purpose: Purpose) {
+    pub(super) fn client_terminated(&mut self, client: ClientId, purpose: Purpose) {
         let Purpose::Request(id) = purpose else {
             return;
         };
-        // An answered INVITE was kept for the 2xx of other branches.
-        if self.requests.get(&id).is_some_and(|o| matches!(&o.kind, Kind::FirstInvite(forks) if forks.is_over())) {
+        // An INVITE that was told to be over was kept for the 2xx of other branches.
+        let is_done = self
+            .requests
+            .get(&id)
+            .is_some_and(|o| o.client == Some(client) && matches!(&o.kind, Kind::FirstInvite(forks) if forks.is_over()));
+        if is_done {
             self.requests.remove(&id);
         }
     }

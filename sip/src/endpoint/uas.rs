@@ -93,7 +93,7 @@ impl Endpoint {
             return Ok(());
         };
         if kind == ServerKind::FirstInvite && reply.status.is_final() && !reply.status.is_success() {
-            self.remove_dialog(dialog_id);
+            self.close_dialog(now, dialog_id);
             return Ok(());
         }
         let t1 = self.config.timers.t1;

@@ -134,20 +134,9 @@ impl Headers {
     /// Replaces every field of that name by one, at the place of the first.
     pub fn set(&mut self, name: impl Into<HeaderName>, value: impl Into<HeaderValue>) {
         let (name, value) = (name.into(), value.into());
-        match self.0.iter().position(|h| h.name == name) {
-            Some(at) => {
-                let mut index = 0;
-                self.0.retain(|h| {
-                    let keep = index <= at || h.name != name;
-                    index += 1;
-                    keep
-                });
-                if let Some(header) = self.0.get_mut(at) {
-                    header.value = value;
-                }
-            }
-            None => self.0.push(Header { name, value }),
-        }
+        let at = self.0.iter().position(|h| h.name == name);
+        self.0.retain(|h| h.name != name);
+        self.0.insert(at.unwrap_or(self.0.len()), Header { name, value });
     }
 
     /// Removes every field of that name.
@@ -406,5 +395,62 @@ pub(crate) fn with_tag(value: &HeaderValue, tag: &str) -> HeaderValue {
 impl FromIterator<Header> for Headers {
     fn from_iter<T: IntoIterator<Item = Header>>(headers: T) -> Headers {
         Headers(headers.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn set_replaces_all_at_the_place_of_the_first() {
+        let mut headers = Headers::new();
+        for (name, value) in [("X-A", "1"), ("X-B", "2"), ("X-C", "3"), ("x-b", "4")] {
+            headers.push(name, value);
+        }
+        headers.set("X-B", "5");
+        headers.set("X-D", "6");
+        let all: Vec<_> = headers.iter().map(|h| format!("{}={}", h.name, h.value)).collect();
+        assert_eq!(all, ["X-A=1", "X-B=5", "X-C=3", "X-D=6"]);
+    }
+
+    #[test]
+    fn line_breaks_are_refused_from_outside_and_defused_inside() {
+        let mut headers = Headers::new();
+        assert_eq!(headers.try_push("X-A", "b\r\nEvil: 1"), Err(InvalidHeader::Value));
+        assert_eq!(headers.try_push("X A", "b"), Err(InvalidHeader::Name));
+        assert_eq!(headers.try_push("X-A\r\n", "b"), Err(InvalidHeader::Name));
+        headers.push("X-B", "c\r\nEvil: 1");
+        assert_eq!(headers.get("X-B"), Some(&"c  Evil: 1".into()));
+    }
+
+    #[test]
+    fn the_topmost_via_is_replaced_within_its_list() {
+        let mut headers = Headers::new();
+        headers.push("Via", "SIP/2.0/UDP a;branch=z9hG4bK1, SIP/2.0/UDP b;branch=z9hG4bK2");
+        headers.push("Via", "SIP/2.0/UDP c");
+        let mut via = headers.top_via().expect("a Via").expect("a Via");
+        via.params.set("received", Some("192.0.2.1"));
+        headers.set_top_via(&via);
+        assert_eq!(headers.via_count(), 3);
+        assert_eq!(
+            headers.list("Via")[..2],
+            ["SIP/2.0/UDP a;branch=z9hG4bK1;received=192.0.2.1", "SIP/2.0/UDP b;branch=z9hG4bK2"]
+        );
+    }
+
+    #[test]
+    fn contact_lists_and_the_wildcard_are_told_apart() {
+        let contacts = |values: &[&str]| {
+            let mut headers = Headers::new();
+            for value in values {
+                headers.push("m", *value);
+            }
+            headers.contacts()
+        };
+        assert_eq!(contacts(&["*"]), Ok(Contacts::Wildcard));
+        assert!(contacts(&["*", "<sip:a@b>"]).is_err());
+        assert!(matches!(contacts(&["<sip:a@b>, \"x,y\" <sip:c@d>"]), Ok(Contacts::List(l)) if l.len() == 2));
+        assert_eq!(contacts(&[]), Ok(Contacts::List(Vec::new())));
     }
 }

@@ -9,8 +9,10 @@ impl Request {
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(512 + self.body.len());
-        let start = format!("{} {} SIP/2.0\r\n", self.method, self.uri);
-        out.put_slice(start.as_bytes());
+        let start = format!("{} {} SIP/2.0", self.method, self.uri);
+        // A URI put together from parts must not end the line early.
+        out.put_slice(start.replace(['\r', '\n'], "").as_bytes());
+        out.put_slice(b"\r\n");
         write_rest(&mut out, &self.headers, &self.body);
         out.freeze()
     }

@@ -137,3 +137,80 @@ impl ClientInviteTransaction {
         self.state = State::Terminated;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::test_clock::{epoch, run};
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn wake_ups(t: &mut ClientInviteTransaction, start: Instant) -> Vec<(u128, ClientTimeout)> {
+        run(start, DAY, |now| {
+            let action = now.and_then(|now| t.handle_timeout(now));
+            (t.next_timeout(), action)
+        })
+    }
+
+    fn start(reliable: bool) -> (Instant, ClientInviteTransaction) {
+        let now = epoch();
+        (now, ClientInviteTransaction::start(now, TimerConfig::default(), reliable))
+    }
+
+    #[test]
+    fn timer_a_doubles_until_timer_b_gives_up() {
+        let (now, mut t) = start(false);
+        let seen = wake_ups(&mut t, now);
+        let retransmissions: Vec<_> = seen.iter().filter(|(_, a)| *a == ClientTimeout::Retransmit).map(|(at, _)| *at).collect();
+        assert_eq!(retransmissions, [500, 1500, 3500, 7500, 15_500, 31_500]);
+        assert_eq!(seen.last(), Some(&(32_000, ClientTimeout::TimedOut)));
+    }
+
+    #[test]
+    fn reliable_transports_run_timer_b_alone() {
+        let (now, mut t) = start(true);
+        assert_eq!(wake_ups(&mut t, now), [(32_000, ClientTimeout::TimedOut)]);
+    }
+
+    #[test]
+    fn a_provisional_response_stops_both() {
+        let (now, mut t) = start(false);
+        assert_eq!(t.handle_response(now, StatusCode::RINGING), ResponseAction::Deliver);
+        assert!(t.is_proceeding() && !t.is_calling());
+        assert_eq!(wake_ups(&mut t, now), []);
+    }
+
+    #[test]
+    fn a_failure_is_acknowledged_again_until_timer_d() {
+        for (reliable, timer_d) in [(false, 32_000), (true, 0)] {
+            let (now, mut t) = start(reliable);
+            assert_eq!(t.handle_response(now, StatusCode::BUSY_HERE), ResponseAction::DeliverAndAck);
+            assert_eq!(t.handle_response(now, StatusCode::BUSY_HERE), ResponseAction::AckAgain);
+            assert_eq!(t.handle_response(now, StatusCode::RINGING), ResponseAction::Ignore);
+            assert_eq!(t.handle_response(now, StatusCode::OK), ResponseAction::Ignore);
+            assert_eq!(wake_ups(&mut t, now), [(timer_d, ClientTimeout::Terminated)]);
+            assert_eq!(t.handle_response(now, StatusCode::BUSY_HERE), ResponseAction::Ignore);
+        }
+    }
+
+    #[test]
+    fn every_2xx_is_delivered_until_timer_m() {
+        let (now, mut t) = start(false);
+        t.handle_response(now, StatusCode::RINGING);
+        for _ in 0..3 {
+            assert_eq!(t.handle_response(now, StatusCode::OK), ResponseAction::Deliver);
+        }
+        assert_eq!(t.handle_response(now, StatusCode::BUSY_HERE), ResponseAction::Ignore);
+        assert_eq!(wake_ups(&mut t, now), [(32_000, ClientTimeout::Terminated)]);
+    }
+
+    #[test]
+    fn timer_c_ends_a_cancelled_invite() {
+        let (now, mut t) = start(false);
+        t.handle_response(now, StatusCode::RINGING);
+        t.cancelled(now);
+        assert_eq!(wake_ups(&mut t, now), [(32_000, ClientTimeout::TimedOut)]);
+    }
+}

@@ -98,3 +98,63 @@ impl ClientNonInviteTransaction {
         self.state = State::Terminated;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::test_clock::{epoch, run};
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn wake_ups(t: &mut ClientNonInviteTransaction, start: Instant) -> Vec<(u128, ClientTimeout)> {
+        run(start, DAY, |now| {
+            let action = now.and_then(|now| t.handle_timeout(now));
+            (t.next_timeout(), action)
+        })
+    }
+
+    fn start(reliable: bool) -> (Instant, ClientNonInviteTransaction) {
+        let now = epoch();
+        (now, ClientNonInviteTransaction::start(now, TimerConfig::default(), reliable))
+    }
+
+    #[test]
+    fn timer_e_doubles_up_to_t2_until_timer_f_gives_up() {
+        let (now, mut t) = start(false);
+        let seen = wake_ups(&mut t, now);
+        let retransmissions: Vec<_> = seen.iter().filter(|(_, a)| *a == ClientTimeout::Retransmit).map(|(at, _)| *at).collect();
+        assert_eq!(retransmissions, [500, 1500, 3500, 7500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500]);
+        assert_eq!(seen.last(), Some(&(32_000, ClientTimeout::TimedOut)));
+    }
+
+    #[test]
+    fn reliable_transports_run_timer_f_alone() {
+        let (now, mut t) = start(true);
+        assert_eq!(wake_ups(&mut t, now), [(32_000, ClientTimeout::TimedOut)]);
+    }
+
+    #[test]
+    fn proceeding_retransmits_every_t2() {
+        let (now, mut t) = start(false);
+        assert_eq!(t.handle_response(now, StatusCode::TRYING), ResponseAction::Deliver);
+        assert!(!t.is_trying());
+        let seen = wake_ups(&mut t, now);
+        assert_eq!(
+            seen.get(..3),
+            Some(&[(500, ClientTimeout::Retransmit), (4500, ClientTimeout::Retransmit), (8500, ClientTimeout::Retransmit)][..])
+        );
+        assert_eq!(seen.last(), Some(&(32_000, ClientTimeout::TimedOut)));
+    }
+
+    #[test]
+    fn repeated_responses_are_absorbed_until_timer_k() {
+        for (reliable, timer_k) in [(false, 5000), (true, 0)] {
+            let (now, mut t) = start(reliable);
+            assert_eq!(t.handle_response(now, StatusCode::OK), ResponseAction::Deliver);
+            assert_eq!(t.handle_response(now, StatusCode::OK), ResponseAction::Ignore);
+            assert_eq!(wake_ups(&mut t, now), [(timer_k, ClientTimeout::Terminated)]);
+        }
+    }
+}

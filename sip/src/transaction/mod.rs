@@ -51,3 +51,32 @@ pub enum ServerTimeout {
     /// The transaction is terminated; forget it.
     Terminated,
 }
+
+#[cfg(test)]
+mod test_clock {
+    use std::time::{Duration, Instant};
+
+    /// Some time to count from.
+    #[expect(clippy::disallowed_methods, reason = "an Instant can only be had from the clock; all later times are computed")]
+    pub(super) fn epoch() -> Instant {
+        Instant::now()
+    }
+
+    /// Runs a transaction's timers for `length`: what each wake-up gave, with its time in milliseconds.
+    pub(super) fn run<A>(
+        start: Instant,
+        length: Duration,
+        mut next: impl FnMut(Option<Instant>) -> (Option<Instant>, Option<A>),
+    ) -> Vec<(u128, A)> {
+        let mut seen = Vec::new();
+        let (mut at, _) = next(None);
+        while let Some(now) = at.filter(|at| *at <= start + length) {
+            let (after, action) = next(Some(now));
+            if let Some(action) = action {
+                seen.push(((now - start).as_millis(), action));
+            }
+            at = after;
+        }
+        seen
+    }
+}

@@ -138,3 +138,78 @@ impl ServerInviteTransaction {
         self.state = State::Terminated;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::test_clock::{epoch, run};
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn wake_ups(t: &mut ServerInviteTransaction, start: Instant) -> Vec<(u128, ServerTimeout)> {
+        run(start, DAY, |now| {
+            let action = now.and_then(|now| t.handle_timeout(now));
+            (t.next_timeout(), action)
+        })
+    }
+
+    fn start(reliable: bool) -> (Instant, ServerInviteTransaction) {
+        let now = epoch();
+        (now, ServerInviteTransaction::start(now, TimerConfig::default(), reliable))
+    }
+
+    #[test]
+    fn trying_comes_after_200_ms_of_silence_only() {
+        let (now, mut t) = start(false);
+        assert!(!t.handle_retransmission(), "nothing to repeat yet");
+        assert_eq!(wake_ups(&mut t, now), [(200, ServerTimeout::SendTrying)]);
+        assert!(t.handle_retransmission());
+        let (now, mut t) = start(false);
+        assert!(t.respond(now, StatusCode::RINGING));
+        assert_eq!(wake_ups(&mut t, now), []);
+    }
+
+    #[test]
+    fn timer_g_repeats_a_failure_up_to_t2_until_timer_h() {
+        let (now, mut t) = start(false);
+        assert!(t.respond(now, StatusCode::BUSY_HERE));
+        assert!(!t.respond(now, StatusCode::OK), "answered already");
+        assert!(t.handle_retransmission());
+        let seen = wake_ups(&mut t, now);
+        let repeats: Vec<_> = seen.iter().filter(|(_, a)| *a == ServerTimeout::Retransmit).map(|(at, _)| *at).collect();
+        assert_eq!(repeats, [500, 1500, 3500, 7500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500]);
+        assert_eq!(seen.last(), Some(&(32_000, ServerTimeout::NoAck)));
+    }
+
+    #[test]
+    fn reliable_transports_run_timer_h_alone() {
+        let (now, mut t) = start(true);
+        t.respond(now, StatusCode::BUSY_HERE);
+        assert_eq!(wake_ups(&mut t, now), [(32_000, ServerTimeout::NoAck)]);
+    }
+
+    #[test]
+    fn the_ack_of_a_failure_is_absorbed_until_timer_i() {
+        for (reliable, timer_i) in [(false, 5000), (true, 0)] {
+            let (now, mut t) = start(reliable);
+            t.respond(now, StatusCode::BUSY_HERE);
+            assert_eq!(t.handle_ack(now), AckAction::Absorb);
+            assert_eq!(t.handle_ack(now), AckAction::Absorb);
+            assert!(!t.handle_retransmission());
+            assert_eq!(wake_ups(&mut t, now), [(timer_i, ServerTimeout::Terminated)]);
+        }
+    }
+
+    #[test]
+    fn after_a_2xx_invites_are_absorbed_and_acks_delivered_until_timer_l() {
+        let (now, mut t) = start(false);
+        assert!(t.respond(now, StatusCode::OK));
+        assert!(!t.handle_retransmission());
+        assert_eq!(t.handle_ack(now), AckAction::Deliver);
+        assert!(!t.is_proceeding());
+        assert_eq!(wake_ups(&mut t, now), [(32_000, ServerTimeout::Terminated)]);
+        assert_eq!(t.handle_ack(now), AckAction::Absorb);
+    }
+}

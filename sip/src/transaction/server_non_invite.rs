@@ -86,3 +86,52 @@ impl ServerNonInviteTransaction {
         matches!(self.state, State::Trying | State::Proceeding)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::test_clock::{epoch, run};
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn wake_ups(t: &mut ServerNonInviteTransaction, start: Instant) -> Vec<(u128, ServerTimeout)> {
+        run(start, DAY, |now| {
+            let action = now.and_then(|now| t.handle_timeout(now));
+            (t.next_timeout(), action)
+        })
+    }
+
+    fn start(reliable: bool) -> (Instant, ServerNonInviteTransaction) {
+        let now = epoch();
+        (now, ServerNonInviteTransaction::start(now, TimerConfig::default(), reliable))
+    }
+
+    #[test]
+    fn the_response_is_repeated_until_timer_j() {
+        for (reliable, timer_j) in [(false, 32_000), (true, 0)] {
+            let (now, mut t) = start(reliable);
+            assert!(!t.handle_retransmission(), "nothing to repeat yet");
+            assert!(t.respond(now, StatusCode::OK));
+            assert!(!t.respond(now, StatusCode::OK), "answered already");
+            assert!(t.handle_retransmission());
+            assert_eq!(wake_ups(&mut t, now), [(timer_j, ServerTimeout::Terminated)]);
+            assert!(!t.handle_retransmission());
+        }
+    }
+
+    #[test]
+    fn a_provisional_response_is_repeated_too() {
+        let (now, mut t) = start(false);
+        assert!(t.respond(now, StatusCode::TRYING));
+        assert!(t.handle_retransmission() && t.is_unanswered());
+    }
+
+    #[test]
+    fn an_answer_nobody_waits_for_is_not_sent() {
+        let (now, mut t) = start(true);
+        assert_eq!(wake_ups(&mut t, now), [(32_000, ServerTimeout::Terminated)]);
+        assert!(!t.respond(now, StatusCode::OK));
+    }
+}

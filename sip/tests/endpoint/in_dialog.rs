@@ -154,7 +154,7 @@ fn update_and_info_work_in_an_early_dialog() {
     let Event::Progress { dialog: Some(da), .. } = net.event(a) else {
         panic!("no early dialog");
     };
-    for (from, to, dialog, method) in [(a, b, da, Method::Info), (b, a, db, Method::Info), (a, b, da, Method::Update)] {
+    for (from, to, dialog, method) in [(a, b, da, Method::Info), (b, a, db, Method::Info)] {
         net.at(from, |e, now| e.request(now, dialog, DialogRequest::new(method))).expect("a request");
         net.settle();
         let Event::Request { id, .. } = net.event(to) else {
@@ -423,4 +423,60 @@ pub(crate) fn scripted_call_with(net: &mut Net, extra: &str) -> (NodeId, NodeId,
     assert!(matches!(net.event(b), Event::Acked { .. }));
     talk.extra = String::new();
     (peer, b, talk)
+}
+
+#[test]
+fn a_call_given_up_early_takes_its_requests_with_it() {
+    let mut net = Net::new();
+    let a = net.endpoint("192.0.2.1:5060");
+    let b = net.endpoint("192.0.2.2:5060");
+    net.call(a, b);
+    net.settle();
+    let (id, db) = incoming(&mut net, b);
+    net.at(b, |e, now| e.respond(now, id, reply(180))).expect("ringing");
+    net.settle();
+    let Event::Progress { dialog: Some(da), .. } = net.event(a) else {
+        panic!("no early dialog");
+    };
+    net.at(a, |e, now| e.request(now, da, DialogRequest::new(Method::Info))).expect("an INFO");
+    let ours = net.at(b, |e, now| e.request(now, db, DialogRequest::new(Method::Info))).expect("an INFO");
+    net.settle();
+    assert!(matches!(net.events(b).as_slice(), [Event::Request { .. }]));
+    net.take_wire();
+    net.at(b, |e, now| e.respond(now, id, reply(486))).expect("busy");
+    assert_eq!(net.take_wire(), ["486 INVITE", "487 INFO"]);
+    assert!(matches!(
+        net.event(b),
+        Event::Response { id: over, outcome: Err(Failure::DialogEnded), .. } if over == ours
+    ));
+}
+
+#[test]
+fn a_bye_of_the_peer_takes_the_place_of_ours_that_waits() {
+    let mut net = Net::new();
+    net.lose = Box::new(|p| p.summary() == "ACK");
+    let a = net.endpoint("192.0.2.1:5060");
+    let b = net.endpoint("192.0.2.2:5060");
+    net.call(a, b);
+    net.settle();
+    let (id, db) = incoming(&mut net, b);
+    let bye = net
+        .at(b, |e, now| {
+            e.respond(now, id, reply(200).body(answer()))?;
+            e.bye(now, db, Headers::new())
+        })
+        .expect("answer and BYE");
+    net.settle();
+    let Event::Answered { dialog: da, .. } = net.event(a) else {
+        panic!("not answered");
+    };
+    net.at(a, |e, now| e.bye(now, da, Headers::new())).expect("a BYE");
+    net.settle();
+    assert!(matches!(
+        net.events(b).as_slice(),
+        [
+            Event::Response { id: over, outcome: Err(Failure::DialogEnded), .. },
+            Event::Terminated { cause: TerminationCause::Bye(_), .. }
+        ] if *over == bye
+    ));
 }
