@@ -7,6 +7,7 @@
 //! {"turn":1,"entry":{"at":1700000000350,"kind":{"Outcome":{…}}}}
 //! ```
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,7 @@ use super::entry::{FORMAT, Journal, JournalHeader, TurnRecord};
 use super::redact::{Redactor, redact};
 use crate::wire::{Entry, Start};
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Line {
     Journal(JournalHeader),
@@ -56,35 +57,40 @@ pub enum ParseError {
 
 /// Renders `journal`, turn by turn, hiding what `redactor` says is secret.
 pub fn render(journal: &Journal, redactor: Option<&dyn Redactor>) -> String {
-    let mut text = String::new();
-    let mut push = |line: Line| {
-        let Ok(mut value) = serde_json::to_value(&line) else {
-            // Only a non-string map key fails here, and the vocabulary has none.
-            return;
-        };
-        if let Some(redactor) = redactor {
-            redact(redactor, "", &mut value);
-        }
-        text.push_str(&value.to_string());
-        text.push('\n');
-    };
-    push(Line::Journal(journal.header.clone()));
-    push(Line::Start { turn: 0, start: Arc::clone(&journal.start) });
+    let mut page = Page { text: String::new(), redactor };
+    page.line(None, "journal", &journal.header);
+    page.line(Some(0), "start", &journal.start);
     let mut ends = journal.turns.iter();
-    let mut end_of = |turn: u32, push: &mut dyn FnMut(Line)| {
+    let mut entries = journal.entries.iter();
+    for turn in 0.. {
         if let Some(end) = ends.next() {
-            push(Line::End { turn, end: end.clone() });
+            page.line(Some(turn), "end", end);
         }
-    };
-    end_of(0, &mut push);
-    for (turn, entry) in (1..).zip(&journal.entries) {
-        push(Line::Entry { turn, entry: entry.clone() });
-        end_of(turn, &mut push);
+        let Some(entry) = entries.next() else { break };
+        page.line(Some(turn + 1), "entry", entry);
     }
     if let Some(truncated_at) = journal.truncated_at {
-        push(Line::Truncated { truncated_at });
+        page.line(None, "truncated_at", &truncated_at);
     }
-    text
+    page.text
+}
+
+struct Page<'a> {
+    text: String,
+    redactor: Option<&'a dyn Redactor>,
+}
+
+impl Page<'_> {
+    fn line(&mut self, turn: Option<u32>, what: &str, value: &impl Serialize) {
+        // Only a map key that is no string fails here, and the vocabulary has none.
+        let Ok(mut value) = serde_json::to_value(value) else { return };
+        if let Some(redactor) = self.redactor {
+            redact(redactor, "", &mut value);
+        }
+        let turn = turn.map_or_else(String::new, |turn| format!("\"turn\":{turn},"));
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.text, "{{{turn}\"{what}\":{value}}}");
+    }
 }
 
 /// Reads what [`render`] wrote without a redactor.

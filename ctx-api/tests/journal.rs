@@ -1,0 +1,246 @@
+//! Recording, repeating and reading journals.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lockstep_ctx_api::error::{CallEndedCause, EndedBy, OpError};
+use lockstep_ctx_api::event::Event;
+use lockstep_ctx_api::journal::{
+    Bounds, DivergenceCode, FORMAT, Journal, JournalHeader, Progress, Recorder, Redactor, ReplayError, Replayer, SecretNames,
+    SourceDigest, TurnRecord, lines,
+};
+use lockstep_ctx_api::op::{DtmfMethod, FetchArgs, FetchRedirect, Op, OpId, PlayArgs, SetArgs, Vars};
+use lockstep_ctx_api::outcome::{FetchResponse, Outcome};
+use lockstep_ctx_api::wire::{
+    CallStart, Entry, EntryKind, Issued, Limits, Location, RunHeader, RunId, RunState, ScriptType, Start, TurnEnd,
+};
+
+fn journal() -> Journal {
+    let limits = Limits { memory_bytes: 1 << 20, turn_ms: 2_000, after_end_ms: 10_000 };
+    let run = RunHeader {
+        bundle: 1,
+        script_type: ScriptType::App,
+        function: None,
+        env: Vars::from([("API_URL".into(), "https://a.example".into())]),
+        limits,
+        seed: [3; 32],
+        time_zone: "Europe/London".into(),
+        prelude: 1,
+    };
+    let header = JournalHeader {
+        format: FORMAT,
+        script: "menu.js".into(),
+        version: "0123456789abcdef".into(),
+        sources: BTreeMap::from([("menu.js".into(), SourceDigest { bytes: 10, sha256: "00".into() })]),
+        run: Arc::new(run),
+    };
+    let start = Start { at: 1_700_000_000_000, data: r#"{"pin":1,"token":"abc"}"#.into(), call: Some(CallStart::default()) };
+    Journal::new(header, Arc::new(start))
+}
+
+fn play(file: &str, line: u32) -> Issued {
+    let op = Op::Play(PlayArgs { sources: vec![file.into()], ..PlayArgs::default() });
+    Issued { op, at: Some(Location { file: "menu.js".into(), line, column: 9 }) }
+}
+
+fn end(turn: u32, issued: Vec<Issued>) -> TurnEnd {
+    TurnEnd {
+        run: RunId(1),
+        epoch: 1,
+        turn,
+        awaited: (0..).zip(&issued).map(|(ordinal, _)| OpId { turn, ordinal }).collect(),
+        issued,
+        cancels: Vec::new(),
+        wake_at: None,
+        state: RunState::Running,
+        cpu_us: turn,
+    }
+}
+
+fn entry(at: u64, kind: EntryKind) -> Entry {
+    Entry { at: 1_700_000_000_000 + at, kind }
+}
+
+/// Three turns: a play each, then the call ends.
+fn recorded() -> Journal {
+    let mut recorder = Recorder::new(journal(), Bounds::default());
+    recorder.turn(end(0, vec![play("user/a.wav", 2)]).into(), 10);
+    let digit = Event::Dtmf { digit: '1', duration_ms: 80, method: DtmfMethod::Rfc4733 };
+    recorder.entry(entry(10, EntryKind::Event(digit)), 10).unwrap();
+    recorder.turn(end(1, vec![play("user/b.wav", 3)]).into(), 10);
+    let ended = CallEndedCause { code: 200, reason: "OK".into(), by: EndedBy::Caller };
+    recorder.entry(entry(20, EntryKind::CallEnded(ended)), 10).unwrap();
+    let mut last = end(2, Vec::new());
+    last.state = RunState::Finished { result: Some("1".into()) };
+    recorder.turn(last.into(), 10);
+    recorder.into_journal()
+}
+
+#[test]
+fn recorded_turns_are_repeated_and_later_ones_are_new() {
+    let mut journal = recorded();
+    journal.turns.truncate(2);
+    let mut replayer = Replayer::new(&journal);
+    assert!(replayer.is_replaying());
+    assert_eq!(replayer.turn_end(&journal, &end(0, vec![play("user/a.wav", 2)])), Ok(Progress::Repeated));
+    assert_eq!(replayer.turn_end(&journal, &end(1, vec![play("user/b.wav", 3)])), Ok(Progress::Repeated));
+    assert!(!replayer.is_replaying());
+    assert_eq!(replayer.turn_end(&journal, &end(2, vec![play("user/c.wav", 4)])), Ok(Progress::New));
+    assert_eq!(replayer.next_turn(), Some(3));
+}
+
+#[test]
+fn cpu_time_and_epoch_may_differ() {
+    let journal = recorded();
+    let mut replayer = Replayer::new(&journal);
+    let mut again = end(0, vec![play("user/a.wav", 2)]);
+    (again.cpu_us, again.epoch) = (99, 7);
+    assert_eq!(replayer.turn_end(&journal, &again), Ok(Progress::Repeated));
+}
+
+#[test]
+fn turns_come_in_order() {
+    let journal = recorded();
+    let mut replayer = Replayer::new(&journal);
+    let error = replayer.turn_end(&journal, &end(1, Vec::new())).unwrap_err();
+    assert_eq!(error, ReplayError::OutOfTurn { expected: 0, got: 1 });
+    let error = replayer.turn_end(&journal, &end(0, vec![play("user/a.wav", 2)])).unwrap_err();
+    assert_eq!(error, ReplayError::Closed { got: 0 });
+}
+
+#[test]
+fn each_kind_of_difference_has_its_code() {
+    let journal = recorded();
+    let same = || end(0, vec![play("user/a.wav", 2)]);
+    let cases: [(DivergenceCode, TurnEnd); 7] = [
+        (DivergenceCode::Operation, end(0, vec![play("user/x.wav", 2)])),
+        (DivergenceCode::MissingOperation, end(0, Vec::new())),
+        (DivergenceCode::ExtraOperation, end(0, vec![play("user/a.wav", 2), play("user/b.wav", 3)])),
+        (DivergenceCode::Awaited, TurnEnd { awaited: Vec::new(), ..same() }),
+        (DivergenceCode::Cancels, TurnEnd { cancels: vec![OpId { turn: 0, ordinal: 0 }], ..same() }),
+        (DivergenceCode::Timer, TurnEnd { wake_at: Some(1), ..same() }),
+        (DivergenceCode::State, TurnEnd { state: RunState::Finished { result: None }, ..same() }),
+    ];
+    for (code, attempt) in cases {
+        match Replayer::new(&journal).turn_end(&journal, &attempt) {
+            Err(ReplayError::Diverged(divergence)) => assert_eq!(divergence.code, code),
+            other => panic!("{code}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_divergence_says_what_was_recorded_what_came_and_where() {
+    let journal = recorded();
+    let attempt = end(0, vec![play("user/x.wav", 5)]);
+    let error = Replayer::new(&journal).turn_end(&journal, &attempt).unwrap_err();
+    let ReplayError::Diverged(divergence) = error else { panic!("{error:?}") };
+    assert!(divergence.recorded.contains("user/a.wav") && divergence.recorded.ends_with("at menu.js:2:9"), "{divergence}");
+    assert!(divergence.attempted.contains("user/x.wav"), "{divergence}");
+    assert_eq!(divergence.at.unwrap().line, 5);
+}
+
+#[test]
+fn past_its_bounds_a_journal_keeps_what_it_has_and_rebuilds_nothing() {
+    let mut recorder = Recorder::new(journal(), Bounds { entries: 2, bytes: 1 << 20 });
+    for n in 0..2 {
+        recorder.turn(end(n, Vec::new()).into(), 10);
+        recorder.entry(entry(1, EntryKind::Wake), 10).unwrap();
+    }
+    recorder.turn(end(2, Vec::new()).into(), 10);
+    assert!(recorder.is_rebuildable());
+    assert_eq!(recorder.entry(entry(9, EntryKind::Wake), 10), Err(entry(9, EntryKind::Wake)));
+    assert!(!recorder.is_rebuildable());
+    recorder.turn(end(3, Vec::new()).into(), 10);
+    assert_eq!(recorder.journal().truncated_at, Some(3));
+    assert_eq!((recorder.journal().entries.len(), recorder.journal().turns.len()), (2, 3));
+}
+
+#[test]
+fn a_turn_that_does_not_fit_ends_recording() {
+    let mut recorder = Recorder::new(journal(), Bounds { entries: 10, bytes: 100 });
+    recorder.turn(end(0, Vec::new()).into(), 101);
+    assert_eq!(recorder.journal().truncated_at, Some(0));
+    assert!(recorder.entry(entry(1, EntryKind::Wake), 1).is_err());
+}
+
+#[test]
+fn a_journal_written_as_lines_is_read_back_the_same() {
+    let mut journal = recorded();
+    let response = FetchResponse {
+        status: 200,
+        status_text: "OK".into(),
+        url: "https://a.example/".into(),
+        redirected: false,
+        headers: vec![("content-type".into(), "text/plain".into())],
+        body: vec![0, 255, 10],
+    };
+    let op = OpId { turn: 1, ordinal: 0 };
+    journal.entries.push(entry(30, EntryKind::Outcome { op, result: Ok(Outcome::Fetched(response)) }));
+    journal.entries.push(entry(31, EntryKind::Outcome { op, result: Err(OpError::aborted("play")) }));
+    let text = lines::render(&journal, None);
+    assert_eq!(lines::parse(&text).unwrap(), journal);
+    assert_eq!(lines::render(&lines::parse(&text).unwrap(), None), text);
+
+    journal.truncated_at = Some(5);
+    assert_eq!(lines::parse(&lines::render(&journal, None)).unwrap().truncated_at, Some(5));
+}
+
+#[test]
+fn every_turn_is_readable_in_its_place() {
+    let text = lines::render(&recorded(), None);
+    let heads: Vec<&str> = text.lines().map(|line| line.split([':', '{', '"']).nth(2).unwrap_or("")).collect();
+    assert_eq!(heads, ["journal", "turn", "turn", "turn", "turn", "turn", "turn"]);
+    let turns: Vec<&str> = text.lines().skip(1).map(|line| if line.contains("\"end\"") { "end" } else { "in" }).collect();
+    assert_eq!(turns, ["in", "end", "in", "end", "in", "end"]);
+}
+
+#[test]
+fn what_is_no_journal_says_at_which_line() {
+    assert_eq!(lines::parse("").unwrap_err().to_string(), "no journal: the text is empty");
+    assert!(lines::parse("{}").unwrap_err().to_string().starts_with("line 1: "));
+    let text = lines::render(&recorded(), None);
+    let mut broken: Vec<&str> = text.lines().collect();
+    broken.swap(3, 5);
+    let error = lines::parse(&broken.join("\n")).unwrap_err();
+    assert_eq!(error.to_string(), "line 4: expected the entry of turn 1 or the end of turn 1");
+    let newer = text.replace("\"format\":1", "\"format\":2");
+    assert_eq!(lines::parse(&newer).unwrap_err().to_string(), "journal format 2, expected 1");
+}
+
+#[test]
+fn secrets_are_hidden_from_readers_and_kept_for_replay() {
+    let mut journal = recorded();
+    let fetch = FetchArgs {
+        method: "GET".into(),
+        url: "https://user:hunter2@a.example/x?y=1".into(),
+        headers: vec![("Authorization".into(), "Bearer s3cret".into()), ("Accept".into(), "*/*".into())],
+        body: None,
+        redirect: FetchRedirect::Follow,
+        timeout_ms: None,
+    };
+    let set = SetArgs { key: "k".into(), value: Some("v".into()), skip_write: false };
+    let issued = vec![Issued { op: Op::Fetch(fetch), at: None }, Issued { op: Op::Set(set), at: None }];
+    journal.turns.push(TurnRecord::from(end(3, issued)));
+    journal.entries.push(entry(30, EntryKind::Wake));
+    let shown = lines::render(&journal, Some(&SecretNames));
+    for secret in ["hunter2", "s3cret", "abc\\\"", "https://a.example\""] {
+        assert!(!shown.contains(secret), "{secret} in {shown}");
+    }
+    for harmless in ["*/*", "https://[redacted]@a.example/x?y=1", "user/a.wav", "\\\"pin\\\":1"] {
+        assert!(shown.contains(harmless), "{harmless} not in {shown}");
+    }
+    assert!(lines::render(&journal, None).contains("hunter2"));
+}
+
+#[test]
+fn a_redactor_of_ones_own_sees_every_string_with_its_name() {
+    struct Files;
+    impl Redactor for Files {
+        fn redact(&self, name: &str, value: &str) -> Option<String> {
+            (name == "sources" && value.starts_with("user/")).then(|| "user/…".to_owned())
+        }
+    }
+    let shown = lines::render(&recorded(), Some(&Files));
+    assert!(shown.contains("user/…") && !shown.contains("user/a.wav"));
+}
