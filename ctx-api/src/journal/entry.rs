@@ -23,6 +23,8 @@ pub struct Journal {
     pub turns: Vec<TurnRecord>,
     /// The first turn that is missing because the journal had reached its bound; such a journal rebuilds nothing.
     pub truncated_at: Option<u32>,
+    /// What it takes, roughly: the size of everything recorded as it travels between engine and worker.
+    pub bytes: usize,
 }
 
 /// What pins a run besides its entries.
@@ -71,7 +73,8 @@ impl From<TurnEnd> for TurnRecord {
 impl Journal {
     /// A journal of which nothing but the start is known.
     pub fn new(header: JournalHeader, start: Arc<Start>) -> Self {
-        Self { header, start, entries: Vec::new(), turns: Vec::new(), truncated_at: None }
+        let bytes = start.data.len();
+        Self { header, start, entries: Vec::new(), turns: Vec::new(), truncated_at: None, bytes }
     }
 
     /// The turn the next inbound entry will have.

@@ -119,5 +119,7 @@ pub fn parse(text: &str) -> Result<Journal, ParseError> {
             }
         }
     }
-    journal.ok_or(ParseError::Empty)
+    let mut journal = journal.ok_or(ParseError::Empty)?;
+    journal.bytes = text.len();
+    Ok(journal)
 }

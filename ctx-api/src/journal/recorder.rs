@@ -25,14 +25,12 @@ impl Default for Bounds {
 pub struct Recorder {
     journal: Journal,
     bounds: Bounds,
-    bytes: usize,
 }
 
 impl Recorder {
     /// A recorder for a run that has just been started.
     pub fn new(journal: Journal, bounds: Bounds) -> Self {
-        let bytes = journal.start.data.len();
-        Self { journal, bounds, bytes }
+        Self { journal, bounds }
     }
 
     /// Appends an inbound entry of `bytes` encoded bytes; call before it is sent. Past the bound the entry comes back.
@@ -41,7 +39,7 @@ impl Recorder {
             self.journal.truncated_at.get_or_insert(self.journal.next_turn());
             return Err(entry);
         }
-        self.bytes += bytes;
+        self.journal.bytes += bytes;
         self.journal.entries.push(entry);
         Ok(())
     }
@@ -49,7 +47,7 @@ impl Recorder {
     /// Appends the end of the turn that [`Journal::turns_ended`] names. Past the bound it is not kept.
     pub fn turn(&mut self, turn: TurnRecord, bytes: usize) {
         if self.fits(bytes) {
-            self.bytes += bytes;
+            self.journal.bytes += bytes;
             self.journal.turns.push(turn);
         } else {
             self.journal.truncated_at.get_or_insert(self.journal.turns_ended());
@@ -72,6 +70,6 @@ impl Recorder {
     }
 
     fn fits(&self, bytes: usize) -> bool {
-        self.is_rebuildable() && self.bytes + bytes <= self.bounds.bytes
+        self.is_rebuildable() && self.journal.bytes + bytes <= self.bounds.bytes
     }
 }

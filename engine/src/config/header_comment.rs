@@ -32,7 +32,8 @@ pub fn read(file: &str, source: &str) -> Result<ScriptEntry, HeaderError> {
             }
             break;
         };
-        let comment = comment.trim().trim_end_matches("*/").trim();
+        // `*/` ends a block comment, but a line comment may end in a pattern: `class5_destination=/1.*/`.
+        let comment = if line.starts_with("//") { comment } else { comment.strip_suffix("*/").unwrap_or(comment) }.trim();
         if let Some(settings) =
             comment.strip_prefix("@lockstep").filter(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
         {
@@ -125,6 +126,12 @@ mod tests {
         assert!(entry.class5_destination.unwrap().matches("a b"));
         assert_eq!(entry.public, Some(crate::config::Public::Functions(vec!["hook".into(), "x".into()])));
         assert_eq!(entry.vars["greeting"].as_str(), Some("hello you"));
+    }
+
+    #[test]
+    fn a_line_comment_may_end_in_a_pattern() {
+        let entry = read("a.js", "// @lockstep class5_destination=/1.*/\n").unwrap();
+        assert!(entry.class5_destination.unwrap().matches("123"));
     }
 
     #[test]

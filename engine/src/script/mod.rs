@@ -11,6 +11,7 @@
 //!
 //! [`programs`] finds the scripts themselves, and new versions of them.
 
+mod archive;
 mod host;
 mod in_process;
 mod pool;
@@ -19,9 +20,10 @@ mod process;
 pub mod programs;
 pub mod supervisor;
 
+pub use archive::JournalArchive;
 pub use host::{Moment, ScriptHost, ScriptOutput, ScriptStats, StartRun, TurnOutput};
 pub use in_process::InProcess;
 pub use pool::{PoolConfig, WorkerPool};
 pub use process::{WorkerError, worker_main};
-pub use programs::{Program, ProgramSet};
+pub use programs::{Program, ProgramLimits, ProgramSet, digest_of, version_of};
 pub use supervisor::Supervisor;
