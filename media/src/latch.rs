@@ -40,9 +40,12 @@ impl Latch {
         Latch { signalled: None, locked: None, opened: now, candidate: None }
     }
 
-    /// Takes the address of a session description. Returns whether it is a new one.
+    /// Takes the address of a session description. Returns whether it opened the latch.
     pub(crate) fn signal(&mut self, now: Instant, address: Option<SocketAddr>) -> bool {
-        if self.signalled == address && address.is_some() {
+        let is_same = self.signalled == address;
+        self.signalled = address;
+        // Hold by `c=0.0.0.0` says where not to send. It does not let anyone else in.
+        if is_same || (address.is_none() && self.locked.is_some()) {
             return false;
         }
         *self = Latch { signalled: address, locked: None, opened: now, candidate: None };
@@ -59,8 +62,14 @@ impl Latch {
         self.locked.map(|locked| locked.address)
     }
 
-    /// Whether only packets from the address locked on to would be accepted now.
-    pub(crate) fn is_closed(&self, now: Instant) -> bool {
+    /// The only address packets are accepted from now, where there is one. A host that was never signalled is not: the
+    /// signalled one may still take over.
+    pub(crate) fn closed_to(&self, now: Instant) -> Option<SocketAddr> {
+        let is_signalled = |host: IpAddr| self.signalled.is_none_or(|signalled| signalled.ip() == host);
+        self.locked().filter(|locked| self.is_closed(now) && is_signalled(locked.ip()))
+    }
+
+    fn is_closed(&self, now: Instant) -> bool {
         self.locked.is_some_and(|locked| now.saturating_duration_since(locked.last_heard) < SILENCE)
     }
 
@@ -167,6 +176,28 @@ mod tests {
     fn a_private_signalled_address_does_not_make_the_public_one_wait() {
         let (now, mut latch) = open_for("10.0.0.5:4000");
         assert!(latch.admit(now, address("198.51.100.7:61000")));
+    }
+
+    #[test]
+    fn hold_without_an_address_lets_nobody_else_in() {
+        let (now, mut latch) = open_for("192.0.2.1:4000");
+        assert!(latch.admit(now, address("192.0.2.1:4000")));
+        assert!(!latch.signal(now, None));
+        assert!(latch.admit(now, address("192.0.2.1:4000")));
+        assert!(!latch.admit(now, address("198.51.100.7:4000")));
+        assert!(latch.signal(now, Some(address("192.0.2.1:4000"))));
+    }
+
+    #[test]
+    fn only_a_signalled_host_is_worth_connecting_a_socket_to() {
+        let (now, mut latch) = open_for("192.0.2.1:4000");
+        assert_eq!(latch.closed_to(now), None);
+        assert!(latch.admit(now, address("192.0.2.1:61000")));
+        assert_eq!(latch.closed_to(now), Some(address("192.0.2.1:61000")));
+        assert_eq!(latch.closed_to(now + SILENCE), None);
+        let (now, mut latch) = open_for("10.0.0.5:4000");
+        assert!(latch.admit(now, address("198.51.100.7:61000")));
+        assert_eq!(latch.closed_to(now), None);
     }
 
     #[test]

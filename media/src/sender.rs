@@ -77,15 +77,17 @@ impl RtpSender {
     /// Where the wall clock is.
     pub(crate) fn position_at(&self, now: Instant) -> u64 {
         let elapsed = now.saturating_duration_since(self.origin);
-        (elapsed.as_nanos() * u128::from(self.clock_rate) / 1_000_000_000) as u64
+        let rate = u64::from(self.clock_rate);
+        // Seconds apart from their fraction: both products fit in 64 bits, and this runs several times a packet.
+        elapsed.as_secs() * rate + u64::from(elapsed.subsec_nanos()) * rate / 1_000_000_000
     }
 
     /// When the wall clock reaches the next position.
     pub(crate) fn due(&self) -> Instant {
-        let nanos = u128::from(self.next) * 1_000_000_000;
+        let rate = u64::from(self.clock_rate);
         // Rounded up, so that `position_at(due())` has reached the position.
-        let nanos = nanos.div_ceil(u128::from(self.clock_rate));
-        self.origin + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+        let fraction = (self.next % rate * 1_000_000_000).div_ceil(rate);
+        self.origin + Duration::from_secs(self.next / rate) + Duration::from_nanos(fraction)
     }
 
     /// Leaves out time in which nothing was sent.

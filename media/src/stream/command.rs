@@ -88,7 +88,7 @@ pub enum Command {
     BlockDtmf(DigitSet),
     /// Whether the audio is searched for keys.
     DetectInBand(InBandDetection),
-    /// Played round and round while joined and nothing comes from the other leg; `None` ends it.
+    /// Played round and round while nothing comes from the joined leg, or none is joined yet; `None` ends it.
     RingBack(Option<Arc<EncodedPrompt>>),
     /// From now on packets that arrive are handed out for the other leg.
     Join,

@@ -208,7 +208,7 @@ impl MediaStream {
     /// The only address packets are accepted from just now, where there is one: a socket may be connected to it until
     /// this changes. After a silence it is `None` again, for the other side may have moved.
     pub fn latched(&self) -> Option<SocketAddr> {
-        self.latch.locked().filter(|_| self.latch.is_closed(self.now))
+        self.latch.closed_to(self.now)
     }
 
     /// Whether packets that arrive are handed out for another leg.

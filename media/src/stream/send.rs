@@ -461,6 +461,9 @@ impl MediaStream {
 
     /// Builds an RTCP datagram if one is due.
     pub(super) fn poll_rtcp(&mut self, scratch: &mut [u8]) -> Option<(SocketAddr, Channel, usize)> {
+        if self.life == Life::Open && self.rtcp.deadline().is_none_or(|due| due > self.now) {
+            return None;
+        }
         let rtp = &self.sending.rtp;
         let sent = Sent {
             ssrc: rtp.ssrc(),
@@ -484,7 +487,8 @@ impl MediaStream {
     }
 
     fn rtcp_target(&self) -> Option<(SocketAddr, Channel)> {
-        let remote = self.remote.as_ref()?;
+        // An address of nowhere stands for RTCP as well (RFC 3264 section 8.4).
+        let remote = self.remote.as_ref().filter(|remote| remote.remote.is_some() || !remote.held)?;
         let rtp = self.latch.destination()?;
         if remote.rtcp_mux {
             return Some((rtp, Channel::Rtp));
