@@ -135,7 +135,7 @@ impl Report<'_> {
         if let Some(help) = &error.help {
             message.push_str(&format!(" ({help})"));
         }
-        self.finding(offset as u32, Code::Syntax, message)
+        self.finding(offset, Code::Syntax, message)
     }
 }
 

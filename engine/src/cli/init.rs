@@ -42,7 +42,7 @@ fn lay_out(dir: &Path) -> Result<Vec<PathBuf>, String> {
     let mut files: Vec<(PathBuf, Vec<u8>)> = vec![
         ("lockstep.toml".into(), config.into_bytes()),
         ("jsconfig.json".into(), include_bytes!("starter/jsconfig.json").to_vec()),
-        ("ctx.d.ts".into(), catalog::typescript().into_bytes()),
+        ("ctx.d.ts".into(), catalog::type_declarations().into_bytes()),
         ("scripts/main-menu.js".into(), include_bytes!("starter/main-menu.js").to_vec()),
         ("scripts/main-menu.test.js".into(), include_bytes!("starter/main-menu.test.js").to_vec()),
     ];

@@ -3,12 +3,18 @@
 mod calls;
 mod check;
 mod client;
+mod init;
 mod logs;
 mod out;
+mod phone;
+mod run;
 mod scripts;
 mod serve;
+mod types;
+mod worker;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -23,10 +29,16 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Args),
+    Run(run::Args),
     Check(check::Args),
+    Phone(phone::Args),
     Calls(calls::Args),
     Scripts(scripts::Args),
     Logs(logs::Args),
+    Init(init::Args),
+    Types(types::Args),
+    #[command(hide = true)]
+    Worker(worker::Args),
 }
 
 /// Runs the command the process was started with.
@@ -34,10 +46,15 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Serve(args) => serve::run(&args),
+        Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Phone(args) => phone::run(args),
         Command::Calls(args) => calls::run(&args),
         Command::Scripts(args) => scripts::run(&args),
         Command::Logs(args) => logs::run(&args),
+        Command::Init(args) => init::run(&args),
+        Command::Types(args) => types::run(&args),
+        Command::Worker(args) => worker::run(&args),
     }
 }
 
@@ -48,6 +65,12 @@ fn block_on<F: Future>(future: F) -> Result<F::Output, String> {
         .build()
         .map_err(|error| format!("cannot start the runtime: {error}"))?;
     Ok(runtime.block_on(future))
+}
+
+/// Seconds as a command line gives them.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let expected = || format!("expected seconds, found `{text}`");
+    text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).ok_or_else(expected)
 }
 
 #[cfg(test)]

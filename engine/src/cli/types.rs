@@ -11,6 +11,6 @@ use super::out;
 pub(super) struct Args {}
 
 pub(super) fn run(_: &Args) -> ExitCode {
-    out::text(&catalog::typescript());
+    out::text(&catalog::type_declarations());
     ExitCode::SUCCESS
 }

@@ -1,0 +1,360 @@
+//! `lockstep run FILE`
+
+#![expect(clippy::disallowed_methods, reason = "the script's clock moves with the machine's")]
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::ValueEnum;
+use lockstep_ctx_api::js::{PRELUDE_VERSION, Worker};
+use lockstep_ctx_api::op::{Op, OpId};
+use lockstep_ctx_api::wire::{
+    Entry, EntryKind, FromWorker, Limits, LogLine, RunHeader, RunId, RunState, ScriptError, ScriptType, Start, ToWorker, TurnEnd,
+};
+use lockstep_ctx_api::{ErrorCode, OpError, OpResult};
+use tokio::task::JoinSet;
+
+use super::{block_on, out};
+use crate::config::Config;
+use crate::fetch::{EgressPolicy, Fetcher};
+use crate::script::Program;
+use crate::script::programs::Loader;
+
+/// Wall time of a run outside any call (contract, section 1).
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest `--data @FILE`, in bytes: what a frame to a worker holds, with room for the frame.
+const MAX_DATA: u64 = 15 << 20;
+const RUN: RunId = RunId(1);
+
+/// Run a script once, outside any call: its result as JSON on stdout, its console on stderr.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The script; the other files of its folder are its siblings.
+    file: PathBuf,
+    /// Exported function to call instead of `main`.
+    #[arg(long = "fn", value_name = "NAME")]
+    function: Option<String>,
+    /// Its first argument: JSON, or @FILE for a file that holds it.
+    #[arg(long, value_name = "JSON|@FILE", default_value = "{}")]
+    data: String,
+    /// Run it as this type, whatever its header says.
+    #[arg(long = "type", value_enum)]
+    kind: Option<Kind>,
+    /// End the run after this many seconds; 10, or the script's own timeout_s.
+    #[arg(long, value_name = "SECONDS", value_parser = super::seconds)]
+    timeout: Option<Duration>,
+    /// The folder of a lockstep.toml whose apps, variables and limits apply.
+    #[arg(long, value_name = "DIR")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Kind {
+    Script,
+    App,
+    Driver,
+}
+
+impl From<Kind> for ScriptType {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Script => Self::Script,
+            Kind::App => Self::App,
+            Kind::Driver => Self::Driver,
+        }
+    }
+}
+
+pub(super) fn run(args: &Args) -> ExitCode {
+    match block_on(work(args)) {
+        Ok(Ok(result)) => {
+            out::line(result.as_deref().unwrap_or("null"));
+            ExitCode::SUCCESS
+        }
+        Ok(Err(Failure::Script(error))) => {
+            report(&error);
+            ExitCode::FAILURE
+        }
+        Ok(Err(Failure::Said(error))) | Err(error) => out::failed(error),
+    }
+}
+
+/// Why there is no result.
+enum Failure {
+    /// The script's own doing: its SIP code, and where.
+    Script(Box<ScriptError>),
+    /// Anything else, as a sentence.
+    Said(String),
+}
+
+impl From<String> for Failure {
+    fn from(sentence: String) -> Self {
+        Self::Said(sentence)
+    }
+}
+
+fn report(error: &ScriptError) {
+    match &error.sip {
+        Some((code, text)) => out::error(format!("{code} {text}")),
+        None => out::error(format!("500 Script Error\n{}", error.message)),
+    }
+    if let Some(at) = &error.at {
+        out::error(at);
+    }
+    for frame in &error.stack {
+        out::error(format!("  {frame}"));
+    }
+}
+
+async fn work(args: &Args) -> Result<Option<String>, Failure> {
+    let data = read_data(&args.data)?;
+    let (program, config) = load(args)?;
+    let own_limit = program.settings.timeout_s.map(Duration::from_secs_f64);
+    let limit = args.timeout.or(own_limit).unwrap_or(DEFAULT_TIMEOUT);
+    let fetcher =
+        Fetcher::new(EgressPolicy::new(config.security)).map_err(|error| format!("cannot make HTTP requests: {error}"))?;
+    let worker = Worker::new().map_err(|error| Failure::Script(Box::new(error)))?.with_log_sink(|frame| {
+        if let FromWorker::Log { line, .. } = frame {
+            print_log(&line);
+        }
+    });
+    let run = Run { worker, fetcher, pending: JoinSet::new(), wake_at: None };
+    match tokio::time::timeout(limit, run.complete(args, &program, data)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Failure::Said(format!("the run was ended: it took longer than {} s", limit.as_secs_f64()))),
+    }
+}
+
+fn read_data(data: &str) -> Result<String, String> {
+    let text = match data.strip_prefix('@') {
+        Some(path) => {
+            let named = |error: std::io::Error| format!("--data: {path}: {error}");
+            let size = std::fs::metadata(path).map_err(named)?.len();
+            if size > MAX_DATA {
+                return Err(format!("--data: {path} has {size} bytes, at most {MAX_DATA} expected"));
+            }
+            std::fs::read_to_string(path).map_err(named)?
+        }
+        None => data.to_owned(),
+    };
+    match serde_json::from_str::<serde::de::IgnoredAny>(&text) {
+        Ok(_) => Ok(text),
+        Err(error) => Err(format!("--data: expected JSON: {error}")),
+    }
+}
+
+/// Loads the folder of the script, as an engine would.
+fn load(args: &Args) -> Result<(Arc<Program>, Config), Failure> {
+    let unreadable = |error: std::io::Error| format!("{}: {error}", args.file.display());
+    let file = std::fs::canonicalize(&args.file).map_err(unreadable)?;
+    let (Some(dir), Some(name)) = (file.parent(), file.file_name().and_then(|name| name.to_str())) else {
+        return Err(format!("{}: expected a file", args.file.display()).into());
+    };
+    let mut config = match &args.config {
+        Some(dir) => Config::load(dir).map_err(|error| error.to_string())?.config,
+        None => Config::default(),
+    };
+    config.scripts.dir = dir.to_owned();
+    let set = Loader::new(Path::new("/"), &config).load().map_err(unreadable)?.set;
+    if let Some(problem) = set.problem(name) {
+        return Err(Failure::Said(format!("500 Script Error\n{problem}")));
+    }
+    let program = set.by_name(name).ok_or_else(|| format!("{}: is no script", args.file.display()))?;
+    Ok((Arc::clone(program), config))
+}
+
+fn print_log(line: &LogLine) {
+    use lockstep_ctx_api::wire::LogLevel;
+    match (line.level, &line.at) {
+        (LogLevel::Warn | LogLevel::Error, Some(at)) => out::error(format!("{} ({at})", line.text)),
+        _ => out::error(&line.text),
+    }
+}
+
+fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// One run, its worker and what it waits for.
+struct Run {
+    worker: Worker,
+    fetcher: Fetcher,
+    pending: JoinSet<(OpId, OpResult)>,
+    wake_at: Option<u64>,
+}
+
+impl Run {
+    async fn complete(mut self, args: &Args, program: &Program, data: String) -> Result<Option<String>, Failure> {
+        let header = RunHeader {
+            bundle: program.bundle_id,
+            script_type: args.kind.map_or(program.script_type, ScriptType::from),
+            function: args.function.clone(),
+            env: program.env.clone(),
+            limits: Limits {
+                memory_bytes: program.limits.memory_bytes,
+                turn_ms: program.limits.turn_ms,
+                after_end_ms: program.limits.after_end_ms,
+            },
+            seed: rand::random(),
+            time_zone: program.time_zone.clone(),
+            prelude: PRELUDE_VERSION,
+        };
+        let start = Start { at: unix_ms(), data, call: None };
+        self.feed(ToWorker::Bundle { bundle: program.bundle_id, sources: Arc::clone(&program.bundle) });
+        let mut state = self.turn(ToWorker::Start { run: RUN, epoch: 0, header: Arc::new(header), start: Arc::new(start) })?;
+        let mut result = None;
+        loop {
+            match state {
+                RunState::Running => {}
+                RunState::Failed(error) => return Err(Failure::Script(Box::new(error))),
+                // What was started and not awaited still runs to its end; timers keep nothing alive.
+                RunState::Finished { result: found } => {
+                    result = result.or(Some(found));
+                    if self.pending.is_empty() {
+                        return Ok(result.flatten());
+                    }
+                }
+            }
+            let wake_at = self.wake_at.filter(|_| result.is_none());
+            if self.pending.is_empty() && wake_at.is_none() {
+                return Err(Failure::Said("the script waits for something that nothing can bring about".to_owned()));
+            }
+            let kind = tokio::select! {
+                Some(done) = self.pending.join_next(), if !self.pending.is_empty() => match done {
+                    Ok((op, result)) => EntryKind::Outcome { op, result },
+                    Err(error) => return Err(Failure::Said(format!("an operation broke down: {error}"))),
+                },
+                () = until(wake_at) => EntryKind::Wake,
+            };
+            state = self.turn(ToWorker::Entry { run: RUN, epoch: 0, entry: Entry { at: unix_ms(), kind } })?;
+        }
+    }
+
+    fn feed(&mut self, frame: ToWorker) -> Vec<FromWorker> {
+        let mut answers = Vec::new();
+        self.worker.handle(frame, &mut answers);
+        answers
+    }
+
+    /// Feeds a frame that makes a turn, and starts what the turn asked for.
+    fn turn(&mut self, frame: ToWorker) -> Result<RunState, Failure> {
+        let mut ended = None;
+        for answer in self.feed(frame) {
+            match answer {
+                FromWorker::TurnEnd(end) => ended = Some(end),
+                FromWorker::Log { line, .. } => print_log(&line),
+                FromWorker::Ready { .. } => {}
+            }
+        }
+        let Some(TurnEnd { turn, issued, wake_at, state, .. }) = ended else {
+            return Err(Failure::Said("the script runtime gave no answer".to_owned()));
+        };
+        self.wake_at = wake_at;
+        for (ordinal, issued) in (0..).zip(issued) {
+            let id = OpId { turn, ordinal };
+            match issued.op {
+                Op::Fetch(args) => {
+                    let fetcher = self.fetcher.clone();
+                    self.pending.spawn(async move { (id, fetcher.run(args).await) });
+                }
+                op => {
+                    let error = OpError::new(ErrorCode::InvalidState, format!("{}: this run owns no call", op.name()));
+                    self.pending.spawn(async move { (id, Err(error)) });
+                }
+            }
+        }
+        Ok(state)
+    }
+}
+
+/// Waits until the machine's clock shows `at`; for ever without one.
+async fn until(at: Option<u64>) {
+    match at {
+        Some(at) => tokio::time::sleep(Duration::from_millis(at.saturating_sub(unix_ms()))).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The outcome of a script in a folder of its own.
+    fn outcome(name: &str, source: &str, arguments: &[&str]) -> Result<Option<String>, Failure> {
+        use clap::Parser;
+        #[derive(Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: Args,
+        }
+        let dir = std::env::temp_dir().join(format!("lockstep-run-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let file = dir.join("main.js");
+        std::fs::write(&file, source).unwrap();
+        std::fs::write(dir.join("helper.js"), "module.exports = { twice: (n) => 2 * n };").unwrap();
+        let line = ["run", file.to_str().unwrap()].into_iter().chain(arguments.iter().copied());
+        let outcome = block_on(work(&Line::parse_from(line).args)).unwrap();
+        std::fs::remove_dir_all(&dir).unwrap();
+        outcome
+    }
+
+    fn result(name: &str, source: &str, arguments: &[&str]) -> String {
+        match outcome(name, source, arguments) {
+            Ok(result) => result.unwrap_or_default(),
+            Err(Failure::Script(error)) => panic!("{error:?}"),
+            Err(Failure::Said(error)) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn what_main_returns_is_the_result() {
+        assert_eq!(result("main", "function main(data) { return { n: data.n + 1 } }", &["--data", r#"{"n":1}"#]), r#"{"n":2}"#);
+    }
+
+    #[test]
+    fn another_function_and_siblings_are_reached() {
+        let source = "const { twice } = require('helper'); module.exports = { search: async (d) => twice(d.n) };";
+        assert_eq!(result("fn", source, &["--fn", "search", "--data", r#"{"n":21}"#, "--type", "driver"]), "42");
+    }
+
+    #[test]
+    fn timers_run_on_the_clock() {
+        assert_eq!(
+            result("timer", "function main() { return new Promise((r) => setTimeout(() => r('late'), 5)) }", &[]),
+            "\"late\""
+        );
+    }
+
+    #[test]
+    fn a_sip_error_keeps_its_code_and_its_place() {
+        let Err(Failure::Script(error)) = outcome("throw", "function main() {\n  throw '604 On DNC List';\n}", &[]) else {
+            panic!("the script throws");
+        };
+        assert_eq!(error.sip, Some((604, "On DNC List".to_owned())));
+    }
+
+    #[test]
+    fn an_error_of_the_script_names_its_line() {
+        let Err(Failure::Script(error)) = outcome("error", "function main() {\n  null.x;\n}", &[]) else {
+            panic!("the script throws");
+        };
+        assert_eq!(error.at.as_ref().map(|at| (&*at.file, at.line)), Some(("main.js", 2)));
+    }
+
+    #[test]
+    fn a_promise_that_nothing_settles_is_reported() {
+        let Err(Failure::Said(error)) = outcome("never", "function main() { return new Promise(() => {}) }", &[]) else {
+            panic!("nothing settles the promise");
+        };
+        assert!(error.contains("nothing can bring about"), "{error}");
+    }
+
+    #[test]
+    fn data_that_is_no_json_is_refused_before_anything_runs() {
+        assert!(
+            matches!(outcome("data", "", &["--data", "{"]), Err(Failure::Said(error)) if error.starts_with("--data: expected JSON"))
+        );
+    }
+}
