@@ -31,11 +31,11 @@ pub enum Event {
         /// `None`: the peer expects our offer in the 2xx (late offer).
         offer: Option<Description>,
     },
-    /// The caller gave up before our final response; 487 has been sent, the dialog is gone.
+    /// The caller gave up before our final response, or its Expires ran out; 487 has been sent, the dialog is gone.
     Cancelled {
         id: IncomingId,
         dialog: DialogId,
-        /// The CANCEL, or the BYE some callers send instead: its Reason says why.
+        /// The CANCEL, or the BYE some callers send instead: its Reason says why. The INVITE itself when it expired.
         request: Arc<Request>,
     },
     /// The ACK for our 2xx arrived: of the first INVITE or of a later one.
@@ -72,11 +72,12 @@ pub enum Event {
         request: Arc<Request>,
         response: Arc<Response>,
     },
-    /// Our INVITE is over without a call; all its early dialogs are gone.
+    /// Our INVITE is over without a call; `Terminated` came before for each of its early dialogs.
     Failed { id: RequestId, failure: Failure },
     /// A request of the peer other than a first INVITE. Answer with `respond`.
     ///
-    /// BYE, CANCEL, ACK, OPTIONS within a dialog and whatever must be refused are answered before they get here.
+    /// BYE, CANCEL, ACK, OPTIONS and UPDATE without a body within a dialog, and whatever must be refused, are answered before they get
+    /// here.
     Request {
         id: IncomingId,
         dialog: Option<DialogId>,
@@ -88,6 +89,8 @@ pub enum Event {
     /// The peer cancelled a re-INVITE before our final response; 487 has been sent, the dialog goes on as before.
     RequestCancelled { id: IncomingId, dialog: DialogId },
     /// A response to a request of ours other than a first INVITE. After a final one or a failure the id is gone.
+    ///
+    /// An id that no command gave is that of a session refresh of the endpoint's own (RFC 4028).
     Response {
         id: RequestId,
         dialog: Option<DialogId>,

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use super::client::Purpose;
 use super::dialogs::DialogEntry;
 use super::key::cseq_number;
+use super::outgoing::{Cancel, Kind};
 use super::route::Path;
-use super::uac::{Cancel, Kind};
 use super::{Body, DialogId, Endpoint, Event, Failure, RequestId, TerminationCause};
 use crate::dialog::{Dialog, DialogKey};
 use crate::message::{HeaderName, HeaderValue, Headers, Method, Request, Response, StatusCode};
@@ -214,7 +214,7 @@ impl Endpoint {
             return;
         };
         let mut ack = dialog.ack(cseq_number(&invite));
-        let credentials = super::uas::credentials(&invite);
+        let credentials = super::credentials::credentials(&invite);
         self.complete_request(&mut ack, None, &credentials, None, 70);
         let branch = self.new_branch();
         let via = self.via(&destination, &branch);

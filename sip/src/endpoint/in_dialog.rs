@@ -7,8 +7,8 @@ use rand_chacha::rand_core::Rng;
 
 use super::dialogs::{PendingAck, SentAck};
 use super::key::cseq_number;
+use super::outgoing::{Kind, Outgoing};
 use super::server::{NewServer, ServerKind};
-use super::uac::{Kind, Outgoing};
 use super::{Body, CommandError, DialogId, DialogRequest, Endpoint, Event, Reply, RequestId, TerminationCause};
 use crate::dialog::DialogState;
 use crate::message::{HeaderName, Headers, Method, Request, StatusCode, Via};
@@ -300,7 +300,7 @@ impl Endpoint {
     /// A 2xx for an INVITE of ours: acknowledge now, or let the engine answer the offer in it.
     pub(super) fn acknowledge(&mut self, dialog: DialogId, invite: &Request, description: Option<&Description>) {
         let cseq = cseq_number(invite);
-        let credentials = super::uas::credentials(invite);
+        let credentials = super::credentials::credentials(invite);
         let has_offer = description.is_some_and(|d| d.role == crate::offer_answer::Role::Offer);
         if has_offer {
             if let Some(entry) = self.dialogs.get_mut(&dialog) {

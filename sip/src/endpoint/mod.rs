@@ -12,11 +12,14 @@
 
 mod client;
 mod config;
+mod credentials;
 mod dialogs;
 mod event;
 mod fork;
 mod in_dialog;
 mod key;
+mod outcome;
+mod outgoing;
 mod receive;
 mod reply;
 mod route;
@@ -38,9 +41,9 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use self::client::{Client, ClientId};
 use self::dialogs::DialogEntry;
 use self::key::{ClientKey, MergeKey, ServerKey};
+use self::outgoing::Outgoing;
 use self::schedule::{Owner, Schedule};
 use self::server::Server;
-use self::uac::Outgoing;
 use crate::dialog::DialogKey;
 use crate::message::{Fault, Message, ParseError, parse};
 use crate::net::{FlowId, Received, Source, Transmit, TransmitId};

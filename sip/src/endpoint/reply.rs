@@ -111,7 +111,7 @@ impl Endpoint {
         if shows_abilities && request.method == Method::Options && !names(HeaderName::Accept) {
             headers.push(HeaderName::Accept, "application/sdp");
         }
-        headers.extend(&reply.headers);
+        headers.extend_unreserved(&reply.headers);
         if !names(HeaderName::Server) {
             headers.push(HeaderName::Server, self.config.user_agent.as_str());
         }

@@ -15,6 +15,9 @@ use crate::transaction::{AckAction, ServerInviteTransaction, ServerNonInviteTran
 /// A provisional response is repeated this often, so that no proxy on the way gives up (RFC 3261 13.3.1.1).
 const PROVISIONAL_REFRESH: Duration = Duration::from_secs(60);
 
+/// An invitation that stays open longer than this, in seconds, stays open until somebody ends it.
+const LONGEST_INVITATION: u64 = 86_400;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ServerKind {
     /// The INVITE that makes the dialog.
@@ -45,6 +48,8 @@ pub(super) struct Server {
     pub(super) has_offer: bool,
     pub(super) to_tag: String,
     refresh_at: Option<Instant>,
+    /// When the invitation lapses without an answer (RFC 3261 13.3.1).
+    lapses_at: Option<Instant>,
 }
 
 /// A request about to get a transaction.
@@ -73,7 +78,8 @@ impl Server {
             ServerMachine::Invite(t) => t.next_timeout(),
             ServerMachine::NonInvite(t) => t.next_timeout(),
         };
-        [machine, self.refresh_at].into_iter().flatten().min()
+        let lapses_at = self.lapses_at.filter(|_| self.is_unanswered());
+        [machine, self.refresh_at, lapses_at].into_iter().flatten().min()
     }
 }
 
@@ -99,6 +105,10 @@ impl Endpoint {
         if let Some(merge_key) = &merge_key {
             self.merge_index.insert(merge_key.clone(), id);
         }
+        let lapses_at = (new.kind == ServerKind::FirstInvite)
+            .then(|| new.request.headers.expires())
+            .flatten()
+            .map(|seconds| now + Duration::from_secs(u64::from(seconds).min(LONGEST_INVITATION)));
         let server = Server {
             key,
             merge_key,
@@ -112,6 +122,7 @@ impl Endpoint {
             has_offer: new.has_offer,
             to_tag: new.to_tag,
             refresh_at: None,
+            lapses_at,
         };
         self.schedule.set(Owner::Server(id), server.next_timeout());
         self.servers.insert(id, server);
@@ -172,6 +183,9 @@ impl Endpoint {
     }
 
     pub(super) fn server_timeout(&mut self, now: Instant, id: IncomingId) {
+        if self.servers.get(&id).is_some_and(|server| server.is_unanswered() && server.lapses_at.is_some_and(|at| at <= now)) {
+            self.invitation_lapsed(now, id);
+        }
         while let Some(server) = self.servers.get_mut(&id) {
             let timeout = match &mut server.machine {
                 ServerMachine::Invite(t) => t.handle_timeout(now),

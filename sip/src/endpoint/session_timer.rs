@@ -7,8 +7,8 @@
 use std::time::{Duration, Instant};
 
 use super::dialogs::DialogEntry;
-use super::{Config, DialogId, DialogRequest, Endpoint, Reply, TerminationCause};
-use crate::message::{HeaderName, Headers, Method, Refresher, Request, SessionExpires, StatusCode};
+use super::{Config, DialogId, DialogRequest, Endpoint, Reply, RequestId, TerminationCause};
+use crate::message::{HeaderName, Headers, Method, Refresher, Request, Response, SessionExpires, StatusCode};
 
 /// When another of our requests is under way, the refresh tries again after this.
 const RETRY: Duration = Duration::from_secs(1);
@@ -134,5 +134,25 @@ impl Endpoint {
             DialogRequest::new(Method::Invite).with_body(body)
         };
         self.request(now, id, request).is_ok()
+    }
+
+    /// 422: ask again with the interval it names, once per answer that names a longer one (RFC 4028 7.3).
+    pub(super) fn raise_session_interval(&mut self, now: Instant, id: RequestId, response: &Response) -> bool {
+        let Some(outgoing) = self.requests.get_mut(&id) else {
+            return false;
+        };
+        let headers = &mut outgoing.request.headers;
+        let (Some(min_se), Some(Ok(mut asked))) = (response.headers.min_se(), headers.session_expires()) else {
+            return false;
+        };
+        if min_se <= asked.interval {
+            return false;
+        }
+        asked.interval = min_se;
+        headers.set(HeaderName::SessionExpires, asked.to_string());
+        headers.set(HeaderName::MinSe, min_se.to_string());
+        self.drop_forks(now, id);
+        self.resend(now, id);
+        true
     }
 }

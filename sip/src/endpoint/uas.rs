@@ -9,7 +9,7 @@ use super::route::Path;
 use super::server::{NewServer, ServerKind};
 use super::{CommandError, DialogId, Endpoint, Event, IncomingId, Reply};
 use crate::dialog::Dialog;
-use crate::message::{HeaderName, HeaderValue, Method, Request, StatusCode, Via};
+use crate::message::{HeaderValue, Method, Request, StatusCode, Via};
 use crate::net::Source;
 use crate::offer_answer::OfferAnswer;
 
@@ -149,6 +149,16 @@ impl Endpoint {
         }
     }
 
+    /// The INVITE's Expires has run out (RFC 3261 13.3.1).
+    pub(super) fn invitation_lapsed(&mut self, now: Instant, id: IncomingId) {
+        let Some((dialog, request)) = self.servers.get(&id).and_then(|s| Some((s.dialog?, s.request.clone()))) else {
+            return;
+        };
+        // Unanswered, so this cannot fail.
+        let _ = self.respond(now, id, Reply::new(StatusCode::REQUEST_TERMINATED));
+        self.event(Event::Cancelled { id, dialog, request });
+    }
+
     /// CANCEL is answered hop by hop and without state: a repeated one finds the same INVITE and gets the same answer.
     pub(super) fn handle_cancel(&mut self, now: Instant, request: Request, via: &Via, source: Source) {
         let key = ServerKey::of(&request, via, Method::Invite);
@@ -182,14 +192,4 @@ fn default_contact(source: &Source) -> HeaderValue {
         crate::net::Protocol::Udp => format!("<sip:{}>", source.local),
         _ => format!("<sip:{};transport={protocol}>", source.local),
     })
-}
-
-/// Credentials that an ACK repeats from its INVITE (RFC 3261 22.1).
-pub(super) fn credentials(request: &Request) -> crate::message::Headers {
-    request
-        .headers
-        .iter()
-        .filter(|h| matches!(h.name, HeaderName::Authorization | HeaderName::ProxyAuthorization))
-        .cloned()
-        .collect()
 }

@@ -104,6 +104,24 @@ impl HeaderName {
         KNOWN.iter().find(|(_, canonical, _)| canonical.as_bytes().eq_ignore_ascii_case(name)).map(|(known, _, _)| known.clone())
     }
 
+    /// Whether the protocol machinery writes it: a script's value would break the message or the dialog.
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
+        matches!(
+            self,
+            HeaderName::Via
+                | HeaderName::From
+                | HeaderName::To
+                | HeaderName::CallId
+                | HeaderName::CSeq
+                | HeaderName::MaxForwards
+                | HeaderName::Route
+                | HeaderName::RecordRoute
+                | HeaderName::ContentLength
+                | HeaderName::ContentType
+        )
+    }
+
     /// The name for a spelling, canonical or compact, in any case.
     #[must_use]
     pub fn from_bytes(name: &[u8]) -> HeaderName {

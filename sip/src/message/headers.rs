@@ -19,6 +19,9 @@ pub struct HeaderValue(Bytes);
 pub enum InvalidHeader {
     #[error("a header name must be a token")]
     Name,
+    /// See [`HeaderName::is_reserved`].
+    #[error("this header belongs to the protocol and cannot be set")]
+    Reserved,
     #[error("a header value must not contain CR, LF or NUL")]
     Value,
 }
@@ -122,10 +125,14 @@ impl Headers {
     /// Appends a field whose name and value come from a script or configuration.
     ///
     /// # Errors
-    /// When the name is no token, or the value has line breaks.
+    /// When the name is no token or reserved for the protocol, or the value has line breaks.
     pub fn try_push(&mut self, name: &str, value: &str) -> Result<(), InvalidHeader> {
         if !is_token(name.as_bytes()) {
             return Err(InvalidHeader::Name);
+        }
+        let name = HeaderName::from(name);
+        if name.is_reserved() {
+            return Err(InvalidHeader::Reserved);
         }
         self.push(name, HeaderValue::try_new(value)?);
         Ok(())
@@ -148,6 +155,11 @@ impl Headers {
     /// Appends all fields of `other`.
     pub fn extend(&mut self, other: &Headers) {
         self.0.extend(other.0.iter().cloned());
+    }
+
+    /// Appends the fields of `other` that the protocol machinery does not write itself.
+    pub(crate) fn extend_unreserved(&mut self, other: &Headers) {
+        self.0.extend(other.0.iter().filter(|h| !h.name.is_reserved()).cloned());
     }
 
     /// The first raw value of that name.
@@ -419,6 +431,8 @@ mod tests {
         let mut headers = Headers::new();
         assert_eq!(headers.try_push("X-A", "b\r\nEvil: 1"), Err(InvalidHeader::Value));
         assert_eq!(headers.try_push("X A", "b"), Err(InvalidHeader::Name));
+        assert_eq!(headers.try_push("call-id", "b"), Err(InvalidHeader::Reserved));
+        assert_eq!(headers.try_push("v", "b"), Err(InvalidHeader::Reserved));
         assert_eq!(headers.try_push("X-A\r\n", "b"), Err(InvalidHeader::Name));
         headers.push("X-B", "c\r\nEvil: 1");
         assert_eq!(headers.get("X-B"), Some(&"c  Evil: 1".into()));

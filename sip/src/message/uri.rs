@@ -233,9 +233,12 @@ impl TelUri {
     }
 
     fn is_equivalent(&self, other: &TelUri) -> bool {
+        // By name, so that a parameter repeated against the grammar still equals itself.
+        let same = |name: &str| {
+            self.params.contains(name) == other.params.contains(name) && self.params.get(name) == other.params.get(name)
+        };
         self.digits().eq_ignore_ascii_case(&other.digits())
-            && self.params.iter().all(|p| other.params.get(&p.name) == p.value.as_deref())
-            && other.params.iter().all(|p| self.params.contains(&p.name))
+            && self.params.iter().chain(other.params.iter()).all(|p| same(&p.name))
     }
 }
 

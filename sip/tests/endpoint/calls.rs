@@ -141,7 +141,7 @@ fn a_late_offer_is_answered_in_the_ack() {
         panic!("no ACK with an answer");
     };
     assert_eq!(got.role, Role::Answer);
-    assert_eq!(net.at(a, |e, now| e.ack(now, dialog, Headers::new(), None)).is_err(), true);
+    assert!(net.at(a, |e, now| e.ack(now, dialog, Headers::new(), None)).is_err());
 }
 
 #[test]

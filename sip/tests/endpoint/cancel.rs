@@ -6,7 +6,7 @@ use lockstep_sip::endpoint::{CommandError, Event, Failure, RequestId};
 use lockstep_sip::message::{Headers, Method};
 
 use crate::calls::{connected, incoming};
-use crate::net::{Net, NodeId, answer, offer, reply, scripted_response, with_sdp};
+use crate::net::{Net, NodeId, answer, invite_to, offer, reply, scripted_response, with_sdp};
 
 fn cancel(net: &mut Net, node: NodeId, id: RequestId) {
     let mut headers = Headers::new();
@@ -199,4 +199,19 @@ CSeq: 2 BYE
     net.settle();
     assert_eq!(net.summaries(a), ["200 BYE", "487 INVITE"]);
     assert!(matches!(net.event(b), Event::Cancelled { .. }));
+}
+
+#[test]
+fn an_invitation_lapses_with_its_expires() {
+    let mut net = Net::new();
+    let a = net.endpoint("192.0.2.1:5060");
+    let b = net.endpoint("192.0.2.2:5060");
+    let mut request = invite_to(net.address(a), net.address(b));
+    request.headers.push("Expires", "30");
+    net.at(a, |e, now| e.invite(now, request)).expect("an INVITE");
+    net.run(Duration::from_secs(29));
+    let (id, _) = incoming(&mut net, b);
+    net.run(Duration::from_secs(2));
+    assert!(matches!(net.event(b), Event::Cancelled { id: lapsed, .. } if lapsed == id));
+    assert!(matches!(net.event(a), Event::Failed { failure: Failure::Response(r), .. } if r.status.code() == 487));
 }

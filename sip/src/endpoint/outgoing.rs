@@ -1,0 +1,173 @@
+//! Requests of ours over all their transactions: common fields, next hops, the choice of transport.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::client::{ClientId, Purpose};
+use super::fork::Forks;
+use super::key::cseq_number;
+use super::{Body, DialogId, Endpoint, Failure, RequestId};
+use crate::message::{CSeq, HeaderName, HeaderValue, Headers, Method, Request, Response};
+use crate::net::{Destination, Protocol};
+
+/// Octets that Via and the like add to a request when its size is weighed against the path's.
+const VIA_SIZE: usize = 100;
+
+#[derive(Debug)]
+pub(super) enum Kind {
+    FirstInvite(Forks),
+    InDialog,
+    Outside,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cancel {
+    No,
+    /// As soon as a provisional response comes (RFC 3261 9.1).
+    Wanted,
+    Sent,
+}
+
+#[derive(Debug)]
+pub(super) struct Attempt {
+    destination: Destination,
+    /// TCP was tried in its place already.
+    is_fallback: bool,
+}
+
+/// A request of ours, over all its transactions.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    /// Without Via.
+    pub(super) request: Request,
+    pub(super) kind: Kind,
+    pub(super) dialog: Option<DialogId>,
+    pub(super) attempts: VecDeque<Attempt>,
+    pub(super) last_destination: Option<Destination>,
+    pub(super) client: Option<ClientId>,
+    pub(super) had_offer: bool,
+    pub(super) cancel: Cancel,
+    pub(super) cancel_headers: Headers,
+    /// The 401 or 407 that waits for credentials.
+    pub(super) challenge: Option<Arc<Response>>,
+}
+
+impl Outgoing {
+    pub(super) fn new(
+        request: Request,
+        kind: Kind,
+        dialog: Option<DialogId>,
+        destinations: Vec<Destination>,
+        had_offer: bool,
+    ) -> Outgoing {
+        Outgoing {
+            request,
+            kind,
+            dialog,
+            attempts: destinations.into_iter().map(|destination| Attempt { destination, is_fallback: false }).collect(),
+            last_destination: None,
+            client: None,
+            had_offer,
+            cancel: Cancel::No,
+            cancel_headers: Headers::new(),
+            challenge: None,
+        }
+    }
+}
+
+impl Endpoint {
+    /// Adds the fields every request of ours carries, then the given ones.
+    pub(super) fn complete_request(
+        &self,
+        request: &mut Request,
+        contact: Option<HeaderValue>,
+        headers: &Headers,
+        body: Option<Body>,
+        max_forwards: u8,
+    ) {
+        let fields = &mut request.headers;
+        fields.push(HeaderName::MaxForwards, max_forwards.to_string());
+        if let Some(contact) = contact {
+            fields.push(HeaderName::Contact, contact);
+        }
+        if matches!(request.method, Method::Invite | Method::Update | Method::Options) {
+            for (name, value) in
+                [(HeaderName::Allow, self.allow_value()), (HeaderName::Supported, self.config.supported.join(", "))]
+            {
+                if !headers.contains(name.clone()) {
+                    fields.push(name, value);
+                }
+            }
+        }
+        if !headers.contains(HeaderName::UserAgent) && request.method != Method::Ack {
+            fields.push(HeaderName::UserAgent, self.config.user_agent.as_str());
+        }
+        fields.extend_unreserved(headers);
+        if let Some(body) = body {
+            fields.push(HeaderName::ContentType, body.content_type);
+            request.body = body.bytes;
+        }
+    }
+
+    pub(super) fn start_outgoing(&mut self, now: Instant, id: RequestId, outgoing: Outgoing) {
+        self.requests.insert(id, outgoing);
+        if !self.next_attempt(now, id) {
+            self.fail_request(now, id, Failure::Transport);
+        }
+    }
+
+    /// Sends the request to its next destination; `false` when none is left.
+    pub(super) fn next_attempt(&mut self, now: Instant, id: RequestId) -> bool {
+        let has_tcp = self.config.has_tcp;
+        let max_datagram = self.config.max_datagram;
+        let Some(outgoing) = self.requests.get_mut(&id) else {
+            return false;
+        };
+        let Some(mut attempt) = outgoing.attempts.pop_front() else {
+            return false;
+        };
+        let too_large = attempt.destination.protocol == Protocol::Udp
+            && !attempt.is_fallback
+            && has_tcp
+            && size_of(&outgoing.request) > max_datagram;
+        if too_large {
+            // RFC 3261 18.1.1: by TCP, and by UDP after all where that finds nobody.
+            outgoing.attempts.push_front(Attempt { destination: attempt.destination, is_fallback: true });
+            attempt.destination.protocol = Protocol::Tcp;
+            attempt.destination.local = None;
+            attempt.destination.flow = None;
+        }
+        outgoing.last_destination = Some(attempt.destination);
+        let request = outgoing.request.clone();
+        let client = self.start_client(now, request, attempt.destination, Purpose::Request(id));
+        if let Some(outgoing) = self.requests.get_mut(&id) {
+            outgoing.client = Some(client);
+        }
+        true
+    }
+
+    /// The same request again, to where it went last, as a new transaction.
+    pub(super) fn resend(&mut self, now: Instant, id: RequestId) {
+        let Some(outgoing) = self.requests.get_mut(&id) else {
+            return;
+        };
+        let number = match outgoing.dialog.and_then(|d| self.dialogs.get_mut(&d)) {
+            Some(entry) => entry.dialog.next_cseq(),
+            None => cseq_number(&outgoing.request).saturating_add(1),
+        };
+        let cseq = CSeq { number, method: outgoing.request.method.clone() };
+        outgoing.request.headers.set(HeaderName::CSeq, cseq.to_string());
+        if let Some(destination) = outgoing.last_destination {
+            outgoing.attempts.push_front(Attempt { destination, is_fallback: true });
+        }
+        if !self.next_attempt(now, id) {
+            self.fail_request(now, id, Failure::Transport);
+        }
+    }
+}
+
+fn size_of(request: &Request) -> usize {
+    let headers: usize = request.headers.iter().map(|h| h.name.as_bytes().len() + h.value.as_bytes().len() + 4).sum();
+    headers + request.body.len() + VIA_SIZE
+}
