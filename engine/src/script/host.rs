@@ -53,8 +53,8 @@ pub enum ScriptOutput {
     /// The function returned, or `exit` was called. `result` is JSON, `None` for `undefined`. The run still takes entries, for
     /// the operations it did not await, until it is dropped.
     Finished { run: RunId, result: Option<String> },
-    /// The script threw or was stopped. Said once, never after `Finished`, except when a run is stopped (limits, its worker's
-    /// death) while the operations it left behind go on.
+    /// The script threw or was stopped. Said once; after `Finished` only when what the script left behind is stopped (limits,
+    /// its worker's death).
     Failed { run: RunId, error: ScriptError },
     /// The script still runs although the time it has after `CallEnded` is over: drop it.
     GraceOver { run: RunId },

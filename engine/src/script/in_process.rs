@@ -1,6 +1,6 @@
 //! Scripts in this process: for simulations, tests and `lockstep run`.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lockstep_ctx_api::journal::Journal;
 use lockstep_ctx_api::js;
@@ -21,7 +21,7 @@ pub struct InProcess {
 impl InProcess {
     /// A host with a fresh worker.
     pub fn new(now: Moment, bounds: RunBounds) -> Self {
-        let supervisor = Supervisor::new(now, Settings { workers: 1, spare: false, bounds });
+        let supervisor = Supervisor::new(now, Settings { workers: 1, spare: false, back_off: Duration::ZERO, bounds });
         let mut host = Self { supervisor, worker: None };
         host.carry_out(now);
         host

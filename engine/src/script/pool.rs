@@ -12,7 +12,7 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::rc::{Rc, Weak};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lockstep_ctx_api::journal::Journal;
 use lockstep_ctx_api::wire::{EntryKind, FromWorker, RunId, WireError, read_frame};
@@ -26,6 +26,8 @@ use super::probe::ProbeReader;
 use super::process::{self, WorkerProcess};
 use super::supervisor::{Action, RunBounds, Settings, Supervisor, WorkerKey};
 
+/// Wait before a worker is started again when workers keep dying and no script is to blame.
+const BACK_OFF: Duration = Duration::from_millis(100);
 /// Bytes read from a worker before other tasks get their turn.
 const READ_CHUNK: usize = 64 * 1024;
 
@@ -96,7 +98,7 @@ impl Drop for WorkerPool {
 impl WorkerPool {
     /// Starts the workers. `on_output` is called from the pool's tasks, never from within a method of the pool.
     pub fn new(config: PoolConfig, on_output: impl Fn() + 'static) -> Self {
-        let settings = Settings { workers: config.workers.max(1), spare: true, bounds: config.bounds };
+        let settings = Settings { workers: config.workers.max(1), spare: true, back_off: BACK_OFF, bounds: config.bounds };
         let supervisor = Supervisor::new(Moment::now(), settings);
         let inner = Inner { supervisor, config, processes: BTreeMap::new(), armed: None };
         let shared = Rc::new(Shared { inner: RefCell::new(inner), on_output: Box::new(on_output), rearm: Notify::new() });

@@ -36,6 +36,8 @@ pub struct Settings {
     pub workers: usize,
     /// Keep one more ready, to take over at once.
     pub spare: bool,
+    /// Wait before the second unexplained death in a row is made good, doubled with each further one.
+    pub back_off: Duration,
     pub bounds: RunBounds,
 }
 
@@ -324,10 +326,13 @@ impl Supervisor {
     fn stop(&mut self, id: RunId, kind: ScriptErrorKind, message: String) {
         self.displace(id);
         let Some(run) = self.runs.get_mut(&id).filter(|run| run.phase != Phase::Stopped) else { return };
-        run.phase = Phase::Stopped;
+        let said = std::mem::replace(&mut run.phase, Phase::Stopped) == Phase::Failed;
         run.replayer.close();
         self.deadlines.clear(Timer::Wake(id));
         self.deadlines.clear(Timer::Grace(id));
+        if said {
+            return;
+        }
         let error = ScriptError { sip: None, kind, message, at: None, stack: Vec::new() };
         self.outputs.push_back(ScriptOutput::Failed { run: id, error });
     }

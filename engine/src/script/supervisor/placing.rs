@@ -11,9 +11,7 @@ use super::{Action, Supervisor, WorkerKey};
 use crate::script::host::Moment;
 use lockstep_ctx_api::journal::Replayer;
 
-/// Wait before the second unexplained death in a row is made good, doubled with each further one.
-const FIRST_BACK_OFF: Duration = Duration::from_millis(100);
-/// The longest wait.
+/// The longest wait before a worker is started again.
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(10);
 
 impl Supervisor {
@@ -160,8 +158,10 @@ impl Supervisor {
     /// Waits before the next worker is started, longer with every death that nothing explains.
     pub(super) fn hold_respawn(&mut self, now: Moment) {
         if let Some(doublings) = self.unexplained_deaths.checked_sub(2) {
-            let wait = FIRST_BACK_OFF.saturating_mul(1 << doublings.min(10)).min(LONGEST_BACK_OFF);
-            self.deadlines.set(Timer::Respawn, now.instant, wait);
+            let wait = self.settings.back_off.saturating_mul(1 << doublings.min(10)).min(LONGEST_BACK_OFF);
+            if !wait.is_zero() {
+                self.deadlines.set(Timer::Respawn, now.instant, wait);
+            }
         }
     }
 

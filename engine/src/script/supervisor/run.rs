@@ -23,8 +23,10 @@ pub(super) struct Placement {
 pub(super) enum Phase {
     /// `main` is under way.
     Running,
-    /// `main` has returned or thrown; what it left behind may still settle.
-    Settled,
+    /// `main` has returned; what it left behind may still settle.
+    Finished,
+    /// It has thrown, and this has been said.
+    Failed,
     /// Ended by the engine: it has no runtime and gets none.
     Stopped,
 }

@@ -115,9 +115,13 @@ impl Supervisor {
         let (turn, cpu_us) = (end.turn, end.cpu_us);
         let record = TurnRecord::from(end);
         let settled = match (&record.state, run.phase) {
-            (RunState::Running, _) | (_, Phase::Settled | Phase::Stopped) => None,
-            (RunState::Finished { result }, Phase::Running) => Some(ScriptOutput::Finished { run: id, result: result.clone() }),
-            (RunState::Failed(error), Phase::Running) => Some(ScriptOutput::Failed { run: id, error: error.clone() }),
+            (RunState::Running, _) | (_, Phase::Finished | Phase::Failed | Phase::Stopped) => None,
+            (RunState::Finished { result }, Phase::Running) => {
+                Some((Phase::Finished, ScriptOutput::Finished { run: id, result: result.clone() }))
+            }
+            (RunState::Failed(error), Phase::Running) => {
+                Some((Phase::Failed, ScriptOutput::Failed { run: id, error: error.clone() }))
+            }
         };
         if !record.issued.is_empty() || !record.awaited.is_empty() || !record.cancels.is_empty() {
             let issued =
@@ -131,8 +135,8 @@ impl Supervisor {
             };
             self.outputs.push_back(ScriptOutput::Turn(id, output));
         }
-        if let Some(output) = settled {
-            run.phase = Phase::Settled;
+        if let Some((phase, output)) = settled {
+            run.phase = phase;
             self.deadlines.clear(Timer::Grace(id));
             self.outputs.push_back(output);
         }

@@ -69,7 +69,7 @@ impl Fleet {
     pub(super) fn with_bounds(workers: usize, bounds: RunBounds) -> Self {
         let now = Moment { instant: Instant::now(), unix_ms: 1_700_000_000_000 };
         let mut fleet = Self {
-            supervisor: Supervisor::new(now, Settings { workers, spare: true, bounds }),
+            supervisor: Supervisor::new(now, Settings { workers, spare: true, back_off: Duration::from_millis(100), bounds }),
             now,
             workers: BTreeMap::new(),
             spawned: Vec::new(),

@@ -19,7 +19,7 @@ fn runs_are_spread_over_the_workers_and_the_spare_gets_none() {
 #[test]
 fn runs_that_come_before_the_first_worker_wait_for_it() {
     let mut fleet = Fleet::new(1);
-    let settings = Settings { workers: 1, spare: false, bounds: RunBounds::default() };
+    let settings = Settings { workers: 1, spare: false, back_off: Duration::ZERO, bounds: RunBounds::default() };
     fleet.supervisor = Supervisor::new(fleet.now, settings);
     fleet.workers.clear();
     fleet.carry_out();
