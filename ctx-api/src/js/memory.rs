@@ -27,6 +27,11 @@ impl Meter {
         self.exceeded.get()
     }
 
+    /// Bytes held now.
+    pub(super) fn used(&self) -> usize {
+        self.used.get()
+    }
+
     fn admits(&self, more: usize) -> bool {
         let fits = self.used.get().checked_add(more).is_some_and(|total| total <= self.limit);
         if !fits {

@@ -6,6 +6,7 @@
 
 mod compile;
 mod convert;
+mod cost;
 mod deadline;
 mod errors;
 mod host;
@@ -23,6 +24,7 @@ mod time_zone;
 mod value;
 pub mod worker;
 
+pub use cost::{FixedCost, fixed_cost};
 pub use process::{WorkerExit, run_worker};
 pub use program::check;
 pub use worker::{NoProbe, TurnProbe, Worker};

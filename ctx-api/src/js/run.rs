@@ -61,7 +61,7 @@ struct Rejection {
 }
 
 /// The JavaScript part of a run. Fields that hold values come before the runtime that owns them.
-struct Live {
+pub(super) struct Live {
     dispatch: Persistent<Object<'static>>,
     rejections: Rejections,
     modules: Rc<Modules>,
@@ -181,7 +181,12 @@ impl Run {
 }
 
 impl Live {
-    fn new(shared: &Rc<Shared>, prelude: &Rc<Prelude>, meter: &Rc<Meter>, deadline: &Rc<Deadline>) -> Result<Self, ScriptError> {
+    pub(super) fn new(
+        shared: &Rc<Shared>,
+        prelude: &Rc<Prelude>,
+        meter: &Rc<Meter>,
+        deadline: &Rc<Deadline>,
+    ) -> Result<Self, ScriptError> {
         let refused = |error: rquickjs::Error| limit_error(shared, Stop::Memory, Some(&error.to_string()));
         let runtime = Runtime::new_with_alloc(MeteredAllocator(meter.clone())).map_err(refused)?;
         runtime.set_max_stack_size(STACK_BYTES);
@@ -212,29 +217,29 @@ impl Live {
     ) -> Option<u64> {
         self.context.with(|ctx| {
             let dispatch = self.dispatch.clone().restore(&ctx).ok()?;
+            let concluded = shared.verdict.borrow().is_some();
             let turn = Turn { ctx: &ctx, dispatch, shared };
             let outcome = deliver(&turn).and_then(|()| turn.drain()).and_then(|()| {
                 turn.report_unhandled(&self.rejections)?;
                 turn.call_for::<Option<f64>>("turnEnd", ())
             });
-            let thrown = match outcome {
-                Ok(wake_at) if !meter.exceeded() => return wake_at.map(|at| at.max(0.0) as u64),
-                Ok(_) => None,
-                Err(_) => Some(errors::caught(&ctx, ScriptErrorKind::Thrown)),
-            };
-            if shared.exited.get() {
-                return None;
-            }
             let stop = deadline.stopped().or(meter.exceeded().then_some(Stop::Memory));
-            let error = match (stop, thrown) {
-                (Some(stop), thrown) => {
-                    let place = thrown.map(|thrown| (thrown.at, thrown.stack)).unwrap_or_default();
-                    ScriptError { at: place.0, stack: place.1, ..limit_error(shared, stop, None) }
+            match (outcome, stop) {
+                (Ok(wake_at), None) => return wake_at.map(|at| at.max(0.0) as u64),
+                (Ok(_), Some(stop)) => shared.stop(limit_error(shared, stop, None), concluded),
+                (Err(_), stop) => {
+                    let thrown = errors::caught(&ctx, ScriptErrorKind::Thrown);
+                    match stop {
+                        Some(stop) => {
+                            let limit = limit_error(shared, stop, None);
+                            shared.stop(ScriptError { at: thrown.at, stack: thrown.stack, ..limit }, concluded);
+                        }
+                        // What unwound the script is `exit` itself.
+                        None if shared.exited.get() => {}
+                        None => shared.decide(Verdict::Failed(thrown)),
+                    }
                 }
-                (None, Some(thrown)) => thrown,
-                (None, None) => return None,
-            };
-            shared.decide(Verdict::Failed(error));
+            }
             None
         })
     }

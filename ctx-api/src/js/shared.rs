@@ -202,6 +202,17 @@ impl Shared {
         }
     }
 
+    /// Ends the run at a limit. What the script made of that in this turn (it sees an ordinary error) does not count.
+    pub(super) fn stop(&self, mut error: ScriptError, concluded: bool) {
+        if !concluded && let Some(Verdict::Failed(seen)) = self.verdict.take() {
+            error.at = error.at.or(seen.at);
+            if error.stack.is_empty() {
+                error.stack = seen.stack;
+            }
+        }
+        self.decide(Verdict::Failed(error));
+    }
+
     /// Writes a line of the call's log.
     pub(super) fn log(&self, level: LogLevel, mut text: String, at: Option<Location>) {
         let seq = self.line_count.get();

@@ -1,5 +1,10 @@
 //! The JavaScript side, driven frame by frame.
 
+mod cost;
+mod determinism;
+mod globals;
 mod harness;
+mod limits;
 mod lockstep;
+mod operations;
 mod styles;

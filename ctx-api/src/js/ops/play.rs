@@ -17,7 +17,9 @@ pub(super) fn convert(args: &CallArgs<'_, '_>) -> Converted<Op> {
 pub(super) fn sources(args: &CallArgs<'_, '_>, arg: &Arg<'_, '_>) -> Converted<Vec<String>> {
     let sources = arg.strings()?;
     if sources.is_empty() {
-        arg.string()?;
+        if arg.value().is_none() {
+            arg.string()?;
+        }
         return Err(args.range_error("source", "at least one source", "none").into());
     }
     Ok(sources)

@@ -6,7 +6,9 @@ pub(super) fn convert(args: &CallArgs<'_, '_>) -> Converted<Op> {
     let uri = args.arg(0, "uri");
     let contacts = uri.strings()?;
     if contacts.is_empty() {
-        uri.string()?;
+        if uri.value().is_none() {
+            uri.string()?;
+        }
         return Err(args.range_error("uri", "at least one URI", "none").into());
     }
     for contact in &contacts {

@@ -1,1 +1,167 @@
-(function (host, runtime) { return {}; })
+// A subset of Node's `Buffer`, and `atob`/`btoa`.
+(function (host, { part }) {
+  const { encode, decode } = host.natives('text');
+  const ENCODINGS = {
+    utf8: 'utf8', 'utf-8': 'utf8', latin1: 'latin1', binary: 'latin1', ascii: 'ascii', hex: 'hex',
+    base64: 'base64', base64url: 'base64url', utf16le: 'utf16le', 'utf-16le': 'utf16le', ucs2: 'utf16le', 'ucs-2': 'utf16le',
+  };
+
+  function encodingOf(name = 'utf8') {
+    const encoding = ENCODINGS[String(name).toLowerCase()];
+    if (encoding === undefined) throw new TypeError(`Unknown encoding: ${name}`);
+    return encoding;
+  }
+
+  // Both alphabets are read, and ASCII is written like Latin-1.
+  function bytesOf(string, name) {
+    const encoding = encodingOf(name);
+    return encode(string, encoding === 'base64url' ? 'base64' : encoding === 'ascii' ? 'latin1' : encoding);
+  }
+
+  class Buffer extends Uint8Array {
+    static from(value, encodingOrOffset, length) {
+      if (typeof value === 'string') return new Buffer(bytesOf(value, encodingOrOffset));
+      if (value instanceof ArrayBuffer) return new Buffer(value, encodingOrOffset, length);
+      if (value?.type === 'Buffer' && Array.isArray(value.data)) return Buffer.from(value.data);
+      if (typeof value === 'object' && value !== null && (typeof value.length === 'number' || typeof value[Symbol.iterator] === 'function')) {
+        const items = Array.from(value);
+        const buffer = new Buffer(items.length);
+        buffer.set(items.map((item) => item & 0xff));
+        return buffer;
+      }
+      throw new TypeError('Buffer.from: a string, an ArrayBuffer, an array or a Buffer is needed');
+    }
+    static alloc(size, fill = 0, encoding) {
+      return new Buffer(checkedSize(size)).fill(fill, 0, size, encoding);
+    }
+    static allocUnsafe(size) {
+      return new Buffer(checkedSize(size));
+    }
+    static byteLength(value, encoding) {
+      return typeof value === 'string' ? bytesOf(value, encoding).byteLength : value.byteLength;
+    }
+    static concat(list, total = list.reduce((sum, item) => sum + item.length, 0)) {
+      const joined = new Buffer(total);
+      let at = 0;
+      for (const item of list) {
+        if (at >= total) break;
+        joined.set(item.subarray(0, total - at), at);
+        at += item.length;
+      }
+      return joined;
+    }
+    static compare(a, b) {
+      for (let at = 0; at < Math.min(a.length, b.length); at++) {
+        if (a[at] !== b[at]) return a[at] < b[at] ? -1 : 1;
+      }
+      return Math.sign(a.length - b.length);
+    }
+    static isBuffer(value) {
+      return value instanceof Buffer;
+    }
+    static isEncoding(name) {
+      return Object.hasOwn(ENCODINGS, String(name).toLowerCase());
+    }
+
+    toString(encoding, start = 0, end = this.length) {
+      const from = Math.max(0, start);
+      const to = Math.min(this.length, end);
+      return to <= from ? '' : decode(this.buffer, this.byteOffset + from, to - from, encodingOf(encoding));
+    }
+    toJSON() {
+      return { type: 'Buffer', data: Array.from(this) };
+    }
+    equals(other) {
+      return Buffer.compare(this, other) === 0;
+    }
+    compare(other) {
+      return Buffer.compare(this, other);
+    }
+    // Unlike a typed array's, a Buffer's slice is a view.
+    slice(start, end) {
+      return this.subarray(start, end);
+    }
+    copy(target, targetStart = 0, start = 0, end = this.length) {
+      const part = this.subarray(start, Math.min(end, start + target.length - targetStart));
+      target.set(part, targetStart);
+      return part.length;
+    }
+    write(string, offset = 0, length = this.length - offset, encoding = 'utf8') {
+      if (typeof offset === 'string') [offset, length, encoding] = [0, this.length, offset];
+      else if (typeof length === 'string') [length, encoding] = [this.length - offset, length];
+      const bytes = new Uint8Array(bytesOf(String(string), encoding)).subarray(0, Math.min(length, this.length - offset));
+      this.set(bytes, offset);
+      return bytes.length;
+    }
+    fill(value, start = 0, end = this.length, encoding) {
+      if (typeof value !== 'string') return super.fill(value & 0xff, start, end);
+      const bytes = new Uint8Array(bytesOf(value, encoding));
+      if (bytes.length === 0) return super.fill(0, start, end);
+      for (let at = start; at < end; at++) this[at] = bytes[(at - start) % bytes.length];
+      return this;
+    }
+    indexOf(value, from = 0, encoding) {
+      if (typeof value === 'number') return super.indexOf(value & 0xff, from);
+      const wanted = typeof value === 'string' ? new Uint8Array(bytesOf(value, encoding)) : value;
+      for (let at = Math.max(0, from < 0 ? this.length + from : from); at <= this.length - wanted.length; at++) {
+        let same = 0;
+        while (same < wanted.length && this[at + same] === wanted[same]) same++;
+        if (same === wanted.length) return at;
+      }
+      return -1;
+    }
+    includes(value, from, encoding) {
+      return this.indexOf(value, from, encoding) >= 0;
+    }
+    #view(offset, size) {
+      if (!Number.isInteger(offset) || offset < 0 || offset + size > this.length) {
+        throw new RangeError(`The value of "offset" is out of range. It must be >= 0 and <= ${this.length - size}. Received ${offset}`);
+      }
+      return new DataView(this.buffer, this.byteOffset + offset, size);
+    }
+    static numbers() {
+      const kinds = { UInt8: 1, Int8: 1, UInt16: 2, Int16: 2, UInt32: 4, Int32: 4, Float: 4, Double: 8, BigInt64: 8, BigUInt64: 8 };
+      const methods = { UInt8: 'Uint8', UInt16: 'Uint16', UInt32: 'Uint32', Float: 'Float32', Double: 'Float64', BigUInt64: 'BigUint64' };
+      for (const [name, size] of Object.entries(kinds)) {
+        const method = methods[name] ?? name;
+        for (const [suffix, little] of size === 1 ? [['', true]] : [['LE', true], ['BE', false]]) {
+          const read = { [`read${name}${suffix}`](offset = 0) { return this.#view(offset, size)[`get${method}`](0, little); } };
+          const write = {
+            [`write${name}${suffix}`](value, offset = 0) {
+              this.#view(offset, size)[`set${method}`](0, value, little);
+              return offset + size;
+            },
+          };
+          Object.assign(this.prototype, read, write);
+        }
+      }
+    }
+  }
+  Buffer.numbers();
+  delete Buffer.numbers;
+
+  function checkedSize(size) {
+    if (typeof size !== 'number' || !(size >= 0) || size > 2 ** 32) throw new RangeError(`Buffer: ${String(size)} is not a size`);
+    return size;
+  }
+
+  function invalidCharacter() {
+    const { DOMException } = part('abort');
+    return new DOMException('The string contains characters outside of the Latin1 range, or is not base64', 'InvalidCharacterError');
+  }
+
+  function btoa(data) {
+    const string = String(data);
+    if (/[^\0-\xff]/.test(string)) throw invalidCharacter();
+    return Buffer.from(string, 'latin1').toString('base64');
+  }
+
+  function atob(data) {
+    let string = String(data).replace(/[\t\n\f\r ]/g, '');
+    if (string.length % 4 === 0) string = string.replace(/={1,2}$/, '');
+    if (/[^A-Za-z0-9+/]/.test(string) || string.length % 4 === 1) throw invalidCharacter();
+    return Buffer.from(string, 'base64').toString('latin1');
+  }
+
+  return { Buffer, atob, btoa };
+})

@@ -1,1 +1,197 @@
-(function (host, runtime) { return {}; })
+// `fetch` and its classes. The request itself is an operation of the engine; bodies are whole, not streamed.
+(function (host, { issue }) {
+  const encoder = new TextEncoder();
+  const NO_BODY_STATUS = [101, 103, 204, 205, 304];
+
+  function normalized(name) {
+    name = String(name);
+    if (!/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(name)) throw new TypeError(`Headers: '${name}' is not a header name`);
+    return name.toLowerCase();
+  }
+
+  function fieldValue(value) {
+    value = String(value).replace(/^[\t\n\r ]+|[\t\n\r ]+$/g, '');
+    if (/[\0\r\n]/.test(value)) throw new TypeError('Headers: a value may not hold CR, LF or NUL');
+    return value;
+  }
+
+  class Headers {
+    #list = [];
+    constructor(init) {
+      if (init === undefined || init === null) return;
+      const pairs = typeof init[Symbol.iterator] === 'function' ? init : Object.entries(init);
+      for (const [name, value] of pairs) this.append(name, value);
+    }
+    append(name, value) {
+      this.#list.push([normalized(name), fieldValue(value)]);
+    }
+    delete(name) {
+      name = normalized(name);
+      this.#list = this.#list.filter(([key]) => key !== name);
+    }
+    get(name) {
+      name = normalized(name);
+      const values = this.#list.filter(([key]) => key === name).map(([, value]) => value);
+      return values.length === 0 ? null : values.join(', ');
+    }
+    getSetCookie() {
+      return this.#list.filter(([key]) => key === 'set-cookie').map(([, value]) => value);
+    }
+    has(name) {
+      name = normalized(name);
+      return this.#list.some(([key]) => key === name);
+    }
+    set(name, value) {
+      this.delete(name);
+      this.append(name, value);
+    }
+    forEach(callback, self) {
+      for (const [name, value] of this) callback.call(self, value, name, this);
+    }
+    *entries() {
+      const names = [...new Set(this.#list.map(([name]) => name))].sort();
+      for (const name of names) {
+        if (name === 'set-cookie') for (const value of this.getSetCookie()) yield [name, value];
+        else yield [name, this.get(name)];
+      }
+    }
+    *keys() {
+      for (const [name] of this) yield name;
+    }
+    *values() {
+      for (const [, value] of this) yield value;
+    }
+    [Symbol.iterator]() {
+      return this.entries();
+    }
+  }
+
+  // A body as bytes, and the type it suggests.
+  function extract(body) {
+    if (body === undefined || body === null) return { bytes: undefined, type: undefined };
+    if (typeof body === 'string') return { bytes: encoder.encode(body), type: 'text/plain;charset=UTF-8' };
+    if (body instanceof URLSearchParams) {
+      return { bytes: encoder.encode(body.toString()), type: 'application/x-www-form-urlencoded;charset=UTF-8' };
+    }
+    if (body instanceof ArrayBuffer) return { bytes: new Uint8Array(body.slice(0)), type: undefined };
+    if (ArrayBuffer.isView(body)) {
+      return { bytes: new Uint8Array(body.buffer, body.byteOffset, body.byteLength).slice(), type: undefined };
+    }
+    return { bytes: encoder.encode(String(body)), type: 'text/plain;charset=UTF-8' };
+  }
+
+  class Body {
+    #bytes;
+    #used = false;
+    constructor(bytes) {
+      this.#bytes = bytes;
+    }
+    get bodyUsed() {
+      return this.#used;
+    }
+    static peek(body) {
+      return body.#bytes;
+    }
+    async #take() {
+      if (this.#used) throw new TypeError('Body is unusable: it has already been read');
+      this.#used = this.#bytes !== undefined;
+      return this.#bytes ?? new Uint8Array(0);
+    }
+    async bytes() {
+      return (await this.#take()).slice();
+    }
+    async arrayBuffer() {
+      return (await this.bytes()).buffer;
+    }
+    async text() {
+      return new TextDecoder().decode(await this.#take());
+    }
+    async json() {
+      return JSON.parse(await this.text());
+    }
+  }
+  const { peek } = Body;
+  delete Body.peek;
+
+  class Request extends Body {
+    constructor(input, init = {}) {
+      const from = input instanceof Request ? input : undefined;
+      const { bytes, type } = init.body === undefined && from !== undefined ? { bytes: peek(from) } : extract(init.body);
+      super(bytes);
+      const url = new URL(from === undefined ? String(input) : from.url);
+      if (url.protocol !== 'http:' && url.protocol !== 'https:') throw new TypeError(`fetch: '${url.protocol}' is not http or https`);
+      if (url.username !== '' || url.password !== '') throw new TypeError('fetch: a URL with credentials is refused; send an Authorization header');
+      const method = String(init.method ?? from?.method ?? 'GET');
+      if (!/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(method)) throw new TypeError(`fetch: '${method}' is not a method`);
+      this.url = url.href;
+      this.method = /^(delete|get|head|options|post|put)$/i.test(method) ? method.toUpperCase() : method;
+      this.headers = new Headers(init.headers ?? from?.headers);
+      this.redirect = init.redirect ?? from?.redirect ?? 'follow';
+      this.signal = init.signal ?? from?.signal;
+      if (bytes !== undefined && (this.method === 'GET' || this.method === 'HEAD')) {
+        throw new TypeError('fetch: a GET or HEAD request has no body');
+      }
+      if (type !== undefined && !this.headers.has('content-type')) this.headers.set('content-type', type);
+    }
+    clone() {
+      return new Request(this);
+    }
+  }
+
+  class Response extends Body {
+    constructor(body = null, { status = 200, statusText = '', headers } = {}) {
+      const { bytes, type } = extract(body);
+      super(bytes);
+      if (!Number.isInteger(status) || status < 200 || status > 599) throw new RangeError(`Response: ${String(status)} is not a status`);
+      if (bytes !== undefined && NO_BODY_STATUS.includes(status)) throw new TypeError(`Response: a ${status} has no body`);
+      this.status = status;
+      this.statusText = String(statusText);
+      this.headers = new Headers(headers);
+      this.url = '';
+      this.redirected = false;
+      this.type = 'default';
+      if (type !== undefined && !this.headers.has('content-type')) this.headers.set('content-type', type);
+    }
+    get ok() {
+      return this.status >= 200 && this.status <= 299;
+    }
+    clone() {
+      if (this.bodyUsed) throw new TypeError('Response: a body that was read cannot be cloned');
+      const { status, statusText, headers } = this;
+      return Object.assign(new Response(peek(this), { status, statusText, headers }), { url: this.url, redirected: this.redirected });
+    }
+    static json(data, init = {}) {
+      const headers = new Headers(init.headers);
+      if (!headers.has('content-type')) headers.set('content-type', 'application/json');
+      return new Response(JSON.stringify(data), { ...init, headers });
+    }
+    static error() {
+      return Object.assign(new Response(), { type: 'error', status: 0 });
+    }
+    static redirect(url, status = 302) {
+      return new Response(null, { status, headers: { location: new URL(url).href } });
+    }
+  }
+
+  async function fetch(input, init) {
+    const request = new Request(input, init);
+    const { method, url, redirect, signal } = request;
+    const bytes = peek(request);
+    const body = bytes === undefined ? undefined : bytes.slice().buffer;
+    const headers = [...request.headers];
+    let answer;
+    try {
+      answer = await issue('fetch', [{ method, url, headers, body, redirect, signal }]);
+    } catch (error) {
+      if (error?.name !== 'NetworkError') throw error;
+      throw new TypeError('fetch failed', { cause: error });
+    }
+    const hasBody = !NO_BODY_STATUS.includes(answer.status) && method !== 'HEAD';
+    // A status outside 200 to 599 is not a script's to make, but may come.
+    const response = new Response(hasBody ? answer.body : null, { statusText: answer.statusText });
+    for (const [name, value] of answer.headers) response.headers.append(name, value);
+    return Object.assign(response, { status: answer.status, url: answer.url, redirected: answer.redirected, type: 'basic' });
+  }
+
+  return { fetch, Headers, Request, Response };
+})

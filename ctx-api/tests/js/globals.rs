@@ -1,0 +1,230 @@
+//! What a script finds around it besides `ctx`.
+
+use lockstep_ctx_api::op::{FetchArgs, FetchRedirect};
+use lockstep_ctx_api::outcome::{FetchResponse, Outcome};
+use lockstep_ctx_api::wire::LogLevel;
+use lockstep_ctx_api::{ErrorCode, Op, OpError};
+
+use crate::harness::Setup;
+
+/// Evaluates expressions: each must be true.
+fn assert_true(expressions: &[&str]) {
+    for expression in expressions {
+        let run = Setup::app(&format!("async function main() {{ return {expression} }}")).start();
+        assert_eq!(run.result(), "true", "{expression}");
+    }
+}
+
+fn logged(call: &str) -> Vec<String> {
+    let run = Setup::app(&format!("function main() {{ {call} }}")).start();
+    run.result();
+    run.texts().into_iter().map(str::to_owned).collect()
+}
+
+#[test]
+fn console_shows_values_as_node_does() {
+    for (call, line) in [
+        ("console.log('a', 1, true, null, undefined, 5n, -0)", "a 1 true null undefined 5n -0"),
+        (
+            "console.log({ a: 1, 'b-c': 'x', d: [1, 'two'], e: { f: { g: { h: 1 } } } })",
+            "{ a: 1, 'b-c': 'x', d: [ 1, 'two' ], e: { f: { g: [Object] } } }",
+        ),
+        ("console.log([], {}, [undefined, , 3])", "[] {} [ undefined, <empty>, 3 ]"),
+        (
+            "console.log('%s is %d years, %i, %f, %j %o %%', 'Bob', 42.5, 42.9, '1.5', { a: 1 }, [1], 'rest')",
+            "Bob is 42.5 years, 42, 1.5, {\"a\":1} [ 1 ] % rest",
+        ),
+        ("console.log('100%', 'sure')", "100% sure"),
+        ("console.log(new Map([['a', 1]]), new Set([1]))", "Map(1) { 'a' => 1 } Set(1) { 1 }"),
+        ("console.log(new Date(0), /x/g, Symbol('s'))", "1970-01-01T00:00:00.000Z /x/g Symbol(s)"),
+        ("console.log(function f() {}, () => {}, class A {})", "[Function: f] [Function (anonymous)] [Function: A]"),
+        ("console.log(new (class Point { constructor() { this.x = 1 } })())", "Point { x: 1 }"),
+        ("const a = {}; a.self = a; console.log(a)", "{ self: [Circular *1] }"),
+        ("console.log(new Uint8Array([1, 2]))", "Uint8Array(2) [ 1, 2 ]"),
+        ("console.log(\"it's\", [\"it's\"])", "it's [ \"it's\" ]"),
+        ("console.log({ get a() { return 1 } })", "{ a: [Getter] }"),
+        ("console.log([1.5, 'x'].map(String))", "[ '1.5', 'x' ]"),
+    ] {
+        assert_eq!(logged(call), [line], "{call}");
+    }
+}
+
+#[test]
+fn console_lines_have_level_and_place() {
+    let run = Setup::app("function main() {\n  console.debug('a'); console.info('b'); console.warn('c'); console.error('d')\n}")
+        .start();
+    let levels: Vec<_> = run.lines.iter().map(|line| line.level).collect();
+    assert_eq!(levels, [LogLevel::Debug, LogLevel::Info, LogLevel::Warn, LogLevel::Error]);
+    assert!(run.lines.iter().all(|line| line.at.as_ref().is_some_and(|at| at.line == 2)));
+}
+
+#[test]
+fn console_does_the_rest() {
+    assert_eq!(logged("console.assert(true, 'x'); console.assert(false, 'no %s', 'good')"), ["Assertion failed: no good"]);
+    assert_eq!(logged("console.count(); console.count('a'); console.count()"), ["default: 1", "a: 1", "default: 2"]);
+    assert_eq!(logged("console.group('g'); console.log('in'); console.groupEnd(); console.log('out')"), ["g", "  in", "out"]);
+    assert_eq!(logged("console.time('t'); console.timeEnd('t')"), ["t: 0ms"]);
+    assert_eq!(
+        logged("console.table([{ a: 1 }, { a: 22 }])"),
+        ["| (index) | a  |\n|---------|----|\n| 0       | 1  |\n| 1       | 22 |"]
+    );
+}
+
+#[test]
+fn an_error_is_shown_with_its_stack_and_cause() {
+    let lines = logged("console.log(new Error('outer', { cause: new TypeError('inner') }))");
+    assert!(lines[0].starts_with("Error: outer\n    at main (main.js:1:"), "{lines:?}");
+    assert!(lines[0].contains("cause: TypeError: inner") && !lines[0].contains("lockstep:"), "{lines:?}");
+}
+
+#[test]
+fn urls_are_the_webs() {
+    assert_true(&[
+        "new URL('../b?x=1#y', 'https://user:pw@example.net:8443/a/c').href === 'https://user:pw@example.net:8443/b?x=1#y'",
+        "new URL('HTTP://EXAMPLE.com:80/%7Efoo/../bar').href === 'http://example.com/bar'",
+        "(() => { const u = new URL('http://a/'); u.searchParams.append('q', 'ä b&c'); return u.href === 'http://a/?q=%C3%A4+b%26c' })()",
+        "(() => { const u = new URL('http://a/?x=1'); const p = u.searchParams; u.search = '?y=2'; return p.get('y') === '2' && p.get('x') === null })()",
+        "(() => { const u = new URL('http://a/x'); u.pathname = '/y z'; u.port = '8080'; u.hash = 'h'; return String(u) === 'http://a:8080/y%20z#h' })()",
+        "JSON.stringify({ u: new URL('http://a') }) === '{\"u\":\"http://a/\"}'",
+        "!URL.canParse('nonsense') && URL.parse('nonsense') === null",
+        "new URLSearchParams({ a: 1, b: 'x y' }).toString() === 'a=1&b=x+y'",
+        "new URLSearchParams('?a=1&a=2&b=%C3%A9+%zz').getAll('a').join() === '1,2'",
+        "new URLSearchParams('b=%C3%A9+%zz').get('b') === 'é %zz'",
+        "[...new URLSearchParams([['a', '1'], ['b', '2']])].flat().join() === 'a,1,b,2'",
+    ]);
+    let run = Setup::app("function main() { new URL('nonsense') }").start();
+    assert_eq!(run.error().message, "TypeError: Invalid URL");
+}
+
+#[test]
+fn text_and_bytes() {
+    assert_true(&[
+        "new TextEncoder().encode('é€').join() === '195,169,226,130,172'",
+        "new TextDecoder().decode(new Uint8Array([0xef, 0xbb, 0xbf, 0x61, 0xff])) === 'a\\ufffd'",
+        "(() => { const d = new TextDecoder(); return d.decode(new Uint8Array([0xe2, 0x82]), { stream: true }) + d.decode(new Uint8Array([0xac])) === '€' })()",
+        "(() => { try { new TextDecoder('utf-8', { fatal: true }).decode(new Uint8Array([0xff])) } catch (e) { return e instanceof TypeError } })()",
+        "Buffer.from('héllo').toString('base64') === 'aMOpbGxv' && Buffer.from('aMOpbGxv', 'base64').toString() === 'héllo'",
+        "Buffer.from('ff00', 'hex')[0] === 255 && Buffer.from([1, 2, 3]).toString('hex') === '010203'",
+        "Buffer.concat([Buffer.from('a'), Buffer.from('b')]).toString() === 'ab' && Buffer.isBuffer(Buffer.alloc(2))",
+        "JSON.stringify(Buffer.from('a')) === '{\"type\":\"Buffer\",\"data\":[97]}'",
+        "Buffer.from('abc').slice(1).toString() === 'bc' && Buffer.from('abcabc').indexOf('ca') === 2",
+        "(() => { const b = Buffer.alloc(4); b.writeUInt16BE(258, 1); return b.toString('hex') === '00010200' && b.readUInt16LE(1) === 513 })()",
+        "Buffer.byteLength('é') === 2 && Buffer.from('aé', 'latin1').length === 2 && Buffer.alloc(3, 'ab').toString() === 'aba'",
+        "atob('aGk=') === 'hi' && btoa('hi') === 'aGk=' && atob(' a G k ') === 'hi'",
+        "(() => { try { atob('a') } catch (e) { return e.name === 'InvalidCharacterError' } })()",
+        "Buffer.from('-_8', 'base64url').toString('hex') === 'fbff'",
+    ]);
+}
+
+#[test]
+fn structured_clone_copies_deeply() {
+    assert_true(&[
+        "(() => { const a = { d: new Date(5), m: new Map([[1, { x: 1 }]]), b: new Uint8Array([7]) }; a.self = a; const c = structuredClone(a); return c !== a && c.self === c && c.d.getTime() === 5 && c.m.get(1).x === 1 && c.m.get(1) !== a.m.get(1) && c.b[0] === 7 })()",
+        "(() => { try { structuredClone(() => {}) } catch (e) { return e.name === 'DataCloneError' } })()",
+    ]);
+}
+
+#[test]
+fn abort_signals_and_events() {
+    assert_true(&[
+        "(() => { const c = new AbortController(); let seen = ''; c.signal.onabort = () => seen += 'a'; c.signal.addEventListener('abort', () => seen += 'b'); c.abort(); c.abort(); return seen === 'ab' && c.signal.aborted && c.signal.reason.name === 'AbortError' })()",
+        "(() => { try { AbortSignal.abort('x').throwIfAborted() } catch (e) { return e === 'x' } })()",
+        "(() => { try { new AbortSignal() } catch (e) { return e instanceof TypeError } })()",
+        "(() => { const t = new EventTarget(); let n = 0; t.addEventListener('x', () => n++, { once: true }); t.dispatchEvent(new Event('x')); t.dispatchEvent(new Event('x')); return n === 1 })()",
+        "AbortSignal.any([AbortSignal.abort(5)]).reason === 5",
+        "new DOMException('m', 'AbortError').code === 20",
+    ]);
+}
+
+#[test]
+fn fetch_is_an_operation_of_the_engine() {
+    let mut run = Setup::app(
+        "async function main() {
+            const response = await fetch('https://example.net/a?b', { method: 'post', headers: { 'X-A': ' b ' }, body: JSON.stringify({ q: 1 }), redirect: 'manual' });
+            return [response.ok, response.status, response.statusText, response.url, response.headers.get('Content-Type'), response.headers.getSetCookie(), await response.json(), response.bodyUsed];
+        }",
+    )
+    .start();
+    let expected = FetchArgs {
+        method: "POST".to_owned(),
+        url: "https://example.net/a?b".to_owned(),
+        headers: vec![("content-type".to_owned(), "text/plain;charset=UTF-8".to_owned()), ("x-a".to_owned(), "b".to_owned())],
+        body: Some(br#"{"q":1}"#.to_vec()),
+        redirect: FetchRedirect::Manual,
+        timeout_ms: None,
+    };
+    assert_eq!(run.op("fetch"), &Op::Fetch(expected));
+    let headers = [("content-type", "application/json"), ("set-cookie", "a=1"), ("set-cookie", "b=2")];
+    let response = FetchResponse {
+        status: 201,
+        status_text: "Created".to_owned(),
+        url: "https://example.net/a?b".to_owned(),
+        redirected: false,
+        headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        body: br#"{"id":7}"#.to_vec(),
+    };
+    run.settle("fetch", Ok(Outcome::Fetched(response)));
+    assert_eq!(run.result(), r#"[true,201,"Created","https://example.net/a?b","application/json",["a=1","b=2"],{"id":7},true]"#);
+    run.assert_replays();
+}
+
+#[test]
+fn fetch_fails_as_the_web_does() {
+    let mut run = Setup::app("async function main() { try { await fetch('http://example.net/') } catch (e) { return [e.name, e.message, e.cause.name, e.cause.message] } }").start();
+    run.settle("fetch", Err(OpError::new(ErrorCode::NetworkError, "connection refused")));
+    assert_eq!(run.result(), r#"["TypeError","fetch failed","NetworkError","connection refused"]"#);
+    for (call, part) in [
+        ("fetch('nonsense')", "Invalid URL"),
+        ("fetch('file:///etc/passwd')", "is not http or https"),
+        ("fetch('http://u:p@a/')", "credentials"),
+        ("fetch('http://a/', { body: 'x' })", "has no body"),
+        ("fetch('http://a/', { headers: { 'A B': 'c' } })", "is not a header name"),
+        ("fetch('http://a/', { headers: { A: 'c\\r\\nd' } })", "CR, LF"),
+    ] {
+        let run = Setup::app(&format!("async function main() {{ await {call} }}")).start();
+        assert!(run.error().message.contains(part), "{call}: {}", run.error());
+    }
+}
+
+#[test]
+fn an_aborted_fetch_rejects_with_the_signals_reason() {
+    let mut run = Setup::app("async function main() { try { await fetch('http://a/', { signal: AbortSignal.timeout(100) }) } catch (e) { return e.name } }").start();
+    assert_eq!(run.wake().cancels.len(), 1);
+    run.settle("fetch", Err(OpError::aborted("fetch")));
+    assert_eq!(run.result(), "\"TimeoutError\"");
+}
+
+#[test]
+fn responses_can_be_made_and_read_once() {
+    assert_true(&[
+        "(await Response.json({ a: 1 }).json()).a === 1",
+        "(await new Response('x', { status: 404 }).text()) === 'x' && !new Response('', { status: 404 }).ok",
+        "await (async () => { const r = new Response('x'); await r.text(); try { await r.text() } catch (e) { return e instanceof TypeError } })()",
+        "await (async () => { const r = new Response('x'); const c = r.clone(); return (await r.text()) + (await c.text()) === 'xx' })()",
+        "new Uint8Array(await new Response(new Uint8Array([1, 2])).arrayBuffer()).join() === '1,2'",
+        "new Headers([['a', '1'], ['A', '2']]).get('a') === '1, 2'",
+    ]);
+}
+
+#[test]
+fn vars_is_the_data_and_a_function() {
+    assert_true(&[
+        "vars.n === 1 && vars().n === 1 && 'n' in vars && Object.keys(vars).join() === 'n'",
+        "JSON.stringify(vars) === '{\"n\":1}' && typeof vars === 'function'",
+        "(vars.x = 5, delete vars.n, vars().x === 5 && !('n' in vars()))",
+    ]);
+}
+
+#[test]
+fn globals_can_be_replaced_by_the_script() {
+    for source in [
+        "const fetch = () => 'mine'; function main() { return fetch() }",
+        "var URL = 'mine'; function main() { return URL }",
+        "console = 'mine'; function main() { return console }",
+        "const { URL, Buffer } = { URL: 'mine' }; function main() { return URL }",
+        "import { x } from 'lib'; const process = x; export const main = () => process",
+    ] {
+        let run = Setup::app(source).file("lib.js", "exports.x = 'mine'").start();
+        assert_eq!(run.result(), "\"mine\"", "{source}");
+    }
+}
