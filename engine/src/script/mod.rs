@@ -11,7 +11,6 @@
 //!
 //! [`programs`] finds the scripts themselves, and new versions of them.
 
-mod archive;
 mod host;
 mod in_process;
 mod pool;
@@ -20,7 +19,6 @@ mod process;
 pub mod programs;
 pub mod supervisor;
 
-pub use archive::JournalArchive;
 pub use host::{Moment, ScriptHost, ScriptOutput, ScriptStats, StartRun, TurnOutput};
 pub use in_process::InProcess;
 pub use pool::{PoolConfig, WorkerPool};
