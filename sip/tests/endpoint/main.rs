@@ -3,6 +3,7 @@
 mod calls;
 mod cancel;
 mod challenge;
+mod chaos;
 mod destinations;
 mod forking;
 mod in_dialog;
