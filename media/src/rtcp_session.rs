@@ -99,7 +99,7 @@ impl RtcpSession {
         out: &mut [u8],
     ) -> Option<usize> {
         self.next_report.filter(|&due| due <= now)?;
-        // Timer reconsideration (RFC 3550 section 6.3.3): draw again, and send only if that is over as well.
+        // Timer reconsideration (RFC 3550 section 6.3.6): draw again, and send only if that is over as well.
         let drawn = self.interval(rng);
         if let Some(due) = self.last_report.map(|last| last + drawn).filter(|&due| due > now) {
             self.next_report = Some(due);

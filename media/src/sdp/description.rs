@@ -93,15 +93,15 @@ impl SessionDescription {
         let text = String::from_utf8_lossy(body);
         let mut description = SessionDescription::default();
         let mut attributes = 0;
-        for (index, line) in text.split(['\r', '\n']).filter(|line| !line.trim().is_empty()).enumerate() {
-            let line = line.trim();
+        for (index, line) in text.split(['\r', '\n']).filter(|line| !line.trim_ascii().is_empty()).enumerate() {
+            let line = line.trim_ascii();
             let number = index + 1;
             let malformed = |expected| SdpError::Malformed { line: number, expected, got: line.chars().take(80).collect() };
             let Some((kind, value)) = line.split_once('=') else {
                 return Err(malformed("type=value"));
             };
-            let value = value.trim();
-            match kind.trim() {
+            let value = value.trim_ascii();
+            match kind.trim_ascii() {
                 // Version 0 is the only one there ever was; another is a different language.
                 "v" if value != "0" => return Err(malformed("v=0")),
                 "o" => description.origin = Origin::parse(value),
@@ -197,7 +197,7 @@ impl ConnectionAddress {
             return None;
         }
         // A multicast TTL or address count may follow a slash; a telephone call has no use for either.
-        let address = fields.next()?.split('/').next()?;
+        let address = fields.next()?.split('/').next().filter(|address| !address.is_empty())?;
         let unbracketed = address.trim_start_matches('[').trim_end_matches(']');
         Some(match unbracketed.parse() {
             Ok(ip) => ConnectionAddress::Ip(ip),
@@ -227,7 +227,7 @@ impl Attribute {
 
     fn parse(line: &str) -> Attribute {
         let (name, value) = line.split_once(':').unwrap_or((line, ""));
-        Attribute::new(name.trim(), value.trim())
+        Attribute::new(name.trim_ascii(), value.trim_ascii())
     }
 }
 
@@ -273,11 +273,11 @@ impl MediaDescription {
             if number != format {
                 return None;
             }
-            let mut parts = map.trim().split('/');
+            let mut parts = map.trim_ascii().split('/');
             Some(RtpMap {
-                encoding: parts.next()?.trim(),
-                clock_rate: parts.next()?.trim().parse().ok()?,
-                channels: parts.next().and_then(|count| count.trim().parse().ok()).unwrap_or(1),
+                encoding: parts.next()?.trim_ascii(),
+                clock_rate: parts.next()?.trim_ascii().parse().ok()?,
+                channels: parts.next().and_then(|count| count.trim_ascii().parse().ok()).unwrap_or(1),
             })
         })
     }
@@ -329,6 +329,7 @@ mod tests {
         assert_eq!(error.to_string(), "sdp line 2: expected m=media port protocol formats, got \"m=audio seventy RTP/AVP 0\"");
         assert!(error.is_malformed());
         assert!(SessionDescription::parse(b"v=0\r\nc=IN ATM 1\r\n").is_err());
+        assert!(SessionDescription::parse(b"v=0\r\nc=IN IP4 /127\r\n").is_err());
         assert!(SessionDescription::parse(b"hello").is_err());
         assert!(SessionDescription::parse(b"v=1\r\n").is_err());
     }

@@ -9,6 +9,7 @@ mod direction;
 mod error;
 mod negotiation;
 mod offer_answer;
+mod remote;
 #[cfg(test)]
 mod tests;
 

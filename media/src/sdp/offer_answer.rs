@@ -7,14 +7,14 @@
 //!   OfferAnswer::withdraw_offer()       it was refused: all stays as it was  (4xx to a re-INVITE)
 //! ```
 
-use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use super::description::{Attribute, ConnectionAddress, MediaDescription, Origin, SessionDescription, find};
+use super::description::{Attribute, ConnectionAddress, MediaDescription, Origin, SessionDescription};
 use super::direction::Direction;
 use super::error::SdpError;
 use super::negotiation::{Negotiated, TelephoneEventTypes};
+use super::remote::{Remote, next_port};
 use crate::codec::Codec;
 use crate::rtp::PayloadType;
 
@@ -71,20 +71,6 @@ struct Offer {
     telephone_event: PayloadType,
     direction: Direction,
     rtcp_mux: bool,
-}
-
-/// What the other side's section says, as far as both sides understand it.
-struct Remote {
-    /// The first of `codecs`: what we send.
-    preferred: (PayloadType, Codec),
-    codecs: Vec<(PayloadType, Codec)>,
-    telephone_event: Option<PayloadType>,
-    address: Option<SocketAddr>,
-    rtcp_address: Option<SocketAddr>,
-    rtcp_mux: bool,
-    direction: Direction,
-    packet_time: Option<Duration>,
-    max_packet_time: Option<Duration>,
 }
 
 impl OfferAnswer {
@@ -196,7 +182,7 @@ impl OfferAnswer {
         if !theirs.is_plain_rtp() {
             return Err(SdpError::UnsupportedProfile { got: theirs.protocol.clone() });
         }
-        let mut remote = self.read_section(&answer, theirs)?;
+        let mut remote = Remote::read(&answer, theirs, &self.local.codecs)?;
         remote.rtcp_mux &= offer.rtcp_mux;
         if !remote.rtcp_mux && remote.rtcp_address == remote.address {
             remote.rtcp_address = remote.address.and_then(next_port);
@@ -221,7 +207,7 @@ impl OfferAnswer {
             } else if !media.is_plain_rtp() {
                 problem.get_or_insert(SdpError::UnsupportedProfile { got: media.protocol.clone() });
             } else {
-                match self.read_section(offer, media) {
+                match Remote::read(offer, media, &self.local.codecs) {
                     Ok(remote) => return Ok(Some((index, remote))),
                     Err(error) => problem = Some(error),
                 }
@@ -232,62 +218,6 @@ impl OfferAnswer {
             None if removed && self.current.is_some() => Ok(None),
             None => Err(SdpError::NoAudio),
         }
-    }
-
-    fn read_section(&self, description: &SessionDescription, media: &MediaDescription) -> Result<Remote, SdpError> {
-        let mut codecs: Vec<(PayloadType, Codec)> = Vec::new();
-        let mut telephone_events = Vec::new();
-        for format in &media.formats {
-            let Some(payload_type) = format.parse().ok().and_then(PayloadType::new) else { continue };
-            let map = media.rtpmap(format);
-            let codec = match &map {
-                Some(map) if map.encoding.eq_ignore_ascii_case("telephone-event") => {
-                    telephone_events.push((payload_type, map.clock_rate));
-                    None
-                }
-                Some(map) => Codec::from_rtpmap(map.encoding, map.clock_rate, map.channels),
-                None => Codec::from_static_payload_type(payload_type.value()),
-            };
-            if let Some(codec) = codec
-                && self.local.codecs.contains(&codec)
-                && !codecs.iter().any(|&(_, known)| known == codec)
-            {
-                codecs.push((payload_type, codec));
-            }
-        }
-        let Some(&preferred) = codecs.first() else {
-            return Err(SdpError::NoCommonCodec { theirs: formats_of(media), ours: names_of(&self.local.codecs) });
-        };
-        // Events run on the clock of the audio they stand in for (RFC 4733 section 2.1).
-        let clock_rate = preferred.1.clock_rate();
-        let telephone_event =
-            telephone_events.iter().find(|&&(_, rate)| rate == clock_rate).map(|&(payload_type, _)| payload_type);
-        let ip = match media.connection.as_ref().or(description.connection.as_ref()) {
-            Some(ConnectionAddress::Ip(ip)) => Some(*ip),
-            Some(ConnectionAddress::Host(_)) | None => None,
-        };
-        let said = [&media.attributes, &description.attributes]
-            .into_iter()
-            .find_map(|attributes| attributes.iter().find_map(|attribute| Direction::from_attribute(&attribute.name)))
-            .unwrap_or_default();
-        let black_hole = ip.is_some_and(|ip| ip.is_unspecified());
-        let direction = if black_hole { said.and(Direction::SendOnly) } else { said };
-        let address = ip.filter(|ip| !ip.is_unspecified()).map(|ip| SocketAddr::new(ip, media.port));
-        let rtcp_mux = media.attribute("rtcp-mux").is_some();
-        let rtcp_address = if rtcp_mux { address } else { rtcp_address(media, address) };
-        let packet_time = milliseconds(media.attribute("ptime").or(find(&description.attributes, "ptime")));
-        let max_packet_time = milliseconds(media.attribute("maxptime").or(find(&description.attributes, "maxptime")));
-        Ok(Remote {
-            preferred,
-            codecs,
-            telephone_event,
-            address,
-            rtcp_address,
-            rtcp_mux,
-            direction,
-            packet_time,
-            max_packet_time,
-        })
     }
 
     /// `announced` are the payload types that we told the other side to send with.
@@ -432,46 +362,4 @@ fn refused_section(kind: &str, protocol: &str, formats: &[String]) -> MediaDescr
         connection: None,
         attributes: Vec::new(),
     }
-}
-
-/// `a=rtcp` (RFC 3605), else the port above.
-fn rtcp_address(media: &MediaDescription, address: Option<SocketAddr>) -> Option<SocketAddr> {
-    let Some(value) = media.attribute("rtcp") else { return address.and_then(next_port) };
-    let mut fields = value.split_ascii_whitespace();
-    let port = fields.next().and_then(|port| port.parse().ok()).filter(|&port| port != 0);
-    let ip = match ConnectionAddress::from_fields(fields) {
-        Some(ConnectionAddress::Ip(ip)) if !ip.is_unspecified() => Some(ip),
-        _ => address.map(|address| address.ip()),
-    };
-    match (ip, port) {
-        (Some(ip), Some(port)) => Some(SocketAddr::new(ip, port)),
-        _ => address.and_then(next_port),
-    }
-}
-
-fn next_port(address: SocketAddr) -> Option<SocketAddr> {
-    Some(SocketAddr::new(address.ip(), address.port().checked_add(1)?))
-}
-
-fn milliseconds(value: Option<&str>) -> Option<Duration> {
-    // Some write `20.0`; the fraction means nothing for a packet.
-    let whole: u64 = value?.split('.').next()?.trim().parse().ok()?;
-    (1..=1000).contains(&whole).then(|| Duration::from_millis(whole))
-}
-
-fn formats_of(media: &MediaDescription) -> String {
-    let mut text = String::new();
-    for format in media.formats.iter().take(16) {
-        let separator = if text.is_empty() { "" } else { ", " };
-        match media.rtpmap(format) {
-            Some(map) => write!(text, "{separator}{}/{}", map.encoding, map.clock_rate),
-            None => write!(text, "{separator}{format}"),
-        }
-        .unwrap_or_default();
-    }
-    text
-}
-
-fn names_of(codecs: &[Codec]) -> String {
-    codecs.iter().map(|codec| codec.name()).collect::<Vec<_>>().join(", ")
 }

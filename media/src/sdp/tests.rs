@@ -86,9 +86,8 @@ fn an_rtpmap_overrides_what_a_static_number_stands_for() {
 
 #[test]
 fn telephone_events_must_run_on_the_clock_of_the_codec() {
-    let (sdp, negotiated) = answer(
-        "m=audio 4000 RTP/AVP 0 100 101\na=rtpmap:100 telephone-event/48000\na=rtpmap:101 telephone-event/8000\n",
-    );
+    let (sdp, negotiated) =
+        answer("m=audio 4000 RTP/AVP 0 100 101\na=rtpmap:100 telephone-event/48000\na=rtpmap:101 telephone-event/8000\n");
     assert_eq!(sections(&sdp)[0], "m=audio 20000 RTP/AVP 0 101");
     assert_eq!(negotiated.telephone_event.map(|types| types.send.value()), Some(101));
     let (_, other) = answer("m=audio 4000 RTP/AVP 0 100\na=rtpmap:100 telephone-event/48000\n");

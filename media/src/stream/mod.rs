@@ -17,7 +17,9 @@
 //!
 //! Silence is sent all the time rather than now and then: carriers and NATs take a stream that pauses for a dead one.
 
+mod bridge;
 mod command;
+mod decoding;
 mod output;
 mod receive;
 mod send;

@@ -8,24 +8,18 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::command::{DtmfMethod, InBandDetection};
+use super::decoding::Decoding;
 use super::output::{DropStats, Forward, ForwardKind, MediaEvent, StreamStats};
 use super::{Life, MediaStream};
 use crate::codec::Codec;
 use crate::digit::{Digit, DigitSet};
 use crate::dtmf::{DtmfDetector, HeardDigit};
 use crate::echo::EchoLine;
-use crate::jitter_buffer::JitterBuffer;
 use crate::reception::{Arrival, Reception};
 use crate::recording::Audio;
-use crate::rtp::{PayloadType, RtpHeader, RtpPacket, RtpTimestamp, SequenceNumber, Ssrc, is_rtcp};
+use crate::rtp::{PayloadType, RtpHeader, RtpPacket, SequenceNumber, Ssrc, is_rtcp};
 use crate::sdp::Negotiated;
 use crate::telephone_event::{FinishedEvent, TelephoneEvent, TelephoneEventReceiver};
-
-/// A tone has ended when its audio stops coming for this long.
-const AUDIO_STOPPED: Duration = Duration::from_millis(120);
-
-/// A tone may bridge this much missing audio: two packets of 20 ms.
-const BRIDGED_TICKS: i32 = 480;
 
 /// The receiving half of a stream.
 #[derive(Debug)]
@@ -61,17 +55,6 @@ struct Source {
     withheld: u64,
     /// The last of them: packets from before it have no number left.
     withheld_until: u64,
-}
-
-/// What needs the audio itself and not just its packets.
-#[derive(Debug, Default)]
-struct Decoding {
-    buffer: JitterBuffer,
-    detector: Option<DtmfDetector>,
-    echo: Option<EchoLine>,
-    /// The timestamp the next frame has when nothing is missing.
-    expected: Option<RtpTimestamp>,
-    last_audio: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -166,8 +149,7 @@ impl Receiver {
         self.generation = self.generation.wrapping_add(1);
         self.events = TelephoneEventReceiver::default();
         if let Some(decoding) = &mut self.decoding {
-            decoding.buffer.reset();
-            decoding.expected = None;
+            decoding.reset();
         }
     }
 
@@ -189,8 +171,7 @@ impl Receiver {
     }
 
     fn is_tone_sounding(&self) -> bool {
-        let detector = self.decoding.as_ref().and_then(|decoding| decoding.detector.as_ref());
-        detector.is_some_and(DtmfDetector::is_sounding)
+        self.decoding.as_ref().is_some_and(|decoding| decoding.is_tone_sounding())
     }
 
     fn content_of(&self, payload_type: PayloadType, remote: &Negotiated) -> Option<Content> {
@@ -217,38 +198,6 @@ impl Source {
             self.withheld += 1;
             self.withheld_until = sequence;
         }
-    }
-}
-
-impl Decoding {
-    fn tone_deadline(&self) -> Option<Instant> {
-        let is_sounding = self.detector.as_ref().is_some_and(DtmfDetector::is_sounding);
-        self.last_audio.filter(|_| is_sounding).map(|last| last + AUDIO_STOPPED)
-    }
-
-    /// Takes everything whose turn has come; returns the keys heard in it.
-    fn drain(&mut self, now: Instant) -> Vec<HeardDigit> {
-        let mut heard = Vec::new();
-        while let Some(frame) = self.buffer.pop(now) {
-            // Events and comfort noise hold a place in the sequence and nothing else.
-            if frame.payload.is_empty() {
-                continue;
-            }
-            let gap = self.expected.map_or(0, |expected| frame.timestamp.distance(expected));
-            self.expected = Some(frame.timestamp.plus(frame.payload.len() as u32));
-            self.last_audio = Some(now);
-            if let Some(echo) = &mut self.echo {
-                echo.push(frame.codec, frame.payload, gap != 0);
-            }
-            if let Some(detector) = &mut self.detector {
-                if !(0..=BRIDGED_TICKS).contains(&gap) {
-                    heard.extend(detector.flush());
-                }
-                let samples = frame.payload.iter().map(|&octet| frame.codec.decode_sample(octet));
-                detector.push(samples, |digit| heard.push(digit));
-            }
-        }
-        heard
     }
 }
 
@@ -351,7 +300,7 @@ impl MediaStream {
         } else if let Some(decoding) = &mut receiver.decoding {
             decoding.detector = None;
         }
-        receiver.decoding.take_if(|decoding| decoding.detector.is_none() && decoding.echo.is_none());
+        receiver.decoding.take_if(|decoding| decoding.is_needless());
     }
 
     pub(super) fn receive_timeouts(&mut self) {

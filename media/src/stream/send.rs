@@ -6,19 +6,18 @@ use std::time::{Duration, Instant};
 
 use rand_chacha::ChaCha8Rng;
 
-use super::command::{DtmfId, DtmfMethod, DtmfRequest};
-use super::output::{Channel, Forward, ForwardKind, MediaEvent, Transmit};
+use super::command::{DtmfId, DtmfRequest};
+use super::output::{Channel, MediaEvent};
 use super::{Life, MediaStream};
-use crate::codec::{Codec, g711};
+use crate::codec::Codec;
 use crate::digit::Digit;
 use crate::dtmf_sender::{DtmfFinished, DtmfSender, DtmfStep};
 use crate::forward::Splice;
 use crate::playout::{EncodedPrompt, PlayId, Playlist, Playout, PlayoutEnd, Repeat};
 use crate::recording::Audio;
 use crate::rtcp_session::Sent;
-use crate::rtp::{HEADER_LEN, PayloadType, RtpHeader, RtpTimestamp, SequenceNumber};
+use crate::rtp::{HEADER_LEN, PayloadType, RtpHeader, RtpTimestamp};
 use crate::sender::RtpSender;
-use crate::telephone_event::TelephoneEvent;
 
 /// The joined leg counts as silent after this long without a packet.
 const FORWARD_GAP: Duration = Duration::from_millis(200);
@@ -26,25 +25,22 @@ const FORWARD_GAP: Duration = Duration::from_millis(200);
 /// A stream that is further behind its clock than this leaves out what it missed instead of sending it in a burst.
 const TOO_LATE: Duration = Duration::from_millis(100);
 
-/// A key relayed as a tone sounds at least this long.
-const SHORTEST_RELAYED_KEY: Duration = Duration::from_millis(80);
-
 /// The sending half of a stream.
 #[derive(Debug)]
 pub(super) struct Sending {
     pub(super) rtp: RtpSender,
-    playout: Option<Box<Playout>>,
+    pub(super) playout: Option<Box<Playout>>,
     pub(super) dtmf: Option<Box<DtmfSender>>,
     ring_back: Option<Box<Playout>>,
     pub(super) is_joined: bool,
-    splice: Option<Splice>,
-    last_forwarded: Option<Instant>,
+    pub(super) splice: Option<Splice>,
+    pub(super) last_forwarded: Option<Instant>,
     /// Start of the last telephone event that was relayed as a tone.
-    relayed_event: Option<RtpTimestamp>,
+    pub(super) relayed_event: Option<RtpTimestamp>,
     /// How far packets leave ahead of their place on the clock; `None` while nothing is paced.
-    lead: Option<Duration>,
+    pub(super) lead: Option<Duration>,
     /// The next packet begins a talkspurt.
-    marker: bool,
+    pub(super) marker: bool,
 }
 
 /// What the next packet is made of.
@@ -152,7 +148,7 @@ impl MediaStream {
     }
 
     /// Where packets go, when the other side wants any.
-    fn send_target(&self) -> Option<SocketAddr> {
+    pub(super) fn send_target(&self) -> Option<SocketAddr> {
         let remote = self.remote.as_ref()?;
         self.latch.destination().filter(|_| remote.direction.sends() && self.life == Life::Open)
     }
@@ -214,7 +210,7 @@ impl MediaStream {
             }
             let target = self.send_target();
             let payload = scratch.get_mut(HEADER_LEN..HEADER_LEN + codec.payload_len(packet_time))?;
-            let header = match activity {
+            let event = match activity {
                 Activity::Dtmf => self.fill_dtmf(payload),
                 Activity::Playout | Activity::Echo | Activity::RingBack | Activity::Silence => {
                     self.fill_audio(activity, payload, target.is_some());
@@ -222,11 +218,9 @@ impl MediaStream {
                 }
             };
             // An event packet that others follow at once does not move the clock.
-            let (header, len, is_tick) = match header {
-                Some((event, is_last)) => (Some(event), 4, is_last),
-                None => (None, payload.len(), true),
-            };
-            let header = target.map(|_| header.unwrap_or_else(|| self.audio_header(payload_type, len)));
+            let (len, is_tick) = event.map_or((payload.len(), true), |(_, is_last)| (4, is_last));
+            let event = event.map(|(header, _)| header);
+            let header = target.map(|_| event.unwrap_or_else(|| self.audio_header(payload_type, len)));
             if let Some(header) = header {
                 self.record_sent(codec, header, scratch.get(HEADER_LEN..HEADER_LEN + len).unwrap_or_default());
             }
@@ -323,7 +317,7 @@ impl MediaStream {
         is_behind
     }
 
-    fn record_sent(&mut self, codec: Codec, header: RtpHeader, payload: &[u8]) {
+    pub(super) fn record_sent(&mut self, codec: Codec, header: RtpHeader, payload: &[u8]) {
         let is_audio = self.remote.as_ref().is_some_and(|remote| remote.payload_type == header.payload_type);
         if is_audio {
             let audio = Audio { codec, generation: 0, timestamp: header.timestamp, payload };
@@ -331,132 +325,6 @@ impl MediaStream {
                 recorder.write_sent(self.now, audio);
             }
         }
-    }
-
-    /// Sends a packet of the joined leg as part of this leg's own stream. `scratch` is where packets are built
-    /// ([`crate::rtp::MAX_PACKET`] octets); `transmit` is called for each.
-    ///
-    /// Nothing is sent while this leg plays, sends keys or echoes, or while its other side holds the call. Audio in
-    /// another codec is translated. A packet longer than the other side takes is sent as several. Keys go as telephone
-    /// events when the other side speaks them, else as tones.
-    pub fn forward(&mut self, now: Instant, packet: Forward<'_>, scratch: &mut [u8], mut transmit: impl FnMut(Transmit<'_>)) {
-        self.advance(now);
-        let is_busy = self.sending.dtmf.is_some() || self.sending.playout.is_some() || self.receiver.has_echo();
-        let Some(to) = self.send_target().filter(|_| self.sending.is_joined && !is_busy) else {
-            self.sending.splice = None;
-            return;
-        };
-        let Some(remote) = &self.remote else { return };
-        match packet.kind {
-            ForwardKind::Audio(codec) => {
-                let longest = remote.max_packet_time.map_or(usize::MAX, |time| remote.codec.payload_len(time).max(1));
-                self.forward_audio(to, codec, longest, packet, scratch, &mut transmit);
-            }
-            ForwardKind::TelephoneEvent { clock_rate } => {
-                let Some(event) = TelephoneEvent::parse(packet.payload) else { return };
-                match remote.telephone_event {
-                    Some(types) if remote.codec.clock_rate() == clock_rate => {
-                        self.forward_event(to, types.send, event, packet, scratch, &mut transmit);
-                    }
-                    _ => self.relay_as_tone(clock_rate, event, packet),
-                }
-            }
-        }
-    }
-
-    fn forward_audio(
-        &mut self,
-        to: SocketAddr,
-        codec: Codec,
-        longest: usize,
-        packet: Forward<'_>,
-        scratch: &mut [u8],
-        transmit: &mut impl FnMut(Transmit<'_>),
-    ) {
-        let Some(remote) = &self.remote else { return };
-        let (ours, payload_type, packet_time) = (remote.codec, remote.payload_type, remote.packet_time);
-        let Some((sequence, mut position)) = self.place(&packet, true) else { return };
-        let is_whole = packet.payload.len() <= longest;
-        let mut marker = std::mem::take(&mut self.sending.marker) || packet.marker;
-        for part in packet.payload.chunks(longest) {
-            let Some(room) = scratch.get_mut(HEADER_LEN..HEADER_LEN + part.len()) else { return };
-            room.copy_from_slice(part);
-            translate(codec, ours, room);
-            let sequence = if is_whole { sequence } else { self.sending.rtp.next_sequence() };
-            let marker = std::mem::take(&mut marker);
-            let header = self.sending.rtp.header_with(payload_type, marker, sequence, position, part.len());
-            self.record_sent(ours, header, part_of(scratch, part.len()));
-            position += part.len() as u64;
-            emit(to, header, scratch, part.len(), transmit);
-        }
-        if let Some(splice) = self.sending.splice.as_mut().filter(|_| !is_whole) {
-            splice.renumber(&packet, &self.sending.rtp);
-        }
-        self.sending.rtp.advance_to(position);
-        self.sending.rtp.limit_lead(self.now, packet_time * 2);
-    }
-
-    fn forward_event(
-        &mut self,
-        to: SocketAddr,
-        payload_type: PayloadType,
-        event: TelephoneEvent,
-        packet: Forward<'_>,
-        scratch: &mut [u8],
-        transmit: &mut impl FnMut(Transmit<'_>),
-    ) {
-        let Some((sequence, position)) = self.place(&packet, false) else { return };
-        let payload = event.to_bytes();
-        let Some(room) = scratch.get_mut(HEADER_LEN..HEADER_LEN + payload.len()) else { return };
-        room.copy_from_slice(&payload);
-        let header = self.sending.rtp.header_with(payload_type, packet.marker, sequence, position, payload.len());
-        emit(to, header, scratch, payload.len(), transmit);
-        self.sending.rtp.advance_to(position + u64::from(event.duration));
-    }
-
-    /// The other side of this leg has no telephone events: at the first end packet the key begins as a tone.
-    fn relay_as_tone(&mut self, clock_rate: u32, event: TelephoneEvent, packet: Forward<'_>) {
-        self.sending.last_forwarded = Some(self.now);
-        let Some(digit) = Digit::from_event(event.event) else { return };
-        if !event.end || self.sending.relayed_event == Some(packet.timestamp) {
-            return;
-        }
-        self.sending.relayed_event = Some(packet.timestamp);
-        let held = Duration::from_micros(u64::from(event.duration) * 1_000_000 / u64::from(clock_rate.max(1)));
-        let duration = held.max(SHORTEST_RELAYED_KEY);
-        let gap = Duration::ZERO;
-        self.send_dtmf(None, DtmfRequest { digits: vec![digit], duration, gap, method: DtmfMethod::InBand });
-    }
-
-    /// The packet's place in our stream, which it joins if it is the first. `None` when its place has passed, or has not
-    /// come yet.
-    fn place(&mut self, packet: &Forward<'_>, follows_clock: bool) -> Option<(SequenceNumber, u64)> {
-        let remote = self.remote.as_ref()?;
-        let (clock_rate, packet_time) = (remote.codec.clock_rate(), remote.packet_time);
-        let Sending { rtp, splice, marker, lead, last_forwarded, .. } = &mut self.sending;
-        *last_forwarded = Some(self.now);
-        let known = splice.filter(|splice| splice.covers(packet)).filter(|splice| {
-            // An event keeps the timestamp of its start, however long it is held.
-            !follows_clock
-                || splice.position(packet).is_some_and(|at| !Splice::has_leapt(self.now, at, clock_rate, rtp))
-                || splice.sequence(packet).is_none_or(|sequence| sequence.distance(rtp.next_sequence()) < 0)
-        });
-        let mut current = match known {
-            Some(splice) => splice,
-            // One packet is left out when the prompt before has run ahead: else every switch would add to the lead.
-            None if rtp.due().saturating_duration_since(self.now) > packet_time => return None,
-            None => {
-                *marker = true;
-                Splice::new(self.now, packet, rtp)
-            }
-        };
-        let place = current.sequence(packet).zip(current.position(packet));
-        if let Some((_, position)) = place.filter(|_| follows_clock) {
-            current.follow(packet, position);
-        }
-        *splice = Some(current);
-        *lead = None;
-        place
     }
 
     /// Builds an RTCP datagram if one is due.
@@ -501,29 +369,5 @@ impl MediaStream {
         let announced = remote.remote_rtcp.filter(|address| !moved(address.ip()));
         let to = announced.or_else(|| Some(SocketAddr::new(rtp.ip(), rtp.port().checked_add(1)?)))?;
         Some((to, Channel::Rtcp))
-    }
-}
-
-fn translate(from: Codec, to: Codec, octets: &mut [u8]) {
-    let table = match (from, to) {
-        (Codec::Pcmu, Codec::Pcma) => &g711::ULAW_TO_ALAW,
-        (Codec::Pcma, Codec::Pcmu) => &g711::ALAW_TO_ULAW,
-        (Codec::Pcmu, Codec::Pcmu) | (Codec::Pcma, Codec::Pcma) => return,
-    };
-    for octet in octets {
-        *octet = table[usize::from(*octet)];
-    }
-}
-
-fn part_of(scratch: &[u8], len: usize) -> &[u8] {
-    scratch.get(HEADER_LEN..HEADER_LEN + len).unwrap_or_default()
-}
-
-fn emit(to: SocketAddr, header: RtpHeader, scratch: &mut [u8], len: usize, transmit: &mut impl FnMut(Transmit<'_>)) {
-    if let Some(place) = scratch.first_chunk_mut::<HEADER_LEN>() {
-        *place = header.to_bytes();
-    }
-    if let Some(bytes) = scratch.get(..HEADER_LEN + len) {
-        transmit(Transmit { to, channel: Channel::Rtp, bytes });
     }
 }

@@ -3,6 +3,7 @@
 mod bridge;
 mod digits;
 mod hold;
+mod hostile;
 mod lock_on;
 mod playing;
 mod quality;

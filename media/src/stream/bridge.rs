@@ -1,0 +1,172 @@
+//! The bridge: packets of the joined leg, as part of this leg's own stream.
+//!
+//! They leave when they arrive, with nothing decoded: for the codecs there are, one law is translated into the other octet
+//! by octet, so that a bridge needs no jitter buffer and adds no delay.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::MediaStream;
+use super::command::{DtmfMethod, DtmfRequest};
+use super::output::{Channel, Forward, ForwardKind, Transmit};
+use super::send::Sending;
+use crate::codec::{Codec, g711};
+use crate::digit::Digit;
+use crate::forward::Splice;
+use crate::rtp::{HEADER_LEN, PayloadType, RtpHeader, SequenceNumber};
+use crate::telephone_event::TelephoneEvent;
+
+/// A key relayed as a tone sounds at least this long.
+const SHORTEST_RELAYED_KEY: Duration = Duration::from_millis(80);
+
+impl MediaStream {
+    /// Sends a packet of the joined leg as part of this leg's own stream. `scratch` is where packets are built
+    /// ([`crate::rtp::MAX_PACKET`] octets); `transmit` is called for each.
+    ///
+    /// Nothing is sent while this leg plays, sends keys or echoes, or while its other side holds the call. Audio in
+    /// another codec is translated. A packet longer than the other side takes is sent as several. Keys go as telephone
+    /// events when the other side speaks them, else as tones.
+    pub fn forward(&mut self, now: Instant, packet: Forward<'_>, scratch: &mut [u8], mut transmit: impl FnMut(Transmit<'_>)) {
+        self.advance(now);
+        let is_busy = self.sending.dtmf.is_some() || self.sending.playout.is_some() || self.receiver.has_echo();
+        let Some(to) = self.send_target().filter(|_| self.sending.is_joined && !is_busy) else {
+            self.sending.splice = None;
+            return;
+        };
+        let Some(remote) = &self.remote else { return };
+        match packet.kind {
+            ForwardKind::Audio(codec) => {
+                let longest = remote.max_packet_time.map_or(usize::MAX, |time| remote.codec.payload_len(time).max(1));
+                self.forward_audio(to, codec, longest, packet, scratch, &mut transmit);
+            }
+            ForwardKind::TelephoneEvent { clock_rate } => {
+                let Some(event) = TelephoneEvent::parse(packet.payload) else { return };
+                match remote.telephone_event {
+                    Some(types) if remote.codec.clock_rate() == clock_rate => {
+                        self.forward_event(to, types.send, event, packet, scratch, &mut transmit);
+                    }
+                    _ => self.relay_as_tone(clock_rate, event, packet),
+                }
+            }
+        }
+    }
+
+    fn forward_audio(
+        &mut self,
+        to: SocketAddr,
+        codec: Codec,
+        longest: usize,
+        packet: Forward<'_>,
+        scratch: &mut [u8],
+        transmit: &mut impl FnMut(Transmit<'_>),
+    ) {
+        let Some(remote) = &self.remote else { return };
+        let (ours, payload_type, packet_time) = (remote.codec, remote.payload_type, remote.packet_time);
+        let Some((sequence, mut position)) = self.place(&packet, true) else { return };
+        let is_whole = packet.payload.len() <= longest;
+        let mut marker = std::mem::take(&mut self.sending.marker) || packet.marker;
+        for part in packet.payload.chunks(longest) {
+            let Some(room) = scratch.get_mut(HEADER_LEN..HEADER_LEN + part.len()) else { return };
+            room.copy_from_slice(part);
+            translate(codec, ours, room);
+            let sequence = if is_whole { sequence } else { self.sending.rtp.next_sequence() };
+            let marker = std::mem::take(&mut marker);
+            let header = self.sending.rtp.header_with(payload_type, marker, sequence, position, part.len());
+            self.record_sent(ours, header, part_of(scratch, part.len()));
+            position += part.len() as u64;
+            emit(to, header, scratch, part.len(), transmit);
+        }
+        if let Some(splice) = self.sending.splice.as_mut().filter(|_| !is_whole) {
+            splice.renumber(&packet, &self.sending.rtp);
+        }
+        self.sending.rtp.advance_to(position);
+        self.sending.rtp.limit_lead(self.now, packet_time * 2);
+    }
+
+    fn forward_event(
+        &mut self,
+        to: SocketAddr,
+        payload_type: PayloadType,
+        event: TelephoneEvent,
+        packet: Forward<'_>,
+        scratch: &mut [u8],
+        transmit: &mut impl FnMut(Transmit<'_>),
+    ) {
+        let Some((sequence, position)) = self.place(&packet, false) else { return };
+        let payload = event.to_bytes();
+        let Some(room) = scratch.get_mut(HEADER_LEN..HEADER_LEN + payload.len()) else { return };
+        room.copy_from_slice(&payload);
+        let header = self.sending.rtp.header_with(payload_type, packet.marker, sequence, position, payload.len());
+        emit(to, header, scratch, payload.len(), transmit);
+        self.sending.rtp.advance_to(position + u64::from(event.duration));
+    }
+
+    /// The other side of this leg has no telephone events: at the first end packet the key begins as a tone.
+    fn relay_as_tone(&mut self, clock_rate: u32, event: TelephoneEvent, packet: Forward<'_>) {
+        self.sending.last_forwarded = Some(self.now);
+        let Some(digit) = Digit::from_event(event.event) else { return };
+        if !event.end || self.sending.relayed_event == Some(packet.timestamp) {
+            return;
+        }
+        self.sending.relayed_event = Some(packet.timestamp);
+        let held = Duration::from_micros(u64::from(event.duration) * 1_000_000 / u64::from(clock_rate.max(1)));
+        let duration = held.max(SHORTEST_RELAYED_KEY);
+        let gap = Duration::ZERO;
+        self.send_dtmf(None, DtmfRequest { digits: vec![digit], duration, gap, method: DtmfMethod::InBand });
+    }
+
+    /// The packet's place in our stream, which it joins if it is the first. `None` when its place has passed, or has not
+    /// come yet.
+    fn place(&mut self, packet: &Forward<'_>, follows_clock: bool) -> Option<(SequenceNumber, u64)> {
+        let remote = self.remote.as_ref()?;
+        let (clock_rate, packet_time) = (remote.codec.clock_rate(), remote.packet_time);
+        let Sending { rtp, splice, marker, lead, last_forwarded, .. } = &mut self.sending;
+        *last_forwarded = Some(self.now);
+        let known = splice.filter(|splice| splice.covers(packet)).filter(|splice| {
+            // An event keeps the timestamp of its start, however long it is held.
+            !follows_clock
+                || splice.position(packet).is_some_and(|at| !Splice::has_leapt(self.now, at, clock_rate, rtp))
+                || splice.sequence(packet).is_none_or(|sequence| sequence.distance(rtp.next_sequence()) < 0)
+        });
+        let mut current = match known {
+            Some(splice) => splice,
+            // One packet is left out when the prompt before has run ahead: else every switch would add to the lead.
+            None if rtp.due().saturating_duration_since(self.now) > packet_time => return None,
+            None => {
+                *marker = true;
+                Splice::new(self.now, packet, rtp)
+            }
+        };
+        let place = current.sequence(packet).zip(current.position(packet));
+        if let Some((_, position)) = place.filter(|_| follows_clock) {
+            current.follow(packet, position);
+        }
+        *splice = Some(current);
+        *lead = None;
+        place
+    }
+}
+
+fn translate(from: Codec, to: Codec, octets: &mut [u8]) {
+    let table = match (from, to) {
+        (Codec::Pcmu, Codec::Pcma) => &g711::ULAW_TO_ALAW,
+        (Codec::Pcma, Codec::Pcmu) => &g711::ALAW_TO_ULAW,
+        (Codec::Pcmu, Codec::Pcmu) | (Codec::Pcma, Codec::Pcma) => return,
+    };
+    for octet in octets {
+        *octet = table[usize::from(*octet)];
+    }
+}
+
+fn part_of(scratch: &[u8], len: usize) -> &[u8] {
+    scratch.get(HEADER_LEN..HEADER_LEN + len).unwrap_or_default()
+}
+
+fn emit(to: SocketAddr, header: RtpHeader, scratch: &mut [u8], len: usize, transmit: &mut impl FnMut(Transmit<'_>)) {
+    if let Some(place) = scratch.first_chunk_mut::<HEADER_LEN>() {
+        *place = header.to_bytes();
+    }
+    if let Some(bytes) = scratch.get(..HEADER_LEN + len) {
+        transmit(Transmit { to, channel: Channel::Rtp, bytes });
+    }
+}
