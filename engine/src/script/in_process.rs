@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use lockstep_ctx_api::journal::Journal;
 use lockstep_ctx_api::js;
-use lockstep_ctx_api::wire::{EntryKind, FromWorker, RunId, read_frame};
+use lockstep_ctx_api::wire::{EntryKind, FromWorker, RunId, read_frame, write_frame};
 
 use super::host::{Moment, ScriptHost, ScriptOutput, ScriptStats, StartRun};
 use super::supervisor::{Action, RunBounds, Settings, Supervisor, WorkerKey};
@@ -81,9 +81,15 @@ impl InProcess {
     }
 
     fn receive(&mut self, now: Moment, key: WorkerKey, frames: Vec<FromWorker>) {
+        let mut encoded = Vec::new();
         for frame in frames {
-            // The size counts towards the journal's bound; here nothing is sent, so none is measured.
-            if let Err(error) = self.supervisor.frame(now, key, frame, 0) {
+            encoded.clear();
+            let frame = write_frame(&frame, &mut encoded).and_then(|()| read_frame(&encoded));
+            let Ok(Some((frame, bytes))) = frame else {
+                tracing::error!("a frame of the in-process worker cannot be encoded");
+                return self.supervisor.malformed(key);
+            };
+            if let Err(error) = self.supervisor.frame(now, key, frame, bytes) {
                 tracing::error!(%error, "the in-process worker broke the protocol");
             }
         }

@@ -23,7 +23,7 @@ use lockstep_ctx_api::wire::{
 
 use super::host::{Moment, ScriptOutput, ScriptStats, StartRun};
 use deadlines::{Deadlines, Timer};
-use run::{Phase, Placement, Run};
+use run::{Phase, Run};
 use worker::{Worker, WorkerState};
 
 pub use stall::TurnReading;
@@ -224,22 +224,18 @@ impl Supervisor {
     pub fn died(&mut self, now: Moment, key: WorkerKey, executing: Option<(RunId, Epoch)>) {
         let Some(worker) = self.workers.remove(&key) else { return };
         let expected = worker.state == WorkerState::Leaving;
-        let mut explained = expected;
+        let mut explained = expected || executing.is_some();
         if !expected {
             self.stats.worker_deaths += 1;
         }
-        let culprit = executing.filter(|(run, epoch)| {
-            let at = Placement { worker: key, epoch: *epoch };
-            self.runs.get(run).is_some_and(|run| run.placement == Some(at))
-        });
         let mut due = Vec::new();
         for id in worker.runs {
             let Some(run) = self.runs.get_mut(&id) else { continue };
             let under_way = run.outstanding() > 0;
             run.placement = None;
             run.hungry = false;
-            // Without a probe's word every run with a turn under way may be the cause.
-            let suspected = !expected && under_way && culprit.is_none_or(|(culprit, _)| culprit == id);
+            // Without the probe's word every run with a turn under way may be the cause.
+            let suspected = !expected && under_way && executing.is_none_or(|executing| executing == (id, run.epoch));
             explained |= suspected;
             if suspected {
                 let turn = run.replayer.next_turn();

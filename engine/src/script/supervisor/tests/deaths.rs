@@ -148,6 +148,21 @@ fn without_a_probes_word_everyone_with_a_turn_under_way_is_suspected() {
 }
 
 #[test]
+fn nobody_is_suspected_when_a_dropped_run_was_executing() {
+    let mut fleet = Fleet::new(1);
+    let neighbour = fleet.start();
+    for _ in 0..3 {
+        let dropped = fleet.start();
+        let (home, epoch) = (fleet.home(dropped).unwrap(), fleet.epoch(dropped));
+        fleet.supervisor.drop_run(fleet.now, dropped);
+        fleet.die(home, Some((dropped, epoch)));
+        fleet.all_ready();
+    }
+    fleet.work();
+    assert_eq!(fleet.turns(), [(neighbour, 0)]);
+}
+
+#[test]
 fn frames_of_an_older_epoch_are_ignored() {
     let mut fleet = Fleet::new(2);
     let run = fleet.start();
