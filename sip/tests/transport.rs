@@ -158,6 +158,29 @@ async fn what_udp_cannot_send_is_an_error_at_once() {
 }
 
 #[tokio::test]
+async fn a_closed_port_is_told_at_once_and_harms_nobody_else() {
+    let mut transports = bind(&["udp:127.0.0.1:0"], TransportConfig::default());
+    let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    let closed = {
+        let gone = UdpSocket::bind("127.0.0.1:0").unwrap();
+        gone.local_addr().unwrap()
+    };
+    let live = Destination::new(Protocol::Udp, peer.local_addr().unwrap());
+    transports.send(transmit(1, live, REQUEST)).unwrap();
+    transports.send(transmit(2, Destination::new(Protocol::Udp, closed), REQUEST)).unwrap();
+    transports.send(transmit(3, live, REQUEST)).unwrap();
+    assert_eq!(receive_one(&mut transports).await, Seen::Failed(TransmitId(2)));
+    let mut buffer = [0; 2000];
+    for _ in 0..2 {
+        assert_eq!(peer.recv(&mut buffer).unwrap(), REQUEST.len());
+    }
+    peer.send_to(ANSWER, address(&transports)).unwrap();
+    assert_eq!(receive_message(&mut transports).await.1, ANSWER);
+    assert_eq!(transports.stats().udp.unreachable, 1);
+}
+
+#[tokio::test]
 async fn a_port_in_use_is_named() {
     let first = bind(&["udp:127.0.0.1:0"], TransportConfig::default());
     let again = first.listening();

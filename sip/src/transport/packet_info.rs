@@ -89,13 +89,45 @@ impl Receiver {
     }
 }
 
-/// Asks the kernel to tell the local address of each datagram.
+/// Asks the kernel to tell the local address of each datagram, and to keep ICMP errors for [`next_unreachable`].
 pub(super) fn enable(socket: BorrowedFd<'_>, ipv6: bool) -> io::Result<()> {
-    let (level, option) = if ipv6 { (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO) } else { (libc::IPPROTO_IP, libc::IP_PKTINFO) };
+    let options = if ipv6 {
+        [(libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO), (libc::IPPROTO_IPV6, libc::IPV6_RECVERR)]
+    } else {
+        [(libc::IPPROTO_IP, libc::IP_PKTINFO), (libc::IPPROTO_IP, libc::IP_RECVERR)]
+    };
     let on: libc::c_int = 1;
-    // SAFETY: the option value is an int of the stated size that outlives the call.
-    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, ptr::from_ref(&on).cast(), size_of_as(&on)) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    for (level, option) in options {
+        // SAFETY: the option value is an int of the stated size that outlives the call.
+        let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, ptr::from_ref(&on).cast(), size_of_as(&on)) };
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Takes the next ICMP error off the socket: where the datagram was to go, when that host or port cannot be reached.
+///
+/// `Ok(None)` is an error of another kind, such as a path that takes smaller packets only.
+pub(super) fn next_unreachable(socket: BorrowedFd<'_>) -> io::Result<Option<SocketAddr>> {
+    // SAFETY: all-zero bytes are valid for these plain C structures.
+    let (mut name, mut header): (libc::sockaddr_storage, libc::msghdr) = unsafe { (mem::zeroed(), mem::zeroed()) };
+    let mut control = [0_u64; 32];
+    header.msg_name = ptr::from_mut(&mut name).cast();
+    header.msg_namelen = size_of_as(&name);
+    header.msg_control = control.as_mut_ptr().cast();
+    header.msg_controllen = mem::size_of_val(&control);
+    // SAFETY: the header points to name and control buffers of the stated lengths that outlive the call; no data is asked for.
+    let received = unsafe { libc::recvmsg(socket.as_raw_fd(), &mut header, libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT) };
+    if received < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let unreachable = matches!(
+        read_error(&header),
+        Some(libc::ECONNREFUSED | libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EHOSTDOWN | libc::ENOPROTOOPT)
+    );
+    Ok(read_name(&name).filter(|_| unreachable))
 }
 
 /// Sends one datagram without waiting, from `local` when given.
@@ -173,7 +205,8 @@ fn read_local(header: &libc::msghdr) -> Option<IpAddr> {
             match (found.cmsg_level, found.cmsg_type) {
                 (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
                     let info: libc::in_pktinfo = ptr::read_unaligned(libc::CMSG_DATA(message).cast());
-                    return Some(IpAddr::V4(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr))));
+                    // Unlike `ipi_addr` never a broadcast address, which nothing can be sent from.
+                    return Some(IpAddr::V4(Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr))));
                 }
                 (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
                     let info: libc::in6_pktinfo = ptr::read_unaligned(libc::CMSG_DATA(message).cast());
@@ -181,6 +214,26 @@ fn read_local(header: &libc::msghdr) -> Option<IpAddr> {
                 }
                 _ => message = libc::CMSG_NXTHDR(header, message),
             }
+        }
+    }
+    None
+}
+
+/// The error number of an entry of the error queue.
+fn read_error(header: &libc::msghdr) -> Option<libc::c_int> {
+    // SAFETY: the kernel has filled `msg_control` up to `msg_controllen`; the CMSG macros walk within it.
+    unsafe {
+        let mut message = libc::CMSG_FIRSTHDR(header);
+        while let Some(found) = message.as_ref() {
+            let is_error = matches!(
+                (found.cmsg_level, found.cmsg_type),
+                (libc::IPPROTO_IP, libc::IP_RECVERR) | (libc::IPPROTO_IPV6, libc::IPV6_RECVERR)
+            );
+            if is_error {
+                let error: libc::sock_extended_err = ptr::read_unaligned(libc::CMSG_DATA(message).cast());
+                return i32::try_from(error.ee_errno).ok();
+            }
+            message = libc::CMSG_NXTHDR(header, message);
         }
     }
     None

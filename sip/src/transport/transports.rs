@@ -1,6 +1,7 @@
 //! All transports of one user agent behind one `receive` and one `send`.
 
 use std::{
+    collections::VecDeque,
     fmt,
     future::poll_fn,
     io,
@@ -25,6 +26,8 @@ use super::{
 const ROUNDS: usize = 2;
 /// Events from connections taken in one round.
 const EVENTS_PER_ROUND: usize = 32;
+/// Datagrams remembered for ICMP errors, which come within a round trip.
+const RECENT: usize = 1024;
 
 /// One address to listen on, written `udp:0.0.0.0:5060`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +81,7 @@ pub enum TransportEvent<'a> {
     Received(Received<'a>),
     /// A connection has ended. Messages it owed are told by their own events before this one.
     FlowClosed(FlowId),
-    /// A message queued earlier has not reached the peer.
+    /// A message queued earlier, or a datagram that an ICMP error came back for, has not reached the peer.
     SendFailed(TransmitId),
 }
 
@@ -111,6 +114,8 @@ pub struct Transports {
     receiver: Box<Receiver>,
     local_addresses: LocalAddresses,
     udp_stats: UdpStats,
+    /// The latest datagrams sent, so that an ICMP error can be told to whoever sent them.
+    recent: VecDeque<(SocketAddr, TransmitId)>,
 }
 
 impl Transports {
@@ -137,6 +142,7 @@ impl Transports {
             receiver: Box::new(Receiver::new()),
             local_addresses: LocalAddresses::default(),
             udp_stats: UdpStats::default(),
+            recent: VecDeque::with_capacity(RECENT),
         })
     }
 
@@ -159,7 +165,17 @@ impl Transports {
         let mut any = false;
         for _ in 0..ROUNDS {
             let mut this_round = false;
-            for port in &self.udp {
+            for port in &mut self.udp {
+                while let Poll::Ready(remote) = port.poll_unreachable(cx) {
+                    this_round = true;
+                    self.udp_stats.unreachable += 1;
+                    self.recent.retain(|(to, id)| {
+                        if *to == remote {
+                            handle(TransportEvent::SendFailed(*id));
+                        }
+                        *to != remote
+                    });
+                }
                 let mut datagram = |received: Received<'_>| handle(TransportEvent::Received(received));
                 let polled = port.poll_receive(cx, &mut self.receiver, &mut self.udp_stats, &mut datagram);
                 this_round |= polled.is_ready();
@@ -198,7 +214,12 @@ impl Transports {
                 let chosen = destination.local.map(|local| local.ip());
                 let port = self.udp_port(destination).ok_or(SendError::NoSocket { protocol: Protocol::Udp })?;
                 let port = self.udp.get(port).ok_or(SendError::NoSocket { protocol: Protocol::Udp })?;
-                Ok(port.send(destination.remote, chosen, &bytes, &mut self.udp_stats)?)
+                port.send(destination.remote, chosen, &bytes, &mut self.udp_stats)?;
+                if self.recent.len() == RECENT {
+                    self.recent.pop_front();
+                }
+                self.recent.push_back((destination.remote, id));
+                Ok(())
             }
             Protocol::Tcp => self.tcp.send(id, destination, bytes),
             protocol @ (Protocol::Tls | Protocol::Ws | Protocol::Wss) => Err(SendError::NoSocket { protocol }),

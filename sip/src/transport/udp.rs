@@ -4,21 +4,27 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     os::fd::AsFd,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use socket2::{Domain, Protocol as IpProtocol, Socket, Type};
-use tokio::{io::Interest, net::UdpSocket};
+use tokio::{io::Interest, net::UdpSocket, sync::mpsc, task::AbortHandle};
 
 use crate::net::{Protocol, Received, Source};
 
 use super::packet_info::{self, Receiver};
 
+/// Unreachable peers on their way to the core; past it they are left to the transactions' timers.
+const UNREACHABLE: usize = 64;
+
 /// One listening UDP socket.
 pub(super) struct UdpPort {
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
     bound: SocketAddr,
+    unreachable: mpsc::Receiver<SocketAddr>,
+    watcher: AbortHandle,
 }
 
 /// Counters of all UDP sockets.
@@ -31,6 +37,8 @@ pub struct UdpStats {
     /// Datagrams dropped because the kernel's send buffer was full.
     pub send_buffer_full: u64,
     pub receive_errors: u64,
+    /// ICMP errors that say that a peer cannot be reached.
+    pub unreachable: u64,
 }
 
 impl UdpPort {
@@ -44,9 +52,11 @@ impl UdpPort {
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         packet_info::enable(socket.as_fd(), address.is_ipv6())?;
-        let socket = UdpSocket::from_std(socket.into())?;
+        let socket = Arc::new(UdpSocket::from_std(socket.into())?);
         let bound = socket.local_addr()?;
-        Ok(UdpPort { socket, bound })
+        let (sender, unreachable) = mpsc::channel(UNREACHABLE);
+        let watcher = tokio::spawn(watch_errors(Arc::clone(&socket), sender)).abort_handle();
+        Ok(UdpPort { socket, bound, unreachable, watcher })
     }
 
     pub(super) fn bound(&self) -> SocketAddr {
@@ -91,10 +101,20 @@ impl UdpPort {
         }
     }
 
+    /// The next peer that an ICMP error came back from (RFC 3261 §18.4).
+    pub(super) fn poll_unreachable(&mut self, cx: &mut Context<'_>) -> Poll<SocketAddr> {
+        match self.unreachable.poll_recv(cx) {
+            Poll::Ready(Some(remote)) => Poll::Ready(remote),
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+
     /// Sends at once or not at all. A full send buffer counts as a loss on the way: retransmissions cover it.
     pub(super) fn send(&self, remote: SocketAddr, local: Option<IpAddr>, bytes: &Bytes, stats: &mut UdpStats) -> io::Result<()> {
         let local = local.filter(|ip| self.bound.ip().is_unspecified() && !ip.is_unspecified());
-        match packet_info::send(self.socket.as_fd(), remote, local, bytes) {
+        let attempt = || packet_info::send(self.socket.as_fd(), remote, local, bytes);
+        // An ICMP error for an earlier datagram is reported once to whoever calls next, whatever the destination.
+        match attempt().or_else(|error| if is_unreachable(&error) { attempt() } else { Err(error) }) {
             Ok(()) => stats.sent += 1,
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock) || is_out_of_buffers(&error) => {
                 stats.send_buffer_full += 1;
@@ -103,6 +123,29 @@ impl UdpPort {
         }
         Ok(())
     }
+}
+
+impl Drop for UdpPort {
+    fn drop(&mut self) {
+        self.watcher.abort();
+    }
+}
+
+/// Errors wake no reader, so somebody has to wait for them; off the path of the datagrams.
+async fn watch_errors(socket: Arc<UdpSocket>, unreachable: mpsc::Sender<SocketAddr>) {
+    while socket.ready(Interest::ERROR).await.is_ok() {
+        // WouldBlock at the end of the queue clears the readiness.
+        while let Ok(error) = socket.try_io(Interest::ERROR, || packet_info::next_unreachable(socket.as_fd())) {
+            if let Some(remote) = error {
+                let _ = unreachable.try_send(remote);
+            }
+        }
+    }
+}
+
+fn is_unreachable(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
+    matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable)
 }
 
 /// Bursts arrive while a turn of the core runs; the default of 208 KiB holds some 150 INVITEs.
