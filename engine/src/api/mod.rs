@@ -114,7 +114,7 @@ mod tests {
     }
 
     async fn ask(addr: SocketAddr, method: Method, path: &str, headers: &[(&str, &str)]) -> (u16, Value) {
-        let mut request = reqwest::Client::new().request(method, format!("http://{addr}{path}"));
+        let mut request = crate::fetch::client_builder().build().unwrap().request(method, format!("http://{addr}{path}"));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -26,7 +26,7 @@ use super::LegId;
 const SCREEN_TIME: Duration = Duration::from_secs(10);
 
 /// The most legs one bridge dials, over all its targets.
-pub const MAX_ATTEMPTS: usize = 64;
+const MAX_ATTEMPTS: usize = 64;
 
 /// The rules of one bridge.
 #[derive(Clone, Debug)]
@@ -376,10 +376,7 @@ impl Bridge {
     }
 
     fn winner(&self) -> Option<LegId> {
-        self.legs
-            .iter()
-            .find(|(_, leg)| matches!(leg.attempt, Attempt::Whispering | Attempt::Joined { .. }))
-            .map(|(id, _)| *id)
+        self.legs.iter().find(|(_, leg)| matches!(leg.attempt, Attempt::Whispering | Attempt::Joined { .. })).map(|(id, _)| *id)
     }
 
     fn dial_next(&mut self, now: Instant, index: usize) {

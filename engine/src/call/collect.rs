@@ -401,12 +401,7 @@ mod tests {
     #[test]
     fn a_wrong_entry_plays_the_invalid_prompt_and_asks_again() {
         let mut desk = Desk::open(
-            CollectRules {
-                tries: 2,
-                has_invalid_prompt: true,
-                pattern: Some(Pattern::new("[12]").unwrap()),
-                ..rules(1, 1)
-            },
+            CollectRules { tries: 2, has_invalid_prompt: true, pattern: Some(Pattern::new("[12]").unwrap()), ..rules(1, 1) },
             "",
         );
         desk.key("9");
@@ -423,12 +418,7 @@ mod tests {
     #[test]
     fn a_digit_during_the_invalid_prompt_belongs_to_the_next_try() {
         let mut desk = Desk::open(
-            CollectRules {
-                tries: 2,
-                has_invalid_prompt: true,
-                pattern: Some(Pattern::new("[12]").unwrap()),
-                ..rules(1, 1)
-            },
+            CollectRules { tries: 2, has_invalid_prompt: true, pattern: Some(Pattern::new("[12]").unwrap()), ..rules(1, 1) },
             "9",
         );
         assert_eq!(desk.steps(), [PlayInvalid]);

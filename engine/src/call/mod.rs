@@ -1,13 +1,24 @@
 //! Calls: legs, bridges, and the digits of a caller. Sans-IO: `now` is a parameter, and everything a call wants done leaves
 //! as data.
 
+mod audio;
 mod bridge;
 mod collect;
 mod digits;
+mod info;
+mod leg;
+mod switchboard;
 
+pub use audio::{Audio, AudioEnd, AudioId, AudioOptions, AudioStop};
 pub use bridge::{Bridge, BridgeRules, BridgeStep, Hunt};
 pub use collect::{CollectRules, CollectStep, Collected, Collector, Pattern};
 pub use digits::{Digits, is_key};
+pub use info::{digit_of_info, info_of_digit};
+pub use leg::{HoldChange, Leg, LegState};
+pub use switchboard::{
+    AudioSource, Dial, LegEvent, LoadId, Loading, Lookup, LookupId, OfferId, RecordingFile, Refusal, RouteId, Routes, Signal,
+    Switchboard,
+};
 
 /// Names a leg within its call: 0 is the caller's, or the one originated; those of bridges follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

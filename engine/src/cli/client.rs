@@ -34,7 +34,8 @@ impl Target {
     }
 
     async fn send(&self, method: reqwest::Method, path: &str) -> Result<Value, String> {
-        let mut request = reqwest::Client::new().request(method, format!("{}{path}", self.base()));
+        let client = crate::fetch::client_builder().build().map_err(|error| innermost(&error))?;
+        let mut request = client.request(method, format!("{}{path}", self.base()));
         if let Some(key) = &self.key {
             request = request.bearer_auth(key);
         }

@@ -170,7 +170,12 @@ pub(crate) enum Request {
     Call(String, oneshot::Sender<Result<CallSummary, EngineError>>),
     Timeline(String, oneshot::Sender<Result<Timeline, EngineError>>),
     Journal(String, oneshot::Sender<Result<String, EngineError>>),
-    Hangup { id: String, code: Option<u16>, reason: Option<String>, reply: oneshot::Sender<Result<(), EngineError>> },
+    Hangup {
+        id: String,
+        code: Option<u16>,
+        reason: Option<String>,
+        reply: oneshot::Sender<Result<(), EngineError>>,
+    },
     Originate(Originate, oneshot::Sender<Result<String, EngineError>>),
     Scripts(oneshot::Sender<Vec<ScriptInfo>>),
     Stats(oneshot::Sender<StatsSnapshot>),

@@ -41,7 +41,7 @@ impl HttpProvider {
         let failed = |why: String| TtsError::Failed { provider: name.to_owned(), why };
         // Somebody else in the process may have chosen a provider already; either will do.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
+        let client = crate::fetch::client_builder()
             // A redirect would carry the operator's key to another host.
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()

@@ -1,0 +1,4 @@
+//! Media servers that carry out a call's operations. Each implements
+//! [`CallBackend`](lockstep_ctx_api::CallBackend).
+
+pub mod native;

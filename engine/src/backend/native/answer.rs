@@ -1,0 +1,68 @@
+//! `answer`, `ring`, `earlyMedia`.
+
+use std::time::Instant;
+
+use lockstep_ctx_api::op::{AnswerArgs, RingArgs};
+use lockstep_ctx_api::{ErrorCode, OpError, OpId, Outcome};
+use lockstep_media::codec::Codec;
+
+use super::{NativeBackend, Task};
+use crate::call::{LegState, Switchboard};
+
+impl<S: Switchboard> NativeBackend<S> {
+    pub(super) fn start_answer(&mut self, now: Instant, id: OpId, args: AnswerArgs) {
+        let begun = self.send_answer(args);
+        self.begin(id, begun.map(|()| Task::Answer));
+        self.tell_facts(now);
+    }
+
+    fn send_answer(&mut self, args: AnswerArgs) -> Result<(), OpError> {
+        if self.originated || self.a.state() >= LegState::Answering {
+            return Err(OpError::invalid_state("answer", self.a.state().name()));
+        }
+        let codecs = codecs_by_name("answer", &args.codecs, &self.setup.codecs)?;
+        let mut headers = std::mem::take(&mut self.headers);
+        headers.extend(args.headers);
+        self.a.answer(&mut self.board, headers, &codecs).map_err(|error| super::prefixed("answer", error))
+    }
+
+    pub(super) fn ring(&mut self, now: Instant, id: OpId, args: RingArgs) {
+        if self.originated || self.a.state() >= LegState::Answering {
+            return self.complete(id, Err(OpError::invalid_state("ring", self.a.state().name())));
+        }
+        let mut headers = std::mem::take(&mut self.headers);
+        headers.extend(args.headers);
+        self.a.ring(&mut self.board, headers);
+        self.tell_facts(now);
+        self.complete(id, Ok(Outcome::Unit));
+    }
+
+    pub(super) fn start_early_media(&mut self, now: Instant, id: OpId) {
+        let result = if self.originated || self.a.state() >= LegState::Answering {
+            Err(OpError::invalid_state("earlyMedia", self.a.state().name()))
+        } else {
+            self.audio_path(now, "earlyMedia")
+        };
+        self.complete(id, result.map(|()| Outcome::Unit));
+    }
+}
+
+/// The codecs a script names, in its order; all of `known` when it names none.
+pub(super) fn codecs_by_name(operation: &str, names: &[String], known: &[Codec]) -> Result<Vec<Codec>, OpError> {
+    if names.is_empty() {
+        return Ok(known.to_vec());
+    }
+    names
+        .iter()
+        .map(|name| {
+            let codec = name.parse::<Codec>().ok().filter(|codec| known.contains(codec));
+            codec.ok_or_else(|| {
+                let ours: Vec<&str> = known.iter().map(|codec| codec.name()).collect();
+                OpError::new(
+                    ErrorCode::RangeError,
+                    format!("{operation}: no codec {name:?} here, expected {}", ours.join(" or ")),
+                )
+            })
+        })
+        .collect()
+}

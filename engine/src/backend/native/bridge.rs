@@ -1,0 +1,421 @@
+//! `bridge`: carries out the steps of the dialling state machine on legs, audio and the caller.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use lockstep_ctx_api::op::{BridgeArgs, BridgeStrategy, BridgeTarget, ContinueOn, Headers, RecordArgs};
+use lockstep_ctx_api::outcome::{BridgeResult, BridgeStatus};
+use lockstep_ctx_api::{BackendOutput, CallEndedCause, EndedBy, Event, OpError, OpId, Outcome};
+use lockstep_media::codec::Codec;
+use lockstep_media::digit::Digit;
+use lockstep_media::stream::{Command, DtmfId, DtmfMethod, DtmfRequest};
+
+use super::{NativeBackend, Task};
+use crate::call::{
+    AudioId, AudioOptions, AudioSource, Bridge, BridgeRules, BridgeStep, Dial, Leg, LegId, LegState, Lookup, LookupId, Refusal,
+    RouteId, Routes, Switchboard,
+};
+
+/// How long targets ring when the script says 0.
+const DEFAULT_RING_TIME: Duration = Duration::from_secs(60);
+/// The most targets one bridge takes.
+const MAX_TARGETS: usize = 32;
+
+/// A bridge under way.
+#[derive(Debug)]
+pub(super) struct BridgeTask {
+    pub(super) bridge: Bridge,
+    args: BridgeArgs,
+    codecs: Vec<Codec>,
+    headers: Headers,
+    lookups: BTreeMap<LookupId, usize>,
+    routes: BTreeMap<usize, Vec<RouteId>>,
+    ringback: Option<AudioId>,
+    /// What is played to parties who are asked to accept, or told who calls.
+    prompts: BTreeMap<AudioId, LegId>,
+    /// The leg the caller hears: early media, or joined.
+    heard: Option<LegId>,
+    joined: Option<LegId>,
+    /// Given back instead of the bridge's own result: the bridge is the end of another operation.
+    instead: Option<Outcome>,
+}
+
+impl BridgeTask {
+    pub(super) fn plays(&self, audio: AudioId) -> bool {
+        self.ringback == Some(audio) || self.prompts.contains_key(&audio)
+    }
+}
+
+impl<S: Switchboard> NativeBackend<S> {
+    pub(super) fn start_bridge(&mut self, now: Instant, id: OpId, args: BridgeArgs) {
+        let begun = self.dial(now, args, None);
+        self.begin(id, begun);
+    }
+
+    /// Hands the caller over to `target` and ends the call with that, as the end of an operation whose result stands.
+    pub(super) fn transfer_after(&mut self, now: Instant, id: OpId, target: BridgeTarget, outcome: Outcome) {
+        let args = BridgeArgs {
+            targets: vec![target],
+            strategy: BridgeStrategy::Sequential,
+            timeout_ms: 0,
+            caller_id: None,
+            from_name: None,
+            headers: Headers::new(),
+            ringback: None,
+            early_media: true,
+            whisper: None,
+            screen: None,
+            hangup_on: None,
+            continue_on: ContinueOn::Never,
+            record: None,
+            codecs: Vec::new(),
+        };
+        let begun = self.dial(now, args, Some(outcome));
+        self.begin(id, begun);
+    }
+
+    fn dial(&mut self, now: Instant, mut args: BridgeArgs, instead: Option<Outcome>) -> Result<Task, OpError> {
+        let range_error = |message: String| OpError::new(lockstep_ctx_api::ErrorCode::RangeError, message);
+        if args.targets.is_empty() || args.targets.len() > MAX_TARGETS {
+            return Err(range_error(format!("bridge: expected 1 to {MAX_TARGETS} targets, got {}", args.targets.len())));
+        }
+        let mut codecs = super::answer::codecs_by_name("bridge", &args.codecs, &self.setup.codecs)?;
+        if args.codecs.is_empty()
+            && let Some(spoken) = self.a.negotiated().map(|negotiated| negotiated.codec)
+        {
+            // The caller's codec first: what both legs speak need not be transcoded.
+            codecs.sort_by_key(|codec| *codec != spoken);
+        }
+        // Before the far legs: they are opened beside it, on its media thread.
+        self.a.open_ports(&mut self.board).map_err(|error| super::prefixed("bridge", error))?;
+        let common = ring_time(args.timeout_ms).unwrap_or(DEFAULT_RING_TIME);
+        let ring_times = args
+            .targets
+            .iter()
+            .map(|target| target.timeout_ms.and_then(ring_time).map_or(common, |own| own.min(common)))
+            .collect();
+        let rules = BridgeRules {
+            ring_times,
+            strategy: args.strategy,
+            early_media: args.early_media,
+            screen: args.screen.is_some(),
+            whisper: args.whisper.is_some(),
+            hangup_on: args.hangup_on.clone(),
+            continue_on: args.continue_on,
+        };
+        args.caller_id = args.caller_id.or_else(|| self.vars.get("effective_caller_id_number").cloned());
+        args.from_name = args.from_name.or_else(|| self.vars.get("effective_caller_id_name").cloned());
+        let mut headers = std::mem::take(&mut self.headers);
+        headers.extend(self.vars.iter().filter_map(|(name, value)| {
+            let name = name.strip_prefix("sip_h_").filter(|name| is_private_header(name))?;
+            Some((name.to_owned(), value.clone()))
+        }));
+        headers.append(&mut args.headers);
+        Ok(Task::Bridge(Box::new(BridgeTask {
+            bridge: Bridge::start(now, rules, self.next_leg),
+            args,
+            codecs,
+            headers,
+            lookups: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            ringback: None,
+            prompts: BTreeMap::new(),
+            heard: None,
+            joined: None,
+            instead,
+        })))
+    }
+
+    /// The routes of a target were found, or there are none.
+    pub fn resolved(&mut self, now: Instant, lookup: LookupId, result: Result<Routes, Refusal>) {
+        if self.callee_lookup.take_if(|waiting| *waiting == lookup).is_some() {
+            self.dial_callee(result);
+        } else {
+            self.route_found(now, lookup, result);
+        }
+        self.settle(now);
+    }
+
+    fn route_found(&mut self, now: Instant, lookup: LookupId, result: Result<Routes, Refusal>) {
+        let Some((_, Task::Bridge(task))) = &mut self.task else { return };
+        let Some(target) = task.lookups.remove(&lookup) else { return };
+        let routes = result.map(|found| {
+            let shape = (found.routes.len(), found.hunt);
+            task.routes.insert(target, found.routes);
+            shape
+        });
+        task.bridge.resolved(now, target, routes.map_err(|refusal| (refusal.code, refusal.reason)));
+    }
+
+    /// Carries out one step of the bridge; whether there was one.
+    pub(super) fn bridge_step(&mut self, now: Instant) -> bool {
+        let Some((_, Task::Bridge(task))) = &mut self.task else { return false };
+        self.next_leg = task.bridge.next_leg();
+        let Some(step) = task.bridge.poll_step() else { return false };
+        match step {
+            BridgeStep::Resolve { target } => self.look_up(now, target),
+            BridgeStep::Dial { leg, target, route } => self.dial_leg(now, leg, target, route),
+            BridgeStep::Drop { leg, elsewhere } => {
+                let headers = if elsewhere { super::end::answered_elsewhere() } else { Headers::new() };
+                self.drop_far(leg, headers);
+            }
+            BridgeStep::Ringing => self.far_end_rings(now),
+            BridgeStep::EarlyMedia { leg } => {
+                if self.a.state() >= LegState::Early || self.begin_early_media(now) {
+                    self.hear(leg);
+                }
+            }
+            BridgeStep::Screen { leg } => self.prompt_far(now, leg, true),
+            BridgeStep::Whisper { leg } => self.prompt_far(now, leg, false),
+            BridgeStep::Join { leg } => self.join_far(now, leg),
+            BridgeStep::Done { result, joined, goes_on } => self.bridge_done(result, joined, goes_on),
+        }
+        true
+    }
+
+    fn look_up(&mut self, now: Instant, target: usize) {
+        let Some((_, Task::Bridge(task))) = &mut self.task else { return };
+        let lookup = self.next_lookup;
+        self.next_lookup = LookupId(lookup.0 + 1);
+        let uri = task.args.targets.get(target).map_or("", |target| target.uri.as_str());
+        task.lookups.insert(lookup, target);
+        match self.board.resolve(lookup, uri) {
+            Lookup::Ready(result) => self.route_found(now, lookup, result),
+            Lookup::Later => {}
+        }
+    }
+
+    fn dial_leg(&mut self, now: Instant, id: LegId, target: usize, route: usize) {
+        let Some((_, Task::Bridge(task))) = &mut self.task else { return };
+        let Some(route) = task.routes.get(&target).and_then(|routes| routes.get(route)).copied() else { return };
+        let Some(own) = task.args.targets.get(target) else { return };
+        let mut headers = task.headers.clone();
+        headers.extend(own.headers.iter().cloned());
+        let dial = Dial {
+            route,
+            caller_id: own.caller_id.clone().or_else(|| task.args.caller_id.clone()),
+            from_name: own.from_name.clone().or_else(|| task.args.from_name.clone()),
+            headers,
+        };
+        let mut leg = Leg::outbound(id);
+        match leg.dial(&mut self.board, Some(LegId::A), task.codecs.clone(), dial) {
+            Ok(()) => {
+                self.far.insert(id, leg);
+            }
+            Err(error) => {
+                leg.over(&mut self.board);
+                task.bridge.leg_over(now, id, 503, &error.message);
+            }
+        }
+    }
+
+    fn drop_far(&mut self, id: LegId, headers: Headers) {
+        self.unhear(id);
+        if let Some(mut leg) = self.far.remove(&id) {
+            leg.hang_up(&mut self.board, headers);
+        }
+        self.audio.leg_over(&mut self.board, id);
+    }
+
+    /// Tells the caller that it rings, in whatever way the caller can be told.
+    fn far_end_rings(&mut self, now: Instant) {
+        let Some((_, Task::Bridge(task))) = &mut self.task else { return };
+        let wanted = task.args.ringback.clone();
+        if self.a.state() < LegState::Early {
+            if wanted.is_none() {
+                if self.a.state() == LegState::New {
+                    self.a.ring(&mut self.board, Headers::new());
+                    self.tell_facts(now);
+                }
+                return;
+            }
+            if !self.begin_early_media(now) {
+                return;
+            }
+        }
+        let Some((_, Task::Bridge(task))) = &mut self.task else { return };
+        if task.heard.is_none() && task.ringback.is_none() && self.a.has_media_path() {
+            let source = AudioSource::Files(vec![wanted.unwrap_or_else(|| self.setup.ringback.clone())]);
+            let options = AudioOptions { repeat: 0, ..AudioOptions::PLAIN };
+            task.ringback = Some(self.audio.start(&mut self.board, LegId::A, self.a.codec(), &source, options));
+        }
+    }
+
+    /// An INVITE without an offer has no early media; the caller then hears nothing until the answer.
+    fn begin_early_media(&mut self, now: Instant) -> bool {
+        let begun = self.a.start_early_media(&mut self.board, Headers::new()).is_ok();
+        self.tell_facts(now);
+        begun
+    }
+
+    fn stop_ringback(&mut self) {
+        if let Some((_, Task::Bridge(task))) = &mut self.task
+            && let Some(audio) = task.ringback.take()
+        {
+            self.audio.stop(&mut self.board, audio);
+        }
+    }
+
+    fn hear(&mut self, leg: LegId) {
+        self.stop_ringback();
+        let Some((_, Task::Bridge(task))) = &mut self.task else { return };
+        let before = task.heard.replace(leg);
+        if before != Some(leg) {
+            if let Some(before) = before {
+                self.board.part(LegId::A, before);
+            }
+            self.board.join(LegId::A, leg);
+        }
+    }
+
+    pub(super) fn unhear(&mut self, leg: LegId) {
+        if let Some((_, Task::Bridge(task))) = &mut self.task
+            && task.heard.take_if(|heard| *heard == leg).is_some()
+        {
+            self.board.part(LegId::A, leg);
+        }
+    }
+
+    fn prompt_far(&mut self, now: Instant, leg: LegId, screen: bool) {
+        let Some((_, Task::Bridge(task))) = &mut self.task else { return };
+        let file = if screen { &task.args.screen } else { &task.args.whisper };
+        let (Some(file), Some(far)) = (file, self.far.get(&leg)) else {
+            return task.bridge.prompt_ended(now, leg);
+        };
+        let source = AudioSource::Files(vec![file.clone()]);
+        let audio = self.audio.start(&mut self.board, leg, far.codec(), &source, AudioOptions::PLAIN);
+        task.prompts.insert(audio, leg);
+    }
+
+    fn join_far(&mut self, now: Instant, leg: LegId) {
+        let Some((id, Task::Bridge(task))) = &mut self.task else { return };
+        let id = *id;
+        let prompts: Vec<AudioId> = task.prompts.iter().filter(|(_, to)| **to == leg).map(|(audio, _)| *audio).collect();
+        for audio in prompts {
+            task.prompts.remove(&audio);
+            self.audio.stop(&mut self.board, audio);
+        }
+        task.joined = Some(leg);
+        let record = task.args.record.clone();
+        if self.a.state() < LegState::Answering && !self.originated {
+            let headers = std::mem::take(&mut self.headers);
+            if let Err(error) = self.a.answer(&mut self.board, headers, &self.setup.codecs.clone()) {
+                return self.caller_unanswerable(&error);
+            }
+            self.tell_facts(now);
+        }
+        self.hear(leg);
+        let bleg = self.far_name(leg);
+        self.outputs.push_back(BackendOutput::Event(Event::Bridge { bleg }));
+        if let Some(name) = record {
+            // A recording that cannot be written does not cost the caller the conversation.
+            let args = RecordArgs { name, stereo: true, ..RecordArgs::default() };
+            if let Err(error) = self.open_recording(id, None, args) {
+                tracing::warn!(call = %self.setup.call_id, %error, "the bridge is not recorded");
+            }
+        }
+    }
+
+    /// The callee is on the line and the caller cannot be answered: no ports, or no codec.
+    fn caller_unanswerable(&mut self, error: &OpError) {
+        if let Some((id, Task::Bridge(task))) = self.task.take() {
+            self.abandon_bridge(*task);
+            self.complete(id, Err(super::prefixed("bridge", error.clone())));
+        }
+    }
+
+    fn bridge_done(&mut self, mut result: BridgeResult, joined: Option<LegId>, goes_on: bool) {
+        self.stop_ringback();
+        let Some((id, Task::Bridge(task))) = self.task.take() else { return };
+        if let Some(leg) = task.heard {
+            self.board.part(LegId::A, leg);
+        }
+        if let Some(leg) = joined {
+            let bleg = self.far_name(leg);
+            result.bleg = Some(bleg.clone());
+            self.outputs.push_back(BackendOutput::Event(Event::Unbridge { bleg }));
+        }
+        let (status, code, reason) = (result.status, result.code, result.reason.clone());
+        self.complete(id, Ok(task.instead.unwrap_or(Outcome::Bridged(result))));
+        if goes_on {
+            return;
+        }
+        if status == BridgeStatus::Completed {
+            self.a.hang_up(&mut self.board, Headers::new());
+            self.finish(CallEndedCause { code: 200, reason: "Normal Clearing".into(), by: EndedBy::Callee });
+        } else if self.a.state() < LegState::Answering && !self.originated {
+            self.a.refuse(&mut self.board, code, Some(reason.clone()), Headers::new());
+            self.finish(CallEndedCause { code, reason, by: EndedBy::Callee });
+        } else {
+            self.a.hang_up(&mut self.board, vec![super::end::reason_header(code, &reason)]);
+            self.finish(CallEndedCause { code, reason, by: EndedBy::Callee });
+        }
+    }
+
+    /// Hangs up every far leg and stops what the bridge plays. The task has been taken out already.
+    pub(super) fn abandon_bridge(&mut self, mut task: BridgeTask) {
+        if let Some(audio) = task.ringback.take() {
+            self.audio.stop(&mut self.board, audio);
+        }
+        if let Some(leg) = task.heard.take() {
+            self.board.part(LegId::A, leg);
+        }
+        if let Some(leg) = task.joined.take() {
+            let bleg = self.far_name(leg);
+            self.outputs.push_back(BackendOutput::Event(Event::Unbridge { bleg }));
+        }
+        task.bridge.abandon();
+        for leg in self.far.keys().copied().collect::<Vec<_>>() {
+            self.drop_far(leg, Headers::new());
+        }
+    }
+
+    pub(super) fn bridge_audio_ended(&mut self, now: Instant, audio: AudioId, result: Result<(), OpError>) {
+        let Some((_, Task::Bridge(task))) = &mut self.task else { return };
+        if let Err(error) = &result {
+            tracing::warn!(call = %self.setup.call_id, %error, "a prompt of the bridge cannot be played");
+        }
+        if task.ringback == Some(audio) {
+            task.ringback = None;
+        } else if let Some(leg) = task.prompts.remove(&audio) {
+            task.bridge.prompt_ended(now, leg);
+        }
+    }
+
+    /// A key of the caller while a bridge runs; whether the bridge took it.
+    pub(super) fn bridge_took_digit(&mut self, now: Instant, digit: char, by_info: bool) -> bool {
+        let Some((_, Task::Bridge(task))) = &mut self.task else { return false };
+        let Some(leg) = task.joined else { return false };
+        if task.bridge.ends_on(digit) {
+            task.bridge.end(now);
+        } else if by_info {
+            self.pass_key(leg, digit);
+        }
+        true
+    }
+
+    /// A key that came by INFO goes on as telephone events, or as tones where the other side has none.
+    pub(super) fn pass_key(&mut self, to: LegId, digit: char) {
+        let Some(digit) = Digit::from_char(digit) else { return };
+        let request = DtmfRequest {
+            digits: vec![digit],
+            duration: Duration::from_millis(100),
+            gap: Duration::from_millis(50),
+            method: DtmfMethod::TelephoneEvent,
+        };
+        self.board.media(to, Command::SendDtmf { id: DtmfId(0), request });
+    }
+
+    fn far_name(&self, leg: LegId) -> String {
+        format!("{}-{}", self.setup.call_id, leg.0)
+    }
+}
+
+fn ring_time(ms: u64) -> Option<Duration> {
+    (ms > 0).then(|| Duration::from_millis(ms))
+}
+
+/// Header fields that scripts may pass on by variable: private ones, so that none that runs the protocol is touched.
+fn is_private_header(name: &str) -> bool {
+    name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("x-") || start.eq_ignore_ascii_case("p-"))
+}

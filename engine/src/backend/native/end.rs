@@ -1,0 +1,174 @@
+//! How a call ends: `hangup`, `reject`, `redirect`, the peer, the engine.
+
+use std::time::Instant;
+
+use lockstep_ctx_api::op::{HangupArgs, Headers, RedirectArgs, RejectArgs};
+use lockstep_ctx_api::{CallEndedCause, EndedBy, ErrorCode, OpError, OpId, Outcome};
+
+use super::{NativeBackend, Task};
+use crate::call::{LegState, Switchboard};
+
+/// Final response of `hangup()` on a call nobody answered: the callee does not want it, and there is no use in trying again.
+const DECLINED: (u16, &str) = (603, "Decline");
+
+/// Why and how the engine ends a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// The final response on a call that was not answered.
+    pub refusal: (u16, String),
+    /// The Reason of a BYE on one that was; `None`: a normal clearing without one.
+    pub bye: Option<(u16, String)>,
+    pub by: EndedBy,
+}
+
+impl<S: Switchboard> NativeBackend<S> {
+    pub(super) fn hangup(&mut self, id: OpId, args: HangupArgs) {
+        if args.code.is_some_and(|code| !(300..700).contains(&code)) {
+            let message = "hangup: expected a code from 300 to 699";
+            return self.complete(id, Err(OpError::new(ErrorCode::RangeError, message)));
+        }
+        let named = args.code.is_some() || args.reason.is_some();
+        let code = args.code.unwrap_or(DECLINED.0);
+        let mut headers = std::mem::take(&mut self.headers);
+        headers.extend(args.headers);
+        let cause = if self.a.state() < LegState::Answering && !self.originated {
+            self.a.refuse(&mut self.board, code, args.reason.clone(), headers);
+            let reason = args.reason.unwrap_or_else(|| phrase(code).to_owned());
+            CallEndedCause { code, reason, by: EndedBy::Script }
+        } else {
+            let code = args.code.unwrap_or(200);
+            let reason = args.reason.unwrap_or_else(|| if named { phrase(code) } else { "Normal Clearing" }.to_owned());
+            if named {
+                headers.push(reason_header(code, &reason));
+            }
+            self.a.hang_up(&mut self.board, headers);
+            CallEndedCause { code, reason, by: EndedBy::Script }
+        };
+        self.complete(id, Ok(Outcome::Unit));
+        self.finish(cause);
+    }
+
+    pub(super) fn reject(&mut self, id: OpId, args: RejectArgs) {
+        if self.originated || self.a.state() >= LegState::Answering {
+            return self.complete(id, Err(OpError::invalid_state("reject", self.a.state().name())));
+        }
+        if !(400..700).contains(&args.code) {
+            let message = format!("reject: expected a code from 400 to 699, got {}", args.code);
+            return self.complete(id, Err(OpError::new(ErrorCode::RangeError, message)));
+        }
+        let mut headers = std::mem::take(&mut self.headers);
+        headers.extend(args.headers);
+        self.a.refuse(&mut self.board, args.code, args.reason.clone(), headers);
+        self.complete(id, Ok(Outcome::Unit));
+        let reason = args.reason.unwrap_or_else(|| phrase(args.code).to_owned());
+        self.finish(CallEndedCause { code: args.code, reason, by: EndedBy::Script });
+    }
+
+    pub(super) fn redirect(&mut self, id: OpId, args: RedirectArgs) {
+        if self.originated || self.a.state() >= LegState::Answering {
+            return self.complete(id, Err(OpError::invalid_state("redirect", self.a.state().name())));
+        }
+        let problem = if !(300..400).contains(&args.code) {
+            Some(format!("redirect: expected a code from 300 to 399, got {}", args.code))
+        } else if args.contacts.is_empty() {
+            Some("redirect: expected a URI".to_owned())
+        } else {
+            args.contacts
+                .iter()
+                .find(|contact| contact_value(contact).is_none())
+                .map(|contact| format!("redirect: expected a sip: or tel: URI, got {contact:?}"))
+        };
+        if let Some(message) = problem {
+            return self.complete(id, Err(OpError::new(ErrorCode::RangeError, message)));
+        }
+        let mut headers = std::mem::take(&mut self.headers);
+        headers.extend(args.contacts.iter().filter_map(|contact| Some(("Contact".to_owned(), contact_value(contact)?))));
+        self.a.refuse(&mut self.board, args.code, None, headers);
+        self.complete(id, Ok(Outcome::Unit));
+        self.finish(CallEndedCause { code: args.code, reason: phrase(args.code).to_owned(), by: EndedBy::Script });
+    }
+
+    /// Ends the call from outside its script: the script is over, the API or a shutdown wants it.
+    pub fn end(&mut self, now: Instant, ending: Ending) {
+        if self.ended {
+            return;
+        }
+        let (code, reason) = if self.a.state() < LegState::Answering && !self.originated {
+            let (code, reason) = ending.refusal;
+            let contact = (300..400).contains(&code).then(|| contact_value(&reason)).flatten();
+            let headers = contact.map(|contact| ("Contact".to_owned(), contact)).into_iter().collect();
+            // A 3xx thrown as `302 sip:…` carries the Contact in its text, which is then no phrase.
+            let shown = (!(300..400).contains(&code)).then(|| reason.clone());
+            self.a.refuse(&mut self.board, code, shown, headers);
+            (code, reason)
+        } else {
+            let headers = ending.bye.iter().map(|(code, reason)| reason_header(*code, reason)).collect();
+            self.a.hang_up(&mut self.board, headers);
+            ending.bye.unwrap_or((200, "Normal Clearing".to_owned()))
+        };
+        self.finish(CallEndedCause { code, reason, by: ending.by });
+        self.settle(now);
+    }
+
+    /// Settles everything and says that the call is over.
+    pub(super) fn finish(&mut self, cause: CallEndedCause) {
+        if self.ended {
+            return;
+        }
+        if let Some((id, task)) = self.task.take() {
+            if let Task::Bridge(task) = task {
+                self.abandon_bridge(*task);
+            }
+            self.complete(id, Err(OpError::call_ended(cause.clone())));
+        }
+        self.settle_recordings(&cause);
+        self.audio.leg_over(&mut self.board, crate::call::LegId::A);
+        self.a.over(&mut self.board);
+        self.push_ended(cause);
+    }
+}
+
+/// `Reason: SIP;cause=486;text="Busy Here"` (RFC 3326).
+pub(super) fn reason_header(code: u16, reason: &str) -> (String, String) {
+    let text: String = reason.chars().filter(|c| !c.is_control() && !matches!(c, '"' | '\\')).collect();
+    ("Reason".to_owned(), format!("SIP;cause={code};text=\"{text}\""))
+}
+
+/// Headers that tell a phone not to list the call as missed: somebody else took it.
+pub(super) fn answered_elsewhere() -> Headers {
+    vec![reason_header(200, "Call completed elsewhere")]
+}
+
+/// A URI as a Contact value.
+fn contact_value(uri: &str) -> Option<String> {
+    let uri = uri.trim();
+    let bare = uri.rsplit_once('<').map_or(uri, |(_, rest)| rest.trim_end_matches('>'));
+    let known = ["sip:", "sips:", "tel:"].iter().any(|scheme| {
+        bare.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)) && bare.len() > scheme.len()
+    });
+    let clean = !bare.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '<' | '>'));
+    (known && clean).then(|| format!("<{bare}>"))
+}
+
+fn phrase(code: u16) -> &'static str {
+    lockstep_sip::message::StatusCode::new(code).map_or("", |status| status.default_reason())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_header_cannot_be_broken_out_of() {
+        assert_eq!(reason_header(486, "a\"b\\c\r\nd").1, "SIP;cause=486;text=\"abcd\"");
+    }
+
+    #[test]
+    fn contacts_are_bracketed_and_checked() {
+        assert_eq!(contact_value("sip:a@example.net").as_deref(), Some("<sip:a@example.net>"));
+        assert_eq!(contact_value("\"A\" <tel:+44>").as_deref(), Some("<tel:+44>"));
+        for bad in ["1001", "sip:", "http://x", "sip:a b", "sip:a>,<sip:b"] {
+            assert_eq!(contact_value(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! What SIP and media report about the legs of a call.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use lockstep_ctx_api::op::{DtmfMethod, Headers};
+use lockstep_ctx_api::{BackendOutput, CallEndedCause, EndedBy, Event, OpError, Outcome};
+use lockstep_media::playout::EncodedPrompt;
+use lockstep_media::stream::{DtmfMethod as MediaMethod, MediaEvent};
+
+use super::{NativeBackend, Task};
+use crate::call::{AudioEnd, AudioId, HoldChange, LegEvent, LegId, LoadId, Switchboard, millis};
+
+impl<S: Switchboard> NativeBackend<S> {
+    /// Something happened on a leg's dialog.
+    pub fn leg_event(&mut self, now: Instant, leg: LegId, event: LegEvent) {
+        if self.ended {
+            return;
+        }
+        if leg == LegId::A {
+            self.near_event(now, event);
+        } else {
+            self.far_event(now, leg, event);
+        }
+        self.settle(now);
+    }
+
+    /// A leg's media reports.
+    pub fn media_event(&mut self, now: Instant, leg: LegId, event: MediaEvent) {
+        if self.ended {
+            return;
+        }
+        match event {
+            MediaEvent::PlayoutFinished { id, played, end } => self.audio.finished(AudioId::of_play(id), played, end),
+            MediaEvent::Digit { digit, duration, method } => {
+                let method = match method {
+                    MediaMethod::TelephoneEvent => DtmfMethod::Rfc4733,
+                    MediaMethod::InBand => DtmfMethod::Inband,
+                };
+                let duration_ms = u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+                if leg == LegId::A {
+                    self.caller_digit(now, digit.as_char(), duration_ms, method);
+                } else {
+                    self.far_digit(now, leg, digit.as_char(), false);
+                }
+            }
+            MediaEvent::DtmfSent { id, .. } if leg == LegId::A => self.dtmf_sent(now, id),
+            MediaEvent::MediaStarted { .. } if leg != LegId::A => {
+                if let Some((_, Task::Bridge(task))) = &mut self.task {
+                    task.bridge.media_arrived(leg);
+                }
+            }
+            MediaEvent::MediaTimeout { silent_for } if leg == LegId::A => {
+                let silent_ms = millis(silent_for);
+                self.outputs.push_back(BackendOutput::Event(Event::MediaTimeout { silent_ms }));
+            }
+            // The dialog says when a party is gone; RTCP only says that its stream is.
+            // A recording is over for the script once its file is complete: `recording_event`.
+            MediaEvent::RecordingFinished { .. }
+            | MediaEvent::RemoteBye
+            | MediaEvent::DtmfSent { .. }
+            | MediaEvent::MediaStarted { .. }
+            | MediaEvent::MediaTimeout { .. } => {}
+        }
+        self.settle(now);
+    }
+
+    /// Audio that was asked for is here, or cannot be had.
+    pub fn loaded(&mut self, now: Instant, load: LoadId, result: Result<Vec<Arc<EncodedPrompt>>, OpError>) {
+        self.audio.loaded(&mut self.board, AudioId::of_load(load), result);
+        self.settle(now);
+    }
+
+    pub(super) fn audio_ended(&mut self, now: Instant, audio: AudioId, result: Result<AudioEnd, OpError>) {
+        match &self.task {
+            Some((_, Task::Play(playing))) if *playing == audio => self.play_ended(result),
+            Some((_, Task::Collect(task))) if task.plays(audio) => self.collect_audio_ended(now, result.map(|_| ())),
+            Some((_, Task::Bridge(task))) if task.plays(audio) => self.bridge_audio_ended(now, audio, result.map(|_| ())),
+            // Its operation was aborted in the meantime.
+            Some(_) | None => {}
+        }
+    }
+
+    fn near_event(&mut self, now: Instant, event: LegEvent) {
+        match event {
+            LegEvent::Acked { sdp } => match self.a.acked(&mut self.board, sdp.as_deref()) {
+                Ok(change) => {
+                    self.tell_facts(now);
+                    self.tell_hold(change);
+                    if matches!(self.task, Some((_, Task::Answer))) {
+                        self.complete_task(Ok(Outcome::Unit));
+                    }
+                }
+                Err(error) => self.no_media_in_common(&error.to_string()),
+            },
+            LegEvent::Offer { offer, sdp } => {
+                let change = self.a.offered(&mut self.board, offer, sdp.as_deref());
+                self.tell_facts(now);
+                self.tell_hold(change);
+            }
+            LegEvent::Digit { digit, duration_ms } => self.caller_digit(now, digit, duration_ms, DtmfMethod::Info),
+            LegEvent::Progress { code, sdp } => {
+                self.a.progress(&mut self.board, sdp.as_deref().filter(|_| code > 100));
+                self.tell_facts(now);
+            }
+            LegEvent::Answered { sdp } => match self.a.answered(&mut self.board, sdp.as_deref()) {
+                Ok(()) => self.tell_facts(now),
+                Err(error) => self.no_media_in_common(&error.to_string()),
+            },
+            LegEvent::Failed { code, reason } => self.finish(CallEndedCause { code, reason, by: EndedBy::Callee }),
+            LegEvent::Over { code, reason, by_peer } => {
+                let by = match (by_peer, self.originated) {
+                    (true, true) => EndedBy::Callee,
+                    (true, false) => EndedBy::Caller,
+                    (false, _) => EndedBy::Engine,
+                };
+                self.finish(CallEndedCause { code, reason, by });
+            }
+        }
+    }
+
+    fn far_event(&mut self, now: Instant, id: LegId, event: LegEvent) {
+        let Some(leg) = self.far.get_mut(&id) else { return };
+        let Some((_, Task::Bridge(task))) = &mut self.task else { return };
+        match event {
+            LegEvent::Progress { code, sdp } => {
+                leg.progress(&mut self.board, sdp.as_deref());
+                if matches!(code, 180 | 183) {
+                    task.bridge.ringing(id);
+                }
+            }
+            LegEvent::Answered { sdp } => match leg.answered(&mut self.board, sdp.as_deref()) {
+                Ok(()) => task.bridge.answered(now, id),
+                Err(error) => {
+                    let headers = vec![super::end::reason_header(488, &error.to_string())];
+                    leg.hang_up(&mut self.board, headers);
+                    self.far_over(now, id, 488, "Not Acceptable Here");
+                }
+            },
+            LegEvent::Failed { code, reason } => self.far_over(now, id, code, &reason),
+            LegEvent::Over { code, reason, .. } => self.far_over(now, id, code, &reason),
+            LegEvent::Acked { sdp } => {
+                if leg.acked(&mut self.board, sdp.as_deref()).is_err() {
+                    leg.hang_up(&mut self.board, Headers::new());
+                    self.far_over(now, id, 488, "Not Acceptable Here");
+                }
+            }
+            LegEvent::Offer { offer, sdp } => {
+                leg.offered(&mut self.board, offer, sdp.as_deref());
+            }
+            LegEvent::Digit { digit, .. } => self.far_digit(now, id, digit, true),
+        }
+    }
+
+    fn far_over(&mut self, now: Instant, id: LegId, code: u16, reason: &str) {
+        self.unhear(id);
+        if let Some(mut leg) = self.far.remove(&id) {
+            leg.over(&mut self.board);
+        }
+        self.audio.leg_over(&mut self.board, id);
+        if let Some((_, Task::Bridge(task))) = &mut self.task {
+            task.bridge.leg_over(now, id, code, reason);
+        }
+    }
+
+    /// A key of the caller: told to the script, then given to whoever collects.
+    fn caller_digit(&mut self, now: Instant, digit: char, duration_ms: u32, method: DtmfMethod) {
+        if !self.digits.accepts(digit) {
+            return;
+        }
+        self.outputs.push_back(BackendOutput::Event(Event::Dtmf { digit, duration_ms, method }));
+        if self.bridge_took_digit(now, digit, method == DtmfMethod::Info) {
+            return;
+        }
+        match &mut self.task {
+            Some((_, Task::Collect(task))) => task.collector.digit(now, digit, &mut self.digits),
+            Some((_, Task::Play(audio))) => {
+                let audio = *audio;
+                self.digits.keep(digit);
+                // Telephone events and tones stop the media themselves; an INFO never passes through them.
+                if method == DtmfMethod::Info {
+                    self.audio.stop_on_key(&mut self.board, audio, digit);
+                }
+            }
+            Some((_, Task::Answer | Task::SendDtmf(_) | Task::Echo | Task::Bridge(_) | Task::Sleep { .. })) | None => {
+                self.digits.keep(digit);
+            }
+        }
+    }
+
+    fn far_digit(&mut self, now: Instant, leg: LegId, digit: char, by_info: bool) {
+        let Some((_, Task::Bridge(task))) = &mut self.task else { return };
+        if task.bridge.joined() == Some(leg) {
+            if by_info {
+                self.pass_key(LegId::A, digit);
+            }
+        } else {
+            task.bridge.far_digit(now, leg);
+        }
+    }
+
+    fn tell_hold(&mut self, change: Option<HoldChange>) {
+        let event = match change {
+            Some(HoldChange::Held) => Event::Hold,
+            Some(HoldChange::Resumed) => Event::Unhold,
+            None => return,
+        };
+        self.outputs.push_back(BackendOutput::Event(event));
+    }
+
+    /// The peer answered with a description that cannot be used, when it is too late to refuse.
+    fn no_media_in_common(&mut self, problem: &str) {
+        self.a.hang_up(&mut self.board, vec![super::end::reason_header(488, problem)]);
+        self.finish(CallEndedCause { code: 488, reason: problem.to_owned(), by: EndedBy::Engine });
+    }
+}

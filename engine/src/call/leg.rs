@@ -1,0 +1,316 @@
+//! A leg: one dialog and one media stream.
+//!
+//! ```text
+//!   inbound    New ──180──► Ringing ──183──► Early ──200──► Answering ──ACK──► Answered ──BYE──► Over
+//!   outbound   New ──180──► Ringing ──183──► Early ──────────200───────────► Answered ──BYE──► Over
+//! ```
+//!
+//! States may be skipped, never gone back to.
+
+use bytes::Bytes;
+use lockstep_ctx_api::op::Headers;
+use lockstep_ctx_api::{CallState, ErrorCode, OpError};
+use lockstep_media::codec::Codec;
+use lockstep_media::sdp::{Negotiated, OfferAnswer, SdpError};
+use lockstep_media::stream::Command;
+
+use super::LegId;
+use super::switchboard::{Dial, OfferId, RouteId, Signal, Switchboard};
+
+/// Where a leg stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LegState {
+    New,
+    Ringing,
+    /// Media flows before the answer.
+    Early,
+    /// 200 was sent; its ACK has not come.
+    Answering,
+    Answered,
+    Over,
+}
+
+impl LegState {
+    /// As scripts see it.
+    pub fn call_state(self) -> CallState {
+        match self {
+            Self::New => CallState::New,
+            Self::Ringing => CallState::Ringing,
+            Self::Early | Self::Answering => CallState::Early,
+            Self::Answered => CallState::Answered,
+            Self::Over => CallState::Ended,
+        }
+    }
+
+    /// As error messages spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Answering => "being answered",
+            state => state.call_state().name(),
+        }
+    }
+}
+
+/// Which side sent the INVITE.
+#[derive(Clone, Debug)]
+enum Side {
+    /// The peer did; `None`: without an offer, so that we make one in the 200.
+    Inbound { offer: Option<Bytes> },
+    /// We did.
+    Outbound,
+}
+
+/// What a change of the session description did to the leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HoldChange {
+    Held,
+    Resumed,
+}
+
+/// One leg of a call.
+#[derive(Debug)]
+pub struct Leg {
+    id: LegId,
+    side: Side,
+    state: LegState,
+    exchange: Option<OfferAnswer>,
+    /// Our answer as sent in a 183; the 200 repeats it.
+    answer: Option<String>,
+    held: bool,
+    /// An offerless re-INVITE was answered with our offer; the ACK brings the answer.
+    answer_due: bool,
+}
+
+impl Leg {
+    /// A leg the peer began. `offer` is the INVITE's session description.
+    pub fn inbound(id: LegId, offer: Option<Bytes>) -> Self {
+        Self::new(id, Side::Inbound { offer })
+    }
+
+    /// A leg we begin.
+    pub fn outbound(id: LegId) -> Self {
+        Self::new(id, Side::Outbound)
+    }
+
+    fn new(id: LegId, side: Side) -> Self {
+        Self { id, side, state: LegState::New, exchange: None, answer: None, held: false, answer_due: false }
+    }
+
+    /// Where the leg stands.
+    pub fn state(&self) -> LegState {
+        self.state
+    }
+
+    /// What offer and answer have settled.
+    pub fn negotiated(&self) -> Option<&Negotiated> {
+        self.exchange.as_ref().and_then(OfferAnswer::current)
+    }
+
+    /// Whether audio can be heard on it.
+    pub fn has_media_path(&self) -> bool {
+        matches!(self.state, LegState::Early | LegState::Answering | LegState::Answered) && self.negotiated().is_some()
+    }
+
+    /// The codec audio for this leg is encoded in.
+    pub fn codec(&self) -> Codec {
+        self.negotiated().map_or(Codec::Pcmu, |negotiated| negotiated.codec)
+    }
+
+    /// Whether ports are open for it.
+    pub fn has_ports(&self) -> bool {
+        self.exchange.is_some()
+    }
+
+    /// Sends 180.
+    pub fn ring(&mut self, board: &mut dyn Switchboard, headers: Headers) {
+        board.signal(self.id, Signal::Provisional { code: 180, headers, sdp: None });
+        self.reach(LegState::Ringing);
+    }
+
+    /// Sends 183 with our answer, so that audio can flow before the 200. Nothing to do when it flows already.
+    pub fn start_early_media(&mut self, board: &mut dyn Switchboard, headers: Headers) -> Result<(), OpError> {
+        if self.state >= LegState::Early {
+            return Ok(());
+        }
+        let sdp = self.make_answer(board, None)?;
+        board.signal(self.id, Signal::Provisional { code: 183, headers, sdp: Some(sdp) });
+        self.reach(LegState::Early);
+        Ok(())
+    }
+
+    /// Sends 200, with our answer or, when the INVITE had no offer, with our offer.
+    pub fn answer(&mut self, board: &mut dyn Switchboard, headers: Headers, codecs: &[Codec]) -> Result<(), OpError> {
+        let has_offer = matches!(&self.side, Side::Inbound { offer: Some(_) });
+        let sdp = if has_offer {
+            self.make_answer(board, Some(codecs))?
+        } else {
+            let exchange = self.open(board, None, None)?;
+            exchange.set_codecs(codecs.to_vec());
+            exchange.offer()
+        };
+        board.signal(self.id, Signal::Accept { headers, sdp });
+        self.reach(LegState::Answering);
+        Ok(())
+    }
+
+    /// The ACK came, with an answer when our 2xx carried an offer. An answer that cannot be used is an error; the leg is
+    /// then to be hung up.
+    pub fn acked(&mut self, board: &mut dyn Switchboard, sdp: Option<&[u8]>) -> Result<Option<HoldChange>, SdpError> {
+        let first = self.state == LegState::Answering;
+        let late_offer = matches!(&self.side, Side::Inbound { offer: None });
+        if first {
+            self.reach(LegState::Answered);
+        }
+        let due = std::mem::take(&mut self.answer_due) || (first && late_offer);
+        if !due {
+            return Ok(None);
+        }
+        let sdp = sdp.ok_or(SdpError::NoAudio)?;
+        self.take_answer(board, sdp)
+    }
+
+    /// Opens ports without telling the peer: legs that will be joined with this one are opened near it.
+    pub fn open_ports(&mut self, board: &mut dyn Switchboard) -> Result<(), OpError> {
+        self.open(board, None, None).map(|_| ())
+    }
+
+    /// Opens ports and sends an INVITE with our offer. `near` is the leg it may be joined with.
+    pub fn dial(
+        &mut self,
+        board: &mut dyn Switchboard,
+        near: Option<LegId>,
+        codecs: Vec<Codec>,
+        dial: Dial,
+    ) -> Result<(), OpError> {
+        let exchange = self.open(board, near, Some(dial.route))?;
+        exchange.set_codecs(codecs);
+        let offer = exchange.offer();
+        board.dial(self.id, dial, offer);
+        Ok(())
+    }
+
+    /// A provisional response to our INVITE came. A description that cannot be used is as good as none.
+    pub fn progress(&mut self, board: &mut dyn Switchboard, sdp: Option<&[u8]>) {
+        match sdp {
+            Some(sdp) if self.take_answer(board, sdp).is_ok() => self.reach(LegState::Early),
+            Some(_) | None => self.reach(LegState::Ringing),
+        }
+    }
+
+    /// Our INVITE was answered.
+    pub fn answered(&mut self, board: &mut dyn Switchboard, sdp: Option<&[u8]>) -> Result<(), SdpError> {
+        self.reach(LegState::Answered);
+        match sdp {
+            Some(sdp) => self.take_answer(board, sdp).map(|_| ()),
+            // The answer came in a reliable 183, or never; without one there is nobody to talk to.
+            None if self.negotiated().is_some() => Ok(()),
+            None => Err(SdpError::NoAudio),
+        }
+    }
+
+    /// A re-INVITE or UPDATE came: answers it.
+    pub fn offered(&mut self, board: &mut dyn Switchboard, offer: OfferId, sdp: Option<&[u8]>) -> Option<HoldChange> {
+        let Some(exchange) = &mut self.exchange else {
+            // An UPDATE before there is any media of ours: the peer may try again once there is (RFC 3311 5.2).
+            board.signal(self.id, Signal::RefuseOffer { offer, code: 500 });
+            return None;
+        };
+        let Some(sdp) = sdp else {
+            let ours = exchange.offer();
+            self.answer_due = true;
+            board.signal(self.id, Signal::AcceptOffer { offer, sdp: Some(ours) });
+            return None;
+        };
+        match exchange.answer(sdp) {
+            Ok((answer, negotiated)) => {
+                board.signal(self.id, Signal::AcceptOffer { offer, sdp: Some(answer) });
+                self.apply(board, negotiated)
+            }
+            Err(error) => {
+                let code = if error.is_malformed() { 400 } else { 488 };
+                board.signal(self.id, Signal::RefuseOffer { offer, code });
+                None
+            }
+        }
+    }
+
+    /// Refuses the INVITE.
+    pub fn refuse(&mut self, board: &mut dyn Switchboard, code: u16, reason: Option<String>, headers: Headers) {
+        if self.state != LegState::Over {
+            board.signal(self.id, Signal::Refuse { code, reason, headers });
+            self.over(board);
+        }
+    }
+
+    /// Sends CANCEL or BYE.
+    pub fn hang_up(&mut self, board: &mut dyn Switchboard, headers: Headers) {
+        if self.state != LegState::Over {
+            board.signal(self.id, Signal::HangUp { headers });
+            self.over(board);
+        }
+    }
+
+    /// The dialog is gone: frees the media.
+    pub fn over(&mut self, board: &mut dyn Switchboard) {
+        self.state = LegState::Over;
+        if self.exchange.take().is_some() {
+            board.close_media(self.id);
+        }
+    }
+
+    fn reach(&mut self, state: LegState) {
+        self.state = self.state.max(state);
+    }
+
+    fn open(
+        &mut self,
+        board: &mut dyn Switchboard,
+        near: Option<LegId>,
+        route: Option<RouteId>,
+    ) -> Result<&mut OfferAnswer, OpError> {
+        let exchange = match self.exchange.take() {
+            Some(exchange) => exchange,
+            None => OfferAnswer::new(board.open_media(self.id, near, route)?),
+        };
+        Ok(self.exchange.insert(exchange))
+    }
+
+    fn make_answer(&mut self, board: &mut dyn Switchboard, codecs: Option<&[Codec]>) -> Result<String, OpError> {
+        if let Some(answer) = &self.answer {
+            return Ok(answer.clone());
+        }
+        let Side::Inbound { offer: Some(offer) } = &self.side else {
+            return Err(OpError::new(
+                ErrorCode::InvalidState,
+                "the INVITE carried no session description: there is no audio before the answer",
+            ));
+        };
+        let offer = offer.clone();
+        let exchange = self.open(board, None, None)?;
+        if let Some(codecs) = codecs {
+            exchange.set_codecs(codecs.to_vec());
+        }
+        let (answer, negotiated) =
+            exchange.answer(&offer).map_err(|error| OpError::new(ErrorCode::MediaError, error.to_string()))?;
+        self.apply(board, negotiated);
+        self.answer = Some(answer.clone());
+        Ok(answer)
+    }
+
+    fn take_answer(&mut self, board: &mut dyn Switchboard, sdp: &[u8]) -> Result<Option<HoldChange>, SdpError> {
+        let exchange = self.exchange.as_mut().ok_or(SdpError::UnexpectedAnswer)?;
+        let negotiated = exchange.take_answer(sdp)?;
+        Ok(self.apply(board, negotiated))
+    }
+
+    fn apply(&mut self, board: &mut dyn Switchboard, negotiated: Negotiated) -> Option<HoldChange> {
+        let was_held = std::mem::replace(&mut self.held, negotiated.held);
+        let held = negotiated.held;
+        board.media(self.id, Command::SetRemote(Box::new(negotiated)));
+        match (was_held, held) {
+            (false, true) => Some(HoldChange::Held),
+            (true, false) => Some(HoldChange::Resumed),
+            (true, true) | (false, false) => None,
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! What a script knows of its call when it starts, read off the INVITE.
+
+use lockstep_ctx_api::op::Vars;
+use lockstep_ctx_api::wire::CallStart;
+use lockstep_ctx_api::{CallFacts, CallState};
+use lockstep_sip::message::{HeaderName, NameAddr, Request, Uri};
+use lockstep_sip::net::Source;
+use serde_json::{Map, Value, json};
+
+use super::gatekeeper::Caller;
+
+/// The user part of an address, without escapes.
+pub(crate) fn user_of(uri: &Uri) -> String {
+    uri.user().map(|user| user.into_owned()).unwrap_or_default()
+}
+
+/// What was dialled: the user part of the Request-URI, or the number of a `tel:` URI.
+pub(crate) fn dialled(request: &Request) -> String {
+    match &request.uri {
+        Uri::Tel(tel) => tel.digits(),
+        uri @ (Uri::Sip(_) | Uri::Other { .. }) => user_of(uri),
+    }
+}
+
+/// The facts of an incoming call.
+pub(crate) fn facts_of(
+    id: String,
+    started_at: u64,
+    request: &Request,
+    source: &Source,
+    did: Option<String>,
+    customer_id: Option<i64>,
+) -> CallFacts {
+    CallFacts {
+        id,
+        direction: "inbound".to_owned(),
+        from: request.headers.from().and_then(Result::ok).map(|from| user_of(&from.uri)).unwrap_or_default(),
+        to: dialled(request),
+        did,
+        customer_id,
+        state: CallState::New,
+        started_at,
+        answered_at: None,
+        codec: None,
+        remote_addr: source.remote.to_string(),
+    }
+}
+
+/// The call variables a script starts with.
+pub(crate) fn start_of(facts: CallFacts, request: &Request, source: &Source, caller: &Caller) -> CallStart {
+    let mut vars = Vars::new();
+    let mut set = |name: &str, value: String| {
+        vars.insert(name.to_owned(), value);
+    };
+    let address = |address: Option<NameAddr>| address.map(|address| (user_of(&address.uri), host_of(&address.uri), address));
+    if let Some((user, host, from)) = address(request.headers.from().and_then(Result::ok)) {
+        set("caller_id_number", user.clone());
+        set("caller_id_name", from.display_name.clone().unwrap_or_else(|| user.clone()));
+        set("sip_from_user", user);
+        set("sip_from_host", host);
+        set("sip_from_display", from.display_name.unwrap_or_default());
+    }
+    if let Some((user, host, _)) = address(request.headers.to().and_then(Result::ok)) {
+        set("sip_to_user", user);
+        set("sip_to_host", host);
+    }
+    set("sip_req_user", dialled(request));
+    set("sip_req_host", host_of(&request.uri));
+    set("destination_number", facts.to.clone());
+    set("call_id", facts.id.clone());
+    set("uuid", facts.id.clone());
+    set("direction", facts.direction.clone());
+    set("network_addr", source.remote.ip().to_string());
+    set("sip_network_ip", source.remote.ip().to_string());
+    set("sip_network_port", source.remote.port().to_string());
+    set("sip_via_protocol", source.protocol.as_str().to_ascii_lowercase());
+    if let Some(call_id) = request.headers.call_id() {
+        set("sip_call_id", call_id.text().into_owned());
+    }
+    if let Some(agent) = request.headers.get(HeaderName::UserAgent) {
+        set("sip_user_agent", agent.text().into_owned());
+    }
+    if let Caller::User(name) = caller {
+        set("sip_auth_username", name.clone());
+    }
+    let headers: Vec<(String, String)> = request
+        .headers
+        .iter()
+        .filter(|header| !carries_secrets(&header.name))
+        .map(|header| (header.name.to_string(), header.value.text().into_owned()))
+        .collect();
+    for (name, value) in headers.iter().rev() {
+        // Of a field that stands several times the first counts: the list is gone through from its end.
+        vars.insert(format!("sip_h_{name}"), value.clone());
+    }
+    CallStart { facts, vars, headers }
+}
+
+/// The first argument of `main`: the facts, the headers, and the variables of script, DID and customer.
+pub(crate) fn data_of(start: &CallStart, vars: &toml::Table) -> String {
+    let facts = &start.facts;
+    let mut headers = Map::new();
+    for (name, value) in &start.headers {
+        headers.entry(name.clone()).or_insert_with(|| Value::String(value.clone()));
+    }
+    json!({
+        "call_id": facts.id,
+        "from": facts.from,
+        "to": facts.to,
+        "direction": facts.direction,
+        "did": facts.did,
+        "customer_id": facts.customer_id,
+        "headers": headers,
+        "vars": json_of_table(vars),
+    })
+    .to_string()
+}
+
+fn json_of_table(table: &toml::Table) -> Value {
+    Value::Object(table.iter().map(|(key, value)| (key.clone(), json_of(value))).collect())
+}
+
+fn json_of(value: &toml::Value) -> Value {
+    match value {
+        toml::Value::String(text) => Value::String(text.clone()),
+        toml::Value::Integer(number) => Value::from(*number),
+        toml::Value::Float(number) => Value::from(*number),
+        toml::Value::Boolean(truth) => Value::Bool(*truth),
+        toml::Value::Datetime(moment) => Value::String(moment.to_string()),
+        toml::Value::Array(items) => Value::Array(items.iter().map(json_of).collect()),
+        toml::Value::Table(table) => json_of_table(table),
+    }
+}
+
+fn host_of(uri: &Uri) -> String {
+    uri.host().map(ToString::to_string).unwrap_or_default()
+}
+
+/// Digest responses are no password, but they are what a password can be guessed from.
+fn carries_secrets(name: &HeaderName) -> bool {
+    matches!(name, HeaderName::Authorization | HeaderName::ProxyAuthorization)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lockstep_sip::message::{Message, parse};
+    use lockstep_sip::net::Protocol;
+
+    fn start() -> CallStart {
+        let text = b"INVITE sip:%2b44123@h.example SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: \"Al\" <sip:a%20b@c.example>;tag=1\r\nTo: <sip:d@e.example>\r\nCall-ID: 77\r\nCSeq: 1 INVITE\r\nX-Id: 1\r\nX-Id: 2\r\nAuthorization: Digest username=\"x\"\r\nContent-Length: 0\r\n\r\n";
+        let Ok(Message::Request(request)) = parse(text) else { panic!("the request does not parse") };
+        let source = Source {
+            protocol: Protocol::Udp,
+            local: "127.0.0.1:5060".parse().unwrap(),
+            remote: "127.0.0.1:5070".parse().unwrap(),
+            flow: None,
+        };
+        let facts = facts_of("id".into(), 1, &request, &source, None, Some(12));
+        start_of(facts, &request, &source, &Caller::Local)
+    }
+
+    #[test]
+    fn variables_come_from_the_invite() {
+        let start = start();
+        for (name, value) in [
+            ("caller_id_number", "a b"),
+            ("caller_id_name", "Al"),
+            ("sip_from_host", "c.example"),
+            ("sip_to_user", "d"),
+            ("destination_number", "+44123"),
+            ("sip_call_id", "77"),
+            ("sip_h_X-Id", "1"),
+            ("network_addr", "127.0.0.1"),
+        ] {
+            assert_eq!(start.vars.get(name).map(String::as_str), Some(value), "{name}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_not_shown_to_scripts() {
+        let start = start();
+        assert!(!start.vars.contains_key("sip_h_Authorization"));
+        assert!(!start.headers.iter().any(|(name, _)| name == "Authorization"));
+    }
+
+    #[test]
+    fn data_is_json_with_the_variables_of_the_configuration() {
+        let vars: toml::Table = toml::from_str("greeting = 'hi'\nlimits = { max = 3 }").unwrap();
+        let data: Value = serde_json::from_str(&data_of(&start(), &vars)).unwrap();
+        assert_eq!(data["vars"]["limits"]["max"], 3);
+        assert_eq!(data["customer_id"], 12);
+        assert_eq!(data["headers"]["X-Id"], "1");
+    }
+}

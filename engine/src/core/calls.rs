@@ -1,0 +1,428 @@
+//! Calls between their script and their backend: what the script asks for goes through the queue to the backend, what
+//! comes of it goes back; and how scripts and calls end.
+
+use std::time::Duration;
+
+use lockstep_ctx_api::op::{BridgeArgs, BridgeStrategy, BridgeTarget, ContinueOn, Op};
+use lockstep_ctx_api::queue::QueueOutput;
+use lockstep_ctx_api::wire::{EntryKind, LogLevel, LogLine, RunId, ScriptError, ScriptErrorKind};
+use lockstep_ctx_api::{BackendOutput, CallBackend, CallEndedCause, CallState, EndedBy, Event, OpClass, OpId, OpResult, Outcome};
+
+use super::call_facts::data_of;
+use super::exchange::{CallKey, LegKey, Purpose};
+use super::handle::EngineEvent;
+use super::live_call::ScriptState;
+use super::past_calls::PastCall;
+use super::switch::Switch;
+use crate::backend::native::Ending;
+use crate::call::LegEvent;
+use crate::config::Destination;
+use crate::script::{Program, ScriptOutput, StartRun, TurnOutput};
+
+/// How long a user or a number that a DID leads to may ring.
+const DIRECT_RING_TIME: Duration = Duration::from_secs(60);
+/// The turn of operations that no script has issued.
+const NO_TURN: u32 = u32::MAX;
+
+impl Switch {
+    /// Something happened on a leg's dialog.
+    pub(super) fn leg_event(&mut self, (key, leg): LegKey, event: LegEvent) {
+        let now = self.now().instant;
+        if let Some(call) = self.calls.get_mut(&key) {
+            call.backend.leg_event(now, leg, event);
+            self.touch(key);
+        }
+    }
+
+    /// The timer of a call is due.
+    pub(super) fn call_timeout(&mut self, key: CallKey) {
+        let now = self.now().instant;
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        if call.plan.ring_until.is_some_and(|until| until <= now) {
+            call.plan.ring_until = None;
+            let (code, reason) = (408, "Request Timeout".to_owned());
+            let ending = Ending { refusal: (code, reason.clone()), bye: Some((code, reason)), by: EndedBy::Engine };
+            call.backend.end(now, ending);
+        }
+        call.backend.handle_timeout(now);
+        self.touch(key);
+    }
+
+    /// Carries what a call wants done to its end.
+    pub(super) fn pump_call(&mut self, key: CallKey) {
+        while self.pump_backend(key) | self.pump_queue(key) {}
+        self.end_when_script_is_over(key);
+        self.rearm(key);
+        self.remove_when_over(key);
+    }
+
+    fn pump_backend(&mut self, key: CallKey) -> bool {
+        let mut worked = false;
+        loop {
+            let Some(call) = self.calls.get_mut(&key) else { return false };
+            match call.backend.poll_output() {
+                BackendOutput::Timeout(timer) => {
+                    call.timer = timer;
+                    return worked;
+                }
+                BackendOutput::Completed { id, result } if call.plan.bridge == Some(id) => self.direct_bridge_over(key, result),
+                BackendOutput::Completed { id, result } => call.queue.completed(id, result),
+                BackendOutput::Event(event) => self.call_event(key, event),
+                BackendOutput::Ended(cause) => self.call_ended(key, cause),
+            }
+            worked = true;
+        }
+    }
+
+    fn pump_queue(&mut self, key: CallKey) -> bool {
+        let mut worked = false;
+        let now = self.now();
+        loop {
+            let Some(call) = self.calls.get_mut(&key) else { return false };
+            let Some(output) = call.queue.poll_output() else { return worked };
+            worked = true;
+            match output {
+                QueueOutput::Start(id, op) => {
+                    call.log.started(now.unix_ms, id);
+                    if op.class() == OpClass::Host {
+                        self.start_host_operation(key, id, op);
+                    } else {
+                        call.backend.submit(now.instant, id, op);
+                    }
+                }
+                QueueOutput::Cancel(id) => {
+                    if let Some(ticket) = call.host_ops.remove(&id) {
+                        self.exchange.borrow_mut().abandon(ticket);
+                        call.queue.completed(id, Err(lockstep_ctx_api::OpError::aborted("fetch")));
+                    } else {
+                        call.backend.cancel(now.instant, id);
+                    }
+                }
+                QueueOutput::Settle(id, result) => self.settled(key, id, result),
+                // Whether the call may end is looked at after every round.
+                QueueOutput::Idle => {}
+            }
+        }
+    }
+
+    fn settled(&mut self, key: CallKey, id: OpId, result: OpResult) {
+        let now = self.now();
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        if result.is_err() {
+            self.counters.operations_failed += 1;
+        }
+        let entry = call.log.ended(now.unix_ms, id, &result);
+        let watched = entry.filter(|_| self.events.receiver_count() > 0).cloned();
+        if let Some(run) = call.run {
+            self.host.entry(now, run, EntryKind::Outcome { op: id, result });
+        }
+        self.publish_entry(key, watched);
+    }
+
+    fn start_host_operation(&mut self, key: CallKey, id: OpId, op: Op) {
+        let Op::Fetch(args) = op else { return };
+        let mut exchange = self.exchange.borrow_mut();
+        let ticket = exchange.ticket(Purpose::Host(key, id));
+        exchange.world.fetch(ticket, args);
+        if let Some(call) = self.calls.get_mut(&key) {
+            call.host_ops.insert(id, ticket);
+        }
+    }
+
+    fn call_event(&mut self, key: CallKey, event: Event) {
+        let now = self.now();
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        let mut state = None;
+        match &event {
+            Event::Facts(change) => {
+                state = change.state;
+                call.facts.state = change.state.unwrap_or(call.facts.state);
+                call.facts.answered_at = change.answered_at.or(call.facts.answered_at);
+                if change.codec.is_some() {
+                    call.facts.codec.clone_from(&change.codec);
+                }
+            }
+            Event::Dtmf { .. } => self.counters.digits += 1,
+            Event::Hold | Event::Unhold | Event::Bridge { .. } | Event::Unbridge { .. } | Event::MediaTimeout { .. } => {}
+        }
+        let entry = call.log.event(now.unix_ms, &event);
+        let watched = entry.filter(|_| self.events.receiver_count() > 0).cloned();
+        if let Some(run) = call.run {
+            self.host.entry(now, run, EntryKind::Event(event));
+        }
+        if let (Some(state), Some(call)) = (state, self.calls.get(&key)) {
+            self.publish(|| EngineEvent::CallState { call: call.facts.id.clone(), state });
+        }
+        self.publish_entry(key, watched);
+        if state == Some(CallState::Answered) {
+            self.start_when_answered(key);
+        }
+    }
+
+    /// A call of ours was answered: its script takes over.
+    fn start_when_answered(&mut self, key: CallKey) {
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        call.plan.ring_until = None;
+        if let Some(program) = call.plan.on_answer.take() {
+            self.start_script(key, program);
+        }
+    }
+
+    /// Hands a call to a script.
+    pub(super) fn start_script(&mut self, key: CallKey, program: std::sync::Arc<Program>) {
+        let now = self.now();
+        let seed = self.exchange.borrow_mut().seed();
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        let Some(mut start) = call.start.take() else { return };
+        start.facts = call.facts.clone();
+        let mut vars = program.settings.vars.clone();
+        for (name, value) in &call.vars {
+            vars.insert(name.clone(), value.clone());
+        }
+        let env = [("CORRELATION_ID".to_owned(), call.facts.id.clone())].into();
+        let data = data_of(&start, &vars);
+        let run = StartRun { program: std::sync::Arc::clone(&program), function: None, data, call: Some(*start), env, seed };
+        let run = self.host.start(now, run);
+        call.run = Some(run);
+        call.script = ScriptState::Running;
+        call.program = Some(program);
+        self.runs.insert(run, key);
+        let (id, from, to) = (&call.facts.id, &call.facts.from, &call.facts.to);
+        let script = call.script_name();
+        tracing::info!(call = %id, %from, %to, script = script.as_deref().unwrap_or_default(), "script started");
+    }
+
+    /// A script reports.
+    pub(super) fn script_output(&mut self, output: ScriptOutput) {
+        let Some(key) = self.runs.get(&output.run()).copied() else { return };
+        match output {
+            ScriptOutput::Turn(_, turn) => self.turn(key, turn),
+            ScriptOutput::Finished { .. } => self.script_finished(key),
+            ScriptOutput::Failed { error, .. } => self.script_failed(key, &error),
+            ScriptOutput::GraceOver { run } => self.grace_over(key, run),
+            ScriptOutput::Log { line, .. } => self.script_log(key, &line),
+        }
+        self.touch(key);
+    }
+
+    fn turn(&mut self, key: CallKey, turn: TurnOutput) {
+        let unix_ms = self.now().unix_ms;
+        let watched = self.events.receiver_count() > 0;
+        let mut entries = Vec::new();
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        for (id, op, at) in turn.issued {
+            self.counters.operations += 1;
+            let entry = call.log.issued(unix_ms, id, &op, at.as_ref());
+            entries.extend(entry.filter(|_| watched).cloned());
+            call.queue.submit(id, op);
+        }
+        for id in turn.awaited {
+            call.queue.awaited(id);
+        }
+        for id in turn.cancels {
+            call.queue.cancel(id);
+        }
+        for entry in entries {
+            self.publish_entry(key, Some(entry));
+        }
+    }
+
+    fn script_finished(&mut self, key: CallKey) {
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        let unanswered = call.ended.is_none() && call.facts.state != CallState::Answered;
+        let will_answer = !call.queue.is_idle();
+        if unanswered && !will_answer {
+            tracing::warn!(call = %call.facts.id, "the script returned before it answered the call: 480");
+        }
+        call.script =
+            ScriptState::Over(Ending { refusal: (480, "Temporarily Unavailable".to_owned()), bye: None, by: EndedBy::Script });
+    }
+
+    fn script_failed(&mut self, key: CallKey, error: &ScriptError) {
+        let now = self.now().instant;
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        if error.kind == ScriptErrorKind::CallEnded {
+            return self.script_finished(key);
+        }
+        let (code, reason) = match &error.sip {
+            Some((code, reason)) => {
+                tracing::info!(call = %call.facts.id, code, %reason, "the script ended the call");
+                (*code, reason.clone())
+            }
+            None => {
+                self.counters.script_errors += 1;
+                let at = error.at.as_ref().map(ToString::to_string).unwrap_or_default();
+                tracing::error!(call = %call.facts.id, kind = ?error.kind, %at, error = %error.message, "script error");
+                (500, "Script Error".to_owned())
+            }
+        };
+        let ending = Ending { refusal: (code, reason.clone()), bye: Some((code, reason)), by: EndedBy::Script };
+        call.script = ScriptState::Over(ending.clone());
+        let line = LogLine { level: LogLevel::Error, text: error.message.clone(), at: error.at.clone() };
+        let unix_ms = self.now().unix_ms;
+        if let Some(call) = self.calls.get_mut(&key) {
+            call.log.log(unix_ms, &line);
+            // What an erroneous script has left in the queue does not run.
+            call.backend.end(now, ending);
+        }
+    }
+
+    fn grace_over(&mut self, key: CallKey, run: RunId) {
+        if let Some(call) = self.calls.get_mut(&key).filter(|call| call.run == Some(run)) {
+            tracing::warn!(call = %call.facts.id, "the script still ran long after the call had ended; stopped");
+            call.script = ScriptState::Absent;
+        }
+    }
+
+    fn script_log(&mut self, key: CallKey, line: &LogLine) {
+        let unix_ms = self.now().unix_ms;
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        let id = &call.facts.id;
+        let at = line.at.as_ref().map(ToString::to_string).unwrap_or_default();
+        match line.level {
+            LogLevel::Debug => tracing::debug!(call = %id, %at, "{}", line.text),
+            LogLevel::Info => tracing::info!(call = %id, %at, "{}", line.text),
+            LogLevel::Warn => tracing::warn!(call = %id, %at, "{}", line.text),
+            LogLevel::Error => tracing::error!(call = %id, %at, "{}", line.text),
+        }
+        let entry = call.log.log(unix_ms, line);
+        let watched = entry.filter(|_| self.events.receiver_count() > 0).cloned();
+        self.publish_entry(key, watched);
+    }
+
+    /// The script is over and so is everything it left in the queue: the call is hung up.
+    fn end_when_script_is_over(&mut self, key: CallKey) {
+        let now = self.now().instant;
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        if let ScriptState::Over(ending) = &call.script
+            && call.ended.is_none()
+            && call.queue.is_idle()
+        {
+            call.backend.end(now, ending.clone());
+            while self.pump_backend(key) | self.pump_queue(key) {}
+        }
+    }
+
+    fn call_ended(&mut self, key: CallKey, cause: CallEndedCause) {
+        let now = self.now();
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        if call.ended.is_some() {
+            return;
+        }
+        call.facts.state = CallState::Ended;
+        call.ended = Some((cause.clone(), now.unix_ms));
+        call.timer = None;
+        call.queue.ended(&cause);
+        self.live = self.live.saturating_sub(1);
+        self.counters.calls_ended += 1;
+        let duration_ms = call.duration_ms(now.unix_ms);
+        let id = call.facts.id.clone();
+        tracing::info!(call = %id, code = cause.code, reason = %cause.reason, by = cause.by.name(), duration_ms, "call ended");
+        // Outcomes of what was pending go to the script before the news that explains them.
+        while self.pump_queue(key) {}
+        if let Some(run) = self.calls.get(&key).and_then(|call| call.run) {
+            self.host.entry(now, run, EntryKind::CallEnded(cause.clone()));
+        }
+        self.write_notes();
+        self.exchange.borrow_mut().forget_call(key);
+        self.publish(|| EngineEvent::CallEnded { call: id, cause, duration_ms });
+        self.update_overload();
+    }
+
+    /// A call that is over and whose script is too becomes a past call.
+    fn remove_when_over(&mut self, key: CallKey) {
+        let over = self.calls.get(&key).is_some_and(|call| call.ended.is_some() && !matches!(call.script, ScriptState::Running));
+        if !over {
+            return;
+        }
+        let now = self.now();
+        if let Some(call) = self.calls.get_mut(&key) {
+            call.queue.close();
+        }
+        while self.pump_queue(key) {}
+        let Some(call) = self.calls.remove(&key) else { return };
+        self.disarm(key, call.armed);
+        self.ids.remove(&call.facts.id);
+        let journal = call.run.and_then(|run| {
+            self.runs.remove(&run);
+            self.host.drop_run(now, run)
+        });
+        let summary = call.summary(now.unix_ms);
+        self.past.push(PastCall { summary, timeline: call.into_timeline(), journal });
+    }
+
+    /// Leads a call to the next of its destinations; ends it when none is left.
+    pub(super) fn next_destination(&mut self, key: CallKey) {
+        loop {
+            let now = self.now().instant;
+            let Some(call) = self.calls.get_mut(&key) else { return };
+            let Some(destination) = call.plan.destinations.pop_front() else {
+                let failure = call.plan.failure.take().unwrap_or((404, "Not Found".to_owned()));
+                let ending = Ending { refusal: failure.clone(), bye: Some(failure), by: EndedBy::Engine };
+                call.backend.end(now, ending);
+                return self.touch(key);
+            };
+            let target = match destination {
+                Destination::Class5(name) => {
+                    let programs = std::sync::Arc::clone(&self.exchange.borrow().programs);
+                    match programs.by_class5(&name).or_else(|| programs.by_name(&name)) {
+                        Some(program) => return self.start_script(key, std::sync::Arc::clone(program)),
+                        None => {
+                            tracing::warn!(call = %call.facts.id, destination = %name, "no script answers to this Class 5 destination");
+                            continue;
+                        }
+                    }
+                }
+                Destination::User(name) => name,
+                Destination::External(number) => number,
+                Destination::Sip(uri) => uri,
+                Destination::Socket { addr, .. } => {
+                    tracing::warn!(call = %call.facts.id, %addr, "event socket applications cannot be reached yet");
+                    continue;
+                }
+            };
+            call.plan.bridges += 1;
+            let id = OpId { turn: NO_TURN, ordinal: call.plan.bridges };
+            call.plan.bridge = Some(id);
+            let more = !call.plan.destinations.is_empty();
+            call.backend.submit(now, id, Op::Bridge(direct_bridge(target, more)));
+            return self.touch(key);
+        }
+    }
+
+    fn direct_bridge_over(&mut self, key: CallKey, result: OpResult) {
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        call.plan.bridge = None;
+        match result {
+            Ok(Outcome::Bridged(bridged)) => call.plan.failure = Some((bridged.code, bridged.reason)),
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(call = %call.facts.id, %error, "a destination of the DID cannot be called");
+                call.plan.failure = Some((500, "Server Internal Error".to_owned()));
+            }
+        }
+        if call.backend.state() != CallState::Ended {
+            self.next_destination(key);
+        }
+    }
+}
+
+/// A bridge no script has asked for: a DID or an extension that leads straight to a user or a number.
+fn direct_bridge(target: String, more: bool) -> BridgeArgs {
+    BridgeArgs {
+        targets: vec![BridgeTarget { uri: target, ..BridgeTarget::default() }],
+        strategy: BridgeStrategy::Sequential,
+        timeout_ms: crate::call::millis(DIRECT_RING_TIME),
+        caller_id: None,
+        from_name: None,
+        headers: Vec::new(),
+        ringback: None,
+        early_media: true,
+        whisper: None,
+        screen: None,
+        hangup_on: None,
+        continue_on: if more { ContinueOn::Fail } else { ContinueOn::Never },
+        record: None,
+        codecs: Vec::new(),
+    }
+}

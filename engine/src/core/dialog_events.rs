@@ -1,0 +1,213 @@
+//! Events of the SIP endpoint, as far as they concern the legs of calls.
+
+use std::sync::Arc;
+
+use lockstep_sip::endpoint::{Event, Failure, IncomingId, Reply, TerminationCause};
+use lockstep_sip::message::{HeaderName, Headers, Method, Request, Response, StatusCode};
+use lockstep_sip::offer_answer::{Description, Role};
+
+use super::exchange::LegKey;
+use super::outgoing;
+use super::switch::Switch;
+use super::timeline::Direction;
+use crate::call::{LegEvent, OfferId, digit_of_info};
+
+impl Switch {
+    /// Takes one event of the endpoint.
+    pub(super) fn sip_event(&mut self, event: Event) {
+        match event {
+            Event::Invite { id, dialog, request, source, offer } => {
+                self.incoming_invite(id, dialog, &request, source, offer.map(|offer| offer.sdp));
+            }
+            Event::Cancelled { dialog, request, .. } => {
+                let (code, reason) = reason_of(&request.headers).unwrap_or((487, "Request Terminated".to_owned()));
+                // A CANCEL's Reason says why the caller gave up; that it did is a 487 all the same.
+                let code = if code < 400 { 487 } else { code };
+                self.tell_dialog(dialog, &format!("{}", request.method), LegEvent::Over { code, reason, by_peer: true });
+            }
+            Event::Acked { dialog, description, .. } => {
+                let sdp = description.map(|description| description.sdp);
+                self.tell_dialog(dialog, "ACK", LegEvent::Acked { sdp });
+            }
+            // `Terminated` follows and says so.
+            Event::AckTimeout { .. } => {}
+            Event::Progress { id, dialog, response, description } => {
+                let Some(leg) = self.exchange.borrow().requests.get(&id).copied() else { return };
+                self.bind_early_dialog(leg, dialog);
+                let code = response.status.code();
+                let sdp = description.map(|description| description.sdp);
+                self.tell_leg(leg, &status_line(&response), LegEvent::Progress { code, sdp });
+            }
+            Event::Answered { id, dialog, response, description } => {
+                let Some(leg) = self.exchange.borrow().requests.get(&id).copied() else { return };
+                self.bind_early_dialog(leg, Some(dialog));
+                {
+                    let mut exchange = self.exchange.borrow_mut();
+                    exchange.route_dialog(dialog);
+                    if let Some(link) = exchange.links.get_mut(&leg) {
+                        link.answered = true;
+                    }
+                }
+                let sdp = description.map(|description| description.sdp);
+                self.tell_leg(leg, &status_line(&response), LegEvent::Answered { sdp });
+            }
+            Event::Challenged { id, request, response } => {
+                if self.trunks.owns(id) {
+                    // The registration takes the refusal and sends a REGISTER of its own with credentials.
+                    let mut exchange = self.exchange.borrow_mut();
+                    let now = exchange.now.instant;
+                    if let Err(error) = exchange.endpoint.abandon(now, id) {
+                        tracing::debug!(%error, "a challenged REGISTER was over already");
+                    }
+                } else {
+                    outgoing::challenged(&mut self.exchange.borrow_mut(), id, &request, &response);
+                }
+            }
+            Event::Failed { id, failure } => {
+                let Some(leg) = self.exchange.borrow_mut().requests.remove(&id) else { return };
+                let (code, reason) = failure_of(&failure);
+                let line = format!("{code} {reason}");
+                self.tell_leg(leg, &line, LegEvent::Failed { code, reason });
+            }
+            Event::Request { id, dialog: Some(dialog), request, description, .. } => {
+                self.dialog_request(id, dialog, &request, description);
+            }
+            Event::Request { id, dialog: None, request, source, .. } => self.outside_request(id, &request, source),
+            // The offer was withdrawn before we answered it, and we answer at once.
+            Event::RequestCancelled { .. } | Event::GlareOver { .. } => {}
+            Event::Response { id, outcome, .. } => {
+                self.trunks.handle_outcome(&mut self.exchange.borrow_mut(), id, &outcome);
+            }
+            Event::Terminated { dialog, cause } => self.terminated(dialog, &cause),
+        }
+    }
+
+    fn dialog_request(
+        &mut self,
+        id: IncomingId,
+        dialog: lockstep_sip::endpoint::DialogId,
+        request: &Request,
+        description: Option<Description>,
+    ) {
+        let Some(leg) = self.exchange.borrow().dialogs.get(&dialog).copied() else {
+            return self.answer_at_once(id, Reply::new(StatusCode::CALL_DOES_NOT_EXIST));
+        };
+        self.exchange.borrow_mut().note(leg, Direction::In, request.method.as_str());
+        match request.method {
+            Method::Invite | Method::Update => {
+                let offer = description.filter(|description| description.role == Role::Offer).map(|offer| offer.sdp);
+                if request.method == Method::Update && offer.is_none() {
+                    // A session refresh without an offer changes nothing (RFC 4028 7.4).
+                    return self.answer_at_once(id, Reply::new(StatusCode::OK));
+                }
+                self.leg_event(leg, LegEvent::Offer { offer: OfferId(id.0), sdp: offer });
+            }
+            Method::Info => {
+                let content_type =
+                    request.headers.get(HeaderName::ContentType).map(|value| value.text().into_owned()).unwrap_or_default();
+                match digit_of_info(&content_type, &request.body) {
+                    Some((digit, duration_ms)) => {
+                        self.answer_at_once(id, Reply::new(StatusCode::OK));
+                        self.leg_event(leg, LegEvent::Digit { digit, duration_ms });
+                    }
+                    // An INFO without a body asks whether we are there (RFC 2976 2.2).
+                    None if request.body.is_empty() => self.answer_at_once(id, Reply::new(StatusCode::OK)),
+                    None => {
+                        let reply = Reply::new(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+                            .header(HeaderName::Accept, "application/dtmf-relay, application/dtmf");
+                        self.answer_at_once(id, reply);
+                    }
+                }
+            }
+            _ => self.answer_at_once(id, Reply::new(StatusCode::NOT_IMPLEMENTED)),
+        }
+    }
+
+    pub(super) fn answer_at_once(&mut self, id: IncomingId, reply: Reply) {
+        let mut exchange = self.exchange.borrow_mut();
+        let now = exchange.now.instant;
+        if let Err(error) = exchange.endpoint.respond(now, id, reply) {
+            tracing::debug!(%error, "a request was over before it was answered");
+        }
+    }
+
+    fn terminated(&mut self, dialog: lockstep_sip::endpoint::DialogId, cause: &TerminationCause) {
+        let (line, code, reason, by_peer) = match cause {
+            TerminationCause::Bye(request) => {
+                let (code, reason) = reason_of(&request.headers).unwrap_or((200, "Normal Clearing".to_owned()));
+                ("BYE", code, reason, true)
+            }
+            TerminationCause::AckTimeout => ("no ACK", 408, "No ACK".to_owned(), false),
+            TerminationCause::SessionExpired => ("session expired", 408, "Session Expired".to_owned(), false),
+            TerminationCause::Lost => ("dialog lost", 481, "Call Does Not Exist".to_owned(), false),
+            // We ended it ourselves, or the INVITE's own outcome says it.
+            TerminationCause::LocalBye | TerminationCause::InviteOver => return,
+        };
+        self.tell_dialog(dialog, line, LegEvent::Over { code, reason, by_peer });
+    }
+
+    fn tell_dialog(&mut self, dialog: lockstep_sip::endpoint::DialogId, line: &str, event: LegEvent) {
+        let leg = self.exchange.borrow().dialogs.get(&dialog).copied();
+        if let Some(leg) = leg {
+            self.tell_leg(leg, line, event);
+        }
+    }
+
+    fn tell_leg(&mut self, leg: LegKey, line: &str, event: LegEvent) {
+        self.exchange.borrow_mut().note(leg, Direction::In, line);
+        self.leg_event(leg, event);
+    }
+
+    /// Forking gives one dialog per branch; requests of ours go to the latest until one answers.
+    fn bind_early_dialog(&mut self, leg: LegKey, dialog: Option<lockstep_sip::endpoint::DialogId>) {
+        let Some(dialog) = dialog else { return };
+        let mut exchange = self.exchange.borrow_mut();
+        let Some(link) = exchange.links.get_mut(&leg) else { return };
+        link.dialog = Some(dialog);
+        exchange.dialogs.insert(dialog, leg);
+    }
+}
+
+/// The SIP cause of a Reason header; a Q.850 cause stands for the status RFC 3398 maps it to.
+fn reason_of(headers: &Headers) -> Option<(u16, String)> {
+    let reasons = headers.reasons();
+    let of = |protocol: &str| reasons.iter().find(|reason| reason.protocol.eq_ignore_ascii_case(protocol));
+    if let Some(reason) = of("SIP") {
+        let code = reason.cause.filter(|code| (100..700).contains(code)).unwrap_or(200);
+        return Some((code, reason.text.clone().unwrap_or_default()));
+    }
+    let reason = of("Q.850")?;
+    let code = match reason.cause? {
+        1..=3 => 404,
+        17 => 486,
+        18 => 408,
+        19 | 20 | 31 => 480,
+        21 => 403,
+        22 => 410,
+        27 => 502,
+        28 => 484,
+        34 | 38 | 41 | 42 | 47 => 503,
+        _ => 200,
+    };
+    Some((code, reason.text.clone().unwrap_or_else(|| "Normal Clearing".to_owned())))
+}
+
+fn status_line(response: &Response) -> String {
+    format!("{} {}", response.status.code(), response.reason.text())
+}
+
+fn failure_of(failure: &Failure) -> (u16, String) {
+    match failure {
+        Failure::Response(response) => response_code(response),
+        Failure::Timeout => (408, "Request Timeout".to_owned()),
+        Failure::Transport => (503, "Service Unavailable".to_owned()),
+        Failure::Cancelled => (487, "Request Terminated".to_owned()),
+        Failure::DialogEnded => (481, "Call Does Not Exist".to_owned()),
+    }
+}
+
+fn response_code(response: &Arc<Response>) -> (u16, String) {
+    let phrase = response.reason.text();
+    let phrase = if phrase.is_empty() { response.status.default_reason().into() } else { phrase };
+    (response.status.code(), phrase.into_owned())
+}

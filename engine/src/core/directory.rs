@@ -1,0 +1,323 @@
+//! Who is who: users, DIDs, gateways and routes, and where a dialled target leads.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use lockstep_sip::message::{Host, SipUri, Uri};
+use lockstep_sip::net::Destination;
+
+use crate::call::Refusal;
+use crate::config::{Config, Customer, Destination as DidDestination, Did, Gateway, User};
+use crate::script::ProgramSet;
+
+/// A gateway and where it was last found.
+#[derive(Clone, Debug)]
+pub(crate) struct GatewayEntry {
+    pub config: Gateway,
+    pub uri: SipUri,
+    /// Next hops by the last look-up that gave any.
+    pub destinations: Vec<Destination>,
+}
+
+/// What a target of a bridge or of an originated call turns out to be.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Callee {
+    /// Rings at all bindings of the user.
+    User(String),
+    /// Runs the script that answers to this.
+    Class5(String),
+    /// Goes through these gateways in turn.
+    Gateways(Vec<(i64, SipUri)>),
+}
+
+/// Where an incoming call leads.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct IncomingRoute {
+    /// Tried in order.
+    pub destinations: Vec<DidDestination>,
+    pub did: Option<String>,
+    pub customer: Option<i64>,
+}
+
+/// The provisioning of an engine, arranged for look-up.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    users: BTreeMap<String, User>,
+    dids: BTreeMap<String, Did>,
+    gateways: BTreeMap<i64, GatewayEntry>,
+    customers: Vec<Customer>,
+    /// Longest prefix first, then the cheapest, then as configured.
+    routes: Vec<(String, Vec<i64>)>,
+    /// Host names and addresses that mean this engine.
+    own_hosts: Vec<Host>,
+}
+
+impl Directory {
+    /// Arranges a configuration. `own` are the addresses the engine listens on.
+    pub(crate) fn new(config: &Config, own: impl IntoIterator<Item = IpAddr>) -> Self {
+        let mut routes: Vec<_> = config.routes.iter().collect();
+        let cost = |cost: Option<f64>| cost.unwrap_or(f64::INFINITY);
+        routes.sort_by(|a, b| (b.prefix.len().cmp(&a.prefix.len())).then_with(|| cost(a.cost).total_cmp(&cost(b.cost))));
+        let mut own_hosts: Vec<Host> = own.into_iter().chain(config.sip.external_ip).map(host_of_ip).collect();
+        own_hosts.extend([config.sip.realm.as_str(), "localhost"].into_iter().filter_map(|name| Host::parse(name).ok()));
+        Self {
+            users: config.users.iter().map(|user| (user.name.clone(), user.clone())).collect(),
+            dids: config.dids.iter().map(|did| (number_key(&did.number).to_owned(), did.clone())).collect(),
+            gateways: config.gateways.iter().filter_map(|gateway| Some((gateway.id, gateway_entry(gateway)?))).collect(),
+            customers: config.customers.clone(),
+            routes: routes.into_iter().map(|route| (number_key(&route.prefix).to_owned(), route.gateways.clone())).collect(),
+            own_hosts,
+        }
+    }
+
+    /// A configured user.
+    pub(crate) fn user(&self, name: &str) -> Option<&User> {
+        self.users.get(name)
+    }
+
+    /// A configured gateway.
+    pub(crate) fn gateway(&self, id: i64) -> Option<&GatewayEntry> {
+        self.gateways.get(&id)
+    }
+
+    /// Every gateway, by id.
+    pub(crate) fn gateways(&self) -> impl Iterator<Item = &GatewayEntry> {
+        self.gateways.values()
+    }
+
+    /// Where a gateway was found. An empty list leaves what was known before: a name server that is down must not take
+    /// the trunk down.
+    pub(crate) fn set_gateway_destinations(&mut self, id: i64, destinations: Vec<Destination>) {
+        if let Some(entry) = self.gateways.get_mut(&id).filter(|_| !destinations.is_empty()) {
+            entry.destinations = destinations;
+        }
+    }
+
+    /// The gateway whose calls come from `ip`.
+    pub(crate) fn gateway_at(&self, ip: IpAddr) -> Option<&GatewayEntry> {
+        let ip = ip.to_canonical();
+        self.gateways.values().find(|entry| {
+            entry.config.addresses.iter().any(|net| net.contains(ip))
+                || entry.destinations.iter().any(|destination| destination.remote.ip().to_canonical() == ip)
+        })
+    }
+
+    /// The customer whose calls come from `ip`.
+    pub(crate) fn customer_at(&self, ip: IpAddr) -> Option<&Customer> {
+        self.customers.iter().find(|customer| customer.addresses.iter().any(|net| net.contains(ip)))
+    }
+
+    /// Where a caller who dialled `dialled` is led; `None`: nobody is there.
+    pub(crate) fn incoming(&self, dialled: &str, programs: &ProgramSet) -> Option<IncomingRoute> {
+        if let Some(did) = self.dids.get(number_key(dialled)).filter(|did| !did.destinations.is_empty()) {
+            return Some(IncomingRoute {
+                destinations: did.destinations.clone(),
+                did: Some(did.number.clone()),
+                customer: did.customer,
+            });
+        }
+        let destination = if programs.by_class5(dialled).is_some() {
+            DidDestination::Class5(dialled.to_owned())
+        } else if self.users.contains_key(dialled) {
+            DidDestination::User(dialled.to_owned())
+        } else {
+            return None;
+        };
+        Some(IncomingRoute { destinations: vec![destination], did: None, customer: None })
+    }
+
+    /// The DID of a number.
+    pub(crate) fn did(&self, number: &str) -> Option<&Did> {
+        self.dids.get(number_key(number))
+    }
+
+    /// What a script may call by writing `target`; why not otherwise. Nothing leaves the engine but to users and gateways.
+    pub(crate) fn callee(&self, target: &str, programs: &ProgramSet) -> Result<Callee, Refusal> {
+        let target = target.trim();
+        let has_scheme = ["sip:", "sips:", "tel:"]
+            .iter()
+            .any(|scheme| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
+        if !has_scheme {
+            return self.callee_by_name(target, programs);
+        }
+        match Uri::parse(target) {
+            Ok(Uri::Tel(tel)) => self.callee_by_name(&tel.digits(), programs),
+            Ok(Uri::Sip(uri)) => self.callee_by_uri(uri, programs),
+            Ok(Uri::Other { .. }) | Err(_) => Err(Refusal::new(484, format!("{target} is not a SIP URI"))),
+        }
+    }
+
+    fn callee_by_name(&self, target: &str, programs: &ProgramSet) -> Result<Callee, Refusal> {
+        if self.users.contains_key(target) {
+            return Ok(Callee::User(target.to_owned()));
+        }
+        if programs.by_class5(target).is_some() {
+            return Ok(Callee::Class5(target.to_owned()));
+        }
+        let number = number_key(target);
+        if let Some(did) = self.dids.get(number) {
+            return match did.destinations.first() {
+                Some(DidDestination::Class5(name)) => Ok(Callee::Class5(name.clone())),
+                Some(DidDestination::User(name)) => Ok(Callee::User(name.clone())),
+                Some(DidDestination::External(number)) if number_key(number) != number_key(target) => {
+                    self.callee_by_route(number)
+                }
+                Some(DidDestination::External(_) | DidDestination::Sip(_) | DidDestination::Socket { .. }) | None => {
+                    Err(Refusal::new(404, format!("the DID {target} leads nowhere")))
+                }
+            };
+        }
+        self.callee_by_route(target)
+    }
+
+    fn callee_by_uri(&self, uri: SipUri, programs: &ProgramSet) -> Result<Callee, Refusal> {
+        let user = Uri::Sip(uri.clone()).user().map(|user| user.into_owned()).unwrap_or_default();
+        if self.own_hosts.iter().any(|host| same_host(host, &uri.host)) {
+            return self.callee_by_name(&user, programs);
+        }
+        let gateway = self
+            .gateways
+            .values()
+            .find(|entry| same_host(&entry.uri.host, &uri.host) && (uri.port.is_none() || uri.port == entry.uri.port));
+        match gateway {
+            Some(entry) => Ok(Callee::Gateways(vec![(entry.config.id, uri)])),
+            None => Err(Refusal::new(403, format!("{} is no gateway of this engine", uri.host))),
+        }
+    }
+
+    /// The gateways a number goes through.
+    fn callee_by_route(&self, number: &str) -> Result<Callee, Refusal> {
+        let key = number_key(number);
+        let is_number = !key.is_empty() && key.chars().all(|c| c.is_ascii_digit() || matches!(c, '*' | '#'));
+        if !is_number {
+            return Err(Refusal::new(404, format!("{number} is neither a user nor a Class 5 destination")));
+        }
+        let mut found: Vec<(i64, SipUri)> = Vec::new();
+        let matching = self.routes.iter().filter(|(prefix, _)| key.starts_with(prefix.as_str()));
+        let longest = matching.clone().next().map_or(0, |(prefix, _)| prefix.len());
+        for (_, gateways) in matching.filter(|(prefix, _)| prefix.len() == longest) {
+            for id in gateways {
+                let Some(entry) = self.gateways.get(id).filter(|_| !found.iter().any(|(known, _)| known == id)) else {
+                    continue;
+                };
+                let mut uri = SipUri::new(Some(number), entry.uri.host.clone(), entry.uri.port);
+                uri.params = entry.uri.params.clone();
+                found.push((*id, uri));
+            }
+        }
+        if found.is_empty() {
+            return Err(Refusal::new(404, format!("no route leads to {number}")));
+        }
+        Ok(Callee::Gateways(found))
+    }
+}
+
+fn gateway_entry(gateway: &Gateway) -> Option<GatewayEntry> {
+    match Uri::parse(gateway.address.as_str()) {
+        Ok(Uri::Sip(uri)) => Some(GatewayEntry { config: gateway.clone(), uri, destinations: Vec::new() }),
+        // The configuration has checked it.
+        Ok(Uri::Tel(_) | Uri::Other { .. }) | Err(_) => None,
+    }
+}
+
+/// Numbers are the same with and without the `+` of the international form.
+fn number_key(number: &str) -> &str {
+    number.strip_prefix('+').unwrap_or(number)
+}
+
+fn same_host(a: &Host, b: &Host) -> bool {
+    match (a, b) {
+        (Host::Name(a), Host::Name(b)) => a.trim_end_matches('.').eq_ignore_ascii_case(b.trim_end_matches('.')),
+        _ => a.ip().is_some() && a.ip().map(|ip| ip.to_canonical()) == b.ip().map(|ip| ip.to_canonical()),
+    }
+}
+
+/// An address as the host of a URI.
+pub(crate) fn host_of_ip(ip: IpAddr) -> Host {
+    match ip {
+        IpAddr::V4(ip) => Host::V4(ip),
+        IpAddr::V6(ip) => Host::V6(ip),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str = r#"
+        [[user]]
+        name = "1001"
+        password = "x"
+        [[did]]
+        number = "+442080000000"
+        destinations = ["user:1001", "external:33123"]
+        [[gateway]]
+        id = 7
+        address = "sip:sbc.example.net"
+        [[gateway]]
+        id = 8
+        address = "sip:198.51.100.8:5070"
+        addresses = ["198.51.100.0/24"]
+        [[route]]
+        prefix = "44"
+        gateways = [7, 8]
+        [[route]]
+        prefix = "4420"
+        gateways = [8]
+    "#;
+
+    fn directory() -> Directory {
+        let config: Config = toml::from_str(CONFIG).unwrap();
+        Directory::new(&config, ["127.0.0.1".parse().unwrap()])
+    }
+
+    fn gateways_of(target: &str) -> Vec<i64> {
+        match directory().callee(target, &ProgramSet::default()) {
+            Ok(Callee::Gateways(found)) => found.into_iter().map(|(id, _)| id).collect(),
+            other => panic!("expected gateways, got {other:?}"),
+        }
+    }
+
+    fn refusal(target: &str) -> u16 {
+        directory().callee(target, &ProgramSet::default()).unwrap_err().code
+    }
+
+    #[test]
+    fn the_longest_prefix_decides() {
+        assert_eq!(gateways_of("441234567890"), [7, 8]);
+        assert_eq!(gateways_of("+442012345678"), [8]);
+        assert_eq!(gateways_of("tel:+44-1234"), [7, 8]);
+        assert_eq!(refusal("33123"), 404);
+    }
+
+    #[test]
+    fn a_uri_leaves_only_through_a_gateway() {
+        assert_eq!(gateways_of("sip:x@SBC.example.net"), [7]);
+        assert_eq!(gateways_of("sip:x@198.51.100.8:5070"), [8]);
+        assert_eq!(refusal("sip:x@198.51.100.8:5080"), 403);
+        assert_eq!(refusal("sip:x@evil.example.com"), 403);
+    }
+
+    #[test]
+    fn our_own_address_means_our_own_users() {
+        let callee = directory().callee("sip:1001@127.0.0.1", &ProgramSet::default());
+        assert_eq!(callee, Ok(Callee::User("1001".into())));
+        assert_eq!(refusal("sip:nobody@127.0.0.1"), 404);
+    }
+
+    #[test]
+    fn a_did_is_found_with_and_without_its_plus() {
+        for dialled in ["442080000000", "+442080000000"] {
+            let route = directory().incoming(dialled, &ProgramSet::default()).unwrap();
+            assert_eq!(route.did.as_deref(), Some("+442080000000"));
+            assert_eq!(route.destinations.len(), 2);
+        }
+        assert_eq!(directory().incoming("442080000001", &ProgramSet::default()), None);
+    }
+
+    #[test]
+    fn gateways_are_known_by_the_addresses_they_call_from() {
+        assert_eq!(directory().gateway_at("198.51.100.77".parse().unwrap()).map(|entry| entry.config.id), Some(8));
+        assert!(directory().gateway_at("203.0.113.1".parse().unwrap()).is_none());
+    }
+}

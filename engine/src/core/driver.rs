@@ -1,0 +1,423 @@
+//! The core's thread: sockets, timers, media reports, script output and API requests, one at a time into the [`Switch`].
+#![expect(clippy::disallowed_methods, reason = "the driver is where the core meets the clock")]
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use lockstep_media::codec::Codec;
+use lockstep_media::io::{MediaPool, PoolConfig as MediaPoolConfig, PoolEvents};
+use lockstep_media::prompt::{PromptConfig, PromptLibrary};
+use lockstep_sip::auth::{Authenticator, AuthenticatorConfig};
+use lockstep_sip::endpoint::{Config as EndpointConfig, Endpoint};
+use lockstep_sip::message::Method;
+use lockstep_sip::net::Protocol;
+use lockstep_sip::registrar::{Registrar, RegistrarConfig};
+use lockstep_sip::resolve::{HickoryDns, ResolveConfig, Resolver};
+use lockstep_sip::transport::{Listen, TransportConfig, TransportEvent, Transports};
+use rand::Rng as _;
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::SeedableRng;
+use thiserror::Error;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::LocalSet;
+
+use super::directory::Directory;
+use super::exchange::{Exchange, ExchangeParts};
+use super::handle::{EngineHandle, Request};
+use super::real_world::RealWorld;
+use super::switch::{Switch, SwitchParts};
+use super::world::Arrival;
+use crate::config::{self, Config, Loaded};
+use crate::fetch::{EgressPolicy, Fetcher};
+use crate::script::programs::{Loader, Reload, Watch, watch};
+use crate::script::{Moment, PoolConfig, WorkerPool};
+use crate::tts::Tts;
+
+/// What a caller hears while the far end rings without sending audio: the North American cadence.
+const RINGBACK: &str = "tone:440+480,2000/4000";
+/// Reports of one kind taken before the others get their turn.
+const BATCH: usize = 256;
+/// How long the last responses may take once every call is over.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Threads that load prompts.
+const LOADERS: usize = 2;
+
+/// Why an engine does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    #[error("{0}")]
+    Listen(io::Error),
+    #[error("[sip] listen: {0} is not available yet; expected udp or tcp")]
+    Transport(String),
+    #[error("media threads: {0}")]
+    Media(io::Error),
+    #[error("scripts folder {}: {error}", dir.display())]
+    Scripts { dir: PathBuf, error: io::Error },
+    #[error("prompts: {0}")]
+    Prompts(io::Error),
+    #[error("speech: {0}")]
+    Speech(String),
+    #[error("HTTP client: {0}")]
+    Http(String),
+    #[error("name servers: {0}")]
+    Names(String),
+    #[error("{what} {}: {error}", path.display())]
+    Folder { what: &'static str, path: PathBuf, error: io::Error },
+    #[error("core thread: {0}")]
+    Thread(io::Error),
+}
+
+/// A started engine.
+#[derive(Debug)]
+pub struct Engine {
+    pub handle: EngineHandle,
+    thread: JoinHandle<()>,
+}
+
+impl Engine {
+    /// Opens sockets, starts threads and workers, loads scripts. `program` is the `lockstep` binary that workers are
+    /// started from.
+    ///
+    /// # Errors
+    /// What keeps it from starting; nothing is left running then.
+    pub fn start(loaded: Loaded, program: PathBuf) -> Result<Self, StartError> {
+        let (report, started) = std::sync::mpsc::channel();
+        let run = move || {
+            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(report.send(Err(StartError::Thread(error)))),
+            };
+            LocalSet::new().block_on(&runtime, async move {
+                match Core::build(&loaded, program) {
+                    Ok((core, handle)) => {
+                        // The starter waits for this; were it gone, the dropped handle would end the engine.
+                        let _ = report.send(Ok(handle));
+                        core.run().await;
+                    }
+                    Err(error) => drop(report.send(Err(error))),
+                }
+            });
+        };
+        let thread = std::thread::Builder::new().name("core".to_owned()).spawn(run).map_err(StartError::Thread)?;
+        match started.recv() {
+            Ok(Ok(handle)) => Ok(Self { handle, thread }),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(StartError::Thread(io::Error::other("it ended before it had begun"))),
+        }
+    }
+
+    /// Waits until the engine has stopped: after [`EngineHandle::drain`], or when every handle is gone.
+    pub fn wait(self) {
+        let Self { handle, thread } = self;
+        drop(handle);
+        if thread.join().is_err() {
+            tracing::error!("the core thread panicked");
+        }
+    }
+}
+
+/// Everything the core's thread owns.
+struct Core {
+    switch: Rc<RefCell<Switch>>,
+    transports: Rc<RefCell<Transports>>,
+    media: PoolEvents,
+    arrivals: mpsc::UnboundedReceiver<Arrival>,
+    requests: mpsc::Receiver<Request>,
+    scripts: Watch,
+    /// Something outside the loop has pumped the switch: its next deadline may be nearer.
+    rearm: Rc<Notify>,
+}
+
+impl Core {
+    fn build(loaded: &Loaded, program: PathBuf) -> Result<(Self, EngineHandle), StartError> {
+        let config = Arc::new(loaded.config.clone());
+        let now = Moment::now();
+        let listen = listen_addresses(&config)?;
+        let mut transports = Transports::bind(&listen, TransportConfig::default()).map_err(StartError::Listen)?;
+        let listening: Vec<(Protocol, SocketAddr)> =
+            transports.listening().iter().map(|listen| (listen.protocol, listen.address)).collect();
+        let addresses = transports.listening().iter().map(ToString::to_string).collect();
+        let sent_by =
+            listening.iter().map(|(protocol, bound)| (*protocol, concrete(&mut transports, *protocol, *bound))).collect();
+
+        let (media, media_events) = MediaPool::new(media_config(&config)).map_err(StartError::Media)?;
+        let fetcher =
+            Fetcher::new(EgressPolicy::new(config.security.clone())).map_err(|error| StartError::Http(error.to_string()))?;
+        let scripts_dir = loaded.resolve(&config.scripts.dir);
+        let prompt_config = PromptConfig {
+            user_dir: scripts_dir.join("user"),
+            ivr_dir: scripts_dir.join("ivr"),
+            cache_bytes: usize::try_from(config.media.cache_mb).unwrap_or(256) << 20,
+            threads: LOADERS,
+            ..PromptConfig::default()
+        };
+        let prompts = PromptLibrary::new(prompt_config, Some(Arc::new(fetcher.clone()))).map_err(StartError::Prompts)?;
+        let mut tts_config = config.tts.clone();
+        tts_config.cache_dir = tts_config.cache_dir.map(|dir| loaded.resolve(&dir));
+        let tts = Tts::new(&tts_config).map_err(|error| StartError::Speech(error.to_string()))?;
+        let resolve_config = ResolveConfig {
+            protocols: protocols(&listening),
+            ipv4: listening.iter().any(|(_, bound)| bound.is_ipv4()),
+            ipv6: listening.iter().any(|(_, bound)| bound.is_ipv6()),
+            ..ResolveConfig::default()
+        };
+        let dns = HickoryDns::from_system(&resolve_config).map_err(|error| StartError::Names(error.to_string()))?;
+
+        let mut loader = Loader::new(&loaded.dir, &config);
+        let reload = loader.load().map_err(|error| StartError::Scripts { dir: scripts_dir.clone(), error })?;
+        for problem in reload.set.problems() {
+            tracing::error!(%problem, "a script cannot be run");
+        }
+        let scripts = watch(loader).map_err(|error| StartError::Scripts { dir: scripts_dir, error })?;
+
+        let (arrived, arrivals) = mpsc::unbounded_channel();
+        let transports = Rc::new(RefCell::new(transports));
+        let world = RealWorld {
+            transports: Rc::clone(&transports),
+            media,
+            prompts,
+            tts,
+            fetcher,
+            resolver: Resolver::new(Arc::new(dns), resolve_config),
+            arrivals: arrived,
+            tasks: BTreeMap::new(),
+            listening: listening.clone(),
+        };
+        let (handle, requests, events) = EngineHandle::new(addresses);
+
+        let rearm = Rc::new(Notify::new());
+        let switch_cell: Rc<OnceCell<Weak<RefCell<Switch>>>> = Rc::default();
+        let host = {
+            let (switch, rearm) = (Rc::clone(&switch_cell), Rc::clone(&rearm));
+            // A worker's frames are handled right where they were read: no other task has to be woken for them.
+            let on_output = move || {
+                if let Some(switch) = switch.get().and_then(Weak::upgrade) {
+                    let mut switch = switch.borrow_mut();
+                    let before = switch.next_deadline();
+                    switch.set_time(Moment::now());
+                    switch.pump();
+                    if switch.next_deadline() != before {
+                        rearm.notify_one();
+                    }
+                }
+            };
+            let workers = match config.scripts.workers {
+                0 => std::thread::available_parallelism().map_or(1, usize::from),
+                workers => usize::from(workers),
+            };
+            WorkerPool::new(PoolConfig { program, workers, bounds: Default::default() }, on_output)
+        };
+
+        let directory = Directory::new(&config, listening.iter().map(|(_, bound)| bound.ip()));
+        let exchange = Exchange::new(ExchangeParts {
+            now,
+            codecs: config.media.codecs().iter().map(|codec| media_codec(*codec)).collect(),
+            recordings: loaded.resolve(&config.media.recordings),
+            world: Box::new(world),
+            endpoint: Endpoint::new(endpoint_config(&config, sent_by, &listening), random_seed()),
+            registrar: Registrar::new(registrar_config(&config)),
+            authenticator: Authenticator::new(AuthenticatorConfig::new(config.sip.realm.as_str()), random_seed(), now.instant),
+            directory,
+            programs: reload.set,
+            rng: ChaCha12Rng::from_seed(random_seed()),
+            config: Arc::clone(&config),
+        });
+        let max_calls = match config.sip.max_calls {
+            0 => usize::try_from(config.media.ports.pairs()).unwrap_or(usize::MAX),
+            max => usize::try_from(max).unwrap_or(usize::MAX),
+        };
+        let parts = SwitchParts { exchange, host: Box::new(host), events, max_calls, ringback: RINGBACK.to_owned() };
+        let switch = Rc::new(RefCell::new(Switch::new(parts)));
+        // Set exactly once: the cell was made above.
+        let _ = switch_cell.set(Rc::downgrade(&switch));
+        Ok((Self { switch, transports, media: media_events, arrivals, requests, scripts, rearm }, handle))
+    }
+
+    async fn run(mut self) {
+        let mut handles_left = true;
+        let mut drained_at: Option<Instant> = None;
+        loop {
+            let deadline = {
+                let mut switch = self.switch.borrow_mut();
+                switch.set_time(Moment::now());
+                switch.pump();
+                if switch.is_drained() {
+                    let since = *drained_at.get_or_insert_with(Instant::now);
+                    if switch.transactions() == 0 || since.elapsed() >= LAST_WORDS {
+                        return;
+                    }
+                }
+                let last_words = drained_at.map(|since| since + LAST_WORDS);
+                [switch.next_deadline(), last_words].into_iter().flatten().min()
+            };
+            let sleep = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = receive(&self.transports, &self.switch) => {}
+                Some(event) = self.media.recv() => {
+                    let mut switch = self.switch.borrow_mut();
+                    switch.set_time(Moment::now());
+                    switch.media_report(event);
+                    for _ in 0..BATCH {
+                        let Some(event) = self.media.try_recv() else { break };
+                        switch.media_report(event);
+                    }
+                }
+                Some(arrival) = self.arrivals.recv() => {
+                    let mut switch = self.switch.borrow_mut();
+                    switch.set_time(Moment::now());
+                    switch.arrived(arrival);
+                }
+                request = self.requests.recv(), if handles_left => {
+                    let mut switch = self.switch.borrow_mut();
+                    switch.set_time(Moment::now());
+                    match request {
+                        Some(request) => switch.request(request),
+                        None => {
+                            handles_left = false;
+                            if !switch.is_draining() {
+                                switch.drain(Duration::ZERO);
+                            }
+                        }
+                    }
+                }
+                Some(reload) = self.scripts.changed() => self.reloaded(reload),
+                () = self.rearm.notified() => {}
+                () = sleep => {
+                    let mut switch = self.switch.borrow_mut();
+                    switch.set_time(Moment::now());
+                    switch.handle_timeout();
+                }
+            }
+        }
+    }
+
+    fn reloaded(&mut self, reload: Reload) {
+        for problem in reload.set.problems() {
+            tracing::error!(%problem, "a script's newest text is not live");
+        }
+        tracing::info!(scripts = reload.set.iter().count(), "scripts reloaded");
+        self.switch.borrow_mut().set_programs(reload.set, &reload.retired);
+    }
+}
+
+/// Waits for SIP, and hands over what there is.
+async fn receive(transports: &RefCell<Transports>, switch: &RefCell<Switch>) {
+    poll_fn(|cx| {
+        let mut first = true;
+        let mut handle = |event: TransportEvent<'_>| {
+            let mut switch = switch.borrow_mut();
+            if std::mem::take(&mut first) {
+                switch.set_time(Moment::now());
+            }
+            match event {
+                TransportEvent::Received(received) => switch.received(received),
+                TransportEvent::FlowClosed(flow) => switch.flow_closed(flow),
+                TransportEvent::SendFailed(transmit) => switch.send_failed(transmit),
+            }
+        };
+        transports.borrow_mut().poll_receive(cx, &mut handle)
+    })
+    .await;
+}
+
+fn listen_addresses(config: &Config) -> Result<Vec<Listen>, StartError> {
+    config
+        .sip
+        .listen
+        .iter()
+        .map(|listen| match listen.protocol {
+            config::Protocol::Udp => Ok(Listen { protocol: Protocol::Udp, address: listen.addr }),
+            config::Protocol::Tcp => Ok(Listen { protocol: Protocol::Tcp, address: listen.addr }),
+            config::Protocol::Tls | config::Protocol::Ws | config::Protocol::Wss => {
+                Err(StartError::Transport(listen.to_string()))
+            }
+        })
+        .collect()
+}
+
+/// An address a peer can be told, also when listening on all of them.
+fn concrete(transports: &mut Transports, protocol: Protocol, bound: SocketAddr) -> SocketAddr {
+    if !bound.ip().is_unspecified() {
+        return bound;
+    }
+    // Documentation addresses (RFC 5737, RFC 3849): nothing is sent there, only the default route is asked for.
+    let elsewhere: IpAddr = if bound.is_ipv4() { [192, 0, 2, 1].into() } else { [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into() };
+    let loopback: IpAddr = if bound.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
+    transports.local_for(protocol, SocketAddr::new(elsewhere, 5060)).unwrap_or_else(|| SocketAddr::new(loopback, bound.port()))
+}
+
+fn protocols(listening: &[(Protocol, SocketAddr)]) -> Vec<Protocol> {
+    [Protocol::Udp, Protocol::Tcp]
+        .into_iter()
+        .filter(|protocol| listening.iter().any(|(listens, _)| listens == protocol))
+        .collect()
+}
+
+fn media_codec(codec: config::Codec) -> Codec {
+    match codec {
+        config::Codec::Pcmu => Codec::Pcmu,
+        config::Codec::Pcma => Codec::Pcma,
+    }
+}
+
+fn media_config(config: &Config) -> MediaPoolConfig {
+    MediaPoolConfig {
+        threads: usize::from(config.media.threads),
+        ports: config.media.ports.first..=config.media.ports.last,
+        media_timeout: (config.media.timeout_s > 0).then(|| Duration::from_secs(config.media.timeout_s.into())),
+        cname: format!("{:016x}@lockstep", rand::rng().next_u64()),
+        ..MediaPoolConfig::default()
+    }
+}
+
+fn endpoint_config(
+    config: &Config,
+    sent_by: Vec<(Protocol, SocketAddr)>,
+    listening: &[(Protocol, SocketAddr)],
+) -> EndpointConfig {
+    EndpointConfig {
+        sent_by,
+        allow: vec![
+            Method::Invite,
+            Method::Ack,
+            Method::Bye,
+            Method::Cancel,
+            Method::Options,
+            Method::Info,
+            Method::Update,
+            Method::Register,
+        ],
+        user_agent: config.sip.user_agent.clone(),
+        has_tcp: listening.iter().any(|(protocol, _)| *protocol == Protocol::Tcp),
+        ..EndpointConfig::default()
+    }
+}
+
+fn registrar_config(config: &Config) -> RegistrarConfig {
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    RegistrarConfig {
+        min_expires: seconds(config.sip.min_expires_s),
+        max_expires: seconds(config.sip.max_expires_s),
+        default_expires: seconds(config.sip.max_expires_s),
+        ..RegistrarConfig::default()
+    }
+}
+
+fn random_seed() -> [u8; 32] {
+    let mut seed = [0; 32];
+    rand::rng().fill_bytes(&mut seed);
+    seed
+}

@@ -1,0 +1,342 @@
+//! What all calls of an engine share: the SIP endpoint, the world, the directory, and which dialog and which media belong to
+//! which leg of which call.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use lockstep_ctx_api::OpId;
+use lockstep_media::codec::Codec;
+use lockstep_media::io::LegId as MediaLeg;
+use lockstep_sip::auth::{Authenticator, ClientAuth};
+use lockstep_sip::endpoint::{DialogId, Endpoint, IncomingId, RequestId};
+use lockstep_sip::message::{Headers, NameAddr, SipUri, Uri};
+use lockstep_sip::net::{Destination, Protocol, Source};
+use lockstep_sip::registrar::Registrar;
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::Rng;
+
+use super::directory::{Directory, host_of_ip};
+use super::timeline::Direction;
+use super::world::{Ticket, World};
+use crate::call::{LegEvent, LegId, LoadId, LookupId, RouteId};
+use crate::config::Config;
+use crate::script::{Moment, ProgramSet};
+
+/// Names a call within an engine process; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct CallKey(pub u64);
+
+/// A leg of a call.
+pub(crate) type LegKey = (CallKey, LegId);
+
+/// What background work was for.
+#[derive(Clone, Debug)]
+pub(crate) enum Purpose {
+    Audio(CallKey, LoadId),
+    /// The next hops of a gateway, for a bridge that waits.
+    Lookup(CallKey, LookupId),
+    /// The next hops of a gateway, kept for later.
+    Gateway(i64),
+    Host(CallKey, OpId),
+}
+
+/// How the INVITE of a leg came about, and where it is.
+#[derive(Clone, Debug)]
+pub(crate) enum Invite {
+    /// From the peer.
+    Incoming { id: IncomingId, source: Source },
+    /// From us. `auth` answers challenges.
+    Outgoing { id: RequestId },
+}
+
+/// A leg's dialog and media.
+#[derive(Debug, Default)]
+pub(crate) struct Link {
+    pub invite: Option<Invite>,
+    pub dialog: Option<DialogId>,
+    /// Our 2xx was sent, or the peer's came.
+    pub answered: bool,
+    pub auth: Option<ClientAuth>,
+    pub media: Option<MediaLeg>,
+    /// Where we tell the peer to send its requests.
+    pub contact: Option<NameAddr>,
+}
+
+/// A way to reach a callee.
+#[derive(Clone, Debug)]
+pub(crate) struct Route {
+    pub uri: Uri,
+    pub destinations: Vec<Destination>,
+    /// The peer is where its packets come from, whatever its Contact says.
+    pub symmetric: bool,
+    pub max_forwards: u8,
+    /// The gateway whose credentials answer challenges.
+    pub gateway: Option<i64>,
+    pub caller_id: Option<String>,
+    pub from_name: Option<String>,
+}
+
+/// A bridge's target whose gateways are being looked up.
+#[derive(Clone, Debug)]
+pub(crate) struct Waiting {
+    pub target: String,
+    /// The one that is being looked up.
+    pub gateway: i64,
+    /// Those that were not found.
+    pub unreachable: Vec<i64>,
+}
+
+/// A SIP message as a timeline shows it.
+#[derive(Clone, Debug)]
+pub(crate) struct SipNote {
+    pub leg: LegKey,
+    pub direction: Direction,
+    pub summary: String,
+}
+
+/// See the module.
+pub(crate) struct Exchange {
+    pub now: Moment,
+    pub config: Arc<Config>,
+    pub codecs: Vec<Codec>,
+    pub recordings: PathBuf,
+    pub world: Box<dyn World>,
+    pub endpoint: Endpoint,
+    pub registrar: Registrar,
+    pub authenticator: Authenticator,
+    pub directory: Directory,
+    pub programs: Arc<ProgramSet>,
+    pub rng: ChaCha12Rng,
+    pub links: BTreeMap<LegKey, Link>,
+    pub dialogs: HashMap<DialogId, LegKey>,
+    pub requests: HashMap<RequestId, LegKey>,
+    pub media: HashMap<MediaLeg, LegKey>,
+    pub routes: BTreeMap<(CallKey, RouteId), Route>,
+    pub last_route: u64,
+    /// Number and name of whoever calls, for the From of legs that a call dials.
+    pub callers: BTreeMap<CallKey, (String, Option<String>)>,
+    /// Max-Forwards as a call brought it.
+    pub forwards: BTreeMap<CallKey, u8>,
+    /// Look-ups that bridges wait for.
+    pub waiting: BTreeMap<(CallKey, LookupId), Waiting>,
+    pub tickets: BTreeMap<Ticket, Purpose>,
+    pub last_ticket: u64,
+    /// Audio under way.
+    pub loads: BTreeMap<(CallKey, LoadId), Ticket>,
+    /// What calls are to be told once nothing of them is running.
+    pub posted: VecDeque<(LegKey, LegEvent)>,
+    pub notes: VecDeque<SipNote>,
+}
+
+/// What an exchange is made of.
+pub(crate) struct ExchangeParts {
+    pub now: Moment,
+    pub config: Arc<Config>,
+    pub codecs: Vec<Codec>,
+    pub recordings: PathBuf,
+    pub world: Box<dyn World>,
+    pub endpoint: Endpoint,
+    pub registrar: Registrar,
+    pub authenticator: Authenticator,
+    pub directory: Directory,
+    pub programs: Arc<ProgramSet>,
+    pub rng: ChaCha12Rng,
+}
+
+impl Exchange {
+    /// An exchange without calls.
+    pub(crate) fn new(parts: ExchangeParts) -> Self {
+        let ExchangeParts {
+            now,
+            config,
+            codecs,
+            recordings,
+            world,
+            endpoint,
+            registrar,
+            authenticator,
+            directory,
+            programs,
+            rng,
+        } = parts;
+        Self {
+            now,
+            config,
+            codecs,
+            recordings,
+            world,
+            endpoint,
+            registrar,
+            authenticator,
+            directory,
+            programs,
+            rng,
+            links: BTreeMap::new(),
+            dialogs: HashMap::new(),
+            requests: HashMap::new(),
+            media: HashMap::new(),
+            routes: BTreeMap::new(),
+            last_route: 0,
+            callers: BTreeMap::new(),
+            forwards: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            tickets: BTreeMap::new(),
+            last_ticket: 0,
+            loads: BTreeMap::new(),
+            posted: VecDeque::new(),
+            notes: VecDeque::new(),
+        }
+    }
+
+    /// A ticket for background work.
+    pub(crate) fn ticket(&mut self, purpose: Purpose) -> Ticket {
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
+        self.tickets.insert(ticket, purpose);
+        ticket
+    }
+
+    /// Notes a message for the timeline of its call.
+    pub(crate) fn note(&mut self, leg: LegKey, direction: Direction, summary: impl Into<String>) {
+        self.notes.push_back(SipNote { leg, direction, summary: summary.into() });
+    }
+
+    /// Whether a packet comes from one of our own sockets: a call that one script placed to another.
+    pub(crate) fn is_own(&self, remote: SocketAddr) -> bool {
+        self.world.listening().iter().any(|(_, own)| {
+            own.port() == remote.port() && (own.ip() == remote.ip() || (own.ip().is_unspecified() && remote.ip().is_loopback()))
+        })
+    }
+
+    /// Our address as a peer at `remote` can use it: `external_ip` for those outside the local networks.
+    pub(crate) fn shown_ip(&self, local: IpAddr, remote: IpAddr) -> IpAddr {
+        match self.config.sip.external_ip {
+            Some(external) if !self.config.security.is_local(remote) && external.is_ipv4() == local.is_ipv4() => external,
+            Some(_) | None => local,
+        }
+    }
+
+    /// A Contact of ours for a peer.
+    pub(crate) fn contact_for(&self, protocol: Protocol, local: SocketAddr, remote: IpAddr) -> NameAddr {
+        let host = host_of_ip(self.shown_ip(local.ip(), remote));
+        let mut uri = SipUri::new(Some("lockstep"), host, Some(local.port()));
+        if protocol != Protocol::Udp {
+            uri.params.set("transport", Some(&protocol.as_str().to_ascii_lowercase()));
+        }
+        NameAddr::new(Uri::Sip(uri))
+    }
+
+    /// Adds a route for a call.
+    pub(crate) fn add_route(&mut self, call: CallKey, route: Route) -> RouteId {
+        self.last_route += 1;
+        let id = RouteId(self.last_route);
+        self.routes.insert((call, id), route);
+        id
+    }
+
+    /// Forgets everything of a call. Its dialogs end by themselves: a BYE has been sent, or the peer has sent one.
+    pub(crate) fn forget_call(&mut self, call: CallKey) {
+        let range = (call, LegId(0))..=(call, LegId(u32::MAX));
+        let legs: Vec<LegKey> = self.links.range(range).map(|(key, _)| *key).collect();
+        for leg in legs {
+            self.forget_leg(leg);
+        }
+        let routes: Vec<_> = self.routes.range((call, RouteId(0))..=(call, RouteId(u64::MAX))).map(|(key, _)| *key).collect();
+        for route in routes {
+            self.routes.remove(&route);
+        }
+        self.callers.remove(&call);
+        self.forwards.remove(&call);
+        self.waiting.retain(|(waiting, _), _| *waiting != call);
+    }
+
+    /// Forgets a leg; its media are closed if they are still open.
+    pub(crate) fn forget_leg(&mut self, leg: LegKey) {
+        let Some(link) = self.links.remove(&leg) else { return };
+        if let Some(dialog) = link.dialog {
+            self.dialogs.remove(&dialog);
+        }
+        if let Some(Invite::Outgoing { id }) = link.invite {
+            self.requests.remove(&id);
+        }
+        if let Some(media) = link.media {
+            self.media.remove(&media);
+            self.world.close_media(media);
+        }
+    }
+
+    /// A random seed.
+    pub(crate) fn seed(&mut self) -> [u8; 32] {
+        let mut seed = [0; 32];
+        self.rng.fill_bytes(&mut seed);
+        seed
+    }
+
+    /// A random UUID (RFC 9562, version 4).
+    pub(crate) fn uuid(&mut self) -> String {
+        let mut bytes = [0; 16];
+        self.rng.fill_bytes(&mut bytes);
+        let number = u128::from_be_bytes(bytes);
+        let number = (number & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
+        let hex = format!("{number:032x}");
+        let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+        format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
+    }
+}
+
+/// Header fields a script may set. Those that run the protocol are the endpoint's, whatever a script says.
+pub(crate) fn script_headers(given: &[(String, String)]) -> Headers {
+    const RESERVED: [&str; 26] = [
+        "via",
+        "v",
+        "from",
+        "f",
+        "to",
+        "t",
+        "call-id",
+        "i",
+        "cseq",
+        "max-forwards",
+        "content-length",
+        "l",
+        "content-type",
+        "c",
+        "route",
+        "record-route",
+        "require",
+        "proxy-require",
+        "supported",
+        "k",
+        "session-expires",
+        "x",
+        "min-se",
+        "authorization",
+        "proxy-authorization",
+        "rack",
+    ];
+    let mut headers = Headers::new();
+    for (name, value) in given {
+        if RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(name)) {
+            tracing::warn!(header = %name, "a script may not set this header field; left out");
+        } else if let Err(error) = headers.try_push(name, value) {
+            tracing::warn!(header = %name, %error, "a header field of a script cannot be sent; left out");
+        }
+    }
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_set_their_own_fields_and_none_that_run_the_protocol() {
+        let given = [("X-Id", "7"), ("Via", "x"), ("call-id", "y"), ("X-Bad", "a\r\nb"), ("P-Asserted-Identity", "<sip:a@b>")];
+        let given: Vec<_> = given.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let headers = script_headers(&given);
+        assert_eq!(headers.len(), 2);
+        assert!(headers.contains("X-Id") && headers.contains("P-Asserted-Identity"));
+    }
+}

@@ -1,0 +1,124 @@
+//! Who may call: local networks freely, gateways and customers by address, users by digest, nobody else.
+
+use std::time::Instant;
+
+use lockstep_sip::auth::{Authenticator, Verdict};
+use lockstep_sip::message::{HeaderName, Request};
+use lockstep_sip::net::Source;
+
+use super::directory::Directory;
+use crate::config::SecurityConfig;
+
+/// Who a request comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    Local,
+    User(String),
+    Gateway(i64),
+    Customer(i64),
+}
+
+/// What is to be done with a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Gate {
+    Pass(Caller),
+    /// 401 with challenges.
+    Challenge {
+        stale: bool,
+    },
+    Refuse {
+        code: u16,
+        reason: &'static str,
+    },
+}
+
+/// Decides on a request outside a dialog. `is_own` says that it comes from one of our own sockets.
+pub(crate) fn check(
+    now: Instant,
+    request: &Request,
+    source: &Source,
+    is_own: bool,
+    security: &SecurityConfig,
+    directory: &Directory,
+    authenticator: &mut Authenticator,
+) -> Gate {
+    let ip = source.remote.ip();
+    if is_own || security.is_local(ip) {
+        return Gate::Pass(Caller::Local);
+    }
+    if let Some(gateway) = directory.gateway_at(ip) {
+        return Gate::Pass(Caller::Gateway(gateway.config.id));
+    }
+    if let Some(customer) = directory.customer_at(ip) {
+        return Gate::Pass(Caller::Customer(customer.id));
+    }
+    by_digest(now, request, directory, authenticator)
+}
+
+/// Decides by credentials alone, as for REGISTER: an address must not stand for a password there.
+pub(crate) fn by_digest(now: Instant, request: &Request, directory: &Directory, authenticator: &mut Authenticator) -> Gate {
+    let values: Vec<String> = request.headers.get_all(HeaderName::Authorization).map(|value| value.text().into_owned()).collect();
+    let verdict = authenticator.verify(now, request.method.as_str(), values.iter().map(String::as_str), |user| {
+        directory.user(user).map(|user| user.password.expose().to_owned())
+    });
+    match verdict {
+        Verdict::Accepted { username } if speaks_for_another(request, &username, directory) => {
+            Gate::Refuse { code: 403, reason: "Forbidden" }
+        }
+        Verdict::Accepted { username } => Gate::Pass(Caller::User(username)),
+        Verdict::Missing => Gate::Challenge { stale: false },
+        Verdict::Stale { .. } => Gate::Challenge { stale: true },
+        // A challenge again: 403 would tell a guesser nothing less, and a user who mistyped could not go on.
+        Verdict::Rejected { .. } => Gate::Challenge { stale: false },
+        Verdict::Malformed(_) => Gate::Refuse { code: 400, reason: "Bad Request - credentials" },
+    }
+}
+
+/// A user may show any number as caller id, but not the name of another user.
+fn speaks_for_another(request: &Request, username: &str, directory: &Directory) -> bool {
+    let from = request.headers.from().and_then(Result::ok);
+    let name = from.as_ref().and_then(|from| from.uri.user()).unwrap_or_default();
+    name != username && directory.user(&name).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use lockstep_sip::auth::AuthenticatorConfig;
+    use lockstep_sip::message::{Message, parse};
+    use lockstep_sip::net::Protocol;
+
+    fn gate(remote: &str, is_own: bool) -> Gate {
+        let config: Config = toml::from_str(
+            "[[user]]\nname = \"1001\"\npassword = \"x\"\n[[gateway]]\nid = 7\naddress = \"sip:g.example.net\"\naddresses = [\"198.51.100.0/24\"]\n[[customer]]\nid = 12\naddresses = [\"203.0.113.9\"]",
+        )
+        .unwrap();
+        let text = b"INVITE sip:1000@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n";
+        let Ok(Message::Request(request)) = parse(text) else { panic!("the request does not parse") };
+        let source = Source {
+            protocol: Protocol::Udp,
+            local: "192.0.2.1:5060".parse().unwrap(),
+            remote: remote.parse().unwrap(),
+            flow: None,
+        };
+        #[expect(clippy::disallowed_methods, reason = "an arbitrary origin")]
+        let now = Instant::now();
+        let directory = Directory::new(&config, []);
+        let mut authenticator = Authenticator::new(AuthenticatorConfig::new("lockstep"), [1; 32], now);
+        check(now, &request, &source, is_own, &config.security, &directory, &mut authenticator)
+    }
+
+    #[test]
+    fn addresses_decide_before_credentials() {
+        assert_eq!(gate("127.0.0.1:5060", false), Gate::Pass(Caller::Local));
+        assert_eq!(gate("192.0.2.1:5060", true), Gate::Pass(Caller::Local));
+        assert_eq!(gate("198.51.100.3:5060", false), Gate::Pass(Caller::Gateway(7)));
+        assert_eq!(gate("203.0.113.9:5060", false), Gate::Pass(Caller::Customer(12)));
+    }
+
+    #[test]
+    fn a_stranger_is_challenged() {
+        assert_eq!(gate("203.0.113.8:5060", false), Gate::Challenge { stale: false });
+    }
+}

@@ -1,0 +1,334 @@
+//! Requests from outside: calls that want to come in, registrations, keep-alives.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use lockstep_ctx_api::queue::OpQueue;
+use lockstep_media::sdp::{LocalMedia, OfferAnswer, SdpError};
+use lockstep_sip::endpoint::{DialogId, IncomingId, Reply};
+use lockstep_sip::message::{HeaderName, Method, Request, StatusCode, Uri};
+use lockstep_sip::net::Source;
+
+use super::board::Board;
+use super::call_facts::{dialled, facts_of, start_of, user_of};
+use super::exchange::{CallKey, Exchange, Invite, Link};
+use super::gatekeeper::{self, Caller, Gate};
+use super::handle::EngineEvent;
+use super::live_call::{LiveCall, Plan, ScriptState};
+use super::switch::Switch;
+use super::timeline::Direction;
+use super::timeline_log::TimelineLog;
+use crate::backend::native::{NativeBackend, NativeSetup};
+use crate::call::LegId;
+
+/// Seconds after which a caller who was refused for lack of room may try again.
+const RETRY_AFTER: &str = "5";
+
+impl Switch {
+    /// A new call wants to come in.
+    pub(super) fn incoming_invite(
+        &mut self,
+        id: IncomingId,
+        dialog: DialogId,
+        request: &Request,
+        source: Source,
+        offer: Option<Bytes>,
+    ) {
+        if let Err(reply) = self.admit_and_route(id, dialog, request, source, offer) {
+            tracing::info!(
+                remote = %source.remote,
+                to = %dialled(request),
+                code = reply.status.code(),
+                "call refused"
+            );
+            self.answer_at_once(id, *reply);
+        }
+    }
+
+    fn admit_and_route(
+        &mut self,
+        id: IncomingId,
+        dialog: DialogId,
+        request: &Request,
+        source: Source,
+        offer: Option<Bytes>,
+    ) -> Result<(), Box<Reply>> {
+        if let Some(why) = self.no_room(&source) {
+            self.counters.refused_capacity += 1;
+            tracing::warn!(%why, "at capacity");
+            return Err(refusal(503, None, [("Retry-After", RETRY_AFTER.to_owned())]));
+        }
+        let caller = self.pass_gate(request, &source, false)?;
+        let dialled = dialled(request);
+        let route = {
+            let exchange = self.exchange.borrow();
+            exchange.directory.incoming(&dialled, &exchange.programs)
+        };
+        let Some(route) = route else {
+            self.counters.refused_unknown += 1;
+            return Err(refusal(404, None, []));
+        };
+        if let Some(offer) = &offer
+            && let Err(error) = self.exchange.borrow().probe(offer)
+        {
+            self.counters.refused_media += 1;
+            tracing::info!(%error, "the offer cannot be accepted");
+            let code = if error.is_malformed() { 400 } else { 488 };
+            return Err(refusal(code, None, [("Warning", format!("304 lockstep \"{}\"", plain(&error.to_string())))]));
+        }
+        let customer = route.customer.or(match caller {
+            Caller::Customer(id) => Some(id),
+            Caller::Local | Caller::User(_) | Caller::Gateway(_) => None,
+        });
+        let key = self.take_call(Taken { id, dialog, request, source, offer, caller, did: route.did, customer });
+        if let Some(call) = self.calls.get_mut(&key) {
+            call.plan.destinations = route.destinations.into();
+        }
+        self.next_destination(key);
+        Ok(())
+    }
+
+    /// What stands against another call.
+    fn no_room(&mut self, source: &Source) -> Option<String> {
+        if self.draining.is_some() {
+            return Some("shutting down".to_owned());
+        }
+        if self.live >= self.max_calls {
+            return Some(format!("{} calls", self.live));
+        }
+        let mut exchange = self.exchange.borrow_mut();
+        let now = exchange.now.instant;
+        exchange.world.admit(now, source.local.ip()).err()
+    }
+
+    /// Lets the endpoint refuse calls without state while there is no room for any.
+    pub(super) fn update_overload(&mut self) {
+        let full = self.draining.is_some() || self.live >= self.max_calls;
+        self.exchange.borrow_mut().endpoint.set_overload(full.then_some(5));
+    }
+
+    fn pass_gate(&mut self, request: &Request, source: &Source, needs_password: bool) -> Result<Caller, Box<Reply>> {
+        let mut exchange = self.exchange.borrow_mut();
+        let exchange = &mut *exchange;
+        let now = exchange.now.instant;
+        let gate = if needs_password {
+            gatekeeper::by_digest(now, request, &exchange.directory, &mut exchange.authenticator)
+        } else {
+            let is_own = exchange.is_own(source.remote);
+            let security = &exchange.config.security;
+            gatekeeper::check(now, request, source, is_own, security, &exchange.directory, &mut exchange.authenticator)
+        };
+        match gate {
+            Gate::Pass(caller) => Ok(caller),
+            Gate::Refuse { code, reason } => {
+                self.counters.refused_credentials += 1;
+                Err(refusal(code, Some(reason), []))
+            }
+            Gate::Challenge { stale } => {
+                self.counters.refused_credentials += 1;
+                let mut reply = Reply::new(StatusCode::UNAUTHORIZED);
+                for challenge in exchange.authenticator.challenge(now, stale) {
+                    reply = reply.header(HeaderName::WwwAuthenticate, challenge);
+                }
+                Err(Box::new(reply))
+            }
+        }
+    }
+
+    fn take_call(&mut self, taken: Taken<'_>) -> CallKey {
+        let Taken { id, dialog, request, source, offer, caller, did, customer } = taken;
+        self.last_call += 1;
+        let key = CallKey(self.last_call);
+        let (facts, setup, vars) = {
+            let mut exchange = self.exchange.borrow_mut();
+            let exchange = &mut *exchange;
+            let now = exchange.now;
+            let call_id = exchange.uuid();
+            let mut facts = facts_of(call_id.clone(), now.unix_ms, request, &source, did, customer);
+            let user = match &caller {
+                Caller::User(name) => exchange.directory.user(name),
+                Caller::Local | Caller::Gateway(_) | Caller::Customer(_) => None,
+            };
+            if let Some(caller_id) = user.and_then(|user| user.caller_id.clone()) {
+                facts.from = caller_id;
+            }
+            let mut vars = customer.map(|id| exchange.customer_vars(id)).unwrap_or_default();
+            if let Some(did) = facts.did.as_deref().and_then(|did| exchange.directory.did(did)) {
+                vars.extend(did.vars.clone());
+            }
+            let name = request.headers.from().and_then(Result::ok).and_then(|from| from.display_name);
+            exchange.callers.insert(key, (facts.from.clone(), name));
+            let forwards = request.headers.max_forwards().and_then(Result::ok).unwrap_or(70);
+            exchange.forwards.insert(key, forwards);
+            let contact = exchange.contact_for(source.protocol, source.local, source.remote.ip());
+            let link = Link {
+                invite: Some(Invite::Incoming { id, source }),
+                dialog: Some(dialog),
+                contact: Some(contact),
+                ..Link::default()
+            };
+            let leg = (key, LegId::A);
+            exchange.links.insert(leg, link);
+            exchange.dialogs.insert(dialog, leg);
+            exchange.route_dialog(dialog);
+            exchange.note(leg, Direction::In, format!("INVITE {}", request.uri));
+            let setup = NativeSetup {
+                call_id,
+                codecs: exchange.codecs.clone(),
+                clock: (now.instant, now.unix_ms),
+                ringback: self.ringback.clone(),
+            };
+            (facts, setup, vars)
+        };
+        let board = Board { call: key, exchange: std::rc::Rc::clone(&self.exchange) };
+        let start = start_of(facts.clone(), request, &source, &caller);
+        let backend = NativeBackend::inbound(board, setup, offer);
+        self.counters.calls_taken += 1;
+        self.insert_call(key, backend, facts, start, vars);
+        key
+    }
+
+    /// Adds a call, inbound or of ours.
+    pub(super) fn insert_call(
+        &mut self,
+        key: CallKey,
+        backend: NativeBackend<Board>,
+        facts: lockstep_ctx_api::CallFacts,
+        start: lockstep_ctx_api::wire::CallStart,
+        vars: toml::Table,
+    ) {
+        let (id, from, to) = (facts.id.clone(), facts.from.clone(), facts.to.clone());
+        tracing::info!(call = %id, %from, %to, direction = %facts.direction, remote = %facts.remote_addr, "call");
+        self.ids.insert(id.clone(), key);
+        let call = LiveCall {
+            backend,
+            queue: OpQueue::new(),
+            log: TimelineLog::new(facts.started_at),
+            facts,
+            start: Some(Box::new(start)),
+            vars,
+            program: None,
+            run: None,
+            script: ScriptState::Absent,
+            plan: Plan { destinations: VecDeque::new(), ..Plan::default() },
+            timer: None,
+            armed: None,
+            ended: None,
+            host_ops: BTreeMap::new(),
+        };
+        self.calls.insert(key, call);
+        self.live += 1;
+        self.update_overload();
+        self.publish(|| EngineEvent::CallStarted { call: id, from, to, script: None });
+        self.touch(key);
+    }
+
+    /// A request outside any dialog that is no call.
+    pub(super) fn outside_request(&mut self, id: IncomingId, request: &Request, source: Source) {
+        let reply = match request.method {
+            Method::Register => self.register(request, source),
+            Method::Options if self.draining.is_some() => refusal(503, None, [("Retry-After", RETRY_AFTER.to_owned())]),
+            Method::Options => Box::new(Reply::new(StatusCode::OK)),
+            Method::Info | Method::Update => Box::new(Reply::new(StatusCode::CALL_DOES_NOT_EXIST)),
+            _ => Box::new(Reply::new(StatusCode::NOT_IMPLEMENTED)),
+        };
+        self.answer_at_once(id, *reply);
+    }
+
+    fn register(&mut self, request: &Request, source: Source) -> Box<Reply> {
+        let caller = match self.pass_gate(request, &source, true) {
+            Ok(caller) => caller,
+            Err(reply) => return reply,
+        };
+        let to = request.headers.to().and_then(Result::ok).map(|to| user_of(&to.uri)).unwrap_or_default();
+        let Caller::User(name) = caller else { return refusal(403, None, []) };
+        if to != name {
+            tracing::warn!(user = %name, %to, "a user tried to register somebody else");
+            return refusal(403, None, []);
+        }
+        let mut exchange = self.exchange.borrow_mut();
+        let now = exchange.now.instant;
+        let outcome = exchange.registrar.register(now, &name, request, source);
+        for change in &outcome.changes {
+            tracing::info!(user = %name, ?change, "registration");
+        }
+        let mut reply = Reply { headers: outcome.headers, ..Reply::new(outcome.status) };
+        if let Some(reason) = outcome.reason {
+            reply = reply.reason(reason);
+        }
+        Box::new(reply)
+    }
+}
+
+/// An INVITE on its way to become a call.
+struct Taken<'a> {
+    id: IncomingId,
+    dialog: DialogId,
+    request: &'a Request,
+    source: Source,
+    offer: Option<Bytes>,
+    caller: Caller,
+    did: Option<String>,
+    customer: Option<i64>,
+}
+
+impl Exchange {
+    /// Whether an offer can be accepted: asked before anything is opened or run for the call.
+    fn probe(&self, offer: &[u8]) -> Result<(), SdpError> {
+        let local = LocalMedia {
+            address: std::net::Ipv4Addr::LOCALHOST.into(),
+            rtp_port: 9,
+            codecs: self.codecs.clone(),
+            packet_time: std::time::Duration::from_millis(20),
+            offer_rtcp_mux: false,
+            session_id: 1,
+        };
+        OfferAnswer::new(local).answer(offer).map(|_| ())
+    }
+
+    fn customer_vars(&self, id: i64) -> toml::Table {
+        self.config.customers.iter().find(|customer| customer.id == id).map(|customer| customer.vars.clone()).unwrap_or_default()
+    }
+
+    /// Requests in a dialog go to where the peer's come from when its Contact cannot be reached: a private address behind
+    /// NAT, or a name.
+    pub(super) fn route_dialog(&mut self, dialog: DialogId) {
+        let Some(next_hop) = self.endpoint.next_hop(dialog) else { return };
+        let unreachable = match next_hop {
+            Uri::Sip(uri) => match uri.host.ip() {
+                Some(ip) => is_private(ip),
+                None => true,
+            },
+            Uri::Tel(_) | Uri::Other { .. } => true,
+        };
+        if unreachable && let Err(error) = self.endpoint.set_symmetric(dialog, true) {
+            tracing::debug!(%error, "the dialog was over already");
+        }
+    }
+}
+
+/// Addresses that mean something else on the peer's side of a NAT. Loopback is meant literally: both are this machine.
+fn is_private(ip: std::net::IpAddr) -> bool {
+    match ip.to_canonical() {
+        std::net::IpAddr::V4(ip) => {
+            ip.is_private() || ip.is_link_local() || ip.is_unspecified() || (ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64)
+        }
+        std::net::IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_unspecified(),
+    }
+}
+
+fn refusal<const N: usize>(code: u16, reason: Option<&str>, headers: [(&'static str, String); N]) -> Box<Reply> {
+    let mut reply = Reply::new(StatusCode::new(code).unwrap_or(StatusCode::SERVER_INTERNAL_ERROR));
+    if let Some(reason) = reason {
+        reply = reply.reason(reason);
+    }
+    for (name, value) in headers {
+        reply = reply.header(name, value);
+    }
+    Box::new(reply)
+}
+
+/// Text as it may stand between quotes.
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() && !matches!(c, '"' | '\\')).collect()
+}

@@ -1,0 +1,123 @@
+//! One call of the engine: its operations, its script, its timeline.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use lockstep_ctx_api::queue::OpQueue;
+use lockstep_ctx_api::wire::{CallStart, RunId};
+use lockstep_ctx_api::{CallEndedCause, CallFacts, OpId};
+
+use super::board::Board;
+use super::handle::CallSummary;
+use super::timeline::Timeline;
+use super::timeline_log::TimelineLog;
+use super::world::Ticket;
+use crate::backend::native::{Ending, NativeBackend};
+use crate::call::LegId;
+use crate::config::Destination;
+use crate::script::Program;
+
+/// Where the script of a call stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum ScriptState {
+    /// There is none: the call goes to a user or to a number, or waits to be answered.
+    Absent,
+    Running,
+    /// `main` has returned or thrown; what it left in the queue runs to its end, then the call ends like this.
+    Over(Ending),
+}
+
+/// What happens next to a call without a script.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    /// Where a DID leads, in order; what was tried is gone.
+    pub destinations: VecDeque<Destination>,
+    /// The bridge to the destination that is tried now.
+    pub bridge: Option<OpId>,
+    pub bridges: u32,
+    /// Why the last one came to nothing.
+    pub failure: Option<(u16, String)>,
+    /// A call of ours: the script that takes over when it is answered.
+    pub on_answer: Option<Arc<Program>>,
+    /// A call of ours is given up at this time.
+    pub ring_until: Option<Instant>,
+}
+
+/// A live call, or one whose script has not finished yet.
+#[derive(Debug)]
+pub(crate) struct LiveCall {
+    pub backend: NativeBackend<Board>,
+    pub queue: OpQueue,
+    pub facts: CallFacts,
+    /// What the script will be started with; gone once it is.
+    pub start: Option<Box<CallStart>>,
+    /// Variables of DID and customer.
+    pub vars: toml::Table,
+    pub program: Option<Arc<Program>>,
+    pub run: Option<RunId>,
+    pub script: ScriptState,
+    pub plan: Plan,
+    pub log: TimelineLog,
+    /// When the backend wants to be told the time.
+    pub timer: Option<Instant>,
+    /// What the switch's timers hold for this call.
+    pub armed: Option<Instant>,
+    pub ended: Option<(CallEndedCause, u64)>,
+    /// Operations that are not the call's, under way.
+    pub host_ops: BTreeMap<OpId, Ticket>,
+}
+
+impl LiveCall {
+    /// How long the call lasts or has lasted, ms.
+    pub(crate) fn duration_ms(&self, unix_ms: u64) -> u64 {
+        self.ended.as_ref().map_or(unix_ms, |(_, at)| *at).saturating_sub(self.facts.started_at)
+    }
+
+    /// The name of its script.
+    pub(crate) fn script_name(&self) -> Option<String> {
+        self.program.as_ref().map(|program| program.name.clone())
+    }
+
+    /// The call as a line of a list.
+    pub(crate) fn summary(&self, unix_ms: u64) -> CallSummary {
+        CallSummary {
+            facts: self.facts.clone(),
+            script: self.script_name(),
+            ended: self.ended.as_ref().map(|(cause, _)| cause.clone()),
+            duration_ms: self.duration_ms(unix_ms),
+        }
+    }
+
+    /// Its timeline so far.
+    pub(crate) fn timeline(&self) -> Timeline {
+        let (entries, dropped) = self.log.entries();
+        Timeline {
+            call: self.facts.clone(),
+            script: self.script_name(),
+            ended: self.ended.as_ref().map(|(cause, _)| cause.clone()),
+            duration_ms: self.ended.as_ref().map(|(_, at)| at.saturating_sub(self.facts.started_at)),
+            entries: entries.to_vec(),
+            dropped,
+        }
+    }
+
+    /// Its timeline, when the call is not needed any more.
+    pub(crate) fn into_timeline(self) -> Timeline {
+        let script = self.script_name();
+        let (ended, ended_at) = self.ended.unzip();
+        let duration_ms = ended_at.map(|at| at.saturating_sub(self.facts.started_at));
+        let (entries, dropped) = self.log.into_entries();
+        Timeline { call: self.facts, script, ended, duration_ms, entries, dropped }
+    }
+
+    /// How a leg is called in a timeline.
+    pub(crate) fn leg_name(&self, leg: LegId) -> String {
+        if leg == LegId::A { "a".to_owned() } else { format!("{}-{}", self.facts.id, leg.0) }
+    }
+
+    /// When the call next wants to be told the time.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        [self.timer, self.plan.ring_until].into_iter().flatten().min()
+    }
+}

@@ -1,0 +1,211 @@
+//! The [`World`] of a running engine: tokio sockets, media threads, the prompt library, name servers, HTTP.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use lockstep_ctx_api::op::{FetchArgs, RecordFormat, TtsArgs};
+use lockstep_ctx_api::{ErrorCode, OpError};
+use lockstep_media::codec::Codec;
+use lockstep_media::io::{LegId as MediaLeg, MediaPool, RecordingFile, RecordingFormat};
+use lockstep_media::playout::EncodedPrompt;
+use lockstep_media::prompt::{PromptError, PromptLibrary, Source};
+use lockstep_media::stream::Command;
+use lockstep_sip::net::{Protocol, Transmit};
+use lockstep_sip::resolve::{Resolver, Target};
+use lockstep_sip::transport::Transports;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use super::handle::{Metric, MetricKind};
+use super::world::{Arrival, Arrived, OpenedMedia, RecordingOrder, Ticket, World};
+use crate::fetch::Fetcher;
+use crate::tts::Tts;
+
+/// See the module.
+pub(super) struct RealWorld {
+    pub(super) transports: Rc<RefCell<Transports>>,
+    pub(super) media: MediaPool,
+    pub(super) prompts: PromptLibrary,
+    pub(super) tts: Tts,
+    pub(super) fetcher: Fetcher,
+    pub(super) resolver: Resolver,
+    /// One arrival a ticket, and tickets are bounded by the operations of calls: this cannot grow without end.
+    pub(super) arrivals: mpsc::UnboundedSender<Arrival>,
+    pub(super) tasks: BTreeMap<Ticket, AbortHandle>,
+    pub(super) listening: Vec<(Protocol, SocketAddr)>,
+}
+
+impl RealWorld {
+    /// Runs `work` beside the core; its result comes as an arrival.
+    fn spawn(&mut self, ticket: Ticket, work: impl Future<Output = Arrived> + 'static) {
+        let arrivals = self.arrivals.clone();
+        let task = tokio::task::spawn_local(async move {
+            let what = work.await;
+            // The core is gone only when the engine stops.
+            let _ = arrivals.send(Arrival { ticket, what });
+        });
+        self.tasks.insert(ticket, task.abort_handle());
+    }
+}
+
+impl World for RealWorld {
+    fn transmit(&mut self, transmit: Transmit) -> Result<(), String> {
+        self.transports.borrow_mut().send(transmit).map_err(|error| error.to_string())
+    }
+
+    fn local_for(&mut self, protocol: Protocol, remote: SocketAddr) -> Option<SocketAddr> {
+        self.transports.borrow_mut().local_for(protocol, remote)
+    }
+
+    fn listening(&self) -> &[(Protocol, SocketAddr)] {
+        &self.listening
+    }
+
+    fn admit(&mut self, now: Instant, local: IpAddr) -> Result<(), String> {
+        self.media.admit(now, local, 1).map_err(|refusal| refusal.to_string())
+    }
+
+    fn open_media(&mut self, now: Instant, local: IpAddr, near: Option<MediaLeg>) -> Result<OpenedMedia, String> {
+        let leg = self.media.open_leg(now, local, near).map_err(|error| error.to_string())?;
+        Ok(OpenedMedia { leg: leg.id, rtp: leg.rtp })
+    }
+
+    fn media(&mut self, leg: MediaLeg, command: Command) {
+        if let Err(error) = self.media.send(leg, command) {
+            tracing::warn!(?leg, %error, "a media thread did not take a command");
+        }
+    }
+
+    fn join(&mut self, a: MediaLeg, b: MediaLeg) {
+        if let Err(error) = self.media.join(a, b) {
+            tracing::warn!(?a, ?b, %error, "two legs were not joined");
+        }
+    }
+
+    fn part(&mut self, leg: MediaLeg) {
+        if let Err(error) = self.media.leave(leg) {
+            tracing::debug!(?leg, %error, "a leg was gone before it was parted");
+        }
+    }
+
+    fn close_media(&mut self, leg: MediaLeg) {
+        self.media.close(leg);
+    }
+
+    fn record(&mut self, order: RecordingOrder) -> Result<(), OpError> {
+        let RecordingOrder { leg, id, options, path, format, codec } = order;
+        let cannot = |why: String| OpError::new(ErrorCode::MediaError, format!("cannot record to {}: {why}", path.display()));
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|error| cannot(error.to_string()))?;
+        }
+        let format = match format {
+            RecordFormat::Wav => RecordingFormat::Wav,
+            RecordFormat::Ogg => RecordingFormat::Ogg,
+        };
+        let file = RecordingFile { path: path.clone(), format };
+        self.media.record(leg, id, options, file, codec).map_err(|error| cannot(error.to_string()))
+    }
+
+    fn audio_at_hand(
+        &mut self,
+        now: Instant,
+        sources: &[String],
+        codec: Codec,
+    ) -> Option<Result<Vec<Arc<EncodedPrompt>>, OpError>> {
+        let mut prompts = Vec::with_capacity(sources.len());
+        for name in sources {
+            let source = match Source::parse(name) {
+                Ok(source) => source,
+                Err(error) => return Some(Err(prompt_error(&error))),
+            };
+            prompts.push(self.prompts.cached(now, &source, codec)?);
+        }
+        Some(Ok(prompts))
+    }
+
+    fn load_audio(&mut self, now: Instant, ticket: Ticket, sources: Vec<String>, codec: Codec) {
+        let loads: Vec<_> =
+            sources.iter().map(|name| Source::parse(name).map(|source| self.prompts.load(now, source, codec))).collect();
+        self.spawn(ticket, async move {
+            let mut prompts = Vec::with_capacity(loads.len());
+            for load in loads {
+                let loaded = match load {
+                    Ok(load) => load.await,
+                    Err(error) => Err(error),
+                };
+                match loaded {
+                    Ok(prompt) => prompts.push(prompt),
+                    Err(error) => return Arrived::Audio(Err(prompt_error(&error))),
+                }
+            }
+            Arrived::Audio(Ok(prompts))
+        });
+    }
+
+    fn speak(&mut self, _now: Instant, ticket: Ticket, args: TtsArgs, codec: Codec) {
+        let (tts, library) = (self.tts.clone(), self.prompts.clone());
+        self.spawn(ticket, async move { Arrived::Audio(tts.prompt(&library, &args, codec).await.map(|prompt| vec![prompt])) });
+    }
+
+    fn resolve(&mut self, ticket: Ticket, target: Target, seed: u64) {
+        let resolver = self.resolver.clone();
+        self.spawn(
+            ticket,
+            async move { Arrived::NextHops(resolver.resolve(&target, seed).await.map_err(|error| error.to_string())) },
+        );
+    }
+
+    fn fetch(&mut self, ticket: Ticket, args: FetchArgs) {
+        let fetcher = self.fetcher.clone();
+        self.spawn(ticket, async move { Arrived::Fetched(fetcher.run(args).await) });
+    }
+
+    fn abandon(&mut self, ticket: Ticket) {
+        if let Some(task) = self.tasks.remove(&ticket) {
+            task.abort();
+        }
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        let gauges = self.media.gauges();
+        let sip = self.transports.borrow().stats();
+        let metric = |name, help, kind, value: f64| Metric { name, help, kind, labels: Vec::new(), value };
+        let (counter, gauge) = (MetricKind::Counter, MetricKind::Gauge);
+        let late = |q: f64| gauges.lateness.quantile(q).as_secs_f64();
+        vec![
+            metric("lockstep_media_legs", "Media legs that are open.", gauge, gauges.legs as f64),
+            metric("lockstep_media_threads", "Media threads.", gauge, gauges.threads as f64),
+            metric("lockstep_media_lateness_p50_seconds", "Half of all ticks came within this of their time.", gauge, late(0.5)),
+            metric("lockstep_media_lateness_p99_seconds", "99 of 100 ticks came within this of their time.", gauge, late(0.99)),
+            metric("lockstep_rtp_received_total", "Datagrams received on media ports.", counter, gauges.received as f64),
+            metric("lockstep_rtp_sent_total", "Datagrams sent from media ports.", counter, gauges.sent as f64),
+            metric(
+                "lockstep_rtp_send_failures_total",
+                "Datagrams the system would not take.",
+                counter,
+                gauges.send_failures as f64,
+            ),
+            metric(
+                "lockstep_recording_blocks_dropped_total",
+                "Half seconds of recordings lost because the disk fell behind.",
+                counter,
+                gauges.recording_blocks_dropped as f64,
+            ),
+            metric("lockstep_descriptor_limit", "Descriptors the process may have.", gauge, gauges.descriptor_limit as f64),
+            metric("lockstep_prompt_cache_bytes", "Encoded audio in memory.", gauge, self.prompts.cached_bytes() as f64),
+            metric("lockstep_sip_connections", "Open SIP connections.", gauge, sip.connections as f64),
+        ]
+    }
+}
+
+fn prompt_error(error: &PromptError) -> OpError {
+    let code = match error {
+        PromptError::NotFound { .. } => ErrorCode::NotFound,
+        PromptError::Media { .. } => ErrorCode::MediaError,
+    };
+    OpError::new(code, error.to_string())
+}

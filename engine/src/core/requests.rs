@@ -1,0 +1,220 @@
+//! Requests of the API and the command line.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockstep_ctx_api::journal::lines;
+use lockstep_ctx_api::wire::CallStart;
+use lockstep_ctx_api::{CallFacts, CallState, EndedBy};
+
+use super::board::Board;
+use super::exchange::CallKey;
+use super::handle::{CallFilter, CallSummary, EngineError, Originate, Readiness, Request, ScriptInfo};
+use super::switch::{Draining, Switch};
+use super::timeline::Timeline;
+use crate::backend::native::{Ending, NativeBackend, NativeSetup};
+
+/// How long a call of ours may ring when nobody says.
+const RING_TIME: Duration = Duration::from_secs(60);
+/// The most calls in one answer.
+const MAX_LISTED: usize = 10_000;
+
+impl Switch {
+    /// Answers one request. Who asked and went away is not told.
+    pub(crate) fn request(&mut self, request: Request) {
+        match request {
+            Request::Calls(filter, reply) => drop(reply.send(self.list(filter))),
+            Request::Call(id, reply) => drop(reply.send(self.find_summary(&id))),
+            Request::Timeline(id, reply) => drop(reply.send(self.find_timeline(&id))),
+            Request::Journal(id, reply) => drop(reply.send(self.find_journal(&id))),
+            Request::Hangup { id, code, reason, reply } => drop(reply.send(self.hang_up(&id, code, reason))),
+            Request::Originate(originate, reply) => drop(reply.send(self.originate(originate))),
+            Request::Scripts(reply) => drop(reply.send(self.scripts())),
+            Request::Stats(reply) => drop(reply.send(self.stats())),
+            Request::Readiness(reply) => drop(reply.send(self.readiness())),
+            Request::Drain(grace) => self.drain(grace),
+        }
+    }
+
+    fn list(&self, filter: CallFilter) -> Vec<CallSummary> {
+        let unix_ms = self.now().unix_ms;
+        let live = self.calls.values().rev().filter(|call| filter.live && call.ended.is_none());
+        let finishing = self.calls.values().rev().filter(|call| filter.past && call.ended.is_some());
+        let past = self.past.newest_first().filter(|_| filter.past).map(|call| call.summary.clone());
+        let kept = live.chain(finishing).map(|call| call.summary(unix_ms)).chain(past);
+        kept.take(filter.limit.min(MAX_LISTED)).collect()
+    }
+
+    fn find_summary(&self, id: &str) -> Result<CallSummary, EngineError> {
+        let live = self.ids.get(id).and_then(|key| self.calls.get(key)).map(|call| call.summary(self.now().unix_ms));
+        live.or_else(|| self.past.find(id).map(|call| call.summary.clone())).ok_or_else(|| no_such_call(id))
+    }
+
+    fn find_timeline(&self, id: &str) -> Result<Timeline, EngineError> {
+        let live = self.ids.get(id).and_then(|key| self.calls.get(key)).map(super::live_call::LiveCall::timeline);
+        live.or_else(|| self.past.find(id).map(|call| call.timeline.clone())).ok_or_else(|| no_such_call(id))
+    }
+
+    fn find_journal(&self, id: &str) -> Result<String, EngineError> {
+        let secrets = lockstep_ctx_api::journal::SecretNames::default();
+        if let Some(call) = self.ids.get(id).and_then(|key| self.calls.get(key)) {
+            let journal = call.run.and_then(|run| self.host.journal(run));
+            return Ok(journal.map(|journal| lines::render(&journal, Some(&secrets))).unwrap_or_default());
+        }
+        let past = self.past.find(id).ok_or_else(|| no_such_call(id))?;
+        Ok(past.journal.as_ref().map(|journal| lines::render(journal, Some(&secrets))).unwrap_or_default())
+    }
+
+    fn hang_up(&mut self, id: &str, code: Option<u16>, reason: Option<String>) -> Result<(), EngineError> {
+        let now = self.now().instant;
+        let Some(key) = self.ids.get(id).copied() else {
+            return Err(match self.past.find(id) {
+                Some(_) => EngineError::CallOver(id.to_owned()),
+                None => no_such_call(id),
+            });
+        };
+        let Some(call) = self.calls.get_mut(&key).filter(|call| call.ended.is_none()) else {
+            return Err(EngineError::CallOver(id.to_owned()));
+        };
+        let code = code.filter(|code| (300..700).contains(code));
+        let refusal = (code.unwrap_or(480), reason.clone().unwrap_or_else(|| "Temporarily Unavailable".to_owned()));
+        let bye = code.map(|code| (code, reason.unwrap_or_default()));
+        call.backend.end(now, Ending { refusal, bye, by: EndedBy::Engine });
+        self.touch(key);
+        Ok(())
+    }
+
+    /// Places a call whose script takes over when it is answered.
+    fn originate(&mut self, wanted: Originate) -> Result<String, EngineError> {
+        if self.draining.is_some() {
+            return Err(EngineError::Stopped);
+        }
+        if self.live >= self.max_calls {
+            return Err(EngineError::AtCapacity(format!("{} calls", self.live)));
+        }
+        let programs = Arc::clone(&self.exchange.borrow().programs);
+        let program = programs
+            .by_class5(&wanted.destination)
+            .or_else(|| programs.by_name(&wanted.destination))
+            .cloned()
+            .ok_or_else(|| EngineError::NoSuchDestination(wanted.destination.clone()))?;
+        self.exchange
+            .borrow()
+            .directory
+            .callee(&wanted.to, &programs)
+            .map_err(|refusal| EngineError::TargetRefused { target: wanted.to.clone(), why: refusal.reason })?;
+        self.last_call += 1;
+        let key = CallKey(self.last_call);
+        let from = wanted.from.clone().unwrap_or_else(|| wanted.destination.clone());
+        let (facts, setup) = {
+            let mut exchange = self.exchange.borrow_mut();
+            let id = exchange.uuid();
+            exchange.callers.insert(key, (from.clone(), None));
+            let facts = CallFacts {
+                id: id.clone(),
+                direction: "outbound".to_owned(),
+                from,
+                to: wanted.to.clone(),
+                state: CallState::New,
+                started_at: exchange.now.unix_ms,
+                ..CallFacts::default()
+            };
+            let clock = (exchange.now.instant, exchange.now.unix_ms);
+            let setup = NativeSetup { call_id: id, codecs: exchange.codecs.clone(), clock, ringback: self.ringback.clone() };
+            (facts, setup)
+        };
+        let id = facts.id.clone();
+        let mut vars = wanted.vars;
+        for (name, value) in [
+            ("call_id", id.as_str()),
+            ("uuid", id.as_str()),
+            ("direction", "outbound"),
+            ("destination_number", wanted.to.as_str()),
+            ("caller_id_number", facts.from.as_str()),
+        ] {
+            vars.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+        }
+        let data_vars = vars.iter().map(|(name, value)| (name.clone(), toml::Value::String(value.clone()))).collect();
+        let start = CallStart { facts: facts.clone(), vars, headers: Vec::new() };
+        let board = Board { call: key, exchange: std::rc::Rc::clone(&self.exchange) };
+        let now = self.now().instant;
+        let backend = NativeBackend::originate(now, board, setup, &wanted.to);
+        self.counters.calls_placed += 1;
+        self.insert_call(key, backend, facts, start, data_vars);
+        if let Some(call) = self.calls.get_mut(&key) {
+            call.plan.on_answer = Some(program);
+            call.plan.ring_until = now.checked_add(wanted.timeout.unwrap_or(RING_TIME));
+        }
+        Ok(id)
+    }
+
+    fn scripts(&self) -> Vec<ScriptInfo> {
+        let programs = Arc::clone(&self.exchange.borrow().programs);
+        programs
+            .iter()
+            .map(|program| ScriptInfo {
+                name: program.name.clone(),
+                uuid: program.uuid.clone(),
+                file: program.file.clone(),
+                script_type: format!("{:?}", program.script_type).to_lowercase(),
+                app: program.settings.app.clone(),
+                class5_destination: program.settings.class5_destination.as_ref().map(ToString::to_string),
+                version: program.version.clone(),
+                error: programs.problem(&program.file).map(ToString::to_string),
+            })
+            .collect()
+    }
+
+    fn readiness(&self) -> Readiness {
+        let reason = if self.draining.is_some() {
+            Some("draining".to_owned())
+        } else if self.host.stats().workers_ready == 0 {
+            Some("no script worker is ready".to_owned())
+        } else if self.live >= self.max_calls {
+            Some(format!("at capacity: {} calls", self.live))
+        } else {
+            None
+        };
+        Readiness { ready: reason.is_none(), reason, live_calls: self.live }
+    }
+
+    /// Takes no more calls; lets those that live end for a while.
+    pub(crate) fn drain(&mut self, grace: Duration) {
+        let now = self.now().instant;
+        let until = now.checked_add(grace).unwrap_or(now);
+        tracing::info!(live = self.live, grace_s = grace.as_secs(), "shutting down: no more calls are taken");
+        self.draining = Some(Draining { until, ended_rest: false });
+        self.trunks.unregister(now);
+        self.update_overload();
+    }
+
+    /// Ends the calls that outlive the grace period.
+    pub(super) fn drain_further(&mut self) {
+        let now = self.now().instant;
+        let Some(draining) = self.draining.as_mut().filter(|draining| !draining.ended_rest && draining.until <= now) else {
+            return;
+        };
+        draining.ended_rest = true;
+        let keys: Vec<CallKey> = self.calls.keys().copied().collect();
+        for key in keys {
+            if let Some(call) = self.calls.get_mut(&key) {
+                let gone = (503, "Service Unavailable".to_owned());
+                call.backend.end(now, Ending { refusal: gone.clone(), bye: Some(gone), by: EndedBy::Engine });
+                self.touch(key);
+            }
+        }
+    }
+
+    /// Whether the engine may stop: it was told to, and nothing is left that the peers have not been told.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.draining.is_some_and(|draining| {
+            let quiet = self.live == 0 && self.exchange.borrow().endpoint.dialog_count() == 0;
+            // A script has its time after the end of its call; a peer that is gone does not hold us up for ever.
+            quiet && (self.calls.is_empty() || draining.ended_rest)
+        })
+    }
+}
+
+fn no_such_call(id: &str) -> EngineError {
+    EngineError::NoSuchCall(id.to_owned())
+}

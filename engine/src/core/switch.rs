@@ -1,0 +1,370 @@
+//! The core: everything that happens to calls, one input after another.
+//!
+//! ```text
+//!   SIP packets ─► Endpoint ─┐                       ┌─► SIP packets
+//!   media reports ───────────┤                       ├─► orders to media threads
+//!   audio, names, HTTP ──────┼──► Switch ── calls ───┼─► look-ups, loads, HTTP
+//!   script turns ────────────┤    (pump)             ├─► entries to scripts
+//!   API requests ────────────┘                       └─► events, timelines
+//! ```
+//!
+//! An input is handed in, then [`Switch::pump`] carries on until nothing is left to do: no call ever waits for another, and
+//! nothing in here waits at all. Time is a parameter.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use lockstep_ctx_api::wire::RunId;
+use lockstep_media::io::PoolEvent;
+use lockstep_sip::endpoint::Output;
+use lockstep_sip::net::{FlowId, Received, TransmitId};
+use tokio::sync::broadcast;
+
+use super::exchange::{CallKey, Exchange, Purpose};
+use super::handle::EngineEvent;
+use super::live_call::LiveCall;
+use super::outgoing;
+use super::past_calls::PastCalls;
+use super::timeline::TimelineEntry;
+use super::trunks::Trunks;
+use super::world::{Arrival, Arrived};
+use crate::backend::native::RecordingEvent;
+use crate::script::{Moment, ProgramSet, ScriptHost};
+
+/// What the switch has counted since it started.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counters {
+    pub calls_taken: u64,
+    pub calls_placed: u64,
+    pub calls_ended: u64,
+    pub refused_capacity: u64,
+    pub refused_credentials: u64,
+    pub refused_unknown: u64,
+    pub refused_media: u64,
+    pub operations: u64,
+    pub operations_failed: u64,
+    pub script_errors: u64,
+    pub digits: u64,
+}
+
+/// Shutting down: no call is taken any more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Draining {
+    /// Calls that still live then are ended.
+    pub until: Instant,
+    pub ended_rest: bool,
+}
+
+/// See the module.
+pub(crate) struct Switch {
+    pub(super) exchange: Rc<RefCell<Exchange>>,
+    pub(super) host: Box<dyn ScriptHost>,
+    pub(super) calls: BTreeMap<CallKey, LiveCall>,
+    pub(super) ids: HashMap<String, CallKey>,
+    pub(super) runs: HashMap<RunId, CallKey>,
+    pub(super) last_call: u64,
+    /// Calls that are not over.
+    pub(super) live: usize,
+    pub(super) max_calls: usize,
+    pub(super) past: PastCalls,
+    pub(super) trunks: Trunks,
+    pub(super) counters: Counters,
+    pub(super) draining: Option<Draining>,
+    pub(super) ringback: String,
+    timers: BTreeSet<(Instant, CallKey)>,
+    dirty: BTreeSet<CallKey>,
+    sip_deadline: Option<Instant>,
+    pub(super) events: broadcast::Sender<Arc<EngineEvent>>,
+}
+
+/// What a switch is made of.
+pub(crate) struct SwitchParts {
+    pub exchange: Exchange,
+    pub host: Box<dyn ScriptHost>,
+    pub events: broadcast::Sender<Arc<EngineEvent>>,
+    /// Calls at once.
+    pub max_calls: usize,
+    /// What callers hear while the far end rings without audio of its own.
+    pub ringback: String,
+}
+
+impl Switch {
+    /// A switch without calls. Gateways are looked up and registered with from the first [`pump`](Self::pump) on.
+    pub(crate) fn new(parts: SwitchParts) -> Self {
+        let SwitchParts { exchange, host, events, max_calls, ringback } = parts;
+        let mut exchange = exchange;
+        let trunks = Trunks::new(&mut exchange);
+        Self {
+            exchange: Rc::new(RefCell::new(exchange)),
+            host,
+            calls: BTreeMap::new(),
+            ids: HashMap::new(),
+            runs: HashMap::new(),
+            last_call: 0,
+            live: 0,
+            max_calls,
+            past: PastCalls::default(),
+            trunks,
+            counters: Counters::default(),
+            draining: None,
+            ringback,
+            timers: BTreeSet::new(),
+            dirty: BTreeSet::new(),
+            sip_deadline: None,
+            events,
+        }
+    }
+
+    /// Sets the time for what follows.
+    pub(crate) fn set_time(&mut self, now: Moment) {
+        self.exchange.borrow_mut().now = now;
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        self.exchange.borrow().now
+    }
+
+    /// A SIP message arrived.
+    pub(crate) fn received(&mut self, received: Received<'_>) {
+        let mut exchange = self.exchange.borrow_mut();
+        let now = exchange.now.instant;
+        exchange.endpoint.handle_received(now, received);
+    }
+
+    /// A SIP message could not be delivered.
+    pub(crate) fn send_failed(&mut self, transmit: TransmitId) {
+        let mut exchange = self.exchange.borrow_mut();
+        let now = exchange.now.instant;
+        exchange.endpoint.handle_transport_error(now, transmit);
+    }
+
+    /// A connection has ended.
+    pub(crate) fn flow_closed(&mut self, flow: FlowId) {
+        let mut exchange = self.exchange.borrow_mut();
+        let now = exchange.now.instant;
+        exchange.endpoint.handle_flow_closed(now, flow);
+        for change in exchange.registrar.handle_flow_closed(flow) {
+            tracing::info!(?change, "registration");
+        }
+    }
+
+    /// The media threads report.
+    pub(crate) fn media_report(&mut self, report: PoolEvent) {
+        let (leg, what) = match report {
+            // Handled at the time the core learns of it: times that run backwards would confuse every timer.
+            PoolEvent::Media { leg, event, .. } => (leg, Ok(event)),
+            PoolEvent::RecordingStarted { leg, id } => (leg, Err((id, RecordingEvent::Started))),
+            PoolEvent::RecordingSaved { leg, id, duration, .. } => (leg, Err((id, RecordingEvent::Saved { duration }))),
+            PoolEvent::RecordingFailed { leg, id, error } => {
+                tracing::warn!(%error, "a recording failed");
+                (leg, Err((id, RecordingEvent::Failed { why: error.to_string() })))
+            }
+            PoolEvent::Stats { .. } | PoolEvent::Closed { .. } => return,
+        };
+        let Some((key, leg)) = self.exchange.borrow().media.get(&leg).copied() else { return };
+        let now = self.now().instant;
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        match what {
+            Ok(event) => call.backend.media_event(now, leg, event),
+            Err((id, event)) => call.backend.recording_event(id, event),
+        }
+        self.dirty.insert(key);
+    }
+
+    /// Background work is done.
+    pub(crate) fn arrived(&mut self, arrival: Arrival) {
+        let purpose = {
+            let mut exchange = self.exchange.borrow_mut();
+            exchange.world.abandon(arrival.ticket);
+            exchange.tickets.remove(&arrival.ticket)
+        };
+        let Some(purpose) = purpose else { return };
+        let now = self.now().instant;
+        match (purpose, arrival.what) {
+            (Purpose::Audio(key, load), Arrived::Audio(result)) => {
+                self.exchange.borrow_mut().loads.remove(&(key, load));
+                if let Some(call) = self.calls.get_mut(&key) {
+                    call.backend.loaded(now, load, result);
+                    self.dirty.insert(key);
+                }
+            }
+            (Purpose::Lookup(key, lookup), Arrived::NextHops(result)) => {
+                let found = outgoing::resolved(&mut self.exchange.borrow_mut(), key, lookup, result);
+                if let (Some(found), Some(call)) = (found, self.calls.get_mut(&key)) {
+                    call.backend.resolved(now, lookup, found);
+                    self.dirty.insert(key);
+                }
+            }
+            (Purpose::Gateway(id), Arrived::NextHops(result)) => match result {
+                Ok(destinations) => {
+                    self.exchange.borrow_mut().directory.set_gateway_destinations(id, destinations);
+                    self.trunks.found(id);
+                }
+                Err(why) => tracing::warn!(gateway = id, %why, "a gateway cannot be found"),
+            },
+            (Purpose::Host(key, op), Arrived::Fetched(result)) => {
+                if let Some(call) = self.calls.get_mut(&key) {
+                    call.host_ops.remove(&op);
+                    call.queue.completed(op, result);
+                    self.dirty.insert(key);
+                }
+            }
+            (purpose, what) => tracing::error!(?purpose, ?what, "background work brought something else than was asked for"),
+        }
+    }
+
+    /// Other programs from now on; live calls keep theirs. `retired` are bundles that nothing new will run.
+    pub(crate) fn set_programs(&mut self, programs: Arc<ProgramSet>, retired: &[u64]) {
+        self.exchange.borrow_mut().programs = programs;
+        for bundle in retired {
+            self.host.retire(*bundle);
+        }
+    }
+
+    /// SIP transactions that have not ended.
+    pub(crate) fn transactions(&self) -> usize {
+        self.exchange.borrow().endpoint.transaction_count()
+    }
+
+    /// Whether calls are no longer taken.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.is_some()
+    }
+
+    /// Tells that the time of [`next_deadline`](Self::next_deadline) has come.
+    pub(crate) fn handle_timeout(&mut self) {
+        let now = self.now();
+        self.exchange.borrow_mut().endpoint.handle_timeout(now.instant);
+        for change in self.exchange.borrow_mut().registrar.handle_timeout(now.instant) {
+            tracing::info!(?change, "registration");
+        }
+        self.trunks.handle_timeout(&mut self.exchange.borrow_mut());
+        self.host.handle_timeout(now);
+        while let Some((due, key)) = self.timers.first().copied().filter(|(due, _)| *due <= now.instant) {
+            self.timers.remove(&(due, key));
+            if let Some(call) = self.calls.get_mut(&key) {
+                call.armed = None;
+            }
+            self.call_timeout(key);
+        }
+        self.drain_further();
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let exchange = self.exchange.borrow();
+        [
+            self.sip_deadline,
+            self.timers.first().map(|(due, _)| *due),
+            exchange.registrar.poll_timeout(),
+            self.trunks.poll_timeout(),
+            self.host.next_timeout(),
+            self.draining.filter(|draining| !draining.ended_rest).map(|draining| draining.until),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Carries on until nothing is left to do.
+    pub(crate) fn pump(&mut self) {
+        loop {
+            self.pump_sip();
+            let posted = self.exchange.borrow_mut().posted.pop_front();
+            if let Some(((key, leg), event)) = posted {
+                self.leg_event((key, leg), event);
+                continue;
+            }
+            if let Some(output) = self.host.poll_output() {
+                self.script_output(output);
+                continue;
+            }
+            if let Some(key) = self.dirty.pop_first() {
+                self.pump_call(key);
+                continue;
+            }
+            self.write_notes();
+            if self.trunks.pump(&mut self.exchange.borrow_mut()) {
+                continue;
+            }
+            return;
+        }
+    }
+
+    fn pump_sip(&mut self) {
+        loop {
+            let output = self.exchange.borrow_mut().endpoint.poll_output();
+            match output {
+                Output::Transmit(transmit) => {
+                    let id = transmit.id;
+                    let mut exchange = self.exchange.borrow_mut();
+                    if let Err(why) = exchange.world.transmit(transmit) {
+                        tracing::debug!(%why, "a SIP message was not sent");
+                        let now = exchange.now.instant;
+                        exchange.endpoint.handle_transport_error(now, id);
+                    }
+                }
+                Output::Event(event) => self.sip_event(event),
+                Output::Timeout(deadline) => {
+                    self.sip_deadline = deadline;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Puts what went over the wire into the timelines of its calls.
+    pub(super) fn write_notes(&mut self) {
+        let unix_ms = self.now().unix_ms;
+        while let Some(note) = self.next_note() {
+            let (key, leg) = note.leg;
+            let Some(call) = self.calls.get_mut(&key) else { continue };
+            let leg = call.leg_name(leg);
+            let entry = call.log.sip(unix_ms, note.direction, leg, note.summary);
+            let watched = entry.filter(|_| self.events.receiver_count() > 0).cloned();
+            self.publish_entry(key, watched);
+        }
+    }
+
+    fn next_note(&mut self) -> Option<super::exchange::SipNote> {
+        self.exchange.borrow_mut().notes.pop_front()
+    }
+
+    /// Marks a call as having something to do.
+    pub(super) fn touch(&mut self, key: CallKey) {
+        self.dirty.insert(key);
+    }
+
+    /// Keeps the timer of a call in step with what it wants.
+    pub(super) fn rearm(&mut self, key: CallKey) {
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        let deadline = call.deadline();
+        if call.armed != deadline {
+            let before = std::mem::replace(&mut call.armed, deadline);
+            self.disarm(key, before);
+            self.timers.extend(deadline.map(|deadline| (deadline, key)));
+        }
+    }
+
+    pub(super) fn disarm(&mut self, key: CallKey, armed: Option<Instant>) {
+        if let Some(armed) = armed {
+            self.timers.remove(&(armed, key));
+        }
+    }
+
+    pub(super) fn publish(&self, event: impl FnOnce() -> EngineEvent) {
+        if self.events.receiver_count() > 0 {
+            // Nobody may be left by now; then nobody misses it.
+            let _ = self.events.send(Arc::new(event()));
+        }
+    }
+
+    pub(super) fn publish_entry(&self, key: CallKey, entry: Option<TimelineEntry>) {
+        if let (Some(entry), Some(call)) = (entry, self.calls.get(&key)) {
+            self.publish(|| EngineEvent::Timeline { call: call.facts.id.clone(), entry });
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Writing a call's timeline while the call lives.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use lockstep_ctx_api::event::Event;
+use lockstep_ctx_api::op::{DtmfMethod, Op, Prompt};
+use lockstep_ctx_api::wire::{Location, LogLine};
+use lockstep_ctx_api::{OpId, OpResult, Outcome};
+
+use super::timeline::{Direction, MAX_ENTRIES, OperationEntry, TimelineEntry, What};
+
+/// The longest detail of an entry, in characters.
+const MAX_DETAIL: usize = 160;
+
+/// A timeline in the making. Times are milliseconds since the Unix epoch, stored relative to the call's start.
+#[derive(Debug)]
+pub(crate) struct TimelineLog {
+    started_at: u64,
+    entries: Vec<TimelineEntry>,
+    /// Operations that have not ended: where their entries are.
+    open: BTreeMap<OpId, usize>,
+    dropped: u64,
+}
+
+impl TimelineLog {
+    /// An empty log of a call that began at `started_at`.
+    pub(crate) fn new(started_at: u64) -> Self {
+        Self { started_at, entries: Vec::new(), open: BTreeMap::new(), dropped: 0 }
+    }
+
+    /// What was written, and how much was not kept.
+    pub(crate) fn entries(&self) -> (&[TimelineEntry], u64) {
+        (&self.entries, self.dropped)
+    }
+
+    /// Gives up the entries.
+    pub(crate) fn into_entries(self) -> (Vec<TimelineEntry>, u64) {
+        (self.entries, self.dropped)
+    }
+
+    /// A script issued an operation.
+    pub(crate) fn issued(&mut self, at: u64, id: OpId, op: &Op, line: Option<&Location>) -> Option<&TimelineEntry> {
+        let entry = OperationEntry {
+            id: id.to_string(),
+            name: op.name(),
+            detail: shortened(detail(op)),
+            line: line.map(ToString::to_string),
+            started_ms: None,
+            ended_ms: None,
+            result: None,
+            ok: None,
+        };
+        let place = self.entries.len();
+        self.push(at, What::Operation(entry))?;
+        self.open.insert(id, place);
+        self.entries.get(place)
+    }
+
+    /// An operation left the queue.
+    pub(crate) fn started(&mut self, at: u64, id: OpId) {
+        let at = at.saturating_sub(self.started_at);
+        if let Some(operation) = self.operation(id) {
+            operation.started_ms = Some(at);
+        }
+    }
+
+    /// An operation settled.
+    pub(crate) fn ended(&mut self, at: u64, id: OpId, result: &OpResult) -> Option<&TimelineEntry> {
+        let at = at.saturating_sub(self.started_at);
+        let operation = self.operation(id)?;
+        operation.ended_ms = Some(at);
+        operation.ok = Some(result.is_ok());
+        operation.result = Some(shortened(match result {
+            Ok(outcome) => outcome_text(outcome),
+            Err(error) => error.to_string(),
+        }));
+        let place = self.open.remove(&id)?;
+        self.entries.get(place)
+    }
+
+    /// A SIP message came or went.
+    pub(crate) fn sip(&mut self, at: u64, direction: Direction, leg: String, summary: String) -> Option<&TimelineEntry> {
+        self.push(at, What::Sip { direction, leg, summary: shortened(summary) })
+    }
+
+    /// Something happened to the call.
+    pub(crate) fn event(&mut self, at: u64, event: &Event) -> Option<&TimelineEntry> {
+        let detail = match event {
+            Event::Dtmf { digit, duration_ms, method } => {
+                let method = match method {
+                    DtmfMethod::Rfc4733 => "rfc4733",
+                    DtmfMethod::Info => "info",
+                    DtmfMethod::Inband => "inband",
+                };
+                return self.push(at, What::Dtmf { digit: *digit, method, duration_ms: *duration_ms });
+            }
+            Event::Facts(_) => return None,
+            Event::Hold | Event::Unhold => String::new(),
+            Event::Bridge { bleg } | Event::Unbridge { bleg } => bleg.clone(),
+            Event::MediaTimeout { silent_ms } => format!("{silent_ms} ms"),
+        };
+        self.push(at, What::Event { name: event.name().unwrap_or_default(), detail })
+    }
+
+    /// A line of the script's log.
+    pub(crate) fn log(&mut self, at: u64, line: &LogLine) -> Option<&TimelineEntry> {
+        let text = line.text.chars().take(MAX_DETAIL * 4).collect();
+        self.push(at, What::Log { level: line.level, text, line: line.at.as_ref().map(ToString::to_string) })
+    }
+
+    fn push(&mut self, at: u64, what: What) -> Option<&TimelineEntry> {
+        if self.entries.len() >= MAX_ENTRIES {
+            self.dropped += 1;
+            return None;
+        }
+        self.entries.push(TimelineEntry { at_ms: at.saturating_sub(self.started_at), what });
+        self.entries.last()
+    }
+
+    fn operation(&mut self, id: OpId) -> Option<&mut OperationEntry> {
+        match &mut self.entries.get_mut(*self.open.get(&id)?)?.what {
+            What::Operation(operation) => Some(operation),
+            What::Sip { .. } | What::Dtmf { .. } | What::Event { .. } | What::Log { .. } => None,
+        }
+    }
+}
+
+fn shortened(mut text: String) -> String {
+    if let Some((cut, _)) = text.char_indices().nth(MAX_DETAIL) {
+        text.truncate(cut);
+        text.push('…');
+    }
+    text
+}
+
+/// The arguments in a few words. Header values and bodies stay out: they may be secret.
+fn detail(op: &Op) -> String {
+    let mut text = String::new();
+    let written = match op {
+        Op::Set(args) => write!(text, "{}={}", args.key, args.value.as_deref().unwrap_or("(none)")),
+        Op::SetHeader(args) => write!(text, "{}", args.name),
+        Op::BlockDtmf(args) => write!(text, "{}", args.digits),
+        Op::Record(args) => write!(text, "{}", args.name),
+        Op::RecordControl(args) => write!(text, "{}", args.recording),
+        Op::Play(args) => write!(text, "{}", args.sources.join(", ")),
+        Op::Tts(args) => write!(text, "{:?}", args.text),
+        Op::Ivr(args) => write!(text, "{} {}-{}", args.file.as_deref().unwrap_or("-"), args.min, args.max),
+        Op::Gather(args) => match &args.prompt {
+            Some(Prompt::Play(sources)) => write!(text, "{} {}-{}", sources.join(", "), args.min, args.max),
+            Some(Prompt::Tts(tts)) => write!(text, "{:?} {}-{}", tts.text, args.min, args.max),
+            None => write!(text, "{}-{}", args.min, args.max),
+        },
+        Op::SendDtmf(args) => write!(text, "{} keys", args.digits.chars().count()),
+        Op::Echo(args) => write!(text, "{} ms", args.delay_ms),
+        Op::Bridge(args) => {
+            let targets: Vec<&str> = args.targets.iter().map(|target| target.uri.as_str()).collect();
+            write!(text, "{}", targets.join(", "))
+        }
+        Op::Sleep(args) => write!(text, "{} ms", args.duration_ms),
+        Op::Reject(args) => write!(text, "{} {}", args.code, args.reason.as_deref().unwrap_or_default()),
+        Op::Redirect(args) => write!(text, "{} {}", args.code, args.contacts.join(", ")),
+        Op::Hangup(args) => match args.code {
+            Some(code) => write!(text, "{code} {}", args.reason.as_deref().unwrap_or_default()),
+            None => Ok(()),
+        },
+        // A query may hold a key.
+        Op::Fetch(args) => write!(text, "{} {}", args.method, args.url.split('?').next().unwrap_or_default()),
+        Op::UnblockDtmf | Op::Answer(_) | Op::Ring(_) | Op::EarlyMedia => Ok(()),
+    };
+    debug_assert!(written.is_ok(), "writing to a String cannot fail");
+    text
+}
+
+fn outcome_text(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Unit => "ok".to_owned(),
+        Outcome::Played(played) => match played.digit {
+            Some(digit) => format!("{} ms, stopped by {digit}", played.played_ms),
+            None => format!("{} ms", played.played_ms),
+        },
+        Outcome::Ivr(result) => format!("{:?} {:?}", result.status, result.value),
+        Outcome::Gathered(result) => format!("{:?} {:?}", result.status, result.value),
+        Outcome::Recording { file } => file.clone(),
+        Outcome::Recorded { file, duration_ms } => format!("{file}, {duration_ms} ms"),
+        Outcome::Bridged(result) => format!("{:?} {} {}, {} ms", result.status, result.code, result.reason, result.duration_ms),
+        Outcome::Fetched(response) => format!("{} {}, {} bytes", response.status, response.status_text, response.body.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lockstep_ctx_api::op::{FetchArgs, FetchRedirect, SleepArgs};
+
+    fn id(ordinal: u32) -> OpId {
+        OpId { turn: 0, ordinal }
+    }
+
+    #[test]
+    fn an_operation_is_one_line_with_its_start_end_and_result() {
+        let mut log = TimelineLog::new(1_000);
+        log.issued(1_000, id(0), &Op::Sleep(SleepArgs { duration_ms: 5 }), None);
+        log.started(1_010, id(0));
+        log.ended(1_015, id(0), &Ok(Outcome::Unit));
+        let (entries, dropped) = log.entries();
+        let What::Operation(operation) = &entries[0].what else { panic!("expected an operation") };
+        assert_eq!((operation.name, operation.detail.as_str()), ("sleep", "5 ms"));
+        assert_eq!((operation.started_ms, operation.ended_ms, dropped), (Some(10), Some(15), 0));
+    }
+
+    #[test]
+    fn a_timeline_is_bounded() {
+        let mut log = TimelineLog::new(0);
+        for ordinal in 0..MAX_ENTRIES as u32 + 3 {
+            log.issued(0, id(ordinal), &Op::UnblockDtmf, None);
+        }
+        assert_eq!((log.entries().0.len(), log.entries().1), (MAX_ENTRIES, 3));
+    }
+
+    #[test]
+    fn what_a_url_asks_is_left_out() {
+        let fetch = FetchArgs {
+            method: "GET".into(),
+            url: "https://h/x?key=secret".into(),
+            headers: Vec::new(),
+            body: None,
+            redirect: FetchRedirect::Follow,
+            timeout_ms: None,
+        };
+        assert_eq!(detail(&Op::Fetch(fetch)), "GET https://h/x");
+    }
+}

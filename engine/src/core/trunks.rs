@@ -1,0 +1,209 @@
+//! Gateways: finding their addresses, and registering with those that want it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lockstep_sip::endpoint::{Failure, RequestId};
+use lockstep_sip::message::{Response, SipUri, Uri};
+use lockstep_sip::outbound_registration::{
+    Failure as RegistrationFailure, OutboundRegistration, OutboundRegistrationConfig, RegistrationOutput,
+};
+use rand_chacha::rand_core::Rng;
+
+use super::exchange::{Exchange, Purpose};
+use super::outgoing;
+
+/// How often the names of gateways are looked up again.
+const LOOK_UP_AGAIN: Duration = Duration::from_secs(60);
+/// The lifetime asked for.
+const EXPIRES: Duration = Duration::from_secs(3600);
+
+/// A REGISTER under way.
+struct Pending {
+    request: RequestId,
+    cseq: u32,
+    /// As the REGISTER carries it.
+    contact: Uri,
+}
+
+/// A registration at one gateway.
+struct Trunk {
+    registration: OutboundRegistration,
+    pending: Option<Pending>,
+    /// Its gateway has been found once; before that there is nowhere to send to.
+    found: bool,
+}
+
+/// All gateways' registrations and look-ups.
+pub(crate) struct Trunks {
+    trunks: BTreeMap<i64, Trunk>,
+    requests: BTreeMap<RequestId, i64>,
+    /// Gateways whose registration has something to say.
+    active: BTreeSet<i64>,
+    look_up_at: Option<Instant>,
+}
+
+impl Trunks {
+    /// Looks every gateway up and prepares registrations for those configured so.
+    pub(crate) fn new(exchange: &mut Exchange) -> Self {
+        let now = exchange.now.instant;
+        let wanted: Vec<(i64, SipUri, String, String)> = exchange
+            .directory
+            .gateways()
+            .filter(|entry| entry.config.register)
+            .filter_map(|entry| {
+                let username = entry.config.username.clone()?;
+                let password = entry.config.password.as_ref()?.expose().to_owned();
+                Some((entry.config.id, entry.uri.clone(), username, password))
+            })
+            .collect();
+        let trunks = wanted
+            .into_iter()
+            .map(|(id, uri, username, password)| {
+                let address = Uri::Sip(SipUri::new(Some(&username), uri.host.clone(), uri.port));
+                let registrar = Uri::Sip(SipUri { user: None, ..uri });
+                let config = OutboundRegistrationConfig { registrar, address, username, password, expires: EXPIRES };
+                (id, Trunk { registration: OutboundRegistration::new(config, exchange.seed(), now), pending: None, found: false })
+            })
+            .collect();
+        let has_gateways = exchange.directory.gateways().next().is_some();
+        let mut trunks =
+            Self { trunks, requests: BTreeMap::new(), active: BTreeSet::new(), look_up_at: has_gateways.then_some(now) };
+        trunks.look_up(exchange);
+        trunks
+    }
+
+    /// Whether a request is one of the registrations'.
+    pub(crate) fn owns(&self, id: RequestId) -> bool {
+        self.requests.contains_key(&id)
+    }
+
+    /// Registered gateways, and all that should be.
+    pub(crate) fn registered(&self, now: Instant) -> (usize, usize) {
+        let registered = self.trunks.values().filter(|trunk| trunk.registration.is_registered(now)).count();
+        (registered, self.trunks.len())
+    }
+
+    /// When `handle_timeout` is due.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let found = self.trunks.values().filter(|trunk| trunk.found);
+        let registrations = found.filter_map(|trunk| trunk.registration.poll_timeout());
+        registrations.chain(self.look_up_at).min()
+    }
+
+    /// Tells that time has passed.
+    pub(crate) fn handle_timeout(&mut self, exchange: &mut Exchange) {
+        let now = exchange.now.instant;
+        if self.look_up_at.is_some_and(|at| at <= now) {
+            self.look_up(exchange);
+        }
+        for (id, trunk) in self.trunks.iter_mut().filter(|(_, trunk)| trunk.found) {
+            if trunk.registration.poll_timeout().is_some_and(|due| due <= now) {
+                trunk.registration.handle_timeout(now);
+                self.active.insert(*id);
+            }
+        }
+    }
+
+    /// A gateway has been found: its registration may begin.
+    pub(crate) fn found(&mut self, gateway: i64) {
+        if let Some(trunk) = self.trunks.get_mut(&gateway) {
+            trunk.found = true;
+        }
+    }
+
+    /// The outcome of a request, if it was one of ours.
+    pub(crate) fn handle_outcome(&mut self, exchange: &mut Exchange, id: RequestId, outcome: &Result<Arc<Response>, Failure>) {
+        let Some(gateway) = self.requests.get(&id).copied() else { return };
+        let now = exchange.now.instant;
+        if matches!(outcome, Ok(response) if response.status.is_provisional()) {
+            return;
+        }
+        self.requests.remove(&id);
+        let Some(trunk) = self.trunks.get_mut(&gateway) else { return };
+        let Some(Pending { cseq, contact, .. }) = trunk.pending.take_if(|pending| pending.request == id) else { return };
+        match outcome {
+            Ok(response) | Err(Failure::Response(response)) => {
+                trunk.registration.handle_response(now, cseq, &contact, response);
+            }
+            Err(Failure::Timeout) => trunk.registration.handle_failure(now, cseq, RegistrationFailure::Timeout),
+            Err(Failure::Transport | Failure::Cancelled | Failure::DialogEnded) => {
+                trunk.registration.handle_failure(now, cseq, RegistrationFailure::Unreachable);
+            }
+        }
+        self.active.insert(gateway);
+    }
+
+    /// Takes the address off every gateway.
+    pub(crate) fn unregister(&mut self, now: Instant) {
+        for (id, trunk) in &mut self.trunks {
+            trunk.registration.unregister(now);
+            self.active.insert(*id);
+        }
+    }
+
+    /// Does what the registrations want; whether there was anything.
+    pub(crate) fn pump(&mut self, exchange: &mut Exchange) -> bool {
+        let Some(gateway) = self.active.pop_first() else { return false };
+        while let Some(output) = self.trunks.get_mut(&gateway).and_then(|trunk| trunk.registration.poll_output()) {
+            match output {
+                RegistrationOutput::Send(register) => self.send(exchange, gateway, *register),
+                RegistrationOutput::Registered { expires } => {
+                    tracing::info!(gateway, expires_s = expires.as_secs(), "registered");
+                }
+                RegistrationOutput::Failed { failure, retry_in } => {
+                    tracing::warn!(gateway, %failure, retry_in_s = retry_in.as_secs(), "registration failed");
+                }
+                RegistrationOutput::Unregistered => tracing::info!(gateway, "unregistered"),
+            }
+        }
+        true
+    }
+
+    fn send(&mut self, exchange: &mut Exchange, gateway: i64, register: lockstep_sip::outbound_registration::Register) {
+        let now = exchange.now.instant;
+        let cseq = register.cseq;
+        let sent = self.try_send(exchange, gateway, register);
+        let Some(trunk) = self.trunks.get_mut(&gateway) else { return };
+        match sent {
+            Some((request, contact)) => {
+                trunk.pending = Some(Pending { request, cseq, contact });
+                self.requests.insert(request, gateway);
+            }
+            None => {
+                trunk.registration.handle_failure(now, cseq, RegistrationFailure::Unreachable);
+                self.active.insert(gateway);
+            }
+        }
+    }
+
+    fn try_send(
+        &mut self,
+        exchange: &mut Exchange,
+        gateway: i64,
+        register: lockstep_sip::outbound_registration::Register,
+    ) -> Option<(RequestId, Uri)> {
+        let destinations = exchange.directory.gateway(gateway)?.destinations.clone();
+        let first = destinations.first().copied()?;
+        let local = exchange.world.local_for(first.protocol, first.remote)?;
+        let contact = exchange.contact_for(first.protocol, local, first.remote.ip()).uri;
+        let tag = format!("{:016x}", exchange.rng.next_u64());
+        let destinations = outgoing::with_local(exchange, destinations);
+        let request = register.into_request(contact.clone(), &tag, destinations);
+        let now = exchange.now.instant;
+        let id = exchange.endpoint.request_out_of_dialog(now, request).ok()?;
+        Some((id, contact))
+    }
+
+    fn look_up(&mut self, exchange: &mut Exchange) {
+        let gateways: Vec<(i64, SipUri)> =
+            exchange.directory.gateways().map(|entry| (entry.config.id, entry.uri.clone())).collect();
+        for (id, uri) in gateways {
+            if let Err(refusal) = outgoing::look_up(exchange, Purpose::Gateway(id), &uri) {
+                tracing::warn!(gateway = id, why = %refusal.reason, "a gateway's address cannot be used");
+            }
+        }
+        self.look_up_at = self.look_up_at.and_then(|_| exchange.now.instant.checked_add(LOOK_UP_AGAIN));
+    }
+}

@@ -1,0 +1,99 @@
+//! What the core needs of the world: sockets, media threads, prompts, names, HTTP. The engine implements [`World`] on
+//! tokio and real threads; a simulation implements it on a virtual clock.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use lockstep_ctx_api::op::{FetchArgs, RecordFormat, TtsArgs};
+use lockstep_ctx_api::{OpError, OpResult};
+use lockstep_media::codec::Codec;
+use lockstep_media::io::LegId as MediaLeg;
+use lockstep_media::playout::EncodedPrompt;
+use lockstep_media::recording::{RecordingId, RecordingOptions};
+use lockstep_media::stream::Command;
+use lockstep_sip::net::{Destination, Protocol, Transmit};
+use lockstep_sip::resolve::Target;
+
+use super::handle::Metric;
+
+/// Names work that the world does in the background; its result comes as an [`Arrival`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Ticket(pub u64);
+
+/// The result of background work. Each ticket gives one, unless it was abandoned.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub ticket: Ticket,
+    pub what: Arrived,
+}
+
+/// What has arrived.
+#[derive(Debug)]
+pub(crate) enum Arrived {
+    Audio(Result<Vec<Arc<EncodedPrompt>>, OpError>),
+    /// Next hops, or why there are none.
+    NextHops(Result<Vec<Destination>, String>),
+    Fetched(OpResult),
+}
+
+/// A leg's media as it was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OpenedMedia {
+    pub leg: MediaLeg,
+    /// Where it receives RTP.
+    pub rtp: SocketAddr,
+}
+
+/// A recording to be written.
+#[derive(Clone, Debug)]
+pub(crate) struct RecordingOrder {
+    pub leg: MediaLeg,
+    pub id: RecordingId,
+    pub options: RecordingOptions,
+    pub path: PathBuf,
+    pub format: RecordFormat,
+    pub codec: Codec,
+}
+
+/// Sockets, threads and background work, as the core uses them. Nothing here waits.
+pub(crate) trait World {
+    /// Puts a SIP message on the wire; an error says that it will not arrive.
+    fn transmit(&mut self, transmit: Transmit) -> Result<(), String>;
+    /// Our own address towards a peer: one it can answer to.
+    fn local_for(&mut self, protocol: Protocol, remote: SocketAddr) -> Option<SocketAddr>;
+    /// The addresses listened on.
+    fn listening(&self) -> &[(Protocol, SocketAddr)];
+
+    /// Whether another leg on `local` can be carried; what stands against it.
+    fn admit(&mut self, now: Instant, local: IpAddr) -> Result<(), String>;
+    /// Opens a leg's media, on the thread of `near` when given.
+    fn open_media(&mut self, now: Instant, local: IpAddr, near: Option<MediaLeg>) -> Result<OpenedMedia, String>;
+    fn media(&mut self, leg: MediaLeg, command: Command);
+    fn join(&mut self, a: MediaLeg, b: MediaLeg);
+    fn part(&mut self, leg: MediaLeg);
+    fn close_media(&mut self, leg: MediaLeg);
+    fn record(&mut self, order: RecordingOrder) -> Result<(), OpError>;
+
+    /// Audio by name, if all of it can be played without waiting; an error when it can be told at once.
+    fn audio_at_hand(
+        &mut self,
+        now: Instant,
+        sources: &[String],
+        codec: Codec,
+    ) -> Option<Result<Vec<Arc<EncodedPrompt>>, OpError>>;
+    /// Loads audio by name.
+    fn load_audio(&mut self, now: Instant, ticket: Ticket, sources: Vec<String>, codec: Codec);
+    /// Speaks a text.
+    fn speak(&mut self, now: Instant, ticket: Ticket, args: TtsArgs, codec: Codec);
+    /// Finds the next hops of a URI.
+    fn resolve(&mut self, ticket: Ticket, target: Target, seed: u64);
+    /// Carries out a script's `fetch`.
+    fn fetch(&mut self, ticket: Ticket, args: FetchArgs);
+    /// The result is here, or not wanted any more.
+    fn abandon(&mut self, ticket: Ticket);
+
+    /// Figures of transports and media threads.
+    fn metrics(&self) -> Vec<Metric>;
+}
