@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lockstep_ctx_api::error::{CallEndedCause, EndedBy, OpError};
 use lockstep_ctx_api::event::{CallFacts, Event};
@@ -70,7 +70,7 @@ struct Stage {
 
 impl Stage {
     fn new(source: &str) -> Self {
-        let now = Moment { instant: Instant::now(), unix_ms: 1_700_000_000_000 };
+        let now = Moment { unix_ms: 1_700_000_000_000, ..Moment::now() };
         let mut host = InProcess::new(now, RunBounds::default());
         let call = CallStart { facts: CallFacts { id: "c".into(), ..CallFacts::default() }, ..CallStart::default() };
         let start = StartRun {

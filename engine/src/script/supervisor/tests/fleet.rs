@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lockstep_ctx_api::op::{Op, OpId, PlayArgs, Vars};
 use lockstep_ctx_api::outcome::Outcome;
@@ -67,7 +67,7 @@ impl Fleet {
     }
 
     pub(super) fn with_bounds(workers: usize, bounds: RunBounds) -> Self {
-        let now = Moment { instant: Instant::now(), unix_ms: 1_700_000_000_000 };
+        let now = Moment { unix_ms: 1_700_000_000_000, ..Moment::now() };
         let mut fleet = Self {
             supervisor: Supervisor::new(now, Settings { workers, spare: true, back_off: Duration::from_millis(100), bounds }),
             now,
