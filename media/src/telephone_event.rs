@@ -15,8 +15,8 @@
 //!   long press     ts 8000 dur 65535, ts 73535 dur 160 ...    no marker, starts where the last segment ended: same press
 //! ```
 //!
-//! Some senders move the timestamp with every packet of a press. Their duration grows all the same and no packet but the
-//! first has a marker, which tells their presses apart.
+//! Some senders move the timestamp with every packet of a press. Their duration grows by as much, and no packet but the
+//! first has a marker, which tells their presses apart. Others forget to move it between two keys: then the key does.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ const LOST_END: Duration = Duration::from_millis(180);
 const REORDERING: Duration = Duration::from_secs(2);
 
 /// End packets of a sender that moves timestamps come within this time.
-const REPEATED_END: Duration = Duration::from_millis(100);
+const REPEATED_END: Duration = Duration::from_millis(70);
 
 /// The payload of one telephone-event packet (RFC 4733 section 2.3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -97,7 +97,7 @@ impl TelephoneEventReceiver {
     ) -> impl Iterator<Item = FinishedEvent> + use<> {
         let mut lost_end = None;
         match &mut self.current {
-            Some(press) if press.timestamp == timestamp => {
+            Some(press) if press.timestamp == timestamp && press.event == packet.event => {
                 press.duration = press.duration.max(packet.duration);
                 press.last_packet = now;
             }
@@ -159,7 +159,7 @@ impl Press {
         let segment = moved == i32::from(self.duration) && packet.duration <= self.duration;
         let full_segment = (0xf000..=0x1_1000).contains(&moved) && self.duration >= 0x8000;
         let grown = i32::from(packet.duration) - i32::from(self.duration);
-        let moving_timestamp = grown > 0 && grown <= moved.saturating_mul(2);
+        let moving_timestamp = grown > 0 && grown == moved;
         segment || full_segment || moving_timestamp
     }
 
@@ -301,6 +301,25 @@ mod tests {
         line.packet(false, 9120, 7, 800, true);
         line.pass(500);
         assert_eq!(line.heard, [(7, 100)]);
+    }
+
+    #[test]
+    fn the_same_key_twice_is_two_presses_however_much_of_both_is_lost() {
+        let mut line = Line::new();
+        line.packet(true, 8000, 5, 160, false);
+        line.pass(60);
+        line.packet(false, 9600, 5, 640, false);
+        line.packet(false, 9600, 5, 800, true);
+        assert_eq!(line.heard, [(5, 20), (5, 100)]);
+    }
+
+    #[test]
+    fn another_key_with_the_same_timestamp_is_another_press() {
+        let mut line = Line::new();
+        line.packet(true, 8000, 1, 800, true);
+        line.packet(true, 8000, 2, 160, false);
+        line.packet(false, 8000, 2, 800, true);
+        assert_eq!(line.heard, [(1, 100), (2, 100)]);
     }
 
     #[test]
