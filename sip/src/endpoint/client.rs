@@ -206,6 +206,10 @@ impl Endpoint {
             return;
         };
         let action = client.machine.handle_response(now, response.status);
+        if response.status.is_final() {
+            // Nothing is sent again, but the transaction stays for a while.
+            client.bytes = Bytes::new();
+        }
         let next = client.machine.next_timeout();
         self.schedule.set(Owner::Client(id), next);
         match action {

@@ -20,7 +20,8 @@ pub struct Config {
     /// User-Agent and Server.
     pub user_agent: String,
     pub session_timer: SessionTimerConfig,
-    /// Transactions at once, both directions; past it requests get 503 without state.
+    /// Transactions at once, both directions; past it requests get 503 without state. Each call leaves about two for 32 s after it
+    /// began and ended (timers J, L, M), under 1 KiB each.
     pub max_transactions: usize,
     /// Dialogs at once, early ones included; past it INVITEs get 503 without state.
     pub max_dialogs: usize,
@@ -72,7 +73,7 @@ impl Default for Config {
             supported: vec!["timer"],
             user_agent: concat!("Lockstep/", env!("CARGO_PKG_VERSION")).to_owned(),
             session_timer: SessionTimerConfig::default(),
-            max_transactions: 100_000,
+            max_transactions: 250_000,
             max_dialogs: 50_000,
             max_forks: 16,
             retry_after: 5,

@@ -127,6 +127,8 @@ impl Endpoint {
         };
         forks.answered = Some(tag);
         forks.is_over = true;
+        // Kept only for late answers of other branches, which need the request as it was sent.
+        outgoing.request.headers = Headers::new();
         let losers: Vec<DialogId> = forks.dialogs.iter().map(|(_, d)| *d).filter(|d| *d != dialog).collect();
         forks.dialogs.retain(|(_, d)| *d == dialog);
         if let Some(entry) = self.dialogs.get_mut(&dialog) {

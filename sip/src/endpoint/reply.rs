@@ -1,6 +1,5 @@
 //! Responses: what the engine says, and what goes out.
 
-use super::server::Server;
 use super::{Body, Endpoint};
 use crate::message::{HeaderName, HeaderValue, Headers, Method, NameAddr, Request, Response, StatusCode};
 use crate::net::Source;
@@ -76,9 +75,15 @@ impl Endpoint {
         self.transmit(None, destination, response.to_bytes());
     }
 
-    pub(super) fn build_response(&self, server: &Server, reply: &Reply, contact: Option<&HeaderValue>) -> Response {
-        let mut response = Response::to_request(&server.request, reply.status, Some(&server.to_tag));
-        self.fill_response(&mut response, &server.request, reply, contact);
+    pub(super) fn build_response(
+        &self,
+        request: &Request,
+        to_tag: &str,
+        reply: &Reply,
+        contact: Option<&HeaderValue>,
+    ) -> Response {
+        let mut response = Response::to_request(request, reply.status, Some(to_tag));
+        self.fill_response(&mut response, request, reply, contact);
         response
     }
 

@@ -37,7 +37,8 @@ pub(super) struct Server {
     key: ServerKey,
     merge_key: Option<MergeKey>,
     machine: ServerMachine,
-    pub(super) request: Arc<Request>,
+    /// Let go with the final response: a busy hour leaves very many transactions that only absorb repetitions.
+    pub(super) request: Option<Arc<Request>>,
     pub(super) source: Source,
     pub(super) destination: Destination,
     /// The last response, to be repeated with its request.
@@ -114,7 +115,7 @@ impl Endpoint {
             merge_key,
             machine,
             destination: super::route::response_destination(&new.via, &new.source),
-            request: new.request,
+            request: Some(new.request),
             source: new.source,
             last: None,
             kind: new.kind,
@@ -140,9 +141,13 @@ impl Endpoint {
             return None;
         }
         let bytes = response.to_bytes();
-        server.last = Some(bytes.clone());
-        let repeats =
-            server.request.method == Method::Invite && response.status.is_provisional() && response.status != StatusCode::TRYING;
+        // A 2xx of an INVITE is repeated by its dialog.
+        let is_invite = server.kind != ServerKind::Other;
+        server.last = (!is_invite || !response.status.is_success()).then(|| bytes.clone());
+        if response.status.is_final() {
+            server.request = None;
+        }
+        let repeats = is_invite && response.status.is_provisional() && response.status != StatusCode::TRYING;
         server.refresh_at = repeats.then(|| now + PROVISIONAL_REFRESH);
         let destination = server.destination;
         let next = server.next_timeout();
@@ -199,8 +204,10 @@ impl Endpoint {
             self.schedule.set(Owner::Server(id), next);
             match timeout {
                 Some(ServerTimeout::SendTrying) => {
-                    let response = Response::to_request(&server.request, StatusCode::TRYING, None);
-                    self.send_response(now, id, &response);
+                    if let Some(request) = server.request.clone() {
+                        let response = Response::to_request(&request, StatusCode::TRYING, None);
+                        self.send_response(now, id, &response);
+                    }
                 }
                 Some(ServerTimeout::Retransmit) => self.repeat_last(id),
                 Some(ServerTimeout::NoAck) | Some(ServerTimeout::Terminated) => {

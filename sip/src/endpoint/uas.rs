@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::dialogs::{DialogEntry, Unacked};
 use super::key::{ServerKey, cseq_number, to_tag};
 use super::route::Path;
@@ -10,8 +12,24 @@ use super::server::{NewServer, ServerKind};
 use super::{CommandError, DialogId, Endpoint, Event, IncomingId, Reply};
 use crate::dialog::Dialog;
 use crate::message::{HeaderValue, Method, Request, StatusCode, Via};
-use crate::net::Source;
+use crate::net::{Destination, Source};
 use crate::offer_answer::OfferAnswer;
+
+/// A request of the peer and the answer the engine gives it.
+struct Answered {
+    id: IncomingId,
+    is_first: bool,
+    had_offer: bool,
+    has_sdp: bool,
+    status: StatusCode,
+    request: Arc<Request>,
+}
+
+impl Answered {
+    fn changes_session(&self) -> bool {
+        matches!(self.request.method, Method::Invite | Method::Update)
+    }
+}
 
 impl Endpoint {
     pub(super) fn handle_first_invite(&mut self, now: Instant, request: Request, via: Via, source: Source) {
@@ -58,65 +76,78 @@ impl Endpoint {
     /// When the request is unknown or answered, or a provisional response is not possible.
     pub fn respond(&mut self, now: Instant, id: IncomingId, mut reply: Reply) -> Result<(), CommandError> {
         let server = self.servers.get(&id).ok_or(CommandError::UnknownRequest)?;
-        if !server.is_unanswered() {
+        let Some(request) = server.request.clone().filter(|_| server.is_unanswered()) else {
             return Err(CommandError::Answered);
-        }
-        if server.kind == ServerKind::Other && reply.status.code() > 100 && reply.status.is_provisional() {
+        };
+        let (status, is_invite) = (reply.status, request.method == Method::Invite);
+        if !is_invite && status.code() > 100 && status.is_provisional() {
             return Err(CommandError::WrongState("only INVITE has provisional responses"));
         }
-        let (kind, dialog_id) = (server.kind, server.dialog);
-        let had_offer = server.has_offer;
-        let method = server.request.method.clone();
+        let (dialog_id, to_tag) = (server.dialog, server.to_tag.clone());
         let default_contact = default_contact(&server.source);
-        let has_sdp = reply.body.as_ref().is_some_and(super::Body::is_sdp);
-        let is_invite = method == Method::Invite;
-        let makes_session = reply.status.is_success() && (is_invite || method == Method::Update);
+        let answered = Answered {
+            id,
+            is_first: server.kind == ServerKind::FirstInvite,
+            had_offer: server.has_offer,
+            has_sdp: reply.body.as_ref().is_some_and(super::Body::is_sdp),
+            status,
+            request: request.clone(),
+        };
         let mut contact = None;
         if let Some(entry) = dialog_id.and_then(|d| self.dialogs.get_mut(&d)) {
             if let Some(given) = &reply.contact {
                 entry.contact = Some(HeaderValue::from(given.to_string()));
             }
             contact = Some(entry.contact.get_or_insert(default_contact).clone());
-            if has_sdp {
+            if answered.has_sdp {
                 entry.local_sdp.clone_from(&reply.body);
             }
-            if makes_session {
-                entry.dialog.refresh_target(&server.request.headers);
-                entry.accept_session_timer(now, &server.request, &mut reply, &self.config);
+            if status.is_success() && answered.changes_session() {
+                entry.dialog.refresh_target(&request.headers);
+                entry.accept_session_timer(now, &request, &mut reply, &self.config);
             }
         }
-        let server = self.servers.get(&id).ok_or(CommandError::UnknownRequest)?;
-        let cseq = cseq_number(&server.request);
-        let response = self.build_response(server, &reply, contact.as_ref());
-        let (destination, bytes) = self.send_response(now, id, &response).ok_or(CommandError::Answered)?;
-        let Some(dialog_id) = dialog_id else {
-            return Ok(());
-        };
-        if kind == ServerKind::FirstInvite && reply.status.is_final() && !reply.status.is_success() {
+        let response = self.build_response(&request, &to_tag, &reply, contact.as_ref());
+        let sent = self.send_response(now, id, &response).ok_or(CommandError::Answered)?;
+        if let Some(dialog_id) = dialog_id.filter(|_| status.is_final()) {
+            self.settle_answer(now, dialog_id, &answered, sent);
+        }
+        Ok(())
+    }
+
+    /// What a final response changes in its dialog.
+    fn settle_answer(&mut self, now: Instant, dialog_id: DialogId, answered: &Answered, sent: (Destination, Bytes)) {
+        let is_success = answered.status.is_success();
+        if answered.is_first && !is_success {
             self.close_dialog(now, dialog_id);
-            return Ok(());
+            return;
         }
-        let t1 = self.config.timers.t1;
-        let patience = self.config.timers.patience();
+        let timers = self.config.timers;
         let Some(entry) = self.dialogs.get_mut(&dialog_id) else {
-            return Ok(());
+            return;
         };
-        if reply.status.is_final() {
-            entry.incoming.remove(&id);
-            if is_invite || method == Method::Update {
-                entry.offer_answer.send_final(had_offer, reply.status.is_success(), has_sdp, is_invite);
-            }
-            if is_invite {
-                entry.invite_rx = None;
-            }
+        let is_invite = answered.request.method == Method::Invite;
+        entry.incoming.remove(&answered.id);
+        if answered.changes_session() {
+            entry.offer_answer.send_final(answered.had_offer, is_success, answered.has_sdp, is_invite);
         }
-        if is_invite && reply.status.is_success() {
+        if is_invite {
+            entry.invite_rx = None;
+        }
+        if is_invite && is_success {
+            let (destination, bytes) = sent;
             entry.dialog.confirm_as_uas();
-            entry.unacked =
-                Some(Unacked { id, cseq, destination, bytes, interval: t1, resend_at: now + t1, give_up_at: now + patience });
+            entry.unacked = Some(Unacked {
+                id: answered.id,
+                cseq: cseq_number(&answered.request),
+                destination,
+                bytes,
+                interval: timers.t1,
+                resend_at: now + timers.t1,
+                give_up_at: now + timers.patience(),
+            });
         }
         self.schedule_dialog(dialog_id);
-        Ok(())
     }
 
     pub(super) fn handle_ack(&mut self, now: Instant, request: Request, via: &Via) {
@@ -151,7 +182,7 @@ impl Endpoint {
 
     /// The INVITE's Expires has run out (RFC 3261 13.3.1).
     pub(super) fn invitation_lapsed(&mut self, now: Instant, id: IncomingId) {
-        let Some((dialog, request)) = self.servers.get(&id).and_then(|s| Some((s.dialog?, s.request.clone()))) else {
+        let Some((dialog, request)) = self.servers.get(&id).and_then(|s| Some((s.dialog?, s.request.clone()?))) else {
             return;
         };
         // Unanswered, so this cannot fail.

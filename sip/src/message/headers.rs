@@ -68,6 +68,12 @@ impl HeaderValue {
         &self.0
     }
 
+    /// A copy that does not keep the packet alive it was read from.
+    #[must_use]
+    pub fn detached(&self) -> HeaderValue {
+        HeaderValue(Bytes::copy_from_slice(&self.0))
+    }
+
     /// The text; octets that are not UTF-8 show as U+FFFD.
     #[must_use]
     pub fn text(&self) -> Cow<'_, str> {
