@@ -1,6 +1,6 @@
 //! Where responses and the requests of a dialog are sent.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::dialog::Dialog;
 use crate::message::{Uri, Via};
@@ -35,6 +35,10 @@ impl Path {
         let Some(target) = numeric_destination(dialog.next_hop(), self.peer) else {
             return vec![self.peer];
         };
+        if is_private(target.remote.ip()) && !is_private(self.peer.remote.ip()) {
+            // A private address told by a host outside that network: only its NAT knows the way.
+            return vec![self.peer];
+        }
         let same_host = target.remote.ip() == self.peer.remote.ip();
         if same_host && target.remote == self.peer.remote && target.protocol == self.peer.protocol {
             return vec![self.peer];
@@ -44,6 +48,17 @@ impl Path {
             return vec![self.peer, target];
         }
         vec![target]
+    }
+}
+
+/// An address that means something only within its own network (RFC 1918, 3927, 4193, 4291, 6598).
+fn is_private(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(v4) => {
+            let [a, b, _, _] = v4.octets();
+            v4.is_private() || v4.is_link_local() || v4.is_loopback() || (a == 100 && (64..128).contains(&b))
+        }
+        IpAddr::V6(v6) => v6.is_unique_local() || v6.is_unicast_link_local() || v6.is_loopback(),
     }
 }
 

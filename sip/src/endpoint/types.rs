@@ -58,7 +58,8 @@ pub struct OutgoingRequest {
     pub body: Option<Body>,
     /// Resolved next hops in the order of RFC 3263; the next is tried when one fails (4.3).
     pub destinations: Vec<Destination>,
-    /// Send requests inside the dialog to where its messages come from, not to the peer's Contact (the peer is behind NAT).
+    /// Send requests inside the dialog to where its messages come from, not to the peer's Contact: the peer is behind NAT. A private
+    /// Contact told by a public address is never followed.
     pub symmetric: bool,
     /// Call-ID and CSeq number, for requests that continue a series (REGISTER refreshes, RFC 3261 10.2.4).
     pub series: Option<(HeaderValue, u32)>,

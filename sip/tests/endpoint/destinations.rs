@@ -107,3 +107,32 @@ fn a_closed_connection_fails_the_requests_that_wait_on_it() {
     net.settle();
     assert_eq!(net.requests(c).len(), 1);
 }
+
+#[test]
+fn a_private_contact_told_by_a_public_address_is_not_followed() {
+    let mut net = Net::new();
+    let (a, b, _) = three(&mut net);
+    let private = net.scripted("10.0.0.7:5060");
+    net.call(a, b);
+    net.settle();
+    let invite = net.requests(b).remove(0);
+    net.reply(b, &invite, &scripted_response(&invite, 200, "t", net.address(private)));
+    net.settle();
+    let ack = net.requests(b).remove(0);
+    assert_eq!(ack.uri.to_string(), "sip:callee@10.0.0.7:5060");
+    assert!(net.inbox(private).is_empty());
+}
+
+#[test]
+fn among_private_addresses_the_contact_is_followed() {
+    let mut net = Net::new();
+    let a = net.endpoint("10.0.0.1:5060");
+    let b = net.scripted("10.0.0.2:5060");
+    let elsewhere = net.scripted("192.168.0.2:5060");
+    net.call(a, b);
+    net.settle();
+    let invite = net.requests(b).remove(0);
+    net.reply(b, &invite, &scripted_response(&invite, 200, "t", net.address(elsewhere)));
+    net.settle();
+    assert_eq!(net.summaries(elsewhere), ["ACK"]);
+}
