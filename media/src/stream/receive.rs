@@ -256,6 +256,10 @@ impl MediaStream {
             Content::TelephoneEvent { clock_rate } => self.receive_event(clock_rate, header, sequence, arrival, payload),
             Content::ComfortNoise => {
                 self.hold_place(header, sequence);
+                // The other leg did not agree to it; where it falls silent, its stream gets silence from us.
+                if let Some(source) = self.receiver.source.as_mut().filter(|_| self.sending.is_joined) {
+                    source.withhold(sequence, arrival);
+                }
                 None
             }
         }
@@ -353,7 +357,9 @@ impl MediaStream {
             decoding.buffer.insert(self.now, sequence, codec, header.timestamp, payload);
             self.drain_decoding();
         }
-        let is_withheld = !self.receiver.blocked.is_empty() && self.receiver.is_tone_sounding();
+        let is_blocked = !self.receiver.blocked.is_empty() && self.receiver.is_tone_sounding();
+        // Empty packets keep a NAT open and say nothing.
+        let is_withheld = is_blocked || payload.is_empty();
         self.hand_over(ForwardKind::Audio(codec), header, sequence, arrival, payload, is_withheld)
     }
 

@@ -188,6 +188,20 @@ fn blocked_keys_do_not_pass_and_leave_no_gap() {
 }
 
 #[test]
+fn comfort_noise_and_empty_packets_do_not_pass_and_leave_no_gap() {
+    let mut bridge = Bridge::new(negotiated(), negotiated());
+    bridge.say(1);
+    for (payload_type, payload) in [(PayloadType::COMFORT_NOISE, &[60u8][..]), (PCMU, &[])] {
+        let header = RtpHeader { payload_type, ..bridge.caller.advance_audio() };
+        assert!(bridge.caller.packet_from("192.0.2.1:4000", header, payload).is_none());
+        bridge.run(20);
+        bridge.say(1);
+    }
+    bridge.callee.assert_continuous_within(40.1);
+    assert_eq!(bridge.caller.stream.stats().dropped.wrong_payload_type, 0);
+}
+
+#[test]
 fn keys_become_tones_for_a_side_without_telephone_events() {
     let mut bridge = Bridge::new(negotiated(), Negotiated { telephone_event: None, ..negotiated() });
     bridge.say(SILENCE);
