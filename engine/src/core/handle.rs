@@ -260,6 +260,11 @@ impl EngineHandle {
         self.requests.send(Request::Drain(grace)).await.map_err(|_| EngineError::Stopped)
     }
 
+    /// Resolves once the engine has stopped.
+    pub async fn stopped(&self) {
+        self.requests.closed().await;
+    }
+
     /// Events from now on. A subscriber that falls behind loses the oldest.
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<EngineEvent>> {
         self.events.subscribe()

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use lockstep_ctx_api::op::{HangupArgs, Headers, RedirectArgs, RejectArgs};
 use lockstep_ctx_api::{CallEndedCause, EndedBy, ErrorCode, OpError, OpId, Outcome};
+use lockstep_sip::message::{NameAddr, StatusCode, Uri};
 
 use super::{NativeBackend, Task};
 use crate::call::{LegState, Switchboard};
@@ -141,17 +142,15 @@ pub(super) fn answered_elsewhere() -> Headers {
 
 /// A URI as a Contact value.
 fn contact_value(uri: &str) -> Option<String> {
-    let uri = uri.trim();
-    let bare = uri.rsplit_once('<').map_or(uri, |(_, rest)| rest.trim_end_matches('>'));
-    let known = ["sip:", "sips:", "tel:"].iter().any(|scheme| {
-        bare.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)) && bare.len() > scheme.len()
-    });
-    let clean = !bare.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '<' | '>'));
-    (known && clean).then(|| format!("<{bare}>"))
+    let address = NameAddr::parse(uri).ok()?;
+    match address.uri {
+        Uri::Sip(_) | Uri::Tel(_) => Some(format!("<{}>", address.uri)),
+        Uri::Other { .. } => None,
+    }
 }
 
 fn phrase(code: u16) -> &'static str {
-    lockstep_sip::message::StatusCode::new(code).map_or("", |status| status.default_reason())
+    StatusCode::new(code).map_or("", |status| status.default_reason())
 }
 
 #[cfg(test)]
