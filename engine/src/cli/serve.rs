@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::out;
+use super::{block_on, out};
 use crate::api;
-use crate::config::{Config, Loaded};
+use crate::config::{ApiConfig, Config, FILE_NAME, Loaded};
 use crate::core::{Engine, EngineHandle};
 use crate::log::{self, LogFormat};
 
 /// Run the engine on DIR/lockstep.toml.
+///
+/// Prints where it listens on stdout, then `ready`; logs to stderr. SIGTERM or Ctrl-C lets live calls end, a second one does not.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The folder of lockstep.toml.
+    /// The folder of lockstep.toml; an empty folder will do.
     #[arg(default_value = ".")]
     dir: PathBuf,
     /// Only validate the configuration.
@@ -23,7 +25,7 @@ pub(super) struct Args {
     check: bool,
     /// How log lines look.
     #[arg(long, value_enum, default_value_t)]
-    log: LogFormat,
+    log_format: LogFormat,
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
@@ -31,45 +33,44 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Ok(loaded) => loaded,
         Err(error) => return out::failed(error),
     };
-    for warning in &loaded.warnings {
-        out::error(format!("warning: {warning}"));
-    }
     if args.check {
-        return report(&loaded);
+        for warning in &loaded.warnings {
+            out::error(format!("warning: {warning}"));
+        }
+        out::line(format!("{}: valid", loaded.dir.join(FILE_NAME).display()));
+        return ExitCode::SUCCESS;
     }
-    match serve(loaded, args.log) {
+    match serve(args, loaded) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => out::failed(error),
     }
 }
 
-fn report(loaded: &Loaded) -> ExitCode {
-    out::line(format!("{}: valid", loaded.dir.join(crate::config::FILE_NAME).display()));
-    ExitCode::SUCCESS
-}
-
-fn serve(loaded: Loaded, log_format: LogFormat) -> Result<(), String> {
-    log::init(log_format, "info")?;
+fn serve(args: &Args, loaded: Loaded) -> Result<(), String> {
+    log::init(args.log_format, "info")?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
     let program = std::env::current_exe().map_err(|error| format!("cannot find the lockstep binary: {error}"))?;
-    let config = loaded.config.clone();
+    let grace = Duration::from_secs(loaded.config.sip.drain_s.into());
+    let api = loaded.config.api.clone();
     let engine = Engine::start(loaded, program).map_err(|error| error.to_string())?;
     let handle = engine.handle.clone();
-    super::block_on(announce_and_wait(&config, handle))??;
+    block_on(attend(&api, handle, grace))??;
     engine.wait();
     Ok(())
 }
 
 /// Prints the addresses, serves the API, and drains the engine once a signal asks for it.
-async fn announce_and_wait(config: &Config, engine: EngineHandle) -> Result<(), String> {
-    let server = api::Server::bind(&config.api, engine.clone()).await.map_err(|error| error.to_string())?;
-    for address in engine.sip_addresses() {
-        out::line(format!("sip {address}"));
-    }
-    out::line(format!("api http://{}", server.addr()));
+async fn attend(api: &ApiConfig, engine: EngineHandle, grace: Duration) -> Result<(), String> {
+    // Before anybody learns that we are ready: a signal from here on stops the engine in order.
+    let unavailable = |error: std::io::Error| format!("cannot wait for signals: {error}");
+    let mut terminate = signal(SignalKind::terminate()).map_err(unavailable)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(unavailable)?;
+    let server = api::Server::bind(api, engine.clone()).await.map_err(|error| error.to_string())?;
+    announce(&engine, &server);
     let serving = tokio::spawn(server.serve(std::future::pending()));
-    let mut terminate = signal(SignalKind::terminate()).map_err(|error| format!("cannot wait for signals: {error}"))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| format!("cannot wait for signals: {error}"))?;
-    let mut grace = Duration::from_secs(config.sip.drain_s.into());
+    let mut grace = Some(grace);
     loop {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -77,12 +78,22 @@ async fn announce_and_wait(config: &Config, engine: EngineHandle) -> Result<(), 
             () = engine.stopped() => break,
         }
         // The second signal means it: whoever asks twice does not wait for calls to end.
-        if engine.drain(grace).await.is_err() {
+        let patience = grace.take().unwrap_or_default();
+        tracing::info!(grace_s = patience.as_secs(), "stopping: no new calls, live calls may end");
+        if engine.drain(patience).await.is_err() {
             break;
         }
-        grace = Duration::ZERO;
     }
     // Whoever still reads from the API reads from an engine that is gone.
     serving.abort();
-    Ok(())
+    if grace.is_some() { Err("the core has ended unexpectedly".to_owned()) } else { Ok(()) }
+}
+
+fn announce(engine: &EngineHandle, server: &api::Server) {
+    let mut text = String::new();
+    for address in engine.sip_addresses() {
+        text.push_str(&format!("sip {address}\n"));
+    }
+    text.push_str(&format!("api http://{}\nready\n", server.addr()));
+    out::text(&text);
 }
