@@ -4,9 +4,6 @@ use thiserror::Error;
 
 use crate::rtp::Ssrc;
 
-/// The most datagrams of RTCP need; ours are about 100 octets.
-pub const MAX_COMPOUND: usize = 1452;
-
 const SENDER_REPORT: u8 = 200;
 const RECEIVER_REPORT: u8 = 201;
 const SOURCE_DESCRIPTION: u8 = 202;

@@ -213,11 +213,6 @@ impl MediaStream {
         self.latch.closed_to(self.now)
     }
 
-    /// Whether packets that arrive are handed out for another leg.
-    pub fn is_joined(&self) -> bool {
-        self.sending.is_joined
-    }
-
     /// Figures since the stream began.
     pub fn stats(&self) -> StreamStats {
         let mut stats = self.receiver.stats();
