@@ -75,7 +75,7 @@ impl Loader {
             apps: config.apps.iter().map(|app| (app.name.clone(), app.clone())).collect(),
             after_end_ms: config.scripts.after_end_s.saturating_mul(1_000),
             exec_host: host_name(),
-            time_zone: "UTC".to_owned(),
+            time_zone: local_time_zone(),
             files: BTreeMap::new(),
             live: BTreeMap::new(),
             next_bundle: 1,
@@ -268,6 +268,20 @@ fn is_script(file: &str) -> bool {
 
 fn name_of(file: &str) -> String {
     file.rsplit_once('.').map_or(file, |(stem, _)| stem).to_lowercase()
+}
+
+/// The machine's time zone by its IANA name, as Node would show it; UTC where nothing names one.
+fn local_time_zone() -> String {
+    let named = std::env::var("TZ").ok().map(|zone| zone.trim_start_matches(':').to_owned());
+    let linked = || {
+        let target = fs::read_link("/etc/localtime").ok()?;
+        target.to_str()?.split_once("zoneinfo/").map(|(_, zone)| zone.to_owned())
+    };
+    let is_name = |zone: &String| {
+        zone.starts_with(|first: char| first.is_ascii_uppercase())
+            && zone.chars().all(|c| c.is_ascii_alphanumeric() || "/_+-".contains(c))
+    };
+    named.filter(is_name).or_else(linked).filter(is_name).unwrap_or_else(|| "UTC".to_owned())
 }
 
 fn host_name() -> String {

@@ -72,6 +72,7 @@ impl Supervisor {
             }
             self.stats.worker_kills += 1;
             self.kill(key);
+            self.keep_staffed(now);
             self.evacuate(now, key, id);
         } else if cpu >= STALL {
             self.stalled(now, key, (id, epoch));
