@@ -259,12 +259,11 @@ impl Endpoint {
         self.start_outgoing(now, id, outgoing);
     }
 
-    /// Acknowledges a 2xx that carried an offer, with the answer in `body`.
+    /// Acknowledges a 2xx that carried an offer, with the answer in `body`. Takes the time like every command, though no timer starts.
     ///
     /// # Errors
     /// When the dialog is unknown, or no 2xx waits for this.
-    pub fn ack(&mut self, now: Instant, dialog: DialogId, headers: Headers, body: Option<Body>) -> Result<(), CommandError> {
-        let _ = now;
+    pub fn ack(&mut self, _now: Instant, dialog: DialogId, headers: Headers, body: Option<Body>) -> Result<(), CommandError> {
         let entry = self.entry(dialog)?;
         let pending = entry.pending_ack.take().ok_or(CommandError::WrongState("no 2xx waits for an ACK"))?;
         let mut extra = pending.credentials;

@@ -131,9 +131,8 @@ impl Endpoint {
         if answered.changes_session() {
             entry.offer_answer.send_final(answered.had_offer, is_success, answered.has_sdp, is_invite);
         }
-        if is_invite {
-            entry.invite_rx = None;
-        }
+        // One refused because another is pending leaves that one pending.
+        entry.invite_rx = entry.invite_rx.filter(|pending| *pending != answered.id);
         if is_invite && is_success {
             let (destination, bytes) = sent;
             entry.dialog.confirm_as_uas();
