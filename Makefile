@@ -30,6 +30,7 @@ bench: deps ## print every figure beside its comparison
 fuzz: deps ## fuzz each parser for SECONDS (needs cargo-fuzz)
 	@command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked
 	@cd fuzz && for target in $$(cargo fuzz list); do \
+	  mkdir -p "corpus/$$target"; \
 	  RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none "$$target" "corpus/$$target" "seeds/$$target" -- -max_total_time=$(SECONDS) -rss_limit_mb=2048; \
 	done
 
