@@ -1,0 +1,198 @@
+//! The figures, one function each.
+
+use std::cell::Cell;
+use std::io;
+use std::net::SocketAddrV4;
+use std::time::Duration;
+
+use crate::load::{Load, Plan, Seen};
+use crate::peer::{SippUas, bare_runtime, socket_round_trips};
+use crate::server::{CALLEE_PORT, Server};
+use crate::stats::{Figure, Sorted};
+
+pub(crate) type Measure = fn() -> io::Result<Figure>;
+
+/// Every figure by the name that runs it alone.
+pub(crate) const FIGURES: &[(&str, Measure)] = &[
+    ("setup", setup),
+    ("playback", playback),
+    ("bridge", bridge),
+    ("digit", digit),
+    ("noop", noop),
+    ("runtime", runtime),
+    ("memory", memory),
+];
+
+/// A gap that a listener would hear: the next packet came more than one packet too late.
+const GAP_MS: f64 = 40.0;
+
+/// The highest of `steps` that `attempt` passes; the first failure ends the search.
+fn highest(steps: &[usize], mut attempt: impl FnMut(usize) -> io::Result<bool>) -> io::Result<usize> {
+    let mut best = 0;
+    for &step in steps {
+        if !attempt(step)? {
+            break;
+        }
+        best = step;
+    }
+    Ok(best)
+}
+
+fn clean(seen: &Seen, calls: usize) -> bool {
+    seen.finished == calls && seen.failed == 0 && seen.retransmissions == 0
+}
+
+fn setup() -> io::Result<Figure> {
+    const STEPS: [usize; 9] = [500, 1_000, 1_500, 1_750, 2_000, 2_500, 3_000, 4_000, 5_000];
+    let at = |server: SocketAddrV4, number, rate: usize| {
+        let plan = Plan {
+            number,
+            calls: rate * 4,
+            rate: rate as f64,
+            hold: Duration::from_millis(500),
+            speak: false,
+            digit_after: None,
+        };
+        let seen = Load::new(server, 0)?.run(&plan, Duration::ZERO, || ());
+        eprintln!("  {rate}/s: {} finished, {} failed, {} retransmissions", seen.finished, seen.failed, seen.retransmissions);
+        Ok(clean(&seen, plan.calls))
+    };
+    let best = highest(&STEPS, |rate| {
+        let server = Server::start()?;
+        at(server.sip, "7000", rate)
+    })?;
+    let peer = {
+        let (_sipp, address) = SippUas::start(17_090)?;
+        highest(&STEPS, |rate| at(address, "7000", rate))?
+    };
+    Ok(Figure {
+        name: "answer + BYE, each call running its script",
+        measured: format!("{best} calls/s"),
+        bar: "≥ 1,500 calls/s",
+        comparison: format!("sipp's answering scenario, no script, no media: {peer} calls/s"),
+        met: best >= 1_500,
+    })
+}
+
+/// Whether `streams` calls of `number` are heard without gaps.
+fn gapless(number: &'static str, calls: usize) -> io::Result<bool> {
+    let server = Server::start()?;
+    let arrivals = Duration::from_secs_f64(calls as f64 / 250.0);
+    let plan =
+        Plan { number, calls, rate: 250.0, hold: arrivals + Duration::from_secs(8), speak: true, digit_after: None };
+    let seen = Load::new(server.sip, CALLEE_PORT)?.run(&plan, arrivals + Duration::from_secs(1), || ());
+    let gaps = Sorted::new(seen.gaps_ms);
+    let p99 = gaps.percentile(0.99);
+    eprintln!("  {calls} calls: {} answered, {} failed, gap p99 {p99:.1} ms of {}", seen.answered, seen.failed, gaps.len());
+    Ok(seen.answered == calls && p99 < GAP_MS)
+}
+
+fn playback() -> io::Result<Figure> {
+    let best = highest(&[1_000, 2_000, 2_500, 3_000, 3_500, 4_000, 5_000], |calls| gapless("7001", calls))?;
+    Ok(Figure {
+        name: "IVR playback, p99 packet gap < 40 ms",
+        measured: format!("{best} calls"),
+        bar: "≥ 2,500 calls",
+        comparison: format!("bare two-way loop, no calls: {} legs", lockstep_tests::bench::bare_loop::describe()),
+        met: best >= 2_500,
+    })
+}
+
+fn bridge() -> io::Result<Figure> {
+    let best = highest(&[500, 1_000, 1_200, 1_500, 2_000], |calls| gapless("7002", calls))?;
+    Ok(Figure {
+        name: "two-way bridge, p99 packet gap < 40 ms",
+        measured: format!("{best} bridges"),
+        bar: "≥ 1,200 bridges",
+        comparison: format!("bare two-way loop, no calls: {} legs", lockstep_tests::bench::bare_loop::describe()),
+        met: best >= 1_200,
+    })
+}
+
+fn digit() -> io::Result<Figure> {
+    let server = Server::start()?;
+    let plan = Plan {
+        number: "7003",
+        calls: 2_000,
+        rate: 100.0,
+        hold: Duration::from_secs(3),
+        speak: true,
+        digit_after: Some(Duration::from_millis(1_200)),
+    };
+    let seen = Load::new(server.sip, 0)?.run(&plan, Duration::from_secs(1), || ());
+    let times = Sorted::new(seen.digit_ms);
+    let (p50, p99) = (times.percentile(0.5), times.percentile(0.99));
+    let floor = socket_round_trips(20_000)?;
+    Ok(Figure {
+        name: "last digit's first end packet → next prompt's first packet, 100 calls/s",
+        measured: format!("p50 {p50:.2} ms, p99 {p99:.2} ms ({} of {} calls)", times.len(), plan.calls),
+        bar: "p99 < 5 ms",
+        comparison: format!("two socket-pair round trips: p99 {:.3} ms", 2.0 * floor.percentile(0.99) / 1e3),
+        met: p99 < 5.0 && times.len() == plan.calls,
+    })
+}
+
+fn noop() -> io::Result<Figure> {
+    const OPERATIONS: f64 = 5_000.0;
+    let server = Server::start()?;
+    let mut times = Vec::new();
+    for _ in 0..20 {
+        let plan = Plan {
+            number: "7004",
+            calls: 1,
+            rate: 1_000.0,
+            hold: Duration::from_secs(20),
+            speak: false,
+            digit_after: None,
+        };
+        let seen = Load::new(server.sip, 0)?.run(&plan, Duration::ZERO, || ());
+        times.extend(seen.lived_ms.iter().map(|ms| ms * 1e3 / OPERATIONS));
+    }
+    let times = Sorted::new(times);
+    let p50 = times.percentile(0.5);
+    let floor = socket_round_trips(50_000)?;
+    Ok(Figure {
+        name: "awaited operation that does nothing, engine and worker on one core",
+        measured: format!("p50 {p50:.1} µs (means of 5,000, {} calls)", times.len()),
+        bar: "p50 < 60 µs",
+        comparison: format!("bare socket-pair round trip: p50 {:.1} µs", floor.percentile(0.5)),
+        met: p50 < 60.0,
+    })
+}
+
+fn runtime() -> io::Result<Figure> {
+    let cost = lockstep_ctx_api::js::fixed_cost(500).map_err(io::Error::other)?;
+    let ours = cost.create.as_secs_f64() * 1e6;
+    let bare = bare_runtime(500)?;
+    Ok(Figure {
+        name: "fixed cost of a call's JavaScript runtime before its first line",
+        measured: format!("{ours:.0} µs, {} KiB", cost.memory_bytes / 1024),
+        bar: "< 250 µs",
+        comparison: format!("bare QuickJS runtime with all intrinsics: {:.0} µs, {} KiB", bare.create_us, bare.memory_bytes / 1024),
+        met: ours < 250.0,
+    })
+}
+
+fn memory() -> io::Result<Figure> {
+    const CALLS: usize = 2_000;
+    let server = Server::start()?;
+    let before = server.memory();
+    let during = Cell::new(0);
+    let plan = Plan {
+        number: "7005",
+        calls: CALLS,
+        rate: 200.0,
+        hold: Duration::from_secs(24),
+        speak: false,
+        digit_after: None,
+    };
+    let seen = Load::new(server.sip, 0)?.run(&plan, Duration::ZERO, || during.set(server.memory()));
+    let each = during.get().saturating_sub(before) as f64 / CALLS as f64 / 1024.0;
+    Ok(Figure {
+        name: "memory per live call, script included",
+        measured: format!("{each:.0} KiB ({} calls)", seen.answered),
+        bar: "< 300 KiB",
+        comparison: format!("bare QuickJS runtime with all intrinsics: {} KiB", bare_runtime(10)?.memory_bytes / 1024),
+        met: each < 300.0 && seen.answered == CALLS,
+    })
+}

@@ -1,0 +1,30 @@
+//! `make bench`: the figures of the README, each beside a comparison measured in the same run.
+//!
+//! The server (engine, media thread, worker) is kept on core 0, the load on core 1. Run one figure with its name as argument.
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures real time over real sockets")]
+#![expect(clippy::print_stdout, reason = "printing figures is what it is for")]
+
+mod figures;
+mod load;
+mod net;
+mod peer;
+mod server;
+mod sip_text;
+mod stats;
+
+use figures::{FIGURES, Measure};
+
+fn main() -> std::io::Result<()> {
+    net::pin(1);
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let mut results = Vec::new();
+    for (name, measure) in FIGURES {
+        if wanted.is_empty() || wanted.iter().any(|word| word == name) {
+            eprintln!("measuring: {name}");
+            let measure: Measure = *measure;
+            results.push(measure()?);
+        }
+    }
+    println!("{}", stats::table(&results));
+    Ok(())
+}

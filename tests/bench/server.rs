@@ -1,0 +1,137 @@
+//! The server under load: one `lockstep serve` kept on the first core, workers included.
+
+use std::io::{self, BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::net;
+
+/// Where bridges of the benchmark scripts lead: the load generator's SIP port.
+pub(crate) const CALLEE_PORT: u16 = 17_060;
+
+/// The scripts that the benchmarks dial.
+const SCRIPTS: [(&str, &str); 6] = [
+    ("answer.js", "// @lockstep class5_destination=7000\nexport async function main(data, ctx) { await ctx.answer(); await ctx.waitForHangup(); }\n"),
+    (
+        "playback.js",
+        "// @lockstep class5_destination=7001\nexport async function main(data, ctx) { await ctx.answer(); await ctx.play('ivr/main-menu.wav', { loop: true }); }\n",
+    ),
+    (
+        "bridge.js",
+        "// @lockstep class5_destination=7002\nexport async function main(data, ctx) { await ctx.answer(); await ctx.bridge('sip:callee@127.0.0.1:17060'); }\n",
+    ),
+    (
+        "digit.js",
+        "// @lockstep class5_destination=7003\nexport async function main(data, ctx) { await ctx.answer(); await ctx.ivr('ivr/main-menu.wav', 9, 1, 1); await ctx.play('ivr/thank-you.wav'); await ctx.waitForHangup(); }\n",
+    ),
+    (
+        "noop.js",
+        "// @lockstep class5_destination=7004\nexport async function main(data, ctx) { await ctx.answer(); for (let i = 0; i < 5000; i += 1) await ctx.set('n', String(i)); await ctx.hangup(); }\n",
+    ),
+    (
+        "wait.js",
+        "// @lockstep class5_destination=7005\nexport async function main(data, ctx) { await ctx.answer(); await ctx.waitFor(/never/, /never/, 900); }\n",
+    ),
+];
+
+/// A running engine; stopped when dropped.
+pub(crate) struct Server {
+    child: Child,
+    folder: PathBuf,
+    pub(crate) sip: SocketAddrV4,
+    pub(crate) api: SocketAddrV4,
+}
+
+impl Server {
+    /// Starts the engine of this build on core 0, with one media thread and one worker.
+    pub(crate) fn start() -> io::Result<Self> {
+        let folder = std::env::temp_dir().join(format!("lockstep-bench-{}", std::process::id()));
+        let scripts = folder.join("scripts");
+        std::fs::create_dir_all(&scripts)?;
+        for (name, source) in SCRIPTS {
+            std::fs::write(scripts.join(name), source)?;
+        }
+        std::fs::write(
+            folder.join("lockstep.toml"),
+            format!(
+                "[sip]\nlisten = [\"udp:127.0.0.1:0\"]\n[media]\nports = \"30000-49999\"\nthreads = 1\n[scripts]\nworkers = 1\n\
+                 [api]\nlisten = \"127.0.0.1:0\"\n[[gateway]]\nid = 1\naddress = \"sip:127.0.0.1:{CALLEE_PORT}\"\n"
+            ),
+        )?;
+        let mut command = Command::new(binary());
+        command.arg("serve").arg(&folder).stdout(Stdio::piped()).stderr(Stdio::null()).env("RUST_LOG", "error");
+        // SAFETY: sched_setaffinity is async-signal-safe and touches only the new process.
+        unsafe {
+            command.pre_exec(|| {
+                net::pin(0);
+                Ok(())
+            });
+        }
+        let mut child = command.spawn()?;
+        let stdout = child.stdout.take().ok_or_else(|| io::Error::other("no stdout"))?;
+        let (mut sip, mut api) = (None, None);
+        for line in BufReader::new(stdout).lines() {
+            let line = line?;
+            if let Some(address) = address_after(&line, "udp:") {
+                sip = Some(address);
+            } else if let Some(address) = address_after(&line, "http://") {
+                api = Some(address);
+            }
+            if let (Some(sip), Some(api)) = (sip, api) {
+                return Ok(Self { child, folder, sip, api });
+            }
+        }
+        Err(io::Error::other("the engine ended before it printed its addresses"))
+    }
+
+    /// Proportional set size of the engine and its workers, bytes: shared pages count once.
+    pub(crate) fn memory(&self) -> u64 {
+        self.processes().iter().filter_map(|&pid| proportional_set_size(pid)).sum()
+    }
+
+    fn processes(&self) -> Vec<u32> {
+        let parent = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+        let workers = std::fs::read_dir(format!("/proc/{parent}/task"))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok())
+            .chain([children])
+            .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>());
+        let mut all: Vec<u32> = workers.chain([parent]).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Already gone is as good as killed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// The `lockstep` binary next to this one.
+pub(crate) fn binary() -> PathBuf {
+    let own = std::env::current_exe().unwrap_or_default();
+    own.parent().unwrap_or(Path::new(".")).join("lockstep")
+}
+
+fn address_after(line: &str, prefix: &str) -> Option<SocketAddrV4> {
+    let rest = line.split_once(prefix)?.1;
+    let text: String = rest.chars().take_while(|c| c.is_ascii_digit() || matches!(c, '.' | ':')).collect();
+    let address: SocketAddrV4 = text.parse().ok()?;
+    Some(SocketAddrV4::new(if address.ip().is_unspecified() { Ipv4Addr::LOCALHOST } else { *address.ip() }, address.port()))
+}
+
+fn proportional_set_size(pid: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let line = text.lines().find(|line| line.starts_with("Pss:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
+}
