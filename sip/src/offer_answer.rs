@@ -62,21 +62,21 @@ impl OfferAnswer {
         self.state = State::LocalOffer;
     }
 
-    /// The peer's INVITE or UPDATE arrived.
+    /// The peer's INVITE or UPDATE arrived. An INVITE without an offer asks for one of ours, so it counts like one that has it.
     ///
     /// # Errors
-    /// When it carries an offer while another is unanswered; the request must be refused.
-    pub fn receive_request(&mut self, sdp: Option<Bytes>) -> Result<Option<Description>, OfferRefused> {
-        let Some(sdp) = sdp else {
+    /// When an exchange is needed while another is unfinished; the request must be refused.
+    pub fn receive_request(&mut self, sdp: Option<Bytes>, is_invite: bool) -> Result<Option<Description>, OfferRefused> {
+        if sdp.is_none() && !is_invite {
             return Ok(None);
-        };
+        }
         match self.state {
-            State::Stable => {
-                self.state = State::RemoteOffer;
-                Ok(Some(Description { role: Role::Offer, sdp }))
-            }
             State::LocalOffer => Err(OfferRefused::LocalPending),
             State::RemoteOffer => Err(OfferRefused::RemotePending),
+            State::Stable => Ok(sdp.map(|sdp| {
+                self.state = State::RemoteOffer;
+                Description { role: Role::Offer, sdp }
+            })),
         }
     }
 
@@ -186,9 +186,9 @@ mod tests {
         assert!(uac.is_stable());
 
         let mut uas = OfferAnswer::default();
-        assert_eq!(uas.receive_request(None), Ok(None));
+        assert_eq!(uas.receive_request(None, true), Ok(None));
         uas.send_final(false, true, true, true);
-        assert_eq!(uas.receive_request(sdp()), Err(OfferRefused::LocalPending));
+        assert_eq!(uas.receive_request(sdp(), true), Err(OfferRefused::LocalPending));
         assert_eq!(role(uas.receive_ack(sdp())), Some(Role::Answer));
         assert!(uas.is_stable());
     }
@@ -196,10 +196,18 @@ mod tests {
     #[test]
     fn an_offer_on_an_unanswered_one_is_refused() {
         let mut oa = OfferAnswer::default();
-        assert_eq!(role(oa.receive_request(sdp()).expect("allowed")), Some(Role::Offer));
-        assert_eq!(oa.receive_request(sdp()), Err(OfferRefused::RemotePending));
+        assert_eq!(role(oa.receive_request(sdp(), true).expect("allowed")), Some(Role::Offer));
+        assert_eq!(oa.receive_request(sdp(), true), Err(OfferRefused::RemotePending));
         oa.send_final(true, false, false, true);
         assert!(oa.is_stable());
+    }
+
+    #[test]
+    fn asking_for_an_offer_needs_a_finished_exchange_and_an_empty_update_does_not() {
+        let mut oa = OfferAnswer::default();
+        oa.send_offer();
+        assert_eq!(oa.receive_request(None, true), Err(OfferRefused::LocalPending));
+        assert_eq!(oa.receive_request(None, false), Ok(None));
     }
 
     #[test]

@@ -102,7 +102,9 @@ impl Endpoint {
         match request.method {
             Method::Invite if entry.invite_tx.is_some() => Err(OfferRefused::LocalPending),
             Method::Invite if entry.invite_rx.is_some() => Err(OfferRefused::RemotePending),
-            Method::Invite | Method::Update => entry.offer_answer.receive_request(request.sdp()),
+            Method::Invite | Method::Update => {
+                entry.offer_answer.receive_request(request.sdp(), request.method == Method::Invite)
+            }
             _ => Ok(None),
         }
     }

@@ -44,7 +44,7 @@ impl Endpoint {
         };
         let mut offer_answer = OfferAnswer::default();
         // A fresh exchange refuses nothing.
-        let offer = offer_answer.receive_request(request.sdp()).unwrap_or(None);
+        let offer = offer_answer.receive_request(request.sdp(), request.method == Method::Invite).unwrap_or(None);
         let request = Arc::new(request);
         let dialog_id = DialogId(self.new_id());
         let id = self.start_server(
