@@ -6,7 +6,9 @@ use std::time::Duration;
 use lockstep_ctx_api::op::{BridgeArgs, BridgeStrategy, BridgeTarget, ContinueOn, Op};
 use lockstep_ctx_api::queue::QueueOutput;
 use lockstep_ctx_api::wire::{EntryKind, LogLevel, LogLine, RunId, ScriptError, ScriptErrorKind};
-use lockstep_ctx_api::{BackendOutput, CallBackend, CallEndedCause, CallState, EndedBy, Event, OpClass, OpId, OpResult, Outcome};
+use lockstep_ctx_api::{
+    BackendOutput, CallBackend, CallEndedCause, CallState, EndedBy, ErrorCode, Event, OpClass, OpId, OpResult, Outcome,
+};
 
 use super::call_facts::data_of;
 use super::exchange::{CallKey, LegKey, Purpose};
@@ -200,6 +202,8 @@ impl Switch {
             ScriptOutput::Finished { .. } => self.script_finished(key),
             ScriptOutput::Failed { error, .. } => self.script_failed(key, &error),
             ScriptOutput::GraceOver { run } => self.grace_over(key, run),
+            // What it did not hear before is heard now: the call may go.
+            ScriptOutput::Quiet { .. } => {}
             ScriptOutput::Log { line, .. } => self.script_log(key, &line),
         }
         self.touch(key);
@@ -331,7 +335,15 @@ impl Switch {
 
     /// A call that is over and whose script is too becomes a past call.
     fn remove_when_over(&mut self, key: CallKey) {
-        let over = self.calls.get(&key).is_some_and(|call| call.ended.is_some() && !matches!(call.script, ScriptState::Running));
+        let over = self.calls.get(&key).is_some_and(|call| {
+            let script_is_over = match call.script {
+                ScriptState::Absent => true,
+                ScriptState::Running => false,
+                // Outcomes it did not await may still be news to it, and lead to a warning.
+                ScriptState::Over(_) => call.run.is_none_or(|run| self.host.is_quiet(run)),
+            };
+            call.ended.is_some() && script_is_over
+        });
         if !over {
             return;
         }
@@ -396,6 +408,7 @@ impl Switch {
         match result {
             Ok(Outcome::Bridged(bridged)) => call.plan.failure = Some((bridged.code, bridged.reason)),
             Ok(_) => {}
+            Err(error) if error.code == ErrorCode::CallEnded => {}
             Err(error) => {
                 tracing::warn!(call = %call.facts.id, %error, "a destination of the DID cannot be called");
                 call.plan.failure = Some((500, "Server Internal Error".to_owned()));

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use lockstep_media::codec::Codec;
 use lockstep_media::io::{MediaPool, PoolConfig as MediaPoolConfig, PoolEvents};
 use lockstep_media::prompt::{PromptConfig, PromptLibrary};
-use lockstep_sip::auth::{Authenticator, AuthenticatorConfig};
+use lockstep_sip::auth::{Algorithm, Authenticator, AuthenticatorConfig};
 use lockstep_sip::endpoint::{Config as EndpointConfig, Endpoint};
 use lockstep_sip::message::Method;
 use lockstep_sip::net::Protocol;
@@ -224,7 +224,7 @@ impl Core {
             world: Box::new(world),
             endpoint: Endpoint::new(endpoint_config(&config, sent_by, &listening), random_seed()),
             registrar: Registrar::new(registrar_config(&config)),
-            authenticator: Authenticator::new(AuthenticatorConfig::new(config.sip.realm.as_str()), random_seed(), now.instant),
+            authenticator: Authenticator::new(authenticator_config(&config), random_seed(), now.instant),
             directory,
             programs: reload.set,
             rng: ChaCha12Rng::from_seed(random_seed()),
@@ -403,6 +403,17 @@ fn endpoint_config(
         user_agent: config.sip.user_agent.clone(),
         has_tcp: listening.iter().any(|(protocol, _)| *protocol == Protocol::Tcp),
         ..EndpointConfig::default()
+    }
+}
+
+fn authenticator_config(config: &Config) -> AuthenticatorConfig {
+    let algorithm = |digest: &config::Digest| match digest {
+        config::Digest::Sha256 => Algorithm::Sha256,
+        config::Digest::Md5 => Algorithm::Md5,
+    };
+    AuthenticatorConfig {
+        algorithms: config.sip.digest.iter().map(algorithm).collect(),
+        ..AuthenticatorConfig::new(config.sip.realm.as_str())
     }
 }
 

@@ -58,6 +58,8 @@ pub enum ScriptOutput {
     Failed { run: RunId, error: ScriptError },
     /// The script still runs although the time it has after `CallEnded` is over: drop it.
     GraceOver { run: RunId },
+    /// A run whose function is over has taken in everything that was fed: see [`ScriptHost::is_quiet`].
+    Quiet { run: RunId },
     /// A console line, or a warning about the run.
     Log { run: RunId, line: LogLine },
 }
@@ -70,6 +72,7 @@ impl ScriptOutput {
             | Self::Finished { run, .. }
             | Self::Failed { run, .. }
             | Self::GraceOver { run }
+            | Self::Quiet { run }
             | Self::Log { run, .. } => *run,
         }
     }
@@ -86,6 +89,8 @@ pub trait ScriptHost {
     fn entry(&mut self, now: Moment, run: RunId, kind: EntryKind);
     /// Ends a run, whatever it is doing, and hands over its journal.
     fn drop_run(&mut self, now: Moment, run: RunId) -> Option<Journal>;
+    /// The run's function is over and everything that was fed has been taken in: nothing more comes of it by itself.
+    fn is_quiet(&self, run: RunId) -> bool;
     /// The journal of a live run so far.
     fn journal(&self, run: RunId) -> Option<Journal>;
     /// No new run will use this version of a program: workers may forget it once its last run is over.

@@ -114,6 +114,10 @@ impl ScriptHost for InProcess {
         journal
     }
 
+    fn is_quiet(&self, run: RunId) -> bool {
+        self.supervisor.is_quiet(run)
+    }
+
     fn journal(&self, run: RunId) -> Option<Journal> {
         self.supervisor.journal(run).cloned()
     }

@@ -132,6 +132,10 @@ impl ScriptHost for WorkerPool {
         self.with(|supervisor| supervisor.drop_run(now, run))
     }
 
+    fn is_quiet(&self, run: RunId) -> bool {
+        self.shared.inner.borrow().supervisor.is_quiet(run)
+    }
+
     fn journal(&self, run: RunId) -> Option<Journal> {
         self.shared.inner.borrow().supervisor.journal(run).cloned()
     }

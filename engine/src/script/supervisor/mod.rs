@@ -182,6 +182,11 @@ impl Supervisor {
         Some(run.recorder.into_journal())
     }
 
+    /// Whether a run's function is over and everything that was fed has been taken in. A run that is not there is quiet.
+    pub fn is_quiet(&self, id: RunId) -> bool {
+        self.runs.get(&id).is_none_or(Run::is_quiet)
+    }
+
     /// What a live run has recorded.
     pub fn journal(&self, id: RunId) -> Option<&Journal> {
         self.runs.get(&id).map(|run| run.recorder.journal())
@@ -237,13 +242,12 @@ impl Supervisor {
             // Without the probe's word every run with a turn under way may be the cause.
             let suspected = !expected && under_way && executing.is_none_or(|executing| executing == (id, run.epoch));
             explained |= suspected;
-            if suspected {
-                let turn = run.replayer.next_turn();
-                if run.died_at.is_some() && run.died_at == turn {
-                    self.stop(id, ScriptErrorKind::WorkerDied, "the script's worker died twice at the same turn".into());
-                    continue;
-                }
-                run.died_at = turn;
+            if suspected
+                && let Some(turn) = run.replayer.next_turn()
+                && run.suspicion.death(turn, executing.is_some())
+            {
+                self.stop(id, ScriptErrorKind::WorkerDied, "the script's worker died again and again at the same turn".into());
+                continue;
             }
             if !run.is_buildable() {
                 let message = "the script's worker died, and its journal had outgrown what can be rebuilt";

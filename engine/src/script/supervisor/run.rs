@@ -47,6 +47,8 @@ pub(super) struct Run {
     pub(super) beyond: VecDeque<Entry>,
     /// The turn of the entry that was appended last.
     pub(super) last_turn: u32,
+    /// The turn that ended last, of those that were seen for the first time.
+    pub(super) ended_turn: Option<u32>,
     /// Operations that have not settled.
     pub(super) pending: usize,
     pub(super) lines: LineCursor,
@@ -54,8 +56,8 @@ pub(super) struct Run {
     pub(super) wake_turn: Option<u32>,
     /// When its next timer is due, on the script's clock.
     pub(super) wake_at: Option<u64>,
-    /// The turn at which a worker died under this run.
-    pub(super) died_at: Option<u32>,
+    /// What speaks for this run having killed its workers.
+    pub(super) suspicion: Suspicion,
     /// Waits for a worker to become ready.
     pub(super) homeless: bool,
     /// Listed among its worker's hungry runs.
@@ -104,15 +106,25 @@ impl Run {
             sent: 0,
             beyond: VecDeque::new(),
             last_turn: 0,
+            ended_turn: None,
             pending: 0,
             lines: LineCursor::default(),
             wake_turn: None,
             wake_at: None,
-            died_at: None,
+            suspicion: Suspicion::default(),
             homeless: false,
             hungry: false,
             size_warned: false,
             script_time: now.unix_ms,
+        }
+    }
+
+    /// `main` is over and everything that was fed has been taken in.
+    pub(super) fn is_quiet(&self) -> bool {
+        match self.phase {
+            Phase::Running => false,
+            Phase::Finished | Phase::Failed => self.ended_turn == Some(self.last_turn),
+            Phase::Stopped => true,
         }
     }
 
@@ -160,6 +172,28 @@ impl Run {
     fn unsent_in_journal(&self) -> Option<&Entry> {
         let at = usize::try_from(self.sent).ok()?.checked_sub(1)?;
         self.recorder.journal().entries.get(at)
+    }
+}
+
+/// Deaths of workers at one and the same turn of a run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Suspicion {
+    turn: u32,
+    weight: u32,
+}
+
+impl Suspicion {
+    /// Two deaths while the run was seen executing.
+    const ENOUGH: u32 = 4;
+
+    /// A worker died while the run's turn `turn` was under way; `seen` when it was executing, else it may have been any of
+    /// several. `true`: the run is not to be built again.
+    pub(super) fn death(&mut self, turn: u32, seen: bool) -> bool {
+        if turn != self.turn {
+            *self = Self { turn, weight: 0 };
+        }
+        self.weight += if seen { 2 } else { 1 };
+        self.weight >= Self::ENOUGH
     }
 }
 

@@ -141,6 +141,10 @@ impl Supervisor {
             self.outputs.push_back(output);
         }
         run.lines.turn_ended(turn);
+        run.ended_turn = Some(turn);
+        if run.is_quiet() {
+            self.outputs.push_back(ScriptOutput::Quiet { run: id });
+        }
         let wake_at = record.wake_at;
         run.recorder.turn(record, bytes);
         if run.wake_turn.is_none_or(|wake_turn| turn >= wake_turn) {

@@ -164,9 +164,37 @@ fn finished_is_said_once_and_later_turns_still_count() {
     fleet.send(home, FromWorker::TurnEnd(end));
     let outputs = fleet.outputs();
     assert!(
-        matches!(outputs.as_slice(), [ScriptOutput::Turn(..), ScriptOutput::Finished { .. }, ScriptOutput::Turn(..)]),
+        matches!(
+            outputs.as_slice(),
+            [
+                ScriptOutput::Turn(..),
+                ScriptOutput::Finished { .. },
+                ScriptOutput::Quiet { .. },
+                ScriptOutput::Turn(..),
+                ScriptOutput::Quiet { .. }
+            ]
+        ),
         "{outputs:?}"
     );
+}
+
+#[test]
+fn a_finished_run_is_quiet_only_once_it_has_heard_everything() {
+    let mut fleet = Fleet::new(1);
+    let run = fleet.start();
+    let home = fleet.home(run).unwrap();
+    let mut end = fleet.turn(home).unwrap();
+    assert!(!fleet.supervisor.is_quiet(run));
+    end.state = RunState::Finished { result: None };
+    let state = end.state.clone();
+    fleet.send(home, FromWorker::TurnEnd(end));
+    assert!(fleet.supervisor.is_quiet(run));
+    fleet.complete(run, 0);
+    assert!(!fleet.supervisor.is_quiet(run));
+    let mut end = fleet.turn(home).unwrap();
+    end.state = state;
+    fleet.send(home, FromWorker::TurnEnd(end));
+    assert!(fleet.supervisor.is_quiet(run));
 }
 
 #[test]
