@@ -1,0 +1,370 @@
+//! A real `lockstep serve` on ports of its own, in a folder of its own.
+//!
+//! Everything a test waits for has one generous limit, [`PATIENCE`]: it ends a test that would hang, it measures nothing.
+
+use std::fs;
+use std::future::Future;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+/// How long a test waits for anything before it fails.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Folders of engines started by this process, counted.
+static FOLDERS: AtomicU32 = AtomicU32::new(0);
+
+/// Waits for `what` to come true, within [`PATIENCE`].
+///
+/// # Panics
+/// When it does not.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("waited {PATIENCE:?} in vain: {what}"))
+}
+
+/// What an engine is started with.
+#[derive(Debug, Default)]
+pub struct Setup {
+    config: String,
+    files: Vec<(PathBuf, Vec<u8>)>,
+    variables: Vec<(String, String)>,
+}
+
+impl Setup {
+    /// Adds a script; its header comment says what reaches it.
+    #[must_use]
+    pub fn script(self, name: &str, source: &str) -> Self {
+        self.file(Path::new("scripts").join(name), source)
+    }
+
+    /// Adds a script that `main(data, ctx)` of `body` makes, reached by dialling `number`.
+    ///
+    /// The body starts on line 3.
+    #[must_use]
+    pub fn main(self, number: &str, body: &str) -> Self {
+        let source = format!(
+            "// @lockstep class5_destination={number}\nexport async function main(data, ctx) {{\n{}\n}}\n",
+            body.trim_matches('\n')
+        );
+        self.script(&format!("s{number}.js"), &source)
+    }
+
+    /// Adds a file below the configuration's folder.
+    #[must_use]
+    pub fn file(mut self, path: impl Into<PathBuf>, content: impl Into<Vec<u8>>) -> Self {
+        self.files.push((path.into(), content.into()));
+        self
+    }
+
+    /// Adds text to `lockstep.toml`. Where to listen and how many workers to run is set already.
+    #[must_use]
+    pub fn config(mut self, toml: &str) -> Self {
+        self.config.push_str(toml);
+        self.config.push('\n');
+        self
+    }
+
+    /// Sets an environment variable of the engine: `LOCKSTEP_SIP__LISTEN`, `RUST_LOG`, ….
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts the engine and waits until it says that it is ready.
+    ///
+    /// # Panics
+    /// When it does not start, with its log.
+    pub fn start(self) -> Engine {
+        let folder = std::env::temp_dir().join(format!(
+            "lockstep-test-{}-{}",
+            std::process::id(),
+            FOLDERS.fetch_add(1, Ordering::Relaxed)
+        ));
+        let write = |path: &Path, content: &[u8]| {
+            let path = folder.join(path);
+            path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, content))
+        };
+        fs::create_dir_all(folder.join("scripts")).expect("the temporary folder can be written");
+        write(Path::new("lockstep.toml"), self.config.as_bytes()).expect("the temporary folder can be written");
+        for (path, content) in &self.files {
+            write(path, content).expect("the temporary folder can be written");
+        }
+        let mut child = Command::new(binary())
+            .arg("serve")
+            .arg(&folder)
+            .env("LOCKSTEP_SIP__LISTEN", "udp:127.0.0.1:0,tcp:127.0.0.1:0")
+            .env("LOCKSTEP_API__LISTEN", "127.0.0.1:0")
+            .env("LOCKSTEP_SCRIPTS__WORKERS", "2")
+            .env("LOCKSTEP_MEDIA__THREADS", "1")
+            .envs(self.variables)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the lockstep binary can be started");
+        let log = Log::follow(child.stderr.take().expect("stderr is a pipe"));
+        let addresses = child.stdout.take().expect("stdout is a pipe");
+        let engine = Engine { child, folder, log, udp: None, tcp: None, api: None };
+        engine.await_ready(addresses)
+    }
+}
+
+/// The binary that `cargo build` made beside this test.
+///
+/// # Panics
+/// When there is none.
+pub fn binary() -> PathBuf {
+    let own = std::env::current_exe().expect("a test knows its own file");
+    let found = own.ancestors().skip(1).take(2).map(|folder| folder.join("lockstep")).find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("no lockstep binary near {}: run `cargo build --workspace` first", own.display()))
+}
+
+/// A running engine; killed when dropped.
+#[derive(Debug)]
+pub struct Engine {
+    child: Child,
+    folder: PathBuf,
+    log: Log,
+    udp: Option<SocketAddr>,
+    tcp: Option<SocketAddr>,
+    api: Option<SocketAddr>,
+}
+
+impl Engine {
+    /// What to start it with.
+    pub fn setup() -> Setup {
+        Setup::default()
+    }
+
+    fn await_ready(mut self, stdout: ChildStdout) -> Self {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            let address = |prefix: &str| line.strip_prefix(prefix).and_then(|text| text.parse().ok());
+            self.udp = self.udp.or_else(|| address("sip udp:"));
+            self.tcp = self.tcp.or_else(|| address("sip tcp:"));
+            self.api = self.api.or_else(|| address("api http://"));
+            if line == "ready" {
+                return self;
+            }
+        }
+        // Its end closes the log, too.
+        let status = self.child.wait();
+        panic!("the engine did not start ({status:?}):\n{}", self.log.text());
+    }
+
+    /// Where it takes SIP over UDP.
+    pub fn udp(&self) -> SocketAddr {
+        self.udp.expect("the engine listens on UDP")
+    }
+
+    /// Where it takes SIP over TCP.
+    pub fn tcp(&self) -> SocketAddr {
+        self.tcp.expect("the engine listens on TCP")
+    }
+
+    /// The SIP URI of a number.
+    pub fn uri(&self, number: &str) -> String {
+        format!("sip:{number}@{}", self.udp())
+    }
+
+    /// The folder of its `lockstep.toml`.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The engine's process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The process ids of the script workers.
+    pub fn workers(&self) -> Vec<u32> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("the engine lives");
+        let mut workers: Vec<u32> = tasks
+            .flatten()
+            .filter_map(|task| fs::read_to_string(task.path().join("children")).ok())
+            .flat_map(|pids| pids.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>())
+            .filter(|pid| {
+                fs::read(format!("/proc/{pid}/cmdline"))
+                    .is_ok_and(|line| line.split(|byte| *byte == 0).any(|arg| arg == b"worker"))
+            })
+            .collect();
+        workers.sort_unstable();
+        workers
+    }
+
+    /// What it logged.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// `GET path` of its HTTP interface.
+    ///
+    /// # Panics
+    /// When the answer is no success.
+    pub async fn get(&self, path: &str) -> Value {
+        let (status, body) = self.request("GET", path, "").await;
+        assert_eq!(status, 200, "GET {path}: {body}");
+        serde_json::from_str(&body).unwrap_or(Value::String(body))
+    }
+
+    /// A request to its HTTP interface; the status and the body.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub async fn request(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        let api = self.api.expect("the engine serves HTTP");
+        // HTTP/1.0: one answer in one piece, then the connection ends.
+        let request = format!("{method} {path} HTTP/1.0\r\nHost: {api}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let exchange = async {
+            let mut stream = TcpStream::connect(api).await?;
+            stream.write_all(request.as_bytes()).await?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await?;
+            std::io::Result::Ok(answer)
+        };
+        let answer = within(path, exchange).await.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        (status, body.to_owned())
+    }
+
+    /// What happens from now on (`/v1/events`).
+    ///
+    /// # Panics
+    /// When they cannot be had.
+    pub async fn events(&self) -> Events {
+        let api = self.api.expect("the engine serves HTTP");
+        let connect = tokio_tungstenite::connect_async(format!("ws://{api}/v1/events"));
+        let (socket, _) = within("a WebSocket for events", connect).await.expect("the engine tells events");
+        Events { socket }
+    }
+
+    /// The timeline of a call, once it is over or while it lives.
+    pub async fn timeline(&self, call: &str) -> Value {
+        self.get(&format!("/v1/calls/{call}/timeline")).await
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // Already gone is as good as killed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the engine's log:\n{}", self.log.text());
+        }
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// The events of an engine.
+pub struct Events {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+impl Events {
+    /// The next event that `look` finds something in; those before it are passed over.
+    ///
+    /// # Panics
+    /// When none comes.
+    pub async fn find<T>(&mut self, what: &str, mut look: impl FnMut(&Value) -> Option<T>) -> T {
+        let search = async {
+            loop {
+                let message = self.socket.next().await.unwrap_or_else(|| panic!("the events ended before {what}"));
+                if let Message::Text(text) = message.expect("events can be read") {
+                    let event: Value = serde_json::from_str(&text).expect("an event is JSON");
+                    assert_ne!(event["type"], "lagged", "events were missed: {event}");
+                    if let Some(found) = look(&event) {
+                        return found;
+                    }
+                }
+            }
+        };
+        within(what, search).await
+    }
+
+    /// The id of the next call that comes from `from`.
+    pub async fn started(&mut self, from: &str) -> String {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        self.find(&format!("a call from {from}"), |event| {
+            (event["type"] == "call-started" && event["from"] == from).then(|| text(&event["call"]))
+        })
+        .await
+    }
+
+    /// Waits until `call` is over; how it ended.
+    pub async fn ended(&mut self, call: &str) -> Value {
+        self.find(&format!("the end of call {call}"), |event| {
+            (event["type"] == "call-ended" && event["call"] == call).then(|| event["cause"].clone())
+        })
+        .await
+    }
+
+    /// Waits for a line of a call's log that contains `text`; the event's entry.
+    pub async fn logged(&mut self, text: &str) -> Value {
+        self.find(&format!("a log line with `{text}`"), |event| {
+            (event["type"] == "log" && event["entry"]["text"].as_str().is_some_and(|line| line.contains(text)))
+                .then(|| event["entry"].clone())
+        })
+        .await
+    }
+}
+
+/// The lines an engine wrote to stderr.
+#[derive(Clone, Debug)]
+pub struct Log {
+    shared: Arc<(Mutex<String>, Notify)>,
+}
+
+impl Log {
+    fn follow(stderr: ChildStderr) -> Self {
+        let log = Self { shared: Arc::default() };
+        let shared = Arc::clone(&log.shared);
+        // It ends with the engine, whose stderr it reads.
+        std::thread::spawn(move || {
+            let mut lines = BufReader::new(stderr);
+            let mut line = Vec::new();
+            while lines.read_until(b'\n', &mut line).is_ok_and(|len| len > 0) {
+                shared.0.lock().unwrap_or_else(PoisonError::into_inner).push_str(&String::from_utf8_lossy(&line));
+                shared.1.notify_waiters();
+                line.clear();
+            }
+        });
+        log
+    }
+
+    /// All of it.
+    pub fn text(&self) -> String {
+        self.shared.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits for a line that contains `text`.
+    ///
+    /// # Panics
+    /// When none comes.
+    pub async fn line(&self, text: &str) -> String {
+        let search = async {
+            loop {
+                let more = self.shared.1.notified();
+                if let Some(line) = self.text().lines().find(|line| line.contains(text)) {
+                    return line.to_owned();
+                }
+                more.await;
+            }
+        };
+        within(&format!("`{text}` in the engine's log"), search).await
+    }
+}
