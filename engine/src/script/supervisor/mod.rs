@@ -331,6 +331,7 @@ impl Supervisor {
         self.deadlines.clear(Timer::Wake(id));
         self.deadlines.clear(Timer::Grace(id));
         if said {
+            self.outputs.push_back(ScriptOutput::Quiet { run: id });
             return;
         }
         let error = ScriptError { sip: None, kind, message, at: None, stack: Vec::new() };
