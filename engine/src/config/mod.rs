@@ -34,7 +34,7 @@ pub use script::{
 };
 pub use secret::Secret;
 pub use security::{Net, SecurityConfig};
-pub use sip::{Listen, Protocol, SipConfig};
+pub use sip::{Digest, Listen, Protocol, SipConfig};
 pub use tts::{TtsConfig, TtsProvider};
 
 /// The file's name within its folder.

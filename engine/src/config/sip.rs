@@ -15,6 +15,9 @@ pub struct SipConfig {
     pub external_ip: Option<IpAddr>,
     /// Realm of digest challenges.
     pub realm: String,
+    /// What digest challenges offer, most preferred first. Telephones that know only MD5 and give up when they see anything
+    /// else (libre before 2.0, i.e. baresip 1.0) need `["md5"]`.
+    pub digest: Vec<Digest>,
     /// `User-Agent` and `Server` header; empty: neither is sent.
     pub user_agent: String,
     /// Calls at once; beyond it new ones get 503. 0: as many as ports, descriptors and the machine allow.
@@ -34,6 +37,7 @@ impl Default for SipConfig {
             listen: vec![any(Protocol::Udp), any(Protocol::Tcp)],
             external_ip: None,
             realm: "lockstep".to_owned(),
+            digest: vec![Digest::Sha256, Digest::Md5],
             user_agent: concat!("Lockstep/", env!("CARGO_PKG_VERSION")).to_owned(),
             max_calls: 0,
             max_expires_s: 3600,
@@ -41,6 +45,15 @@ impl Default for SipConfig {
             drain_s: 30,
         }
     }
+}
+
+/// A digest algorithm (RFC 8760).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum Digest {
+    #[serde(rename = "sha-256")]
+    Sha256,
+    #[serde(rename = "md5")]
+    Md5,
 }
 
 /// A transport SIP is carried over.

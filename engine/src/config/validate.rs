@@ -89,6 +89,9 @@ fn sip(config: &Config, report: &mut Report) {
     if sip.realm.is_empty() || sip.realm.contains(|c: char| c.is_control() || c == '"' || c == '\\') {
         report.error(section("sip", "realm"), "expected text without quotes or control characters");
     }
+    if sip.digest.is_empty() {
+        report.error(section("sip", "digest"), "expected at least one of `sha-256`, `md5`, found none");
+    }
     if sip.user_agent.contains(char::is_control) {
         report.error(section("sip", "user_agent"), "expected text without control characters");
     }

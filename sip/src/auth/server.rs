@@ -17,9 +17,6 @@ use super::{
     params::{Params, ParamsError, is_digest, quote},
 };
 
-/// Strongest first: a client takes the first one it knows (RFC 8760 §2.3).
-const OFFERED: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Md5];
-
 /// Credentials looked at in one request; a peer can repeat the header at will.
 const MAX_CREDENTIALS: usize = 8;
 
@@ -31,6 +28,8 @@ const NONCE_BYTES: usize = 8 + 8 + MAC_BYTES;
 pub struct AuthenticatorConfig {
     /// The realm named in challenges and required in credentials.
     pub realm: String,
+    /// What challenges offer and credentials may use, strongest first: a client takes the first one it knows (RFC 8760 §2.3).
+    pub algorithms: Vec<Algorithm>,
     /// How long a nonce may be used.
     pub nonce_lifetime: Duration,
     /// How many nonces in use are remembered; past it the oldest become stale.
@@ -38,9 +37,10 @@ pub struct AuthenticatorConfig {
 }
 
 impl AuthenticatorConfig {
-    /// Defaults (five minutes, 65,536 nonces) for a realm.
+    /// Defaults (SHA-256 and MD5, five minutes, 65,536 nonces) for a realm.
     pub fn new(realm: impl Into<String>) -> Self {
-        AuthenticatorConfig { realm: realm.into(), nonce_lifetime: Duration::from_secs(300), max_nonces: 65_536 }
+        let algorithms = vec![Algorithm::Sha256, Algorithm::Md5];
+        AuthenticatorConfig { realm: realm.into(), algorithms, nonce_lifetime: Duration::from_secs(300), max_nonces: 65_536 }
     }
 }
 
@@ -111,7 +111,8 @@ impl Authenticator {
         let nonce = self.sign(self.millis(now), serial);
         let realm = quote(&self.config.realm);
         let stale = if stale { ", stale=true" } else { "" };
-        OFFERED
+        self.config
+            .algorithms
             .iter()
             .map(|algorithm| {
                 format!("Digest realm={realm}, nonce=\"{nonce}\", algorithm={}, qop=\"auth\"{stale}", algorithm.name())
@@ -160,12 +161,10 @@ impl Authenticator {
         let nonce = params.require("nonce")?;
         let uri = params.require("uri")?;
         let response = params.require("response")?;
-        let algorithm = match params.find("algorithm") {
-            None => Algorithm::Md5,
-            Some(name) => match Algorithm::parse(name) {
-                Some((algorithm, false)) if OFFERED.contains(&algorithm) => algorithm,
-                _ => return Err(invalid("algorithm", name, "SHA-256 or MD5")),
-            },
+        let name = params.find("algorithm").unwrap_or(Algorithm::Md5.name());
+        let algorithm = match Algorithm::parse(name) {
+            Some((algorithm, false)) if self.config.algorithms.contains(&algorithm) => algorithm,
+            _ => return Err(invalid("algorithm", name, "one of those offered")),
         };
         // Without qop there is no nonce count; such a client gets one request out of each nonce.
         let (qop, nc, count, cnonce) = match params.find("qop") {
@@ -404,10 +403,19 @@ mod tests {
     #[test]
     fn accepts_the_right_password_with_either_algorithm() {
         let mut rig = rig();
-        for algorithm in OFFERED {
+        for algorithm in [Algorithm::Sha256, Algorithm::Md5] {
             let header = Answer { algorithm, ..rig.answer() }.header();
             assert_eq!(rig.verify(&header), accepted());
         }
+    }
+
+    #[test]
+    fn an_algorithm_that_is_not_offered_is_not_accepted() {
+        let mut rig = rig();
+        rig.auth.config.algorithms = vec![Algorithm::Sha256];
+        assert_eq!(rig.auth.challenge(rig.now, false).len(), 1);
+        let header = Answer { algorithm: Algorithm::Md5, ..rig.answer() }.header();
+        assert!(matches!(rig.verify(&header), Verdict::Malformed(_)));
     }
 
     #[test]
