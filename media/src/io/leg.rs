@@ -172,6 +172,10 @@ impl LegSlot {
                 Output::Timeout(at) => break at,
             }
         };
+        if self.closing {
+            // The stream has said everything: what it did not report as finished will never be.
+            self.recordings.iter_mut().for_each(|block| block.finished = true);
+        }
         self.end_recordings(around.recorder);
         self.sockets.follow(self.stream.latched());
         again

@@ -2,7 +2,7 @@
 //!
 //! Packets are waited for with epoll, so that a key is seen at once and a joined leg's packet goes on at once. Only a
 //! leg that plays a prompt no key can interrupt is left out of epoll: its packets are read at the ticks at which it
-//! sends anyway. See `docs/decisions/0007-media-threads.md` for what either costs.
+//! sends anyway. `docs/decisions/0007-media-threads.md` has what either costs.
 #![expect(clippy::disallowed_methods, reason = "the media thread is where real time enters")]
 
 use std::{
