@@ -349,12 +349,9 @@ pub fn find(name: &str) -> Option<&'static Operation> {
     OPERATIONS.iter().find(|operation| operation.name == name)
 }
 
-/// Methods whose call becomes an operation, or a rejection that names it. `header` is not among them: reading it issues nothing.
-pub fn issued_operations() -> impl Iterator<Item = &'static str> {
-    OPERATIONS
-        .iter()
-        .filter(|operation| operation.class != Class::Local && operation.name != "header")
-        .map(|operation| operation.name)
+/// Whether every call of that method becomes an operation, or a rejection that names it. Not so for `header`: reading it issues nothing.
+pub fn is_issued(name: &str) -> bool {
+    name != "header" && find(name).is_some_and(|operation| operation.class != Class::Local)
 }
 
 /// The text of `ctx.d.ts`: what an editor needs to know about a script's world.

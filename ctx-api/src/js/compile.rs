@@ -37,11 +37,19 @@ const LOCALS: &str = "__lockstep_locals";
 /// is a module. When it is neither, the error further into the file is the one its author made.
 pub(super) fn compile(name: &str, source: &str) -> Result<Unit, ScriptError> {
     with_compiler(|ctx| {
-        let classic = match compile_raw(ctx, name, &wrap(source), qjs::JS_EVAL_TYPE_GLOBAL, WRAPPER_LINE) {
-            Ok(bytecode) => return Ok(Unit { kind: Kind::Classic, bytecode }),
-            Err(()) => errors::caught(ctx, ScriptErrorKind::Load),
-        };
-        match compile_raw(ctx, name, source, qjs::JS_EVAL_TYPE_MODULE | qjs::JS_EVAL_FLAG_STRICT, 1) {
+        let classic =
+            match compile_raw(ctx, name, &wrap(source), qjs::JS_EVAL_TYPE_GLOBAL, WRAPPER_LINE, qjs::JS_WRITE_OBJ_STRIP_SOURCE) {
+                Ok(bytecode) => return Ok(Unit { kind: Kind::Classic, bytecode }),
+                Err(()) => errors::caught(ctx, ScriptErrorKind::Load),
+            };
+        match compile_raw(
+            ctx,
+            name,
+            source,
+            qjs::JS_EVAL_TYPE_MODULE | qjs::JS_EVAL_FLAG_STRICT,
+            1,
+            qjs::JS_WRITE_OBJ_STRIP_SOURCE,
+        ) {
             Ok(bytecode) => Ok(Unit { kind: Kind::Module, bytecode }),
             Err(()) => {
                 let module = errors::caught(ctx, ScriptErrorKind::Load);
@@ -52,10 +60,11 @@ pub(super) fn compile(name: &str, source: &str) -> Result<Unit, ScriptError> {
     })
 }
 
-/// Compiles an expression of the runtime's own.
+/// Compiles an expression of the runtime's own, without file names and lines: it loads faster, and its frames are told by that.
 pub(super) fn compile_expression(name: &str, source: &str) -> Result<Vec<u8>, ScriptError> {
     with_compiler(|ctx| {
-        compile_raw(ctx, name, source, qjs::JS_EVAL_TYPE_GLOBAL | qjs::JS_EVAL_FLAG_STRICT, 1)
+        let flags = qjs::JS_EVAL_TYPE_GLOBAL | qjs::JS_EVAL_FLAG_STRICT;
+        compile_raw(ctx, name, source, flags, 1, qjs::JS_WRITE_OBJ_STRIP_DEBUG)
             .map_err(|()| errors::caught(ctx, ScriptErrorKind::Load))
     })
 }
@@ -161,7 +170,7 @@ fn has_strict_directive(source: &str) -> bool {
 }
 
 /// Compiles without evaluating. On failure the exception is pending in `ctx`.
-fn compile_raw(ctx: &Ctx<'_>, name: &str, source: &str, flags: u32, first_line: i32) -> Result<Vec<u8>, ()> {
+fn compile_raw(ctx: &Ctx<'_>, name: &str, source: &str, flags: u32, first_line: i32, strip: u32) -> Result<Vec<u8>, ()> {
     // A NUL in a file name cannot come from a file system; the name is only shown.
     let file_name = CString::new(name.replace('\0', "")).map_err(|_| ())?;
     let mut text = Vec::with_capacity(source.len() + 1);
@@ -182,7 +191,7 @@ fn compile_raw(ctx: &Ctx<'_>, name: &str, source: &str, flags: u32, first_line: 
             return Err(());
         }
         let mut length = 0;
-        let flags = qjs::JS_WRITE_OBJ_BYTECODE | qjs::JS_WRITE_OBJ_STRIP_SOURCE;
+        let flags = qjs::JS_WRITE_OBJ_BYTECODE | strip;
         let buffer = qjs::JS_WriteObject(raw, &raw mut length, object, flags as i32);
         if qjs::JS_VALUE_GET_TAG(object) != qjs::JS_TAG_MODULE {
             qjs::JS_FreeValue(raw, object);

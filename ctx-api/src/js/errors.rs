@@ -11,8 +11,8 @@ use crate::wire::{Location, ScriptError, ScriptErrorKind};
 const MAX_MESSAGE: usize = 8 << 10;
 /// Most stack frames kept.
 const MAX_FRAMES: usize = 32;
-/// Files of the runtime itself: their frames are not the script author's business.
-const INTERNAL: &str = "lockstep:";
+/// What stands for the file of the runtime's own code, which has no debug information.
+const INTERNAL: &str = "<null>";
 
 /// Takes the pending exception of `ctx`.
 pub(super) fn caught(ctx: &Ctx<'_>, kind: ScriptErrorKind) -> ScriptError {

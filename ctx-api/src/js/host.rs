@@ -45,10 +45,8 @@ fn run_facts<'js>(ctx: &Ctx<'js>, host: &Object<'js>, shared: &Rc<Shared>) -> rq
     host.set("entry", shared.program.entry())?;
     host.set("fn", shared.header.function.as_deref().unwrap_or("main"))?;
     host.set("hasCall", shared.start.call.is_some())?;
-    if shared.start.call.is_some() {
-        let names: Vec<&str> = catalog::issued_operations().collect();
-        host.set("operations", names)?;
-    }
+    host.set("startedAt", number(shared.start.at))?;
+    host.set("isOperation", Function::new(ctx.clone(), |name: String| catalog::is_issued(&name))?)?;
     let run = shared.clone();
     host.set("input", Function::new(ctx.clone(), move |ctx: Ctx<'js>| ctx.json_parse(run.start.data.as_str()))?)?;
     let run = shared.clone();

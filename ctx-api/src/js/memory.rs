@@ -14,12 +14,13 @@ pub(super) struct Meter {
     limit: usize,
     used: Cell<usize>,
     exceeded: Cell<bool>,
+    lifted: Cell<bool>,
 }
 
 impl Meter {
     pub(super) fn new(limit: u64) -> Rc<Self> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        Rc::new(Self { limit, used: Cell::new(0), exceeded: Cell::new(false) })
+        Rc::new(Self { limit, used: Cell::new(0), exceeded: Cell::new(false), lifted: Cell::new(false) })
     }
 
     /// An allocation was refused since the run began.
@@ -32,7 +33,16 @@ impl Meter {
         self.used.get()
     }
 
+    /// Grants what is asked for from now on. The error that unwinds a stopped script needs memory: without it QuickJS throws a
+    /// `null` that can be caught.
+    pub(super) fn lift(&self) {
+        self.lifted.set(true);
+    }
+
     fn admits(&self, more: usize) -> bool {
+        if self.lifted.get() {
+            return true;
+        }
         let fits = self.used.get().checked_add(more).is_some_and(|total| total <= self.limit);
         if !fits {
             self.exceeded.set(true);

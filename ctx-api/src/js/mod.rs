@@ -10,6 +10,7 @@ mod cost;
 mod deadline;
 mod errors;
 mod host;
+mod lazy_globals;
 mod memory;
 mod modules;
 mod natives;

@@ -20,16 +20,19 @@ pub(super) struct Modules {
     declared: RefCell<BTreeMap<String, Persistent<Held<'static>>>>,
     /// The prelude's `exportsOf`: runs a classic file once and gives its exports.
     exports_of: RefCell<Option<Persistent<Function<'static>>>>,
+    /// The prelude's `global`: loads a global out of a part.
+    global: RefCell<Option<Persistent<Function<'static>>>>,
 }
 
 impl Modules {
     pub(super) fn new(program: Rc<Program>) -> Rc<Self> {
-        Rc::new(Self { program, declared: RefCell::default(), exports_of: RefCell::default() })
+        Rc::new(Self { program, declared: RefCell::default(), exports_of: RefCell::default(), global: RefCell::default() })
     }
 
-    /// Makes `import` work in `ctx`.
-    pub(super) fn install<'js>(self: &Rc<Self>, ctx: &Ctx<'js>, exports_of: Function<'js>) -> rquickjs::Result<()> {
-        *self.exports_of.borrow_mut() = Some(Persistent::save(ctx, exports_of));
+    /// Makes `import` and the lazily loaded globals work in `ctx`.
+    pub(super) fn install<'js>(self: &Rc<Self>, ctx: &Ctx<'js>, dispatch: &Object<'js>) -> rquickjs::Result<()> {
+        *self.exports_of.borrow_mut() = Some(Persistent::save(ctx, dispatch.get::<_, Function<'js>>("exportsOf")?));
+        *self.global.borrow_mut() = Some(Persistent::save(ctx, dispatch.get::<_, Function<'js>>("global")?));
         ctx.store_userdata(Handle(self.clone())).map_err(|_| rquickjs::Error::Unknown)?;
         Ok(())
     }
@@ -38,6 +41,7 @@ impl Modules {
     pub(super) fn clear(&self) {
         self.declared.borrow_mut().clear();
         *self.exports_of.borrow_mut() = None;
+        *self.global.borrow_mut() = None;
     }
 
     /// The canonical name of a module: its file, or its name when it is built in.
@@ -132,6 +136,18 @@ struct Handle(Rc<Modules>);
 // SAFETY: the type has no lifetime of its own.
 unsafe impl JsLifetime<'_> for Handle {
     type Changed<'to> = Handle;
+}
+
+/// Loads a global out of a part of the prelude.
+pub(super) fn load_global<'js>(ctx: &Ctx<'js>, part: &str, name: &str) -> rquickjs::Result<Value<'js>> {
+    let global = {
+        let Some(handle) = ctx.userdata::<Handle>() else { return Err(rquickjs::Error::Unknown) };
+        handle.0.global.borrow().clone()
+    };
+    match global {
+        Some(global) => global.restore(ctx)?.call((part, name)),
+        None => Err(rquickjs::Error::Unknown),
+    }
 }
 
 /// A built-in or classic file, seen by `import`: its exports are properties of `module.exports`.

@@ -14,7 +14,7 @@ use super::modules::{ModuleLoader, Modules};
 use super::prelude::Prelude;
 use super::program::Program;
 use super::shared::{LogSink, Pending, Shared, Verdict, op_key};
-use super::{errors, host, value};
+use super::{errors, host, lazy_globals, value};
 use crate::error::{CallEndedCause, ErrorCode, OpError};
 use crate::event::Event;
 use crate::op::{OpClass, OpId};
@@ -191,7 +191,13 @@ impl Live {
         let runtime = Runtime::new_with_alloc(MeteredAllocator(meter.clone())).map_err(refused)?;
         runtime.set_max_stack_size(STACK_BYTES);
         let (interrupt, memory) = (deadline.clone(), meter.clone());
-        runtime.set_interrupt_handler(Some(Box::new(move || interrupt.poll(memory.exceeded()))));
+        runtime.set_interrupt_handler(Some(Box::new(move || {
+            let stop = interrupt.poll(memory.exceeded());
+            if stop {
+                memory.lift();
+            }
+            stop
+        })));
         let rejections = Rejections::default();
         let tracked = rejections.clone();
         runtime.set_host_promise_rejection_tracker(Some(Box::new(move |ctx, promise, reason, handled| {
@@ -254,7 +260,8 @@ fn boot<'js>(
 ) -> rquickjs::Result<Persistent<Object<'static>>> {
     let host = host::object(ctx, shared, prelude, modules)?;
     let dispatch: Object<'js> = prelude.core(ctx)?.call((host,))?;
-    modules.install(ctx, dispatch.get("exportsOf")?)?;
+    modules.install(ctx, &dispatch)?;
+    lazy_globals::install(ctx)?;
     Ok(Persistent::save(ctx, dispatch))
 }
 

@@ -1,5 +1,5 @@
 // `Event`, `EventTarget`, `AbortController` and `AbortSignal`, as far as scripts use them.
-(function (host, { named, addTimer }) {
+(function (host, { part }) {
   class DOMException extends Error {
     #name;
     constructor(message = '', options = 'Error') {
@@ -105,7 +105,7 @@
       if (!(delay >= 0)) throw new RangeError(`AbortSignal.timeout: ${String(ms)} is no time`);
       const signal = new AbortSignal(CREATE);
       const expire = () => trigger(signal, new DOMException('The operation was aborted due to timeout', 'TimeoutError'));
-      addTimer('AbortSignal.timeout', expire, Math.max(delay, 1), [], false, false);
+      part('timers').addTimer('AbortSignal.timeout', expire, Math.max(delay, 1), [], false, false);
       return signal;
     }
     static any(signals) {

@@ -1,6 +1,6 @@
 // The parts of `ctx` that live wholly in the worker: waiting for digits, and the stream of events.
 (function (host, runtime) {
-  const { named, addTimer, clearTimer, waiters, streams } = runtime;
+  const { named, waiters, streams } = runtime;
   const DEFAULT_TIMEOUT_S = 60;
 
   // A condition over the digits collected so far: what it found, or a falsy value.
@@ -38,7 +38,7 @@
       const aborted = () => settle(reject, named('AbortError', 'waitFor was aborted', { cause: signal.reason }));
       function settle(how, value) {
         if (!waiters.delete(waiter)) return;
-        clearTimer(timer);
+        if (timer !== undefined) runtime.part('timers').clearTimer(timer);
         signal?.removeEventListener('abort', aborted);
         how(value);
       }
@@ -70,7 +70,7 @@
       waiters.add(waiter);
       if (limit < Infinity) {
         const expire = () => settle(reject, named('TimeoutError', `waitFor: no match within ${limit / 1000} s`));
-        timer = addTimer('waitFor', expire, limit, [], false, false);
+        timer = runtime.part('timers').addTimer('waitFor', expire, limit, [], false, false);
       }
       signal?.addEventListener('abort', aborted);
     });
@@ -111,23 +111,5 @@
     };
   }
 
-  // The oldest style's `vars`: the data itself, and a function that returns it.
-  function vars(input) {
-    if (typeof input !== 'object' || input === null) return () => input;
-    return new Proxy(() => input, {
-      apply: () => input,
-      get: (_, key) => (key === 'toJSON' && !(key in input) ? () => input : input[key]),
-      set: (_, key, value) => Reflect.set(input, key, value),
-      has: (_, key) => key in input,
-      deleteProperty: (_, key) => Reflect.deleteProperty(input, key),
-      ownKeys: () => Reflect.ownKeys(input),
-      getOwnPropertyDescriptor(_, key) {
-        const descriptor = Reflect.getOwnPropertyDescriptor(input, key);
-        return descriptor === undefined ? undefined : { ...descriptor, configurable: true };
-      },
-      getPrototypeOf: () => Object.prototype,
-    });
-  }
-
-  return { waitFor, events, vars };
+  return { waitFor, events };
 })

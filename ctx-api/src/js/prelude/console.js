@@ -1,5 +1,6 @@
 // `console`: lines of the call's log.
-(function (host, { part, callSite }) {
+(function (host, { part }) {
+  const { callSite } = part('site');
   const { now } = host;
   const timers = new Map();
   const counts = new Map();

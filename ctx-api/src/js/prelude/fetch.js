@@ -1,5 +1,6 @@
 // `fetch` and its classes. The request itself is an operation of the engine; bodies are whole, not streamed.
-(function (host, { issue }) {
+(function (host, { part }) {
+  const { issue } = part('ops');
   const encoder = new TextEncoder();
   const NO_BODY_STATUS = [101, 103, 204, 205, 304];
 

@@ -71,7 +71,7 @@
   }
 
   function error(value, depth, seen) {
-    const stack = typeof value.stack === 'string' ? value.stack.split('\n').filter((line) => line.trim() !== '' && !line.includes('lockstep:')) : [];
+    const stack = typeof value.stack === 'string' ? value.stack.split('\n').filter((line) => line.trim() !== '' && !line.includes('(<null>')) : [];
     const head = value.message === '' ? value.name : `${value.name}: ${value.message}`;
     const extra = Object.keys(value).filter((key) => key !== 'stack' && key !== 'message');
     if ('cause' in value) extra.push('cause');

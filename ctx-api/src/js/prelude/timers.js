@@ -1,0 +1,94 @@
+// Timers: they live here, and the engine knows the next deadline.
+(function (host, runtime) {
+  const { now } = host;
+
+  // Sorted by deadline, then by age: the first one is the next to fire.
+  const timers = [];
+  let timerCount = 0;
+
+  class Timeout {
+    constructor(id) {
+      this.id = id;
+    }
+    ref() {
+      return this;
+    }
+    unref() {
+      return this;
+    }
+    hasRef() {
+      return true;
+    }
+    [Symbol.toPrimitive]() {
+      return this.id;
+    }
+  }
+
+  function arm(timer, delay) {
+    timer.due = now() + delay;
+    let index = timers.length;
+    while (index > 0 && timers[index - 1].due > timer.due) index--;
+    timers.splice(index, 0, timer);
+  }
+
+  function addTimer(name, callback, delay, args, repeat, keepsAlive) {
+    if (typeof callback !== 'function') throw new TypeError(`${name}: the callback must be a function`);
+    delay = Math.trunc(Number(delay));
+    // As in Node: what does not fit a 32-bit timer is due at once.
+    if (!(delay >= 1 && delay <= 0x7fffffff)) delay = name === 'setImmediate' ? 0 : 1;
+    const timer = { id: ++timerCount, callback, args, period: repeat ? delay : undefined, due: 0, keepsAlive };
+    arm(timer, delay);
+    return new Timeout(timer.id);
+  }
+
+  function clearTimer(handle) {
+    if (handle === undefined || handle === null) return;
+    const id = Number(handle);
+    const index = timers.findIndex((timer) => timer.id === id);
+    if (index >= 0) timers.splice(index, 1);
+    else if (firing !== undefined && firing.id === id) firing.period = undefined;
+  }
+
+  let firing;
+
+  // Runs the first timer that is due at `deadline`; false when there is none.
+  function fire(deadline) {
+    const timer = timers[0];
+    if (timer === undefined || timer.due > deadline) return false;
+    timers.shift();
+    firing = timer;
+    try {
+      timer.callback(...timer.args);
+    } catch (error) {
+      host.fail(error);
+    } finally {
+      firing = undefined;
+    }
+    if (timer.period !== undefined) arm(timer, timer.period);
+    return true;
+  }
+
+  runtime.nextDeadline = () => (timers.length > 0 ? timers[0].due : undefined);
+  runtime.busyTimers = () => timers.some((timer) => timer.keepsAlive && (timer.period === undefined || !host.hasCall));
+  runtime.dispatch.fire = fire;
+
+  const set = (name, repeat) => ({
+    [name](callback, delay, ...args) {
+      if (host.type === 'script') throw new Error(`a script of type 'script' is synchronous and has no ${name}; make it type 'app'`);
+      return addTimer(name, callback, delay, args, repeat, true);
+    },
+  });
+
+  const { setImmediate } = set('setImmediate', false);
+
+  return {
+    addTimer,
+    clearTimer,
+    ...set('setTimeout', false),
+    ...set('setInterval', true),
+    setImmediate: (callback, ...args) => setImmediate(callback, 0, ...args),
+    clearTimeout: clearTimer,
+    clearInterval: clearTimer,
+    clearImmediate: clearTimer,
+  };
+})
