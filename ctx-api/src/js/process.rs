@@ -101,7 +101,7 @@ impl Output {
 
 fn too_large(end: &TurnEnd, got: usize) -> TurnEnd {
     let message = format!("what the script asked for in one turn takes {got} bytes, at most {} fit", wire::MAX_FRAME);
-    let error = ScriptError { sip: None, kind: ScriptErrorKind::MemoryLimit, message, at: None, stack: Vec::new() };
+    let error = ScriptError { sip: None, kind: ScriptErrorKind::Limit, message, at: None, stack: Vec::new() };
     TurnEnd {
         run: end.run,
         epoch: end.epoch,
