@@ -122,7 +122,7 @@ pub enum ScriptErrorKind {
     StackLimit,
     /// A bound of the engine was reached: operations of one turn, pending operations, entries that wait for the worker.
     Limit,
-    /// Its workers died at the same turn, twice for certain; or once when the run was not rebuildable.
+    /// Its worker died twice at the same turn, or once when the run was not rebuildable.
     WorkerDied,
     /// Replaying the journal did not give the same operations.
     Diverged,

@@ -96,7 +96,7 @@ impl Core {
                     assert_eq!(self.failed.insert(run, error.kind), None, "failed twice: {error}");
                 }
                 ScriptOutput::Log { run, line } => self.logs.entry(run).or_default().push(line.text),
-                ScriptOutput::GraceOver { .. } => {}
+                ScriptOutput::GraceOver { .. } | ScriptOutput::Quiet { .. } => {}
             }
         }
     }

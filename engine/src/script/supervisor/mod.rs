@@ -229,24 +229,22 @@ impl Supervisor {
     pub fn died(&mut self, now: Moment, key: WorkerKey, executing: Option<(RunId, Epoch)>) {
         let Some(worker) = self.workers.remove(&key) else { return };
         let expected = worker.state == WorkerState::Leaving;
-        let mut explained = expected || executing.is_some();
+        // Without the probe's word it was the entry whose turn was next: the worker takes them in their order.
+        let culprit = executing.or_else(|| worker.next_in_flight()).filter(|_| !expected);
+        let explained = expected || culprit.is_some();
         if !expected {
             self.stats.worker_deaths += 1;
         }
         let mut due = Vec::new();
         for id in worker.runs {
             let Some(run) = self.runs.get_mut(&id) else { continue };
-            let under_way = run.outstanding() > 0;
+            let under_way = run.replayer.next_turn().filter(|_| run.outstanding() > 0);
             run.placement = None;
             run.hungry = false;
-            // Without the probe's word every run with a turn under way may be the cause.
-            let suspected = !expected && under_way && executing.is_none_or(|executing| executing == (id, run.epoch));
-            explained |= suspected;
-            if suspected
-                && let Some(turn) = run.replayer.next_turn()
-                && run.suspicion.death(turn, executing.is_some())
+            if let Some(turn) = under_way.filter(|_| culprit == Some((id, run.epoch)))
+                && run.died_at.replace(turn) == Some(turn)
             {
-                self.stop(id, ScriptErrorKind::WorkerDied, "the script's worker died again and again at the same turn".into());
+                self.stop(id, ScriptErrorKind::WorkerDied, "the script's worker died twice at the same turn".into());
                 continue;
             }
             if !run.is_buildable() {

@@ -93,7 +93,7 @@ impl Supervisor {
             match worker.push(&frame) {
                 Ok(_) => {
                     run.sent = run.sent.saturating_add(1);
-                    worker.sent_one();
+                    worker.sent_one(id, run.epoch);
                     worker.hungry.push_front(id);
                     sent_any = true;
                 }

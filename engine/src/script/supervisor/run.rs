@@ -56,8 +56,8 @@ pub(super) struct Run {
     pub(super) wake_turn: Option<u32>,
     /// When its next timer is due, on the script's clock.
     pub(super) wake_at: Option<u64>,
-    /// What speaks for this run having killed its workers.
-    pub(super) suspicion: Suspicion,
+    /// The turn at which a worker died under this run.
+    pub(super) died_at: Option<u32>,
     /// Waits for a worker to become ready.
     pub(super) homeless: bool,
     /// Listed among its worker's hungry runs.
@@ -111,7 +111,7 @@ impl Run {
             lines: LineCursor::default(),
             wake_turn: None,
             wake_at: None,
-            suspicion: Suspicion::default(),
+            died_at: None,
             homeless: false,
             hungry: false,
             size_warned: false,
@@ -172,28 +172,6 @@ impl Run {
     fn unsent_in_journal(&self) -> Option<&Entry> {
         let at = usize::try_from(self.sent).ok()?.checked_sub(1)?;
         self.recorder.journal().entries.get(at)
-    }
-}
-
-/// Deaths of workers at one and the same turn of a run.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Suspicion {
-    turn: u32,
-    weight: u32,
-}
-
-impl Suspicion {
-    /// Two deaths while the run was seen executing.
-    const ENOUGH: u32 = 4;
-
-    /// A worker died while the run's turn `turn` was under way; `seen` when it was executing, else it may have been any of
-    /// several. `true`: the run is not to be built again.
-    pub(super) fn death(&mut self, turn: u32, seen: bool) -> bool {
-        if turn != self.turn {
-            *self = Self { turn, weight: 0 };
-        }
-        self.weight += if seen { 2 } else { 1 };
-        self.weight >= Self::ENOUGH
     }
 }
 

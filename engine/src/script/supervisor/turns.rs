@@ -49,7 +49,7 @@ impl Supervisor {
         if let Some(key) = sent_to {
             run.sent = run.sent.saturating_add(1);
             if let Some(worker) = self.workers.get_mut(&key) {
-                worker.sent_one();
+                worker.sent_one(id, run.epoch);
             }
             self.actions.push_back(Action::Flush(key));
         } else if let Some(at) = run.placement {
@@ -66,6 +66,9 @@ impl Supervisor {
     pub(super) fn turn_end(&mut self, now: Moment, key: WorkerKey, end: TurnEnd, bytes: usize) -> Result<(), ProtocolError> {
         self.stats.turns += 1;
         self.stats.turn_cpu_us += u64::from(end.cpu_us);
+        if let Some(worker) = self.workers.get_mut(&key) {
+            worker.answered(end.run, end.epoch);
+        }
         self.no_longer_stalled_by(now, key, (end.run, end.epoch));
         let id = end.run;
         let at = Placement { worker: key, epoch: end.epoch };

@@ -41,6 +41,8 @@ pub(super) struct Worker {
     pub(super) bundles: BTreeSet<u64>,
     /// Entries sent to runs that are still here and not answered by the end of a turn.
     pub(super) outstanding: usize,
+    /// Whose entries they are, in the order in which the worker takes them.
+    in_flight: VecDeque<(RunId, Epoch)>,
     /// A run left while its turn was under way, so something may still be running although nothing is outstanding.
     pub(super) haunted: bool,
     /// When it last said anything; `None` since it was given work after a pause.
@@ -63,6 +65,7 @@ impl Worker {
             runs: BTreeSet::new(),
             bundles: BTreeSet::new(),
             outstanding: 0,
+            in_flight: VecDeque::new(),
             haunted: false,
             heard: None,
             hungry: VecDeque::new(),
@@ -88,12 +91,25 @@ impl Worker {
         Ok(self.outbound.len() - before)
     }
 
-    /// An entry has been put into its buffer.
-    pub(super) fn sent_one(&mut self) {
+    /// An entry of a run has been put into its buffer.
+    pub(super) fn sent_one(&mut self, run: RunId, epoch: Epoch) {
+        self.in_flight.push_back((run, epoch));
         if self.outstanding == 0 {
             self.heard = None;
         }
         self.outstanding += 1;
+    }
+
+    /// The turn of an entry has ended. Entries sent before it were for runtimes that are gone.
+    pub(super) fn answered(&mut self, run: RunId, epoch: Epoch) {
+        if let Some(at) = self.in_flight.iter().position(|entry| *entry == (run, epoch)) {
+            self.in_flight.drain(..=at);
+        }
+    }
+
+    /// Whose entry it takes next, or has taken without coming to an end.
+    pub(super) fn next_in_flight(&self) -> Option<(RunId, Epoch)> {
+        self.in_flight.front().copied()
     }
 
     /// There is room for more entries.

@@ -136,16 +136,21 @@ fn only_the_run_that_was_executing_is_suspected() {
 }
 
 #[test]
-fn without_a_probes_word_everyone_with_a_turn_under_way_is_suspected_half_as_much() {
+fn without_a_probes_word_the_run_whose_turn_was_next_is_suspected() {
     let mut fleet = Fleet::new(1);
-    let (first, second) = (fleet.start(), fleet.start());
-    for _ in 0..4 {
+    let (done, first, second) = (fleet.start(), fleet.start(), fleet.start());
+    let home = fleet.home(done).unwrap();
+    fleet.work_once(home);
+    fleet.outputs();
+    for _ in 0..2 {
         assert_eq!(fleet.failures(), []);
         let home = fleet.home(first).unwrap();
         fleet.die(home, None);
         fleet.all_ready();
     }
-    assert_eq!(fleet.failures(), [(first, ScriptErrorKind::WorkerDied), (second, ScriptErrorKind::WorkerDied)]);
+    assert_eq!(fleet.failures(), [(first, ScriptErrorKind::WorkerDied)]);
+    fleet.work();
+    assert_eq!(fleet.turns(), [(second, 0)]);
 }
 
 #[test]
