@@ -10,7 +10,7 @@ use super::exchange::LegKey;
 use super::outgoing;
 use super::switch::Switch;
 use super::timeline::Direction;
-use crate::call::{LegEvent, OfferId, digit_of_info};
+use crate::call::{LegEvent, LegId, OfferId, digit_of_info};
 
 impl Switch {
     /// Takes one event of the endpoint.
@@ -155,7 +155,12 @@ impl Switch {
 
     fn tell_leg(&mut self, leg: LegKey, line: &str, event: LegEvent) {
         self.exchange.borrow_mut().note(leg, Direction::In, line);
+        let is_over = matches!(event, LegEvent::Over { .. } | LegEvent::Failed { .. });
         self.leg_event(leg, event);
+        // A call that dials again and again must not keep what every attempt has left behind.
+        if is_over && leg.1 != LegId::A {
+            self.exchange.borrow_mut().forget_leg(leg);
+        }
     }
 
     /// Forking gives one dialog per branch; requests of ours go to the latest until one answers.

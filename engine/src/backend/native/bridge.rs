@@ -277,6 +277,8 @@ impl<S: Switchboard> NativeBackend<S> {
     }
 
     fn prompt_far(&mut self, now: Instant, leg: LegId, screen: bool) {
+        // A party who accepts before the question is over is not asked to its end.
+        self.stop_prompts(leg);
         let Some((_, Task::Bridge(task))) = &mut self.task else { return };
         let file = if screen { &task.args.screen } else { &task.args.whisper };
         let (Some(file), Some(far)) = (file, self.far.get(&leg)) else {
@@ -287,14 +289,17 @@ impl<S: Switchboard> NativeBackend<S> {
         task.prompts.insert(audio, leg);
     }
 
-    fn join_far(&mut self, now: Instant, leg: LegId) {
-        let Some((id, Task::Bridge(task))) = &mut self.task else { return };
-        let id = *id;
-        let prompts: Vec<AudioId> = task.prompts.iter().filter(|(_, to)| **to == leg).map(|(audio, _)| *audio).collect();
-        for audio in prompts {
-            task.prompts.remove(&audio);
+    fn stop_prompts(&mut self, leg: LegId) {
+        let Some((_, Task::Bridge(task))) = &mut self.task else { return };
+        for (audio, _) in task.prompts.extract_if(.., |_, to| *to == leg) {
             self.audio.stop(&mut self.board, audio);
         }
+    }
+
+    fn join_far(&mut self, now: Instant, leg: LegId) {
+        self.stop_prompts(leg);
+        let Some((id, Task::Bridge(task))) = &mut self.task else { return };
+        let id = *id;
         task.joined = Some(leg);
         let record = task.args.record.clone();
         if self.a.state() < LegState::Answering && !self.originated {

@@ -366,3 +366,6 @@ impl<S: Switchboard> NativeBackend<S> {
         self.outputs.push_back(BackendOutput::Ended(cause));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,218 @@
+use lockstep_ctx_api::op::{BridgeArgs, BridgeStrategy, BridgeTarget, ContinueOn, SetArgs};
+use lockstep_ctx_api::outcome::{BridgeResult, BridgeStatus};
+
+use super::*;
+
+fn bridge(targets: &[&str]) -> BridgeArgs {
+    BridgeArgs {
+        targets: targets.iter().map(|uri| BridgeTarget { uri: (*uri).to_owned(), ..BridgeTarget::default() }).collect(),
+        strategy: BridgeStrategy::Parallel,
+        timeout_ms: 30_000,
+        caller_id: None,
+        from_name: None,
+        headers: vec![],
+        ringback: None,
+        early_media: true,
+        whisper: None,
+        screen: None,
+        hangup_on: None,
+        continue_on: ContinueOn::Always,
+        record: None,
+        codecs: vec![],
+    }
+}
+
+fn bridged(outputs: &[BackendOutput], id: OpId) -> BridgeResult {
+    match result_of(outputs, id) {
+        Some(Ok(Outcome::Bridged(result))) => result,
+        other => panic!("expected the end of the bridge, got {other:?}"),
+    }
+}
+
+fn dialling(mut desk: Desk, args: BridgeArgs) -> (Desk, OpId) {
+    for target in &args.targets {
+        desk.knows(&target.uri, 1, Hunt::Together);
+    }
+    let id = desk.submit(Op::Bridge(args));
+    (desk, id)
+}
+
+#[test]
+fn an_answered_caller_hears_ring_back_until_the_far_end_answers() {
+    let (mut desk, id) = dialling(Desk::answered(), bridge(&["1001"]));
+    assert_eq!(desk.asked(), ["1 open near a", "1 dial route 0"]);
+    desk.leg(LegId(1), LegEvent::Progress { code: 180, sdp: None });
+    assert_eq!(desk.asked(), ["a play 500 ms"]);
+    desk.picks_up(1);
+    assert_eq!(desk.asked(), ["1 media PCMU sendrecv", "a stop", "join a 1"]);
+    assert_eq!(events(&desk.outputs()), [Event::Bridge { bleg: "call-1".into() }]);
+    desk.wait(7_000);
+    desk.leg(LegId(1), LegEvent::Over { code: 200, reason: String::new(), by_peer: true });
+    assert_eq!(desk.asked(), ["part a 1", "1 close"]);
+    let outputs = desk.outputs();
+    let result = bridged(&outputs, id);
+    assert_eq!((result.status, result.duration_ms, result.bleg.as_deref()), (BridgeStatus::Completed, 7_000, Some("call-1")));
+    assert_eq!(events(&outputs), [Event::Unbridge { bleg: "call-1".into() }]);
+    assert_eq!(ended(&outputs), None);
+}
+
+#[test]
+fn an_unanswered_caller_is_told_to_ring_and_answered_when_the_far_end_answers() {
+    let (mut desk, _) = dialling(Desk::ringing(), bridge(&["1001"]));
+    desk.leg(LegId(1), LegEvent::Progress { code: 180, sdp: None });
+    assert_eq!(desk.asked(), ["a open", "1 open near a", "1 dial route 0", "a 180"]);
+    desk.picks_up(1);
+    assert_eq!(desk.asked(), ["1 media PCMU sendrecv", "a media PCMU sendrecv", "a 200", "join a 1"]);
+}
+
+#[test]
+fn the_far_ends_early_media_reach_an_unanswered_caller() {
+    let (mut desk, _) = dialling(Desk::ringing(), bridge(&["1001"]));
+    desk.asked();
+    let offer = desk.board.0.borrow().offers[&LegId(1)].clone();
+    let sdp = Peer::new().answer(&offer);
+    desk.leg(LegId(1), LegEvent::Progress { code: 183, sdp: Some(sdp) });
+    let source = "127.0.0.1:40000".parse().unwrap();
+    desk.media(LegId(1), MediaEvent::MediaStarted { source });
+    assert_eq!(desk.asked(), ["1 media PCMU sendrecv", "a 180", "a media PCMU sendrecv", "a 183 sdp", "join a 1"]);
+    desk.picks_up(1);
+    assert_eq!(desk.asked(), ["1 media PCMU sendrecv", "a 200"]);
+}
+
+#[test]
+fn ring_back_of_the_scripts_choice_opens_early_media() {
+    let (mut desk, _) = dialling(Desk::ringing(), BridgeArgs { ringback: Some("user/wait.wav".into()), ..bridge(&["1001"]) });
+    desk.asked();
+    desk.leg(LegId(1), LegEvent::Progress { code: 180, sdp: None });
+    assert_eq!(desk.asked(), ["a media PCMU sendrecv", "a 183 sdp", "a play 500 ms"]);
+}
+
+#[test]
+fn failure_with_continue_on_false_passes_the_code_to_the_caller() {
+    let (mut desk, id) = dialling(Desk::ringing(), BridgeArgs { continue_on: ContinueOn::Never, ..bridge(&["1001"]) });
+    desk.asked();
+    desk.leg(LegId(1), LegEvent::Failed { code: 486, reason: "Busy Here".into() });
+    let outputs = desk.outputs();
+    assert_eq!(bridged(&outputs, id).status, BridgeStatus::Busy);
+    assert_eq!(ended(&outputs).unwrap().code, 486);
+    assert!(desk.asked().contains(&"a 486 Busy Here".to_owned()));
+}
+
+#[test]
+fn the_result_comes_before_the_end_of_the_call() {
+    let (mut desk, id) = dialling(Desk::answered(), BridgeArgs { continue_on: ContinueOn::Never, ..bridge(&["1001"]) });
+    desk.picks_up(1);
+    desk.outputs();
+    desk.leg(LegId(1), LegEvent::Over { code: 200, reason: String::new(), by_peer: true });
+    let outputs = desk.outputs();
+    assert_eq!(bridged(&outputs, id).status, BridgeStatus::Completed);
+    assert!(matches!(outputs.last(), Some(BackendOutput::Ended(_))));
+}
+
+#[test]
+fn the_caller_hanging_up_ends_every_leg() {
+    let (mut desk, id) = dialling(Desk::answered(), bridge(&["1001", "1002"]));
+    desk.asked();
+    desk.leg(LegId::A, LegEvent::Over { code: 200, reason: String::new(), by_peer: true });
+    let asked = desk.asked();
+    for expected in ["1 hang up", "2 hang up", "a close"] {
+        assert!(asked.contains(&expected.to_owned()), "{expected} in {asked:?}");
+    }
+    assert_eq!(error_of(&desk.outputs(), id).0, ErrorCode::CallEnded);
+}
+
+#[test]
+fn losers_are_told_that_somebody_else_answered() {
+    let (mut desk, _) = dialling(Desk::answered(), bridge(&["1001", "1002"]));
+    desk.asked();
+    desk.picks_up(2);
+    assert!(desk.asked().contains(&"1 hang up Reason: SIP;cause=200;text=\"Call completed elsewhere\"".to_owned()));
+}
+
+#[test]
+fn aborting_a_bridge_hangs_up_and_rejects() {
+    let (mut desk, id) = dialling(Desk::answered(), bridge(&["1001"]));
+    desk.picks_up(1);
+    desk.asked();
+    desk.outputs();
+    desk.cancel(id);
+    assert_eq!(desk.asked(), ["part a 1", "1 hang up", "1 close"]);
+    let outputs = desk.outputs();
+    assert_eq!(error_of(&outputs, id).0, ErrorCode::AbortError);
+    assert_eq!(ended(&outputs), None);
+}
+
+#[test]
+fn variables_and_headers_travel_with_the_new_leg() {
+    let mut desk = Desk::answered();
+    for (key, value) in [("sip_h_X-Id", "7"), ("sip_h_Via", "no"), ("effective_caller_id_number", "4420")] {
+        desk.submit(Op::Set(SetArgs { key: key.into(), value: Some(value.into()), skip_write: false }));
+    }
+    let (mut desk, _) = dialling(desk, BridgeArgs { headers: vec![("X-Own".into(), "1".into())], ..bridge(&["1001"]) });
+    assert_eq!(desk.asked().last().map(String::as_str), Some("1 dial route 0 from 4420 X-Id: 7 X-Own: 1"));
+}
+
+#[test]
+fn the_callers_hangup_key_ends_the_bridge_and_not_the_call() {
+    let (mut desk, id) = dialling(Desk::answered(), BridgeArgs { hangup_on: Some("*".into()), ..bridge(&["1001"]) });
+    desk.picks_up(1);
+    desk.outputs();
+    desk.key(LegId::A, '5');
+    assert_eq!(result_of(&desk.outputs(), id), None);
+    desk.key(LegId::A, '*');
+    let outputs = desk.outputs();
+    assert_eq!(bridged(&outputs, id).status, BridgeStatus::Completed);
+    assert_eq!(ended(&outputs), None);
+}
+
+#[test]
+fn keys_by_info_pass_the_bridge_as_telephone_events() {
+    let (mut desk, _) = dialling(Desk::answered(), bridge(&["1001"]));
+    desk.picks_up(1);
+    desk.asked();
+    desk.leg(LegId::A, LegEvent::Digit { digit: '7', duration_ms: 100 });
+    desk.leg(LegId(1), LegEvent::Digit { digit: '8', duration_ms: 100 });
+    assert_eq!(desk.asked(), ["1 keys 7 TelephoneEvent", "a keys 8 TelephoneEvent"]);
+}
+
+#[test]
+fn whoever_is_screened_must_press_a_key() {
+    let args = BridgeArgs { screen: Some("ivr/accept.wav".into()), whisper: Some("ivr/who.wav".into()), ..bridge(&["1001"]) };
+    let (mut desk, _) = dialling(Desk::answered(), args);
+    desk.picks_up(1);
+    assert_eq!(desk.asked().last().map(String::as_str), Some("1 play 500 ms"));
+    desk.key(LegId(1), '1');
+    assert_eq!(desk.asked(), ["1 stop", "1 play 500 ms"]);
+    desk.audio_ends(LegId(1));
+    assert_eq!(desk.asked(), ["join a 1"]);
+}
+
+#[test]
+fn an_answer_without_usable_media_is_a_failure_and_not_a_bridge() {
+    let (mut desk, id) = dialling(Desk::answered(), bridge(&["1001"]));
+    desk.asked();
+    desk.leg(LegId(1), LegEvent::Answered { sdp: None });
+    assert!(desk.asked()[0].starts_with("1 hang up Reason: SIP;cause=488"));
+    assert_eq!(bridged(&desk.outputs(), id).code, 488);
+}
+
+#[test]
+fn nobody_there_is_told_with_its_code() {
+    let mut desk = Desk::answered();
+    let id = desk.submit(Op::Bridge(bridge(&["9999"])));
+    let result = bridged(&desk.outputs(), id);
+    assert_eq!((result.status, result.code), (BridgeStatus::Failed, 404));
+}
+
+#[test]
+fn ringing_too_long_is_no_answer_and_the_script_goes_on() {
+    let (mut desk, id) = dialling(Desk::answered(), bridge(&["1001"]));
+    desk.asked();
+    assert_eq!(desk.deadline(), Some(Duration::from_secs(30)));
+    desk.wait(30_000);
+    assert!(desk.asked().contains(&"1 hang up".to_owned()));
+    assert_eq!(bridged(&desk.outputs(), id).status, BridgeStatus::NoAnswer);
+    let play = desk.play("user/x.wav");
+    desk.audio_ends(LegId::A);
+    assert!(matches!(result_of(&desk.outputs(), play), Some(Ok(Outcome::Played(_)))));
+}
