@@ -1,4 +1,10 @@
-//! What the end-to-end tests share: starting an engine, running an outside peer, reading what it printed.
+//! What the end-to-end tests share: starting an engine, calling it, an outside peer, reading what it printed.
 
+pub mod audio;
+pub mod baresip;
 pub mod bench;
+pub mod caller;
 pub mod engine;
+pub mod http;
+pub mod sipp;
+pub mod wire;

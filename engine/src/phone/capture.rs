@@ -23,6 +23,30 @@ pub struct Capture {
     /// How many packets gave audio.
     packets: u64,
     anchor: Option<Anchor>,
+    continuity: Continuity,
+    last: Option<Last>,
+}
+
+/// Whether the packets came as one unbroken stream (RFC 3550, section 5.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Continuity {
+    /// Sources that were heard, one after another.
+    pub streams: u64,
+    /// Packets whose sequence number was not the one after the last.
+    pub sequence_breaks: u64,
+    /// Audio packets without the marker bit whose timestamp was not where the last one's audio ended.
+    pub timestamp_breaks: u64,
+    /// Audio packets with the marker bit.
+    pub talkspurts: u64,
+}
+
+/// What the packet after the last one must carry on.
+#[derive(Debug)]
+struct Last {
+    ssrc: u32,
+    sequence: u16,
+    /// The timestamp after the last audio.
+    audio_end: Option<u32>,
 }
 
 /// Ties a stream's timestamps to places in the capture.
@@ -42,8 +66,33 @@ impl Capture {
         }
         let Ok(packet) = RtpPacket::parse(datagram) else { return };
         let payload_type = packet.header.payload_type;
-        let Some((_, codec)) = negotiated.receive.iter().find(|(known, _)| *known == payload_type) else { return };
+        let codec = negotiated.receive.iter().find(|(known, _)| *known == payload_type);
+        self.follow(&packet, codec.is_some());
+        let Some((_, codec)) = codec else { return };
         self.place(*codec, packet.header.ssrc.0, packet.header.timestamp.0, packet.payload);
+    }
+
+    /// Keeps account of how the stream holds together; keys share its sequence numbers with the audio.
+    fn follow(&mut self, packet: &RtpPacket<'_>, is_audio: bool) {
+        let header = &packet.header;
+        let (ssrc, sequence, timestamp) = (header.ssrc.0, header.sequence.0, header.timestamp.0);
+        let continuity = &mut self.continuity;
+        let mut audio_end = None;
+        match &self.last {
+            Some(last) if last.ssrc == ssrc => {
+                audio_end = last.audio_end;
+                continuity.sequence_breaks += u64::from(sequence != last.sequence.wrapping_add(1));
+                let moved = audio_end.is_some_and(|end| end != timestamp);
+                continuity.timestamp_breaks += u64::from(is_audio && moved && !header.marker);
+            }
+            Some(_) | None => continuity.streams += 1,
+        }
+        if is_audio {
+            continuity.talkspurts += u64::from(header.marker);
+            // One octet of G.711 is one tick.
+            audio_end = Some(timestamp.wrapping_add(packet.payload.len() as u32));
+        }
+        self.last = Some(Last { ssrc, sequence, audio_end });
     }
 
     fn place(&mut self, codec: Codec, ssrc: u32, timestamp: u32, payload: &[u8]) {
@@ -84,6 +133,11 @@ impl Capture {
     /// How many packets gave audio.
     pub fn packets(&self) -> u64 {
         self.packets
+    }
+
+    /// How the packets held together, those of keys included.
+    pub fn continuity(&self) -> Continuity {
+        self.continuity
     }
 
     /// How much was heard, gaps included.
@@ -137,6 +191,8 @@ impl Heard {
 
 #[cfg(test)]
 mod tests {
+    use lockstep_media::rtp::{PayloadType, RtpHeader, RtpTimestamp, SequenceNumber, Ssrc};
+
     use super::*;
 
     const SILENCE: u8 = 0xFF;
@@ -184,6 +240,41 @@ mod tests {
         assert_eq!(capture.codec(), Some(Codec::Pcmu));
         let decoded = Codec::Pcmu.decode_sample(capture.octets()[1]);
         assert!((i32::from(decoded) - 1000).abs() < 64, "{decoded}");
+    }
+
+    fn continuity(packets: &[(u16, u32, bool, bool)]) -> Continuity {
+        let mut capture = Capture::default();
+        for &(sequence, timestamp, marker, is_audio) in packets {
+            let header = RtpHeader {
+                marker,
+                payload_type: PayloadType::new(if is_audio { 0 } else { 101 }).unwrap(),
+                sequence: SequenceNumber(sequence),
+                timestamp: RtpTimestamp(timestamp),
+                ssrc: Ssrc(1),
+            };
+            capture.follow(&RtpPacket { header, payload: &[0; 2] }, is_audio);
+        }
+        capture.continuity()
+    }
+
+    #[test]
+    fn a_stream_is_unbroken_across_wraps_keys_and_talkspurts() {
+        let packets = [
+            (u16::MAX, u32::MAX - 1, true, true),
+            (0, 0, false, true),
+            (1, 2, true, false),
+            (2, 2, false, false),
+            (3, 2, false, true),
+            (4, 90, true, true),
+        ];
+        let expected = Continuity { streams: 1, talkspurts: 2, ..Continuity::default() };
+        assert_eq!(continuity(&packets), expected);
+    }
+
+    #[test]
+    fn lost_packets_and_jumps_are_breaks() {
+        let found = continuity(&[(5, 0, false, true), (7, 2, false, true), (8, 6, false, true)]);
+        assert_eq!(found, Continuity { streams: 1, sequence_breaks: 1, timestamp_breaks: 1, talkspurts: 0 });
     }
 
     #[test]

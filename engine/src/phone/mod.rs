@@ -17,7 +17,7 @@ mod media;
 mod registration;
 mod wav;
 
-pub use capture::{Capture, Heard};
+pub use capture::{Capture, Continuity, Heard};
 pub use config::{Credentials, Dial, PhoneConfig, PhoneError};
 pub use event::{Ended, EndedBy, PhoneEvent};
 pub use handle::{Phone, PhoneCall};

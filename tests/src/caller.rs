@@ -1,0 +1,236 @@
+//! A caller: one phone, one call, and the engine's view of that call.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use lockstep_engine::phone::{Continuity, Dial, Ended, Phone, PhoneCall, PhoneConfig, PhoneEvent};
+use lockstep_sip::net::Protocol;
+use lockstep_sip::transport::Listen;
+use serde_json::Value;
+
+use crate::audio::{self, Spoken};
+use crate::engine::{Engine, Events, within};
+
+static NUMBERS: AtomicU32 = AtomicU32::new(0);
+
+/// Settings of a phone on this machine.
+pub fn phone_config(user: &str) -> PhoneConfig {
+    let listen = vec![Listen { protocol: Protocol::Udp, address: ([127, 0, 0, 1], 0).into() }];
+    PhoneConfig { user: user.to_owned(), listen, ..PhoneConfig::default() }
+}
+
+/// A phone on this machine.
+///
+/// # Panics
+/// When its sockets cannot be opened.
+pub async fn phone(user: &str) -> Phone {
+    Phone::start(phone_config(user)).await.expect("a phone can be started")
+}
+
+/// A phone registered as `user` at the engine, with the password of [`USERS`].
+///
+/// # Panics
+/// When it is not let in.
+pub async fn registered(engine: &Engine, user: &str) -> Phone {
+    let phone = phone(user).await;
+    let (address, password) = (engine.uri(user), format!("pw-{user}"));
+    let registration = phone.register(&address, &password, Duration::from_secs(600));
+    within("a registration", registration).await.expect("the user may register");
+    phone
+}
+
+/// The configuration of users 1001 to 1003.
+pub const USERS: &str = "[[user]]\nname = \"1001\"\npassword = \"pw-1001\"\n[[user]]\nname = \"1002\"\npassword = \"pw-1002\"\n[[user]]\nname = \"1003\"\npassword = \"pw-1003\"\n";
+
+/// The next call of a phone.
+///
+/// # Panics
+/// When none comes.
+pub async fn incoming(phone: &mut Phone) -> PhoneCall {
+    within("an incoming call", phone.incoming()).await.expect("the phone lives")
+}
+
+/// A number nobody else calls from in this process.
+pub fn fresh_number() -> String {
+    format!("4420{:07}", NUMBERS.fetch_add(1, Ordering::Relaxed))
+}
+
+/// One caller.
+pub struct Caller {
+    pub call: PhoneCall,
+    /// The call's id in the engine.
+    pub id: String,
+    pub events: Events,
+    phone: Phone,
+}
+
+impl Caller {
+    /// Calls a number of the engine; comes back when the engine has taken the call.
+    pub async fn dial(engine: &Engine, number: &str) -> Self {
+        Self::dial_with(engine, number, phone_config("caller"), Dial::default()).await
+    }
+
+    /// Calls and waits for the answer.
+    pub async fn answered(engine: &Engine, number: &str) -> Self {
+        let mut caller = Self::dial(engine, number).await;
+        caller.answer().await;
+        caller
+    }
+
+    /// Calls a number of the engine.
+    ///
+    /// # Panics
+    /// When the engine does not take the call.
+    pub async fn dial_with(engine: &Engine, number: &str, config: PhoneConfig, dial: Dial) -> Self {
+        let mut events = engine.events().await;
+        let phone = Phone::start(config).await.expect("a phone can be started");
+        let from = dial.from.clone().unwrap_or_else(fresh_number);
+        let dial = Dial { from: Some(from.clone()), ..dial };
+        let call = phone.dial(&engine.uri(number), dial).await.expect("the engine can be called");
+        let id = events.started(&from).await;
+        Self { call, id, events, phone }
+    }
+
+    /// Waits for the answer.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn answer(&mut self) {
+        within("an answer", self.call.answered()).await.unwrap_or_else(|ended| panic!("not answered: {ended}"));
+    }
+
+    /// Waits for an event of the phone.
+    ///
+    /// # Panics
+    /// When the call ends instead.
+    pub async fn event<T>(&mut self, what: &str, look: impl FnMut(&PhoneEvent) -> Option<T>) -> T {
+        within(what, self.call.wait(look)).await.unwrap_or_else(|ended| panic!("waited for {what}, but: {ended}"))
+    }
+
+    /// Waits until a stock prompt was heard from begin to end, after octet `after`; where it ended.
+    pub async fn hears(&self, name: &str, after: usize) -> usize {
+        let audio = audio::prompt(name);
+        let heard = self.call.heard().until(|capture| capture.find(&audio, after));
+        within(name, heard).await + audio.len()
+    }
+
+    /// Waits until the first 200 ms of a stock prompt were heard after octet `after`; where they began.
+    pub async fn hears_begin(&self, name: &str, after: usize) -> usize {
+        let audio = audio::prompt(name);
+        let start = audio.iter().position(|octet| *octet != audio::SILENCE).unwrap_or(0);
+        let begin = &audio[start..start + 1_600];
+        let heard = self.call.heard().until(|capture| capture.find(begin, after));
+        within(name, heard).await
+    }
+
+    /// Waits for a line of the call's log that contains `text`.
+    pub async fn logged(&mut self, text: &str) -> Value {
+        let id = self.id.clone();
+        self.events
+            .find(&format!("a log line with `{text}`"), |event| {
+                let line = event["entry"]["text"].as_str().unwrap_or_default();
+                (event["type"] == "log" && event["call"] == *id && line.contains(text)).then(|| event["entry"].clone())
+            })
+            .await
+    }
+
+    /// Waits until the call is in that state: `early`, `answered`, ….
+    pub async fn state(&mut self, state: &str) {
+        let id = self.id.clone();
+        self.events
+            .find(&format!("state {state}"), |event| {
+                (event["type"] == "call-state" && event["call"] == *id && event["state"] == state).then_some(())
+            })
+            .await;
+    }
+
+    /// Hangs up and waits for the end.
+    pub async fn hang_up(self, engine: &Engine) -> Story {
+        self.call.hangup();
+        self.over(engine).await
+    }
+
+    /// Waits until both sides know that the call is over.
+    pub async fn over(mut self, engine: &Engine) -> Story {
+        let ended = within("the end of the call", self.call.ended()).await;
+        self.events.ended(&self.id).await;
+        let timeline = engine.timeline(&self.id).await;
+        let (heard, continuity) = self.call.heard().with(|capture| (capture.octets().to_vec(), capture.continuity()));
+        self.phone.stop().await;
+        Story { ended, heard, continuity, timeline }
+    }
+}
+
+/// What is known of a call that is over.
+#[derive(Debug)]
+pub struct Story {
+    /// How it ended for the phone.
+    pub ended: Ended,
+    /// µ-law, as it came.
+    pub heard: Vec<u8>,
+    pub continuity: Continuity,
+    pub timeline: Value,
+}
+
+impl Story {
+    fn entries(&self, kind: &str) -> impl Iterator<Item = &Value> {
+        self.timeline["entries"].as_array().into_iter().flatten().filter(move |entry| entry["kind"] == kind)
+    }
+
+    /// The operations of the script, in the order it issued them.
+    pub fn operations(&self) -> Vec<&Value> {
+        self.entries("operation").collect()
+    }
+
+    /// The names of the operations.
+    pub fn names(&self) -> Vec<&str> {
+        self.entries("operation").filter_map(|entry| entry["name"].as_str()).collect()
+    }
+
+    /// The lines of the call's log.
+    pub fn logs(&self) -> Vec<&str> {
+        self.entries("log").filter_map(|entry| entry["text"].as_str()).collect()
+    }
+
+    /// Whether a line of the log contains `text`.
+    pub fn has_logged(&self, text: &str) -> bool {
+        self.logs().iter().any(|line| line.contains(text))
+    }
+
+    /// What the script logged as `name JSON`.
+    ///
+    /// # Panics
+    /// When it did not.
+    pub fn value(&self, name: &str) -> Value {
+        let found = self.logs().into_iter().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let text = found.unwrap_or_else(|| panic!("the script logged no {name}: {:#}", self.timeline));
+        serde_json::from_str(text).unwrap_or_else(|error| panic!("{name}: {error} in {text}"))
+    }
+
+    /// The SIP messages in one direction, by start line.
+    pub fn sip(&self, direction: &str) -> Vec<&str> {
+        self.entries("sip")
+            .filter(|entry| entry["direction"] == direction)
+            .filter_map(|entry| entry["summary"].as_str())
+            .collect()
+    }
+
+    /// Checks what was heard, silence aside.
+    ///
+    /// # Panics
+    /// When it was something else.
+    pub fn assert_heard(&self, expected: &[Spoken]) {
+        if let Err(difference) = audio::compare(&self.heard, expected) {
+            panic!("{difference}\n{:#}", self.timeline);
+        }
+    }
+
+    /// Checks that the audio was one RTP stream without a break.
+    ///
+    /// # Panics
+    /// When it was not.
+    pub fn assert_unbroken(&self) {
+        let Continuity { streams, sequence_breaks, timestamp_breaks, talkspurts: _ } = self.continuity;
+        assert_eq!((streams, sequence_breaks, timestamp_breaks), (1, 0, 0), "{:?}", self.continuity);
+    }
+}
