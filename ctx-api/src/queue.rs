@@ -21,6 +21,7 @@ use crate::outcome::OpResult;
 
 /// What the queue wants done, in this order.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "outputs are handled as they are polled, never stored in bulk")]
 pub enum QueueOutput {
     /// Hand the operation to the backend, or to the host services when its class is [`OpClass::Host`].
     Start(OpId, Op),
