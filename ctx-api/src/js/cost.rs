@@ -1,22 +1,19 @@
 //! What a run's runtime costs before the first line of its script.
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::PRELUDE_VERSION;
-use super::deadline::{Deadline, thread_cpu};
-use super::memory::Meter;
+use super::deadline::thread_cpu;
 use super::prelude::Prelude;
 use super::program::Program;
-use super::run::Live;
-use super::shared::Shared;
-use crate::wire::{Bundle, CallStart, Limits, RunHeader, RunId, ScriptError, ScriptType, Start};
+use super::run::Run;
+use crate::wire::{Bundle, CallStart, Limits, RunHeader, RunId, RunState, ScriptError, ScriptType, Start};
 
 /// CPU time and memory of an empty run that owns a call.
 #[derive(Clone, Copy, Debug)]
 pub struct FixedCost {
-    /// Creating the runtime and evaluating the prelude: median CPU time.
+    /// Creating the runtime, the prelude and `ctx`, and evaluating a script without a line: median CPU time.
     pub create: Duration,
     /// Freeing it: median CPU time.
     pub free: Duration,
@@ -42,17 +39,20 @@ pub fn fixed_cost(samples: usize) -> Result<FixedCost, ScriptError> {
         prelude: PRELUDE_VERSION,
     });
     let start = Arc::new(Start { at: 0, data: "{}".to_owned(), call: Some(CallStart::default()) });
-    let program = Program::new(Arc::new(Bundle::default()));
+    // The shortest script there is: what is left is the runtime's own.
+    let files = [("main.js".to_owned(), "".into())].into();
+    let program = Program::new(Arc::new(Bundle { entry: "main.js".to_owned(), files }));
     let (mut create, mut free) = (Vec::new(), Vec::new());
     let mut memory_bytes = 0;
     for _ in 0..samples.max(1) {
-        let (meter, deadline) = (Meter::new(header.limits.memory_bytes), Deadline::new());
         let began = thread_cpu();
-        let shared = Rc::new(Shared::new(RunId(0), 0, header.clone(), start.clone(), program.clone(), None));
-        let live = Live::new(&shared, &prelude, &meter, &deadline)?;
+        let (run, end) = Run::start(RunId(0), 0, header.clone(), start.clone(), program.clone(), &prelude, None);
         let created = thread_cpu();
-        memory_bytes = meter.used();
-        drop(live);
+        if let RunState::Failed(error) = end.state {
+            return Err(error);
+        }
+        memory_bytes = run.memory_bytes();
+        drop(run);
         create.push(created - began);
         free.push(thread_cpu() - created);
     }

@@ -61,7 +61,7 @@ struct Rejection {
 }
 
 /// The JavaScript part of a run. Fields that hold values come before the runtime that owns them.
-pub(super) struct Live {
+struct Live {
     dispatch: Persistent<Object<'static>>,
     rejections: Rejections,
     modules: Rc<Modules>,
@@ -106,6 +106,11 @@ impl Run {
 
     pub(super) fn epoch(&self) -> Epoch {
         self.shared.epoch
+    }
+
+    /// What the runtime holds now.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.meter.used()
     }
 
     /// IANA name of the zone the run sees local times in.
@@ -181,7 +186,7 @@ impl Run {
 }
 
 impl Live {
-    pub(super) fn new(
+    fn new(
         shared: &Rc<Shared>,
         prelude: &Rc<Prelude>,
         meter: &Rc<Meter>,
