@@ -186,12 +186,7 @@ impl Run {
 }
 
 impl Live {
-    fn new(
-        shared: &Rc<Shared>,
-        prelude: &Rc<Prelude>,
-        meter: &Rc<Meter>,
-        deadline: &Rc<Deadline>,
-    ) -> Result<Self, ScriptError> {
+    fn new(shared: &Rc<Shared>, prelude: &Rc<Prelude>, meter: &Rc<Meter>, deadline: &Rc<Deadline>) -> Result<Self, ScriptError> {
         let refused = |error: rquickjs::Error| limit_error(shared, Stop::Memory, Some(&error.to_string()));
         let runtime = Runtime::new_with_alloc(MeteredAllocator(meter.clone())).map_err(refused)?;
         runtime.set_max_stack_size(STACK_BYTES);
