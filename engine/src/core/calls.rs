@@ -55,7 +55,9 @@ impl Switch {
         while self.pump_backend(key) | self.pump_queue(key) {}
         self.end_when_script_is_over(key);
         self.rearm(key);
-        self.remove_when_over(key);
+        if self.calls.get(&key).is_some_and(|call| call.ended.is_some()) {
+            self.over.insert(key);
+        }
     }
 
     fn pump_backend(&mut self, key: CallKey) -> bool {
@@ -333,8 +335,9 @@ impl Switch {
         self.update_overload();
     }
 
-    /// A call that is over and whose script is too becomes a past call.
-    fn remove_when_over(&mut self, key: CallKey) {
+    /// A call that is over and whose script is too becomes a past call. Asked only once everything scripts have said was
+    /// heard: the last thing one says may be about its last operation.
+    pub(super) fn remove_when_over(&mut self, key: CallKey) {
         let over = self.calls.get(&key).is_some_and(|call| {
             let script_is_over = match call.script {
                 ScriptState::Absent => true,

@@ -29,3 +29,6 @@ pub use handle::{
     CallFilter, CallSummary, EngineError, EngineEvent, EngineHandle, Metric, MetricKind, Originate, Readiness, ScriptInfo,
     StatsSnapshot,
 };
+
+#[cfg(test)]
+mod tests;

@@ -76,6 +76,8 @@ pub(crate) struct Switch {
     pub(super) ringback: String,
     timers: BTreeSet<(Instant, CallKey)>,
     dirty: BTreeSet<CallKey>,
+    /// Calls that may be over for good.
+    pub(super) over: BTreeSet<CallKey>,
     sip_deadline: Option<Instant>,
     pub(super) events: broadcast::Sender<Arc<EngineEvent>>,
 }
@@ -113,6 +115,7 @@ impl Switch {
             ringback,
             timers: BTreeSet::new(),
             dirty: BTreeSet::new(),
+            over: BTreeSet::new(),
             sip_deadline: None,
             events,
         }
@@ -287,6 +290,10 @@ impl Switch {
                 continue;
             }
             self.write_notes();
+            if let Some(key) = self.over.pop_first() {
+                self.remove_when_over(key);
+                continue;
+            }
             if self.trunks.pump(&mut self.exchange.borrow_mut()) {
                 continue;
             }

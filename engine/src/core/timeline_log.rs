@@ -5,11 +5,13 @@ use std::fmt::Write as _;
 
 use lockstep_ctx_api::event::Event;
 use lockstep_ctx_api::op::{DtmfMethod, Op, Prompt};
-use lockstep_ctx_api::wire::{Location, LogLine};
+use lockstep_ctx_api::wire::{Location, LogLevel, LogLine};
 use lockstep_ctx_api::{OpId, OpResult, Outcome};
 
 use super::timeline::{Direction, MAX_ENTRIES, OperationEntry, TimelineEntry, What};
 
+/// How many of a call's entries are kept for SIP messages, events and errors.
+const RESERVED: usize = 200;
 /// The longest detail of an entry, in characters.
 const MAX_DETAIL: usize = 160;
 
@@ -110,7 +112,7 @@ impl TimelineLog {
     }
 
     fn push(&mut self, at: u64, what: What) -> Option<&TimelineEntry> {
-        if self.entries.len() >= MAX_ENTRIES {
+        if self.entries.len() >= room_for(&what) {
             self.dropped += 1;
             return None;
         }
@@ -123,6 +125,17 @@ impl TimelineLog {
             What::Operation(operation) => Some(operation),
             What::Sip { .. } | What::Dtmf { .. } | What::Event { .. } | What::Log { .. } => None,
         }
+    }
+}
+
+/// How full the timeline may be for an entry of this kind: however much a script floods it with, how the call went on and
+/// why it ended still finds room.
+fn room_for(what: &What) -> usize {
+    match what {
+        What::Operation(_) | What::Dtmf { .. } | What::Log { level: LogLevel::Debug | LogLevel::Info | LogLevel::Warn, .. } => {
+            MAX_ENTRIES - RESERVED
+        }
+        What::Sip { .. } | What::Event { .. } | What::Log { level: LogLevel::Error, .. } => MAX_ENTRIES,
     }
 }
 
@@ -212,10 +225,27 @@ mod tests {
     #[test]
     fn a_timeline_is_bounded() {
         let mut log = TimelineLog::new(0);
-        for ordinal in 0..MAX_ENTRIES as u32 + 3 {
+        for ordinal in 0..(MAX_ENTRIES - RESERVED) as u32 + 3 {
             log.issued(0, id(ordinal), &Op::UnblockDtmf, None);
         }
-        assert_eq!((log.entries().0.len(), log.entries().1), (MAX_ENTRIES, 3));
+        assert_eq!((log.entries().0.len(), log.entries().1), (MAX_ENTRIES - RESERVED, 3));
+        for _ in 0..MAX_ENTRIES {
+            log.event(0, &Event::Hold);
+        }
+        assert_eq!(log.entries().0.len(), MAX_ENTRIES);
+    }
+
+    #[test]
+    fn why_a_call_ended_finds_room_in_a_flooded_timeline() {
+        let mut log = TimelineLog::new(0);
+        for ordinal in 0..MAX_ENTRIES as u32 {
+            log.issued(0, id(ordinal), &Op::UnblockDtmf, None);
+        }
+        log.log(0, &LogLine { level: LogLevel::Error, text: "why".into(), at: None });
+        log.sip(0, Direction::Out, "a".into(), "BYE".into());
+        let last: Vec<_> = log.entries().0.iter().rev().take(2).collect();
+        assert!(matches!(&last[1].what, What::Log { text, .. } if text == "why"), "{last:?}");
+        assert!(matches!(&last[0].what, What::Sip { .. }), "{last:?}");
     }
 
     #[test]

@@ -11,6 +11,10 @@ use crate::call::{LegState, Switchboard};
 
 impl<S: Switchboard> NativeBackend<S> {
     pub(super) fn start_answer(&mut self, now: Instant, id: OpId, args: AnswerArgs) {
+        // The same script serves calls that come in and calls we place; of the latter the callee has answered already.
+        if self.originated && self.a.state() == LegState::Answered && !std::mem::replace(&mut self.answer_told, true) {
+            return self.complete(id, Ok(Outcome::Unit));
+        }
         let begun = self.send_answer(args);
         self.begin(id, begun.map(|()| Task::Answer));
         self.tell_facts(now);

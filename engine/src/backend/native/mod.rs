@@ -82,6 +82,8 @@ pub struct NativeBackend<S> {
     a: Leg,
     /// We called the party of leg A, not they us.
     originated: bool,
+    /// The script of a call of ours has been told that it is answered.
+    answer_told: bool,
     /// The look-up of whom we call, while it is under way.
     callee_lookup: Option<LookupId>,
     /// Legs of the bridge that runs.
@@ -146,6 +148,7 @@ impl<S: Switchboard> NativeBackend<S> {
             setup,
             a,
             originated,
+            answer_told: false,
             callee_lookup: None,
             far: BTreeMap::new(),
             next_leg: LegId(1),

@@ -1,0 +1,157 @@
+use super::lab::Lab;
+
+const ANSWER: &str = "async function main(data, ctx) { await ctx.answer(); await ctx.play('user/x.wav'); }";
+const USERS: &str = "[[user]]\nname = \"1001\"\npassword = \"pw1\"\n[[user]]\nname = \"1002\"\npassword = \"pw2\"\n";
+
+#[test]
+fn a_script_answers_plays_and_hangs_up() {
+    let mut lab = Lab::new("", &[("1000", ANSWER)]);
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    assert_eq!(lab.seen(caller), ["200"]);
+    lab.audio_ends();
+    assert_eq!(lab.seen(caller), ["bye"]);
+    let names: Vec<String> = serde_json::to_value(&lab.past()[0].entries)
+        .unwrap()
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|entry| Some(entry.get("name")?.as_str()?.to_owned()))
+        .collect();
+    assert_eq!(names, ["answer", "play"]);
+}
+
+#[test]
+fn an_unknown_number_is_not_found() {
+    let mut lab = Lab::new("", &[("1000", ANSWER)]);
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "4711");
+    assert_eq!(lab.seen(caller), ["404 Not Found"]);
+}
+
+#[test]
+fn a_stranger_is_challenged_and_a_user_comes_in_by_digest() {
+    let mut lab = Lab::new(USERS, &[("1000", ANSWER)]);
+    let stranger = lab.phone("203.0.113.8:5060");
+    lab.dial(stranger, "1000");
+    assert_eq!(lab.seen(stranger), ["challenged", "401 Unauthorized"]);
+    let user = lab.phone("203.0.113.9:5060");
+    lab.knows_password(user, "1001", "pw1");
+    lab.dial(user, "1000");
+    assert_eq!(lab.seen(user), ["200"]);
+    let guesser = lab.phone("203.0.113.10:5060");
+    lab.knows_password(guesser, "1001", "wrong");
+    lab.dial(guesser, "1000");
+    assert_eq!(lab.seen(guesser), ["challenged", "401 Unauthorized"]);
+}
+
+#[test]
+fn a_gateway_calls_by_address() {
+    let gateway = "[[gateway]]\nid = 7\naddress = \"sip:g.example.net\"\naddresses = [\"203.0.113.0/24\"]";
+    let mut lab = Lab::new(gateway, &[("1000", ANSWER)]);
+    let carrier = lab.phone("203.0.113.8:5060");
+    lab.dial(carrier, "1000");
+    assert_eq!(lab.seen(carrier), ["200"]);
+}
+
+#[test]
+fn no_codec_in_common_is_not_acceptable_here() {
+    let mut lab = Lab::new("", &[("1000", ANSWER)]);
+    let caller = lab.phone("127.0.0.1:5070");
+    let sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 18\r\n";
+    lab.dial_with(caller, "1000", sdp);
+    assert_eq!(lab.seen(caller), ["488 Not Acceptable Here"]);
+    lab.dial_with(caller, "1000", &sdp.replace("RTP/AVP 18", "RTP/SAVP 0"));
+    assert_eq!(lab.seen(caller), ["488 Not Acceptable Here"]);
+}
+
+#[test]
+fn without_room_callers_are_told_when_to_try_again() {
+    let mut lab = Lab::new("", &[("1000", ANSWER)]);
+    lab.book.borrow_mut().full = true;
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    assert_eq!(lab.seen(caller), ["503 Service Unavailable"]);
+    let response = lab.at(caller).last_response.clone().unwrap();
+    assert_eq!(response.headers.retry_after(), Some(5));
+}
+
+#[test]
+fn a_caller_who_gives_up_ends_the_script() {
+    let script = "async function main(data, ctx) { await ctx.ring(); await ctx.sleep(60000); }";
+    let mut lab = Lab::new("", &[("1000", script)]);
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    assert_eq!(lab.seen(caller), ["180"]);
+    lab.give_up(caller);
+    let ended = lab.past()[0].ended.clone().unwrap();
+    assert_eq!((ended.code, ended.by.name()), (487, "caller"));
+}
+
+#[test]
+fn a_user_registers_with_the_password_only() {
+    let mut lab = Lab::new(USERS, &[]);
+    let phone = lab.phone("127.0.0.1:5070");
+    lab.register(phone, "1001");
+    assert_eq!(lab.seen(phone), ["challenged", "response 401"]);
+    lab.knows_password(phone, "1001", "pw1");
+    lab.register(phone, "1001");
+    assert_eq!(lab.seen(phone), ["response 200"]);
+    lab.register(phone, "1002");
+    assert_eq!(lab.seen(phone), ["response 403"]);
+}
+
+#[test]
+fn a_did_tries_its_destinations_in_order() {
+    let config = format!("{USERS}[[did]]\nnumber = \"442080000000\"\ndestinations = [\"user:1001\", \"class5:1000\"]");
+    let mut lab = Lab::new(&config, &[("1000", ANSWER)]);
+    let phone = lab.phone("127.0.0.1:5071");
+    lab.knows_password(phone, "1001", "pw1");
+    lab.register(phone, "1001");
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "+442080000000");
+    assert_eq!(lab.seen(phone), ["response 200", "invite"]);
+    lab.respond(phone, 486);
+    assert_eq!(lab.seen(caller), ["200"]);
+}
+
+#[test]
+fn an_extension_rings_its_phone_and_passes_its_answer_on() {
+    let mut lab = Lab::new(USERS, &[]);
+    let phone = lab.phone("127.0.0.1:5071");
+    lab.knows_password(phone, "1001", "pw1");
+    lab.register(phone, "1001");
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1001");
+    lab.respond(phone, 180);
+    lab.pick_up(phone);
+    assert_eq!(lab.seen(caller), ["180", "200"]);
+    assert!(lab.book.borrow().media.iter().any(|line| line.starts_with("join")));
+    lab.hang_up(phone);
+    assert_eq!(lab.seen(caller), ["bye"]);
+}
+
+#[test]
+fn an_extension_that_nobody_registered_is_unavailable() {
+    let mut lab = Lab::new(USERS, &[]);
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1002");
+    assert_eq!(lab.seen(caller), ["480 Temporarily Unavailable"]);
+}
+
+#[test]
+fn a_shutdown_takes_no_calls_and_ends_the_rest_in_time() {
+    let mut lab = Lab::new("", &[("1000", ANSWER)]);
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    lab.switch.drain(std::time::Duration::from_secs(30));
+    lab.settle();
+    let late = lab.phone("127.0.0.1:5071");
+    lab.dial(late, "1000");
+    assert_eq!(lab.seen(late), ["503 Service Unavailable"]);
+    lab.wait(29_000);
+    assert_eq!(lab.seen(caller), ["200"]);
+    lab.wait(1_000);
+    assert_eq!(lab.seen(caller), ["bye SIP;cause=503;text=\"Service Unavailable\""]);
+    assert!(lab.switch.is_drained());
+}

@@ -1,0 +1,491 @@
+//! The laboratory: an engine and phones whose packets are carried by the test.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use lockstep_ctx_api::op::{FetchArgs, TtsArgs, Vars};
+use lockstep_ctx_api::wire::{Bundle, ScriptType};
+use lockstep_ctx_api::{ErrorCode, OpError};
+use lockstep_media::codec::Codec;
+use lockstep_media::io::{LegId as MediaLeg, PoolEvent};
+use lockstep_media::playout::{EncodedPrompt, PlayId, PlayoutEnd};
+use lockstep_media::sdp::{LocalMedia, OfferAnswer};
+use lockstep_media::stream::{Command, MediaEvent};
+use lockstep_sip::auth::{Authenticator, AuthenticatorConfig, ClientAuth, Side};
+use lockstep_sip::endpoint::{
+    Body, Config as EndpointConfig, DialogId, Endpoint, Event, Failure, IncomingId, OutgoingRequest, Output, Reply, RequestId,
+    TerminationCause,
+};
+use lockstep_sip::message::{Headers, Method, NameAddr, Request, Response, StatusCode, Uri};
+use lockstep_sip::net::{Destination, Protocol, Received, Source, Transmit};
+use lockstep_sip::registrar::{Registrar, RegistrarConfig};
+use lockstep_sip::resolve::Target;
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+use crate::config::Config;
+use crate::core::directory::Directory;
+use crate::core::exchange::{Exchange, ExchangeParts};
+use crate::core::handle::{EngineHandle, Metric};
+use crate::core::switch::{Switch, SwitchParts};
+use crate::core::timeline::Timeline;
+use crate::core::world::{OpenedMedia, RecordingOrder, Ticket, World};
+use crate::script::supervisor::RunBounds;
+use crate::script::{InProcess, Moment, Program, ProgramLimits, ProgramSet, digest_of, version_of};
+
+pub(super) const ENGINE: &str = "127.0.0.1:5060";
+
+/// What the engine asked of its world.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    wire: VecDeque<Transmit>,
+    last_leg: u64,
+    playing: BTreeMap<MediaLeg, PlayId>,
+    pub(super) media: Vec<String>,
+    pub(super) full: bool,
+    pub(super) fetched: Vec<Ticket>,
+}
+
+struct LabWorld {
+    book: Rc<RefCell<Book>>,
+    listening: Vec<(Protocol, SocketAddr)>,
+}
+
+impl World for LabWorld {
+    fn transmit(&mut self, transmit: Transmit) -> Result<(), String> {
+        self.book.borrow_mut().wire.push_back(transmit);
+        Ok(())
+    }
+
+    fn local_for(&mut self, _: Protocol, _: SocketAddr) -> Option<SocketAddr> {
+        ENGINE.parse().ok()
+    }
+
+    fn listening(&self) -> &[(Protocol, SocketAddr)] {
+        &self.listening
+    }
+
+    fn admit(&mut self, _: Instant, _: IpAddr) -> Result<(), String> {
+        if self.book.borrow().full { Err("no ports".to_owned()) } else { Ok(()) }
+    }
+
+    fn open_media(&mut self, _: Instant, local: IpAddr, _: Option<MediaLeg>) -> Result<OpenedMedia, String> {
+        let mut book = self.book.borrow_mut();
+        book.last_leg += 1;
+        let port = 20_000 + 2 * u16::try_from(book.last_leg).unwrap();
+        Ok(OpenedMedia { leg: MediaLeg(book.last_leg), rtp: SocketAddr::new(local, port) })
+    }
+
+    fn media(&mut self, leg: MediaLeg, command: Command) {
+        let mut book = self.book.borrow_mut();
+        if let Command::Play { id, .. } = &command {
+            book.playing.insert(leg, *id);
+            book.media.push(format!("{} play", leg.0));
+        }
+    }
+
+    fn join(&mut self, a: MediaLeg, b: MediaLeg) {
+        self.book.borrow_mut().media.push(format!("join {} {}", a.0, b.0));
+    }
+
+    fn part(&mut self, leg: MediaLeg) {
+        self.book.borrow_mut().media.push(format!("part {}", leg.0));
+    }
+
+    fn close_media(&mut self, leg: MediaLeg) {
+        self.book.borrow_mut().media.push(format!("close {}", leg.0));
+    }
+
+    fn record(&mut self, _: RecordingOrder) -> Result<(), OpError> {
+        Err(OpError::new(ErrorCode::Unsupported, "nothing is recorded here"))
+    }
+
+    fn audio_at_hand(
+        &mut self,
+        _: Instant,
+        sources: &[String],
+        codec: Codec,
+    ) -> Option<Result<Vec<Arc<EncodedPrompt>>, OpError>> {
+        Some(Ok(sources.iter().map(|_| Arc::new(EncodedPrompt::silence(codec, Duration::from_millis(100)))).collect()))
+    }
+
+    fn load_audio(&mut self, _: Instant, _: Ticket, _: Vec<String>, _: Codec) {}
+
+    fn speak(&mut self, _: Instant, _: Ticket, _: TtsArgs, _: Codec) {}
+
+    fn resolve(&mut self, _: Ticket, _: Target, _: u64) {}
+
+    fn fetch(&mut self, ticket: Ticket, _: FetchArgs) {
+        self.book.borrow_mut().fetched.push(ticket);
+    }
+
+    fn abandon(&mut self, _: Ticket) {}
+
+    fn metrics(&self) -> Vec<Metric> {
+        Vec::new()
+    }
+}
+
+/// A SIP phone.
+pub(super) struct Phone {
+    pub(super) address: SocketAddr,
+    endpoint: Endpoint,
+    media: OfferAnswer,
+    /// What it has seen since the last look.
+    seen: Vec<String>,
+    pub(super) invite: Option<RequestId>,
+    pub(super) ringing: Option<IncomingId>,
+    pub(super) dialog: Option<DialogId>,
+    offer: Option<Bytes>,
+    auth: Option<ClientAuth>,
+    /// The last INVITE that came in.
+    pub(super) invited: Option<Arc<Request>>,
+    pub(super) last_response: Option<Arc<Response>>,
+}
+
+/// An engine, phones, and a clock that only the test moves.
+pub(super) struct Lab {
+    pub(super) now: Moment,
+    pub(super) switch: Switch,
+    pub(super) book: Rc<RefCell<Book>>,
+    phones: Vec<Phone>,
+}
+
+/// Names a phone of the laboratory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PhoneId(usize);
+
+impl Lab {
+    /// An engine with this configuration and these scripts: (Class 5 destination, source).
+    pub(super) fn new(config: &str, scripts: &[(&str, &str)]) -> Self {
+        let config: Config = toml::from_str(config).expect("the test's configuration is sound");
+        #[expect(clippy::disallowed_methods, reason = "an arbitrary origin; the test moves the clock itself")]
+        let now = Moment { instant: Instant::now(), unix_ms: 1_700_000_000_000 };
+        let book = Rc::new(RefCell::new(Book::default()));
+        let engine: SocketAddr = ENGINE.parse().unwrap();
+        let world = LabWorld { book: Rc::clone(&book), listening: vec![(Protocol::Udp, engine)] };
+        let exchange = Exchange::new(ExchangeParts {
+            now,
+            codecs: Codec::ALL.to_vec(),
+            recordings: "recordings".into(),
+            world: Box::new(world),
+            endpoint: Endpoint::new(endpoint_config(engine), [1; 32]),
+            registrar: Registrar::new(RegistrarConfig::default()),
+            authenticator: Authenticator::new(AuthenticatorConfig::new("lockstep"), [2; 32], now.instant),
+            directory: Directory::new(&config, [engine.ip()]),
+            programs: programs(scripts),
+            rng: ChaCha12Rng::from_seed([3; 32]),
+            config: Arc::new(config),
+        });
+        let (_, _, events) = EngineHandle::new(Vec::new());
+        let host = Box::new(InProcess::new(now, RunBounds::default()));
+        let parts = SwitchParts { exchange, host, events, max_calls: 100, ringback: "tone:ringback".to_owned() };
+        Self { now, switch: Switch::new(parts), book, phones: Vec::new() }
+    }
+
+    /// A phone at an address.
+    pub(super) fn phone(&mut self, address: &str) -> PhoneId {
+        let address: SocketAddr = address.parse().unwrap();
+        let seed = [10 + u8::try_from(self.phones.len()).unwrap(); 32];
+        self.phones.push(Phone {
+            address,
+            endpoint: Endpoint::new(endpoint_config(address), seed),
+            media: OfferAnswer::new(LocalMedia {
+                address: Ipv4Addr::LOCALHOST.into(),
+                rtp_port: 40_000,
+                codecs: Codec::ALL.to_vec(),
+                packet_time: Duration::from_millis(20),
+                offer_rtcp_mux: false,
+                session_id: 1,
+            }),
+            seen: Vec::new(),
+            invite: None,
+            ringing: None,
+            dialog: None,
+            offer: None,
+            auth: None,
+            invited: None,
+            last_response: None,
+        });
+        PhoneId(self.phones.len() - 1)
+    }
+
+    pub(super) fn at(&mut self, phone: PhoneId) -> &mut Phone {
+        &mut self.phones[phone.0]
+    }
+
+    /// The phone answers challenges with these credentials.
+    pub(super) fn knows_password(&mut self, phone: PhoneId, user: &str, password: &str) {
+        self.at(phone).auth = Some(ClientAuth::new(user, password, [7; 32]));
+    }
+
+    /// Dials, and lets everything happen that needs no time.
+    pub(super) fn dial(&mut self, phone: PhoneId, to: &str) {
+        let sdp = self.at(phone).media.offer();
+        self.dial_with(phone, to, &sdp);
+    }
+
+    pub(super) fn dial_with(&mut self, phone: PhoneId, to: &str, sdp: &str) {
+        let now = self.now.instant;
+        let phone = self.at(phone);
+        phone.auth.iter_mut().for_each(ClientAuth::begin_request);
+        let request = outgoing(phone.address, Method::Invite, to, Some(Body::sdp(sdp.as_bytes().to_vec())));
+        phone.invite = Some(phone.endpoint.invite(now, request).unwrap());
+        self.settle();
+    }
+
+    pub(super) fn register(&mut self, phone: PhoneId, user: &str) {
+        let now = self.now.instant;
+        let phone = self.at(phone);
+        phone.auth.iter_mut().for_each(ClientAuth::begin_request);
+        let mut request = outgoing(phone.address, Method::Register, user, None);
+        request.from = address_of(user, ENGINE);
+        request.contact = Some(address_of(user, &phone.address.to_string()));
+        request.headers.push("Expires", "3600");
+        phone.endpoint.request_out_of_dialog(now, request).unwrap();
+        self.settle();
+    }
+
+    /// Answers the call that rings.
+    pub(super) fn pick_up(&mut self, phone: PhoneId) {
+        let now = self.now.instant;
+        let phone = self.at(phone);
+        let offer = phone.offer.take().expect("an INVITE with an offer came");
+        let (answer, _) = phone.media.answer(&offer).unwrap();
+        let reply = Reply::new(StatusCode::OK).body(Body::sdp(answer.into_bytes()));
+        phone.endpoint.respond(now, phone.ringing.take().unwrap(), reply).unwrap();
+        self.settle();
+    }
+
+    pub(super) fn respond(&mut self, phone: PhoneId, code: u16) {
+        let now = self.now.instant;
+        let phone = self.at(phone);
+        let id = phone.ringing.expect("an INVITE came");
+        phone.endpoint.respond(now, id, Reply::new(StatusCode::new(code).unwrap())).unwrap();
+        self.settle();
+    }
+
+    pub(super) fn hang_up(&mut self, phone: PhoneId) {
+        let now = self.now.instant;
+        let phone = self.at(phone);
+        let dialog = phone.dialog.expect("a call is up");
+        phone.endpoint.bye(now, dialog, Headers::new()).unwrap();
+        self.settle();
+    }
+
+    pub(super) fn give_up(&mut self, phone: PhoneId) {
+        let now = self.now.instant;
+        let phone = self.at(phone);
+        let id = phone.invite.expect("an INVITE was sent");
+        phone.endpoint.cancel(now, id, Headers::new()).unwrap();
+        self.settle();
+    }
+
+    /// Whatever plays on the engine's legs plays to its end.
+    pub(super) fn audio_ends(&mut self) {
+        let playing: Vec<_> = std::mem::take(&mut self.book.borrow_mut().playing).into_iter().collect();
+        self.switch.set_time(self.now);
+        for (leg, id) in playing {
+            let event = MediaEvent::PlayoutFinished { id, played: Duration::from_millis(100), end: PlayoutEnd::Completed };
+            self.switch.media_report(PoolEvent::Media { leg, at: self.now.instant, event });
+        }
+        self.settle();
+    }
+
+    /// Lets time pass, from deadline to deadline.
+    pub(super) fn wait(&mut self, ms: u64) {
+        let end = self.now.instant + Duration::from_millis(ms);
+        loop {
+            let phones = self.phones.iter_mut().filter_map(|phone| match phone.endpoint.poll_output() {
+                Output::Timeout(deadline) => deadline,
+                other => panic!("a phone still had something to do: {other:?}"),
+            });
+            let next = phones.chain(self.switch.next_deadline()).min().filter(|next| *next <= end);
+            let to = next.unwrap_or(end).max(self.now.instant);
+            let passed = to - self.now.instant;
+            self.now.instant = to;
+            self.now.unix_ms += u64::try_from(passed.as_millis()).unwrap();
+            self.switch.set_time(self.now);
+            self.switch.handle_timeout();
+            for phone in &mut self.phones {
+                phone.endpoint.handle_timeout(to);
+            }
+            self.settle();
+            if next.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// What a phone has seen since the last look.
+    pub(super) fn seen(&mut self, phone: PhoneId) -> Vec<String> {
+        std::mem::take(&mut self.at(phone).seen)
+    }
+
+    /// The timelines of all calls that are over, the newest first.
+    pub(super) fn past(&self) -> Vec<&Timeline> {
+        self.switch.past.newest_first().map(|call| &call.timeline).collect()
+    }
+
+    /// Carries packets until nobody has anything left to say.
+    pub(super) fn settle(&mut self) {
+        loop {
+            self.switch.set_time(self.now);
+            self.switch.pump();
+            let mut packets: Vec<(SocketAddr, Transmit)> =
+                self.book.borrow_mut().wire.drain(..).map(|transmit| (ENGINE.parse().unwrap(), transmit)).collect();
+            for index in 0..self.phones.len() {
+                self.poll_phone(index, &mut packets);
+            }
+            if packets.is_empty() {
+                return;
+            }
+            for (from, transmit) in packets {
+                self.carry(from, &transmit);
+            }
+        }
+    }
+
+    fn carry(&mut self, from: SocketAddr, transmit: &Transmit) {
+        let to = transmit.destination.remote;
+        let source = Source { protocol: Protocol::Udp, local: to, remote: from, flow: None };
+        let received = Received { source, bytes: &transmit.bytes };
+        if to == ENGINE.parse().unwrap() {
+            self.switch.received(received);
+        } else if let Some(phone) = self.phones.iter_mut().find(|phone| phone.address == to) {
+            phone.endpoint.handle_received(self.now.instant, received);
+        }
+    }
+
+    fn poll_phone(&mut self, index: usize, packets: &mut Vec<(SocketAddr, Transmit)>) {
+        let now = self.now.instant;
+        let phone = &mut self.phones[index];
+        loop {
+            match phone.endpoint.poll_output() {
+                Output::Transmit(transmit) => packets.push((phone.address, transmit)),
+                Output::Event(event) => phone.take(now, event),
+                Output::Timeout(_) => return,
+            }
+        }
+    }
+}
+
+impl Phone {
+    fn take(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::Progress { response, description, .. } => {
+                let sdp = if description.is_some() { " sdp" } else { "" };
+                self.seen.push(format!("{}{sdp}", response.status.code()));
+            }
+            Event::Answered { dialog, response, .. } => {
+                self.dialog = Some(dialog);
+                self.seen.push(response.status.code().to_string());
+            }
+            Event::Failed { failure, .. } => {
+                self.seen.push(match &failure {
+                    Failure::Response(response) => format!("{} {}", response.status.code(), response.reason.text()),
+                    other => format!("{other:?}"),
+                });
+                if let Failure::Response(response) = failure {
+                    self.last_response = Some(response);
+                }
+            }
+            Event::Challenged { id, request, response } => self.challenged(now, id, &request, &response),
+            Event::Invite { id, dialog, request, offer, .. } => {
+                self.ringing = Some(id);
+                self.dialog = Some(dialog);
+                self.offer = offer.map(|offer| offer.sdp);
+                self.seen.push("invite".to_owned());
+                self.invited = Some(request);
+            }
+            Event::Cancelled { request, .. } => {
+                let reason = request.headers.get("Reason").map(|value| format!(" {}", value.text())).unwrap_or_default();
+                self.seen.push(format!("cancel{reason}"));
+            }
+            Event::Terminated { cause: TerminationCause::Bye(request), .. } => {
+                let reason = request.headers.get("Reason").map(|value| format!(" {}", value.text())).unwrap_or_default();
+                self.seen.push(format!("bye{reason}"));
+            }
+            Event::Response { outcome: Ok(response), .. } => {
+                self.seen.push(format!("response {}", response.status.code()));
+                self.last_response = Some(response);
+            }
+            Event::Response { outcome: Err(Failure::Response(response)), .. } => {
+                self.seen.push(format!("response {}", response.status.code()));
+                self.last_response = Some(response);
+            }
+            Event::Acked { .. }
+            | Event::AckTimeout { .. }
+            | Event::Request { .. }
+            | Event::RequestCancelled { .. }
+            | Event::GlareOver { .. }
+            | Event::Response { .. }
+            | Event::Terminated { .. } => {}
+        }
+    }
+
+    fn challenged(&mut self, now: Instant, id: RequestId, request: &Request, response: &Response) {
+        let side = Side::of_status(response.status.code()).unwrap();
+        let challenges: Vec<String> =
+            response.headers.get_all(side.challenge_header()).map(|value| value.text().into_owned()).collect();
+        let mut auth = self.auth.as_mut();
+        auth = auth.take_if(|auth| auth.challenged(side, challenges.iter().map(String::as_str)).is_ok());
+        let Some(auth) = auth else {
+            self.seen.push("challenged".to_owned());
+            return self.endpoint.abandon(now, id).unwrap();
+        };
+        let mut headers = Headers::new();
+        for (name, value) in auth.authorize(request.method.as_str(), &request.uri.to_string(), &request.body) {
+            headers.push(name, value);
+        }
+        self.endpoint.resend_with(now, id, &headers).unwrap();
+    }
+}
+
+fn address_of(user: &str, host: &str) -> NameAddr {
+    NameAddr::new(Uri::parse(&format!("sip:{user}@{host}")).unwrap())
+}
+
+fn outgoing(from: SocketAddr, method: Method, to: &str, body: Option<Body>) -> OutgoingRequest {
+    let uri = Uri::parse(&format!("sip:{to}@{ENGINE}")).unwrap();
+    let destination = Destination { local: Some(from), ..Destination::new(Protocol::Udp, ENGINE.parse().unwrap()) };
+    let caller = address_of("caller", &from.to_string());
+    let mut request = OutgoingRequest::new(method, uri, caller.clone(), address_of(to, ENGINE), vec![destination]);
+    request.contact = Some(caller);
+    request.body = body;
+    request
+}
+
+fn endpoint_config(address: SocketAddr) -> EndpointConfig {
+    EndpointConfig { sent_by: vec![(Protocol::Udp, address)], has_tcp: false, ..EndpointConfig::default() }
+}
+
+fn programs(scripts: &[(&str, &str)]) -> Arc<ProgramSet> {
+    let programs = (1..).zip(scripts).map(|(id, (destination, source))| {
+        let file = format!("script-{destination}.js");
+        let sources = BTreeMap::from([(file.clone(), digest_of(source))]);
+        let mut settings = crate::config::ScriptEntry::new(file.clone());
+        settings.class5_destination = Some(destination.parse().unwrap());
+        Arc::new(Program {
+            name: format!("script-{destination}"),
+            file: file.clone(),
+            uuid: format!("00000000-0000-8000-8000-{id:012}"),
+            id,
+            script_type: ScriptType::App,
+            settings,
+            limits: ProgramLimits { memory_bytes: 32 << 20, turn_ms: 2_000, after_end_ms: 10_000 },
+            time_zone: "UTC".into(),
+            env: Vars::new(),
+            bundle_id: u64::from(id),
+            version: version_of(&file, &sources),
+            sources,
+            bundle: Arc::new(Bundle { entry: file.clone(), files: [(file, (*source).into())].into() }),
+        })
+    });
+    Arc::new(ProgramSet::new(programs, Vec::new()))
+}

@@ -1,0 +1,6 @@
+//! Whole calls in memory: the switch, a script runtime and phones on one clock, without a socket or a thread.
+
+mod incoming;
+mod lab;
+mod outgoing;
+mod scripts;

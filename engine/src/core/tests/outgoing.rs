@@ -1,0 +1,142 @@
+use super::lab::{ENGINE, Lab, PhoneId};
+use crate::core::handle::{Originate, Request};
+
+const USERS: &str = "[[user]]\nname = \"1001\"\npassword = \"pw1\"\n[[user]]\nname = \"1002\"\npassword = \"pw2\"\n";
+
+fn registered(lab: &mut Lab, address: &str, user: &str, password: &str) -> PhoneId {
+    let phone = lab.phone(address);
+    lab.knows_password(phone, user, password);
+    lab.register(phone, user);
+    lab.seen(phone);
+    phone
+}
+
+#[test]
+fn a_ring_group_stops_when_one_answers() {
+    let script = "async function main(data, ctx) {
+      const { status } = await ctx.bridge(['1001', '1002'], { continue_on: true });
+      console.log(status);
+    }";
+    let mut lab = Lab::new(USERS, &[("1000", script)]);
+    let first = registered(&mut lab, "127.0.0.1:5071", "1001", "pw1");
+    let second = registered(&mut lab, "127.0.0.1:5072", "1002", "pw2");
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    lab.respond(first, 180);
+    lab.respond(second, 180);
+    lab.pick_up(second);
+    assert_eq!(lab.seen(first), ["invite", "cancel SIP;cause=200;text=\"Call completed elsewhere\""]);
+    assert_eq!(lab.seen(caller), ["180", "200"]);
+    lab.hang_up(second);
+    assert_eq!(lab.seen(caller), ["bye"]);
+}
+
+#[test]
+fn a_script_reaches_another_script_through_the_engine_itself() {
+    let first = "async function main(data, ctx) {
+      await ctx.answer();
+      const { status, code } = await ctx.bridge('2000', { continue_on: true });
+      console.log(status, code);
+    }";
+    let second = "async function main(data, ctx) { await ctx.answer(); await ctx.play('user/x.wav'); }";
+    let mut lab = Lab::new("", &[("1000", first), ("2000", second)]);
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    assert_eq!(lab.switch.calls.len(), 2);
+    lab.audio_ends();
+    assert_eq!(lab.seen(caller), ["200", "bye"]);
+    assert_eq!(lab.past().len(), 2);
+}
+
+#[test]
+fn a_script_that_calls_itself_runs_out_of_hops() {
+    let script = "async function main(data, ctx) {
+      const { code } = await ctx.bridge('1000', { continue_on: true });
+      throw code + ' From Below';
+    }";
+    let mut lab = Lab::new("", &[("1000", script)]);
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    lab.wait(100);
+    assert_eq!(lab.seen(caller), ["483 From Below"]);
+    assert_eq!(lab.past().len(), 17);
+    assert_eq!(lab.switch.calls.len(), 0);
+}
+
+#[test]
+fn nothing_leaves_the_engine_but_to_users_and_gateways() {
+    let script = "async function main(data, ctx) {
+      const { status, code } = await ctx.bridge('sip:x@198.51.100.1', { continue_on: true });
+      throw code + ' ' + status;
+    }";
+    let mut lab = Lab::new("", &[("1000", script)]);
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    assert_eq!(lab.seen(caller), ["403 failed"]);
+}
+
+#[test]
+fn the_callee_is_told_who_calls() {
+    let script = "async function main(data, ctx) {
+      ctx.set('sip_h_X-Ticket', '77');
+      await ctx.bridge('1001', { from_name: 'Front Desk' });
+    }";
+    let mut lab = Lab::new(USERS, &[("1000", script)]);
+    let phone = registered(&mut lab, "127.0.0.1:5071", "1001", "pw1");
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    let invite = lab.at(phone).invited.clone().unwrap();
+    let from = invite.headers.from().unwrap().unwrap();
+    assert_eq!(from.uri.user().as_deref(), Some("caller"));
+    assert_eq!(from.display_name.as_deref(), Some("Front Desk"));
+    assert_eq!(invite.headers.get("X-Ticket").map(|value| value.text().into_owned()).as_deref(), Some("77"));
+    assert_eq!(invite.headers.max_forwards().unwrap().unwrap(), 69);
+}
+
+#[test]
+fn a_call_of_ours_runs_its_script_when_it_is_answered() {
+    let script = "async function main(data, ctx) {
+      console.log(data.direction, data.vars.ticket, ctx.call.state);
+      await ctx.answer();
+      await ctx.play('user/x.wav');
+    }";
+    let mut lab = Lab::new(USERS, &[("1000", script)]);
+    let phone = registered(&mut lab, "127.0.0.1:5071", "1001", "pw1");
+    let (reply, mut answer) = tokio::sync::oneshot::channel();
+    let wanted = Originate {
+        to: "1001".into(),
+        from: Some("4420".into()),
+        destination: "1000".into(),
+        vars: [("ticket".to_owned(), "77".to_owned())].into(),
+        timeout: None,
+    };
+    lab.switch.request(Request::Originate(wanted, reply));
+    lab.settle();
+    assert!(answer.try_recv().unwrap().is_ok());
+    assert_eq!(lab.seen(phone), ["invite"]);
+    lab.pick_up(phone);
+    lab.audio_ends();
+    assert_eq!(lab.seen(phone), ["bye"]);
+    let entries = serde_json::to_value(&lab.past()[0].entries).unwrap();
+    let line = entries.as_array().unwrap().iter().find(|entry| entry["kind"] == "log").unwrap();
+    assert_eq!(line["text"], "outbound 77 answered");
+}
+
+#[test]
+fn a_call_of_ours_that_nobody_answers_is_given_up() {
+    let mut lab = Lab::new(USERS, &[("1000", "function main() {}")]);
+    let phone = registered(&mut lab, "127.0.0.1:5071", "1001", "pw1");
+    let (reply, _answer) = tokio::sync::oneshot::channel();
+    let wanted = Originate {
+        to: format!("sip:1001@{ENGINE}"),
+        destination: "1000".into(),
+        timeout: Some(std::time::Duration::from_secs(20)),
+        ..Originate::default()
+    };
+    lab.switch.request(Request::Originate(wanted, reply));
+    lab.settle();
+    lab.respond(phone, 180);
+    lab.wait(20_000);
+    assert_eq!(lab.seen(phone), ["invite", "cancel SIP;cause=408;text=\"Request Timeout\""]);
+    assert_eq!(lab.past()[0].ended.as_ref().map(|cause| cause.code), Some(408));
+}

@@ -1,0 +1,102 @@
+use super::lab::{Lab, PhoneId};
+
+fn call(script: &str) -> (Lab, PhoneId) {
+    let mut lab = Lab::new("", &[("1000", script)]);
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    (lab, caller)
+}
+
+fn logged(lab: &Lab) -> Vec<String> {
+    let entries = serde_json::to_value(&lab.past()[0].entries).unwrap();
+    let lines = entries.as_array().unwrap().iter().filter(|entry| entry["kind"] == "log");
+    lines.map(|entry| entry["text"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_silent_script_is_temporarily_unavailable() {
+    let (mut lab, caller) = call("function main(data, ctx) {}");
+    assert_eq!(lab.seen(caller), ["480 Temporarily Unavailable"]);
+}
+
+#[test]
+fn a_thrown_reply_is_the_reply() {
+    let (mut lab, caller) = call("function main() { throw '404 No Such Menu'; }");
+    assert_eq!(lab.seen(caller), ["404 No Such Menu"]);
+    let (mut lab, caller) = call("function main() { return Promise.reject([604, 'Number on DNC List']); }");
+    assert_eq!(lab.seen(caller), ["604 Number on DNC List"]);
+}
+
+#[test]
+fn a_thrown_reply_after_the_answer_is_a_bye_with_that_reason() {
+    let (mut lab, caller) = call("async function main(data, ctx) { await ctx.answer(); throw new Error('486 Busy Here'); }");
+    assert_eq!(lab.seen(caller), ["200", "bye SIP;cause=486;text=\"Busy Here\""]);
+}
+
+#[test]
+fn any_other_error_is_a_script_error() {
+    let (mut lab, caller) = call("function main(data, ctx) { data.missing.field; }");
+    assert_eq!(lab.seen(caller), ["500 Script Error"]);
+    assert!(logged(&lab)[0].contains("TypeError"), "{:?}", logged(&lab));
+}
+
+#[test]
+fn what_was_not_awaited_runs_in_order_and_the_log_says_so() {
+    let (mut lab, caller) =
+        call("async function main(data, ctx) {\n  await ctx.answer();\n  ctx.play('user/x.wav');\n  ctx.hangup();\n}");
+    assert_eq!(lab.seen(caller), ["200"]);
+    lab.audio_ends();
+    assert_eq!(lab.seen(caller), ["bye"]);
+    let warnings: Vec<String> = logged(&lab).into_iter().filter(|line| line.contains("was not awaited")).collect();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].contains("script-1000.js:3") && warnings[0].contains("ctx.play()"), "{warnings:?}");
+}
+
+#[test]
+fn hanging_up_cuts_off_what_is_awaited() {
+    let script = "async function main(data, ctx) {
+      await ctx.answer();
+      const playing = ctx.play('user/x.wav').catch(error => console.log(error.name));
+      await ctx.sleep(0).catch(() => {});
+      await playing;
+    }
+    ";
+    let (mut lab, caller) = call(script);
+    assert_eq!(lab.seen(caller), ["200"]);
+    lab.hang_up(caller);
+    assert!(logged(&lab).contains(&"CallEnded".to_owned()), "{:?}", logged(&lab));
+}
+
+#[test]
+fn code_after_the_end_of_the_call_runs_and_nothing_stays_pending() {
+    let script = "async function main(data, ctx) {
+      await ctx.answer();
+      const cause = await ctx.waitForHangup();
+      console.log('ended by', cause.by);
+      try { await ctx.play('user/x.wav'); } catch (error) { console.log(error.name); }
+    }";
+    let (mut lab, caller) = call(script);
+    lab.hang_up(caller);
+    assert_eq!(logged(&lab), ["ended by caller", "InvalidState"]);
+}
+
+#[test]
+fn a_script_that_never_ends_is_stopped_after_its_grace() {
+    let script = "async function main(data, ctx) { await ctx.answer(); await new Promise(() => {}); }";
+    let (mut lab, caller) = call(script);
+    lab.hang_up(caller);
+    assert_eq!(lab.past().len(), 0);
+    lab.wait(10_000);
+    assert_eq!(lab.past().len(), 1);
+}
+
+#[test]
+fn facts_and_variables_are_those_of_the_call() {
+    let script = "async function main(data, ctx) {
+      console.log(data.from, data.to, ctx.get('sip_from_user'), ctx.call.state);
+      await ctx.answer();
+      console.log(ctx.call.state, ctx.call.codec, typeof ctx.call.answered_at);
+    }";
+    let (lab, _) = call(script);
+    assert_eq!(logged(&lab), ["caller 1000 caller new", "answered PCMU number"]);
+}
