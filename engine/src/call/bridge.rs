@@ -511,10 +511,10 @@ impl Bridge {
     }
 
     fn finish_failed(&mut self) {
-        let failures = self.targets.iter().filter_map(|target| target.failure.as_ref());
+        let mut failures = self.targets.iter().filter_map(|target| target.failure.as_ref());
         let decisive = match self.rules.strategy {
             BridgeStrategy::Parallel => failures.min_by_key(|(code, _)| preference(*code)),
-            BridgeStrategy::Sequential => failures.last(),
+            BridgeStrategy::Sequential => failures.next_back(),
         };
         let (code, reason) = decisive.cloned().unwrap_or((480, "Temporarily Unavailable".into()));
         self.done(

@@ -56,7 +56,7 @@ impl Switch {
     }
 
     fn find_journal(&self, id: &str) -> Result<String, EngineError> {
-        let secrets = lockstep_ctx_api::journal::SecretNames::default();
+        let secrets = lockstep_ctx_api::journal::SecretNames;
         if let Some(call) = self.ids.get(id).and_then(|key| self.calls.get(key)) {
             let journal = call.run.and_then(|run| self.host.journal(run));
             return Ok(journal.map(|journal| lines::render(&journal, Some(&secrets))).unwrap_or_default());

@@ -55,7 +55,7 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
     (0x2000..0x4000).contains(&a)
         && !(a == 0x2001 && b < 0x0200) // protocol assignments, Teredo among them
         && !(a == 0x2001 && b == 0x0db8)
-        && !(a == 0x2002 && !is_public_v4(embedded_v4(ip))) // 6to4
+        && (a != 0x2002 || is_public_v4(embedded_v4(ip))) // 6to4
         && !(a == 0x3fff && b < 0x1000) // documentation, RFC 9637
 }
 
