@@ -116,7 +116,7 @@ impl Modules {
         match sibling {
             Some(file_stem) if is_sibling_name(file_stem) => None,
             Some(file_stem) => Some(format!(
-                "Cannot require '{name}': the file name of a required script has lowercase letters, digits, - and _ only, found '{file_stem}'"
+                "Cannot require '{file_stem}': the file name of a required script may hold only lowercase letters, digits, '-' and '_'"
             )),
             None => Some(format!("Cannot find module '{name}' (not on the allow-list; see docs/modules.md)")),
         }

@@ -41,9 +41,12 @@ pub(super) enum State {
 pub(super) struct Call {
     pub(super) state: State,
     pub(super) auth: Option<ClientAuth>,
-    /// Our re-INVITE under way, and whether it must be sent again after a collision.
+    /// Our re-INVITE under way.
     pub(super) reinvite: Option<RequestId>,
+    /// It met one of the other side, and must be sent again once the wait is over (RFC 3261 section 14.1).
     pub(super) glare: bool,
+    /// Something else is wanted by now: another one must follow it.
+    pub(super) reinvite_again: bool,
     sdp: OfferAnswer,
     media: mpsc::UnboundedSender<MediaCommand>,
     events: mpsc::UnboundedSender<PhoneEvent>,
@@ -57,7 +60,17 @@ impl Call {
         media: mpsc::UnboundedSender<MediaCommand>,
         events: mpsc::UnboundedSender<PhoneEvent>,
     ) -> Self {
-        Self { state, auth: None, reinvite: None, glare: false, sdp: OfferAnswer::new(local), media, events, held: false }
+        Self {
+            state,
+            auth: None,
+            reinvite: None,
+            glare: false,
+            reinvite_again: false,
+            sdp: OfferAnswer::new(local),
+            media,
+            events,
+            held: false,
+        }
     }
 
     /// The dialog, once there is one.
@@ -131,8 +144,9 @@ impl Call {
         let _ = self.events.send(event);
     }
 
+    /// Ends the call; `Ended` follows once everything that came before it was heard.
     pub(super) fn ended(self, ended: Ended) {
-        self.tell(PhoneEvent::Ended(ended));
+        self.media(MediaCommand::Ended { ended, events: self.events.clone() });
     }
 
     pub(super) fn media_event(&self, event: MediaEvent) {

@@ -356,6 +356,10 @@ impl Driver {
     fn reinvite(&mut self, now: Instant, id: CallId) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let State::Up { dialog } = call.state else { return };
+        if call.reinvite.is_some() || call.glare {
+            call.reinvite_again = call.reinvite.is_some();
+            return;
+        }
         let request = DialogRequest::new(Method::Invite).with_body(Body::sdp(call.offer()));
         match self.endpoint.request(now, dialog, request) {
             Ok(request) => call.reinvite = Some(request),
@@ -569,7 +573,8 @@ impl Driver {
                 Err(failure) => registration.handle_failure(now, &mut self.endpoint, &failure),
             };
         }
-        let Some(call) = self.find(|call| call.sent(id)).and_then(|id| self.calls.get_mut(&id)) else { return };
+        let Some(call_id) = self.find(|call| call.sent(id)) else { return };
+        let Some(call) = self.calls.get_mut(&call_id) else { return };
         match outcome {
             Ok(response) if !response.status.is_final() => return,
             Ok(_) => {
@@ -584,6 +589,9 @@ impl Driver {
             }
         }
         call.reinvite = None;
+        if std::mem::take(&mut call.reinvite_again) {
+            self.reinvite(now, call_id);
+        }
     }
 }
 

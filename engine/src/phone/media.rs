@@ -14,9 +14,12 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 use super::capture::Heard;
+use super::event::{Ended, PhoneEvent};
 
 /// Attempts to find an even port with a free one above it.
 const PORT_ATTEMPTS: usize = 64;
+/// Packets that are still read when the call is over: a peer that never stops sending must not keep it up.
+const MAX_REST: usize = 1_000;
 /// Room for the largest datagram; larger ones than a packet can be are cut, and dropped as malformed.
 const DATAGRAM: usize = 2 * MAX_PACKET;
 
@@ -62,6 +65,11 @@ pub(super) enum MediaCommand {
     /// What an offer/answer exchange settled.
     Negotiated(Box<Negotiated>),
     Stream(Command),
+    /// The call is over: what has arrived by now is still heard, then this is told.
+    Ended {
+        ended: Ended,
+        events: mpsc::UnboundedSender<PhoneEvent>,
+    },
 }
 
 /// Runs the media of a call until the sender of its commands is dropped. Must be called within a `LocalSet`.
@@ -115,7 +123,14 @@ impl<R: Fn(MediaEvent)> Task<R> {
             tokio::select! {
                 biased;
                 command = commands.recv() => match command {
-                    Some(command) => self.command(command),
+                    Some(MediaCommand::Negotiated(negotiated)) => self.negotiated(negotiated),
+                    Some(MediaCommand::Stream(command)) => self.stream.command(Instant::now(), command),
+                    Some(MediaCommand::Ended { ended, events }) => {
+                        self.hear_the_rest(&mut rtp_buffer);
+                        // Whoever dropped the call's handle does not want to know.
+                        let _ = events.send(PhoneEvent::Ended(ended));
+                        break;
+                    }
                     None => break,
                 },
                 received = rtp.recv_from(&mut rtp_buffer) => self.received(Channel::Rtp, received, &rtp_buffer),
@@ -127,14 +142,19 @@ impl<R: Fn(MediaEvent)> Task<R> {
         self.drain(&mut scratch);
     }
 
-    fn command(&mut self, command: MediaCommand) {
-        let now = Instant::now();
-        match command {
-            MediaCommand::Negotiated(negotiated) => {
-                self.stream.command(now, Command::SetRemote(negotiated.clone()));
-                self.negotiated = Some(negotiated);
+    fn negotiated(&mut self, negotiated: Box<Negotiated>) {
+        self.stream.command(Instant::now(), Command::SetRemote(negotiated.clone()));
+        self.negotiated = Some(negotiated);
+    }
+
+    /// Takes what the socket holds: packets sent before a BYE may be read after it.
+    fn hear_the_rest(&mut self, buffer: &mut [u8]) {
+        for _ in 0..MAX_REST {
+            let received = self.sender.rtp.recv_from(buffer);
+            if received.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                return;
             }
-            MediaCommand::Stream(command) => self.stream.command(now, command),
+            self.received(Channel::Rtp, received, buffer);
         }
     }
 
