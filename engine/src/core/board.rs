@@ -15,7 +15,7 @@ use lockstep_sip::endpoint::{Body, DialogRequest, IncomingId, Reply};
 use lockstep_sip::message::{HeaderValue, Headers, Method, StatusCode};
 use rand_chacha::rand_core::Rng;
 
-use super::exchange::{CallKey, Exchange, Invite, Purpose, script_headers};
+use super::exchange::{CallKey, Exchange, Invite, Purpose, redirect_headers, script_headers};
 use super::outgoing;
 use super::timeline::Direction;
 use super::world::{RecordingOrder, Ticket};
@@ -215,7 +215,7 @@ impl Exchange {
         if status.is_final() && !status.is_success() {
             reply.contact = None;
         }
-        reply.headers = script_headers(headers);
+        reply.headers = if (300..400).contains(&code) { redirect_headers(headers) } else { script_headers(headers) };
         reply.reason = reason.filter(|reason| HeaderValue::try_new(reason).is_ok());
         reply.body = sdp.map(Body::sdp);
         let shown = reply.reason.clone().unwrap_or_else(|| status.default_reason().to_owned());

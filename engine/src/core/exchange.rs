@@ -288,7 +288,16 @@ impl Exchange {
 
 /// Header fields a script may set. Those that run the protocol are the endpoint's, whatever a script says.
 pub(crate) fn script_headers(given: &[(String, String)]) -> Headers {
-    const RESERVED: [&str; 26] = [
+    permitted(given, false)
+}
+
+/// Header fields of a response that sends the caller elsewhere (3xx): its Contacts are where to.
+pub(crate) fn redirect_headers(given: &[(String, String)]) -> Headers {
+    permitted(given, true)
+}
+
+fn permitted(given: &[(String, String)], redirects: bool) -> Headers {
+    const RESERVED: [&str; 28] = [
         "via",
         "v",
         "from",
@@ -303,6 +312,8 @@ pub(crate) fn script_headers(given: &[(String, String)]) -> Headers {
         "l",
         "content-type",
         "c",
+        "content-encoding",
+        "e",
         "route",
         "record-route",
         "require",
@@ -316,9 +327,11 @@ pub(crate) fn script_headers(given: &[(String, String)]) -> Headers {
         "proxy-authorization",
         "rack",
     ];
+    const CONTACT: [&str; 2] = ["contact", "m"];
+    let is_one_of = |names: &[&str], name: &str| names.iter().any(|known| known.eq_ignore_ascii_case(name));
     let mut headers = Headers::new();
     for (name, value) in given {
-        if RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(name)) {
+        if is_one_of(&RESERVED, name) || (!redirects && is_one_of(&CONTACT, name)) {
             tracing::warn!(header = %name, "a script may not set this header field; left out");
         } else if let Err(error) = headers.try_push(name, value) {
             tracing::warn!(header = %name, %error, "a header field of a script cannot be sent; left out");
@@ -338,5 +351,12 @@ mod tests {
         let headers = script_headers(&given);
         assert_eq!(headers.len(), 2);
         assert!(headers.contains("X-Id") && headers.contains("P-Asserted-Identity"));
+    }
+
+    #[test]
+    fn where_a_peer_reaches_us_is_not_for_scripts_but_where_it_is_sent_to_is() {
+        let given: Vec<_> = ["Contact", "m"].map(|name| (name.to_owned(), "<sip:elsewhere@example.net>".to_owned())).into();
+        assert_eq!(script_headers(&given).len(), 0);
+        assert_eq!(redirect_headers(&given).len(), 2);
     }
 }
