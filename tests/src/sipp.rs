@@ -1,5 +1,7 @@
 //! sipp as an outside caller: it plays a scenario of `tests/sipp/` against an engine.
 
+#![expect(clippy::disallowed_methods, reason = "ports for outside peers are found by binding them")]
+
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};

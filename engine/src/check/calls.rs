@@ -231,3 +231,20 @@ fn is_require_of_c5(expression: &Expression<'_>) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lockstep_ctx_api::catalog::{self, Class};
+
+    use super::*;
+
+    #[test]
+    fn the_table_knows_what_the_catalogue_knows() {
+        for operation in catalog::OPERATIONS.iter().filter(|operation| matches!(operation.class, Class::Queued | Class::Cutting)) {
+            assert!(lookup(operation.name).is_some(), "ctx.{}() is missing here", operation.name);
+        }
+        for (name, _) in OPERATIONS {
+            assert!(catalog::find(name).is_some(), "ctx.{name}() is not in the catalogue");
+        }
+    }
+}
