@@ -240,7 +240,8 @@ mod tests {
 
     #[test]
     fn the_table_knows_what_the_catalogue_knows() {
-        for operation in catalog::OPERATIONS.iter().filter(|operation| matches!(operation.class, Class::Queued | Class::Cutting)) {
+        for operation in catalog::OPERATIONS.iter().filter(|operation| matches!(operation.class, Class::Queued | Class::Cutting))
+        {
             assert!(lookup(operation.name).is_some(), "ctx.{}() is missing here", operation.name);
         }
         for (name, _) in OPERATIONS {
