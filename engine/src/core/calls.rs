@@ -193,7 +193,7 @@ impl Switch {
         self.runs.insert(run, key);
         let (id, from, to) = (&call.facts.id, &call.facts.from, &call.facts.to);
         let script = call.script_name();
-        tracing::info!(call = %id, %from, %to, script = script.as_deref().unwrap_or_default(), "script started");
+        tracing::debug!(call = %id, %from, %to, script = script.as_deref().unwrap_or_default(), "script started");
     }
 
     /// A script reports.

@@ -204,7 +204,8 @@ impl Core {
                     let before = switch.next_deadline();
                     switch.set_time(Moment::now());
                     switch.pump();
-                    if switch.next_deadline() != before {
+                    // The loop also looks whether the last call has gone.
+                    if switch.next_deadline() != before || switch.is_draining() {
                         rearm.notify_one();
                     }
                 }

@@ -85,6 +85,7 @@ impl Switch {
             call.plan.destinations = route.destinations.into();
         }
         self.next_destination(key);
+        self.announce(key);
         Ok(())
     }
 
@@ -199,7 +200,7 @@ impl Switch {
     ) {
         let (id, from, to) = (facts.id.clone(), facts.from.clone(), facts.to.clone());
         tracing::info!(call = %id, %from, %to, direction = %facts.direction, remote = %facts.remote_addr, "call");
-        self.ids.insert(id.clone(), key);
+        self.ids.insert(id, key);
         let call = LiveCall {
             backend,
             queue: OpQueue::new(),
@@ -219,8 +220,15 @@ impl Switch {
         self.calls.insert(key, call);
         self.live += 1;
         self.update_overload();
-        self.publish(|| EngineEvent::CallStarted { call: id, from, to, script: None });
         self.touch(key);
+    }
+
+    /// Tells subscribers of a new call, once it is known what becomes of it.
+    pub(super) fn announce(&self, key: CallKey) {
+        let Some(call) = self.calls.get(&key) else { return };
+        let script = call.script_name().or_else(|| Some(call.plan.on_answer.as_ref()?.name.clone()));
+        let (id, from, to) = (call.facts.id.clone(), call.facts.from.clone(), call.facts.to.clone());
+        self.publish(|| EngineEvent::CallStarted { call: id, from, to, script });
     }
 
     /// A request outside any dialog that is no call.

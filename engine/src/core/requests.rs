@@ -145,6 +145,7 @@ impl Switch {
             call.plan.on_answer = Some(program);
             call.plan.ring_until = now.checked_add(wanted.timeout.unwrap_or(RING_TIME));
         }
+        self.announce(key);
         Ok(id)
     }
 

@@ -267,3 +267,6 @@ fn network(error: reqwest::Error) -> Failure {
     let host = error.url().and_then(Url::host_str).unwrap_or("the host").to_owned();
     Failure::Network(format!("{host}: {cause}"))
 }
+
+#[cfg(test)]
+mod tests;

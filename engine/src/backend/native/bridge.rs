@@ -340,21 +340,25 @@ impl<S: Switchboard> NativeBackend<S> {
             result.bleg = Some(bleg.clone());
             self.outputs.push_back(BackendOutput::Event(Event::Unbridge { bleg }));
         }
-        let (status, code, reason) = (result.status, result.code, result.reason.clone());
-        self.complete(id, Ok(task.instead.unwrap_or(Outcome::Bridged(result))));
         if goes_on {
+            self.complete(id, Ok(task.instead.unwrap_or(Outcome::Bridged(result))));
             return;
         }
-        if status == BridgeStatus::Completed {
+        // The script is not to go on: the operation settles as everything does that is pending when the call ends.
+        let BridgeResult { status, code, reason, .. } = result;
+        let cause = if status == BridgeStatus::Completed {
             self.a.hang_up(&mut self.board, Headers::new());
-            self.finish(CallEndedCause { code: 200, reason: "Normal Clearing".into(), by: EndedBy::Callee });
-        } else if self.a.state() < LegState::Answering && !self.originated {
-            self.a.refuse(&mut self.board, code, Some(reason.clone()), Headers::new());
-            self.finish(CallEndedCause { code, reason, by: EndedBy::Callee });
+            CallEndedCause { code: 200, reason: "Normal Clearing".into(), by: EndedBy::Callee }
         } else {
-            self.a.hang_up(&mut self.board, vec![super::end::reason_header(code, &reason)]);
-            self.finish(CallEndedCause { code, reason, by: EndedBy::Callee });
-        }
+            if self.a.state() < LegState::Answering && !self.originated {
+                self.a.refuse(&mut self.board, code, Some(reason.clone()), Headers::new());
+            } else {
+                self.a.hang_up(&mut self.board, vec![super::end::reason_header(code, &reason)]);
+            }
+            CallEndedCause { code, reason, by: EndedBy::Callee }
+        };
+        self.complete(id, Err(OpError::call_ended(cause.clone())));
+        self.finish(cause);
     }
 
     /// Hangs up every far leg and stops what the bridge plays. The task has been taken out already.

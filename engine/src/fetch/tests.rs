@@ -1,0 +1,171 @@
+use std::net::SocketAddr;
+
+use lockstep_media::prompt::{Fetch as _, FetchError, FetchRequest, Fetched};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::config::SecurityConfig;
+
+/// A web server that answers every request with what `answer` makes of its head.
+async fn server(answer: impl Fn(&str) -> String + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut request = Vec::new();
+            let mut buffer = [0; 4096];
+            while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+                match socket.read(&mut buffer).await {
+                    Ok(read) if read > 0 => request.extend_from_slice(&buffer[..read]),
+                    _ => break,
+                }
+            }
+            let response = answer(&String::from_utf8_lossy(&request));
+            let _ = socket.write_all(response.as_bytes()).await;
+        }
+    });
+    address
+}
+
+fn ok(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nX-Served: yes\r\nConnection: close\r\n\r\n{body}", body.len())
+}
+
+fn redirect(to: &str) -> String {
+    format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+}
+
+fn fetcher(allow: &[&str]) -> Fetcher {
+    let fetch_allow = allow.iter().map(|net| net.parse().unwrap()).collect();
+    Fetcher::new(EgressPolicy::new(SecurityConfig { fetch_allow, ..SecurityConfig::default() })).unwrap()
+}
+
+fn get(url: String) -> FetchArgs {
+    FetchArgs {
+        method: "GET".into(),
+        url,
+        headers: vec![("X-Asked".into(), "1".into()), ("Authorization".into(), "Bearer k".into())],
+        body: None,
+        redirect: FetchRedirect::Follow,
+        timeout_ms: Some(5_000),
+    }
+}
+
+fn response(result: OpResult) -> FetchResponse {
+    match result {
+        Ok(Outcome::Fetched(response)) => response,
+        other => panic!("expected a response, got {other:?}"),
+    }
+}
+
+fn error(result: OpResult) -> (ErrorCode, String) {
+    let error = result.unwrap_err();
+    (error.code, error.message)
+}
+
+#[tokio::test]
+async fn what_is_allowed_is_fetched() {
+    let address = server(|head| ok(if head.contains("x-asked: 1") { "asked" } else { "forgotten" })).await;
+    let response = response(fetcher(&["127.0.0.0/8"]).run(get(format!("http://{address}/a?b=c"))).await);
+    assert_eq!((response.status, response.body.as_slice(), response.redirected), (200, &b"asked"[..], false));
+    assert!(response.headers.contains(&("x-served".to_owned(), "yes".to_owned())));
+}
+
+#[tokio::test]
+async fn our_own_machine_is_out_of_reach_by_address_and_by_name() {
+    let address = server(|_| ok("secret")).await;
+    for url in [format!("http://{address}/"), format!("http://localhost:{}/", address.port()), "http://[::1]:1/".into()] {
+        let (code, message) = error(fetcher(&[]).run(get(url.clone())).await);
+        assert_eq!(code, ErrorCode::NetworkError, "{url}: {message}");
+        assert!(message.contains("not a public address"), "{url}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_cannot_lead_where_a_request_may_not_go() {
+    let inside = server(|_| ok("secret")).await;
+    let outside = server(move |_| redirect(&format!("http://127.0.0.2:{}/", inside.port()))).await;
+    let (code, message) = error(fetcher(&["127.0.0.1"]).run(get(format!("http://{outside}/"))).await);
+    assert_eq!(code, ErrorCode::NetworkError, "{message}");
+    assert!(message.contains("127.0.0.2 is not a public address"), "{message}");
+}
+
+#[tokio::test]
+async fn credentials_do_not_follow_to_another_origin() {
+    let target = server(|head| ok(if head.contains("authorization") { "leaked" } else { "clean" })).await;
+    let first = server(move |_| redirect(&format!("http://{target}/next"))).await;
+    let response = response(fetcher(&["127.0.0.0/8"]).run(get(format!("http://{first}/"))).await);
+    assert_eq!((response.body.as_slice(), response.redirected), (&b"clean"[..], true));
+    assert_eq!(response.url, format!("http://{target}/next"));
+}
+
+#[tokio::test]
+async fn redirects_are_followed_refused_or_shown_as_the_script_says() {
+    let address = server(|head| if head.starts_with("GET / ") { redirect("/there") } else { ok("there") }).await;
+    let fetcher = fetcher(&["127.0.0.0/8"]);
+    let with = |redirect| FetchArgs { redirect, ..get(format!("http://{address}/")) };
+    assert_eq!(response(fetcher.run(with(FetchRedirect::Follow)).await).body, b"there");
+    assert_eq!(response(fetcher.run(with(FetchRedirect::Manual)).await).status, 302);
+    assert_eq!(error(fetcher.run(with(FetchRedirect::Error)).await).0, ErrorCode::NetworkError);
+}
+
+#[tokio::test]
+async fn redirects_in_a_circle_end() {
+    let address = server(|_| redirect("/")).await;
+    let (_, message) = error(fetcher(&["127.0.0.0/8"]).run(get(format!("http://{address}/"))).await);
+    assert!(message.contains("more than 20 redirects"), "{message}");
+}
+
+#[tokio::test]
+async fn a_body_past_the_bound_is_an_error_whatever_it_claims() {
+    let address = server(|head| match head.starts_with("GET /claims") {
+        true => "HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n".to_owned(),
+        false => format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}", "x".repeat(MAX_BODY + 1)),
+    })
+    .await;
+    for path in ["claims", "sends"] {
+        let (code, _) = error(fetcher(&["127.0.0.0/8"]).run(get(format!("http://{address}/{path}"))).await);
+        assert_eq!(code, ErrorCode::LimitError, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_a_type_error() {
+    let fetcher = fetcher(&[]);
+    for url in ["nonsense", "ftp://h/", "file:///etc/passwd", "http://"] {
+        assert_eq!(error(fetcher.run(get(url.into())).await).0, ErrorCode::TypeError, "{url}");
+    }
+    let args = FetchArgs { method: "G ET".into(), ..get("http://192.0.2.1/".into()) };
+    assert_eq!(error(fetcher.run(args).await).0, ErrorCode::TypeError);
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_times_out() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let args = FetchArgs { timeout_ms: Some(50), ..get(format!("http://{address}/")) };
+    assert_eq!(error(fetcher(&["127.0.0.0/8"]).run(args).await).0, ErrorCode::TimeoutError);
+}
+
+#[tokio::test]
+async fn prompts_are_fetched_under_the_same_policy_and_only_when_they_changed() {
+    let address = server(|head| match head.contains("if-none-match: \"1\"") {
+        true => "HTTP/1.1 304 Not Modified\r\nConnection: close\r\n\r\n".to_owned(),
+        false => "HTTP/1.1 200 OK\r\nETag: \"1\"\r\nContent-Length: 5\r\nConnection: close\r\n\r\naudio".to_owned(),
+    })
+    .await;
+    let request = |etag: Option<&str>| FetchRequest {
+        url: format!("http://{address}/x.wav"),
+        etag: etag.map(str::to_owned),
+        last_modified: None,
+        max_bytes: 100,
+    };
+    let allowed = fetcher(&["127.0.0.0/8"]);
+    let Ok(Fetched::Body { bytes, etag, .. }) = allowed.fetch(request(None)).await else { panic!("expected a body") };
+    assert_eq!((&bytes[..], etag.as_deref()), (&b"audio"[..], Some("\"1\"")));
+    assert!(matches!(allowed.fetch(request(Some("\"1\""))).await, Ok(Fetched::NotModified { .. })));
+    assert!(matches!(fetcher(&[]).fetch(request(None)).await, Err(FetchError::Refused(_))));
+    let small = FetchRequest { max_bytes: 3, ..request(None) };
+    assert_eq!(allowed.fetch(small).await, Err(FetchError::TooLarge { max: 3 }));
+}
