@@ -332,7 +332,6 @@ impl Switch {
         self.write_notes();
         self.exchange.borrow_mut().forget_call(key);
         self.publish(|| EngineEvent::CallEnded { call: id, cause, duration_ms });
-        self.update_overload();
     }
 
     /// A call that is over and whose script is too becomes a past call. Asked only once everything scripts have said was

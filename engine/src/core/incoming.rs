@@ -15,6 +15,7 @@ use super::exchange::{CallKey, Exchange, Invite, Link};
 use super::gatekeeper::{self, Caller, Gate};
 use super::handle::EngineEvent;
 use super::live_call::{LiveCall, Plan, ScriptState};
+use super::refusals::Refused;
 use super::switch::Switch;
 use super::timeline::Direction;
 use super::timeline_log::TimelineLog;
@@ -22,7 +23,7 @@ use crate::backend::native::{NativeBackend, NativeSetup};
 use crate::call::LegId;
 
 /// Seconds after which a caller who was refused for lack of room may try again.
-const RETRY_AFTER: &str = "5";
+const RETRY_AFTER: u32 = 5;
 
 impl Switch {
     /// A new call wants to come in.
@@ -34,14 +35,49 @@ impl Switch {
         source: Source,
         offer: Option<Bytes>,
     ) {
-        if let Err(reply) = self.admit_and_route(id, dialog, request, source, offer) {
-            tracing::info!(
-                remote = %source.remote,
-                to = %dialled(request),
-                code = reply.status.code(),
-                "call refused"
-            );
+        if let Err((why, reply)) = self.admit_and_route(id, dialog, request, source, offer) {
+            self.refused(why, request, &source, &reply);
             self.answer_at_once(id, *reply);
+        }
+    }
+
+    /// Counts a refusal, and logs the first of many.
+    fn refused(&mut self, why: Refused, request: &Request, source: &Source, reply: &Reply) {
+        let (reason, method, remote) = (why.name(), &request.method, source.remote);
+        let (to, code) = (dialled(request), reply.status.code());
+        let now = self.now().instant;
+        if self.refusals.note(now, why, 1) {
+            tracing::info!(reason, %method, %remote, %to, code, "refused; more of these are summed up once a minute");
+        } else {
+            tracing::debug!(reason, %method, %remote, %to, code, "refused");
+        }
+    }
+
+    /// Before an INVITE is looked at: without room for a call, the endpoint refuses it without keeping state.
+    pub(super) fn admit_or_overload(&mut self, source: &Source) -> Option<String> {
+        let why = self.no_room(source);
+        self.exchange.borrow_mut().endpoint.set_overload(why.is_some().then_some(RETRY_AFTER));
+        why
+    }
+
+    /// The endpoint has refused calls by itself.
+    pub(super) fn refused_without_state(&mut self, count: u64, why: &str) {
+        let now = self.now().instant;
+        if count > 0 && self.refusals.note(now, Refused::Capacity, count) {
+            tracing::warn!(%why, "no room for another call: 503; more of these are summed up once a minute");
+        }
+    }
+
+    /// Says how much was refused since the last time.
+    pub(super) fn sum_refusals_up(&mut self) {
+        let now = self.now().instant;
+        for (why, count) in self.refusals.summaries(now) {
+            match why {
+                Refused::Capacity => tracing::warn!(count, "calls refused for lack of room"),
+                Refused::Challenge | Refused::Credentials | Refused::Unknown | Refused::Media => {
+                    tracing::info!(reason = why.name(), count, "requests refused");
+                }
+            }
         }
     }
 
@@ -52,11 +88,10 @@ impl Switch {
         request: &Request,
         source: Source,
         offer: Option<Bytes>,
-    ) -> Result<(), Box<Reply>> {
-        if let Some(why) = self.no_room(&source) {
-            self.counters.refused_capacity += 1;
-            tracing::warn!(%why, "at capacity");
-            return Err(refusal(503, None, [("Retry-After", RETRY_AFTER.to_owned())]));
+    ) -> Result<(), (Refused, Box<Reply>)> {
+        // Asked for again: of several INVITEs read at once only the first was weighed against the calls there are now.
+        if self.no_room(&source).is_some() {
+            return Err((Refused::Capacity, refusal(503, None, [("Retry-After", RETRY_AFTER.to_string())])));
         }
         let caller = self.pass_gate(request, &source, false)?;
         let dialled = dialled(request);
@@ -65,16 +100,14 @@ impl Switch {
             exchange.directory.incoming(&dialled, &exchange.programs)
         };
         let Some(route) = route else {
-            self.counters.refused_unknown += 1;
-            return Err(refusal(404, None, []));
+            return Err((Refused::Unknown, refusal(404, None, [])));
         };
         if let Some(offer) = &offer
             && let Err(error) = self.exchange.borrow().probe(offer)
         {
-            self.counters.refused_media += 1;
-            tracing::info!(%error, "the offer cannot be accepted");
             let code = if error.is_malformed() { 400 } else { 488 };
-            return Err(refusal(code, None, [("Warning", format!("304 lockstep \"{}\"", plain(&error.to_string())))]));
+            let warning = format!("304 lockstep \"{}\"", plain(&error.to_string()));
+            return Err((Refused::Media, refusal(code, None, [("Warning", warning)])));
         }
         let customer = route.customer.or(match caller {
             Caller::Customer(id) => Some(id),
@@ -102,13 +135,7 @@ impl Switch {
         exchange.world.admit(now, source.local.ip()).err()
     }
 
-    /// Lets the endpoint refuse calls without state while there is no room for any.
-    pub(super) fn update_overload(&mut self) {
-        let full = self.draining.is_some() || self.live >= self.max_calls;
-        self.exchange.borrow_mut().endpoint.set_overload(full.then_some(5));
-    }
-
-    fn pass_gate(&mut self, request: &Request, source: &Source, needs_password: bool) -> Result<Caller, Box<Reply>> {
+    fn pass_gate(&mut self, request: &Request, source: &Source, needs_password: bool) -> Result<Caller, (Refused, Box<Reply>)> {
         let mut exchange = self.exchange.borrow_mut();
         let exchange = &mut *exchange;
         let now = exchange.now.instant;
@@ -121,17 +148,15 @@ impl Switch {
         };
         match gate {
             Gate::Pass(caller) => Ok(caller),
-            Gate::Refuse { code, reason } => {
-                self.counters.refused_credentials += 1;
-                Err(refusal(code, Some(reason), []))
-            }
+            Gate::Refuse { code, reason } => Err((Refused::Credentials, refusal(code, Some(reason), []))),
             Gate::Challenge { stale } => {
-                self.counters.refused_credentials += 1;
+                let is_first = stale || !request.headers.contains(HeaderName::Authorization);
+                let why = if is_first { Refused::Challenge } else { Refused::Credentials };
                 let mut reply = Reply::new(StatusCode::UNAUTHORIZED);
                 for challenge in exchange.authenticator.challenge(now, stale) {
                     reply = reply.header(HeaderName::WwwAuthenticate, challenge);
                 }
-                Err(Box::new(reply))
+                Err((why, Box::new(reply)))
             }
         }
     }
@@ -219,7 +244,6 @@ impl Switch {
         };
         self.calls.insert(key, call);
         self.live += 1;
-        self.update_overload();
         self.touch(key);
     }
 
@@ -235,7 +259,6 @@ impl Switch {
     pub(super) fn outside_request(&mut self, id: IncomingId, request: &Request, source: Source) {
         let reply = match request.method {
             Method::Register => self.register(request, source),
-            Method::Options if self.draining.is_some() => refusal(503, None, [("Retry-After", RETRY_AFTER.to_owned())]),
             Method::Options => Box::new(Reply::new(StatusCode::OK)),
             Method::Info | Method::Update => Box::new(Reply::new(StatusCode::CALL_DOES_NOT_EXIST)),
             _ => Box::new(Reply::new(StatusCode::NOT_IMPLEMENTED)),
@@ -246,7 +269,10 @@ impl Switch {
     fn register(&mut self, request: &Request, source: Source) -> Box<Reply> {
         let caller = match self.pass_gate(request, &source, true) {
             Ok(caller) => caller,
-            Err(reply) => return reply,
+            Err((why, reply)) => {
+                self.refused(why, request, &source, &reply);
+                return reply;
+            }
         };
         let to = request.headers.to().and_then(Result::ok).map(|to| user_of(&to.uri)).unwrap_or_default();
         let Caller::User(name) = caller else { return refusal(403, None, []) };

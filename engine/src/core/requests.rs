@@ -186,7 +186,6 @@ impl Switch {
         tracing::info!(live = self.live, grace_s = grace.as_secs(), "shutting down: no more calls are taken");
         self.draining = Some(Draining { until, ended_rest: false });
         self.trunks.unregister(now);
-        self.update_overload();
     }
 
     /// Ends the calls that outlive the grace period.

@@ -65,17 +65,12 @@ impl Switch {
         add("lockstep_gateways_registered", "Gateways we are registered with.", Gauge, registered as f64);
         add("lockstep_gateways_to_register", "Gateways we should be registered with.", Gauge, wanted as f64);
 
-        for (why, count) in [
-            ("capacity", counters.refused_capacity),
-            ("credentials", counters.refused_credentials),
-            ("unknown", counters.refused_unknown),
-            ("media", counters.refused_media),
-        ] {
+        for (why, count) in self.refusals.totals() {
             metrics.push(Metric {
                 name: "lockstep_refused_total",
                 help: "Requests refused, by reason.",
                 kind: Counter,
-                labels: vec![("reason", why.to_owned())],
+                labels: vec![("reason", why.name().to_owned())],
                 value: count as f64,
             });
         }

@@ -28,6 +28,7 @@ use super::handle::EngineEvent;
 use super::live_call::LiveCall;
 use super::outgoing;
 use super::past_calls::PastCalls;
+use super::refusals::Refusals;
 use super::timeline::TimelineEntry;
 use super::trunks::Trunks;
 use super::world::{Arrival, Arrived};
@@ -40,10 +41,6 @@ pub(crate) struct Counters {
     pub calls_taken: u64,
     pub calls_placed: u64,
     pub calls_ended: u64,
-    pub refused_capacity: u64,
-    pub refused_credentials: u64,
-    pub refused_unknown: u64,
-    pub refused_media: u64,
     pub operations: u64,
     pub operations_failed: u64,
     pub script_errors: u64,
@@ -72,6 +69,7 @@ pub(crate) struct Switch {
     pub(super) past: PastCalls,
     pub(super) trunks: Trunks,
     pub(super) counters: Counters,
+    pub(super) refusals: Refusals,
     pub(super) draining: Option<Draining>,
     pub(super) ringback: String,
     timers: BTreeSet<(Instant, CallKey)>,
@@ -111,6 +109,7 @@ impl Switch {
             past: PastCalls::default(),
             trunks,
             counters: Counters::default(),
+            refusals: Refusals::default(),
             draining: None,
             ringback,
             timers: BTreeSet::new(),
@@ -132,9 +131,18 @@ impl Switch {
 
     /// A SIP message arrived.
     pub(crate) fn received(&mut self, received: Received<'_>) {
-        let mut exchange = self.exchange.borrow_mut();
-        let now = exchange.now.instant;
-        exchange.endpoint.handle_received(now, received);
+        let asks_for_a_call = received.bytes.trim_ascii_start().starts_with(b"INVITE");
+        let no_room = if asks_for_a_call { self.admit_or_overload(&received.source) } else { None };
+        let refused = {
+            let mut exchange = self.exchange.borrow_mut();
+            let now = exchange.now.instant;
+            let before = exchange.endpoint.stats().overloaded;
+            exchange.endpoint.handle_received(now, received);
+            exchange.endpoint.stats().overloaded - before
+        };
+        if let Some(why) = no_room {
+            self.refused_without_state(refused, &why);
+        }
     }
 
     /// A SIP message could not be delivered.
@@ -254,6 +262,7 @@ impl Switch {
             self.call_timeout(key);
         }
         self.drain_further();
+        self.sum_refusals_up();
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
@@ -265,6 +274,7 @@ impl Switch {
             exchange.registrar.poll_timeout(),
             self.trunks.poll_timeout(),
             self.host.next_timeout(),
+            self.refusals.poll_timeout(),
             self.draining.filter(|draining| !draining.ended_rest).map(|draining| draining.until),
         ]
         .into_iter()

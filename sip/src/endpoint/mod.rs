@@ -153,8 +153,8 @@ impl Endpoint {
         self.outputs.pop_front().unwrap_or_else(|| Output::Timeout(self.schedule.next()))
     }
 
-    /// While set, new calls and other requests outside dialogs get 503 with this Retry-After (seconds), without state; calls that are
-    /// up go on.
+    /// While set, new calls get 503 with this Retry-After (seconds), without state. Calls that are up go on, and so do
+    /// registrations and keep-alives.
     pub fn set_overload(&mut self, retry_after: Option<u32>) {
         self.overload = retry_after;
     }

@@ -53,7 +53,9 @@ impl Endpoint {
     fn handle_outside(&mut self, now: Instant, request: Request, via: Via, source: Source) {
         let is_full = self.transaction_count() >= self.config.max_transactions
             || (request.method == Method::Invite && self.dialogs.len() >= self.config.max_dialogs);
-        if let Some(seconds) = self.overload.or(is_full.then_some(self.config.retry_after)) {
+        // No room for another call is no reason to send a phone's registration away.
+        let overload = self.overload.filter(|_| request.method == Method::Invite);
+        if let Some(seconds) = overload.or(is_full.then_some(self.config.retry_after)) {
             self.stats.overloaded += 1;
             let reply = Reply::new(StatusCode::SERVICE_UNAVAILABLE).header(HeaderName::RetryAfter, seconds.to_string());
             self.respond_stateless(&request, &source, &reply);

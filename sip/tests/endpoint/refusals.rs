@@ -151,6 +151,19 @@ fn overload_is_answered_without_state_and_leaves_calls_alone() {
 }
 
 #[test]
+fn overload_refuses_calls_and_nothing_else() {
+    let mut net = Net::new();
+    let (a, b) = pair(&mut net);
+    net.at(b, |e, _| e.set_overload(Some(5)));
+    for (index, method) in ["REGISTER", "OPTIONS"].into_iter().enumerate() {
+        let request = request(method, "", "").replace("Call-ID: c", &format!("Call-ID: c{index}"));
+        net.send(a, b, &request.replace("z9hG4bK1", &format!("z9hG4bK{index}")));
+        net.settle();
+        assert!(matches!(net.event(b), Event::Request { .. }), "{method}");
+    }
+}
+
+#[test]
 fn a_caller_of_rfc_2543_without_branch_tag_or_contact_is_served() {
     let mut net = Net::new();
     let (a, b) = pair(&mut net);

@@ -74,6 +74,35 @@ fn without_room_callers_are_told_when_to_try_again() {
     assert_eq!(lab.seen(caller), ["503 Service Unavailable"]);
     let response = lab.at(caller).last_response.clone().unwrap();
     assert_eq!(response.headers.retry_after(), Some(5));
+    assert_eq!(lab.switch.transactions(), 0, "a refused call costs no state");
+    lab.book.borrow_mut().full = false;
+    lab.dial(caller, "1000");
+    assert_eq!(lab.seen(caller), ["200"]);
+}
+
+#[test]
+fn without_room_for_calls_phones_stay_registered() {
+    let mut lab = Lab::new(USERS, &[("1000", ANSWER)]);
+    let phone = lab.phone("127.0.0.1:5070");
+    lab.knows_password(phone, "1001", "pw1");
+    lab.book.borrow_mut().full = true;
+    lab.register(phone, "1001");
+    lab.options(phone);
+    assert_eq!(lab.seen(phone), ["response 200", "response 200"]);
+    lab.switch.drain(std::time::Duration::from_secs(30));
+    lab.register(phone, "1001");
+    lab.options(phone);
+    assert_eq!(lab.seen(phone), ["response 200", "response 200"]);
+}
+
+#[test]
+fn a_call_that_is_up_changes_its_media_while_there_is_no_room() {
+    let mut lab = Lab::new("", &[("1000", ANSWER)]);
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    lab.book.borrow_mut().full = true;
+    lab.offer_again(caller);
+    assert_eq!(lab.seen(caller), ["200", "response 200"]);
 }
 
 #[test]

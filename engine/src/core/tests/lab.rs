@@ -18,7 +18,7 @@ use lockstep_media::sdp::{LocalMedia, OfferAnswer};
 use lockstep_media::stream::{Command, MediaEvent};
 use lockstep_sip::auth::{Authenticator, AuthenticatorConfig, ClientAuth, Side};
 use lockstep_sip::endpoint::{
-    Body, Config as EndpointConfig, DialogId, Endpoint, Event, Failure, IncomingId, OutgoingRequest, Output, Reply, RequestId,
+    Body, Config as EndpointConfig, DialogId, DialogRequest, Endpoint, Event, Failure, IncomingId, OutgoingRequest, Output, Reply, RequestId,
     TerminationCause,
 };
 use lockstep_sip::message::{Headers, Method, NameAddr, Request, Response, StatusCode, Uri};
@@ -248,6 +248,23 @@ impl Lab {
         request.contact = Some(address_of(user, &phone.address.to_string()));
         request.headers.push("Expires", "3600");
         phone.endpoint.request_out_of_dialog(now, request).unwrap();
+        self.settle();
+    }
+
+    pub(super) fn options(&mut self, phone: PhoneId) {
+        let now = self.now.instant;
+        let phone = self.at(phone);
+        let request = outgoing(phone.address, Method::Options, "lockstep", None);
+        phone.endpoint.request_out_of_dialog(now, request).unwrap();
+        self.settle();
+    }
+
+    /// Sends a re-INVITE with what was offered before.
+    pub(super) fn offer_again(&mut self, phone: PhoneId) {
+        let now = self.now.instant;
+        let phone = self.at(phone);
+        let request = DialogRequest::new(Method::Invite).with_body(Body::sdp(phone.media.offer().into_bytes()));
+        phone.endpoint.request(now, phone.dialog.expect("a call is up"), request).unwrap();
         self.settle();
     }
 
