@@ -131,6 +131,11 @@ pub(super) fn call_site(stack: &str) -> Option<Location> {
     stack.lines().find_map(|line| frame(line).and_then(|(_, at)| at))
 }
 
+/// A captured stack; a script that replaced `Error.prepareStackTrace` may have made something else of it.
+pub(super) fn stack_text<'js>(ctx: &Ctx<'js>, stack: &Value<'js>) -> String {
+    if stack.is_string() { text(ctx, stack).unwrap_or_default() } else { String::new() }
+}
+
 /// The script's own frames, innermost first.
 fn frames(stack: &str) -> Vec<(String, Option<Location>)> {
     stack.lines().filter_map(frame).take(MAX_FRAMES).collect()

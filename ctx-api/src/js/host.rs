@@ -102,7 +102,7 @@ fn operations<'js>(ctx: &Ctx<'js>, host: &Object<'js>, shared: &Rc<Shared>) -> r
             _ => LogLevel::Info,
         };
         let line = text(&ctx, &line)?;
-        let at = errors::call_site(&stack_text(&ctx, &stack));
+        let at = errors::call_site(&errors::stack_text(&ctx, &stack));
         run.log(level, line, at);
         Ok(())
     };
@@ -111,7 +111,7 @@ fn operations<'js>(ctx: &Ctx<'js>, host: &Object<'js>, shared: &Rc<Shared>) -> r
 
 /// Converts and notes one operation; the key its promise is kept under. What is refused is thrown.
 fn issue<'js>(ctx: &Ctx<'js>, run: &Shared, operation: &str, values: &Array<'js>, stack: &Value<'js>) -> rquickjs::Result<f64> {
-    let at = errors::call_site(&stack_text(ctx, stack));
+    let at = errors::call_site(&errors::stack_text(ctx, stack));
     if run.output.borrow().issued.len() >= MAX_OPS_PER_TURN {
         let message = format!("{operation}: more than {MAX_OPS_PER_TURN} operations in one turn");
         return Err(throw(ctx, OpError::new(ErrorCode::LimitError, message)));
@@ -274,9 +274,4 @@ fn loading<'js>(
 
 fn optional_text<'js>(ctx: &Ctx<'js>, value: &Value<'js>) -> rquickjs::Result<Option<String>> {
     if value.is_undefined() { Ok(None) } else { text(ctx, value).map(Some) }
-}
-
-/// A captured stack; a script that replaced `Error.prepareStackTrace` may have made something else of it.
-fn stack_text<'js>(ctx: &Ctx<'js>, stack: &Value<'js>) -> String {
-    if stack.is_string() { text(ctx, stack).unwrap_or_default() } else { String::new() }
 }

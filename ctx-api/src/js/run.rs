@@ -348,15 +348,12 @@ impl<'js> Turn<'_, 'js> {
         if *listened {
             return;
         }
-        let place = at.as_ref().map(|at| format!("{}:{}: ", at.file, at.line)).unwrap_or_default();
-        let call = if *class == OpClass::Host { format!("{operation}()") } else { format!("ctx.{operation}()") };
         let error = error.filter(|error| error.code != ErrorCode::CallEnded);
-        let text = match (class, error) {
-            (OpClass::Queued | OpClass::Cutting, None) => format!("{place}{call} was not awaited"),
-            (_, Some(error)) => format!("{place}{call} was not awaited and failed: {error}"),
-            (OpClass::Immediate | OpClass::Host, None) => return,
-        };
-        self.shared.log(LogLevel::Warn, text, at.clone());
+        if error.is_none() && matches!(class, OpClass::Immediate | OpClass::Host) {
+            return;
+        }
+        let call = if *class == OpClass::Host { format!("{operation}()") } else { format!("ctx.{operation}()") };
+        self.shared.warn_unawaited(&call, at.clone(), error.map(ToString::to_string).as_deref());
     }
 
     fn event(&self, event: Event) -> rquickjs::Result<()> {

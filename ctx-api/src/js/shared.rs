@@ -213,6 +213,16 @@ impl Shared {
         self.decide(Verdict::Failed(error));
     }
 
+    /// Says that nobody waited for what has settled.
+    pub(super) fn warn_unawaited(&self, call: &str, at: Option<Location>, error: Option<&str>) {
+        let place = at.as_ref().map(|at| format!("{}:{}: ", at.file, at.line)).unwrap_or_default();
+        let text = match error {
+            Some(error) => format!("{place}{call} was not awaited and failed: {error}"),
+            None => format!("{place}{call} was not awaited"),
+        };
+        self.log(LogLevel::Warn, text, at);
+    }
+
     /// Writes a line of the call's log.
     pub(super) fn log(&self, level: LogLevel, mut text: String, at: Option<Location>) {
         let seq = self.line_count.get();

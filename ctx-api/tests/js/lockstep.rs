@@ -101,6 +101,45 @@ fn a_failed_operation_nobody_awaited_is_logged_and_fails_nothing() {
 }
 
 #[test]
+fn a_wait_nobody_awaited_is_spoken_of_when_it_settles_and_fails_nothing() {
+    let mut run = Setup::call(
+        "async function main(data, ctx) {
+  ctx.waitFor('1', null, 2);
+  ctx.waitFor('2', '9', 30);
+  ctx.waitFor('3');
+  ctx.waitFor('4', () => { throw new Error('mine') });
+  ctx.waitFor();
+  await ctx.waitForHangup();
+}",
+    )
+    .start();
+    assert_eq!(run.texts(), ["main.js:6: TypeError: ctx.waitFor: `match` must be a string, a RegExp or a function (and was not awaited)"]);
+    run.wake();
+    run.key('9');
+    run.hangup();
+    assert!(!matches!(run.last().state, RunState::Failed(_)), "{:?}", run.last().state);
+    assert_eq!(
+        run.texts()[1..],
+        [
+            "main.js:2: ctx.waitFor() was not awaited and failed: TimeoutError: waitFor: no match within 2 s",
+            "main.js:3: ctx.waitFor() was not awaited and failed: QuitError: waitFor: '9' asked to quit",
+            "main.js:5: ctx.waitFor() was not awaited and failed: Error: mine",
+            "main.js:4: ctx.waitFor() was not awaited",
+        ]
+    );
+    assert_eq!(run.lines[1].at.as_ref().map(ToString::to_string).as_deref(), Some("main.js:2:7"));
+    run.assert_replays();
+}
+
+#[test]
+fn a_wait_that_was_awaited_fails_the_script_at_its_line() {
+    let mut run = Setup::call("async function main(data, ctx) {\n  await ctx.waitFor('1', null, 2);\n}").start();
+    run.wake();
+    assert_eq!(run.error().at.as_ref().map(ToString::to_string).as_deref(), Some("main.js:2:13"));
+    assert_eq!(run.texts(), [""; 0]);
+}
+
+#[test]
 fn a_failed_operation_that_was_awaited_fails_the_script_at_its_line() {
     let mut run = Setup::call("async function main(data, ctx) {\n  await ctx.play('gone.wav');\n}").start();
     run.settle("play", Err(OpError::new(ErrorCode::NotFound, "play: 'gone.wav' does not exist")));

@@ -1,5 +1,6 @@
 //! Functions for the lazily loaded parts of the prelude, made when their part is.
 
+mod call;
 mod random;
 mod text;
 mod url;
@@ -13,6 +14,7 @@ use super::shared::Shared;
 /// The functions of one part.
 pub(super) fn object<'js>(ctx: &Ctx<'js>, shared: &Rc<Shared>, part: &str) -> rquickjs::Result<Object<'js>> {
     match part {
+        "call" => call::object(ctx, shared),
         "random" => random::object(ctx, shared),
         "text" => text::object(ctx),
         "url" => url::object(ctx),

@@ -1,6 +1,8 @@
 // The parts of `ctx` that live wholly in the worker: waiting for digits, and the stream of events.
 (function (host, runtime) {
-  const { named, waiters, streams } = runtime;
+  const { named, waiters, streams, OpPromise, LOCAL } = runtime;
+  const { callSite, ownFrames } = runtime.part('site');
+  const { unawaited } = host.natives('call');
   const DEFAULT_TIMEOUT_S = 60;
 
   // A condition over the digits collected so far: what it found, or a falsy value.
@@ -25,25 +27,33 @@
   }
 
   function waitFor(match, quit, timeout, options) {
-    return new Promise((resolve, reject) => {
+    const site = callSite();
+    // Made when the wait ends, but it belongs to the line that asked for it.
+    function failure(name, message, detail) {
+      const error = named(name, message, detail);
+      return Object.defineProperty(error, 'stack', { value: ownFrames(site), writable: true, configurable: true });
+    }
+    let waits = false;
+    const promise = new OpPromise((resolve, reject) => {
       const matches = condition('match', match);
       const quits = quit === undefined || quit === null || quit === false ? undefined : condition('quit', quit);
       const limit = timeoutMs(timeout);
       const signal = options?.signal;
-      if (signal?.aborted) throw named('AbortError', 'waitFor was aborted', { cause: signal.reason });
+      if (signal?.aborted) throw failure('AbortError', 'waitFor was aborted', { cause: signal.reason });
       if (runtime.endCause !== undefined) throw ended('the call is over');
 
       let digits = '';
       let timer;
-      const aborted = () => settle(reject, named('AbortError', 'waitFor was aborted', { cause: signal.reason }));
+      const aborted = () => settle(reject, failure('AbortError', 'waitFor was aborted', { cause: signal.reason }));
       function settle(how, value) {
         if (!waiters.delete(waiter)) return;
         if (timer !== undefined) runtime.part('timers').clearTimer(timer);
         signal?.removeEventListener('abort', aborted);
+        if (OpPromise.issued(promise)) unawaited('waitFor', site, how === reject, value);
         how(value);
       }
       function ended(message) {
-        return named('CallEnded', message, { cause: runtime.endCause });
+        return failure('CallEnded', message, { cause: runtime.endCause });
       }
       function test(check, found) {
         const result = check(digits);
@@ -59,7 +69,7 @@
           try {
             test(matches, (value) => settle(resolve, value));
             if (quits !== undefined && waiters.has(waiter)) {
-              test(quits, () => settle(reject, named('QuitError', `waitFor: '${digits}' asked to quit`)));
+              test(quits, () => settle(reject, failure('QuitError', `waitFor: '${digits}' asked to quit`)));
             }
           } catch (error) {
             settle(reject, error);
@@ -69,11 +79,15 @@
       };
       waiters.add(waiter);
       if (limit < Infinity) {
-        const expire = () => settle(reject, named('TimeoutError', `waitFor: no match within ${limit / 1000} s`));
+        const expire = () => settle(reject, failure('TimeoutError', `waitFor: no match within ${limit / 1000} s`));
         timer = runtime.part('timers').addTimer('waitFor', expire, limit, [], false, false);
       }
       signal?.addEventListener('abort', aborted);
+      waits = true;
     });
+    // One that was refused is spoken of as any refused operation is.
+    if (waits) OpPromise.mark(promise, LOCAL);
+    return promise;
   }
 
   // Every event from the call to `events()` on, until the call is over.

@@ -5,6 +5,9 @@
   // Operations whose promise has not settled: key → {resolve, reject, …}.
   const pending = new Map();
 
+  // In place of a key: what it waits for happens in the worker.
+  const LOCAL = -1;
+
   class OpPromise extends Promise {
     #key;
 
@@ -26,7 +29,7 @@
       const key = this.#key;
       if (key !== undefined) {
         this.#key = undefined;
-        host.awaited(key);
+        if (key !== LOCAL) host.awaited(key);
       }
       return super.then(onFulfilled, onRejected);
     }
@@ -108,7 +111,8 @@
     }
     // The error is made when the outcome comes, but belongs to the line that asked for the operation.
     if (place !== undefined && error instanceof Error) {
-      const stack = `    at ctx.${entry.operation} (${place})\n`;
+      const name = entry.operation === 'fetch' ? 'fetch' : `ctx.${entry.operation}`;
+      const stack = `    at ${name} (${place})\n`;
       Object.defineProperty(error, 'stack', { value: stack, writable: true, configurable: true });
     }
     entry.reject(error);
@@ -218,7 +222,7 @@
     return runtime.ctx;
   }
 
-  Object.assign(runtime, { named, waiters, streams });
+  Object.assign(runtime, { named, waiters, streams, OpPromise, LOCAL });
   runtime.busyOperations = () => [...pending.values()].some((entry) => !host.hasCall || entry.operation === 'fetch');
   Object.assign(runtime.dispatch, {
     settle,
