@@ -173,6 +173,9 @@ fn fetch_fails_as_the_web_does() {
     let mut run = Setup::app("async function main() { try { await fetch('http://example.net/') } catch (e) { return [e.name, e.message, e.cause.name, e.cause.message] } }").start();
     run.settle("fetch", Err(OpError::new(ErrorCode::NetworkError, "connection refused")));
     assert_eq!(run.result(), r#"["TypeError","fetch failed","NetworkError","connection refused"]"#);
+    let mut run = Setup::app("async function main() {\n  await fetch('http://example.net/');\n}").start();
+    run.settle("fetch", Err(OpError::new(ErrorCode::NetworkError, "connection refused")));
+    assert_eq!(run.error().at.as_ref().map(ToString::to_string).as_deref(), Some("main.js:2:9"));
     for (call, part) in [
         ("fetch('nonsense')", "Invalid URL"),
         ("fetch('file:///etc/passwd')", "is not http or https"),

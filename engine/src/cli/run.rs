@@ -344,6 +344,13 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_fails_names_its_line() {
+        let source = "async function main() {\n  await fetch('http://127.0.0.1:1/');\n}";
+        let Err(Failure::Script(error)) = outcome("fetch", source, &[]) else { panic!("nothing listens on that port") };
+        assert_eq!(error.at.as_ref().map(ToString::to_string).as_deref(), Some("main.js:2:9"), "{error:?}");
+    }
+
+    #[test]
     fn a_promise_that_nothing_settles_is_reported() {
         let Err(Failure::Said(error)) = outcome("never", "function main() { return new Promise(() => {}) }", &[]) else {
             panic!("nothing settles the promise");

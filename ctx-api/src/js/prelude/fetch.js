@@ -185,7 +185,10 @@
       answer = await issue('fetch', [{ method, url, headers, body, redirect, signal }]);
     } catch (error) {
       if (error?.name !== 'NetworkError') throw error;
-      throw new TypeError('fetch failed', { cause: error });
+      const failed = new TypeError('fetch failed', { cause: error });
+      // The line that asked for it; where this error was made is the runtime's own.
+      failed.stack = error.stack;
+      throw failed;
     }
     const hasBody = !NO_BODY_STATUS.includes(answer.status) && method !== 'HEAD';
     // A status outside 200 to 599 is not a script's to make, but may come.
