@@ -369,6 +369,9 @@ pub enum ContinueOn {
     Completed,
 }
 
+/// The most destinations one bridge takes.
+pub const MAX_BRIDGE_TARGETS: usize = 32;
+
 /// Arguments of `ctx.bridge(dest, options)`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BridgeArgs {

@@ -254,7 +254,8 @@ fn refusals_say_what_was_expected_and_what_came() {
         ("echo(60000)", "RangeError: ctx.echo: `delay_ms` must be 0 to 10000, got 60000"),
         ("record()", "TypeError: ctx.record: `name` must be a non-empty string, got nothing"),
         ("bridge()", "TypeError: ctx.bridge: `destination` must be a non-empty string, got nothing"),
-        ("bridge([])", "RangeError: ctx.bridge: `destination` must be 1 to 50 destinations, got 0"),
+        ("bridge([])", "RangeError: ctx.bridge: `destination` must be 1 to 32 destinations, got 0"),
+        ("bridge(Array(33).fill('1001'))", "RangeError: ctx.bridge: `destination` must be 1 to 32 destinations, got 33"),
         ("bridge({})", "TypeError: ctx.bridge: `uri` must be a non-empty string, got nothing"),
         (
             "bridge('1', 'sometimes')",

@@ -1,10 +1,8 @@
 use rquickjs::Value;
 
 use crate::js::convert::{Arg, CallArgs, Converted, Options, plain_object};
-use crate::op::{BridgeArgs, BridgeStrategy, BridgeTarget, ContinueOn, Op};
+use crate::op::{BridgeArgs, BridgeStrategy, BridgeTarget, ContinueOn, MAX_BRIDGE_TARGETS, Op};
 
-/// Most targets of one bridge.
-const MAX_TARGETS: usize = 50;
 const DEFAULT_TIMEOUT_MS: u64 = 60_000;
 
 /// `bridge(dest | [dest…], continue_on | {…options})`. A third argument, which some scripts pass, is ignored.
@@ -69,8 +67,9 @@ fn targets(args: &CallArgs<'_, '_>) -> Converted<Vec<BridgeTarget>> {
         return Ok(Vec::new());
     };
     let Some(list) = value.as_array() else { return Ok(vec![target(args, &value)?]) };
-    if list.is_empty() || list.len() > MAX_TARGETS {
-        return Err(args.range_error("destination", "1 to 50 destinations", list.len()).into());
+    if list.is_empty() || list.len() > MAX_BRIDGE_TARGETS {
+        let expected = format!("1 to {MAX_BRIDGE_TARGETS} destinations");
+        return Err(args.range_error("destination", &expected, list.len()).into());
     }
     list.iter::<Value<'_>>().map(|value| target(args, &value?)).collect()
 }
