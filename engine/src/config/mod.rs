@@ -100,6 +100,9 @@ pub struct Account {
     pub name: String,
 }
 
+/// What is said of a key that is understood and not acted upon.
+const WITHOUT_EFFECT: &str = "has no effect in this version";
+
 /// The account everything belongs to where none is named.
 pub const DEFAULT_ACCOUNT: &str = "default";
 

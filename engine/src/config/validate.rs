@@ -281,19 +281,28 @@ pub(super) fn without_effect(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut say = |set: bool, path: Vec<Step>| {
         if set {
-            found.push(Finding { path, message: "has no effect in this version".to_owned() });
+            found.push(Finding { path, message: super::WITHOUT_EFFECT.to_owned() });
         }
     };
+    let is_named = |account: &str| account != super::DEFAULT_ACCOUNT;
     say(config.cluster.nats.is_some(), section("cluster", "nats"));
     say(config.event_socket.freeswitch_outbound.is_some(), section("event_socket", "freeswitch_outbound"));
     say(config.event_socket.listen.is_some(), section("event_socket", "listen"));
     say(config.store != super::StoreConfig::default(), section("store", "path"));
     say(config.api.public_listen.is_some(), section("api", "public_listen"));
-    for (index, script) in config.script_entries.iter().enumerate() {
-        say(script.run.is_some_and(|run| run != super::GlobalRun::Disable), entry("script", index, "run"));
-        say(script.public.as_ref().is_some_and(|public| *public != super::Public::All(false)), entry("script", index, "public"));
-        say(script.schedule.is_some(), entry("script", index, "schedule"));
-        say(script.concurrency.is_some_and(|n| n > 1), entry("script", index, "concurrency"));
+    for (index, key) in config.api.keys.iter().enumerate() {
+        let mut path = item(section("api", "keys"), index);
+        path.push(Step::Key("account".to_owned()));
+        say(is_named(&key.account), path);
+    }
+    for (index, account) in config.accounts.iter().enumerate() {
+        say(is_named(&account.name), entry("account", index, "name"));
+    }
+    for (index, app) in config.apps.iter().enumerate() {
+        say(is_named(&app.account), entry("app", index, "account"));
+    }
+    for (index, user) in config.users.iter().enumerate() {
+        say(is_named(&user.account), entry("user", index, "account"));
     }
     for (index, did) in config.dids.iter().enumerate() {
         say(did.script.is_some(), entry("did", index, "script"));
@@ -303,13 +312,22 @@ pub(super) fn without_effect(config: &Config) -> Vec<Finding> {
     }
     for (index, route) in config.routes.iter().enumerate() {
         say(route.script.is_some(), entry("route", index, "script"));
-        say(route.cost.is_some(), entry("route", index, "cost"));
+        say(route.timeout_s.is_some(), entry("route", index, "timeout_s"));
+        say(route.timeout_action.is_some(), entry("route", index, "timeout_action"));
+        say(route.on_error != super::OnError::default(), entry("route", index, "on_error"));
+        say(!route.vars.is_empty(), entry("route", index, "vars"));
     }
     for (index, customer) in config.customers.iter().enumerate() {
+        say(customer.user.is_some(), entry("customer", index, "user"));
+        say(is_named(&customer.account), entry("customer", index, "account"));
         say(customer.limits != super::CustomerLimits::default(), entry("customer", index, "limits"));
     }
     for (index, gateway) in config.gateways.iter().enumerate() {
         say(gateway.probe_s.is_some(), entry("gateway", index, "probe_s"));
+    }
+    for (index, script) in config.script_entries.iter().enumerate() {
+        let findings = script.without_effect().into_iter();
+        found.extend(findings.map(|(key, message)| Finding { path: entry("script", index, key), message: message.to_owned() }));
     }
     found
 }
@@ -383,5 +401,64 @@ mod tests {
     #[test]
     fn a_transport_that_is_not_built_is_an_error_rather_than_silence() {
         assert_eq!(keys("[sip]\nlisten = [\"udp:0.0.0.0:5060\", \"tls:0.0.0.0:5061\"]"), ["sip.listen[1]"]);
+    }
+
+    #[test]
+    fn a_key_that_does_nothing_is_said_and_one_that_does_is_not() {
+        let text = r#"
+            [api]
+            keys = [{ key = "0123456789abcdef", scopes = ["read"], account = "a" }]
+            [[account]]
+            name = "a"
+            [[app]]
+            name = "sales"
+            account = "a"
+            [[script]]
+            file = "a.js"
+            timeout_s = 5
+            concurrency = 2
+            turn_ms = 100
+            [[user]]
+            name = "1"
+            password = "x"
+            account = "a"
+            [[customer]]
+            id = 12
+            user = "u"
+            password = "x"
+            account = "a"
+            [[gateway]]
+            id = 7
+            address = "sip:h"
+            [[route]]
+            prefix = "44"
+            gateways = [7]
+            customers = [12]
+            cost = 0.5
+            timeout_s = 2
+            timeout_action = "503 Later"
+            on_error = "continue"
+            vars = { a = 1 }
+        "#;
+        let config: Config = toml::from_str(text).unwrap();
+        let mut keys: Vec<String> = without_effect(&config).into_iter().map(|finding| render(&finding.path)).collect();
+        keys.sort();
+        assert_eq!(
+            keys,
+            [
+                "account[0].name",
+                "api.keys[0].account",
+                "app[0].account",
+                "customer[0].account",
+                "customer[0].user",
+                "route[0].on_error",
+                "route[0].timeout_action",
+                "route[0].timeout_s",
+                "route[0].vars",
+                "script[0].concurrency",
+                "script[0].timeout_s",
+                "user[0].account",
+            ]
+        );
     }
 }
