@@ -173,9 +173,7 @@ impl Core {
 
         let mut loader = Loader::new(&loaded.dir, &config);
         let reload = loader.load().map_err(|error| StartError::Scripts { dir: scripts_dir.clone(), error })?;
-        for problem in reload.set.problems() {
-            tracing::error!(%problem, "a script cannot be run");
-        }
+        report(&reload);
         let scripts = watch(loader).map_err(|error| StartError::Scripts { dir: scripts_dir, error })?;
 
         let (arrived, arrivals) = mpsc::unbounded_channel();
@@ -306,11 +304,20 @@ impl Core {
     }
 
     fn reloaded(&mut self, reload: Reload) {
-        for problem in reload.set.problems() {
-            tracing::error!(%problem, "a script's newest text is not live");
-        }
+        report(&reload);
         tracing::info!(scripts = reload.set.iter().count(), "scripts reloaded");
         self.switch.borrow_mut().set_programs(reload.set, &reload.retired);
+    }
+}
+
+/// Logs what is wrong with scripts.
+fn report(reload: &Reload) {
+    for problem in &reload.new_problems {
+        let live = if reload.set.iter().any(|program| program.file == problem.file) { "an earlier text is" } else { "no text is" };
+        tracing::error!(%problem, live, "a script's newest text cannot be run");
+    }
+    for warning in &reload.new_warnings {
+        tracing::warn!("script {warning}");
     }
 }
 

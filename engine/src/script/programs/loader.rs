@@ -33,6 +33,10 @@ pub struct Loader {
     files: BTreeMap<String, SourceFile>,
     live: BTreeMap<String, Arc<Program>>,
     next_bundle: u64,
+    /// Problems that a reload has told already, by file.
+    reported: BTreeMap<String, ScriptProblem>,
+    /// What the next reload tells of files that were read.
+    warnings: Vec<String>,
 }
 
 /// The programs after a look at the folder.
@@ -41,6 +45,10 @@ pub struct Reload {
     pub set: Arc<ProgramSet>,
     /// Bundles that no new run uses; for [`ScriptHost::retire`](crate::script::ScriptHost::retire).
     pub retired: Vec<u64>,
+    /// Those of the set's problems that no earlier reload has told, or whose file has changed since.
+    pub new_problems: Vec<ScriptProblem>,
+    /// Keys without effect in header comments of files that were read.
+    pub new_warnings: Vec<String>,
 }
 
 /// What is known of one file.
@@ -79,6 +87,8 @@ impl Loader {
             files: BTreeMap::new(),
             live: BTreeMap::new(),
             next_bundle: 1,
+            reported: BTreeMap::new(),
+            warnings: Vec::new(),
         }
     }
 
@@ -128,18 +138,20 @@ impl Loader {
 
     fn read(&mut self, file: &str, stamp: Stamp) {
         let before = self.files.remove(file).and_then(|known| known.sound);
+        // A changed file is spoken of again, even where its problem is the same.
+        self.reported.remove(file);
         let (sound, problem) = match self.examine(file, &stamp) {
-            Ok(sound) => (Some(sound), None),
-            Err(problem) => {
-                let live = if before.is_some() { "the last good version stays live" } else { "it is not live" };
-                tracing::error!("script {problem}: {live}");
-                (before, Some(problem))
+            Ok((sound, warnings)) => {
+                self.warnings.extend(warnings);
+                (Some(sound), None)
             }
+            Err(problem) => (before, Some(problem)),
         };
         self.files.insert(file.to_owned(), SourceFile { stamp, sound, problem });
     }
 
-    fn examine(&self, file: &str, stamp: &Stamp) -> Result<Sound, ScriptProblem> {
+    /// What is sound, with what deserves a word all the same.
+    fn examine(&self, file: &str, stamp: &Stamp) -> Result<(Sound, Vec<String>), ScriptProblem> {
         let problem = |message: String, at: Option<Location>| ScriptProblem { file: file.to_owned(), message, at };
         if stamp.bytes > MAX_SOURCE {
             return Err(problem(format!("{} bytes, at most {MAX_SOURCE} are read", stamp.bytes), None));
@@ -155,11 +167,13 @@ impl Loader {
         if let Some(error) = js::check(&bundle).into_iter().next() {
             return Err(problem(error.message, error.at));
         }
+        let idle = header.without_effect().into_iter();
+        let warnings = idle.map(|(key, sentence)| format!("{file}: @lockstep: {key}: {sentence}")).collect();
         let settings = match self.entries.get(file) {
             Some(entry) => entry.clone().or(header),
             None => header,
         };
-        Ok(Sound { digest: digest_of(&source), source, settings })
+        Ok((Sound { digest: digest_of(&source), source, settings }, warnings))
     }
 
     /// Makes programs of what is sound, keeping those whose sources and settings are what they were.
@@ -210,7 +224,11 @@ impl Loader {
         let in_use = |bundle: u64| live.values().any(|program| program.bundle_id == bundle);
         let retired = self.live.values().map(|program| program.bundle_id).filter(|bundle| !in_use(*bundle)).collect();
         self.live = live;
-        Reload { set: Arc::new(ProgramSet::new(self.live.values().cloned(), problems)), retired }
+        let set = ProgramSet::new(self.live.values().cloned(), problems);
+        let known = std::mem::take(&mut self.reported);
+        self.reported = set.problems().map(|problem| (problem.file.clone(), problem.clone())).collect();
+        let new_problems = set.problems().filter(|problem| known.get(&problem.file) != Some(*problem)).cloned().collect();
+        Reload { set: Arc::new(set), retired, new_problems, new_warnings: std::mem::take(&mut self.warnings) }
     }
 
     fn program(
@@ -401,6 +419,29 @@ mod tests {
 
         folder.write("menu.js", "function main() { return 2 }");
         assert_eq!(loader.load().unwrap().set.problems().count(), 0);
+    }
+
+    #[test]
+    fn a_problem_is_told_once_and_again_when_the_file_has_changed() {
+        let mut folder = Folder::new();
+        folder.write("bad.js", "function (");
+        let mut loader = folder.loader(&Config::default());
+        assert_eq!(loader.load().unwrap().new_problems.len(), 1);
+        folder.write("good.js", EMPTY);
+        let other = loader.load().unwrap();
+        assert_eq!((other.new_problems.len(), other.set.problems().count()), (0, 1));
+        folder.write("bad.js", "function (");
+        assert_eq!(loader.load().unwrap().new_problems.len(), 1);
+    }
+
+    #[test]
+    fn a_header_key_without_effect_is_told() {
+        let mut folder = Folder::new();
+        folder.write("a.js", "// @lockstep concurrency=4 turn_ms=100\nfunction main() {}");
+        let mut loader = folder.loader(&Config::default());
+        let warnings = loader.load().unwrap().new_warnings;
+        assert_eq!(warnings, ["a.js: @lockstep: concurrency: has no effect in this version"]);
+        assert!(loader.load().unwrap().new_warnings.is_empty());
     }
 
     #[test]
