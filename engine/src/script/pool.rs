@@ -71,6 +71,8 @@ struct Inner {
     processes: BTreeMap<WorkerKey, Process>,
     /// What the timer task sleeps until.
     armed: Option<Instant>,
+    /// The layers of the sandbox that were last told of.
+    told_sandbox: Option<Vec<String>>,
 }
 
 struct Process {
@@ -100,7 +102,7 @@ impl WorkerPool {
     pub fn new(config: PoolConfig, on_output: impl Fn() + 'static) -> Self {
         let settings = Settings { workers: config.workers.max(1), spare: true, back_off: BACK_OFF, bounds: config.bounds };
         let supervisor = Supervisor::new(Moment::now(), settings);
-        let inner = Inner { supervisor, config, processes: BTreeMap::new(), armed: None };
+        let inner = Inner { supervisor, config, processes: BTreeMap::new(), armed: None, told_sandbox: None };
         let shared = Rc::new(Shared { inner: RefCell::new(inner), on_output: Box::new(on_output), rearm: Notify::new() });
         let timer = tokio::task::spawn_local(keep_time(Rc::downgrade(&shared)));
         shared.carry_out();
@@ -217,6 +219,7 @@ impl Shared {
             if let FromWorker::Ready { sandbox } = &frame {
                 let pid = inner.processes.get(&key).map(|process| process.pid);
                 tracing::debug!(pid, sandbox = sandbox.join(", "), "script worker is ready");
+                inner.tell_sandbox(sandbox);
             }
             if let Err(error) = inner.supervisor.frame(now, key, frame, bytes) {
                 tracing::error!(%error, "a script worker broke the protocol");
@@ -236,7 +239,26 @@ impl Shared {
     }
 }
 
+/// Layers of the sandbox that a worker lacks, in part or as a whole.
+fn missing_layers(layers: &[String]) -> Vec<&'static str> {
+    ["landlock", "seccomp"].into_iter().filter(|layer| !layers.iter().any(|held| held == layer)).collect()
+}
+
 impl Inner {
+    /// Logs which layers shut workers in, and which do not: once, and again when a later worker differs.
+    fn tell_sandbox(&mut self, layers: &[String]) {
+        if self.told_sandbox.as_deref() == Some(layers) {
+            return;
+        }
+        self.told_sandbox = Some(layers.to_vec());
+        tracing::info!(layers = layers.join(", "), "sandbox of script workers");
+        let missing = missing_layers(layers);
+        if !missing.is_empty() {
+            let missing = missing.join(", ");
+            tracing::warn!(missing, "this system does not give script workers the whole sandbox");
+        }
+    }
+
     /// Writes what the socket takes now and leaves the rest to the writer task.
     fn flush(&mut self, key: WorkerKey) {
         if self.processes.get(&key).is_none_or(|process| process.blocked) || self.write_out(key) {
@@ -423,5 +445,18 @@ impl FrameBuffer {
             self.start += taken;
         }
         Ok(frame)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_that_holds_in_part_is_missing_too() {
+        let missing = |layers: &[&str]| missing_layers(&layers.iter().map(|layer| layer.to_string()).collect::<Vec<_>>());
+        assert_eq!(missing(&["landlock", "seccomp"]), [""; 0]);
+        assert_eq!(missing(&["landlock (partial)", "seccomp"]), ["landlock"]);
+        assert_eq!(missing(&[]), ["landlock", "seccomp"]);
     }
 }
