@@ -17,8 +17,8 @@ pub struct MediaConfig {
     pub threads: u16,
     /// Without RTP for this long although it is expected, a call gets `media_timeout`, seconds. 0: never.
     pub timeout_s: u32,
-    /// Where recordings go, relative to the configuration's folder.
-    pub recordings: PathBuf,
+    /// Where recordings go, relative to the configuration's folder; absent: to `user/` of the scripts folder.
+    pub recordings: Option<PathBuf>,
     /// Encoded prompts kept in memory, MB.
     pub cache_mb: u32,
 }
@@ -30,7 +30,7 @@ impl Default for MediaConfig {
             codecs: Vec::new(),
             threads: 0,
             timeout_s: 60,
-            recordings: PathBuf::from("recordings"),
+            recordings: None,
             cache_mb: 256,
         }
     }

@@ -1,11 +1,10 @@
 //! A call's [`Switchboard`] over the exchange: turns what legs want into SIP requests and orders for the media threads.
 
 use std::cell::RefCell;
-use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use lockstep_ctx_api::op::{Headers as ScriptHeaders, RecordFormat};
+use lockstep_ctx_api::op::Headers as ScriptHeaders;
 use lockstep_ctx_api::{ErrorCode, OpError};
 use lockstep_media::codec::Codec;
 use lockstep_media::recording::RecordingId;
@@ -144,7 +143,7 @@ impl Switchboard for Board {
 
     fn record(&mut self, leg: LegId, id: RecordingId, file: &RecordingFile, codec: Codec) -> Result<String, OpError> {
         let mut exchange = self.exchange.borrow_mut();
-        let (name, path) = recording_path(&exchange.recordings, &file.name, file.format)?;
+        let (name, path) = exchange.recordings.file(&file.name, file.format)?;
         let media = exchange.links.get(&(self.call, leg)).and_then(|link| link.media);
         let media = media.ok_or_else(|| OpError::new(ErrorCode::InvalidState, "the call has no media"))?;
         let order = RecordingOrder { leg: media, id, options: file.options, path, format: file.format, codec };
@@ -264,39 +263,5 @@ impl Exchange {
     /// Tells a leg something once the call that caused it has finished what it is doing.
     pub(crate) fn post(&mut self, leg: (CallKey, LegId), event: LegEvent) {
         self.posted.push_back((leg, event));
-    }
-}
-
-/// Where a recording goes: inside the folder for recordings, under the name the script gave, with the format's extension.
-fn recording_path(folder: &Path, name: &str, format: RecordFormat) -> Result<(String, PathBuf), OpError> {
-    let refused = || OpError::new(ErrorCode::NotFound, format!("{name:?} is no name within the recordings"));
-    let extension = match format {
-        RecordFormat::Wav => "wav",
-        RecordFormat::Ogg => "ogg",
-    };
-    let bare = name.strip_prefix("user/").unwrap_or(name);
-    let relative = Path::new(bare);
-    let plain = relative.components().all(|part| matches!(part, Component::Normal(_)));
-    if bare.is_empty() || !plain || bare.len() > 255 || bare.contains(['\0', '\\']) || bare.ends_with('/') {
-        return Err(refused());
-    }
-    let has_extension = relative.extension().is_some_and(|own| own.eq_ignore_ascii_case(extension));
-    let file = if has_extension { bare.to_owned() } else { format!("{bare}.{extension}") };
-    let path = folder.join(&file);
-    Ok((file, path))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn recordings_stay_in_their_folder() {
-        let path = |name: &str| recording_path(Path::new("/r"), name, RecordFormat::Wav);
-        assert_eq!(path("a").unwrap().1, Path::new("/r/a.wav"));
-        assert_eq!(path("day/a.WAV").unwrap().1, Path::new("/r/day/a.WAV"));
-        for bad in ["", "..", "../a", "/etc/a", "a/../../b", "a\0", "a/"] {
-            assert_eq!(path(bad).unwrap_err().code, ErrorCode::NotFound, "{bad:?}");
-        }
     }
 }

@@ -33,6 +33,7 @@ use super::directory::Directory;
 use super::exchange::{Exchange, ExchangeParts};
 use super::handle::{EngineHandle, Request};
 use super::real_world::RealWorld;
+use super::recordings::Recordings;
 use super::switch::{Switch, SwitchParts};
 use super::world::Arrival;
 use crate::config::{self, Config, Loaded};
@@ -152,8 +153,9 @@ impl Core {
         let fetcher =
             Fetcher::new(EgressPolicy::new(config.security.clone())).map_err(|error| StartError::Http(error.to_string()))?;
         let scripts_dir = loaded.resolve(&config.scripts.dir);
+        let user_dir = scripts_dir.join("user");
         let prompt_config = PromptConfig {
-            user_dir: scripts_dir.join("user"),
+            user_dir: user_dir.clone(),
             ivr_dir: scripts_dir.join("ivr"),
             cache_bytes: usize::try_from(config.media.cache_mb).unwrap_or(256) << 20,
             threads: LOADERS,
@@ -219,7 +221,7 @@ impl Core {
         let exchange = Exchange::new(ExchangeParts {
             now,
             codecs: config.media.codecs().iter().map(|codec| media_codec(*codec)).collect(),
-            recordings: loaded.resolve(&config.media.recordings),
+            recordings: Recordings::new(&user_dir, config.media.recordings.as_deref().map(|dir| loaded.resolve(dir))),
             world: Box::new(world),
             endpoint: Endpoint::new(endpoint_config(&config, sent_by, &listening), random_seed()),
             registrar: Registrar::new(registrar_config(&config)),

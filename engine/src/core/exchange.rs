@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use lockstep_ctx_api::OpId;
@@ -18,6 +17,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::Rng;
 
 use super::directory::{Directory, host_of_ip};
+use super::recordings::Recordings;
 use super::timeline::Direction;
 use super::world::{Ticket, World};
 use crate::call::{LegEvent, LegId, LoadId, LookupId, RouteId};
@@ -101,7 +101,7 @@ pub(crate) struct Exchange {
     pub now: Moment,
     pub config: Arc<Config>,
     pub codecs: Vec<Codec>,
-    pub recordings: PathBuf,
+    pub recordings: Recordings,
     pub world: Box<dyn World>,
     pub endpoint: Endpoint,
     pub registrar: Registrar,
@@ -135,7 +135,7 @@ pub(crate) struct ExchangeParts {
     pub now: Moment,
     pub config: Arc<Config>,
     pub codecs: Vec<Codec>,
-    pub recordings: PathBuf,
+    pub recordings: Recordings,
     pub world: Box<dyn World>,
     pub endpoint: Endpoint,
     pub registrar: Registrar,

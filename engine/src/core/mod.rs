@@ -16,6 +16,7 @@ mod live_call;
 mod outgoing;
 mod past_calls;
 mod real_world;
+mod recordings;
 mod refusals;
 mod requests;
 mod stats;

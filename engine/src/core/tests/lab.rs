@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,6 +33,7 @@ use crate::config::Config;
 use crate::core::directory::Directory;
 use crate::core::exchange::{Exchange, ExchangeParts};
 use crate::core::handle::{EngineHandle, Metric};
+use crate::core::recordings::Recordings;
 use crate::core::switch::{Switch, SwitchParts};
 use crate::core::timeline::Timeline;
 use crate::core::world::{OpenedMedia, RecordingOrder, Ticket, World};
@@ -172,7 +174,7 @@ impl Lab {
         let exchange = Exchange::new(ExchangeParts {
             now,
             codecs: Codec::ALL.to_vec(),
-            recordings: "recordings".into(),
+            recordings: Recordings::new(Path::new("scripts/user"), None),
             world: Box::new(world),
             endpoint: Endpoint::new(endpoint_config(engine), [1; 32]),
             registrar: Registrar::new(RegistrarConfig::default()),
