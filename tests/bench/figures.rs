@@ -57,9 +57,15 @@ fn setup() -> io::Result<Figure> {
         eprintln!("  {rate}/s: {} finished, {} failed, {} retransmissions", seen.finished, seen.failed, seen.retransmissions);
         Ok(clean(&seen, plan.calls))
     };
+    let mut cpu_us = 0.0;
     let best = highest(&STEPS, |rate| {
         let server = Server::start()?;
-        at(server.sip, "7000", rate)
+        let before = server.cpu();
+        let passed = at(server.sip, "7000", rate)?;
+        if passed {
+            cpu_us = (server.cpu() - before) * 1e6 / (rate * 4) as f64;
+        }
+        Ok(passed)
     })?;
     let peer = {
         let (_sipp, address) = SippUas::start(17_090)?;
@@ -67,7 +73,7 @@ fn setup() -> io::Result<Figure> {
     };
     Ok(Figure {
         name: "answer + BYE, each call running its script",
-        measured: format!("{best} calls/s"),
+        measured: format!("{best} calls/s, {cpu_us:.0} µs of CPU a call"),
         bar: "≥ 1,500 calls/s",
         comparison: format!("sipp's answering scenario, no script, no media: {peer} calls/s"),
         met: best >= 1_500,
@@ -78,12 +84,17 @@ fn setup() -> io::Result<Figure> {
 fn gapless(number: &'static str, calls: usize) -> io::Result<bool> {
     let server = Server::start()?;
     let arrivals = Duration::from_secs_f64(calls as f64 / 250.0);
-    let plan =
-        Plan { number, calls, rate: 250.0, hold: arrivals + Duration::from_secs(8), speak: true, digit_after: None };
+    let plan = Plan { number, calls, rate: 250.0, hold: arrivals + Duration::from_secs(8), speak: true, digit_after: None };
     let seen = Load::new(server.sip, CALLEE_PORT)?.run(&plan, arrivals + Duration::from_secs(1), || ());
     let gaps = Sorted::new(seen.gaps_ms);
     let p99 = gaps.percentile(0.99);
-    eprintln!("  {calls} calls: {} answered, {} failed, gap p99 {p99:.1} ms of {}", seen.answered, seen.failed, gaps.len());
+    let cpu = server.cpu() * 1e6 / seen.rtp_packets.max(1) as f64;
+    eprintln!(
+        "  {calls} calls: {} answered, {} failed, gap p99 {p99:.1} ms of {}, {cpu:.1} µs of CPU a packet",
+        seen.answered,
+        seen.failed,
+        gaps.len()
+    );
     Ok(seen.answered == calls && p99 < GAP_MS)
 }
 
@@ -137,14 +148,8 @@ fn noop() -> io::Result<Figure> {
     let server = Server::start()?;
     let mut times = Vec::new();
     for _ in 0..20 {
-        let plan = Plan {
-            number: "7004",
-            calls: 1,
-            rate: 1_000.0,
-            hold: Duration::from_secs(20),
-            speak: false,
-            digit_after: None,
-        };
+        let plan =
+            Plan { number: "7004", calls: 1, rate: 1_000.0, hold: Duration::from_secs(20), speak: false, digit_after: None };
         let seen = Load::new(server.sip, 0)?.run(&plan, Duration::ZERO, || ());
         times.extend(seen.lived_ms.iter().map(|ms| ms * 1e3 / OPERATIONS));
     }
@@ -168,7 +173,11 @@ fn runtime() -> io::Result<Figure> {
         name: "fixed cost of a call's JavaScript runtime before its first line",
         measured: format!("{ours:.0} µs, {} KiB", cost.memory_bytes / 1024),
         bar: "< 250 µs",
-        comparison: format!("bare QuickJS runtime with all intrinsics: {:.0} µs, {} KiB", bare.create_us, bare.memory_bytes / 1024),
+        comparison: format!(
+            "bare QuickJS runtime with all intrinsics: {:.0} µs, {} KiB",
+            bare.create_us,
+            bare.memory_bytes / 1024
+        ),
         met: ours < 250.0,
     })
 }
@@ -178,14 +187,7 @@ fn memory() -> io::Result<Figure> {
     let server = Server::start()?;
     let before = server.memory();
     let during = Cell::new(0);
-    let plan = Plan {
-        number: "7005",
-        calls: CALLS,
-        rate: 200.0,
-        hold: Duration::from_secs(24),
-        speak: false,
-        digit_after: None,
-    };
+    let plan = Plan { number: "7005", calls: CALLS, rate: 200.0, hold: Duration::from_secs(24), speak: false, digit_after: None };
     let seen = Load::new(server.sip, 0)?.run(&plan, Duration::ZERO, || during.set(server.memory()));
     let each = during.get().saturating_sub(before) as f64 / CALLS as f64 / 1024.0;
     Ok(Figure {

@@ -124,9 +124,8 @@ impl BatchSocket {
 
 fn set_option(fd: i32, option: i32, value: i32) -> io::Result<()> {
     // SAFETY: `value` outlives the call and its size is passed.
-    let result = unsafe {
-        libc::setsockopt(fd, libc::SOL_SOCKET, option, (&raw const value).cast(), mem::size_of::<i32>() as u32)
-    };
+    let result =
+        unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, option, (&raw const value).cast(), mem::size_of::<i32>() as u32) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

@@ -13,7 +13,10 @@ pub(crate) const CALLEE_PORT: u16 = 17_060;
 
 /// The scripts that the benchmarks dial.
 const SCRIPTS: [(&str, &str); 6] = [
-    ("answer.js", "// @lockstep class5_destination=7000\nexport async function main(data, ctx) { await ctx.answer(); await ctx.waitForHangup(); }\n"),
+    (
+        "answer.js",
+        "// @lockstep class5_destination=7000\nexport async function main(data, ctx) { await ctx.answer(); await ctx.waitForHangup(); }\n",
+    ),
     (
         "playback.js",
         "// @lockstep class5_destination=7001\nexport async function main(data, ctx) { await ctx.answer(); await ctx.play('ivr/main-menu.wav', { loop: true }); }\n",
@@ -41,7 +44,6 @@ pub(crate) struct Server {
     child: Child,
     folder: PathBuf,
     pub(crate) sip: SocketAddrV4,
-    pub(crate) api: SocketAddrV4,
 }
 
 impl Server {
@@ -71,16 +73,12 @@ impl Server {
         }
         let mut child = command.spawn()?;
         let stdout = child.stdout.take().ok_or_else(|| io::Error::other("no stdout"))?;
-        let (mut sip, mut api) = (None, None);
+        let mut sip = None;
         for line in BufReader::new(stdout).lines() {
             let line = line?;
-            if let Some(address) = address_after(&line, "udp:") {
-                sip = Some(address);
-            } else if let Some(address) = address_after(&line, "http://") {
-                api = Some(address);
-            }
-            if let (Some(sip), Some(api)) = (sip, api) {
-                return Ok(Self { child, folder, sip, api });
+            sip = sip.or_else(|| address_after(&line, "udp:"));
+            if let Some(sip) = sip.filter(|_| line == "ready") {
+                return Ok(Self { child, folder, sip });
             }
         }
         Err(io::Error::other("the engine ended before it printed its addresses"))
@@ -89,6 +87,13 @@ impl Server {
     /// Proportional set size of the engine and its workers, bytes: shared pages count once.
     pub(crate) fn memory(&self) -> u64 {
         self.processes().iter().filter_map(|&pid| proportional_set_size(pid)).sum()
+    }
+
+    /// CPU time of the engine and its workers so far, seconds.
+    pub(crate) fn cpu(&self) -> f64 {
+        let ticks: u64 = self.processes().iter().filter_map(|&pid| cpu_ticks(pid)).sum();
+        // SAFETY: sysconf only reads.
+        ticks as f64 / unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as f64
     }
 
     fn processes(&self) -> Vec<u32> {
@@ -128,6 +133,12 @@ fn address_after(line: &str, prefix: &str) -> Option<SocketAddrV4> {
     let text: String = rest.chars().take_while(|c| c.is_ascii_digit() || matches!(c, '.' | ':')).collect();
     let address: SocketAddrV4 = text.parse().ok()?;
     Some(SocketAddrV4::new(if address.ip().is_unspecified() { Ipv4Addr::LOCALHOST } else { *address.ip() }, address.port()))
+}
+
+fn cpu_ticks(pid: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = text.rsplit_once(") ")?.1.split(' ').collect();
+    Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
 }
 
 fn proportional_set_size(pid: u32) -> Option<u64> {

@@ -36,11 +36,7 @@ pub(crate) fn table(figures: &[Figure]) -> String {
     let mut text = String::from("| figure | measured | bar | | comparison in the same run |\n|---|---|---|---|---|\n");
     for figure in figures {
         let verdict = if figure.met { "met" } else { "MISSED" };
-        let _ = writeln!(
-            text,
-            "| {} | {} | {} | {verdict} | {} |",
-            figure.name, figure.measured, figure.bar, figure.comparison
-        );
+        let _ = writeln!(text, "| {} | {} | {} | {verdict} | {} |", figure.name, figure.measured, figure.bar, figure.comparison);
     }
     text
 }
