@@ -39,6 +39,21 @@ pub(crate) struct IncomingRoute {
     pub customer: Option<i64>,
 }
 
+/// Where numbers of a prefix go.
+#[derive(Clone, Debug)]
+struct RouteEntry {
+    prefix: String,
+    gateways: Vec<i64>,
+    /// Whose calls may take it; `None`: everybody's.
+    customers: Option<Vec<i64>>,
+}
+
+impl RouteEntry {
+    fn admits(&self, customer: Option<i64>) -> bool {
+        self.customers.as_ref().is_none_or(|customers| customer.is_some_and(|id| customers.contains(&id)))
+    }
+}
+
 /// The provisioning of an engine, arranged for look-up.
 #[derive(Debug)]
 pub(crate) struct Directory {
@@ -47,7 +62,7 @@ pub(crate) struct Directory {
     gateways: BTreeMap<i64, GatewayEntry>,
     customers: Vec<Customer>,
     /// Longest prefix first, then the cheapest, then as configured.
-    routes: Vec<(String, Vec<i64>)>,
+    routes: Vec<RouteEntry>,
     /// Host names and addresses that mean this engine.
     own_hosts: Vec<Host>,
 }
@@ -65,7 +80,14 @@ impl Directory {
             dids: config.dids.iter().map(|did| (number_key(&did.number).to_owned(), did.clone())).collect(),
             gateways: config.gateways.iter().filter_map(|gateway| Some((gateway.id, gateway_entry(gateway)?))).collect(),
             customers: config.customers.clone(),
-            routes: routes.into_iter().map(|route| (number_key(&route.prefix).to_owned(), route.gateways.clone())).collect(),
+            routes: routes
+                .into_iter()
+                .map(|route| RouteEntry {
+                    prefix: number_key(&route.prefix).to_owned(),
+                    gateways: route.gateways.clone(),
+                    customers: route.customers.clone(),
+                })
+                .collect(),
             own_hosts,
         }
     }
@@ -132,22 +154,23 @@ impl Directory {
     }
 
     /// What a script may call by writing `target`; why not otherwise. Nothing leaves the engine but to users and gateways.
-    pub(crate) fn callee(&self, target: &str, programs: &ProgramSet) -> Result<Callee, Refusal> {
+    /// `customer` is whose call it is.
+    pub(crate) fn callee(&self, target: &str, programs: &ProgramSet, customer: Option<i64>) -> Result<Callee, Refusal> {
         let target = target.trim();
         let has_scheme = ["sip:", "sips:", "tel:"]
             .iter()
             .any(|scheme| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
         if !has_scheme {
-            return self.callee_by_name(target, programs);
+            return self.callee_by_name(target, programs, customer);
         }
         match Uri::parse(target) {
-            Ok(Uri::Tel(tel)) => self.callee_by_name(&tel.digits(), programs),
-            Ok(Uri::Sip(uri)) => self.callee_by_uri(uri, programs),
+            Ok(Uri::Tel(tel)) => self.callee_by_name(&tel.digits(), programs, customer),
+            Ok(Uri::Sip(uri)) => self.callee_by_uri(uri, programs, customer),
             Ok(Uri::Other { .. }) | Err(_) => Err(Refusal::new(484, format!("{target} is not a SIP URI"))),
         }
     }
 
-    fn callee_by_name(&self, target: &str, programs: &ProgramSet) -> Result<Callee, Refusal> {
+    fn callee_by_name(&self, target: &str, programs: &ProgramSet, customer: Option<i64>) -> Result<Callee, Refusal> {
         if self.users.contains_key(target) {
             return Ok(Callee::User(target.to_owned()));
         }
@@ -160,20 +183,20 @@ impl Directory {
                 Some(DidDestination::Class5(name)) => Ok(Callee::Class5(name.clone())),
                 Some(DidDestination::User(name)) => Ok(Callee::User(name.clone())),
                 Some(DidDestination::External(number)) if number_key(number) != number_key(target) => {
-                    self.callee_by_route(number)
+                    self.callee_by_route(number, customer)
                 }
                 Some(DidDestination::External(_) | DidDestination::Sip(_) | DidDestination::Socket { .. }) | None => {
                     Err(Refusal::new(404, format!("the DID {target} leads nowhere")))
                 }
             };
         }
-        self.callee_by_route(target)
+        self.callee_by_route(target, customer)
     }
 
-    fn callee_by_uri(&self, uri: SipUri, programs: &ProgramSet) -> Result<Callee, Refusal> {
+    fn callee_by_uri(&self, uri: SipUri, programs: &ProgramSet, customer: Option<i64>) -> Result<Callee, Refusal> {
         let user = Uri::Sip(uri.clone()).user().map(|user| user.into_owned()).unwrap_or_default();
         if self.own_hosts.iter().any(|host| same_host(host, &uri.host)) {
-            return self.callee_by_name(&user, programs);
+            return self.callee_by_name(&user, programs, customer);
         }
         let gateway = self
             .gateways
@@ -186,17 +209,17 @@ impl Directory {
     }
 
     /// The gateways a number goes through.
-    fn callee_by_route(&self, number: &str) -> Result<Callee, Refusal> {
+    fn callee_by_route(&self, number: &str, customer: Option<i64>) -> Result<Callee, Refusal> {
         let key = number_key(number);
         let is_number = !key.is_empty() && key.chars().all(|c| c.is_ascii_digit() || matches!(c, '*' | '#'));
         if !is_number {
             return Err(Refusal::new(404, format!("{number} is neither a user nor a Class 5 destination")));
         }
         let mut found: Vec<(i64, SipUri)> = Vec::new();
-        let matching = self.routes.iter().filter(|(prefix, _)| key.starts_with(prefix.as_str()));
-        let longest = matching.clone().next().map_or(0, |(prefix, _)| prefix.len());
-        for (_, gateways) in matching.filter(|(prefix, _)| prefix.len() == longest) {
-            for id in gateways {
+        let matching = self.routes.iter().filter(|route| key.starts_with(route.prefix.as_str()) && route.admits(customer));
+        let longest = matching.clone().next().map_or(0, |route| route.prefix.len());
+        for route in matching.filter(|route| route.prefix.len() == longest) {
+            for id in &route.gateways {
                 let Some(entry) = self.gateways.get(id).filter(|_| !found.iter().any(|(known, _)| known == id)) else {
                     continue;
                 };
@@ -264,6 +287,16 @@ mod tests {
         [[route]]
         prefix = "4420"
         gateways = [8]
+        [[customer]]
+        id = 12
+        [[route]]
+        prefix = "4499"
+        customers = [12]
+        gateways = [8]
+        [[route]]
+        prefix = "1"
+        customers = [12]
+        gateways = [7]
     "#;
 
     fn directory() -> Directory {
@@ -272,14 +305,18 @@ mod tests {
     }
 
     fn gateways_of(target: &str) -> Vec<i64> {
-        match directory().callee(target, &ProgramSet::default()) {
+        gateways_for(target, None)
+    }
+
+    fn gateways_for(target: &str, customer: Option<i64>) -> Vec<i64> {
+        match directory().callee(target, &ProgramSet::default(), customer) {
             Ok(Callee::Gateways(found)) => found.into_iter().map(|(id, _)| id).collect(),
             other => panic!("expected gateways, got {other:?}"),
         }
     }
 
     fn refusal(target: &str) -> u16 {
-        directory().callee(target, &ProgramSet::default()).unwrap_err().code
+        directory().callee(target, &ProgramSet::default(), None).unwrap_err().code
     }
 
     #[test]
@@ -288,6 +325,14 @@ mod tests {
         assert_eq!(gateways_of("+442012345678"), [8]);
         assert_eq!(gateways_of("tel:+44-1234"), [7, 8]);
         assert_eq!(refusal("33123"), 404);
+    }
+
+    #[test]
+    fn a_route_of_some_customers_is_there_for_them_only() {
+        assert_eq!(gateways_for("4499123", Some(12)), [8]);
+        assert_eq!(gateways_for("4499123", Some(13)), [7, 8], "a shorter route is open to all");
+        assert_eq!(gateways_for("1555", Some(12)), [7]);
+        assert_eq!(refusal("1555"), 404, "a call of nobody's");
     }
 
     #[test]
@@ -300,7 +345,7 @@ mod tests {
 
     #[test]
     fn our_own_address_means_our_own_users() {
-        let callee = directory().callee("sip:1001@127.0.0.1", &ProgramSet::default());
+        let callee = directory().callee("sip:1001@127.0.0.1", &ProgramSet::default(), None);
         assert_eq!(callee, Ok(Callee::User("1001".into())));
         assert_eq!(refusal("sip:nobody@127.0.0.1"), 404);
     }

@@ -117,6 +117,8 @@ pub(crate) struct Exchange {
     pub last_route: u64,
     /// Number and name of whoever calls, for the From of legs that a call dials.
     pub callers: BTreeMap<CallKey, (String, Option<String>)>,
+    /// Whose calls they are, where they are a customer's.
+    pub customers: BTreeMap<CallKey, i64>,
     /// Max-Forwards as a call brought it.
     pub forwards: BTreeMap<CallKey, u8>,
     /// Look-ups that bridges wait for.
@@ -180,6 +182,7 @@ impl Exchange {
             routes: BTreeMap::new(),
             last_route: 0,
             callers: BTreeMap::new(),
+            customers: BTreeMap::new(),
             forwards: BTreeMap::new(),
             waiting: BTreeMap::new(),
             tickets: BTreeMap::new(),
@@ -248,6 +251,7 @@ impl Exchange {
             self.routes.remove(&route);
         }
         self.callers.remove(&call);
+        self.customers.remove(&call);
         self.forwards.remove(&call);
         self.waiting.retain(|(waiting, _), _| *waiting != call);
     }

@@ -184,6 +184,7 @@ impl Switch {
             }
             let name = request.headers.from().and_then(Result::ok).and_then(|from| from.display_name);
             exchange.callers.insert(key, (facts.from.clone(), name));
+            exchange.customers.extend(customer.map(|id| (key, id)));
             let forwards = request.headers.max_forwards().and_then(Result::ok).unwrap_or(70);
             exchange.forwards.insert(key, forwards);
             let contact = exchange.contact_for(source.protocol, source.local, source.remote.ip());

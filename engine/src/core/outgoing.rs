@@ -43,7 +43,8 @@ pub(crate) fn resolved(
 }
 
 fn find(exchange: &mut Exchange, call: CallKey, lookup: LookupId, mut waiting: Waiting) -> Lookup {
-    let callee = match exchange.directory.callee(&waiting.target, &exchange.programs) {
+    let customer = exchange.customers.get(&call).copied();
+    let callee = match exchange.directory.callee(&waiting.target, &exchange.programs, customer) {
         Ok(callee) => callee,
         Err(refusal) => return Lookup::Ready(Err(refusal)),
     };

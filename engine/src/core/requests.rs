@@ -101,7 +101,7 @@ impl Switch {
         self.exchange
             .borrow()
             .directory
-            .callee(&wanted.to, &programs)
+            .callee(&wanted.to, &programs, None)
             .map_err(|refusal| EngineError::TargetRefused { target: wanted.to.clone(), why: refusal.reason })?;
         self.last_call += 1;
         let key = CallKey(self.last_call);
