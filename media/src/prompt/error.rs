@@ -10,7 +10,7 @@ use crate::tone::ToneError;
 pub enum PromptError {
     /// No such file, or a name that leaves `user/` and `ivr/`: the two are not told apart, so that names outside
     /// cannot be probed.
-    #[error("no such audio: {name}")]
+    #[error("no such audio: {name}{}", hint(name))]
     NotFound {
         /// The name as the script wrote it.
         name: String,
@@ -37,6 +37,11 @@ impl PromptError {
     pub fn not_found(name: impl Into<String>) -> Self {
         Self::NotFound { name: name.into() }
     }
+}
+
+/// What a script that named no folder wants to know.
+fn hint(name: &str) -> &'static str {
+    if name.starts_with("user/") || name.starts_with("ivr/") { "" } else { ": expected user/… or ivr/…" }
 }
 
 /// What is wrong with a prompt.

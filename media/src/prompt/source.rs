@@ -40,7 +40,7 @@ impl Source {
     /// Reads the name a script wrote.
     ///
     /// # Errors
-    /// [`PromptError::NotFound`] for a path that leaves its folder, [`PromptError::Media`] for a name of no known form.
+    /// [`PromptError::NotFound`] for a path outside the two folders, [`PromptError::Media`] for a name of no known form.
     pub fn parse(name: &str) -> Result<Self, PromptError> {
         if name.len() > MAX_NAME {
             let start = name.chars().take(60).collect::<String>();
@@ -63,7 +63,9 @@ impl Source {
         let (folder, path) = match name.split_once('/') {
             Some(("user", path)) => (Folder::User, path),
             Some(("ivr", path)) => (Folder::Ivr, path),
-            _ => return Err(PromptError::media(name, Cause::BadName)),
+            // Another scheme is an attempt at something else; all else would be a file, and there is none outside the folders.
+            _ if name.contains("://") => return Err(PromptError::media(name, Cause::BadName)),
+            _ => return Err(PromptError::not_found(name)),
         };
         if path.is_empty() || path.starts_with('/') {
             return Err(PromptError::not_found(name));
@@ -120,8 +122,17 @@ mod tests {
     }
 
     #[test]
+    fn a_file_in_neither_folder_is_not_found_and_the_folders_are_named() {
+        for name in ["x.wav", "", "sub/x.wav", "user", "User/x.wav"] {
+            let error = Source::parse(name).unwrap_err();
+            assert_eq!(error, PromptError::not_found(name), "{name}");
+            assert_eq!(error.to_string(), format!("no such audio: {name}: expected user/… or ivr/…"));
+        }
+    }
+
+    #[test]
     fn other_names_say_what_is_expected() {
-        for name in ["x.wav", "", "file:///etc/passwd", "silence:", "silence:-1", "silence:99999999999", "ftp://h/x"] {
+        for name in ["file:///etc/passwd", "silence:", "silence:-1", "silence:99999999999", "ftp://h/x"] {
             assert_eq!(Source::parse(name), Err(PromptError::media(name, Cause::BadName)), "{name}");
         }
     }
