@@ -27,7 +27,7 @@ pub mod worker;
 
 pub use cost::{FixedCost, fixed_cost};
 pub use process::{WorkerExit, run_worker};
-pub use program::check;
+pub use program::{check, module_problem};
 pub use worker::{NoProbe, TurnProbe, Worker};
 
 /// Version of the prelude's behaviour. A journal recorded under another one may not replay to the same operations.

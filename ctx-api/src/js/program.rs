@@ -49,24 +49,33 @@ impl Program {
         unit
     }
 
-    /// Finds a module by the name a script gave: a built-in, then a sibling. The error is the sentence the script's author reads.
+    /// Finds a module by the name a script gave. The error is the sentence the script's author reads.
     pub(super) fn resolve(&self, name: &str) -> Result<Found, String> {
-        if let Some(built_in) = BUILT_IN.iter().find(|built_in| **built_in == name) {
-            return Ok(Found::BuiltIn(built_in));
-        }
-        let wanted = name.strip_prefix("./").unwrap_or(name);
-        let matches =
-            |file: &&String| EXTENSIONS.iter().any(|extension| file.eq_ignore_ascii_case(&format!("{wanted}{extension}")));
-        let exact =
-            self.bundle.files.keys().find(|file| EXTENSIONS.iter().any(|extension| **file == format!("{wanted}{extension}")));
-        match exact.or_else(|| self.bundle.files.keys().find(matches)) {
-            Some(file) if is_requirable(file) => Ok(Found::Sibling(file.clone())),
-            Some(file) => Err(format!(
-                "Cannot require '{file}': the file name of a required script may hold only lowercase letters, digits, '-' and '_'"
-            )),
-            None => Err(format!("Cannot find module '{name}' (not on the allow-list; see docs/modules.md)")),
-        }
+        find(name, self.bundle.files.keys().map(String::as_str))
     }
+}
+
+/// A built-in, then a sibling.
+fn find<'a>(name: &str, files: impl Iterator<Item = &'a str> + Clone) -> Result<Found, String> {
+    if let Some(built_in) = BUILT_IN.iter().find(|built_in| **built_in == name) {
+        return Ok(Found::BuiltIn(built_in));
+    }
+    let wanted = name.strip_prefix("./").unwrap_or(name);
+    let named = |same: fn(&str, &str) -> bool| {
+        files.clone().find(|file| EXTENSIONS.iter().any(|extension| same(file, &format!("{wanted}{extension}"))))
+    };
+    match named(|file, wanted| file == wanted).or_else(|| named(|file, wanted| file.eq_ignore_ascii_case(wanted))) {
+        Some(file) if is_requirable(file) => Ok(Found::Sibling(file.to_owned())),
+        Some(file) => Err(format!(
+            "Cannot require '{file}': the file name of a required script may hold only lowercase letters, digits, '-' and '_'"
+        )),
+        None => Err(format!("Cannot find module '{name}' (not on the allow-list; see docs/modules.md)")),
+    }
+}
+
+/// What a run would say of `require(name)` or `import … from name` in a bundle of `files`; `None` when it would be found.
+pub fn module_problem<'a>(name: &str, files: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
+    find(name, files).err()
 }
 
 /// Whether a resolved name is that of a built-in module.

@@ -1,72 +1,32 @@
-//! Modules a script asks for: a `cx*` module, a sibling script, or an allow-listed npm package (contract, section 1).
+//! Modules a script asks for: what a run would not find is found here first.
 
 use std::collections::BTreeSet;
 
+use lockstep_ctx_api::js;
 use oxc_ast::AstKind;
 use oxc_ast::ast::{Expression, StringLiteral};
 use oxc_semantic::Semantic;
 use oxc_span::{GetSpan, Span};
 
 use super::Remark;
-
-/// Modules of the platform (contract, section 3).
-const PLATFORM: &[&str] = &[
-    "cxC5Server",
-    "cxCallControl",
-    "cxHelper",
-    "cxJob",
-    "cxKV",
-    "cxOriginate",
-    "cxPubSub",
-    "cxRest",
-    "cxSend",
-    "cxUserspace",
-    "cxWebSocket",
-];
-
-/// Modules of test files.
-const TESTING: &[&str] = &["lockstep:test"];
-
-/// npm packages that scripts may load, and the paths within them.
-const ALLOW_LIST: &[&str] = &[
-    "axios",
-    "axios-cookiejar-support",
-    "card-validator",
-    "csv-parse",
-    "csv-parse/lib/sync",
-    "data-forge",
-    "decompress-zip",
-    "elasticemail-webapiclient",
-    "fast-csv",
-    "fast-toml",
-    "ftp",
-    "helpscout-2.0",
-    "moment",
-    "rss-parser",
-    "soap",
-    "stripe",
-    "tough-cookie",
-];
-
-/// Extensions a sibling may have.
-const EXTENSIONS: &[&str] = &[".js", ".mjs", ".cjs", ".ts"];
+use crate::script::programs::is_script;
 
 /// What a script may ask for.
 #[derive(Clone, Debug, Default)]
 pub struct Modules {
-    /// File names next to the script.
+    /// Names of the scripts next to the script.
     siblings: BTreeSet<String>,
 }
 
 impl Modules {
-    /// The platform's modules and the allow-list, no siblings.
+    /// The built-in modules, no siblings.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// As [`Modules::none`], with the files of the script's folder as siblings.
+    /// As [`Modules::none`], with the scripts among the files of the script's folder as siblings.
     pub fn with_siblings(files: impl IntoIterator<Item = String>) -> Self {
-        Self { siblings: files.into_iter().collect() }
+        Self { siblings: files.into_iter().filter(|file| is_script(file)).collect() }
     }
 
     pub(super) fn find(&self, semantic: &Semantic<'_>) -> Vec<Remark> {
@@ -100,31 +60,10 @@ impl Modules {
         remarks
     }
 
-    /// Why `name` cannot be loaded; `None` when it can.
+    /// Why `name` cannot be loaded; `None` when it can. The runtime itself is asked, so that no script passes that it would refuse.
     fn problem(&self, name: &str) -> Option<String> {
-        let known = |list: &[&str]| list.contains(&name);
-        if known(PLATFORM) || known(ALLOW_LIST) || known(TESTING) {
-            return None;
-        }
-        let relative = name.strip_prefix("./");
-        let bare = relative.unwrap_or(name);
-        let stem = EXTENSIONS.iter().find_map(|extension| bare.strip_suffix(extension)).unwrap_or(bare);
-        let sibling = self.siblings.iter().find_map(|file| {
-            let file_stem = EXTENSIONS.iter().find_map(|extension| file.strip_suffix(extension))?;
-            file_stem.eq_ignore_ascii_case(stem).then_some(file_stem)
-        });
-        match sibling {
-            Some(file_stem) if is_sibling_name(file_stem) => None,
-            Some(file_stem) => Some(format!(
-                "Cannot require '{file_stem}': the file name of a required script may hold only lowercase letters, digits, '-' and '_'"
-            )),
-            None => Some(format!("Cannot find module '{name}' (not on the allow-list; see docs/modules.md)")),
-        }
+        js::module_problem(name, self.siblings.iter().map(String::as_str))
     }
-}
-
-fn is_sibling_name(stem: &str) -> bool {
-    !stem.is_empty() && stem.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_')
 }
 
 #[cfg(test)]
@@ -140,13 +79,21 @@ mod tests {
     }
 
     #[test]
-    fn platform_modules_packages_and_siblings_are_found() {
-        let source = "const kv = require('cxKV'); require('moment'); require('csv-parse/lib/sync'); require('helper'); require('HELPER'); require('./helper.js');";
+    fn built_in_modules_and_siblings_are_found() {
+        let source = "const C5 = require('cxC5Server'); require('helper'); require('HELPER'); require('./helper.js');";
         assert_eq!(messages(source), [""; 0]);
         assert_eq!(
-            messages("import { kv } from 'cxKV'; import x from './helper.js'; export * from 'axios'; await import('cxJob');"),
+            messages("import C5 from 'cxC5Server'; import x from './helper.js'; export * from 'helper'; await import('helper');"),
             [""; 0]
         );
+    }
+
+    #[test]
+    fn what_the_runtime_does_not_have_is_refused_before_it_runs() {
+        for name in ["cxKV", "cxJob", "axios", "csv-parse/lib/sync", "lockstep:test", "readme", "readme.md"] {
+            let expected = format!("1: Cannot find module '{name}' (not on the allow-list; see docs/modules.md)");
+            assert_eq!(messages(&format!("require('{name}')")), [expected]);
+        }
     }
 
     #[test]

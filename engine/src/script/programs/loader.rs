@@ -277,7 +277,8 @@ impl Loader {
     }
 }
 
-fn is_script(file: &str) -> bool {
+/// Whether a file of the scripts folder is a script, by its name.
+pub(crate) fn is_script(file: &str) -> bool {
     let Some((stem, extension)) = file.rsplit_once('.') else { return false };
     let is_test = stem.ends_with(".test");
     let is_types = extension == "ts" && stem.ends_with(".d");

@@ -6,6 +6,7 @@ mod set;
 mod watch;
 
 pub use loader::{Loader, Reload};
+pub(crate) use loader::is_script;
 pub use program::{Program, ProgramLimits, digest_of, version_of};
 pub use set::{ProgramSet, ScriptProblem};
 pub use watch::{Watch, watch};
