@@ -10,7 +10,7 @@ use rand::distr::{Alphanumeric, SampleString};
 
 use super::out;
 
-/// Lay out a starter project: configuration, one IVR with its test, audio, and types for the editor.
+/// Lay out a starter project: configuration, one IVR, audio, and types for the editor.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Where; made if it is not there.
@@ -44,7 +44,6 @@ fn lay_out(dir: &Path) -> Result<Vec<PathBuf>, String> {
         ("jsconfig.json".into(), include_bytes!("starter/jsconfig.json").to_vec()),
         ("ctx.d.ts".into(), catalog::type_declarations().into_bytes()),
         ("scripts/main-menu.js".into(), include_bytes!("starter/main-menu.js").to_vec()),
-        ("scripts/main-menu.test.js".into(), include_bytes!("starter/main-menu.test.js").to_vec()),
     ];
     for (name, prompt) in AUDIO {
         let audio = stock::find(prompt).ok_or_else(|| format!("the stock prompt {prompt} is not built in"))?;
@@ -103,6 +102,8 @@ mod tests {
         assert_eq!(config.users[0].password.expose().len(), PASSWORD_LEN);
         assert_ne!(config.users[0].password, config.users[1].password);
         assert_eq!(findings, []);
+        // Nothing that no command of this version can do anything with.
+        assert!(!files.iter().any(|file| file.to_string_lossy().contains(".test.")), "{files:?}");
         assert!(again.unwrap_err().starts_with("not overwritten"));
     }
 }
