@@ -37,7 +37,7 @@ pub struct Operation {
     /// What it does, for whoever writes the script.
     pub doc: &'static str,
     pub class: Class,
-    /// What it may reject with besides `CallEnded` and, when it takes a signal, `AbortError`.
+    /// What it may reject with besides `CallEnded`, `AbortError` when it takes a signal, and `LimitError` past the operations of a turn.
     pub errors: &'static [ErrorCode],
     /// First version that carries it out; `None`: it rejects with `Unsupported`.
     pub since: Option<&'static str>,
@@ -88,16 +88,23 @@ pub const OPERATIONS: &[Operation] = &[
         Class::Queued,
         V1,
         &["(options?: AnswerOptions): Promise<void>"],
-        &[InvalidState, MediaError],
+        &[TypeError, RangeError, InvalidState, MediaError, LimitError, NetworkError],
         "Answers the call (200); resolves when the ACK is there.",
     ),
-    operation("ring", Class::Queued, V1, &["(options?: RingOptions): Promise<void>"], &[InvalidState], "Sends 180 Ringing."),
+    operation(
+        "ring",
+        Class::Queued,
+        V1,
+        &["(options?: RingOptions): Promise<void>"],
+        &[TypeError, InvalidState],
+        "Sends 180 Ringing.",
+    ),
     operation(
         "earlyMedia",
         Class::Queued,
         V1,
         &["(options?: Abortable): Promise<void>"],
-        &[InvalidState, MediaError],
+        &[TypeError, InvalidState, MediaError, LimitError, NetworkError],
         "Starts media before the answer (183 with SDP).",
     ),
     operation(
@@ -105,7 +112,7 @@ pub const OPERATIONS: &[Operation] = &[
         Class::Cutting,
         V1,
         &["(code?: number | string, reason?: string): Promise<void>", "(options: RejectOptions): Promise<void>"],
-        &[InvalidState, RangeError],
+        &[TypeError, RangeError, InvalidState],
         "Refuses the call with a final response, 400 to 699; 603 Decline unless said otherwise.",
     ),
     operation(
@@ -113,7 +120,7 @@ pub const OPERATIONS: &[Operation] = &[
         Class::Cutting,
         V1,
         &["(uri: string | string[], options?: RedirectOptions): Promise<void>"],
-        &[InvalidState],
+        &[TypeError, RangeError, InvalidState],
         "Sends the caller elsewhere (302).",
     ),
     operation(
@@ -121,7 +128,7 @@ pub const OPERATIONS: &[Operation] = &[
         Class::Cutting,
         V1,
         &["(options?: HangupOptions): Promise<void>", "(code: number, reason?: string): Promise<void>"],
-        &[InvalidState],
+        &[TypeError, RangeError, InvalidState],
         "Ends the call: BYE after the answer, a final response before it.",
     ),
     operation(
@@ -129,7 +136,7 @@ pub const OPERATIONS: &[Operation] = &[
         Class::Queued,
         V1,
         &["(source: string | string[], options?: PlayOptions): Promise<Played>"],
-        &[InvalidState, NotFound, MediaError],
+        &[TypeError, RangeError, InvalidState, NotFound, MediaError, LimitError, NetworkError],
         "Plays `user/x.wav`, `ivr/x.wav`, `https://…`, `tone:350+440,1000/0` or `silence:500`; resolves after the last packet. On an unanswered call early media starts first.",
     ),
     operation(
@@ -137,7 +144,7 @@ pub const OPERATIONS: &[Operation] = &[
         Class::Queued,
         V1,
         &["(text: string, options?: TtsOptions): Promise<Played>"],
-        &[InvalidState, NotConfigured, MediaError],
+        &[TypeError, RangeError, InvalidState, NotConfigured, MediaError, LimitError, NetworkError],
         "Speaks a text; resolves when it is spoken.",
     ),
     operation(
@@ -145,7 +152,7 @@ pub const OPERATIONS: &[Operation] = &[
         Class::Queued,
         V1,
         &["(text: string, options?: TtsOptions): Promise<Played>"],
-        &[InvalidState, NotConfigured, MediaError],
+        &[TypeError, RangeError, InvalidState, NotConfigured, MediaError, LimitError, NetworkError],
         "The same as `tts`.",
     ),
     operation(
@@ -156,7 +163,7 @@ pub const OPERATIONS: &[Operation] = &[
             "(file: string | null, timeout?: number, min?: number, max?: number, terminators?: string, options?: IvrOptions): Promise<IvrResult>",
             "(options: IvrOptions & { file?: string; timeout_ms?: number; min?: number; max?: number; terminators?: string }): Promise<IvrResult>",
         ],
-        &[InvalidState, NotFound, MediaError],
+        &[TypeError, RangeError, InvalidState, NotFound, MediaError, LimitError, NetworkError],
         "Plays a file and collects digits. `timeout` is in seconds, from the end of the audio and again from each digit; a digit stops the audio. Digits keyed before count first, unless `flush` drops them.",
     ),
     operation(
@@ -164,7 +171,7 @@ pub const OPERATIONS: &[Operation] = &[
         Class::Queued,
         V1,
         &["(options?: GatherOptions): Promise<Gathered>"],
-        &[InvalidState, NotFound, MediaError, NotConfigured],
+        &[TypeError, RangeError, InvalidState, NotFound, MediaError, NotConfigured, LimitError, NetworkError],
         "Collects digits, or speech where a recogniser is configured, behind a prompt.",
     ),
     operation(
@@ -174,7 +181,7 @@ pub const OPERATIONS: &[Operation] = &[
         &[
             "(match: string | RegExp | ((digits: string) => unknown), quit?: string | RegExp | ((digits: string) => unknown) | null, timeout?: number, options?: Abortable): Promise<string>",
         ],
-        &[TypeError, TimeoutError],
+        &[TypeError, RangeError, TimeoutError],
         "Waits until the digits keyed since this call match; consumes none. Rejects on `quit`, after `timeout` (seconds; 1000 and more are milliseconds; 60 unless said otherwise), or with what a function throws. Many may wait at once.",
     ),
     operation(
@@ -222,7 +229,7 @@ pub const OPERATIONS: &[Operation] = &[
         Class::Immediate,
         V1,
         &["(digits?: string): Promise<void>"],
-        &[InvalidState],
+        &[TypeError, RangeError, InvalidState],
         "Keeps digits (0-9 unless said otherwise) from the script and from the far end of a bridge.",
     ),
     operation("unblockDtmf", Class::Immediate, V1, &["(): Promise<void>"], &[InvalidState], "Undoes `blockDtmf`."),
@@ -231,7 +238,7 @@ pub const OPERATIONS: &[Operation] = &[
         Class::Queued,
         V1,
         &["(digits: string, options?: SendDtmfOptions): Promise<void>"],
-        &[InvalidState, RangeError],
+        &[TypeError, RangeError, InvalidState],
         "Sends digits; `w` waits half a second, `W` a whole one.",
     ),
     operation(
@@ -239,7 +246,7 @@ pub const OPERATIONS: &[Operation] = &[
         Class::Queued,
         V1,
         &["(delay_ms?: number, options?: Abortable): Promise<void>"],
-        &[InvalidState],
+        &[TypeError, RangeError, InvalidState, MediaError, LimitError, NetworkError],
         "Sends the caller's audio back, until hangup or abort.",
     ),
     operation(
@@ -247,7 +254,7 @@ pub const OPERATIONS: &[Operation] = &[
         Class::Immediate,
         V1,
         &["(name: string, options?: RecordOptions): Promise<Recording>"],
-        &[InvalidState, NotFound, MediaError],
+        &[TypeError, RangeError, InvalidState, NotFound, MediaError, LimitError, NetworkError],
         "Starts recording the call in the background; resolves with a handle once it has started.",
     ),
     operation(
@@ -255,15 +262,15 @@ pub const OPERATIONS: &[Operation] = &[
         Class::Queued,
         V1,
         &["(destination: Destination | Destination[], options?: BridgeOptions | ContinueOn): Promise<BridgeResult>"],
-        &[InvalidState, NotFound],
-        "Dials and joins; resolves at the end of the bridge. A destination is an extension or user, a Class 5 destination, a number, a `sip:` URI, or an object.",
+        &[TypeError, RangeError, InvalidState, LimitError, NetworkError],
+        "Dials and joins; resolves at the end of the bridge, also when nobody could be reached: `status` and `code` say how it went. A destination is an extension or user, a Class 5 destination, a number, a `sip:` URI, or an object.",
     ),
     operation(
         "sleep",
         Class::Queued,
         V1,
         &["(ms: number, options?: Abortable): Promise<void>"],
-        &[RangeError],
+        &[TypeError, RangeError, InvalidState],
         "Does nothing for a while.",
     ),
     operation(
@@ -349,6 +356,12 @@ pub fn find(name: &str) -> Option<&'static Operation> {
     OPERATIONS.iter().find(|operation| operation.name == name)
 }
 
+/// Whether the documentation says that an operation, or a method of its handle such as `record.stop`, may reject with `code`.
+pub fn may_reject(name: &str, code: ErrorCode) -> bool {
+    let method = name.split('.').next().unwrap_or(name);
+    matches!(code, CallEnded | AbortError) || find(method).is_some_and(|operation| operation.errors.contains(&code))
+}
+
 /// Whether every call of that method becomes an operation, or a rejection that names it. Not so for `header`: reading it issues nothing.
 pub fn is_issued(name: &str) -> bool {
     name != "header" && find(name).is_some_and(|operation| operation.class != Class::Local)
@@ -381,7 +394,7 @@ pub fn reference() -> String {
          Every operation returns a promise that resolves when the platform has finished it. *queued* operations run one after another,\n\
          awaited or not; those that *cut off* stop what is playing unless something un-awaited is ahead of them; *at once* and *listener*\n\
          do not wait for the queue. All pending operations reject with `CallEnded` when the call ends, and operations that take a\n\
-         `signal` with `AbortError` when it is aborted.\n\n\
+         `signal` with `AbortError` when it is aborted. Past 10,000 operations in one turn any of them rejects with `LimitError`.\n\n\
          | operation | order | may reject with | since |\n|---|---|---|---|\n",
     );
     for operation in OPERATIONS {

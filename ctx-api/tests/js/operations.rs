@@ -1,7 +1,7 @@
 //! Every operation in its classic and its option form (contract, section 2.2).
 
-use lockstep_ctx_api::Op;
 use lockstep_ctx_api::op::*;
+use lockstep_ctx_api::{Op, catalog};
 
 use crate::harness::Setup;
 
@@ -273,5 +273,8 @@ fn refusals_say_what_was_expected_and_what_came() {
         ),
     ] {
         assert_eq!(refused(call), message, "ctx.{call}");
+        let operation = call.split('(').next().and_then(catalog::find).expect("an operation");
+        let code = message.split(':').next();
+        assert!(operation.errors.iter().any(|known| Some(known.name()) == code), "{} is not said to reject so", operation.name);
     }
 }
