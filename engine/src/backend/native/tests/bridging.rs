@@ -93,20 +93,20 @@ fn failure_with_continue_on_false_passes_the_code_to_the_caller() {
     desk.asked();
     desk.leg(LegId(1), LegEvent::Failed { code: 486, reason: "Busy Here".into() });
     let outputs = desk.outputs();
-    assert_eq!(bridged(&outputs, id).status, BridgeStatus::Busy);
+    assert_eq!(error_of(&outputs, id).0, ErrorCode::CallEnded);
     assert_eq!(ended(&outputs).unwrap().code, 486);
     assert!(desk.asked().contains(&"a 486 Busy Here".to_owned()));
 }
 
 #[test]
-fn the_result_comes_before_the_end_of_the_call() {
+fn a_script_that_is_not_to_go_on_learns_that_the_call_has_ended() {
     let (mut desk, id) = dialling(Desk::answered(), BridgeArgs { continue_on: ContinueOn::Never, ..bridge(&["1001"]) });
     desk.picks_up(1);
     desk.outputs();
     desk.leg(LegId(1), LegEvent::Over { code: 200, reason: String::new(), by_peer: true });
     let outputs = desk.outputs();
-    assert_eq!(bridged(&outputs, id).status, BridgeStatus::Completed);
-    assert!(matches!(outputs.last(), Some(BackendOutput::Ended(_))));
+    assert_eq!(error_of(&outputs, id).0, ErrorCode::CallEnded);
+    assert!(matches!(outputs.last(), Some(BackendOutput::Ended(cause)) if cause.code == 200));
 }
 
 #[test]

@@ -117,7 +117,7 @@ fn failing_leads_where_the_script_says_and_then_ends_the_call() {
     desk.picks_up(1);
     desk.leg(LegId(1), LegEvent::Over { code: 200, reason: String::new(), by_peer: true });
     let outputs = desk.outputs();
-    assert_eq!(collected(&outputs, menu), (CollectStatus::Timeout, String::new()));
+    assert_eq!(error_of(&outputs, menu).0, ErrorCode::CallEnded);
     assert!(ended(&outputs).is_some());
 }
 

@@ -1,0 +1,159 @@
+//! Recording and echo: what is written and what comes back is what was said.
+
+use std::sync::Arc;
+
+use lockstep_engine::phone::PhoneCall;
+use lockstep_media::codec::Codec;
+use lockstep_media::playout::EncodedPrompt;
+use lockstep_tests::audio::{SILENCE, prompt};
+use lockstep_tests::caller::{Caller, USERS, incoming, registered};
+use lockstep_tests::engine::{Engine, within};
+
+fn speak(call: &PhoneCall, name: &str) {
+    call.play(vec![Arc::new(EncodedPrompt::new(Codec::Pcmu, prompt(name)))]);
+}
+
+/// The parts of a WAV file that a player goes by.
+struct Wav {
+    format: u16,
+    channels: usize,
+    rate: u32,
+    bits: u16,
+    data: Vec<u8>,
+}
+
+fn wav(file: &[u8]) -> Wav {
+    let number =
+        |at: usize, len: usize| file[at..at + len].iter().rev().fold(0_u32, |value, octet| value << 8 | u32::from(*octet));
+    assert_eq!((&file[..4], &file[8..12]), (&b"RIFF"[..], &b"WAVE"[..]));
+    assert_eq!(number(4, 4) as usize, file.len() - 8, "the RIFF header holds the length of the file");
+    let (mut at, mut format, mut data) = (12, None, None);
+    while at + 8 <= file.len() {
+        let len = number(at + 4, 4) as usize;
+        match &file[at..at + 4] {
+            b"fmt " => format = Some(at + 8),
+            b"data" => data = Some(file[at + 8..at + 8 + len].to_vec()),
+            _ => {}
+        }
+        at += 8 + len + len % 2;
+    }
+    let format = format.expect("there is a fmt chunk");
+    Wav {
+        format: number(format, 2) as u16,
+        channels: number(format + 2, 2) as usize,
+        rate: number(format + 4, 4),
+        bits: number(format + 14, 2) as u16,
+        data: data.expect("there is a data chunk"),
+    }
+}
+
+impl Wav {
+    /// One channel as µ-law, the law the calls of these tests use.
+    fn channel(&self, channel: usize) -> Vec<u8> {
+        match (self.format, self.bits) {
+            (7, 8) => self.data.iter().skip(channel).step_by(self.channels).copied().collect(),
+            (1, 16) => {
+                let samples = self.data.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]]));
+                samples.skip(channel).step_by(self.channels).map(|sample| Codec::Pcmu.encode_sample(sample)).collect()
+            }
+            other => panic!("an unexpected format: {other:?}"),
+        }
+    }
+}
+
+fn contains(haystack: &[u8], name: &str) -> bool {
+    let audio = prompt(name);
+    let start = audio.iter().position(|octet| *octet != SILENCE).unwrap();
+    let end = audio.iter().rposition(|octet| *octet != SILENCE).unwrap();
+    haystack.windows(end - start).any(|window| window == &audio[start..end])
+}
+
+#[tokio::test]
+async fn a_stereo_recording_holds_the_caller_left_and_the_callee_right() {
+    let body = "await ctx.answer();
+const recording = await ctx.record(`calls/${data.call_id}.wav`, { stereo: true });
+await ctx.bridge('1001', true);
+const saved = await recording.stop();
+ctx.log('saved ' + JSON.stringify(saved));";
+    let engine = Engine::setup().main("100", body).config(USERS).start();
+    let mut agent = registered(&engine, "1001").await;
+    let caller = Caller::answered(&engine, "100").await;
+    let id = caller.id.clone();
+    let mut callee = incoming(&mut agent).await;
+    callee.answer();
+    within("an ACK", callee.answered()).await.unwrap();
+    speak(&caller.call, "welcome.wav");
+    let said = prompt("welcome.wav");
+    within("the caller's words", callee.heard().until(|capture| capture.find(&said, 0))).await;
+    speak(&callee, "thank-you.wav");
+    caller.hears("thank-you.wav", 0).await;
+    callee.hangup();
+    let story = caller.over(&engine).await;
+
+    let saved = story.value("saved");
+    assert_eq!(saved["file"], format!("user/calls/{id}.wav"));
+    let wav = wav(&std::fs::read(engine.folder().join(format!("scripts/user/calls/{id}.wav"))).unwrap());
+    assert_eq!((wav.channels, wav.rate), (2, 8_000));
+    let (left, right) = (wav.channel(0), wav.channel(1));
+    assert!(contains(&left, "welcome.wav") && !contains(&left, "thank-you.wav"), "the caller is on the left");
+    assert!(contains(&right, "thank-you.wav") && !contains(&right, "welcome.wav"), "the callee is on the right");
+    let recorded_ms = saved["duration_ms"].as_u64().unwrap();
+    assert_eq!(recorded_ms, left.len() as u64 / 8, "the result tells the length of the file");
+}
+
+#[tokio::test]
+async fn a_recording_leaves_out_what_is_said_while_it_is_paused() {
+    let body = "await ctx.answer();
+const recording = await ctx.record('paused.wav');
+await ctx.play('ivr/1.wav');
+await recording.pause();
+await ctx.play('ivr/2.wav');
+await recording.resume();
+await ctx.play('ivr/3.wav');
+ctx.log('saved ' + JSON.stringify(await recording.stop()));
+ctx.log('again ' + JSON.stringify(await ctx.record('../out.wav').catch((error) => error.name)));";
+    let engine = Engine::setup().main("100", body).start();
+    let story = Caller::answered(&engine, "100").await.over(&engine).await;
+    let wav = wav(&std::fs::read(engine.folder().join("scripts/user/paused.wav")).unwrap());
+    assert_eq!(wav.channels, 1);
+    let audio = wav.channel(0);
+    assert!(contains(&audio, "1.wav") && contains(&audio, "3.wav"), "what was said is there");
+    assert!(!contains(&audio, "2.wav"), "what was said while paused is not");
+    assert_ne!(story.value("again"), serde_json::Value::Null);
+    assert!(!engine.folder().join("out.wav").exists());
+}
+
+#[tokio::test]
+async fn a_recording_is_whole_when_the_caller_hangs_up() {
+    let body = "await ctx.answer();\nawait ctx.record('cut.wav');\nawait ctx.play('ivr/welcome.wav');\nctx.log('ready');\nawait ctx.play('ivr/main-menu.wav', { loop: true });";
+    let engine = Engine::setup().main("100", body).start();
+    let mut caller = Caller::answered(&engine, "100").await;
+    caller.logged("ready").await;
+    let file = engine.folder().join("scripts/user/cut.wav");
+    caller.hang_up(&engine).await;
+    // The file is finished by its writer after the call: the engine stops only when that is done.
+    engine.stop().await;
+    assert!(contains(&wav(&std::fs::read(file).unwrap()).channel(0), "welcome.wav"));
+}
+
+#[tokio::test]
+async fn an_echo_gives_back_what_is_said_until_it_is_stopped() {
+    let body = "await ctx.answer();
+const stop = new AbortController();
+ctx.once('dtmf', () => stop.abort());
+ctx.log('ready');
+await ctx.echo(100, { signal: stop.signal }).catch((error) => ctx.log('stopped ' + JSON.stringify(error.name)));
+await ctx.play('ivr/1.wav');";
+    let engine = Engine::setup().main("100", body).start();
+    let mut caller = Caller::answered(&engine, "100").await;
+    caller.logged("ready").await;
+    speak(&caller.call, "welcome.wav");
+    let said = prompt("welcome.wav");
+    let start = said.iter().position(|octet| *octet != SILENCE).unwrap();
+    within("the echo", caller.call.heard().until(|capture| capture.find(&said[start..], 0))).await;
+    caller.call.press("1");
+    let story = caller.over(&engine).await;
+    assert_eq!(story.value("stopped"), "AbortError");
+    assert!(contains(&story.heard, "1.wav"));
+    assert_eq!((story.continuity.streams, story.continuity.sequence_breaks), (1, 0), "{:?}", story.continuity);
+}
