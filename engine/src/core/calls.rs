@@ -9,6 +9,7 @@ use lockstep_ctx_api::wire::{EntryKind, LogLevel, LogLine, RunId, ScriptError, S
 use lockstep_ctx_api::{
     BackendOutput, CallBackend, CallEndedCause, CallState, EndedBy, ErrorCode, Event, OpClass, OpId, OpResult, Outcome,
 };
+use lockstep_sip::message::StatusCode;
 
 use super::call_facts::data_of;
 use super::exchange::{CallKey, LegKey, Purpose};
@@ -408,7 +409,10 @@ impl Switch {
         let Some(call) = self.calls.get_mut(&key) else { return };
         call.plan.bridge = None;
         match result {
-            Ok(Outcome::Bridged(bridged)) => call.plan.failure = Some((bridged.code, bridged.reason)),
+            Ok(Outcome::Bridged(bridged)) => {
+                let phrase = StatusCode::new(bridged.code).map_or("", StatusCode::default_reason);
+                call.plan.failure = Some((bridged.code, phrase.to_owned()));
+            }
             Ok(_) => {}
             Err(error) if error.code == ErrorCode::CallEnded => {}
             Err(error) => {

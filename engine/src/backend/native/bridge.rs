@@ -10,6 +10,7 @@ use lockstep_media::codec::Codec;
 use lockstep_media::digit::Digit;
 use lockstep_media::stream::{Command, DtmfId, DtmfMethod, DtmfRequest};
 
+use super::end::{phrase, reason_header};
 use super::{NativeBackend, Task};
 use crate::call::{
     AudioId, AudioOptions, AudioSource, Bridge, BridgeRules, BridgeStep, Dial, Leg, LegId, LegState, Lookup, LookupId, Refusal,
@@ -351,9 +352,10 @@ impl<S: Switchboard> NativeBackend<S> {
             CallEndedCause { code: 200, reason: "Normal Clearing".into(), by: EndedBy::Callee }
         } else {
             if self.a.state() < LegState::Answering && !self.originated {
-                self.a.refuse(&mut self.board, code, Some(reason.clone()), Headers::new());
+                // Why a target cannot be called is for the script and the log; the caller gets the standard phrase.
+                self.a.refuse(&mut self.board, code, Some(phrase(code).to_owned()), Headers::new());
             } else {
-                self.a.hang_up(&mut self.board, vec![super::end::reason_header(code, &reason)]);
+                self.a.hang_up(&mut self.board, vec![reason_header(code, phrase(code))]);
             }
             CallEndedCause { code, reason, by: EndedBy::Callee }
         };

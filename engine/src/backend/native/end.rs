@@ -149,7 +149,8 @@ fn contact_value(uri: &str) -> Option<String> {
     }
 }
 
-fn phrase(code: u16) -> &'static str {
+/// The standard phrase of a code.
+pub(super) fn phrase(code: u16) -> &'static str {
     StatusCode::new(code).map_or("", |status| status.default_reason())
 }
 

@@ -76,6 +76,26 @@ fn nothing_leaves_the_engine_but_to_users_and_gateways() {
 }
 
 #[test]
+fn the_caller_is_not_told_in_our_words_why_a_target_cannot_be_called() {
+    let script = "async function main(data, ctx) { await ctx.bridge('nobody'); }";
+    let mut lab = Lab::new("", &[("1000", script)]);
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    assert_eq!(lab.seen(caller), ["404 Not Found"]);
+    let reason = lab.past()[0].ended.clone().unwrap().reason;
+    assert_eq!(reason, "nobody is neither a user nor a Class 5 destination");
+}
+
+#[test]
+fn a_did_that_leads_nowhere_is_not_found_in_standard_words() {
+    let config = "[[did]]\nnumber = \"4420\"\ndestinations = [\"external:33123\", \"external:33124\"]";
+    let mut lab = Lab::new(config, &[]);
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "4420");
+    assert_eq!(lab.seen(caller), ["404 Not Found"]);
+}
+
+#[test]
 fn the_callee_is_told_who_calls() {
     let script = "async function main(data, ctx) {
       ctx.set('sip_h_X-Ticket', '77');
