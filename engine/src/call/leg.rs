@@ -96,6 +96,11 @@ impl Leg {
         Self { id, side, state: LegState::New, exchange: None, answer: None, held: false, answer_due: false }
     }
 
+    /// The same leg as leg A; see [`Switchboard::adopt`].
+    pub fn into_near(self) -> Self {
+        Self { id: LegId::A, ..self }
+    }
+
     /// Where the leg stands.
     pub fn state(&self) -> LegState {
         self.state

@@ -39,6 +39,9 @@ pub trait Switchboard {
     /// Sends an INVITE.
     fn dial(&mut self, leg: LegId, dial: Dial, offer: String);
 
+    /// A leg we have dialled is leg A from now on, with its dialog and its media.
+    fn adopt(&mut self, leg: LegId);
+
     /// Gets audio, encoded for `codec`. `Later` is followed by `NativeBackend::loaded`.
     fn load(&mut self, load: LoadId, source: &AudioSource, codec: Codec) -> Loading;
     /// The audio is not wanted any more.

@@ -115,6 +115,10 @@ impl Switchboard for Board {
         outgoing::invite(&mut self.exchange.borrow_mut(), (self.call, leg), dial, offer);
     }
 
+    fn adopt(&mut self, leg: LegId) {
+        self.exchange.borrow_mut().rename_leg((self.call, leg), (self.call, LegId::A));
+    }
+
     fn load(&mut self, load: LoadId, source: &AudioSource, codec: Codec) -> Loading {
         let mut exchange = self.exchange.borrow_mut();
         let now = exchange.now.instant;

@@ -256,6 +256,21 @@ impl Exchange {
         self.waiting.retain(|(waiting, _), _| *waiting != call);
     }
 
+    /// Lets everything that belongs to a leg belong to another one, which has nothing yet.
+    pub(crate) fn rename_leg(&mut self, from: LegKey, to: LegKey) {
+        let Some(link) = self.links.remove(&from) else { return };
+        if let Some(dialog) = link.dialog {
+            self.dialogs.insert(dialog, to);
+        }
+        if let Some(Invite::Outgoing { id }) = link.invite {
+            self.requests.insert(id, to);
+        }
+        if let Some(media) = link.media {
+            self.media.insert(media, to);
+        }
+        self.links.insert(to, link);
+    }
+
     /// Forgets a leg; its media are closed if they are still open.
     pub(crate) fn forget_leg(&mut self, leg: LegKey) {
         let Some(link) = self.links.remove(&leg) else { return };

@@ -129,8 +129,8 @@ impl<S: Switchboard> NativeBackend<S> {
 
     /// The routes of a target were found, or there are none.
     pub fn resolved(&mut self, now: Instant, lookup: LookupId, result: Result<Routes, Refusal>) {
-        if self.callee_lookup.take_if(|waiting| *waiting == lookup).is_some() {
-            self.dial_callee(result);
+        if self.looks_up_callee(lookup) {
+            self.callee_found(result);
         } else {
             self.route_found(now, lookup, result);
         }

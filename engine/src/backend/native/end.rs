@@ -103,8 +103,11 @@ impl<S: Switchboard> NativeBackend<S> {
             self.a.refuse(&mut self.board, code, shown, headers);
             (code, reason)
         } else {
-            let headers = ending.bye.iter().map(|(code, reason)| reason_header(*code, reason)).collect();
-            self.a.hang_up(&mut self.board, headers);
+            let headers: Headers = ending.bye.iter().map(|(code, reason)| reason_header(*code, reason)).collect();
+            match self.calling.take() {
+                Some(_) => self.give_up_callee(&headers),
+                None => self.a.hang_up(&mut self.board, headers),
+            }
             ending.bye.unwrap_or((200, "Normal Clearing".to_owned()))
         };
         self.finish(CallEndedCause { code, reason, by: ending.by });

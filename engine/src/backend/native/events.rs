@@ -19,6 +19,8 @@ impl<S: Switchboard> NativeBackend<S> {
         }
         if leg == LegId::A {
             self.near_event(now, event);
+        } else if self.calling.is_some() {
+            self.callee_event(now, leg, event);
         } else {
             self.far_event(now, leg, event);
         }
@@ -99,15 +101,8 @@ impl<S: Switchboard> NativeBackend<S> {
                 self.tell_hold(change);
             }
             LegEvent::Digit { digit, duration_ms } => self.caller_digit(now, digit, duration_ms, DtmfMethod::Info),
-            LegEvent::Progress { code, sdp } => {
-                self.a.progress(&mut self.board, sdp.as_deref().filter(|_| code > 100));
-                self.tell_facts(now);
-            }
-            LegEvent::Answered { sdp } => match self.a.answered(&mut self.board, sdp.as_deref()) {
-                Ok(()) => self.tell_facts(now),
-                Err(error) => self.no_media_in_common(&error.to_string()),
-            },
-            LegEvent::Failed { code, reason } => self.finish(CallEndedCause { code, reason, by: EndedBy::Callee }),
+            // What comes of an INVITE of ours comes on the far legs of a bridge or a callee.
+            LegEvent::Progress { .. } | LegEvent::Answered { .. } | LegEvent::Failed { .. } => {}
             LegEvent::Over { code, reason, by_peer } => {
                 let by = match (by_peer, self.originated) {
                     (true, true) => EndedBy::Callee,

@@ -9,6 +9,7 @@ mod bridge;
 mod collect;
 mod end;
 mod events;
+mod originate;
 mod play;
 mod record;
 mod send_dtmf;
@@ -18,20 +19,21 @@ use std::time::{Duration, Instant};
 
 use lockstep_ctx_api::op::{Headers, Op, Vars};
 use lockstep_ctx_api::{
-    BackendOutput, CallBackend, CallEndedCause, CallState, EndedBy, Event, OpError, OpId, OpResult, Outcome, event::FactsChange,
+    BackendOutput, CallBackend, CallEndedCause, CallState, Event, OpError, OpId, OpResult, Outcome, event::FactsChange,
 };
 use lockstep_media::codec::Codec;
 use lockstep_media::digit::DigitSet;
 use lockstep_media::recording::RecordingId;
 use lockstep_media::stream::Command;
 
-use crate::call::{Audio, AudioId, Dial, Digits, Leg, LegId, LegState, Lookup, LookupId, Refusal, Routes, Switchboard, millis};
+use crate::call::{Audio, AudioId, Digits, Leg, LegId, LegState, LookupId, Switchboard, millis};
 
 pub use end::Ending;
 pub use record::RecordingEvent;
 
 use bridge::BridgeTask;
 use collect::CollectTask;
+use originate::Calling;
 use record::Recording;
 use send_dtmf::SendDtmfTask;
 
@@ -84,9 +86,9 @@ pub struct NativeBackend<S> {
     originated: bool,
     /// The script of a call of ours has been told that it is answered.
     answer_told: bool,
-    /// The look-up of whom we call, while it is under way.
-    callee_lookup: Option<LookupId>,
-    /// Legs of the bridge that runs.
+    /// Whom we call, until they answer.
+    calling: Option<Calling>,
+    /// Legs of the bridge that runs, or of the callee who has not answered.
     far: BTreeMap<LegId, Leg>,
     next_leg: LegId,
     next_lookup: LookupId,
@@ -109,39 +111,6 @@ impl<S: Switchboard> NativeBackend<S> {
         Self::new(board, setup, Leg::inbound(LegId::A, offer), false)
     }
 
-    /// A call of ours to `target`. How it goes comes as facts: `Answered` when it is, or its end.
-    pub fn originate(now: Instant, board: S, setup: NativeSetup, target: &str) -> Self {
-        let mut backend = Self::new(board, setup, Leg::outbound(LegId::A), true);
-        let lookup = backend.next_lookup;
-        backend.next_lookup = LookupId(lookup.0 + 1);
-        match backend.board.resolve(lookup, target) {
-            Lookup::Ready(result) => backend.dial_callee(result),
-            Lookup::Later => backend.callee_lookup = Some(lookup),
-        }
-        backend.settle(now);
-        backend
-    }
-
-    /// Sends the INVITE of a call of ours by the first route.
-    fn dial_callee(&mut self, routes: Result<Routes, Refusal>) {
-        let route = routes.and_then(|routes| {
-            let first = routes.routes.first().copied();
-            first.ok_or_else(|| Refusal::new(480, "Temporarily Unavailable"))
-        });
-        let refused = match route {
-            Ok(route) => {
-                let dial = Dial { route, caller_id: None, from_name: None, headers: Headers::new() };
-                let codecs = self.setup.codecs.clone();
-                let dialled = self.a.dial(&mut self.board, None, codecs, dial);
-                dialled.err().map(|error| Refusal::new(503, error.message))
-            }
-            Err(refusal) => Some(refusal),
-        };
-        if let Some(Refusal { code, reason }) = refused {
-            self.finish(CallEndedCause { code, reason, by: EndedBy::Engine });
-        }
-    }
-
     fn new(board: S, setup: NativeSetup, a: Leg, originated: bool) -> Self {
         Self {
             board,
@@ -149,7 +118,7 @@ impl<S: Switchboard> NativeBackend<S> {
             a,
             originated,
             answer_told: false,
-            callee_lookup: None,
+            calling: None,
             far: BTreeMap::new(),
             next_leg: LegId(1),
             next_lookup: LookupId(0),

@@ -143,6 +143,24 @@ fn a_call_of_ours_runs_its_script_when_it_is_answered() {
 }
 
 #[test]
+fn a_call_of_ours_rings_at_every_binding_and_belongs_to_the_one_that_answers() {
+    let script = "async function main(data, ctx) { await ctx.answer(); await ctx.play('user/x.wav'); }";
+    let mut lab = Lab::new(USERS, &[("1000", script)]);
+    let first = registered(&mut lab, "127.0.0.1:5071", "1001", "pw1");
+    let second = registered(&mut lab, "127.0.0.1:5072", "1001", "pw1");
+    let (reply, _answer) = tokio::sync::oneshot::channel();
+    let wanted = Originate { to: "1001".into(), destination: "1000".into(), ..Originate::default() };
+    lab.switch.request(Request::Originate(wanted, reply));
+    lab.settle();
+    lab.respond(first, 180);
+    lab.pick_up(second);
+    assert_eq!(lab.seen(first), ["invite", "cancel SIP;cause=200;text=\"Call completed elsewhere\""]);
+    lab.hang_up(second);
+    let ended = lab.past()[0].ended.clone().unwrap();
+    assert_eq!((ended.code, ended.by.name()), (200, "callee"));
+}
+
+#[test]
 fn a_call_of_ours_that_nobody_answers_is_given_up() {
     let mut lab = Lab::new(USERS, &[("1000", "function main() {}")]);
     let phone = registered(&mut lab, "127.0.0.1:5071", "1001", "pw1");

@@ -4,6 +4,7 @@ mod answering;
 mod bridging;
 mod collecting;
 mod ending;
+mod originating;
 mod playing;
 
 use std::cell::RefCell;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lockstep_ctx_api::op::{AnswerArgs, Op, PlayArgs};
-use lockstep_ctx_api::{BackendOutput, CallBackend, CallEndedCause, ErrorCode, Event, OpError, OpId, OpResult, Outcome};
+use lockstep_ctx_api::{BackendOutput, CallBackend, CallEndedCause, ErrorCode, Event, OpError, OpId, OpResult, Outcome, catalog};
 use lockstep_media::codec::Codec;
 use lockstep_media::digit::Digit;
 use lockstep_media::playout::{EncodedPrompt, PlayId, PlayoutEnd};
@@ -41,6 +42,7 @@ struct Book {
     loads: Vec<LoadId>,
     playing: BTreeMap<LegId, PlayId>,
     offers: BTreeMap<LegId, String>,
+    submitted: BTreeMap<OpId, &'static str>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -136,6 +138,10 @@ impl Switchboard for FakeBoard {
         let headers: String = dial.headers.iter().map(|(n, v)| format!(" {n}: {v}")).collect();
         let from = dial.caller_id.map(|id| format!(" from {id}")).unwrap_or_default();
         self.note(format!("{} dial route {}{from}{headers}", name(leg), dial.route.0));
+    }
+
+    fn adopt(&mut self, leg: LegId) {
+        self.note(format!("a is {}", name(leg)));
     }
 
     fn load(&mut self, load: LoadId, source: &AudioSource, codec: Codec) -> Loading {
@@ -243,6 +249,7 @@ impl Desk {
     fn submit(&mut self, op: Op) -> OpId {
         let id = OpId { turn: 0, ordinal: self.last_op };
         self.last_op += 1;
+        self.board.0.borrow_mut().submitted.insert(id, op.name());
         self.backend.submit(self.now, id, op);
         id
     }
@@ -306,8 +313,19 @@ impl Desk {
         loop {
             match self.backend.poll_output() {
                 BackendOutput::Timeout(_) => return outputs,
-                output => outputs.push(output),
+                output => {
+                    self.assert_documented(&output);
+                    outputs.push(output);
+                }
             }
+        }
+    }
+
+    /// An operation rejects with nothing that the reference does not name.
+    fn assert_documented(&self, output: &BackendOutput) {
+        if let BackendOutput::Completed { id, result: Err(error) } = output {
+            let operation = self.board.0.borrow().submitted[id];
+            assert!(catalog::may_reject(operation, error.code), "{operation} is not said to reject with {error}");
         }
     }
 
