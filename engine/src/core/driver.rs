@@ -315,7 +315,8 @@ impl Core {
 /// Logs what is wrong with scripts.
 fn report(reload: &Reload) {
     for problem in &reload.new_problems {
-        let live = if reload.set.iter().any(|program| program.file == problem.file) { "an earlier text is" } else { "no text is" };
+        let live =
+            if reload.set.iter().any(|program| program.file == problem.file) { "an earlier text is" } else { "no text is" };
         tracing::error!(%problem, live, "a script's newest text cannot be run");
     }
     for warning in &reload.new_warnings {

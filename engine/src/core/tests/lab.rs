@@ -19,8 +19,8 @@ use lockstep_media::sdp::{LocalMedia, OfferAnswer};
 use lockstep_media::stream::{Command, MediaEvent};
 use lockstep_sip::auth::{Authenticator, AuthenticatorConfig, ClientAuth, Side};
 use lockstep_sip::endpoint::{
-    Body, Config as EndpointConfig, DialogId, DialogRequest, Endpoint, Event, Failure, IncomingId, OutgoingRequest, Output, Reply, RequestId,
-    TerminationCause,
+    Body, Config as EndpointConfig, DialogId, DialogRequest, Endpoint, Event, Failure, IncomingId, OutgoingRequest, Output,
+    Reply, RequestId, TerminationCause,
 };
 use lockstep_sip::message::{Headers, Method, NameAddr, Request, Response, StatusCode, Uri};
 use lockstep_sip::net::{Destination, Protocol, Received, Source, Transmit};
