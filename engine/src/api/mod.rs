@@ -20,7 +20,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::net::TcpListener;
 
 use crate::config::{ApiConfig, ApiKey};
@@ -84,6 +84,7 @@ fn router(state: AppState) -> Router {
         .route("/v1/calls/{id}/timeline", get(calls::timeline))
         .route("/v1/calls/{id}/journal", get(calls::journal))
         .route("/v1/scripts", get(scripts::list))
+        .route("/v1/scripts/{id}/rollback", post(scripts::roll_back))
         .route("/v1/events", get(events::events))
         .route_layer(middleware::from_fn_with_state(state.clone(), access::check))
         .fallback(error::no_such_path)

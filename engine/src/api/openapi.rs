@@ -131,14 +131,15 @@ fn schemas() -> Value {
                 } },
             },
         },
-        "Scripts": { "type": "object", "properties": { "scripts": { "type": "array", "items": {
+        "Script": {
             "type": "object",
             "properties": {
                 "name": text, "uuid": text, "file": text, "type": { "enum": ["script", "app", "driver", "worker"] },
                 "app": { "type": ["string", "null"] }, "class5_destination": { "type": ["string", "null"] },
                 "version": text, "error": text,
             },
-        } } } },
+        },
+        "Scripts": { "type": "object", "properties": { "scripts": { "type": "array", "items": reference("Script") } } },
     })
 }
 

@@ -156,6 +156,16 @@ pub(super) const OPERATIONS: &[Operation] = &[
         failures: &[503],
     },
     Operation {
+        method: Method::POST,
+        path: "/v1/scripts/{id}/rollback",
+        scope: Some(Scope::Admin),
+        summary: "Makes the version before the live one live again, until the file changes. `id` is a name or a uuid.",
+        query: &[],
+        body: None,
+        success: (200, "Script"),
+        failures: &[404, 409, 503],
+    },
+    Operation {
         method: Method::GET,
         path: "/v1/events",
         scope: Some(Scope::Read),

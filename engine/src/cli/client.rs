@@ -33,6 +33,11 @@ impl Target {
         self.send(reqwest::Method::DELETE, path).await
     }
 
+    /// `POST path` without a body
+    pub(super) async fn post(&self, path: &str) -> Result<Value, String> {
+        self.send(reqwest::Method::POST, path).await
+    }
+
     async fn send(&self, method: reqwest::Method, path: &str) -> Result<Value, String> {
         let client = crate::fetch::client_builder().build().map_err(|error| innermost(&error))?;
         let mut request = client.request(method, format!("{}{path}", self.base()));

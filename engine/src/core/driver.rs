@@ -38,7 +38,7 @@ use super::switch::{Switch, SwitchParts};
 use super::world::Arrival;
 use crate::config::{self, Config, Loaded};
 use crate::fetch::{EgressPolicy, Fetcher};
-use crate::script::programs::{Loader, Reload, Watch, watch};
+use crate::script::programs::{Change, Loader, Reload, RollBackError, Watch, watch};
 use crate::script::{Moment, PoolConfig, WorkerPool};
 use crate::tts::Tts;
 
@@ -285,6 +285,10 @@ impl Core {
                     let mut switch = self.switch.borrow_mut();
                     switch.set_time(Moment::now());
                     match request {
+                        Some(Request::RollBack(name, answer)) => match switch.file_of_script(&name) {
+                            Some(file) => self.scripts.roll_back(file, answer),
+                            None => drop(answer.send(Err(RollBackError::NoSuchScript))),
+                        },
                         Some(request) => switch.request(request),
                         None => {
                             handles_left = false;
@@ -294,7 +298,7 @@ impl Core {
                         }
                     }
                 }
-                Some(reload) = self.scripts.changed() => self.reloaded(reload),
+                Some(change) = self.scripts.changed() => self.reloaded(change),
                 () = self.rearm.notified() => {}
                 () = sleep => {
                     let mut switch = self.switch.borrow_mut();
@@ -305,10 +309,14 @@ impl Core {
         }
     }
 
-    fn reloaded(&mut self, reload: Reload) {
+    fn reloaded(&mut self, Change { reload, asked_by }: Change) {
         report(&reload);
         tracing::info!(scripts = reload.set.iter().count(), "scripts reloaded");
         self.switch.borrow_mut().set_programs(reload.set, &reload.retired);
+        if let Some(answer) = asked_by {
+            // Whoever asked may have gone away.
+            let _ = answer.send(Ok(()));
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::timeline::{Timeline, TimelineEntry};
+use crate::script::programs::{RollBackAnswer, RollBackError};
 
 /// Requests that may wait for the core before senders wait too.
 const REQUEST_QUEUE: usize = 256;
@@ -157,6 +158,10 @@ pub enum EngineError {
     NoSuchDestination(String),
     #[error("{target} may not be called: {why}")]
     TargetRefused { target: String, why: String },
+    #[error("no script {0}")]
+    NoSuchScript(String),
+    #[error("no earlier version of {0} is known: they are kept while the engine runs")]
+    NoEarlierVersion(String),
     #[error("at capacity: {0}")]
     AtCapacity(String),
     #[error("the engine is shutting down")]
@@ -178,6 +183,7 @@ pub(crate) enum Request {
     },
     Originate(Originate, oneshot::Sender<Result<String, EngineError>>),
     Scripts(oneshot::Sender<Vec<ScriptInfo>>),
+    RollBack(String, RollBackAnswer),
     Stats(oneshot::Sender<StatsSnapshot>),
     Readiness(oneshot::Sender<Readiness>),
     /// Take no more calls; end those that are left after the grace period, then stop.
@@ -243,6 +249,17 @@ impl EngineHandle {
     /// The scripts that new calls can run.
     pub async fn scripts(&self) -> Result<Vec<ScriptInfo>, EngineError> {
         self.ask(Request::Scripts).await
+    }
+
+    /// Makes the version of a script before the live one live again, until its file changes; the script as it is then.
+    pub async fn roll_back(&self, name: &str) -> Result<ScriptInfo, EngineError> {
+        let done = self.ask(|reply| Request::RollBack(name.to_owned(), reply)).await?;
+        done.map_err(|error| match error {
+            RollBackError::NoSuchScript => EngineError::NoSuchScript(name.to_owned()),
+            RollBackError::NoEarlierVersion => EngineError::NoEarlierVersion(name.to_owned()),
+        })?;
+        let same = |script: &ScriptInfo| [&script.name, &script.file, &script.uuid].iter().any(|own| own.eq_ignore_ascii_case(name));
+        self.scripts().await?.into_iter().find(same).ok_or_else(|| EngineError::NoSuchScript(name.to_owned()))
     }
 
     /// Every figure of the engine.

@@ -32,6 +32,8 @@ impl Switch {
             Request::Scripts(reply) => drop(reply.send(self.scripts())),
             Request::Stats(reply) => drop(reply.send(self.stats())),
             Request::Readiness(reply) => drop(reply.send(self.readiness())),
+            // For the driver, which reaches the scripts folder; it lets none through.
+            Request::RollBack(..) => {}
             Request::Drain(grace) => self.drain(grace),
         }
     }
@@ -164,6 +166,11 @@ impl Switch {
                 error: programs.problem(&program.file).map(ToString::to_string),
             })
             .collect()
+    }
+
+    /// The file of the script called `name`.
+    pub(crate) fn file_of_script(&self, name: &str) -> Option<String> {
+        self.exchange.borrow().programs.by_name(name).map(|program| program.file.clone())
     }
 
     fn readiness(&self) -> Readiness {
