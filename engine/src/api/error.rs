@@ -49,6 +49,7 @@ impl From<EngineError> for ApiError {
             EngineError::CallOver(_) => (StatusCode::CONFLICT, "call_over"),
             EngineError::NoSuchDestination(_) => (StatusCode::UNPROCESSABLE_ENTITY, "no_such_destination"),
             EngineError::TargetRefused { .. } => (StatusCode::FORBIDDEN, "target_refused"),
+            EngineError::NoRecording(_) => (StatusCode::NOT_FOUND, "no_recording"),
             EngineError::NoSuchScript(_) => (StatusCode::NOT_FOUND, "no_such_script"),
             EngineError::NoEarlierVersion(_) => (StatusCode::CONFLICT, "no_earlier_version"),
             EngineError::AtCapacity(_) => (StatusCode::SERVICE_UNAVAILABLE, "at_capacity"),

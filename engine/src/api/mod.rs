@@ -10,6 +10,7 @@ mod events;
 mod health;
 mod metrics;
 mod openapi;
+mod recording;
 mod routes;
 mod scripts;
 
@@ -83,6 +84,7 @@ fn router(state: AppState) -> Router {
         .route("/v1/calls/{id}", get(calls::show).delete(calls::hangup))
         .route("/v1/calls/{id}/timeline", get(calls::timeline))
         .route("/v1/calls/{id}/journal", get(calls::journal))
+        .route("/v1/calls/{id}/recording", get(recording::show))
         .route("/v1/scripts", get(scripts::list))
         .route("/v1/scripts/{id}/rollback", post(scripts::roll_back))
         .route("/v1/events", get(events::events))
@@ -145,6 +147,7 @@ mod tests {
             (Method::DELETE, "/v1/calls/x?code=200", 400, "bad_request"),
             (Method::POST, "/v1/calls", 422, "invalid_body"),
             (Method::GET, "/v1/calls/x", 503, "stopping"),
+            (Method::GET, "/v1/calls/x/recording?number=one", 400, "bad_request"),
         ] {
             let (found, body) = ask(addr, method.clone(), path, &[]).await;
             assert_eq!((found, body["error"]["code"].as_str()), (status, Some(code)), "{method} {path}");

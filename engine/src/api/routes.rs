@@ -147,6 +147,16 @@ pub(super) const OPERATIONS: &[Operation] = &[
     },
     Operation {
         method: Method::GET,
+        path: "/v1/calls/{id}/recording",
+        scope: Some(Scope::Read),
+        summary: "A recording of a call. One that is still being made is given as far as it has got.",
+        query: &[Parameter { name: "number", summary: "Which of the call's recordings, from 1; absent: the latest.", kind: "integer" }],
+        body: None,
+        success: (200, "audio/*"),
+        failures: &[400, 404, 503],
+    },
+    Operation {
+        method: Method::GET,
         path: "/v1/scripts",
         scope: Some(Scope::Read),
         summary: "The scripts new calls can run.",

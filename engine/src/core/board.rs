@@ -150,8 +150,9 @@ impl Switchboard for Board {
         let (name, path) = exchange.recordings.file(&file.name, file.format)?;
         let media = exchange.links.get(&(self.call, leg)).and_then(|link| link.media);
         let media = media.ok_or_else(|| OpError::new(ErrorCode::InvalidState, "the call has no media"))?;
-        let order = RecordingOrder { leg: media, id, options: file.options, path, format: file.format, codec };
+        let order = RecordingOrder { leg: media, id, options: file.options, path: path.clone(), format: file.format, codec };
         exchange.world.record(order)?;
+        exchange.recorded.entry(self.call).or_default().push(path);
         Ok(name)
     }
 }

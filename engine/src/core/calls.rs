@@ -363,7 +363,8 @@ impl Switch {
             self.host.drop_run(now, run)
         });
         let summary = call.summary(now.unix_ms);
-        self.past.push(PastCall { summary, timeline: call.into_timeline(), journal });
+        let recordings = self.exchange.borrow_mut().recorded.remove(&key).unwrap_or_default();
+        self.past.push(PastCall { summary, timeline: call.into_timeline(), journal, recordings });
     }
 
     /// Leads a call to the next of its destinations; ends it when none is left.

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use lockstep_ctx_api::OpId;
@@ -127,6 +128,8 @@ pub(crate) struct Exchange {
     pub last_ticket: u64,
     /// Audio under way.
     pub loads: BTreeMap<(CallKey, LoadId), Ticket>,
+    /// Files that calls have recorded, in the order they were begun; kept until a call is a past one.
+    pub recorded: BTreeMap<CallKey, Vec<PathBuf>>,
     /// What calls are to be told once nothing of them is running.
     pub posted: VecDeque<(LegKey, LegEvent)>,
     pub notes: VecDeque<SipNote>,
@@ -188,6 +191,7 @@ impl Exchange {
             tickets: BTreeMap::new(),
             last_ticket: 0,
             loads: BTreeMap::new(),
+            recorded: BTreeMap::new(),
             posted: VecDeque::new(),
             notes: VecDeque::new(),
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -158,6 +159,8 @@ pub enum EngineError {
     NoSuchDestination(String),
     #[error("{target} may not be called: {why}")]
     TargetRefused { target: String, why: String },
+    #[error("the call {0} has no such recording")]
+    NoRecording(String),
     #[error("no script {0}")]
     NoSuchScript(String),
     #[error("no earlier version of {0} is known: they are kept while the engine runs")]
@@ -175,6 +178,11 @@ pub(crate) enum Request {
     Call(String, oneshot::Sender<Result<CallSummary, EngineError>>),
     Timeline(String, oneshot::Sender<Result<Timeline, EngineError>>),
     Journal(String, oneshot::Sender<Result<String, EngineError>>),
+    Recording {
+        id: String,
+        number: Option<usize>,
+        reply: oneshot::Sender<Result<PathBuf, EngineError>>,
+    },
     Hangup {
         id: String,
         code: Option<u16>,
@@ -234,6 +242,11 @@ impl EngineHandle {
     /// The journal of a call as JSON lines, secrets redacted.
     pub async fn journal(&self, id: &str) -> Result<String, EngineError> {
         self.ask(|reply| Request::Journal(id.to_owned(), reply)).await?
+    }
+
+    /// The file of a call's recording: the `number`th it has begun, from 1, or the latest. Complete once the recording has ended.
+    pub async fn recording(&self, id: &str, number: Option<usize>) -> Result<PathBuf, EngineError> {
+        self.ask(|reply| Request::Recording { id: id.to_owned(), number, reply }).await?
     }
 
     /// Ends a live call, as `ctx.hangup({code, reason})` would.

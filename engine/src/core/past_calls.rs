@@ -1,6 +1,7 @@
 //! Calls that are over, as far back as memory allows: summaries, timelines and journals.
 
 use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
 
 use lockstep_ctx_api::journal::Journal;
 
@@ -20,6 +21,8 @@ pub(crate) struct PastCall {
     pub summary: CallSummary,
     pub timeline: Timeline,
     pub journal: Option<Journal>,
+    /// Its recordings, in the order they were begun.
+    pub recordings: Vec<PathBuf>,
 }
 
 /// The latest calls, oldest first.
@@ -88,7 +91,7 @@ mod tests {
         let facts = CallFacts { id: id.to_string(), ..CallFacts::default() };
         let summary = CallSummary { facts: facts.clone(), script: None, ended: None, duration_ms: 0 };
         let timeline = Timeline { call: facts, script: None, ended: None, duration_ms: None, entries: Vec::new(), dropped: 0 };
-        PastCall { summary, timeline, journal: None }
+        PastCall { summary, timeline, journal: None, recordings: Vec::new() }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Requests of the API and the command line.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ impl Switch {
             Request::Call(id, reply) => drop(reply.send(self.find_summary(&id))),
             Request::Timeline(id, reply) => drop(reply.send(self.find_timeline(&id))),
             Request::Journal(id, reply) => drop(reply.send(self.find_journal(&id))),
+            Request::Recording { id, number, reply } => drop(reply.send(self.find_recording(&id, number))),
             Request::Hangup { id, code, reason, reply } => drop(reply.send(self.hang_up(&id, code, reason))),
             Request::Originate(originate, reply) => drop(reply.send(self.originate(originate))),
             Request::Scripts(reply) => drop(reply.send(self.scripts())),
@@ -65,6 +67,19 @@ impl Switch {
         }
         let past = self.past.find(id).ok_or_else(|| no_such_call(id))?;
         Ok(past.journal.as_ref().map(|journal| lines::render(journal, Some(&secrets))).unwrap_or_default())
+    }
+
+    fn find_recording(&self, id: &str, number: Option<usize>) -> Result<PathBuf, EngineError> {
+        let exchange = self.exchange.borrow();
+        let recordings = match self.ids.get(id) {
+            Some(key) => exchange.recorded.get(key).map(Vec::as_slice).unwrap_or_default(),
+            None => self.past.find(id).map(|call| call.recordings.as_slice()).ok_or_else(|| no_such_call(id))?,
+        };
+        let wanted = match number {
+            Some(number) => number.checked_sub(1).and_then(|index| recordings.get(index)),
+            None => recordings.last(),
+        };
+        wanted.cloned().ok_or_else(|| EngineError::NoRecording(id.to_owned()))
     }
 
     fn hang_up(&mut self, id: &str, code: Option<u16>, reason: Option<String>) -> Result<(), EngineError> {

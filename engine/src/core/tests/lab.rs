@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use lockstep_ctx_api::op::{FetchArgs, TtsArgs, Vars};
 use lockstep_ctx_api::wire::{Bundle, ScriptType};
-use lockstep_ctx_api::{ErrorCode, OpError};
+use lockstep_ctx_api::OpError;
 use lockstep_media::codec::Codec;
 use lockstep_media::io::{LegId as MediaLeg, PoolEvent};
 use lockstep_media::playout::{EncodedPrompt, PlayId, PlayoutEnd};
+use lockstep_media::recording::RecordingId;
 use lockstep_media::sdp::{LocalMedia, OfferAnswer};
 use lockstep_media::stream::{Command, MediaEvent};
 use lockstep_sip::auth::{Authenticator, AuthenticatorConfig, ClientAuth, Side};
@@ -50,6 +51,7 @@ pub(super) struct Book {
     playing: BTreeMap<MediaLeg, PlayId>,
     pub(super) media: Vec<String>,
     pub(super) full: bool,
+    recordings: Vec<(MediaLeg, RecordingId)>,
     pub(super) fetched: Vec<Ticket>,
 }
 
@@ -103,8 +105,9 @@ impl World for LabWorld {
         self.book.borrow_mut().media.push(format!("close {}", leg.0));
     }
 
-    fn record(&mut self, _: RecordingOrder) -> Result<(), OpError> {
-        Err(OpError::new(ErrorCode::Unsupported, "nothing is recorded here"))
+    fn record(&mut self, order: RecordingOrder) -> Result<(), OpError> {
+        self.book.borrow_mut().recordings.push((order.leg, order.id));
+        Ok(())
     }
 
     fn audio_at_hand(
@@ -312,6 +315,16 @@ impl Lab {
         for (leg, id) in playing {
             let event = MediaEvent::PlayoutFinished { id, played: Duration::from_millis(100), end: PlayoutEnd::Completed };
             self.switch.media_report(PoolEvent::Media { leg, at: self.now.instant, event });
+        }
+        self.settle();
+    }
+
+    /// The files of recordings have been opened.
+    pub(super) fn recordings_start(&mut self) {
+        let started = std::mem::take(&mut self.book.borrow_mut().recordings);
+        self.switch.set_time(self.now);
+        for (leg, id) in started {
+            self.switch.media_report(PoolEvent::RecordingStarted { leg, id });
         }
         self.settle();
     }

@@ -1,4 +1,5 @@
 use super::lab::{Lab, PhoneId};
+use crate::core::handle::{EngineError, Request};
 
 fn call(script: &str) -> (Lab, PhoneId) {
     let mut lab = Lab::new("", &[("1000", script)]);
@@ -99,4 +100,33 @@ fn facts_and_variables_are_those_of_the_call() {
     }";
     let (lab, _) = call(script);
     assert_eq!(logged(&lab), ["caller 1000 caller new", "answered PCMU number"]);
+}
+
+#[test]
+fn the_recordings_of_a_call_are_found_while_it_lives_and_afterwards() {
+    let script = "async function main(data, ctx) {
+      await ctx.answer();
+      await ctx.record('first');
+      await ctx.record('calls/second', { format: 'ogg' });
+      await ctx.waitForHangup();
+    }";
+    let (mut lab, caller) = call(script);
+    lab.recordings_start();
+    lab.recordings_start();
+    let id = lab.switch.ids.keys().next().unwrap().clone();
+    let found = |lab: &mut Lab, number| {
+        let (reply, mut answer) = tokio::sync::oneshot::channel();
+        lab.switch.request(Request::Recording { id: id.clone(), number, reply });
+        answer.try_recv().unwrap().map(|path| path.to_string_lossy().into_owned())
+    };
+    for _ in ["live", "past"] {
+        assert_eq!(found(&mut lab, None).as_deref(), Ok("scripts/user/calls/second.ogg"));
+        assert_eq!(found(&mut lab, Some(1)).as_deref(), Ok("scripts/user/first.wav"));
+        assert_eq!(found(&mut lab, Some(3)), Err(EngineError::NoRecording(id.clone())));
+        assert_eq!(found(&mut lab, Some(0)), Err(EngineError::NoRecording(id.clone())));
+        if lab.past().is_empty() {
+            lab.hang_up(caller);
+        }
+    }
+    assert_eq!(lab.past().len(), 1);
 }

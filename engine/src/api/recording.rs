@@ -1,0 +1,75 @@
+//! `/v1/calls/{id}/recording`
+
+use std::io;
+use std::path::{Path as FilePath, PathBuf};
+
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use tokio::fs::File;
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use super::AppState;
+use super::error::ApiError;
+use crate::core::EngineError;
+
+/// Octets read at once.
+const CHUNK: usize = 64 << 10;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RecordingQuery {
+    number: Option<usize>,
+}
+
+pub(super) async fn show(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    query: Result<Query<RecordingQuery>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    let Query(query) = query.map_err(|error| ApiError::bad_request(error.body_text()))?;
+    let path = state.engine.recording(&id, query.number).await?;
+    // It may have been moved away since.
+    send(path).await.map_err(|_| EngineError::NoRecording(id).into())
+}
+
+async fn send(path: PathBuf) -> io::Result<Response> {
+    let file = File::open(&path).await?;
+    let length = file.metadata().await?.len();
+    let headers = [(header::CONTENT_TYPE, media_type(&path).to_owned()), (header::CONTENT_LENGTH, length.to_string())];
+    // What is written meanwhile is for the next who asks.
+    let body = Body::from_stream(futures_util::stream::try_unfold(file.take(length), next_chunk));
+    Ok((headers, body).into_response())
+}
+
+async fn next_chunk<R: AsyncRead + Unpin>(mut file: R) -> io::Result<Option<(Bytes, R)>> {
+    let mut chunk = Vec::with_capacity(CHUNK);
+    let read = (&mut file).take(CHUNK as u64).read_to_end(&mut chunk).await?;
+    Ok((read > 0).then(|| (chunk.into(), file)))
+}
+
+fn media_type(path: &FilePath) -> &'static str {
+    let is_ogg = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("ogg"));
+    if is_ogg { "audio/ogg" } else { "audio/wav" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_recording_comes_whole_with_its_type_and_length() {
+        let path = std::env::temp_dir().join(format!("lockstep-recording-{}.ogg", std::process::id()));
+        let content: Vec<u8> = (0..3 * CHUNK + 7).map(|at| at as u8).collect();
+        std::fs::write(&path, &content).unwrap();
+        let response = send(path.clone()).await.unwrap();
+        assert_eq!(response.headers()["content-type"], "audio/ogg");
+        assert_eq!(response.headers()["content-length"], content.len().to_string());
+        assert_eq!(axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap(), content);
+        std::fs::remove_file(&path).unwrap();
+        assert!(send(path).await.is_err());
+    }
+}
