@@ -9,6 +9,7 @@ pub mod config;
 pub mod fetch;
 pub mod script;
 pub mod tts;
+mod typescript;
 pub mod api;
 pub mod check;
 pub mod cli;

@@ -19,6 +19,8 @@ use serde::Serialize;
 
 pub use modules::Modules;
 
+use crate::typescript;
+
 /// The longest script looked at, in bytes.
 pub const MAX_SOURCE: usize = 4 << 20;
 
@@ -87,6 +89,11 @@ pub fn check(file: &str, source: &str, modules: &Modules) -> Vec<Finding> {
     }
     let analysed = SemanticBuilder::new_compiler().with_build_nodes(true).with_check_syntax_error(true).build(&parsed.program);
     findings.extend(analysed.diagnostics.errors().map(|error| report.diagnostic(error)));
+    if typescript::is_typescript(file)
+        && let Err(refusals) = typescript::erase(source, &parsed.program, analysed.semantic.scoping())
+    {
+        findings.extend(refusals.into_iter().map(|(span, message)| report.finding(span.start, Code::Syntax, message)));
+    }
     if !findings.is_empty() {
         return findings;
     }
@@ -140,7 +147,7 @@ impl Report<'_> {
 }
 
 /// Line and column of a byte offset, counted from 1; columns in UTF-16 code units.
-fn line_column(source: &str, offset: usize) -> (usize, usize) {
+pub(crate) fn line_column(source: &str, offset: usize) -> (usize, usize) {
     let before = source.get(..offset).unwrap_or(source);
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
     let column = before.get(line_start..).map_or(0, |line| line.encode_utf16().count());
@@ -188,6 +195,14 @@ mod tests {
         let findings = check("a.ts", source, &Modules::none());
         assert_eq!(findings.len(), 1);
         assert_eq!(findings[0].code, Code::Floating);
+    }
+
+    #[test]
+    fn what_typescript_cannot_be_rid_of_is_a_finding() {
+        let source = "export enum Menu { Sales }\nexport class A {\n  constructor(private a: string) {}\n}\n";
+        let findings = check("a.ts", source, &Modules::none());
+        let places: Vec<_> = findings.iter().map(|finding| (finding.line, finding.column, finding.code)).collect();
+        assert_eq!(places, [(1, 8, Code::Syntax), (3, 15, Code::Syntax)], "{findings:?}");
     }
 
     #[test]

@@ -283,6 +283,10 @@ mod tests {
 
     /// The outcome of a script in a folder of its own.
     fn outcome(name: &str, source: &str, arguments: &[&str]) -> Result<Option<String>, Failure> {
+        outcome_of("main.js", name, source, arguments)
+    }
+
+    fn outcome_of(file: &str, name: &str, source: &str, arguments: &[&str]) -> Result<Option<String>, Failure> {
         use clap::Parser;
         #[derive(Parser)]
         struct Line {
@@ -291,7 +295,7 @@ mod tests {
         }
         let dir = std::env::temp_dir().join(format!("lockstep-run-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
-        let file = dir.join("main.js");
+        let file = dir.join(file);
         std::fs::write(&file, source).unwrap();
         std::fs::write(dir.join("helper.js"), "module.exports = { twice: (n) => 2 * n };").unwrap();
         let line = ["run", file.to_str().unwrap()].into_iter().chain(arguments.iter().copied());
@@ -348,6 +352,19 @@ mod tests {
         let source = "async function main() {\n  await fetch('http://127.0.0.1:1/');\n}";
         let Err(Failure::Script(error)) = outcome("fetch", source, &[]) else { panic!("nothing listens on that port") };
         assert_eq!(error.at.as_ref().map(ToString::to_string).as_deref(), Some("main.js:2:9"), "{error:?}");
+    }
+
+    #[test]
+    fn typescript_runs_and_its_errors_are_where_the_file_has_them() {
+        let source = "import { twice } from 'helper';\ninterface Data { n: number }\nexport function main(data: Data): number {\n  const n = twice(data.n as number); (null! as Data).n;\n}";
+        let Err(Failure::Script(error)) = outcome_of("main.ts", "ts", source, &["--data", r#"{"n":1}"#]) else {
+            panic!("null has no `n`");
+        };
+        assert_eq!(error.at.as_ref().map(ToString::to_string).as_deref(), Some("main.ts:4:38"), "{error:?}");
+        let Err(Failure::Said(refused)) = outcome_of("main.ts", "ts-enum", "\n  enum A { B }", &[]) else {
+            panic!("an enum is no type");
+        };
+        assert!(refused.contains("main.ts:2:3: enum A cannot be erased"), "{refused}");
     }
 
     #[test]
