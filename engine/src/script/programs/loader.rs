@@ -21,6 +21,8 @@ use crate::typescript;
 const EXTENSIONS: [&str; 4] = ["js", "mjs", "cjs", "ts"];
 /// The largest source that is read, in bytes.
 const MAX_SOURCE: u64 = 4 << 20;
+/// Earlier texts of one file that can be gone back to.
+const MAX_EARLIER: usize = 10;
 
 /// Reads scripts and keeps what is live.
 #[derive(Debug)]
@@ -58,7 +60,17 @@ struct SourceFile {
     stamp: Stamp,
     /// The newest text that compiles, with its settings.
     sound: Option<Sound>,
+    /// What was sound before, the latest last.
+    earlier: Vec<Sound>,
     problem: Option<ScriptProblem>,
+}
+
+/// Why a script cannot be rolled back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RollBackError {
+    NoSuchScript,
+    /// Nothing older is known: texts are kept since the engine's start.
+    NoEarlierVersion,
 }
 
 #[derive(Clone, Debug)]
@@ -139,18 +151,36 @@ impl Loader {
         Ok(found)
     }
 
+    /// Makes the version before the live one live again, until the file changes.
+    ///
+    /// # Errors
+    /// When there is no such file, or no earlier version of it.
+    pub fn roll_back(&mut self, file: &str) -> Result<Reload, RollBackError> {
+        let known = self.files.get_mut(file).ok_or(RollBackError::NoSuchScript)?;
+        let earlier = known.earlier.pop().ok_or(RollBackError::NoEarlierVersion)?;
+        known.sound = Some(earlier);
+        let message = "rolled back; the text in the folder goes live when the file changes".to_owned();
+        let problem = ScriptProblem { file: file.to_owned(), message, at: None };
+        // Whoever rolled it back knows.
+        self.reported.insert(file.to_owned(), problem.clone());
+        known.problem = Some(problem);
+        Ok(self.publish())
+    }
+
     fn read(&mut self, file: &str, stamp: Stamp) {
-        let before = self.files.remove(file).and_then(|known| known.sound);
+        let (before, mut earlier) = self.files.remove(file).map(|known| (known.sound, known.earlier)).unwrap_or_default();
         // A changed file is spoken of again, even where its problem is the same.
         self.reported.remove(file);
         let (sound, problem) = match self.examine(file, &stamp) {
             Ok((sound, warnings)) => {
                 self.warnings.extend(warnings);
+                earlier.extend(before.filter(|before| before.digest != sound.digest));
+                earlier.drain(..earlier.len().saturating_sub(MAX_EARLIER));
                 (Some(sound), None)
             }
             Err(problem) => (before, Some(problem)),
         };
-        self.files.insert(file.to_owned(), SourceFile { stamp, sound, problem });
+        self.files.insert(file.to_owned(), SourceFile { stamp, sound, earlier, problem });
     }
 
     /// What is sound, with what deserves a word all the same.
@@ -455,6 +485,33 @@ mod tests {
     }
 
     #[test]
+    fn a_script_goes_back_version_by_version_until_its_file_changes() {
+        let mut folder = Folder::new();
+        let mut loader = folder.loader(&Config::default());
+        let mut versions = Vec::new();
+        for number in 1..=3 {
+            folder.write("menu.js", &format!("function main() {{ return {number} }}"));
+            versions.push(loader.load().unwrap().set.by_name("menu").unwrap().version.clone());
+        }
+        for expected in [&versions[1], &versions[0]] {
+            let reload = loader.roll_back("menu.js").unwrap();
+            assert_eq!(reload.set.by_name("menu").unwrap().version, *expected);
+            assert_eq!((reload.retired.len(), reload.new_problems.len()), (1, 0));
+            assert!(reload.set.problem("menu.js").unwrap().message.starts_with("rolled back"));
+        }
+        assert_eq!(loader.roll_back("menu.js").unwrap_err(), RollBackError::NoEarlierVersion);
+        assert_eq!(loader.roll_back("gone.js").unwrap_err(), RollBackError::NoSuchScript);
+        assert_eq!(loader.load().unwrap().set.by_name("menu").unwrap().version, versions[0], "another look changes nothing");
+
+        folder.write("menu.js", "function main() { return 4 }");
+        let reload = loader.load().unwrap();
+        assert_eq!(reload.set.problems().count(), 0);
+        let newest = reload.set.by_name("menu").unwrap().version.clone();
+        assert!(!versions.contains(&newest));
+        assert_eq!(loader.roll_back("menu.js").unwrap().set.by_name("menu").unwrap().version, versions[0]);
+    }
+
+    #[test]
     fn a_new_script_that_does_not_compile_is_not_live_and_harms_no_sibling() {
         let mut folder = Folder::new();
         folder.write("bad.js", "function (");
@@ -567,9 +624,10 @@ mod tests {
         let mut watch = super::super::watch(loader).unwrap();
         folder.write("b.js", EMPTY);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let change = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), watch.changed()).await });
-        let set = change.expect("the watcher sees the change").unwrap().set;
-        assert!(set.by_name("b").is_some());
+        let mut next = || runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), watch.changed()).await });
+        let change = next().expect("the watcher sees the change").unwrap();
+        assert!(change.reload.set.by_name("b").is_some());
+        assert!(change.asked_by.is_none());
         drop(watch);
     }
 }
