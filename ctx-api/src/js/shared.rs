@@ -13,7 +13,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use super::program::Program;
 use crate::event::{CallFacts, FactsChange};
 use crate::op::{Op, OpClass, OpId, Vars};
-use crate::wire::{Epoch, FromWorker, Issued, Location, LogLevel, LogLine, RunHeader, RunId, ScriptError, Start};
+use crate::wire::{Epoch, FromWorker, Issued, Location, LogLevel, LogLine, RunHeader, RunId, ScriptError, ScriptErrorKind, Start};
 
 /// Lines one turn may log; the rest are counted and dropped.
 const MAX_LINES_PER_TURN: u32 = 1_000;
@@ -192,12 +192,14 @@ impl Shared {
         self.secure_random.borrow_mut().fill_bytes(bytes);
     }
 
-    /// The verdict that came first stands; a later failure is only logged.
+    /// The verdict that came first stands; a later failure is only logged, and that the call has ended since is none.
     pub(super) fn decide(&self, verdict: Verdict) {
         let mut slot = self.verdict.borrow_mut();
         if slot.is_none() {
             *slot = Some(verdict);
-        } else if let Verdict::Failed(error) = verdict {
+        } else if let Verdict::Failed(error) = verdict
+            && error.kind != ScriptErrorKind::CallEnded
+        {
             self.log(LogLevel::Error, format!("Uncaught {}", error.message), error.at);
         }
     }

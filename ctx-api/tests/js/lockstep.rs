@@ -295,6 +295,21 @@ fn an_uncaught_call_ended_is_a_normal_end() {
 }
 
 #[test]
+fn a_script_that_has_failed_does_not_fail_again_because_its_call_ends() {
+    let mut run = Setup::call(
+        "async function main(data, ctx) {
+            ctx.on('dtmf', () => { throw new Error('a mistake') });
+            await ctx.play('x.wav');
+        }",
+    )
+    .start();
+    run.key('9');
+    assert!(run.error().message.contains("a mistake"));
+    run.hangup();
+    assert_eq!(run.texts(), [""; 0]);
+}
+
+#[test]
 fn a_forgotten_wait_does_not_cut_off_the_code_after_the_hangup() {
     let mut run = Setup::call(
         "async function main(data, ctx) {
