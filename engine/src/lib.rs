@@ -2,16 +2,16 @@
 //!
 //! Arrows point down: `cli`, `api` → `script` → `core` → `backend` → `call` → the `sip` and `media` crates.
 
+pub mod api;
 pub mod backend;
 pub mod call;
-pub mod core;
+pub mod check;
+pub mod cli;
 pub mod config;
+pub mod core;
 pub mod fetch;
+pub mod log;
+pub mod phone;
 pub mod script;
 pub mod tts;
 mod typescript;
-pub mod api;
-pub mod check;
-pub mod cli;
-pub mod log;
-pub mod phone;

@@ -13,7 +13,9 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use super::program::Program;
 use crate::event::{CallFacts, FactsChange};
 use crate::op::{Op, OpClass, OpId, Vars};
-use crate::wire::{Epoch, FromWorker, Issued, Location, LogLevel, LogLine, RunHeader, RunId, ScriptError, ScriptErrorKind, Start};
+use crate::wire::{
+    Epoch, FromWorker, Issued, Location, LogLevel, LogLine, RunHeader, RunId, ScriptError, ScriptErrorKind, Start,
+};
 
 /// Lines one turn may log; the rest are counted and dropped.
 const MAX_LINES_PER_TURN: u32 = 1_000;

@@ -150,7 +150,11 @@ pub(super) const OPERATIONS: &[Operation] = &[
         path: "/v1/calls/{id}/recording",
         scope: Some(Scope::Read),
         summary: "A recording of a call. One that is still being made is given as far as it has got.",
-        query: &[Parameter { name: "number", summary: "Which of the call's recordings, from 1; absent: the latest.", kind: "integer" }],
+        query: &[Parameter {
+            name: "number",
+            summary: "Which of the call's recordings, from 1; absent: the latest.",
+            kind: "integer",
+        }],
         body: None,
         success: (200, "audio/*"),
         failures: &[400, 404, 503],

@@ -271,7 +271,8 @@ impl EngineHandle {
             RollBackError::NoSuchScript => EngineError::NoSuchScript(name.to_owned()),
             RollBackError::NoEarlierVersion => EngineError::NoEarlierVersion(name.to_owned()),
         })?;
-        let same = |script: &ScriptInfo| [&script.name, &script.file, &script.uuid].iter().any(|own| own.eq_ignore_ascii_case(name));
+        let same =
+            |script: &ScriptInfo| [&script.name, &script.file, &script.uuid].iter().any(|own| own.eq_ignore_ascii_case(name));
         self.scripts().await?.into_iter().find(same).ok_or_else(|| EngineError::NoSuchScript(name.to_owned()))
     }
 

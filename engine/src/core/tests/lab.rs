@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use lockstep_ctx_api::OpError;
 use lockstep_ctx_api::op::{FetchArgs, TtsArgs, Vars};
 use lockstep_ctx_api::wire::{Bundle, ScriptType};
-use lockstep_ctx_api::OpError;
 use lockstep_media::codec::Codec;
 use lockstep_media::io::{LegId as MediaLeg, PoolEvent};
 use lockstep_media::playout::{EncodedPrompt, PlayId, PlayoutEnd};

@@ -5,8 +5,8 @@ mod program;
 mod set;
 mod watch;
 
-pub use loader::{Loader, Reload, RollBackError};
 pub(crate) use loader::is_script;
+pub use loader::{Loader, Reload, RollBackError};
 pub use program::{Program, ProgramLimits, digest_of, version_of};
 pub use set::{ProgramSet, ScriptProblem};
 pub use watch::{Change, RollBackAnswer, Watch, watch};
