@@ -113,7 +113,10 @@ fn a_wait_nobody_awaited_is_spoken_of_when_it_settles_and_fails_nothing() {
 }",
     )
     .start();
-    assert_eq!(run.texts(), ["main.js:6: TypeError: ctx.waitFor: `match` must be a string, a RegExp or a function (and was not awaited)"]);
+    assert_eq!(
+        run.texts(),
+        ["main.js:6: TypeError: ctx.waitFor: `match` must be a string, a RegExp or a function (and was not awaited)"]
+    );
     run.wake();
     run.key('9');
     run.hangup();
