@@ -1,5 +1,9 @@
 //! The `lockstep` command.
 
+/// Also behind QuickJS's `malloc`, where most of a short call's time went (docs/decisions/0013-allocator.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     lockstep_engine::cli::main()
 }
