@@ -1,6 +1,6 @@
 //! A SIP peer by hand: what it sends is exactly what the test wrote.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::net::UdpSocket;
@@ -224,6 +224,13 @@ impl Response {
         let port = value("m=audio ")?.split(' ').next()?.parse().ok()?;
         Some(SocketAddr::new(ip, port))
     }
+}
+
+/// The address this machine would call the outside from, when it is not loopback; asking sends nothing.
+pub async fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind(("0.0.0.0", 0)).await.ok()?;
+    socket.connect(("192.0.2.1", 9)).await.ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
 }
 
 /// An SDP offer of audio at `rtp`: profile, payload types and attribute lines as given.

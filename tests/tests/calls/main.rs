@@ -7,6 +7,7 @@ mod hostile_network;
 mod hostile_scripts;
 mod keys;
 mod lockstep_rules;
+mod management;
 mod recording;
 mod refusals;
 mod scripts;

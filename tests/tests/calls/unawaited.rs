@@ -9,7 +9,9 @@ use lockstep_tests::engine::{Engine, binary};
 #[tokio::test]
 async fn a_prompt_before_hangup_plays_to_its_end_and_is_warned_about() {
     let engine = Engine::setup().main("100", "await ctx.answer();\nctx.play('ivr/goodbye.wav');\nawait ctx.hangup();").start();
-    let story = Caller::answered(&engine, "100").await.over(&engine).await;
+    let mut caller = Caller::answered(&engine, "100").await;
+    caller.logged("was not awaited").await;
+    let story = caller.over(&engine).await;
     story.assert_heard(&[whole(&["goodbye.wav"])]);
     assert_eq!(story.names(), ["answer", "play", "hangup"]);
     assert!(story.has_logged("s100.js:4: ctx.play() was not awaited"), "{:?}", story.logs());
