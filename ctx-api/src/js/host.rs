@@ -1,11 +1,12 @@
-//! The functions the prelude calls.
+//! The functions the prelude calls, each made when it is first named.
 
 use std::rc::Rc;
 
-use rquickjs::{Array, Ctx, Exception, Function, Object, Value, qjs};
+use rquickjs::{Array, Ctx, Exception, Function, IntoJs, Object, Value, qjs};
 
 use super::convert::{CallArgs, Refusal};
-use super::modules::{Modules, load_error};
+use super::lazy::LazyClass;
+use super::modules::{Modules, dispatched, load_error};
 use super::prelude::Prelude;
 use super::shared::{Shared, Verdict, op_id};
 use super::value::{facts, number, text};
@@ -15,98 +16,156 @@ use crate::error::{ErrorCode, OpError};
 use crate::op::{Op, OpClass};
 use crate::wire::{LogLevel, ScriptErrorKind, ScriptType};
 
-/// Builds the object the prelude's `core` gets.
+/// Builds the object the prelude's parts get. A run uses few of its functions, and only those are made.
 pub(super) fn object<'js>(
     ctx: &Ctx<'js>,
+    lazy: &LazyClass,
     shared: &Rc<Shared>,
     prelude: &Rc<Prelude>,
     modules: &Rc<Modules>,
 ) -> rquickjs::Result<Object<'js>> {
-    let host = Object::new(ctx.clone())?;
-    run_facts(ctx, &host, shared)?;
-    clock_and_chance(ctx, &host, shared)?;
-    operations(ctx, &host, shared)?;
-    verdicts(ctx, &host, shared)?;
-    mirror(ctx, &host, shared)?;
-    loading(ctx, &host, shared, prelude, modules)?;
-    Ok(host)
+    let (lazy_class, run, prelude, modules) = (*lazy, shared.clone(), prelude.clone(), modules.clone());
+    lazy.object(
+        ctx,
+        None,
+        true,
+        Box::new(move |ctx, name| {
+            if name == "operations" {
+                return operations(ctx, lazy_class).map(|operations| Some(operations.into_value()));
+            }
+            if let Some(fact) = fact(ctx, &run, name)? {
+                return Ok(Some(fact));
+            }
+            let function = match function(ctx, &run, name)? {
+                Some(function) => Some(function),
+                None => loading(ctx, &run, &prelude, &modules, name)?,
+            };
+            Ok(function.map(Function::into_value))
+        }),
+    )
 }
 
-fn run_facts<'js>(ctx: &Ctx<'js>, host: &Object<'js>, shared: &Rc<Shared>) -> rquickjs::Result<()> {
-    host.set(
-        "type",
-        match shared.header.script_type {
-            ScriptType::Script => "script",
-            ScriptType::App => "app",
-            ScriptType::Driver => "driver",
-            ScriptType::Worker => "worker",
-        },
-    )?;
-    host.set("entry", shared.program.entry())?;
-    host.set("fn", shared.header.function.as_deref().unwrap_or("main"))?;
-    host.set("hasCall", shared.start.call.is_some())?;
-    host.set("startedAt", number(shared.start.at))?;
-    host.set("isOperation", Function::new(ctx.clone(), |name: String| catalog::is_issued(&name))?)?;
-    let run = shared.clone();
-    host.set("input", Function::new(ctx.clone(), move |ctx: Ctx<'js>| ctx.json_parse(run.start.data.as_str()))?)?;
-    let run = shared.clone();
-    host.set(
-        "env",
-        Function::new(ctx.clone(), move |ctx: Ctx<'js>| {
+/// The prototype of `ctx`: methods that issue operations.
+fn operations<'js>(ctx: &Ctx<'js>, lazy: LazyClass) -> rquickjs::Result<Object<'js>> {
+    let parent = Object::new(ctx.clone())?.get_prototype();
+    lazy.object(
+        ctx,
+        parent.as_ref(),
+        true,
+        Box::new(|ctx, name| if catalog::is_issued(name) { dispatched(ctx, "method", (name,)).map(Some) } else { Ok(None) }),
+    )
+}
+
+fn fact<'js>(ctx: &Ctx<'js>, run: &Shared, name: &str) -> rquickjs::Result<Option<Value<'js>>> {
+    match name {
+        "type" => {
+            let script_type = match run.header.script_type {
+                ScriptType::Script => "script",
+                ScriptType::App => "app",
+                ScriptType::Driver => "driver",
+                ScriptType::Worker => "worker",
+            };
+            script_type.into_js(ctx)
+        }
+        "entry" => run.program.entry().into_js(ctx),
+        "fn" => run.header.function.as_deref().unwrap_or("main").into_js(ctx),
+        "hasCall" => run.start.call.is_some().into_js(ctx),
+        "startedAt" => number(run.start.at).into_js(ctx),
+        _ => return Ok(None),
+    }
+    .map(Some)
+}
+
+fn function<'js>(ctx: &Ctx<'js>, run: &Rc<Shared>, name: &str) -> rquickjs::Result<Option<Function<'js>>> {
+    let run = run.clone();
+    let ctx = ctx.clone();
+    match name {
+        "input" => Function::new(ctx, move |ctx: Ctx<'js>| ctx.json_parse(run.start.data.as_str())),
+        "env" => Function::new(ctx, move |ctx: Ctx<'js>| {
             let env = Object::new(ctx)?;
             for (name, value) in &run.header.env {
                 env.set(name.as_str(), value.as_str())?;
             }
             Ok::<_, rquickjs::Error>(env)
-        })?,
-    )
+        }),
+        "now" => Function::new(ctx, move || number(run.now.get()))?.with_name("now"),
+        "random" => Function::new(ctx, move || run.random())?.with_name("random"),
+        "issue" => Function::new(ctx, move |ctx: Ctx<'js>, operation: String, values: Array<'js>, stack: Value<'js>| {
+            issue(&ctx, &run, &operation, &values, &stack)
+        }),
+        "awaited" => Function::new(ctx, move |key: f64| op_id(key).into_iter().for_each(|id| run.awaited(id))),
+        "cancel" => Function::new(ctx, move |key: f64| op_id(key).into_iter().for_each(|id| run.cancel(id))),
+        "log" => Function::new(ctx, move |ctx: Ctx<'js>, level: String, line: Value<'js>, stack: Value<'js>| {
+            log(&ctx, &run, &level, &line, &stack)
+        }),
+        "finish" => Function::new(ctx, move |ctx: Ctx<'js>, json: Value<'js>| {
+            run.decide(Verdict::Finished(optional_text(&ctx, &json)?));
+            Ok::<_, rquickjs::Error>(())
+        }),
+        "fail" => Function::new(ctx, move |ctx: Ctx<'js>, reason: Value<'js>| {
+            run.decide(Verdict::Failed(errors::describe(&ctx, &reason, ScriptErrorKind::Thrown)));
+        }),
+        "exit" => Function::new(ctx, move |ctx: Ctx<'js>, json: Value<'js>| -> rquickjs::Result<()> {
+            run.decide(Verdict::Finished(optional_text(&ctx, &json)?));
+            run.exited.set(true);
+            Err(throw_uncatchable(&ctx))
+        }),
+        "err" => Function::new(ctx, move |ctx: Ctx<'js>, reason: Value<'js>| -> rquickjs::Result<()> {
+            run.decide(Verdict::Failed(errors::describe(&ctx, &reason, ScriptErrorKind::Thrown)));
+            run.exited.set(true);
+            Err(throw_uncatchable(&ctx))
+        }),
+        "get" => Function::new(ctx, move |ctx: Ctx<'js>, key: Value<'js>| {
+            let key = text(&ctx, &key)?;
+            Ok::<_, rquickjs::Error>(run.mirror.borrow().var(&key).map(str::to_owned))
+        }),
+        "header" => Function::new(ctx, move |ctx: Ctx<'js>, name: Value<'js>| {
+            let name = text(&ctx, &name)?;
+            Ok::<_, rquickjs::Error>(run.mirror.borrow().header(&name).map(str::to_owned))
+        }),
+        "natives" => Function::new(ctx, move |ctx: Ctx<'js>, name: String| natives::object(&ctx, &run, &name)),
+        "facts" => Function::new(ctx, move |ctx: Ctx<'js>| facts(&ctx, &run.mirror.borrow().facts)),
+        _ => return Ok(None),
+    }
+    .map(Some)
 }
 
-fn clock_and_chance<'js>(ctx: &Ctx<'js>, host: &Object<'js>, shared: &Rc<Shared>) -> rquickjs::Result<()> {
-    let run = shared.clone();
-    host.set("now", Function::new(ctx.clone(), move || number(run.now.get()))?.with_name("now")?)?;
-    let run = shared.clone();
-    host.set("random", Function::new(ctx.clone(), move || run.random())?.with_name("random")?)
+/// How one part of the prelude gets at the rest, and at the script's files.
+fn loading<'js>(
+    ctx: &Ctx<'js>,
+    run: &Rc<Shared>,
+    prelude: &Rc<Prelude>,
+    modules: &Rc<Modules>,
+    name: &str,
+) -> rquickjs::Result<Option<Function<'js>>> {
+    let (run, modules, prelude) = (run.clone(), modules.clone(), prelude.clone());
+    let unit = move |ctx: &Ctx<'js>, file: &str| run.program.unit(file).map_err(|error| load_error(ctx, &error));
+    let ctx = ctx.clone();
+    match name {
+        "part" => Function::new(ctx, move |ctx: Ctx<'js>, name: String| prelude.part(&ctx, &name)),
+        "resolve" => Function::new(ctx, move |ctx: Ctx<'js>, name: Value<'js>| modules.resolve(&ctx, &text(&ctx, &name)?)),
+        "isBuiltIn" => Function::new(ctx, |name: String| super::program::is_built_in(&name)),
+        "isModule" => Function::new(ctx, move |ctx: Ctx<'js>, file: String| {
+            Ok::<_, rquickjs::Error>(unit(&ctx, &file)?.kind == compile::Kind::Module)
+        }),
+        "loadClassic" => Function::new(ctx, move |ctx: Ctx<'js>, file: String| compile::load_classic(&ctx, &*unit(&ctx, &file)?)),
+        "startModule" => Function::new(ctx, move |ctx: Ctx<'js>, file: String| modules.start(&ctx, &file)),
+        "requireModule" => Function::new(ctx, move |ctx: Ctx<'js>, file: String| modules.require(&ctx, &file)),
+        _ => return Ok(None),
+    }
+    .map(Some)
 }
 
-fn operations<'js>(ctx: &Ctx<'js>, host: &Object<'js>, shared: &Rc<Shared>) -> rquickjs::Result<()> {
-    let run = shared.clone();
-    let issue = move |ctx: Ctx<'js>, operation: String, values: Array<'js>, stack: Value<'js>| {
-        issue(&ctx, &run, &operation, &values, &stack)
+fn log<'js>(ctx: &Ctx<'js>, run: &Shared, level: &str, line: &Value<'js>, stack: &Value<'js>) -> rquickjs::Result<()> {
+    let level = match level {
+        "debug" => LogLevel::Debug,
+        "warn" => LogLevel::Warn,
+        "error" => LogLevel::Error,
+        _ => LogLevel::Info,
     };
-    host.set("issue", Function::new(ctx.clone(), issue)?)?;
-    let run = shared.clone();
-    host.set(
-        "awaited",
-        Function::new(ctx.clone(), move |key: f64| {
-            if let Some(id) = op_id(key) {
-                run.awaited(id);
-            }
-        })?,
-    )?;
-    let run = shared.clone();
-    host.set(
-        "cancel",
-        Function::new(ctx.clone(), move |key: f64| {
-            if let Some(id) = op_id(key) {
-                run.cancel(id);
-            }
-        })?,
-    )?;
-    let run = shared.clone();
-    let log = move |ctx: Ctx<'js>, level: String, line: Value<'js>, stack: Value<'js>| -> rquickjs::Result<()> {
-        let level = match level.as_str() {
-            "debug" => LogLevel::Debug,
-            "warn" => LogLevel::Warn,
-            "error" => LogLevel::Error,
-            _ => LogLevel::Info,
-        };
-        let line = text(&ctx, &line)?;
-        let at = errors::call_site(&errors::stack_text(&ctx, &stack));
-        run.log(level, line, at);
-        Ok(())
-    };
-    host.set("log", Function::new(ctx.clone(), log)?)
+    let at = errors::call_site(&errors::stack_text(ctx, stack));
+    run.log(level, text(ctx, line)?, at);
+    Ok(())
 }
 
 /// Converts and notes one operation; the key its promise is kept under. What is refused is thrown.
@@ -162,42 +221,6 @@ pub(super) fn throw(ctx: &Ctx<'_>, error: OpError) -> rquickjs::Error {
     }
 }
 
-fn verdicts<'js>(ctx: &Ctx<'js>, host: &Object<'js>, shared: &Rc<Shared>) -> rquickjs::Result<()> {
-    let run = shared.clone();
-    host.set(
-        "finish",
-        Function::new(ctx.clone(), move |ctx: Ctx<'js>, json: Value<'js>| {
-            run.decide(Verdict::Finished(optional_text(&ctx, &json)?));
-            Ok::<_, rquickjs::Error>(())
-        })?,
-    )?;
-    let run = shared.clone();
-    host.set(
-        "fail",
-        Function::new(ctx.clone(), move |ctx: Ctx<'js>, reason: Value<'js>| {
-            run.decide(Verdict::Failed(errors::describe(&ctx, &reason, ScriptErrorKind::Thrown)));
-        })?,
-    )?;
-    let run = shared.clone();
-    host.set(
-        "exit",
-        Function::new(ctx.clone(), move |ctx: Ctx<'js>, json: Value<'js>| -> rquickjs::Result<()> {
-            run.decide(Verdict::Finished(optional_text(&ctx, &json)?));
-            run.exited.set(true);
-            Err(throw_uncatchable(&ctx))
-        })?,
-    )?;
-    let run = shared.clone();
-    host.set(
-        "err",
-        Function::new(ctx.clone(), move |ctx: Ctx<'js>, reason: Value<'js>| -> rquickjs::Result<()> {
-            run.decide(Verdict::Failed(errors::describe(&ctx, &reason, ScriptErrorKind::Thrown)));
-            run.exited.set(true);
-            Err(throw_uncatchable(&ctx))
-        })?,
-    )
-}
-
 /// Unwinds the script past every `catch` and `finally`.
 fn throw_uncatchable(ctx: &Ctx<'_>) -> rquickjs::Error {
     let exception = match Exception::from_message(ctx.clone(), "the script has exited") {
@@ -207,69 +230,6 @@ fn throw_uncatchable(ctx: &Ctx<'_>) -> rquickjs::Error {
     // SAFETY: the value is an error object of this context.
     unsafe { qjs::JS_SetUncatchableError(ctx.as_raw().as_ptr(), exception.as_raw()) };
     ctx.throw(exception)
-}
-
-fn mirror<'js>(ctx: &Ctx<'js>, host: &Object<'js>, shared: &Rc<Shared>) -> rquickjs::Result<()> {
-    let run = shared.clone();
-    host.set(
-        "get",
-        Function::new(ctx.clone(), move |ctx: Ctx<'js>, key: Value<'js>| {
-            let key = text(&ctx, &key)?;
-            Ok::<_, rquickjs::Error>(run.mirror.borrow().var(&key).map(str::to_owned))
-        })?,
-    )?;
-    let run = shared.clone();
-    host.set(
-        "header",
-        Function::new(ctx.clone(), move |ctx: Ctx<'js>, name: Value<'js>| {
-            let name = text(&ctx, &name)?;
-            Ok::<_, rquickjs::Error>(run.mirror.borrow().header(&name).map(str::to_owned))
-        })?,
-    )?;
-    let run = shared.clone();
-    host.set("facts", Function::new(ctx.clone(), move |ctx: Ctx<'js>| facts(&ctx, &run.mirror.borrow().facts))?)
-}
-
-fn loading<'js>(
-    ctx: &Ctx<'js>,
-    host: &Object<'js>,
-    shared: &Rc<Shared>,
-    prelude: &Rc<Prelude>,
-    modules: &Rc<Modules>,
-) -> rquickjs::Result<()> {
-    let parts = prelude.clone();
-    host.set("part", Function::new(ctx.clone(), move |ctx: Ctx<'js>, name: String| parts.part(&ctx, &name))?)?;
-    let run = shared.clone();
-    host.set("natives", Function::new(ctx.clone(), move |ctx: Ctx<'js>, name: String| natives::object(&ctx, &run, &name))?)?;
-    let table = modules.clone();
-    host.set(
-        "resolve",
-        Function::new(ctx.clone(), move |ctx: Ctx<'js>, name: Value<'js>| {
-            let name = text(&ctx, &name)?;
-            table.resolve(&ctx, &name)
-        })?,
-    )?;
-    host.set("isBuiltIn", Function::new(ctx.clone(), |name: String| super::program::is_built_in(&name))?)?;
-    let run = shared.clone();
-    host.set(
-        "isModule",
-        Function::new(ctx.clone(), move |ctx: Ctx<'js>, file: String| {
-            let unit = run.program.unit(&file).map_err(|error| load_error(&ctx, &error))?;
-            Ok::<_, rquickjs::Error>(unit.kind == compile::Kind::Module)
-        })?,
-    )?;
-    let run = shared.clone();
-    host.set(
-        "loadClassic",
-        Function::new(ctx.clone(), move |ctx: Ctx<'js>, file: String| {
-            let unit = run.program.unit(&file).map_err(|error| load_error(&ctx, &error))?;
-            compile::load_classic(&ctx, &unit)
-        })?,
-    )?;
-    let table = modules.clone();
-    host.set("startModule", Function::new(ctx.clone(), move |ctx: Ctx<'js>, file: String| table.start(&ctx, &file))?)?;
-    let table = modules.clone();
-    host.set("requireModule", Function::new(ctx.clone(), move |ctx: Ctx<'js>, file: String| table.require(&ctx, &file))?)
 }
 
 fn optional_text<'js>(ctx: &Ctx<'js>, value: &Value<'js>) -> rquickjs::Result<Option<String>> {

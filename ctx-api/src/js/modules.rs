@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use rquickjs::function::IntoArgs;
 use rquickjs::loader::{ImportAttributes, Loader, Resolver};
 use rquickjs::module::{Declarations, Declared, Exports, ModuleDef};
 use rquickjs::promise::PromiseState;
@@ -18,21 +19,18 @@ pub(super) struct Modules {
     program: Rc<Program>,
     /// ECMAScript modules by file, however they were first reached.
     declared: RefCell<BTreeMap<String, Persistent<Held<'static>>>>,
-    /// The prelude's `exportsOf`: runs a classic file once and gives its exports.
-    exports_of: RefCell<Option<Persistent<Function<'static>>>>,
-    /// The prelude's `global`: loads a global out of a part.
-    global: RefCell<Option<Persistent<Function<'static>>>>,
+    /// What the prelude's `core` returned.
+    dispatch: RefCell<Option<Persistent<Object<'static>>>>,
 }
 
 impl Modules {
     pub(super) fn new(program: Rc<Program>) -> Rc<Self> {
-        Rc::new(Self { program, declared: RefCell::default(), exports_of: RefCell::default(), global: RefCell::default() })
+        Rc::new(Self { program, declared: RefCell::default(), dispatch: RefCell::default() })
     }
 
     /// Makes `import` and the lazily loaded globals work in `ctx`.
     pub(super) fn install<'js>(self: &Rc<Self>, ctx: &Ctx<'js>, dispatch: &Object<'js>) -> rquickjs::Result<()> {
-        *self.exports_of.borrow_mut() = Some(Persistent::save(ctx, dispatch.get::<_, Function<'js>>("exportsOf")?));
-        *self.global.borrow_mut() = Some(Persistent::save(ctx, dispatch.get::<_, Function<'js>>("global")?));
+        *self.dispatch.borrow_mut() = Some(Persistent::save(ctx, dispatch.clone()));
         ctx.store_userdata(Handle(self.clone())).map_err(|_| rquickjs::Error::Unknown)?;
         Ok(())
     }
@@ -40,8 +38,7 @@ impl Modules {
     /// Lets go of every JavaScript value, which must happen before the runtime is freed.
     pub(super) fn clear(&self) {
         self.declared.borrow_mut().clear();
-        *self.exports_of.borrow_mut() = None;
-        *self.global.borrow_mut() = None;
+        *self.dispatch.borrow_mut() = None;
     }
 
     /// The canonical name of a module: its file, or its name when it is built in.
@@ -138,14 +135,14 @@ unsafe impl JsLifetime<'_> for Handle {
     type Changed<'to> = Handle;
 }
 
-/// Loads a global out of a part of the prelude.
-pub(super) fn load_global<'js>(ctx: &Ctx<'js>, part: &str, name: &str) -> rquickjs::Result<Value<'js>> {
-    let global = {
+/// Calls a function that the prelude's `core` or one of its parts left for the worker.
+pub(super) fn dispatched<'js>(ctx: &Ctx<'js>, function: &str, args: impl IntoArgs<'js>) -> rquickjs::Result<Value<'js>> {
+    let dispatch = {
         let Some(handle) = ctx.userdata::<Handle>() else { return Err(rquickjs::Error::Unknown) };
-        handle.0.global.borrow().clone()
+        handle.0.dispatch.borrow().clone()
     };
-    match global {
-        Some(global) => global.restore(ctx)?.call((part, name)),
+    match dispatch {
+        Some(dispatch) => dispatch.restore(ctx)?.get::<_, Function<'js>>(function)?.call(args),
         None => Err(rquickjs::Error::Unknown),
     }
 }
@@ -153,24 +150,11 @@ pub(super) fn load_global<'js>(ctx: &Ctx<'js>, part: &str, name: &str) -> rquick
 /// A built-in or classic file, seen by `import`: its exports are properties of `module.exports`.
 struct Bridged;
 
-impl Bridged {
-    fn exports<'js>(ctx: &Ctx<'js>, name: &str) -> rquickjs::Result<Value<'js>> {
-        let exports_of = {
-            let Some(handle) = ctx.userdata::<Handle>() else { return Err(rquickjs::Error::Unknown) };
-            handle.0.exports_of.borrow().clone()
-        };
-        match exports_of {
-            Some(exports_of) => exports_of.restore(ctx)?.call((name,)),
-            None => Err(rquickjs::Error::Unknown),
-        }
-    }
-}
-
 impl ModuleDef for Bridged {
     fn declare(declarations: &Declarations<'_>) -> rquickjs::Result<()> {
         let module = declarations.module();
         let name: String = module.name()?;
-        let exports = Self::exports(module.ctx(), &name)?;
+        let exports = dispatched(module.ctx(), "exportsOf", (name.as_str(),))?;
         declarations.declare("default")?;
         if let Some(object) = exports.as_object() {
             for key in object.keys::<String>() {
@@ -185,7 +169,7 @@ impl ModuleDef for Bridged {
 
     fn evaluate<'js>(ctx: &Ctx<'js>, exports: &Exports<'js>) -> rquickjs::Result<()> {
         let name: String = exports.module().name()?;
-        let value = Self::exports(ctx, &name)?;
+        let value = dispatched(ctx, "exportsOf", (name.as_str(),))?;
         let mut default = value.clone();
         if let Some(object) = value.as_object() {
             for key in object.keys::<String>() {

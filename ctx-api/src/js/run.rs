@@ -9,12 +9,13 @@ use rquickjs::context::intrinsic;
 use rquickjs::{Context, Ctx, FromJs, Function, Object, Persistent, Runtime, Value, qjs};
 
 use super::deadline::{Deadline, Stop, thread_cpu};
+use super::lazy::LazyClass;
 use super::memory::{Meter, MeteredAllocator};
 use super::modules::{ModuleLoader, Modules};
 use super::prelude::Prelude;
 use super::program::Program;
 use super::shared::{LogSink, Pending, Shared, Verdict, op_key};
-use super::{errors, host, lazy_globals, value};
+use super::{errors, globals, host, value};
 use crate::error::{CallEndedCause, ErrorCode, OpError};
 use crate::event::Event;
 use crate::op::{OpClass, OpId};
@@ -26,18 +27,9 @@ use crate::wire::{
 /// Stack of a script, in bytes: well inside what the thread has, and deep enough for real recursion.
 const STACK_BYTES: usize = 512 << 10;
 
-/// What a script may use. Without `Eval` there is neither `eval` nor `new Function`; without `WeakRef` garbage collection cannot be
-/// seen; `performance` is the prelude's, on the script's clock.
-type Intrinsics = (
-    intrinsic::Date,
-    intrinsic::RegExpCompiler,
-    intrinsic::RegExp,
-    intrinsic::Json,
-    intrinsic::Proxy,
-    intrinsic::MapSet,
-    intrinsic::TypedArrays,
-    intrinsic::Promise,
-);
+/// What a script may use, besides what [`globals`] adds when it is named. Without `Eval` there is neither `eval` nor `new Function`;
+/// without `WeakRef` garbage collection cannot be seen; `performance` is the prelude's, on the script's clock.
+type Intrinsics = (intrinsic::RegExpCompiler, intrinsic::RegExp, intrinsic::Json, intrinsic::Promise);
 
 /// A run, until it is dropped.
 pub(super) struct Run {
@@ -258,10 +250,11 @@ fn boot<'js>(
     prelude: &Rc<Prelude>,
     modules: &Rc<Modules>,
 ) -> rquickjs::Result<Persistent<Object<'static>>> {
-    let host = host::object(ctx, shared, prelude, modules)?;
+    let lazy = LazyClass::new(ctx)?;
+    globals::install(ctx, &lazy)?;
+    let host = host::object(ctx, &lazy, shared, prelude, modules)?;
     let dispatch: Object<'js> = prelude.core(ctx)?.call((host,))?;
     modules.install(ctx, &dispatch)?;
-    lazy_globals::install(ctx)?;
     Ok(Persistent::save(ctx, dispatch))
 }
 

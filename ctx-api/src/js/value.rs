@@ -2,6 +2,7 @@
 
 use rquickjs::{ArrayBuffer, Ctx, Object, Value, qjs};
 
+use super::globals::{self, Intrinsic};
 use crate::error::CallEndedCause;
 use crate::event::{CallFacts, Event};
 use crate::op::DtmfMethod;
@@ -93,6 +94,7 @@ pub(super) fn outcome<'js>(ctx: &Ctx<'js>, outcome: Outcome) -> rquickjs::Result
             object.set("redirected", response.redirected)?;
             let headers: Vec<Vec<String>> = response.headers.into_iter().map(|(name, value)| vec![name, value]).collect();
             object.set("headers", headers)?;
+            globals::ensure(ctx, Intrinsic::Binary)?;
             object.set("body", ArrayBuffer::new_copy(ctx.clone(), response.body)?)?;
         }
     }

@@ -231,3 +231,50 @@ fn globals_can_be_replaced_by_the_script() {
         assert_eq!(run.result(), "\"mine\"", "{source}");
     }
 }
+
+#[test]
+fn built_ins_are_there_when_they_are_named_however_that_happens() {
+    let run = Setup::app(
+        "function main() {
+            const before = ['Map', 'Proxy', 'Uint8Array'].map((name) => Object.hasOwn(globalThis, name));
+            const kinds = [typeof WeakMap, typeof globalThis.Proxy, 'Float64Array' in globalThis, typeof DataView, typeof Reflect, typeof WeakSet];
+            const all = [new Map([[1, new Set('ab')]]), new Proxy({}, { get: () => 7 }).x, new Uint8Array(2), new Date(0), new ArrayBuffer(1)];
+            const same = Map === globalThis.Map && new Map() instanceof Map && Object.getPrototypeOf(Uint8Array) === Object.getPrototypeOf(Int8Array);
+            console.log(all);
+            return [before, kinds, same, Object.hasOwn(globalThis, 'Map')];
+        }",
+    )
+    .start();
+    let kinds = r#"["function","function",true,"function","object","function"]"#;
+    assert_eq!(run.result(), format!("[[false,false,false],{kinds},true,true]"));
+    let shown = "[\n  Map(1) { 1 => Set(2) { 'a', 'b' } },\n  7,\n  Uint8Array(2) [ 0, 0 ],\n  1970-01-01T00:00:00.000Z,\n  ArrayBuffer { byteLength: 1 }\n]";
+    assert_eq!(run.texts(), [shown]);
+}
+
+#[test]
+fn what_could_tell_two_runs_apart_never_appears() {
+    let run = Setup::app(
+        "function main() {
+            new Uint8Array(1); new Map(); performance.now(); new Date();
+            return ['SharedArrayBuffer', 'Atomics', 'WeakRef', 'FinalizationRegistry'].map((name) => typeof globalThis[name])
+                .concat(Date.now() === new Date().getTime(), new Date(0).constructor === Date);
+        }",
+    )
+    .start();
+    assert_eq!(run.result(), r#"["undefined","undefined","undefined","undefined",true,true]"#);
+}
+
+#[test]
+fn a_global_that_was_deleted_or_replaced_stays_so() {
+    let run = Setup::app(
+        "function main() {
+            new Map();
+            delete globalThis.Map;
+            globalThis.Set = 1;
+            globalThis.fetch = () => 2;
+            return [typeof Map, Set, fetch(), typeof WeakMap];
+        }",
+    )
+    .start();
+    assert_eq!(run.result(), r#"["undefined",1,2,"function"]"#);
+}

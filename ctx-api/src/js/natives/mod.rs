@@ -9,12 +9,17 @@ use std::rc::Rc;
 
 use rquickjs::{Ctx, Exception, Object};
 
+use super::globals::{self, Intrinsic};
 use super::shared::Shared;
 
 /// The functions of one part.
 pub(super) fn object<'js>(ctx: &Ctx<'js>, shared: &Rc<Shared>, part: &str) -> rquickjs::Result<Object<'js>> {
+    if matches!(part, "random" | "text") {
+        globals::ensure(ctx, Intrinsic::Binary)?;
+    }
     match part {
         "call" => call::object(ctx, shared),
+        "date" => globals::native_date(ctx),
         "random" => random::object(ctx, shared),
         "text" => text::object(ctx),
         "url" => url::object(ctx),

@@ -1,9 +1,43 @@
-// The parts of `ctx` that live wholly in the worker: waiting for digits, and the stream of events.
+// The parts of `ctx` that live wholly in the worker: listeners, waiting for digits, and the stream of events.
 (function (host, runtime) {
-  const { named, waiters, streams, OpPromise, LOCAL } = runtime;
-  const { callSite, ownFrames } = runtime.part('site');
+  const { named, callSite, ownFrames, OpPromise, LOCAL } = runtime;
   const { unawaited } = host.natives('call');
   const DEFAULT_TIMEOUT_S = 60;
+
+  const listeners = new Map();
+  const streams = new Set();
+  const waiters = new Set();
+  const EVENTS = ['dtmf', 'hangup', 'hold', 'unhold', 'speech', 'transcription', 'bridge', 'unbridge', 'transfer', 'media_timeout'];
+
+  function listen(event, listener, once) {
+    if (!EVENTS.includes(event)) throw new TypeError(`ctx.on: unknown event '${String(event)}'; events are ${EVENTS.join(', ')}`);
+    if (typeof listener !== 'function') throw new TypeError('ctx.on: the listener must be a function');
+    let list = listeners.get(event);
+    if (list === undefined) listeners.set(event, (list = []));
+    list.push({ listener, once });
+  }
+
+  function unlisten(event, listener) {
+    const list = listeners.get(event);
+    if (list === undefined) return;
+    const index = listener === undefined ? -1 : list.findLastIndex((entry) => entry.listener === listener);
+    if (listener === undefined) list.length = 0;
+    else if (index >= 0) list.splice(index, 1);
+  }
+
+  function emit(event) {
+    for (const stream of streams) stream.push(event);
+    const list = listeners.get(event.type);
+    if (list === undefined) return;
+    for (const entry of [...list]) {
+      if (entry.once) unlisten(event.type, entry.listener);
+      try {
+        entry.listener.call(runtime.ctx, event);
+      } catch (error) {
+        host.fail(error);
+      }
+    }
+  }
 
   // A condition over the digits collected so far: what it found, or a falsy value.
   function condition(name, value) {
@@ -125,5 +159,26 @@
     };
   }
 
-  return { waitFor, events };
+  function recording(key, started) {
+    const handle = { file: started.file };
+    for (const action of ['pause', 'resume', 'stop']) {
+      Object.defineProperty(handle, action, { value: () => runtime.part('ops').issue(`record.${action}`, [key]) });
+    }
+    return handle;
+  }
+
+  runtime.heard = (event) => {
+    if (event.type === 'dtmf') {
+      for (const waiter of [...waiters]) waiter.digit(event.digit);
+    }
+    emit(event);
+  };
+  runtime.waitsEnd = (message) => {
+    for (const waiter of [...waiters]) waiter.ended(message);
+  };
+  runtime.streamsEnd = () => {
+    for (const stream of [...streams]) stream.end();
+  };
+
+  return { waitFor, events, listen, unlisten, recording };
 })

@@ -1,6 +1,5 @@
 // `console`: lines of the call's log.
-(function (host, { part }) {
-  const { callSite } = part('site');
+(function (host, { part, callSite }) {
   const { now } = host;
   const timers = new Map();
   const counts = new Map();

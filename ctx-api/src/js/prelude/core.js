@@ -1,20 +1,16 @@
 // Evaluated for every run, before the first line of its script: modules, `main`, and the way to everything else.
 // It must stay small (the bench prints what it costs): what a run may never touch belongs into a part of its own.
 (function (host) {
-  const parts = new Map();
+  // Objects, not maps: most runs never name `Map`, and then do without it.
+  const parts = { __proto__: null };
 
   function part(name) {
-    let exports = parts.get(name);
-    if (exports === undefined) {
-      exports = host.part(name)(host, runtime);
-      parts.set(name, exports);
-    }
-    return exports;
+    return parts[name] ??= host.part(name)(host, runtime);
   }
 
   // ---- modules ---------------------------------------------------------------------------------------------------
 
-  const modules = new Map();
+  const modules = { __proto__: null };
 
   function builtIn(name) {
     const exports = part('ops').cxC5Server;
@@ -35,16 +31,16 @@
   }
 
   function loadClassic(file) {
-    let module = modules.get(file);
+    let module = modules[file];
     if (module === undefined) {
       module = { id: file, filename: file, exports: {}, loaded: false };
-      modules.set(file, module);
+      modules[file] = module;
       let local;
       try {
         const run = host.loadClassic(file);
         run.call(module.exports, module.exports, require, module, file, '.', (main) => { local = main; });
       } catch (error) {
-        modules.delete(file);
+        delete modules[file];
         throw error;
       }
       module.loaded = true;
@@ -178,12 +174,23 @@
   };
 
   // What the parts share.
-  const runtime = { part, dispatch, input, json, NativeDate: Date };
+  const capture = Error.captureStackTrace;
+  const runtime = {
+    part,
+    dispatch,
+    input,
+    json,
+    // Where the script stands, for operations and log lines. The host skips the frames of the runtime itself.
+    callSite() {
+      const site = {};
+      capture(site);
+      return site.stack;
+    },
+    // A stack without the frames of the runtime: they have no file.
+    ownFrames: (stack) => stack.split('\n').filter((line) => !line.includes('(<null>') && !line.endsWith('(native)')).join('\n'),
+  };
 
-  // What two runs of the same journal could see differently.
-  delete globalThis.Date;
-  delete globalThis.SharedArrayBuffer;
-  delete globalThis.Atomics;
+  // Two runs of the same journal must see the same.
   Math.random = host.random;
   globalThis.require = require;
 

@@ -39,10 +39,14 @@
     return typeof constructor === 'function' && constructor.name ? constructor.name : 'Object';
   }
 
+  const tag = (value) => Object.prototype.toString.call(value);
+  // Looked at first: naming a class would load it for values that cannot be of it.
+  const is = (value, name) => tag(value) === `[object ${name}]`;
+
   function object(value, depth, seen) {
     if (seen.includes(value)) return '[Circular *1]';
     if (value instanceof Error) return error(value, depth, seen);
-    if (value instanceof Date) return Number.isNaN(value.getTime()) ? 'Invalid Date' : value.toISOString();
+    if (is(value, 'Date') && value instanceof Date) return Number.isNaN(value.getTime()) ? 'Invalid Date' : value.toISOString();
     if (value instanceof RegExp) return String(value);
     if (value instanceof Number || value instanceof String || value instanceof Boolean) {
       return `[${constructorName(value)}: ${inspect(value.valueOf())}]`;
@@ -55,17 +59,17 @@
       const rest = Object.keys(value).filter((key) => !/^\d+$/.test(key));
       return braces(name === 'Array' ? '' : `${name}(${value.length}) `, '[', ']', [...items, ...entries(value, rest, depth, inner)]);
     }
-    if (value instanceof Map) {
+    if (is(value, 'Map') && value instanceof Map) {
       const items = limited([...value].map(([key, item]) => `${inspect(key, depth - 1, inner)} => ${inspect(item, depth - 1, inner)}`));
       return braces(`${name}(${value.size}) `, '{', '}', items);
     }
-    if (value instanceof Set) {
+    if (is(value, 'Set') && value instanceof Set) {
       return braces(`${name}(${value.size}) `, '{', '}', limited([...value].map((item) => inspect(item, depth - 1, inner))));
     }
-    if (ArrayBuffer.isView(value) && !(value instanceof DataView)) {
+    if (/Array]$/.test(tag(value)) && ArrayBuffer.isView(value)) {
       return braces(`${name}(${value.length}) `, '[', ']', limited(Array.from(value.subarray(0, MAX_ITEMS + 1), String), value.length));
     }
-    if (value instanceof ArrayBuffer) return `ArrayBuffer { byteLength: ${value.byteLength} }`;
+    if (is(value, 'ArrayBuffer') && value instanceof ArrayBuffer) return `ArrayBuffer { byteLength: ${value.byteLength} }`;
     if (value instanceof Promise) return 'Promise { … }';
     return braces(name === 'Object' ? '' : `${name} `, '{', '}', entries(value, Object.keys(value), depth, inner));
   }

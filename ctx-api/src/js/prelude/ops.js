@@ -1,9 +1,9 @@
 // Operations and `ctx`: loaded at once for a run that owns a call, with the first `fetch` otherwise.
 (function (host, runtime) {
-  const { callSite, ownFrames } = runtime.part('site');
+  const { callSite, ownFrames } = runtime;
 
   // Operations whose promise has not settled: key → {resolve, reject, …}.
-  const pending = new Map();
+  const pending = { __proto__: null };
 
   // In place of a key: what it waits for happens in the worker.
   const LOCAL = -1;
@@ -48,7 +48,7 @@
       const key = host.issue(operation, args, callSite());
       const entry = { operation, resolve, reject, signal, listener: undefined };
       OpPromise.mark(promise, key);
-      pending.set(key, entry);
+      pending[key] = entry;
       if (signal !== undefined) {
         entry.listener = () => host.cancel(key);
         signal.addEventListener('abort', entry.listener);
@@ -90,18 +90,18 @@
   }
 
   function settle(key, value) {
-    const entry = pending.get(key);
+    const entry = pending[key];
     if (entry === undefined) return;
-    pending.delete(key);
+    delete pending[key];
     release(entry);
-    if (entry.operation === 'record') value = recording(key, value);
+    if (entry.operation === 'record') value = runtime.part('call').recording(key, value);
     entry.resolve(value);
   }
 
   function fail(key, name, message, place, cause) {
-    const entry = pending.get(key);
+    const entry = pending[key];
     if (entry === undefined) return;
-    pending.delete(key);
+    delete pending[key];
     release(entry);
     let error;
     if (name === 'AbortError' && entry.signal !== undefined && entry.signal.aborted) {
@@ -118,49 +118,7 @@
     entry.reject(error);
   }
 
-  function recording(key, started) {
-    const handle = { file: started.file };
-    for (const action of ['pause', 'resume', 'stop']) {
-      Object.defineProperty(handle, action, { value: () => issue(`record.${action}`, [key]) });
-    }
-    return handle;
-  }
-
-  const listeners = new Map();
-  const streams = new Set();
-  const waiters = new Set();
   const hangupWaiters = [];
-  const EVENTS = ['dtmf', 'hangup', 'hold', 'unhold', 'speech', 'transcription', 'bridge', 'unbridge', 'transfer', 'media_timeout'];
-
-  function listen(event, listener, once) {
-    if (!EVENTS.includes(event)) throw new TypeError(`ctx.on: unknown event '${String(event)}'; events are ${EVENTS.join(', ')}`);
-    if (typeof listener !== 'function') throw new TypeError('ctx.on: the listener must be a function');
-    let list = listeners.get(event);
-    if (list === undefined) listeners.set(event, (list = []));
-    list.push({ listener, once });
-  }
-
-  function unlisten(event, listener) {
-    const list = listeners.get(event);
-    if (list === undefined) return;
-    const index = listener === undefined ? -1 : list.findLastIndex((entry) => entry.listener === listener);
-    if (listener === undefined) list.length = 0;
-    else if (index >= 0) list.splice(index, 1);
-  }
-
-  function emit(event) {
-    for (const stream of streams) stream.push(event);
-    const list = listeners.get(event.type);
-    if (list === undefined) return;
-    for (const entry of [...list]) {
-      if (entry.once) unlisten(event.type, entry.listener);
-      try {
-        entry.listener.call(runtime.ctx, event);
-      } catch (error) {
-        host.fail(error);
-      }
-    }
-  }
 
   class Ctx {
     get call() {
@@ -177,15 +135,15 @@
       host.log('info', args.length === 1 && typeof args[0] === 'string' ? args[0] : runtime.part('inspect').format(args), callSite());
     }
     on(event, listener) {
-      listen(event, listener, false);
+      runtime.part('call').listen(event, listener, false);
       return this;
     }
     once(event, listener) {
-      listen(event, listener, true);
+      runtime.part('call').listen(event, listener, true);
       return this;
     }
     off(event, listener) {
-      unlisten(event, listener);
+      runtime.part('call').unlisten(event, listener);
       return this;
     }
     waitForHangup() {
@@ -200,19 +158,8 @@
     }
   }
 
-  // Methods that issue operations are made when they are first named.
-  const operations = new Proxy(Object.prototype, {
-    get(_, name) {
-      if (typeof name !== 'string' || !host.isOperation(name)) return Object.prototype[name];
-      const method = { [name]: (...args) => issue(name, args) }[name];
-      Object.defineProperty(Ctx.prototype, name, { value: method, writable: true, configurable: true });
-      return method;
-    },
-    has: (_, name) => name in Object.prototype || (typeof name === 'string' && host.isOperation(name)),
-  });
-
   function createCtx() {
-    Object.setPrototypeOf(Ctx.prototype, operations);
+    Object.setPrototypeOf(Ctx.prototype, host.operations);
     return new Ctx();
   }
 
@@ -222,24 +169,21 @@
     return runtime.ctx;
   }
 
-  Object.assign(runtime, { named, waiters, streams, OpPromise, LOCAL });
-  runtime.busyOperations = () => [...pending.values()].some((entry) => !host.hasCall || entry.operation === 'fetch');
+  Object.assign(runtime, { named, OpPromise, LOCAL });
+  runtime.busyOperations = () => Object.values(pending).some((entry) => !host.hasCall || entry.operation === 'fetch');
   Object.assign(runtime.dispatch, {
     settle,
     fail,
     opIssued: (promise) => OpPromise.issued(promise),
-    event(event) {
-      if (event.type === 'dtmf') {
-        for (const waiter of [...waiters]) waiter.digit(event.digit);
-      }
-      emit(event);
-    },
+    // The host asks for a method of `ctx` when a script first names it.
+    method: (name) => ({ [name]: (...args) => issue(name, args) })[name],
+    event: (event) => runtime.heard?.(event),
     ended(cause, message) {
       runtime.endCause = Object.freeze(cause);
-      for (const waiter of [...waiters]) waiter.ended(message);
+      runtime.waitsEnd?.(message);
       for (const resolve of hangupWaiters.splice(0)) resolve(cause);
-      emit({ type: 'hangup', ...cause });
-      for (const stream of [...streams]) stream.end();
+      runtime.heard?.({ type: 'hangup', ...cause });
+      runtime.streamsEnd?.();
     },
   });
 

@@ -1,5 +1,6 @@
 // `Date` and `performance` on the script's clock, which moves only with entries.
-(function (host, { NativeDate }) {
+(function (host) {
+  const NativeDate = host.natives('date');
   const { now } = host;
 
   function ScriptDate(...args) {

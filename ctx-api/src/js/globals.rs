@@ -1,0 +1,161 @@
+//! Globals that exist once they are named: those of the prelude's parts, and those of QuickJS that most scripts never touch.
+
+use std::cell::Cell;
+
+use rquickjs::{Ctx, JsLifetime, Object, Value, qjs};
+
+use super::lazy::LazyClass;
+use super::modules;
+
+/// Built-ins that are added to a context together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Intrinsic {
+    /// `ArrayBuffer`, the typed arrays and `DataView`.
+    Binary,
+    /// `Map`, `Set` and their weak kin.
+    Collections,
+    /// QuickJS's own `Date`, which scripts see through the prelude's.
+    Date,
+    Proxy,
+}
+
+impl Intrinsic {
+    const ALL: [Self; 4] = [Self::Binary, Self::Collections, Self::Date, Self::Proxy];
+
+    fn add(self, ctx: &Ctx<'_>) -> rquickjs::Result<()> {
+        let raw = ctx.as_raw().as_ptr();
+        // SAFETY: a live context; each is added once.
+        let added = unsafe {
+            match self {
+                Self::Binary => qjs::JS_AddIntrinsicTypedArrays(raw),
+                Self::Collections => qjs::JS_AddIntrinsicMapSet(raw),
+                Self::Date => qjs::JS_AddIntrinsicDate(raw),
+                Self::Proxy => qjs::JS_AddIntrinsicProxy(raw),
+            }
+        };
+        if added < 0 {
+            return Err(rquickjs::Error::Exception);
+        }
+        if self == Self::Binary {
+            // What two runs of the same journal could see differently.
+            for shared in ["SharedArrayBuffer", "Atomics"] {
+                ctx.globals().remove(shared)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Which of them a context has.
+#[derive(Debug, Default)]
+struct Added([Cell<bool>; Intrinsic::ALL.len()]);
+
+// SAFETY: the type has no lifetime of its own.
+unsafe impl JsLifetime<'_> for Added {
+    type Changed<'to> = Added;
+}
+
+/// Adds the built-ins unless they are there; whether they were not.
+pub(super) fn ensure(ctx: &Ctx<'_>, intrinsic: Intrinsic) -> rquickjs::Result<bool> {
+    let was_there = {
+        let Some(added) = ctx.userdata::<Added>() else { return Err(rquickjs::Error::Unknown) };
+        added.0.get(intrinsic as usize).is_none_or(|added| added.replace(true))
+    };
+    if !was_there {
+        intrinsic.add(ctx)?;
+    }
+    Ok(!was_there)
+}
+
+/// Where a global comes from.
+enum Origin {
+    /// A part of the prelude.
+    Part(&'static str),
+    Intrinsic(Intrinsic),
+}
+
+use Origin::Part;
+
+const GLOBALS: &[(&str, Origin)] = &[
+    ("AbortController", Part("abort")),
+    ("AbortSignal", Part("abort")),
+    ("ArrayBuffer", Origin::Intrinsic(Intrinsic::Binary)),
+    ("BigInt64Array", Origin::Intrinsic(Intrinsic::Binary)),
+    ("BigUint64Array", Origin::Intrinsic(Intrinsic::Binary)),
+    ("Buffer", Part("buffer")),
+    ("DOMException", Part("abort")),
+    ("DataView", Origin::Intrinsic(Intrinsic::Binary)),
+    ("Date", Part("time")),
+    ("Event", Part("abort")),
+    ("EventTarget", Part("abort")),
+    ("Float16Array", Origin::Intrinsic(Intrinsic::Binary)),
+    ("Float32Array", Origin::Intrinsic(Intrinsic::Binary)),
+    ("Float64Array", Origin::Intrinsic(Intrinsic::Binary)),
+    ("Headers", Part("fetch")),
+    ("Int16Array", Origin::Intrinsic(Intrinsic::Binary)),
+    ("Int32Array", Origin::Intrinsic(Intrinsic::Binary)),
+    ("Int8Array", Origin::Intrinsic(Intrinsic::Binary)),
+    ("Map", Origin::Intrinsic(Intrinsic::Collections)),
+    ("Proxy", Origin::Intrinsic(Intrinsic::Proxy)),
+    ("Request", Part("fetch")),
+    ("Response", Part("fetch")),
+    ("Set", Origin::Intrinsic(Intrinsic::Collections)),
+    ("TextDecoder", Part("text")),
+    ("TextEncoder", Part("text")),
+    ("URL", Part("url")),
+    ("URLSearchParams", Part("url")),
+    ("Uint16Array", Origin::Intrinsic(Intrinsic::Binary)),
+    ("Uint32Array", Origin::Intrinsic(Intrinsic::Binary)),
+    ("Uint8Array", Origin::Intrinsic(Intrinsic::Binary)),
+    ("Uint8ClampedArray", Origin::Intrinsic(Intrinsic::Binary)),
+    ("WeakMap", Origin::Intrinsic(Intrinsic::Collections)),
+    ("WeakSet", Origin::Intrinsic(Intrinsic::Collections)),
+    ("atob", Part("buffer")),
+    ("btoa", Part("buffer")),
+    ("clearImmediate", Part("timers")),
+    ("clearInterval", Part("timers")),
+    ("clearTimeout", Part("timers")),
+    ("console", Part("console")),
+    ("crypto", Part("crypto")),
+    ("err", Part("globals")),
+    ("exit", Part("globals")),
+    ("fetch", Part("fetch")),
+    ("global", Part("globals")),
+    ("performance", Part("time")),
+    ("process", Part("globals")),
+    ("setImmediate", Part("timers")),
+    ("setInterval", Part("timers")),
+    ("setTimeout", Part("timers")),
+    ("structuredClone", Part("clone")),
+    ("vars", Part("globals")),
+];
+
+/// Puts an object that has them between the global object and `Object.prototype`.
+pub(super) fn install(ctx: &Ctx<'_>, lazy: &LazyClass) -> rquickjs::Result<()> {
+    ctx.store_userdata(Added::default()).map_err(|_| rquickjs::Error::Unknown)?;
+    let globals = ctx.globals();
+    let parent = globals.get_prototype();
+    // A property belongs to the global object itself once it is made.
+    let object = lazy.object(ctx, parent.as_ref(), false, Box::new(load))?;
+    globals.set_prototype(Some(&object))
+}
+
+fn load<'js>(ctx: &Ctx<'js>, name: &str) -> rquickjs::Result<Option<Value<'js>>> {
+    let Some((_, origin)) = GLOBALS.iter().find(|(global, _)| *global == name) else { return Ok(None) };
+    match origin {
+        Origin::Part(part) => modules::dispatched(ctx, "global", (*part, name)).map(Some),
+        Origin::Intrinsic(intrinsic) => {
+            // Once they are there, a name that is not is one that the script has deleted.
+            if ensure(ctx, *intrinsic)? { ctx.globals().get(name).map(Some) } else { Ok(None) }
+        }
+    }
+}
+
+/// QuickJS's `Date`, which no script gets to see.
+pub(super) fn native_date<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
+    ensure(ctx, Intrinsic::Date)?;
+    let globals = ctx.globals();
+    let date = globals.get("Date")?;
+    globals.remove("Date")?;
+    Ok(date)
+}
