@@ -45,14 +45,17 @@ pub(super) fn object<'js>(
     )
 }
 
-/// The prototype of `ctx`: methods that issue operations.
+/// The prototype of `ctx`: the methods of the catalogue.
 fn operations<'js>(ctx: &Ctx<'js>, lazy: LazyClass) -> rquickjs::Result<Object<'js>> {
     let parent = Object::new(ctx.clone())?.get_prototype();
     lazy.object(
         ctx,
         parent.as_ref(),
         true,
-        Box::new(|ctx, name| if catalog::is_issued(name) { dispatched(ctx, "method", (name,)).map(Some) } else { Ok(None) }),
+        Box::new(|ctx, name| match catalog::find(name) {
+            Some(_) => dispatched(ctx, "method", (name, catalog::is_issued(name))).map(Some),
+            None => Ok(None),
+        }),
     )
 }
 

@@ -19,7 +19,7 @@ macro_rules! parts {
 }
 
 /// Every part: an expression that is a function.
-const PARTS: &[(&str, &str)] = parts!["core" "abort" "buffer" "call" "clone" "console" "crypto" "fetch" "globals" "inspect" "ops" "text" "time" "timers" "url"];
+const PARTS: &[(&str, &str)] = parts!["core" "abort" "buffer" "call" "clone" "console" "crypto" "ctx" "failures" "fetch" "globals" "inspect" "ops" "text" "time" "timers" "url"];
 
 /// Bytecode of the prelude's parts.
 pub(super) struct Prelude {

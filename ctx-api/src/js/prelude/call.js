@@ -1,6 +1,7 @@
 // The parts of `ctx` that live wholly in the worker: listeners, waiting for digits, and the stream of events.
 (function (host, runtime) {
-  const { named, callSite, ownFrames, OpPromise, LOCAL } = runtime;
+  const { callSite, OpPromise, LOCAL } = runtime;
+  const { named, ownFrames } = runtime.part('failures');
   const { unawaited } = host.natives('call');
   const DEFAULT_TIMEOUT_S = 60;
 

@@ -186,8 +186,6 @@
       capture(site);
       return site.stack;
     },
-    // A stack without the frames of the runtime: they have no file.
-    ownFrames: (stack) => stack.split('\n').filter((line) => !line.includes('(<null>') && !line.endsWith('(native)')).join('\n'),
   };
 
   // Two runs of the same journal must see the same.

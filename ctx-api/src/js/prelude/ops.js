@@ -1,6 +1,6 @@
 // Operations and `ctx`: loaded at once for a run that owns a call, with the first `fetch` otherwise.
 (function (host, runtime) {
-  const { callSite, ownFrames } = runtime;
+  const { callSite } = runtime;
 
   // Operations whose promise has not settled: key → {resolve, reject, …}.
   const pending = { __proto__: null };
@@ -44,7 +44,7 @@
     });
     try {
       const signal = signalOf(operation, args);
-      if (signal !== undefined && signal.aborted) throw abortError(operation, signal);
+      if (signal !== undefined && signal.aborted) throw runtime.part('failures').abortError(operation, signal);
       const key = host.issue(operation, args, callSite());
       const entry = { operation, resolve, reject, signal, listener: undefined };
       OpPromise.mark(promise, key);
@@ -54,8 +54,7 @@
         signal.addEventListener('abort', entry.listener);
       }
     } catch (error) {
-      if (typeof error?.stack === 'string') error.stack = ownFrames(error.stack);
-      reject(error);
+      reject(runtime.part('failures').refused(error));
     }
     return promise;
   }
@@ -71,20 +70,6 @@
     return signal;
   }
 
-  function abortError(operation, signal) {
-    // What fetch rejects with is fixed by the web; operations follow Node's way.
-    if (operation === 'fetch') return signal.reason;
-    return named('AbortError', `${operation} was aborted`, { cause: signal.reason });
-  }
-
-  function named(name, message, options) {
-    const error = name === 'TypeError' ? new TypeError(message, options)
-      : name === 'RangeError' ? new RangeError(message, options)
-      : new Error(message, options);
-    if (error.name !== name) Object.defineProperty(error, 'name', { value: name, writable: true, configurable: true });
-    return error;
-  }
-
   function release(entry) {
     if (entry.listener !== undefined) entry.signal.removeEventListener('abort', entry.listener);
   }
@@ -98,63 +83,18 @@
     entry.resolve(value);
   }
 
-  function fail(key, name, message, place, cause) {
+  function fail(key, ...failure) {
     const entry = pending[key];
     if (entry === undefined) return;
     delete pending[key];
     release(entry);
-    let error;
-    if (name === 'AbortError' && entry.signal !== undefined && entry.signal.aborted) {
-      error = abortError(entry.operation, entry.signal);
-    } else {
-      error = named(name, message, cause === undefined ? undefined : { cause });
-    }
-    // The error is made when the outcome comes, but belongs to the line that asked for the operation.
-    if (place !== undefined && error instanceof Error) {
-      const name = entry.operation === 'fetch' ? 'fetch' : `ctx.${entry.operation}`;
-      const stack = `    at ${name} (${place})\n`;
-      Object.defineProperty(error, 'stack', { value: stack, writable: true, configurable: true });
-    }
-    entry.reject(error);
+    entry.reject(runtime.part('failures').failed(entry, ...failure));
   }
 
-  const hangupWaiters = [];
-
+  // Its methods are made when they are first named.
   class Ctx {
     get call() {
       return Object.freeze(host.facts());
-    }
-    get(key) {
-      return host.get(String(key));
-    }
-    header(name, value) {
-      if (value === undefined) return host.header(String(name));
-      return issue('header', [name, value]);
-    }
-    log(...args) {
-      host.log('info', args.length === 1 && typeof args[0] === 'string' ? args[0] : runtime.part('inspect').format(args), callSite());
-    }
-    on(event, listener) {
-      runtime.part('call').listen(event, listener, false);
-      return this;
-    }
-    once(event, listener) {
-      runtime.part('call').listen(event, listener, true);
-      return this;
-    }
-    off(event, listener) {
-      runtime.part('call').unlisten(event, listener);
-      return this;
-    }
-    waitForHangup() {
-      if (runtime.endCause !== undefined) return Promise.resolve(runtime.endCause);
-      return new Promise((resolve) => hangupWaiters.push(resolve));
-    }
-    waitFor(match, quit, timeout, options) {
-      return runtime.part('call').waitFor(match, quit, timeout, options);
-    }
-    events() {
-      return runtime.part('call').events();
     }
   }
 
@@ -169,19 +109,19 @@
     return runtime.ctx;
   }
 
-  Object.assign(runtime, { named, OpPromise, LOCAL });
+  Object.assign(runtime, { OpPromise, LOCAL });
   runtime.busyOperations = () => Object.values(pending).some((entry) => !host.hasCall || entry.operation === 'fetch');
   Object.assign(runtime.dispatch, {
     settle,
     fail,
     opIssued: (promise) => OpPromise.issued(promise),
     // The host asks for a method of `ctx` when a script first names it.
-    method: (name) => ({ [name]: (...args) => issue(name, args) })[name],
+    method: (name, isIssued) => (isIssued ? { [name]: (...args) => issue(name, args) } : runtime.part('ctx'))[name],
     event: (event) => runtime.heard?.(event),
     ended(cause, message) {
       runtime.endCause = Object.freeze(cause);
       runtime.waitsEnd?.(message);
-      for (const resolve of hangupWaiters.splice(0)) resolve(cause);
+      runtime.hungUp?.(cause);
       runtime.heard?.({ type: 'hangup', ...cause });
       runtime.streamsEnd?.();
     },

@@ -1,0 +1,45 @@
+// What operations reject with: loaded when the first one does.
+(function (host, runtime) {
+  function abortError(operation, signal) {
+    // What fetch rejects with is fixed by the web; operations follow Node's way.
+    if (operation === 'fetch') return signal.reason;
+    return named('AbortError', `${operation} was aborted`, { cause: signal.reason });
+  }
+
+  function named(name, message, options) {
+    const error = name === 'TypeError' ? new TypeError(message, options)
+      : name === 'RangeError' ? new RangeError(message, options)
+      : new Error(message, options);
+    if (error.name !== name) Object.defineProperty(error, 'name', { value: name, writable: true, configurable: true });
+    return error;
+  }
+
+  // The error of an operation that was issued.
+  function failed(entry, name, message, place, cause) {
+    let error;
+    if (name === 'AbortError' && entry.signal !== undefined && entry.signal.aborted) {
+      error = abortError(entry.operation, entry.signal);
+    } else {
+      error = named(name, message, cause === undefined ? undefined : { cause });
+    }
+    // The error is made when the outcome comes, but belongs to the line that asked for the operation.
+    if (place !== undefined && error instanceof Error) {
+      const called = entry.operation === 'fetch' ? 'fetch' : `ctx.${entry.operation}`;
+      const stack = `    at ${called} (${place})\n`;
+      Object.defineProperty(error, 'stack', { value: stack, writable: true, configurable: true });
+    }
+    return error;
+  }
+
+  // A stack without the frames of the runtime: they have no file.
+  function ownFrames(stack) {
+    return stack.split('\n').filter((line) => !line.includes('(<null>') && !line.endsWith('(native)')).join('\n');
+  }
+
+  function refused(error) {
+    if (typeof error?.stack === 'string') error.stack = ownFrames(error.stack);
+    return error;
+  }
+
+  return { abortError, named, failed, ownFrames, refused };
+})
