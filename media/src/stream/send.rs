@@ -19,6 +19,10 @@ use crate::rtcp_session::Sent;
 use crate::rtp::{HEADER_LEN, PayloadType, RtpHeader, RtpTimestamp};
 use crate::sender::RtpSender;
 
+/// How many packets a stream may be ahead of its clock when a prompt begins: two prompts cut short by keys, one after the other,
+/// start at once; a jitter buffer of 60 ms takes them as early packets.
+const FURTHEST_AHEAD: u32 = 3;
+
 /// The joined leg counts as silent after this long without a packet.
 const FORWARD_GAP: Duration = Duration::from_millis(200);
 
@@ -136,14 +140,13 @@ impl MediaStream {
     }
 
     /// Lets the first packet of what has just begun leave at once, unless that would put the stream further ahead of its
-    /// clock than one packet; one more after forwarding, which may be as far ahead by itself.
+    /// clock than [`FURTHEST_AHEAD`] packets: each prompt cut short by a key adds up to one.
     fn begin_talkspurt(&mut self) {
         let Some(remote) = &self.remote else { return };
         let packet_time = remote.packet_time;
         self.catch_up_if_behind(packet_time);
         let ahead = self.sending.rtp.due().saturating_duration_since(self.now);
-        let furthest = if self.sending.splice.is_some() { packet_time * 2 } else { packet_time };
-        self.sending.lead = Some(ahead.min(furthest));
+        self.sending.lead = Some(ahead.min(packet_time * FURTHEST_AHEAD));
         self.sending.marker = true;
     }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use lockstep_ctx_api::op::{BridgeTarget, GatherArgs, IvrArgs, Prompt};
 use lockstep_ctx_api::outcome::{CollectStatus, GatherVia, Gathered, IvrResult};
 use lockstep_ctx_api::{ErrorCode, OpError, OpId, Outcome};
+use lockstep_media::digit::DigitSet;
 
 use super::{NativeBackend, Task};
 use crate::call::{
@@ -18,6 +19,8 @@ pub(super) struct CollectTask {
     kind: Kind,
     prompt: Option<AudioSource>,
     invalid: Option<AudioSource>,
+    /// Keys end the audio on the media thread itself, which therefore watches for them instead of looking at its next tick.
+    stop_on: DigitSet,
     playing: Option<AudioId>,
 }
 
@@ -101,8 +104,9 @@ impl<S: Switchboard> NativeBackend<S> {
             if flush {
                 self.digits.flush();
             }
+            let stop_on = if rules.barge_in { DigitSet::ALL } else { DigitSet::NONE };
             let collector = Collector::start(now, rules, &mut self.digits);
-            Task::Collect(Box::new(CollectTask { collector, kind, prompt, invalid, playing: None }))
+            Task::Collect(Box::new(CollectTask { collector, kind, prompt, invalid, stop_on, playing: None }))
         });
         self.begin(id, begun);
     }
@@ -115,8 +119,8 @@ impl<S: Switchboard> NativeBackend<S> {
         match step {
             CollectStep::PlayPrompt | CollectStep::PlayInvalid => {
                 let source = if step == CollectStep::PlayPrompt { &task.prompt } else { &task.invalid };
-                task.playing =
-                    source.as_ref().map(|source| self.audio.start(&mut self.board, LegId::A, codec, source, AudioOptions::PLAIN));
+                let options = AudioOptions { stop_on: task.stop_on, ..AudioOptions::PLAIN };
+                task.playing = source.as_ref().map(|source| self.audio.start(&mut self.board, LegId::A, codec, source, options));
             }
             CollectStep::StopAudio => {
                 if let Some(audio) = task.playing.take() {

@@ -27,6 +27,23 @@ fn silence_leaves_at_once_and_goes_on_forever() {
 }
 
 #[test]
+fn a_prompt_in_place_of_one_cut_short_leaves_at_once_too() {
+    for delay in 0..20 {
+        let mut line = Line::connected();
+        line.run(1013);
+        line.play(1, &[&prompt(1, 400)]);
+        line.run(100 + delay);
+        line.command(Command::Stop(PlayId(1)));
+        let before = line.sent.len();
+        line.play(2, &[&prompt(2, 100)]);
+        let first = line.sent.last().unwrap();
+        assert_eq!((line.sent.len(), first.payload[0], first.header.marker), (before + 1, 2, true), "after {delay} ms");
+        line.run(1000);
+        line.assert_continuous();
+    }
+}
+
+#[test]
 fn a_prompts_first_packet_leaves_at_once_and_the_rest_at_its_pace() {
     for delay in 0..20 {
         let mut line = Line::connected();
