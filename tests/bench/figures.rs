@@ -43,16 +43,10 @@ fn clean(seen: &Seen, calls: usize) -> bool {
 }
 
 fn setup() -> io::Result<Figure> {
-    const STEPS: [usize; 9] = [500, 1_000, 1_500, 1_750, 2_000, 2_500, 3_000, 4_000, 5_000];
+    const STEPS: [usize; 10] = [400, 600, 800, 1_000, 1_250, 1_500, 1_750, 2_000, 3_000, 5_000];
     let at = |server: SocketAddrV4, number, rate: usize| {
-        let plan = Plan {
-            number,
-            calls: rate * 4,
-            rate: rate as f64,
-            hold: Duration::from_millis(500),
-            speak: false,
-            digit_after: None,
-        };
+        let plan =
+            Plan { number, calls: rate * 4, rate: rate as f64, hold: Duration::from_millis(40), speak: false, digit_after: None };
         let seen = Load::new(server, 0)?.run(&plan, Duration::ZERO, || ());
         eprintln!("  {rate}/s: {} finished, {} failed, {} retransmissions", seen.finished, seen.failed, seen.retransmissions);
         Ok(clean(&seen, plan.calls))

@@ -27,9 +27,21 @@ impl SippUas {
                 Ok(())
             });
         }
-        let child = command.spawn()?;
-        Ok((Self(child), SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)))
+        let peer = Self(command.spawn()?);
+        while !is_bound(port)? {
+            std::thread::yield_now();
+        }
+        Ok((peer, SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)))
     }
+}
+
+/// Whether somebody listens on a UDP port of this machine.
+fn is_bound(port: u16) -> io::Result<bool> {
+    let table = std::fs::read_to_string("/proc/net/udp")?;
+    Ok(table
+        .lines()
+        .skip(1)
+        .any(|line| line.split_whitespace().nth(1).is_some_and(|local| local.ends_with(&format!(":{port:04X}")))))
 }
 
 impl Drop for SippUas {

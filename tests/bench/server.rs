@@ -63,7 +63,7 @@ impl Server {
             ),
         )?;
         let mut command = Command::new(binary());
-        command.arg("serve").arg(&folder).stdout(Stdio::piped()).stderr(Stdio::null()).env("RUST_LOG", "error");
+        command.arg("serve").arg(&folder).stdout(Stdio::piped()).stderr(Stdio::null()).env("LOCKSTEP_LOG", "error");
         // SAFETY: sched_setaffinity is async-signal-safe and touches only the new process.
         unsafe {
             command.pre_exec(|| {
