@@ -34,6 +34,18 @@ pub enum Spoken {
     Beginning(Vec<u8>),
 }
 
+impl Spoken {
+    /// The same audio without its silent octets: what is left when it does not matter how long the pauses are.
+    #[must_use]
+    pub fn without_pauses(self) -> Self {
+        let strip = |audio: Vec<u8>| audio.into_iter().filter(|octet| *octet != SILENCE).collect();
+        match self {
+            Self::Whole(audio) => Self::Whole(strip(audio)),
+            Self::Beginning(audio) => Self::Beginning(strip(audio)),
+        }
+    }
+}
+
 /// Stock prompts played as one list, to the end.
 pub fn whole(names: &[&str]) -> Spoken {
     Spoken::Whole(prompts(names))

@@ -1,5 +1,6 @@
 //! A caller: one phone, one call, and the engine's view of that call.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -55,12 +56,19 @@ pub fn fresh_number() -> String {
     format!("4420{:07}", NUMBERS.fetch_add(1, Ordering::Relaxed))
 }
 
+/// Whether the engine refused a call because the machine is busy: packets of other calls leave late. It says when to call again.
+pub fn is_full(ended: &Ended) -> bool {
+    ended.code == 503
+}
+
 /// One caller.
 pub struct Caller {
     pub call: PhoneCall,
     /// The call's id in the engine.
     pub id: String,
     pub events: Events,
+    /// What the phone told before the engine told that it has taken the call.
+    early: VecDeque<PhoneEvent>,
     phone: Phone,
 }
 
@@ -86,9 +94,21 @@ impl Caller {
         let phone = Phone::start(config).await.expect("a phone can be started");
         let from = dial.from.clone().unwrap_or_else(fresh_number);
         let dial = Dial { from: Some(from.clone()), ..dial };
-        let call = phone.dial(&engine.uri(number), dial).await.expect("the engine can be called");
-        let id = events.started(&from).await;
-        Self { call, id, events, phone }
+        let mut early = VecDeque::new();
+        let mut call = phone.dial(&engine.uri(number), dial.clone()).await.expect("the engine can be called");
+        let id = loop {
+            tokio::select! {
+                biased;
+                id = events.started(&from) => break id,
+                Some(event) = call.event() => match event {
+                    PhoneEvent::Ended(ended) if is_full(&ended) => {
+                        call = phone.dial(&engine.uri(number), dial.clone()).await.expect("the engine can be called");
+                    }
+                    event => early.push_back(event),
+                },
+            }
+        };
+        Self { call, id, events, early, phone }
     }
 
     /// Waits for the answer.
@@ -96,14 +116,20 @@ impl Caller {
     /// # Panics
     /// When there is none.
     pub async fn answer(&mut self) {
-        within("an answer", self.call.answered()).await.unwrap_or_else(|ended| panic!("not answered: {ended}"));
+        self.event("an answer", |event| matches!(event, PhoneEvent::Answered { .. }).then_some(())).await;
     }
 
     /// Waits for an event of the phone.
     ///
     /// # Panics
     /// When the call ends instead.
-    pub async fn event<T>(&mut self, what: &str, look: impl FnMut(&PhoneEvent) -> Option<T>) -> T {
+    pub async fn event<T>(&mut self, what: &str, mut look: impl FnMut(&PhoneEvent) -> Option<T>) -> T {
+        while let Some(event) = self.early.pop_front() {
+            if let Some(found) = look(&event) {
+                return found;
+            }
+            assert!(!matches!(event, PhoneEvent::Ended(_)), "waited for {what}, but: {event:?}");
+        }
         within(what, self.call.wait(look)).await.unwrap_or_else(|ended| panic!("waited for {what}, but: {ended}"))
     }
 
@@ -152,7 +178,14 @@ impl Caller {
 
     /// Waits until both sides know that the call is over.
     pub async fn over(mut self, engine: &Engine) -> Story {
-        let ended = within("the end of the call", self.call.ended()).await;
+        let early = self.early.into_iter().find_map(|event| match event {
+            PhoneEvent::Ended(ended) => Some(ended),
+            _ => None,
+        });
+        let ended = match early {
+            Some(ended) => ended,
+            None => within("the end of the call", self.call.ended()).await,
+        };
         let mut timeline = engine.timeline(&self.id).await;
         if timeline["ended"].is_null() {
             self.events.ended(&self.id).await;
