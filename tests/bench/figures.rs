@@ -126,6 +126,7 @@ fn digit() -> io::Result<Figure> {
     };
     let seen = Load::new(server.sip, 0)?.run(&plan, Duration::from_secs(1), || ());
     let times = Sorted::new(seen.digit_ms);
+    eprintln!("  {} answered, {} failed, {} heard the next prompt", seen.answered, seen.failed, times.len());
     let (p50, p99) = (times.percentile(0.5), times.percentile(0.99));
     let floor = socket_round_trips(20_000)?;
     Ok(Figure {

@@ -22,6 +22,9 @@ pub(super) struct WorkerProcess {
     pub(super) probe: ProbeReader,
 }
 
+/// How long the allocator keeps what scripts have freed before it goes back to the system.
+const PURGE_DELAY_MS: &str = "1000";
+
 /// Starts `program` as a worker: `program worker --fd 0 --probe-fd 1`.
 ///
 /// Socket and page travel as standard input and output: nothing then runs between fork and exec, so the process is started
@@ -33,6 +36,8 @@ pub(super) fn spawn(program: &Path) -> io::Result<WorkerProcess> {
     let child = Command::new(program)
         .args(["worker", "--fd", "0", "--probe-fd", "1"])
         .env_clear()
+        // A call's runtime is freed when the next one is about to be created: memory given back at once is faulted in again.
+        .env("MIMALLOC_PURGE_DELAY", PURGE_DELAY_MS)
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::from(page))
         .stderr(Stdio::inherit())
