@@ -195,13 +195,15 @@ impl Directory {
 
     fn callee_by_uri(&self, uri: SipUri, programs: &ProgramSet, customer: Option<i64>) -> Result<Callee, Refusal> {
         let user = Uri::Sip(uri.clone()).user().map(|user| user.into_owned()).unwrap_or_default();
-        if self.own_hosts.iter().any(|host| same_host(host, &uri.host)) {
-            return self.callee_by_name(&user, programs, customer);
-        }
         let gateway = self
             .gateways
             .values()
             .find(|entry| same_host(&entry.uri.host, &uri.host) && (uri.port.is_none() || uri.port == entry.uri.port));
+        // A gateway on this very machine is told from ourselves by its port.
+        let names_gateway = gateway.is_some() && uri.port.is_some();
+        if !names_gateway && self.own_hosts.iter().any(|host| same_host(host, &uri.host)) {
+            return self.callee_by_name(&user, programs, customer);
+        }
         match gateway {
             Some(entry) => Ok(Callee::Gateways(vec![(entry.config.id, uri)])),
             None => Err(Refusal::new(403, format!("{} is no gateway of this engine", uri.host))),
@@ -281,6 +283,9 @@ mod tests {
         id = 8
         address = "sip:198.51.100.8:5070"
         addresses = ["198.51.100.0/24"]
+        [[gateway]]
+        id = 9
+        address = "sip:127.0.0.1:5099"
         [[route]]
         prefix = "44"
         gateways = [7, 8]
@@ -348,6 +353,7 @@ mod tests {
         let callee = directory().callee("sip:1001@127.0.0.1", &ProgramSet::default(), None);
         assert_eq!(callee, Ok(Callee::User("1001".into())));
         assert_eq!(refusal("sip:nobody@127.0.0.1"), 404);
+        assert_eq!(gateways_of("sip:nobody@127.0.0.1:5099"), [9], "a gateway beside us");
     }
 
     #[test]
