@@ -8,6 +8,7 @@ pub mod backend;
 pub mod catalog;
 pub mod error;
 pub mod event;
+pub mod host;
 pub mod journal;
 #[cfg(feature = "js")]
 pub mod js;

@@ -1,9 +1,12 @@
 //! Operations: everything a script can ask of the platform.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use crate::host::HostCall;
 
 /// Names one operation of one call: the turn that issued it and its place within that turn.
 ///
@@ -66,6 +69,7 @@ pub enum Op {
     Hangup(HangupArgs),
 
     Fetch(FetchArgs),
+    Host(HostCall),
 }
 
 impl Op {
@@ -93,6 +97,15 @@ impl Op {
             Self::Redirect(_) => "redirect",
             Self::Hangup(_) => "hangup",
             Self::Fetch(_) => "fetch",
+            Self::Host(_) => "host",
+        }
+    }
+
+    /// As messages name it: a call of a service by that service and its function.
+    pub fn label(&self) -> Cow<'static, str> {
+        match self {
+            Self::Host(call) => Cow::Owned(call.label()),
+            other => Cow::Borrowed(other.name()),
         }
     }
 
@@ -117,7 +130,7 @@ impl Op {
             | Self::Bridge(_)
             | Self::Sleep(_) => OpClass::Queued,
             Self::Reject(_) | Self::Redirect(_) | Self::Hangup(_) => OpClass::Cutting,
-            Self::Fetch(_) => OpClass::Host,
+            Self::Fetch(_) | Self::Host(_) => OpClass::Host,
         }
     }
 }
@@ -455,17 +468,17 @@ pub enum FetchRedirect {
 /// Call variables, in an order that does not depend on hashing.
 pub type Vars = BTreeMap<String, String>;
 
-mod serde_bytes_opt {
+pub(crate) mod serde_bytes_opt {
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(value: &Option<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(value: &Option<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
         match value {
             Some(bytes) => serializer.serialize_some(serde_bytes::Bytes::new(bytes)),
             None => serializer.serialize_none(),
         }
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u8>>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u8>>, D::Error> {
         Ok(Option::<serde_bytes::ByteBuf>::deserialize(deserializer)?.map(serde_bytes::ByteBuf::into_vec))
     }
 }

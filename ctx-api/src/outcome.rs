@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::OpError;
+use crate::host::HostReply;
 use crate::op::Headers;
 
 /// How an operation settled.
@@ -27,6 +28,8 @@ pub enum Outcome {
     },
     Bridged(BridgeResult),
     Fetched(FetchResponse),
+    /// What a service of the engine answered.
+    Host(HostReply),
 }
 
 /// Why audio stopped.

@@ -242,7 +242,7 @@ impl OpQueue {
         let class = fresh.op.class();
         self.busy |= class != OpClass::Host;
         if fresh.cancelled {
-            self.settle(fresh.id, Err(OpError::aborted(fresh.op.name())));
+            self.settle(fresh.id, Err(OpError::aborted(&fresh.op.label())));
             return;
         }
         if matches!(self.phase, Phase::Ended) && class != OpClass::Host {

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod core;
 pub mod fetch;
+pub mod host;
 pub mod log;
 pub mod phone;
 pub mod script;

@@ -48,6 +48,7 @@ fn program(source: &str) -> Arc<Program> {
         uuid: "00000000-0000-8000-8000-000000000001".into(),
         id: 1,
         script_type: ScriptType::App,
+        account: "default".to_owned(),
         settings: ScriptEntry::new(file.clone()),
         limits: ProgramLimits { memory_bytes: 32 << 20, turn_ms: 2_000, after_end_ms: 10_000 },
         time_zone: "UTC".into(),

@@ -30,6 +30,7 @@ fn program(id: u64, source: &str, turn_ms: u32) -> Arc<Program> {
         uuid: format!("00000000-0000-8000-8000-{id:012}"),
         id: 1,
         script_type: ScriptType::App,
+        account: "default".to_owned(),
         settings: ScriptEntry::new(file.clone()),
         limits: ProgramLimits { memory_bytes: 32 << 20, turn_ms, after_end_ms: 10_000 },
         time_zone: "UTC".into(),

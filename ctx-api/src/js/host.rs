@@ -146,6 +146,7 @@ fn loading<'js>(
     let ctx = ctx.clone();
     match name {
         "part" => Function::new(ctx, move |ctx: Ctx<'js>, name: String| prelude.part(&ctx, &name)),
+        "moduleSource" => Function::new(ctx, move |ctx: Ctx<'js>, name: String| prelude.module(&ctx, &name)),
         "resolve" => Function::new(ctx, move |ctx: Ctx<'js>, name: Value<'js>| modules.resolve(&ctx, &text(&ctx, &name)?)),
         "isBuiltIn" => Function::new(ctx, |name: String| super::program::is_built_in(&name)),
         "isModule" => Function::new(ctx, move |ctx: Ctx<'js>, file: String| {

@@ -18,10 +18,27 @@ macro_rules! parts {
     };
 }
 
-/// Every part: an expression that is a function.
-const PARTS: &[(&str, &str)] = parts!["core" "abort" "buffer" "call" "clone" "console" "crypto" "ctx" "failures" "fetch" "globals" "inspect" "ops" "text" "time" "timers" "url"];
+const CORE: &str = include_str!("prelude/core.js");
 
-/// Bytecode of the prelude's parts.
+/// Every other part: an expression that is a function.
+const PARTS: &[(&str, &str)] = parts!["abort" "buffer" "call" "clone" "console" "crypto" "ctx" "failures" "fetch" "globals" "inspect" "ops" "text" "time" "timers" "url"];
+
+macro_rules! modules {
+    ($($name:literal)*) => {
+        &[$(($name, include_str!(concat!("prelude/modules/", $name, ".js")))),*]
+    };
+}
+
+/// Every module a script can name, in order: an expression that is a function of `host(service, function, args, body, options)`,
+/// which calls a service of the engine, and of what the parts share; it returns the module's exports.
+const MODULES: &[(&str, &str)] = modules!["cxKV"];
+
+/// Names of the modules.
+pub(super) fn module_names() -> impl Iterator<Item = &'static str> {
+    MODULES.iter().map(|(name, _)| *name)
+}
+
+/// Bytecode of the prelude's parts and modules.
 pub(super) struct Prelude {
     core: Vec<u8>,
     lazy: RefCell<BTreeMap<&'static str, Rc<Vec<u8>>>>,
@@ -29,7 +46,7 @@ pub(super) struct Prelude {
 
 impl Prelude {
     pub(super) fn new() -> Result<Rc<Self>, ScriptError> {
-        Ok(Rc::new(Self { core: compile_part("core")?, lazy: RefCell::default() }))
+        Ok(Rc::new(Self { core: compile_part("core", CORE)?, lazy: RefCell::default() }))
     }
 
     pub(super) fn core<'js>(&self, ctx: &Ctx<'js>) -> rquickjs::Result<Function<'js>> {
@@ -38,14 +55,24 @@ impl Prelude {
 
     /// Evaluates a lazily loaded part.
     pub(super) fn part<'js>(&self, ctx: &Ctx<'js>, name: &str) -> rquickjs::Result<Function<'js>> {
-        let Some((name, _)) = PARTS.iter().find(|(part, _)| *part == name) else {
+        self.evaluate(ctx, PARTS, name)
+    }
+
+    /// Evaluates a module.
+    pub(super) fn module<'js>(&self, ctx: &Ctx<'js>, name: &str) -> rquickjs::Result<Function<'js>> {
+        self.evaluate(ctx, MODULES, name)
+    }
+
+    fn evaluate<'js>(&self, ctx: &Ctx<'js>, sources: &[(&'static str, &str)], name: &str) -> rquickjs::Result<Function<'js>> {
+        let Some((name, source)) = sources.iter().copied().find(|(part, _)| *part == name) else {
             return Err(rquickjs::Exception::throw_reference(ctx, &format!("the runtime has no part '{name}'")));
         };
         let cached = self.lazy.borrow().get(name).cloned();
         let bytecode = match cached {
             Some(bytecode) => bytecode,
             None => {
-                let bytecode = compile_part(name).map_err(|error| rquickjs::Exception::throw_message(ctx, &error.message))?;
+                let bytecode =
+                    compile_part(name, source).map_err(|error| rquickjs::Exception::throw_message(ctx, &error.message))?;
                 self.lazy.borrow_mut().entry(name).or_insert(Rc::new(bytecode)).clone()
             }
         };
@@ -53,8 +80,7 @@ impl Prelude {
     }
 }
 
-fn compile_part(name: &str) -> Result<Vec<u8>, ScriptError> {
-    let source = PARTS.iter().find(|(part, _)| *part == name).map_or("", |(_, source)| source);
+fn compile_part(name: &str, source: &str) -> Result<Vec<u8>, ScriptError> {
     compile::compile_expression(&format!("lockstep:{name}"), source)
 }
 
@@ -63,9 +89,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_part_compiles() {
-        for (name, _) in PARTS {
-            compile_part(name).unwrap_or_else(|error| panic!("{name}: {error} at {:?}", error.at));
+    fn every_part_and_module_compiles() {
+        for (name, source) in PARTS.iter().chain(MODULES).chain(&[("core", CORE)]) {
+            compile_part(name, source).unwrap_or_else(|error| panic!("{name}: {error} at {:?}", error.at));
         }
     }
 }

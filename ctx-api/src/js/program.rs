@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::compile::{self, Unit};
+use super::prelude;
 use crate::wire::{Bundle, ScriptError, ScriptErrorKind};
 
 /// Extensions a script's name may be given without.
 const EXTENSIONS: [&str; 5] = ["", ".js", ".mjs", ".cjs", ".ts"];
-/// Modules that are part of the runtime.
-const BUILT_IN: [&str; 1] = ["cxC5Server"];
+/// The built-in module that is the call itself, and no file of the prelude.
+const CALL: &str = "cxC5Server";
 
 /// What `require` or `import` found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +58,7 @@ impl Program {
 
 /// A built-in, then a sibling.
 fn find<'a>(name: &str, files: impl Iterator<Item = &'a str> + Clone) -> Result<Found, String> {
-    if let Some(built_in) = BUILT_IN.iter().find(|built_in| **built_in == name) {
+    if let Some(built_in) = built_in(name) {
         return Ok(Found::BuiltIn(built_in));
     }
     let wanted = name.strip_prefix("./").unwrap_or(name);
@@ -80,7 +81,11 @@ pub fn module_problem<'a>(name: &str, files: impl Iterator<Item = &'a str> + Clo
 
 /// Whether a resolved name is that of a built-in module.
 pub(super) fn is_built_in(name: &str) -> bool {
-    BUILT_IN.contains(&name)
+    built_in(name).is_some()
+}
+
+fn built_in(name: &str) -> Option<&'static str> {
+    if name == CALL { Some(CALL) } else { prelude::module_names().find(|module| *module == name) }
 }
 
 /// Whether siblings may require the file.

@@ -2,6 +2,7 @@
 //!
 //! QuickJS calls the host functions while the owner is inside `Context::with`, hence cells. Nothing here holds a JavaScript value.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -28,7 +29,8 @@ pub(super) type LogSink = Rc<dyn Fn(FromWorker)>;
 /// An operation whose promise has not settled.
 #[derive(Debug)]
 pub(super) struct Pending {
-    pub(super) operation: &'static str,
+    /// As messages name it.
+    pub(super) operation: Cow<'static, str>,
     pub(super) class: OpClass,
     pub(super) at: Option<Location>,
     /// `then` was called on its promise.
@@ -161,7 +163,7 @@ impl Shared {
     pub(super) fn issue(&self, op: Op, at: Option<Location>) -> f64 {
         let mut output = self.output.borrow_mut();
         let id = OpId { turn: self.turn.get(), ordinal: output.issued.len() as u32 };
-        let pending = Pending { operation: op.name(), class: op.class(), at: at.clone(), listened: false };
+        let pending = Pending { operation: op.label(), class: op.class(), at: at.clone(), listened: false };
         self.pending.borrow_mut().insert(id, pending);
         output.issued.push(Issued { op, at });
         op_key(id)

@@ -5,6 +5,7 @@ use rquickjs::{ArrayBuffer, Ctx, Object, Value, qjs};
 use super::globals::{self, Intrinsic};
 use crate::error::CallEndedCause;
 use crate::event::{CallFacts, Event};
+use crate::host::HostReply;
 use crate::op::DtmfMethod;
 use crate::outcome::{BridgeStatus, CollectStatus, GatherVia, Outcome, PlayReason, Played};
 
@@ -96,6 +97,13 @@ pub(super) fn outcome<'js>(ctx: &Ctx<'js>, outcome: Outcome) -> rquickjs::Result
             object.set("headers", headers)?;
             globals::ensure(ctx, Intrinsic::Binary)?;
             object.set("body", ArrayBuffer::new_copy(ctx.clone(), response.body)?)?;
+        }
+        Outcome::Host(HostReply { value, body }) => {
+            let value = if value.is_empty() { Value::new_undefined(ctx.clone()) } else { ctx.json_parse(value)? };
+            let Some(body) = body else { return Ok(value) };
+            object.set("value", value)?;
+            globals::ensure(ctx, Intrinsic::Binary)?;
+            object.set("body", ArrayBuffer::new_copy(ctx.clone(), body)?)?;
         }
     }
     Ok(object.into_value())

@@ -4,6 +4,7 @@ mod cost;
 mod determinism;
 mod globals;
 mod harness;
+mod host_calls;
 mod limits;
 mod lockstep;
 mod operations;

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use super::{block_on, out};
 use crate::config::Config;
 use crate::fetch::{EgressPolicy, Fetcher};
+use crate::host::{self, HostServices, RunContext};
 use crate::script::Program;
 use crate::script::programs::Loader;
 
@@ -120,7 +121,15 @@ async fn work(args: &Args) -> Result<Option<String>, Failure> {
             print_log(&line);
         }
     });
-    let run = Run { worker, fetcher, pending: JoinSet::new(), wake_at: None };
+    let run = Run {
+        worker,
+        fetcher,
+        services: host::services(),
+        context: RunContext::of(&program),
+        pending: JoinSet::new(),
+        listening: JoinSet::new(),
+        wake_at: None,
+    };
     match tokio::time::timeout(limit, run.complete(args, &program, data)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(Failure::Said(format!("the run was ended: it took longer than {} s", limit.as_secs_f64()))),
@@ -181,7 +190,11 @@ fn unix_ms() -> u64 {
 struct Run {
     worker: Worker,
     fetcher: Fetcher,
+    services: HostServices,
+    context: RunContext,
     pending: JoinSet<(OpId, OpResult)>,
+    /// What may never come: nothing waits for it once the function is over.
+    listening: JoinSet<(OpId, OpResult)>,
     wake_at: Option<u64>,
 }
 
@@ -218,11 +231,15 @@ impl Run {
                 }
             }
             let wake_at = self.wake_at.filter(|_| result.is_none());
-            if self.pending.is_empty() && wake_at.is_none() {
+            if self.pending.is_empty() && self.listening.is_empty() && wake_at.is_none() {
                 return Err(Failure::Said("the script waits for something that nothing can bring about".to_owned()));
             }
             let kind = tokio::select! {
                 Some(done) = self.pending.join_next(), if !self.pending.is_empty() => match done {
+                    Ok((op, result)) => EntryKind::Outcome { op, result },
+                    Err(error) => return Err(Failure::Said(format!("an operation broke down: {error}"))),
+                },
+                Some(done) = self.listening.join_next(), if !self.listening.is_empty() => match done {
                     Ok((op, result)) => EntryKind::Outcome { op, result },
                     Err(error) => return Err(Failure::Said(format!("an operation broke down: {error}"))),
                 },
@@ -258,6 +275,16 @@ impl Run {
                 Op::Fetch(args) => {
                     let fetcher = self.fetcher.clone();
                     self.pending.spawn(async move { (id, fetcher.run(args).await) });
+                }
+                Op::Host(call) => {
+                    let listens = call.listens;
+                    let answer = self.services.call(&self.context, call);
+                    let work = async move { (id, answer.await) };
+                    if listens {
+                        self.listening.spawn(work)
+                    } else {
+                        self.pending.spawn(work)
+                    };
                 }
                 op => {
                     let error = OpError::new(ErrorCode::InvalidState, format!("{}: this run owns no call", op.name()));

@@ -20,6 +20,7 @@ use super::switch::Switch;
 use crate::backend::native::Ending;
 use crate::call::LegEvent;
 use crate::config::Destination;
+use crate::host::RunContext;
 use crate::script::{Program, ScriptOutput, StartRun, TurnOutput};
 
 /// How long a user or a number that a DID leads to may ring.
@@ -96,9 +97,9 @@ impl Switch {
                     }
                 }
                 QueueOutput::Cancel(id) => {
-                    if let Some(ticket) = call.host_ops.remove(&id) {
+                    if let Some((ticket, label)) = call.host_ops.remove(&id) {
                         self.exchange.borrow_mut().abandon(ticket);
-                        call.queue.completed(id, Err(lockstep_ctx_api::OpError::aborted("fetch")));
+                        call.queue.completed(id, Err(lockstep_ctx_api::OpError::aborted(&label)));
                     } else {
                         call.backend.cancel(now.instant, id);
                     }
@@ -125,12 +126,18 @@ impl Switch {
     }
 
     fn start_host_operation(&mut self, key: CallKey, id: OpId, op: Op) {
-        let Op::Fetch(args) = op else { return };
+        let Some(call) = self.calls.get_mut(&key) else { return };
         let mut exchange = self.exchange.borrow_mut();
         let ticket = exchange.ticket(Purpose::Host(key, id));
-        exchange.world.fetch(ticket, args);
-        if let Some(call) = self.calls.get_mut(&key) {
-            call.host_ops.insert(id, ticket);
+        call.host_ops.insert(id, (ticket, op.label()));
+        match op {
+            Op::Fetch(args) => exchange.world.fetch(ticket, args),
+            Op::Host(host_call) => {
+                let context = call.program.as_deref().map(RunContext::of).unwrap_or_default();
+                let context = RunContext { call_id: Some(call.facts.id.clone()), ..context };
+                exchange.world.call_host(ticket, context, host_call);
+            }
+            other => tracing::error!(op = other.name(), "an operation of the call was given to the host services"),
         }
     }
 

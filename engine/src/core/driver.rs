@@ -38,6 +38,7 @@ use super::switch::{Switch, SwitchParts};
 use super::world::Arrival;
 use crate::config::{self, Config, Loaded};
 use crate::fetch::{EgressPolicy, Fetcher};
+use crate::host;
 use crate::script::programs::{Change, Loader, Reload, RollBackError, Watch, watch};
 use crate::script::{Moment, PoolConfig, WorkerPool};
 use crate::tts::Tts;
@@ -186,6 +187,7 @@ impl Core {
             prompts,
             tts,
             fetcher,
+            services: host::services(),
             resolver: Resolver::new(Arc::new(dns), resolve_config),
             arrivals: arrived,
             tasks: BTreeMap::new(),

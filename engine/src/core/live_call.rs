@@ -1,5 +1,6 @@
 //! One call of the engine: its operations, its script, its timeline.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -64,8 +65,8 @@ pub(crate) struct LiveCall {
     /// What the switch's timers hold for this call.
     pub armed: Option<Instant>,
     pub ended: Option<(CallEndedCause, u64)>,
-    /// Operations that are not the call's, under way.
-    pub host_ops: BTreeMap<OpId, Ticket>,
+    /// Operations that are not the call's, under way, with what messages call them.
+    pub host_ops: BTreeMap<OpId, (Ticket, Cow<'static, str>)>,
 }
 
 impl LiveCall {

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use lockstep_ctx_api::host::HostCall;
 use lockstep_ctx_api::op::{FetchArgs, RecordFormat, TtsArgs};
 use lockstep_ctx_api::{ErrorCode, OpError};
 use lockstep_media::codec::Codec;
@@ -23,6 +24,7 @@ use tokio::task::AbortHandle;
 use super::handle::{Metric, MetricKind};
 use super::world::{Arrival, Arrived, OpenedMedia, RecordingOrder, Ticket, World};
 use crate::fetch::Fetcher;
+use crate::host::{HostServices, RunContext};
 use crate::tts::Tts;
 
 /// See the module.
@@ -32,6 +34,7 @@ pub(super) struct RealWorld {
     pub(super) prompts: PromptLibrary,
     pub(super) tts: Tts,
     pub(super) fetcher: Fetcher,
+    pub(super) services: HostServices,
     pub(super) resolver: Resolver,
     /// One arrival a ticket, and tickets are bounded by the operations of calls: this cannot grow without end.
     pub(super) arrivals: mpsc::UnboundedSender<Arrival>,
@@ -161,7 +164,13 @@ impl World for RealWorld {
 
     fn fetch(&mut self, ticket: Ticket, args: FetchArgs) {
         let fetcher = self.fetcher.clone();
-        self.spawn(ticket, async move { Arrived::Fetched(fetcher.run(args).await) });
+        self.spawn(ticket, async move { Arrived::Answered(fetcher.run(args).await) });
+    }
+
+    fn call_host(&mut self, ticket: Ticket, context: RunContext, call: HostCall) {
+        // Called here and not in the task: what two scripts ask for takes effect in the order in which they asked.
+        let answer = self.services.call(&context, call);
+        self.spawn(ticket, async move { Arrived::Answered(answer.await) });
     }
 
     fn abandon(&mut self, ticket: Ticket) {

@@ -216,7 +216,7 @@ impl Switch {
                 }
                 Err(why) => tracing::warn!(gateway = id, %why, "a gateway cannot be found"),
             },
-            (Purpose::Host(key, op), Arrived::Fetched(result)) => {
+            (Purpose::Host(key, op), Arrived::Answered(result)) => {
                 if let Some(call) = self.calls.get_mut(&key) {
                     call.host_ops.remove(&op);
                     call.queue.completed(op, result);

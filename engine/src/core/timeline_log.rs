@@ -179,6 +179,7 @@ fn detail(op: &Op) -> String {
         },
         // A query may hold a key.
         Op::Fetch(args) => write!(text, "{} {}", args.method, args.url.split('?').next().unwrap_or_default()),
+        Op::Host(call) => write!(text, "{}", call.label()),
         Op::UnblockDtmf | Op::Answer(_) | Op::Ring(_) | Op::EarlyMedia => Ok(()),
     };
     debug_assert!(written.is_ok(), "writing to a String cannot fail");
@@ -197,6 +198,7 @@ fn outcome_text(outcome: &Outcome) -> String {
         Outcome::Recording { file } => file.clone(),
         Outcome::Recorded { file, duration_ms } => format!("{file}, {duration_ms} ms"),
         Outcome::Bridged(result) => format!("{:?} {} {}, {} ms", result.status, result.code, result.reason, result.duration_ms),
+        Outcome::Host(_) => "ok".to_owned(),
         Outcome::Fetched(response) => format!("{} {}, {} bytes", response.status, response.status_text, response.body.len()),
     }
 }

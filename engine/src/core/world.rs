@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use lockstep_ctx_api::host::HostCall;
 use lockstep_ctx_api::op::{FetchArgs, RecordFormat, TtsArgs};
 use lockstep_ctx_api::{OpError, OpResult};
 use lockstep_media::codec::Codec;
@@ -17,6 +18,7 @@ use lockstep_sip::net::{Destination, Protocol, Transmit};
 use lockstep_sip::resolve::Target;
 
 use super::handle::Metric;
+use crate::host::RunContext;
 
 /// Names work that the world does in the background; its result comes as an [`Arrival`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,7 +37,8 @@ pub(crate) enum Arrived {
     Audio(Result<Vec<Arc<EncodedPrompt>>, OpError>),
     /// Next hops, or why there are none.
     NextHops(Result<Vec<Destination>, String>),
-    Fetched(OpResult),
+    /// What a `fetch` or a service answered a script.
+    Answered(OpResult),
 }
 
 /// A leg's media as it was opened.
@@ -91,6 +94,8 @@ pub(crate) trait World {
     fn resolve(&mut self, ticket: Ticket, target: Target, seed: u64);
     /// Carries out a script's `fetch`.
     fn fetch(&mut self, ticket: Ticket, args: FetchArgs);
+    /// Has a service do what a script asked for.
+    fn call_host(&mut self, ticket: Ticket, context: RunContext, call: HostCall);
     /// The result is here, or not wanted any more.
     fn abandon(&mut self, ticket: Ticket);
 

@@ -12,6 +12,7 @@ mod fetch;
 mod gather;
 mod hangup;
 mod header;
+mod host;
 mod ivr;
 mod play;
 mod record;
@@ -41,6 +42,7 @@ pub(super) fn convert(args: &CallArgs<'_, '_>) -> Converted<Op> {
         "gather" => gather::convert(args),
         "hangup" => hangup::convert(args),
         "header" => header::convert(args),
+        "host" => host::convert(args),
         "ivr" => ivr::convert(args),
         "play" => play::convert(args),
         "record" => record::convert(args),

@@ -13,9 +13,12 @@
   const modules = { __proto__: null };
 
   function builtIn(name) {
+    return modules[name] ??= name === 'cxC5Server' ? callClass(name) : host.moduleSource(name)(part('ops').callHost, runtime);
+  }
+
+  function callClass(name) {
     const exports = part('ops').cxC5Server;
-    if (exports.default === undefined) Object.assign(exports, { default: exports, [name]: exports });
-    return exports;
+    return Object.assign(exports, { default: exports, [name]: exports });
   }
 
   function require(name) {

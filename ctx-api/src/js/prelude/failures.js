@@ -24,8 +24,7 @@
     }
     // The error is made when the outcome comes, but belongs to the line that asked for the operation.
     if (place !== undefined && error instanceof Error) {
-      const called = entry.operation === 'fetch' ? 'fetch' : `ctx.${entry.operation}`;
-      const stack = `    at ${called} (${place})\n`;
+      const stack = `    at ${entry.called} (${place})\n`;
       Object.defineProperty(error, 'stack', { value: stack, writable: true, configurable: true });
     }
     return error;

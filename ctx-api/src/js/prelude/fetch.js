@@ -182,7 +182,7 @@
     const headers = [...request.headers];
     let answer;
     try {
-      answer = await issue('fetch', [{ method, url, headers, body, redirect, signal }]);
+      answer = await issue('fetch', [{ method, url, headers, body, redirect, signal }], 'fetch');
     } catch (error) {
       if (error?.name !== 'NetworkError') throw error;
       const failed = new TypeError('fetch failed', { cause: error });

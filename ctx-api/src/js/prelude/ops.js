@@ -35,7 +35,8 @@
     }
   }
 
-  function issue(operation, args) {
+  // `label` is how messages name what is not a method of `ctx`.
+  function issue(operation, args, label, listens = false) {
     let resolve;
     let reject;
     const promise = new OpPromise((onResolve, onReject) => {
@@ -44,9 +45,10 @@
     });
     try {
       const signal = signalOf(operation, args);
-      if (signal !== undefined && signal.aborted) throw runtime.part('failures').abortError(operation, signal);
+      if (signal !== undefined && signal.aborted) throw runtime.part('failures').abortError(label ?? operation, signal);
       const key = host.issue(operation, args, callSite());
-      const entry = { operation, resolve, reject, signal, listener: undefined };
+      const called = label ?? `ctx.${operation}`;
+      const entry = { operation: label ?? operation, called, isHost: label !== undefined, listens, resolve, reject, signal, listener: undefined };
       OpPromise.mark(promise, key);
       pending[key] = entry;
       if (signal !== undefined) {
@@ -57,6 +59,25 @@
       reject(runtime.part('failures').refused(error));
     }
     return promise;
+  }
+
+  // Calls a function of one of the engine's services; modules get this, scripts do not. The promise resolves with the reply's value,
+  // with `{value, body}` where the reply has a body. `args` may be a function that makes them: what it throws, the promise rejects
+  // with. `listens` says that what is waited for may never come.
+  function callHost(service, name, args = [], body, { signal, listens = false } = {}) {
+    let call;
+    try {
+      const list = typeof args === 'function' ? args() : args;
+      call = { service, function: name, args: JSON.stringify(list), body: bufferOf(body), listens, signal };
+    } catch (error) {
+      return new OpPromise((_, reject) => reject(runtime.part('failures').refused(error)));
+    }
+    return issue('host', [call], `${service}.${name}`, listens);
+  }
+
+  function bufferOf(body) {
+    if (body === undefined || body === null || body instanceof ArrayBuffer) return body;
+    return body.buffer.slice(body.byteOffset, body.byteOffset + body.byteLength);
   }
 
   function signalOf(operation, args) {
@@ -110,7 +131,7 @@
   }
 
   Object.assign(runtime, { OpPromise, LOCAL });
-  runtime.busyOperations = () => Object.values(pending).some((entry) => !host.hasCall || entry.operation === 'fetch');
+  runtime.busyOperations = () => Object.values(pending).some((entry) => !entry.listens && (!host.hasCall || entry.isHost));
   Object.assign(runtime.dispatch, {
     settle,
     fail,
@@ -127,5 +148,5 @@
     },
   });
 
-  return { createCtx, cxC5Server, issue };
+  return { createCtx, cxC5Server, issue, callHost };
 })

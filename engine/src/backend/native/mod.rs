@@ -275,8 +275,8 @@ impl<S: Switchboard> CallBackend for NativeBackend<S> {
             Op::Reject(args) => self.reject(id, args),
             Op::Redirect(args) => self.redirect(id, args),
             Op::Hangup(args) => self.hangup(id, args),
-            Op::Fetch(_) => {
-                let message = "fetch is not an operation of a call";
+            Op::Fetch(_) | Op::Host(_) => {
+                let message = format!("{} is not an operation of a call", op.label());
                 self.complete(id, Err(OpError::new(lockstep_ctx_api::ErrorCode::Unsupported, message)));
             }
         }

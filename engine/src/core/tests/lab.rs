@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lockstep_ctx_api::OpError;
+use lockstep_ctx_api::host::HostCall;
 use lockstep_ctx_api::op::{FetchArgs, TtsArgs, Vars};
 use lockstep_ctx_api::wire::{Bundle, ScriptType};
 use lockstep_media::codec::Codec;
@@ -38,6 +39,7 @@ use crate::core::recordings::Recordings;
 use crate::core::switch::{Switch, SwitchParts};
 use crate::core::timeline::Timeline;
 use crate::core::world::{OpenedMedia, RecordingOrder, Ticket, World};
+use crate::host::RunContext;
 use crate::script::supervisor::RunBounds;
 use crate::script::{InProcess, Moment, Program, ProgramLimits, ProgramSet, digest_of, version_of};
 
@@ -53,6 +55,7 @@ pub(super) struct Book {
     pub(super) full: bool,
     recordings: Vec<(MediaLeg, RecordingId)>,
     pub(super) fetched: Vec<Ticket>,
+    pub(super) called: Vec<Ticket>,
 }
 
 struct LabWorld {
@@ -124,6 +127,10 @@ impl World for LabWorld {
     fn speak(&mut self, _: Instant, _: Ticket, _: TtsArgs, _: Codec) {}
 
     fn resolve(&mut self, _: Ticket, _: Target, _: u64) {}
+
+    fn call_host(&mut self, ticket: Ticket, _: RunContext, _: HostCall) {
+        self.book.borrow_mut().called.push(ticket);
+    }
 
     fn fetch(&mut self, ticket: Ticket, _: FetchArgs) {
         self.book.borrow_mut().fetched.push(ticket);
@@ -509,6 +516,7 @@ fn programs(scripts: &[(&str, &str)]) -> Arc<ProgramSet> {
             uuid: format!("00000000-0000-8000-8000-{id:012}"),
             id,
             script_type: ScriptType::App,
+            account: "default".to_owned(),
             settings,
             limits: ProgramLimits { memory_bytes: 32 << 20, turn_ms: 2_000, after_end_ms: 10_000 },
             time_zone: "UTC".into(),

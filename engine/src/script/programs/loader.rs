@@ -14,7 +14,7 @@ use lockstep_ctx_api::wire::{Bundle, Location};
 
 use super::program::{Program, ProgramLimits, digest_of, id_of, uuid_of, version_of};
 use super::set::{ProgramSet, ScriptProblem};
-use crate::config::{App, Config, DEFAULT_MEMORY_MB, DEFAULT_TURN_MS, ScriptEntry, header_comment};
+use crate::config::{App, Config, DEFAULT_ACCOUNT, DEFAULT_MEMORY_MB, DEFAULT_TURN_MS, ScriptEntry, header_comment};
 use crate::typescript;
 
 /// Extensions of files that are scripts.
@@ -286,9 +286,11 @@ impl Loader {
             turn_ms: settings.turn_ms.unwrap_or(DEFAULT_TURN_MS),
             after_end_ms: self.after_end_ms,
         };
+        let mut account = DEFAULT_ACCOUNT.to_owned();
         let mut env = Vars::new();
         if let Some(app) = settings.app.as_deref() {
             if let Some(app) = self.apps.get(app) {
+                account.clone_from(&app.account);
                 env.extend(app.env.iter().map(|(key, value)| (key.clone(), value.expose().to_owned())));
             }
             env.insert("APP_ID".to_owned(), app.to_owned());
@@ -304,6 +306,7 @@ impl Loader {
             uuid,
             id,
             script_type: settings.kind.unwrap_or_default(),
+            account,
             settings,
             limits,
             time_zone: self.time_zone.clone(),

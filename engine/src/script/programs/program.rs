@@ -23,6 +23,8 @@ pub struct Program {
     /// Short number for `SCRIPTFORGE_ID`, from the uuid.
     pub id: u32,
     pub script_type: ScriptType,
+    /// Whose audio, keys and records its runs see.
+    pub account: String,
     /// The `[[script]]` entry over the header comment.
     pub settings: ScriptEntry,
     pub limits: ProgramLimits,

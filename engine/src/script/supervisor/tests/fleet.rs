@@ -30,6 +30,7 @@ pub(super) fn program() -> Arc<Program> {
         uuid: "00000000-0000-8000-8000-000000000000".into(),
         id: 1,
         script_type: ScriptType::App,
+        account: "default".to_owned(),
         settings: ScriptEntry::new("menu.js"),
         limits: ProgramLimits { memory_bytes: 16 << 20, turn_ms: 2_000, after_end_ms: 10_000 },
         time_zone: "UTC".into(),

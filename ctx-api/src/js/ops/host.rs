@@ -1,0 +1,29 @@
+use rquickjs::ArrayBuffer;
+
+use crate::error::{ErrorCode, OpError};
+use crate::host::{HostCall, MAX_CALL_BYTES};
+use crate::js::convert::{CallArgs, Converted};
+use crate::op::Op;
+
+/// Called by the prelude with one object: `{service, function, args, body, listens}`, where `args` is JSON.
+pub(super) fn convert(args: &CallArgs<'_, '_>) -> Converted<Op> {
+    let options = args.options(0)?;
+    let body = match options.get("body")?.value().cloned().and_then(ArrayBuffer::from_value) {
+        // SAFETY: copied before any script code runs that could detach the buffer.
+        Some(buffer) => unsafe { buffer.as_bytes() }.map(<[u8]>::to_vec),
+        None => None,
+    };
+    let call = HostCall {
+        service: options.get("service")?.string()?,
+        function: options.get("function")?.string()?,
+        args: options.get("args")?.string()?,
+        body,
+        listens: options.get("listens")?.opt_bool()?.unwrap_or(false),
+    };
+    let bytes = call.args.len() + call.body.as_ref().map_or(0, Vec::len);
+    if bytes > MAX_CALL_BYTES {
+        let message = format!("{}: the arguments take {bytes} bytes, at most {MAX_CALL_BYTES} fit", call.label());
+        return Err(OpError::new(ErrorCode::LimitError, message).into());
+    }
+    Ok(Op::Host(call))
+}

@@ -1,0 +1,85 @@
+//! Modules of the prelude, and the services they call.
+
+use lockstep_ctx_api::host::{HostCall, HostReply};
+use lockstep_ctx_api::wire::ScriptErrorKind;
+use lockstep_ctx_api::{ErrorCode, Op, OpError, Outcome};
+
+use crate::harness::{Run, Setup};
+
+/// The call of a service that is pending.
+fn asked(run: &Run) -> &HostCall {
+    match run.op("host") {
+        Op::Host(call) => call,
+        other => panic!("expected a call of a service, got {other:?}"),
+    }
+}
+
+fn answer(run: &mut Run, value: &str) {
+    run.settle("host", Ok(Outcome::Host(HostReply { value: value.to_owned(), body: None })));
+}
+
+#[test]
+fn a_module_is_reached_in_every_way_it_can_be_written() {
+    for source in [
+        "const { kv } = require('cxKV'); async function main() { return kv.get('a') }",
+        "const { kv } = await import('cxKV'); export const main = () => kv.get('a')",
+        "import { kv } from 'cxKV'; export const main = () => kv.get('a')",
+        "import cxKV from 'cxKV'; export const main = () => cxKV.kv.get('a')",
+        "import * as cxKV from 'cxKV'; export const main = () => cxKV.kv.get('a')",
+    ] {
+        let mut run = Setup::app(source).start();
+        let call = asked(&run);
+        assert_eq!((call.label().as_str(), call.args.as_str(), call.listens), ("kv.get", r#"["a"]"#, false), "{source}");
+        answer(&mut run, "\"one\"");
+        assert_eq!(run.result(), "\"one\"", "{source}");
+        run.assert_replays();
+    }
+}
+
+#[test]
+fn an_answer_without_a_value_is_undefined() {
+    let mut run =
+        Setup::app("const { kv } = require('cxKV'); async function main() { return typeof await kv.set('a', 1) }").start();
+    assert_eq!(asked(&run).args, r#"["a","1",null]"#);
+    answer(&mut run, "");
+    assert_eq!(run.result(), "\"undefined\"");
+}
+
+#[test]
+fn a_failure_is_an_error_at_the_line_that_asked() {
+    let source = "const { incr } = require('cxKV');\nasync function main() {\n  await incr('a');\n}";
+    let mut run = Setup::app(source).start();
+    run.settle("host", Err(OpError::new(ErrorCode::LimitError, "kv.incr: the account's keys are full")));
+    let error = run.error();
+    assert_eq!(error.message, "LimitError: kv.incr: the account's keys are full");
+    assert_eq!(error.at.as_ref().map(ToString::to_string).as_deref(), Some("main.js:3:9"));
+    assert_eq!(error.kind, ScriptErrorKind::Thrown);
+}
+
+#[test]
+fn arguments_that_do_not_fit_reject_the_promise_at_their_line() {
+    let source = "const { kv } = require('cxKV');\nfunction main() {\n  return kv.get({}).catch((e) => { console.log(e.name); throw e });\n}";
+    let run = Setup::app(source).start();
+    assert_eq!(run.texts(), ["TypeError"]);
+    assert_eq!(run.error().message, "TypeError: kv.get: the key must be a string, got object");
+    assert_eq!(run.error().at.as_ref().map(|at| at.line), Some(3));
+}
+
+#[test]
+fn a_call_that_was_not_awaited_and_failed_is_spoken_of() {
+    let mut run =
+        Setup::call("const { kv } = require('cxKV');\nasync function main(_, ctx) { kv.set('a', 'b'); await ctx.answer() }")
+            .start();
+    run.settle("host", Err(OpError::new(ErrorCode::LimitError, "kv.set: full")));
+    assert_eq!(run.texts(), ["main.js:2: kv.set() was not awaited and failed: LimitError: kv.set: full"]);
+    assert!(run.is_running());
+}
+
+#[test]
+fn a_callback_style_script_is_done_when_the_last_answer_has_come() {
+    let source = "const { kv } = require('cxKV'); function main(data) { kv.get('a').then((v) => { data.a = v }) }";
+    let mut run = Setup::app(source).start();
+    assert!(run.is_running());
+    answer(&mut run, "null");
+    assert_eq!(run.result(), r#"{"n":1,"a":null}"#);
+}
