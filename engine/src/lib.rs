@@ -9,6 +9,7 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod core;
+pub mod esl;
 pub mod fetch;
 pub mod host;
 pub mod log;
