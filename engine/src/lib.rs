@@ -14,6 +14,7 @@ pub mod fetch;
 pub mod host;
 pub mod log;
 pub mod phone;
+pub mod runs;
 pub mod script;
 pub mod tts;
 mod typescript;

@@ -97,7 +97,7 @@ impl Core {
                     assert_eq!(self.failed.insert(run, error.kind), None, "failed twice: {error}");
                 }
                 ScriptOutput::Log { run, line } => self.logs.entry(run).or_default().push(line.text),
-                ScriptOutput::GraceOver { .. } | ScriptOutput::Quiet { .. } => {}
+                ScriptOutput::GraceOver { .. } | ScriptOutput::Stuck { .. } | ScriptOutput::Quiet { .. } => {}
             }
         }
     }

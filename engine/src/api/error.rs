@@ -3,22 +3,66 @@
 use axum::Json;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use lockstep_ctx_api::wire::{Location, ScriptError};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::core::EngineError;
+use crate::runs::{RunError, RunsError};
 
 /// What went wrong with a request.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct ApiError {
     status: StatusCode,
-    code: &'static str,
+    code: Code,
     message: String,
     details: Value,
+    at: Option<Location>,
+}
+
+/// What tells errors apart: a word of ours, or the SIP code a script gave.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+enum Code {
+    Word(&'static str),
+    Sip(u16),
 }
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), details: Value::Null }
+        Self { status, code: Code::Word(code), message: message.into(), details: Value::Null, at: None }
+    }
+
+    /// The script's own error: 500 and where it was thrown, or the SIP reply it asked for.
+    fn thrown(error: &ScriptError) -> Self {
+        let (code, message) = match &error.sip {
+            Some((code, text)) => (*code, text.clone()),
+            None => (500, error.message.clone()),
+        };
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        Self { status, code: Code::Sip(code), message, details: Value::Null, at: error.at.clone() }
+    }
+
+    /// Adds what the run had written to its console.
+    pub(super) fn with_log(mut self, log: Value) -> Self {
+        if log.as_array().is_some_and(|lines| !lines.is_empty()) {
+            self.details = json!({ "log": log });
+        }
+        self
+    }
+
+    /// The value of `error`.
+    pub(super) fn body(self) -> Value {
+        let mut error = json!({ "code": self.code, "message": self.message });
+        if !self.details.is_null() {
+            error["details"] = self.details;
+        }
+        if let Some(at) = self.at {
+            error["file"] = json!(at.file);
+            error["line"] = json!(at.line);
+            error["column"] = json!(at.column);
+        }
+        error
     }
 
     /// The request makes no sense: `what` is wrong with it.
@@ -59,18 +103,41 @@ impl From<EngineError> for ApiError {
     }
 }
 
+impl From<RunsError> for ApiError {
+    fn from(error: RunsError) -> Self {
+        let (status, code) = match &error {
+            RunsError::NoSuchRun(_) => (StatusCode::NOT_FOUND, "no_such_run"),
+            RunsError::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<&RunError> for ApiError {
+    /// What a run's failure is to a client that asked for the run. The script's own error is 422 and carries its SIP code.
+    fn from(error: &RunError) -> Self {
+        let (status, code) = match error {
+            RunError::NoSuchScript(_) => (StatusCode::NOT_FOUND, "no_such_script"),
+            RunError::Script(thrown) => return Self::thrown(thrown),
+            RunError::TimedOut { .. } | RunError::TimedOutWaiting { .. } => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
+            RunError::Cancelled => (StatusCode::CONFLICT, "cancelled"),
+            RunError::Busy { .. } => (StatusCode::TOO_MANY_REQUESTS, "busy"),
+            RunError::Stuck => (StatusCode::UNPROCESSABLE_ENTITY, "stuck"),
+            RunError::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut error = json!({ "code": self.code, "message": self.message });
-        if !self.details.is_null() {
-            error["details"] = self.details;
-        }
-        let mut response = (self.status, Json(json!({ "error": error }))).into_response();
-        match self.status {
+        let status = self.status;
+        let mut response = (status, Json(json!({ "error": self.body() }))).into_response();
+        match status {
             StatusCode::UNAUTHORIZED => {
                 response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
-            StatusCode::SERVICE_UNAVAILABLE => {
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
                 response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
             }
             _ => {}

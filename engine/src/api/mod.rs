@@ -12,6 +12,7 @@ mod metrics;
 mod openapi;
 mod recording;
 mod routes;
+mod runs;
 mod scripts;
 
 use std::io;
@@ -87,6 +88,9 @@ fn router(state: AppState) -> Router {
         .route("/v1/calls/{id}/recording", get(recording::show))
         .route("/v1/scripts", get(scripts::list))
         .route("/v1/scripts/{id}/rollback", post(scripts::roll_back))
+        .route("/v1/scripts/{id}/run", post(runs::run))
+        .route("/v1/runs", get(runs::list))
+        .route("/v1/runs/{id}/cancel", post(runs::cancel))
         .route("/v1/events", get(events::events))
         .route_layer(middleware::from_fn_with_state(state.clone(), access::check))
         .fallback(error::no_such_path)
@@ -106,7 +110,7 @@ mod tests {
     /// The interface of an engine that has just stopped: every question to it gets 503.
     async fn serve(keys: Vec<ApiKey>) -> (SocketAddr, tokio::sync::oneshot::Sender<()>) {
         let config = ApiConfig { keys, listen: SocketAddr::from(([127, 0, 0, 1], 0)), public_listen: None };
-        let (engine, _, _) = EngineHandle::new(Vec::new());
+        let (engine, _, _) = EngineHandle::new(Vec::new(), crate::runs::RunsHandle::stopped());
         let server = Server::bind(&config, engine).await.unwrap();
         let addr = server.addr();
         let (stop, stopped) = tokio::sync::oneshot::channel();

@@ -94,7 +94,11 @@ fn schemas() -> Value {
             "properties": { "error": {
                 "type": "object",
                 "required": ["code", "message"],
-                "properties": { "code": text, "message": text, "details": { "type": "object" } },
+                "properties": {
+                    "code": { "type": ["string", "integer"], "description": "A word; of a script's own error the SIP code." },
+                    "message": text, "details": { "type": "object" },
+                    "file": text, "line": { "type": "integer" }, "column": { "type": "integer" },
+                },
             } },
         },
         "Health": { "type": "object", "properties": { "status": text, "version": text } },
@@ -131,6 +135,37 @@ fn schemas() -> Value {
                 } },
             },
         },
+        "RunRequest": {
+            "type": "object",
+            "properties": {
+                "fn": { "type": "string", "description": "Exported function; absent: `main`." },
+                "data": { "description": "Its first argument; absent: an empty object." },
+                "timeout_ms": ms,
+            },
+        },
+        "RunResult": {
+            "type": "object",
+            "properties": {
+                "run": text, "result": { "description": "What the function returned." }, "took_ms": { "type": "number" },
+                "log": { "type": "array", "items": reference("LogLine") },
+                "log_dropped": { "type": "integer", "description": "Lines past the bound." },
+            },
+        },
+        "LogLine": {
+            "type": "object",
+            "properties": {
+                "level": { "enum": ["debug", "info", "warn", "error"] }, "text": text,
+                "file": text, "line": { "type": "integer" }, "column": { "type": "integer" },
+            },
+        },
+        "Runs": { "type": "object", "properties": { "runs": { "type": "array", "items": {
+            "type": "object",
+            "properties": {
+                "run": text, "script": text, "fn": { "type": ["string", "null"] },
+                "kind": { "enum": ["hook", "form", "driver", "public", "job", "schedule", "api"] },
+                "waiting": { "type": "boolean" }, "age_ms": ms,
+            },
+        } } } },
         "Script": {
             "type": "object",
             "properties": {

@@ -1,34 +1,26 @@
 //! `lockstep run FILE`
 
-#![expect(clippy::disallowed_methods, reason = "the script's clock moves with the machine's")]
-
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use clap::ValueEnum;
-use lockstep_ctx_api::js::{PRELUDE_VERSION, Worker};
-use lockstep_ctx_api::op::{Op, OpId};
-use lockstep_ctx_api::wire::{
-    Entry, EntryKind, FromWorker, Limits, LogLine, RunHeader, RunId, RunState, ScriptError, ScriptType, Start, ToWorker, TurnEnd,
-};
-use lockstep_ctx_api::{ErrorCode, OpError, OpResult};
-use tokio::task::JoinSet;
+use lockstep_ctx_api::wire::{LogLine, ScriptError, ScriptType};
+use tokio::sync::{mpsc, watch};
 
 use super::{block_on, out};
 use crate::config::Config;
 use crate::fetch::{EgressPolicy, Fetcher};
-use crate::host::{self, HostServices, RunContext};
-use crate::script::Program;
+use crate::host;
+use crate::runs::{RunError, RunFailure, RunKind, RunRequest, RunsConfig, RunsHandle, RunsThread, ScriptPlace};
 use crate::script::programs::Loader;
+use crate::script::{Program, ProgramSet};
 
-/// Wall time of a run outside any call (contract, section 1).
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Console lines that may wait to be printed; a script that writes more at once loses some.
+const MAX_LINES: usize = 10_000;
 /// The longest `--data @FILE`, in bytes: what a frame to a worker holds, with room for the frame.
 const MAX_DATA: u64 = 15 << 20;
-const RUN: RunId = RunId(1);
-
 /// Run a script once, outside any call: its result as JSON on stdout, its console on stderr.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -111,28 +103,33 @@ fn report(error: &ScriptError) {
 
 async fn work(args: &Args) -> Result<Option<String>, Failure> {
     let data = read_data(&args.data)?;
-    let (program, config) = load(args)?;
-    let own_limit = program.settings.timeout_s.map(Duration::from_secs_f64);
-    let limit = args.timeout.or(own_limit).unwrap_or(DEFAULT_TIMEOUT);
+    let (programs, script, config) = load(args)?;
     let fetcher =
         Fetcher::new(EgressPolicy::new(config.security)).map_err(|error| format!("cannot make HTTP requests: {error}"))?;
-    let worker = Worker::new().map_err(|error| Failure::Script(Box::new(error)))?.with_log_sink(|frame| {
-        if let FromWorker::Log { line, .. } = frame {
-            print_log(&line);
+    let (_programs, latest) = watch::channel(programs);
+    let (handle, inbox) = RunsHandle::new(latest);
+    let runs_config = RunsConfig { place: ScriptPlace::InProcess, fetcher, services: host::services() };
+    let _thread = RunsThread::start(runs_config, handle.clone(), inbox)
+        .map_err(|error| format!("cannot start the thread for the script: {error}"))?;
+    let (written, mut lines) = mpsc::channel(MAX_LINES);
+    let mut request = RunRequest::new(script, RunKind::Api, data).function(args.function.clone()).timeout(args.timeout);
+    request.lines = Some(written);
+    let run = handle.run(request);
+    tokio::pin!(run);
+    let outcome = loop {
+        tokio::select! {
+            biased;
+            Some(line) = lines.recv() => print_log(&line),
+            outcome = &mut run => break outcome,
         }
-    });
-    let run = Run {
-        worker,
-        fetcher,
-        services: host::services(),
-        context: RunContext::of(&program),
-        pending: JoinSet::new(),
-        listening: JoinSet::new(),
-        wake_at: None,
     };
-    match tokio::time::timeout(limit, run.complete(args, &program, data)).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(Failure::Said(format!("the run was ended: it took longer than {} s", limit.as_secs_f64()))),
+    while let Ok(line) = lines.try_recv() {
+        print_log(&line);
+    }
+    match outcome {
+        Ok(success) => Ok(success.result),
+        Err(RunFailure { error: RunError::Script(error), .. }) => Err(Failure::Script(error)),
+        Err(failure) => Err(Failure::Said(failure.error.to_string())),
     }
 }
 
@@ -154,8 +151,8 @@ fn read_data(data: &str) -> Result<String, String> {
     }
 }
 
-/// Loads the folder of the script, as an engine would.
-fn load(args: &Args) -> Result<(Arc<Program>, Config), Failure> {
+/// Loads the folder of the script, as an engine would: its programs, and which of them is meant.
+fn load(args: &Args) -> Result<(Arc<ProgramSet>, String, Config), Failure> {
     let unreadable = |error: std::io::Error| format!("{}: {error}", args.file.display());
     let file = std::fs::canonicalize(&args.file).map_err(unreadable)?;
     let (Some(dir), Some(name)) = (file.parent(), file.file_name().and_then(|name| name.to_str())) else {
@@ -171,7 +168,11 @@ fn load(args: &Args) -> Result<(Arc<Program>, Config), Failure> {
         return Err(Failure::Said(format!("500 Script Error\n{problem}")));
     }
     let program = set.by_name(name).ok_or_else(|| format!("{}: is no script", args.file.display()))?;
-    Ok((Arc::clone(program), config))
+    let mut program = Program::clone(program);
+    if let Some(kind) = args.kind {
+        program.script_type = kind.into();
+    }
+    Ok((Arc::new(ProgramSet::new([Arc::new(program)], Vec::new())), name.to_owned(), config))
 }
 
 fn print_log(line: &LogLine) {
@@ -179,128 +180,6 @@ fn print_log(line: &LogLine) {
     match (line.level, &line.at) {
         (LogLevel::Warn | LogLevel::Error, Some(at)) => out::error(format!("{} ({at})", line.text)),
         _ => out::error(&line.text),
-    }
-}
-
-fn unix_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// One run, its worker and what it waits for.
-struct Run {
-    worker: Worker,
-    fetcher: Fetcher,
-    services: HostServices,
-    context: RunContext,
-    pending: JoinSet<(OpId, OpResult)>,
-    /// What may never come: nothing waits for it once the function is over.
-    listening: JoinSet<(OpId, OpResult)>,
-    wake_at: Option<u64>,
-}
-
-impl Run {
-    async fn complete(mut self, args: &Args, program: &Program, data: String) -> Result<Option<String>, Failure> {
-        let header = RunHeader {
-            bundle: program.bundle_id,
-            script_type: args.kind.map_or(program.script_type, ScriptType::from),
-            function: args.function.clone(),
-            env: program.env.clone(),
-            limits: Limits {
-                memory_bytes: program.limits.memory_bytes,
-                turn_ms: program.limits.turn_ms,
-                after_end_ms: program.limits.after_end_ms,
-            },
-            seed: rand::random(),
-            time_zone: program.time_zone.clone(),
-            prelude: PRELUDE_VERSION,
-        };
-        let start = Start { at: unix_ms(), data, call: None };
-        self.feed(ToWorker::Bundle { bundle: program.bundle_id, sources: Arc::clone(&program.bundle) });
-        let mut state = self.turn(ToWorker::Start { run: RUN, epoch: 0, header: Arc::new(header), start: Arc::new(start) })?;
-        let mut result = None;
-        loop {
-            match state {
-                RunState::Running => {}
-                RunState::Failed(error) => return Err(Failure::Script(Box::new(error))),
-                // What was started and not awaited still runs to its end; timers keep nothing alive.
-                RunState::Finished { result: found } => {
-                    result = result.or(Some(found));
-                    if self.pending.is_empty() {
-                        return Ok(result.flatten());
-                    }
-                }
-            }
-            let wake_at = self.wake_at.filter(|_| result.is_none());
-            if self.pending.is_empty() && self.listening.is_empty() && wake_at.is_none() {
-                return Err(Failure::Said("the script waits for something that nothing can bring about".to_owned()));
-            }
-            let kind = tokio::select! {
-                Some(done) = self.pending.join_next(), if !self.pending.is_empty() => match done {
-                    Ok((op, result)) => EntryKind::Outcome { op, result },
-                    Err(error) => return Err(Failure::Said(format!("an operation broke down: {error}"))),
-                },
-                Some(done) = self.listening.join_next(), if !self.listening.is_empty() => match done {
-                    Ok((op, result)) => EntryKind::Outcome { op, result },
-                    Err(error) => return Err(Failure::Said(format!("an operation broke down: {error}"))),
-                },
-                () = until(wake_at) => EntryKind::Wake,
-            };
-            state = self.turn(ToWorker::Entry { run: RUN, epoch: 0, entry: Entry { at: unix_ms(), kind } })?;
-        }
-    }
-
-    fn feed(&mut self, frame: ToWorker) -> Vec<FromWorker> {
-        let mut answers = Vec::new();
-        self.worker.handle(frame, &mut answers);
-        answers
-    }
-
-    /// Feeds a frame that makes a turn, and starts what the turn asked for.
-    fn turn(&mut self, frame: ToWorker) -> Result<RunState, Failure> {
-        let mut ended = None;
-        for answer in self.feed(frame) {
-            match answer {
-                FromWorker::TurnEnd(end) => ended = Some(end),
-                FromWorker::Log { line, .. } => print_log(&line),
-                FromWorker::Ready { .. } => {}
-            }
-        }
-        let Some(TurnEnd { turn, issued, wake_at, state, .. }) = ended else {
-            return Err(Failure::Said("the script runtime gave no answer".to_owned()));
-        };
-        self.wake_at = wake_at;
-        for (ordinal, issued) in (0..).zip(issued) {
-            let id = OpId { turn, ordinal };
-            match issued.op {
-                Op::Fetch(args) => {
-                    let fetcher = self.fetcher.clone();
-                    self.pending.spawn(async move { (id, fetcher.run(args).await) });
-                }
-                Op::Host(call) => {
-                    let listens = call.listens;
-                    let answer = self.services.call(&self.context, call);
-                    let work = async move { (id, answer.await) };
-                    if listens {
-                        self.listening.spawn(work)
-                    } else {
-                        self.pending.spawn(work)
-                    };
-                }
-                op => {
-                    let error = OpError::new(ErrorCode::InvalidState, format!("{}: this run owns no call", op.name()));
-                    self.pending.spawn(async move { (id, Err(error)) });
-                }
-            }
-        }
-        Ok(state)
-    }
-}
-
-/// Waits until the machine's clock shows `at`; for ever without one.
-async fn until(at: Option<u64>) {
-    match at {
-        Some(at) => tokio::time::sleep(Duration::from_millis(at.saturating_sub(unix_ms()))).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -214,6 +214,8 @@ impl Switch {
             ScriptOutput::GraceOver { run } => self.grace_over(key, run),
             // What it did not hear before is heard now: the call may go.
             ScriptOutput::Quiet { .. } => {}
+            // Said of runs outside calls only: keys and hang-ups always may come.
+            ScriptOutput::Stuck { .. } => {}
             ScriptOutput::Log { line, .. } => self.script_log(key, &line),
         }
         self.touch(key);

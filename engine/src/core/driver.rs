@@ -26,7 +26,7 @@ use rand::Rng as _;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
 use thiserror::Error;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch as latest};
 use tokio::task::LocalSet;
 
 use super::directory::Directory;
@@ -39,8 +39,9 @@ use super::world::Arrival;
 use crate::config::{self, Config, Loaded};
 use crate::fetch::{EgressPolicy, Fetcher};
 use crate::host;
+use crate::runs::{RunsConfig, RunsHandle, RunsThread, ScriptPlace};
 use crate::script::programs::{Change, Loader, Reload, RollBackError, Watch, watch};
-use crate::script::{Moment, PoolConfig, WorkerPool};
+use crate::script::{Moment, PoolConfig, ProgramSet, WorkerPool};
 use crate::tts::Tts;
 
 /// What a caller hears while the far end rings without sending audio: the North American cadence.
@@ -75,6 +76,8 @@ pub enum StartError {
     Folder { what: &'static str, path: PathBuf, error: io::Error },
     #[error("core thread: {0}")]
     Thread(io::Error),
+    #[error("thread for runs: {0}")]
+    Runs(io::Error),
 }
 
 /// A started engine.
@@ -134,6 +137,10 @@ struct Core {
     arrivals: mpsc::UnboundedReceiver<Arrival>,
     requests: mpsc::Receiver<Request>,
     scripts: Watch,
+    /// Tells those who run scripts outside calls which there are.
+    programs: latest::Sender<Arc<ProgramSet>>,
+    /// Ends with the core: runs outside calls are made for it and through its handle.
+    _runs: RunsThread,
     /// Something outside the loop has pumped the switch: its next deadline may be nearer.
     rearm: Rc<Notify>,
 }
@@ -179,6 +186,17 @@ impl Core {
         report(&reload);
         let scripts = watch(loader).map_err(|error| StartError::Scripts { dir: scripts_dir, error })?;
 
+        let workers = match config.scripts.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => usize::from(workers),
+        };
+        let (programs, latest_programs) = latest::channel(Arc::clone(&reload.set));
+        let (runs, runs_inbox) = RunsHandle::new(latest_programs);
+        let services = host::services();
+        let place = ScriptPlace::Workers { program: program.clone(), workers };
+        let runs_config = RunsConfig { place, fetcher: fetcher.clone(), services: services.clone() };
+        let runs = RunsThread::start(runs_config, runs, runs_inbox).map_err(StartError::Runs)?;
+
         let (arrived, arrivals) = mpsc::unbounded_channel();
         let transports = Rc::new(RefCell::new(transports));
         let world = RealWorld {
@@ -187,13 +205,13 @@ impl Core {
             prompts,
             tts,
             fetcher,
-            services: host::services(),
+            services,
             resolver: Resolver::new(Arc::new(dns), resolve_config),
             arrivals: arrived,
             tasks: BTreeMap::new(),
             listening: listening.clone(),
         };
-        let (handle, requests, events) = EngineHandle::new(addresses);
+        let (handle, requests, events) = EngineHandle::new(addresses, runs.handle());
 
         let rearm = Rc::new(Notify::new());
         let switch_cell: Rc<OnceCell<Weak<RefCell<Switch>>>> = Rc::default();
@@ -211,10 +229,6 @@ impl Core {
                         rearm.notify_one();
                     }
                 }
-            };
-            let workers = match config.scripts.workers {
-                0 => std::thread::available_parallelism().map_or(1, usize::from),
-                workers => usize::from(workers),
             };
             WorkerPool::new(PoolConfig { program, workers, bounds: Default::default() }, on_output)
         };
@@ -241,7 +255,8 @@ impl Core {
         let switch = Rc::new(RefCell::new(Switch::new(parts)));
         // Set exactly once: the cell was made above.
         let _ = switch_cell.set(Rc::downgrade(&switch));
-        Ok((Self { switch, transports, media: media_events, arrivals, requests, scripts, rearm }, handle))
+        let core = Self { switch, transports, media: media_events, arrivals, requests, scripts, programs, _runs: runs, rearm };
+        Ok((core, handle))
     }
 
     async fn run(mut self) {
@@ -314,6 +329,7 @@ impl Core {
     fn reloaded(&mut self, Change { reload, asked_by }: Change) {
         report(&reload);
         tracing::info!(scripts = reload.set.iter().count(), "scripts reloaded");
+        self.programs.send_replace(Arc::clone(&reload.set));
         self.switch.borrow_mut().set_programs(reload.set, &reload.retired);
         if let Some(answer) = asked_by {
             // Whoever asked may have gone away.

@@ -12,6 +12,7 @@ use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::timeline::{Timeline, TimelineEntry};
+use crate::runs::RunsHandle;
 use crate::script::programs::{RollBackAnswer, RollBackError};
 
 /// Requests that may wait for the core before senders wait too.
@@ -204,14 +205,23 @@ pub struct EngineHandle {
     requests: mpsc::Sender<Request>,
     events: broadcast::Sender<Arc<EngineEvent>>,
     addresses: Arc<[String]>,
+    runs: RunsHandle,
 }
 
 impl EngineHandle {
     /// The handle and the core's end of its channels.
-    pub(crate) fn new(addresses: Vec<String>) -> (Self, mpsc::Receiver<Request>, broadcast::Sender<Arc<EngineEvent>>) {
+    pub(crate) fn new(
+        addresses: Vec<String>,
+        runs: RunsHandle,
+    ) -> (Self, mpsc::Receiver<Request>, broadcast::Sender<Arc<EngineEvent>>) {
         let (requests, receiver) = mpsc::channel(REQUEST_QUEUE);
         let (events, _) = broadcast::channel(EVENT_QUEUE);
-        (Self { requests, events: events.clone(), addresses: addresses.into() }, receiver, events)
+        (Self { requests, events: events.clone(), addresses: addresses.into(), runs }, receiver, events)
+    }
+
+    /// Runs scripts outside calls.
+    pub fn runs(&self) -> &RunsHandle {
+        &self.runs
     }
 
     /// Where the engine listens for SIP, as `udp:127.0.0.1:5060`; ports that were 0 in the configuration are filled in.

@@ -58,6 +58,8 @@ pub enum ScriptOutput {
     Failed { run: RunId, error: ScriptError },
     /// The script still runs although the time it has after `CallEnded` is over: drop it.
     GraceOver { run: RunId },
+    /// A run outside any call waits, although nothing is under way that could wake it: no operation, no timer, no entry.
+    Stuck { run: RunId },
     /// A run whose function is over has taken in everything that was fed: see [`ScriptHost::is_quiet`].
     Quiet { run: RunId },
     /// A console line, or a warning about the run.
@@ -72,6 +74,7 @@ impl ScriptOutput {
             | Self::Finished { run, .. }
             | Self::Failed { run, .. }
             | Self::GraceOver { run }
+            | Self::Stuck { run }
             | Self::Quiet { run }
             | Self::Log { run, .. } => *run,
         }

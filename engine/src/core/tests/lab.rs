@@ -194,7 +194,7 @@ impl Lab {
             rng: ChaCha12Rng::from_seed([3; 32]),
             config: Arc::new(config),
         });
-        let (_, _, events) = EngineHandle::new(Vec::new());
+        let (_, _, events) = EngineHandle::new(Vec::new(), crate::runs::RunsHandle::stopped());
         let host = Box::new(InProcess::new(now, RunBounds::default()));
         let parts = SwitchParts { exchange, host, events, max_calls: 100, ringback: "tone:ringback".to_owned() };
         Self { now, switch: Switch::new(parts), book, phones: Vec::new() }

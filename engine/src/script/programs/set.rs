@@ -64,12 +64,15 @@ impl ProgramSet {
         set
     }
 
-    /// The program called `name`: its name, its file or its uuid, in any case of letters.
+    /// The program called `name`: its name, its file, its uuid or its number, in any case of letters.
     pub fn by_name(&self, name: &str) -> Option<&Arc<Program>> {
         let name = name.to_lowercase();
-        self.programs
-            .get(&name)
-            .or_else(|| self.programs.values().find(|program| program.file.to_lowercase() == name || program.uuid == name))
+        self.programs.get(&name).or_else(|| {
+            let number = name.parse().ok();
+            let is_meant =
+                |program: &Program| program.file.to_lowercase() == name || program.uuid == name || Some(program.id) == number;
+            self.programs.values().find(|program| is_meant(program))
+        })
     }
 
     /// The program a caller reaches by dialling `destination`. An exact destination wins over a pattern; among patterns, the

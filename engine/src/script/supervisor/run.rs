@@ -128,6 +128,11 @@ impl Run {
         }
     }
 
+    /// Nothing but its own operations and timers can move it.
+    pub(super) fn owns_no_call(&self) -> bool {
+        self.recorder.journal().start.call.is_none()
+    }
+
     /// A runtime can be made for it, now or again.
     pub(super) fn is_buildable(&self) -> bool {
         self.phase != Phase::Stopped && (self.recorder.is_rebuildable() || self.epoch == 0)

@@ -149,6 +149,11 @@ impl Supervisor {
             self.outputs.push_back(ScriptOutput::Quiet { run: id });
         }
         let wake_at = record.wake_at;
+        let is_stuck =
+            run.owns_no_call() && run.phase == Phase::Running && run.pending == 0 && run.ended_turn == Some(run.last_turn);
+        if is_stuck && wake_at.is_none() {
+            self.outputs.push_back(ScriptOutput::Stuck { run: id });
+        }
         run.recorder.turn(record, bytes);
         if run.wake_turn.is_none_or(|wake_turn| turn >= wake_turn) {
             run.wake_turn = None;

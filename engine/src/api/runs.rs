@@ -1,0 +1,163 @@
+//! `/v1/scripts/{id}/run` and `/v1/runs`
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::Stream;
+use futures_util::future::BoxFuture;
+use futures_util::stream;
+use lockstep_ctx_api::wire::LogLine;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::AppState;
+use super::error::ApiError;
+use crate::runs::{RunFailure, RunKind, RunLog, RunRequest, RunSuccess, RunsHandle};
+
+/// Lines that may wait for a client that reads slowly; past it, it misses some.
+const LINES: usize = 1_000;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    #[serde(rename = "fn")]
+    function: Option<String>,
+    data: Option<Box<RawValue>>,
+    timeout_ms: Option<u64>,
+}
+
+pub(super) async fn run(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let body: &[u8] = if body.is_empty() { b"{}" } else { &body };
+    let wanted: Wanted = serde_json::from_slice(body)
+        .map_err(|error| ApiError::unprocessable(format!("expected {{fn, data, timeout_ms}}: {error}"), Value::Null))?;
+    let data = wanted.data.map_or_else(|| "{}".to_owned(), |data| data.get().to_owned());
+    let request =
+        RunRequest::new(id, RunKind::Api, data).function(wanted.function).timeout(wanted.timeout_ms.map(Duration::from_millis));
+    let runs = state.engine.runs().clone();
+    if wants_events(&headers) {
+        return Ok(Sse::new(events(runs, request)).keep_alive(KeepAlive::default()).into_response());
+    }
+    match runs.run(request).await {
+        Ok(success) => Ok(Json(succeeded(&success, true)).into_response()),
+        Err(failure) => Err(ApiError::from(&failure.error).with_log(log_lines(&failure.log))),
+    }
+}
+
+pub(super) async fn list(State(state): State<AppState>) -> Result<Response, ApiError> {
+    let runs = state.engine.runs().list().await?;
+    Ok(Json(json!({ "runs": runs })).into_response())
+}
+
+pub(super) async fn cancel(State(state): State<AppState>, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
+    state.engine.runs().cancel(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn wants_events(headers: &HeaderMap) -> bool {
+    let accept = headers.get_all(header::ACCEPT);
+    accept.iter().filter_map(|value| value.to_str().ok()).any(|value| value.contains("text/event-stream"))
+}
+
+/// Where a stream of events has got to.
+enum Streaming {
+    Begun(Box<RunRequest>),
+    Running {
+        lines: mpsc::Receiver<LogLine>,
+        run: BoxFuture<'static, Result<RunSuccess, RunFailure>>,
+    },
+    /// The run has ended; lines may be left.
+    Ended {
+        lines: mpsc::Receiver<LogLine>,
+        last: Box<Event>,
+    },
+    Over,
+}
+
+/// `run`, `log` …, then `result` or `error`. Dropping the stream ends the run.
+fn events(runs: RunsHandle, request: RunRequest) -> impl Stream<Item = Result<Event, Infallible>> {
+    let begun = (runs, Streaming::Begun(Box::new(request)));
+    stream::unfold(begun, async |(runs, at)| {
+        let (event, next) = match at {
+            Streaming::Begun(mut request) => {
+                let event = event("run", &json!({ "run": request.id }));
+                let (written, lines) = mpsc::channel(LINES);
+                request.lines = Some(written);
+                let own = runs.clone();
+                let run = Box::pin(async move { own.run(*request).await });
+                (event, Streaming::Running { lines, run })
+            }
+            Streaming::Running { mut lines, mut run } => {
+                tokio::select! {
+                    biased;
+                    Some(line) = lines.recv() => (event("log", &log_line(&line)), Streaming::Running { lines, run }),
+                    end = &mut run => {
+                        let last = match end {
+                            Ok(success) => event("result", &succeeded(&success, false)),
+                            Err(failure) => event("error", &ApiError::from(&failure.error).body()),
+                        };
+                        next_line(lines, Box::new(last))
+                    }
+                }
+            }
+            Streaming::Ended { lines, last } => next_line(lines, last),
+            Streaming::Over => return None,
+        };
+        Some((Ok(event), (runs, next)))
+    })
+}
+
+/// What the script wrote comes before how it ended.
+fn next_line(mut lines: mpsc::Receiver<LogLine>, last: Box<Event>) -> (Event, Streaming) {
+    match lines.try_recv() {
+        Ok(line) => (event("log", &log_line(&line)), Streaming::Ended { lines, last }),
+        Err(_) => (*last, Streaming::Over),
+    }
+}
+
+fn event(name: &str, data: &Value) -> Event {
+    Event::default().event(name).data(data.to_string())
+}
+
+fn succeeded(success: &RunSuccess, with_log: bool) -> Value {
+    // The runtime wrote it, so it is JSON; a number past what fits is the only thing that could be in the way.
+    let result = success.result.as_deref().map(|result| serde_json::from_str::<Value>(result).unwrap_or_default());
+    let mut answer = json!({
+        "run": success.run,
+        "result": result,
+        "took_ms": success.took.as_secs_f64() * 1_000.0,
+    });
+    if with_log {
+        answer["log"] = log_lines(&success.log);
+    }
+    if success.log.dropped > 0 {
+        answer["log_dropped"] = json!(success.log.dropped);
+    }
+    answer
+}
+
+fn log_lines(log: &RunLog) -> Value {
+    log.lines.iter().map(log_line).collect()
+}
+
+fn log_line(line: &LogLine) -> Value {
+    let mut shown = json!({ "level": line.level, "text": line.text });
+    if let Some(at) = &line.at {
+        shown["file"] = json!(at.file);
+        shown["line"] = json!(at.line);
+        shown["column"] = json!(at.column);
+    }
+    shown
+}

@@ -1,0 +1,325 @@
+//! The thread behind a [`RunsHandle`]: gives the [`Desk`] clocks, workers and host operations.
+#![expect(clippy::disallowed_methods, reason = "an IO edge: reads the clocks that the desk is told")]
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use lockstep_ctx_api::OpResult;
+use lockstep_ctx_api::op::OpId;
+use lockstep_ctx_api::wire::LogLine;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::{AbortHandle, LocalSet};
+
+use super::desk::{Desk, DeskOutput, Ticket};
+use super::handle::{Control, Ordered, RunsHandle, RunsInbox};
+use super::host_ops::HostOps;
+use super::request::{RunFailure, RunKind, RunLog, RunSuccess, RunSummary};
+use crate::fetch::Fetcher;
+use crate::host::{HostServices, RunContext};
+use crate::script::supervisor::RunBounds;
+use crate::script::{InProcess, Moment, PoolConfig, Program, ProgramSet, ScriptHost, WorkerPool};
+
+/// Messages of one kind taken before the others get their turn.
+const BATCH: usize = 256;
+
+/// Where scripts run.
+#[derive(Clone, Debug)]
+pub enum ScriptPlace {
+    /// In worker processes, started from `program`, the `lockstep` binary.
+    Workers { program: PathBuf, workers: usize },
+    /// In this process, one turn at a time: a turn ends at the runtime's own limits only.
+    InProcess,
+}
+
+/// What a thread for runs is made of.
+#[derive(Clone)]
+pub struct RunsConfig {
+    pub place: ScriptPlace,
+    pub fetcher: Fetcher,
+    pub services: HostServices,
+}
+
+/// A thread that runs scripts, until dropped or [stopped](Self::stop).
+#[derive(Debug)]
+pub struct RunsThread {
+    handle: RunsHandle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl RunsThread {
+    /// Starts the thread and its workers behind a handle.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(config: RunsConfig, handle: RunsHandle, inbox: RunsInbox) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let work = move || LocalSet::new().block_on(&runtime, async move { Actor::new(config, &inbox).run(inbox).await });
+        let thread = std::thread::Builder::new().name("runs".to_owned()).spawn(work)?;
+        Ok(Self { handle, thread: Some(thread) })
+    }
+
+    /// How runs are asked for.
+    pub fn handle(&self) -> RunsHandle {
+        self.handle.clone()
+    }
+
+    /// Ends every run and waits for the thread.
+    pub fn stop(self) {}
+}
+
+impl Drop for RunsThread {
+    fn drop(&mut self) {
+        self.handle.stop();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread of runs panicked");
+        }
+    }
+}
+
+/// A run that has not ended, as those outside know it.
+struct Asked {
+    id: Arc<str>,
+    program: Arc<Program>,
+    function: Option<String>,
+    kind: RunKind,
+    since: Instant,
+    lines: Option<mpsc::Sender<LogLine>>,
+    log: RunLog,
+    /// Taken when the result is handed over.
+    reply: Option<oneshot::Sender<Result<RunSuccess, RunFailure>>>,
+}
+
+/// An operation that has settled.
+type Completion = (Ticket, OpId, OpResult);
+
+struct Actor {
+    state: Rc<RefCell<State>>,
+    completions: mpsc::UnboundedReceiver<Completion>,
+    /// Runs have moved without the loop: the next deadline may be nearer.
+    rearm: Rc<Notify>,
+}
+
+struct State {
+    desk: Desk,
+    asked: HashMap<Ticket, Asked>,
+    tickets: HashMap<Arc<str>, Ticket>,
+    tasks: HashMap<(Ticket, OpId), AbortHandle>,
+    host_ops: HostOps,
+    /// One completion an operation, and those are bounded by the script host: this cannot grow without end.
+    completed: mpsc::UnboundedSender<Completion>,
+    /// The bundles of the programs seen last.
+    bundles: Vec<u64>,
+}
+
+impl Actor {
+    fn new(config: RunsConfig, inbox: &RunsInbox) -> Self {
+        let rearm = Rc::new(Notify::new());
+        let cell: Rc<OnceCell<Weak<RefCell<State>>>> = Rc::default();
+        let host: Box<dyn ScriptHost> = match config.place {
+            ScriptPlace::InProcess => Box::new(InProcess::new(Moment::now(), RunBounds::default())),
+            ScriptPlace::Workers { program, workers } => {
+                let (state, rearm) = (Rc::clone(&cell), Rc::clone(&rearm));
+                let on_output = move || {
+                    if let Some(state) = state.get().and_then(Weak::upgrade) {
+                        let mut state = state.borrow_mut();
+                        let before = state.desk.next_timeout();
+                        state.desk.pump(Moment::now());
+                        state.carry_out();
+                        if state.desk.next_timeout() != before {
+                            rearm.notify_one();
+                        }
+                    }
+                };
+                Box::new(WorkerPool::new(PoolConfig { program, workers, bounds: RunBounds::default() }, on_output))
+            }
+        };
+        let (completed, completions) = mpsc::unbounded_channel();
+        let state = Rc::new(RefCell::new(State {
+            desk: Desk::new(host),
+            asked: HashMap::new(),
+            tickets: HashMap::new(),
+            tasks: HashMap::new(),
+            host_ops: HostOps { fetcher: config.fetcher, services: config.services },
+            completed,
+            bundles: bundles(&inbox.programs.borrow()),
+        }));
+        // Set exactly once: the cell was made above.
+        let _ = cell.set(Rc::downgrade(&state));
+        Self { state, completions, rearm }
+    }
+
+    async fn run(mut self, mut inbox: RunsInbox) {
+        let mut orders = Vec::with_capacity(BATCH);
+        let mut programs_live = true;
+        loop {
+            let deadline = self.state.borrow().desk.next_timeout();
+            let sleep = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                taken = inbox.orders.recv_many(&mut orders, BATCH) => {
+                    if taken == 0 {
+                        return;
+                    }
+                    let mut state = self.state.borrow_mut();
+                    for order in orders.drain(..) {
+                        state.order(order);
+                    }
+                }
+                control = inbox.controls.recv() => {
+                    let mut state = self.state.borrow_mut();
+                    match control {
+                        Some(Control::Cancel { id, reply }) => state.cancel(&id, reply),
+                        // Whoever asked may have gone away.
+                        Some(Control::List(reply)) => drop(reply.send(state.list())),
+                        Some(Control::Stop) | None => return,
+                    }
+                }
+                Some((ticket, op, result)) = self.completions.recv() => {
+                    let mut state = self.state.borrow_mut();
+                    state.tasks.remove(&(ticket, op));
+                    state.desk.completed(Moment::now(), ticket, op, result);
+                }
+                changed = inbox.programs.changed(), if programs_live => {
+                    programs_live = changed.is_ok();
+                    self.state.borrow_mut().retire(&inbox.programs.borrow_and_update());
+                }
+                () = self.rearm.notified() => {}
+                () = sleep => self.state.borrow_mut().desk.handle_timeout(Moment::now()),
+            }
+            self.state.borrow_mut().carry_out();
+        }
+    }
+}
+
+impl State {
+    fn order(&mut self, ordered: Ordered) {
+        let Ordered { id, order, lines, reply } = ordered;
+        if reply.is_closed() {
+            return;
+        }
+        let now = Moment::now();
+        let (program, function, kind) = (Arc::clone(&order.program), order.function.clone(), order.kind);
+        let ticket = match self.desk.submit(now, order) {
+            Ok(ticket) => ticket,
+            Err(error) => {
+                let failure = RunFailure { run: id, error, took: std::time::Duration::ZERO, log: RunLog::default() };
+                // Whoever asked may have gone away.
+                let _ = reply.send(Err(failure));
+                return;
+            }
+        };
+        self.tickets.insert(Arc::clone(&id), ticket);
+        let asked = Asked { id, program, function, kind, since: now.instant, lines, log: RunLog::default(), reply: Some(reply) };
+        self.asked.insert(ticket, asked);
+        self.carry_out();
+    }
+
+    fn cancel(&mut self, id: &str, reply: Option<oneshot::Sender<bool>>) {
+        let ticket = self.tickets.get(id).copied();
+        if let Some(reply) = reply {
+            // Whoever asked may have gone away.
+            let _ = reply.send(ticket.is_some());
+        }
+        if let Some(ticket) = ticket {
+            self.desk.cancel(Moment::now(), ticket);
+        }
+    }
+
+    fn list(&self) -> Vec<RunSummary> {
+        let now = Instant::now();
+        let mut listed: Vec<(&Ticket, &Asked)> = self.asked.iter().collect();
+        listed.sort_by_key(|(ticket, _)| **ticket);
+        let summary = |(ticket, asked): (&Ticket, &Asked)| RunSummary {
+            run: Arc::clone(&asked.id),
+            script: asked.program.name.clone(),
+            function: asked.function.clone(),
+            kind: asked.kind,
+            waiting: self.desk.is_waiting(*ticket).unwrap_or(false),
+            age_ms: u64::try_from(now.saturating_duration_since(asked.since).as_millis()).unwrap_or(u64::MAX),
+        };
+        listed.into_iter().map(summary).collect()
+    }
+
+    /// Lets workers forget programs that nothing new will run.
+    fn retire(&mut self, programs: &ProgramSet) {
+        let live = bundles(programs);
+        for gone in std::mem::replace(&mut self.bundles, live.clone()).into_iter().filter(|bundle| !live.contains(bundle)) {
+            self.desk.retire(gone);
+        }
+    }
+
+    /// Does what the desk wants done.
+    fn carry_out(&mut self) {
+        while let Some(output) = self.desk.poll_output() {
+            match output {
+                DeskOutput::Perform { ticket, op, what } => {
+                    let Some(asked) = self.asked.get(&ticket) else { continue };
+                    let context = || RunContext { run_id: Some(asked.id.to_string()), ..RunContext::of(&asked.program) };
+                    let work = self.host_ops.perform(context, what);
+                    let completed = self.completed.clone();
+                    let task = tokio::task::spawn_local(async move {
+                        let result = work.await;
+                        // The actor is gone only when the engine stops.
+                        let _ = completed.send((ticket, op, result));
+                    });
+                    self.tasks.insert((ticket, op), task.abort_handle());
+                }
+                DeskOutput::Abandon { ticket, op } => {
+                    if let Some(task) = self.tasks.remove(&(ticket, op)) {
+                        task.abort();
+                    }
+                }
+                DeskOutput::Log { ticket, line } => self.log(ticket, line),
+                DeskOutput::Settled { ticket, end, took, sandbox_time } => {
+                    let Some(asked) = self.asked.get_mut(&ticket) else { continue };
+                    let Some(reply) = asked.reply.take() else { continue };
+                    let (run, log) = (Arc::clone(&asked.id), std::mem::take(&mut asked.log));
+                    let answer = match end {
+                        Ok(result) => Ok(RunSuccess { run, result, took, sandbox_time, log }),
+                        Err(error) => {
+                            if !error.is_deliberate() {
+                                tracing::warn!(run = %asked.id, script = asked.program.name, %error, "a run failed");
+                            }
+                            Err(RunFailure { run, error, took, log })
+                        }
+                    };
+                    // Whoever asked may have gone away.
+                    let _ = reply.send(answer);
+                }
+                DeskOutput::Gone { ticket } => {
+                    if let Some(asked) = self.asked.remove(&ticket) {
+                        self.tickets.remove(&asked.id);
+                    }
+                }
+            }
+        }
+    }
+
+    fn log(&mut self, ticket: Ticket, line: LogLine) {
+        let Some(asked) = self.asked.get_mut(&ticket) else { return };
+        tracing::debug!(run = %asked.id, script = asked.program.name, "{}", line.text);
+        if let Some(lines) = &asked.lines {
+            // One that does not keep up still finds the line in the result.
+            let _ = lines.try_send(line.clone());
+        }
+        if asked.reply.is_some() {
+            asked.log.push(line);
+        }
+    }
+}
+
+fn bundles(programs: &ProgramSet) -> Vec<u64> {
+    programs.iter().map(|program| program.bundle_id).collect()
+}

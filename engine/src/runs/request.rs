@@ -1,0 +1,214 @@
+//! What is asked for, and what comes of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockstep_ctx_api::op::Vars;
+use lockstep_ctx_api::wire::{LogLine, ScriptError};
+use serde::Serialize;
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+/// Why a script is run (contract, section 1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunKind {
+    /// In the way of a call that is being routed.
+    Hook,
+    Form,
+    Driver,
+    /// A function served at `/f/{uuid}/{fn}`.
+    Public,
+    Job,
+    Schedule,
+    /// Asked for by name, through the API or the command line.
+    Api,
+}
+
+impl RunKind {
+    /// Wall time of a run where neither script nor request says otherwise.
+    pub fn timeout(self) -> Duration {
+        match self {
+            Self::Hook => Duration::from_secs(2),
+            Self::Form | Self::Driver | Self::Public | Self::Api => Duration::from_secs(10),
+            Self::Job | Self::Schedule => Duration::from_secs(60),
+        }
+    }
+
+    /// Whether a script's `concurrency` counts the run: jobs have queues of their own, and who asks by name is a person.
+    pub fn is_counted(self) -> bool {
+        match self {
+            Self::Hook | Self::Form | Self::Driver | Self::Public => true,
+            Self::Job | Self::Schedule | Self::Api => false,
+        }
+    }
+
+    /// Whether the result is handed over as soon as it is known. For the others it comes with everything the run has logged,
+    /// once what the script did not await is done too.
+    pub(super) fn is_urgent(self) -> bool {
+        self == Self::Hook
+    }
+}
+
+/// A run to be made.
+#[derive(Clone, Debug)]
+pub struct RunRequest {
+    /// Names the run, for [`RunsHandle::cancel`](super::RunsHandle::cancel) and in logs; it is also its `CORRELATION_ID`.
+    pub id: Arc<str>,
+    /// Name, file, uuid or number of the script.
+    pub script: String,
+    pub kind: RunKind,
+    /// Exported function to call; `None`: `main`.
+    pub function: Option<String>,
+    /// Its first argument, as JSON.
+    pub data: String,
+    /// Wall time, waiting included; `None`: what the script says, or the kind.
+    pub timeout: Option<Duration>,
+    /// What `process.env` holds besides the script's own variables.
+    pub env: Vars,
+    /// Told of console lines as they are written, as far as it keeps up.
+    pub lines: Option<mpsc::Sender<LogLine>>,
+}
+
+impl RunRequest {
+    /// A run of `main` with `data`, JSON.
+    pub fn new(script: impl Into<String>, kind: RunKind, data: impl Into<String>) -> Self {
+        Self {
+            id: uuid::Uuid::new_v4().to_string().into(),
+            script: script.into(),
+            kind,
+            function: None,
+            data: data.into(),
+            timeout: None,
+            env: Vars::new(),
+            lines: None,
+        }
+    }
+
+    /// Calls `function` instead of `main`.
+    #[must_use]
+    pub fn function(mut self, function: Option<String>) -> Self {
+        self.function = function;
+        self
+    }
+
+    /// Ends the run after `timeout`.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.timeout = timeout;
+        self
+    }
+}
+
+/// A run that gave a result.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunSuccess {
+    pub run: Arc<str>,
+    /// JSON; `None`: the function returned `undefined`.
+    pub result: Option<String>,
+    /// From the request to the result, waiting included.
+    pub took: Duration,
+    /// From the run's start to its result: the contract's `sandbox_time`.
+    pub sandbox_time: Duration,
+    pub log: RunLog,
+}
+
+/// A run that did not.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[error("{error}")]
+pub struct RunFailure {
+    pub run: Arc<str>,
+    pub error: RunError,
+    pub took: Duration,
+    pub log: RunLog,
+}
+
+/// What a run wrote to its console.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RunLog {
+    pub lines: Vec<LogLine>,
+    /// Lines past the bound.
+    pub dropped: u64,
+}
+
+/// Lines of a run that are kept for its result.
+const MAX_LINES: usize = 1_000;
+/// Octets of them.
+const MAX_LINE_BYTES: usize = 1 << 20;
+
+impl RunLog {
+    pub(super) fn push(&mut self, line: LogLine) {
+        let bytes: usize = self.lines.iter().map(|line| line.text.len()).sum();
+        if self.lines.len() < MAX_LINES && bytes + line.text.len() <= MAX_LINE_BYTES {
+            self.lines.push(line);
+        } else {
+            self.dropped += 1;
+        }
+    }
+}
+
+/// Why a run gave no result.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum RunError {
+    #[error("no script {0}")]
+    NoSuchScript(String),
+    /// The script's own doing, or a limit it ran into.
+    #[error(transparent)]
+    Script(Box<ScriptError>),
+    #[error("the run was ended: it took longer than {} s", .limit.as_secs_f64())]
+    TimedOut { limit: Duration },
+    #[error("the run did not come to its turn within {} s: earlier runs of the script took too long", .limit.as_secs_f64())]
+    TimedOutWaiting { limit: Duration },
+    #[error("the run was cancelled")]
+    Cancelled,
+    #[error("{waiting} runs of the script are waiting already")]
+    Busy { waiting: usize },
+    #[error("the script waits for something that nothing can bring about")]
+    Stuck,
+    #[error("the engine is shutting down")]
+    Stopped,
+}
+
+impl RunError {
+    /// The SIP reply the error stands for (contract, sections 1 and 4).
+    pub fn sip(&self) -> (u16, String) {
+        let (code, text) = match self {
+            Self::Script(error) => match &error.sip {
+                Some((code, text)) => return (*code, text.clone()),
+                None => (500, "Script Error"),
+            },
+            Self::NoSuchScript(_) | Self::Stuck => (500, "Script Error"),
+            Self::TimedOut { .. } | Self::TimedOutWaiting { .. } => (500, "ScriptForge Timeout"),
+            Self::Busy { .. } | Self::Cancelled | Self::Stopped => (503, "Service Unavailable"),
+        };
+        (code, text.to_owned())
+    }
+
+    /// The script asked for this SIP reply itself: not an error in it.
+    pub fn is_deliberate(&self) -> bool {
+        matches!(self, Self::Script(error) if error.sip.is_some())
+    }
+}
+
+/// A run that has not ended, in a list.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunSummary {
+    pub run: Arc<str>,
+    pub script: String,
+    #[serde(rename = "fn")]
+    pub function: Option<String>,
+    pub kind: RunKind,
+    /// It waits for its turn.
+    pub waiting: bool,
+    /// Milliseconds since it was asked for.
+    pub age_ms: u64,
+}
+
+/// Why something could not be done to a run.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum RunsError {
+    #[error("no run {0} is under way")]
+    NoSuchRun(String),
+    #[error("the engine is shutting down")]
+    Stopped,
+}
