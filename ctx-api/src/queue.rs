@@ -148,6 +148,19 @@ impl OpQueue {
         }
     }
 
+    /// The call changes hands: everything that runs or waits is stopped, as if each had been aborted.
+    pub fn cancel_all(&mut self) {
+        let waiting = self.waiting.keys().map(|place| match place {
+            Place::Overtaking(id) | Place::InLine(id) => *id,
+        });
+        let mut all: Vec<OpId> = self.submitted.iter().map(|fresh| fresh.id).chain(waiting).collect();
+        all.extend(self.running.as_ref().map(|running| running.id));
+        all.extend(self.immediate.keys().chain(self.host.keys()));
+        for id in all {
+            self.cancel(id);
+        }
+    }
+
     /// A started operation is over. Completions of operations that have settled already are ignored.
     pub fn completed(&mut self, id: OpId, result: OpResult) {
         if self.immediate.remove(&id).or_else(|| self.host.remove(&id)).is_some() {

@@ -126,6 +126,7 @@ fn parse_originate(body: &[u8]) -> Result<Originate, ApiError> {
         destination: body.destination,
         vars,
         timeout: body.timeout_ms.map(Duration::from_millis),
+        ..Originate::default()
     })
 }
 

@@ -96,6 +96,8 @@ impl From<EngineError> for ApiError {
             EngineError::NoRecording(_) => (StatusCode::NOT_FOUND, "no_recording"),
             EngineError::NoSuchScript(_) => (StatusCode::NOT_FOUND, "no_such_script"),
             EngineError::NoEarlierVersion(_) => (StatusCode::CONFLICT, "no_earlier_version"),
+            EngineError::CallExists(_) => (StatusCode::CONFLICT, "call_exists"),
+            EngineError::TooManyOperations(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_operations"),
             EngineError::AtCapacity(_) => (StatusCode::SERVICE_UNAVAILABLE, "at_capacity"),
             EngineError::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
         };

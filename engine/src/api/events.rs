@@ -9,13 +9,11 @@ use axum::extract::{Query, State};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
 
 use super::AppState;
 use super::error::ApiError;
-use crate::core::EngineEvent;
 use crate::core::timeline::What;
+use crate::core::{EngineEvent, Missed, Watcher};
 
 /// How long a client may take to accept one message.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -71,7 +69,7 @@ impl Filter {
     }
 
     fn wants(&self, event: &EngineEvent) -> bool {
-        self.call.as_deref().is_none_or(|call| call == event.call())
+        self.call.as_deref().is_none_or(|call| event.call() == Some(call))
             && (self.types.is_empty() || self.types.contains(type_of(event)))
     }
 }
@@ -84,6 +82,9 @@ fn type_of(event: &EngineEvent) -> &'static str {
         EngineEvent::Timeline { entry, .. } if matches!(entry.what, What::Log { .. }) => "log",
         EngineEvent::Timeline { .. } => "timeline",
         EngineEvent::CallEnded { .. } => "call-ended",
+        EngineEvent::Channel { .. } => "channel",
+        EngineEvent::Registration { .. } => "registration",
+        EngineEvent::ScriptsLoaded { .. } => "scripts-loaded",
     }
 }
 
@@ -93,15 +94,15 @@ fn render(event: &EngineEvent) -> String {
     value.to_string()
 }
 
-async fn forward(mut socket: WebSocket, mut events: Receiver<std::sync::Arc<EngineEvent>>, filter: Filter) {
+async fn forward(mut socket: WebSocket, mut events: Watcher, filter: Filter) {
     let mut ping = tokio::time::interval(PING_INTERVAL);
     loop {
         let message = tokio::select! {
             event = events.recv() => match event {
                 Ok(event) if filter.wants(&event) => Message::Text(render(&event).into()),
                 Ok(_) => continue,
-                Err(RecvError::Lagged(missed)) => Message::Text(json!({ "type": "lagged", "missed": missed }).to_string().into()),
-                Err(RecvError::Closed) => break,
+                Err(Missed::Lagged(missed)) => Message::Text(json!({ "type": "lagged", "missed": missed }).to_string().into()),
+                Err(Missed::Closed) => break,
             },
             _ = ping.tick() => Message::Ping(Vec::new().into()),
             inbound = socket.recv() => match inbound {

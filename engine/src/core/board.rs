@@ -17,6 +17,7 @@ use rand_chacha::rand_core::Rng;
 use super::exchange::{CallKey, Exchange, Invite, Purpose, redirect_headers, script_headers};
 use super::outgoing;
 use super::timeline::Direction;
+use super::watching::LegStep;
 use super::world::{RecordingOrder, Ticket};
 use crate::call::{
     AudioSource, Dial, LegEvent, LegId, LoadId, Loading, Lookup, LookupId, RecordingFile, RouteId, Signal, Switchboard,
@@ -240,6 +241,8 @@ impl Exchange {
     fn hang_up(&mut self, key: (CallKey, LegId), headers: &ScriptHeaders) {
         let Some(link) = self.links.get(&key) else { return };
         let (invite, dialog, answered) = (link.invite.clone(), link.dialog, link.answered);
+        let (code, reason) = if answered { (200, "Normal Clearing") } else { (487, "Request Terminated") };
+        self.leg_steps.push_back((key, LegStep::Over { code, reason: reason.to_owned() }));
         let headers: Headers = script_headers(headers);
         let now = self.now.instant;
         let sent = match (invite, dialog) {

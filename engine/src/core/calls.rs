@@ -5,18 +5,21 @@ use std::time::Duration;
 
 use lockstep_ctx_api::op::{BridgeArgs, BridgeStrategy, BridgeTarget, ContinueOn, Op};
 use lockstep_ctx_api::queue::QueueOutput;
-use lockstep_ctx_api::wire::{EntryKind, LogLevel, LogLine, RunId, ScriptError, ScriptErrorKind};
+use lockstep_ctx_api::wire::{CallStart, EntryKind, LogLevel, LogLine, RunId, ScriptError, ScriptErrorKind};
 use lockstep_ctx_api::{
     BackendOutput, CallBackend, CallEndedCause, CallState, EndedBy, ErrorCode, Event, OpClass, OpId, OpResult, Outcome,
 };
 use lockstep_sip::message::StatusCode;
 
 use super::call_facts::data_of;
+use super::channel::ChannelEvent;
 use super::exchange::{CallKey, LegKey, Purpose};
+use super::executions::OUTSIDE_TURN;
 use super::handle::EngineEvent;
-use super::live_call::ScriptState;
+use super::live_call::{OnAnswer, ScriptState};
 use super::past_calls::PastCall;
 use super::switch::Switch;
+use super::world::ApplicationCall;
 use crate::backend::native::Ending;
 use crate::call::LegEvent;
 use crate::config::Destination;
@@ -25,13 +28,14 @@ use crate::script::{Program, ScriptOutput, StartRun, TurnOutput};
 
 /// How long a user or a number that a DID leads to may ring.
 const DIRECT_RING_TIME: Duration = Duration::from_secs(60);
-/// The turn of operations that no script has issued.
+/// The turn of bridges that lead straight to a user or a number.
 const NO_TURN: u32 = u32::MAX;
 
 impl Switch {
     /// Something happened on a leg's dialog.
     pub(super) fn leg_event(&mut self, (key, leg): LegKey, event: LegEvent) {
         let now = self.now().instant;
+        self.exchange.borrow_mut().note_leg_event((key, leg), &event);
         if let Some(call) = self.calls.get_mut(&key) {
             call.backend.leg_event(now, leg, event);
             self.touch(key);
@@ -54,12 +58,17 @@ impl Switch {
 
     /// Carries what a call wants done to its end.
     pub(super) fn pump_call(&mut self, key: CallKey) {
-        while self.pump_backend(key) | self.pump_queue(key) {}
+        self.settle_call(key);
         self.end_when_script_is_over(key);
         self.rearm(key);
         if self.calls.get(&key).is_some_and(|call| call.ended.is_some()) {
             self.over.insert(key);
         }
+    }
+
+    /// Lets everything happen on a call that needs no time, but its end.
+    pub(super) fn settle_call(&mut self, key: CallKey) {
+        while self.pump_backend(key) | self.pump_queue(key) {}
     }
 
     fn pump_backend(&mut self, key: CallKey) -> bool {
@@ -90,6 +99,8 @@ impl Switch {
             match output {
                 QueueOutput::Start(id, op) => {
                     call.log.started(now.unix_ms, id);
+                    self.operation_started(key, id, &op);
+                    let Some(call) = self.calls.get_mut(&key) else { return false };
                     if op.class() == OpClass::Host {
                         self.start_host_operation(key, id, op);
                     } else {
@@ -118,8 +129,12 @@ impl Switch {
             self.counters.operations_failed += 1;
         }
         let entry = call.log.ended(now.unix_ms, id, &result);
-        let watched = entry.filter(|_| self.events.receiver_count() > 0).cloned();
-        if let Some(run) = call.run {
+        let watched = entry.filter(|_| self.events.is_watched()).cloned();
+        let run = call.run;
+        self.operation_settled(key, id, &result);
+        if id.turn == OUTSIDE_TURN {
+            self.settled_outside(key, id, result);
+        } else if let Some(run) = run {
             self.host.entry(now, run, EntryKind::Outcome { op: id, result });
         }
         self.publish_entry(key, watched);
@@ -157,8 +172,10 @@ impl Switch {
             Event::Dtmf { .. } => self.counters.digits += 1,
             Event::Hold | Event::Unhold | Event::Bridge { .. } | Event::Unbridge { .. } | Event::MediaTimeout { .. } => {}
         }
+        self.watch_event(key, &event);
+        let Some(call) = self.calls.get_mut(&key) else { return };
         let entry = call.log.event(now.unix_ms, &event);
-        let watched = entry.filter(|_| self.events.receiver_count() > 0).cloned();
+        let watched = entry.filter(|_| self.events.is_watched()).cloned();
         if let Some(run) = call.run {
             self.host.entry(now, run, EntryKind::Event(event));
         }
@@ -175,8 +192,9 @@ impl Switch {
     fn start_when_answered(&mut self, key: CallKey) {
         let Some(call) = self.calls.get_mut(&key) else { return };
         call.plan.ring_until = None;
-        if let Some(program) = call.plan.on_answer.take() {
-            self.start_script(key, program);
+        match call.plan.on_answer.take() {
+            Some(OnAnswer::Script(program)) => self.start_script(key, program),
+            Some(OnAnswer::Nobody) | None => {}
         }
     }
 
@@ -185,15 +203,15 @@ impl Switch {
         let now = self.now();
         let seed = self.exchange.borrow_mut().seed();
         let Some(call) = self.calls.get_mut(&key) else { return };
-        let Some(mut start) = call.start.take() else { return };
-        start.facts = call.facts.clone();
+        let start =
+            CallStart { facts: call.facts.clone(), vars: call.channel.vars.as_ref().clone(), headers: call.headers.clone() };
         let mut vars = program.settings.vars.clone();
         for (name, value) in &call.vars {
             vars.insert(name.clone(), value.clone());
         }
         let env = [("CORRELATION_ID".to_owned(), call.facts.id.clone())].into();
         let data = data_of(&start, &vars);
-        let run = StartRun { program: std::sync::Arc::clone(&program), function: None, data, call: Some(*start), env, seed };
+        let run = StartRun { program: std::sync::Arc::clone(&program), function: None, data, call: Some(start), env, seed };
         let run = self.host.start(now, run);
         call.run = Some(run);
         call.script = ScriptState::Running;
@@ -223,7 +241,7 @@ impl Switch {
 
     fn turn(&mut self, key: CallKey, turn: TurnOutput) {
         let unix_ms = self.now().unix_ms;
-        let watched = self.events.receiver_count() > 0;
+        let watched = self.events.is_watched();
         let mut entries = Vec::new();
         let Some(call) = self.calls.get_mut(&key) else { return };
         for (id, op, at) in turn.issued {
@@ -302,7 +320,7 @@ impl Switch {
             LogLevel::Error => tracing::error!(call = %id, %at, "{}", line.text),
         }
         let entry = call.log.log(unix_ms, line);
-        let watched = entry.filter(|_| self.events.receiver_count() > 0).cloned();
+        let watched = entry.filter(|_| self.events.is_watched()).cloned();
         self.publish_entry(key, watched);
     }
 
@@ -315,7 +333,7 @@ impl Switch {
             && call.queue.is_idle()
         {
             call.backend.end(now, ending.clone());
-            while self.pump_backend(key) | self.pump_queue(key) {}
+            self.settle_call(key);
         }
     }
 
@@ -334,6 +352,7 @@ impl Switch {
         let duration_ms = call.duration_ms(now.unix_ms);
         let id = call.facts.id.clone();
         tracing::info!(call = %id, code = cause.code, reason = %cause.reason, by = cause.by.name(), duration_ms, "call ended");
+        self.channel_ended(key, &cause);
         // Outcomes of what was pending go to the script before the news that explains them.
         while self.pump_queue(key) {}
         if let Some(run) = self.calls.get(&key).and_then(|call| call.run) {
@@ -341,6 +360,8 @@ impl Switch {
         }
         self.write_notes();
         self.exchange.borrow_mut().forget_call(key);
+        self.release_outside(key);
+        self.channel_event(key, ChannelEvent::Destroyed);
         self.publish(|| EngineEvent::CallEnded { call: id, cause, duration_ms });
     }
 
@@ -349,7 +370,7 @@ impl Switch {
     pub(super) fn remove_when_over(&mut self, key: CallKey) {
         let over = self.calls.get(&key).is_some_and(|call| {
             let script_is_over = match call.script {
-                ScriptState::Absent => true,
+                ScriptState::Absent | ScriptState::Application => true,
                 ScriptState::Running => false,
                 // Outcomes it did not await may still be news to it, and lead to a warning.
                 ScriptState::Over(_) => call.run.is_none_or(|run| self.host.is_quiet(run)),
@@ -364,13 +385,16 @@ impl Switch {
             call.queue.close();
         }
         while self.pump_queue(key) {}
-        let Some(call) = self.calls.remove(&key) else { return };
+        let Some(mut call) = self.calls.remove(&key) else { return };
         self.disarm(key, call.armed);
         self.ids.remove(&call.facts.id);
-        let journal = call.run.and_then(|run| {
-            self.runs.remove(&run);
-            self.host.drop_run(now, run)
-        });
+        let journal = match call.run {
+            Some(run) => {
+                self.runs.remove(&run);
+                self.host.drop_run(now, run)
+            }
+            None => call.journal.take(),
+        };
         let summary = call.summary(now.unix_ms);
         let recordings = self.exchange.borrow_mut().recorded.remove(&key).unwrap_or_default();
         self.past.push(PastCall { summary, timeline: call.into_timeline(), journal, recordings });
@@ -401,8 +425,11 @@ impl Switch {
                 Destination::User(name) => name,
                 Destination::External(number) => number,
                 Destination::Sip(uri) => uri,
-                Destination::Socket { addr, .. } => {
-                    tracing::warn!(call = %call.facts.id, %addr, "event socket applications cannot be reached yet");
+                Destination::Socket { addr, is_async, full } => {
+                    let wanted = ApplicationCall { call: call.facts.id.clone(), addr, is_async, full };
+                    if self.call_application(key, wanted) {
+                        return self.touch(key);
+                    }
                     continue;
                 }
             };

@@ -35,7 +35,7 @@ use super::handle::{EngineHandle, Request};
 use super::real_world::RealWorld;
 use super::recordings::Recordings;
 use super::switch::{Switch, SwitchParts};
-use super::world::Arrival;
+use super::world::{ApplicationCall, Arrival};
 use crate::config::{self, Config, Loaded};
 use crate::fetch::{EgressPolicy, Fetcher};
 use crate::host;
@@ -52,6 +52,8 @@ const BATCH: usize = 256;
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Threads that load prompts.
 const LOADERS: usize = 2;
+/// Calls that may wait for their applications to be called.
+const APPLICATION_QUEUE: usize = 1_024;
 
 /// Why an engine does not start.
 #[derive(Debug, Error)]
@@ -84,6 +86,8 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Engine {
     pub handle: EngineHandle,
+    /// Calls that applications on event sockets are to take over; where nobody receives, they go elsewhere.
+    pub applications: mpsc::Receiver<ApplicationCall>,
     thread: JoinHandle<()>,
 }
 
@@ -102,9 +106,9 @@ impl Engine {
             };
             LocalSet::new().block_on(&runtime, async move {
                 match Core::build(&loaded, program) {
-                    Ok((core, handle)) => {
+                    Ok((core, handle, applications)) => {
                         // The starter waits for this; were it gone, the dropped handle would end the engine.
-                        let _ = report.send(Ok(handle));
+                        let _ = report.send(Ok((handle, applications)));
                         core.run().await;
                     }
                     Err(error) => drop(report.send(Err(error))),
@@ -113,7 +117,7 @@ impl Engine {
         };
         let thread = std::thread::Builder::new().name("core".to_owned()).spawn(run).map_err(StartError::Thread)?;
         match started.recv() {
-            Ok(Ok(handle)) => Ok(Self { handle, thread }),
+            Ok(Ok((handle, applications))) => Ok(Self { handle, applications, thread }),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(StartError::Thread(io::Error::other("it ended before it had begun"))),
         }
@@ -121,13 +125,16 @@ impl Engine {
 
     /// Waits until the engine has stopped: after [`EngineHandle::drain`], or when every handle is gone.
     pub fn wait(self) {
-        let Self { handle, thread } = self;
-        drop(handle);
+        let Self { handle, applications, thread } = self;
+        drop((handle, applications));
         if thread.join().is_err() {
             tracing::error!("the core thread panicked");
         }
     }
 }
+
+/// A core, and the other ends of its channels.
+type Built = (Core, EngineHandle, mpsc::Receiver<ApplicationCall>);
 
 /// Everything the core's thread owns.
 struct Core {
@@ -146,7 +153,7 @@ struct Core {
 }
 
 impl Core {
-    fn build(loaded: &Loaded, program: PathBuf) -> Result<(Self, EngineHandle), StartError> {
+    fn build(loaded: &Loaded, program: PathBuf) -> Result<Built, StartError> {
         let config = Arc::new(loaded.config.clone());
         let now = Moment::now();
         let listen = listen_addresses(&config)?;
@@ -198,6 +205,7 @@ impl Core {
         let runs = RunsThread::start(runs_config, runs, runs_inbox).map_err(StartError::Runs)?;
 
         let (arrived, arrivals) = mpsc::unbounded_channel();
+        let (applications, application_calls) = mpsc::channel(APPLICATION_QUEUE);
         let transports = Rc::new(RefCell::new(transports));
         let world = RealWorld {
             transports: Rc::clone(&transports),
@@ -210,6 +218,7 @@ impl Core {
             arrivals: arrived,
             tasks: BTreeMap::new(),
             listening: listening.clone(),
+            applications,
         };
         let (handle, requests, events) = EngineHandle::new(addresses, runs.handle());
 
@@ -256,7 +265,7 @@ impl Core {
         // Set exactly once: the cell was made above.
         let _ = switch_cell.set(Rc::downgrade(&switch));
         let core = Self { switch, transports, media: media_events, arrivals, requests, scripts, programs, _runs: runs, rearm };
-        Ok((core, handle))
+        Ok((core, handle, application_calls))
     }
 
     async fn run(mut self) {
@@ -270,6 +279,7 @@ impl Core {
                 if switch.is_drained() {
                     let since = *drained_at.get_or_insert_with(Instant::now);
                     if switch.transactions() == 0 || since.elapsed() >= LAST_WORDS {
+                        switch.close_events();
                         return;
                     }
                 }

@@ -20,6 +20,7 @@ use rand_chacha::rand_core::Rng;
 use super::directory::{Directory, host_of_ip};
 use super::recordings::Recordings;
 use super::timeline::Direction;
+use super::watching::LegStep;
 use super::world::{Ticket, World};
 use crate::call::{LegEvent, LegId, LoadId, LookupId, RouteId};
 use crate::config::Config;
@@ -133,6 +134,8 @@ pub(crate) struct Exchange {
     /// What calls are to be told once nothing of them is running.
     pub posted: VecDeque<(LegKey, LegEvent)>,
     pub notes: VecDeque<SipNote>,
+    /// Steps in the lives of the legs that calls dial, for those who watch.
+    pub leg_steps: VecDeque<(LegKey, LegStep)>,
 }
 
 /// What an exchange is made of.
@@ -194,6 +197,7 @@ impl Exchange {
             recorded: BTreeMap::new(),
             posted: VecDeque::new(),
             notes: VecDeque::new(),
+            leg_steps: VecDeque::new(),
         }
     }
 

@@ -6,19 +6,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockstep_ctx_api::{CallEndedCause, CallFacts, CallState};
+use lockstep_ctx_api::{CallEndedCause, CallFacts, CallState, OpResult};
 use serde::Serialize;
 use thiserror::Error;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
+use super::channel::{Channel, ChannelEvent, Execution};
+use super::event_log::{EventLog, Watcher};
 use super::timeline::{Timeline, TimelineEntry};
 use crate::runs::RunsHandle;
 use crate::script::programs::{RollBackAnswer, RollBackError};
 
 /// Requests that may wait for the core before senders wait too.
 const REQUEST_QUEUE: usize = 256;
-/// Events a slow subscriber may fall behind before it loses the oldest.
-const EVENT_QUEUE: usize = 4_096;
 
 /// A live or past call in a list.
 #[derive(Clone, Debug, Serialize)]
@@ -55,8 +55,14 @@ pub struct Originate {
     pub to: String,
     /// Caller id.
     pub from: Option<String>,
+    /// Caller id in words.
+    pub from_name: Option<String>,
     /// The Class 5 destination whose script owns the call once it is answered.
     pub destination: String,
+    /// Nobody takes over when it is answered: it waits for whoever placed it. `destination` is unused then.
+    pub park: bool,
+    /// The call's id; one that is taken is refused.
+    pub id: Option<String>,
     pub vars: BTreeMap<String, String>,
     pub timeout: Option<Duration>,
 }
@@ -135,16 +141,45 @@ pub enum EngineEvent {
         cause: CallEndedCause,
         duration_ms: u64,
     },
+    /// Something happened to a call or to a leg of its bridge.
+    Channel {
+        #[serde(flatten)]
+        channel: Arc<Channel>,
+        #[serde(skip)]
+        what: ChannelEvent,
+    },
+    /// A device has registered or is gone.
+    Registration {
+        user: String,
+        contact: String,
+        change: RegistrationChange,
+    },
+    /// Scripts were loaded again: new calls run the new versions.
+    ScriptsLoaded {
+        scripts: usize,
+    },
+}
+
+/// What became of a device's registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RegistrationChange {
+    Registered,
+    Refreshed,
+    Unregistered,
+    Expired,
 }
 
 impl EngineEvent {
     /// The call the event belongs to.
-    pub fn call(&self) -> &str {
+    pub fn call(&self) -> Option<&str> {
         match self {
             Self::CallStarted { call, .. }
             | Self::CallState { call, .. }
             | Self::Timeline { call, .. }
-            | Self::CallEnded { call, .. } => call,
+            | Self::CallEnded { call, .. } => Some(call),
+            Self::Channel { channel, .. } => Some(&channel.call),
+            Self::Registration { .. } | Self::ScriptsLoaded { .. } => None,
         }
     }
 }
@@ -160,6 +195,10 @@ pub enum EngineError {
     NoSuchDestination(String),
     #[error("{target} may not be called: {why}")]
     TargetRefused { target: String, why: String },
+    #[error("a call {0} exists already")]
+    CallExists(String),
+    #[error("{0} operations of others wait in the call's queue already")]
+    TooManyOperations(usize),
     #[error("the call {0} has no such recording")]
     NoRecording(String),
     #[error("no script {0}")]
@@ -191,6 +230,32 @@ pub(crate) enum Request {
         reply: oneshot::Sender<Result<(), EngineError>>,
     },
     Originate(Originate, oneshot::Sender<Result<String, EngineError>>),
+    Channel(String, oneshot::Sender<Result<Arc<Channel>, EngineError>>),
+    Channels(oneshot::Sender<Vec<Arc<Channel>>>),
+    SetVariable {
+        id: String,
+        name: String,
+        value: Option<String>,
+        reply: oneshot::Sender<Result<(), EngineError>>,
+    },
+    Execute {
+        id: String,
+        execution: Execution,
+        reply: oneshot::Sender<Result<oneshot::Receiver<OpResult>, EngineError>>,
+    },
+    Break {
+        id: String,
+        all: bool,
+        reply: oneshot::Sender<Result<(), EngineError>>,
+    },
+    Transfer {
+        id: String,
+        target: String,
+        reply: oneshot::Sender<Result<(), EngineError>>,
+    },
+    /// The application that owns a call could not be reached, for a reason, or has let go of it.
+    ApplicationOver(String, Result<(), String>),
+    Registrations(oneshot::Sender<Vec<Registration>>),
     Scripts(oneshot::Sender<Vec<ScriptInfo>>),
     RollBack(String, RollBackAnswer),
     Stats(oneshot::Sender<StatsSnapshot>),
@@ -203,19 +268,27 @@ pub(crate) enum Request {
 #[derive(Clone, Debug)]
 pub struct EngineHandle {
     requests: mpsc::Sender<Request>,
-    events: broadcast::Sender<Arc<EngineEvent>>,
+    events: EventLog,
     addresses: Arc<[String]>,
     runs: RunsHandle,
 }
 
+/// A device that has registered.
+#[derive(Clone, Debug, Serialize)]
+pub struct Registration {
+    pub user: String,
+    pub contact: String,
+    /// Where its packets come from.
+    pub remote: SocketAddr,
+    pub user_agent: Option<String>,
+    pub expires_s: u64,
+}
+
 impl EngineHandle {
     /// The handle and the core's end of its channels.
-    pub(crate) fn new(
-        addresses: Vec<String>,
-        runs: RunsHandle,
-    ) -> (Self, mpsc::Receiver<Request>, broadcast::Sender<Arc<EngineEvent>>) {
+    pub(crate) fn new(addresses: Vec<String>, runs: RunsHandle) -> (Self, mpsc::Receiver<Request>, EventLog) {
         let (requests, receiver) = mpsc::channel(REQUEST_QUEUE);
-        let (events, _) = broadcast::channel(EVENT_QUEUE);
+        let events = EventLog::default();
         (Self { requests, events: events.clone(), addresses: addresses.into(), runs }, receiver, events)
     }
 
@@ -306,9 +379,56 @@ impl EngineHandle {
         self.requests.closed().await;
     }
 
-    /// Events from now on. A subscriber that falls behind loses the oldest.
-    pub fn subscribe(&self) -> broadcast::Receiver<Arc<EngineEvent>> {
-        self.events.subscribe()
+    /// Events from now on. A watcher that falls far behind loses the oldest.
+    pub fn subscribe(&self) -> Watcher {
+        self.events.watch()
+    }
+
+    /// The events, to read them from a number on or to add some.
+    pub fn events(&self) -> &EventLog {
+        &self.events
+    }
+
+    /// A live call, or a leg of its bridge, as it is now.
+    pub async fn channel(&self, uuid: &str) -> Result<Arc<Channel>, EngineError> {
+        self.ask(|reply| Request::Channel(uuid.to_owned(), reply)).await?
+    }
+
+    /// All live calls and the legs of their bridges, the oldest call first.
+    pub async fn channels(&self) -> Result<Vec<Arc<Channel>>, EngineError> {
+        self.ask(Request::Channels).await
+    }
+
+    /// Sets a variable of a live call, or removes it.
+    pub async fn set_variable(&self, id: &str, name: &str, value: Option<&str>) -> Result<(), EngineError> {
+        let (id, name, value) = (id.to_owned(), name.to_owned(), value.map(str::to_owned));
+        self.ask(|reply| Request::SetVariable { id, name, value, reply }).await?
+    }
+
+    /// Puts an operation into a live call's queue, behind what is there. Resolves once it is there, with where its result
+    /// will come.
+    pub async fn execute(&self, id: &str, execution: Execution) -> Result<oneshot::Receiver<OpResult>, EngineError> {
+        self.ask(|reply| Request::Execute { id: id.to_owned(), execution, reply }).await?
+    }
+
+    /// Stops the operation of [`execute`](Self::execute) that runs on a call; with `all`, those that wait, too.
+    pub async fn break_off(&self, id: &str, all: bool) -> Result<(), EngineError> {
+        self.ask(|reply| Request::Break { id: id.to_owned(), all, reply }).await?
+    }
+
+    /// Takes a live call from whoever owns it and leads it to `target`: what a caller could have dialled.
+    pub async fn transfer(&self, id: &str, target: &str) -> Result<(), EngineError> {
+        self.ask(|reply| Request::Transfer { id: id.to_owned(), target: target.to_owned(), reply }).await?
+    }
+
+    /// The application that owned a call has let go of it, or could not be reached.
+    pub async fn application_over(&self, id: &str, how: Result<(), String>) -> Result<(), EngineError> {
+        self.requests.send(Request::ApplicationOver(id.to_owned(), how)).await.map_err(|_| EngineError::Stopped)
+    }
+
+    /// Who is registered.
+    pub async fn registrations(&self) -> Result<Vec<Registration>, EngineError> {
+        self.ask(Request::Registrations).await
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, EngineError> {

@@ -11,10 +11,12 @@ use lockstep_sip::net::Source;
 
 use super::board::Board;
 use super::call_facts::{dialled, facts_of, start_of, user_of};
+use super::channel::{Channel, ChannelEvent};
 use super::exchange::{CallKey, Exchange, Invite, Link};
+use super::executions::Outside;
 use super::gatekeeper::{self, Caller, Gate};
 use super::handle::EngineEvent;
-use super::live_call::{LiveCall, Plan, ScriptState};
+use super::live_call::{LiveCall, OnAnswer, Plan, ScriptState};
 use super::refusals::Refused;
 use super::switch::Switch;
 use super::timeline::Direction;
@@ -227,12 +229,17 @@ impl Switch {
         let (id, from, to) = (facts.id.clone(), facts.from.clone(), facts.to.clone());
         tracing::info!(call = %id, %from, %to, direction = %facts.direction, remote = %facts.remote_addr, "call");
         self.ids.insert(id, key);
+        let channel = Channel::of_call(&facts, &start.vars);
         let call = LiveCall {
             backend,
             queue: OpQueue::new(),
             log: TimelineLog::new(facts.started_at),
             facts,
-            start: Some(Box::new(start)),
+            headers: start.headers,
+            channel,
+            legs: BTreeMap::new(),
+            activities: BTreeMap::new(),
+            outside: Outside::default(),
             vars,
             program: None,
             run: None,
@@ -242,6 +249,7 @@ impl Switch {
             armed: None,
             ended: None,
             host_ops: BTreeMap::new(),
+            journal: None,
         };
         self.calls.insert(key, call);
         self.live += 1;
@@ -251,9 +259,13 @@ impl Switch {
     /// Tells subscribers of a new call, once it is known what becomes of it.
     pub(super) fn announce(&self, key: CallKey) {
         let Some(call) = self.calls.get(&key) else { return };
-        let script = call.script_name().or_else(|| Some(call.plan.on_answer.as_ref()?.name.clone()));
+        let script = call.script_name().or_else(|| match &call.plan.on_answer {
+            Some(OnAnswer::Script(program)) => Some(program.name.clone()),
+            Some(OnAnswer::Nobody) | None => None,
+        });
         let (id, from, to) = (call.facts.id.clone(), call.facts.from.clone(), call.facts.to.clone());
         self.publish(|| EngineEvent::CallStarted { call: id, from, to, script });
+        self.channel_event(key, ChannelEvent::Created);
     }
 
     /// A request outside any dialog that is no call.
@@ -284,9 +296,8 @@ impl Switch {
         let mut exchange = self.exchange.borrow_mut();
         let now = exchange.now.instant;
         let outcome = exchange.registrar.register(now, &name, request, source);
-        for change in &outcome.changes {
-            tracing::info!(user = %name, ?change, "registration");
-        }
+        drop(exchange);
+        self.registrations_changed(outcome.changes);
         let mut reply = Reply { headers: outcome.headers, ..Reply::new(outcome.status) };
         if let Some(reason) = outcome.reason {
             reply = reply.reason(reason);

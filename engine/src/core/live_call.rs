@@ -5,11 +5,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+use lockstep_ctx_api::journal::Journal;
+use lockstep_ctx_api::op::Headers;
 use lockstep_ctx_api::queue::OpQueue;
-use lockstep_ctx_api::wire::{CallStart, RunId};
+use lockstep_ctx_api::wire::RunId;
 use lockstep_ctx_api::{CallEndedCause, CallFacts, OpId};
 
 use super::board::Board;
+use super::channel::{Activity, Channel};
+use super::executions::Outside;
 use super::handle::CallSummary;
 use super::timeline::Timeline;
 use super::timeline_log::TimelineLog;
@@ -24,9 +28,19 @@ use crate::script::Program;
 pub(crate) enum ScriptState {
     /// There is none: the call goes to a user or to a number, or waits to be answered.
     Absent,
+    /// An application on an event socket has the call.
+    Application,
     Running,
     /// `main` has returned or thrown; what it left in the queue runs to its end, then the call ends like this.
     Over(Ending),
+}
+
+/// Who takes over a call of ours when it is answered.
+#[derive(Clone, Debug)]
+pub(crate) enum OnAnswer {
+    Script(Arc<Program>),
+    /// Nobody: it waits for whoever placed it.
+    Nobody,
 }
 
 /// What happens next to a call without a script.
@@ -39,8 +53,8 @@ pub(crate) struct Plan {
     pub bridges: u32,
     /// Why the last one came to nothing.
     pub failure: Option<(u16, String)>,
-    /// A call of ours: the script that takes over when it is answered.
-    pub on_answer: Option<Arc<Program>>,
+    /// A call of ours: who takes over when it is answered.
+    pub on_answer: Option<OnAnswer>,
     /// A call of ours is given up at this time.
     pub ring_until: Option<Instant>,
 }
@@ -51,8 +65,16 @@ pub(crate) struct LiveCall {
     pub backend: NativeBackend<Board>,
     pub queue: OpQueue,
     pub facts: CallFacts,
-    /// What the script will be started with; gone once it is.
-    pub start: Option<Box<CallStart>>,
+    /// Header fields of the INVITE, as scripts see them.
+    pub headers: Headers,
+    /// The call's own leg as watchers see it, with the call's variables.
+    pub channel: Channel,
+    /// The legs of its bridges.
+    pub legs: BTreeMap<LegId, Channel>,
+    /// Operations under way, as watchers know them.
+    pub activities: BTreeMap<OpId, Arc<Activity>>,
+    /// Operations that others than its script have asked for.
+    pub outside: Outside,
     /// Variables of DID and customer.
     pub vars: toml::Table,
     pub program: Option<Arc<Program>>,
@@ -67,6 +89,8 @@ pub(crate) struct LiveCall {
     pub ended: Option<(CallEndedCause, u64)>,
     /// Operations that are not the call's, under way, with what messages call them.
     pub host_ops: BTreeMap<OpId, (Ticket, Cow<'static, str>)>,
+    /// Of a script that the call was taken away from.
+    pub journal: Option<Journal>,
 }
 
 impl LiveCall {

@@ -5,10 +5,13 @@
 mod board;
 mod call_facts;
 mod calls;
+mod channel;
 mod dialog_events;
 mod directory;
 mod driver;
+mod event_log;
 mod exchange;
+mod executions;
 mod gatekeeper;
 mod handle;
 mod incoming;
@@ -24,13 +27,17 @@ mod switch;
 pub mod timeline;
 mod timeline_log;
 mod trunks;
+mod watching;
 mod world;
 
+pub use channel::{Activity, Aftermath, Channel, ChannelEvent, ChannelTimes, Consequences, Execution};
 pub use driver::{Engine, StartError};
+pub use event_log::{EventLog, Missed, Published, Watcher};
 pub use handle::{
-    CallFilter, CallSummary, EngineError, EngineEvent, EngineHandle, Metric, MetricKind, Originate, Readiness, ScriptInfo,
-    StatsSnapshot,
+    CallFilter, CallSummary, EngineError, EngineEvent, EngineHandle, Metric, MetricKind, Originate, Readiness, Registration,
+    RegistrationChange, ScriptInfo, StatsSnapshot,
 };
+pub use world::ApplicationCall;
 
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ use rand_chacha::rand_core::Rng;
 use super::directory::{Callee, host_of_ip};
 use super::exchange::{CallKey, Exchange, Invite, LegKey, Purpose, Route, Waiting, script_headers};
 use super::timeline::Direction;
+use super::watching::LegStep;
 use crate::call::{Dial, Hunt, LegEvent, Lookup, LookupId, Refusal, Routes};
 
 /// How many scripts may hand one caller to the next. The loop guard of SIP counts to seventy, by which time a loop of scripts
@@ -180,6 +181,8 @@ pub(crate) fn invite(exchange: &mut Exchange, leg: LegKey, dial: Dial, offer: St
         Ok((request, auth)) => {
             let contact = request.contact.clone();
             let summary = format!("INVITE {}", request.uri);
+            let target = request.uri.to_string();
+            let remote = request.destinations.first().map(|destination| destination.remote.ip());
             match exchange.endpoint.invite(exchange.now.instant, request) {
                 Ok(id) => {
                     let link = exchange.links.entry(leg).or_default();
@@ -188,6 +191,7 @@ pub(crate) fn invite(exchange: &mut Exchange, leg: LegKey, dial: Dial, offer: St
                     link.contact = contact;
                     exchange.requests.insert(id, leg);
                     exchange.note(leg, Direction::Out, summary);
+                    exchange.leg_steps.push_back((leg, LegStep::Dialled { target, remote }));
                 }
                 Err(error) => exchange.post(leg, LegEvent::Failed { code: 503, reason: error.to_string() }),
             }

@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::handle::{Metric, MetricKind};
-use super::world::{Arrival, Arrived, OpenedMedia, RecordingOrder, Ticket, World};
+use super::world::{ApplicationCall, Arrival, Arrived, OpenedMedia, RecordingOrder, Ticket, World};
 use crate::fetch::Fetcher;
 use crate::host::{HostServices, RunContext};
 use crate::tts::Tts;
@@ -40,6 +40,7 @@ pub(super) struct RealWorld {
     pub(super) arrivals: mpsc::UnboundedSender<Arrival>,
     pub(super) tasks: BTreeMap<Ticket, AbortHandle>,
     pub(super) listening: Vec<(Protocol, SocketAddr)>,
+    pub(super) applications: mpsc::Sender<ApplicationCall>,
 }
 
 impl RealWorld {
@@ -171,6 +172,13 @@ impl World for RealWorld {
         // Called here and not in the task: what two scripts ask for takes effect in the order in which they asked.
         let answer = self.services.call(&context, call);
         self.spawn(ticket, async move { Arrived::Answered(answer.await) });
+    }
+
+    fn call_application(&mut self, call: ApplicationCall) -> Result<(), String> {
+        self.applications.try_send(call).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => "too many calls wait for their applications".to_owned(),
+            mpsc::error::TrySendError::Closed(_) => "no event socket serves applications".to_owned(),
+        })
     }
 
     fn abandon(&mut self, ticket: Ticket) {

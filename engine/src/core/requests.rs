@@ -11,6 +11,7 @@ use lockstep_ctx_api::{CallFacts, CallState, EndedBy};
 use super::board::Board;
 use super::exchange::CallKey;
 use super::handle::{CallFilter, CallSummary, EngineError, Originate, Readiness, Request, ScriptInfo};
+use super::live_call::OnAnswer;
 use super::switch::{Draining, Switch};
 use super::timeline::Timeline;
 use crate::backend::native::{Ending, NativeBackend, NativeSetup};
@@ -31,6 +32,16 @@ impl Switch {
             Request::Recording { id, number, reply } => drop(reply.send(self.find_recording(&id, number))),
             Request::Hangup { id, code, reason, reply } => drop(reply.send(self.hang_up(&id, code, reason))),
             Request::Originate(originate, reply) => drop(reply.send(self.originate(originate))),
+            Request::Channel(id, reply) => drop(reply.send(self.find_channel(&id))),
+            Request::Channels(reply) => drop(reply.send(self.all_channels())),
+            Request::SetVariable { id, name, value, reply } => {
+                drop(reply.send(self.set_variable(&id, &name, value.as_deref())));
+            }
+            Request::Execute { id, execution, reply } => drop(reply.send(self.execute(&id, execution))),
+            Request::Break { id, all, reply } => drop(reply.send(self.break_off(&id, all))),
+            Request::Transfer { id, target, reply } => drop(reply.send(self.transfer(&id, &target))),
+            Request::ApplicationOver(id, how) => self.application_over(&id, how),
+            Request::Registrations(reply) => drop(reply.send(self.registered())),
             Request::Scripts(reply) => drop(reply.send(self.scripts())),
             Request::Stats(reply) => drop(reply.send(self.stats())),
             Request::Readiness(reply) => drop(reply.send(self.readiness())),
@@ -82,17 +93,22 @@ impl Switch {
         wanted.cloned().ok_or_else(|| EngineError::NoRecording(id.to_owned()))
     }
 
-    fn hang_up(&mut self, id: &str, code: Option<u16>, reason: Option<String>) -> Result<(), EngineError> {
-        let now = self.now().instant;
+    /// The call with this id, while it lives.
+    pub(super) fn live_call(&self, id: &str) -> Result<CallKey, EngineError> {
         let Some(key) = self.ids.get(id).copied() else {
             return Err(match self.past.find(id) {
                 Some(_) => EngineError::CallOver(id.to_owned()),
                 None => no_such_call(id),
             });
         };
-        let Some(call) = self.calls.get_mut(&key).filter(|call| call.ended.is_none()) else {
-            return Err(EngineError::CallOver(id.to_owned()));
-        };
+        let lives = self.calls.get(&key).is_some_and(|call| call.ended.is_none());
+        if lives { Ok(key) } else { Err(EngineError::CallOver(id.to_owned())) }
+    }
+
+    fn hang_up(&mut self, id: &str, code: Option<u16>, reason: Option<String>) -> Result<(), EngineError> {
+        let now = self.now().instant;
+        let key = self.live_call(id)?;
+        let Some(call) = self.calls.get_mut(&key) else { return Err(EngineError::CallOver(id.to_owned())) };
         let code = code.filter(|code| (300..700).contains(code));
         let refusal = (code.unwrap_or(480), reason.clone().unwrap_or_else(|| "Temporarily Unavailable".to_owned()));
         let bye = code.map(|code| (code, reason.unwrap_or_default()));
@@ -110,11 +126,19 @@ impl Switch {
             return Err(EngineError::AtCapacity(format!("{} calls", self.live)));
         }
         let programs = Arc::clone(&self.exchange.borrow().programs);
-        let program = programs
-            .by_class5(&wanted.destination)
-            .or_else(|| programs.by_name(&wanted.destination))
-            .cloned()
-            .ok_or_else(|| EngineError::NoSuchDestination(wanted.destination.clone()))?;
+        if let Some(id) = wanted.id.as_ref().filter(|id| self.ids.contains_key(*id) || self.past.find(id).is_some()) {
+            return Err(EngineError::CallExists(id.clone()));
+        }
+        let on_answer = if wanted.park {
+            OnAnswer::Nobody
+        } else {
+            let program = programs
+                .by_class5(&wanted.destination)
+                .or_else(|| programs.by_name(&wanted.destination))
+                .cloned()
+                .ok_or_else(|| EngineError::NoSuchDestination(wanted.destination.clone()))?;
+            OnAnswer::Script(program)
+        };
         self.exchange
             .borrow()
             .directory
@@ -125,8 +149,8 @@ impl Switch {
         let from = wanted.from.clone().unwrap_or_else(|| wanted.destination.clone());
         let (facts, setup) = {
             let mut exchange = self.exchange.borrow_mut();
-            let id = exchange.uuid();
-            exchange.callers.insert(key, (from.clone(), None));
+            let id = wanted.id.clone().unwrap_or_else(|| exchange.uuid());
+            exchange.callers.insert(key, (from.clone(), wanted.from_name.clone()));
             let facts = CallFacts {
                 id: id.clone(),
                 direction: "outbound".to_owned(),
@@ -159,7 +183,7 @@ impl Switch {
         self.counters.calls_placed += 1;
         self.insert_call(key, backend, facts, start, data_vars);
         if let Some(call) = self.calls.get_mut(&key) {
-            call.plan.on_answer = Some(program);
+            call.plan.on_answer = Some(on_answer);
             call.plan.ring_until = now.checked_add(wanted.timeout.unwrap_or(RING_TIME));
         }
         self.announce(key);

@@ -21,8 +21,8 @@ use lockstep_ctx_api::wire::RunId;
 use lockstep_media::io::PoolEvent;
 use lockstep_sip::endpoint::Output;
 use lockstep_sip::net::{FlowId, Received, TransmitId};
-use tokio::sync::broadcast;
 
+use super::event_log::EventLog;
 use super::exchange::{CallKey, Exchange, Purpose};
 use super::handle::EngineEvent;
 use super::live_call::LiveCall;
@@ -77,14 +77,14 @@ pub(crate) struct Switch {
     /// Calls that may be over for good.
     pub(super) over: BTreeSet<CallKey>,
     sip_deadline: Option<Instant>,
-    pub(super) events: broadcast::Sender<Arc<EngineEvent>>,
+    pub(super) events: EventLog,
 }
 
 /// What a switch is made of.
 pub(crate) struct SwitchParts {
     pub exchange: Exchange,
     pub host: Box<dyn ScriptHost>,
-    pub events: broadcast::Sender<Arc<EngineEvent>>,
+    pub events: EventLog,
     /// Calls at once.
     pub max_calls: usize,
     /// What callers hear while the far end rings without audio of its own.
@@ -157,9 +157,9 @@ impl Switch {
         let mut exchange = self.exchange.borrow_mut();
         let now = exchange.now.instant;
         exchange.endpoint.handle_flow_closed(now, flow);
-        for change in exchange.registrar.handle_flow_closed(flow) {
-            tracing::info!(?change, "registration");
-        }
+        let changes = exchange.registrar.handle_flow_closed(flow);
+        drop(exchange);
+        self.registrations_changed(changes);
     }
 
     /// The media threads report.
@@ -229,7 +229,9 @@ impl Switch {
 
     /// Other programs from now on; live calls keep theirs. `retired` are bundles that nothing new will run.
     pub(crate) fn set_programs(&mut self, programs: Arc<ProgramSet>, retired: &[u64]) {
+        let scripts = programs.iter().count();
         self.exchange.borrow_mut().programs = programs;
+        self.publish(|| EngineEvent::ScriptsLoaded { scripts });
         for bundle in retired {
             self.host.retire(*bundle);
         }
@@ -249,9 +251,8 @@ impl Switch {
     pub(crate) fn handle_timeout(&mut self) {
         let now = self.now();
         self.exchange.borrow_mut().endpoint.handle_timeout(now.instant);
-        for change in self.exchange.borrow_mut().registrar.handle_timeout(now.instant) {
-            tracing::info!(?change, "registration");
-        }
+        let changes = self.exchange.borrow_mut().registrar.handle_timeout(now.instant);
+        self.registrations_changed(changes);
         self.trunks.handle_timeout(&mut self.exchange.borrow_mut());
         self.host.handle_timeout(now);
         while let Some((due, key)) = self.timers.first().copied().filter(|(due, _)| *due <= now.instant) {
@@ -341,9 +342,10 @@ impl Switch {
             let Some(call) = self.calls.get_mut(&key) else { continue };
             let leg = call.leg_name(leg);
             let entry = call.log.sip(unix_ms, note.direction, leg, note.summary);
-            let watched = entry.filter(|_| self.events.receiver_count() > 0).cloned();
+            let watched = entry.filter(|_| self.events.is_watched()).cloned();
             self.publish_entry(key, watched);
         }
+        self.take_leg_steps();
     }
 
     fn next_note(&mut self) -> Option<super::exchange::SipNote> {
@@ -373,9 +375,8 @@ impl Switch {
     }
 
     pub(super) fn publish(&self, event: impl FnOnce() -> EngineEvent) {
-        if self.events.receiver_count() > 0 {
-            // Nobody may be left by now; then nobody misses it.
-            let _ = self.events.send(Arc::new(event()));
+        if self.events.is_watched() {
+            self.events.publish(self.now().unix_ms, event());
         }
     }
 

@@ -148,7 +148,7 @@ fn shortened(mut text: String) -> String {
 }
 
 /// The arguments in a few words. Header values and bodies stay out: they may be secret.
-fn detail(op: &Op) -> String {
+pub(super) fn detail(op: &Op) -> String {
     let mut text = String::new();
     let written = match op {
         Op::Set(args) => write!(text, "{}={}", args.key, args.value.as_deref().unwrap_or("(none)")),

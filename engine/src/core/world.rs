@@ -60,6 +60,18 @@ pub(crate) struct RecordingOrder {
     pub codec: Codec,
 }
 
+/// A call that an application on an event socket is to take over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApplicationCall {
+    pub call: String,
+    /// `host:port`
+    pub addr: String,
+    /// Operations need not wait for one another's end.
+    pub is_async: bool,
+    /// The application may use every command, not only those about its call.
+    pub full: bool,
+}
+
 /// Sockets, threads and background work, as the core uses them. Nothing here waits.
 pub(crate) trait World {
     /// Puts a SIP message on the wire; an error says that it will not arrive.
@@ -96,6 +108,8 @@ pub(crate) trait World {
     fn fetch(&mut self, ticket: Ticket, args: FetchArgs);
     /// Has a service do what a script asked for.
     fn call_host(&mut self, ticket: Ticket, context: RunContext, call: HostCall);
+    /// Has an application take a call over; why that cannot be tried. What comes of it comes as a request.
+    fn call_application(&mut self, call: ApplicationCall) -> Result<(), String>;
     /// The result is here, or not wanted any more.
     fn abandon(&mut self, ticket: Ticket);
 

@@ -139,6 +139,14 @@ impl<S: Switchboard> NativeBackend<S> {
         if self.ended { CallState::Ended } else { self.a.state().call_state() }
     }
 
+    /// Sets a variable as `set` does, or removes it.
+    pub fn set_variable(&mut self, name: &str, value: Option<&str>) {
+        match value {
+            Some(value) => self.vars.insert(name.to_owned(), value.to_owned()),
+            None => self.vars.remove(name),
+        };
+    }
+
     /// What the call's switchboard is.
     pub fn board(&self) -> &S {
         &self.board

@@ -38,7 +38,7 @@ use crate::core::handle::{EngineHandle, Metric};
 use crate::core::recordings::Recordings;
 use crate::core::switch::{Switch, SwitchParts};
 use crate::core::timeline::Timeline;
-use crate::core::world::{OpenedMedia, RecordingOrder, Ticket, World};
+use crate::core::world::{ApplicationCall, OpenedMedia, RecordingOrder, Ticket, World};
 use crate::host::RunContext;
 use crate::script::supervisor::RunBounds;
 use crate::script::{InProcess, Moment, Program, ProgramLimits, ProgramSet, digest_of, version_of};
@@ -56,6 +56,7 @@ pub(super) struct Book {
     recordings: Vec<(MediaLeg, RecordingId)>,
     pub(super) fetched: Vec<Ticket>,
     pub(super) called: Vec<Ticket>,
+    pub(super) applications: Vec<ApplicationCall>,
 }
 
 struct LabWorld {
@@ -134,6 +135,11 @@ impl World for LabWorld {
 
     fn fetch(&mut self, ticket: Ticket, _: FetchArgs) {
         self.book.borrow_mut().fetched.push(ticket);
+    }
+
+    fn call_application(&mut self, call: ApplicationCall) -> Result<(), String> {
+        self.book.borrow_mut().applications.push(call);
+        Ok(())
     }
 
     fn abandon(&mut self, _: Ticket) {}

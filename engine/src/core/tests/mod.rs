@@ -4,3 +4,4 @@ mod incoming;
 mod lab;
 mod outgoing;
 mod scripts;
+mod watching;

@@ -129,6 +129,7 @@ fn a_call_of_ours_runs_its_script_when_it_is_answered() {
         destination: "1000".into(),
         vars: [("ticket".to_owned(), "77".to_owned())].into(),
         timeout: None,
+        ..Originate::default()
     };
     lab.switch.request(Request::Originate(wanted, reply));
     lab.settle();

@@ -1,0 +1,234 @@
+//! What happens in the engine, numbered: watched live, and again from a number on.
+//!
+//! One bounded ring serves everybody. A watcher reads at its own pace from its own place; one that falls behind the ring is
+//! told how much it has missed, and holds up nobody. Nothing is kept before the first watcher has come.
+
+use std::collections::VecDeque;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::handle::EngineEvent;
+
+/// Events kept for those who come back or fall behind.
+const KEPT: usize = 16_384;
+/// Events a watcher takes at once.
+const BATCH: usize = 256;
+
+/// An event with its place in the order of all.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// Counted from 1 since the engine started.
+    pub seq: u64,
+    /// Milliseconds since the Unix epoch.
+    pub at_ms: u64,
+    pub event: EngineEvent,
+}
+
+impl Deref for Published {
+    type Target = EngineEvent;
+
+    fn deref(&self) -> &EngineEvent {
+        &self.event
+    }
+}
+
+/// Why a watcher got no event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missed {
+    /// So many events were overwritten before they were read; what follows is whole again.
+    Lagged(u64),
+    /// The engine has stopped, and every event was read.
+    Closed,
+}
+
+#[derive(Debug)]
+struct Ring {
+    last: u64,
+    /// `last` is the number of the newest.
+    kept: VecDeque<Arc<Published>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    ring: Mutex<Ring>,
+    /// The number of the newest event, to wait on.
+    last: watch::Sender<u64>,
+    watched: AtomicBool,
+    closed: AtomicBool,
+}
+
+impl Shared {
+    /// Nothing in here panics while it holds the lock; a poisoned ring is as good as any.
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The events of one engine. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct EventLog(Arc<Shared>);
+
+impl Default for EventLog {
+    fn default() -> Self {
+        let ring = Mutex::new(Ring { last: 0, kept: VecDeque::new() });
+        let (last, _) = watch::channel(0);
+        Self(Arc::new(Shared { ring, last, watched: AtomicBool::new(false), closed: AtomicBool::new(false) }))
+    }
+}
+
+impl EventLog {
+    /// Whether anybody has ever watched: before that, events need not be made.
+    pub fn is_watched(&self) -> bool {
+        self.0.watched.load(Ordering::Relaxed)
+    }
+
+    /// Adds an event.
+    pub fn publish(&self, at_ms: u64, event: EngineEvent) {
+        if !self.is_watched() {
+            return;
+        }
+        let mut ring = self.0.ring();
+        ring.last += 1;
+        let seq = ring.last;
+        if ring.kept.len() == KEPT {
+            ring.kept.pop_front();
+        }
+        ring.kept.push_back(Arc::new(Published { seq, at_ms, event }));
+        drop(ring);
+        self.0.last.send_replace(seq);
+    }
+
+    /// No more events will come.
+    pub(super) fn close(&self) {
+        self.0.closed.store(true, Ordering::Release);
+        self.0.last.send_modify(|_| {});
+    }
+
+    /// The number of the newest event.
+    pub fn last(&self) -> u64 {
+        self.0.ring().last
+    }
+
+    /// Everything from now on.
+    pub fn watch(&self) -> Watcher {
+        self.0.watched.store(true, Ordering::Relaxed);
+        let seen = self.last();
+        self.watch_since(seen)
+    }
+
+    /// Everything after event `seq`. What is not kept any more is said to be missed.
+    pub fn watch_since(&self, seq: u64) -> Watcher {
+        self.0.watched.store(true, Ordering::Relaxed);
+        let seq = seq.min(self.last());
+        Watcher { shared: Arc::clone(&self.0), seen: seq, changed: self.0.last.subscribe(), batch: VecDeque::new() }
+    }
+}
+
+/// Reads the events of an engine, one after another.
+#[derive(Debug)]
+pub struct Watcher {
+    shared: Arc<Shared>,
+    /// The last event that was taken out of the ring.
+    seen: u64,
+    changed: watch::Receiver<u64>,
+    batch: VecDeque<Arc<Published>>,
+}
+
+impl Watcher {
+    /// The next event, when there is one. Dropping the future loses none.
+    ///
+    /// # Errors
+    /// When events were missed, and when there will be no more.
+    pub async fn recv(&mut self) -> Result<Arc<Published>, Missed> {
+        loop {
+            // Looked at before the ring is: what is published in between wakes the wait below.
+            let closed = self.shared.closed.load(Ordering::Acquire);
+            self.changed.mark_unchanged();
+            if let Some(next) = self.try_recv() {
+                return next;
+            }
+            if closed || self.changed.changed().await.is_err() {
+                return Err(Missed::Closed);
+            }
+        }
+    }
+
+    /// The next event, if it has happened already.
+    pub fn try_recv(&mut self) -> Option<Result<Arc<Published>, Missed>> {
+        if let Some(event) = self.batch.pop_front() {
+            return Some(Ok(event));
+        }
+        let ring = self.shared.ring();
+        let fresh = usize::try_from(ring.last - self.seen).unwrap_or(usize::MAX);
+        if fresh > ring.kept.len() {
+            let missed = ring.last - self.seen - ring.kept.len() as u64;
+            self.seen += missed;
+            return Some(Err(Missed::Lagged(missed)));
+        }
+        let from = ring.kept.len() - fresh;
+        self.batch.extend(ring.kept.iter().skip(from).take(BATCH).cloned());
+        drop(ring);
+        let event = self.batch.pop_front()?;
+        self.seen = self.batch.back().map_or(event.seq, |last| last.seq);
+        Some(Ok(event))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(call: u64) -> EngineEvent {
+        EngineEvent::CallStarted { call: call.to_string(), from: String::new(), to: String::new(), script: None }
+    }
+
+    fn numbers(watcher: &mut Watcher) -> Vec<u64> {
+        std::iter::from_fn(|| watcher.try_recv()).map(|event| event.map_or(0, |event| event.seq)).collect()
+    }
+
+    #[test]
+    fn watchers_read_everything_in_order_from_where_they_came_in() {
+        let log = EventLog::default();
+        let mut first = log.watch();
+        for call in 0..3 {
+            log.publish(0, event(call));
+        }
+        let mut second = log.watch();
+        log.publish(0, event(3));
+        assert_eq!((numbers(&mut first), numbers(&mut second)), (vec![1, 2, 3, 4], vec![4]));
+        assert_eq!(numbers(&mut log.watch_since(2)), [3, 4]);
+        assert_eq!(numbers(&mut log.watch_since(99)), [] as [u64; 0], "an unknown future begins now");
+    }
+
+    #[test]
+    fn nothing_is_kept_before_anybody_watches() {
+        let log = EventLog::default();
+        log.publish(0, event(1));
+        assert_eq!((log.last(), log.is_watched()), (0, false));
+    }
+
+    #[test]
+    fn whoever_falls_behind_is_told_how_far_and_goes_on() {
+        let log = EventLog::default();
+        let mut slow = log.watch();
+        let all = KEPT as u64 + 7;
+        for call in 0..all {
+            log.publish(0, event(call));
+        }
+        assert_eq!(slow.try_recv().map(|event| event.map(|event| event.seq)), Some(Err(Missed::Lagged(7))));
+        assert_eq!(numbers(&mut slow), (8..=all).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn the_end_comes_after_the_last_event() {
+        let log = EventLog::default();
+        let mut watcher = log.watch();
+        log.publish(0, event(1));
+        log.close();
+        assert_eq!(watcher.recv().await.map(|event| event.seq), Ok(1));
+        assert_eq!(watcher.recv().await.map(|event| event.seq), Err(Missed::Closed));
+    }
+}

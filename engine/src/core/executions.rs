@@ -1,0 +1,214 @@
+//! Operations that others than a call's script ask for: event sockets, `/v1/events`. And calls that change hands.
+//!
+//! They go through the same queue as a script's operations, behind what waits there, with ids of a turn of their own.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use lockstep_ctx_api::{CallBackend as _, CallState, EndedBy, OpError, OpId, OpResult, Outcome};
+use tokio::sync::oneshot;
+
+use super::channel::{Activity, Aftermath, ChannelEvent, Consequences, Execution};
+use super::exchange::CallKey;
+use super::handle::EngineError;
+use super::live_call::ScriptState;
+use super::switch::Switch;
+use super::world::ApplicationCall;
+use crate::backend::native::Ending;
+use crate::config::Destination;
+
+/// The turn of operations that others than the script ask for.
+pub(super) const OUTSIDE_TURN: u32 = u32::MAX - 1;
+/// Operations of others that may wait on one call.
+const MAX_PENDING: usize = 256;
+
+/// One that has not settled.
+struct Pending {
+    activity: Arc<Activity>,
+    aftermath: Option<Aftermath>,
+    done: oneshot::Sender<OpResult>,
+}
+
+impl std::fmt::Debug for Pending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.activity.fmt(f)
+    }
+}
+
+/// The operations on one call that others have asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Outside {
+    pending: BTreeMap<OpId, Pending>,
+    /// Those that do nothing and last until the call ends or changes hands.
+    parked: Vec<(Arc<Activity>, oneshot::Sender<OpResult>)>,
+    issued: u32,
+}
+
+impl Outside {
+    pub(super) fn activity(&self, id: OpId) -> Option<Arc<Activity>> {
+        self.pending.get(&id).map(|pending| Arc::clone(&pending.activity))
+    }
+
+    /// What follows from an outcome; asked for once.
+    pub(super) fn consequences(&mut self, id: OpId, result: &OpResult) -> Consequences {
+        let aftermath = self.pending.get_mut(&id).and_then(|pending| pending.aftermath.take());
+        aftermath.map(|aftermath| aftermath(result)).unwrap_or_default()
+    }
+}
+
+impl Switch {
+    pub(super) fn execute(&mut self, id: &str, execution: Execution) -> Result<oneshot::Receiver<OpResult>, EngineError> {
+        let key = self.live_call(id)?;
+        let unix_ms = self.now().unix_ms;
+        let Some(call) = self.calls.get_mut(&key) else { return Err(EngineError::NoSuchCall(id.to_owned())) };
+        let waiting = call.outside.pending.len() + call.outside.parked.len();
+        if waiting >= MAX_PENDING {
+            return Err(EngineError::TooManyOperations(waiting));
+        }
+        let (done, result) = oneshot::channel();
+        let Execution { op, application, data, uuid, aftermath } = execution;
+        let operation = op.as_ref().map_or("", |op| op.name());
+        let activity = Arc::new(Activity { uuid, operation, application: Some(application), data });
+        let Some(op) = op else {
+            call.outside.parked.push((Arc::clone(&activity), done));
+            self.channel_event(key, ChannelEvent::Started(activity));
+            return Ok(result);
+        };
+        call.outside.issued += 1;
+        let id = OpId { turn: OUTSIDE_TURN, ordinal: call.outside.issued };
+        call.outside.pending.insert(id, Pending { activity, aftermath: Some(aftermath), done });
+        self.counters.operations += 1;
+        let entry = call.log.issued(unix_ms, id, &op, None).cloned();
+        call.queue.submit(id, op);
+        call.queue.awaited(id);
+        self.publish_entry(key, entry);
+        self.touch(key);
+        Ok(result)
+    }
+
+    /// Tells whoever asked for an operation what came of it.
+    pub(super) fn settled_outside(&mut self, key: CallKey, id: OpId, result: OpResult) {
+        let pending = self.calls.get_mut(&key).and_then(|call| call.outside.pending.remove(&id));
+        if let Some(pending) = pending {
+            // Whoever asked may have gone away.
+            let _ = pending.done.send(result);
+        }
+    }
+
+    /// What did nothing does not even do that any more.
+    pub(super) fn release_outside(&mut self, key: CallKey) {
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        for (activity, done) in std::mem::take(&mut call.outside.parked) {
+            let result: OpResult = match &call.ended {
+                Some((cause, _)) => Err(OpError::call_ended(cause.clone())),
+                None => Ok(Outcome::Unit),
+            };
+            let completed = ChannelEvent::Completed { activity, result: Arc::new(result.clone()), response: None };
+            let channel = Arc::new(call.channel.clone());
+            if self.events.is_watched() {
+                let unix_ms = self.exchange.borrow().now.unix_ms;
+                self.events.publish(unix_ms, super::handle::EngineEvent::Channel { channel, what: completed });
+            }
+            // Whoever asked may have gone away.
+            let _ = done.send(result);
+        }
+    }
+
+    pub(super) fn break_off(&mut self, id: &str, all: bool) -> Result<(), EngineError> {
+        let key = self.live_call(id)?;
+        let Some(call) = self.calls.get_mut(&key) else { return Err(EngineError::NoSuchCall(id.to_owned())) };
+        let ids: Vec<OpId> = call.outside.pending.keys().copied().collect();
+        // They run in the order of their ids: the first is the one that runs.
+        for id in ids.into_iter().take(if all { usize::MAX } else { 1 }) {
+            call.queue.cancel(id);
+        }
+        self.touch(key);
+        Ok(())
+    }
+
+    /// Takes a call from whoever has it and leads it elsewhere.
+    pub(super) fn transfer(&mut self, id: &str, target: &str) -> Result<(), EngineError> {
+        let key = self.live_call(id)?;
+        let destinations = self.destinations_of(target);
+        let now = self.now();
+        let run = self.calls.get_mut(&key).and_then(|call| call.run.take());
+        let journal = run.and_then(|run| {
+            self.runs.remove(&run);
+            self.host.drop_run(now, run)
+        });
+        let Some(call) = self.calls.get_mut(&key) else { return Err(EngineError::NoSuchCall(id.to_owned())) };
+        tracing::info!(call = %id, %target, "transferred");
+        call.journal = journal.or(call.journal.take());
+        call.script = ScriptState::Absent;
+        call.program = None;
+        call.queue.cancel_all();
+        if let Some(bridge) = call.plan.bridge.take() {
+            call.backend.cancel(now.instant, bridge);
+        }
+        call.plan.destinations = destinations;
+        call.plan.on_answer = None;
+        call.plan.failure = None;
+        self.release_outside(key);
+        // What runs has stopped before anything else begins.
+        self.settle_call(key);
+        self.next_destination(key);
+        Ok(())
+    }
+
+    /// Where a call goes that is led to `target`: where a caller would have come who dialled it, else a number or URI.
+    fn destinations_of(&self, target: &str) -> VecDeque<Destination> {
+        if let Ok(destination @ (Destination::Socket { .. } | Destination::Class5(_) | Destination::Sip(_))) = target.parse() {
+            return [destination].into();
+        }
+        let exchange = self.exchange.borrow();
+        match exchange.directory.incoming(target, &exchange.programs) {
+            Some(route) => route.destinations.into(),
+            None => [Destination::External(target.to_owned())].into(),
+        }
+    }
+
+    /// Has an application take over a call; whether that is tried.
+    pub(super) fn call_application(&mut self, key: CallKey, wanted: ApplicationCall) -> bool {
+        let addr = wanted.addr.clone();
+        let called = self.exchange.borrow_mut().world.call_application(wanted);
+        let Some(call) = self.calls.get_mut(&key) else { return false };
+        match called {
+            Ok(()) => {
+                call.script = ScriptState::Application;
+                true
+            }
+            Err(why) => {
+                tracing::warn!(call = %call.facts.id, %addr, %why, "the application of a call cannot be called");
+                call.plan.failure = Some((503, "Service Unavailable".to_owned()));
+                false
+            }
+        }
+    }
+
+    /// The application of a call could not be reached, or has let go of it.
+    pub(super) fn application_over(&mut self, id: &str, how: Result<(), String>) {
+        let Ok(key) = self.live_call(id) else { return };
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        if call.script != ScriptState::Application {
+            return;
+        }
+        match how {
+            // What it has left in the queue runs to its end, as with a script.
+            Ok(()) => {
+                let unanswered = call.facts.state != CallState::Answered && call.queue.is_idle();
+                if unanswered {
+                    tracing::warn!(call = %id, "the application left before it answered the call: 480");
+                }
+                let refusal = (480, "Temporarily Unavailable".to_owned());
+                call.script = ScriptState::Over(Ending { refusal, bye: None, by: EndedBy::Script });
+                self.touch(key);
+            }
+            Err(why) => {
+                tracing::warn!(call = %id, %why, "the application of a call was not reached");
+                call.script = ScriptState::Absent;
+                call.plan.failure = Some((503, "Service Unavailable".to_owned()));
+                self.next_destination(key);
+            }
+        }
+    }
+}

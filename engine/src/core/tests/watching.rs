@@ -1,0 +1,190 @@
+//! What watchers see of calls, and what they may do to them.
+
+use std::sync::Arc;
+
+use lockstep_ctx_api::OpResult;
+use lockstep_ctx_api::op::{Op, PlayArgs, SetArgs};
+use tokio::sync::oneshot;
+
+use super::lab::Lab;
+use crate::core::handle::{EngineEvent, Request};
+use crate::core::{ChannelEvent, Execution, Watcher};
+
+const WAITS: &str = "async function main(data, ctx) { await ctx.answer(); await ctx.waitForHangup(); }";
+const PLAYS: &str = "async function main(data, ctx) { await ctx.answer(); await ctx.play('user/x.wav'); }";
+const SOCKET: &str = "[[did]]\nnumber = \"4420\"\ndestinations = [\"socket:127.0.0.1:8085 async full\", \"class5:1000\"]\n";
+
+/// What happened to channels, as `uuid-or-leg what`.
+fn channels(watcher: &mut Watcher) -> Vec<String> {
+    std::iter::from_fn(|| watcher.try_recv())
+        .filter_map(|event| match &event.unwrap().event {
+            EngineEvent::Channel { channel, what } => {
+                let leg = if channel.uuid == channel.call { "a" } else { "b" };
+                let detail = match what {
+                    ChannelEvent::Started(activity) | ChannelEvent::Completed { activity, .. } => {
+                        format!(" {}", activity.application.as_deref().unwrap_or(activity.operation))
+                    }
+                    ChannelEvent::HungUp => format!(" {}", channel.cause.as_ref().unwrap().code),
+                    _ => String::new(),
+                };
+                Some(format!("{leg} {}{detail}", what.name()))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+fn ask<T>(lab: &mut Lab, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> T {
+    let (reply, mut answer) = oneshot::channel();
+    lab.switch.request(request(reply));
+    lab.settle();
+    answer.try_recv().unwrap()
+}
+
+fn only_call(lab: &Lab) -> String {
+    lab.switch.calls.values().next().unwrap().facts.id.clone()
+}
+
+fn execute(lab: &mut Lab, op: Option<Op>, application: &str) -> oneshot::Receiver<OpResult> {
+    let id = only_call(lab);
+    let execution = match op {
+        Some(op) => Execution::new(op, application, "", "op-1".into()),
+        None => Execution { op: None, ..Execution::new(Op::UnblockDtmf, application, "", "op-1".into()) },
+    };
+    ask(lab, |reply| Request::Execute { id, execution, reply }).unwrap()
+}
+
+fn play() -> Option<Op> {
+    Some(Op::Play(PlayArgs { sources: vec!["user/x.wav".into()], ..PlayArgs::default() }))
+}
+
+#[test]
+fn a_call_is_seen_from_its_beginning_to_its_end() {
+    let mut lab = Lab::new("", &[("1000", PLAYS)]);
+    let mut watcher = lab.switch.events.watch();
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    lab.audio_ends();
+    assert_eq!(
+        channels(&mut watcher),
+        [
+            "a created",
+            "a operation-started answer",
+            "a answered",
+            "a operation-completed answer",
+            "a operation-started play",
+            "a operation-completed play",
+            "a hung-up 200",
+            "a destroyed",
+        ]
+    );
+}
+
+#[test]
+fn the_legs_of_a_bridge_are_seen_and_joined() {
+    let users = "[[user]]\nname = \"1001\"\npassword = \"pw1\"\n";
+    let script = "async function main(data, ctx) { await ctx.bridge('1001'); }";
+    let mut lab = Lab::new(users, &[("1000", script)]);
+    let callee = lab.phone("127.0.0.1:5071");
+    lab.knows_password(callee, "1001", "pw1");
+    lab.register(callee, "1001");
+    let mut watcher = lab.switch.events.watch();
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    lab.respond(callee, 180);
+    lab.pick_up(callee);
+    let call = lab.switch.calls.values().next().unwrap();
+    let other = call.channel.other.as_ref().unwrap();
+    assert_eq!((other.call.as_str(), other.network_addr.as_str()), (call.facts.id.as_str(), "127.0.0.1"));
+    lab.hang_up(callee);
+    let seen = channels(&mut watcher);
+    let far: Vec<&str> = seen.iter().filter(|line| line.starts_with('b')).map(String::as_str).collect();
+    assert_eq!(far, ["b created", "b ringing", "b answered", "b hung-up 200", "b destroyed"]);
+    let joined: Vec<usize> =
+        ["a bridged", "a unbridged"].iter().map(|line| seen.iter().position(|seen| seen == line).unwrap()).collect();
+    assert!(joined[0] < joined[1], "{seen:?}");
+}
+
+#[test]
+fn others_may_add_operations_and_learn_what_came_of_them() {
+    let mut lab = Lab::new("", &[("1000", WAITS)]);
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    let mut watcher = lab.switch.events.watch();
+    let mut played = execute(&mut lab, play(), "playback");
+    assert!(played.try_recv().is_err());
+    lab.audio_ends();
+    assert!(played.try_recv().unwrap().is_ok());
+    assert_eq!(channels(&mut watcher), ["a operation-started playback", "a operation-completed playback"]);
+    assert_eq!(lab.seen(caller), ["200"], "the script has the call as before");
+}
+
+#[test]
+fn what_runs_can_be_broken_off_and_what_waits_goes_on() {
+    let mut lab = Lab::new("", &[("1000", WAITS)]);
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    let mut first = execute(&mut lab, play(), "playback");
+    let mut second = execute(&mut lab, play(), "playback");
+    let id = only_call(&lab);
+    ask(&mut lab, |reply| Request::Break { id, all: false, reply }).unwrap();
+    assert!(first.try_recv().unwrap().is_err());
+    lab.audio_ends();
+    assert!(second.try_recv().unwrap().is_ok());
+}
+
+#[test]
+fn a_call_can_be_taken_from_its_script_and_given_to_another() {
+    let mut lab = Lab::new("", &[("1000", WAITS), ("2000", PLAYS.replace("await ctx.answer();", "").as_str())]);
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    let mut parked = execute(&mut lab, None, "park");
+    let id = only_call(&lab);
+    ask(&mut lab, |reply| Request::Transfer { id, target: "2000".into(), reply }).unwrap();
+    assert!(parked.try_recv().unwrap().is_ok(), "what lasted until the call changes hands is over");
+    assert_eq!(lab.switch.calls.values().next().unwrap().script_name().as_deref(), Some("script-2000"));
+    lab.audio_ends();
+    assert_eq!(lab.seen(caller), ["200", "bye"]);
+}
+
+#[test]
+fn a_socket_destination_calls_an_application_and_the_next_one_follows_when_it_is_not_there() {
+    let mut lab = Lab::new(SOCKET, &[("1000", PLAYS)]);
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "4420");
+    let wanted = lab.book.borrow_mut().applications.pop().unwrap();
+    assert_eq!((wanted.addr.as_str(), wanted.is_async, wanted.full), ("127.0.0.1:8085", true, true));
+    lab.switch.request(Request::ApplicationOver(wanted.call, Err("refused".into())));
+    lab.settle();
+    assert_eq!(lab.seen(caller), ["200"]);
+}
+
+#[test]
+fn an_application_that_leaves_ends_the_call_once_its_queue_is_empty() {
+    let mut lab = Lab::new(SOCKET, &[]);
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "4420");
+    execute(&mut lab, Some(Op::Answer(Default::default())), "answer");
+    execute(&mut lab, play(), "playback");
+    let id = only_call(&lab);
+    lab.switch.request(Request::ApplicationOver(id, Ok(())));
+    lab.settle();
+    assert_eq!(lab.seen(caller), ["200"]);
+    lab.audio_ends();
+    assert_eq!(lab.seen(caller), ["bye"]);
+}
+
+#[test]
+fn variables_are_seen_by_watchers_however_they_were_set() {
+    let mut lab = Lab::new("", &[("1000", WAITS)]);
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    execute(&mut lab, Some(Op::Set(SetArgs { key: "a".into(), value: Some("1".into()), skip_write: false })), "set");
+    let id = only_call(&lab);
+    let (name, value) = ("b".to_owned(), Some("2".to_owned()));
+    ask(&mut lab, |reply| Request::SetVariable { id, name, value, reply }).unwrap();
+    let id = only_call(&lab);
+    let channel: Arc<crate::core::Channel> = ask(&mut lab, |reply| Request::Channel(id, reply)).unwrap();
+    let vars = ["a", "b", "destination_number"].map(|name| channel.vars.get(name).map(String::as_str));
+    assert_eq!(vars, [Some("1"), Some("2"), Some("1000")]);
+}
