@@ -16,5 +16,6 @@ pub mod log;
 pub mod phone;
 pub mod runs;
 pub mod script;
+mod simulation;
 pub mod tts;
 mod typescript;

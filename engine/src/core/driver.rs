@@ -12,14 +12,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use lockstep_media::codec::Codec;
 use lockstep_media::io::{MediaPool, PoolConfig as MediaPoolConfig, PoolEvents};
 use lockstep_media::prompt::{PromptConfig, PromptLibrary};
-use lockstep_sip::auth::{Algorithm, Authenticator, AuthenticatorConfig};
-use lockstep_sip::endpoint::{Config as EndpointConfig, Endpoint};
-use lockstep_sip::message::Method;
+use lockstep_sip::auth::Authenticator;
+use lockstep_sip::endpoint::Endpoint;
 use lockstep_sip::net::Protocol;
-use lockstep_sip::registrar::{Registrar, RegistrarConfig};
+use lockstep_sip::registrar::Registrar;
 use lockstep_sip::resolve::{HickoryDns, ResolveConfig, Resolver};
 use lockstep_sip::transport::{Listen, TransportConfig, TransportEvent, Transports};
 use rand::Rng as _;
@@ -34,6 +32,7 @@ use super::exchange::{Exchange, ExchangeParts};
 use super::handle::{EngineHandle, Request};
 use super::real_world::RealWorld;
 use super::recordings::Recordings;
+use super::setup;
 use super::switch::{Switch, SwitchParts};
 use super::world::{ApplicationCall, Arrival};
 use crate::config::{self, Config, Loaded};
@@ -44,8 +43,6 @@ use crate::script::programs::{Change, Loader, Reload, RollBackError, Watch, watc
 use crate::script::{Moment, PoolConfig, ProgramSet, WorkerPool};
 use crate::tts::Tts;
 
-/// What a caller hears while the far end rings without sending audio: the North American cadence.
-const RINGBACK: &str = "tone:440+480,2000/4000";
 /// Reports of one kind taken before the others get their turn.
 const BATCH: usize = 256;
 /// How long the last responses may take once every call is over.
@@ -245,12 +242,12 @@ impl Core {
         let directory = Directory::new(&config, listening.iter().map(|(_, bound)| bound.ip()));
         let exchange = Exchange::new(ExchangeParts {
             now,
-            codecs: config.media.codecs().iter().map(|codec| media_codec(*codec)).collect(),
+            codecs: setup::codecs(&config),
             recordings: Recordings::new(&user_dir, config.media.recordings.as_deref().map(|dir| loaded.resolve(dir))),
             world: Box::new(world),
-            endpoint: Endpoint::new(endpoint_config(&config, sent_by, &listening), random_seed()),
-            registrar: Registrar::new(registrar_config(&config)),
-            authenticator: Authenticator::new(authenticator_config(&config), random_seed(), now.instant),
+            endpoint: Endpoint::new(setup::endpoint_config(&config, sent_by, &listening), random_seed()),
+            registrar: Registrar::new(setup::registrar_config(&config)),
+            authenticator: Authenticator::new(setup::authenticator_config(&config), random_seed(), now.instant),
             directory,
             programs: reload.set,
             rng: ChaCha12Rng::from_seed(random_seed()),
@@ -260,7 +257,7 @@ impl Core {
             0 => usize::try_from(config.media.ports.pairs()).unwrap_or(usize::MAX),
             max => usize::try_from(max).unwrap_or(usize::MAX),
         };
-        let parts = SwitchParts { exchange, host: Box::new(host), events, max_calls, ringback: RINGBACK.to_owned() };
+        let parts = SwitchParts { exchange, host: Box::new(host), events, max_calls, ringback: setup::RINGBACK.to_owned() };
         let switch = Rc::new(RefCell::new(Switch::new(parts)));
         // Set exactly once: the cell was made above.
         let _ = switch_cell.set(Rc::downgrade(&switch));
@@ -413,64 +410,13 @@ fn protocols(listening: &[(Protocol, SocketAddr)]) -> Vec<Protocol> {
         .collect()
 }
 
-fn media_codec(codec: config::Codec) -> Codec {
-    match codec {
-        config::Codec::Pcmu => Codec::Pcmu,
-        config::Codec::Pcma => Codec::Pcma,
-    }
-}
-
 fn media_config(config: &Config) -> MediaPoolConfig {
     MediaPoolConfig {
         threads: usize::from(config.media.threads),
         ports: config.media.ports.first..=config.media.ports.last,
-        media_timeout: (config.media.timeout_s > 0).then(|| Duration::from_secs(config.media.timeout_s.into())),
+        media_timeout: setup::media_timeout(config),
         cname: format!("{:016x}@lockstep", rand::rng().next_u64()),
         ..MediaPoolConfig::default()
-    }
-}
-
-fn endpoint_config(
-    config: &Config,
-    sent_by: Vec<(Protocol, SocketAddr)>,
-    listening: &[(Protocol, SocketAddr)],
-) -> EndpointConfig {
-    EndpointConfig {
-        sent_by,
-        allow: vec![
-            Method::Invite,
-            Method::Ack,
-            Method::Bye,
-            Method::Cancel,
-            Method::Options,
-            Method::Info,
-            Method::Update,
-            Method::Register,
-        ],
-        user_agent: config.sip.user_agent.clone(),
-        has_tcp: listening.iter().any(|(protocol, _)| *protocol == Protocol::Tcp),
-        ..EndpointConfig::default()
-    }
-}
-
-fn authenticator_config(config: &Config) -> AuthenticatorConfig {
-    let algorithm = |digest: &config::Digest| match digest {
-        config::Digest::Sha256 => Algorithm::Sha256,
-        config::Digest::Md5 => Algorithm::Md5,
-    };
-    AuthenticatorConfig {
-        algorithms: config.sip.digest.iter().map(algorithm).collect(),
-        ..AuthenticatorConfig::new(config.sip.realm.as_str())
-    }
-}
-
-fn registrar_config(config: &Config) -> RegistrarConfig {
-    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
-    RegistrarConfig {
-        min_expires: seconds(config.sip.min_expires_s),
-        max_expires: seconds(config.sip.max_expires_s),
-        default_expires: seconds(config.sip.max_expires_s),
-        ..RegistrarConfig::default()
     }
 }
 

@@ -7,28 +7,29 @@ mod call_facts;
 mod calls;
 mod channel;
 mod dialog_events;
-mod directory;
+pub(crate) mod directory;
 mod driver;
 mod event_log;
-mod exchange;
+pub(crate) mod exchange;
 mod executions;
 mod gatekeeper;
-mod handle;
+pub(crate) mod handle;
 mod incoming;
 mod live_call;
 mod outgoing;
 mod past_calls;
 mod real_world;
-mod recordings;
+pub(crate) mod recordings;
 mod refusals;
 mod requests;
+pub(crate) mod setup;
 mod stats;
-mod switch;
+pub(crate) mod switch;
 pub mod timeline;
 mod timeline_log;
 mod trunks;
 mod watching;
-mod world;
+pub(crate) mod world;
 
 pub use channel::{Activity, Aftermath, Channel, ChannelEvent, ChannelTimes, Consequences, Execution};
 pub use driver::{Engine, StartError};
@@ -40,4 +41,4 @@ pub use handle::{
 pub use world::ApplicationCall;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

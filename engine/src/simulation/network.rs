@@ -36,13 +36,8 @@ pub(crate) struct Conditions {
 
 impl Conditions {
     /// A quiet local network.
-    pub(crate) const CLEAN: Self = Self {
-        loss: 0.0,
-        delay: Duration::from_millis(1),
-        jitter: Duration::ZERO,
-        reorder: 0.0,
-        duplicate: 0.0,
-    };
+    pub(crate) const CLEAN: Self =
+        Self { loss: 0.0, delay: Duration::from_millis(1), jitter: Duration::ZERO, reorder: 0.0, duplicate: 0.0 };
 
     fn is_clean(&self) -> bool {
         self.loss <= 0.0 && self.jitter.is_zero() && self.reorder <= 0.0 && self.duplicate <= 0.0

@@ -510,7 +510,8 @@ fn endpoint_config(address: SocketAddr) -> EndpointConfig {
     EndpointConfig { sent_by: vec![(Protocol::Udp, address)], has_tcp: false, ..EndpointConfig::default() }
 }
 
-fn programs(scripts: &[(&str, &str)]) -> Arc<ProgramSet> {
+/// Programs of these scripts: (Class 5 destination, source).
+pub(crate) fn programs(scripts: &[(&str, &str)]) -> Arc<ProgramSet> {
     let programs = (1..).zip(scripts).map(|(id, (destination, source))| {
         let file = format!("script-{destination}.js");
         let sources = BTreeMap::from([(file.clone(), digest_of(source))]);

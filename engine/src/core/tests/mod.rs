@@ -1,7 +1,7 @@
 //! Whole calls in memory: the switch, a script runtime and phones on one clock, without a socket or a thread.
 
 mod incoming;
-mod lab;
+pub(crate) mod lab;
 mod outgoing;
 mod scripts;
 mod watching;

@@ -30,12 +30,23 @@ use crate::simulation::network::Packet;
 #[derive(Clone, Debug)]
 pub(crate) enum State {
     /// Our INVITE is out.
-    Calling { request: RequestId },
+    Calling {
+        request: RequestId,
+    },
     /// An INVITE came in; `offer` is what it carried.
-    Offered { id: IncomingId, dialog: DialogId, offer: Option<Vec<u8>> },
+    Offered {
+        id: IncomingId,
+        dialog: DialogId,
+        offer: Option<Vec<u8>>,
+    },
     /// Our 2xx waits for its ACK.
-    Answering { id: IncomingId, dialog: DialogId },
-    Up { dialog: DialogId },
+    Answering {
+        id: IncomingId,
+        dialog: DialogId,
+    },
+    Up {
+        dialog: DialogId,
+    },
     Over(Ended),
 }
 
@@ -289,7 +300,14 @@ impl Call {
     }
 
     /// Presses keys, one after another; the number by which [`Self::has_pressed`] knows them.
-    pub(super) fn press(&mut self, now: Instant, digits: Vec<Digit>, duration: Duration, gap: Duration, method: DtmfMethod) -> u64 {
+    pub(super) fn press(
+        &mut self,
+        now: Instant,
+        digits: Vec<Digit>,
+        duration: Duration,
+        gap: Duration,
+        method: DtmfMethod,
+    ) -> u64 {
         self.last_dtmf += 1;
         let request = DtmfRequest { digits, duration, gap, method };
         self.command(now, Command::SendDtmf { id: DtmfId(self.last_dtmf), request });

@@ -35,8 +35,7 @@ impl Room {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         let mut bytes = vec![0; codec.payload_len(LENGTH)];
         rng.fill_bytes(&mut bytes);
-        let samples: Vec<i16> =
-            bytes.into_iter().map(|byte| ((i32::from(byte) - 128) * PEAK / 128) as i16).collect();
+        let samples: Vec<i16> = bytes.into_iter().map(|byte| ((i32::from(byte) - 128) * PEAK / 128) as i16).collect();
         let noise = Arc::new(EncodedPrompt::from_samples(codec, &samples));
         self.noise = Some(Arc::clone(&noise));
         noise

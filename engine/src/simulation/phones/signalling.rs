@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lockstep_sip::auth::{ClientAuth, Side};
-use lockstep_sip::endpoint::{
-    Body, DialogId, Event, Failure, IncomingId, Output, Reply, RequestId, TerminationCause,
-};
+use lockstep_sip::endpoint::{Body, DialogId, Event, Failure, IncomingId, Output, Reply, RequestId, TerminationCause};
 use lockstep_sip::message::{Headers, Method, Request, Response, StatusCode};
 use lockstep_sip::offer_answer::{Description, Role};
 
@@ -109,8 +107,7 @@ impl Phones {
         };
         let (from, to) = (user(request.headers.from()), user(request.headers.to()));
         let sip_call_id = request.headers.call_id().map(|value| value.text().into_owned()).unwrap_or_default();
-        let headers =
-            request.headers.iter().map(|header| (header.name.to_string(), header.value.text().into_owned())).collect();
+        let headers = request.headers.iter().map(|header| (header.name.to_string(), header.value.text().into_owned())).collect();
         let state = State::Offered { id: invite, dialog, offer: offer.map(|offer| offer.sdp.to_vec()) };
         match self.open_call(now, phone, false, state, from, to, sip_call_id, headers) {
             Ok(id) => {

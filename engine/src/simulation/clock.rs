@@ -1,0 +1,58 @@
+//! The virtual clock.
+
+use std::time::{Duration, Instant};
+
+use lockstep_media::stream::WallClock;
+
+use crate::script::Moment;
+
+/// A clock that stands still until it is set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    origin: Instant,
+    origin_unix_ms: u64,
+    now: Instant,
+}
+
+impl Clock {
+    /// A clock that shows this time of the world.
+    pub(crate) fn new(unix_ms: u64) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "an arbitrary origin: nothing but differences to it is ever used")]
+        let origin = Instant::now();
+        Self { origin, origin_unix_ms: unix_ms, now: origin }
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Both clocks.
+    pub(crate) fn moment(&self) -> Moment {
+        self.moment_of(self.now)
+    }
+
+    pub(crate) fn moment_of(&self, instant: Instant) -> Moment {
+        let passed = u64::try_from(self.elapsed_at(instant).as_millis()).unwrap_or(u64::MAX);
+        Moment { instant, unix_ms: self.origin_unix_ms.saturating_add(passed) }
+    }
+
+    /// The moment at which the world's clock shows `unix_ms`; now, if that has passed.
+    pub(crate) fn instant_of(&self, unix_ms: u64) -> Instant {
+        (self.origin + Duration::from_millis(unix_ms.saturating_sub(self.origin_unix_ms))).max(self.now)
+    }
+
+    /// Time since the clock began.
+    pub(crate) fn elapsed_at(&self, instant: Instant) -> Duration {
+        instant.saturating_duration_since(self.origin)
+    }
+
+    /// Sets it forward; it never goes back.
+    pub(crate) fn set(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    /// Its origin on both clocks, for RTCP.
+    pub(crate) fn wall_clock(&self) -> WallClock {
+        WallClock { instant: self.origin, since_epoch: Duration::from_millis(self.origin_unix_ms) }
+    }
+}

@@ -1,0 +1,37 @@
+//! The engine in virtual time: its real SIP, media, call and script code on one clock and one network that a seed decides.
+//!
+//! ```text
+//!   Phones ──► Network (seeded) ──► Switch ─ scripts in process
+//!      ▲            ▲   │             │ orders
+//!      └────────────┘   └─► EngineMedia ◄┘
+//! ```
+//!
+//! What a running engine has threads and sockets for is done here by one loop: it delivers what arrives at a moment, lets
+//! everybody act until nobody has anything left to do, and sets the clock to the next moment at which somebody has.
+//! Time in which nothing happens costs nothing. Only transports are replaced: operations, prompts, digits, jitter and
+//! retransmissions are the engine's own.
+
+mod audio;
+mod block_on;
+mod clock;
+mod http;
+mod media;
+mod network;
+mod phones;
+mod project;
+mod simulated;
+#[cfg(test)]
+mod tests;
+mod world;
+
+pub(crate) use audio::{Audio, Clip, ClipKind, speech};
+pub(crate) use clock::Clock;
+pub(crate) use http::{Answer, Http, LATENCY, Reply, UrlMatch};
+pub(crate) use media::Recorded;
+pub(crate) use network::{Conditions, Network, Packet, Traffic};
+pub(crate) use phones::{
+    Call, Ended, EndedBy, Hearing, PhoneCallId, PhoneError, PhoneId, PhoneSettings, Phones, Places, RegistrationState, State,
+    is_quiet,
+};
+pub(crate) use project::{Project, engine_address};
+pub(crate) use simulated::{Options, Simulation};

@@ -1,0 +1,487 @@
+//! The loop of a simulation.
+
+use std::cell::{Ref, RefCell, RefMut};
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use lockstep_ctx_api::OpResult;
+use lockstep_sip::auth::Authenticator;
+use lockstep_sip::endpoint::Endpoint;
+use lockstep_sip::message::Host;
+use lockstep_sip::net::{Destination, Protocol, Received, Source};
+use lockstep_sip::registrar::Registrar;
+use lockstep_sip::resolve::Target;
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use tokio::sync::oneshot;
+
+use super::audio::Audio;
+use super::block_on::block_on;
+use super::clock::Clock;
+use super::http::Http;
+use super::media::EngineMedia;
+use super::network::{Conditions, Network, Packet, Traffic};
+use super::phones::{Phones, Places};
+use super::project::{Project, engine_address};
+use super::world::{Order, Shared, SimulatedWorld};
+use crate::core::directory::Directory;
+use crate::core::exchange::{Exchange, ExchangeParts};
+use crate::core::handle::{CallFilter, CallSummary, EngineHandle, Request};
+use crate::core::recordings::Recordings;
+use crate::core::setup;
+use crate::core::switch::{Switch, SwitchParts};
+use crate::core::timeline::Timeline;
+use crate::core::world::{Arrival, Arrived, Ticket};
+use crate::script::InProcess;
+use crate::script::supervisor::RunBounds;
+
+/// How long loading audio takes, or a name server's answer: short, and always the same.
+const BACKGROUND: Duration = Duration::from_millis(2);
+/// How long a service of the engine takes to answer.
+const SERVICE: Duration = Duration::from_millis(1);
+/// Rounds at one moment after which something must be going in circles.
+const MAX_ROUNDS: u32 = 100_000;
+
+/// How a simulation is set up.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// Decides everything that is left to chance.
+    pub seed: u64,
+    pub conditions: Conditions,
+    /// What the clock shows first, ms since the Unix epoch.
+    pub unix_ms: u64,
+    /// Calls at once.
+    pub max_calls: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        // Monday, 5 January 2026, 10:00 UTC: a working hour.
+        Self { seed: 1, conditions: Conditions::CLEAN, unix_ms: 1_767_607_200_000, max_calls: 10_000 }
+    }
+}
+
+/// A call of a service that has not answered.
+struct Waiting {
+    ticket: Ticket,
+    answer: Pin<Box<dyn Future<Output = OpResult> + Send>>,
+}
+
+/// See the module.
+pub(crate) struct Simulation {
+    clock: Clock,
+    switch: Switch,
+    shared: Rc<RefCell<Shared>>,
+    media: EngineMedia,
+    network: Network,
+    pub(crate) phones: Phones,
+    pub(crate) http: Http,
+    /// Results of background work, by when they come and in which order they were asked for.
+    arrivals: BTreeMap<(Instant, u64), Arrival>,
+    last_arrival: u64,
+    waiting: Vec<Waiting>,
+    project: Project,
+    names: BTreeMap<String, SocketAddr>,
+    rng: ChaCha12Rng,
+    /// The switch was given something.
+    touched: bool,
+    switch_deadline: Option<Instant>,
+}
+
+impl Simulation {
+    /// An engine without calls, and nobody to call it.
+    pub(crate) fn new(project: &Project, options: &Options) -> Self {
+        let clock = Clock::new(options.unix_ms);
+        let mut rng = ChaCha12Rng::seed_from_u64(options.seed);
+        let engine = engine_address();
+        let listening = vec![(Protocol::Udp, engine)];
+        let config = &project.config;
+        let audio = Audio::new(project.library.clone(), project.user_dir());
+        let shared = Rc::new(RefCell::new(Shared::new(audio)));
+        let world = SimulatedWorld { shared: Rc::clone(&shared), listening: listening.clone() };
+        let now = clock.moment();
+        let exchange = Exchange::new(ExchangeParts {
+            now,
+            codecs: setup::codecs(config),
+            recordings: Recordings::new(&project.user_dir(), None),
+            world: Box::new(world),
+            endpoint: Endpoint::new(setup::endpoint_config(config, listening.clone(), &listening), seed(&mut rng)),
+            registrar: Registrar::new(setup::registrar_config(config)),
+            authenticator: Authenticator::new(setup::authenticator_config(config), seed(&mut rng), now.instant),
+            directory: Directory::new(config, [engine.ip()]),
+            programs: project.programs.clone(),
+            rng: ChaCha12Rng::from_seed(seed(&mut rng)),
+            config: config.clone(),
+        });
+        let (_, _, events) = EngineHandle::new(Vec::new());
+        let parts = SwitchParts {
+            exchange,
+            host: Box::new(InProcess::new(now, RunBounds::default())),
+            events,
+            max_calls: options.max_calls,
+            ringback: setup::RINGBACK.to_owned(),
+        };
+        let phones = Phones::new(Box::new(Hosts::default()), engine, clock.wall_clock(), seed(&mut rng));
+        let mut simulation = Self {
+            switch: Switch::new(parts),
+            shared,
+            media: EngineMedia::new(clock.wall_clock(), setup::media_timeout(config)),
+            network: Network::new(clock.now(), options.seed, options.conditions),
+            phones,
+            http: Http::default(),
+            arrivals: BTreeMap::new(),
+            last_arrival: 0,
+            waiting: Vec::new(),
+            project: project.clone(),
+            names: BTreeMap::new(),
+            rng,
+            touched: true,
+            switch_deadline: None,
+            clock,
+        };
+        simulation.settle();
+        simulation
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    pub(crate) fn project(&self) -> &Project {
+        &self.project
+    }
+
+    pub(crate) fn audio(&self) -> Ref<'_, Audio> {
+        Ref::map(self.shared.borrow(), |shared| &shared.audio)
+    }
+
+    pub(crate) fn audio_mut(&mut self) -> RefMut<'_, Audio> {
+        RefMut::map(self.shared.borrow_mut(), |shared| &mut shared.audio)
+    }
+
+    /// Hashes every packet from now on; see [`Self::digest`].
+    pub(crate) fn keep_trace(&mut self) {
+        self.network.keep_trace();
+    }
+
+    /// The hash of every packet sent so far, with its time.
+    pub(crate) fn digest(&self) -> Option<[u8; 32]> {
+        self.network.digest()
+    }
+
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.network.traffic()
+    }
+
+    /// Gives a host a line of its own.
+    pub(crate) fn set_line(&mut self, host: IpAddr, conditions: Conditions) {
+        self.network.set_host(host, conditions);
+    }
+
+    /// Where a host of this name is, for gateways and `sip:` URIs: the same address each time.
+    pub(crate) fn address_of_name(&mut self, name: &str, port: u16) -> SocketAddr {
+        let next = u8::try_from(self.names.len() + 1).unwrap_or(u8::MAX);
+        let known = self.names.entry(name.trim_end_matches('.').to_ascii_lowercase());
+        let address = *known.or_insert_with(|| SocketAddr::new(Ipv4Addr::new(127, 0, 2, next).into(), port));
+        SocketAddr::new(address.ip(), port)
+    }
+
+    /// Calls, the newest first.
+    pub(crate) fn calls(&mut self) -> Vec<CallSummary> {
+        let (reply, answer) = oneshot::channel();
+        let filter = CallFilter { live: true, past: true, limit: usize::MAX };
+        self.ask(Request::Calls(filter, reply), answer).unwrap_or_default()
+    }
+
+    /// What happened to a call of the engine, by its id.
+    pub(crate) fn timeline(&mut self, id: &str) -> Option<Timeline> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::Timeline(id.to_owned(), reply), answer)?.ok()
+    }
+
+    /// The journal of a call as JSON lines.
+    pub(crate) fn journal(&mut self, id: &str) -> Option<String> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::Journal(id.to_owned(), reply), answer)?.ok()
+    }
+
+    fn ask<T>(&mut self, request: Request, mut answer: oneshot::Receiver<T>) -> Option<T> {
+        self.switch.set_time(self.clock.moment());
+        self.switch.request(request);
+        self.touched = true;
+        answer.try_recv().ok()
+    }
+
+    /// Media legs of the engine that are open, and SIP transactions under way.
+    pub(crate) fn leftovers(&self) -> (usize, usize) {
+        (self.media.legs(), self.switch.transactions())
+    }
+
+    /// The next moment at which anything happens.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        [
+            self.network.next_arrival(),
+            self.arrivals.first_key_value().map(|((due, _), _)| *due),
+            self.switch_deadline,
+            self.media.next_deadline(),
+            self.phones.next_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .map(|due| due.max(self.clock.now()))
+    }
+
+    /// Sets the clock to `now` and lets happen what happens then. Nothing before it may be left to do.
+    pub(crate) fn advance_to(&mut self, now: Instant) {
+        self.clock.set(now);
+        let now = self.clock.now();
+        while let Some(packet) = self.network.arrival(now) {
+            self.deliver(now, &packet);
+        }
+        while let Some(entry) = self.arrivals.first_entry() {
+            if entry.key().0 > now {
+                break;
+            }
+            let arrival = entry.remove();
+            if !self.shared.borrow_mut().abandoned.remove(&arrival.ticket) {
+                self.switch.set_time(self.clock.moment());
+                self.switch.arrived(arrival);
+                self.touched = true;
+            }
+        }
+        if self.switch_deadline.is_some_and(|due| due <= now) {
+            self.switch.set_time(self.clock.moment());
+            self.switch.handle_timeout();
+            self.touched = true;
+        }
+        self.media.handle_timeout(now);
+        self.phones.handle_timeout(now);
+        self.settle();
+    }
+
+    /// Goes on until `until`, from one thing that happens to the next.
+    pub(crate) fn run_until(&mut self, until: Instant) {
+        while let Some(due) = self.next_deadline().filter(|due| *due <= until) {
+            self.advance_to(due);
+        }
+        self.advance_to(until);
+    }
+
+    /// Lets time pass.
+    pub(crate) fn run_for(&mut self, time: Duration) {
+        self.run_until(self.clock.now() + time);
+    }
+
+    fn deliver(&mut self, now: Instant, packet: &Packet) {
+        if packet.to == engine_address() {
+            let source = Source { protocol: Protocol::Udp, local: packet.to, remote: packet.from, flow: None };
+            self.switch.set_time(self.clock.moment());
+            self.switch.received(Received { source, bytes: &packet.bytes });
+            self.touched = true;
+            // One after another, as datagrams are read.
+            self.pump();
+        } else if self.media.owns(packet.to) {
+            self.media.handle_packet(now, packet);
+            self.report();
+        } else {
+            self.phones.handle_packet(now, packet);
+        }
+    }
+
+    fn pump(&mut self) {
+        if std::mem::take(&mut self.touched) {
+            self.switch.set_time(self.clock.moment());
+            self.switch.pump();
+            self.switch_deadline = self.switch.next_deadline();
+        }
+    }
+
+    fn report(&mut self) {
+        if self.media.reports.is_empty() {
+            return;
+        }
+        self.switch.set_time(self.clock.moment());
+        while let Some(report) = self.media.reports.pop_front() {
+            self.switch.media_report(report);
+        }
+        self.touched = true;
+    }
+
+    /// Lets everybody act until nobody has anything left to do at this moment.
+    pub(crate) fn settle(&mut self) {
+        let now = self.clock.now();
+        for _ in 0..MAX_ROUNDS {
+            self.pump();
+            let ordered = self.carry_out(now);
+            self.report();
+            self.phones.drain(now);
+            while let Some(packet) = self.phones.next_packet() {
+                self.network.send(now, packet);
+            }
+            while let Some(packet) = self.media.outbox.pop_front() {
+                self.network.send(now, packet);
+            }
+            for recorded in self.media.recorded.drain(..) {
+                self.shared.borrow_mut().audio.keep(&recorded);
+            }
+            self.poll_waiting(now);
+            if !ordered && !self.touched {
+                return;
+            }
+        }
+        tracing::error!("something goes in circles at one moment of virtual time");
+    }
+
+    fn carry_out(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        loop {
+            let Some(order) = self.shared.borrow_mut().orders.pop_front() else { return any };
+            any = true;
+            self.carry_out_one(now, order);
+        }
+    }
+
+    fn carry_out_one(&mut self, now: Instant, order: Order) {
+        match order {
+            Order::Transmit(transmit) => {
+                let from = transmit.destination.local.unwrap_or_else(engine_address);
+                let bytes = transmit.bytes.as_ref().into();
+                self.network.send(now, Packet { from, to: transmit.destination.remote, bytes });
+            }
+            Order::Open { leg, rtp } => {
+                let seed = self.rng.next_u64();
+                self.media.open(now, leg, rtp, seed);
+            }
+            Order::Media { leg, command } => self.media.command(now, leg, command),
+            Order::Join { a, b } => self.media.join(now, a, b),
+            Order::Part { leg } => self.media.part(now, leg),
+            Order::Close { leg } => self.media.close(now, leg),
+            Order::Record(order) => self.media.record(now, order),
+            Order::Load { ticket, sources, codec } => {
+                let http = &mut self.http;
+                let loaded = self.shared.borrow_mut().audio.load(now, &sources, codec, &mut |url| http.audio(url));
+                self.arrive(now + BACKGROUND, ticket, Arrived::Audio(loaded));
+            }
+            Order::Speak { ticket, args, codec } => {
+                let spoken = self.shared.borrow_mut().audio.speak(&args, codec);
+                self.arrive(now + BACKGROUND, ticket, Arrived::Audio(spoken));
+            }
+            Order::Resolve { ticket, target } => {
+                let hops = self.next_hops(&target);
+                self.arrive(now + BACKGROUND, ticket, Arrived::NextHops(hops));
+            }
+            Order::Fetch { ticket, args } => {
+                let (answer, delay) = self.http.answer(args);
+                self.arrive(now + delay, ticket, Arrived::Answered(answer));
+            }
+            Order::Host { ticket, context, call } => {
+                let listens = call.listens;
+                let answer = self.project.services.call(&context, call);
+                if listens {
+                    self.waiting.push(Waiting { ticket, answer });
+                } else {
+                    // Whatever the machine takes for it, it takes the same time here.
+                    let answer = block_on(answer);
+                    self.arrive(now + SERVICE, ticket, Arrived::Answered(answer));
+                }
+            }
+        }
+    }
+
+    /// Asks services that wait for something to happen whether it has.
+    fn poll_waiting(&mut self, now: Instant) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let mut context = Context::from_waker(Waker::noop());
+        let mut answered = Vec::new();
+        let abandoned: BTreeSet<Ticket> = self.shared.borrow().abandoned.clone();
+        self.waiting.retain_mut(|waiting| {
+            if abandoned.contains(&waiting.ticket) {
+                return false;
+            }
+            match waiting.answer.as_mut().poll(&mut context) {
+                Poll::Ready(answer) => {
+                    answered.push((waiting.ticket, answer));
+                    false
+                }
+                Poll::Pending => true,
+            }
+        });
+        for (ticket, answer) in answered {
+            self.arrive(now + SERVICE, ticket, Arrived::Answered(answer));
+        }
+    }
+
+    fn arrive(&mut self, at: Instant, ticket: Ticket, what: Arrived) {
+        self.last_arrival += 1;
+        self.arrivals.insert((at, self.last_arrival), Arrival { ticket, what });
+    }
+
+    fn next_hops(&mut self, target: &Target) -> Result<Vec<Destination>, String> {
+        if target.secure || target.protocol.is_some_and(|protocol| protocol != Protocol::Udp) {
+            return Err("a simulation has no transport but UDP".to_owned());
+        }
+        let port = target.port.unwrap_or(5060);
+        let address = match &target.host {
+            Host::V4(ip) => SocketAddr::new(IpAddr::V4(*ip), port),
+            Host::V6(ip) => SocketAddr::new(IpAddr::V6(*ip), port),
+            Host::Name(name) => self.address_of_name(name, port),
+        };
+        Ok(vec![Destination::new(Protocol::Udp, address)])
+    }
+
+    /// Adds a phone; somebody is at its address from now on.
+    pub(crate) fn add_phone(
+        &mut self,
+        settings: super::PhoneSettings,
+        address: Option<SocketAddr>,
+    ) -> Result<super::PhoneId, super::PhoneError> {
+        let id = self.phones.add(settings, address)?;
+        if let Some(address) = self.phones.address(id) {
+            self.shared.borrow_mut().reachable.insert(address);
+        }
+        Ok(id)
+    }
+}
+
+fn seed(rng: &mut ChaCha12Rng) -> [u8; 32] {
+    let mut seed = [0; 32];
+    rng.fill_bytes(&mut seed);
+    seed
+}
+
+/// A host for each phone, with all ports free.
+#[derive(Debug, Default)]
+struct Hosts {
+    phones: u16,
+    calls: BTreeMap<IpAddr, u16>,
+}
+
+impl Places for Hosts {
+    fn phone(&mut self) -> Result<SocketAddr, String> {
+        self.phones += 1;
+        let [high, low] = self.phones.to_be_bytes();
+        let high = high.checked_add(3).ok_or("a simulation has room for 64,000 phones")?;
+        Ok(SocketAddr::new(Ipv4Addr::new(127, 1, high, low).into(), 5060))
+    }
+
+    fn media(&mut self, phone: SocketAddr) -> Result<SocketAddr, String> {
+        let calls = self.calls.entry(phone.ip()).or_default();
+        let port = 30_000 + 2 * (*calls % 15_000);
+        *calls = calls.wrapping_add(1);
+        Ok(SocketAddr::new(phone.ip(), port))
+    }
+
+    fn close(&mut self, _: SocketAddr) {}
+}

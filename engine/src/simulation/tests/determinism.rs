@@ -1,0 +1,47 @@
+use std::time::Duration;
+
+use super::{Caller, MENU, project, rough};
+use crate::simulation::{Conditions, Options};
+
+fn call(options: &Options, step: Option<Duration>) -> ([u8; 32], Vec<String>, Vec<String>) {
+    let project = project(&[("1000", MENU)]);
+    let mut caller = Caller::dial(&project, options);
+    let mut wait = |caller: &mut Caller, ms: u64| match step {
+        None => caller.wait(ms),
+        Some(step) => {
+            let end = caller.simulation.now() + Duration::from_millis(ms);
+            while caller.simulation.now() < end {
+                caller.simulation.run_for(step);
+            }
+        }
+    };
+    wait(&mut caller, 3_000);
+    caller.press("7");
+    wait(&mut caller, 10_000);
+    (caller.simulation.digest().unwrap(), caller.seen(), caller.logged())
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run_packet_for_packet() {
+    for conditions in [Conditions::CLEAN, rough(0.1)] {
+        let options = Options { seed: 42, conditions, ..Options::default() };
+        assert_eq!(call(&options, None), call(&options, None));
+        let other = Options { seed: 43, ..options.clone() };
+        assert_ne!(call(&options, None).0, call(&other, None).0);
+    }
+}
+
+#[test]
+fn skipping_time_in_which_nothing_happens_changes_nothing() {
+    for conditions in [Conditions::CLEAN, rough(0.1)] {
+        let options = Options { seed: 42, conditions, ..Options::default() };
+        assert_eq!(call(&options, None), call(&options, Some(Duration::from_millis(1))));
+    }
+}
+
+#[test]
+fn a_menu_is_walked_through() {
+    let (_, seen, logged) = call(&Options::default(), None);
+    assert_eq!(logged, ["success 7"]);
+    assert_eq!(seen, ["dialled 1000", "200 answered", "first audio", "ended by the other side: 200 OK"]);
+}
