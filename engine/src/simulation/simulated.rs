@@ -118,7 +118,7 @@ impl Simulation {
             rng: ChaCha12Rng::from_seed(seed(&mut rng)),
             config: config.clone(),
         });
-        let (_, _, events) = EngineHandle::new(Vec::new());
+        let (_, _, events) = EngineHandle::new(Vec::new(), crate::runs::RunsHandle::stopped());
         let parts = SwitchParts {
             exchange,
             host: Box::new(InProcess::new(now, RunBounds::default())),
