@@ -255,8 +255,11 @@ impl Simulation {
             let arrival = entry.remove();
             if !self.shared.borrow_mut().abandoned.remove(&arrival.ticket) {
                 self.switch.set_time(self.clock.moment());
+                let ticket = arrival.ticket;
                 self.switch.arrived(arrival);
                 self.touched = true;
+                // The core says of everything that has come that it wants it no more.
+                self.shared.borrow_mut().abandoned.remove(&ticket);
             }
         }
         if self.switch_deadline.is_some_and(|due| due <= now) {

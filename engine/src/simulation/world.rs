@@ -20,7 +20,7 @@ use lockstep_sip::resolve::Target;
 use super::audio::Audio;
 use super::media::leg_address;
 use crate::core::handle::Metric;
-use crate::core::world::{OpenedMedia, RecordingOrder, Ticket, World};
+use crate::core::world::{ApplicationCall, OpenedMedia, RecordingOrder, Ticket, World};
 use crate::host::RunContext;
 
 /// What the core has ordered.
@@ -152,6 +152,10 @@ impl World for SimulatedWorld {
 
     fn call_host(&mut self, ticket: Ticket, context: RunContext, call: HostCall) {
         self.order(Order::Host { ticket, context, call });
+    }
+
+    fn call_application(&mut self, call: ApplicationCall) -> Result<(), String> {
+        Err(format!("a simulation has no event socket to {}", call.addr))
     }
 
     fn abandon(&mut self, ticket: Ticket) {

@@ -6,7 +6,7 @@ use crate::simulation::{Conditions, Options};
 fn call(options: &Options, step: Option<Duration>) -> ([u8; 32], Vec<String>, Vec<String>) {
     let project = project(&[("1000", MENU)]);
     let mut caller = Caller::dial(&project, options);
-    let mut wait = |caller: &mut Caller, ms: u64| match step {
+    let wait = |caller: &mut Caller, ms: u64| match step {
         None => caller.wait(ms),
         Some(step) => {
             let end = caller.simulation.now() + Duration::from_millis(ms);
