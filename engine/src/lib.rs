@@ -11,6 +11,7 @@ pub mod config;
 pub mod core;
 pub mod esl;
 pub mod fetch;
+pub mod form;
 pub mod host;
 pub mod log;
 pub mod phone;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::core::EngineError;
+use crate::form::FormError;
 use crate::runs::{RunError, RunsError};
 
 /// What went wrong with a request.
@@ -80,6 +81,11 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "forbidden", why)
     }
 
+    /// Nothing is public there, whether or not there is something.
+    pub(super) fn no_public_function() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no_public_function", "nothing public is served here")
+    }
+
     /// The body is not what the operation takes.
     pub(super) fn unprocessable(what: impl Into<String>, details: Value) -> Self {
         Self { details, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", what) }
@@ -100,6 +106,21 @@ impl From<EngineError> for ApiError {
             EngineError::TooManyOperations(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_operations"),
             EngineError::AtCapacity(_) => (StatusCode::SERVICE_UNAVAILABLE, "at_capacity"),
             EngineError::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<FormError> for ApiError {
+    fn from(error: FormError) -> Self {
+        let (status, code) = match &error {
+            FormError::TooLarge { .. } | FormError::TooMuchText | FormError::TooManyFields(_) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "too_large")
+            }
+            FormError::MediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
+            FormError::Malformed(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+            FormError::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
+            FormError::Scratch(_) => (StatusCode::INTERNAL_SERVER_ERROR, "no_room"),
         };
         Self::new(status, code, error.to_string())
     }

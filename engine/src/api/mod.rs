@@ -4,12 +4,16 @@
 //! of what exists, from which scopes are enforced and `/v1/openapi.json` is written.
 
 mod access;
+mod answer;
 mod calls;
+mod drivers;
 mod error;
 mod events;
+mod forms;
 mod health;
 mod metrics;
 mod openapi;
+mod public;
 mod recording;
 mod routes;
 mod runs;
@@ -27,6 +31,7 @@ use tokio::net::TcpListener;
 
 use crate::config::{ApiConfig, ApiKey};
 use crate::core::EngineHandle;
+use crate::form::FormLimits;
 
 /// The largest request body, in bytes.
 const MAX_BODY: usize = 1 << 20;
@@ -36,6 +41,7 @@ const MAX_BODY: usize = 1 << 20;
 pub(crate) struct AppState {
     engine: EngineHandle,
     keys: Arc<[ApiKey]>,
+    form_limits: FormLimits,
 }
 
 /// A bound, not yet serving HTTP interface.
@@ -44,25 +50,41 @@ pub struct Server {
     listener: TcpListener,
     addr: SocketAddr,
     router: Router,
+    /// Where only public functions are served.
+    public: Option<(TcpListener, SocketAddr, Router)>,
 }
 
 impl Server {
-    /// Binds the configured address.
+    /// Binds the configured addresses.
     ///
     /// # Errors
     /// Those of binding, with the address in the message.
     pub async fn bind(config: &ApiConfig, engine: EngineHandle) -> io::Result<Self> {
-        let named =
-            |error: io::Error| io::Error::new(error.kind(), format!("api.listen: cannot listen on {}: {error}", config.listen));
-        let listener = TcpListener::bind(config.listen).await.map_err(named)?;
-        let addr = listener.local_addr().map_err(named)?;
-        let state = AppState { engine, keys: config.keys.clone().into() };
-        Ok(Self { listener, addr, router: router(state) })
+        let (listener, addr) = listen("listen", config.listen).await?;
+        let form_limits = FormLimits { body: usize::try_from(config.form_mb).unwrap_or(usize::MAX) << 20 };
+        let state = AppState { engine, keys: config.keys.clone().into(), form_limits };
+        let public = match config.public_listen {
+            None => None,
+            Some(address) => {
+                let (listener, addr) = listen("public_listen", address).await?;
+                let router = public_routes(&state)
+                    .fallback(error::no_such_path)
+                    .method_not_allowed_fallback(error::no_such_method)
+                    .with_state(state.clone());
+                Some((listener, addr, router))
+            }
+        };
+        Ok(Self { listener, addr, router: router(state), public })
     }
 
     /// Where it listens; a port that was 0 in the configuration is filled in.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Where it serves public functions and nothing else.
+    pub fn public_addr(&self) -> Option<SocketAddr> {
+        self.public.as_ref().map(|(_, addr, _)| *addr)
     }
 
     /// Serves until `stop` resolves, then lets requests under way end.
@@ -71,11 +93,39 @@ impl Server {
     /// Those of accepting connections.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
         let service = self.router.into_make_service_with_connect_info::<SocketAddr>();
-        axum::serve(self.listener, service).with_graceful_shutdown(stop).await
+        let Some((public, _, router)) = self.public else {
+            return axum::serve(self.listener, service).with_graceful_shutdown(stop).await;
+        };
+        let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
+        let stop = async move {
+            stop.await;
+            drop(stopping);
+        };
+        // An error here is the sender's end: the other server has been told to stop.
+        let public = axum::serve(public, router).with_graceful_shutdown(async move { drop(stopped.await) });
+        let (main, public) =
+            tokio::join!(axum::serve(self.listener, service).with_graceful_shutdown(stop).into_future(), public.into_future());
+        main.and(public)
     }
 }
 
+async fn listen(key: &str, address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("api.{key}: cannot listen on {address}: {error}"));
+    let listener = TcpListener::bind(address).await.map_err(named)?;
+    let addr = listener.local_addr().map_err(named)?;
+    Ok((listener, addr))
+}
+
+/// What `public_listen` serves.
+fn public_routes(state: &AppState) -> Router<AppState> {
+    let limit = DefaultBodyLimit::max(state.form_limits.body);
+    Router::new()
+        .route("/f/{id}", get(public::main).post(public::main).layer(limit))
+        .route("/f/{id}/{fn}", get(public::function).post(public::function).layer(limit))
+}
+
 fn router(state: AppState) -> Router {
+    let form_limit = DefaultBodyLimit::max(state.form_limits.body);
     Router::new()
         .route("/v1/health", get(health::health))
         .route("/v1/ready", get(health::ready))
@@ -91,6 +141,9 @@ fn router(state: AppState) -> Router {
         .route("/v1/scripts/{id}/run", post(runs::run))
         .route("/v1/runs", get(runs::list))
         .route("/v1/runs/{id}/cancel", post(runs::cancel))
+        .route("/v1/forms/{id}", post(forms::submit).layer(form_limit))
+        .route("/v1/drivers/{id}/{fn}", post(drivers::call))
+        .merge(public_routes(&state))
         .route("/v1/events", get(events::events))
         .route_layer(middleware::from_fn_with_state(state.clone(), access::check))
         .fallback(error::no_such_path)
@@ -98,6 +151,9 @@ fn router(state: AppState) -> Router {
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(state)
 }
+
+#[cfg(test)]
+mod run_tests;
 
 #[cfg(test)]
 mod tests {
@@ -109,7 +165,7 @@ mod tests {
 
     /// The interface of an engine that has just stopped: every question to it gets 503.
     async fn serve(keys: Vec<ApiKey>) -> (SocketAddr, tokio::sync::oneshot::Sender<()>) {
-        let config = ApiConfig { keys, listen: SocketAddr::from(([127, 0, 0, 1], 0)), public_listen: None };
+        let config = ApiConfig { keys, listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..ApiConfig::default() };
         let (engine, _, _) = EngineHandle::new(Vec::new(), crate::runs::RunsHandle::stopped());
         let server = Server::bind(&config, engine).await.unwrap();
         let addr = server.addr();

@@ -88,6 +88,7 @@ fn schemas() -> Value {
     call["duration_ms"] = ms.clone();
     json!({
         "Object": { "type": "object" },
+        "Any": {},
         "Error": {
             "type": "object",
             "required": ["error"],

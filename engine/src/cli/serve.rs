@@ -94,6 +94,10 @@ fn announce(engine: &EngineHandle, server: &api::Server) {
     for address in engine.sip_addresses() {
         text.push_str(&format!("sip {address}\n"));
     }
-    text.push_str(&format!("api http://{}\nready\n", server.addr()));
+    text.push_str(&format!("api http://{}\n", server.addr()));
+    if let Some(public) = server.public_addr() {
+        text.push_str(&format!("public http://{public}\n"));
+    }
+    text.push_str("ready\n");
     out::text(&text);
 }

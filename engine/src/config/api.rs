@@ -14,11 +14,13 @@ pub struct ApiConfig {
     pub listen: SocketAddr,
     /// Serves only public functions (`/f/`).
     pub public_listen: Option<SocketAddr>,
+    /// The largest form, files included, MiB.
+    pub form_mb: u32,
 }
 
 impl Default for ApiConfig {
     fn default() -> Self {
-        Self { keys: Vec::new(), listen: SocketAddr::from(([127, 0, 0, 1], 8080)), public_listen: None }
+        Self { keys: Vec::new(), listen: SocketAddr::from(([127, 0, 0, 1], 8080)), public_listen: None, form_mb: 16 }
     }
 }
 

@@ -108,16 +108,10 @@ impl ScriptEntry {
     /// Keys that say something this version does not act upon, as (key, sentence).
     pub fn without_effect(&self) -> Vec<(&'static str, &'static str)> {
         let none = super::WITHOUT_EFFECT;
-        [
-            (self.run.is_some_and(|run| run != GlobalRun::Disable), "run", none),
-            (self.public.as_ref().is_some_and(|public| *public != Public::All(false)), "public", none),
-            (self.schedule.is_some(), "schedule", none),
-            (self.concurrency.is_some_and(|n| n > 1), "concurrency", none),
-            (self.timeout_s.is_some(), "timeout_s", "has an effect on `lockstep run` only: calls are not limited in time"),
-        ]
-        .into_iter()
-        .filter_map(|(set, key, sentence)| set.then_some((key, sentence)))
-        .collect()
+        [(self.run.is_some_and(|run| run != GlobalRun::Disable), "run", none), (self.schedule.is_some(), "schedule", none)]
+            .into_iter()
+            .filter_map(|(set, key, sentence)| set.then_some((key, sentence)))
+            .collect()
     }
 
     /// What is out of range, as (key, sentence).

@@ -132,6 +132,9 @@ fn api(config: &Config, report: &mut Report) {
             report.error(path("key"), "is listed twice");
         }
     }
+    if !(1..=1_024).contains(&api.form_mb) {
+        report.error(section("api", "form_mb"), "expected 1 to 1024 MiB");
+    }
     if config.event_socket.listen.is_some() && config.event_socket.password.as_ref().is_none_or(super::Secret::is_empty) {
         report.error(section("event_socket", "listen"), "expected `password`: without one there is no socket");
     }
@@ -289,7 +292,6 @@ pub(super) fn without_effect(config: &Config) -> Vec<Finding> {
     say(config.event_socket.freeswitch_outbound.is_some(), section("event_socket", "freeswitch_outbound"));
     say(config.event_socket.listen.is_some(), section("event_socket", "listen"));
     say(config.store != super::StoreConfig::default(), section("store", "path"));
-    say(config.api.public_listen.is_some(), section("api", "public_listen"));
     for (index, key) in config.api.keys.iter().enumerate() {
         let mut path = item(section("api", "keys"), index);
         path.push(Step::Key("account".to_owned()));
@@ -455,8 +457,6 @@ mod tests {
                 "route[0].timeout_action",
                 "route[0].timeout_s",
                 "route[0].vars",
-                "script[0].concurrency",
-                "script[0].timeout_s",
                 "user[0].account",
             ]
         );

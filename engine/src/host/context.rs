@@ -1,5 +1,6 @@
 //! Who asks.
 
+use super::Scratch;
 use crate::config::DEFAULT_ACCOUNT;
 use crate::script::Program;
 
@@ -17,6 +18,8 @@ pub struct RunContext {
     pub call_id: Option<String>,
     /// Names a run outside any call.
     pub run_id: Option<String>,
+    /// The run's own files. The same for every operation of a run.
+    pub scratch: Scratch,
 }
 
 impl RunContext {
@@ -30,6 +33,7 @@ impl RunContext {
             app: program.settings.app.clone(),
             call_id: None,
             run_id: None,
+            scratch: Scratch::default(),
         }
     }
 }
@@ -44,6 +48,7 @@ impl Default for RunContext {
             app: None,
             call_id: None,
             run_id: None,
+            scratch: Scratch::default(),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod context;
+mod scratch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use serde_json::Value;
 
 pub use arguments::Arguments;
 pub use context::RunContext;
+pub use scratch::Scratch;
 
 /// What a service's function comes to.
 pub type HostFuture = BoxFuture<'static, Result<HostReply, OpError>>;

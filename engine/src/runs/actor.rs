@@ -21,7 +21,7 @@ use super::handle::{Control, Ordered, RunsHandle, RunsInbox};
 use super::host_ops::HostOps;
 use super::request::{RunFailure, RunKind, RunLog, RunSuccess, RunSummary};
 use crate::fetch::Fetcher;
-use crate::host::{HostServices, RunContext};
+use crate::host::{HostServices, RunContext, Scratch};
 use crate::script::supervisor::RunBounds;
 use crate::script::{InProcess, Moment, PoolConfig, Program, ProgramSet, ScriptHost, WorkerPool};
 
@@ -92,6 +92,7 @@ struct Asked {
     kind: RunKind,
     since: Instant,
     lines: Option<mpsc::Sender<LogLine>>,
+    scratch: Scratch,
     log: RunLog,
     /// Taken when the result is handed over.
     reply: Option<oneshot::Sender<Result<RunSuccess, RunFailure>>>,
@@ -205,7 +206,7 @@ impl Actor {
 
 impl State {
     fn order(&mut self, ordered: Ordered) {
-        let Ordered { id, order, lines, reply } = ordered;
+        let Ordered { id, order, lines, scratch, reply } = ordered;
         if reply.is_closed() {
             return;
         }
@@ -221,7 +222,8 @@ impl State {
             }
         };
         self.tickets.insert(Arc::clone(&id), ticket);
-        let asked = Asked { id, program, function, kind, since: now.instant, lines, log: RunLog::default(), reply: Some(reply) };
+        let asked =
+            Asked { id, program, function, kind, since: now.instant, lines, scratch, log: RunLog::default(), reply: Some(reply) };
         self.asked.insert(ticket, asked);
         self.carry_out();
     }
@@ -266,7 +268,11 @@ impl State {
             match output {
                 DeskOutput::Perform { ticket, op, what } => {
                     let Some(asked) = self.asked.get(&ticket) else { continue };
-                    let context = || RunContext { run_id: Some(asked.id.to_string()), ..RunContext::of(&asked.program) };
+                    let context = || RunContext {
+                        run_id: Some(asked.id.to_string()),
+                        scratch: asked.scratch.clone(),
+                        ..RunContext::of(&asked.program)
+                    };
                     let work = self.host_ops.perform(context, what);
                     let completed = self.completed.clone();
                     let task = tokio::task::spawn_local(async move {

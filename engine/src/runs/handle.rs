@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::desk::Order;
 use super::request::{RunError, RunFailure, RunLog, RunRequest, RunSuccess, RunSummary, RunsError};
+use crate::host::Scratch;
 use crate::script::ProgramSet;
 
 /// Runs that may wait to be taken in before those who ask wait too.
@@ -18,6 +19,7 @@ pub(super) struct Ordered {
     pub(super) id: Arc<str>,
     pub(super) order: Order,
     pub(super) lines: Option<mpsc::Sender<LogLine>>,
+    pub(super) scratch: Scratch,
     pub(super) reply: oneshot::Sender<Result<RunSuccess, RunFailure>>,
 }
 
@@ -64,6 +66,11 @@ impl RunsHandle {
         Self::new(programs).0
     }
 
+    /// Nothing runs behind it any more.
+    pub fn is_stopped(&self) -> bool {
+        self.orders.is_closed()
+    }
+
     /// The scripts there are at this moment.
     pub fn programs(&self) -> Arc<ProgramSet> {
         Arc::clone(&self.programs.borrow())
@@ -74,9 +81,9 @@ impl RunsHandle {
     /// # Errors
     /// What kept it from giving a result.
     pub async fn run(&self, request: RunRequest) -> Result<RunSuccess, RunFailure> {
-        let RunRequest { id, script, kind, function, data, timeout, mut env, lines } = request;
+        let RunRequest { id, script, kind, function, data, timeout, mut env, lines, scratch } = request;
         let failure = |error| RunFailure { run: Arc::clone(&id), error, took: std::time::Duration::ZERO, log: RunLog::default() };
-        if self.orders.is_closed() {
+        if self.is_stopped() {
             return Err(failure(RunError::Stopped));
         }
         let found = self.programs.borrow().by_name(&script).cloned();
@@ -86,7 +93,7 @@ impl RunsHandle {
         let timeout = timeout.or(own).unwrap_or_else(|| kind.timeout());
         let order = Order { program, kind, function, data, env, timeout, seed: rand::random() };
         let (reply, answer) = oneshot::channel();
-        let ordered = Ordered { id: Arc::clone(&id), order, lines, reply };
+        let ordered = Ordered { id: Arc::clone(&id), order, lines, scratch, reply };
         if self.orders.send(ordered).await.is_err() {
             return Err(failure(RunError::Stopped));
         }

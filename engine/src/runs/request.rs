@@ -9,6 +9,8 @@ use serde::Serialize;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+use crate::host::Scratch;
+
 /// Why a script is run (contract, section 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -68,6 +70,8 @@ pub struct RunRequest {
     pub env: Vars,
     /// Told of console lines as they are written, as far as it keeps up.
     pub lines: Option<mpsc::Sender<LogLine>>,
+    /// The run's own files.
+    pub scratch: Scratch,
 }
 
 impl RunRequest {
@@ -82,6 +86,7 @@ impl RunRequest {
             timeout: None,
             env: Vars::new(),
             lines: None,
+            scratch: Scratch::default(),
         }
     }
 

@@ -1,0 +1,22 @@
+//! What a script returned, as an HTTP response.
+
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+
+/// Pages of scripts come from our own origin, but are not ours: what runs in them must not use the interface in our name.
+const SANDBOX: &str = "sandbox allow-downloads allow-forms allow-modals allow-popups allow-scripts";
+
+/// A result for a page: a string is HTML, everything else JSON.
+pub(super) fn page(result: Option<String>) -> Response {
+    let json = result.unwrap_or_else(|| "null".to_owned());
+    let (kind, body) = match serde_json::from_str::<String>(&json) {
+        Ok(html) => ("text/html; charset=utf-8", html),
+        Err(_) => ("application/json", json),
+    };
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(SANDBOX)),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    ];
+    (headers, body).into_response()
+}

@@ -1,0 +1,48 @@
+//! `POST /v1/drivers/{script}/{fn}`
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use lockstep_ctx_api::wire::ScriptType;
+use serde_json::Value;
+
+use super::AppState;
+use super::error::ApiError;
+use crate::runs::{RunError, RunKind, RunRequest};
+
+pub(super) async fn call(
+    State(state): State<AppState>,
+    Path((id, function)): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let runs = state.engine.runs();
+    if runs.is_stopped() {
+        return Err(ApiError::from(&RunError::Stopped));
+    }
+    let programs = runs.programs();
+    let program = programs.by_name(&id).ok_or_else(|| ApiError::from(&RunError::NoSuchScript(id.clone())))?;
+    if program.script_type != ScriptType::Driver {
+        return Err(ApiError::unprocessable(format!("{} is not of type driver", program.file), Value::Null));
+    }
+    let data = argument(&body)?;
+    match runs.run(RunRequest::new(id, RunKind::Driver, data).function(Some(function))).await {
+        Ok(success) => {
+            let json = success.result.unwrap_or_else(|| "null".to_owned());
+            Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
+        }
+        Err(failure) => Err(ApiError::from(&failure.error)),
+    }
+}
+
+/// A driver's functions take one object.
+pub(super) fn argument(body: &[u8]) -> Result<String, ApiError> {
+    let wrong = |error: &dyn std::fmt::Display| {
+        ApiError::unprocessable(format!("expected a JSON object, the function's argument: {error}"), Value::Null)
+    };
+    let body: &[u8] = if body.is_empty() { b"{}" } else { body };
+    match serde_json::from_slice::<Value>(body).map_err(|error| wrong(&error))? {
+        object @ Value::Object(_) => Ok(object.to_string()),
+        _ => Err(wrong(&"it is something else")),
+    }
+}

@@ -1,0 +1,113 @@
+//! `GET|POST /f/{uuid}/{fn?}`: functions that anybody may call.
+//!
+//! What goes wrong is told only as far as the script meant it to be: no messages of exceptions, no names, no lines.
+
+use axum::Json;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::AppState;
+use super::answer;
+use super::error::ApiError;
+use crate::config::Public;
+use crate::form::{self, Fields};
+use crate::host::Scratch;
+use crate::runs::{RunError, RunKind, RunRequest};
+use crate::script::Program;
+
+pub(super) async fn main(state: State<AppState>, Path(id): Path<String>, request: Request) -> Response {
+    respond(state, &id, None, request).await
+}
+
+pub(super) async fn function(state: State<AppState>, Path((id, function)): Path<(String, String)>, request: Request) -> Response {
+    respond(state, &id, Some(function), request).await
+}
+
+async fn respond(State(state): State<AppState>, uuid: &str, function: Option<String>, request: Request) -> Response {
+    match call(&state, uuid, function, request).await {
+        Ok(response) => response,
+        Err(Refusal::Before(error)) => error.into_response(),
+        Err(Refusal::Run(error)) => failed(&error),
+    }
+}
+
+enum Refusal {
+    Before(ApiError),
+    Run(RunError),
+}
+
+impl<T: Into<ApiError>> From<T> for Refusal {
+    fn from(error: T) -> Self {
+        Self::Before(error.into())
+    }
+}
+
+async fn call(state: &AppState, uuid: &str, function: Option<String>, request: Request) -> Result<Response, Refusal> {
+    let runs = state.engine.runs();
+    if runs.is_stopped() {
+        return Err(Refusal::Run(RunError::Stopped));
+    }
+    let programs = runs.programs();
+    let program = programs.by_name(uuid).filter(|program| program.uuid == uuid.to_lowercase());
+    let wanted = function.as_deref().unwrap_or("main");
+    // One that is there and not public is not there.
+    let program = program.filter(|program| is_public(program, wanted)).ok_or_else(ApiError::no_public_function)?;
+    let mut fields = Fields::default();
+    fields
+        .extend_urlencoded(request.uri().query().unwrap_or_default().as_bytes())
+        .map_err(|error| ApiError::bad_request(format!("the query has {error}")))?;
+    let scratch = Scratch::default();
+    let data = match *request.method() {
+        Method::POST => match form::read(request, state.form_limits, &scratch).await? {
+            Value::Object(body) => {
+                let mut all = match fields.into_value() {
+                    Value::Object(query) => query,
+                    _ => serde_json::Map::new(),
+                };
+                all.extend(body);
+                Value::Object(all)
+            }
+            other => other,
+        },
+        _ => fields.into_value(),
+    };
+    let mut request = RunRequest::new(program.uuid.clone(), RunKind::Public, data.to_string()).function(function);
+    request.scratch = scratch;
+    match runs.run(request).await {
+        Ok(success) => Ok(answer::page(success.result)),
+        Err(failure) => Err(Refusal::Run(failure.error)),
+    }
+}
+
+fn is_public(program: &Program, function: &str) -> bool {
+    match &program.settings.public {
+        None | Some(Public::All(false)) => false,
+        Some(Public::All(true)) => true,
+        Some(Public::Functions(functions)) => functions.iter().any(|public| public == function),
+    }
+}
+
+/// The status a script threw; of anything else only that it went wrong.
+fn failed(error: &RunError) -> Response {
+    let (code, text) = match error {
+        RunError::TimedOut { .. } | RunError::TimedOutWaiting { .. } => (504, "Gateway Timeout".to_owned()),
+        error => error.sip(),
+    };
+    let status = match code {
+        600.. => StatusCode::FORBIDDEN,
+        code => StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+    };
+    let mut response = (status, Json(json!({ "error": { "code": status.as_u16(), "message": text } }))).into_response();
+    let headers = response.headers_mut();
+    if status.is_redirection()
+        && let Ok(location) = HeaderValue::from_str(&text)
+    {
+        headers.insert(header::LOCATION, location);
+    }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    }
+    response
+}

@@ -1,0 +1,250 @@
+//! Runs, forms, drivers and public functions over HTTP, with scripts in this process.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use reqwest::{Client, Method, Response, redirect};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::Server;
+use crate::config::{ApiConfig, Config};
+use crate::core::EngineHandle;
+use crate::fetch::{EgressPolicy, Fetcher};
+use crate::host::HostServices;
+use crate::runs::{RunsConfig, RunsHandle, RunsThread, ScriptPlace};
+use crate::script::ProgramSet;
+use crate::script::programs::Loader;
+
+/// The interface over a folder of scripts.
+struct Site {
+    api: SocketAddr,
+    public: SocketAddr,
+    client: Client,
+    programs: Arc<ProgramSet>,
+    dir: PathBuf,
+    _runs: RunsThread,
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+impl Site {
+    async fn new(scripts: &[(&str, &str)]) -> Self {
+        let dir = std::env::temp_dir().join(format!("lockstep-api-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&dir).unwrap();
+        for (file, source) in scripts {
+            std::fs::write(dir.join(file), source).unwrap();
+        }
+        let mut config = Config::default();
+        config.scripts.dir = dir.clone();
+        let programs = Loader::new(&dir, &config).load().unwrap().set;
+        let (handle, inbox) = RunsHandle::new(watch::channel(Arc::clone(&programs)).1);
+        let fetcher = Fetcher::new(EgressPolicy::new(config.security)).unwrap();
+        let runs_config = RunsConfig { place: ScriptPlace::InProcess, fetcher, services: HostServices::default() };
+        let runs = RunsThread::start(runs_config, handle.clone(), inbox).unwrap();
+        let (engine, _, _) = EngineHandle::new(Vec::new(), handle);
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        let api_config = ApiConfig { listen: loopback, public_listen: Some(loopback), form_mb: 1, ..ApiConfig::default() };
+        let server = Server::bind(&api_config, engine).await.unwrap();
+        let (api, public) = (server.addr(), server.public_addr().unwrap());
+        tokio::spawn(server.serve(std::future::pending()));
+        let client = crate::fetch::client_builder().redirect(redirect::Policy::none()).build().unwrap();
+        Self { api, public, client, programs, dir, _runs: runs }
+    }
+
+    async fn post(&self, path: &str, kind: &str, body: impl Into<String>) -> (u16, Response) {
+        let request = self.client.request(Method::POST, format!("http://{}{path}", self.api));
+        let response = request.header("content-type", kind).body(body.into()).send().await.unwrap();
+        (response.status().as_u16(), response)
+    }
+
+    async fn post_json(&self, path: &str, body: Value) -> (u16, Value) {
+        let (status, response) = self.post(path, "application/json", body.to_string()).await;
+        (status, body_of(response).await)
+    }
+
+    async fn public(&self, method: Method, path: &str) -> Response {
+        self.client.request(method, format!("http://{}{path}", self.public)).send().await.unwrap()
+    }
+
+    fn uuid(&self, script: &str) -> String {
+        self.programs.by_name(script).unwrap().uuid.clone()
+    }
+}
+
+async fn body_of(response: Response) -> Value {
+    let text = response.text().await.unwrap();
+    serde_json::from_str(&text).unwrap_or(Value::String(text))
+}
+
+#[tokio::test]
+async fn a_run_gives_its_result_and_its_log() {
+    let site = Site::new(&[("add.js", "exports.add = (d) => { console.log('adding'); return d.a + d.b }")]).await;
+    let (status, body) = site.post_json("/v1/scripts/add/run", json!({ "fn": "add", "data": { "a": 1, "b": 2 } })).await;
+    assert_eq!((status, &body["result"], &body["log"][0]["text"]), (200, &json!(3), &json!("adding")));
+    assert!(body["took_ms"].is_number() && body["run"].is_string(), "{body}");
+}
+
+#[tokio::test]
+async fn a_scripts_error_is_422_with_its_sip_code_and_place() {
+    let site = Site::new(&[("bad.js", "function main(d) {\n  if (d.sip) throw '604 On DNC List';\n  null.x;\n}")]).await;
+    let (status, body) = site.post_json("/v1/scripts/bad/run", json!({ "data": { "sip": true } })).await;
+    assert_eq!((status, &body["error"]["code"], &body["error"]["message"]), (422, &json!(604), &json!("On DNC List")));
+    let (status, body) = site.post_json("/v1/scripts/bad/run", json!({})).await;
+    let error = &body["error"];
+    assert_eq!((status, &error["code"], &error["file"], &error["line"]), (422, &json!(500), &json!("bad.js"), &json!(3)));
+}
+
+#[tokio::test]
+async fn what_cannot_be_run_is_refused() {
+    let site = Site::new(&[(
+        "slow.js",
+        "// @lockstep timeout_s=0.05\nfunction main() { return new Promise((r) => setTimeout(r, 60000)) }",
+    )])
+    .await;
+    let code = async |path: &str, body: &str| {
+        let (status, response) = site.post(path, "application/json", body).await;
+        (status, body_of(response).await["error"]["code"].clone())
+    };
+    assert_eq!(code("/v1/scripts/none/run", "{}").await, (404, json!("no_such_script")));
+    assert_eq!(code("/v1/scripts/slow/run", "{").await, (422, json!("invalid_body")));
+    assert_eq!(code("/v1/scripts/slow/run", "{\"date\": 1}").await, (422, json!("invalid_body")));
+    assert_eq!(code("/v1/scripts/slow/run", "{}").await, (504, json!("timeout")));
+    assert_eq!(code("/v1/runs/none/cancel", "").await, (404, json!("no_such_run")));
+}
+
+#[tokio::test]
+async fn events_stream_and_a_cancelled_run_says_so() {
+    let site =
+        Site::new(&[("wait.js", "function main() { console.log('here'); return new Promise((r) => setTimeout(r, 60000)) }")])
+            .await;
+    let request = site.client.post(format!("http://{}/v1/scripts/wait/run", site.api)).header("accept", "text/event-stream");
+    let mut response = request.send().await.unwrap();
+    let mut text = String::new();
+    let mut cancelled = false;
+    while let Some(chunk) = response.chunk().await.unwrap() {
+        text.push_str(std::str::from_utf8(&chunk).unwrap());
+        if text.contains("event: log") && !std::mem::replace(&mut cancelled, true) {
+            let id = text.split("\"run\":\"").nth(1).unwrap().split('"').next().unwrap();
+            let (status, _) = site.post(&format!("/v1/runs/{id}/cancel"), "application/json", "").await;
+            assert_eq!(status, 204);
+        }
+    }
+    let events: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
+    assert_eq!(events, ["run", "log", "error"], "{text}");
+    assert!(text.contains("\"code\":\"cancelled\""), "{text}");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_ends_its_run() {
+    let site =
+        Site::new(&[("wait.js", "function main() { console.log('here'); return new Promise((r) => setTimeout(r, 60000)) }")])
+            .await;
+    let request = site.client.post(format!("http://{}/v1/scripts/wait/run", site.api)).header("accept", "text/event-stream");
+    let mut response = request.send().await.unwrap();
+    assert!(response.chunk().await.unwrap().is_some());
+    let runs = async || {
+        let response = site.client.get(format!("http://{}/v1/runs", site.api)).send().await.unwrap();
+        body_of(response).await["runs"].as_array().unwrap().len()
+    };
+    while runs().await == 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(response);
+    while runs().await != 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_form_is_answered_with_html_or_json() {
+    let source =
+        "function main(d) { return d.html ? `<b>${d.name}</b>` : d } exports.main = main; exports.size = (d) => d.doc.size";
+    let site = Site::new(&[("form.js", source)]).await;
+    let urlencoded = "application/x-www-form-urlencoded";
+    let (status, response) = site.post("/v1/forms/form", urlencoded, "html=1&name=Ann").await;
+    assert_eq!((status, response.headers()["content-type"].to_str().unwrap()), (200, "text/html; charset=utf-8"));
+    assert!(response.headers()["content-security-policy"].to_str().unwrap().starts_with("sandbox"));
+    assert_eq!(body_of(response).await, json!("<b>Ann</b>"));
+    let (_, response) = site.post("/v1/forms/form", urlencoded, "a=1&a=2").await;
+    assert_eq!(body_of(response).await, json!({ "a": ["1", "2"] }));
+    let file = "--B\r\nContent-Disposition: form-data; name=\"doc\"; filename=\"a.txt\"\r\n\r\nhello\r\n--B--\r\n";
+    let (_, response) = site.post("/v1/forms/form?fn=size", "multipart/form-data; boundary=B", file).await;
+    assert_eq!(body_of(response).await, json!(5));
+}
+
+#[tokio::test]
+async fn a_form_that_is_too_large_or_strange_is_refused() {
+    let site = Site::new(&[("form.js", "function main() {}")]).await;
+    let status = async |kind: &str, body: String| {
+        let (status, response) = site.post("/v1/forms/form", kind, body).await;
+        (status, body_of(response).await["error"]["code"].clone())
+    };
+    assert_eq!(
+        status("application/x-www-form-urlencoded", format!("a={}", "x".repeat(2 << 20))).await,
+        (413, json!("too_large"))
+    );
+    assert_eq!(status("application/xml", "<a/>".into()).await, (415, json!("unsupported_media_type")));
+    let bomb = "[".repeat(500_000);
+    assert_eq!(status("application/json", bomb).await, (400, json!("bad_request")));
+}
+
+#[tokio::test]
+async fn a_driver_takes_and_gives_objects() {
+    let driver = "// @lockstep type=driver\nmodule.exports = { search: async ({ number }) => [{ did: number + '1' }] };";
+    let site = Site::new(&[("dids.js", driver), ("app.js", "function main() {}")]).await;
+    assert_eq!(site.post_json("/v1/drivers/dids/search", json!({ "number": "44" })).await, (200, json!([{ "did": "441" }])));
+    assert_eq!(site.post_json("/v1/drivers/dids/search", json!([1])).await.0, 422);
+    let (status, body) = site.post_json("/v1/drivers/dids/release", json!({})).await;
+    assert_eq!(status, 422);
+    assert!(body["error"]["message"].as_str().unwrap().contains("no function 'release'; it exports search"), "{body}");
+    assert_eq!(site.post_json("/v1/drivers/app/main", json!({})).await.0, 422);
+}
+
+#[tokio::test]
+async fn only_what_is_public_is_served_to_everybody() {
+    let hooks =
+        "// @lockstep public=[\"hook\"]\nexports.hook = (d) => d; exports.inner = () => 'secret'; exports.main = () => 'main'";
+    let open = "// @lockstep public=true\nfunction main(d) { return '<p>' + d.q }";
+    let site = Site::new(&[("hooks.js", hooks), ("open.js", open), ("closed.js", "function main() {}")]).await;
+    let (hooks, open, closed) = (site.uuid("hooks"), site.uuid("open"), site.uuid("closed"));
+    let status = async |path: String| site.public(Method::GET, &path).await.status().as_u16();
+    assert_eq!(status(format!("/f/{closed}")).await, 404);
+    assert_eq!(status(format!("/f/{hooks}/inner")).await, 404);
+    assert_eq!(status(format!("/f/{hooks}")).await, 404);
+    assert_eq!(status("/f/open".to_owned()).await, 404);
+    assert_eq!(status("/v1/health".to_owned()).await, 404);
+    let response = site.public(Method::GET, &format!("/f/{open}?q=1")).await;
+    assert_eq!((response.status().as_u16(), body_of(response).await), (200, json!("<p>1")));
+    let path = format!("http://{}/f/{hooks}/hook?a=query&b=query", site.public);
+    let response =
+        site.client.post(path).header("content-type", "application/json").body("{\"a\":\"body\"}").send().await.unwrap();
+    assert_eq!(body_of(response).await, json!({ "a": "body", "b": "query" }));
+}
+
+#[tokio::test]
+async fn a_public_function_sets_the_status_and_tells_no_secrets() {
+    let source = "// @lockstep public=true\nfunction main(d) { if (d.code) throw d.code; null.password }";
+    let site = Site::new(&[("open.js", source)]).await;
+    let path = format!("/f/{}", site.uuid("open"));
+    for (code, status, message) in [
+        ("401%20Unauthorized", 401, "Unauthorized"),
+        ("604%20Nobody", 403, "Nobody"),
+        ("302%20https://example.net/", 302, "https://example.net/"),
+    ] {
+        let response = site.public(Method::GET, &format!("{path}?code={code}")).await;
+        assert_eq!(response.status().as_u16(), status);
+        if status == 302 {
+            assert_eq!(response.headers()["location"], message);
+        }
+        assert_eq!(body_of(response).await["error"]["message"], message);
+    }
+    let response = site.public(Method::GET, &path).await;
+    let status = response.status().as_u16();
+    assert_eq!((status, body_of(response).await), (500, json!({ "error": { "code": 500, "message": "Script Error" } })));
+}
