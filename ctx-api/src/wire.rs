@@ -76,6 +76,13 @@ pub struct TurnEnd {
     pub cpu_us: u32,
 }
 
+impl TurnEnd {
+    /// Nothing has to happen because of this turn: it can be told later.
+    pub fn asks_for_nothing(&self) -> bool {
+        self.issued.is_empty() && self.awaited.is_empty() && self.cancels.is_empty() && self.state == RunState::Running
+    }
+}
+
 /// One operation, as issued.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Issued {
@@ -291,4 +298,9 @@ pub fn read_frame<T: for<'de> Deserialize<'de>>(buffer: &[u8]) -> Result<Option<
     }
     let Some(body) = rest.get(..length) else { return Ok(None) };
     Ok(Some((rmp_serde::from_slice(body)?, 4 + length)))
+}
+
+/// Whether [`read_frame`] would find a frame, whole or malformed.
+pub fn has_whole_frame(buffer: &[u8]) -> bool {
+    buffer.split_first_chunk::<4>().is_some_and(|(head, rest)| rest.len() >= u32::from_le_bytes(*head) as usize)
 }

@@ -10,7 +10,8 @@ use crate::peer::{SippUas, bare_runtime, socket_round_trips};
 use crate::server::{CALLEE_PORT, Server};
 use crate::stats::{Figure, Sorted};
 
-pub(crate) type Measure = fn() -> io::Result<Figure>;
+/// Measures a figure; a search tries the steps given, or its own when there are none.
+pub(crate) type Measure = fn(&[usize]) -> io::Result<Figure>;
 
 /// Every figure by the name that runs it alone.
 pub(crate) const FIGURES: &[(&str, Measure)] = &[
@@ -38,12 +39,16 @@ fn highest(steps: &[usize], mut attempt: impl FnMut(usize) -> io::Result<bool>) 
     Ok(best)
 }
 
+fn or<'a>(given: &'a [usize], usual: &'a [usize]) -> &'a [usize] {
+    if given.is_empty() { usual } else { given }
+}
+
 fn clean(seen: &Seen, calls: usize) -> bool {
     seen.finished == calls && seen.failed == 0 && seen.retransmissions == 0
 }
 
-fn setup() -> io::Result<Figure> {
-    const STEPS: [usize; 10] = [400, 600, 800, 1_000, 1_250, 1_500, 1_750, 2_000, 3_000, 5_000];
+fn setup(steps: &[usize]) -> io::Result<Figure> {
+    const STEPS: [usize; 11] = [400, 600, 800, 1_000, 1_250, 1_500, 1_750, 2_000, 2_500, 3_000, 5_000];
     let at = |server: SocketAddrV4, number, rate: usize| {
         let plan =
             Plan { number, calls: rate * 4, rate: rate as f64, hold: Duration::from_millis(40), speak: false, digit_after: None };
@@ -52,18 +57,20 @@ fn setup() -> io::Result<Figure> {
         Ok(clean(&seen, plan.calls))
     };
     let mut cpu_us = 0.0;
-    let best = highest(&STEPS, |rate| {
+    let best = highest(or(steps, &STEPS), |rate| {
         let server = Server::start()?;
         let before = server.cpu();
         let passed = at(server.sip, "7000", rate)?;
+        let after = server.cpu();
+        eprintln!("    µs of CPU a call, user + kernel: {}", after.each_since(&before, rate * 4));
         if passed {
-            cpu_us = (server.cpu() - before) * 1e6 / (rate * 4) as f64;
+            cpu_us = (after.total() - before.total()) * 1e6 / (rate * 4) as f64;
         }
         Ok(passed)
     })?;
     let peer = {
         let (_sipp, address) = SippUas::start(17_090)?;
-        highest(&STEPS, |rate| at(address, "7000", rate))?
+        highest(or(steps, &STEPS), |rate| at(address, "7000", rate))?
     };
     Ok(Figure {
         name: "answer + BYE, each call running its script",
@@ -82,7 +89,7 @@ fn gapless(number: &'static str, calls: usize) -> io::Result<bool> {
     let seen = Load::new(server.sip, CALLEE_PORT)?.run(&plan, arrivals + Duration::from_secs(1), || ());
     let gaps = Sorted::new(seen.gaps_ms);
     let p99 = gaps.percentile(0.99);
-    let cpu = server.cpu() * 1e6 / seen.rtp_packets.max(1) as f64;
+    let cpu = server.cpu().total() * 1e6 / seen.rtp_packets.max(1) as f64;
     eprintln!(
         "  {calls} calls: {} answered, {} failed, gap p99 {p99:.1} ms of {}, {cpu:.1} µs of CPU a packet",
         seen.answered,
@@ -92,8 +99,8 @@ fn gapless(number: &'static str, calls: usize) -> io::Result<bool> {
     Ok(seen.answered == calls && seen.failed == 0 && p99 < GAP_MS)
 }
 
-fn playback() -> io::Result<Figure> {
-    let best = highest(&[1_000, 2_000, 2_500, 3_000, 3_500, 4_000, 5_000], |calls| gapless("7001", calls))?;
+fn playback(steps: &[usize]) -> io::Result<Figure> {
+    let best = highest(or(steps, &[1_000, 2_000, 2_500, 3_000, 3_500, 4_000, 5_000]), |calls| gapless("7001", calls))?;
     Ok(Figure {
         name: "IVR playback, p99 packet gap < 40 ms",
         measured: format!("{best} calls"),
@@ -103,8 +110,8 @@ fn playback() -> io::Result<Figure> {
     })
 }
 
-fn bridge() -> io::Result<Figure> {
-    let best = highest(&[500, 1_000, 1_200, 1_500, 2_000], |calls| gapless("7002", calls))?;
+fn bridge(steps: &[usize]) -> io::Result<Figure> {
+    let best = highest(or(steps, &[500, 1_000, 1_200, 1_500, 2_000]), |calls| gapless("7002", calls))?;
     Ok(Figure {
         name: "two-way bridge, p99 packet gap < 40 ms",
         measured: format!("{best} bridges"),
@@ -114,7 +121,7 @@ fn bridge() -> io::Result<Figure> {
     })
 }
 
-fn digit() -> io::Result<Figure> {
+fn digit(_: &[usize]) -> io::Result<Figure> {
     let server = Server::start()?;
     let plan = Plan {
         number: "7003",
@@ -138,7 +145,7 @@ fn digit() -> io::Result<Figure> {
     })
 }
 
-fn noop() -> io::Result<Figure> {
+fn noop(_: &[usize]) -> io::Result<Figure> {
     const OPERATIONS: f64 = 5_000.0;
     let server = Server::start()?;
     let mut times = Vec::new();
@@ -160,7 +167,7 @@ fn noop() -> io::Result<Figure> {
     })
 }
 
-fn runtime() -> io::Result<Figure> {
+fn runtime(_: &[usize]) -> io::Result<Figure> {
     let cost = lockstep_ctx_api::js::fixed_cost(500).map_err(io::Error::other)?;
     let ours = cost.create.as_secs_f64() * 1e6;
     let bare = bare_runtime(500)?;
@@ -177,7 +184,7 @@ fn runtime() -> io::Result<Figure> {
     })
 }
 
-fn memory() -> io::Result<Figure> {
+fn memory(_: &[usize]) -> io::Result<Figure> {
     const CALLS: usize = 2_000;
     let server = Server::start()?;
     let before = server.memory();

@@ -7,8 +7,12 @@ use std::time::{Duration, Instant};
 use crate::net::{Arrival, BatchSocket, now_ns};
 use crate::sip_text::{self, Message};
 
-/// T1 of RFC 3261: an INVITE that got nothing back for this long is sent again, and counted.
-const RETRANSMIT_AFTER: Duration = Duration::from_millis(500);
+/// T1 of RFC 3261: a request that got nothing back for this long is sent again, and counted.
+const T1: Duration = Duration::from_millis(500);
+/// T2 of RFC 3261: the longest wait between two sendings of a BYE.
+const T2: Duration = Duration::from_secs(4);
+/// Milliseconds between two packets of a stream; each stream has one of as many slots.
+const PACKET_MS: u64 = 20;
 
 /// How the crowd behaves.
 #[derive(Clone)]
@@ -31,6 +35,8 @@ pub(crate) struct Seen {
     pub(crate) answered: usize,
     pub(crate) finished: usize,
     pub(crate) failed: usize,
+    /// Requests that were sent again because nothing came back in time, and responses of the server that no request of ours
+    /// explains. A response to a repeated request is not counted a second time.
     pub(crate) retransmissions: usize,
     pub(crate) rtp_packets: u64,
     /// Milliseconds between packets of one stream.
@@ -43,9 +49,36 @@ pub(crate) struct Seen {
     pub(crate) digit_ms: Vec<f64>,
 }
 
+/// When a request is sent again (timers A and E of RFC 3261, over UDP).
+#[derive(Clone, Copy)]
+struct Resend {
+    at: Instant,
+    interval: Duration,
+}
+
+impl Resend {
+    fn after(now: Instant) -> Self {
+        Self { at: now + T1, interval: T1 }
+    }
+
+    /// Whether the request is to be sent now; if so, the next time is set.
+    fn is_due(&mut self, now: Instant, longest: Duration) -> bool {
+        let due = now >= self.at;
+        if due {
+            self.interval = (self.interval * 2).min(longest);
+            self.at = now + self.interval;
+        }
+        due
+    }
+}
+
 #[derive(Default)]
 struct Caller {
     invited_at: Option<Instant>,
+    /// Gone once anything has come back.
+    invite_again: Option<Resend>,
+    invites: usize,
+    answers: usize,
     answered_at: Option<Instant>,
     done: bool,
     to: String,
@@ -58,6 +91,16 @@ struct Caller {
     digit_sent_ns: u64,
     digit_done: bool,
     bye_at: Option<Instant>,
+    /// Present once a BYE has been sent.
+    bye_again: Option<Resend>,
+}
+
+/// A bridge's far end: where in the server it talks to, and where its stream stands.
+struct Callee {
+    to: SocketAddrV4,
+    sequence: u16,
+    timestamp: u32,
+    done: bool,
 }
 
 /// The crowd.
@@ -70,8 +113,8 @@ pub(crate) struct Load {
     calls: Vec<Caller>,
     by_call_id: HashMap<String, usize>,
     by_rtp_source: HashMap<SocketAddrV4, usize>,
-    /// Server addresses the callees talk to, with sequence and timestamp.
-    callee_legs: HashMap<String, (SocketAddrV4, u16, u32)>,
+    callees: Vec<Callee>,
+    callee_by_call_id: HashMap<String, usize>,
     callee_heard: HashMap<SocketAddrV4, u64>,
     prefix: String,
     seen: Seen,
@@ -89,7 +132,8 @@ impl Load {
             calls: Vec::new(),
             by_call_id: HashMap::new(),
             by_rtp_source: HashMap::new(),
-            callee_legs: HashMap::new(),
+            callees: Vec::new(),
+            callee_by_call_id: HashMap::new(),
             callee_heard: HashMap::new(),
             prefix: format!("{:x}", now_ns()),
             seen: Seen::default(),
@@ -139,8 +183,44 @@ impl Load {
         let call_id = format!("{}-{index}", self.prefix);
         let text = sip_text::invite(plan.number, &call_id, self.server, self.sip.port(), self.rtp.port());
         self.sip.send(text.as_bytes(), self.server);
-        self.calls[index].invited_at = Some(now);
-        self.by_call_id.insert(call_id, index);
+        let call = &mut self.calls[index];
+        call.invites += 1;
+        if call.invited_at.is_none() {
+            call.invited_at = Some(now);
+            call.invite_again = Some(Resend::after(now));
+            self.by_call_id.insert(call_id, index);
+        }
+    }
+
+    fn bye(&mut self, index: usize) {
+        let call = &self.calls[index];
+        let call_id = format!("{}-{index}", self.prefix);
+        let bye = sip_text::in_dialog("BYE", 2, &call_id, &call.to, &call.contact, self.sip.port());
+        self.sip.send(bye.as_bytes(), self.server);
+    }
+
+    /// Sends what is due, the first time or again.
+    fn sip_timers(&mut self, index: usize, plan: &Plan, now: Instant) {
+        let call = &mut self.calls[index];
+        if call.invite_again.as_mut().is_some_and(|again| again.is_due(now, Duration::MAX)) {
+            self.seen.retransmissions += 1;
+            return self.invite(index, plan, now);
+        }
+        let due = match &mut call.bye_again {
+            None if call.bye_at.is_some_and(|at| now >= at) => {
+                call.bye_again = Some(Resend::after(now));
+                true
+            }
+            None => false,
+            Some(again) => {
+                let due = again.is_due(now, T2);
+                self.seen.retransmissions += usize::from(due);
+                due
+            }
+        };
+        if due {
+            self.bye(index);
+        }
     }
 
     fn read_sip(&mut self, plan: &Plan) {
@@ -156,8 +236,12 @@ impl Load {
         let Some(&index) = self.by_call_id.get(message.call_id) else { return };
         let now = Instant::now();
         let call = &mut self.calls[index];
+        if message.method == "INVITE" {
+            call.invite_again = None;
+        }
         match (message.method, message.status) {
             ("INVITE", 200..300) => {
+                call.answers += 1;
                 if call.answered_at.is_none() {
                     call.answered_at = Some(now);
                     call.bye_at = Some(now + plan.hold);
@@ -173,7 +257,7 @@ impl Load {
                     if let Some(invited) = call.invited_at {
                         self.seen.answer_ms.push((now - invited).as_secs_f64() * 1e3);
                     }
-                } else {
+                } else if call.answers > call.invites {
                     self.seen.retransmissions += 1;
                 }
                 let ack = sip_text::in_dialog("ACK", 1, message.call_id, message.to, message.contact, self.sip.port());
@@ -195,18 +279,21 @@ impl Load {
         let port = self.sip.port();
         match message.method {
             "INVITE" => {
-                if self.callee_legs.contains_key(message.call_id) {
+                if self.callee_by_call_id.contains_key(message.call_id) {
                     self.seen.retransmissions += 1;
                 } else if let Some(audio) = message.audio_port {
-                    let leg = (SocketAddrV4::new(Ipv4Addr::LOCALHOST, audio), 1, 0);
-                    self.callee_legs.insert(message.call_id.to_owned(), leg);
+                    let to = SocketAddrV4::new(Ipv4Addr::LOCALHOST, audio);
+                    self.callee_by_call_id.insert(message.call_id.to_owned(), self.callees.len());
+                    self.callees.push(Callee { to, sequence: 0, timestamp: 0, done: false });
                 }
                 let text = sip_text::response(message, "200 OK", port, Some(self.callee_rtp.port()));
                 self.sip.send(text.as_bytes(), self.server);
             }
             "BYE" => {
                 self.sip.send(sip_text::response(message, "200 OK", port, None).as_bytes(), self.server);
-                self.callee_legs.remove(message.call_id);
+                if let Some(&index) = self.callee_by_call_id.get(message.call_id) {
+                    self.callees[index].done = true;
+                }
                 if let Some(&index) = self.by_call_id.get(message.call_id)
                     && !self.calls[index].done
                 {
@@ -247,31 +334,17 @@ impl Load {
         });
     }
 
-    /// Every millisecond: each call speaks in the slot that its index gives it.
+    /// Every millisecond: each call speaks in the slot that its index gives it, so that packets come evenly spread.
     fn tick(&mut self, tick: u64, plan: &Plan, now: Instant) {
+        let slot = (tick % PACKET_MS) as usize;
         let mut packets = Vec::new();
-        for index in ((tick % 20) as usize..self.calls.len()).step_by(20) {
+        for index in (slot..self.calls.len()).step_by(PACKET_MS as usize) {
+            if self.calls[index].done {
+                continue;
+            }
+            self.sip_timers(index, plan, now);
             let call = &mut self.calls[index];
-            if call.done {
-                continue;
-            }
-            let Some(answered) = call.answered_at else {
-                if call.invited_at.is_some_and(|at| now >= at + RETRANSMIT_AFTER) {
-                    self.seen.retransmissions += 1;
-                    self.invite(index, plan, now);
-                }
-                continue;
-            };
-            if call.bye_at.is_some_and(|at| now >= at) {
-                let call_id = format!("{}-{index}", self.prefix);
-                let bye = sip_text::in_dialog("BYE", 2, &call_id, &call.to, &call.contact, self.sip.port());
-                call.bye_at = Some(now + RETRANSMIT_AFTER);
-                if now >= answered + plan.hold + RETRANSMIT_AFTER {
-                    self.seen.retransmissions += 1;
-                }
-                self.sip.send(bye.as_bytes(), self.server);
-            }
-            let Some(to) = call.remote_rtp else { continue };
+            let (Some(answered), Some(to)) = (call.answered_at, call.remote_rtp) else { continue };
             call.timestamp = call.timestamp.wrapping_add(160);
             if let Some(after) = plan.digit_after
                 && call.digit_sent_ns == 0
@@ -289,12 +362,15 @@ impl Load {
         }
         self.rtp.send_all(&packets);
 
-        if plan.speak && !self.callee_legs.is_empty() && tick.is_multiple_of(20) {
-            let mut packets = Vec::with_capacity(self.callee_legs.len());
-            for (index, (to, sequence, timestamp)) in self.callee_legs.values_mut().enumerate() {
-                *sequence = sequence.wrapping_add(1);
-                *timestamp = timestamp.wrapping_add(160);
-                packets.push((speech_packet(0x8000_0000 | index as u32, *sequence, *timestamp), *to));
+        if plan.speak {
+            packets.clear();
+            for (index, callee) in self.callees.iter_mut().enumerate().skip(slot).step_by(PACKET_MS as usize) {
+                if callee.done {
+                    continue;
+                }
+                callee.sequence = callee.sequence.wrapping_add(1);
+                callee.timestamp = callee.timestamp.wrapping_add(160);
+                packets.push((speech_packet(0x8000_0000 | index as u32, callee.sequence, callee.timestamp), callee.to));
             }
             self.callee_rtp.send_all(&packets);
         }

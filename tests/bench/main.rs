@@ -1,6 +1,7 @@
 //! `make bench`: the figures of the README, each beside a comparison measured in the same run.
 //!
-//! The server (engine, media thread, worker) is kept on core 0, the load on core 1. Run one figure with its name as argument.
+//! The server (engine, media thread, worker) is kept on core 0, the load on core 1. Run one figure with its name as argument,
+//! a search with steps of your own as `setup=800,1000`.
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures real time over real sockets")]
 #![expect(clippy::print_stdout, reason = "printing figures is what it is for")]
 
@@ -19,10 +20,14 @@ fn main() -> std::io::Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let mut results = Vec::new();
     for (name, measure) in FIGURES {
-        if wanted.is_empty() || wanted.iter().any(|word| word == name) {
+        let asked = wanted.iter().find_map(|word| {
+            let (figure, steps) = word.split_once('=').unwrap_or((word, ""));
+            (figure == *name).then(|| steps.split(',').filter_map(|step| step.parse().ok()).collect::<Vec<usize>>())
+        });
+        if let Some(steps) = asked.or_else(|| wanted.is_empty().then(Vec::new)) {
             eprintln!("measuring: {name}");
             let measure: Measure = *measure;
-            results.push(measure()?);
+            results.push(measure(&steps)?);
         }
     }
     println!("{}", stats::table(&results));

@@ -89,11 +89,23 @@ impl Server {
         self.processes().iter().filter_map(|&pid| proportional_set_size(pid)).sum()
     }
 
-    /// CPU time of the engine and its workers so far, seconds.
-    pub(crate) fn cpu(&self) -> f64 {
-        let ticks: u64 = self.processes().iter().filter_map(|&pid| cpu_ticks(pid)).sum();
-        // SAFETY: sysconf only reads.
-        ticks as f64 / unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as f64
+    /// CPU time of the engine and its workers so far.
+    pub(crate) fn cpu(&self) -> Cpu {
+        let engine = self.child.id();
+        let mut cpu = Cpu::default();
+        for pid in self.processes() {
+            for (name, user, kernel) in threads(pid) {
+                let part = match name.as_str() {
+                    _ if pid != engine => &mut cpu.worker,
+                    "core" => &mut cpu.core,
+                    name if name.starts_with("media-") => &mut cpu.media,
+                    _ => &mut cpu.other,
+                };
+                part.0 += user;
+                part.1 += kernel;
+            }
+        }
+        cpu
     }
 
     fn processes(&self) -> Vec<u32> {
@@ -135,10 +147,54 @@ fn address_after(line: &str, prefix: &str) -> Option<SocketAddrV4> {
     Some(SocketAddrV4::new(if address.ip().is_unspecified() { Ipv4Addr::LOCALHOST } else { *address.ip() }, address.port()))
 }
 
-fn cpu_ticks(pid: u32) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let fields: Vec<&str> = text.rsplit_once(") ")?.1.split(' ').collect();
-    Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
+/// Seconds of CPU time, in user space and in the kernel.
+pub(crate) type Seconds = (f64, f64);
+
+/// CPU time by part of the server.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cpu {
+    pub(crate) core: Seconds,
+    pub(crate) media: Seconds,
+    pub(crate) worker: Seconds,
+    /// Everything else in the engine's process.
+    pub(crate) other: Seconds,
+}
+
+impl Cpu {
+    fn parts(&self) -> [(&'static str, Seconds); 4] {
+        [("core", self.core), ("media", self.media), ("worker", self.worker), ("other", self.other)]
+    }
+
+    /// All of it, seconds.
+    pub(crate) fn total(&self) -> f64 {
+        self.parts().iter().map(|(_, (user, kernel))| user + kernel).sum()
+    }
+
+    /// What has come since `before`, shared out over `count`, as text: µs in user space + in the kernel.
+    pub(crate) fn each_since(&self, before: &Self, count: usize) -> String {
+        let us = |now: f64, then: f64| (now - then) * 1e6 / count.max(1) as f64;
+        let parts = self.parts().into_iter().zip(before.parts());
+        let texts: Vec<String> = parts
+            .map(|((name, now), (_, then))| format!("{name} {:.0}+{:.0}", us(now.0, then.0), us(now.1, then.1)))
+            .collect();
+        texts.join(", ")
+    }
+}
+
+/// Name and CPU time, in user space and in the kernel, of a process's threads.
+fn threads(pid: u32) -> Vec<(String, f64, f64)> {
+    // SAFETY: sysconf only reads.
+    let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as f64;
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    tasks
+        .filter_map(|task| {
+            let text = std::fs::read_to_string(task.path().join("stat")).ok()?;
+            let (head, tail) = text.rsplit_once(") ")?;
+            let fields: Vec<&str> = tail.split(' ').collect();
+            let seconds = |field: usize| Some(fields.get(field)?.parse::<f64>().ok()? / ticks);
+            Some((head.split_once('(')?.1.to_owned(), seconds(11)?, seconds(12)?))
+        })
+        .collect()
 }
 
 fn proportional_set_size(pid: u32) -> Option<u64> {

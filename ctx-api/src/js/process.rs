@@ -1,6 +1,6 @@
 //! A worker process: [`Worker`] behind a socket.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -16,6 +16,8 @@ use crate::wire::{self, FromWorker, RunState, ScriptError, ScriptErrorKind, ToWo
 const NICE: libc::c_int = 10;
 /// How much is read from the socket at once.
 const READ_BYTES: usize = 64 << 10;
+/// Buffer kept for frames that go out, in bytes.
+const KEPT_CAPACITY: usize = 64 << 10;
 
 /// Why a worker process ends before its engine closes the socket.
 #[derive(Debug, Error)]
@@ -38,7 +40,7 @@ pub enum WorkerExit {
 pub fn run_worker(socket: UnixStream, probe: impl TurnProbe + 'static) -> Result<(), WorkerExit> {
     // SAFETY: no memory is involved. Failing leaves the priority as it is, which is the operator's choice then.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
-    let output = Rc::new(Output { socket: socket.try_clone()?, buffer: RefCell::default() });
+    let output = Rc::new(Output { socket: socket.try_clone()?, buffer: RefCell::default(), urgent: Cell::new(false) });
     let log = output.clone();
     let mut worker = Worker::new()?.with_probe(probe).with_time_zones(TimeZones::read()).with_log_sink(move |line| {
         // A socket that fails is found out by the next read or write of the loop.
@@ -64,9 +66,12 @@ fn serve(mut socket: &UnixStream, worker: &mut Worker, output: &Output) -> Resul
         while let Some((frame, length)) = wire::read_frame::<ToWorker>(inbound.get(used..).unwrap_or_default())? {
             used += length;
             worker.handle(frame, &mut frames);
-            // At once: the next frame's turn may be a long one.
             for frame in frames.drain(..) {
-                output.send_bounded(frame, worker)?;
+                output.queue_bounded(frame, worker)?;
+            }
+            // At once, as the next frame's turn may be a long one; but nobody waits for the end of a turn that asked for nothing.
+            if output.is_urgent() || !wire::has_whole_frame(inbound.get(used..).unwrap_or_default()) {
+                output.flush()?;
             }
         }
         inbound.drain(..used);
@@ -75,26 +80,46 @@ fn serve(mut socket: &UnixStream, worker: &mut Worker, output: &Output) -> Resul
 
 struct Output {
     socket: UnixStream,
+    /// Frames that have not been written.
     buffer: RefCell<Vec<u8>>,
+    urgent: Cell<bool>,
 }
 
 impl Output {
     fn send(&self, frame: &FromWorker) -> Result<(), WorkerExit> {
-        let mut buffer = self.buffer.borrow_mut();
-        buffer.clear();
-        wire::write_frame(frame, &mut buffer)?;
-        (&self.socket).write_all(&buffer)?;
+        self.queue(frame)?;
+        self.flush()
+    }
+
+    fn queue(&self, frame: &FromWorker) -> Result<(), WorkerExit> {
+        wire::write_frame(frame, &mut self.buffer.borrow_mut())?;
+        if !matches!(frame, FromWorker::TurnEnd(end) if end.asks_for_nothing()) {
+            self.urgent.set(true);
+        }
         Ok(())
     }
 
-    /// Sends a frame; a turn that is too large for one ends its run instead.
-    fn send_bounded(&self, frame: FromWorker, worker: &mut Worker) -> Result<(), WorkerExit> {
-        match (self.send(&frame), frame) {
+    fn is_urgent(&self) -> bool {
+        self.urgent.get()
+    }
+
+    fn flush(&self) -> Result<(), WorkerExit> {
+        let mut buffer = self.buffer.borrow_mut();
+        (&self.socket).write_all(&buffer)?;
+        buffer.clear();
+        buffer.shrink_to(KEPT_CAPACITY);
+        self.urgent.set(false);
+        Ok(())
+    }
+
+    /// Queues a frame; a turn that is too large for one ends its run instead.
+    fn queue_bounded(&self, frame: FromWorker, worker: &mut Worker) -> Result<(), WorkerExit> {
+        match (self.queue(&frame), frame) {
             (Err(WorkerExit::Wire(WireError::TooLarge { got })), FromWorker::TurnEnd(end)) => {
                 worker.handle(ToWorker::Drop { run: end.run, epoch: end.epoch }, &mut Vec::new());
-                self.send(&FromWorker::TurnEnd(too_large(&end, got)))
+                self.queue(&FromWorker::TurnEnd(too_large(&end, got)))
             }
-            (sent, _) => sent,
+            (queued, _) => queued,
         }
     }
 }

@@ -292,12 +292,12 @@ impl Switch {
                 self.leg_event((key, leg), event);
                 continue;
             }
-            if let Some(output) = self.host.poll_output() {
-                self.script_output(output);
-                continue;
-            }
             if let Some(key) = self.dirty.pop_first() {
                 self.pump_call(key);
+                continue;
+            }
+            if let Some(output) = self.host.poll_output() {
+                self.script_output(output);
                 continue;
             }
             self.write_notes();

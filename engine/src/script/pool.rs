@@ -6,7 +6,7 @@
 #![expect(unsafe_code, reason = "tokio asks for a promise about the socket's descriptor")]
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -69,6 +69,8 @@ struct Inner {
     supervisor: Supervisor,
     config: PoolConfig,
     processes: BTreeMap<WorkerKey, Process>,
+    /// Workers with frames that nobody has tried to write yet.
+    unflushed: BTreeSet<WorkerKey>,
     /// What the timer task sleeps until.
     armed: Option<Instant>,
     /// The layers of the sandbox that were last told of.
@@ -102,7 +104,14 @@ impl WorkerPool {
     pub fn new(config: PoolConfig, on_output: impl Fn() + 'static) -> Self {
         let settings = Settings { workers: config.workers.max(1), spare: true, back_off: BACK_OFF, bounds: config.bounds };
         let supervisor = Supervisor::new(Moment::now(), settings);
-        let inner = Inner { supervisor, config, processes: BTreeMap::new(), armed: None, told_sandbox: None };
+        let inner = Inner {
+            supervisor,
+            config,
+            processes: BTreeMap::new(),
+            unflushed: BTreeSet::new(),
+            armed: None,
+            told_sandbox: None,
+        };
         let shared = Rc::new(Shared { inner: RefCell::new(inner), on_output: Box::new(on_output), rearm: Notify::new() });
         let timer = tokio::task::spawn_local(keep_time(Rc::downgrade(&shared)));
         shared.carry_out();
@@ -147,7 +156,12 @@ impl ScriptHost for WorkerPool {
     }
 
     fn poll_output(&mut self) -> Option<ScriptOutput> {
-        self.shared.inner.borrow_mut().supervisor.poll_output()
+        let mut inner = self.shared.inner.borrow_mut();
+        inner.supervisor.poll_output().or_else(|| {
+            // What the core has fed since it last asked goes out together: one system call, and one wake-up of the worker.
+            inner.flush();
+            inner.supervisor.poll_output()
+        })
     }
 
     fn next_timeout(&self) -> Option<Instant> {
@@ -168,7 +182,9 @@ impl Shared {
         while let Some(action) = inner.supervisor.poll_action() {
             match action {
                 Action::Spawn(key) => self.spawn(&mut inner, key),
-                Action::Flush(key) => inner.flush(key),
+                Action::Flush(key) => {
+                    inner.unflushed.insert(key);
+                }
                 Action::Observe(key) => inner.observe(key),
                 Action::Kill(key) => inner.kill(key),
                 Action::Stop(key) => inner.stop(key),
@@ -181,11 +197,12 @@ impl Shared {
         }
     }
 
-    /// Tells the core, if there is something to tell. Nothing may be borrowed.
+    /// Tells the core, if there is something to tell, and sends what follows from it. Nothing may be borrowed.
     fn announce(&self) {
         if self.inner.borrow().supervisor.has_output() {
             (self.on_output)();
         }
+        self.inner.borrow_mut().flush();
     }
 
     fn spawn(self: &Rc<Self>, inner: &mut Inner, key: WorkerKey) {
@@ -259,8 +276,14 @@ impl Inner {
         }
     }
 
+    fn flush(&mut self) {
+        while let Some(key) = self.unflushed.pop_first() {
+            self.flush_worker(key);
+        }
+    }
+
     /// Writes what the socket takes now and leaves the rest to the writer task.
-    fn flush(&mut self, key: WorkerKey) {
+    fn flush_worker(&mut self, key: WorkerKey) {
         if self.processes.get(&key).is_none_or(|process| process.blocked) || self.write_out(key) {
             return;
         }
@@ -303,6 +326,7 @@ impl Inner {
     }
 
     fn stop(&mut self, key: WorkerKey) {
+        self.flush_worker(key);
         if let Some(process) = self.processes.get(&key) {
             // It fails only on a socket that is closed already, which is what is wanted.
             let _ = process.socket.get_ref().shutdown(Shutdown::Write);
