@@ -135,6 +135,13 @@ fn digit(_: &[usize]) -> io::Result<Figure> {
     let times = Sorted::new(seen.digit_ms);
     eprintln!("  {} answered, {} failed, {} heard the next prompt", seen.answered, seen.failed, times.len());
     let (p50, p99) = (times.percentile(0.5), times.percentile(0.99));
+    eprintln!(
+        "  ms: p90 {:.2}, p98 {:.2}, p99.9 {:.2}, max {:.2}",
+        times.percentile(0.9),
+        times.percentile(0.98),
+        times.percentile(0.999),
+        times.percentile(1.0)
+    );
     let floor = socket_round_trips(20_000)?;
     Ok(Figure {
         name: "last digit's first end packet → next prompt's first packet, 100 calls/s",

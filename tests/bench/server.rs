@@ -174,9 +174,8 @@ impl Cpu {
     pub(crate) fn each_since(&self, before: &Self, count: usize) -> String {
         let us = |now: f64, then: f64| (now - then) * 1e6 / count.max(1) as f64;
         let parts = self.parts().into_iter().zip(before.parts());
-        let texts: Vec<String> = parts
-            .map(|((name, now), (_, then))| format!("{name} {:.0}+{:.0}", us(now.0, then.0), us(now.1, then.1)))
-            .collect();
+        let texts: Vec<String> =
+            parts.map(|((name, now), (_, then))| format!("{name} {:.0}+{:.0}", us(now.0, then.0), us(now.1, then.1))).collect();
         texts.join(", ")
     }
 }

@@ -104,14 +104,8 @@ impl WorkerPool {
     pub fn new(config: PoolConfig, on_output: impl Fn() + 'static) -> Self {
         let settings = Settings { workers: config.workers.max(1), spare: true, back_off: BACK_OFF, bounds: config.bounds };
         let supervisor = Supervisor::new(Moment::now(), settings);
-        let inner = Inner {
-            supervisor,
-            config,
-            processes: BTreeMap::new(),
-            unflushed: BTreeSet::new(),
-            armed: None,
-            told_sandbox: None,
-        };
+        let inner =
+            Inner { supervisor, config, processes: BTreeMap::new(), unflushed: BTreeSet::new(), armed: None, told_sandbox: None };
         let shared = Rc::new(Shared { inner: RefCell::new(inner), on_output: Box::new(on_output), rearm: Notify::new() });
         let timer = tokio::task::spawn_local(keep_time(Rc::downgrade(&shared)));
         shared.carry_out();
