@@ -84,9 +84,11 @@ impl Server {
         Err(io::Error::other("the engine ended before it printed its addresses"))
     }
 
-    /// Proportional set size of the engine and its workers, bytes: shared pages count once.
-    pub(crate) fn memory(&self) -> u64 {
-        self.processes().iter().filter_map(|&pid| proportional_set_size(pid)).sum()
+    /// Proportional set size, bytes, of the engine and of its workers: shared pages count once.
+    pub(crate) fn memory(&self) -> (u64, u64) {
+        let engine = self.child.id();
+        let workers = self.processes().into_iter().filter(|&pid| pid != engine).filter_map(proportional_set_size).sum();
+        (proportional_set_size(engine).unwrap_or(0), workers)
     }
 
     /// CPU time of the engine and its workers so far.
