@@ -28,6 +28,8 @@ pub enum ErrorCode {
     RangeError,
     /// `fetch` could not reach its target, or may not.
     NetworkError,
+    /// The store, or an account's database, could not do it; the message is the database's own.
+    DatabaseError,
     /// A bound of the engine was reached.
     LimitError,
 }
@@ -47,6 +49,7 @@ impl ErrorCode {
             Self::TypeError => "TypeError",
             Self::RangeError => "RangeError",
             Self::NetworkError => "NetworkError",
+            Self::DatabaseError => "DatabaseError",
             Self::LimitError => "LimitError",
         }
     }

@@ -18,5 +18,6 @@ pub mod phone;
 pub mod runs;
 pub mod script;
 mod simulation;
+pub mod store;
 pub mod tts;
 mod typescript;

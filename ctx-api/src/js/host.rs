@@ -215,6 +215,7 @@ pub(super) fn throw(ctx: &Ctx<'_>, error: OpError) -> rquickjs::Error {
         | ErrorCode::Unsupported
         | ErrorCode::NotConfigured
         | ErrorCode::NetworkError
+        | ErrorCode::DatabaseError
         | ErrorCode::LimitError => match Exception::from_message(ctx.clone(), &error.message) {
             Ok(exception) => match exception.as_object().set("name", error.code.name()) {
                 Ok(()) => exception.throw(),

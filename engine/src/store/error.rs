@@ -1,0 +1,44 @@
+//! Why something was not stored or not found.
+
+use std::path::PathBuf;
+
+use lockstep_ctx_api::{ErrorCode, OpError};
+use thiserror::Error;
+
+/// What a store answers instead of a result.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    #[error("store {}: {why}", path.display())]
+    Open { path: PathBuf, why: String },
+    #[error("the store's tables are of version {got}, this engine knows versions up to {known}")]
+    Version { got: u32, known: u32 },
+    /// The request does not fit what is there; the message is for whoever asked.
+    #[error("{message}")]
+    Refused { code: ErrorCode, message: String },
+    #[error("the store has more to write than it can hold; try again later")]
+    Overloaded,
+    #[error("the store has stopped")]
+    Stopped,
+    #[error("{0}")]
+    Sql(#[from] rusqlite::Error),
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl StoreError {
+    /// The request does not fit what is there.
+    pub fn refused(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self::Refused { code, message: message.into() }
+    }
+
+    /// As a script gets it from the call that messages name `label`.
+    pub fn into_op_error(self, label: &str) -> OpError {
+        let code = match &self {
+            Self::Refused { code, .. } => *code,
+            Self::Overloaded => ErrorCode::LimitError,
+            Self::Sql(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) => ErrorCode::LimitError,
+            Self::Sql(_) | Self::Open { .. } | Self::Version { .. } | Self::Stopped | Self::Io(_) => ErrorCode::DatabaseError,
+        };
+        OpError::new(code, format!("{label}: {self}"))
+    }
+}

@@ -1,0 +1,146 @@
+//! The thread that writes, many writes to a commit.
+#![expect(clippy::disallowed_methods, reason = "a batch is bounded by the time it takes")]
+
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use tokio::sync::{oneshot, watch};
+
+use super::clock::Clock;
+use super::error::StoreError;
+
+/// Writes that may wait.
+const QUEUE: usize = 1 << 16;
+/// Writes of one commit.
+const BATCH: usize = 4_096;
+/// How long a batch may take before it is committed.
+const BATCH_TIME: Duration = Duration::from_millis(5);
+
+/// Does a write; what to do once the batch is on disk, or is not.
+type Job = Box<dyn FnOnce(&Connection, u64) -> Finish + Send>;
+type Finish = Box<dyn FnOnce(Option<&str>) + Send>;
+
+/// The way to the thread. Dropping it waits until everything is written.
+pub(super) struct Writer {
+    line: Mutex<Line>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Line {
+    jobs: Option<SyncSender<Job>>,
+    submitted: u64,
+}
+
+impl Writer {
+    /// Starts it on `connection`; how many writes are on disk is told by what comes with it.
+    pub(super) fn start(connection: Connection, clock: Clock) -> Result<(Self, watch::Receiver<u64>), StoreError> {
+        let (jobs, line) = sync_channel(QUEUE);
+        let (committed, watching) = watch::channel(0);
+        let thread = std::thread::Builder::new().name("store".to_owned()).spawn(move || write(&connection, &line, &clock, &committed))?;
+        let line = Mutex::new(Line { jobs: Some(jobs), submitted: 0 });
+        Ok((Self { line, thread: Some(thread) }, watching))
+    }
+
+    /// Puts a write in line.
+    pub(super) fn submit<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection, u64) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<oneshot::Receiver<Result<T, StoreError>>, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |connection, now| {
+            let result = within_savepoint(connection, |connection| work(connection, now));
+            Box::new(move |failure| {
+                // Whoever asked may have gone: it is written all the same.
+                let _ = answer.send(match failure {
+                    None => result,
+                    Some(why) => Err(StoreError::Sql(rusqlite::Error::SqliteFailure(
+                        rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR),
+                        Some(why.to_owned()),
+                    ))),
+                });
+            })
+        });
+        let mut line = self.line();
+        let jobs = line.jobs.as_ref().ok_or(StoreError::Stopped)?;
+        jobs.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => StoreError::Overloaded,
+            TrySendError::Disconnected(_) => StoreError::Stopped,
+        })?;
+        line.submitted += 1;
+        Ok(answered)
+    }
+
+    /// How many writes have been put in line.
+    pub(super) fn submitted(&self) -> u64 {
+        self.line().submitted
+    }
+
+    fn line(&self) -> std::sync::MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.line().jobs = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the store's thread panicked");
+        }
+    }
+}
+
+fn write(connection: &Connection, line: &Receiver<Job>, clock: &Clock, committed: &watch::Sender<u64>) {
+    let mut done = 0;
+    let mut finishes: Vec<Finish> = Vec::new();
+    while let Ok(first) = line.recv() {
+        let began = Instant::now();
+        let now = clock.now_ms();
+        let mut failure = execute(connection, "BEGIN IMMEDIATE").err().map(|error| error.to_string());
+        let mut next = Some(first);
+        while let Some(job) = next.take() {
+            finishes.push(if failure.is_none() { job(connection, now) } else { Box::new(|_| ()) });
+            if finishes.len() < BATCH && began.elapsed() < BATCH_TIME && failure.is_none() {
+                next = line.try_recv().ok();
+            }
+        }
+        if failure.is_none() {
+            failure = execute(connection, "COMMIT").err().map(|error| error.to_string());
+        }
+        if let Some(why) = &failure {
+            tracing::error!(%why, writes = finishes.len(), "the store could not write");
+            if !connection.is_autocommit()
+                && let Err(error) = execute(connection, "ROLLBACK")
+            {
+                tracing::error!(%error, "the store could not undo what it had begun");
+            }
+        }
+        done += finishes.len() as u64;
+        committed.send_replace(done);
+        for finish in finishes.drain(..) {
+            finish(failure.as_deref());
+        }
+    }
+}
+
+/// Undoes what `work` did when it fails, and leaves the rest of the batch alone.
+fn within_savepoint<T>(
+    connection: &Connection,
+    work: impl FnOnce(&Connection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    execute(connection, "SAVEPOINT job")?;
+    let result = work(connection);
+    if result.is_err() {
+        execute(connection, "ROLLBACK TO job")?;
+    }
+    execute(connection, "RELEASE job")?;
+    result
+}
+
+fn execute(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(sql)?.execute([]).map(|_| ())
+}
