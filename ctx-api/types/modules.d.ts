@@ -21,3 +21,39 @@ declare module 'cxKV' {
   /** What the account's keys take. */
   export function usage(): Promise<{ keys: number; bytes: number; max_bytes: number }>;
 }
+
+declare module 'cxUserspace' {
+  interface ListOptions {
+    prefix?: string;
+    /** 100 unless said otherwise, at most 1,000. */
+    limit?: number;
+    /** The key after which the list begins. */
+    after?: string;
+  }
+  /** Makes a record of any shape; rejects with `InvalidState` when there is one. */
+  export function create(area: string, key: string, data: unknown): Promise<any>;
+  /** The data of a record; `null` when there is none. */
+  export function read(area: string, key: string): Promise<any>;
+  /** The same as `read`. */
+  export function get(area: string, key: string): Promise<any>;
+  /** Replaces the data; resolves with it, or with `null` when there is no such record. */
+  export function update(area: string, key: string, data: unknown): Promise<any>;
+  /** The data of any one record; `null` when the area is empty. */
+  export function random(area: string): Promise<any>;
+  /** Records in the order of their keys. */
+  export function list(area: string, options?: ListOptions): Promise<{ key: string; data: any }[]>;
+  /** One statement on the account's own database: rows, or what it changed. */
+  export function sql(text: string, params?: unknown[] | Record<string, unknown>): Promise<any>;
+  const userspace: {
+    create: typeof create;
+    read: typeof read;
+    get: typeof get;
+    update: typeof update;
+    /** Whether there was such a record. */
+    delete(area: string, key: string): Promise<boolean>;
+    random: typeof random;
+    list: typeof list;
+    sql: typeof sql;
+  };
+  export default userspace;
+}

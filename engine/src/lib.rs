@@ -15,6 +15,7 @@ pub mod form;
 pub mod host;
 pub mod log;
 pub mod phone;
+pub mod platform;
 pub mod runs;
 pub mod script;
 mod simulation;

@@ -47,7 +47,11 @@ impl Site {
         let fetcher = Fetcher::new(EgressPolicy::new(config.security)).unwrap();
         let runs_config = RunsConfig { place: ScriptPlace::InProcess, fetcher, services: HostServices::default() };
         let runs = RunsThread::start(runs_config, handle.clone(), inbox).unwrap();
-        let (engine, _, _) = EngineHandle::new(Vec::new(), handle);
+        let (engine, _, _) = EngineHandle::new(
+            Vec::new(),
+            handle,
+            crate::platform::Platform::in_memory(&crate::config::Config::default()).unwrap(),
+        );
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         let api_config = ApiConfig { listen: loopback, public_listen: Some(loopback), form_mb: 1, ..ApiConfig::default() };
         let server = Server::bind(&api_config, engine).await.unwrap();

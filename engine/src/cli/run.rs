@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use super::{block_on, out};
 use crate::config::Config;
 use crate::fetch::{EgressPolicy, Fetcher};
-use crate::host;
+use crate::platform::Platform;
 use crate::runs::{RunError, RunFailure, RunKind, RunRequest, RunsConfig, RunsHandle, RunsThread, ScriptPlace};
 use crate::script::programs::Loader;
 use crate::script::{Program, ProgramSet};
@@ -103,12 +103,12 @@ fn report(error: &ScriptError) {
 
 async fn work(args: &Args) -> Result<Option<String>, Failure> {
     let data = read_data(&args.data)?;
-    let (programs, script, config) = load(args)?;
+    let Setup { programs, script, config, platform } = load(args)?;
     let fetcher =
         Fetcher::new(EgressPolicy::new(config.security)).map_err(|error| format!("cannot make HTTP requests: {error}"))?;
     let (_programs, latest) = watch::channel(programs);
     let (handle, inbox) = RunsHandle::new(latest);
-    let runs_config = RunsConfig { place: ScriptPlace::InProcess, fetcher, services: host::services() };
+    let runs_config = RunsConfig { place: ScriptPlace::InProcess, fetcher, services: platform.services };
     let _thread = RunsThread::start(runs_config, handle.clone(), inbox)
         .map_err(|error| format!("cannot start the thread for the script: {error}"))?;
     let (written, mut lines) = mpsc::channel(MAX_LINES);
@@ -151,17 +151,31 @@ fn read_data(data: &str) -> Result<String, String> {
     }
 }
 
-/// Loads the folder of the script, as an engine would: its programs, and which of them is meant.
-fn load(args: &Args) -> Result<(Arc<ProgramSet>, String, Config), Failure> {
+/// What a run is made of.
+struct Setup {
+    programs: Arc<ProgramSet>,
+    /// Which of them is meant.
+    script: String,
+    config: Config,
+    platform: Platform,
+}
+
+/// Loads the folder of the script, as an engine would. The store is that of the configuration; without one nothing stays.
+fn load(args: &Args) -> Result<Setup, Failure> {
     let unreadable = |error: std::io::Error| format!("{}: {error}", args.file.display());
     let file = std::fs::canonicalize(&args.file).map_err(unreadable)?;
     let (Some(dir), Some(name)) = (file.parent(), file.file_name().and_then(|name| name.to_str())) else {
         return Err(format!("{}: expected a file", args.file.display()).into());
     };
-    let mut config = match &args.config {
-        Some(dir) => Config::load(dir).map_err(|error| error.to_string())?.config,
-        None => Config::default(),
+    let (mut config, platform) = match &args.config {
+        Some(dir) => {
+            let loaded = Config::load(dir).map_err(|error| error.to_string())?;
+            let platform = Platform::open(&loaded);
+            (loaded.config, platform)
+        }
+        None => (Config::default(), Platform::in_memory(&Config::default())),
     };
+    let platform = platform.map_err(|error| error.to_string())?;
     config.scripts.dir = dir.to_owned();
     let set = Loader::new(Path::new("/"), &config).load().map_err(unreadable)?.set;
     if let Some(problem) = set.problem(name) {
@@ -172,7 +186,8 @@ fn load(args: &Args) -> Result<(Arc<ProgramSet>, String, Config), Failure> {
     if let Some(kind) = args.kind {
         program.script_type = kind.into();
     }
-    Ok((Arc::new(ProgramSet::new([Arc::new(program)], Vec::new())), name.to_owned(), config))
+    let programs = Arc::new(ProgramSet::new([Arc::new(program)], Vec::new()));
+    Ok(Setup { programs, script: name.to_owned(), config, platform })
 }
 
 fn print_log(line: &LogLine) {

@@ -84,6 +84,7 @@ async fn attend(api: &ApiConfig, engine: EngineHandle, grace: Duration) -> Resul
             break;
         }
     }
+    engine.platform().store.flush().await;
     // Whoever still reads from the API reads from an engine that is gone.
     serving.abort();
     if grace.is_some() { Err("the core has ended unexpectedly".to_owned()) } else { Ok(()) }

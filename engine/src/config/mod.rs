@@ -75,13 +75,33 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StoreConfig {
-    /// Relative to the configuration's folder.
+    /// Relative to the configuration's folder; `:memory:` keeps nothing.
     pub path: PathBuf,
+    /// Megabytes of keys and values an account may keep.
+    pub kv_mb: u32,
+    /// Megabytes of Userspace records an account may keep.
+    pub userspace_mb: u32,
+    /// Megabytes of the database an account's `sql` works on.
+    pub database_mb: u32,
+}
+
+impl StoreConfig {
+    pub(crate) fn kv_bytes(&self) -> u64 {
+        u64::from(self.kv_mb) << 20
+    }
+
+    pub(crate) fn userspace_bytes(&self) -> u64 {
+        u64::from(self.userspace_mb) << 20
+    }
+
+    pub(crate) fn database_bytes(&self) -> u64 {
+        u64::from(self.database_mb) << 20
+    }
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { path: PathBuf::from("lockstep.db") }
+        Self { path: PathBuf::from("lockstep.db"), kv_mb: 256, userspace_mb: 256, database_mb: 256 }
     }
 }
 

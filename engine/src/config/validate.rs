@@ -291,7 +291,6 @@ pub(super) fn without_effect(config: &Config) -> Vec<Finding> {
     say(config.cluster.nats.is_some(), section("cluster", "nats"));
     say(config.event_socket.freeswitch_outbound.is_some(), section("event_socket", "freeswitch_outbound"));
     say(config.event_socket.listen.is_some(), section("event_socket", "listen"));
-    say(config.store != super::StoreConfig::default(), section("store", "path"));
     for (index, key) in config.api.keys.iter().enumerate() {
         let mut path = item(section("api", "keys"), index);
         path.push(Step::Key("account".to_owned()));

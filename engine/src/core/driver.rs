@@ -37,10 +37,11 @@ use super::switch::{Switch, SwitchParts};
 use super::world::{ApplicationCall, Arrival};
 use crate::config::{self, Config, Loaded};
 use crate::fetch::{EgressPolicy, Fetcher};
-use crate::host;
+use crate::platform::Platform;
 use crate::runs::{RunsConfig, RunsHandle, RunsThread, ScriptPlace};
 use crate::script::programs::{Change, Loader, Reload, RollBackError, Watch, watch};
 use crate::script::{Moment, PoolConfig, ProgramSet, WorkerPool};
+use crate::store::StoreError;
 use crate::tts::Tts;
 
 /// Reports of one kind taken before the others get their turn.
@@ -63,6 +64,8 @@ pub enum StartError {
     Media(io::Error),
     #[error("scripts folder {}: {error}", dir.display())]
     Scripts { dir: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error("prompts: {0}")]
     Prompts(io::Error),
     #[error("speech: {0}")]
@@ -145,6 +148,7 @@ struct Core {
     programs: latest::Sender<Arc<ProgramSet>>,
     /// Ends with the core: runs outside calls are made for it and through its handle.
     _runs: RunsThread,
+    platform: Platform,
     /// Something outside the loop has pumped the switch: its next deadline may be nearer.
     rearm: Rc<Notify>,
 }
@@ -185,6 +189,7 @@ impl Core {
         };
         let dns = HickoryDns::from_system(&resolve_config).map_err(|error| StartError::Names(error.to_string()))?;
 
+        let platform = Platform::open(loaded)?;
         let mut loader = Loader::new(&loaded.dir, &config);
         let reload = loader.load().map_err(|error| StartError::Scripts { dir: scripts_dir.clone(), error })?;
         report(&reload);
@@ -196,7 +201,7 @@ impl Core {
         };
         let (programs, latest_programs) = latest::channel(Arc::clone(&reload.set));
         let (runs, runs_inbox) = RunsHandle::new(latest_programs);
-        let services = host::services();
+        let services = platform.services.clone();
         let place = ScriptPlace::Workers { program: program.clone(), workers };
         let runs_config = RunsConfig { place, fetcher: fetcher.clone(), services: services.clone() };
         let runs = RunsThread::start(runs_config, runs, runs_inbox).map_err(StartError::Runs)?;
@@ -217,7 +222,7 @@ impl Core {
             listening: listening.clone(),
             applications,
         };
-        let (handle, requests, events) = EngineHandle::new(addresses, runs.handle());
+        let (handle, requests, events) = EngineHandle::new(addresses, runs.handle(), platform.clone());
 
         let rearm = Rc::new(Notify::new());
         let switch_cell: Rc<OnceCell<Weak<RefCell<Switch>>>> = Rc::default();
@@ -261,11 +266,13 @@ impl Core {
         let switch = Rc::new(RefCell::new(Switch::new(parts)));
         // Set exactly once: the cell was made above.
         let _ = switch_cell.set(Rc::downgrade(&switch));
-        let core = Self { switch, transports, media: media_events, arrivals, requests, scripts, programs, _runs: runs, rearm };
+        let core =
+            Self { switch, transports, media: media_events, arrivals, requests, scripts, programs, _runs: runs, platform, rearm };
         Ok((core, handle, application_calls))
     }
 
     async fn run(mut self) {
+        tokio::task::spawn_local(self.platform.clone().keep_house());
         let mut handles_left = true;
         let mut drained_at: Option<Instant> = None;
         loop {

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::channel::{Channel, ChannelEvent, Execution};
 use super::event_log::{EventLog, Watcher};
 use super::timeline::{Timeline, TimelineEntry};
+use crate::platform::Platform;
 use crate::runs::RunsHandle;
 use crate::script::programs::{RollBackAnswer, RollBackError};
 
@@ -271,6 +272,7 @@ pub struct EngineHandle {
     events: EventLog,
     addresses: Arc<[String]>,
     runs: RunsHandle,
+    platform: Platform,
 }
 
 /// A device that has registered.
@@ -286,10 +288,15 @@ pub struct Registration {
 
 impl EngineHandle {
     /// The handle and the core's end of its channels.
-    pub(crate) fn new(addresses: Vec<String>, runs: RunsHandle) -> (Self, mpsc::Receiver<Request>, EventLog) {
+    pub(crate) fn new(addresses: Vec<String>, runs: RunsHandle, platform: Platform) -> (Self, mpsc::Receiver<Request>, EventLog) {
         let (requests, receiver) = mpsc::channel(REQUEST_QUEUE);
         let events = EventLog::default();
-        (Self { requests, events: events.clone(), addresses: addresses.into(), runs }, receiver, events)
+        (Self { requests, events: events.clone(), addresses: addresses.into(), runs, platform }, receiver, events)
+    }
+
+    /// The store, and what else calls share with everything else.
+    pub fn platform(&self) -> &Platform {
+        &self.platform
     }
 
     /// Runs scripts outside calls.

@@ -5,7 +5,9 @@
 
 mod arguments;
 mod context;
+mod kv;
 mod scratch;
+mod userspace;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +21,12 @@ use serde_json::Value;
 pub use arguments::Arguments;
 pub use context::RunContext;
 pub use scratch::Scratch;
+
+use crate::config::Config;
+use crate::store::kv::Space;
+use crate::store::{AccountDatabases, Store};
+use kv::Kv;
+use userspace::Userspace;
 
 /// What a service's function comes to.
 pub type HostFuture = BoxFuture<'static, Result<HostReply, OpError>>;
@@ -35,6 +43,12 @@ pub trait HostService: Send + Sync {
 /// The table of services; clones share it.
 #[derive(Clone, Default)]
 pub struct HostServices(Arc<BTreeMap<&'static str, Arc<dyn HostService>>>);
+
+impl std::fmt::Debug for HostServices {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 impl HostServices {
     /// A table of these services.
@@ -67,9 +81,17 @@ pub fn no_such_function(args: &Arguments) -> HostFuture {
     answered(Err(OpError::new(ErrorCode::Unsupported, format!("{} does not exist", args.label()))))
 }
 
-/// The services of an engine, or of a run without one.
-pub fn services() -> HostServices {
-    HostServices::default()
+/// Every service: one line each, by the name that modules call it.
+pub(crate) fn services(
+    config: &Config,
+    store: &Store,
+    databases: &AccountDatabases,
+) -> Vec<(&'static str, Arc<dyn HostService>)> {
+    vec![
+        ("kv", Arc::new(Kv::new(store, Space::Texts, config.store.kv_bytes()))),
+        ("ko", Arc::new(Kv::new(store, Space::Objects, config.store.kv_bytes()))),
+        ("cxUserspace", Arc::new(Userspace::new(store, databases, config.store.userspace_bytes()))),
+    ]
 }
 
 #[cfg(test)]

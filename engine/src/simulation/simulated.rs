@@ -29,9 +29,10 @@ use super::network::{Conditions, Network, Packet, Traffic};
 use super::phones::{Phones, Places};
 use super::project::{Project, engine_address};
 use super::world::{Order, Shared, SimulatedWorld};
+use crate::core::EventLog;
 use crate::core::directory::Directory;
 use crate::core::exchange::{Exchange, ExchangeParts};
-use crate::core::handle::{CallFilter, CallSummary, EngineHandle, Request};
+use crate::core::handle::{CallFilter, CallSummary, Request};
 use crate::core::recordings::Recordings;
 use crate::core::setup;
 use crate::core::switch::{Switch, SwitchParts};
@@ -118,11 +119,10 @@ impl Simulation {
             rng: ChaCha12Rng::from_seed(seed(&mut rng)),
             config: config.clone(),
         });
-        let (_, _, events) = EngineHandle::new(Vec::new(), crate::runs::RunsHandle::stopped());
         let parts = SwitchParts {
             exchange,
             host: Box::new(InProcess::new(now, RunBounds::default())),
-            events,
+            events: EventLog::default(),
             max_calls: options.max_calls,
             ringback: setup::RINGBACK.to_owned(),
         };

@@ -98,6 +98,12 @@ struct Shared {
     open: Mutex<BTreeMap<String, SyncSender<Job>>>,
 }
 
+impl std::fmt::Debug for AccountDatabases {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AccountDatabases").field("place", &self.shared.place).finish_non_exhaustive()
+    }
+}
+
 impl AccountDatabases {
     /// Those beside the store at `place`.
     pub fn beside(place: &Place, limits: DatabaseLimits) -> Self {
@@ -109,7 +115,11 @@ impl AccountDatabases {
     }
 
     /// Runs a statement in the database of `account`. It is in line when this returns.
-    pub fn run(&self, account: &str, statement: Statement) -> impl Future<Output = Result<Rows, StoreError>> + Send + 'static + use<> {
+    pub fn run(
+        &self,
+        account: &str,
+        statement: Statement,
+    ) -> impl Future<Output = Result<Rows, StoreError>> + Send + 'static + use<> {
         let limits = self.shared.limits;
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |connection, deadline| {
@@ -209,7 +219,11 @@ fn authorize(context: AuthContext<'_>) -> Authorization {
         | AuthAction::Savepoint { .. }
         | AuthAction::Unknown { .. } => Authorization::Deny,
         AuthAction::Pragma { pragma_name, .. } => {
-            if PRAGMAS.iter().any(|known| known.eq_ignore_ascii_case(pragma_name)) { Authorization::Allow } else { Authorization::Deny }
+            if PRAGMAS.iter().any(|known| known.eq_ignore_ascii_case(pragma_name)) {
+                Authorization::Allow
+            } else {
+                Authorization::Deny
+            }
         }
         AuthAction::Function { function_name } => {
             let denied = ["load_extension", "fts3_tokenizer"].iter().any(|denied| denied.eq_ignore_ascii_case(function_name));
@@ -298,7 +312,9 @@ fn parameter(value: &Value) -> Result<Box<dyn ToSql>, StoreError> {
             Some(Some(bytes)) => Box::new(bytes),
             _ => return Err(refused(ErrorCode::TypeError, "a parameter is an object; pass JSON.stringify of it".to_owned())),
         },
-        Value::Array(_) => return Err(refused(ErrorCode::TypeError, "a parameter is a list; pass JSON.stringify of it".to_owned())),
+        Value::Array(_) => {
+            return Err(refused(ErrorCode::TypeError, "a parameter is a list; pass JSON.stringify of it".to_owned()));
+        }
     })
 }
 
@@ -338,7 +354,8 @@ fn explain(result: Result<Rows, StoreError>, limits: DatabaseLimits) -> Result<R
             Err(refused(ErrorCode::LimitError, format!("the account's database is full: it may take {} bytes", limits.max_bytes)))
         }
         Some(Code::AuthorizationForStatementDenied) => {
-            let message = "not permitted here: a statement may neither reach other files nor change settings nor leave a transaction open";
+            let message =
+                "not permitted here: a statement may neither reach other files nor change settings nor leave a transaction open";
             Err(refused(ErrorCode::DatabaseError, message.to_owned()))
         }
         _ => result,

@@ -85,9 +85,13 @@ pub fn incr(
     let entry = get(connection, now, account, Space::Texts, key)?;
     let before = match &entry {
         None => 0.0,
-        Some(entry) => entry.value.trim().parse::<f64>().ok().filter(|number| number.is_finite()).ok_or_else(|| {
-            StoreError::refused(ErrorCode::TypeError, format!("'{key}' does not hold a number"))
-        })?,
+        Some(entry) => entry
+            .value
+            .trim()
+            .parse::<f64>()
+            .ok()
+            .filter(|number| number.is_finite())
+            .ok_or_else(|| StoreError::refused(ErrorCode::TypeError, format!("'{key}' does not hold a number")))?,
     };
     let after = before + by;
     if !after.is_finite() {

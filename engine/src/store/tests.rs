@@ -104,7 +104,10 @@ async fn a_write_that_fails_leaves_nothing_behind_and_its_neighbours_alone() {
     let (before, failing, after) = futures_util::join!(before, failing, after);
     assert!(before.is_ok() && after.is_ok());
     assert_eq!(failing.map_err(code), Err(ErrorCode::RangeError));
-    assert_eq!((fixture.get("good").await.is_some(), fixture.get("bad").await, fixture.get("better").await.is_some()), (true, None, true));
+    assert_eq!(
+        (fixture.get("good").await.is_some(), fixture.get("bad").await, fixture.get("better").await.is_some()),
+        (true, None, true)
+    );
 }
 
 #[tokio::test]
@@ -171,7 +174,8 @@ async fn records_are_made_read_changed_and_removed() {
     let read = |key: &'static str| fixture.store.read(move |c, _| userspace::read(c, "a", "dnc", key));
     assert_eq!(read("441").await.unwrap().as_deref(), Some(r#"{"b":1,"a":2}"#), "as it was written");
     assert_eq!(read("449").await.unwrap(), None);
-    let update = |key: &'static str| fixture.store.write(move |c, now| userspace::update(c, now, ("a", QUOTA), ("dnc", key), "3"));
+    let update =
+        |key: &'static str| fixture.store.write(move |c, now| userspace::update(c, now, ("a", QUOTA), ("dnc", key), "3"));
     assert!(update("441").await.unwrap() && !update("449").await.unwrap());
     let random = |chance: f64| fixture.store.read(move |c, _| userspace::random(c, "a", "dnc", chance));
     assert_eq!(random(0.0).await.unwrap().as_deref(), Some("3"));

@@ -39,7 +39,8 @@ impl Writer {
     pub(super) fn start(connection: Connection, clock: Clock) -> Result<(Self, watch::Receiver<u64>), StoreError> {
         let (jobs, line) = sync_channel(QUEUE);
         let (committed, watching) = watch::channel(0);
-        let thread = std::thread::Builder::new().name("store".to_owned()).spawn(move || write(&connection, &line, &clock, &committed))?;
+        let thread =
+            std::thread::Builder::new().name("store".to_owned()).spawn(move || write(&connection, &line, &clock, &committed))?;
         let line = Mutex::new(Line { jobs: Some(jobs), submitted: 0 });
         Ok((Self { line, thread: Some(thread) }, watching))
     }

@@ -32,9 +32,10 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use crate::config::Config;
+use crate::core::EventLog;
 use crate::core::directory::Directory;
 use crate::core::exchange::{Exchange, ExchangeParts};
-use crate::core::handle::{EngineHandle, Metric};
+use crate::core::handle::Metric;
 use crate::core::recordings::Recordings;
 use crate::core::switch::{Switch, SwitchParts};
 use crate::core::timeline::Timeline;
@@ -200,7 +201,7 @@ impl Lab {
             rng: ChaCha12Rng::from_seed([3; 32]),
             config: Arc::new(config),
         });
-        let (_, _, events) = EngineHandle::new(Vec::new(), crate::runs::RunsHandle::stopped());
+        let events = EventLog::default();
         let host = Box::new(InProcess::new(now, RunBounds::default()));
         let parts = SwitchParts { exchange, host, events, max_calls: 100, ringback: "tone:ringback".to_owned() };
         Self { now, switch: Switch::new(parts), book, phones: Vec::new() }

@@ -39,7 +39,7 @@ impl std::fmt::Display for ScriptProblem {
 
 impl ProgramSet {
     /// Of two programs with the same exact destination the first by name is reached; the other is a problem.
-    pub(crate) fn new(programs: impl IntoIterator<Item = Arc<Program>>, problems: Vec<ScriptProblem>) -> Self {
+    pub fn new(programs: impl IntoIterator<Item = Arc<Program>>, problems: Vec<ScriptProblem>) -> Self {
         let mut set = Self {
             programs: programs.into_iter().map(|program| (program.name.clone(), program)).collect(),
             problems: problems.into_iter().map(|problem| (problem.file.clone(), problem)).collect(),

@@ -15,21 +15,32 @@
     return given;
   }
 
+  // A value is a text; scripts that pass an object mean its JSON.
+  function asText(value) {
+    const given = typeof value === 'object' && value !== null ? JSON.stringify(value) : value;
+    if (given === undefined || given === null || typeof given === 'symbol' || typeof given === 'function') {
+      throw new TypeError(`kv.set: the value must be a string, got ${value === null ? 'null' : typeof value}`);
+    }
+    return String(given);
+  }
+
   const kv = {
     get: (name) => host('kv', 'get', () => [key('kv.get', name)]),
-    set: (name, value, ttl) => host('kv', 'set', () => [key('kv.set', name), String(value), seconds('kv.set', ttl)]),
+    set: (name, value, ttl) => host('kv', 'set', () => [key('kv.set', name), asText(value), seconds('kv.set', ttl)]),
     del: (name) => host('kv', 'del', () => [key('kv.del', name)]),
   };
 
-  function storable(value) {
-    if (JSON.stringify(value) === undefined) throw new TypeError(`ko.set: the value cannot be written as JSON, got ${typeof value}`);
-    return value;
+  // Travels as text, so that an object's keys keep their order.
+  function json(value) {
+    const written = JSON.stringify(value);
+    if (written === undefined) throw new TypeError(`ko.set: the value cannot be written as JSON, got ${typeof value}`);
+    return written;
   }
 
   const ko = {
-    get: (name) => host('kv', 'getObject', () => [key('ko.get', name)]),
-    set: (name, value, ttl) => host('kv', 'setObject', () => [key('ko.set', name), storable(value), seconds('ko.set', ttl)]),
-    del: (name) => host('kv', 'delObject', () => [key('ko.del', name)]),
+    get: (name) => host('ko', 'get', () => [key('ko.get', name)]),
+    set: (name, value, ttl) => host('ko', 'set', () => [key('ko.set', name), json(value), seconds('ko.set', ttl)]),
+    del: (name) => host('ko', 'del', () => [key('ko.del', name)]),
   };
 
   function step(by) {

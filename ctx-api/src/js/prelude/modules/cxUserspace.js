@@ -1,0 +1,68 @@
+// Records of any shape in named areas, and SQL on the account's own database.
+(function (host) {
+  function text(operation, name, value) {
+    if (value === undefined || value === null || typeof value === 'object' || typeof value === 'symbol' || typeof value === 'function') {
+      throw new TypeError(`cxUserspace.${operation}: \`${name}\` must be a string, got ${value === null ? 'null' : typeof value}`);
+    }
+    return String(value);
+  }
+
+  // Data travels as text, so that an object's keys keep their order.
+  function json(operation, data) {
+    const written = JSON.stringify(data === undefined ? null : data);
+    if (written === undefined) throw new TypeError(`cxUserspace.${operation}: the data cannot be written as JSON, got ${typeof data}`);
+    return written;
+  }
+
+  const call = (operation, args, name = operation) => host('cxUserspace', name, () => args((key, value) => text(operation, key, value)));
+  const one = (operation, name) => (area, key) => call(operation, (check) => [check('area', area), check('key', key)], name);
+  const write = (operation) => (area, key, data) =>
+    call(operation, (check) => [check('area', area), check('key', key), json(operation, data)]);
+
+  // What comes out of a column of bytes, and what goes into one.
+  function received(rows) {
+    for (const row of rows) {
+      for (const name of Object.keys(row)) {
+        const cell = row[name];
+        if (typeof cell === 'object' && cell !== null) row[name] = Uint8Array.from(atob(cell.$bytes), (char) => char.charCodeAt(0));
+      }
+    }
+    return rows;
+  }
+
+  function parameter(value) {
+    if (value === undefined) return null;
+    if (typeof value === 'bigint') return Number(value);
+    if (typeof value !== 'object' || value === null) return value;
+    if (value instanceof Date) return value.toISOString();
+    if (ArrayBuffer.isView(value)) {
+      const bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+      return { $bytes: btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join('')) };
+    }
+    return value;
+  }
+
+  function parameters(given) {
+    if (given === undefined || given === null) return null;
+    if (Array.isArray(given)) return given.map(parameter);
+    return Object.fromEntries(Object.entries(given).map(([name, value]) => [name, parameter(value)]));
+  }
+
+  // Rows of a statement that gives some; otherwise what it changed.
+  async function sql(statement, params) {
+    const { columns, rows, changes, lastID } = await call('sql', (check) => [check('text', statement), parameters(params)]);
+    return columns.length > 0 ? received(rows) : { changes, lastID };
+  }
+
+  const userspace = {
+    create: write('create'),
+    read: one('read', 'get'),
+    get: one('get'),
+    update: write('update'),
+    delete: one('delete'),
+    random: (area) => call('random', (check) => [check('area', area)]),
+    list: (area, options) => call('list', (check) => [check('area', area), options ?? {}]),
+    sql,
+  };
+  return userspace;
+})

@@ -1,0 +1,102 @@
+//! `cxKV`: the account's keys, `kv` and `incr` for texts and counters, `ko` for objects.
+
+use bytes::Bytes;
+use lockstep_ctx_api::{ErrorCode, OpError};
+use serde_json::json;
+
+use super::{Arguments, HostFuture, HostReply, HostService, RunContext, answered, no_such_function};
+use crate::store::kv::{self, MAX_KEYS, Space};
+use crate::store::{Store, StoreError};
+
+/// The longest time to live, in seconds: about 3,000 years, and exact in milliseconds.
+const MAX_TTL_S: f64 = 1e11;
+
+/// The service; one of these for each space of keys.
+pub(super) struct Kv {
+    store: Store,
+    space: Space,
+    max_bytes: u64,
+}
+
+impl Kv {
+    pub(super) fn new(store: &Store, space: Space, max_bytes: u64) -> Self {
+        Self { store: store.clone(), space, max_bytes }
+    }
+
+    fn begin(&self, account: String, function: &str, args: &mut Arguments) -> Result<HostFuture, OpError> {
+        let (space, max_bytes) = (self.space, self.max_bytes);
+        Ok(match function {
+            "get" => {
+                let key = args.text("key")?;
+                let found = self.store.read(move |connection, now| kv::get(connection, now, &account, space, &key));
+                reply(args, found, move |entry| match (entry, space) {
+                    (None, _) => json!(null).to_string(),
+                    (Some(entry), Space::Texts) => json!(entry.value).to_string(),
+                    (Some(entry), Space::Objects) => entry.value,
+                })
+            }
+            "set" => {
+                let (key, value, ttl) = (args.text("key")?, args.text("value")?, ttl_ms(args)?);
+                let set = move |connection: &_, now| kv::set(connection, now, (&account, max_bytes), space, &key, &value, ttl);
+                reply(args, self.store.write(set), |()| String::new())
+            }
+            "del" => {
+                let key = args.text("key")?;
+                let gone = self.store.write(move |connection, now| kv::del(connection, now, &account, space, &key));
+                reply(args, gone, |gone| json!(gone).to_string())
+            }
+            "incr" => {
+                let (key, by, ttl) = (args.text("key")?, args.number("by")?, ttl_ms(args)?);
+                let incr = move |connection: &_, now| kv::incr(connection, now, (&account, max_bytes), &key, by, ttl);
+                reply(args, self.store.write(incr), |number| number.to_string())
+            }
+            "keys" => {
+                let prefix = args.text("prefix")?;
+                let found = self.store.read(move |connection, now| {
+                    let keys = kv::keys(connection, now, &account, space, (&prefix, None), MAX_KEYS + 1)?;
+                    if keys.len() > MAX_KEYS {
+                        let message = format!("more than {MAX_KEYS} keys begin with '{prefix}'; ask for a longer prefix");
+                        return Err(StoreError::refused(ErrorCode::LimitError, message));
+                    }
+                    Ok(keys)
+                });
+                reply(args, found, |keys| json!(keys).to_string())
+            }
+            "usage" => {
+                let usage = self.store.read(move |connection, _| kv::usage(connection, &account));
+                reply(args, usage, move |usage| {
+                    json!({ "keys": usage.entries, "bytes": usage.bytes, "max_bytes": max_bytes }).to_string()
+                })
+            }
+            _ => no_such_function(args),
+        })
+    }
+}
+
+impl HostService for Kv {
+    fn call(&self, context: &RunContext, function: &str, mut args: Arguments, _: Option<Bytes>) -> HostFuture {
+        self.begin(context.account.clone(), function, &mut args).unwrap_or_else(|error| answered(Err(error)))
+    }
+}
+
+/// Answers with what `result` comes to, as JSON.
+pub(super) fn reply<T: Send + 'static>(
+    args: &Arguments,
+    result: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    show: impl FnOnce(T) -> String + Send + 'static,
+) -> HostFuture {
+    let label = args.label().to_owned();
+    Box::pin(async move {
+        let value = result.await.map_err(|error| error.into_op_error(&label))?;
+        Ok(HostReply { value: show(value), body: None })
+    })
+}
+
+fn ttl_ms(args: &mut Arguments) -> Result<Option<u64>, OpError> {
+    match args.opt_number("ttl_s")? {
+        None => Ok(None),
+        Some(seconds) if seconds > 0.0 && seconds <= MAX_TTL_S => Ok(Some((seconds * 1000.0).ceil() as u64)),
+        Some(seconds) => Err(args
+            .error(ErrorCode::RangeError, format_args!("expected a time to live of up to {MAX_TTL_S} seconds, got {seconds}"))),
+    }
+}

@@ -1,0 +1,5 @@
+//! What scripts do with the `cx*` modules, against the real services.
+
+mod harness;
+mod kv;
+mod userspace;
