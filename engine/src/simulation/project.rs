@@ -8,7 +8,8 @@ use lockstep_media::prompt::PromptLibrary;
 
 use super::audio::Audio;
 use crate::config::{Config, Loaded};
-use crate::host::{self, HostServices};
+use crate::host::HostServices;
+use crate::platform::Platform;
 use crate::script::ProgramSet;
 use crate::script::programs::{Loader, ScriptProblem};
 
@@ -39,7 +40,8 @@ impl Project {
     /// When no thread can be started.
     pub(crate) fn new(config: Config, programs: Arc<ProgramSet>, scripts_dir: PathBuf) -> std::io::Result<Self> {
         let library = Audio::library(&scripts_dir)?;
-        Ok(Self { config: Arc::new(config), programs, scripts_dir, library, services: host::services() })
+        let services = Platform::in_memory(&config).map_err(std::io::Error::other)?.services;
+        Ok(Self { config: Arc::new(config), programs, scripts_dir, library, services })
     }
 
     /// Files whose text cannot be run.
