@@ -57,3 +57,36 @@ declare module 'cxUserspace' {
   };
   export default userspace;
 }
+
+declare module 'cxSend' {
+  /** One address, several behind commas, or a list: `Ann <ann@example.net>`. */
+  type Recipients = string | string[];
+  /** An e-mail: written out, or `NAME.txt` and `NAME.html` of the templates folder filled in with `vars`. */
+  export function email(message: {
+    to: Recipients;
+    cc?: Recipients;
+    bcc?: Recipients;
+    from?: string;
+    reply_to?: string;
+    subject?: string;
+    text?: string;
+    html?: string;
+    template?: string;
+    vars?: Record<string, unknown>;
+  }): Promise<{ message_id: string; recipients: number }>;
+  /** A text message by the provider of `[sms]`; `answer` is what the provider said. */
+  export function sms(number: string, text: string, from?: string): Promise<{ sent: true; answer: unknown }>;
+  export function sms(message: { to: string; text: string; from?: string }): Promise<{ sent: true; answer: unknown }>;
+  /** A notice to people by the provider of `[notify]`. */
+  export function notify(notice: { to?: string; title?: string; text: string }): Promise<{ sent: true; answer: unknown }>;
+}
+
+/** Look-ups of numbers (`[lookup.NAME]`), and what `cxSend` does. */
+declare const api: {
+  lookup: {
+    ping(): Promise<'pong'>;
+    /** `asrplus`, `tps`, `nnpc`, `hlr`, `lrn`, `userspaceLookup`, or any other name that is configured. */
+    [name: string]: (number: string | number) => Promise<any>;
+  };
+  send: typeof import('cxSend');
+};

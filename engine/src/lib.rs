@@ -13,6 +13,7 @@ pub mod esl;
 pub mod fetch;
 pub mod form;
 pub mod host;
+mod http_template;
 pub mod log;
 pub mod phone;
 pub mod platform;

@@ -1,15 +1,26 @@
 //! What all parts of an engine share besides calls: the store, and the services that scripts reach.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Config, Loaded};
-use crate::host::{self, HostServices};
+use crate::host::{self, HostService, HostServices};
 use crate::store::{AccountDatabases, Clock, DatabaseLimits, Place, Store, StoreError, kv};
 
 /// How often what has expired is swept away.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 /// Entries of one sweep's write: others want to write, too.
 const SWEEP: usize = 1_000;
+
+/// Why there is none.
+#[derive(Debug, thiserror::Error)]
+pub enum PlatformError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A provider of the configuration cannot be used.
+    #[error("{0}")]
+    Provider(String),
+}
 
 /// Opened once, before anything runs; clones share it.
 #[derive(Clone, Debug)]
@@ -23,32 +34,30 @@ impl Platform {
     /// Opens the store where the configuration has it, and makes the table of services.
     ///
     /// # Errors
-    /// What keeps the store from being opened.
-    pub fn open(loaded: &Loaded) -> Result<Self, StoreError> {
+    /// What keeps the store from being opened, or a provider from being used.
+    pub fn open(loaded: &Loaded) -> Result<Self, PlatformError> {
         let place = match Place::of(&loaded.config.store.path) {
             Place::Memory => Place::Memory,
             Place::File(path) => Place::File(loaded.resolve(&path)),
         };
-        Self::on(&loaded.config, Store::open(place, Clock::system())?)
+        let scripts = loaded.resolve(&loaded.config.scripts.dir);
+        let providers = host::providers(&loaded.config, &scripts).map_err(PlatformError::Provider)?;
+        Ok(Self::on(&loaded.config, Store::open(place, Clock::system())?, providers))
     }
 
-    /// With nothing that stays.
+    /// With nothing that stays and nobody outside.
     ///
     /// # Errors
     /// When SQLite cannot make a database in memory.
     pub fn in_memory(config: &Config) -> Result<Self, StoreError> {
-        Self::on(config, Store::in_memory(Clock::system())?)
+        Ok(Self::on(config, Store::in_memory(Clock::system())?, Vec::new()))
     }
 
-    /// Around `store`.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
-    pub fn on(config: &Config, store: Store) -> Result<Self, StoreError> {
+    fn on(config: &Config, store: Store, providers: Vec<(&'static str, Arc<dyn HostService>)>) -> Self {
         let limits = DatabaseLimits { max_bytes: config.store.database_bytes(), ..DatabaseLimits::default() };
         let databases = AccountDatabases::beside(store.place(), limits);
-        let services = HostServices::new(host::services(config, &store, &databases));
-        Ok(Self { store, databases, services })
+        let services = HostServices::new(host::services(config, &store, &databases).into_iter().chain(providers));
+        Self { store, databases, services }
     }
 
     /// Sweeps away what has expired, for as long as the future lives.

@@ -110,6 +110,7 @@ const GLOBALS: &[(&str, Origin)] = &[
     ("Uint8ClampedArray", Origin::Intrinsic(Intrinsic::Binary)),
     ("WeakMap", Origin::Intrinsic(Intrinsic::Collections)),
     ("WeakSet", Origin::Intrinsic(Intrinsic::Collections)),
+    ("api", Part("api")),
     ("atob", Part("buffer")),
     ("btoa", Part("buffer")),
     ("clearImmediate", Part("timers")),

@@ -21,7 +21,7 @@ macro_rules! parts {
 const CORE: &str = include_str!("prelude/core.js");
 
 /// Every other part: an expression that is a function.
-const PARTS: &[(&str, &str)] = parts!["abort" "buffer" "call" "clone" "console" "crypto" "ctx" "failures" "fetch" "globals" "inspect" "ops" "text" "time" "timers" "url"];
+const PARTS: &[(&str, &str)] = parts!["abort" "api" "buffer" "call" "clone" "console" "crypto" "ctx" "failures" "fetch" "globals" "inspect" "ops" "text" "time" "timers" "url"];
 
 macro_rules! modules {
     ($($name:literal)*) => {
@@ -31,7 +31,11 @@ macro_rules! modules {
 
 /// Every module a script can name, in order: an expression that is a function of `host(service, function, args, body, options)`,
 /// which calls a service of the engine, and of what the parts share; it returns the module's exports.
-const MODULES: &[(&str, &str)] = modules!["cxKV" "cxUserspace"];
+const MODULES: &[(&str, &str)] = modules![
+    "cxKV"
+    "cxSend"
+    "cxUserspace"
+];
 
 /// Names of the modules.
 pub(super) fn module_names() -> impl Iterator<Item = &'static str> {

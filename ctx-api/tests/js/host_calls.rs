@@ -83,3 +83,29 @@ fn a_callback_style_script_is_done_when_the_last_answer_has_come() {
     answer(&mut run, "null");
     assert_eq!(run.result(), r#"{"n":1,"a":null}"#);
 }
+
+#[test]
+fn numbers_are_looked_up_and_messages_sent_by_name() {
+    for (source, label, args) in [
+        ("async function main() { return api.lookup.hlr('441') }", "lookup.hlr", r#"["441"]"#),
+        ("async function main() { return api.lookup['my-own'](441) }", "lookup.my-own", "[441]"),
+        ("async function main() { return api.send.sms('441', 'hi') }", "send.sms", r#"["441","hi",null]"#),
+        (
+            "import { sms } from 'cxSend'; export const main = () => sms({ to: 441, text: 'hi', from: 'Desk' })",
+            "send.sms",
+            r#"["441","hi","Desk"]"#,
+        ),
+        ("import cxSend from 'cxSend'; export const main = () => cxSend.email({ to: 'a' })", "send.email", r#"[{"to":"a"}]"#),
+        (
+            "async function main() { return api.send.notify('Down', 'gateway 7') }",
+            "send.notify",
+            r#"[{"title":"Down","text":"gateway 7"}]"#,
+        ),
+    ] {
+        let mut run = Setup::app(source).start();
+        let call = asked(&run);
+        assert_eq!((call.label().as_str(), call.args.as_str()), (label, args), "{source}");
+        answer(&mut run, "1");
+        assert_eq!(run.result(), "1", "{source}");
+    }
+}

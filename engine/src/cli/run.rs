@@ -170,12 +170,15 @@ fn load(args: &Args) -> Result<Setup, Failure> {
     let (mut config, platform) = match &args.config {
         Some(dir) => {
             let loaded = Config::load(dir).map_err(|error| error.to_string())?;
-            let platform = Platform::open(&loaded);
+            let platform = Platform::open(&loaded).map_err(|error| error.to_string())?;
             (loaded.config, platform)
         }
-        None => (Config::default(), Platform::in_memory(&Config::default())),
+        None => {
+            let config = Config::default();
+            let platform = Platform::in_memory(&config).map_err(|error| error.to_string())?;
+            (config, platform)
+        }
     };
-    let platform = platform.map_err(|error| error.to_string())?;
     config.scripts.dir = dir.to_owned();
     let set = Loader::new(Path::new("/"), &config).load().map_err(unreadable)?.set;
     if let Some(problem) = set.problem(name) {

@@ -9,7 +9,9 @@ mod error;
 pub mod header_comment;
 mod load;
 mod locate;
+mod lookup;
 mod media;
+mod messaging;
 mod routing;
 mod script;
 mod secret;
@@ -18,6 +20,7 @@ mod sip;
 mod tts;
 mod validate;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -25,7 +28,9 @@ use serde::Deserialize;
 pub use api::{ApiConfig, ApiKey, Scope};
 pub use error::{ConfigError, Problem};
 pub use load::Loaded;
+pub use lookup::LookupProvider;
 pub use media::{Codec, MediaConfig, PortRange};
+pub use messaging::{EmailConfig, EmailTls, NotifyConfig, SmsConfig};
 pub use routing::{
     Customer, CustomerLimits, Destination, Did, EventSocketConfig, Gateway, OnError, Route, SipAddress, TimeoutAction, User,
 };
@@ -52,6 +57,11 @@ pub struct Config {
     pub store: StoreConfig,
     pub cluster: ClusterConfig,
     pub tts: TtsConfig,
+    pub email: Option<EmailConfig>,
+    pub sms: Option<SmsConfig>,
+    pub notify: Option<NotifyConfig>,
+    /// `[lookup.NAME]`
+    pub lookup: BTreeMap<String, LookupProvider>,
     pub security: SecurityConfig,
     #[serde(rename = "account")]
     pub accounts: Vec<Account>,

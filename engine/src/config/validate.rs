@@ -61,6 +61,8 @@ pub(super) fn validate(config: &Config) -> Report {
     sip(config, &mut report);
     api(config, &mut report);
     tts(config, &mut report);
+    messaging(config, &mut report);
+    lookups(config, &mut report);
     accounts(config, &mut report);
     scripts(config, &mut report);
     users_and_dids(config, &mut report);
@@ -148,11 +150,47 @@ fn tts(config: &Config, report: &mut Report) {
     }
     for (name, provider) in &tts.provider {
         let path = |key: &str| [section("tts", "provider"), section(name, key)].concat();
-        if !provider.url.starts_with("https://") && !provider.url.starts_with("http://") {
-            report.error(path("url"), format!("expected an http or https URL, found `{}`", provider.url));
-        }
+        http_url(report, path("url"), &provider.url);
         if name == super::tts::ESPEAK {
             report.error(path("url"), "`espeak` is built in; expected another name");
+        }
+    }
+}
+
+fn http_url(report: &mut Report, path: Vec<Step>, url: &str) {
+    if !url.starts_with("https://") && !url.starts_with("http://") {
+        report.error(path, format!("expected an http or https URL, found `{url}`"));
+    }
+}
+
+fn messaging(config: &Config, report: &mut Report) {
+    if let Some(email) = &config.email {
+        if let Err(error) = email.from.parse::<lettre::message::Mailbox>() {
+            report.error(section("email", "from"), format!("expected an address such as `Desk <desk@example.net>`: {error}"));
+        }
+        if email.username.is_some() != email.password.is_some() {
+            report.error(section("email", "username"), "expected `username` and `password` together");
+        }
+    }
+    if let Some(sms) = &config.sms {
+        http_url(report, section("sms", "url"), &sms.url);
+    }
+    if let Some(notify) = &config.notify {
+        http_url(report, section("notify", "url"), &notify.url);
+    }
+}
+
+fn lookups(config: &Config, report: &mut Report) {
+    for (name, provider) in &config.lookup {
+        let path = |key: &str| [section("lookup", name), vec![Step::Key(key.to_owned())]].concat();
+        match (&provider.url, &provider.area) {
+            (Some(url), None) => http_url(report, path("url"), url),
+            (None, Some(_)) if name == "userspaceLookup" => {}
+            _ if name == "userspaceLookup" => report.error(path("area"), "expected either `area` or `url`"),
+            _ => report.error(path("url"), "expected `url`, and `area` for `userspaceLookup` only"),
+        }
+        if provider.result.as_ref().is_some_and(|pointer| !pointer.is_empty() && !pointer.starts_with('/')) {
+            report.error(path("result"), "expected a JSON pointer such as `/data/carrier`");
         }
     }
 }

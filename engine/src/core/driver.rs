@@ -37,11 +37,10 @@ use super::switch::{Switch, SwitchParts};
 use super::world::{ApplicationCall, Arrival};
 use crate::config::{self, Config, Loaded};
 use crate::fetch::{EgressPolicy, Fetcher};
-use crate::platform::Platform;
+use crate::platform::{Platform, PlatformError};
 use crate::runs::{RunsConfig, RunsHandle, RunsThread, ScriptPlace};
 use crate::script::programs::{Change, Loader, Reload, RollBackError, Watch, watch};
 use crate::script::{Moment, PoolConfig, ProgramSet, WorkerPool};
-use crate::store::StoreError;
 use crate::tts::Tts;
 
 /// Reports of one kind taken before the others get their turn.
@@ -65,7 +64,7 @@ pub enum StartError {
     #[error("scripts folder {}: {error}", dir.display())]
     Scripts { dir: PathBuf, error: io::Error },
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Platform(#[from] PlatformError),
     #[error("prompts: {0}")]
     Prompts(io::Error),
     #[error("speech: {0}")]

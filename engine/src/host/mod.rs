@@ -5,11 +5,15 @@
 
 mod arguments;
 mod context;
+mod email;
 mod kv;
+mod lookup;
 mod scratch;
+mod send;
 mod userspace;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -94,8 +98,19 @@ pub(crate) fn services(
     ]
 }
 
+/// The services that reach other machines; e-mail templates lie under `scripts`.
+///
+/// # Errors
+/// What the configuration says of a provider cannot be used.
+pub(crate) fn providers(config: &Config, scripts: &Path) -> Result<Vec<(&'static str, Arc<dyn HostService>)>, String> {
+    Ok(vec![("lookup", Arc::new(lookup::Lookup::new(config)?)), ("send", Arc::new(send::Send::new(config, scripts)?))])
+}
+
 #[cfg(test)]
-mod tests {
+mod tests;
+
+#[cfg(test)]
+mod table_tests {
     use super::*;
 
     struct Echo;

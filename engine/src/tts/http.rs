@@ -3,21 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use lockstep_media::prompt::http::extension_of;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Method, Response};
-use tokio::sync::Semaphore;
 
 use super::{Provider, Speaking, Spoken, SpokenAudio, TtsError, Utterance};
 use crate::config::TtsProvider;
+use crate::http_template::{HttpTemplate, Place, TemplateError, TemplateSettings};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Requests to one provider at once; further ones wait.
-const MAX_CONCURRENT: usize = 32;
 const MAX_AUDIO: usize = 32 << 20;
 
-/// One service of the configuration. Its address is the operator's choice, so no egress policy applies.
+/// One service of the configuration.
 #[derive(Clone)]
 pub struct HttpProvider {
     shared: Arc<Shared>,
@@ -25,11 +19,8 @@ pub struct HttpProvider {
 
 struct Shared {
     name: String,
-    settings: TtsProvider,
-    method: Method,
-    body_escape: Escape,
-    client: Client,
-    permits: Semaphore,
+    voice: Option<String>,
+    request: HttpTemplate,
 }
 
 impl HttpProvider {
@@ -38,178 +29,43 @@ impl HttpProvider {
     /// # Errors
     /// The settings make no request, or the TLS library cannot be set up.
     pub fn new(name: &str, settings: &TtsProvider) -> Result<Self, TtsError> {
-        let failed = |why: String| TtsError::Failed { provider: name.to_owned(), why };
-        // Somebody else in the process may have chosen a provider already; either will do.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = crate::fetch::client_builder()
-            // A redirect would carry the operator's key to another host.
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .user_agent(concat!("Lockstep/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| failed(error.to_string()))?;
-        let method = Method::from_bytes(settings.method.as_bytes())
-            .map_err(|_| failed(format!("[tts.provider.{name}] method {:?} is none", settings.method)))?;
-        let content_type = settings.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case("content-type"));
-        let shared = Shared {
-            name: name.to_owned(),
-            settings: settings.clone(),
-            method,
-            body_escape: Escape::for_content_type(content_type.map_or("", |(_, value)| value.expose())),
-            client,
-            permits: Semaphore::new(MAX_CONCURRENT),
-        };
-        Ok(Self { shared: Arc::new(shared) })
+        let request = HttpTemplate::new(&TemplateSettings {
+            url: &settings.url,
+            method: &settings.method,
+            headers: &settings.headers,
+            body: settings.body.as_deref(),
+            timeout: Duration::from_millis(settings.timeout_ms.into()),
+        })
+        .map_err(|why| TtsError::Failed { provider: name.to_owned(), why: format!("[tts.provider.{name}] {why}") })?;
+        Ok(Self { shared: Arc::new(Shared { name: name.to_owned(), voice: settings.voice.clone(), request }) })
     }
 }
 
 impl Provider for HttpProvider {
     fn speak(&self, utterance: Utterance) -> Speaking {
         let shared = Arc::clone(&self.shared);
-        Box::pin(async move {
-            let limit = Duration::from_millis(shared.settings.timeout_ms.into());
-            match tokio::time::timeout(limit, shared.exchange(&utterance)).await {
-                Ok(spoken) => spoken,
-                Err(_) => Err(TtsError::TimedOut { provider: shared.name.clone(), limit }),
-            }
-        })
+        Box::pin(async move { shared.exchange(&utterance).await })
     }
 }
 
 impl Shared {
     async fn exchange(&self, utterance: &Utterance) -> Spoken {
-        // The semaphore is never closed.
-        let _permit = self.permits.acquire().await.map_err(|error| self.failed(error.to_string()))?;
-        let voice = utterance.voice.as_deref().or(self.settings.voice.as_deref()).unwrap_or_default();
-        let fill = |template: &str, escape: Escape| fill(template, utterance, voice, escape);
-        let mut headers = HeaderMap::new();
-        for (name, value) in &self.settings.headers {
-            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| self.failed(error.to_string()))?;
-            // A line break in the text must not become another header.
-            let mut value = HeaderValue::from_str(&fill(value.expose(), Escape::None))
-                .map_err(|_| self.failed(format!("the value of header {name} has characters no header may have")))?;
-            value.set_sensitive(true);
-            headers.insert(name, value);
-        }
-        let url = fill(&self.settings.url, Escape::Url);
-        let mut request = self.client.request(self.method.clone(), url).headers(headers);
-        if let Some(body) = &self.settings.body {
-            request = request.body(fill(body, self.body_escape));
-        }
-        // The URL may hold a key.
-        let response = request.send().await.map_err(|error| self.failed(error.without_url().to_string()))?;
-        let status = response.status();
-        if !status.is_success() {
-            return Err(TtsError::Status { provider: self.name.clone(), status: status.as_u16() });
-        }
-        let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let extension = content_type.and_then(extension_of).unwrap_or_default().to_owned();
-        Ok(SpokenAudio { bytes: self.read(response).await?, extension })
+        let voice = utterance.voice.as_deref().or(self.voice.as_deref()).unwrap_or_default();
+        let places = [
+            Place { is_xml: utterance.ssml, ..Place::text("text", &utterance.text) },
+            Place::text("voice", voice),
+            Place::text("language", &utterance.language),
+        ];
+        let provider = || self.name.clone();
+        let answer = self.request.send(&places, MAX_AUDIO).await.map_err(|error| match error {
+            TemplateError::TimedOut(limit) => TtsError::TimedOut { provider: provider(), limit },
+            TemplateError::Status(status) => TtsError::Status { provider: provider(), status },
+            TemplateError::TooLarge(max) => TtsError::TooLarge { provider: provider(), max },
+            TemplateError::Failed(why) => TtsError::Failed { provider: provider(), why },
+        })?;
+        let extension = answer.content_type.as_deref().and_then(extension_of).unwrap_or_default().to_owned();
+        Ok(SpokenAudio { bytes: answer.body.into(), extension })
     }
-
-    async fn read(&self, mut response: Response) -> Result<Bytes, TtsError> {
-        let mut audio = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.failed(error.without_url().to_string()))? {
-            if audio.len() + chunk.len() > MAX_AUDIO {
-                return Err(TtsError::TooLarge { provider: self.name.clone(), max: MAX_AUDIO });
-            }
-            audio.extend_from_slice(&chunk);
-        }
-        Ok(audio.into())
-    }
-
-    fn failed(&self, why: String) -> TtsError {
-        TtsError::Failed { provider: self.name.clone(), why }
-    }
-}
-
-/// How a value is written where the template has its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Escape {
-    None,
-    /// Percent-encoding (RFC 3986); good for URLs and urlencoded bodies.
-    Url,
-    /// The inside of a JSON string.
-    Json,
-    /// Text or attribute of XML; SSML is left as it is.
-    Xml,
-}
-
-impl Escape {
-    fn for_content_type(content_type: &str) -> Self {
-        let content_type = content_type.to_ascii_lowercase();
-        if content_type.contains("json") {
-            Self::Json
-        } else if content_type.contains("xml") {
-            Self::Xml
-        } else if content_type.contains("x-www-form-urlencoded") {
-            Self::Url
-        } else {
-            Self::None
-        }
-    }
-
-    fn push(self, value: &str, out: &mut String) {
-        match self {
-            Self::None => out.push_str(value),
-            Self::Url => {
-                for octet in value.bytes() {
-                    if octet.is_ascii_alphanumeric() || b"-._~".contains(&octet) {
-                        out.push(char::from(octet));
-                    } else {
-                        out.push_str(&format!("%{octet:02X}"));
-                    }
-                }
-            }
-            Self::Json => {
-                let quoted = serde_json::Value::from(value).to_string();
-                out.push_str(quoted.get(1..quoted.len() - 1).unwrap_or_default());
-            }
-            Self::Xml => {
-                for character in value.chars() {
-                    match character {
-                        '<' => out.push_str("&lt;"),
-                        '>' => out.push_str("&gt;"),
-                        '&' => out.push_str("&amp;"),
-                        '"' => out.push_str("&quot;"),
-                        '\'' => out.push_str("&apos;"),
-                        other => out.push(other),
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Puts the utterance into a template, in one pass: a text that says `{voice}` is a text.
-fn fill(template: &str, utterance: &Utterance, voice: &str, escape: Escape) -> String {
-    let mut out = String::with_capacity(template.len() + utterance.text.len());
-    let mut rest = template;
-    while let Some(at) = rest.find('{') {
-        let (before, from) = rest.split_at(at);
-        out.push_str(before);
-        let place = [("{text}", utterance.text.as_str()), ("{voice}", voice), ("{language}", utterance.language.as_str())]
-            .into_iter()
-            .find(|(place, _)| from.starts_with(place));
-        match place {
-            Some((place, value)) => {
-                let as_it_is = escape == Escape::Xml && utterance.ssml && place == "{text}";
-                if as_it_is {
-                    out.push_str(value)
-                } else {
-                    escape.push(value, &mut out)
-                }
-                rest = from.get(place.len()..).unwrap_or_default();
-            }
-            None => {
-                out.push('{');
-                rest = from.get(1..).unwrap_or_default();
-            }
-        }
-    }
-    out.push_str(rest);
-    out
 }
 
 #[cfg(test)]
@@ -301,16 +157,5 @@ mod tests {
         assert!(injected.contains("x-text"), "{injected}");
         let refused = provider.speak(utterance("x")).await.unwrap_err().to_string();
         assert!(refused.starts_with("provider `acme` failed") && !refused.contains("hush"), "{refused}");
-    }
-
-    #[test]
-    fn values_are_escaped_for_the_place_they_go_to() {
-        let text = utterance("a&b <\"c\"> 100%ä");
-        let filled = |escape| fill("[{text}|{other}|{", &text, "", escape);
-        assert_eq!(filled(Escape::Url), "[a%26b%20%3C%22c%22%3E%20100%25%C3%A4|{other}|{");
-        assert_eq!(filled(Escape::Json), "[a&b <\\\"c\\\"> 100%ä|{other}|{");
-        assert_eq!(filled(Escape::Xml), "[a&amp;b &lt;&quot;c&quot;&gt; 100%ä|{other}|{");
-        let ssml = Utterance { ssml: true, ..utterance("<speak>x</speak>") };
-        assert_eq!(fill("{text}", &ssml, "", Escape::Xml), "<speak>x</speak>");
     }
 }

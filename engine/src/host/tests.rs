@@ -1,0 +1,202 @@
+//! Providers of the configuration, against servers on this machine.
+
+use lockstep_ctx_api::{OpResult, Outcome};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::*;
+
+fn services_of(toml: &str, scripts: &Path) -> HostServices {
+    let config: Config = toml::from_str(toml).unwrap();
+    HostServices::new(providers(&config, scripts).unwrap())
+}
+
+async fn call(services: &HostServices, service: &str, function: &str, args: Value) -> OpResult {
+    let call = HostCall {
+        service: service.to_owned(),
+        function: function.to_owned(),
+        args: args.to_string(),
+        body: None,
+        listens: false,
+    };
+    services.call(&RunContext::default(), call).await
+}
+
+fn value(result: OpResult) -> Value {
+    match result {
+        Ok(Outcome::Host(reply)) => serde_json::from_str(&reply.value).unwrap(),
+        other => panic!("expected a reply, got {other:?}"),
+    }
+}
+
+fn message(result: OpResult) -> String {
+    result.expect_err("refused").to_string()
+}
+
+/// A web server that answers each request with the next of `answers` and collects what it was asked.
+async fn web(answers: Vec<&'static str>) -> (String, JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let requests = tokio::spawn(async move {
+        let mut requests = Vec::new();
+        for answer in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            let mut length = 0;
+            loop {
+                let mut octet = [0];
+                stream.read_exact(&mut octet).await.unwrap();
+                head.push(octet[0]);
+                if head.ends_with(b"\r\n\r\n") {
+                    break;
+                }
+            }
+            let mut request = String::from_utf8(head).unwrap();
+            for line in request.lines() {
+                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length: ") {
+                    length = value.parse().unwrap();
+                }
+            }
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body).await.unwrap();
+            request.push_str(std::str::from_utf8(&body).unwrap());
+            let reply = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{answer}", answer.len());
+            stream.write_all(reply.as_bytes()).await.unwrap();
+            requests.push(request);
+        }
+        requests
+    });
+    (url, requests)
+}
+
+/// A mail server that takes one message (RFC 5321): the commands, and the message.
+async fn mail_server() -> (u16, JoinHandle<(Vec<String>, String)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let session = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = BufReader::new(stream);
+        stream.write_all(b"220 mail.example.net\r\n").await.unwrap();
+        let mut commands = Vec::new();
+        loop {
+            let mut line = String::new();
+            if stream.read_line(&mut line).await.unwrap() == 0 {
+                panic!("the client left after {commands:?}");
+            }
+            let command = line.trim_end().to_owned();
+            commands.push(command.clone());
+            if command == "DATA" {
+                break;
+            }
+            stream.write_all(b"250 OK\r\n").await.unwrap();
+        }
+        stream.write_all(b"354 go on\r\n").await.unwrap();
+        let mut message = String::new();
+        while !message.ends_with("\r\n.\r\n") {
+            stream.read_line(&mut message).await.unwrap();
+        }
+        stream.write_all(b"250 queued\r\n").await.unwrap();
+        (commands, message)
+    });
+    (port, session)
+}
+
+#[tokio::test]
+async fn a_mail_from_a_template_reaches_the_server_with_all_its_recipients() {
+    let scripts = std::env::temp_dir().join(format!("lockstep-mail-{}", std::process::id()));
+    std::fs::create_dir_all(scripts.join("templates")).unwrap();
+    std::fs::write(scripts.join("templates/missed.txt"), "Subject: Call from {{ from }}\n\nYou missed {{ from }}.\n").unwrap();
+    std::fs::write(scripts.join("templates/missed.html"), "<p>You missed {{ from }}.</p>").unwrap();
+    let (port, session) = mail_server().await;
+    let toml = format!("[email]\nhost = '127.0.0.1'\nport = {port}\ntls = 'none'\nfrom = 'Desk <desk@example.net>'");
+    let services = services_of(&toml, &scripts);
+    let mail = json!([{ "to": "a@example.net, B <b@example.net>", "bcc": ["c@example.net"], "template": "missed", "vars": { "from": "44<1>" } }]);
+    let sent = value(call(&services, "send", "email", mail).await);
+    assert_eq!(sent["recipients"], 3);
+    let (commands, message) = session.await.unwrap();
+    let recipients: Vec<_> = commands.iter().filter(|command| command.starts_with("RCPT")).collect();
+    assert_eq!(recipients, ["RCPT TO:<a@example.net>", "RCPT TO:<b@example.net>", "RCPT TO:<c@example.net>"]);
+    assert!(message.contains("Subject: Call from 44<1>"), "{message}");
+    assert!(message.contains("You missed 44&lt;1&gt;."), "{message}");
+    assert!(!message.contains("c@example.net"), "a blind copy shows: {message}");
+    let missing = message_of(&services, json!([{ "to": "a@example.net", "template": "other" }])).await;
+    assert_eq!(missing, "NotFound: cxSend.email: there is no template other.txt or other.html");
+    std::fs::remove_dir_all(&scripts).unwrap();
+}
+
+async fn message_of(services: &HostServices, mail: Value) -> String {
+    message(call(services, "send", "email", mail).await)
+}
+
+#[tokio::test]
+async fn a_mail_that_says_nothing_sensible_is_refused_before_it_leaves() {
+    let services = services_of("[email]\nhost = '127.0.0.1'\nport = 9\ntls = 'none'\nfrom = 'desk@example.net'", Path::new("/"));
+    for (mail, expected) in [
+        (json!([{ "subject": "x" }]), "`to` names nobody"),
+        (json!([{ "to": "nobody" }]), "`to`: \"nobody\" is no address"),
+        (json!([{ "to": "a@example.net", "subject": "x\r\nBcc: b@example.net" }]), "`subject` must be one line"),
+        (json!([{ "to": "a@example.net", "template": "../secret" }]), "expected letters, digits"),
+        (json!([{ "to": "a@example.net", "colour": "red" }]), "unknown field `colour`"),
+    ] {
+        let said = message_of(&services, mail).await;
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_configured_says_what_to_set() {
+    let services = services_of("", Path::new("/"));
+    let said = message(call(&services, "send", "email", json!([{}])).await);
+    assert_eq!(said, "NotConfigured: cxSend.email: set [email] host and from in lockstep.toml");
+    let said = message(call(&services, "send", "sms", json!(["1", "x"])).await);
+    assert_eq!(said, "NotConfigured: cxSend.sms: set [sms] url in lockstep.toml");
+    let said = message(call(&services, "lookup", "hlr", json!(["1"])).await);
+    assert_eq!(said, "NotConfigured: api.lookup.hlr: set [lookup.hlr] url in lockstep.toml");
+    assert_eq!(value(call(&services, "lookup", "ping", json!([])).await), "pong");
+}
+
+#[tokio::test]
+async fn a_text_message_goes_to_the_provider_as_the_template_says() {
+    let (url, requests) = web(vec![r#"{"id":7}"#]).await;
+    let toml = format!(
+        "[sms]\nurl = '{url}/send'\nfrom = 'Desk'\nbody = '{{\"to\":\"{{to}}\",\"text\":\"{{text}}\",\"from\":\"{{from}}\"}}'\nheaders = {{ Content-Type = 'application/json' }}"
+    );
+    let services = services_of(&toml, Path::new("/"));
+    let sent = value(call(&services, "send", "sms", json!(["+441", "Say \"hi\""])).await);
+    assert_eq!(sent, json!({ "sent": true, "answer": { "id": 7 } }));
+    let request = requests.await.unwrap().remove(0);
+    assert!(request.ends_with(r#"{"to":"+441","text":"Say \"hi\"","from":"Desk"}"#), "{request}");
+    let said = message(call(&services, "send", "sms", json!(["44;1", "x"])).await);
+    assert!(said.contains("\"44;1\" is no telephone number"), "{said}");
+}
+
+#[tokio::test]
+async fn a_look_up_is_asked_once_while_its_answer_is_kept() {
+    let (url, requests) = web(vec![r#"{"data":{"carrier":"A"}}"#, r#"{"data":{"carrier":"B"}}"#]).await;
+    let services = services_of(&format!("[lookup.hlr]\nurl = '{url}/?n={{number}}'\nresult = '/data/carrier'"), Path::new("/"));
+    assert_eq!(value(call(&services, "lookup", "hlr", json!(["44 1"])).await), "A");
+    assert_eq!(value(call(&services, "lookup", "hlr", json!(["44 1"])).await), "A");
+    assert_eq!(value(call(&services, "lookup", "hlr", json!([442])).await), "B");
+    let requests = requests.await.unwrap();
+    assert!(requests[0].starts_with("GET /?n=44%201 HTTP/1.1"), "{requests:?}");
+    assert!(requests[1].starts_with("GET /?n=442 HTTP/1.1"), "{requests:?}");
+}
+
+#[test]
+fn a_wrong_section_is_named_by_key() {
+    let dir = std::env::temp_dir().join(format!("lockstep-messaging-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    for (toml, expected) in [
+        ("[email]\nhost = 'x'\nfrom = 'nobody'\n", "email.from"),
+        ("[sms]\nurl = 'x'\n", "sms.url"),
+        ("[lookup.hlr]\narea = 'x'\n", "lookup.hlr.url"),
+        ("[notify]\nurl = 'ftp://x'\n", "notify.url"),
+    ] {
+        std::fs::write(dir.join(crate::config::FILE_NAME), toml).unwrap();
+        let error = Config::load(&dir).expect_err("refused").to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    std::fs::remove_dir_all(&dir).unwrap();
+}
