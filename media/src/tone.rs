@@ -81,6 +81,16 @@ impl Tone {
         Tone { frequencies: vec![440, 480], cadence: vec![(Duration::from_secs(2), Duration::from_secs(4))] }
     }
 
+    /// Sounded together, in Hz. Empty is silence.
+    pub fn frequencies(&self) -> &[u32] {
+        &self.frequencies
+    }
+
+    /// How long it sounds and how long it then pauses, in turn.
+    pub fn cadence(&self) -> &[(Duration, Duration)] {
+        &self.cadence
+    }
+
     /// Length of one round.
     pub fn duration(&self) -> Duration {
         self.cadence.iter().map(|&(on, off)| on + off).sum()

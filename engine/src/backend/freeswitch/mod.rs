@@ -1,0 +1,433 @@
+//! Calls on a FreeSWITCH: operations become applications on a channel that its dialplan has handed to us.
+//!
+//! ```text
+//!   FreeSWITCH                                                    FreeSwitchBackend
+//!      │ ◄── sendmsg execute playback, Event-UUID: 3.0 ───────────── Op::Play, OpId 3.0
+//!      │ ─── command/reply +OK ───────────────────────────────────►
+//!      │ ─── CHANNEL_EXECUTE, Application-UUID: 3.0 ──────────────► it runs
+//!      │ ─── CHANNEL_EXECUTE_COMPLETE, Application-UUID: 3.0 ─────► Outcome::Played
+//! ```
+//!
+//! [`FreeSwitchBackend`] is one channel. It has no clock and no socket: what the connection brings is handed in, what it is to
+//! carry is taken out. Events can get lost or come late; what is not heard of in time is asked for. Sources: the recorded
+//! conversations in `tests/freeswitch`, and the documentation of `mod_event_socket` and `mod_dptools`.
+
+mod argument;
+mod aside;
+mod bridge;
+mod cause;
+mod channel;
+mod collect;
+mod end;
+mod events;
+mod map;
+mod sound;
+mod task;
+mod wire;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lockstep_ctx_api::op::{Headers, Op, Vars};
+use lockstep_ctx_api::{
+    BackendOutput, CallBackend, CallState, ErrorCode, Event, OpClass, OpError, OpId, OpResult, Outcome, event::FactsChange,
+};
+
+pub use channel::{Channel, NoChannel};
+
+use aside::{Aside, Recording};
+use end::Leaving;
+use task::{Doing, Executing, Finish, Next, Plan, Step, Task};
+use wire::{Awaited, Wire};
+
+/// What is not heard of so long after it ought to be over is asked for.
+const CHECK_TIME: Duration = Duration::from_secs(5);
+/// How long an application of unknown length runs before it is asked for the first time.
+const UNKNOWN_LENGTH: Duration = Duration::from_secs(30);
+/// How long a stopped application may take to say that it is over.
+const STOP_TIME: Duration = Duration::from_secs(1);
+/// A round of audio that is shorter than this is not repeated at once: it may be nothing at all.
+const SHORTEST_ROUND: Duration = Duration::from_millis(100);
+
+/// What the operator has said of the media servers.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The folder on the media server that holds `user/` and `ivr/`.
+    pub files: String,
+    /// Where our `[[user]]`s are called: `user/{target}`.
+    pub users: String,
+    /// Where all other extensions and numbers are called: `loopback/{target}/{context}`.
+    pub dial: String,
+    /// The SIP profile that calls `sip:` URIs; `None`: the one the call came in by.
+    pub profile: Option<String>,
+    pub tts_engine: Option<String>,
+    pub tts_voice: Option<String>,
+    /// Names of our `[[user]]`s.
+    pub known_users: Arc<BTreeSet<String>>,
+}
+
+/// One call on a FreeSWITCH.
+#[derive(Debug)]
+pub struct FreeSwitchBackend {
+    call_id: String,
+    settings: Arc<Settings>,
+    channel: Channel,
+    wire: Wire,
+    /// One moment on both clocks; the second in milliseconds since the Unix epoch.
+    clock: (Instant, u64),
+    state: CallState,
+    task: Option<Task>,
+    /// How many applications were started.
+    executed: u64,
+    asides: BTreeMap<OpId, Aside>,
+    recordings: BTreeMap<OpId, Recording>,
+    /// Header fields for the next response or outgoing leg.
+    headers: Headers,
+    /// Keys that do not reach the script.
+    blocked: String,
+    /// Channel variables as the script knows them.
+    vars: Vars,
+    /// An application that cannot be stopped runs until the call ends.
+    is_stuck: bool,
+    leaving: Option<Leaving>,
+    is_ended: bool,
+    outputs: VecDeque<BackendOutput>,
+}
+
+impl FreeSwitchBackend {
+    /// Takes a channel over. `clock` is one moment on both clocks, the second in milliseconds since the Unix epoch.
+    pub fn new(call_id: String, channel: Channel, settings: Arc<Settings>, clock: (Instant, u64)) -> Self {
+        let (now, _) = clock;
+        let mut backend = Self {
+            call_id,
+            settings,
+            wire: Wire::new(now, &channel),
+            clock,
+            state: channel.state,
+            task: None,
+            executed: 0,
+            asides: BTreeMap::new(),
+            recordings: BTreeMap::new(),
+            headers: Headers::new(),
+            blocked: String::new(),
+            vars: channel.variables.clone(),
+            channel,
+            is_stuck: false,
+            leaving: None,
+            is_ended: false,
+            outputs: VecDeque::new(),
+        };
+        backend.watch(now);
+        backend
+    }
+
+    /// Asks for the channel's events, also those after its end.
+    fn watch(&mut self, now: Instant) {
+        let mut commands = vec!["myevents plain"];
+        if self.wire.is_full {
+            commands = vec!["linger 5", "myevents plain", "event plain CHANNEL_HOLD CHANNEL_UNHOLD", "divert_events on"];
+        }
+        for command in commands {
+            // None of them has a line end.
+            let _ = self.wire.command(now, command.to_owned(), Awaited::Nothing);
+        }
+    }
+
+    /// Where the call stands.
+    pub fn state(&self) -> CallState {
+        self.state
+    }
+
+    /// Bytes for the connection.
+    pub fn take_transmit(&mut self) -> Option<Vec<u8>> {
+        self.wire.take_out()
+    }
+
+    fn complete(&mut self, id: OpId, result: OpResult) {
+        self.outputs.push_back(BackendOutput::Completed { id, result });
+    }
+
+    fn unix_ms(&self, now: Instant) -> u64 {
+        let (instant, unix_ms) = self.clock;
+        unix_ms.saturating_add(crate::call::millis(now.saturating_duration_since(instant)))
+    }
+
+    /// Variables that make header fields of what is sent next.
+    fn header_variables(&self, prefix: &str, headers: &Headers) -> Result<Vec<(String, Option<String>)>, OpError> {
+        headers
+            .iter()
+            .map(|(name, value)| {
+                let name = argument::word("headers", "name of a header", name, "-_.")?;
+                let value = argument::literal("headers", "value of a header", value)?;
+                Ok((format!("{prefix}{name}"), Some(value.to_owned())))
+            })
+            .collect()
+    }
+
+    fn begin(&mut self, now: Instant, id: OpId, name: &'static str, plan: Result<Plan, OpError>) {
+        match plan {
+            Ok(Plan { steps, finish }) => {
+                self.task = Some(Task { id, name, steps, finish, doing: Doing::Idle, stop_by: None });
+                self.advance(now);
+            }
+            Err(error) => self.complete(id, Err(error)),
+        }
+    }
+
+    /// Starts the next step of the running operation, or ends it.
+    fn advance(&mut self, now: Instant) {
+        loop {
+            let Some(task) = &mut self.task else { return };
+            if task.stop_by.is_some() {
+                return self.stopped();
+            }
+            let Some(step) = task.steps.pop_front() else {
+                if let Finish::Play(playing) = &mut task.finish
+                    && let Some(round) = playing.again()
+                {
+                    let lasted = now.saturating_duration_since(std::mem::replace(&mut playing.began, now));
+                    if lasted < SHORTEST_ROUND {
+                        task.steps.push_back(Step::Wait(SHORTEST_ROUND));
+                    }
+                    task.steps.extend(round);
+                    continue;
+                }
+                return self.finish_task();
+            };
+            let sent = match step {
+                Step::Set(variables) => variables
+                    .iter()
+                    .try_for_each(|(name, value)| self.wire.set(now, name, value.as_deref(), Awaited::Nothing))
+                    .map(|()| false),
+                Step::Execute { app, arg, lasts } => self.execute(now, app, &arg, lasts).map(|()| true),
+                Step::Wait(time) => {
+                    task.doing = Doing::Waiting(now + time);
+                    return;
+                }
+            };
+            match sent {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) => {
+                    let error = OpError::new(ErrorCode::RangeError, error.to_string());
+                    return self.complete_task(Err(error));
+                }
+            }
+        }
+    }
+
+    fn execute(&mut self, now: Instant, app: &str, arg: &str, lasts: Option<Duration>) -> Result<(), crate::esl::Unsendable> {
+        let Some(task) = &mut self.task else { return Ok(()) };
+        self.executed += 1;
+        let number = self.executed;
+        // The operation's id; steps of one operation are told apart by their number.
+        let is_only = task.steps.is_empty() && matches!(task.doing, Doing::Idle);
+        let uuid = if is_only { task.id.to_string() } else { format!("{}/{number}", task.id) };
+        let check_at = now + lasts.map_or(UNKNOWN_LENGTH, |lasts| lasts.saturating_add(CHECK_TIME));
+        self.wire.execute(now, app, arg, &uuid, Awaited::Step(number))?;
+        task.doing = Doing::Executing(Executing { number, uuid, has_begun: false, check_at });
+        Ok(())
+    }
+
+    /// All steps are done.
+    fn finish_task(&mut self) {
+        let Some(task) = &self.task else { return };
+        let outcome = match &task.finish {
+            Finish::Play(playing) => playing.outcome(None),
+            Finish::Unit | Finish::Unstoppable | Finish::Collect(_) | Finish::Bridge(_) => Outcome::Unit,
+        };
+        self.complete_task(Ok(outcome));
+    }
+
+    fn complete_task(&mut self, result: OpResult) {
+        if let Some(task) = self.task.take() {
+            self.complete(task.id, result);
+        }
+    }
+
+    /// What was to be stopped has stopped.
+    fn stopped(&mut self) {
+        if let Some(task) = self.task.take() {
+            self.complete(task.id, Err(OpError::aborted(task.name)));
+        }
+    }
+
+    /// The application that runs is over.
+    fn step_over(&mut self, now: Instant, event: &crate::esl::Event) {
+        let Some(task) = &mut self.task else { return };
+        task.doing = Doing::Waiting(now);
+        if task.stop_by.is_some() {
+            return self.stopped();
+        }
+        let next = match &mut task.finish {
+            Finish::Play(playing) => playing.executed(task.name, event),
+            Finish::Unit | Finish::Unstoppable => Next::Go,
+            Finish::Collect(_) | Finish::Bridge(_) if !task.steps.is_empty() => Next::Go,
+            Finish::Collect(collecting) => match collecting.outcome(event) {
+                (outcome, None) => Next::Done(Ok(outcome)),
+                (outcome, Some(target)) => return self.transfer_after(now, &target, outcome),
+            },
+            Finish::Bridge(_) => return self.bridge_over(now, event),
+        };
+        match next {
+            Next::Go => self.advance(now),
+            Next::Done(result) => self.complete_task(result),
+        }
+    }
+
+    fn bridge_over(&mut self, now: Instant, event: &crate::esl::Event) {
+        let Some(task) = self.task.take() else { return };
+        let Finish::Bridge(bridging) = task.finish else { return };
+        if let Some(path) = &bridging.record {
+            let rest = format!("stop {}", argument::quoted(path));
+            // The path was checked when the bridge began.
+            let _ = self.wire.api(now, "uuid_record", &rest, Awaited::Nothing);
+        }
+        match bridging.over(now, event) {
+            bridge::After::Resolve(outcome) => self.complete(task.id, Ok(outcome)),
+            bridge::After::End(cause) => {
+                let refusal = (cause.code, cause.reason.clone());
+                let bye = (cause.code != 200).then(|| refusal.clone());
+                self.end(now, crate::backend::native::Ending { refusal, bye, by: cause.by });
+                // It settles as everything does that is pending when the call ends.
+                self.task = Some(Task { doing: Doing::Idle, steps: VecDeque::new(), finish: Finish::Unit, stop_by: None, ..task });
+            }
+        }
+    }
+
+    /// The running application is to stop within one packet time.
+    fn stop_running(&mut self, now: Instant) {
+        let Some(task) = &self.task else { return };
+        if let Finish::Bridge(bridging) = &task.finish {
+            let legs = bridging.legs.clone();
+            for leg in legs {
+                // Ids of legs are ours: they hold no line end.
+                let _ = if self.wire.is_full {
+                    self.wire.command(now, format!("api uuid_kill {leg} ORIGINATOR_CANCEL"), Awaited::Nothing)
+                } else {
+                    self.wire.hang_up_other(now, &leg)
+                };
+            }
+        } else if self.wire.is_full {
+            let _ = self.wire.api(now, "uuid_break", "", Awaited::Nothing);
+        } else {
+            let _ = self.wire.execute(now, "break", "", "break", Awaited::Nothing);
+        }
+    }
+}
+
+impl CallBackend for FreeSwitchBackend {
+    fn submit(&mut self, now: Instant, id: OpId, op: Op) {
+        let name = op.name();
+        if self.is_ended {
+            return self.complete(id, Err(OpError::invalid_state(name, CallState::Ended.name())));
+        }
+        if op.class() == OpClass::Queued && (self.is_stuck || self.leaving.is_some()) {
+            let state = if self.is_stuck { "busy with an echo that FreeSWITCH cannot stop" } else { "ending" };
+            return self.complete(id, Err(OpError::invalid_state(name, state)));
+        }
+        if let Some(task) = &self.task
+            && op.class() != OpClass::Immediate
+        {
+            let state = format!("busy with {}", task.name);
+            return self.complete(id, Err(OpError::invalid_state(name, &state)));
+        }
+        self.map(now, id, op);
+    }
+
+    fn cancel(&mut self, now: Instant, id: OpId) {
+        let Some(task) = self.task.as_mut().filter(|task| task.id == id) else {
+            if self.asides.remove(&id).is_some() {
+                self.complete(id, Err(OpError::aborted("record.stop")));
+            }
+            return;
+        };
+        if task.stop_by.is_some() {
+            return;
+        }
+        match (&task.doing, &task.finish) {
+            (Doing::Executing(_), Finish::Unstoppable) => {
+                self.is_stuck = true;
+                self.stopped();
+            }
+            // Without `async` the media server reads nothing while it plays: what comes next waits there.
+            (Doing::Executing(_), _) if !self.wire.is_async => self.stopped(),
+            (Doing::Executing(_), _) => {
+                task.stop_by = Some(now + STOP_TIME);
+                self.stop_running(now);
+            }
+            (Doing::Idle | Doing::Waiting(_), _) => self.stopped(),
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        if self.is_ended {
+            return;
+        }
+        self.leave_further(now);
+        if self.wire.is_dead(now) {
+            tracing::warn!(call = %self.call_id, "FreeSWITCH does not answer any more");
+            return self.gone(now, None);
+        }
+        self.wire.ask(now);
+        let Some(task) = &mut self.task else { return };
+        if task.stop_by.is_some_and(|by| by <= now) {
+            return self.stopped();
+        }
+        match &mut task.doing {
+            Doing::Waiting(until) if *until <= now => self.advance(now),
+            Doing::Executing(executing) if executing.check_at <= now => {
+                executing.check_at = now + UNKNOWN_LENGTH;
+                let mark = format!("mark/{}", executing.number);
+                if self.wire.is_async && self.wire.is_full {
+                    // It waits until what runs is over (`event-lock`): once it comes back, so has the other one.
+                    let _ = self.wire.execute(now, "set", "lockstep_mark=true", &mark, Awaited::Nothing);
+                } else {
+                    self.wire.ask_now(now);
+                }
+            }
+            Doing::Idle | Doing::Waiting(_) | Doing::Executing(_) => {}
+        }
+    }
+
+    fn poll_output(&mut self) -> BackendOutput {
+        if let Some(output) = self.outputs.pop_front() {
+            return output;
+        }
+        if self.is_ended {
+            return BackendOutput::Timeout(None);
+        }
+        let task = self.task.as_ref().and_then(|task| {
+            let doing = match &task.doing {
+                Doing::Idle => None,
+                Doing::Waiting(until) => Some(*until),
+                Doing::Executing(executing) => Some(executing.check_at),
+            };
+            [doing, task.stop_by].into_iter().flatten().min()
+        });
+        BackendOutput::Timeout([task, self.wire.poll_timeout(), self.leaving_timeout()].into_iter().flatten().min())
+    }
+}
+
+impl FreeSwitchBackend {
+    /// Reports what has changed of what `ctx.call` and `ctx.get` read.
+    fn tell(&mut self, now: Instant, state: CallState, vars: Vars) {
+        let state = (state > self.state && !self.is_ended).then_some(state);
+        if state.is_none() && vars.is_empty() {
+            return;
+        }
+        self.state = state.unwrap_or(self.state);
+        let answered_at = (state == Some(CallState::Answered)).then(|| self.unix_ms(now));
+        let change = FactsChange { state, answered_at, codec: None, vars };
+        self.outputs.push_back(BackendOutput::Event(Event::Facts(change)));
+    }
+}
+
+/// How long an application may take that waits for people: all tries, with time for what is played.
+fn answer_time(wait_ms: u64, tries: u64) -> Duration {
+    Duration::from_millis(wait_ms.saturating_mul(tries).min(24 * 3_600_000)).saturating_add(UNKNOWN_LENGTH)
+}
+
+#[cfg(test)]
+mod tests;
