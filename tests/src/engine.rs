@@ -117,7 +117,7 @@ impl Setup {
             .expect("the lockstep binary can be started");
         let log = Log::follow(child.stderr.take().expect("stderr is a pipe"));
         let addresses = child.stdout.take().expect("stdout is a pipe");
-        let engine = Engine { child, folder, log, udp: None, tcp: None, api: None };
+        let engine = Engine { child, folder, log, udp: None, tcp: None, api: None, freeswitch: None };
         engine.await_ready(addresses)
     }
 }
@@ -141,6 +141,7 @@ pub struct Engine {
     udp: Option<SocketAddr>,
     tcp: Option<SocketAddr>,
     api: Option<SocketAddr>,
+    freeswitch: Option<SocketAddr>,
 }
 
 impl Engine {
@@ -155,6 +156,7 @@ impl Engine {
             self.udp = self.udp.or_else(|| address("sip udp:"));
             self.tcp = self.tcp.or_else(|| address("sip tcp:"));
             self.api = self.api.or_else(|| address("api http://"));
+            self.freeswitch = self.freeswitch.or_else(|| address("freeswitch "));
             if line == "ready" {
                 return self;
             }
@@ -172,6 +174,11 @@ impl Engine {
     /// Where it takes SIP over TCP.
     pub fn tcp(&self) -> SocketAddr {
         self.tcp.expect("the engine listens on TCP")
+    }
+
+    /// Where FreeSWITCH hands calls over.
+    pub fn freeswitch(&self) -> SocketAddr {
+        self.freeswitch.expect("the configuration says `freeswitch_outbound`")
     }
 
     /// The SIP URI of a number.

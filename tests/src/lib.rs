@@ -5,6 +5,7 @@ pub mod baresip;
 pub mod bench;
 pub mod caller;
 pub mod engine;
+pub mod freeswitch;
 pub mod http;
 pub mod sipp;
 pub mod wire;

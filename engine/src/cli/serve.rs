@@ -1,5 +1,6 @@
 //! `lockstep serve [DIR]`
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -56,19 +57,19 @@ fn serve(args: &Args, loaded: Loaded) -> Result<(), String> {
     let api = loaded.config.api.clone();
     let engine = Engine::start(loaded, program).map_err(|error| error.to_string())?;
     let handle = engine.handle.clone();
-    block_on(attend(&api, handle, grace))??;
+    block_on(attend(&api, handle, engine.freeswitch, grace))??;
     engine.wait();
     Ok(())
 }
 
 /// Prints the addresses, serves the API, and drains the engine once a signal asks for it.
-async fn attend(api: &ApiConfig, engine: EngineHandle, grace: Duration) -> Result<(), String> {
+async fn attend(api: &ApiConfig, engine: EngineHandle, freeswitch: Option<SocketAddr>, grace: Duration) -> Result<(), String> {
     // Before anybody learns that we are ready: a signal from here on stops the engine in order.
     let unavailable = |error: std::io::Error| format!("cannot wait for signals: {error}");
     let mut terminate = signal(SignalKind::terminate()).map_err(unavailable)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(unavailable)?;
     let server = api::Server::bind(api, engine.clone()).await.map_err(|error| error.to_string())?;
-    announce(&engine, &server);
+    announce(&engine, freeswitch, &server);
     let serving = tokio::spawn(server.serve(std::future::pending()));
     let mut grace = Some(grace);
     loop {
@@ -90,7 +91,7 @@ async fn attend(api: &ApiConfig, engine: EngineHandle, grace: Duration) -> Resul
     if grace.is_some() { Err("the core has ended unexpectedly".to_owned()) } else { Ok(()) }
 }
 
-fn announce(engine: &EngineHandle, server: &api::Server) {
+fn announce(engine: &EngineHandle, freeswitch: Option<SocketAddr>, server: &api::Server) {
     let mut text = String::new();
     for address in engine.sip_addresses() {
         text.push_str(&format!("sip {address}\n"));
@@ -98,6 +99,9 @@ fn announce(engine: &EngineHandle, server: &api::Server) {
     text.push_str(&format!("api http://{}\n", server.addr()));
     if let Some(public) = server.public_addr() {
         text.push_str(&format!("public http://{public}\n"));
+    }
+    if let Some(address) = freeswitch {
+        text.push_str(&format!("freeswitch {address}\n"));
     }
     text.push_str("ready\n");
     out::text(&text);

@@ -277,6 +277,38 @@ pub struct EventSocketConfig {
     /// Our own event socket.
     pub listen: Option<SocketAddr>,
     pub password: Option<Secret>,
+    /// What the media servers know under other names.
+    pub media: EventSocketMedia,
+}
+
+/// `[event_socket.media]`: how operations are put to a FreeSWITCH.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EventSocketMedia {
+    /// The folder on the media server that holds `user/` and `ivr/`; default: our scripts folder, by its absolute path.
+    pub files: Option<String>,
+    /// Where our `[[user]]`s are called.
+    pub users: String,
+    /// Where every other extension or number is called; by default through the dialplan of the caller's context.
+    pub dial: String,
+    /// The SIP profile that calls `sip:` URIs; default: the one the call came in by.
+    pub profile: Option<String>,
+    /// Engine and voice of `ctx.tts` where neither the script nor the channel names one.
+    pub tts_engine: Option<String>,
+    pub tts_voice: Option<String>,
+}
+
+impl Default for EventSocketMedia {
+    fn default() -> Self {
+        Self {
+            files: None,
+            users: "user/{target}".to_owned(),
+            dial: "loopback/{target}/{context}".to_owned(),
+            profile: None,
+            tts_engine: None,
+            tts_voice: None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -60,6 +60,7 @@ pub(super) fn validate(config: &Config) -> Report {
     let mut report = Report::default();
     sip(config, &mut report);
     api(config, &mut report);
+    media_servers(config, &mut report);
     tts(config, &mut report);
     messaging(config, &mut report);
     lookups(config, &mut report);
@@ -139,6 +140,27 @@ fn api(config: &Config, report: &mut Report) {
     }
     if config.event_socket.listen.is_some() && config.event_socket.password.as_ref().is_none_or(super::Secret::is_empty) {
         report.error(section("event_socket", "listen"), "expected `password`: without one there is no socket");
+    }
+}
+
+fn media_servers(config: &Config, report: &mut Report) {
+    let media = &config.event_socket.media;
+    for (key, template) in [("users", &media.users), ("dial", &media.dial)] {
+        let path = || [section("event_socket", "media"), vec![Step::Key(key.to_owned())]].concat();
+        let is_plain = template.replace("{target}", "").replace("{context}", "");
+        let is_word = |c: char| c.is_ascii_alphanumeric() || "-_.+*#@:/~".contains(c);
+        if !template.contains("{target}") || !template.contains('/') || !is_plain.chars().all(is_word) {
+            let message = format!("expected an endpoint such as `sofia/gateway/carrier/{{target}}`, found `{template}`");
+            report.error(path(), message);
+        }
+    }
+    if media
+        .files
+        .as_ref()
+        .is_some_and(|files| !files.starts_with('/') || files.contains(|c: char| c.is_control() || "{}[]$!|'\"".contains(c)))
+    {
+        let path = [section("event_socket", "media"), vec![Step::Key("files".to_owned())]].concat();
+        report.error(path, "expected the absolute path of a folder on the media server, of ordinary characters");
     }
 }
 
@@ -327,7 +349,6 @@ pub(super) fn without_effect(config: &Config) -> Vec<Finding> {
     };
     let is_named = |account: &str| account != super::DEFAULT_ACCOUNT;
     say(config.cluster.nats.is_some(), section("cluster", "nats"));
-    say(config.event_socket.freeswitch_outbound.is_some(), section("event_socket", "freeswitch_outbound"));
     say(config.event_socket.listen.is_some(), section("event_socket", "listen"));
     for (index, key) in config.api.keys.iter().enumerate() {
         let mut path = item(section("api", "keys"), index);

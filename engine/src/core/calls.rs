@@ -37,7 +37,9 @@ impl Switch {
         let now = self.now().instant;
         self.exchange.borrow_mut().note_leg_event((key, leg), &event);
         if let Some(call) = self.calls.get_mut(&key) {
-            call.backend.leg_event(now, leg, event);
+            if let Some(backend) = call.backend.native_mut() {
+                backend.leg_event(now, leg, event);
+            }
             self.touch(key);
         }
     }
@@ -60,6 +62,7 @@ impl Switch {
     pub(super) fn pump_call(&mut self, key: CallKey) {
         self.settle_call(key);
         self.end_when_script_is_over(key);
+        self.flush_channel(key);
         self.rearm(key);
         if self.calls.get(&key).is_some_and(|call| call.ended.is_some()) {
             self.over.insert(key);

@@ -29,6 +29,7 @@ use tokio::task::LocalSet;
 
 use super::directory::Directory;
 use super::exchange::{Exchange, ExchangeParts};
+use super::freeswitch_listener;
 use super::handle::{EngineHandle, Request};
 use super::real_world::RealWorld;
 use super::recordings::Recordings;
@@ -75,6 +76,8 @@ pub enum StartError {
     Names(String),
     #[error("{what} {}: {error}", path.display())]
     Folder { what: &'static str, path: PathBuf, error: io::Error },
+    #[error("[event_socket] freeswitch_outbound {address}: {error}")]
+    EventSocket { address: SocketAddr, error: io::Error },
     #[error("core thread: {0}")]
     Thread(io::Error),
     #[error("thread for runs: {0}")]
@@ -87,6 +90,8 @@ pub struct Engine {
     pub handle: EngineHandle,
     /// Calls that applications on event sockets are to take over; where nobody receives, they go elsewhere.
     pub applications: mpsc::Receiver<ApplicationCall>,
+    /// Where FreeSWITCH hands calls over.
+    pub freeswitch: Option<SocketAddr>,
     thread: JoinHandle<()>,
 }
 
@@ -105,9 +110,9 @@ impl Engine {
             };
             LocalSet::new().block_on(&runtime, async move {
                 match Core::build(&loaded, program) {
-                    Ok((core, handle, applications)) => {
+                    Ok(Built { core, handle, applications, freeswitch }) => {
                         // The starter waits for this; were it gone, the dropped handle would end the engine.
-                        let _ = report.send(Ok((handle, applications)));
+                        let _ = report.send(Ok((handle, applications, freeswitch)));
                         core.run().await;
                     }
                     Err(error) => drop(report.send(Err(error))),
@@ -116,7 +121,7 @@ impl Engine {
         };
         let thread = std::thread::Builder::new().name("core".to_owned()).spawn(run).map_err(StartError::Thread)?;
         match started.recv() {
-            Ok(Ok((handle, applications))) => Ok(Self { handle, applications, thread }),
+            Ok(Ok((handle, applications, freeswitch))) => Ok(Self { handle, applications, freeswitch, thread }),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(StartError::Thread(io::Error::other("it ended before it had begun"))),
         }
@@ -124,7 +129,7 @@ impl Engine {
 
     /// Waits until the engine has stopped: after [`EngineHandle::drain`], or when every handle is gone.
     pub fn wait(self) {
-        let Self { handle, applications, thread } = self;
+        let Self { handle, applications, thread, .. } = self;
         drop((handle, applications));
         if thread.join().is_err() {
             tracing::error!("the core thread panicked");
@@ -133,7 +138,12 @@ impl Engine {
 }
 
 /// A core, and the other ends of its channels.
-type Built = (Core, EngineHandle, mpsc::Receiver<ApplicationCall>);
+struct Built {
+    core: Core,
+    handle: EngineHandle,
+    applications: mpsc::Receiver<ApplicationCall>,
+    freeswitch: Option<SocketAddr>,
+}
 
 /// Everything the core's thread owns.
 struct Core {
@@ -267,7 +277,20 @@ impl Core {
         let _ = switch_cell.set(Rc::downgrade(&switch));
         let core =
             Self { switch, transports, media: media_events, arrivals, requests, scripts, programs, _runs: runs, platform, rearm };
-        Ok((core, handle, application_calls))
+        let freeswitch = core.take_channels(loaded, &config)?;
+        Ok(Built { core, handle, applications: application_calls, freeswitch })
+    }
+
+    /// Opens the socket that media servers hand calls over at.
+    fn take_channels(&self, loaded: &Loaded, config: &Config) -> Result<Option<SocketAddr>, StartError> {
+        let Some(address) = config.event_socket.freeswitch_outbound else { return Ok(None) };
+        let failed = |error| StartError::EventSocket { address, error };
+        let listener = freeswitch_listener::bind(address).map_err(failed)?;
+        let bound = listener.local_addr().map_err(failed)?;
+        self.switch.borrow_mut().accept_channels(setup::media_servers(loaded, config));
+        let core = freeswitch_listener::Core { switch: Rc::downgrade(&self.switch), rearm: Rc::clone(&self.rearm) };
+        tokio::task::spawn_local(freeswitch_listener::listen(listener, core));
+        Ok(Some(bound))
     }
 
     async fn run(mut self) {

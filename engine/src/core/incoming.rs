@@ -9,6 +9,7 @@ use lockstep_sip::endpoint::{DialogId, IncomingId, Reply};
 use lockstep_sip::message::{HeaderName, Method, Request, StatusCode, Uri};
 use lockstep_sip::net::Source;
 
+use super::backend::Backend;
 use super::board::Board;
 use super::call_facts::{dialled, facts_of, start_of, user_of};
 use super::channel::{Channel, ChannelEvent};
@@ -213,7 +214,7 @@ impl Switch {
         let start = start_of(facts.clone(), request, &source, &caller);
         let backend = NativeBackend::inbound(board, setup, offer);
         self.counters.calls_taken += 1;
-        self.insert_call(key, backend, facts, start, vars);
+        self.insert_call(key, Backend::Native(Box::new(backend)), facts, start, vars);
         key
     }
 
@@ -221,7 +222,7 @@ impl Switch {
     pub(super) fn insert_call(
         &mut self,
         key: CallKey,
-        backend: NativeBackend<Board>,
+        backend: Backend,
         facts: lockstep_ctx_api::CallFacts,
         start: lockstep_ctx_api::wire::CallStart,
         vars: toml::Table,

@@ -11,14 +11,14 @@ use lockstep_ctx_api::queue::OpQueue;
 use lockstep_ctx_api::wire::RunId;
 use lockstep_ctx_api::{CallEndedCause, CallFacts, OpId};
 
-use super::board::Board;
+use super::backend::Backend;
 use super::channel::{Activity, Channel};
 use super::executions::Outside;
 use super::handle::CallSummary;
 use super::timeline::Timeline;
 use super::timeline_log::TimelineLog;
 use super::world::Ticket;
-use crate::backend::native::{Ending, NativeBackend};
+use crate::backend::native::Ending;
 use crate::call::LegId;
 use crate::config::Destination;
 use crate::script::Program;
@@ -62,7 +62,7 @@ pub(crate) struct Plan {
 /// A live call, or one whose script has not finished yet.
 #[derive(Debug)]
 pub(crate) struct LiveCall {
-    pub backend: NativeBackend<Board>,
+    pub backend: Backend,
     pub queue: OpQueue,
     pub facts: CallFacts,
     /// Header fields of the INVITE, as scripts see them.

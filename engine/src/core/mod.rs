@@ -2,6 +2,7 @@
 //!
 //! [`EngineHandle`] is how every other thread talks to it.
 
+mod backend;
 mod board;
 mod call_facts;
 mod calls;
@@ -12,6 +13,8 @@ mod driver;
 mod event_log;
 pub(crate) mod exchange;
 mod executions;
+mod freeswitch;
+mod freeswitch_listener;
 mod gatekeeper;
 pub(crate) mod handle;
 mod incoming;

@@ -8,6 +8,7 @@ use lockstep_ctx_api::journal::lines;
 use lockstep_ctx_api::wire::CallStart;
 use lockstep_ctx_api::{CallFacts, CallState, EndedBy};
 
+use super::backend::Backend;
 use super::board::Board;
 use super::exchange::CallKey;
 use super::handle::{CallFilter, CallSummary, EngineError, Originate, Readiness, Request, ScriptInfo};
@@ -181,7 +182,7 @@ impl Switch {
         let now = self.now().instant;
         let backend = NativeBackend::originate(now, board, setup, &wanted.to);
         self.counters.calls_placed += 1;
-        self.insert_call(key, backend, facts, start, data_vars);
+        self.insert_call(key, Backend::Native(Box::new(backend)), facts, start, data_vars);
         if let Some(call) = self.calls.get_mut(&key) {
             call.plan.on_answer = Some(on_answer);
             call.plan.ring_until = now.checked_add(wanted.timeout.unwrap_or(RING_TIME));

@@ -10,7 +10,8 @@ use lockstep_sip::message::Method;
 use lockstep_sip::net::Protocol;
 use lockstep_sip::registrar::RegistrarConfig;
 
-use crate::config::{self, Config};
+use crate::backend::freeswitch::Settings as MediaServers;
+use crate::config::{self, Config, Loaded};
 
 /// What a caller hears while the far end rings without sending audio: the North American cadence.
 pub(crate) const RINGBACK: &str = "tone:440+480,2000/4000";
@@ -53,6 +54,24 @@ pub(crate) fn endpoint_config(
         user_agent: config.sip.user_agent.clone(),
         has_tcp: listening.iter().any(|(protocol, _)| *protocol == Protocol::Tcp),
         ..EndpointConfig::default()
+    }
+}
+
+/// How operations are put to media servers of others.
+pub(crate) fn media_servers(loaded: &Loaded, config: &Config) -> MediaServers {
+    let media = &config.event_socket.media;
+    let own = || {
+        let scripts = loaded.resolve(&config.scripts.dir);
+        std::path::absolute(&scripts).unwrap_or(scripts).to_string_lossy().into_owned()
+    };
+    MediaServers {
+        files: media.files.clone().unwrap_or_else(own),
+        users: media.users.clone(),
+        dial: media.dial.clone(),
+        profile: media.profile.clone(),
+        tts_engine: media.tts_engine.clone(),
+        tts_voice: media.tts_voice.clone(),
+        known_users: std::sync::Arc::new(config.users.iter().map(|user| user.name.clone()).collect()),
     }
 }
 

@@ -25,6 +25,10 @@ impl Switch {
             counters.script_errors as f64,
         );
         add("lockstep_digits_total", "Keys that callers have pressed.", Counter, counters.digits as f64);
+        let connections = self.connections.len();
+        add("lockstep_freeswitch_connections", "Channels that media servers have handed over.", Gauge, connections as f64);
+        let refused = self.connections.refused;
+        add("lockstep_freeswitch_refused_total", "Channels handed over that no call came of.", Counter, refused as f64);
 
         let scripts = self.host.stats();
         add("lockstep_script_runs", "Live runs of scripts.", Gauge, scripts.runs as f64);

@@ -24,6 +24,7 @@ use lockstep_sip::net::{FlowId, Received, TransmitId};
 
 use super::event_log::EventLog;
 use super::exchange::{CallKey, Exchange, Purpose};
+use super::freeswitch::Connections;
 use super::handle::EngineEvent;
 use super::live_call::LiveCall;
 use super::outgoing;
@@ -68,6 +69,8 @@ pub(crate) struct Switch {
     pub(super) max_calls: usize,
     pub(super) past: PastCalls,
     pub(super) trunks: Trunks,
+    /// Calls on media servers of others.
+    pub(super) connections: Connections,
     pub(super) counters: Counters,
     pub(super) refusals: Refusals,
     pub(super) draining: Option<Draining>,
@@ -108,6 +111,7 @@ impl Switch {
             max_calls,
             past: PastCalls::default(),
             trunks,
+            connections: Connections::default(),
             counters: Counters::default(),
             refusals: Refusals::default(),
             draining: None,
@@ -123,6 +127,11 @@ impl Switch {
     /// Sets the time for what follows.
     pub(crate) fn set_time(&mut self, now: Moment) {
         self.exchange.borrow_mut().now = now;
+    }
+
+    /// Takes calls from media servers from now on.
+    pub(crate) fn accept_channels(&mut self, settings: crate::backend::freeswitch::Settings) {
+        self.connections = Connections::new(settings);
     }
 
     pub(super) fn now(&self) -> Moment {
@@ -177,10 +186,10 @@ impl Switch {
         };
         let Some((key, leg)) = self.exchange.borrow().media.get(&leg).copied() else { return };
         let now = self.now().instant;
-        let Some(call) = self.calls.get_mut(&key) else { return };
+        let Some(backend) = self.calls.get_mut(&key).and_then(|call| call.backend.native_mut()) else { return };
         match what {
-            Ok(event) => call.backend.media_event(now, leg, event),
-            Err((id, event)) => call.backend.recording_event(id, event),
+            Ok(event) => backend.media_event(now, leg, event),
+            Err((id, event)) => backend.recording_event(id, event),
         }
         self.dirty.insert(key);
     }
@@ -197,15 +206,16 @@ impl Switch {
         match (purpose, arrival.what) {
             (Purpose::Audio(key, load), Arrived::Audio(result)) => {
                 self.exchange.borrow_mut().loads.remove(&(key, load));
-                if let Some(call) = self.calls.get_mut(&key) {
-                    call.backend.loaded(now, load, result);
+                if let Some(backend) = self.calls.get_mut(&key).and_then(|call| call.backend.native_mut()) {
+                    backend.loaded(now, load, result);
                     self.dirty.insert(key);
                 }
             }
             (Purpose::Lookup(key, lookup), Arrived::NextHops(result)) => {
                 let found = outgoing::resolved(&mut self.exchange.borrow_mut(), key, lookup, result);
-                if let (Some(found), Some(call)) = (found, self.calls.get_mut(&key)) {
-                    call.backend.resolved(now, lookup, found);
+                let backend = self.calls.get_mut(&key).and_then(|call| call.backend.native_mut());
+                if let (Some(found), Some(backend)) = (found, backend) {
+                    backend.resolved(now, lookup, found);
                     self.dirty.insert(key);
                 }
             }

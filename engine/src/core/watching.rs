@@ -255,8 +255,9 @@ impl Switch {
     pub(super) fn set_variable(&mut self, id: &str, name: &str, value: Option<&str>) -> Result<(), EngineError> {
         let key = self.live_call(id)?;
         let Some(call) = self.calls.get_mut(&key) else { return Err(EngineError::NoSuchCall(id.to_owned())) };
+        let now = self.exchange.borrow().now.instant;
         call.channel.set(name, value);
-        call.backend.set_variable(name, value);
+        call.backend.set_variable(now, name, value);
         Ok(())
     }
 

@@ -37,7 +37,8 @@ pub(super) fn word<'a>(operation: &str, what: &str, text: &'a str, extra: &str) 
 
 /// A text that is read by people or spoken to them: what FreeSWITCH would read something into is left out.
 pub(super) fn spoken(text: &str) -> String {
-    let calm: String = text.chars().map(|c| if c.is_control() || matches!(c, '|' | '\\' | '^' | '`') { ' ' } else { c }).collect();
+    let calm: String =
+        text.chars().map(|c| if c.is_control() || matches!(c, '|' | '\\' | '^' | '`') { ' ' } else { c }).collect();
     let calm = calm.replace("${", "$ {");
     let calm = calm.trim_start_matches(['%', '{', '[', '<', ' ']).trim_end();
     let end = (0..=MAX_ARGUMENT.min(calm.len())).rev().find(|end| calm.is_char_boundary(*end)).unwrap_or(0);

@@ -236,7 +236,11 @@ fn sip_code(event: &Event, cause: &str) -> u16 {
 fn status_of(cause: &str) -> BridgeStatus {
     match cause {
         "USER_BUSY" => BridgeStatus::Busy,
-        "NO_ANSWER" | "NO_USER_RESPONSE" | "ALLOTTED_TIMEOUT" | "PROGRESS_TIMEOUT" | "USER_NOT_REGISTERED"
+        "NO_ANSWER"
+        | "NO_USER_RESPONSE"
+        | "ALLOTTED_TIMEOUT"
+        | "PROGRESS_TIMEOUT"
+        | "USER_NOT_REGISTERED"
         | "SUBSCRIBER_ABSENT" => BridgeStatus::NoAnswer,
         "ORIGINATOR_CANCEL" | "LOSE_RACE" => BridgeStatus::Cancelled,
         _ => BridgeStatus::Failed,

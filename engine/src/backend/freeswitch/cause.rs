@@ -76,7 +76,10 @@ mod tests {
         for (code, cause) in [(404, "UNALLOCATED_NUMBER"), (486, "USER_BUSY"), (480, "NO_ANSWER"), (603, "CALL_REJECTED")] {
             assert_eq!((cause_of(code), code_of(cause)), (cause, code));
         }
-        assert_eq!((cause_of(499), cause_of(600), cause_of(599)), ("NORMAL_UNSPECIFIED", "USER_BUSY", "NORMAL_TEMPORARY_FAILURE"));
+        assert_eq!(
+            (cause_of(499), cause_of(600), cause_of(599)),
+            ("NORMAL_UNSPECIFIED", "USER_BUSY", "NORMAL_TEMPORARY_FAILURE")
+        );
         assert_eq!(code_of("SOMETHING_NEW"), 500);
     }
 }

@@ -65,10 +65,8 @@ impl Channel {
         let is_outbound = event.get("Call-Direction") == Some("outbound");
         let (from, to) = (text("Caller-Caller-ID-Number"), text("Caller-Destination-Number"));
         let variables = variables_of(event);
-        let headers = variables
-            .iter()
-            .filter_map(|(name, value)| Some((name.strip_prefix("sip_h_")?.to_owned(), value.clone())))
-            .collect();
+        let headers =
+            variables.iter().filter_map(|(name, value)| Some((name.strip_prefix("sip_h_")?.to_owned(), value.clone()))).collect();
         Ok(Self {
             uuid: uuid.to_owned(),
             is_async: event.get("Socket-Mode") == Some("async"),

@@ -30,7 +30,9 @@ pub(super) struct Collecting {
 #[derive(Debug)]
 pub(super) enum Kind {
     /// With whom to connect the caller when nothing usable was keyed.
-    Ivr { transfer_on_failure: Option<String> },
+    Ivr {
+        transfer_on_failure: Option<String>,
+    },
     Gather,
 }
 
@@ -135,9 +137,7 @@ impl Rules<'_> {
         };
         let [prompt, invalid, regexp] = [&self.prompt, &self.invalid, &regexp].map(|word| argument::quoted(word));
         let (tries, timeout, inter_digit) = (self.tries.clamp(1, 100), self.timeout_ms.max(1), self.inter_digit_ms.max(1));
-        Ok(format!(
-            "{min} {max} {tries} {timeout} {terminators} {prompt} {invalid} {DIGITS} {regexp} {inter_digit}"
-        ))
+        Ok(format!("{min} {max} {tries} {timeout} {terminators} {prompt} {invalid} {DIGITS} {regexp} {inter_digit}"))
     }
 }
 
@@ -219,7 +219,8 @@ mod tests {
             for (name, value) in vars {
                 event.push(&format!("variable_{name}"), value);
             }
-            let collecting = Collecting { min: 2, has_pattern: true, kind: Kind::Ivr { transfer_on_failure: Some("1001".into()) } };
+            let collecting =
+                Collecting { min: 2, has_pattern: true, kind: Kind::Ivr { transfer_on_failure: Some("1001".into()) } };
             match collecting.outcome(&event) {
                 (Outcome::Ivr(result), transfer) => (result.status, result.value, transfer.is_some()),
                 other => panic!("{other:?}"),

@@ -124,8 +124,7 @@ impl FreeSwitchBackend {
         given.extend(headers.iter().cloned());
         let prefix = if matches!(farewell, Farewell::Hangup(_)) { "sip_bye_h_" } else { "sip_rh_" };
         let told = self.header_variables(prefix, &given).and_then(|variables| {
-            self.say_farewell(now, variables, farewell)
-                .map_err(|error| OpError::new(ErrorCode::RangeError, error.to_string()))
+            self.say_farewell(now, variables, farewell).map_err(|error| OpError::new(ErrorCode::RangeError, error.to_string()))
         });
         match (told, id) {
             (Err(error), Some(id)) => self.complete(id, Err(error)),

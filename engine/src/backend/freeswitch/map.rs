@@ -82,10 +82,7 @@ impl FreeSwitchBackend {
 
     fn voice(&self) -> Voice {
         let of = |variable: &str, setting: &Option<String>| self.vars.get(variable).cloned().or_else(|| setting.clone());
-        Voice {
-            engine: of("tts_engine", &self.settings.tts_engine),
-            voice: of("tts_voice", &self.settings.tts_voice),
-        }
+        Voice { engine: of("tts_engine", &self.settings.tts_engine), voice: of("tts_voice", &self.settings.tts_voice) }
     }
 
     fn before_answer(&self, operation: &str) -> Result<(), OpError> {

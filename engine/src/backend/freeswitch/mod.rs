@@ -144,6 +144,19 @@ impl FreeSwitchBackend {
         self.wire.take_out()
     }
 
+    /// Sets a channel variable, or removes it, for somebody else than the script.
+    pub fn set_variable(&mut self, now: Instant, name: &str, value: Option<&str>) {
+        let checked = argument::variable("set", name).and_then(|name| {
+            let value = value.map(|value| argument::literal("set", "value", value)).transpose()?;
+            Ok((name, value))
+        });
+        match checked {
+            // What was checked holds no line end.
+            Ok((name, value)) => drop(self.wire.set(now, name, value, Awaited::Nothing)),
+            Err(error) => tracing::warn!(call = %self.call_id, %error, "a variable stays unknown to FreeSWITCH"),
+        }
+    }
+
     fn complete(&mut self, id: OpId, result: OpResult) {
         self.outputs.push_back(BackendOutput::Completed { id, result });
     }
@@ -291,7 +304,8 @@ impl FreeSwitchBackend {
                 let bye = (cause.code != 200).then(|| refusal.clone());
                 self.end(now, crate::backend::native::Ending { refusal, bye, by: cause.by });
                 // It settles as everything does that is pending when the call ends.
-                self.task = Some(Task { doing: Doing::Idle, steps: VecDeque::new(), finish: Finish::Unit, stop_by: None, ..task });
+                self.task =
+                    Some(Task { doing: Doing::Idle, steps: VecDeque::new(), finish: Finish::Unit, stop_by: None, ..task });
             }
         }
     }

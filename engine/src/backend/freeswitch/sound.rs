@@ -120,7 +120,8 @@ impl Voice {
 /// FreeSWITCH takes `@@` for an offset, `!` for the end of one of several names, and braces for parameters.
 fn file_name<'a>(operation: &str, path: &'a str) -> Result<&'a str, OpError> {
     let path = argument::literal(operation, "file", path)?;
-    let odd = |c: char| matches!(c, '{' | '}' | '[' | ']' | '$' | '!' | '|' | '\\' | '\'' | '"' | '`' | ';' | '<' | '>' | '*' | '?');
+    let odd =
+        |c: char| matches!(c, '{' | '}' | '[' | ']' | '$' | '!' | '|' | '\\' | '\'' | '"' | '`' | ';' | '<' | '>' | '*' | '?');
     if path.contains(odd) || path.contains("@@") || path.contains(":/") {
         let message = format!("{operation}: {path:?} cannot be named to FreeSWITCH");
         return Err(OpError::new(ErrorCode::NotFound, message));

@@ -1,0 +1,226 @@
+//! Conversations of one channel, answered by hand, on a clock that only the test moves.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lockstep_ctx_api::op::{Op, PlayArgs, SetArgs, SleepArgs};
+use lockstep_ctx_api::{BackendOutput, CallBackend, CallState, EndedBy, ErrorCode, OpId, OpResult, Outcome};
+
+use super::{Channel, FreeSwitchBackend, Settings};
+use crate::esl::{Command, Event, FrameReader, Limits, Message};
+
+struct Desk {
+    now: Instant,
+    backend: FreeSwitchBackend,
+    sent: FrameReader,
+    done: Vec<(u32, OpResult)>,
+    ended: Option<lockstep_ctx_api::CallEndedCause>,
+}
+
+impl Desk {
+    #[expect(clippy::disallowed_methods, reason = "a test needs one moment to count from")]
+    fn new(socket_mode: &str, control: &str) -> Self {
+        let now = Instant::now();
+        let mut event = Event::new("CHANNEL_DATA");
+        for (name, value) in [
+            ("Unique-ID", "u-1"),
+            ("Answer-State", "answered"),
+            ("Caller-Context", "public"),
+            ("Socket-Mode", socket_mode),
+            ("Control", control),
+        ] {
+            event.push(name, value);
+        }
+        let settings = Settings { files: "/s".into(), dial: "loopback/{target}/{context}".into(), ..Settings::default() };
+        let channel = Channel::of(&event).unwrap();
+        let backend = FreeSwitchBackend::new("u-1".into(), channel, Arc::new(settings), (now, 0));
+        let sent = FrameReader::of_commands(Limits::FROM_CLIENT);
+        let mut desk = Self { now, backend, sent, done: Vec::new(), ended: None };
+        for _ in desk.sent() {
+            desk.reply("+OK");
+        }
+        desk
+    }
+
+    fn drain(&mut self) {
+        loop {
+            match self.backend.poll_output() {
+                BackendOutput::Completed { id, result } => self.done.push((id.turn, result)),
+                BackendOutput::Ended(cause) => self.ended = Some(cause),
+                BackendOutput::Event(_) => {}
+                BackendOutput::Timeout(_) => return,
+            }
+        }
+    }
+
+    fn submit(&mut self, turn: u32, op: Op) {
+        self.backend.submit(self.now, OpId { turn, ordinal: 0 }, op);
+        self.drain();
+    }
+
+    /// The commands that were sent since last asked, each as one line.
+    fn sent(&mut self) -> Vec<String> {
+        if let Some(bytes) = self.backend.take_transmit() {
+            self.sent.push(&bytes);
+        }
+        let mut commands = Vec::new();
+        while let Some(frame) = self.sent.poll_frame().unwrap() {
+            let command = Command::parse(frame);
+            let text = |name: &str| command.headers().get(name).unwrap_or_default().to_owned();
+            commands.push(match command.verb() {
+                "sendmsg" => format!("{} {} [{}]", text("execute-app-name"), text("execute-app-arg"), text("Event-UUID")),
+                _ => command.line().to_owned(),
+            });
+        }
+        commands
+    }
+
+    fn say(&mut self, message: &Message) {
+        self.backend.handle_message(self.now, message);
+        self.drain();
+    }
+
+    fn reply(&mut self, text: &str) {
+        self.say(&Message::reply(text));
+    }
+
+    fn event(&mut self, name: &str, headers: &[(&str, &str)]) {
+        let mut event = Event::new(name);
+        event.push("Unique-ID", "u-1");
+        for (name, value) in headers {
+            event.push(name, value);
+        }
+        self.say(&Message::event_plain(&event));
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.backend.handle_timeout(self.now);
+        self.drain();
+    }
+}
+
+fn play() -> Op {
+    Op::Play(PlayArgs { sources: vec!["tone:400,1000/0".into()], ..PlayArgs::default() })
+}
+
+const COMPLETE: &str = "CHANNEL_EXECUTE_COMPLETE";
+
+#[test]
+fn a_completion_that_got_lost_is_asked_for() {
+    let mut desk = Desk::new("async", "full");
+    desk.submit(1, play());
+    assert_eq!(desk.sent(), ["api uuid_setvar u-1 playback_terminators 'none'", "playback tone_stream://%(1000,0,400) [1.0]"]);
+    desk.reply("+OK");
+    desk.reply("+OK");
+    desk.pass(Duration::from_secs(7));
+    assert_eq!(desk.sent(), ["set lockstep_mark=true [mark/1]"]);
+    assert!(desk.done.is_empty());
+    desk.event(COMPLETE, &[("Application-UUID", "mark/1"), ("variable_playback_last_offset_pos", "8000")]);
+    assert!(matches!(&desk.done[..], [(1, Ok(Outcome::Played(played)))] if played.played_ms == 1_000), "{:?}", desk.done);
+    desk.event(COMPLETE, &[("Application-UUID", "1.0")]);
+    assert_eq!(desk.done.len(), 1);
+}
+
+#[test]
+fn an_event_before_its_answer_and_one_that_comes_twice_count_once() {
+    let mut desk = Desk::new("async", "full");
+    desk.submit(1, play());
+    desk.event(COMPLETE, &[("Application-UUID", "1.0")]);
+    assert_eq!(desk.done.len(), 1);
+    desk.reply("+OK");
+    desk.reply("+OK");
+    desk.event(COMPLETE, &[("Application-UUID", "1.0")]);
+    desk.event("CHANNEL_EXECUTE", &[("Application-UUID", "1.0")]);
+    assert_eq!(desk.done.len(), 1);
+    assert_eq!(desk.ended, None);
+}
+
+#[test]
+fn an_aborted_operation_is_stopped_and_settles_once_even_when_nothing_confirms_it() {
+    for confirmed in [true, false] {
+        let mut desk = Desk::new("async", "full");
+        desk.submit(1, play());
+        desk.sent();
+        desk.backend.cancel(desk.now, OpId { turn: 1, ordinal: 0 });
+        desk.drain();
+        assert_eq!(desk.sent(), ["api uuid_break u-1"]);
+        assert!(desk.done.is_empty());
+        if confirmed {
+            desk.event(COMPLETE, &[("Application-UUID", "1.0")]);
+        }
+        desk.pass(Duration::from_secs(1));
+        desk.event(COMPLETE, &[("Application-UUID", "1.0")]);
+        assert_eq!(desk.done.len(), 1);
+        assert_eq!(desk.done[0].1.as_ref().unwrap_err().code, ErrorCode::AbortError);
+    }
+}
+
+#[test]
+fn without_the_api_an_application_is_stopped_by_another_inside_it() {
+    let mut desk = Desk::new("async", "single-channel");
+    desk.submit(1, play());
+    desk.sent();
+    desk.backend.cancel(desk.now, OpId { turn: 1, ordinal: 0 });
+    assert_eq!(desk.sent(), ["break  [break]"]);
+}
+
+#[test]
+fn a_connection_that_breaks_settles_everything() {
+    let mut desk = Desk::new("async", "full");
+    desk.submit(1, play());
+    desk.submit(2, Op::Set(SetArgs { key: "a".into(), value: Some("b".into()), skip_write: false }));
+    desk.backend.connection_lost(desk.now);
+    desk.drain();
+    assert_eq!(desk.done.len(), 2);
+    assert!(desk.done.iter().all(|(_, result)| result.as_ref().unwrap_err().code == ErrorCode::CallEnded));
+    assert_eq!(desk.ended.as_ref().map(|cause| (cause.code, cause.by)), Some((503, EndedBy::Engine)));
+    assert_eq!(desk.backend.state(), CallState::Ended);
+    desk.submit(3, play());
+    assert_eq!(desk.done[2].1.as_ref().unwrap_err().code, ErrorCode::InvalidState);
+}
+
+#[test]
+fn a_media_server_that_falls_silent_is_asked_and_given_up() {
+    let mut desk = Desk::new("async", "full");
+    desk.submit(1, Op::Sleep(SleepArgs { duration_ms: 3_600_000 }));
+    desk.pass(Duration::from_secs(30));
+    assert_eq!(desk.sent(), ["api uuid_exists u-1"]);
+    desk.say(&Message::api_response("true"));
+    desk.pass(Duration::from_secs(30));
+    assert_eq!(desk.sent(), ["api uuid_exists u-1"]);
+    desk.pass(Duration::from_secs(10));
+    assert_eq!(desk.ended.as_ref().map(|cause| cause.code), Some(503));
+    assert_eq!(desk.done.len(), 1);
+}
+
+#[test]
+fn a_channel_that_is_gone_without_a_word_ends_the_call() {
+    let mut desk = Desk::new("async", "full");
+    desk.pass(Duration::from_secs(30));
+    desk.sent();
+    desk.say(&Message::api_response("false"));
+    assert_eq!(desk.ended.as_ref().map(|cause| cause.code), Some(200));
+}
+
+#[test]
+fn events_of_other_channels_are_nobodys() {
+    let mut desk = Desk::new("async", "full");
+    let mut event = Event::new("CHANNEL_HANGUP");
+    event.push("Unique-ID", "u-2");
+    desk.say(&Message::event_plain(&event));
+    assert_eq!(desk.ended, None);
+}
+
+#[test]
+fn a_hangup_nobody_confirms_is_repeated_and_then_taken_for_done() {
+    let mut desk = Desk::new("async", "full");
+    desk.submit(1, Op::Hangup(lockstep_ctx_api::op::HangupArgs { code: Some(486), ..Default::default() }));
+    assert_eq!(desk.sent(), ["api uuid_kill u-1 USER_BUSY"]);
+    desk.pass(Duration::from_secs(3));
+    assert_eq!(desk.sent(), ["api uuid_kill u-1 NORMAL_CLEARING"]);
+    assert!(desk.done.is_empty());
+    desk.pass(Duration::from_secs(3));
+    assert_eq!(desk.done, [(1, Ok(Outcome::Unit))]);
+    assert_eq!(desk.ended.as_ref().map(|cause| (cause.code, cause.by)), Some((486, EndedBy::Script)));
+}

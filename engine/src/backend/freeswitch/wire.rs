@@ -77,14 +77,7 @@ impl Wire {
     ///
     /// With `full`, what runs is stopped through the API, and holds what comes after it (`event-lock`). Without, the only way to
     /// stop an application is another one that runs inside it.
-    pub(super) fn execute(
-        &mut self,
-        now: Instant,
-        app: &str,
-        arg: &str,
-        id: &str,
-        awaited: Awaited,
-    ) -> Result<(), Unsendable> {
+    pub(super) fn execute(&mut self, now: Instant, app: &str, arg: &str, id: &str, awaited: Awaited) -> Result<(), Unsendable> {
         let mut command = Command::new("sendmsg")?.header("call-command", "execute")?.header("execute-app-name", app)?;
         if !arg.is_empty() {
             command = command.header("execute-app-arg", arg)?;

@@ -1,0 +1,211 @@
+//! Calls that FreeSWITCH hands over: a connection becomes a call like any other, with another backend.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lockstep_ctx_api::wire::CallStart;
+use lockstep_ctx_api::{CallFacts, CallState};
+
+use super::backend::Backend;
+use super::exchange::CallKey;
+use super::refusals::Refused;
+use super::switch::Switch;
+use crate::backend::freeswitch::{Channel, FreeSwitchBackend, Settings};
+use crate::esl::{Command, Message};
+use crate::script::Program;
+
+/// Names a connection; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ConnectionId(u64);
+
+/// The way back to a media server. Dropping it ends the connection once everything is sent.
+pub(crate) trait ConnectionLink {
+    /// Sends bytes; never waits.
+    fn send(&mut self, bytes: Vec<u8>);
+}
+
+/// Connections from media servers.
+#[derive(Default)]
+pub(crate) struct Connections {
+    settings: Arc<Settings>,
+    last: u64,
+    open: BTreeMap<ConnectionId, Connection>,
+    /// Connections that brought no call.
+    pub(super) refused: u64,
+}
+
+struct Connection {
+    link: Box<dyn ConnectionLink>,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    /// `connect` was sent.
+    Greeting,
+    Call(CallKey),
+    /// The call was refused; the media server ends the connection.
+    Refused,
+}
+
+impl Connections {
+    /// None yet.
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self { settings: Arc::new(settings), ..Self::default() }
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+}
+
+impl Switch {
+    /// A media server has connected.
+    pub(crate) fn channel_connected(&mut self, mut link: Box<dyn ConnectionLink>) -> ConnectionId {
+        self.connections.last += 1;
+        let id = ConnectionId(self.connections.last);
+        link.send(b"connect\n\n".to_vec());
+        self.connections.open.insert(id, Connection { link, stage: Stage::Greeting });
+        id
+    }
+
+    /// A media server says something.
+    pub(crate) fn channel_message(&mut self, id: ConnectionId, message: &Message) {
+        let Some(connection) = self.connections.open.get(&id) else { return };
+        match connection.stage {
+            Stage::Greeting => self.channel_greeted(id, message),
+            Stage::Call(key) => {
+                let now = self.now().instant;
+                if let Some((backend, _)) = self.calls.get_mut(&key).and_then(|call| call.backend.free_switch_mut()) {
+                    backend.handle_message(now, message);
+                    self.touch(key);
+                }
+            }
+            Stage::Refused => {}
+        }
+    }
+
+    /// A connection has ended.
+    pub(crate) fn channel_closed(&mut self, id: ConnectionId) {
+        let Some(Connection { stage: Stage::Call(key), .. }) = self.connections.open.remove(&id) else { return };
+        let now = self.now().instant;
+        if let Some((backend, _)) = self.calls.get_mut(&key).and_then(|call| call.backend.free_switch_mut()) {
+            backend.connection_lost(now);
+            self.touch(key);
+        }
+    }
+
+    /// Whether a connection has become a call.
+    pub(crate) fn is_channel(&self, id: ConnectionId) -> bool {
+        self.connections.open.get(&id).is_some_and(|connection| matches!(connection.stage, Stage::Call(_)))
+    }
+
+    /// Sends what a call wants sent; once it is over, lets go of its connection.
+    pub(super) fn flush_channel(&mut self, key: CallKey) {
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        let Some((backend, id)) = call.backend.free_switch_mut() else { return };
+        if let (Some(bytes), Some(connection)) = (backend.take_transmit(), self.connections.open.get_mut(&id)) {
+            connection.link.send(bytes);
+        }
+        if call.ended.is_some() {
+            self.connections.open.remove(&id);
+        }
+    }
+
+    fn channel_greeted(&mut self, id: ConnectionId, message: &Message) {
+        let event = message.connected();
+        let channel = match Channel::of(&event) {
+            Ok(channel) => channel,
+            Err(error) => {
+                tracing::warn!(%error, "a connection for FreeSWITCH brings no channel");
+                self.connections.refused += 1;
+                self.connections.open.remove(&id);
+                return;
+            }
+        };
+        match self.program_for(&channel) {
+            Ok(program) => self.take_channel(id, channel, program),
+            Err((code, reason)) => self.refuse_channel(id, &channel, code, reason),
+        }
+    }
+
+    /// The script of a channel: the one its dialplan names, else the one its destination belongs to.
+    fn program_for(&mut self, channel: &Channel) -> Result<Arc<Program>, (u16, &'static str)> {
+        if self.draining.is_some() || self.live >= self.max_calls {
+            return Err((503, "Service Unavailable"));
+        }
+        if channel.state == CallState::Ended {
+            return Err((487, "Request Terminated"));
+        }
+        let programs = Arc::clone(&self.exchange.borrow().programs);
+        let program = match &channel.script {
+            Some(name) => programs.by_class5(name).or_else(|| programs.by_name(name)),
+            None => programs.by_class5(&channel.to),
+        };
+        program.cloned().ok_or((404, "Not Found"))
+    }
+
+    fn refuse_channel(&mut self, id: ConnectionId, channel: &Channel, code: u16, reason: &str) {
+        let now = self.now().instant;
+        let why = if code == 503 { Refused::Capacity } else { Refused::Unknown };
+        let script = channel.script.as_deref().unwrap_or_default();
+        if self.refusals.note(now, why, 1) {
+            tracing::warn!(to = %channel.to, %script, code, "a call on FreeSWITCH was refused; more of these are summed up once a minute");
+        }
+        self.connections.refused += 1;
+        let Some(connection) = self.connections.open.get_mut(&id) else { return };
+        connection.stage = Stage::Refused;
+        // Neither holds anything that a stranger has sent.
+        let command = Command::new("sendmsg").and_then(|command| {
+            if channel.state < CallState::Answered && !channel.is_outbound {
+                let respond = command.header("call-command", "execute")?.header("execute-app-name", "respond")?;
+                respond.header("execute-app-arg", &format!("{code} {reason}"))
+            } else {
+                command.header("call-command", "hangup")?.header("hangup-cause", "UNALLOCATED_NUMBER")
+            }
+        });
+        let mut bytes = Vec::new();
+        if let Ok(command) = command {
+            command.write(&mut bytes);
+        }
+        connection.link.send(bytes);
+    }
+
+    fn take_channel(&mut self, id: ConnectionId, channel: Channel, program: Arc<Program>) {
+        self.last_call += 1;
+        let key = CallKey(self.last_call);
+        let now = self.now();
+        // The channel's own id, so that both sides speak of a call by the same name.
+        let wanted = channel.call_id.clone().unwrap_or_else(|| channel.uuid.clone());
+        let is_taken = self.ids.contains_key(&wanted) || self.past.find(&wanted).is_some();
+        let call_id = if is_taken { self.exchange.borrow_mut().uuid() } else { wanted };
+        let facts = CallFacts {
+            id: call_id.clone(),
+            direction: if channel.is_outbound { "outbound" } else { "inbound" }.to_owned(),
+            from: channel.from.clone(),
+            to: channel.to.clone(),
+            did: None,
+            customer_id: None,
+            state: channel.state,
+            started_at: now.unix_ms,
+            answered_at: (channel.state == CallState::Answered).then_some(now.unix_ms),
+            codec: channel.codec.clone(),
+            remote_addr: channel.remote_addr.clone(),
+        };
+        let mut vars = channel.variables.clone();
+        vars.insert("call_id".to_owned(), call_id.clone());
+        vars.insert("direction".to_owned(), facts.direction.clone());
+        let start = CallStart { facts: facts.clone(), vars, headers: channel.headers.clone() };
+        if let Some(connection) = self.connections.open.get_mut(&id) {
+            connection.stage = Stage::Call(key);
+        }
+        let settings = Arc::clone(&self.connections.settings);
+        let backend = FreeSwitchBackend::new(call_id, channel, settings, (now.instant, now.unix_ms));
+        let backend = Backend::FreeSwitch { backend: Box::new(backend), connection: id };
+        self.counters.calls_taken += 1;
+        self.insert_call(key, backend, facts, start, toml::Table::new());
+        self.start_script(key, program);
+        self.announce(key);
+    }
+}

@@ -1,0 +1,174 @@
+//! Where FreeSWITCH connects to: `[event_socket] freeswitch_outbound`.
+#![expect(clippy::disallowed_methods, reason = "an IO edge: binds a socket")]
+
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, mpsc};
+
+use super::freeswitch::{ConnectionId, ConnectionLink};
+use super::switch::Switch;
+use crate::esl::{FrameReader, Limits, Message};
+use crate::script::Moment;
+
+/// A connection becomes a call within this time, or ends.
+const GREETING_TIME: Duration = Duration::from_secs(10);
+/// How long what was sent last may take to leave.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Bytes that may wait for a media server that does not read.
+const MAX_WAITING: usize = 4 << 20;
+/// Bytes read before other tasks get their turn.
+const READ_CHUNK: usize = 64 * 1024;
+/// Wait before accepting again when the system has no descriptor left.
+const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
+
+/// What connections need of the core's loop.
+#[derive(Clone)]
+pub(super) struct Core {
+    pub switch: Weak<RefCell<Switch>>,
+    /// The core's next deadline may have come nearer.
+    pub rearm: Rc<Notify>,
+}
+
+impl Core {
+    /// Does something with the switch, and what follows from it; nothing once the core is gone.
+    pub(super) fn with<T>(&self, act: impl FnOnce(&mut Switch) -> T) -> Option<T> {
+        let switch = self.switch.upgrade()?;
+        let mut switch = switch.borrow_mut();
+        let before = switch.next_deadline();
+        switch.set_time(Moment::now());
+        let result = act(&mut switch);
+        switch.pump();
+        if switch.next_deadline() != before || switch.is_draining() {
+            self.rearm.notify_one();
+        }
+        Some(result)
+    }
+}
+
+/// Opens the socket.
+pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
+/// Takes connections for as long as the core lives.
+pub(super) async fn listen(listener: TcpListener, core: Core) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                tracing::debug!(%peer, "FreeSWITCH connects");
+                tokio::task::spawn_local(carry(stream, peer, core.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "event socket for FreeSWITCH");
+                tokio::time::sleep(ACCEPT_BACK_OFF).await;
+            }
+        }
+    }
+}
+
+/// The sending side, as the switch sees it.
+struct Link {
+    queue: mpsc::UnboundedSender<Vec<u8>>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl ConnectionLink for Link {
+    fn send(&mut self, bytes: Vec<u8>) {
+        let waiting = self.waiting.fetch_add(bytes.len(), Ordering::Relaxed);
+        if waiting <= MAX_WAITING {
+            // The writer is gone only when the connection is.
+            let _ = self.queue.send(bytes);
+        }
+    }
+}
+
+async fn carry(stream: TcpStream, peer: SocketAddr, core: Core) {
+    // Every command waits for its answer: none may wait for another to fill a packet.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "no TCP_NODELAY");
+    }
+    let (mut reader, writer) = stream.into_split();
+    let (queue, outgoing) = mpsc::unbounded_channel();
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let link = Link { queue, waiting: Arc::clone(&waiting) };
+    let mut writing = tokio::task::spawn_local(write(writer, outgoing, waiting));
+    let Some(id) = core.with(|switch| switch.channel_connected(Box::new(link))) else { return };
+    let greeting = tokio::time::sleep(GREETING_TIME);
+    tokio::pin!(greeting);
+    let mut frames = FrameReader::of_messages(Limits::FROM_SERVER);
+    let mut buffer = vec![0; READ_CHUNK];
+    loop {
+        tokio::select! {
+            read = reader.read(&mut buffer) => {
+                let bytes = match read {
+                    Ok(0) => break,
+                    Ok(length) => buffer.get(..length).unwrap_or_default(),
+                    Err(error) => {
+                        tracing::debug!(%peer, %error, "the connection with FreeSWITCH broke");
+                        break;
+                    }
+                };
+                frames.push(bytes);
+                if !deliver(&mut frames, id, peer, &core) {
+                    break;
+                }
+            }
+            // Everything was sent after the call had ended, or it cannot be sent.
+            _ = &mut writing => break,
+            () = &mut greeting, if !greeting.is_elapsed() => {
+                if core.with(|switch| switch.is_channel(id)) != Some(true) {
+                    tracing::warn!(%peer, "a connection for FreeSWITCH has not become a call in time");
+                    break;
+                }
+            }
+        }
+    }
+    core.with(|switch| switch.channel_closed(id));
+    if !writing.is_finished() && tokio::time::timeout(LAST_WORDS, &mut writing).await.is_err() {
+        writing.abort();
+    }
+}
+
+/// Hands over the messages that are complete; whether the connection can go on.
+fn deliver(frames: &mut FrameReader, id: ConnectionId, peer: SocketAddr, core: &Core) -> bool {
+    loop {
+        match frames.poll_frame() {
+            Ok(Some(frame)) => {
+                let message = Message::parse(frame);
+                if core.with(|switch| switch.channel_message(id, &message)).is_none() {
+                    return false;
+                }
+            }
+            Ok(None) => return true,
+            Err(error) => {
+                tracing::warn!(%peer, %error, "a connection for FreeSWITCH does not speak its language");
+                return false;
+            }
+        }
+    }
+}
+
+async fn write(mut writer: OwnedWriteHalf, mut queue: mpsc::UnboundedReceiver<Vec<u8>>, waiting: Arc<AtomicUsize>) {
+    while let Some(bytes) = queue.recv().await {
+        if let Err(error) = writer.write_all(&bytes).await {
+            return tracing::debug!(%error, "the connection with FreeSWITCH broke");
+        }
+        if waiting.fetch_sub(bytes.len(), Ordering::Relaxed) > MAX_WAITING {
+            return tracing::warn!("FreeSWITCH does not read what it is sent");
+        }
+    }
+    if let Err(error) = writer.shutdown().await {
+        tracing::debug!(%error, "the connection with FreeSWITCH was gone already");
+    }
+}
