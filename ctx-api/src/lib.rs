@@ -14,6 +14,7 @@ pub mod journal;
 pub mod js;
 pub mod op;
 pub mod outcome;
+pub mod packages;
 pub mod queue;
 pub mod wire;
 

@@ -12,6 +12,7 @@ use crate::error::CallEndedCause;
 use crate::event::{CallFacts, Event};
 use crate::op::{Op, OpId, Vars};
 use crate::outcome::OpResult;
+use crate::packages::Packages;
 
 /// The largest frame either side accepts, in bytes.
 pub const MAX_FRAME: usize = 16 << 20;
@@ -176,6 +177,7 @@ pub struct Bundle {
     pub entry: String,
     /// File name → source text; holds the entry and every sibling of its app.
     pub files: std::collections::BTreeMap<String, Arc<str>>,
+    pub packages: Packages,
 }
 
 /// What kind of script a run is of (contract, section 1).

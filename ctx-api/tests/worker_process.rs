@@ -63,7 +63,11 @@ impl Process {
 
     /// Starts a run of a bundle with one file; what it says up to the end of its first turn.
     fn run(&mut self, bundle: u64, source: &str, time_zone: &str) -> (Vec<String>, RunState) {
-        let sources = Arc::new(Bundle { entry: "main.js".to_owned(), files: [("main.js".to_owned(), source.into())].into() });
+        let sources = Arc::new(Bundle {
+            entry: "main.js".to_owned(),
+            files: [("main.js".to_owned(), source.into())].into(),
+            ..Bundle::default()
+        });
         self.send(&ToWorker::Bundle { bundle, sources });
         let header = Arc::new(RunHeader {
             bundle,

@@ -15,6 +15,7 @@ pub mod form;
 pub mod host;
 mod http_template;
 pub mod log;
+pub mod packages;
 pub mod phone;
 pub mod platform;
 pub mod runs;

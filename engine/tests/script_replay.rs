@@ -56,7 +56,7 @@ fn program(source: &str) -> Arc<Program> {
         bundle_id: 1,
         version: version_of(&file, &sources),
         sources,
-        bundle: Arc::new(Bundle { entry: file.clone(), files: [(file, source.into())].into() }),
+        bundle: Arc::new(Bundle { entry: file.clone(), files: [(file, source.into())].into(), ..Bundle::default() }),
     })
 }
 

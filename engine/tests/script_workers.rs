@@ -38,7 +38,7 @@ fn program(id: u64, source: &str, turn_ms: u32) -> Arc<Program> {
         bundle_id: id,
         version: version_of(&file, &sources),
         sources,
-        bundle: Arc::new(Bundle { entry: file.clone(), files: [(file, source.into())].into() }),
+        bundle: Arc::new(Bundle { entry: file.clone(), files: [(file, source.into())].into(), ..Bundle::default() }),
     })
 }
 

@@ -69,6 +69,14 @@ pub(super) fn compile_expression(name: &str, source: &str) -> Result<Vec<u8>, Sc
     })
 }
 
+/// As [`compile_expression`], for what was written without strictness in mind: npm packages.
+pub(super) fn compile_sloppy_expression(name: &str, source: &str) -> Result<Vec<u8>, ScriptError> {
+    with_compiler(|ctx| {
+        compile_raw(ctx, name, source, qjs::JS_EVAL_TYPE_GLOBAL, 1, qjs::JS_WRITE_OBJ_STRIP_DEBUG)
+            .map_err(|()| errors::caught(ctx, ScriptErrorKind::Load))
+    })
+}
+
 /// Evaluates a classic unit: the result is the wrapper function.
 pub(super) fn load_classic<'js>(ctx: &Ctx<'js>, unit: &Unit) -> rquickjs::Result<Value<'js>> {
     debug_assert_eq!(unit.kind, Kind::Classic, "modules are declared, not evaluated");

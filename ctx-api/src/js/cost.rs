@@ -41,7 +41,7 @@ pub fn fixed_cost(samples: usize) -> Result<FixedCost, ScriptError> {
     let start = Arc::new(Start { at: 0, data: "{}".to_owned(), call: Some(CallStart::default()) });
     // The shortest script there is: what is left is the runtime's own.
     let files = [("main.js".to_owned(), "".into())].into();
-    let program = Program::new(Arc::new(Bundle { entry: "main.js".to_owned(), files }));
+    let program = Program::new(Arc::new(Bundle { entry: "main.js".to_owned(), files, ..Bundle::default() }));
     let (mut create, mut free) = (Vec::new(), Vec::new());
     let mut memory_bytes = 0;
     for _ in 0..samples.max(1) {

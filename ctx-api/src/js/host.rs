@@ -10,7 +10,7 @@ use super::modules::{Modules, dispatched, load_error};
 use super::prelude::Prelude;
 use super::shared::{Shared, Verdict, op_id};
 use super::value::{facts, number, text};
-use super::{MAX_OPS_PER_TURN, compile, errors, natives, ops};
+use super::{MAX_OPS_PER_TURN, compile, errors, natives, ops, packages};
 use crate::catalog;
 use crate::error::{ErrorCode, OpError};
 use crate::op::{Op, OpClass};
@@ -142,6 +142,7 @@ fn loading<'js>(
     name: &str,
 ) -> rquickjs::Result<Option<Function<'js>>> {
     let (run, modules, prelude) = (run.clone(), modules.clone(), prelude.clone());
+    let program = run.program.clone();
     let unit = move |ctx: &Ctx<'js>, file: &str| run.program.unit(file).map_err(|error| load_error(ctx, &error));
     let ctx = ctx.clone();
     match name {
@@ -149,6 +150,19 @@ fn loading<'js>(
         "moduleSource" => Function::new(ctx, move |ctx: Ctx<'js>, name: String| prelude.module(&ctx, &name)),
         "resolve" => Function::new(ctx, move |ctx: Ctx<'js>, name: Value<'js>| modules.resolve(&ctx, &text(&ctx, &name)?)),
         "isBuiltIn" => Function::new(ctx, |name: String| super::program::is_built_in(&name)),
+        "isPackage" => Function::new(ctx, |name: String| packages::is_package(&name)),
+        "hasPackage" => Function::new(ctx, move |name: String| program.packages().bundles.contains_key(&name)),
+        "resolvePackage" => Function::new(ctx, move |ctx: Ctx<'js>, name: String| modules.resolve_within(&ctx, &name)),
+        "packageModule" => {
+            Function::new(ctx, move |ctx: Ctx<'js>, name: String| match packages::module_of(program.packages(), &name) {
+                Some(module) => Ok(vec![module.package.clone(), module.entry.clone()]),
+                None => Err(Exception::throw_reference(&ctx, &format!("no package has '{name}'"))),
+            })
+        }
+        "loadPackage" => Function::new(ctx, move |ctx: Ctx<'js>, name: String| {
+            let compiled = program.package(&name).map_err(|error| load_error(&ctx, &error))?;
+            compile::load_expression(&ctx, &compiled)
+        }),
         "isModule" => Function::new(ctx, move |ctx: Ctx<'js>, file: String| {
             Ok::<_, rquickjs::Error>(unit(&ctx, &file)?.kind == compile::Kind::Module)
         }),

@@ -16,6 +16,7 @@ mod memory;
 mod modules;
 mod natives;
 mod ops;
+mod packages;
 mod prelude;
 mod process;
 mod program;

@@ -11,6 +11,7 @@ use rquickjs::promise::PromiseState;
 use rquickjs::{Ctx, Exception, Function, JsLifetime, Module, Object, Persistent, Promise, Value};
 
 use super::compile::{self, Kind};
+use super::packages;
 use super::program::{Found, Program, is_built_in};
 use crate::wire::ScriptError;
 
@@ -45,20 +46,21 @@ impl Modules {
     pub(super) fn resolve(&self, ctx: &Ctx<'_>, name: &str) -> rquickjs::Result<String> {
         match self.program.resolve(name) {
             Ok(Found::BuiltIn(name)) => Ok(name.to_owned()),
-            Ok(Found::Sibling(file)) => Ok(file),
-            Err(message) => {
-                let exception = Exception::from_message(ctx.clone(), &message)?;
-                exception.as_object().set("code", "MODULE_NOT_FOUND")?;
-                Err(exception.throw())
-            }
+            Ok(Found::Sibling(name) | Found::Package(name)) => Ok(name),
+            Err(message) => Err(not_found(ctx, &message)),
         }
+    }
+
+    /// As [`Modules::resolve`], for what one package asks of another.
+    pub(super) fn resolve_within(&self, ctx: &Ctx<'_>, name: &str) -> rquickjs::Result<String> {
+        packages::find_within(self.program.packages(), name).map_err(|message| not_found(ctx, &message))
     }
 
     fn declare<'js>(&self, ctx: &Ctx<'js>, file: &str) -> rquickjs::Result<Module<'js, Declared>> {
         if let Some(module) = self.declared.borrow().get(file) {
             return Ok(module.clone().restore(ctx)?.0);
         }
-        if !is_built_in(file) {
+        if !is_built_in(file) && !packages::is_package(file) {
             let unit = self.program.unit(file).map_err(|error| load_error(ctx, &error))?;
             if unit.kind == Kind::Module {
                 let module = compile::load_module(ctx, &unit)?;
@@ -93,6 +95,16 @@ impl Modules {
                 Err(Exception::throw_message(ctx, &message))
             }
         }
+    }
+}
+
+fn not_found(ctx: &Ctx<'_>, message: &str) -> rquickjs::Error {
+    match Exception::from_message(ctx.clone(), message) {
+        Ok(exception) => match exception.as_object().set("code", "MODULE_NOT_FOUND") {
+            Ok(()) => exception.throw(),
+            Err(error) => error,
+        },
+        Err(error) => error,
     }
 }
 

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::compile::{self, Unit};
+use super::packages::{self, CompiledPackages};
 use super::prelude;
+use crate::packages::Packages;
 use crate::wire::{Bundle, ScriptError, ScriptErrorKind};
 
 /// Extensions a script's name may be given without.
@@ -19,6 +21,8 @@ pub(super) enum Found {
     BuiltIn(&'static str),
     /// File name in the bundle.
     Sibling(String),
+    /// Resolved name of a package's module.
+    Package(String),
 }
 
 /// A bundle whose files are compiled when they are first needed.
@@ -26,11 +30,17 @@ pub(super) enum Found {
 pub(super) struct Program {
     bundle: std::sync::Arc<Bundle>,
     units: RefCell<BTreeMap<String, Result<Rc<Unit>, ScriptError>>>,
+    compiled: Rc<CompiledPackages>,
 }
 
 impl Program {
     pub(super) fn new(bundle: std::sync::Arc<Bundle>) -> Rc<Self> {
-        Rc::new(Self { bundle, units: RefCell::default() })
+        Self::with_packages(bundle, Rc::default())
+    }
+
+    /// A program that shares the compiled packages of its worker.
+    pub(super) fn with_packages(bundle: std::sync::Arc<Bundle>, compiled: Rc<CompiledPackages>) -> Rc<Self> {
+        Rc::new(Self { bundle, units: RefCell::default(), compiled })
     }
 
     pub(super) fn entry(&self) -> &str {
@@ -52,12 +62,22 @@ impl Program {
 
     /// Finds a module by the name a script gave. The error is the sentence the script's author reads.
     pub(super) fn resolve(&self, name: &str) -> Result<Found, String> {
-        find(name, self.bundle.files.keys().map(String::as_str))
+        find(name, self.bundle.files.keys().map(String::as_str), &self.bundle.packages)
+    }
+
+    /// The packages that the program carries.
+    pub(super) fn packages(&self) -> &Packages {
+        &self.bundle.packages
+    }
+
+    /// The compiled text of a package.
+    pub(super) fn package(&self, name: &str) -> Result<Rc<Vec<u8>>, ScriptError> {
+        self.compiled.get(&self.bundle.packages, name)
     }
 }
 
-/// A built-in, then a sibling.
-fn find<'a>(name: &str, files: impl Iterator<Item = &'a str> + Clone) -> Result<Found, String> {
+/// A built-in, then a sibling, then a package.
+fn find<'a>(name: &str, files: impl Iterator<Item = &'a str> + Clone, packages: &Packages) -> Result<Found, String> {
     if let Some(built_in) = built_in(name) {
         return Ok(Found::BuiltIn(built_in));
     }
@@ -70,13 +90,16 @@ fn find<'a>(name: &str, files: impl Iterator<Item = &'a str> + Clone) -> Result<
         Some(file) => Err(format!(
             "Cannot require '{file}': the file name of a required script may hold only lowercase letters, digits, '-' and '_'"
         )),
-        None => Err(format!("Cannot find module '{name}' (not on the allow-list; see docs/modules.md)")),
+        None => match packages::find(packages, name) {
+            Some(found) => found.map(Found::Package),
+            None => Err(format!("Cannot find module '{name}' (not on the allow-list; see docs/modules.md)")),
+        },
     }
 }
 
-/// What a run would say of `require(name)` or `import … from name` in a bundle of `files`; `None` when it would be found.
-pub fn module_problem<'a>(name: &str, files: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
-    find(name, files).err()
+/// What a run would say of `require(name)` or `import … from name` in a bundle of `files` and `packages`; `None` when it would be found.
+pub fn module_problem<'a>(name: &str, files: impl Iterator<Item = &'a str> + Clone, packages: &Packages) -> Option<String> {
+    find(name, files, packages).err()
 }
 
 /// Whether a resolved name is that of a built-in module.
@@ -94,7 +117,7 @@ fn is_requirable(file: &str) -> bool {
     !stem.is_empty() && stem.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
 }
 
-fn not_found(message: String) -> ScriptError {
+pub(super) fn not_found(message: String) -> ScriptError {
     ScriptError { sip: None, kind: ScriptErrorKind::Load, message, at: None, stack: Vec::new() }
 }
 
@@ -111,7 +134,7 @@ mod tests {
 
     fn program(files: &[&str]) -> Rc<Program> {
         let files = files.iter().map(|file| ((*file).to_owned(), "".into())).collect();
-        Program::new(Arc::new(Bundle { entry: "main.js".to_owned(), files }))
+        Program::new(Arc::new(Bundle { entry: "main.js".to_owned(), files, ..Bundle::default() }))
     }
 
     #[test]
@@ -139,7 +162,7 @@ mod tests {
     fn check_reports_the_position_of_every_syntax_error() {
         let files = [("good.js", "exports.a = 1"), ("bad.js", "function main() {\n  let = ;\n}")];
         let files = files.map(|(name, source)| (name.to_owned(), source.into())).into();
-        let errors = check(&Bundle { entry: "good.js".to_owned(), files });
+        let errors = check(&Bundle { entry: "good.js".to_owned(), files, ..Bundle::default() });
         assert_eq!(errors.len(), 1);
         let at = errors[0].at.as_ref().expect("a position");
         assert_eq!((&*at.file, at.line), ("bad.js", 2));

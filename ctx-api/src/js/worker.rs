@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::packages::CompiledPackages;
 use super::prelude::Prelude;
 use super::program::Program;
 use super::run::Run;
@@ -34,6 +35,7 @@ impl TurnProbe for NoProbe {
 pub struct Worker {
     prelude: Rc<Prelude>,
     programs: BTreeMap<u64, Rc<Program>>,
+    packages: Rc<CompiledPackages>,
     runs: BTreeMap<RunId, Run>,
     probe: Box<dyn TurnProbe>,
     log_sink: Option<LogSink>,
@@ -49,6 +51,7 @@ impl Worker {
         Ok(Self {
             prelude: Prelude::new()?,
             programs: BTreeMap::new(),
+            packages: Rc::default(),
             runs: BTreeMap::new(),
             probe: Box::new(NoProbe),
             log_sink: None,
@@ -80,7 +83,7 @@ impl Worker {
     pub fn handle(&mut self, frame: ToWorker, out: &mut Vec<FromWorker>) {
         match frame {
             ToWorker::Bundle { bundle, sources } => {
-                self.programs.insert(bundle, Program::new(sources));
+                self.programs.insert(bundle, Program::with_packages(sources, self.packages.clone()));
             }
             ToWorker::DropBundle { bundle } => {
                 self.programs.remove(&bundle);

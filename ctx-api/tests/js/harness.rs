@@ -89,7 +89,7 @@ impl Setup {
             issued: BTreeMap::new(),
             fed: Vec::new(),
         };
-        let sources = Arc::new(Bundle { entry: self.entry, files: self.files });
+        let sources = Arc::new(Bundle { entry: self.entry, files: self.files, ..Bundle::default() });
         run.feed(ToWorker::Bundle { bundle: 1, sources });
         let start = Arc::new(Start { at: EPOCH_MS, data: self.data, call: self.call });
         run.feed(ToWorker::Start { run: RunId(1), epoch: 0, header: Arc::new(self.header), start });

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use lockstep_ctx_api::js;
+use lockstep_ctx_api::packages::Packages;
 use oxc_ast::AstKind;
 use oxc_ast::ast::{Expression, StringLiteral};
 use oxc_semantic::Semantic;
@@ -16,6 +17,7 @@ use crate::script::programs::is_script;
 pub struct Modules {
     /// Names of the scripts next to the script.
     siblings: BTreeSet<String>,
+    packages: Packages,
 }
 
 impl Modules {
@@ -26,7 +28,13 @@ impl Modules {
 
     /// As [`Modules::none`], with the scripts among the files of the script's folder as siblings.
     pub fn with_siblings(files: impl IntoIterator<Item = String>) -> Self {
-        Self { siblings: files.into_iter().filter(|file| is_script(file)).collect() }
+        Self { siblings: files.into_iter().filter(|file| is_script(file)).collect(), packages: Packages::default() }
+    }
+
+    /// The same, with npm packages.
+    #[must_use]
+    pub fn and_packages(self, packages: Packages) -> Self {
+        Self { packages, ..self }
     }
 
     pub(super) fn find(&self, semantic: &Semantic<'_>) -> Vec<Remark> {
@@ -62,7 +70,7 @@ impl Modules {
 
     /// Why `name` cannot be loaded; `None` when it can. The runtime itself is asked, so that no script passes that it would refuse.
     fn problem(&self, name: &str) -> Option<String> {
-        js::module_problem(name, self.siblings.iter().map(String::as_str))
+        js::module_problem(name, self.siblings.iter().map(String::as_str), &self.packages)
     }
 }
 

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use super::out;
 use crate::check::{self, Finding, MAX_SOURCE, Modules};
+use crate::config::Config;
+use crate::packages::Library;
 
 /// Find syntax errors, operations nobody awaits, races and unknown modules; exit 1 when there are any.
 #[derive(Debug, clap::Args)]
@@ -40,7 +42,10 @@ pub(super) fn look(file: &Path, source: &str) -> Vec<Finding> {
     let folder = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let siblings = std::fs::read_dir(folder).into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let shown = file.display().to_string();
-    check::check(&shown, source, &Modules::with_siblings(siblings))
+    let mut config = Config::default();
+    config.scripts.dir = folder.to_owned();
+    let packages = Library::of(Path::new(""), &config).names();
+    check::check(&shown, source, &Modules::with_siblings(siblings).and_packages(packages))
 }
 
 /// Reads a script, within the size the checker looks at.

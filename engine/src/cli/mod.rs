@@ -1,5 +1,6 @@
 //! The command line. One file a command.
 
+mod bundle;
 mod calls;
 mod check;
 mod client;
@@ -31,6 +32,7 @@ enum Command {
     Serve(serve::Args),
     Run(run::Args),
     Check(check::Args),
+    Bundle(bundle::Args),
     Phone(phone::Args),
     Calls(calls::Args),
     Scripts(scripts::Args),
@@ -48,6 +50,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Bundle(args) => bundle::run(&args),
         Command::Phone(args) => phone::run(args),
         Command::Calls(args) => calls::run(&args),
         Command::Scripts(args) => scripts::run(&args),

@@ -17,13 +17,16 @@ pub struct ScriptsConfig {
     pub dir: PathBuf,
     /// Worker processes; 0: one per core.
     pub workers: u16,
+    /// The folder of npm packages, with its package.json; relative to the configuration's folder. Absent: the scripts folder, else
+    /// where the product is installed.
+    pub packages: Option<PathBuf>,
     /// How long code may run on after its call has ended, seconds.
     pub after_end_s: u32,
 }
 
 impl Default for ScriptsConfig {
     fn default() -> Self {
-        Self { dir: PathBuf::from("scripts"), workers: 0, after_end_s: 10 }
+        Self { dir: PathBuf::from("scripts"), workers: 0, packages: None, after_end_s: 10 }
     }
 }
 

@@ -20,7 +20,7 @@ struct Office {
 }
 
 fn program(source: &str, concurrency: Option<u32>) -> Arc<Program> {
-    let bundle = Bundle { entry: "main.js".into(), files: [("main.js".to_owned(), source.into())].into() };
+    let bundle = Bundle { entry: "main.js".into(), files: [("main.js".to_owned(), source.into())].into(), ..Bundle::default() };
     Arc::new(Program {
         name: "main".into(),
         file: "main.js".into(),

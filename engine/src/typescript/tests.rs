@@ -10,7 +10,8 @@ fn stripped(source: &str) -> String {
     assert_eq!(text.len(), source.len(), "every octet stays where it was: {text:?}");
     let breaks = |text: &str| -> Vec<usize> { text.match_indices(['\n', '\r', '\u{2028}']).map(|(at, _)| at).collect() };
     assert_eq!(breaks(&text), breaks(source), "every line stays where it was");
-    let bundle = Bundle { entry: "a.ts".to_owned(), files: [("a.ts".to_owned(), Arc::from(text.as_str()))].into() };
+    let bundle =
+        Bundle { entry: "a.ts".to_owned(), files: [("a.ts".to_owned(), Arc::from(text.as_str()))].into(), ..Bundle::default() };
     assert_eq!(js::check(&bundle), [], "what is left compiles: {text:?}");
     text
 }

@@ -59,7 +59,7 @@ pub(crate) async fn failure(source: &str) -> String {
 
 fn program(id: u32, name: &str, source: &str) -> Arc<Program> {
     let file = format!("{name}.js");
-    let bundle = Bundle { entry: file.clone(), files: [(file.clone(), source.into())].into() };
+    let bundle = Bundle { entry: file.clone(), files: [(file.clone(), source.into())].into(), ..Bundle::default() };
     Arc::new(Program {
         name: name.to_owned(),
         file: file.clone(),

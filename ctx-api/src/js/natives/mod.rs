@@ -1,9 +1,11 @@
 //! Functions for the lazily loaded parts of the prelude, made when their part is.
 
 mod call;
+mod digest;
 mod random;
 mod text;
 mod url;
+mod zlib;
 
 use std::rc::Rc;
 
@@ -14,15 +16,17 @@ use super::shared::Shared;
 
 /// The functions of one part.
 pub(super) fn object<'js>(ctx: &Ctx<'js>, shared: &Rc<Shared>, part: &str) -> rquickjs::Result<Object<'js>> {
-    if matches!(part, "random" | "text") {
+    if matches!(part, "digest" | "random" | "text" | "zlib") {
         globals::ensure(ctx, Intrinsic::Binary)?;
     }
     match part {
         "call" => call::object(ctx, shared),
+        "digest" => digest::object(ctx),
         "date" => globals::native_date(ctx),
         "random" => random::object(ctx, shared),
         "text" => text::object(ctx),
         "url" => url::object(ctx),
+        "zlib" => zlib::object(ctx),
         other => Err(Exception::throw_reference(ctx, &format!("the runtime has no natives '{other}'"))),
     }
 }

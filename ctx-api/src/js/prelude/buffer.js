@@ -18,10 +18,26 @@
     return encode(string, encoding === 'base64url' ? 'base64' : encoding === 'ascii' ? 'latin1' : encoding);
   }
 
-  class Buffer extends Uint8Array {
+  // Callable without `new`, and with a string, as old packages do: which a class is not.
+  function Buffer(value, encodingOrOffset, length) {
+    const first = typeof value === 'string' ? [bytesOf(value, encodingOrOffset)] : [value, encodingOrOffset, length];
+    return Reflect.construct(Uint8Array, first, new.target ?? Buffer);
+  }
+
+  function view(buffer, offset, size) {
+    if (!Number.isInteger(offset) || offset < 0 || offset + size > buffer.length) {
+      const message = `The value of "offset" is out of range. It must be >= 0 and <= ${buffer.length - size}. Received ${offset}`;
+      throw Object.assign(new RangeError(message), { code: 'ERR_OUT_OF_RANGE' });
+    }
+    return new DataView(buffer.buffer, buffer.byteOffset + offset, size);
+  }
+
+  class Statics {
     static from(value, encodingOrOffset, length) {
       if (typeof value === 'string') return new Buffer(bytesOf(value, encodingOrOffset));
       if (value instanceof ArrayBuffer) return new Buffer(value, encodingOrOffset, length);
+      if (value instanceof Uint8Array) return new Buffer(value);
+      if (value instanceof String) return Buffer.from(String(value), encodingOrOffset);
       if (value?.type === 'Buffer' && Array.isArray(value.data)) return Buffer.from(value.data);
       if (typeof value === 'object' && value !== null && (typeof value.length === 'number' || typeof value[Symbol.iterator] === 'function')) {
         const items = Array.from(value);
@@ -35,6 +51,9 @@
       return new Buffer(checkedSize(size)).fill(fill, 0, size, encoding);
     }
     static allocUnsafe(size) {
+      return new Buffer(checkedSize(size));
+    }
+    static allocUnsafeSlow(size) {
       return new Buffer(checkedSize(size));
     }
     static byteLength(value, encoding) {
@@ -62,7 +81,9 @@
     static isEncoding(name) {
       return Object.hasOwn(ENCODINGS, String(name).toLowerCase());
     }
+  }
 
+  class Methods extends Uint8Array {
     toString(encoding, start = 0, end = this.length) {
       const from = Math.max(0, start);
       const to = Math.min(this.length, end);
@@ -94,51 +115,124 @@
       return bytes.length;
     }
     fill(value, start = 0, end = this.length, encoding) {
-      if (typeof value !== 'string') return super.fill(value & 0xff, start, end);
-      const bytes = new Uint8Array(bytesOf(value, encoding));
+      if (typeof start === 'string') [start, end, encoding] = [0, this.length, start];
+      else if (typeof end === 'string') [end, encoding] = [this.length, end];
+      if (typeof value !== 'string' && !(value instanceof Uint8Array)) return super.fill(value & 0xff, start, end);
+      const bytes = typeof value === 'string' ? new Uint8Array(bytesOf(value, encoding)) : value;
       if (bytes.length === 0) return super.fill(0, start, end);
       for (let at = start; at < end; at++) this[at] = bytes[(at - start) % bytes.length];
       return this;
     }
     indexOf(value, from = 0, encoding) {
       if (typeof value === 'number') return super.indexOf(value & 0xff, from);
+      if (typeof from === 'string') [from, encoding] = [0, from];
       const wanted = typeof value === 'string' ? new Uint8Array(bytesOf(value, encoding)) : value;
       for (let at = Math.max(0, from < 0 ? this.length + from : from); at <= this.length - wanted.length; at++) {
-        let same = 0;
-        while (same < wanted.length && this[at + same] === wanted[same]) same++;
-        if (same === wanted.length) return at;
+        if (matches(this, at, wanted)) return at;
+      }
+      return -1;
+    }
+    lastIndexOf(value, from = this.length, encoding) {
+      if (typeof value === 'number') return super.lastIndexOf(value & 0xff, from);
+      const wanted = typeof value === 'string' ? new Uint8Array(bytesOf(value, encoding)) : value;
+      for (let at = Math.min(this.length - wanted.length, from < 0 ? this.length + from : from); at >= 0; at--) {
+        if (matches(this, at, wanted)) return at;
       }
       return -1;
     }
     includes(value, from, encoding) {
       return this.indexOf(value, from, encoding) >= 0;
     }
-    #view(offset, size) {
-      if (!Number.isInteger(offset) || offset < 0 || offset + size > this.length) {
-        throw new RangeError(`The value of "offset" is out of range. It must be >= 0 and <= ${this.length - size}. Received ${offset}`);
-      }
-      return new DataView(this.buffer, this.byteOffset + offset, size);
+    swap(size) {
+      if (this.length % size !== 0) throw new RangeError(`Buffer size must be a multiple of ${size * 8}-bits`);
+      for (let at = 0; at < this.length; at += size) super.subarray(at, at + size).reverse();
+      return this;
     }
-    static numbers() {
-      const kinds = { UInt8: 1, Int8: 1, UInt16: 2, Int16: 2, UInt32: 4, Int32: 4, Float: 4, Double: 8, BigInt64: 8, BigUInt64: 8 };
-      const methods = { UInt8: 'Uint8', UInt16: 'Uint16', UInt32: 'Uint32', Float: 'Float32', Double: 'Float64', BigUInt64: 'BigUint64' };
-      for (const [name, size] of Object.entries(kinds)) {
-        const method = methods[name] ?? name;
-        for (const [suffix, little] of size === 1 ? [['', true]] : [['LE', true], ['BE', false]]) {
-          const read = { [`read${name}${suffix}`](offset = 0) { return this.#view(offset, size)[`get${method}`](0, little); } };
-          const write = {
-            [`write${name}${suffix}`](value, offset = 0) {
-              this.#view(offset, size)[`set${method}`](0, value, little);
-              return offset + size;
-            },
-          };
-          Object.assign(this.prototype, read, write);
-        }
-      }
+    swap16() {
+      return this.swap(2);
+    }
+    swap32() {
+      return this.swap(4);
+    }
+    swap64() {
+      return this.swap(8);
     }
   }
-  Buffer.numbers();
-  delete Buffer.numbers;
+
+  function matches(buffer, at, wanted) {
+    let same = 0;
+    while (same < wanted.length && buffer[at + same] === wanted[same]) same++;
+    return same === wanted.length;
+  }
+
+  // Numbers of a fixed size, and `read…(offset, byteLength)` of one to six bytes.
+  function numbers() {
+    const kinds = { UInt8: 1, Int8: 1, UInt16: 2, Int16: 2, UInt32: 4, Int32: 4, Float: 4, Double: 8, BigInt64: 8, BigUInt64: 8 };
+    const methods = { UInt8: 'Uint8', UInt16: 'Uint16', UInt32: 'Uint32', Float: 'Float32', Double: 'Float64', BigUInt64: 'BigUint64' };
+    const add = (name, method) => {
+      for (const spelling of [name, name.replace('UInt', 'Uint')]) {
+        Object.defineProperty(Methods.prototype, spelling, { value: method, writable: true, configurable: true });
+      }
+    };
+    for (const [name, size] of Object.entries(kinds)) {
+      const method = methods[name] ?? name;
+      for (const [suffix, little] of size === 1 ? [['', true]] : [['LE', true], ['BE', false]]) {
+        add(`read${name}${suffix}`, function (offset = 0) {
+          return view(this, offset, size)[`get${method}`](0, little);
+        });
+        add(`write${name}${suffix}`, function (value, offset = 0) {
+          view(this, offset, size)[`set${method}`](0, value, little);
+          return offset + size;
+        });
+      }
+    }
+    for (const [suffix, little] of [['LE', true], ['BE', false]]) {
+      // Places of the bytes, the least first.
+      const places = (length) => Array.from({ length }, (_, place) => (little ? place : length - 1 - place));
+      const read = (buffer, offset, length) => {
+        const bytes = view(buffer, offset, length);
+        return places(length).reduce((sum, place, power) => sum + bytes.getUint8(place) * 2 ** (8 * power), 0);
+      };
+      add(`readUInt${suffix}`, function (offset, length) {
+        return read(this, offset, length);
+      });
+      add(`readInt${suffix}`, function (offset, length) {
+        const value = read(this, offset, length);
+        return value >= 2 ** (8 * length - 1) ? value - 2 ** (8 * length) : value;
+      });
+      const write = function (value, offset, length) {
+        const bytes = view(this, offset, length);
+        places(length).forEach((place, power) => bytes.setUint8(place, Math.floor(value / 2 ** (8 * power)) & 0xff));
+        return offset + length;
+      };
+      add(`writeUInt${suffix}`, write);
+      add(`writeInt${suffix}`, write);
+    }
+  }
+  numbers();
+
+  // Ways past `toString` and `write` that old packages take.
+  for (const encoding of ['utf8', 'latin1', 'ascii', 'hex', 'base64', 'ucs2']) {
+    const methods = {
+      [`${encoding}Slice`](start, end) {
+        return this.toString(encoding, start, end);
+      },
+      [`${encoding}Write`](string, offset, length) {
+        return this.write(string, offset, length, encoding);
+      },
+    };
+    for (const [name, value] of Object.entries(methods)) {
+      Object.defineProperty(Methods.prototype, name, { value, writable: true, configurable: true });
+    }
+  }
+
+  Object.setPrototypeOf(Buffer, Uint8Array);
+  for (const name of Object.getOwnPropertyNames(Statics)) {
+    if (typeof Statics[name] === 'function') Object.defineProperty(Buffer, name, { value: Statics[name], writable: true, configurable: true });
+  }
+  Buffer.poolSize = 8192;
+  Buffer.prototype = Methods.prototype;
+  Object.defineProperty(Buffer.prototype, 'constructor', { value: Buffer, writable: true, configurable: true });
 
   function checkedSize(size) {
     if (typeof size !== 'number' || !(size >= 0) || size > 2 ** 32) throw new RangeError(`Buffer: ${String(size)} is not a size`);

@@ -29,6 +29,7 @@
 
   function exportsOf(file) {
     if (host.isBuiltIn(file)) return builtIn(file);
+    if (host.isPackage(file)) return part('packages').load(file);
     if (host.isModule(file)) return host.requireModule(file);
     return loadClassic(file).exports;
   }

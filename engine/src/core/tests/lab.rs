@@ -532,7 +532,7 @@ pub(crate) fn programs(scripts: &[(&str, &str)]) -> Arc<ProgramSet> {
             bundle_id: u64::from(id),
             version: version_of(&file, &sources),
             sources,
-            bundle: Arc::new(Bundle { entry: file.clone(), files: [(file, (*source).into())].into() }),
+            bundle: Arc::new(Bundle { entry: file.clone(), files: [(file, (*source).into())].into(), ..Bundle::default() }),
         })
     });
     Arc::new(ProgramSet::new(programs, Vec::new()))

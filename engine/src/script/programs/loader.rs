@@ -1,6 +1,6 @@
 //! Reads the scripts folder, over and over; only what is sound becomes live.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,11 +10,13 @@ use std::time::SystemTime;
 use lockstep_ctx_api::journal::SourceDigest;
 use lockstep_ctx_api::js;
 use lockstep_ctx_api::op::Vars;
+use lockstep_ctx_api::packages::PackageBundle;
 use lockstep_ctx_api::wire::{Bundle, Location};
 
 use super::program::{Program, ProgramLimits, digest_of, id_of, uuid_of, version_of};
 use super::set::{ProgramSet, ScriptProblem};
 use crate::config::{App, Config, DEFAULT_ACCOUNT, DEFAULT_MEMORY_MB, DEFAULT_TURN_MS, ScriptEntry, header_comment};
+use crate::packages::{Library, named_modules};
 use crate::typescript;
 
 /// Extensions of files that are scripts.
@@ -33,6 +35,7 @@ pub struct Loader {
     after_end_ms: u32,
     exec_host: String,
     time_zone: String,
+    library: Library,
     files: BTreeMap<String, SourceFile>,
     live: BTreeMap<String, Arc<Program>>,
     next_bundle: u64,
@@ -80,6 +83,8 @@ struct Sound {
     /// Of the file's text.
     digest: SourceDigest,
     settings: ScriptEntry,
+    /// Modules that the text names.
+    names: BTreeSet<String>,
 }
 
 /// What tells a changed file from an unchanged one without reading it.
@@ -92,6 +97,7 @@ pub(super) struct Stamp {
 impl Loader {
     /// A loader for the scripts folder of `config`, which lies within `base` unless its path is absolute.
     pub fn new(base: &Path, config: &Config) -> Self {
+        let library = Library::of(base, config);
         Self {
             dir: base.join(&config.scripts.dir),
             entries: config.script_entries.iter().map(|entry| (entry.file.clone(), entry.clone())).collect(),
@@ -99,11 +105,12 @@ impl Loader {
             after_end_ms: config.scripts.after_end_s.saturating_mul(1_000),
             exec_host: host_name(),
             time_zone: local_time_zone(),
+            warnings: library.warnings().to_vec(),
+            library,
             files: BTreeMap::new(),
             live: BTreeMap::new(),
             next_bundle: 1,
             reported: BTreeMap::new(),
-            warnings: Vec::new(),
         }
     }
 
@@ -202,7 +209,8 @@ impl Loader {
         } else {
             source
         };
-        let bundle = Bundle { entry: file.to_owned(), files: [(file.to_owned(), Arc::clone(&source))].into() };
+        let bundle =
+            Bundle { entry: file.to_owned(), files: [(file.to_owned(), Arc::clone(&source))].into(), ..Bundle::default() };
         if let Some(error) = js::check(&bundle).into_iter().next() {
             return Err(problem(error.message, error.at));
         }
@@ -212,7 +220,7 @@ impl Loader {
             Some(entry) => entry.clone().or(header),
             None => header,
         };
-        Ok((Sound { digest, source, settings }, warnings))
+        Ok((Sound { digest, names: named_modules(&source), source, settings }, warnings))
     }
 
     /// Makes programs of what is sound, keeping those whose sources and settings are what they were.
@@ -235,6 +243,9 @@ impl Loader {
             let sources: BTreeMap<String, SourceDigest> =
                 siblings.iter().map(|(file, sound)| (file.clone(), sound.digest.clone())).collect();
             for (file, sound) in siblings {
+                let packages = self.library.select(&modules_within_reach(file, siblings));
+                let mut sources = sources.clone();
+                sources.extend(packages.bundles.iter().map(|(name, bundle)| (format!("npm:{name}"), digest_of_package(bundle))));
                 let name = name_of(file);
                 if let Some(first) = live.get(&name) {
                     let message = format!("has the same name as {}", first.file);
@@ -253,7 +264,7 @@ impl Loader {
                         let bundle_id = self.next_bundle;
                         self.next_bundle += 1;
                         let files = siblings.iter().map(|(file, sound)| (file.clone(), Arc::clone(&sound.source))).collect();
-                        let bundle = Arc::new(Bundle { entry: file.clone(), files });
+                        let bundle = Arc::new(Bundle { entry: file.clone(), files, packages });
                         Arc::new(self.program(&name, file, sound, (bundle_id, bundle), (version, &sources)))
                     }
                 };
@@ -317,6 +328,26 @@ impl Loader {
             sources: sources.clone(),
         }
     }
+}
+
+/// The modules that a script names, or a sibling that it reaches.
+fn modules_within_reach(entry: &str, siblings: &BTreeMap<String, &Sound>) -> BTreeSet<String> {
+    let mut modules = BTreeSet::new();
+    let mut reached = BTreeSet::from([entry]);
+    let mut next = vec![entry];
+    while let Some(sound) = next.pop().and_then(|file| siblings.get(file)) {
+        for name in &sound.names {
+            let wanted = name_of(name.strip_prefix("./").unwrap_or(name));
+            let found = siblings.keys().filter(|file| name_of(file) == wanted || file.eq_ignore_ascii_case(name));
+            next.extend(found.map(String::as_str).filter(|file| reached.insert(file)));
+        }
+        modules.extend(sound.names.iter().cloned());
+    }
+    modules
+}
+
+fn digest_of_package(bundle: &PackageBundle) -> SourceDigest {
+    SourceDigest { bytes: bundle.source.len(), sha256: bundle.sha256.clone() }
 }
 
 /// Whether a file of the scripts folder is a script, by its name.

@@ -39,6 +39,8 @@ impl Supervisor {
                 return self.stop(id, load_kind(&error), format!("the script's sources cannot be loaded: {error}"));
             }
             worker.bundles.insert(bundle);
+            // A large one leaves no room for the entry that would bring it on its way.
+            self.actions.push_back(Action::Flush(key));
         }
         if run.epoch > 0 {
             self.stats.rebuilds += 1;

@@ -23,7 +23,11 @@ pub(super) fn issue(turn: u32) -> Vec<Issued> {
 }
 
 pub(super) fn program() -> Arc<Program> {
-    let bundle = Bundle { entry: "menu.js".into(), files: [("menu.js".to_owned(), "function main() {}".into())].into() };
+    let bundle = Bundle {
+        entry: "menu.js".into(),
+        files: [("menu.js".to_owned(), "function main() {}".into())].into(),
+        ..Bundle::default()
+    };
     Arc::new(Program {
         name: "menu".into(),
         file: "menu.js".into(),

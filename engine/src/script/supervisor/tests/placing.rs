@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockstep_ctx_api::wire::ToWorker;
+use lockstep_ctx_api::wire::{Bundle, ToWorker};
 
 use super::super::{RunBounds, Settings, Supervisor};
 use super::fleet::{Fleet, program};
@@ -46,6 +46,18 @@ fn a_bundle_is_sent_once_to_a_worker_and_dropped_when_retired_and_unused() {
     fleet.supervisor.drop_run(fleet.now, second);
     fleet.carry_out();
     assert!(dropped(&fleet));
+}
+
+#[test]
+fn a_bundle_that_fills_the_buffer_is_sent_all_the_same() {
+    let mut fleet = Fleet::new(1);
+    let mut large = (*program()).clone();
+    let source = format!("function main() {{}} // {}", "x".repeat(1 << 20));
+    large.bundle =
+        Arc::new(Bundle { entry: "menu.js".into(), files: [("menu.js".to_owned(), source.into())].into(), ..Bundle::default() });
+    let run = fleet.start_with(Arc::new(large));
+    fleet.work();
+    assert_eq!(fleet.turns(), [(run, 0)]);
 }
 
 #[test]

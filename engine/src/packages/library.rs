@@ -1,0 +1,177 @@
+//! The packages that an engine can give its programs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lockstep_ctx_api::packages::{PackageBundle, Packages};
+
+use super::BUNDLES;
+use super::manifest::{Manifest, PackageJson};
+use crate::config::Config;
+use crate::script::programs::digest_of;
+
+/// The allow-list that the product ships; names what is missing where there is no `package.json` to ask.
+const SHIPPED: [&str; 17] = [
+    "axios",
+    "axios-cookiejar-support",
+    "card-validator",
+    "csv-parse",
+    "csv-parse/lib/sync",
+    "data-forge",
+    "decompress-zip",
+    "elasticemail-webapiclient",
+    "fast-csv",
+    "fast-toml",
+    "ftp",
+    "helpscout-2.0",
+    "moment",
+    "rss-parser",
+    "soap",
+    "stripe",
+    "tough-cookie",
+];
+
+/// Bundled packages, read when a script first names them.
+#[derive(Debug)]
+pub struct Library {
+    dir: PathBuf,
+    manifest: Option<Manifest>,
+    texts: Mutex<BTreeMap<String, PackageBundle>>,
+    /// Why packages of the allow-list are not there, by module.
+    absent: BTreeMap<String, String>,
+    warnings: Vec<String>,
+}
+
+impl Library {
+    /// The library of an engine that is configured in `base`: in the folder that `[scripts] packages` names, else in the scripts
+    /// folder, else where the product is installed.
+    pub fn of(base: &Path, config: &Config) -> Self {
+        match &config.scripts.packages {
+            Some(dir) => Self::open(&[base.join(dir)]),
+            None => {
+                let mut places = vec![base.join(&config.scripts.dir)];
+                places.extend(installed_places());
+                Self::open(&places)
+            }
+        }
+    }
+
+    /// The library of the first of `places` that has bundles, else of the first that has a `package.json`.
+    pub fn open(places: &[PathBuf]) -> Self {
+        let mut library = Self {
+            dir: places.first().cloned().unwrap_or_default(),
+            manifest: None,
+            texts: Mutex::default(),
+            absent: BTreeMap::new(),
+            warnings: Vec::new(),
+        };
+        for dir in places {
+            match Manifest::read(dir) {
+                Ok(Some(manifest)) => {
+                    library.dir.clone_from(dir);
+                    library.warnings.extend(outdated(dir, &manifest));
+                    library.manifest = Some(manifest);
+                    return library;
+                }
+                Ok(None) => {}
+                Err(problem) => library.warnings.push(problem),
+            }
+        }
+        let listed = places.iter().find_map(|dir| Some((dir, PackageJson::read(dir).ok()??.lockstep?)));
+        let (modules, sentence) = match listed {
+            Some((dir, list)) => {
+                let dir = dir.display();
+                let sentence =
+                    format!("the npm packages are not installed; run `npm ci --prefix {dir}` and then `lockstep bundle {dir}`");
+                (list.modules, sentence)
+            }
+            None => {
+                let sentence = "the npm packages are not installed, and no folder with their package.json was found; \
+                                [scripts] packages names it (docs/modules.md)";
+                (SHIPPED.iter().map(|name| (*name).to_owned()).collect(), sentence.to_owned())
+            }
+        };
+        library.absent = modules.into_iter().map(|name| (name, sentence.clone())).collect();
+        library
+    }
+
+    /// What should be said of it when the engine starts.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The packages for scripts that name `modules`.
+    pub fn select(&self, modules: &BTreeSet<String>) -> Packages {
+        let Some(manifest) = &self.manifest else {
+            return Packages { absent: self.absent.clone(), ..Packages::default() };
+        };
+        let mut packages = Packages { modules: manifest.modules.clone(), ..Packages::default() };
+        let mut wanted: Vec<String> =
+            modules.iter().filter_map(|name| packages.find(name)).map(|(_, module)| module.package.clone()).collect();
+        if wanted.is_empty() {
+            return packages;
+        }
+        while let Some(package) = wanted.pop() {
+            if packages.bundles.contains_key(&package) {
+                continue;
+            }
+            match self.text(manifest, &package) {
+                Ok(bundle) => {
+                    packages.bundles.insert(package.clone(), bundle);
+                    wanted.extend(manifest.packages.get(&package).into_iter().flat_map(|bundled| bundled.requires.clone()));
+                }
+                Err(problem) => {
+                    let broken = packages.modules.extract_if(.., |_, module| module.package == package);
+                    packages.absent.extend(broken.map(|(name, _)| (name, problem.clone())));
+                }
+            }
+        }
+        packages
+    }
+
+    /// Everything that scripts may name, without the texts: to see what would be found.
+    pub fn names(&self) -> Packages {
+        let modules = self.manifest.as_ref().map(|manifest| manifest.modules.clone()).unwrap_or_default();
+        let packages = self.manifest.iter().flat_map(|manifest| &manifest.packages);
+        let bundles = packages
+            .map(|(name, bundled)| (name.clone(), PackageBundle { sha256: bundled.sha256.clone(), source: Arc::from("") }));
+        Packages { modules, bundles: bundles.collect(), absent: self.absent.clone() }
+    }
+
+    /// The bundle of a package, if it is what the manifest says.
+    fn text(&self, manifest: &Manifest, package: &str) -> Result<PackageBundle, String> {
+        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bundle) = texts.get(package) {
+            return Ok(bundle.clone());
+        }
+        let again = format!("run `lockstep bundle {}`", self.dir.display());
+        let Some(bundled) = manifest.packages.get(package) else {
+            return Err(format!("the package '{package}' is not bundled; {again}"));
+        };
+        let path = self.dir.join(BUNDLES).join(&bundled.file);
+        let source = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}; {again}", path.display()))?;
+        if digest_of(&source).sha256 != bundled.sha256 {
+            return Err(format!("{} is not what was bundled; {again}", path.display()));
+        }
+        let bundle = PackageBundle { sha256: bundled.sha256.clone(), source: source.into() };
+        texts.insert(package.to_owned(), bundle.clone());
+        Ok(bundle)
+    }
+}
+
+/// Bundles of other versions than the lock file names are used, but spoken of.
+fn outdated(dir: &Path, manifest: &Manifest) -> Option<String> {
+    let lock = std::fs::read_to_string(dir.join("package-lock.json")).ok()?;
+    let is_current = digest_of(&lock).sha256 == manifest.lock_sha256;
+    let dir = dir.display();
+    (!is_current)
+        .then(|| format!("{dir}/package-lock.json has changed since the packages were bundled; run `lockstep bundle {dir}`"))
+}
+
+/// Where the packages lie beside an installed binary, or in the tree it was built in.
+fn installed_places() -> Vec<PathBuf> {
+    let Ok(exe) = std::env::current_exe() else { return Vec::new() };
+    let folders = exe.ancestors().skip(1).take(5);
+    folders.flat_map(|folder| [folder.join("share/lockstep/scripts"), folder.join("scripts")]).collect()
+}

@@ -1,0 +1,2 @@
+// `abort-controller`: the runtime has one.
+module.exports = { AbortController, AbortSignal, default: AbortController };
