@@ -90,3 +90,17 @@ declare const api: {
   };
   send: typeof import('cxSend');
 };
+
+declare module 'cxPubSub' {
+  /** Hands a payload to every run of the account that has subscribed to the topic; how many that are. */
+  export function publish(topic: string, payload: unknown): Promise<number>;
+  export function publish(topic: string, id: string, payload: unknown): Promise<number>;
+  type Callback = (payload: any, id: string | null, topic: string) => void;
+  interface Subscription {
+    unsubscribe(): Promise<void>;
+  }
+  /** Calls back with every message of the topic from now on. */
+  export function subscribe(topic: string, callback: Callback): Subscription;
+  /** Only with messages of this id; `'*'`: with all. */
+  export function subscribe(topic: string, id: string, callback: Callback): Subscription;
+}

@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod backend;
+pub mod bus;
 pub mod call;
 pub mod check;
 pub mod cli;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::bus::Bus;
 use crate::config::{Config, Loaded};
 use crate::host::{self, HostService, HostServices};
 use crate::store::{AccountDatabases, Clock, DatabaseLimits, Place, Store, StoreError, kv};
@@ -27,6 +28,7 @@ pub enum PlatformError {
 pub struct Platform {
     pub store: Store,
     pub databases: AccountDatabases,
+    pub bus: Bus,
     pub services: HostServices,
 }
 
@@ -56,8 +58,9 @@ impl Platform {
     fn on(config: &Config, store: Store, providers: Vec<(&'static str, Arc<dyn HostService>)>) -> Self {
         let limits = DatabaseLimits { max_bytes: config.store.database_bytes(), ..DatabaseLimits::default() };
         let databases = AccountDatabases::beside(store.place(), limits);
-        let services = HostServices::new(host::services(config, &store, &databases).into_iter().chain(providers));
-        Self { store, databases, services }
+        let bus = Bus::default();
+        let services = HostServices::new(host::services(config, &store, &databases, &bus).into_iter().chain(providers));
+        Self { store, databases, bus, services }
     }
 
     /// Sweeps away what has expired, for as long as the future lives.

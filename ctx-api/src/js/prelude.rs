@@ -33,6 +33,7 @@ macro_rules! modules {
 /// which calls a service of the engine, and of what the parts share; it returns the module's exports.
 const MODULES: &[(&str, &str)] = modules![
     "cxKV"
+    "cxPubSub"
     "cxSend"
     "cxUserspace"
 ];

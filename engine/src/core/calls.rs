@@ -152,7 +152,7 @@ impl Switch {
             Op::Fetch(args) => exchange.world.fetch(ticket, args),
             Op::Host(host_call) => {
                 let context = call.program.as_deref().map(RunContext::of).unwrap_or_default();
-                let context = RunContext { call_id: Some(call.facts.id.clone()), ..context };
+                let context = RunContext { call_id: Some(call.facts.id.clone()), scratch: call.scratch.clone(), ..context };
                 exchange.world.call_host(ticket, context, host_call);
             }
             other => tracing::error!(op = other.name(), "an operation of the call was given to the host services"),

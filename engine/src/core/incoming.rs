@@ -24,6 +24,7 @@ use super::timeline::Direction;
 use super::timeline_log::TimelineLog;
 use crate::backend::native::{NativeBackend, NativeSetup};
 use crate::call::LegId;
+use crate::host::Scratch;
 
 /// Seconds after which a caller who was refused for lack of room may try again.
 const RETRY_AFTER: u32 = 5;
@@ -250,6 +251,7 @@ impl Switch {
             armed: None,
             ended: None,
             host_ops: BTreeMap::new(),
+            scratch: Scratch::default(),
             journal: None,
         };
         self.calls.insert(key, call);

@@ -21,6 +21,7 @@ use super::world::Ticket;
 use crate::backend::native::Ending;
 use crate::call::LegId;
 use crate::config::Destination;
+use crate::host::Scratch;
 use crate::script::Program;
 
 /// Where the script of a call stands.
@@ -87,6 +88,8 @@ pub(crate) struct LiveCall {
     /// What the switch's timers hold for this call.
     pub armed: Option<Instant>,
     pub ended: Option<(CallEndedCause, u64)>,
+    /// The run's own files; services let go of what was the run's when this goes.
+    pub scratch: Scratch,
     /// Operations that are not the call's, under way, with what messages call them.
     pub host_ops: BTreeMap<OpId, (Ticket, Cow<'static, str>)>,
     /// Of a script that the call was taken away from.

@@ -8,6 +8,7 @@ mod context;
 mod email;
 mod kv;
 mod lookup;
+mod pubsub;
 mod scratch;
 mod send;
 mod userspace;
@@ -24,12 +25,14 @@ use serde_json::Value;
 
 pub use arguments::Arguments;
 pub use context::RunContext;
-pub use scratch::Scratch;
+pub use scratch::{Scratch, Witness};
 
+use crate::bus::Bus;
 use crate::config::Config;
 use crate::store::kv::Space;
 use crate::store::{AccountDatabases, Store};
 use kv::Kv;
+use pubsub::PubSub;
 use userspace::Userspace;
 
 /// What a service's function comes to.
@@ -90,10 +93,12 @@ pub(crate) fn services(
     config: &Config,
     store: &Store,
     databases: &AccountDatabases,
+    bus: &Bus,
 ) -> Vec<(&'static str, Arc<dyn HostService>)> {
     vec![
         ("kv", Arc::new(Kv::new(store, Space::Texts, config.store.kv_bytes()))),
         ("ko", Arc::new(Kv::new(store, Space::Objects, config.store.kv_bytes()))),
+        ("pubsub", Arc::new(PubSub::new(bus))),
         ("cxUserspace", Arc::new(Userspace::new(store, databases, config.store.userspace_bytes()))),
     ]
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 /// The private folder of one run: made when somebody first needs it, removed when the last of its holders has gone.
 ///
@@ -58,6 +58,24 @@ impl Scratch {
             }
         }
         Ok(Some(self.dir()?.join(inside)))
+    }
+}
+
+impl Scratch {
+    /// What tells later whether the run is still there.
+    pub fn witness(&self) -> Witness {
+        Witness(Arc::downgrade(&self.0))
+    }
+}
+
+/// Tells whether a run is still there, and does not hold it.
+#[derive(Clone, Debug)]
+pub struct Witness(Weak<Folder>);
+
+impl Witness {
+    /// Whether anything of the run is left.
+    pub fn is_there(&self) -> bool {
+        self.0.strong_count() > 0
     }
 }
 

@@ -2,4 +2,5 @@
 
 mod harness;
 mod kv;
+mod pubsub;
 mod userspace;
