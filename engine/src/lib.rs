@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod core;
 pub mod esl;
+pub mod event_socket;
 pub mod fetch;
 pub mod form;
 pub mod host;

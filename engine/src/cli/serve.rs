@@ -11,6 +11,7 @@ use super::{block_on, out};
 use crate::api;
 use crate::config::{ApiConfig, Config, FILE_NAME, Loaded};
 use crate::core::{Engine, EngineHandle};
+use crate::event_socket::EventSocket;
 use crate::log::{self, LogFormat};
 
 /// Run the engine on DIR/lockstep.toml.
@@ -54,22 +55,37 @@ fn serve(args: &Args, loaded: Loaded) -> Result<(), String> {
     }
     let program = std::env::current_exe().map_err(|error| format!("cannot find the lockstep binary: {error}"))?;
     let grace = Duration::from_secs(loaded.config.sip.drain_s.into());
-    let api = loaded.config.api.clone();
-    let engine = Engine::start(loaded, program).map_err(|error| error.to_string())?;
+    let config = loaded.config.clone();
+    let mut engine = Engine::start(loaded, program).map_err(|error| error.to_string())?;
     let handle = engine.handle.clone();
-    block_on(attend(&api, handle, engine.freeswitch, grace))??;
+    let event_socket = engine.take_applications().map(|applications| EventSocket::start(&config, handle.clone(), applications));
+    let event_socket = event_socket.transpose().map_err(|error| error.to_string())?;
+    let sockets = Sockets { freeswitch: engine.freeswitch, event_socket: event_socket.as_ref().and_then(EventSocket::address) };
+    block_on(attend(&config.api, handle, sockets, grace))??;
     engine.wait();
+    if let Some(event_socket) = event_socket {
+        event_socket.wait();
+    }
     Ok(())
 }
 
+/// Where event sockets are listened on.
+#[derive(Clone, Copy, Debug)]
+struct Sockets {
+    /// FreeSWITCH connects here.
+    freeswitch: Option<SocketAddr>,
+    /// Our own.
+    event_socket: Option<SocketAddr>,
+}
+
 /// Prints the addresses, serves the API, and drains the engine once a signal asks for it.
-async fn attend(api: &ApiConfig, engine: EngineHandle, freeswitch: Option<SocketAddr>, grace: Duration) -> Result<(), String> {
+async fn attend(api: &ApiConfig, engine: EngineHandle, sockets: Sockets, grace: Duration) -> Result<(), String> {
     // Before anybody learns that we are ready: a signal from here on stops the engine in order.
     let unavailable = |error: std::io::Error| format!("cannot wait for signals: {error}");
     let mut terminate = signal(SignalKind::terminate()).map_err(unavailable)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(unavailable)?;
     let server = api::Server::bind(api, engine.clone()).await.map_err(|error| error.to_string())?;
-    announce(&engine, freeswitch, &server);
+    announce(&engine, sockets, &server);
     let serving = tokio::spawn(server.serve(std::future::pending()));
     let mut grace = Some(grace);
     loop {
@@ -91,16 +107,19 @@ async fn attend(api: &ApiConfig, engine: EngineHandle, freeswitch: Option<Socket
     if grace.is_some() { Err("the core has ended unexpectedly".to_owned()) } else { Ok(()) }
 }
 
-fn announce(engine: &EngineHandle, freeswitch: Option<SocketAddr>, server: &api::Server) {
+fn announce(engine: &EngineHandle, sockets: Sockets, server: &api::Server) {
     let mut text = String::new();
     for address in engine.sip_addresses() {
         text.push_str(&format!("sip {address}\n"));
+    }
+    if let Some(address) = sockets.event_socket {
+        text.push_str(&format!("event-socket {address}\n"));
     }
     text.push_str(&format!("api http://{}\n", server.addr()));
     if let Some(public) = server.public_addr() {
         text.push_str(&format!("public http://{public}\n"));
     }
-    if let Some(address) = freeswitch {
+    if let Some(address) = sockets.freeswitch {
         text.push_str(&format!("freeswitch {address}\n"));
     }
     text.push_str("ready\n");

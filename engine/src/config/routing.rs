@@ -269,7 +269,7 @@ pub struct CustomerLimits {
 }
 
 /// `[event_socket]`
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EventSocketConfig {
     /// FreeSWITCH connects here.
@@ -277,8 +277,17 @@ pub struct EventSocketConfig {
     /// Our own event socket.
     pub listen: Option<SocketAddr>,
     pub password: Option<Secret>,
+    /// Networks that clients of `listen` may come from.
+    pub allow: Vec<Net>,
     /// What the media servers know under other names.
     pub media: EventSocketMedia,
+}
+
+impl Default for EventSocketConfig {
+    fn default() -> Self {
+        let media = EventSocketMedia::default();
+        Self { freeswitch_outbound: None, listen: None, password: None, allow: Net::loopback(), media }
+    }
 }
 
 /// `[event_socket.media]`: how operations are put to a FreeSWITCH.

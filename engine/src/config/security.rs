@@ -41,6 +41,12 @@ impl SecurityConfig {
 pub struct Net(IpNet);
 
 impl Net {
+    /// This machine, by IPv4 and IPv6.
+    pub(super) fn loopback() -> Vec<Self> {
+        let v4 = IpNet::new_assert(IpAddr::from([127, 0, 0, 0]), 8);
+        vec![Self(v4), Self(IpAddr::from(std::net::Ipv6Addr::LOCALHOST).into())]
+    }
+
     /// Whether `ip` lies within.
     pub fn contains(&self, ip: IpAddr) -> bool {
         self.0.contains(&ip.to_canonical())

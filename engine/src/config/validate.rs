@@ -349,7 +349,6 @@ pub(super) fn without_effect(config: &Config) -> Vec<Finding> {
     };
     let is_named = |account: &str| account != super::DEFAULT_ACCOUNT;
     say(config.cluster.nats.is_some(), section("cluster", "nats"));
-    say(config.event_socket.listen.is_some(), section("event_socket", "listen"));
     for (index, key) in config.api.keys.iter().enumerate() {
         let mut path = item(section("api", "keys"), index);
         path.push(Step::Key("account".to_owned()));
@@ -366,9 +365,6 @@ pub(super) fn without_effect(config: &Config) -> Vec<Finding> {
     }
     for (index, did) in config.dids.iter().enumerate() {
         say(did.script.is_some(), entry("did", index, "script"));
-        for (at, destination) in did.destinations.iter().enumerate() {
-            say(matches!(destination, Destination::Socket { .. }), item(entry("did", index, "destinations"), at));
-        }
     }
     for (index, route) in config.routes.iter().enumerate() {
         say(route.script.is_some(), entry("route", index, "script"));

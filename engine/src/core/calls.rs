@@ -197,7 +197,8 @@ impl Switch {
         call.plan.ring_until = None;
         match call.plan.on_answer.take() {
             Some(OnAnswer::Script(program)) => self.start_script(key, program),
-            Some(OnAnswer::Nobody) | None => {}
+            Some(OnAnswer::Nobody) => call.script = ScriptState::Application,
+            None => {}
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lockstep_ctx_api::op::{DtmfMethod, Op, Vars};
-use lockstep_ctx_api::{CallEndedCause, CallFacts, CallState, OpResult};
+use lockstep_ctx_api::{CallEndedCause, CallFacts, CallState, OpId, OpResult};
 use serde::Serialize;
 
 /// When the steps of a channel's life were taken, in milliseconds since the Unix epoch.
@@ -21,8 +21,18 @@ pub struct ChannelTimes {
     pub hold_total_ms: u64,
 }
 
+/// A file that is being recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RunningRecording {
+    /// As `play` finds it.
+    pub file: String,
+    /// The operation that started it.
+    #[serde(skip)]
+    pub started_by: OpId,
+}
+
 /// One leg of a call at one moment.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Channel {
     /// The call's id for the call's own leg; legs of its bridges have names of their own.
     pub uuid: String,
@@ -47,7 +57,7 @@ pub struct Channel {
     /// The operation that runs.
     pub running: Option<Arc<Activity>>,
     /// Files that are being recorded.
-    pub recordings: Vec<String>,
+    pub recordings: Vec<RunningRecording>,
     /// The leg it is joined to.
     #[serde(skip)]
     pub other: Option<Arc<Channel>>,

@@ -88,8 +88,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Engine {
     pub handle: EngineHandle,
-    /// Calls that applications on event sockets are to take over; where nobody receives, they go elsewhere.
-    pub applications: mpsc::Receiver<ApplicationCall>,
+    applications: Option<mpsc::Receiver<ApplicationCall>>,
     /// Where FreeSWITCH hands calls over.
     pub freeswitch: Option<SocketAddr>,
     thread: JoinHandle<()>,
@@ -121,10 +120,18 @@ impl Engine {
         };
         let thread = std::thread::Builder::new().name("core".to_owned()).spawn(run).map_err(StartError::Thread)?;
         match started.recv() {
-            Ok(Ok((handle, applications, freeswitch))) => Ok(Self { handle, applications, freeswitch, thread }),
+            Ok(Ok((handle, applications, freeswitch))) => {
+                Ok(Self { handle, applications: Some(applications), freeswitch, thread })
+            }
             Ok(Err(error)) => Err(error),
             Err(_) => Err(StartError::Thread(io::Error::other("it ended before it had begun"))),
         }
+    }
+
+    /// Calls that applications on event sockets are to take over. Where nobody receives them, they go elsewhere. Gives them
+    /// out once.
+    pub fn take_applications(&mut self) -> Option<mpsc::Receiver<ApplicationCall>> {
+        self.applications.take()
     }
 
     /// Waits until the engine has stopped: after [`EngineHandle::drain`], or when every handle is gone.

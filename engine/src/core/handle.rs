@@ -241,7 +241,7 @@ pub(crate) enum Request {
     },
     Execute {
         id: String,
-        execution: Execution,
+        execution: Box<Execution>,
         reply: oneshot::Sender<Result<oneshot::Receiver<OpResult>, EngineError>>,
     },
     Break {
@@ -415,7 +415,7 @@ impl EngineHandle {
     /// Puts an operation into a live call's queue, behind what is there. Resolves once it is there, with where its result
     /// will come.
     pub async fn execute(&self, id: &str, execution: Execution) -> Result<oneshot::Receiver<OpResult>, EngineError> {
-        self.ask(|reply| Request::Execute { id: id.to_owned(), execution, reply }).await?
+        self.ask(|reply| Request::Execute { id: id.to_owned(), execution: Box::new(execution), reply }).await?
     }
 
     /// Stops the operation of [`execute`](Self::execute) that runs on a call; with `all`, those that wait, too.

@@ -29,7 +29,7 @@ use crate::script::Program;
 pub(crate) enum ScriptState {
     /// There is none: the call goes to a user or to a number, or waits to be answered.
     Absent,
-    /// An application on an event socket has the call.
+    /// An application on an event socket has the call, or whoever placed it.
     Application,
     Running,
     /// `main` has returned or thrown; what it left in the queue runs to its end, then the call ends like this.

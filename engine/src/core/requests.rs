@@ -38,7 +38,7 @@ impl Switch {
             Request::SetVariable { id, name, value, reply } => {
                 drop(reply.send(self.set_variable(&id, &name, value.as_deref())));
             }
-            Request::Execute { id, execution, reply } => drop(reply.send(self.execute(&id, execution))),
+            Request::Execute { id, execution, reply } => drop(reply.send(self.execute(&id, *execution))),
             Request::Break { id, all, reply } => drop(reply.send(self.break_off(&id, all))),
             Request::Transfer { id, target, reply } => drop(reply.send(self.transfer(&id, &target))),
             Request::ApplicationOver(id, how) => self.application_over(&id, how),

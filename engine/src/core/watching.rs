@@ -7,7 +7,7 @@ use lockstep_ctx_api::op::Op;
 use lockstep_ctx_api::{CallEndedCause, CallState, EndedBy, Event, OpClass, OpId, OpResult, Outcome};
 use lockstep_sip::registrar::{Change, Removal};
 
-use super::channel::{Activity, Channel, ChannelEvent};
+use super::channel::{Activity, Channel, ChannelEvent, RunningRecording};
 use super::exchange::{CallKey, Exchange, LegKey};
 use super::handle::{EngineError, EngineEvent, Registration, RegistrationChange};
 use super::switch::Switch;
@@ -183,8 +183,10 @@ impl Switch {
     pub(super) fn operation_settled(&mut self, key: CallKey, id: OpId, result: &OpResult) {
         let Some(call) = self.calls.get_mut(&key) else { return };
         match result {
-            Ok(Outcome::Recording { file }) => call.channel.recordings.push(file.clone()),
-            Ok(Outcome::Recorded { file, .. }) => call.channel.recordings.retain(|running| running != file),
+            Ok(Outcome::Recording { file }) => {
+                call.channel.recordings.push(RunningRecording { file: file.clone(), started_by: id });
+            }
+            Ok(Outcome::Recorded { file, .. }) => call.channel.recordings.retain(|running| running.file != *file),
             Ok(_) | Err(_) => {}
         }
         let consequences = call.outside.consequences(id, result);

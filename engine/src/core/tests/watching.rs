@@ -51,7 +51,7 @@ fn execute(lab: &mut Lab, op: Option<Op>, application: &str) -> oneshot::Receive
         Some(op) => Execution::new(op, application, "", "op-1".into()),
         None => Execution { op: None, ..Execution::new(Op::UnblockDtmf, application, "", "op-1".into()) },
     };
-    ask(lab, |reply| Request::Execute { id, execution, reply }).unwrap()
+    ask(lab, |reply| Request::Execute { id, execution: Box::new(execution), reply }).unwrap()
 }
 
 fn play() -> Option<Op> {

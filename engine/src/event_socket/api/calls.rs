@@ -1,0 +1,122 @@
+//! Commands that do something to a call: `uuid_kill`, `uuid_transfer`, `uuid_broadcast`, `uuid_break`, `uuid_record`, `hupall`, ….
+
+use crate::core::EngineError;
+use crate::event_socket::cause::{Cause, NORMAL_CLEARING};
+use crate::event_socket::execute::{Order, Wait, execute};
+use crate::event_socket::hub::Hub;
+use crate::event_socket::{channel_headers, client};
+
+/// `uuid_kill UUID [CAUSE]`
+pub(super) async fn kill(hub: &Hub, args: &str) -> Result<String, EngineError> {
+    let (uuid, cause) = args.split_once(' ').unwrap_or((args, ""));
+    if uuid.is_empty() {
+        return super::usage("<uuid> [cause]");
+    }
+    let channel = hub.engine.channel(uuid).await?;
+    end(hub, &channel.call, cause).await?;
+    super::done()
+}
+
+async fn end(hub: &Hub, call: &str, cause: &str) -> Result<(), EngineError> {
+    let (code, reason) = Cause::parse(cause.trim()).unwrap_or(NORMAL_CLEARING).to_sip().unzip();
+    hub.engine.hangup(call, code, reason).await
+}
+
+/// `hupall [CAUSE [NAME VALUE]]`: every call, or those with a variable of that value.
+pub(super) async fn hang_up_all(hub: &Hub, args: &str) -> Result<String, EngineError> {
+    let mut words = args.splitn(3, ' ');
+    let cause = words.next().unwrap_or_default();
+    let only = words.next().zip(words.next());
+    let channels = hub.engine.channels().await?;
+    for channel in channels.iter().filter(|channel| channel.uuid == channel.call) {
+        let wanted = only.is_none_or(|(name, value)| channel_headers::variable(channel, name).as_deref() == Some(value));
+        if wanted {
+            // It may have ended by itself meanwhile.
+            let _ = end(hub, &channel.call, cause).await;
+        }
+    }
+    let cause = Cause::parse(cause).unwrap_or(Cause::parse("MANAGER_REQUEST").unwrap_or(NORMAL_CLEARING));
+    Ok(format!("+OK hangup all channels with cause {}\n", cause.name))
+}
+
+/// `uuid_transfer UUID [-bleg|-both] TARGET [DIALPLAN] [CONTEXT]`
+pub(super) async fn transfer(hub: &Hub, args: &str) -> Result<String, EngineError> {
+    let mut words = args.split_whitespace();
+    let uuid = words.next().unwrap_or_default();
+    let rest: Vec<&str> = words.collect();
+    let Some(target) = rest.iter().find(|word| !word.starts_with('-')) else {
+        return super::usage("<uuid> [-bleg|-both] <dest-exten> [<dialplan>] [<context>]");
+    };
+    if rest.contains(&"-bleg") || rest.contains(&"-both") {
+        return Ok("-ERR only the call's own leg can be transferred\n".to_owned());
+    }
+    let channel = hub.engine.channel(uuid).await?;
+    if rest.contains(&"inline") {
+        // `'app:args,app:args' inline`
+        let list = args.split_once(' ').map_or("", |(_, rest)| rest);
+        let list = list.rsplit_once("inline").map_or(list, |(list, _)| list).trim().trim_matches('\'');
+        hub.engine.break_off(&channel.call, true).await?;
+        for step in list.split(',') {
+            let (application, data) = step.split_once(':').unwrap_or((step, ""));
+            let order = Order { application, data, uuid: client::new_uuid(), loops: 1 };
+            execute(hub, &channel, order, Wait::UntilQueued).await?;
+        }
+    } else {
+        hub.engine.transfer(&channel.call, target).await?;
+    }
+    super::done()
+}
+
+/// `uuid_broadcast UUID FILE|APP::ARGS [aleg|bleg|both]`
+pub(super) async fn broadcast(hub: &Hub, args: &str) -> Result<String, EngineError> {
+    let Some((uuid, rest)) = args.split_once(' ') else { return super::usage("<uuid> <path> [aleg|bleg|both]") };
+    let (what, leg) = match rest.rsplit_once(' ') {
+        Some((what, leg @ ("aleg" | "bleg" | "both" | "holdb"))) => (what, leg),
+        Some(_) | None => (rest, "aleg"),
+    };
+    if leg == "bleg" {
+        return Ok("-ERR only the call's own leg hears what is broadcast\n".to_owned());
+    }
+    let channel = hub.engine.channel(uuid).await?;
+    let (application, data) = what.split_once("::").unwrap_or(("playback", what));
+    // `app!cause` names how the call ends afterwards; nothing ends here by itself.
+    let application = application.split('!').next().unwrap_or(application);
+    let order = Order { application, data, uuid: client::new_uuid(), loops: 1 };
+    execute(hub, &channel, order, Wait::UntilQueued).await?;
+    Ok("+OK Message sent\n".to_owned())
+}
+
+/// `uuid_break UUID [all]`
+pub(super) async fn break_off(hub: &Hub, args: &str) -> Result<String, EngineError> {
+    let (uuid, flag) = args.split_once(' ').unwrap_or((args, ""));
+    let channel = hub.engine.channel(uuid).await?;
+    hub.engine.break_off(&channel.call, flag.trim() == "all").await?;
+    super::done()
+}
+
+/// Commands that are an application by another name.
+pub(super) async fn by_application(hub: &Hub, command: &str, args: &str) -> Result<String, EngineError> {
+    let (uuid, data) = args.split_once(' ').unwrap_or((args, ""));
+    let application = command.trim_start_matches("uuid_");
+    if uuid.is_empty() {
+        return super::usage("<uuid>");
+    }
+    let channel = hub.engine.channel(uuid).await?;
+    let order = Order { application, data, uuid: client::new_uuid(), loops: 1 };
+    execute(hub, &channel, order, Wait::UntilQueued).await?;
+    super::done()
+}
+
+/// `uuid_record UUID start|stop FILE`
+pub(super) async fn record(hub: &Hub, args: &str) -> Result<String, EngineError> {
+    let words: Vec<&str> = args.split_whitespace().collect();
+    let (uuid, application, file) = match words.as_slice() {
+        [uuid, "start", file, ..] => (uuid, "record_session", *file),
+        [uuid, "stop", file, ..] => (uuid, "stop_record_session", *file),
+        _ => return super::usage("<uuid> [start|stop] <path>"),
+    };
+    let channel = hub.engine.channel(uuid).await?;
+    let order = Order { application, data: file, uuid: client::new_uuid(), loops: 1 };
+    execute(hub, &channel, order, Wait::UntilOver).await?;
+    Ok("+OK Success\n".to_owned())
+}

@@ -1,0 +1,220 @@
+//! `originate DIALSTRING TARGET|&APP(ARGS) [DIALPLAN] [CONTEXT] [CID_NAME] [CID_NUM] [TIMEOUT]`
+//!
+//! The answer comes when the call is answered, or is not: `+OK UUID`, or `-ERR CAUSE`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use lockstep_ctx_api::CallState;
+
+use crate::core::{ChannelEvent, EngineError, EngineEvent, Missed, Originate, Watcher};
+use crate::event_socket::cause::Cause;
+use crate::event_socket::client::new_uuid;
+use crate::event_socket::dial_string::{DialString, Target};
+use crate::event_socket::execute::{Order, Wait, execute};
+use crate::event_socket::hub::Hub;
+
+const USAGE: &str =
+    "<call url> <exten>|&<application_name>(<app_args>) [<dialplan>] [<context>] [<cid_name>] [<cid_num>] [<timeout_sec>]";
+/// How long a callee may take where nobody says.
+const RING_TIME: Duration = Duration::from_secs(60);
+/// The longest a callee may be given.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// What becomes of the call when it is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Then {
+    Application { name: String, data: String },
+    Transfer(String),
+}
+
+/// A command line, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Wanted {
+    dial: String,
+    then: Then,
+    caller_name: Option<String>,
+    caller_number: Option<String>,
+    timeout: Option<Duration>,
+}
+
+impl Wanted {
+    fn parse(args: &str) -> Option<Self> {
+        let (dial, rest) = split_dial(args)?;
+        let rest = rest.trim();
+        let (then, rest) = match rest.strip_prefix('&') {
+            Some(application) => {
+                // The closing one may stand in the arguments, too.
+                let (inside, after) = match application.find('(') {
+                    Some(_) => {
+                        let close = application.rfind(')')?;
+                        application.split_at(close + 1)
+                    }
+                    None => application.split_at(application.find(' ').unwrap_or(application.len())),
+                };
+                let (name, data) = match inside.split_once('(') {
+                    Some((name, data)) => (name, data.strip_suffix(')').unwrap_or(data)),
+                    None => (inside, ""),
+                };
+                (Then::Application { name: name.to_owned(), data: data.to_owned() }, after)
+            }
+            None => {
+                let (target, after) = rest.split_once(' ').unwrap_or((rest, ""));
+                (Then::Transfer(target.to_owned()), after)
+            }
+        };
+        if matches!(&then, Then::Transfer(target) if target.is_empty()) {
+            return None;
+        }
+        let words: Vec<&str> = rest.split_whitespace().collect();
+        let word = |at: usize| words.get(at).filter(|word| **word != "_undef_").map(|word| (*word).to_owned());
+        let timeout = word(4).and_then(|word| word.parse().ok()).map(Duration::from_secs);
+        Some(Self { dial: dial.to_owned(), then, caller_name: word(2), caller_number: word(3), timeout })
+    }
+}
+
+/// The dial string ends at the first blank outside brackets and quotation marks.
+fn split_dial(args: &str) -> Option<(&str, &str)> {
+    let mut depth = 0usize;
+    let mut quoted = false;
+    for (at, c) in args.char_indices() {
+        match c {
+            '{' | '[' | '<' => depth += 1,
+            '}' | ']' | '>' => depth = depth.saturating_sub(1),
+            '\'' => quoted = !quoted,
+            ' ' if depth == 0 && !quoted => return Some(args.split_at(at)),
+            _ => {}
+        }
+    }
+    None
+}
+
+pub(super) async fn originate(hub: &Hub, args: &str) -> Result<String, EngineError> {
+    let Some(wanted) = Wanted::parse(args) else { return super::usage(USAGE) };
+    let dial = match DialString::parse(&wanted.dial, |name| hub.identity.gateways.get(name).cloned()) {
+        Ok(dial) => dial,
+        Err(unusable) => return Ok(format!("-ERR {}\n", unusable.0.name)),
+    };
+    if dial.groups.iter().any(|group| group.len() > 1) {
+        return Ok(
+            "-ERR several parties that ring at once are for `bridge`; separate them by `|` to try one after another\n".to_owned()
+        );
+    }
+    let mut cause = Cause::of_sip(480);
+    for target in dial.groups.iter().flatten() {
+        match ring(hub, &wanted, &dial, target).await? {
+            Ok(uuid) => {
+                take_over(hub, &uuid, wanted.then).await?;
+                return Ok(format!("+OK {uuid}\n"));
+            }
+            Err(failed) => cause = failed,
+        }
+    }
+    Ok(format!("-ERR {}\n", cause.name))
+}
+
+/// Calls one target, and waits for what comes of it.
+async fn ring(hub: &Hub, wanted: &Wanted, dial: &DialString, target: &Target) -> Result<Result<String, Cause>, EngineError> {
+    let mut vars: BTreeMap<String, String> = dial.vars.clone();
+    vars.extend(target.vars.clone());
+    let var = |name: &str| vars.get(name).cloned();
+    let seconds = ["originate_timeout", "leg_timeout", "call_timeout"].iter().find_map(|name| var(name)?.parse::<u64>().ok());
+    let timeout = seconds.map(Duration::from_secs).or(wanted.timeout).unwrap_or(RING_TIME).clamp(Duration::from_secs(1), LONGEST);
+    let id = var("origination_uuid").unwrap_or_else(new_uuid);
+    let request = Originate {
+        to: target.uri.clone(),
+        from: wanted.caller_number.clone().or_else(|| var("origination_caller_id_number")),
+        from_name: wanted.caller_name.clone().or_else(|| var("origination_caller_id_name")),
+        park: true,
+        id: Some(id.clone()),
+        timeout: Some(timeout),
+        vars,
+        ..Originate::default()
+    };
+    // Watched before it is asked for: whatever comes of it is not missed.
+    let mut watcher = hub.engine.subscribe();
+    match hub.engine.originate(request).await {
+        Ok(_) => answer(hub, &mut watcher, &id).await,
+        Err(EngineError::TargetRefused { .. }) => Ok(Err(Cause::of_sip(404))),
+        Err(EngineError::AtCapacity(_)) => Ok(Err(Cause::of_sip(503))),
+        Err(other) => Err(other),
+    }
+}
+
+async fn answer(hub: &Hub, watcher: &mut Watcher, id: &str) -> Result<Result<String, Cause>, EngineError> {
+    loop {
+        match watcher.recv().await {
+            Ok(published) => {
+                let EngineEvent::Channel { channel, what } = &published.event else { continue };
+                if channel.uuid != *id {
+                    continue;
+                }
+                match what {
+                    ChannelEvent::Answered => return Ok(Ok(id.to_owned())),
+                    ChannelEvent::HungUp => {
+                        let code = channel.cause.as_ref().map_or(480, |cause| cause.code);
+                        return Ok(Err(if code == 408 {
+                            Cause::parse("NO_ANSWER").unwrap_or(Cause::of_sip(408))
+                        } else {
+                            Cause::of_sip(code)
+                        }));
+                    }
+                    _ => {}
+                }
+            }
+            // What was missed may have been the answer.
+            Err(Missed::Lagged(_)) => match hub.engine.channel(id).await {
+                Ok(channel) if channel.state == CallState::Answered => return Ok(Ok(id.to_owned())),
+                Ok(_) => {}
+                Err(_) => return Ok(Err(Cause::of_sip(480))),
+            },
+            Err(Missed::Closed) => return Err(EngineError::Stopped),
+        }
+    }
+}
+
+/// Gives the answered call what it was placed for.
+async fn take_over(hub: &Hub, uuid: &str, then: Then) -> Result<(), EngineError> {
+    match then {
+        Then::Transfer(target) => hub.engine.transfer(uuid, &target).await,
+        Then::Application { name, data } => {
+            let Ok(channel) = hub.engine.channel(uuid).await else { return Ok(()) };
+            let order = Order { application: &name, data: &data, uuid: new_uuid(), loops: 1 };
+            if matches!(name.as_str(), "park" | "socket" | "transfer") {
+                return execute(hub, &channel, order, Wait::UntilQueued).await;
+            }
+            // A call that was placed for one application ends with it.
+            execute(hub, &channel, order, Wait::UntilQueued).await?;
+            hub.engine.application_over(uuid, Ok(())).await
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_is_taken_apart() {
+        let wanted = Wanted::parse("{a=1,b='x y'}user/1001 &playback(ivr/a b.wav) XML default Al 4420 30").unwrap();
+        assert_eq!(wanted.dial, "{a=1,b='x y'}user/1001");
+        assert_eq!(wanted.then, Then::Application { name: "playback".into(), data: "ivr/a b.wav".into() });
+        assert_eq!((wanted.caller_name.as_deref(), wanted.caller_number.as_deref()), (Some("Al"), Some("4420")));
+        assert_eq!(wanted.timeout, Some(Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn a_target_may_be_a_number_or_an_application_without_arguments() {
+        assert_eq!(Wanted::parse("user/1 1000").unwrap().then, Then::Transfer("1000".into()));
+        let park = Then::Application { name: "park".into(), data: String::new() };
+        assert_eq!(Wanted::parse("user/1 &park").unwrap().then, park);
+        assert_eq!(Wanted::parse("user/1 &park()").unwrap().then, park);
+        assert_eq!(
+            Wanted::parse("user/1 &socket(127.0.0.1:8085 async full)").unwrap().then,
+            Then::Application { name: "socket".into(), data: "127.0.0.1:8085 async full".into() }
+        );
+        for bad in ["", "user/1", "user/1 ", "{a=1 b}"] {
+            assert_eq!(Wanted::parse(bad), None, "{bad:?}");
+        }
+    }
+}

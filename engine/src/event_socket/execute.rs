@@ -1,0 +1,74 @@
+//! Applications on a channel: what `sendmsg execute`, `uuid_broadcast` and `originate … &app()` have in common.
+
+use std::sync::Arc;
+
+use lockstep_ctx_api::op::{Op, RecordAction, RecordControlArgs, SleepArgs};
+use tokio::sync::oneshot;
+
+use super::applications::{Call, Plan};
+use super::hub::Hub;
+use crate::core::{Aftermath, Channel, Consequences, EngineError, Execution};
+
+/// What is to be carried out.
+pub(super) struct Order<'a> {
+    pub(super) application: &'a str,
+    pub(super) data: &'a str,
+    pub(super) uuid: String,
+    /// How often; 0: until stopped.
+    pub(super) loops: u32,
+}
+
+/// When the order counts as carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    UntilQueued,
+    UntilOver,
+}
+
+/// Carries out one application on a channel.
+pub(super) async fn execute(hub: &Hub, channel: &Arc<Channel>, order: Order<'_>, wait: Wait) -> Result<(), EngineError> {
+    let engine = &hub.engine;
+    let call = channel.call.as_str();
+    let gateway = |name: &str| hub.identity.gateways.get(name).cloned();
+    let plan = Call::new(order.application, order.data, order.loops, channel, &gateway).plan();
+    let nothing: Aftermath = Box::new(|_| Consequences::default());
+    let idle = || Some(Op::Sleep(SleepArgs { duration_ms: 0 }));
+    let (op, aftermath) = match plan {
+        Plan::Operation(op, aftermath) => (Some(*op), aftermath),
+        Plan::Park => (None, nothing),
+        Plan::Variables(vars) => (idle(), {
+            let aftermath: Aftermath = Box::new(move |_| Consequences { vars, response: None });
+            aftermath
+        }),
+        Plan::StopRecording(name) => {
+            let running = channel.recordings.iter().filter(|recording| {
+                name.as_ref().is_none_or(|name| recording.file == *name || recording.file.ends_with(&format!("/{name}")))
+            });
+            let mut stops: Vec<Op> = running
+                .map(|recording| {
+                    Op::RecordControl(RecordControlArgs { recording: recording.started_by, action: RecordAction::Stop })
+                })
+                .collect();
+            let last = stops.pop().or_else(idle);
+            for op in stops {
+                let uuid = super::client::new_uuid();
+                engine.execute(call, Execution::new(op, order.application, order.data, uuid)).await?;
+            }
+            (last, nothing)
+        }
+        Plan::Transfer(target) => return engine.transfer(call, &target).await,
+        Plan::End(cause) => {
+            tracing::warn!(call, application = order.application, cause = cause.name, "an application ends the call");
+            let (code, reason) = cause.to_sip().unzip();
+            return engine.hangup(call, code, reason).await;
+        }
+    };
+    let execution =
+        Execution { op, application: order.application.to_owned(), data: order.data.to_owned(), uuid: order.uuid, aftermath };
+    let done: oneshot::Receiver<_> = engine.execute(call, execution).await?;
+    if wait == Wait::UntilOver {
+        // Settled, or the engine has stopped: over in either case.
+        let _ = done.await;
+    }
+    Ok(())
+}

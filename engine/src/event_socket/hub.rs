@@ -1,0 +1,336 @@
+//! Where events come together and are handed to every client that wants them: each is written once per format, however many
+//! clients there are.
+#![expect(clippy::disallowed_methods, reason = "an IO edge: events carry the time at which they are told")]
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::channel_headers::{gmt, local_time};
+use super::events::{self, LogLine};
+use super::outbox::Outbox;
+use super::wants::{Format, Wants};
+use crate::config::Config;
+use crate::core::{EngineHandle, Missed, Published};
+use crate::esl::{Event, Headers, Message};
+
+/// How often the engine says that it lives, and how many calls it has.
+const HEARTBEAT: Duration = Duration::from_secs(20);
+/// Events handed over at once.
+const BATCH: usize = 128;
+
+/// One client, as the hub sees it.
+#[derive(Debug, Default)]
+pub(super) struct Listener {
+    wants: Mutex<Wants>,
+    pub(super) outbox: Outbox,
+    /// The call whose end is the end of this connection.
+    pub(super) own_call: Option<OwnCall>,
+}
+
+/// The call of an application's connection.
+#[derive(Debug)]
+pub(super) struct OwnCall {
+    pub(super) id: String,
+    /// Told once the last event of the call has been handed over.
+    pub(super) over: tokio::sync::Notify,
+}
+
+impl Listener {
+    /// The application of a call.
+    pub(super) fn of_call(id: &str) -> Self {
+        Self { own_call: Some(OwnCall { id: id.to_owned(), over: tokio::sync::Notify::new() }), ..Self::default() }
+    }
+
+    /// Nothing in here panics while it holds the lock.
+    pub(super) fn wants(&self) -> MutexGuard<'_, Wants> {
+        self.wants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What every event says of the engine.
+#[derive(Debug)]
+pub(super) struct Identity {
+    pub(super) core_uuid: String,
+    pub(super) hostname: String,
+    pub(super) ipv4: IpAddr,
+    pub(super) realm: String,
+    pub(super) started: Instant,
+    pub(super) max_calls: usize,
+    /// Hosts of gateways, by their ids.
+    pub(super) gateways: BTreeMap<String, String>,
+}
+
+impl Identity {
+    pub(super) fn of(config: &Config) -> Self {
+        let hosts = config.gateways.iter().map(|gateway| {
+            let address = gateway.address.as_str();
+            let host = address.split_once(':').map_or(address, |(_, rest)| rest);
+            let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+            (gateway.id.to_string(), host.split([';', '?']).next().unwrap_or(host).to_owned())
+        });
+        let max_calls = match config.sip.max_calls {
+            0 => usize::try_from(config.media.ports.pairs()).unwrap_or(usize::MAX),
+            max => usize::try_from(max).unwrap_or(usize::MAX),
+        };
+        let bound = config.sip.listen.iter().map(|listen| listen.addr.ip()).find(|ip| !ip.is_unspecified());
+        Self {
+            core_uuid: super::client::new_uuid(),
+            hostname: hostname(),
+            ipv4: config.sip.external_ip.or(bound).unwrap_or(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)),
+            realm: config.sip.realm.clone(),
+            started: Instant::now(),
+            max_calls,
+            gateways: hosts.collect(),
+        }
+    }
+}
+
+/// The machine's name.
+fn hostname() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "lockstep".to_owned() } else { name.to_owned() }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Hub {
+    pub(super) engine: EngineHandle,
+    pub(super) identity: Identity,
+    listeners: Mutex<Vec<Arc<Listener>>>,
+    sequence: AtomicU64,
+    /// A client has gone.
+    left: tokio::sync::Notify,
+    /// Calls since the start, for `status`.
+    pub(super) calls_seen: AtomicUsize,
+    pub(super) calls_peak: AtomicUsize,
+}
+
+/// An event, written in the formats that were asked for so far.
+struct Written<'a> {
+    event: &'a Event,
+    plain: Option<Bytes>,
+    json: Option<Bytes>,
+    xml: Option<Bytes>,
+}
+
+impl Written<'_> {
+    fn in_format(&mut self, format: Format) -> Bytes {
+        let (kept, message): (_, fn(&Event) -> Message) = match format {
+            Format::Plain => (&mut self.plain, Message::event_plain),
+            Format::Json => (&mut self.json, Message::event_json),
+            Format::Xml => (&mut self.xml, Message::event_xml),
+        };
+        let event = self.event;
+        kept.get_or_insert_with(|| {
+            let mut bytes = Vec::with_capacity(4_096);
+            message(event).write(&mut bytes);
+            bytes.into()
+        })
+        .clone()
+    }
+}
+
+impl Hub {
+    pub(super) fn new(engine: EngineHandle, identity: Identity) -> Self {
+        Self {
+            engine,
+            identity,
+            listeners: Mutex::default(),
+            sequence: AtomicU64::new(0),
+            left: tokio::sync::Notify::new(),
+            calls_seen: AtomicUsize::new(0),
+            calls_peak: AtomicUsize::new(0),
+        }
+    }
+
+    fn listeners(&self) -> MutexGuard<'_, Vec<Arc<Listener>>> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a client.
+    pub(super) fn join(&self, listener: Arc<Listener>) {
+        self.listeners().push(listener);
+    }
+
+    /// Forgets a client.
+    pub(super) fn leave(&self, listener: &Arc<Listener>) {
+        self.listeners().retain(|other| !Arc::ptr_eq(other, listener));
+        self.left.notify_one();
+    }
+
+    /// Resolves when no client is left.
+    pub(super) async fn all_gone(&self) {
+        while self.clients() > 0 {
+            self.left.notified().await;
+        }
+    }
+
+    /// How many clients there are.
+    pub(super) fn clients(&self) -> usize {
+        self.listeners().len()
+    }
+
+    /// Hands over what happens, until the engine stops.
+    pub(super) async fn run(&self) {
+        let mut watcher = self.engine.subscribe();
+        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        loop {
+            tokio::select! {
+                published = watcher.recv() => {
+                    let mut batch = Vec::with_capacity(BATCH);
+                    let mut next = Some(published);
+                    while let Some(published) = next {
+                        match published {
+                            Ok(published) => batch.push(published),
+                            Err(Missed::Lagged(missed)) => tracing::error!(missed, "event sockets have missed events"),
+                            Err(Missed::Closed) => {
+                                self.hand_over(&batch);
+                                return self.close();
+                            }
+                        }
+                        next = if batch.len() < BATCH { watcher.try_recv() } else { None };
+                    }
+                    self.hand_over(&batch);
+                }
+                _ = heartbeat.tick() => {
+                    let event = self.heartbeat().await;
+                    self.publish(event);
+                }
+            }
+        }
+    }
+
+    /// Tells every client that wants to know.
+    pub(super) fn publish(&self, event: Event) {
+        self.deliver(&[self.stamped(event, unix_ms())], &[]);
+    }
+
+    fn hand_over(&self, batch: &[Arc<Published>]) {
+        let mut stamped = Vec::with_capacity(batch.len() * 2);
+        let mut lines = Vec::new();
+        for published in batch {
+            if let crate::core::EngineEvent::CallStarted { .. } = published.event {
+                self.calls_seen.fetch_add(1, Ordering::Relaxed);
+            }
+            lines.extend(events::log_line(&published.event));
+            let events = events::of_engine(&published.event, &self.identity.realm);
+            stamped.extend(events.into_iter().map(|event| self.stamped(event, published.at_ms)));
+        }
+        self.deliver(&stamped, &lines);
+    }
+
+    fn deliver(&self, events: &[Event], lines: &[LogLine]) {
+        if events.is_empty() && lines.is_empty() {
+            return;
+        }
+        let mut written: Vec<Written<'_>> =
+            events.iter().map(|event| Written { event, plain: None, json: None, xml: None }).collect();
+        // Outside the lock: who comes or goes meanwhile does not wait.
+        let listeners = self.listeners().clone();
+        for listener in listeners {
+            let mut frames = Vec::new();
+            let mut over = false;
+            {
+                let wants = listener.wants();
+                for written in &mut written {
+                    let destroyed = written.event.name() == "CHANNEL_DESTROY";
+                    let own = listener.own_call.as_ref().is_some_and(|own| written.event.get("Unique-ID") == Some(&own.id));
+                    over |= destroyed && own;
+                    // The last an application hears of its call is how it ended.
+                    if wants.wants(written.event) && !(destroyed && own) {
+                        frames.push(written.in_format(wants.format));
+                    }
+                }
+                frames.extend(lines.iter().filter(|line| wants.wants_line(line)).map(log_data));
+            }
+            if !frames.is_empty() {
+                listener.outbox.events(frames);
+            }
+            if let Some(own) = listener.own_call.as_ref().filter(|_| over) {
+                own.over.notify_one();
+            }
+        }
+    }
+
+    /// The event with the headers that every event has after its name.
+    pub(super) fn stamped(&self, event: Event, at_ms: u64) -> Event {
+        let mut headers = Headers::new();
+        headers.push("Event-Name", event.name());
+        headers.push("Core-UUID", &self.identity.core_uuid);
+        headers.push("FreeSWITCH-Hostname", &self.identity.hostname);
+        headers.push("FreeSWITCH-Switchname", &self.identity.hostname);
+        headers.push("FreeSWITCH-IPv4", &self.identity.ipv4.to_string());
+        headers.push("FreeSWITCH-IPv6", "::1");
+        headers.push("Event-Date-Local", &local_time(at_ms));
+        headers.push("Event-Date-GMT", &gmt(at_ms));
+        headers.push("Event-Date-Timestamp", &at_ms.saturating_mul(1_000).to_string());
+        headers.push("Event-Calling-File", "lockstep");
+        headers.push("Event-Calling-Function", "event_socket");
+        headers.push("Event-Calling-Line-Number", "0");
+        headers.push("Event-Sequence", &(self.sequence.fetch_add(1, Ordering::Relaxed) + 1).to_string());
+        for (name, value) in event.headers.iter().skip(1) {
+            headers.push(name, value);
+        }
+        Event { headers, body: event.body }
+    }
+
+    async fn heartbeat(&self) -> Event {
+        let calls = self.engine.readiness().await.map_or(0, |readiness| readiness.live_calls);
+        self.calls_peak.fetch_max(calls, Ordering::Relaxed);
+        let up = self.identity.started.elapsed();
+        let mut event = Event::new("HEARTBEAT");
+        for (name, value) in [
+            ("Event-Info", "System Ready".to_owned()),
+            ("Up-Time", super::api::status::up_time(up)),
+            ("FreeSWITCH-Version", super::api::status::version()),
+            ("Uptime-msec", up.as_millis().to_string()),
+            ("Session-Count", calls.to_string()),
+            ("Max-Sessions", self.identity.max_calls.to_string()),
+            ("Session-Since-Startup", self.calls_seen.load(Ordering::Relaxed).to_string()),
+            ("Session-Peak-Max", self.calls_peak.load(Ordering::Relaxed).to_string()),
+            ("Heartbeat-Interval", HEARTBEAT.as_secs().to_string()),
+        ] {
+            event.push(name, &value);
+        }
+        event
+    }
+
+    /// The engine has stopped: every client is told.
+    fn close(&self) {
+        for listener in self.listeners().iter() {
+            listener.outbox.events([super::notices::goodbye()]);
+            listener.outbox.close();
+        }
+    }
+}
+
+/// A line of a log as clients of `log` get it.
+fn log_data(line: &LogLine) -> Bytes {
+    let (file, number) = line.at.as_deref().and_then(|at| at.split_once(':')).unwrap_or(("lockstep", "0"));
+    let level = line.level.to_string();
+    let headers: Headers = [
+        ("Content-Type", "log/data"),
+        ("Log-Level", level.as_str()),
+        ("Text-Channel", "3"),
+        ("Log-File", file),
+        ("Log-Func", "script"),
+        ("Log-Line", number.split(':').next().unwrap_or("0")),
+        ("User-Data", line.call.as_str()),
+    ]
+    .into_iter()
+    .collect();
+    let mut bytes = Vec::new();
+    Message::with_body(headers, format!("{}\n", line.text)).write(&mut bytes);
+    bytes.into()
+}
+
+pub(super) fn unix_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    crate::call::millis(since)
+}

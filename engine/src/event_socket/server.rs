@@ -1,0 +1,229 @@
+//! Clients that come to us: who may, how they log in, and how their bytes are read and written.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::client::{Client, Flow};
+use super::hub::{Hub, Listener};
+use super::notices;
+use super::outbox::{Next, Outbox};
+use crate::config::{Config, Net, Secret};
+use crate::esl::{Command, FrameReader, Limits, Message};
+
+/// Clients at once.
+const MAX_CLIENTS: usize = 256;
+/// How long a client may take to log in.
+const LOGIN_TIME: Duration = Duration::from_secs(30);
+/// How long a client may leave what is sent to it unread before it is given up.
+const WRITE_TIME: Duration = Duration::from_secs(30);
+/// How long the last words may take.
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);
+/// After an error in accepting, such as too many open files.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Who may come in.
+#[derive(Clone, Debug)]
+pub(super) struct Access {
+    password: Arc<Option<Secret>>,
+    allow: Arc<[Net]>,
+}
+
+impl Access {
+    pub(super) fn of(config: &Config) -> Self {
+        let socket = &config.event_socket;
+        Self { password: Arc::new(socket.password.clone()), allow: socket.allow.clone().into() }
+    }
+
+    fn admits(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        self.allow.iter().any(|net| net.contains(ip))
+    }
+
+    fn opens(&self, offered: &str) -> bool {
+        // In full, whatever is offered: the time taken says nothing about the password.
+        self.password.as_ref().as_ref().is_some_and(|password| {
+            let (own, offered) = (password.expose().as_bytes(), offered.as_bytes());
+            own.len() == offered.len() && own.iter().zip(offered).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+        })
+    }
+}
+
+/// Takes clients in until the thread ends.
+pub(super) async fn accept(listener: TcpListener, hub: Arc<Hub>, access: Access) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let rejected = if !access.admits(peer.ip()) {
+                    Some("Access Denied, go away.")
+                } else if hub.clients() >= MAX_CLIENTS {
+                    Some("Too many clients.")
+                } else {
+                    None
+                };
+                match rejected {
+                    Some(why) => {
+                        tracing::warn!(%peer, why, "an event socket client was turned away");
+                        tokio::spawn(reject(stream, why));
+                    }
+                    None => drop(tokio::spawn(attend(stream, Arc::clone(&hub), access.clone()))),
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "an event socket client cannot be taken in");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn reject(mut stream: TcpStream, why: &str) {
+    let farewell = notices::rejection(why);
+    // A peer that does not listen is not told.
+    let _ = tokio::time::timeout(LAST_WORDS, stream.write_all(&farewell)).await;
+}
+
+async fn attend(stream: TcpStream, hub: Arc<Hub>, access: Access) {
+    let peer = stream.peer_addr().map(|peer| peer.to_string()).unwrap_or_default();
+    let listener = Arc::new(Listener::default());
+    hub.join(Arc::clone(&listener));
+    let (mut commands, writing) = open(stream, &listener);
+    let mut greeting = Vec::new();
+    Message::bare([("Content-Type", "auth/request")]).write(&mut greeting);
+    listener.outbox.reply(greeting);
+    match tokio::time::timeout(LOGIN_TIME, log_in(&mut commands, &listener.outbox, &access)).await {
+        Ok(true) => {
+            tracing::info!(%peer, "an event socket client has logged in");
+            let mut client = Client::inbound(Arc::clone(&hub), Arc::clone(&listener));
+            converse(&mut client, &mut commands).await;
+        }
+        Ok(false) => tracing::debug!(%peer, "an event socket client did not log in"),
+        Err(_) => listener.outbox.events([notices::malformed("no login in time")]),
+    }
+    listener.outbox.close();
+    hub.leave(&listener);
+    finish(writing, &listener.outbox, &peer).await;
+}
+
+/// Waits until what is left for a client was written.
+pub(super) async fn finish(writing: tokio::task::JoinHandle<()>, outbox: &Outbox, peer: &str) {
+    if outbox.has_overflown() {
+        tracing::warn!(%peer, "an event socket client does not read what it has asked for: cut off");
+    }
+    // It ends by itself, in the time that writing may take.
+    let _ = writing.await;
+}
+
+/// Commands as they come, and a task that writes.
+pub(super) fn open(stream: TcpStream, listener: &Arc<Listener>) -> (Commands, tokio::task::JoinHandle<()>) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "replies may be delayed");
+    }
+    let (reading, writing) = stream.into_split();
+    let writer = tokio::spawn(write(writing, Arc::clone(listener)));
+    (Commands { reading, frames: FrameReader::of_commands(Limits::FROM_CLIENT), buffer: vec![0; 16 << 10] }, writer)
+}
+
+/// The commands of one client.
+pub(super) struct Commands {
+    reading: OwnedReadHalf,
+    frames: FrameReader,
+    buffer: Vec<u8>,
+}
+
+impl Commands {
+    /// The next command; `None`: the client is gone. What is no command is an error. Dropping the future loses nothing.
+    pub(super) async fn next(&mut self) -> Result<Option<Command>, String> {
+        loop {
+            if let Some(frame) = self.frames.poll_frame().map_err(|error| error.to_string())? {
+                return Ok(Some(Command::parse(frame)));
+            }
+            match self.reading.read(&mut self.buffer).await {
+                Ok(0) | Err(_) => return Ok(None),
+                Ok(read) => self.frames.push(self.buffer.get(..read).unwrap_or_default()),
+            }
+        }
+    }
+}
+
+async fn log_in(commands: &mut Commands, outbox: &Outbox, access: &Access) -> bool {
+    loop {
+        let command = match commands.next().await {
+            Ok(Some(command)) => command,
+            Ok(None) => return false,
+            Err(why) => {
+                outbox.events([notices::malformed(&why)]);
+                return false;
+            }
+        };
+        let mut reply = Vec::new();
+        match command.verb() {
+            "auth" if access.opens(command.args()) => {
+                Message::reply("+OK accepted").write(&mut reply);
+                outbox.reply(reply);
+                return true;
+            }
+            "auth" => {
+                Message::reply("-ERR invalid").write(&mut reply);
+                outbox.reply(reply);
+                outbox.events([notices::goodbye()]);
+                return false;
+            }
+            "exit" | "quit" | "..." => {
+                Message::reply("+OK bye").write(&mut reply);
+                outbox.reply(reply);
+                outbox.events([notices::goodbye()]);
+                return false;
+            }
+            _ => {
+                Message::reply("-ERR command not found").write(&mut reply);
+                outbox.reply(reply);
+            }
+        }
+    }
+}
+
+/// Carries out commands until either side has had enough.
+pub(super) async fn converse(client: &mut Client, commands: &mut Commands) {
+    loop {
+        match commands.next().await {
+            Ok(Some(command)) => {
+                if client.command(command).await == Flow::Close {
+                    return;
+                }
+            }
+            Ok(None) => return,
+            Err(why) => {
+                client.tell(notices::malformed(&why));
+                return;
+            }
+        }
+    }
+}
+
+async fn write(mut socket: OwnedWriteHalf, listener: Arc<Listener>) {
+    loop {
+        let Next::Write(bytes) = listener.outbox.next().await else { break };
+        match tokio::time::timeout(WRITE_TIME, socket.write_all(&bytes)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                if error.kind() != io::ErrorKind::BrokenPipe {
+                    tracing::debug!(%error, "an event socket client is gone");
+                }
+                break;
+            }
+            Err(_) => {
+                tracing::warn!("an event socket client has not read for {} s: cut off", WRITE_TIME.as_secs());
+                break;
+            }
+        }
+    }
+    listener.outbox.close();
+    // The other side's end of reading; it may be gone.
+    let _ = socket.shutdown().await;
+}
