@@ -62,7 +62,7 @@ fn operations<'js>(ctx: &Ctx<'js>, lazy: LazyClass) -> rquickjs::Result<Object<'
 fn fact<'js>(ctx: &Ctx<'js>, run: &Shared, name: &str) -> rquickjs::Result<Option<Value<'js>>> {
     match name {
         "type" => {
-            let script_type = match run.header.script_type {
+            let script_type = match run.header().script_type {
                 ScriptType::Script => "script",
                 ScriptType::App => "app",
                 ScriptType::Driver => "driver",
@@ -71,9 +71,7 @@ fn fact<'js>(ctx: &Ctx<'js>, run: &Shared, name: &str) -> rquickjs::Result<Optio
             script_type.into_js(ctx)
         }
         "entry" => run.program.entry().into_js(ctx),
-        "fn" => run.header.function.as_deref().unwrap_or("main").into_js(ctx),
-        "hasCall" => run.start.call.is_some().into_js(ctx),
-        "startedAt" => number(run.start.at).into_js(ctx),
+        "hasCall" => run.start().call.is_some().into_js(ctx),
         _ => return Ok(None),
     }
     .map(Some)
@@ -83,10 +81,12 @@ fn function<'js>(ctx: &Ctx<'js>, run: &Rc<Shared>, name: &str) -> rquickjs::Resu
     let run = run.clone();
     let ctx = ctx.clone();
     match name {
-        "input" => Function::new(ctx, move |ctx: Ctx<'js>| ctx.json_parse(run.start.data.as_str())),
+        "input" => Function::new(ctx, move |ctx: Ctx<'js>| ctx.json_parse(run.start().data.as_str())),
+        "fn" => Function::new(ctx, move || run.header().function.clone().unwrap_or_else(|| "main".to_owned())),
+        "startedAt" => Function::new(ctx, move || number(run.start().at)),
         "env" => Function::new(ctx, move |ctx: Ctx<'js>| {
             let env = Object::new(ctx)?;
-            for (name, value) in &run.header.env {
+            for (name, value) in &run.header().env {
                 env.set(name.as_str(), value.as_str())?;
             }
             Ok::<_, rquickjs::Error>(env)

@@ -11,7 +11,7 @@ use rquickjs::allocator::Allocator;
 /// Bytes a run holds, and whether it ever asked for more than it may.
 #[derive(Debug)]
 pub(super) struct Meter {
-    limit: usize,
+    limit: Cell<usize>,
     used: Cell<usize>,
     exceeded: Cell<bool>,
     lifted: Cell<bool>,
@@ -20,12 +20,17 @@ pub(super) struct Meter {
 impl Meter {
     pub(super) fn new(limit: u64) -> Rc<Self> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        Rc::new(Self { limit, used: Cell::new(0), exceeded: Cell::new(false), lifted: Cell::new(false) })
+        Rc::new(Self { limit: Cell::new(limit), used: Cell::new(0), exceeded: Cell::new(false), lifted: Cell::new(false) })
     }
 
     /// An allocation was refused since the run began.
     pub(super) fn exceeded(&self) -> bool {
         self.exceeded.get()
+    }
+
+    /// Allows `more` bytes besides what is held now.
+    pub(super) fn allow(&self, more: u64) {
+        self.limit.set(self.used.get().saturating_add(usize::try_from(more).unwrap_or(usize::MAX)));
     }
 
     /// Bytes held now.
@@ -43,7 +48,7 @@ impl Meter {
         if self.lifted.get() {
             return true;
         }
-        let fits = self.used.get().checked_add(more).is_some_and(|total| total <= self.limit);
+        let fits = self.used.get().checked_add(more).is_some_and(|total| total <= self.limit.get());
         if !fits {
             self.exceeded.set(true);
         }

@@ -25,6 +25,7 @@ mod sandbox;
 mod shared;
 mod time_zone;
 mod value;
+mod warm;
 pub mod worker;
 
 pub use cost::{FixedCost, fixed_cost};

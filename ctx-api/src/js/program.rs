@@ -60,6 +60,15 @@ impl Program {
         unit
     }
 
+    /// Whether runs of the entry may share a context whose built-ins are frozen: it is a classic file, and nothing in it looks as
+    /// if it would change them. (One that does all the same finds them frozen.)
+    pub(super) fn can_share_a_context(&self) -> bool {
+        const CHANGES: [&str; 6] = ["prototype", "__proto__", "setPrototypeOf", "globalThis", "global.", "defineProperty"];
+        let source = self.bundle.files.get(self.entry());
+        source.is_some_and(|source| !CHANGES.iter().any(|word| source.contains(word)))
+            && self.unit(self.entry()).is_ok_and(|unit| unit.kind == compile::Kind::Classic)
+    }
+
     /// Finds a module by the name a script gave. The error is the sentence the script's author reads.
     pub(super) fn resolve(&self, name: &str) -> Result<Found, String> {
         find(name, self.bundle.files.keys().map(String::as_str), &self.bundle.packages)

@@ -11,7 +11,7 @@ use rquickjs::{Context, Ctx, FromJs, Function, Object, Persistent, Runtime, Valu
 use super::deadline::{Deadline, Stop, thread_cpu};
 use super::lazy::LazyClass;
 use super::memory::{Meter, MeteredAllocator};
-use super::modules::{ModuleLoader, Modules};
+use super::modules::{ModuleLoader, Modules, dispatched};
 use super::prelude::Prelude;
 use super::program::Program;
 use super::shared::{LogSink, Pending, Shared, Verdict, op_key};
@@ -40,7 +40,12 @@ pub(super) struct Run {
     deadline: Rc<Deadline>,
     state: RunState,
     next_turn: u32,
+    /// The context serves other runs after this one.
+    is_warm: bool,
 }
+
+/// Memory that a warm context may keep of its runs, in bytes, before it is looked at closely.
+const KEPT_BYTES: usize = 8 << 20;
 
 /// Promises that were rejected without anyone listening, in order: whether that stays so shows at the end of the turn.
 type Rejections = Rc<RefCell<Vec<Rejection>>>;
@@ -91,13 +96,63 @@ impl Run {
                 Err(error) => (None, RunState::Failed(error)),
             },
         };
-        let mut run = Self { live, shared, meter, deadline, state, next_turn: 0 };
+        let mut run = Self { live, shared, meter, deadline, state, next_turn: 0, is_warm: false };
         let end = run.turn(at, |turn| turn.call("start", ()));
         (run, end)
     }
 
+    /// Creates a context that can serve one run of a synchronous script after another: see [`serve`](Self::serve).
+    ///
+    /// # Errors
+    /// When the script cannot be compiled, or memory is short.
+    pub(super) fn warm(
+        header: Arc<RunHeader>,
+        program: Rc<Program>,
+        prelude: &Rc<Prelude>,
+        log_sink: Option<LogSink>,
+    ) -> Result<Self, ScriptError> {
+        program.unit(program.entry())?;
+        let meter = Meter::new(u64::MAX);
+        let deadline = Deadline::new();
+        let start = Arc::new(Start { at: 0, data: "null".to_owned(), call: None });
+        let shared = Rc::new(Shared::new(RunId(0), 0, header, start, program, log_sink));
+        let live = Live::new(&shared, prelude, &meter, &deadline)?;
+        live.freeze()?;
+        Ok(Self { live: Some(live), shared, meter, deadline, state: RunState::Running, next_turn: 0, is_warm: true })
+    }
+
+    /// Runs the script of a warm context once, from beginning to end.
+    pub(super) fn serve(&mut self, id: RunId, epoch: Epoch, header: Arc<RunHeader>, start: Arc<Start>) -> TurnEnd {
+        let at = start.at;
+        self.meter.allow(header.limits.memory_bytes);
+        self.shared.renew(id, epoch, header, start);
+        self.state = RunState::Running;
+        self.next_turn = 0;
+        let mut end = self.turn(at, |turn| {
+            turn.call("renew", ())?;
+            turn.call("start", ())
+        });
+        // A synchronous script is over when it returns; timers it cannot have.
+        end.wake_at = None;
+        end
+    }
+
+    /// Whether nothing is left of the last run, so that the context may serve the next one.
+    pub(super) fn is_clean(&self) -> bool {
+        let Some(live) = &self.live else { return false };
+        self.deadline.stopped().is_none() && !self.meter.exceeded() && live.sweep(&self.meter)
+    }
+
+    /// What is left of a run whose context serves others: it takes in the outcomes of what it did not await.
+    pub(super) fn over(end: &TurnEnd, header: Arc<RunHeader>, start: Arc<Start>, program: Rc<Program>) -> Self {
+        let meter = Meter::new(0);
+        let shared = Rc::new(Shared::new(end.run, end.epoch, header, start, program, None));
+        let state = end.state.clone();
+        Self { live: None, shared, meter, deadline: Deadline::new(), state, next_turn: 1, is_warm: false }
+    }
+
     pub(super) fn epoch(&self) -> Epoch {
-        self.shared.epoch
+        self.shared.epoch()
     }
 
     /// What the runtime holds now.
@@ -105,9 +160,9 @@ impl Run {
         self.meter.used()
     }
 
-    /// IANA name of the zone the run sees local times in.
-    pub(super) fn time_zone(&self) -> &str {
-        &self.shared.header.time_zone
+    /// What pins the run.
+    pub(super) fn header(&self) -> Arc<RunHeader> {
+        self.shared.header()
     }
 
     /// Takes one turn.
@@ -139,15 +194,15 @@ impl Run {
         let started = thread_cpu();
         let mut wake_at = None;
         if let Some(live) = &self.live {
-            self.deadline.arm(started, Duration::from_millis(self.shared.header.limits.turn_ms.into()));
+            self.deadline.arm(started, Duration::from_millis(self.shared.header().limits.turn_ms.into()));
             wake_at = live.turn(&self.shared, &self.deadline, &self.meter, deliver);
             self.deadline.disarm();
             self.conclude();
         }
         let output = self.shared.output.take();
         TurnEnd {
-            run: self.shared.run,
-            epoch: self.shared.epoch,
+            run: self.shared.run(),
+            epoch: self.shared.epoch(),
             turn: number,
             issued: output.issued,
             awaited: output.awaited,
@@ -163,7 +218,7 @@ impl Run {
         if self.deadline.stopped().is_some() || self.meter.exceeded() {
             self.live = None;
         }
-        if self.shared.exited.get() {
+        if self.shared.exited.get() && !self.is_warm {
             self.live = None;
         }
         if self.state == RunState::Running
@@ -203,6 +258,38 @@ impl Live {
             dispatch.map_err(|_| errors::caught(&ctx, ScriptErrorKind::Load))
         })?;
         Ok(Self { dispatch, rejections, modules, context, _runtime: runtime })
+    }
+
+    /// Freezes what runs share.
+    fn freeze(&self) -> Result<(), ScriptError> {
+        self.context.with(|ctx| {
+            let part = dispatched(&ctx, "load", ("warm",));
+            part.map(|_| ()).map_err(|_| errors::caught(&ctx, ScriptErrorKind::Load))
+        })
+    }
+
+    /// Removes what a run has left behind; whether all of it is gone.
+    fn sweep(&self, meter: &Meter) -> bool {
+        self.rejections.borrow_mut().clear();
+        self.context.with(|ctx| {
+            // SAFETY: the runtime of a live context.
+            let runtime = unsafe { qjs::JS_GetRuntime(ctx.as_raw().as_ptr()) };
+            // SAFETY: as above. Jobs are left where the script exited before they came to their turn.
+            if unsafe { qjs::JS_IsJobPending(runtime) } {
+                return false;
+            }
+            let before = meter.used();
+            let swept = dispatched(&ctx, "sweep", ()).is_ok_and(|swept| swept.as_bool() == Some(true));
+            if !swept {
+                ctx.catch();
+                return false;
+            }
+            if before > KEPT_BYTES {
+                // SAFETY: as above; nothing of this runtime is being evaluated.
+                unsafe { qjs::JS_RunGC(runtime) };
+            }
+            meter.used() <= KEPT_BYTES
+        })
     }
 
     /// Delivers one entry and runs what follows from it; the deadline of the next timer.
@@ -271,7 +358,8 @@ fn track<'js>(ctx: &Ctx<'js>, rejections: &Rejections, promise: Value<'js>, reas
 }
 
 fn limit_error(shared: &Shared, stop: Stop, detail: Option<&str>) -> ScriptError {
-    let limits = &shared.header.limits;
+    let header = shared.header();
+    let limits = &header.limits;
     let (kind, message) = match stop {
         Stop::Turn => {
             (ScriptErrorKind::TurnLimit, format!("a turn of the script used more than {} ms of CPU time", limits.turn_ms))

@@ -91,12 +91,28 @@ pub(super) enum Verdict {
     Failed(ScriptError),
 }
 
+/// What chance comes from.
+struct Randoms {
+    math: ChaCha12Rng,
+    secure: ChaCha12Rng,
+}
+
+impl Randoms {
+    fn new(seed: [u8; 32]) -> Self {
+        let mut secure = ChaCha12Rng::from_seed(seed);
+        // One seed, two streams that say nothing about each other: a script may print what `Math.random` gave.
+        let mut second_seed = [0; 32];
+        secure.fill_bytes(&mut second_seed);
+        Self { math: ChaCha12Rng::from_seed(second_seed), secure }
+    }
+}
+
 /// See the module.
 pub(super) struct Shared {
-    pub(super) run: RunId,
-    pub(super) epoch: Epoch,
-    pub(super) header: Arc<RunHeader>,
-    pub(super) start: Arc<Start>,
+    run: Cell<RunId>,
+    epoch: Cell<Epoch>,
+    header: RefCell<Arc<RunHeader>>,
+    start: RefCell<Arc<Start>>,
     pub(super) program: Rc<Program>,
     pub(super) turn: Cell<u32>,
     /// The script's clock, ms since the Unix epoch.
@@ -109,8 +125,8 @@ pub(super) struct Shared {
     pub(super) exited: Cell<bool>,
     /// The call is over.
     pub(super) ended: Cell<bool>,
-    math_random: RefCell<ChaCha12Rng>,
-    secure_random: RefCell<ChaCha12Rng>,
+    /// Made when first asked for.
+    random: RefCell<Option<Randoms>>,
     lines: RefCell<Vec<FromWorker>>,
     line_count: Cell<u32>,
     log_sink: Option<LogSink>,
@@ -126,13 +142,9 @@ impl Shared {
         log_sink: Option<LogSink>,
     ) -> Self {
         let call = start.call.clone().unwrap_or_default();
-        let mut secure = ChaCha12Rng::from_seed(header.seed);
-        // One seed, two streams that say nothing about each other: a script may print what `Math.random` gave.
-        let mut second_seed = [0; 32];
-        secure.fill_bytes(&mut second_seed);
         Self {
-            run,
-            epoch,
+            run: Cell::new(run),
+            epoch: Cell::new(epoch),
             program,
             turn: Cell::new(0),
             now: Cell::new(start.at),
@@ -142,14 +154,44 @@ impl Shared {
             verdict: RefCell::default(),
             exited: Cell::new(false),
             ended: Cell::new(false),
-            math_random: RefCell::new(ChaCha12Rng::from_seed(second_seed)),
-            secure_random: RefCell::new(secure),
+            random: RefCell::default(),
             lines: RefCell::default(),
             line_count: Cell::new(0),
             log_sink,
-            header,
-            start,
+            header: RefCell::new(header),
+            start: RefCell::new(start),
         }
+    }
+
+    /// Turns to another run of the same program. It owns no call, nor did the last one.
+    pub(super) fn renew(&self, run: RunId, epoch: Epoch, header: Arc<RunHeader>, start: Arc<Start>) {
+        self.run.set(run);
+        self.epoch.set(epoch);
+        self.turn.set(0);
+        self.now.set(start.at);
+        self.header.replace(header);
+        self.start.replace(start);
+        self.output.take();
+        self.pending.borrow_mut().clear();
+        self.verdict.take();
+        self.exited.set(false);
+        self.random.take();
+    }
+
+    pub(super) fn run(&self) -> RunId {
+        self.run.get()
+    }
+
+    pub(super) fn epoch(&self) -> Epoch {
+        self.epoch.get()
+    }
+
+    pub(super) fn header(&self) -> Arc<RunHeader> {
+        Arc::clone(&self.header.borrow())
+    }
+
+    pub(super) fn start(&self) -> Arc<Start> {
+        Arc::clone(&self.start.borrow())
     }
 
     /// Moves to the next entry's turn.
@@ -188,12 +230,17 @@ impl Shared {
 
     /// A number in [0, 1) with 53 random bits.
     pub(super) fn random(&self) -> f64 {
-        let bits = self.math_random.borrow_mut().next_u64() >> 11;
+        let bits = self.randoms(|randoms| randoms.math.next_u64()) >> 11;
         bits as f64 / (1u64 << 53) as f64
     }
 
     pub(super) fn random_bytes(&self, bytes: &mut [u8]) {
-        self.secure_random.borrow_mut().fill_bytes(bytes);
+        self.randoms(|randoms| randoms.secure.fill_bytes(bytes));
+    }
+
+    fn randoms<T>(&self, draw: impl FnOnce(&mut Randoms) -> T) -> T {
+        let mut randoms = self.random.borrow_mut();
+        draw(randoms.get_or_insert_with(|| Randoms::new(self.header.borrow().seed)))
     }
 
     /// The verdict that came first stands; a later failure is only logged, and that the call has ended since is none.
@@ -250,8 +297,13 @@ impl Shared {
             text.truncate(end);
             text.push('…');
         }
-        let line =
-            FromWorker::Log { run: self.run, epoch: self.epoch, turn: self.turn.get(), seq, line: LogLine { level, text, at } };
+        let line = FromWorker::Log {
+            run: self.run.get(),
+            epoch: self.epoch.get(),
+            turn: self.turn.get(),
+            seq,
+            line: LogLine { level, text, at },
+        };
         match &self.log_sink {
             Some(sink) => sink(line),
             None => self.lines.borrow_mut().push(line),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::packages::CompiledPackages;
 use super::prelude::Prelude;
@@ -9,7 +10,8 @@ use super::program::Program;
 use super::run::Run;
 use super::shared::LogSink;
 use super::time_zone::TimeZones;
-use crate::wire::{Epoch, FromWorker, RunId, ScriptError, ToWorker};
+use super::warm::WarmContexts;
+use crate::wire::{Epoch, FromWorker, RunHeader, RunId, ScriptError, Start, ToWorker};
 
 /// Told which run's code is about to run, so that a watcher outside can see who is using up the CPU.
 pub trait TurnProbe {
@@ -37,6 +39,7 @@ pub struct Worker {
     programs: BTreeMap<u64, Rc<Program>>,
     packages: Rc<CompiledPackages>,
     runs: BTreeMap<RunId, Run>,
+    warm: WarmContexts,
     probe: Box<dyn TurnProbe>,
     log_sink: Option<LogSink>,
     time_zones: Option<TimeZones>,
@@ -53,6 +56,7 @@ impl Worker {
             programs: BTreeMap::new(),
             packages: Rc::default(),
             runs: BTreeMap::new(),
+            warm: WarmContexts::default(),
             probe: Box::new(NoProbe),
             log_sink: None,
             time_zones: None,
@@ -87,6 +91,7 @@ impl Worker {
             }
             ToWorker::DropBundle { bundle } => {
                 self.programs.remove(&bundle);
+                self.warm.forget(bundle);
             }
             ToWorker::Start { run: id, epoch, header, start } => {
                 if self.runs.get(&id).is_some_and(|run| run.epoch() >= epoch) {
@@ -97,6 +102,11 @@ impl Worker {
                 let program = self.programs.get(&header.bundle).cloned();
                 let program = program.unwrap_or_else(|| Program::new(std::sync::Arc::default()));
                 self.enter_zone(&header.time_zone);
+                if start.call.is_none()
+                    && let Some(warm) = self.warm.context(&header, &program, &self.prelude, self.log_sink.as_ref())
+                {
+                    return self.serve(warm, (id, epoch), header, start, program, out);
+                }
                 self.probe.begin(id, epoch);
                 let (run, end) = Run::start(id, epoch, header, start, program, &self.prelude, self.log_sink.clone());
                 self.probe.end();
@@ -107,7 +117,7 @@ impl Worker {
             ToWorker::Entry { run: id, epoch, entry } => {
                 let Some(run) = self.runs.get_mut(&id).filter(|run| run.epoch() == epoch) else { return };
                 if let Some(zones) = &mut self.time_zones {
-                    zones.enter(run.time_zone());
+                    zones.enter(&run.header().time_zone);
                 }
                 self.probe.begin(id, epoch);
                 let end = run.entry(entry);
@@ -121,6 +131,27 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Serves a run in a context that outlives it.
+    fn serve(
+        &mut self,
+        mut context: Run,
+        (id, epoch): (RunId, Epoch),
+        header: Arc<RunHeader>,
+        start: Arc<Start>,
+        program: Rc<Program>,
+        out: &mut Vec<FromWorker>,
+    ) {
+        self.probe.begin(id, epoch);
+        let end = context.serve(id, epoch, Arc::clone(&header), Arc::clone(&start));
+        self.probe.end();
+        out.extend(context.take_lines());
+        if !end.issued.is_empty() {
+            self.runs.insert(id, Run::over(&end, Arc::clone(&header), start, program));
+        }
+        out.push(FromWorker::TurnEnd(end));
+        self.warm.give_back(header.bundle, context);
     }
 
     /// Runs that have not been dropped.

@@ -9,3 +9,4 @@ mod limits;
 mod lockstep;
 mod operations;
 mod styles;
+mod warm;

@@ -10,7 +10,7 @@
 
   // ---- modules ---------------------------------------------------------------------------------------------------
 
-  const modules = { __proto__: null };
+  let modules = { __proto__: null };
 
   function builtIn(name) {
     return modules[name] ??= name === 'cxC5Server' ? callClass(name) : host.moduleSource(name)(part('ops').callHost, runtime);
@@ -64,7 +64,7 @@
 
   // ---- the run ---------------------------------------------------------------------------------------------------
 
-  const input = host.input();
+  let input = host.input();
   // `main` has returned nothing, and callbacks may still call `exit`.
   let undecided = false;
 
@@ -99,10 +99,10 @@
       if (host.isModule(entry)) {
         if (host.type === 'script') throw new Error("a script of type 'script' cannot be a module; make it type 'app'");
         const { promise, namespace } = host.startModule(entry);
-        promise.then(() => run(moduleEntry(namespace, host.fn), Object.keys(namespace)), host.fail);
+        promise.then(() => run(moduleEntry(namespace, host.fn()), Object.keys(namespace)), host.fail);
       } else {
         const module = loadClassic(entry);
-        run(classicEntry(module, host.fn), Object.keys(module.exports ?? {}));
+        run(classicEntry(module, host.fn()), Object.keys(module.exports ?? {}));
       }
     } catch (error) {
       host.fail(error);
@@ -114,9 +114,9 @@
     try {
       if (main !== undefined) {
         result = main(input, runtime.ctx);
-      } else if (host.fn !== 'main' || exported.length > 0) {
+      } else if (host.fn() !== 'main' || exported.length > 0) {
         const others = exported.length > 0 ? `; it exports ${exported.join(', ')}` : '';
-        throw new Error(`${host.entry} has no function '${host.fn}'${others}`);
+        throw new Error(`${host.entry} has no function '${host.fn()}'${others}`);
       }
       const isPromise = (typeof result === 'object' || typeof result === 'function') && result !== null && typeof result.then === 'function';
       if (isPromise && host.type === 'script') {
@@ -162,6 +162,7 @@
   const dispatch = {
     start,
     exportsOf,
+    load: part,
     opIssued() {},
     // The host asks for a global when a script first names it.
     global(from, name) {
@@ -181,9 +182,18 @@
   const capture = Error.captureStackTrace;
   const runtime = {
     part,
+    parts,
     dispatch,
-    input,
+    get input() {
+      return input;
+    },
     json,
+    // Another run of the same script in this context.
+    renew() {
+      modules = { __proto__: null };
+      input = host.input();
+      undecided = false;
+    },
     // Where the script stands, for operations and log lines. The host skips the frames of the runtime itself.
     callSite() {
       const site = {};

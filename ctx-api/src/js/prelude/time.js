@@ -17,6 +17,12 @@
   });
   Object.defineProperty(NativeDate.prototype, 'constructor', { value: ScriptDate, writable: true, configurable: true });
 
-  const timeOrigin = host.startedAt;
-  return { Date: ScriptDate, performance: { now: () => now() - timeOrigin, timeOrigin } };
+  const { startedAt } = host;
+  const performance = {
+    now: () => now() - startedAt(),
+    get timeOrigin() {
+      return startedAt();
+    },
+  };
+  return { Date: ScriptDate, performance };
 })

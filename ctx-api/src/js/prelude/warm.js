@@ -1,0 +1,118 @@
+// Makes a context fit to serve many runs of one synchronous script: whatever they share is frozen, and whatever a run leaves
+// behind is swept out before the next one. A context that cannot be swept clean is said to be so and is thrown away.
+(function (host, runtime) {
+  const { parts, part } = runtime;
+  // By names of our own: the global ones go away for a moment.
+  const scope = globalThis;
+  const { defineProperty, deleteProperty, getOwnPropertyDescriptor, getPrototypeOf, isExtensible, ownKeys, setPrototypeOf } = Reflect;
+
+  // Parts that keep nothing of a run, with the globals they give.
+  const LASTING = {
+    __proto__: null,
+    buffer: ['Buffer', 'atob', 'btoa'],
+    clone: ['structuredClone'],
+    crypto: ['crypto'],
+    failures: [],
+    inspect: [],
+    text: ['TextDecoder', 'TextEncoder'],
+    time: ['Date', 'performance'],
+    url: ['URL', 'URLSearchParams'],
+    warm: [],
+  };
+  // Parts that do, and are loaded anew by each run that names them.
+  const RENEWED = { __proto__: null, console: true, globals: true };
+
+  // ---- what is shared ------------------------------------------------------------------------------------------
+
+  // Built-ins that are added when they are named: they are to be there before the rest is moved.
+  void [Map, Proxy, Uint8Array];
+  // Between the global object, which is each run's own, and what comes into being when it is named.
+  const globals = { __proto__: getPrototypeOf(scope) };
+  for (const key of ownKeys(scope)) {
+    const descriptor = getOwnPropertyDescriptor(scope, key);
+    if (!descriptor.configurable) continue;
+    defineProperty(globals, key, descriptor);
+    deleteProperty(scope, key);
+  }
+  setPrototypeOf(scope, globals);
+  for (const name in LASTING) {
+    if (name === 'warm') continue;
+    const made = part(name);
+    for (const key of LASTING[name]) defineProperty(globals, key, { value: made[key], writable: true, configurable: true });
+  }
+  const own = ownKeys(scope);
+
+  // Where a frozen property would keep scripts from giving an object of theirs a property of the same name, an accessor does not.
+  function letObjectsDiffer(holder, keys) {
+    for (const key of keys) {
+      const descriptor = getOwnPropertyDescriptor(holder, key);
+      if (descriptor === undefined || !('value' in descriptor)) continue;
+      const { value, enumerable } = descriptor;
+      defineProperty(holder, key, {
+        configurable: true,
+        enumerable,
+        get: () => value,
+        set(other) {
+          if (this === holder) throw new TypeError(`'${String(key)}' is shared by all runs and cannot be changed`);
+          defineProperty(this, key, { value: other, writable: true, enumerable: true, configurable: true });
+        },
+      });
+    }
+  }
+
+  const errors = [Error, AggregateError, EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError];
+  for (const { prototype } of errors) letObjectsDiffer(prototype, ownKeys(prototype));
+  letObjectsDiffer(Object.prototype, ownKeys(Object.prototype));
+  letObjectsDiffer(Function.prototype, ['apply', 'bind', 'call', 'constructor', 'toString']);
+  for (const { prototype } of [Array, Boolean, Date, Map, Number, Promise, RegExp, Set, String]) {
+    letObjectsDiffer(prototype, ['constructor', 'toJSON', 'toLocaleString', 'toString', 'valueOf']);
+  }
+
+  function freezeAll(roots) {
+    const seen = new Set([scope]);
+    const left = [...roots];
+    while (left.length > 0) {
+      const object = left.pop();
+      if ((typeof object !== 'object' && typeof object !== 'function') || object === null || seen.has(object)) continue;
+      seen.add(object);
+      left.push(getPrototypeOf(object));
+      for (const key of ownKeys(object)) {
+        const { value, get, set } = getOwnPropertyDescriptor(object, key);
+        left.push(value, get, set);
+      }
+      Object.freeze(object);
+    }
+  }
+
+  function sharedByLanguage() {
+    async function* asyncGenerator() {}
+    function* generator() {}
+    const iterator = [].values();
+    return [
+      asyncGenerator, asyncGenerator(), generator, generator(), async () => {}, () => {}, function () {}, class {},
+      iterator, iterator.map((x) => x), Iterator.from({ next() {} }), new Map().keys(), new Set().keys(), ''[Symbol.iterator](),
+      ''.matchAll(/x/g), Uint8Array, (function () { return arguments; })(), (function () { 'use strict'; return arguments; })(),
+    ].map((sample) => [getPrototypeOf(sample), sample]).flat();
+  }
+
+  // ---- between runs --------------------------------------------------------------------------------------------
+
+  // The next run begins.
+  runtime.dispatch.renew = () => {
+    for (const name in RENEWED) delete parts[name];
+    runtime.renew();
+  };
+
+  // Nothing is left of the run that has ended.
+  runtime.dispatch.sweep = () => {
+    const left = ownKeys(scope);
+    if (left.length !== own.length) {
+      for (const key of left) if (!own.includes(key) && !deleteProperty(scope, key)) return false;
+    }
+    for (const name in parts) if (!(name in LASTING) && !(name in RENEWED)) return false;
+    return getPrototypeOf(scope) === globals && isExtensible(scope);
+  };
+
+  freezeAll([globals, ...sharedByLanguage(), ...errors]);
+  return {};
+})

@@ -1,0 +1,301 @@
+//! Contexts that serve many runs of a synchronous script: none learns anything of another, none harms another.
+
+use std::sync::Arc;
+
+use lockstep_ctx_api::js::{PRELUDE_VERSION, Worker};
+use lockstep_ctx_api::op::OpId;
+use lockstep_ctx_api::wire::{
+    Bundle, Entry, EntryKind, FromWorker, Limits, RunHeader, RunId, RunState, ScriptErrorKind, ScriptType, Start, ToWorker,
+    TurnEnd,
+};
+use lockstep_ctx_api::{ErrorCode, OpError};
+
+use crate::harness::EPOCH_MS;
+
+/// A worker that runs one script over and over.
+struct Bench {
+    worker: Worker,
+    header: RunHeader,
+    runs: u64,
+    texts: Vec<String>,
+}
+
+impl Bench {
+    fn new(source: &str) -> Self {
+        let mut worker = Worker::new().expect("the prelude compiles");
+        let files = [("main.js".to_owned(), source.into())].into();
+        let sources = Arc::new(Bundle { entry: "main.js".to_owned(), files });
+        worker.handle(ToWorker::Bundle { bundle: 1, sources }, &mut Vec::new());
+        let header = RunHeader {
+            bundle: 1,
+            script_type: ScriptType::Script,
+            function: None,
+            env: [("CORRELATION_ID".to_owned(), "run".to_owned())].into(),
+            limits: Limits { memory_bytes: 16 << 20, turn_ms: 200, after_end_ms: 10_000 },
+            seed: [7; 32],
+            time_zone: "UTC".to_owned(),
+            prelude: PRELUDE_VERSION,
+        };
+        Self { worker, header, runs: 0, texts: Vec::new() }
+    }
+
+    fn end(&mut self, data: &str) -> TurnEnd {
+        self.runs += 1;
+        let start = Arc::new(Start { at: EPOCH_MS + self.runs, data: data.to_owned(), call: None });
+        let header = Arc::new(self.header.clone());
+        self.frame(ToWorker::Start { run: RunId(self.runs), epoch: 1, header, start }).expect("a start is a turn")
+    }
+
+    fn frame(&mut self, frame: ToWorker) -> Option<TurnEnd> {
+        let mut out = Vec::new();
+        self.worker.handle(frame, &mut out);
+        let mut ended = None;
+        for frame in out {
+            match frame {
+                FromWorker::Log { line, .. } => self.texts.push(line.text),
+                FromWorker::TurnEnd(end) => ended = Some(end),
+                FromWorker::Ready { .. } => {}
+            }
+        }
+        ended
+    }
+
+    /// JSON of a result, or the message of an error.
+    fn run(&mut self, data: &str) -> String {
+        match self.end(data).state {
+            RunState::Finished { result } => result.unwrap_or_else(|| "undefined".to_owned()),
+            RunState::Failed(error) => error.message,
+            RunState::Running => "still running".to_owned(),
+        }
+    }
+}
+
+/// Runs a script once with `1`, for what it breaks, and then with `0`: what it says then.
+#[track_caller]
+fn after_attack(source: &str) -> String {
+    let mut bench = Bench::new(source);
+    assert_eq!(bench.run("0"), "\"clean\"", "before the attack: {source}");
+    bench.run("1");
+    bench.run("0")
+}
+
+#[test]
+fn nothing_of_a_run_is_seen_by_the_next() {
+    for source in [
+        // The top level is evaluated anew.
+        "let count = 0; function main() { count += 1; return count === 1 ? 'clean' : 'stained' }",
+        "const seen = []; function main() { seen.push(1); return seen.length === 1 ? 'clean' : 'stained' }",
+        // A name that was never declared belongs to the run.
+        "function main(attack) { if (attack) leaked = 1; return typeof leaked === 'undefined' ? 'clean' : 'stained' }",
+        "function main(attack) { if (attack) this.leaked = 1; return typeof leaked === 'undefined' ? 'clean' : 'stained' }",
+        "module.exports = { main(attack) { const seen = module.exports.seen; module.exports.seen = 1; return seen ? 'stained' : 'clean' } }",
+        // The wrapper of the file is shared, but frozen.
+        "const outer = arguments.callee; function main(attack) { if (attack) outer.leaked = 1; return outer.leaked ? 'stained' : 'clean' }",
+        // What is made when it is named is made again.
+        "function main(attack) { if (attack) console.leaked = 1; return console.leaked ? 'stained' : 'clean' }",
+        "function main(attack) { if (attack) process.env.LEAKED = '1'; return process.env.LEAKED ? 'stained' : 'clean' }",
+        "function main(attack) { if (attack) Buffer.leaked = 1; return Buffer.leaked ? 'stained' : 'clean' }",
+        "function main(attack) { if (attack) Date.now = () => 1; return Date.now() > 1 ? 'clean' : 'stained' }",
+        "function main(attack) { if (attack) crypto.leaked = 1; return crypto.leaked ? 'stained' : 'clean' }",
+        "function main(attack) { if (attack) require.leaked = 1; return require.leaked ? 'stained' : 'clean' }",
+        "function main(attack) { if (attack) console.count('x'); console.count('x'); return 'clean' }",
+        // The registry of symbols knows names, and those hold nothing.
+        "function main(attack) { const key = Symbol.for('x'); if (attack) Object[key] = 1; return Object[key] ? 'stained' : 'clean' }",
+        "const tag = (strings) => strings; function main(attack) { const s = tag`a`; try { s.leaked = 1 } catch {} return s.leaked ? 'stained' : 'clean' }",
+    ] {
+        assert_eq!(after_attack(source), "\"clean\"", "{source}");
+    }
+}
+
+#[test]
+fn synchronous_scripts_do_share_a_context() {
+    let mut bench = Bench::new("function main() { return Object.isFrozen(Math) }");
+    assert_eq!([bench.run("0"), bench.run("0")], ["true", "true"]);
+}
+
+#[test]
+fn built_ins_cannot_be_poisoned() {
+    for attack in [
+        "Array[P].map = () => ['evil']",
+        "Object[P].evil = 1",
+        "JSON.stringify = () => '\"evil\"'",
+        "Math.max = () => 0",
+        "String[P].split = () => ['evil']",
+        "Promise[P].then = () => {}",
+        "Array[P][Symbol.iterator] = function* () { yield 'evil' }",
+        "O.getPrototypeOf([].values()).next = () => ({ done: true })",
+        "O.getPrototypeOf(O.getPrototypeOf([].values())).map = () => 'evil'",
+        "O.getPrototypeOf(function* () {})[P].next = () => 1",
+        "O.getPrototypeOf(new Map().entries()).next = () => ({ done: true })",
+        "O.getPrototypeOf(Uint8Array)[P].set = () => {}",
+        "O.getPrototypeOf(async () => {}).evil = 1",
+        "Error[P].name = 'evil'",
+        "Error.prepareStackTrace = () => 'evil'",
+        "O[DP](Object[P], 'evil', { value: 1 })",
+        "O[SP](Array[P], { evil: 1 })",
+        "O[SP](G, { evil: 1 })",
+        "O[SP](O.getPrototypeOf(G), { evil: 1 })",
+        "O.getPrototypeOf(G).evil = 1",
+        "O.getPrototypeOf(O.getPrototypeOf(G)).evil = 1",
+        "O.getPrototypeOf(O.getPrototypeOf(O.getPrototypeOf(G))).evil = 1",
+        "O.preventExtensions(G)",
+        "O[DP](G, 'evil', { value: 1, configurable: false })",
+        "delete O.getPrototypeOf(G).Array; Array = undefined",
+        "G.Array = undefined",
+        "G.Array = class extends Array { map() { return ['evil'] } }",
+        "new Map().constructor[P].get = () => 'evil'",
+        "O.getPrototypeOf(O.getOwnPropertyDescriptor(Object[P], 'toString').get).evil = 1",
+        "O.getOwnPropertyDescriptor(Object[P], 'toString').get.evil = 1",
+        "for (const k of ['push', 'join', 'concat', 'slice']) O[DP](Array[P], k, { value: () => 'evil' })",
+        "URL[P].toString = () => 'evil'; URL.evil = 1",
+    ] {
+        let source = format!(
+            "const P = 'proto' + 'type', DP = 'define' + 'Property', SP = 'set' + 'PrototypeOf', O = Object;
+             function check() {{
+               const found = [[1, 2].map((n) => n + 1).join(), {{}}.evil, [].evil, [...'ab'].length, Math.max(1, 2), 'a,b'.split(',').length,
+                 JSON.stringify({{ a: [1] }}), [...new Map([[1, 2]])].length, new Map([[1, 2]]).get(1), new Error('x').name, typeof evil,
+                 (function* () {{ yield 1 }})().next().value, [...[1, 2].values()].length, String({{}}), (() => {{}}).evil,
+                 new URL('http://a/b').pathname, URL.evil, String(new URL('http://a/b')), typeof Array, `${{new Error('y')}}`];
+               return JSON.stringify(found);
+             }}
+             function main(attack) {{
+               const G = (function () {{ return this }})();
+               if (attack) {{ try {{ {attack} }} catch {{}} }} else return check() === '[\"2,3\",null,null,2,2,2,\"{{\\\\\"a\\\\\":[1]}}\",1,2,\"Error\",\"undefined\",1,2,\"[object Object]\",null,\"/b\",null,\"http://a/b\",\"function\",\"Error: y\"]' ? 'clean' : check();
+             }}"
+        );
+        assert_eq!(after_attack(&source), "\"clean\"", "{attack}");
+    }
+}
+
+#[test]
+fn what_a_run_leaves_undone_never_runs() {
+    let source = "function main(attack) {
+        if (attack) { Promise.resolve().then(() => { leaked = 1; console.log('late') }); exit('gone') }
+        return typeof leaked === 'undefined' ? 'clean' : 'stained';
+    }";
+    let mut bench = Bench::new(source);
+    assert_eq!(bench.run("1"), "\"gone\"");
+    assert_eq!(bench.run("0"), "\"clean\"");
+    assert_eq!(bench.texts, [""; 0]);
+}
+
+#[test]
+fn a_rejection_belongs_to_its_run() {
+    let mut bench = Bench::new("function main(attack) { if (attack) Promise.reject(new Error('mine')); return 'clean' }");
+    assert_eq!(bench.run("0"), "\"clean\"");
+    bench.run("1");
+    assert_eq!(bench.run("0"), "\"clean\"");
+}
+
+#[test]
+fn a_run_that_hits_a_limit_does_not_take_the_next_one_with_it() {
+    for attack in ["for (;;);", "const a = []; for (;;) a.push(new Array(1000).fill(a.length))", "(function f() { f() })()"] {
+        let source = format!("function main(attack) {{ if (attack) {{ {attack} }} return 'clean' }}");
+        assert_eq!(after_attack(&source), "\"clean\"", "{attack}");
+    }
+}
+
+#[test]
+fn a_limit_is_each_runs_own() {
+    // A third of the limit at a time: what one run has used is not held against the next.
+    let mut bench = Bench::new("function main() { return 'x'.repeat(5 << 20).length }");
+    for _ in 0..20 {
+        assert_eq!(bench.run("0"), "5242880");
+    }
+    let mut greedy = Bench::new("function main() { const all = []; for (;;) all.push('x'.repeat(1 << 20) + all.length) }");
+    for _ in 0..5 {
+        let RunState::Failed(error) = greedy.end("0").state else { panic!("there is a limit") };
+        assert_eq!(error.kind, ScriptErrorKind::MemoryLimit);
+    }
+}
+
+#[test]
+fn objects_of_a_run_may_differ_from_the_frozen_ones() {
+    let source = "'use strict';
+        class Failure extends Error { constructor(text) { super(text); this.name = 'Failure' } }
+        function Old() { this.toString = () => 'old' }
+        function main() {
+            const error = new TypeError('x'); error.name = 'Mine'; error.message = 'changed';
+            const object = {}; object.toString = () => 'own'; object.constructor = 1; object.hasOwnProperty = () => true;
+            const list = [1]; list.toString = () => 'list';
+            const fn = () => 1; fn.toString = () => 'fn';
+            return [String(error), String(new Failure('f')), String(object), String(new Old()), String(list), String(fn), Object.keys(object).length];
+        }";
+    let mut bench = Bench::new(source);
+    for _ in 0..2 {
+        assert_eq!(bench.run("0"), r#"["Mine: changed","Failure: f","own","old","list","fn",3]"#);
+    }
+}
+
+#[test]
+fn every_style_of_a_synchronous_script_works_again_and_again() {
+    for (source, result) in [
+        ("function main(data) { return data.n + 1 }", "2"),
+        ("function main(data) { data.n = 5 }", r#"{"n":5}"#),
+        ("vars.n = 7", r#"{"n":7}"#),
+        ("exit({ got: vars().n })", r#"{"got":1}"#),
+        ("function main() { err([404, 'Not Found']) }", "404 Not Found"),
+        ("function main() { throw '604 On DNC List' }", "604 On DNC List"),
+        ("module.export = { main: (data) => data.n }", "1"),
+        ("function main() { return process.env.CORRELATION_ID }", "\"run\""),
+        ("function main() { return require('cxKV') }", "Error: a script of type 'script' has no require; make it type 'app'"),
+        (
+            "async function main() {}",
+            "Error: main returned a promise, but a script of type 'script' is synchronous; make it type 'app'",
+        ),
+        ("function main() { return new Date().getUTCFullYear() + structuredClone([1])[0] }", "2024"),
+        ("function main() { return Buffer.from('hi').toString('base64') + new URL('http://a/b').pathname }", "\"aGk=/b\""),
+    ] {
+        let mut bench = Bench::new(source);
+        for _ in 0..3 {
+            assert_eq!(bench.run(r#"{"n":1}"#), result, "{source}");
+        }
+    }
+}
+
+#[test]
+fn time_chance_and_arguments_are_each_runs_own() {
+    let mut bench =
+        Bench::new("exports.main = (d) => [d, Date.now(), Math.random(), performance.now()]; exports.other = () => 'other'");
+    let first = bench.run("1");
+    let second = bench.run("2");
+    assert!(first.starts_with(&format!("[1,{},", EPOCH_MS + 1)) && second.starts_with(&format!("[2,{},", EPOCH_MS + 2)));
+    let chance = |text: &str| text.split(',').nth(2).unwrap().to_owned();
+    assert_eq!(chance(&first), chance(&second), "the same seed gives the same numbers");
+    bench.header.seed = [8; 32];
+    assert_ne!(chance(&bench.run("3")), chance(&first));
+    bench.header.function = Some("other".to_owned());
+    assert_eq!(bench.run("4"), "\"other\"");
+}
+
+#[test]
+fn an_error_has_its_place_in_every_run() {
+    let mut bench = Bench::new("function main() {\n  null.x;\n}");
+    for _ in 0..3 {
+        let RunState::Failed(error) = bench.end("1").state else { panic!("it throws") };
+        assert_eq!(error.at.map(|at| at.to_string()).as_deref(), Some("main.js:2:3"));
+    }
+}
+
+#[test]
+fn an_operation_that_outlives_its_run_settles_into_nothing() {
+    let mut bench = Bench::new("function main(attack) { if (attack) fetch('https://example.net/'); return 'clean' }");
+    let end = bench.end("1");
+    assert_eq!(end.issued.len(), 1);
+    let result = Err(OpError::new(ErrorCode::NetworkError, "no"));
+    let kind = EntryKind::Outcome { op: OpId { turn: 0, ordinal: 0 }, result };
+    let entry = Entry { at: EPOCH_MS + 5, kind };
+    let settled = bench.frame(ToWorker::Entry { run: end.run, epoch: 1, entry }).expect("an entry is a turn");
+    assert_eq!((settled.turn, settled.state), (1, end.state));
+    assert_eq!(bench.run("0"), "\"clean\"");
+}
+
+#[test]
+fn a_script_that_keeps_changing_the_language_gets_its_way_without_sharing() {
+    let source =
+        "String.prototype.shout = function () { return this.toUpperCase() + '!' }; function main(d) { return d.shout() }";
+    let mut bench = Bench::new(source);
+    for _ in 0..3 {
+        assert_eq!(bench.run("\"hi\""), "\"HI!\"");
+    }
+}
