@@ -24,7 +24,7 @@ impl Bench {
     fn new(source: &str) -> Self {
         let mut worker = Worker::new().expect("the prelude compiles");
         let files = [("main.js".to_owned(), source.into())].into();
-        let sources = Arc::new(Bundle { entry: "main.js".to_owned(), files });
+        let sources = Arc::new(Bundle { entry: "main.js".to_owned(), files, ..Bundle::default() });
         worker.handle(ToWorker::Bundle { bundle: 1, sources }, &mut Vec::new());
         let header = RunHeader {
             bundle: 1,
