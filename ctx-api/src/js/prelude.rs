@@ -38,9 +38,13 @@ const MODULES: &[(&str, &str)] = modules![
     "cxUserspace"
 ];
 
+/// The module that only test files can name.
+pub(super) const TEST_MODULE: &str = "lockstep:test";
+const TESTS: &[(&str, &str)] = &[(TEST_MODULE, include_str!("prelude/modules/lockstep-test.js"))];
+
 /// Names of the modules.
 pub(super) fn module_names() -> impl Iterator<Item = &'static str> {
-    MODULES.iter().map(|(name, _)| *name)
+    MODULES.iter().chain(TESTS).map(|(name, _)| *name)
 }
 
 /// Bytecode of the prelude's parts and modules.
@@ -65,7 +69,7 @@ impl Prelude {
 
     /// Evaluates a module.
     pub(super) fn module<'js>(&self, ctx: &Ctx<'js>, name: &str) -> rquickjs::Result<Function<'js>> {
-        self.evaluate(ctx, MODULES, name)
+        self.evaluate(ctx, if name == TEST_MODULE { TESTS } else { MODULES }, name)
     }
 
     fn evaluate<'js>(&self, ctx: &Ctx<'js>, sources: &[(&'static str, &str)], name: &str) -> rquickjs::Result<Function<'js>> {

@@ -71,6 +71,9 @@ impl Program {
 
     /// Finds a module by the name a script gave. The error is the sentence the script's author reads.
     pub(super) fn resolve(&self, name: &str) -> Result<Found, String> {
+        if name == prelude::TEST_MODULE && !is_test(self.entry()) {
+            return Err(format!("'{name}' is for files named *.test.js, which `lockstep test` runs"));
+        }
         find(name, self.bundle.files.keys().map(String::as_str), &self.bundle.packages)
     }
 
@@ -90,7 +93,8 @@ fn find<'a>(name: &str, files: impl Iterator<Item = &'a str> + Clone, packages: 
     if let Some(built_in) = built_in(name) {
         return Ok(Found::BuiltIn(built_in));
     }
-    let wanted = name.strip_prefix("./").unwrap_or(name);
+    // Tests lie in a folder below the scripts.
+    let wanted = name.strip_prefix("./").or_else(|| name.strip_prefix("../")).unwrap_or(name);
     let named = |same: fn(&str, &str) -> bool| {
         files.clone().find(|file| EXTENSIONS.iter().any(|extension| same(file, &format!("{wanted}{extension}"))))
     };
@@ -118,6 +122,11 @@ pub(super) fn is_built_in(name: &str) -> bool {
 
 fn built_in(name: &str) -> Option<&'static str> {
     if name == CALL { Some(CALL) } else { prelude::module_names().find(|module| *module == name) }
+}
+
+/// Whether the file is a test of other files.
+fn is_test(file: &str) -> bool {
+    EXTENSIONS.iter().any(|extension| !extension.is_empty() && file.ends_with(&format!(".test{extension}")))
 }
 
 /// Whether siblings may require the file.

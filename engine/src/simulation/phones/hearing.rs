@@ -56,6 +56,12 @@ impl Hearing {
         }
     }
 
+    /// As [`Self::take`], without a packet around the audio.
+    #[cfg(test)]
+    pub(crate) fn place_at(&mut self, codec: Codec, timestamp: u32, payload: &[u8]) {
+        self.place(codec, 1, timestamp, payload);
+    }
+
     fn place(&mut self, codec: Codec, ssrc: u32, timestamp: u32, payload: &[u8]) {
         let end = self.octets.len() as i64;
         let position = match &self.anchor {

@@ -1,0 +1,435 @@
+//! One run of a test file: its steps carried out on a stage of its own, in virtual time.
+//!
+//! The test file is a script like any other, run through the same frames; its steps are host operations of the service
+//! `test`. A step that has to wait becomes a [`Wait`], which is looked at whenever something has happened.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lockstep_ctx_api::host::{HostCall, HostReply};
+use lockstep_ctx_api::op::{Op, OpId, Vars};
+use lockstep_ctx_api::wire::LogLine;
+use lockstep_ctx_api::{ErrorCode, OpError, OpResult, Outcome};
+use serde_json::{Value, json};
+
+use super::options::{Listed, TestOptions, Wrong};
+use super::wait::{Awaited, Progress, Wait};
+use crate::host::{Arguments, RunContext};
+use crate::runs::{Desk, DeskOutput, Order, RunKind, Ticket};
+use crate::script::supervisor::RunBounds;
+use crate::script::{InProcess, Program};
+use crate::simulation::{Conditions, Options, PhoneCallId, PhoneId, Project, Simulation, block_on};
+
+/// Virtual time of a test that says nothing of it.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
+/// What a test may do at one moment before it must let time pass.
+const MAX_ROUNDS: u32 = 10_000;
+
+/// How far each call's audio and keys have been taken in by steps.
+#[derive(Debug, Default)]
+pub(super) struct Cursors {
+    pub(super) heard: BTreeMap<PhoneCallId, usize>,
+    pub(super) keys: BTreeMap<PhoneCallId, usize>,
+}
+
+/// A step, for a report.
+#[derive(Clone, Debug)]
+pub(crate) struct StepTaken {
+    pub at: Instant,
+    pub call: Option<PhoneCallId>,
+    pub what: String,
+    /// `None` while it waits.
+    pub result: Option<String>,
+}
+
+/// How a run of a test file ended.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    Listed(Vec<Listed>),
+    Finished(Vec<Wrong>),
+}
+
+/// What a run of a test needs to know.
+pub(crate) struct Assignment<'a> {
+    pub project: &'a Project,
+    pub program: &'a Arc<Program>,
+    /// The number of the test; `None` lists them.
+    pub test: Option<usize>,
+    pub options: &'a TestOptions,
+}
+
+/// See the module.
+pub(crate) struct Session {
+    pub(super) stage: Simulation,
+    desk: Desk,
+    test: Ticket,
+    program: Arc<Program>,
+    pub(super) waits: Vec<Wait>,
+    /// Phones by the number the test gave them.
+    pub(super) phones: BTreeMap<u64, PhoneId>,
+    pub(super) cursors: Cursors,
+    /// Runs of scripts outside calls: who waits for them.
+    runs: BTreeMap<Ticket, OpId>,
+    /// Answers that come later: of HTTP, for runs outside calls.
+    later: BTreeMap<(Instant, u64), (Ticket, OpId, OpResult)>,
+    last_later: u64,
+    pub(super) steps: Vec<StepTaken>,
+    step_of: BTreeMap<OpId, usize>,
+    lines: Vec<LogLine>,
+    ending: Option<Ending>,
+    stopped: Option<Wrong>,
+}
+
+impl Session {
+    /// Sets the stage, and starts the test file.
+    pub(crate) fn start(assignment: &Assignment<'_>) -> Self {
+        let options = assignment.options;
+        let line = options.network;
+        let defaults = Options::default();
+        let seed = line.and_then(|line| line.seed).or(options.seed).unwrap_or(defaults.seed);
+        let stage = Simulation::new(
+            assignment.project,
+            &Options {
+                seed,
+                conditions: line.map_or(Conditions::CLEAN, |line| line.conditions()),
+                unix_ms: options.at.map_or(defaults.unix_ms, |at| at.max(0.0) as u64),
+                ..defaults
+            },
+        );
+        let now = stage.clock().moment();
+        let mut desk = Desk::new(Box::new(InProcess::new(now, RunBounds::default())));
+        let data = match assignment.test {
+            Some(index) => json!({ "mode": "run", "index": index }),
+            None => json!({ "mode": "list" }),
+        };
+        let timeout = options.timeout.map_or(DEFAULT_TIMEOUT, super::options::millis);
+        let order = Order {
+            program: Arc::clone(assignment.program),
+            kind: RunKind::Api,
+            function: None,
+            data: data.to_string(),
+            env: Vars::new(),
+            timeout,
+            seed: [7; 32],
+        };
+        // A desk without runs takes one in.
+        let test = desk.submit(now, order).unwrap_or(Ticket(0));
+        Self {
+            stage,
+            desk,
+            test,
+            program: Arc::clone(assignment.program),
+            waits: Vec::new(),
+            phones: BTreeMap::new(),
+            cursors: Cursors::default(),
+            runs: BTreeMap::new(),
+            later: BTreeMap::new(),
+            last_later: 0,
+            steps: Vec::new(),
+            step_of: BTreeMap::new(),
+            lines: Vec::new(),
+            ending: None,
+            stopped: None,
+        }
+    }
+
+    /// Runs the test to its end.
+    pub(crate) fn complete(&mut self) -> Result<Ending, Wrong> {
+        let mut rounds = 0;
+        loop {
+            let acted = self.act();
+            if let Some(ending) = self.ending.take() {
+                return Ok(ending);
+            }
+            if let Some(wrong) = self.stopped.take() {
+                return Err(wrong);
+            }
+            if acted {
+                rounds += 1;
+                if rounds > MAX_ROUNDS {
+                    return Err(wrong("the test goes in circles without letting time pass"));
+                }
+                continue;
+            }
+            rounds = 0;
+            let due = self.waits.iter().map(|wait| wait.what.due().map_or(wait.deadline, |due| due.min(wait.deadline)));
+            let later = self.later.first_key_value().map(|((at, _), _)| *at);
+            let next = [self.stage.next_deadline(), self.desk.next_timeout(), later].into_iter().flatten().chain(due).min();
+            let Some(next) = next else {
+                return Err(wrong("the test waits for something that nothing can bring about"));
+            };
+            self.advance(next);
+        }
+    }
+
+    fn advance(&mut self, next: Instant) {
+        self.stage.advance_to(next);
+        let now = self.stage.clock().moment();
+        if self.desk.next_timeout().is_some_and(|due| due <= now.instant) {
+            self.desk.handle_timeout(now);
+        }
+        while let Some(entry) = self.later.first_entry() {
+            if entry.key().0 > now.instant {
+                break;
+            }
+            let (ticket, op, result) = entry.remove();
+            self.desk.completed(now, ticket, op, result);
+        }
+    }
+
+    /// Does what can be done at this moment; whether there was anything.
+    fn act(&mut self) -> bool {
+        let mut acted = false;
+        while let Some(output) = self.desk.poll_output() {
+            acted = true;
+            self.take(output);
+        }
+        self.stage.settle();
+        let mut waiting = Vec::new();
+        for mut wait in std::mem::take(&mut self.waits) {
+            let progress = wait.what.look(&mut self.stage, &mut self.cursors);
+            let result = match progress {
+                Progress::Waiting if self.stage.now() < wait.deadline => {
+                    waiting.push(wait);
+                    continue;
+                }
+                Progress::Waiting => Err(unmet(self.overdue(&wait))),
+                Progress::Done(value) => Ok(self.reply(wait.what.call(), value)),
+                Progress::Dialled(call) => Ok(self.reply(Some(call), Value::Null)),
+                Progress::Failed(why) => Err(unmet(format!("expected {}: {why}", wait.what.expected()))),
+            };
+            acted = true;
+            self.complete_step(wait.op, result);
+        }
+        waiting.append(&mut self.waits);
+        self.waits = waiting;
+        self.stage.settle();
+        acted
+    }
+
+    fn overdue(&self, wait: &Wait) -> String {
+        let expected = wait.what.expected();
+        let seconds = wait.limit.as_secs_f64();
+        let nearest = match &wait.what {
+            Awaited::Hears(hears) => hears.nearest().map(|nearest| format!("; {nearest}")).unwrap_or_default(),
+            Awaited::Keys { call, from, .. } => {
+                let keys = self.stage.phones.call(*call).map(|call| call.keys.iter().skip(*from).map(|key| key.key).collect());
+                format!("; it received {:?}", keys.unwrap_or_else(String::new))
+            }
+            _ => String::new(),
+        };
+        let heard = wait.what.call().filter(|_| matches!(wait.what, Awaited::Hears(_) | Awaited::Bridged { .. }));
+        let heard = heard.map(|call| super::narrate::heard(&self.stage, call, self.cursors.heard.get(&call).copied().unwrap_or(0)));
+        let heard = heard.map(|heard| format!("\n  heard since the step before: {heard}")).unwrap_or_default();
+        format!("expected {expected} within {seconds} s{nearest}{heard}")
+    }
+
+    fn take(&mut self, output: DeskOutput) {
+        match output {
+            DeskOutput::Perform { ticket, op, what } => self.perform(ticket, op, what),
+            DeskOutput::Log { ticket, line } if ticket == self.test => self.lines.push(line),
+            DeskOutput::Settled { ticket, end, .. } if ticket == self.test => {
+                if let Err(error) = end
+                    && self.ending.is_none()
+                {
+                    self.stopped = Some(wrong_of(&error));
+                }
+            }
+            DeskOutput::Gone { ticket } if ticket == self.test && self.ending.is_none() && self.stopped.is_none() => {
+                self.stopped = Some(wrong("the test waits for something that nothing can bring about"));
+            }
+            DeskOutput::Settled { ticket, end, .. } => {
+                let Some(op) = self.runs.remove(&ticket) else { return };
+                self.waits.retain(|wait| wait.op != op);
+                let result = match end {
+                    Ok(result) => {
+                        let value = result.and_then(|result| serde_json::from_str(&result).ok()).unwrap_or(Value::Null);
+                        Ok(self.reply(None, value))
+                    }
+                    Err(error) => {
+                        let (code, text) = error.sip();
+                        let message = if error.is_deliberate() { format!("{code} {text}") } else { error.to_string() };
+                        Err(OpError::new(ErrorCode::InvalidState, message))
+                    }
+                };
+                self.complete_step(op, result);
+            }
+            DeskOutput::Log { .. } | DeskOutput::Abandon { .. } | DeskOutput::Gone { .. } => {}
+        }
+    }
+
+    fn perform(&mut self, ticket: Ticket, op: OpId, what: Op) {
+        let now = self.stage.clock().moment();
+        match what {
+            Op::Host(call) if call.service == "test" && ticket == self.test => self.step(op, call),
+            Op::Host(call) if call.listens => {
+                let error = OpError::new(ErrorCode::Unsupported, format!("{}: a test cannot listen; its scripts can", call.label()));
+                self.desk.completed(now, ticket, op, Err(error));
+            }
+            Op::Host(call) => {
+                let context = RunContext::of(&self.program);
+                let result = block_on(self.stage.services().call(&context, call));
+                self.desk.completed(now, ticket, op, result);
+            }
+            Op::Fetch(args) => {
+                let (result, delay) = self.stage.http.answer(args);
+                self.last_later += 1;
+                self.later.insert((now.instant + delay, self.last_later), (ticket, op, result));
+            }
+            op_of_call => {
+                let message = format!("{}: this run owns no call", op_of_call.name());
+                self.desk.completed(now, ticket, op, Err(OpError::new(ErrorCode::InvalidState, message)));
+            }
+        }
+    }
+
+    /// A step of the test.
+    fn step(&mut self, op: OpId, call: HostCall) {
+        match call.function.as_str() {
+            "listed" => self.ending = Some(Ending::Listed(first(&call.args))),
+            "finished" => self.ending = Some(Ending::Finished(first(&call.args))),
+            function => {
+                let Ok(Value::Array(values)) = serde_json::from_str(&call.args) else {
+                    return self.complete_step(op, Err(misuse("the arguments are no list".to_owned())));
+                };
+                self.steps.push(StepTaken {
+                    at: self.stage.now(),
+                    call: None,
+                    what: narrated(function, &values),
+                    result: None,
+                });
+                self.step_of.insert(op, self.steps.len() - 1);
+                let arguments = Arguments::new(function.to_owned(), values);
+                match self.carry_out(op, function, arguments) {
+                    Ok(Some(reply)) => self.complete_step(op, Ok(reply)),
+                    Ok(None) => {}
+                    Err(error) => self.complete_step(op, Err(error)),
+                }
+            }
+        }
+    }
+
+    /// Runs a function of a script outside any call; its result completes `op`.
+    pub(super) fn run_script(&mut self, op: OpId, order: Order, limit: Duration) -> Result<(), OpError> {
+        let ticket = self.desk.submit(self.stage.clock().moment(), order).map_err(|error| misuse(error.to_string()))?;
+        self.runs.insert(ticket, op);
+        self.wait(op, Awaited::Run(ticket), limit);
+        Ok(())
+    }
+
+    pub(super) fn wait(&mut self, op: OpId, what: Awaited, limit: Duration) {
+        if let (Some(index), Some(call)) = (self.step_of.get(&op), what.call())
+            && let Some(step) = self.steps.get_mut(*index)
+        {
+            step.call = Some(call);
+        }
+        self.waits.push(Wait { op, what, deadline: self.stage.now() + limit, limit });
+    }
+
+    /// What a step answers: a value, and how its call stands.
+    pub(super) fn reply(&self, call: Option<PhoneCallId>, value: Value) -> HostReply {
+        let facts = call.and_then(|id| self.facts(id));
+        match facts {
+            Some(facts) => HostReply::json(&json!({ "call": facts, "value": value })),
+            None => HostReply::json(&value),
+        }
+    }
+
+    fn facts(&self, id: PhoneCallId) -> Option<Value> {
+        use crate::simulation::State;
+        let call = self.stage.phones.call(id)?;
+        let unix = |instant: Instant| self.stage.clock().moment_of(instant).unix_ms;
+        let state = match call.state {
+            State::Calling { .. } if call.progress.is_empty() => "calling",
+            State::Calling { .. } | State::Offered { .. } => "ringing",
+            State::Answering { .. } | State::Up { .. } => "answered",
+            State::Over(_) => "ended",
+        };
+        let headers: serde_json::Map<String, Value> =
+            call.headers.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))).collect();
+        Some(json!({
+            "id": id.0,
+            "state": state,
+            "from": call.from,
+            "to": call.to,
+            "codec": call.negotiated().map(|negotiated| negotiated.codec.name()),
+            "began_at": unix(call.began),
+            "answered_at": call.answered.map(unix),
+            "ended_at": call.over.map(unix),
+            "keys": call.keys.iter().map(|key| key.key).collect::<String>(),
+            "headers": headers,
+        }))
+    }
+
+    fn complete_step(&mut self, op: OpId, result: Result<HostReply, OpError>) {
+        if let Some(step) = self.step_of.remove(&op).and_then(|index| self.steps.get_mut(index)) {
+            step.result = Some(match &result {
+                Ok(_) => "ok".to_owned(),
+                Err(error) => error.message.clone(),
+            });
+        }
+        let now = self.stage.clock().moment();
+        self.desk.completed(now, self.test, op, result.map(Outcome::Host));
+    }
+
+    /// Lines that the test file has logged since the last look.
+    pub(crate) fn take_lines(&mut self) -> Vec<LogLine> {
+        std::mem::take(&mut self.lines)
+    }
+
+    /// The stage, for a report.
+    pub(crate) fn stage(&mut self) -> &mut Simulation {
+        &mut self.stage
+    }
+
+    /// Steps so far, for a report.
+    pub(crate) fn steps(&self) -> &[StepTaken] {
+        &self.steps
+    }
+}
+
+/// An expectation that did not come true: an `AssertionError` in the test.
+pub(super) fn unmet(message: String) -> OpError {
+    OpError::new(ErrorCode::TimeoutError, message)
+}
+
+/// A step that cannot be taken as the test says.
+pub(super) fn misuse(message: String) -> OpError {
+    OpError::new(ErrorCode::TypeError, message)
+}
+
+fn wrong(message: &str) -> Wrong {
+    Wrong { name: "Error".to_owned(), message: message.to_owned(), stack: String::new() }
+}
+
+fn wrong_of(error: &crate::runs::RunError) -> Wrong {
+    use crate::runs::RunError;
+    match error {
+        RunError::Script(script) => {
+            let mut stack: Vec<String> = script.at.iter().map(|at| format!("    at {at}")).collect();
+            stack.extend(script.stack.iter().map(|frame| format!("    {frame}")));
+            Wrong { name: "Error".to_owned(), message: script.message.clone(), stack: stack.join("\n") }
+        }
+        RunError::TimedOut { limit } => {
+            wrong(&format!("the test was ended: it took longer than {} s of virtual time (option `timeout`, ms)", limit.as_secs_f64()))
+        }
+        other => wrong(&other.to_string()),
+    }
+}
+
+fn first<T: serde::de::DeserializeOwned + Default>(args: &str) -> T {
+    let values: Vec<Value> = serde_json::from_str(args).unwrap_or_default();
+    values.into_iter().next().and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default()
+}
+
+/// A step in a few words.
+fn narrated(function: &str, values: &[Value]) -> String {
+    let shown = values.iter().filter(|value| !matches!(value, Value::Null)).filter(|value| match value {
+        Value::Object(object) => !object.is_empty(),
+        _ => true,
+    });
+    let arguments: Vec<String> = shown.map(ToString::to_string).collect();
+    let text = format!("{function}({})", arguments.join(", "));
+    if text.chars().count() > 120 { text.chars().take(117).chain("…)".chars()).collect() } else { text }
+}
