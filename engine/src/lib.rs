@@ -23,6 +23,7 @@ pub mod platform;
 pub mod runs;
 pub mod script;
 mod simulation;
+mod testing;
 pub mod store;
 pub mod tts;
 mod typescript;

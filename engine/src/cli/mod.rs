@@ -11,6 +11,7 @@ mod phone;
 mod run;
 mod scripts;
 mod serve;
+mod test;
 mod types;
 mod worker;
 
@@ -33,6 +34,7 @@ enum Command {
     Run(run::Args),
     Check(check::Args),
     Bundle(bundle::Args),
+    Test(test::Args),
     Phone(phone::Args),
     Calls(calls::Args),
     Scripts(scripts::Args),
@@ -51,6 +53,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Bundle(args) => bundle::run(&args),
+        Command::Test(args) => test::run(&args),
         Command::Phone(args) => phone::run(args),
         Command::Calls(args) => calls::run(&args),
         Command::Scripts(args) => scripts::run(&args),

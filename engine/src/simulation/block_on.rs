@@ -15,7 +15,7 @@ impl Wake for Unpark {
 }
 
 /// Runs `work` to its end on this thread, which sleeps while others work for it.
-pub(super) fn block_on<T>(work: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);
     let mut work = pin!(work);

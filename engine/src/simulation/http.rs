@@ -74,7 +74,7 @@ impl Http {
     }
 
     /// Answers a request, and says after how long.
-    pub(super) fn answer(&mut self, args: FetchArgs) -> (OpResult, Duration) {
+    pub(crate) fn answer(&mut self, args: FetchArgs) -> (OpResult, Duration) {
         let limit = args.timeout_ms.map_or(DEFAULT_TIMEOUT, Duration::from_millis);
         let (method, url) = (args.method.to_ascii_uppercase(), args.url.clone());
         self.requests.push(args);

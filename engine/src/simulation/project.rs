@@ -8,8 +8,6 @@ use lockstep_media::prompt::PromptLibrary;
 
 use super::audio::Audio;
 use crate::config::{Config, Loaded};
-use crate::host::HostServices;
-use crate::platform::Platform;
 use crate::script::ProgramSet;
 use crate::script::programs::{Loader, ScriptProblem};
 
@@ -20,7 +18,6 @@ pub(crate) struct Project {
     pub programs: Arc<ProgramSet>,
     pub scripts_dir: PathBuf,
     pub library: PromptLibrary,
-    pub services: HostServices,
 }
 
 impl Project {
@@ -40,8 +37,7 @@ impl Project {
     /// When no thread can be started.
     pub(crate) fn new(config: Config, programs: Arc<ProgramSet>, scripts_dir: PathBuf) -> std::io::Result<Self> {
         let library = Audio::library(&scripts_dir)?;
-        let services = Platform::in_memory(&config).map_err(std::io::Error::other)?.services;
-        Ok(Self { config: Arc::new(config), programs, scripts_dir, library, services })
+        Ok(Self { config: Arc::new(config), programs, scripts_dir, library })
     }
 
     /// Files whose text cannot be run.

@@ -1,11 +1,13 @@
 //! The loop of a simulation.
 
-use std::cell::{Ref, RefCell, RefMut};
+use std::cell::{OnceCell, Ref, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -38,7 +40,10 @@ use crate::core::setup;
 use crate::core::switch::{Switch, SwitchParts};
 use crate::core::timeline::Timeline;
 use crate::core::world::{Arrival, Arrived, Ticket};
+use crate::host::HostServices;
+use crate::platform::Platform;
 use crate::script::InProcess;
+use crate::store::{Clock as StoreClock, Store};
 use crate::script::supervisor::RunBounds;
 
 /// How long loading audio takes, or a name server's answer: short, and always the same.
@@ -86,6 +91,10 @@ pub(crate) struct Simulation {
     arrivals: BTreeMap<(Instant, u64), Arrival>,
     last_arrival: u64,
     waiting: Vec<Waiting>,
+    /// Made for the first script that asks for one.
+    services: OnceCell<HostServices>,
+    /// What the clock of the stores shows.
+    wall_ms: Arc<AtomicU64>,
     project: Project,
     names: BTreeMap<String, SocketAddr>,
     rng: ChaCha12Rng,
@@ -137,6 +146,8 @@ impl Simulation {
             arrivals: BTreeMap::new(),
             last_arrival: 0,
             waiting: Vec::new(),
+            services: OnceCell::new(),
+            wall_ms: Arc::new(AtomicU64::new(options.unix_ms)),
             project: project.clone(),
             names: BTreeMap::new(),
             rng,
@@ -166,6 +177,21 @@ impl Simulation {
 
     pub(crate) fn audio_mut(&mut self) -> RefMut<'_, Audio> {
         RefMut::map(self.shared.borrow_mut(), |shared| &mut shared.audio)
+    }
+
+    /// The services of the engine, over stores that hold nothing yet.
+    pub(crate) fn services(&self) -> &HostServices {
+        let open = || {
+            let store = Store::in_memory(StoreClock::manual(Arc::clone(&self.wall_ms)))?;
+            Platform::on(&self.project.config, store)
+        };
+        self.services.get_or_init(|| match open() {
+            Ok(platform) => platform.services,
+            Err(error) => {
+                tracing::error!(%error, "a simulation has no stores");
+                HostServices::default()
+            }
+        })
     }
 
     /// Hashes every packet from now on; see [`Self::digest`].
@@ -244,6 +270,7 @@ impl Simulation {
     /// Sets the clock to `now` and lets happen what happens then. Nothing before it may be left to do.
     pub(crate) fn advance_to(&mut self, now: Instant) {
         self.clock.set(now);
+        self.wall_ms.store(self.clock.moment().unix_ms, Relaxed);
         let now = self.clock.now();
         while let Some(packet) = self.network.arrival(now) {
             self.deliver(now, &packet);
@@ -389,7 +416,7 @@ impl Simulation {
             }
             Order::Host { ticket, context, call } => {
                 let listens = call.listens;
-                let answer = self.project.services.call(&context, call);
+                let answer = self.services().call(&context, call);
                 if listens {
                     self.waiting.push(Waiting { ticket, answer });
                 } else {

@@ -378,14 +378,9 @@ impl Session {
         std::mem::take(&mut self.lines)
     }
 
-    /// The stage, for a report.
-    pub(crate) fn stage(&mut self) -> &mut Simulation {
-        &mut self.stage
-    }
-
-    /// Steps so far, for a report.
-    pub(crate) fn steps(&self) -> &[StepTaken] {
-        &self.steps
+    /// Virtual time since the test began.
+    pub(crate) fn passed(&self) -> Duration {
+        self.stage.clock().elapsed_at(self.stage.now())
     }
 }
 

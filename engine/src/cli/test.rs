@@ -1,0 +1,179 @@
+//! `lockstep test`
+
+#![expect(clippy::disallowed_methods, reason = "how long the tests took is told in the machine's time")]
+
+use std::collections::BTreeMap;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::out;
+use crate::simulation::Project;
+use crate::testing::{Plan, Report, Tally, TestFile, count, find, junit, project_of, run as run_tests, tap};
+
+/// Set once the process has the time zone that scripts see.
+const ZONE_IS_SET: &str = "LOCKSTEP_TEST_ZONE";
+/// How often `--watch` looks for changes.
+const LOOK: Duration = Duration::from_millis(500);
+/// Files that `--watch` looks at.
+const MAX_WATCHED: usize = 10_000;
+
+/// Run test files (`*.test.js`) in virtual time; the report is TAP.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Test files, or folders that are searched for them.
+    #[arg(default_value = ".")]
+    paths: Vec<PathBuf>,
+    /// Only tests whose file and name contain this text.
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Tests at once; as many as there are cores unless given.
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Write the report as JUnit's XML, too.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Write what the phones of failed tests heard and sent, as WAV files.
+    #[arg(long, value_name = "DIR")]
+    audio: Option<PathBuf>,
+    /// The folder of the lockstep.toml to test with; otherwise the nearest one above each test file.
+    #[arg(long, value_name = "DIR")]
+    config: Option<PathBuf>,
+    /// The time zone that scripts see.
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    timezone: String,
+    /// Run the tests again whenever a file of the project changes.
+    #[arg(long)]
+    watch: bool,
+}
+
+pub(super) fn run(args: &Args) -> ExitCode {
+    // The C library knows one zone a process, and takes it from the environment, which must not change once there are threads.
+    if std::env::var(ZONE_IS_SET).ok().as_deref() != Some(args.timezone.as_str()) {
+        return in_zone(&args.timezone);
+    }
+    if let Err(error) = crate::log::init(crate::log::LogFormat::Text, "off") {
+        return out::failed(error);
+    }
+    if !args.watch {
+        return match run_once(args) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => out::failed(error),
+        };
+    }
+    loop {
+        let before = stamps(args);
+        if let Err(error) = run_once(args) {
+            out::error(error);
+        }
+        out::line("# waiting for changes");
+        while stamps(args) == before {
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
+/// Starts this command anew in a time zone.
+fn in_zone(zone: &str) -> ExitCode {
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => return out::failed(format!("cannot find this program: {error}")),
+    };
+    let error = Command::new(program).args(std::env::args_os().skip(1)).env("TZ", zone).env(ZONE_IS_SET, zone).exec();
+    out::failed(format!("cannot start in the time zone {zone}: {error}"))
+}
+
+fn run_once(args: &Args) -> Result<bool, String> {
+    let started = Instant::now();
+    let files = load(args)?;
+    let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let plan = Plan { filter: args.filter.as_deref(), jobs, audio: args.audio.as_deref() };
+    out::line("TAP version 14");
+    out::line(format!("1..{}", count(&files, &plan)));
+    let (mut tally, mut reports, mut passed) = (Tally::default(), Vec::new(), Duration::ZERO);
+    run_tests(&files, &plan, |report: Report| {
+        tally.count(&report);
+        passed += report.passed;
+        out::text(&tap(reports.len() + 1, &report));
+        reports.push(report);
+    });
+    let Tally { passed: good, failed, skipped } = tally;
+    out::line(format!(
+        "# {good} passed, {failed} failed, {skipped} skipped; {:.0} s of calls in {:.2} s",
+        passed.as_secs_f64(),
+        started.elapsed().as_secs_f64()
+    ));
+    if let Some(path) = &args.junit {
+        std::fs::write(path, junit(&reports)).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    Ok(failed == 0)
+}
+
+/// Reads every test file; what is wrong with one is said together with what is wrong with the others.
+fn load(args: &Args) -> Result<Vec<TestFile>, String> {
+    let paths = find(&args.paths)?;
+    if paths.is_empty() {
+        return Err(format!("no test files (*.test.js) in {}", shown(&args.paths)));
+    }
+    let mut projects: BTreeMap<PathBuf, Project> = BTreeMap::new();
+    let (mut files, mut problems) = (Vec::new(), Vec::new());
+    for (number, path) in (0..).zip(&paths) {
+        let loaded = project_of(path, args.config.as_deref())?;
+        let key = loaded.resolve(&loaded.config.scripts.dir);
+        let project = match projects.get(&key) {
+            Some(project) => project.clone(),
+            None => {
+                let project = Project::load(&loaded).map_err(|error| format!("{}: {error}", key.display()))?;
+                for problem in project.problems() {
+                    out::error(format!("{problem}: no test reaches this script"));
+                }
+                projects.insert(key, project.clone());
+                project
+            }
+        };
+        match TestFile::load(path, project, number) {
+            Ok(file) => files.push(file),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() { Ok(files) } else { Err(problems.join("\n")) }
+}
+
+fn shown(paths: &[PathBuf]) -> String {
+    let shown: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    shown.join(", ")
+}
+
+/// What tells that a file of the tests or their projects has changed.
+fn stamps(args: &Args) -> BTreeMap<PathBuf, Option<SystemTime>> {
+    let mut found = BTreeMap::new();
+    let mut folders: Vec<PathBuf> = args.paths.iter().chain(&args.config).cloned().collect();
+    if let Ok(tests) = find(&args.paths) {
+        for test in &tests {
+            if let Ok(loaded) = project_of(test, args.config.as_deref()) {
+                folders.push(loaded.resolve(&loaded.config.scripts.dir));
+                folders.push(loaded.dir.join(crate::config::FILE_NAME));
+            }
+        }
+    }
+    for folder in folders {
+        gather(&folder, &mut found);
+    }
+    found
+}
+
+fn gather(path: &Path, found: &mut BTreeMap<PathBuf, Option<SystemTime>>) {
+    let hidden = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.len() > 1 && name.starts_with('.'));
+    if hidden || found.len() >= MAX_WATCHED || found.contains_key(path) {
+        return;
+    }
+    let Ok(meta) = std::fs::metadata(path) else { return };
+    found.insert(path.to_owned(), meta.modified().ok());
+    if meta.is_dir()
+        && let Ok(entries) = std::fs::read_dir(path)
+    {
+        entries.flatten().for_each(|entry| gather(&entry.path(), found));
+    }
+}

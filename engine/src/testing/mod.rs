@@ -1,0 +1,23 @@
+//! `lockstep test`: test files of scripts, run in virtual time.
+//!
+//! A test file is evaluated anew for each of its tests, on a stage of its own: an engine, phones and a network that nothing
+//! has happened to yet, at the same virtual time. So tests do not depend on each other, and can run side by side.
+
+mod file;
+mod listen;
+mod narrate;
+mod options;
+mod runner;
+mod session;
+mod steps;
+mod tap;
+#[cfg(test)]
+mod tests;
+mod tone;
+mod wait;
+mod wav;
+
+pub(crate) use file::{TestFile, find, project_of};
+pub(crate) use narrate::story;
+pub(crate) use runner::{Plan, Report, count, run};
+pub(crate) use tap::{Tally, junit, tap};

@@ -1,0 +1,156 @@
+//! Running many tests, several at a time, and what became of each.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use lockstep_ctx_api::wire::LogLine;
+
+use super::file::TestFile;
+use super::options::{Listed, Wrong};
+use super::session::{Assignment, Ending, Session};
+use crate::simulation::PhoneCallId;
+
+/// What became of a test.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    Passed,
+    Skipped { todo: bool },
+    Failed { wrongs: Vec<Wrong>, story: String, audio: Vec<PathBuf> },
+}
+
+/// A test that has been run, or left out.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub file: String,
+    pub name: String,
+    /// Where it stands: the first frame.
+    pub site: String,
+    pub verdict: Verdict,
+    /// Virtual time it took.
+    pub passed: Duration,
+    pub lines: Vec<LogLine>,
+}
+
+/// What is run, and how.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Plan<'a> {
+    /// Tests whose names contain this.
+    pub filter: Option<&'a str>,
+    /// Tests at once; at least one.
+    pub jobs: usize,
+    /// Where the audio of failed tests goes.
+    pub audio: Option<&'a Path>,
+}
+
+/// Runs the tests of these files; `told` gets each report in the order of the tests.
+pub(crate) fn run(files: &[TestFile], plan: &Plan<'_>, mut told: impl FnMut(Report)) {
+    let fits = |file: &TestFile, test: &Listed| {
+        plan.filter.is_none_or(|filter| format!("{} {}", file.name, test.name()).contains(filter))
+    };
+    let tests: Vec<(&TestFile, usize)> = files
+        .iter()
+        .flat_map(|file| file.tests.iter().enumerate().filter(|(_, test)| fits(file, test)).map(move |(index, _)| (file, index)))
+        .collect();
+    let next = AtomicUsize::new(0);
+    let (send, reports) = mpsc::channel();
+    let send = Mutex::new(send);
+    std::thread::scope(|scope| {
+        let work = || {
+            let Ok(send) = send.lock().map(|send| send.clone()) else { return };
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let Some((file, index)) = tests.get(number) else { return };
+                if send.send((number, run_one(file, *index, plan.audio))).is_err() {
+                    return;
+                }
+            }
+        };
+        for _ in 0..plan.jobs.clamp(1, tests.len().max(1)) {
+            scope.spawn(work);
+        }
+        let mut early = std::collections::BTreeMap::new();
+        for expected in 0..tests.len() {
+            while !early.contains_key(&expected) {
+                let Ok((number, report)) = reports.recv() else { return };
+                early.insert(number, report);
+            }
+            if let Some(report) = early.remove(&expected) {
+                told(report);
+            }
+        }
+    });
+}
+
+/// How many tests [`run`] will report.
+pub(crate) fn count(files: &[TestFile], plan: &Plan<'_>) -> usize {
+    let fits = |file: &TestFile, test: &Listed| {
+        plan.filter.is_none_or(|filter| format!("{} {}", file.name, test.name()).contains(filter))
+    };
+    files.iter().map(|file| file.tests.iter().filter(|test| fits(file, test)).count()).sum()
+}
+
+/// Runs one test on a stage of its own.
+pub(crate) fn run_one(file: &TestFile, index: usize, audio: Option<&Path>) -> Report {
+    let Some(test) = file.tests.get(index) else {
+        return Report {
+            file: file.name.clone(),
+            name: String::new(),
+            site: String::new(),
+            verdict: Verdict::Skipped { todo: false },
+            passed: Duration::ZERO,
+            lines: Vec::new(),
+        };
+    };
+    let mut report = Report {
+        file: file.name.clone(),
+        name: test.name(),
+        site: test.site.lines().next().unwrap_or_default().trim().trim_start_matches("at ").to_owned(),
+        verdict: Verdict::Passed,
+        passed: Duration::ZERO,
+        lines: Vec::new(),
+    };
+    if test.skip {
+        report.verdict = Verdict::Skipped { todo: test.todo };
+        return report;
+    }
+    let assignment =
+        Assignment { project: &file.project, program: &file.program, test: Some(index), options: &test.options };
+    let mut session = Session::start(&assignment);
+    let ending = session.complete();
+    report.lines = session.take_lines();
+    report.passed = session.passed();
+    let wrongs = match ending {
+        Ok(Ending::Finished(wrongs)) => wrongs,
+        Ok(Ending::Listed(_)) => Vec::new(),
+        Err(wrong) => vec![wrong],
+    };
+    if !wrongs.is_empty() {
+        let story = super::story(&mut session);
+        let audio = audio.map(|folder| write_audio(&session, folder, &report)).unwrap_or_default();
+        report.verdict = Verdict::Failed { wrongs, story, audio };
+    }
+    report
+}
+
+/// Writes what each phone heard (left) and sent (right).
+fn write_audio(session: &Session, folder: &Path, report: &Report) -> Vec<PathBuf> {
+    let mut written = Vec::new();
+    if let Err(error) = std::fs::create_dir_all(folder) {
+        tracing::warn!(%error, folder = %folder.display(), "audio cannot be written");
+        return written;
+    }
+    let name: String =
+        report.name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).take(80).collect();
+    for (PhoneCallId(number), call) in session.stage.phones.calls() {
+        let path = folder.join(format!("{name}-{}-{}.wav", number + 1, call.to));
+        let (heard, sent) = (call.heard.samples(), call.sent.samples());
+        match std::fs::write(&path, super::wav::stereo(&heard, &sent)) {
+            Ok(()) => written.push(path),
+            Err(error) => tracing::warn!(%error, path = %path.display(), "audio cannot be written"),
+        }
+    }
+    written
+}
