@@ -33,7 +33,7 @@ test('key 0 rings both operators, and the first to answer gets the call', async 
   await other.ended();
 });
 
-test.each([[486, 'ivr/busy.wav'], [480, 'ivr/unavailable.wav']])('a line that answers %s is explained', async (code, prompt) => {
+test.each([[486, 'ivr/busy.wav'], [404, 'ivr/unavailable.wav']])('a line that answers %s is explained', async (code, prompt) => {
   const agent = phone.register('1001');
   const call = await menu();
   await call.press('1');
