@@ -23,7 +23,7 @@ pub mod platform;
 pub mod runs;
 pub mod script;
 mod simulation;
-mod testing;
 pub mod store;
+mod testing;
 pub mod tts;
 mod typescript;

@@ -51,8 +51,8 @@ impl Platform {
     ///
     /// # Errors
     /// When SQLite cannot make a database in memory.
-    pub fn in_memory(config: &Config) -> Result<Self, StoreError> {
-        Ok(Self::on(config, Store::in_memory(Clock::system())?, Vec::new()))
+    pub fn in_memory(config: &Config, clock: Clock) -> Result<Self, StoreError> {
+        Ok(Self::on(config, Store::in_memory(clock)?, Vec::new()))
     }
 
     fn on(config: &Config, store: Store, providers: Vec<(&'static str, Arc<dyn HostService>)>) -> Self {

@@ -25,8 +25,8 @@ mod tests;
 mod world;
 
 pub(crate) use audio::{Audio, Clip, ClipKind, speech};
-pub(crate) use clock::Clock;
 pub(crate) use block_on::block_on;
+pub(crate) use clock::Clock;
 pub(crate) use http::{Answer, Http, LATENCY, Reply, UrlMatch};
 pub(crate) use media::Recorded;
 pub(crate) use network::{Conditions, Network, Packet, Traffic};

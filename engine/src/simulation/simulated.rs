@@ -43,8 +43,8 @@ use crate::core::world::{Arrival, Arrived, Ticket};
 use crate::host::HostServices;
 use crate::platform::Platform;
 use crate::script::InProcess;
-use crate::store::{Clock as StoreClock, Store};
 use crate::script::supervisor::RunBounds;
+use crate::store::Clock as StoreClock;
 
 /// How long loading audio takes, or a name server's answer: short, and always the same.
 const BACKGROUND: Duration = Duration::from_millis(2);
@@ -181,11 +181,8 @@ impl Simulation {
 
     /// The services of the engine, over stores that hold nothing yet.
     pub(crate) fn services(&self) -> &HostServices {
-        let open = || {
-            let store = Store::in_memory(StoreClock::manual(Arc::clone(&self.wall_ms)))?;
-            Platform::on(&self.project.config, store)
-        };
-        self.services.get_or_init(|| match open() {
+        let clock = || StoreClock::manual(Arc::clone(&self.wall_ms));
+        self.services.get_or_init(|| match Platform::in_memory(&self.project.config, clock()) {
             Ok(platform) => platform.services,
             Err(error) => {
                 tracing::error!(%error, "a simulation has no stores");

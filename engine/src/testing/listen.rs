@@ -63,6 +63,8 @@ const MAX_CANDIDATES: usize = 64;
 pub(crate) struct Listener {
     forms: Vec<Form>,
     samples: Vec<i16>,
+    /// Where the clip is loudest; `None` when it is too short to be compared as sound.
+    probe_at: Option<usize>,
     /// Octets that must have been heard; the clip's whole length unless less was asked for.
     needed: usize,
     /// Only what was heard from here on counts.
@@ -100,7 +102,8 @@ impl Listener {
             }
         }
         let needed = at_least.unwrap_or(clip.len()).clamp(1, clip.len().max(1));
-        Self { forms, samples, needed, from, scanned: from, correlated: from, candidates: Vec::new(), partial: None }
+        let probe_at = loudest(&samples, PROBE);
+        Self { forms, samples, probe_at, needed, from, scanned: from, correlated: from, candidates: Vec::new(), partial: None }
     }
 
     /// Whether the clip has anything that could be told from silence or a hum.
@@ -146,7 +149,8 @@ impl Listener {
                 let Some(wanted) = form.octets.get(*anchor..anchor + ANCHOR) else { continue };
                 for place in find_all(fresh, wanted) {
                     let start = (scan_from + place).checked_sub(*anchor).filter(|start| *start >= self.from);
-                    let is_new = |start: &usize| !self.candidates.iter().any(|known| known.start == *start && known.form == index);
+                    let is_new =
+                        |start: &usize| !self.candidates.iter().any(|known| known.start == *start && known.form == index);
                     if let Some(start) = start.filter(is_new)
                         && self.candidates.len() < MAX_CANDIDATES
                     {
@@ -193,7 +197,7 @@ impl Listener {
     /// Compares as sound what the anchors did not find: a second at a time, and only where something sounds.
     fn correlate(&mut self, hearing: &Hearing) -> Option<Found> {
         let codec = hearing.codec()?;
-        let probe_at = loudest(&self.samples, PROBE)?;
+        let probe_at = self.probe_at?;
         let probe = self.samples.get(probe_at..probe_at + PROBE)?;
         // The whole of the clip must have come before it can be compared.
         let stop = hearing.len().checked_sub(self.needed.max(probe_at + PROBE))?;

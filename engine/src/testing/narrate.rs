@@ -61,9 +61,10 @@ pub(super) fn heard(stage: &Simulation, id: PhoneCallId, from: usize) -> String 
         at = end;
     }
     stretches.extend(unnamed(octets, codec, at, octets.len()));
-    let shown = stretches.iter().take(MAX_STRETCHES).map(|(start, end, name)| {
-        format!("{:.2}–{:.2} s {name}", *start as f64 / 8_000.0, *end as f64 / 8_000.0)
-    });
+    let shown = stretches
+        .iter()
+        .take(MAX_STRETCHES)
+        .map(|(start, end, name)| format!("{:.2}–{:.2} s {name}", *start as f64 / 8_000.0, *end as f64 / 8_000.0));
     let text: Vec<String> = shown.collect();
     if text.is_empty() { "nothing".to_owned() } else { text.join("; ") }
 }
@@ -139,7 +140,8 @@ fn engine_lines(timeline: &Timeline) -> Vec<(f64, String)> {
                 let result = operation.result.as_deref().map_or_else(
                     || " … the script stands here".to_owned(),
                     |result| {
-                        let took = operation.ended_ms.map(|ended| format!(" at {:.3}", ended as f64 / 1_000.0)).unwrap_or_default();
+                        let took =
+                            operation.ended_ms.map(|ended| format!(" at {:.3}", ended as f64 / 1_000.0)).unwrap_or_default();
                         format!(" → {result}{took}")
                     },
                 );

@@ -116,8 +116,7 @@ pub(crate) fn run_one(file: &TestFile, index: usize, audio: Option<&Path>) -> Re
         report.verdict = Verdict::Skipped { todo: test.todo };
         return report;
     }
-    let assignment =
-        Assignment { project: &file.project, program: &file.program, test: Some(index), options: &test.options };
+    let assignment = Assignment { project: &file.project, program: &file.program, test: Some(index), options: &test.options };
     let mut session = Session::start(&assignment);
     let ending = session.complete();
     report.lines = session.take_lines();

@@ -220,7 +220,8 @@ impl Session {
             _ => String::new(),
         };
         let heard = wait.what.call().filter(|_| matches!(wait.what, Awaited::Hears(_) | Awaited::Bridged { .. }));
-        let heard = heard.map(|call| super::narrate::heard(&self.stage, call, self.cursors.heard.get(&call).copied().unwrap_or(0)));
+        let heard =
+            heard.map(|call| super::narrate::heard(&self.stage, call, self.cursors.heard.get(&call).copied().unwrap_or(0)));
         let heard = heard.map(|heard| format!("\n  heard since the step before: {heard}")).unwrap_or_default();
         format!("expected {expected} within {seconds} s{nearest}{heard}")
     }
@@ -264,7 +265,8 @@ impl Session {
         match what {
             Op::Host(call) if call.service == "test" && ticket == self.test => self.step(op, call),
             Op::Host(call) if call.listens => {
-                let error = OpError::new(ErrorCode::Unsupported, format!("{}: a test cannot listen; its scripts can", call.label()));
+                let error =
+                    OpError::new(ErrorCode::Unsupported, format!("{}: a test cannot listen; its scripts can", call.label()));
                 self.desk.completed(now, ticket, op, Err(error));
             }
             Op::Host(call) => {
@@ -293,12 +295,7 @@ impl Session {
                 let Ok(Value::Array(values)) = serde_json::from_str(&call.args) else {
                     return self.complete_step(op, Err(misuse("the arguments are no list".to_owned())));
                 };
-                self.steps.push(StepTaken {
-                    at: self.stage.now(),
-                    call: None,
-                    what: narrated(function, &values),
-                    result: None,
-                });
+                self.steps.push(StepTaken { at: self.stage.now(), call: None, what: narrated(function, &values), result: None });
                 self.step_of.insert(op, self.steps.len() - 1);
                 let arguments = Arguments::new(function.to_owned(), values);
                 match self.carry_out(op, function, arguments) {
@@ -406,9 +403,10 @@ fn wrong_of(error: &crate::runs::RunError) -> Wrong {
             stack.extend(script.stack.iter().map(|frame| format!("    {frame}")));
             Wrong { name: "Error".to_owned(), message: script.message.clone(), stack: stack.join("\n") }
         }
-        RunError::TimedOut { limit } => {
-            wrong(&format!("the test was ended: it took longer than {} s of virtual time (option `timeout`, ms)", limit.as_secs_f64()))
-        }
+        RunError::TimedOut { limit } => wrong(&format!(
+            "the test was ended: it took longer than {} s of virtual time (option `timeout`, ms)",
+            limit.as_secs_f64()
+        )),
         other => wrong(&other.to_string()),
     }
 }

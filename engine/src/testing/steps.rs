@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lockstep_ctx_api::host::HostReply;
-use lockstep_ctx_api::{OpError, OpId};
 use lockstep_ctx_api::op::Vars;
+use lockstep_ctx_api::{OpError, OpId};
 use lockstep_media::digit::Digit;
 use lockstep_media::stream::DtmfMethod;
 use serde_json::{Value, json};

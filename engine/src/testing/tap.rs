@@ -151,7 +151,8 @@ mod tests {
     }
 
     fn failure() -> Verdict {
-        let wrong = Wrong { name: "AssertionError".to_owned(), message: "1 < 2\n  and \"so\" on\u{1}".to_owned(), stack: String::new() };
+        let wrong =
+            Wrong { name: "AssertionError".to_owned(), message: "1 < 2\n  and \"so\" on\u{1}".to_owned(), stack: String::new() };
         Verdict::Failed { wrongs: vec![wrong], story: "a line".to_owned(), audio: Vec::new() }
     }
 
@@ -159,7 +160,10 @@ mod tests {
     fn a_failure_in_tap_says_why_in_yaml() {
         assert_eq!(tap(1, &report(Verdict::Passed)), "ok 1 - a.test.js › menu \\# 1 <x>\n");
         let text = tap(2, &report(failure()));
-        assert!(text.starts_with("not ok 2 - a.test.js › menu \\# 1 <x>\n  ---\n  message: |\n    AssertionError: 1 < 2\n"), "{text}");
+        assert!(
+            text.starts_with("not ok 2 - a.test.js › menu \\# 1 <x>\n  ---\n  message: |\n    AssertionError: 1 < 2\n"),
+            "{text}"
+        );
         assert!(text.ends_with("  what_happened: |\n    a line\n  ...\n"), "{text}");
     }
 

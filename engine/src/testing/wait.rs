@@ -33,15 +33,35 @@ pub(super) enum Awaited {
     Ringing(PhoneCallId),
     Answered(PhoneCallId),
     Ended(PhoneCallId),
-    Pressed { call: PhoneCallId, number: u64 },
+    Pressed {
+        call: PhoneCallId,
+        number: u64,
+    },
     Said(PhoneCallId),
-    Keys { call: PhoneCallId, wanted: String, from: usize },
+    Keys {
+        call: PhoneCallId,
+        wanted: String,
+        from: usize,
+    },
     Hears(Box<Hears>),
-    Silence { call: PhoneCallId, from: usize, until: Instant },
-    Bridged { a: PhoneCallId, b: PhoneCallId, a_from: usize, b_from: usize },
+    Silence {
+        call: PhoneCallId,
+        from: usize,
+        until: Instant,
+    },
+    Bridged {
+        a: PhoneCallId,
+        b: PhoneCallId,
+        a_from: usize,
+        b_from: usize,
+    },
     Time(Instant),
     /// Registrations under way, then a call.
-    Dial { phone: PhoneId, target: String, headers: Vec<(String, String)> },
+    Dial {
+        phone: PhoneId,
+        target: String,
+        headers: Vec<(String, String)>,
+    },
     Run(runs::Ticket),
 }
 
@@ -139,9 +159,7 @@ impl Awaited {
                 _ => over_or_waiting(call, "be answered"),
             }),
             Self::Ended(id) => on_call(stage, *id, |call| match call.ended() {
-                Some(ended) => {
-                    Progress::Done(json!({ "code": ended.code, "reason": ended.reason, "by": ended.by.name() }))
-                }
+                Some(ended) => Progress::Done(json!({ "code": ended.code, "reason": ended.reason, "by": ended.by.name() })),
                 None => Progress::Waiting,
             }),
             Self::Pressed { call, number } => on_call(stage, *call, |call| match call.ended() {
@@ -276,7 +294,8 @@ impl Hears {
         match &self.sound {
             Sound::Tone(_) => {}
             Sound::Source(name) if self.listeners.is_empty() => {
-                let remote = stage.audio().clips().iter().find(|clip| clip.name == *name && clip.prompt.codec() == codec).cloned();
+                let remote =
+                    stage.audio().clips().iter().find(|clip| clip.name == *name && clip.prompt.codec() == codec).cloned();
                 let found = match remote {
                     Some(clip) => Ok(clip.prompt),
                     None if name.contains("://") => return Ok(()),
