@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use lockstep_ctx_api::js;
 use lockstep_ctx_api::op::Vars;
+use lockstep_ctx_api::packages::Packages;
 use lockstep_ctx_api::wire::{Bundle, ScriptType};
 
 use super::options::{Listed, TestOptions};
@@ -131,10 +132,15 @@ impl TestFile {
             source.into()
         };
         let mut files: BTreeMap<String, Arc<str>> = BTreeMap::new();
+        let mut packages = Packages::default();
         for program in project.programs.iter() {
+            let own = &program.bundle.packages;
+            packages.modules.extend(own.modules.iter().map(|(name, module)| (name.clone(), module.clone())));
+            packages.bundles.extend(own.bundles.iter().map(|(name, bundle)| (name.clone(), bundle.clone())));
+            packages.absent.extend(own.absent.iter().map(|(name, why)| (name.clone(), why.clone())));
             files.extend(program.bundle.files.iter().map(|(file, source)| (file.clone(), Arc::clone(source))));
         }
-        let own = Bundle { entry: name.clone(), files: [(name.clone(), Arc::clone(&source))].into() };
+        let own = Bundle { entry: name.clone(), files: [(name.clone(), Arc::clone(&source))].into(), ..Bundle::default() };
         if let Some(error) = js::check(&own).into_iter().next() {
             let at = error.at.map_or_else(|| name.clone(), |at| at.to_string());
             return Err(format!("{at}: {}", error.message));
@@ -155,7 +161,7 @@ impl TestFile {
             bundle_id: u64::MAX - number,
             version: version_of(&name, &digests),
             sources: digests,
-            bundle: Arc::new(Bundle { entry: name.clone(), files }),
+            bundle: Arc::new(Bundle { entry: name.clone(), files, packages }),
         });
         let mut file = Self { name, project, program, tests: Vec::new() };
         file.tests = file.list()?;
