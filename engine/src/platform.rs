@@ -51,7 +51,15 @@ impl Platform {
     ///
     /// # Errors
     /// When SQLite cannot make a database in memory.
-    pub fn in_memory(config: &Config, clock: Clock) -> Result<Self, StoreError> {
+    pub fn in_memory(config: &Config) -> Result<Self, StoreError> {
+        Self::in_memory_at(config, Clock::system())
+    }
+
+    /// As [`in_memory`](Self::in_memory), by another clock than the machine's.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn in_memory_at(config: &Config, clock: Clock) -> Result<Self, StoreError> {
         Ok(Self::on(config, Store::in_memory(clock)?, Vec::new()))
     }
 

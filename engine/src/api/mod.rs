@@ -167,11 +167,8 @@ mod tests {
     /// The interface of an engine that has just stopped: every question to it gets 503.
     async fn serve(keys: Vec<ApiKey>) -> (SocketAddr, tokio::sync::oneshot::Sender<()>) {
         let config = ApiConfig { keys, listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..ApiConfig::default() };
-        let (engine, _, _) = EngineHandle::new(
-            Vec::new(),
-            crate::runs::RunsHandle::stopped(),
-            Platform::in_memory(&Config::default(), crate::store::Clock::system()).unwrap(),
-        );
+        let (engine, _, _) =
+            EngineHandle::new(Vec::new(), crate::runs::RunsHandle::stopped(), Platform::in_memory(&Config::default()).unwrap());
         let server = Server::bind(&config, engine).await.unwrap();
         let addr = server.addr();
         let (stop, stopped) = tokio::sync::oneshot::channel();

@@ -50,7 +50,7 @@ impl Site {
         let (engine, _, _) = EngineHandle::new(
             Vec::new(),
             handle,
-            crate::platform::Platform::in_memory(&crate::config::Config::default(), crate::store::Clock::system()).unwrap(),
+            crate::platform::Platform::in_memory(&crate::config::Config::default()).unwrap(),
         );
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         let api_config = ApiConfig { listen: loopback, public_listen: Some(loopback), form_mb: 1, ..ApiConfig::default() };

@@ -182,7 +182,7 @@ impl Simulation {
     /// The services of the engine, over stores that hold nothing yet.
     pub(crate) fn services(&self) -> &HostServices {
         let clock = || StoreClock::manual(Arc::clone(&self.wall_ms));
-        self.services.get_or_init(|| match Platform::in_memory(&self.project.config, clock()) {
+        self.services.get_or_init(|| match Platform::in_memory_at(&self.project.config, clock()) {
             Ok(platform) => platform.services,
             Err(error) => {
                 tracing::error!(%error, "a simulation has no stores");
