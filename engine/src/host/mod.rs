@@ -8,6 +8,7 @@ mod context;
 mod email;
 mod kv;
 mod lookup;
+mod net;
 mod pubsub;
 mod scratch;
 mod send;
@@ -29,9 +30,11 @@ pub use scratch::{Scratch, Witness};
 
 use crate::bus::Bus;
 use crate::config::Config;
+use crate::fetch::EgressPolicy;
 use crate::store::kv::Space;
 use crate::store::{AccountDatabases, Store};
 use kv::Kv;
+use net::Net;
 use pubsub::PubSub;
 use userspace::Userspace;
 
@@ -108,7 +111,11 @@ pub(crate) fn services(
 /// # Errors
 /// What the configuration says of a provider cannot be used.
 pub(crate) fn providers(config: &Config, scripts: &Path) -> Result<Vec<(&'static str, Arc<dyn HostService>)>, String> {
-    Ok(vec![("lookup", Arc::new(lookup::Lookup::new(config)?)), ("send", Arc::new(send::Send::new(config, scripts)?))])
+    Ok(vec![
+        ("lookup", Arc::new(lookup::Lookup::new(config)?)),
+        ("net", Arc::new(Net::new(EgressPolicy::new(config.security.clone())))),
+        ("send", Arc::new(send::Send::new(config, scripts)?)),
+    ])
 }
 
 #[cfg(test)]
