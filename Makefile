@@ -16,7 +16,17 @@ help: ## this list
 demo: build ## start the engine with the sample scripts and place a call (STAY=1: stay up)
 	@demo/run.sh $(if $(STAY),--stay)
 
-test: deps ## everything that must hold: format, lints, unit tests, scenarios with outside peers
+# Where packages come from is npm's configuration; what they are is in the lock file. None of them runs anything when it is installed.
+NPM_LOCK := scripts/node_modules/.package-lock.json
+
+$(NPM_LOCK): scripts/package.json scripts/package-lock.json | deps
+	@npm ci --prefix scripts --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+packages: deps $(NPM_LOCK) ## install and bundle the npm packages that scripts may load
+	@cargo run --quiet --locked --package lockstep-engine -- bundle scripts >/dev/null
+
+test: deps packages ## everything that must hold: format, lints, unit tests, scenarios with outside peers
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo build --workspace --locked
@@ -34,17 +44,19 @@ fuzz: deps ## fuzz each parser for SECONDS (needs cargo-fuzz)
 	  RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none "$$target" "corpus/$$target" "seeds/$$target" -- -max_total_time=$(SECONDS) -rss_limit_mb=2048; \
 	done
 
-build: deps ## the release binary, target/release/lockstep
+build: deps $(NPM_LOCK) ## the release binary, target/release/lockstep, and the npm packages for scripts
 	cargo build --release --locked --package lockstep-engine
+	@target/release/lockstep bundle scripts >/dev/null
 
 deps: ## install what the build and the tests need
 	@command -v cargo >/dev/null || { echo 'Rust is missing: install it from https://rustup.rs' >&2; exit 1; }
 	@missing=(); for package in $(BUILD_PACKAGES) $(TEST_PACKAGES); do \
 	  [ "$$(dpkg-query -W -f='$${db:Status-Status}' "$$package" 2>/dev/null || true)" = installed ] || missing+=("$$package"); \
 	done; \
+	command -v npm >/dev/null || missing+=(npm); \
 	if [ $${#missing[@]} -gt 0 ]; then \
 	  $(SUDO) apt-get update -qq; \
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}"; \
 	fi
 
-.PHONY: help demo test bench fuzz build deps
+.PHONY: help demo test bench fuzz build deps packages

@@ -24,8 +24,8 @@ use crate::wire::{
     Entry, EntryKind, Epoch, FromWorker, LogLevel, RunHeader, RunId, RunState, ScriptError, ScriptErrorKind, Start, TurnEnd,
 };
 
-/// Stack of a script, in bytes: well inside what the thread has, and deep enough for real recursion.
-const STACK_BYTES: usize = 512 << 10;
+/// Stack of a script, in bytes: within the 2 MiB that threads have, and deep enough for packages that recurse a row at a time.
+const STACK_BYTES: usize = 1 << 20;
 
 /// What a script may use, besides what [`globals`] adds when it is named. Without `Eval` there is neither `eval` nor `new Function`;
 /// without `WeakRef` garbage collection cannot be seen; `performance` is the prelude's, on the script's clock.

@@ -157,7 +157,7 @@ class ClientRequest extends Writable {
     if (this._header === null) this._implicitHeader();
     if (this.destroyed) return;
     this._headerSent = true;
-    const body = this.#chunks.length === 0 ? undefined : Buffer.concat(this.#chunks);
+    const body = this.#chunks.length === 0 ? undefined : Buffer.concat(this.#chunks).buffer;
     this.#chunks = [];
     const absolute = /^https?:\/\//i.test(this.path);
     const url = absolute ? this.path : `${this.protocol}//${this.authority}${this.path.startsWith('/') ? '' : '/'}${this.path}`;

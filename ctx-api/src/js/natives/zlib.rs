@@ -97,6 +97,7 @@ fn decompress(format: &str, data: &[u8], limit: usize, lenient: bool) -> Result<
     match format {
         "raw" => read_bounded(DeflateDecoder::new(data), limit, lenient),
         "zlib" => read_bounded(ZlibDecoder::new(data), limit, lenient),
+        "gzip" if !data.is_empty() && !data.starts_with(&[0x1f, 0x8b]) => Err(Failure::Corrupt),
         "gzip" => read_bounded(MultiGzDecoder::new(data), limit, lenient),
         _ => Err(Failure::UnknownFormat),
     }

@@ -25,14 +25,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// See the module.
 #[derive(Clone)]
-pub struct Net {
+pub(crate) struct Net {
     policy: Arc<EgressPolicy>,
     table: Arc<Table>,
 }
 
 impl Net {
     /// The service within `policy`.
-    pub fn new(policy: EgressPolicy) -> Self {
+    pub(crate) fn new(policy: EgressPolicy) -> Self {
         Self { policy: Arc::new(policy), table: Arc::default() }
     }
 

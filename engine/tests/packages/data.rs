@@ -1,0 +1,143 @@
+//! Packages that compute: card-validator, data-forge, fast-toml, moment, tough-cookie; and how modules are found.
+
+use serde_json::json;
+
+use crate::harness::{run, run_with};
+
+#[tokio::test]
+async fn card_validator_knows_cards_dates_and_codes() {
+    let source = r#"
+        import valid from 'card-validator';
+        export function main() {
+          const visa = valid.number('4111 1111 1111 1111');
+          return [visa.isValid, visa.card.type, visa.card.lengths, valid.number('4111111111111112').isValid, valid.expirationDate('10/20').isValid, valid.expirationDate('12/2031').isValid, valid.cvv('123', 3).isValid];
+        }"#;
+    let value = run(source, json!({})).await.value();
+    assert_eq!(value, json!([true, "visa", [16, 18, 19], false, false, true, true]));
+}
+
+#[tokio::test]
+async fn data_forge_groups_and_joins_tables() {
+    let source = r#"
+        const forge = require('data-forge');
+        function main() {
+          const calls = forge.fromCSV('user,seconds\n1001,30\n1002,5\n1001,60\n').parseInts('seconds');
+          const totals = calls.groupBy((row) => row.user).select((group) => ({ user: group.first().user, seconds: group.deflate((row) => row.seconds).sum() })).inflate();
+          return [totals.orderByDescending((row) => row.seconds).toArray(), calls.where((row) => row.seconds > 10).toCSV()];
+        }"#;
+    let value = run(source, json!({})).await.value();
+    assert_eq!(value[0], json!([{ "user": "1001", "seconds": 90 }, { "user": "1002", "seconds": 5 }]));
+    assert_eq!(value[1].as_str().map(|csv| csv.replace("\r\n", "\n")), Some("user,seconds\n1001,30\n1001,60".to_owned()));
+}
+
+#[tokio::test]
+async fn fast_toml_parses_variables_of_customers() {
+    let source = r#"
+        const TOML = require('fast-toml');
+        function main() {
+          const parsed = TOML.parse('greeting = "hello"\n[schedule]\nweek = "9-21"\noffset = -4\ndays = [1, 2]\n[[rule]]\nprefix = "44"\n');
+          let line;
+          try { TOML.parse('a = \n'); } catch (error) { line = error.message; }
+          return [parsed, typeof line];
+        }"#;
+    let value = run(source, json!({})).await.value();
+    let parsed = json!({ "greeting": "hello", "schedule": { "week": "9-21", "offset": -4, "days": [1, 2] }, "rule": [{ "prefix": "44" }] });
+    assert_eq!(value, json!([parsed, "string"]));
+}
+
+#[tokio::test]
+async fn moment_computes_with_dates() {
+    let source = r#"
+        const moment = require('moment');
+        function main() {
+          const start = moment.utc('2026-03-28T22:30:00Z');
+          return [start.clone().add(2, 'hours').format('dddd D MMMM YYYY HH:mm'), moment.duration(3725, 'seconds').humanize(), moment('31/02/2026', 'DD/MM/YYYY', true).isValid(), start.isBetween('2026-03-01', '2026-04-01'), moment.utc().year() >= 2024];
+        }"#;
+    let value = run(source, json!({})).await.value();
+    assert_eq!(value, json!(["Sunday 29 March 2026 00:30", "an hour", false, true, true]));
+}
+
+#[tokio::test]
+async fn tough_cookie_keeps_cookies_where_they_belong() {
+    let source = r#"
+        const { CookieJar, Cookie } = require('tough-cookie');
+        async function main() {
+          const jar = new CookieJar();
+          await jar.setCookie('a=1; Domain=example.com; Path=/', 'http://www.example.com/');
+          await jar.setCookie('b=2; Secure; Path=/x', 'https://www.example.com/x');
+          const refused = await jar.setCookie('c=3; Domain=com', 'http://example.com/').catch((error) => error.message);
+          return [await jar.getCookieString('http://api.example.com/'), await jar.getCookieString('https://www.example.com/x/y'), refused, Cookie.parse('d=4; Max-Age=60').maxAge];
+        }"#;
+    let value = run(source, json!({})).await.value();
+    assert_eq!(value[0], "a=1");
+    assert_eq!(value[1], "b=2; a=1");
+    assert!(value[2].as_str().unwrap().contains("public suffix"), "{value}");
+    assert_eq!(value[3], 60);
+}
+
+#[tokio::test]
+async fn crypto_and_zlib_stand_in_for_nodes() {
+    let source = r#"
+        const crypto = require('node:crypto');
+        const { promisify } = require('util');
+        const zlib = require('zlib');
+        async function main() {
+          const packed = await promisify(zlib.deflate)('text');
+          const broken = await promisify(zlib.gunzip)(Buffer.from('no gzip')).catch((error) => error.code);
+          return [
+            crypto.createHash('sha256').update('a').update('bc').digest('hex').slice(0, 16), crypto.createHmac('sha1', 'key').update('data').digest('base64'),
+            crypto.timingSafeEqual(Buffer.from('a'), Buffer.from('a')), crypto.randomBytes(8).length, zlib.inflateSync(packed).toString(), broken,
+          ];
+        }"#;
+    let value = run(source, json!({})).await.value();
+    assert_eq!(value, json!(["ba7816bf8f01cfea", "EEFSxb/coHvGM+69RhmfAlXJ9J0=", true, 8, "text", "Z_DATA_ERROR"]));
+}
+
+#[tokio::test]
+async fn what_is_not_on_the_list_is_refused_with_the_page_that_says_why() {
+    let outcome = run("const x = require('left-pad'); function main() {}", json!({})).await;
+    assert!(outcome.stderr.contains("Cannot find module 'left-pad' (not on the allow-list; see docs/modules.md)"), "{outcome:?}");
+    for module in ["child_process", "vm", "worker_threads", "knex", "tty", "lodash", "axios/package.json"] {
+        let outcome = run(&format!("const x = require('{module}'); function main() {{}}"), json!({})).await;
+        assert!(outcome.stderr.contains(&format!("Cannot find module '{module}'")), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn packages_that_are_not_installed_are_named_with_the_command_that_installs_them() {
+    let dir = std::env::temp_dir().join(format!("lockstep-no-packages-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let list = json!({ "lockstep": { "modules": ["axios"] } });
+    std::fs::write(dir.join("package.json"), list.to_string()).unwrap();
+    let source = "require('axios'); function main() {}";
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_lockstep"))
+        .env("LOCKSTEP_SCRIPTS__PACKAGES", &dir)
+        .args(["run", "--config"])
+        .arg(&dir)
+        .arg({
+            std::fs::write(dir.join("main.js"), source).unwrap();
+            dir.join("main.js")
+        })
+        .output()
+        .unwrap();
+    std::fs::remove_dir_all(&dir).unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    let dir = dir.display();
+    let expected = format!(
+        "Cannot find module 'axios': the npm packages are not installed; run `npm ci --prefix {dir}` and then `lockstep bundle {dir}`"
+    );
+    assert!(stderr.contains(&expected), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_script_of_type_worker_or_script_has_no_packages() {
+    let source = "// @lockstep type=script\nconst moment = require('moment'); function main() {}";
+    let outcome = run_with(source, json!({}), "").await;
+    assert!(outcome.stderr.contains("has no require"), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn siblings_come_before_packages_and_both_before_nodes_modules() {
+    let source = "const { join } = require('path'); const same = require('events') === require('node:events'); function main() { return [join('a', '..', 'b'), same] }";
+    assert_eq!(run(source, json!({})).await.value(), json!(["b", true]));
+}
