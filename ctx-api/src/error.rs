@@ -81,6 +81,15 @@ impl OpError {
         Self { code: ErrorCode::CallEnded, message: cause.to_string(), cause: Some(cause) }
     }
 
+    /// `operation` was asked for when the call was over. A script that has hung up should know that; one that was hung up on is
+    /// told what an operation that was under way is told, and it ends normally if it does not listen.
+    pub fn after_the_end(operation: &str, cause: &CallEndedCause) -> Self {
+        match cause.by {
+            EndedBy::Script => Self::invalid_state(operation, "ended"),
+            EndedBy::Caller | EndedBy::Callee | EndedBy::Engine => Self::call_ended(cause.clone()),
+        }
+    }
+
     /// The operation's signal was aborted.
     pub fn aborted(operation: &str) -> Self {
         Self::new(ErrorCode::AbortError, format!("{operation} was aborted"))

@@ -60,7 +60,7 @@ enum Phase {
     Open,
     /// An operation that ends the call succeeded, or one was told that the call is over: nothing starts any more.
     Ending,
-    Ended,
+    Ended(CallEndedCause),
 }
 
 #[derive(Debug)]
@@ -194,7 +194,7 @@ impl OpQueue {
             std::mem::take(&mut self.submitted).into_iter().partition(|fresh| fresh.op.class() == OpClass::Host);
         self.submitted = host;
         pending.extend(call.into_iter().map(|fresh| fresh.id));
-        self.phase = Phase::Ended;
+        self.phase = Phase::Ended(cause.clone());
         for id in pending {
             self.settle(id, Err(OpError::call_ended(cause.clone())));
         }
@@ -258,8 +258,11 @@ impl OpQueue {
             self.settle(fresh.id, Err(OpError::aborted(&fresh.op.label())));
             return;
         }
-        if matches!(self.phase, Phase::Ended) && class != OpClass::Host {
-            self.settle(fresh.id, Err(OpError::invalid_state(fresh.op.name(), "ended")));
+        if let Phase::Ended(cause) = &self.phase
+            && class != OpClass::Host
+        {
+            let error = OpError::after_the_end(fresh.op.name(), cause);
+            self.settle(fresh.id, Err(error));
             return;
         }
         match class {

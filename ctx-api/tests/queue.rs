@@ -248,11 +248,16 @@ fn the_end_settles_everything_at_once_in_program_order() {
 }
 
 #[test]
-fn after_the_end_operations_reject_naming_themselves_and_the_state() {
-    let mut queue = OpQueue::new();
-    queue.ended(&cause());
-    queue.submit(id(0), play());
-    let Some(QueueOutput::Settle(_, Err(error))) = queue.poll_output() else { panic!("nothing settled") };
+fn after_the_end_operations_reject_with_it_unless_the_script_has_hung_up_itself() {
+    let after = |by: EndedBy| {
+        let mut queue = OpQueue::new();
+        queue.ended(&CallEndedCause { by, ..cause() });
+        queue.submit(id(0), play());
+        let Some(QueueOutput::Settle(_, Err(error))) = queue.poll_output() else { panic!("nothing settled") };
+        error
+    };
+    assert_eq!(after(EndedBy::Caller), OpError::call_ended(cause()));
+    let error = after(EndedBy::Script);
     assert_eq!((error.code, error.message.as_str()), (ErrorCode::InvalidState, "play: the call is ended"));
 }
 

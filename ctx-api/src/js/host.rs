@@ -9,7 +9,7 @@ use super::lazy::LazyClass;
 use super::modules::{Modules, dispatched, load_error};
 use super::prelude::Prelude;
 use super::shared::{Shared, Verdict, op_id};
-use super::value::{facts, number, text};
+use super::value::{self, facts, number, text};
 use super::{MAX_OPS_PER_TURN, compile, errors, natives, ops, packages};
 use crate::catalog;
 use crate::error::{ErrorCode, OpError};
@@ -202,8 +202,10 @@ fn issue<'js>(ctx: &Ctx<'js>, run: &Shared, operation: &str, values: &Array<'js>
     for option in args.into_unknown() {
         run.log(LogLevel::Warn, format!("ctx.{operation} has no option '{option}'"), at.clone());
     }
-    if run.ended.get() && op.class() != OpClass::Host {
-        return Err(throw(ctx, OpError::invalid_state(operation, "ended")));
+    if op.class() != OpClass::Host
+        && let Some(cause) = &*run.end.borrow()
+    {
+        return Err(throw(ctx, OpError::after_the_end(operation, cause)));
     }
     if let Op::Set(set) = &op {
         let mut mirror = run.mirror.borrow_mut();
@@ -230,14 +232,17 @@ pub(super) fn throw(ctx: &Ctx<'_>, error: OpError) -> rquickjs::Error {
         | ErrorCode::NotConfigured
         | ErrorCode::NetworkError
         | ErrorCode::DatabaseError
-        | ErrorCode::LimitError => match Exception::from_message(ctx.clone(), &error.message) {
-            Ok(exception) => match exception.as_object().set("name", error.code.name()) {
-                Ok(()) => exception.throw(),
-                Err(error) => error,
-            },
-            Err(error) => error,
-        },
+        | ErrorCode::LimitError => exception_of(ctx, &error).map_or_else(|error| error, Exception::throw),
     }
+}
+
+fn exception_of<'js>(ctx: &Ctx<'js>, error: &OpError) -> rquickjs::Result<Exception<'js>> {
+    let exception = Exception::from_message(ctx.clone(), &error.message)?;
+    exception.as_object().set("name", error.code.name())?;
+    if let Some(cause) = &error.cause {
+        exception.as_object().set("cause", value::cause(ctx, cause)?)?;
+    }
+    Ok(exception)
 }
 
 /// Unwinds the script past every `catch` and `finally`.

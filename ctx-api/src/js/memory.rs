@@ -3,7 +3,7 @@
 //! QuickJS has a limit of its own, but what a script sees of it can be caught, and when memory runs out gradually it is a bare
 //! `null`. Counting here tells the run's owner for certain, so that the run ends whatever its `catch` blocks do.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use rquickjs::allocator::Allocator;
@@ -64,6 +64,56 @@ impl Meter {
     }
 }
 
+/// What QuickJS carves its small blocks out of, bytes: it asks for this or somewhat less, and most of a runtime is made of it.
+const ARENA: usize = 4096;
+/// Arenas kept for the next runtime: 1 MiB.
+const MAX_SPARE: usize = 256;
+
+/// Arenas of runtimes that are gone, the last one first: it is still in the processor's cache.
+struct Spare(Vec<*mut u8>);
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        for block in self.0.drain(..) {
+            // SAFETY: the blocks came from the C allocator, and nobody else has them.
+            unsafe { libc::free(block.cast()) };
+        }
+    }
+}
+
+thread_local! {
+    static SPARE: RefCell<Spare> = const { RefCell::new(Spare(Vec::new())) };
+}
+
+fn take_block(size: usize) -> *mut u8 {
+    if !(ARENA - 512..=ARENA).contains(&size) {
+        // SAFETY: no precondition.
+        return unsafe { libc::malloc(size) }.cast();
+    }
+    // While the thread ends there are no spare ones any more.
+    let spare = SPARE.try_with(|spare| spare.borrow_mut().0.pop()).ok().flatten();
+    // SAFETY: no precondition.
+    spare.unwrap_or_else(|| unsafe { libc::malloc(ARENA) }.cast())
+}
+
+/// # Safety
+/// The block came from the C allocator, can hold `usable` bytes, and belongs to the caller.
+unsafe fn give_back(block: *mut u8, usable: usize) {
+    let kept = (ARENA..ARENA + 16).contains(&usable)
+        && SPARE.try_with(|spare| {
+            let spare = &mut spare.borrow_mut().0;
+            let room = spare.len() < MAX_SPARE;
+            if room {
+                spare.push(block);
+            }
+            room
+        }) == Ok(true);
+    if !kept {
+        // SAFETY: as promised.
+        unsafe { libc::free(block.cast()) };
+    }
+}
+
 /// The C allocator, metered.
 pub(super) struct MeteredAllocator(pub(super) Rc<Meter>);
 
@@ -74,8 +124,7 @@ unsafe impl Allocator for MeteredAllocator {
         if !self.0.admits(size) {
             return std::ptr::null_mut();
         }
-        // SAFETY: no precondition.
-        let block = unsafe { libc::malloc(size) }.cast::<u8>();
+        let block = take_block(size);
         // SAFETY: null or just allocated.
         self.0.add(unsafe { Self::usable_size(block) });
         block
@@ -95,8 +144,9 @@ unsafe impl Allocator for MeteredAllocator {
     unsafe fn dealloc(&mut self, block: *mut u8) {
         // SAFETY: the caller's pointer came from this allocator.
         unsafe {
-            self.0.sub(Self::usable_size(block));
-            libc::free(block.cast());
+            let usable = Self::usable_size(block);
+            self.0.sub(usable);
+            give_back(block, usable);
         }
     }
 

@@ -461,7 +461,7 @@ impl<'js> Turn<'_, 'js> {
     }
 
     fn ended(&self, cause: &CallEndedCause) -> rquickjs::Result<()> {
-        self.shared.ended.set(true);
+        *self.shared.end.borrow_mut() = Some(cause.clone());
         self.shared.mirror.borrow_mut().facts.state = crate::event::CallState::Ended;
         let all = self.shared.pending.take();
         let (over, host): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, pending)| pending.class != OpClass::Host);

@@ -12,6 +12,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::program::Program;
+use crate::error::CallEndedCause;
 use crate::event::{CallFacts, FactsChange};
 use crate::op::{Op, OpClass, OpId, Vars};
 use crate::wire::{
@@ -123,8 +124,8 @@ pub(super) struct Shared {
     pub(super) verdict: RefCell<Option<Verdict>>,
     /// `exit` or `err` was called: no line of the script runs any more.
     pub(super) exited: Cell<bool>,
-    /// The call is over.
-    pub(super) ended: Cell<bool>,
+    /// How the call ended, once it has.
+    pub(super) end: RefCell<Option<CallEndedCause>>,
     /// Made when first asked for.
     random: RefCell<Option<Randoms>>,
     lines: RefCell<Vec<FromWorker>>,
@@ -153,7 +154,7 @@ impl Shared {
             mirror: RefCell::new(Mirror { facts: call.facts, vars: call.vars, headers: call.headers }),
             verdict: RefCell::default(),
             exited: Cell::new(false),
-            ended: Cell::new(false),
+            end: RefCell::default(),
             random: RefCell::default(),
             lines: RefCell::default(),
             line_count: Cell::new(0),

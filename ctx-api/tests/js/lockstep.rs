@@ -266,7 +266,7 @@ fn when_the_call_ends_everything_settles_at_once() {
             ctx.on('hangup', (event) => ctx.log('hangup', event.by));
             for await (const event of ctx.events()) ctx.log('event', event.type);
             for (const fate of await Promise.all(fates)) ctx.log(JSON.stringify(fate));
-            try { await ctx.play('y.wav') } catch (error) { ctx.log(error.name, error.message) }
+            try { await ctx.play('y.wav') } catch (error) { ctx.log(error.name, error.message, error.cause.by) }
             ctx.log(ctx.call.state);
         }",
     )
@@ -282,12 +282,19 @@ fn when_the_call_ends_everything_settles_at_once() {
             format!(r#"["CallEnded",{cause},"{message}"]"#),
             format!(r#"["CallEnded",{cause},"{message}"]"#),
             format!(r#"["resolved",{cause}]"#),
-            "InvalidState play: the call is ended".to_owned(),
+            format!("CallEnded {message} caller"),
             "ended".to_owned(),
         ]
     );
     assert_eq!(run.result(), "undefined");
     run.assert_replays();
+}
+
+#[test]
+fn an_operation_after_the_caller_has_gone_ends_the_script_normally() {
+    let mut run = Setup::call("async function main(data, ctx) { await ctx.waitForHangup(); await ctx.play('x.wav') }").start();
+    run.hangup();
+    assert_eq!(run.error().kind, ScriptErrorKind::CallEnded);
 }
 
 #[test]

@@ -254,7 +254,7 @@ impl Switch {
             scratch: Scratch::default(),
             journal: None,
         };
-        self.calls.insert(key, call);
+        self.calls.insert(key, Box::new(call));
         self.live += 1;
         self.touch(key);
     }
@@ -332,7 +332,7 @@ impl Exchange {
             offer_rtcp_mux: false,
             session_id: 1,
         };
-        OfferAnswer::new(local).answer(offer).map(|_| ())
+        OfferAnswer::new(local).probe(offer)
     }
 
     fn customer_vars(&self, id: i64) -> toml::Table {

@@ -67,7 +67,7 @@ impl Switch {
     }
 
     fn find_timeline(&self, id: &str) -> Result<Timeline, EngineError> {
-        let live = self.ids.get(id).and_then(|key| self.calls.get(key)).map(super::live_call::LiveCall::timeline);
+        let live = self.ids.get(id).and_then(|key| self.calls.get(key)).map(|call| call.timeline());
         live.or_else(|| self.past.find(id).map(|call| call.timeline.clone())).ok_or_else(|| no_such_call(id))
     }
 

@@ -60,7 +60,8 @@ pub(crate) struct Draining {
 pub(crate) struct Switch {
     pub(super) exchange: Rc<RefCell<Exchange>>,
     pub(super) host: Box<dyn ScriptHost>,
-    pub(super) calls: BTreeMap<CallKey, LiveCall>,
+    /// Boxed: a tree moves its values whenever one next to them comes or goes.
+    pub(super) calls: BTreeMap<CallKey, Box<LiveCall>>,
     pub(super) ids: HashMap<String, CallKey>,
     pub(super) runs: HashMap<RunId, CallKey>,
     pub(super) last_call: u64,

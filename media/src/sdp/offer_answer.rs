@@ -139,6 +139,17 @@ impl OfferAnswer {
         Ok((text, negotiated))
     }
 
+    /// Whether [`Self::answer`] would accept an offer, found out without writing the answer.
+    ///
+    /// # Errors
+    /// Those of `answer`.
+    pub fn probe(&self, offer: &[u8]) -> Result<(), SdpError> {
+        match (self.choose(&SessionDescription::parse(offer)?)?, &self.current) {
+            (Some(_), _) | (None, Some(_)) => Ok(()),
+            (None, None) => Err(SdpError::NoAudio),
+        }
+    }
+
     /// Makes an offer: a first one, or one that keeps every section of what went before.
     pub fn offer(&mut self) -> String {
         let bound = self.current.as_ref().and_then(|current| current.telephone_event);

@@ -112,10 +112,8 @@ impl Endpoint {
         if let Some(flow) = destination.flow {
             self.flows.entry(flow).or_default().insert(id);
         }
-        self.clients.insert(
-            id,
-            Client { key, machine, request: Arc::new(request), bytes: bytes.clone(), destination, purpose, ack: None },
-        );
+        let client = Client { key, machine, request: Arc::new(request), bytes: bytes.clone(), destination, purpose, ack: None };
+        self.clients.insert(id, Box::new(client));
         self.transmit(Some(id), destination, bytes);
         id
     }
@@ -187,7 +185,7 @@ impl Endpoint {
                 self.flows.remove(&flow);
             }
         }
-        Some(client)
+        Some(*client)
     }
 
     pub(super) fn handle_response(&mut self, now: Instant, response: Response) {

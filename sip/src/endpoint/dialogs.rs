@@ -109,7 +109,7 @@ impl DialogEntry {
 impl Endpoint {
     pub(super) fn insert_dialog(&mut self, id: DialogId, entry: DialogEntry) {
         self.dialog_index.insert(entry.dialog.key().clone(), id);
-        self.dialogs.insert(id, entry);
+        self.dialogs.insert(id, Box::new(entry));
     }
 
     pub(super) fn remove_dialog(&mut self, id: DialogId) -> Option<DialogEntry> {
@@ -117,11 +117,11 @@ impl Endpoint {
         self.dialog_index.remove(entry.dialog.key());
         self.schedule.set(Owner::Dialog(id), None);
         entry.dialog.terminate();
-        Some(entry)
+        Some(*entry)
     }
 
     pub(super) fn schedule_dialog(&mut self, id: DialogId) {
-        let next = self.dialogs.get(&id).and_then(DialogEntry::next_timeout);
+        let next = self.dialogs.get(&id).and_then(|entry| entry.next_timeout());
         self.schedule.set(Owner::Dialog(id), next);
     }
 
@@ -229,6 +229,6 @@ impl Endpoint {
     }
 
     pub(super) fn entry(&mut self, dialog: DialogId) -> Result<&mut DialogEntry, CommandError> {
-        self.dialogs.get_mut(&dialog).ok_or(CommandError::UnknownDialog)
+        self.dialogs.get_mut(&dialog).map(Box::as_mut).ok_or(CommandError::UnknownDialog)
     }
 }

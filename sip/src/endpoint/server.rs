@@ -126,7 +126,7 @@ impl Endpoint {
             lapses_at,
         };
         self.schedule.set(Owner::Server(id), server.next_timeout());
-        self.servers.insert(id, server);
+        self.servers.insert(id, Box::new(server));
         id
     }
 

@@ -96,7 +96,8 @@ const SOUND: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Supervisor {
     settings: Settings,
-    runs: BTreeMap<RunId, Run>,
+    /// Boxed: a tree moves its values whenever one next to them comes or goes.
+    runs: BTreeMap<RunId, Box<Run>>,
     workers: BTreeMap<WorkerKey, Worker>,
     bundles: BTreeMap<u64, BundleUse>,
     /// Runs with work to do that found no worker ready, in the order in which they came.
@@ -144,7 +145,7 @@ impl Supervisor {
         self.next_run += 1;
         let run = Run::new(now, start, self.settings.bounds.journal);
         self.bundles.entry(run.header.bundle).or_default().runs += 1;
-        self.runs.insert(id, run);
+        self.runs.insert(id, Box::new(run));
         self.place(now, id);
         id
     }
@@ -184,7 +185,7 @@ impl Supervisor {
 
     /// Whether a run's function is over and everything that was fed has been taken in. A run that is not there is quiet.
     pub fn is_quiet(&self, id: RunId) -> bool {
-        self.runs.get(&id).is_none_or(Run::is_quiet)
+        self.runs.get(&id).is_none_or(|run| run.is_quiet())
     }
 
     /// What a live run has recorded.

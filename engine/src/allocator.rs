@@ -1,0 +1,48 @@
+//! The allocator of the binary, behind Rust's values as behind QuickJS's (docs/decisions/0013-allocator.md).
+#![expect(unsafe_code, reason = "an allocator hands out raw memory")]
+
+use std::alloc::{GlobalAlloc, Layout};
+
+use libmimalloc_sys::{mi_free, mi_malloc, mi_malloc_aligned, mi_realloc, mi_realloc_aligned, mi_zalloc, mi_zalloc_aligned};
+
+/// What mimalloc aligns every block to that is at least as large.
+const ALIGNMENT: usize = 16;
+
+/// mimalloc, asked for an alignment only where it matters: its calls that take one are slower, and some waste a block.
+pub(crate) struct Mimalloc;
+
+fn is_plain(layout: &Layout) -> bool {
+    layout.align() <= ALIGNMENT && layout.align() <= layout.size()
+}
+
+// SAFETY: mimalloc's blocks have the size and, by the check above or by asking, the alignment of their layout.
+unsafe impl GlobalAlloc for Mimalloc {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let (size, align) = (layout.size(), layout.align());
+        // SAFETY: an alignment is a power of two.
+        unsafe { if is_plain(&layout) { mi_malloc(size) } else { mi_malloc_aligned(size, align) } }.cast()
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        let (size, align) = (layout.size(), layout.align());
+        // SAFETY: an alignment is a power of two.
+        unsafe { if is_plain(&layout) { mi_zalloc(size) } else { mi_zalloc_aligned(size, align) } }.cast()
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, _layout: Layout) {
+        // SAFETY: the caller's block came from this allocator.
+        unsafe { mi_free(block.cast()) };
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the caller's block came from this allocator; an alignment is a power of two.
+        unsafe {
+            if is_plain(&layout) && layout.align() <= size {
+                mi_realloc(block.cast(), size)
+            } else {
+                mi_realloc_aligned(block.cast(), size, layout.align())
+            }
+        }
+        .cast()
+    }
+}
