@@ -399,7 +399,7 @@ impl Drop for MediaPool {
     /// Ends the threads: every leg says goodbye, every recording is completed.
     fn drop(&mut self) {
         for thread in &self.threads {
-            thread.mailbox.send_blocking(Order::Stop);
+            thread.mailbox.send_last(Order::Stop);
         }
         for thread in &mut self.threads {
             if let Some(handle) = thread.handle.take() {
