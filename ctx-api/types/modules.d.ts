@@ -104,3 +104,51 @@ declare module 'cxPubSub' {
   /** Only with messages of this id; `'*'`: with all. */
   export function subscribe(topic: string, id: string, callback: Callback): Subscription;
 }
+
+declare module 'cxJob' {
+  interface JobOptions {
+    /** How often it is tried; 1 unless said otherwise. */
+    attempts?: number;
+    /** How long it waits before its first try. */
+    delay_ms?: number;
+    /** Between the first two tries, doubled each time; 1,000 unless said otherwise. */
+    backoff_ms?: number;
+    /** 1 comes before 2; those without one come first. */
+    priority?: number;
+    /** Wall time of one try; 60 s unless script or job says otherwise. */
+    timeout_ms?: number;
+    /** The queue it can be paused with; the script's name unless said otherwise. */
+    queue?: string;
+  }
+  interface JobInfo {
+    id: number;
+    queue: string;
+    script: string;
+    fn: string | null;
+    state: 'waiting' | 'prioritized' | 'delayed' | 'active' | 'completed' | 'failed' | 'paused';
+    data: any;
+    attempts: number;
+    attempt: number;
+    progress: any;
+    result: any;
+    error: string | null;
+    [name: string]: unknown;
+  }
+  interface Job {
+    readonly id: number;
+    /** What the function returned; rejects with `JobFailed` when no try succeeded. */
+    readonly result: Promise<any>;
+    /** The job as it is now. */
+    state(): Promise<JobInfo | null>;
+  }
+  /** Has a function of a script run as a job; resolves once the job is on disk. `scriptId`: a number, a uuid or a name. */
+  export function add(scriptId: string | number, fn: string | null, data?: unknown, options?: JobOptions): Promise<Job>;
+  /** The same of a script's `main`. */
+  export function scriptForge(scriptId: string | number, data?: unknown, options?: JobOptions): Promise<Job>;
+  /** A job by its number. */
+  export function get(id: number): Promise<JobInfo | null>;
+  /** Within a job: how far it has come. */
+  export function setProgress(progress: unknown): Promise<void>;
+  /** Within a job: what another try gets as its data. */
+  export function setData(data: unknown): Promise<void>;
+}

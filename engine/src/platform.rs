@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::bus::Bus;
 use crate::config::{Config, Loaded};
 use crate::host::{self, HostService, HostServices};
+use crate::jobs::Jobs;
 use crate::store::{AccountDatabases, Clock, DatabaseLimits, Place, Store, StoreError, kv};
 
 /// How often what has expired is swept away.
@@ -29,7 +30,10 @@ pub struct Platform {
     pub store: Store,
     pub databases: AccountDatabases,
     pub bus: Bus,
+    pub jobs: Jobs,
     pub services: HostServices,
+    /// What an account's keys and values may take.
+    pub kv_bytes: u64,
 }
 
 impl Platform {
@@ -67,8 +71,9 @@ impl Platform {
         let limits = DatabaseLimits { max_bytes: config.store.database_bytes(), ..DatabaseLimits::default() };
         let databases = AccountDatabases::beside(store.place(), limits);
         let bus = Bus::default();
-        let services = HostServices::new(host::services(config, &store, &databases, &bus).into_iter().chain(providers));
-        Self { store, databases, bus, services }
+        let jobs = Jobs::new(&store);
+        let services = HostServices::new(host::services(config, &store, &databases, &bus, &jobs).into_iter().chain(providers));
+        Self { store, databases, bus, jobs, services, kv_bytes: config.store.kv_bytes() }
     }
 
     /// Sweeps away what has expired, for as long as the future lives.

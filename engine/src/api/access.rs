@@ -10,29 +10,45 @@ use axum::response::{IntoResponse, Response};
 use super::AppState;
 use super::error::ApiError;
 use super::routes;
-use crate::config::{ApiKey, Scope};
+use crate::config::{ApiKey, DEFAULT_ACCOUNT, Scope};
+
+/// Who asks, for handlers that take it as an `Extension`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Caller {
+    /// Whose keys, records and jobs the request is about: the account of the key.
+    pub(super) account: String,
+}
+
+impl Default for Caller {
+    fn default() -> Self {
+        Self { account: DEFAULT_ACCOUNT.to_owned() }
+    }
+}
 
 /// Lets a request through, or answers 401 or 403.
 pub(super) async fn check(
     State(state): State<AppState>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     path: MatchedPath,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     match verdict(&state.keys, peer.ip(), request.method(), path.as_str(), request.headers()) {
-        Ok(()) => next.run(request).await,
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
         Err(error) => error.into_response(),
     }
 }
 
-fn verdict(keys: &[ApiKey], peer: IpAddr, method: &Method, path: &str, headers: &HeaderMap) -> Result<(), ApiError> {
+fn verdict(keys: &[ApiKey], peer: IpAddr, method: &Method, path: &str, headers: &HeaderMap) -> Result<Caller, ApiError> {
     if keys.is_empty() {
-        return from_this_machine(peer, headers);
+        return from_this_machine(peer, headers).map(|()| Caller::default());
     }
     // A method that is not served at a path gets its 405 from the router.
-    let Some(operation) = routes::operation(method, path) else { return Ok(()) };
-    let Some(needed) = operation.scope else { return Ok(()) };
+    let Some(operation) = routes::operation(method, path) else { return Ok(Caller::default()) };
+    let Some(needed) = operation.scope else { return Ok(Caller::default()) };
     let offered = bearer(headers).ok_or_else(ApiError::unauthorized)?;
     // Every key is compared, and each in full: the time taken says nothing about them.
     let mut found = None;
@@ -43,7 +59,7 @@ fn verdict(keys: &[ApiKey], peer: IpAddr, method: &Method, path: &str, headers: 
     }
     let key = found.ok_or_else(ApiError::unauthorized)?;
     if key.scopes.contains(&needed) || key.scopes.contains(&Scope::Admin) {
-        Ok(())
+        Ok(Caller { account: key.account.clone() })
     } else {
         Err(ApiError::forbidden(format!("the key lacks the scope `{}`", needed.name())))
     }

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use lockstep_ctx_api::ErrorCode;
 use lockstep_ctx_api::wire::{Location, ScriptError};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 use crate::core::EngineError;
 use crate::form::FormError;
 use crate::runs::{RunError, RunsError};
+use crate::store::StoreError;
 
 /// What went wrong with a request.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,6 +78,11 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "expected `Authorization: Bearer KEY` with a key of [api] keys")
     }
 
+    /// What was asked for is not there.
+    pub(super) fn not_found(code: &'static str, what: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, code, what)
+    }
+
     /// Known, but not entitled.
     pub(super) fn forbidden(why: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", why)
@@ -89,6 +96,23 @@ impl ApiError {
     /// The body is not what the operation takes.
     pub(super) fn unprocessable(what: impl Into<String>, details: Value) -> Self {
         Self { details, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", what) }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        let (status, code) = match &error {
+            StoreError::Refused { code: ErrorCode::NotFound, .. } => (StatusCode::NOT_FOUND, "not_found"),
+            StoreError::Refused { code: ErrorCode::InvalidState, .. } => (StatusCode::CONFLICT, "conflict"),
+            StoreError::Refused { code: ErrorCode::LimitError, .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            StoreError::Refused { .. } => (StatusCode::BAD_REQUEST, "bad_request"),
+            StoreError::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
+            StoreError::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+            StoreError::Open { .. } | StoreError::Version { .. } | StoreError::Sql(_) | StoreError::Io(_) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "store_failed")
+            }
+        };
+        Self::new(status, code, error.to_string())
     }
 }
 

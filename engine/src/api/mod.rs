@@ -11,6 +11,8 @@ mod error;
 mod events;
 mod forms;
 mod health;
+mod jobs;
+mod kv;
 mod metrics;
 mod openapi;
 mod public;
@@ -139,6 +141,14 @@ fn router(state: AppState) -> Router {
         .route("/v1/scripts", get(scripts::list))
         .route("/v1/scripts/{id}/rollback", post(scripts::roll_back))
         .route("/v1/scripts/{id}/run", post(runs::run))
+        .route("/v1/kv", get(kv::list))
+        .route("/v1/kv/{key}", get(kv::show).put(kv::put).delete(kv::remove))
+        .route("/v1/jobs", get(jobs::list).post(jobs::add))
+        .route("/v1/jobs/{id}", get(jobs::show))
+        .route("/v1/jobs/{id}/retry", post(jobs::retry))
+        .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/v1/queues/{name}/pause", post(jobs::pause))
+        .route("/v1/queues/{name}/resume", post(jobs::resume))
         .route("/v1/runs", get(runs::list))
         .route("/v1/runs/{id}/cancel", post(runs::cancel))
         .route("/v1/forms/{id}", post(forms::submit).layer(form_limit))
@@ -194,7 +204,8 @@ mod tests {
         for operation in routes::OPERATIONS {
             let path = operation.path.replace("{id}", "x");
             let (status, body) = ask(addr, operation.method.clone(), &path, &[]).await;
-            assert!(![404, 405, 500].contains(&status), "{} {path}: {status} {body}", operation.method);
+            let unserved = [405, 500].contains(&status) || body["error"]["code"] == "no_such_path";
+            assert!(!unserved, "{} {path}: {status} {body}", operation.method);
         }
     }
 

@@ -21,7 +21,7 @@ fn build() -> Value {
         "paths": paths,
         "components": {
             "securitySchemes": { "key": { "type": "http", "scheme": "bearer" } },
-            "schemas": schemas(),
+            "schemas": all_schemas(),
         },
     })
 }
@@ -177,6 +177,52 @@ fn schemas() -> Value {
         },
         "Scripts": { "type": "object", "properties": { "scripts": { "type": "array", "items": reference("Script") } } },
     })
+}
+
+/// Schemas of what is kept in the store.
+fn stored_schemas() -> Value {
+    let text = json!({ "type": "string" });
+    let ms = json!({ "type": "integer", "description": "Milliseconds." });
+    json!({
+        "Keys": { "type": "object", "properties": { "keys": { "type": "array", "items": text } } },
+        "KeyValue": {
+            "type": "object",
+            "properties": { "key": text, "value": text, "expires_ms": { "type": ["integer", "null"] } },
+        },
+        "KeyPut": {
+            "type": "object",
+            "required": ["value"],
+            "properties": { "value": text, "ttl_s": { "type": "number", "description": "Seconds until it is gone." } },
+        },
+        "NewJob": {
+            "type": "object",
+            "required": ["script"],
+            "properties": {
+                "script": text, "fn": text, "data": {}, "attempts": { "type": "integer" }, "backoff_ms": ms, "delay_ms": ms,
+                "priority": { "type": "integer" }, "timeout_ms": ms, "queue": text,
+            },
+        },
+        "Job": {
+            "type": "object",
+            "properties": {
+                "id": { "type": "integer" }, "script": text, "fn": { "type": ["string", "null"] }, "queue": text,
+                "state": { "enum": ["waiting", "prioritized", "delayed", "active", "completed", "failed", "paused"] },
+                "kind": { "enum": ["job", "schedule"] }, "data": {}, "progress": {}, "result": {},
+                "error": { "type": ["string", "null"] }, "attempt": { "type": "integer" }, "attempts": { "type": "integer" },
+                "redelivered": { "type": "integer" }, "priority": { "type": "integer" }, "created_ms": ms, "due_ms": ms,
+                "started_ms": { "type": ["integer", "null"] }, "finished_ms": { "type": ["integer", "null"] },
+            },
+        },
+        "Jobs": { "type": "object", "properties": { "jobs": { "type": "array", "items": reference("Job") } } },
+    })
+}
+
+fn all_schemas() -> Value {
+    let mut all = schemas();
+    if let (Some(all), Value::Object(stored)) = (all.as_object_mut(), stored_schemas()) {
+        all.extend(stored);
+    }
+    all
 }
 
 #[cfg(test)]

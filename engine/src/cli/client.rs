@@ -25,24 +25,37 @@ impl Target {
 
     /// `GET path`
     pub(super) async fn get(&self, path: &str) -> Result<Value, String> {
-        self.send(reqwest::Method::GET, path).await
+        self.send(reqwest::Method::GET, path, None).await
     }
 
     /// `DELETE path`
     pub(super) async fn delete(&self, path: &str) -> Result<Value, String> {
-        self.send(reqwest::Method::DELETE, path).await
+        self.send(reqwest::Method::DELETE, path, None).await
     }
 
     /// `POST path` without a body
     pub(super) async fn post(&self, path: &str) -> Result<Value, String> {
-        self.send(reqwest::Method::POST, path).await
+        self.send(reqwest::Method::POST, path, None).await
     }
 
-    async fn send(&self, method: reqwest::Method, path: &str) -> Result<Value, String> {
+    /// `POST path` with a body of JSON
+    pub(super) async fn post_json(&self, path: &str, body: &Value) -> Result<Value, String> {
+        self.send(reqwest::Method::POST, path, Some(body)).await
+    }
+
+    /// `PUT path`
+    pub(super) async fn put(&self, path: &str, body: &Value) -> Result<Value, String> {
+        self.send(reqwest::Method::PUT, path, Some(body)).await
+    }
+
+    async fn send(&self, method: reqwest::Method, path: &str, body: Option<&Value>) -> Result<Value, String> {
         let client = crate::fetch::client_builder().build().map_err(|error| innermost(&error))?;
         let mut request = client.request(method, format!("{}{path}", self.base()));
         if let Some(key) = &self.key {
             request = request.bearer_auth(key);
+        }
+        if let Some(body) = body {
+            request = request.header(reqwest::header::CONTENT_TYPE, "application/json").body(body.to_string());
         }
         let unreachable = |error: reqwest::Error| format!("no engine answers at {}: {}", self.base(), innermost(&error));
         let response = request.send().await.map_err(unreachable)?;

@@ -5,6 +5,8 @@ mod calls;
 mod check;
 mod client;
 mod init;
+mod jobs;
+mod kv;
 mod logs;
 mod out;
 mod phone;
@@ -38,6 +40,8 @@ enum Command {
     Phone(phone::Args),
     Calls(calls::Args),
     Scripts(scripts::Args),
+    Jobs(jobs::Args),
+    Kv(kv::Args),
     Logs(logs::Args),
     Init(init::Args),
     Types(types::Args),
@@ -57,6 +61,8 @@ pub fn main() -> ExitCode {
         Command::Phone(args) => phone::run(args),
         Command::Calls(args) => calls::run(&args),
         Command::Scripts(args) => scripts::run(&args),
+        Command::Jobs(args) => jobs::run(&args),
+        Command::Kv(args) => kv::run(&args),
         Command::Logs(args) => logs::run(&args),
         Command::Init(args) => init::run(&args),
         Command::Types(args) => types::run(&args),

@@ -56,6 +56,7 @@ pub struct Config {
     pub api: ApiConfig,
     pub event_socket: EventSocketConfig,
     pub store: StoreConfig,
+    pub jobs: JobsConfig,
     pub cluster: ClusterConfig,
     pub tts: TtsConfig,
     pub email: Option<EmailConfig>,
@@ -113,6 +114,22 @@ impl StoreConfig {
 impl Default for StoreConfig {
     fn default() -> Self {
         Self { path: PathBuf::from("lockstep.db"), kv_mb: 256, userspace_mb: 256, database_mb: 256 }
+    }
+}
+
+/// `[jobs]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JobsConfig {
+    /// Jobs that run at once.
+    pub concurrency: u16,
+    /// How long a job is kept after its end.
+    pub keep_days: u16,
+}
+
+impl Default for JobsConfig {
+    fn default() -> Self {
+        Self { concurrency: 100, keep_days: 7 }
     }
 }
 

@@ -38,6 +38,7 @@ use super::switch::{Switch, SwitchParts};
 use super::world::{ApplicationCall, Arrival};
 use crate::config::{self, Config, Loaded};
 use crate::fetch::{EgressPolicy, Fetcher};
+use crate::jobs::{JobsConfig, JobsThread};
 use crate::platform::{Platform, PlatformError};
 use crate::runs::{RunsConfig, RunsHandle, RunsThread, ScriptPlace};
 use crate::script::programs::{Change, Loader, Reload, RollBackError, Watch, watch};
@@ -80,6 +81,8 @@ pub enum StartError {
     EventSocket { address: SocketAddr, error: io::Error },
     #[error("core thread: {0}")]
     Thread(io::Error),
+    #[error("thread for jobs: {0}")]
+    Jobs(io::Error),
     #[error("thread for runs: {0}")]
     Runs(io::Error),
 }
@@ -162,6 +165,8 @@ struct Core {
     scripts: Watch,
     /// Tells those who run scripts outside calls which there are.
     programs: latest::Sender<Arc<ProgramSet>>,
+    /// Dropped before the runs: jobs under way go back to the store rather than fail.
+    _jobs: JobsThread,
     /// Ends with the core: runs outside calls are made for it and through its handle.
     _runs: RunsThread,
     platform: Platform,
@@ -221,6 +226,11 @@ impl Core {
         let place = ScriptPlace::Workers { program: program.clone(), workers };
         let runs_config = RunsConfig { place, fetcher: fetcher.clone(), services: services.clone() };
         let runs = RunsThread::start(runs_config, runs, runs_inbox).map_err(StartError::Runs)?;
+        let jobs_config = JobsConfig {
+            concurrency: config.jobs.concurrency.into(),
+            keep: Duration::from_secs(u64::from(config.jobs.keep_days) * 86_400),
+        };
+        let jobs = JobsThread::start(jobs_config, &platform.jobs, runs.handle()).map_err(StartError::Jobs)?;
 
         let (arrived, arrivals) = mpsc::unbounded_channel();
         let (applications, application_calls) = mpsc::channel(APPLICATION_QUEUE);
@@ -282,8 +292,19 @@ impl Core {
         let switch = Rc::new(RefCell::new(Switch::new(parts)));
         // Set exactly once: the cell was made above.
         let _ = switch_cell.set(Rc::downgrade(&switch));
-        let core =
-            Self { switch, transports, media: media_events, arrivals, requests, scripts, programs, _runs: runs, platform, rearm };
+        let core = Self {
+            switch,
+            transports,
+            media: media_events,
+            arrivals,
+            requests,
+            scripts,
+            programs,
+            _jobs: jobs,
+            _runs: runs,
+            platform,
+            rearm,
+        };
         let freeswitch = core.take_channels(loaded, &config)?;
         Ok(Built { core, handle, applications: application_calls, freeswitch })
     }

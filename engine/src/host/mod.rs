@@ -6,6 +6,7 @@
 mod arguments;
 mod context;
 mod email;
+mod jobs;
 mod kv;
 mod lookup;
 mod net;
@@ -31,8 +32,10 @@ pub use scratch::{Scratch, Witness};
 use crate::bus::Bus;
 use crate::config::Config;
 use crate::fetch::EgressPolicy;
+use crate::jobs::Jobs;
 use crate::store::kv::Space;
 use crate::store::{AccountDatabases, Store};
+use jobs::JobService;
 use kv::Kv;
 use net::Net;
 use pubsub::PubSub;
@@ -97,10 +100,12 @@ pub(crate) fn services(
     store: &Store,
     databases: &AccountDatabases,
     bus: &Bus,
+    jobs: &Jobs,
 ) -> Vec<(&'static str, Arc<dyn HostService>)> {
     vec![
         ("kv", Arc::new(Kv::new(store, Space::Texts, config.store.kv_bytes()))),
         ("ko", Arc::new(Kv::new(store, Space::Objects, config.store.kv_bytes()))),
+        ("jobs", Arc::new(JobService::new(jobs))),
         ("pubsub", Arc::new(PubSub::new(bus))),
         ("cxUserspace", Arc::new(Userspace::new(store, databases, config.store.userspace_bytes()))),
     ]

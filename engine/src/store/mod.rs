@@ -15,8 +15,8 @@ mod error;
 pub mod kv;
 mod migrations;
 mod readers;
-mod text;
-mod usage;
+pub(crate) mod text;
+pub mod usage;
 pub mod userspace;
 mod writer;
 

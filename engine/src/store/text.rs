@@ -10,7 +10,7 @@ const MAX_KEY: usize = 512;
 const MAX_VALUE: usize = 1 << 20;
 
 /// Checks a key, or the like, that `what` names.
-pub(super) fn check_key(what: &str, key: &str) -> Result<(), StoreError> {
+pub(crate) fn check_key(what: &str, key: &str) -> Result<(), StoreError> {
     if key.is_empty() || key.len() > MAX_KEY {
         let message = format!("{what} must have 1 to {MAX_KEY} bytes, got {}", key.len());
         return Err(StoreError::refused(ErrorCode::RangeError, message));
@@ -19,7 +19,7 @@ pub(super) fn check_key(what: &str, key: &str) -> Result<(), StoreError> {
 }
 
 /// Checks the length of a value.
-pub(super) fn check_value(value: &str) -> Result<(), StoreError> {
+pub(crate) fn check_value(value: &str) -> Result<(), StoreError> {
     if value.len() > MAX_VALUE {
         let message = format!("a value may have {MAX_VALUE} bytes, got {}", value.len());
         return Err(StoreError::refused(ErrorCode::LimitError, message));
@@ -28,7 +28,7 @@ pub(super) fn check_value(value: &str) -> Result<(), StoreError> {
 }
 
 /// Checks that a value is JSON.
-pub(super) fn check_json(value: &str) -> Result<(), StoreError> {
+pub(crate) fn check_json(value: &str) -> Result<(), StoreError> {
     check_value(value)?;
     serde_json::from_str::<serde::de::IgnoredAny>(value)
         .map(|_| ())
@@ -36,6 +36,6 @@ pub(super) fn check_json(value: &str) -> Result<(), StoreError> {
 }
 
 /// The end of the range of texts that begin with `prefix`: nothing assigned comes after it.
-pub(super) fn prefix_end(prefix: &str) -> String {
+pub(crate) fn prefix_end(prefix: &str) -> String {
     format!("{prefix}\u{10FFFF}")
 }

@@ -14,14 +14,14 @@ pub struct Usage {
 }
 
 /// What is there.
-pub(super) fn of(connection: &Connection, account: &str, kind: &str) -> Result<Usage, StoreError> {
+pub(crate) fn of(connection: &Connection, account: &str, kind: &str) -> Result<Usage, StoreError> {
     let mut statement = connection.prepare_cached("SELECT entries, bytes FROM usage WHERE account = ? AND kind = ?")?;
     let usage = statement.query_row(params![account, kind], |row| Ok(Usage { entries: row.get(0)?, bytes: row.get(1)? }));
     Ok(usage.optional()?.unwrap_or_default())
 }
 
 /// Notes a change, unless it grows past `max_bytes`.
-pub(super) fn change(
+pub(crate) fn change(
     connection: &Connection,
     account: &str,
     kind: &str,

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lockstep_ctx_api::wire::{Bundle, ScriptError, ScriptType};
 use lockstep_engine::config::{Config, ScriptEntry};
 use lockstep_engine::fetch::{EgressPolicy, Fetcher};
+use lockstep_engine::jobs::{JobsConfig, JobsThread};
 use lockstep_engine::platform::Platform;
 use lockstep_engine::runs::{RunError, RunKind, RunRequest, RunsConfig, RunsHandle, RunsThread, ScriptPlace};
 use lockstep_engine::script::{Program, ProgramLimits, ProgramSet};
@@ -14,6 +16,7 @@ use tokio::sync::watch;
 /// An engine's way to run scripts, without calls and with a store in memory.
 pub(crate) struct Scripts {
     handle: RunsHandle,
+    _jobs: JobsThread,
     _thread: RunsThread,
     _programs: watch::Sender<Arc<ProgramSet>>,
 }
@@ -29,7 +32,9 @@ impl Scripts {
         let fetcher = Fetcher::new(EgressPolicy::new(config.security)).unwrap();
         let runs = RunsConfig { place: ScriptPlace::InProcess, fetcher, services: platform.services.clone() };
         let thread = RunsThread::start(runs, handle.clone(), inbox).unwrap();
-        Self { handle, _thread: thread, _programs: programs }
+        let jobs = JobsConfig { concurrency: 10, keep: Duration::from_secs(60) };
+        let jobs = JobsThread::start(jobs, &platform.jobs, handle.clone()).unwrap();
+        Self { _jobs: jobs, handle, _thread: thread, _programs: programs }
     }
 
     /// Runs `main` of a script: JSON of the result.

@@ -1,0 +1,58 @@
+// Jobs: runs that are written down before they begin and until they have ended.
+(function (host) {
+  function text(name, value) {
+    if (typeof value !== 'string' && typeof value !== 'number') {
+      throw new TypeError(`cxJob.add: \`${name}\` must be a string, got ${value === null ? 'null' : typeof value}`);
+    }
+    return String(value);
+  }
+
+  function json(operation, value) {
+    const written = JSON.stringify(value === undefined ? null : value);
+    if (written === undefined) throw new TypeError(`cxJob.${operation}: the value cannot be written as JSON, got ${typeof value}`);
+    return written;
+  }
+
+  // BullMQ's back-off may be an object.
+  function options(given) {
+    if (given === undefined || given === null) return {};
+    if (typeof given !== 'object') throw new TypeError(`cxJob.add: the options must be an object, got ${typeof given}`);
+    const { backoff, ...others } = given;
+    const delay = typeof backoff === 'object' && backoff !== null ? backoff.delay : backoff;
+    return delay === undefined ? others : { ...others, backoff_ms: delay };
+  }
+
+  // Waited for only when somebody asks: most who add a job never do.
+  class Job {
+    #result;
+    constructor(id) {
+      this.id = id;
+    }
+    get result() {
+      return this.#result ??= ended(this.id);
+    }
+    // The job as it is now; `null` once it is forgotten.
+    state() {
+      return host('jobs', 'get', [this.id]);
+    }
+  }
+
+  async function ended(id) {
+    const job = await host('jobs', 'result', [id], undefined, { listens: true });
+    if (job.state === 'failed') throw Object.assign(new Error(job.error ?? 'the job failed'), { name: 'JobFailed', job });
+    return job.result;
+  }
+
+  async function added(script, fn, data, opts) {
+    return new Job(await host('jobs', 'add', () => [text('scriptId', script), fn, json('add', data), options(opts)]));
+  }
+
+  const cxJob = {
+    add: (script, fn, data, opts) => added(script, fn === undefined || fn === null ? null : String(fn), data, opts),
+    scriptForge: (script, data, opts) => added(script, null, data, opts),
+    get: (id) => host('jobs', 'get', () => [Number(id)]),
+    setProgress: (progress) => host('jobs', 'setProgress', () => [json('setProgress', progress)]),
+    setData: (data) => host('jobs', 'setData', () => [json('setData', data)]),
+  };
+  return cxJob;
+})

@@ -1,0 +1,141 @@
+//! `/v1/jobs` and `/v1/queues`
+
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::AppState;
+use super::access::Caller;
+use super::error::ApiError;
+use crate::jobs::{Job, JobFilter, JobState, NewJob};
+
+const DEFAULT_LIST: usize = 100;
+/// The most tries of a job.
+const MAX_ATTEMPTS: u32 = 1_000;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Listed {
+    state: Option<String>,
+    queue: Option<String>,
+    before: Option<i64>,
+    limit: Option<usize>,
+}
+
+#[derive(Debug, Serialize)]
+struct Jobs {
+    jobs: Vec<Job>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    script: String,
+    #[serde(rename = "fn")]
+    function: Option<String>,
+    data: Option<Box<RawValue>>,
+    attempts: Option<u32>,
+    backoff_ms: Option<u32>,
+    delay_ms: Option<u64>,
+    priority: Option<u32>,
+    timeout_ms: Option<u64>,
+    queue: Option<String>,
+}
+
+pub(super) async fn list(
+    State(state): State<AppState>,
+    Extension(Caller { account }): Extension<Caller>,
+    query: Result<Query<Listed>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    let Query(listed) = query.map_err(|error| ApiError::bad_request(error.body_text()))?;
+    let wanted = match &listed.state {
+        None => None,
+        Some(name) => Some(
+            JobState::parse(name).ok_or_else(|| ApiError::bad_request(format!("expected the state of a job, found `{name}`")))?,
+        ),
+    };
+    let filter = JobFilter { state: wanted, queue: listed.queue, before: listed.before };
+    let jobs = state.engine.platform().jobs.list(&account, filter, listed.limit.unwrap_or(DEFAULT_LIST)).await?;
+    Ok(Json(Jobs { jobs }).into_response())
+}
+
+pub(super) async fn add(
+    State(state): State<AppState>,
+    Extension(Caller { account }): Extension<Caller>,
+    body: Result<Json<Wanted>, JsonRejection>,
+) -> Result<Response, ApiError> {
+    let Json(wanted) = body.map_err(|error| ApiError::unprocessable(error.body_text(), Value::Null))?;
+    let attempts = wanted.attempts.unwrap_or(1);
+    if !(1..=MAX_ATTEMPTS).contains(&attempts) {
+        return Err(ApiError::bad_request(format!("expected 1 to {MAX_ATTEMPTS} attempts, found {attempts}")));
+    }
+    let jobs = &state.engine.platform().jobs;
+    let script = jobs.script(&account, &wanted.script)?;
+    let data = wanted.data.map_or_else(|| "{}".to_owned(), |data| data.get().to_owned());
+    let default = NewJob::new(account.clone(), script, data);
+    let new = NewJob {
+        function: wanted.function.filter(|function| function != "main"),
+        attempts,
+        backoff_ms: wanted.backoff_ms.map_or(default.backoff_ms, u64::from),
+        delay_ms: wanted.delay_ms.unwrap_or_default(),
+        priority: wanted.priority.unwrap_or_default(),
+        timeout_ms: wanted.timeout_ms,
+        queue: wanted.queue.unwrap_or_else(|| default.queue.clone()),
+        ..default
+    };
+    let id = jobs.add(new).await?;
+    Ok((StatusCode::CREATED, Json(jobs.job(&account, id).await?)).into_response())
+}
+
+pub(super) async fn show(
+    State(state): State<AppState>,
+    Extension(Caller { account }): Extension<Caller>,
+    id: Result<Path<i64>, PathRejection>,
+) -> Result<Response, ApiError> {
+    let id = number(id)?;
+    let found = state.engine.platform().jobs.job(&account, id).await?;
+    let job = found.ok_or_else(|| ApiError::not_found("not_found", format!("there is no job {id}")))?;
+    Ok(Json(job).into_response())
+}
+
+pub(super) async fn retry(
+    State(state): State<AppState>,
+    Extension(Caller { account }): Extension<Caller>,
+    id: Result<Path<i64>, PathRejection>,
+) -> Result<Response, ApiError> {
+    Ok(Json(state.engine.platform().jobs.retry(&account, number(id)?).await?).into_response())
+}
+
+pub(super) async fn cancel(
+    State(state): State<AppState>,
+    Extension(Caller { account }): Extension<Caller>,
+    id: Result<Path<i64>, PathRejection>,
+) -> Result<Response, ApiError> {
+    Ok(Json(state.engine.platform().jobs.cancel(&account, number(id)?).await?).into_response())
+}
+
+pub(super) async fn pause(
+    State(state): State<AppState>,
+    Extension(Caller { account }): Extension<Caller>,
+    Path(queue): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    state.engine.platform().jobs.pause(&account, &queue).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn resume(
+    State(state): State<AppState>,
+    Extension(Caller { account }): Extension<Caller>,
+    Path(queue): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    state.engine.platform().jobs.resume(&account, &queue).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn number(id: Result<Path<i64>, PathRejection>) -> Result<i64, ApiError> {
+    id.map(|Path(id)| id).map_err(|_| ApiError::bad_request("expected the number of a job"))
+}

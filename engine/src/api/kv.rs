@@ -1,0 +1,90 @@
+//! `/v1/kv`
+
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::AppState;
+use super::access::Caller;
+use super::error::ApiError;
+use crate::store::kv::{self, Space};
+
+const DEFAULT_LIST: usize = 100;
+const MAX_LIST: usize = 10_000;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Listed {
+    prefix: Option<String>,
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Put {
+    value: String,
+    ttl_s: Option<f64>,
+}
+
+pub(super) async fn list(
+    State(state): State<AppState>,
+    Extension(Caller { account }): Extension<Caller>,
+    query: Result<Query<Listed>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    let Query(Listed { prefix, after, limit }) = query.map_err(|error| ApiError::bad_request(error.body_text()))?;
+    let limit = limit.unwrap_or(DEFAULT_LIST).min(MAX_LIST);
+    let keys = state.engine.platform().store.read(move |connection, now| {
+        let bounds = (prefix.as_deref().unwrap_or_default(), after.as_deref());
+        kv::keys(connection, now, &account, Space::Texts, bounds, limit)
+    });
+    Ok(Json(json!({ "keys": keys.await? })).into_response())
+}
+
+pub(super) async fn show(
+    State(state): State<AppState>,
+    Extension(Caller { account }): Extension<Caller>,
+    Path(key): Path<String>,
+) -> Result<Response, ApiError> {
+    let wanted = key.clone();
+    let found =
+        state.engine.platform().store.read(move |connection, now| kv::get(connection, now, &account, Space::Texts, &wanted));
+    let entry = found.await?.ok_or_else(|| no_such_key(&key))?;
+    Ok(Json(json!({ "key": key, "value": entry.value, "expires_ms": entry.expires_ms })).into_response())
+}
+
+pub(super) async fn put(
+    State(state): State<AppState>,
+    Extension(Caller { account }): Extension<Caller>,
+    Path(key): Path<String>,
+    body: Result<Json<Put>, JsonRejection>,
+) -> Result<StatusCode, ApiError> {
+    let Json(Put { value, ttl_s }) = body.map_err(|error| ApiError::unprocessable(error.body_text(), Value::Null))?;
+    let ttl_ms = match ttl_s {
+        None => None,
+        Some(seconds) if seconds > 0.0 && seconds < 1e11 => Some((seconds * 1000.0).ceil() as u64),
+        Some(seconds) => return Err(ApiError::bad_request(format!("expected a ttl_s above 0, found {seconds}"))),
+    };
+    let max_bytes = state.engine.platform().kv_bytes;
+    let set = move |connection: &_, now| kv::set(connection, now, (&account, max_bytes), Space::Texts, &key, &value, ttl_ms);
+    state.engine.platform().store.write(set).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn remove(
+    State(state): State<AppState>,
+    Extension(Caller { account }): Extension<Caller>,
+    Path(key): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    let wanted = key.clone();
+    let gone =
+        state.engine.platform().store.write(move |connection, now| kv::del(connection, now, &account, Space::Texts, &wanted));
+    if gone.await? { Ok(StatusCode::NO_CONTENT) } else { Err(no_such_key(&key)) }
+}
+
+fn no_such_key(key: &str) -> ApiError {
+    ApiError::not_found("no_such_key", format!("there is no key {key}"))
+}

@@ -1,0 +1,143 @@
+//! `lockstep jobs`
+
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use super::calls::encode;
+use super::client::{Target, print_json};
+use super::{block_on, out};
+
+/// List jobs, show one, add, retry or cancel, and pause or resume a queue.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Option<Action>,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// The newest jobs.
+    List {
+        /// waiting, prioritized, delayed, active, completed, failed or paused.
+        #[arg(long)]
+        state: Option<String>,
+        #[arg(long)]
+        queue: Option<String>,
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+    /// Everything about one job.
+    Show { id: u64 },
+    /// Have a script run as a job.
+    Add {
+        script: String,
+        /// Exported function to call instead of `main`.
+        #[arg(long = "fn", value_name = "NAME")]
+        function: Option<String>,
+        /// Its argument, JSON.
+        #[arg(long, default_value = "{}")]
+        data: String,
+        /// How often it is tried.
+        #[arg(long, default_value_t = 1)]
+        attempts: u32,
+        /// Milliseconds before its first try.
+        #[arg(long, default_value_t = 0)]
+        delay_ms: u64,
+        /// 1 comes before 2; 0, none, comes first.
+        #[arg(long, default_value_t = 0)]
+        priority: u32,
+    },
+    /// Run a failed job again.
+    Retry { id: u64 },
+    /// End a job.
+    Cancel { id: u64 },
+    /// Hold back a queue.
+    Pause { queue: String },
+    /// Let a queue go on.
+    Resume { queue: String },
+}
+
+pub(super) fn run(args: &Args) -> ExitCode {
+    match block_on(work(args)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) | Err(error) => out::failed(error),
+    }
+}
+
+async fn work(args: &Args) -> Result<(), String> {
+    let latest = Action::List { state: None, queue: None, limit: 100 };
+    let target = &args.target;
+    let answer = match args.action.as_ref().unwrap_or(&latest) {
+        Action::List { state, queue, limit } => {
+            let mut query = format!("/v1/jobs?limit={limit}");
+            for (name, value) in [("state", state), ("queue", queue)] {
+                if let Some(value) = value {
+                    query.push_str(&format!("&{name}={}", encode(value)));
+                }
+            }
+            let jobs = target.get(&query).await?;
+            if !args.json {
+                print_table(&jobs);
+                return Ok(());
+            }
+            jobs
+        }
+        Action::Show { id } => {
+            print_json(&target.get(&format!("/v1/jobs/{id}")).await?);
+            return Ok(());
+        }
+        Action::Add { script, function, data, attempts, delay_ms, priority } => {
+            let data: Value = serde_json::from_str(data).map_err(|error| format!("--data: expected JSON: {error}"))?;
+            let job = json!({
+                "script": script, "fn": function, "data": data, "attempts": attempts, "delay_ms": delay_ms, "priority": priority,
+            });
+            target.post_json("/v1/jobs", &job).await?
+        }
+        Action::Retry { id } => target.post(&format!("/v1/jobs/{id}/retry")).await?,
+        Action::Cancel { id } => target.post(&format!("/v1/jobs/{id}/cancel")).await?,
+        Action::Pause { queue } => target.post(&format!("/v1/queues/{}/pause", encode(queue))).await?,
+        Action::Resume { queue } => target.post(&format!("/v1/queues/{}/resume", encode(queue))).await?,
+    };
+    if args.json {
+        print_json(&answer);
+    } else if answer["id"].is_i64() {
+        out::line(line(&answer));
+    }
+    Ok(())
+}
+
+fn print_table(jobs: &Value) {
+    let jobs = jobs["jobs"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if jobs.is_empty() {
+        out::line("no jobs");
+        return;
+    }
+    out::line(format!("{:>10}  {:<11}  {:<24}  {:<16}  {:>5}  ERROR", "JOB", "STATE", "SCRIPT", "FUNCTION", "TRIES"));
+    jobs.iter().for_each(|job| out::line(line(job)));
+}
+
+fn line(job: &Value) -> String {
+    let text = |key: &str| job[key].as_str().unwrap_or_default();
+    let (id, tries) = (job["id"].to_string(), format!("{}/{}", job["attempt"], job["attempts"]));
+    let function = job["fn"].as_str().unwrap_or("main");
+    let line = format!("{id:>10}  {:<11}  {:<24}  {function:<16}  {tries:>5}  {}", text("state"), text("script"), text("error"));
+    line.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_one_line() {
+        let job =
+            json!({ "id": 7, "state": "failed", "script": "rss", "fn": null, "attempt": 2, "attempts": 3, "error": "no route" });
+        assert_eq!(line(&job), "         7  failed       rss                       main                2/3  no route");
+    }
+}

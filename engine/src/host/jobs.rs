@@ -1,0 +1,112 @@
+//! `cxJob`: jobs of the account.
+
+use bytes::Bytes;
+use lockstep_ctx_api::{ErrorCode, OpError};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::kv::reply;
+use super::{Arguments, HostFuture, HostService, RunContext, answered, no_such_function};
+use crate::jobs::{self, Job, Jobs, NewJob};
+
+/// The longest delay, back-off or time-out a script may ask for: ten years.
+const MAX_MS: f64 = 315_576_000_000.0;
+/// The most tries a script may ask for.
+const MAX_ATTEMPTS: f64 = 1_000.0;
+/// The last of the priorities.
+const MAX_PRIORITY: f64 = 2_097_152.0;
+
+/// The service.
+pub(super) struct JobService {
+    jobs: Jobs,
+}
+
+/// Options of a new job. What else scripts pass is left alone.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Options {
+    attempts: Option<f64>,
+    #[serde(alias = "delay")]
+    delay_ms: Option<f64>,
+    #[serde(alias = "backoff")]
+    backoff_ms: Option<f64>,
+    timeout_ms: Option<f64>,
+    priority: Option<f64>,
+    queue: Option<String>,
+}
+
+impl JobService {
+    pub(super) fn new(jobs: &Jobs) -> Self {
+        Self { jobs: jobs.clone() }
+    }
+
+    fn begin(&self, context: &RunContext, function: &str, args: &mut Arguments) -> Result<HostFuture, OpError> {
+        Ok(match function {
+            "add" => self.add(context, args)?,
+            "get" | "result" => {
+                let id = number(args)?;
+                let (jobs, account, wait) = (self.jobs.clone(), context.account.clone(), function == "result");
+                let found =
+                    async move { if wait { jobs.ended(&account, id).await.map(Some) } else { jobs.job(&account, id).await } };
+                reply(args, found, |job| shown(job.as_ref()))
+            }
+            "setProgress" | "setData" => {
+                let json = args.text("value")?;
+                let own = context.run_id.as_deref().and_then(jobs::job_of);
+                let (id, attempt) = own.ok_or_else(|| args.error(ErrorCode::InvalidState, "this run is no job"))?;
+                let progress = function == "setProgress";
+                let said = self.jobs.store().write(move |connection, _| {
+                    if progress {
+                        jobs::set_progress(connection, id, attempt, &json)
+                    } else {
+                        jobs::set_data(connection, id, attempt, &json)
+                    }
+                });
+                reply(args, said, |()| String::new())
+            }
+            _ => no_such_function(args),
+        })
+    }
+
+    fn add(&self, context: &RunContext, args: &mut Arguments) -> Result<HostFuture, OpError> {
+        let (script, function, data) = (args.text("script")?, args.opt_text("fn")?, args.text("data")?);
+        let options: Options = args.shape("options")?;
+        let bounded = |name: &str, value: Option<f64>, most: f64, default: f64| match value {
+            None => Ok(default),
+            Some(value) if (0.0..=most).contains(&value) => Ok(value),
+            Some(value) => Err(args.error(ErrorCode::RangeError, format_args!("`{name}` must be 0 to {most}, got {value}"))),
+        };
+        let script = self.jobs.script(&context.account, &script).map_err(|error| error.into_op_error(args.label()))?;
+        let default = NewJob::new(context.account.clone(), script, data);
+        let new = NewJob {
+            function: function.filter(|function| function != "main"),
+            attempts: bounded("attempts", options.attempts, MAX_ATTEMPTS, 1.0)? as u32,
+            delay_ms: bounded("delay_ms", options.delay_ms, MAX_MS, 0.0)? as u64,
+            backoff_ms: bounded("backoff_ms", options.backoff_ms, MAX_MS, default.backoff_ms as f64)? as u64,
+            priority: bounded("priority", options.priority, MAX_PRIORITY, 0.0)? as u32,
+            timeout_ms: options
+                .timeout_ms
+                .map(|ms| bounded("timeout_ms", Some(ms), MAX_MS, 0.0))
+                .transpose()?
+                .map(|ms| ms as u64),
+            queue: options.queue.unwrap_or_else(|| default.queue.clone()),
+            ..default
+        };
+        Ok(reply(args, self.jobs.add(new), |id| json!(id).to_string()))
+    }
+}
+
+impl HostService for JobService {
+    fn call(&self, context: &RunContext, function: &str, mut args: Arguments, _: Option<Bytes>) -> HostFuture {
+        self.begin(context, function, &mut args).unwrap_or_else(|error| answered(Err(error)))
+    }
+}
+
+fn number(args: &mut Arguments) -> Result<i64, OpError> {
+    Ok(args.number("id")? as i64)
+}
+
+fn shown(job: Option<&Job>) -> String {
+    // What is in the store was checked when it was put there.
+    serde_json::to_string(&job).unwrap_or_else(|_| json!(null).to_string())
+}

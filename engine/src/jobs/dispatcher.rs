@@ -1,0 +1,272 @@
+//! The thread that takes jobs from the store and has them run.
+#![expect(clippy::disallowed_methods, reason = "an IO edge: sleeps until something is due")]
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::fs::{File, TryLockError};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, watch};
+use tokio::task::LocalSet;
+
+use super::job::{Job, JobKind};
+use super::table::{self, TryEnd};
+use super::{Jobs, run_id};
+use crate::runs::{RunError, RunKind, RunRequest, RunsHandle};
+use crate::schedule::Keeper;
+use crate::store::Place;
+
+/// How often it looks without being told: another process may have added a job, or another engine gone away.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Looks between two sweeps of jobs that have been kept long enough.
+const LOOKS_PER_SWEEP: u32 = 60;
+/// Jobs of one sweep's write.
+const SWEEP: usize = 1_000;
+
+/// How jobs are run.
+#[derive(Clone, Copy, Debug)]
+pub struct JobsConfig {
+    /// Jobs that run at once.
+    pub concurrency: usize,
+    /// How long a job is kept after its end.
+    pub keep: Duration,
+}
+
+/// The thread, until dropped. Jobs it has under way then go back to the store.
+#[derive(Debug)]
+pub struct JobsThread {
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl JobsThread {
+    /// Starts it: `jobs` run through `runs`, and so do the schedules of its scripts.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(config: JobsConfig, jobs: &Jobs, runs: RunsHandle) -> io::Result<Self> {
+        // Set once: an engine has one such thread.
+        let _ = jobs.inner.runs.set(runs.clone());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (stop, stopping) = watch::channel(false);
+        let jobs = jobs.clone();
+        let work = move || LocalSet::new().block_on(&runtime, work(config, jobs, runs, stopping));
+        let thread = std::thread::Builder::new().name("jobs".to_owned()).spawn(work)?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for JobsThread {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread of jobs panicked");
+        }
+    }
+}
+
+async fn work(config: JobsConfig, jobs: Jobs, runs: RunsHandle, mut stopping: watch::Receiver<bool>) {
+    let own = async {
+        let _lock = take_over(jobs.store().place()).await;
+        Dispatcher::new(config, jobs.clone(), runs).run().await;
+    };
+    tokio::select! {
+        () = own => {}
+        // An error says that whoever could stop it is gone.
+        _ = stopping.wait_for(|stop| *stop) => {}
+    }
+}
+
+/// Waits until no other engine works on the jobs of this store; none does while the file is held.
+async fn take_over(place: &Place) -> Option<File> {
+    let Place::File(path) = place else { return None };
+    let path = path.with_extension("lock");
+    let mut said = false;
+    loop {
+        let why = match File::create(&path).map(|file| file.try_lock().map(|()| file)) {
+            Ok(Ok(file)) => return Some(file),
+            Ok(Err(TryLockError::WouldBlock)) => "another engine works on this store".to_owned(),
+            Ok(Err(TryLockError::Error(error))) | Err(error) => error.to_string(),
+        };
+        if !std::mem::replace(&mut said, true) {
+            tracing::warn!(lock = %path.display(), %why, "jobs and schedules wait");
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+struct Dispatcher {
+    config: JobsConfig,
+    jobs: Jobs,
+    runs: RunsHandle,
+    keeper: Keeper,
+    running: Rc<RunningJobs>,
+}
+
+/// Jobs under way: those that are left when the thread stops go back.
+struct RunningJobs {
+    jobs: Jobs,
+    ids: RefCell<BTreeSet<(i64, u32)>>,
+    left: Notify,
+    /// Their ends could not be written, and are tried again.
+    troubled: Cell<bool>,
+}
+
+impl Dispatcher {
+    fn new(config: JobsConfig, jobs: Jobs, runs: RunsHandle) -> Self {
+        let running =
+            RunningJobs { jobs: jobs.clone(), ids: RefCell::default(), left: Notify::new(), troubled: Cell::new(false) };
+        let keeper = Keeper::new(jobs.clone());
+        Self { config, jobs, runs, keeper, running: Rc::new(running) }
+    }
+
+    async fn run(mut self) {
+        match self.jobs.store().write(table::redeliver).await {
+            Ok(0) => {}
+            Ok(count) => tracing::warn!(count, "jobs of an engine that is gone run again"),
+            Err(error) => tracing::error!(%error, "jobs of an engine that is gone cannot be given back"),
+        }
+        let mut more = true;
+        let mut looks = 0u32;
+        let mut due = None;
+        let mut look_at = Instant::now();
+        loop {
+            if look_at <= Instant::now() || self.keeper.next().is_some_and(|next| next <= self.now_ms()) {
+                look_at = Instant::now() + LOOK_EVERY;
+                looks = looks.wrapping_add(1);
+                more = true;
+                self.running.troubled.set(false);
+                self.keeper.look(&self.runs.programs()).await;
+                if looks.is_multiple_of(LOOKS_PER_SWEEP) {
+                    self.sweep().await;
+                }
+            }
+            let free = self.config.concurrency.saturating_sub(self.running.ids.borrow().len());
+            if more && free > 0 && !self.running.troubled.get() {
+                (more, due) = self.take(free).await;
+                continue;
+            }
+            let next = [due, self.keeper.next()].into_iter().flatten().min();
+            let wait = next.map_or(LOOK_EVERY, |at| Duration::from_millis(at.saturating_sub(self.now_ms())));
+            tokio::select! {
+                () = self.jobs.inner.changed.notified() => more = true,
+                () = self.running.left.notified() => {}
+                () = tokio::time::sleep_until((Instant::now() + wait).min(look_at).into()) => more = true,
+            }
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.jobs.store().clock().now_ms()
+    }
+
+    /// Takes up to `free` jobs and starts them: whether there may be more, and when the next delayed one comes due.
+    async fn take(&self, free: usize) -> (bool, Option<u64>) {
+        let taken = self
+            .jobs
+            .store()
+            .write(move |connection, now| Ok((table::claim(connection, now, free)?, table::next_due(connection)?)));
+        match taken.await {
+            Ok((jobs, due)) => {
+                let more = jobs.len() == free;
+                for job in jobs {
+                    self.start(job);
+                }
+                (more, due)
+            }
+            Err(error) => {
+                tracing::error!(%error, "no jobs can be taken");
+                (false, None)
+            }
+        }
+    }
+
+    fn start(&self, job: Job) {
+        let (runs, running) = (self.runs.clone(), Rc::clone(&self.running));
+        let key = (job.id, job.attempt);
+        running.ids.borrow_mut().insert(key);
+        tokio::task::spawn_local(async move {
+            let end = attempt(&runs, &job).await;
+            running.finish(&job, end).await;
+        });
+    }
+
+    async fn sweep(&self) {
+        let keep = u64::try_from(self.config.keep.as_millis()).unwrap_or(u64::MAX);
+        let forget =
+            || self.jobs.store().write(move |connection, now| table::forget(connection, now.saturating_sub(keep), SWEEP));
+        while forget().await.is_ok_and(|forgotten| forgotten == SWEEP) {}
+    }
+}
+
+impl RunningJobs {
+    /// Writes down how a try ended, then tells whoever waits.
+    async fn finish(&self, job: &Job, end: TryEnd) {
+        let key = (job.id, job.attempt);
+        loop {
+            let end = end.clone();
+            match self.jobs.store().write(move |connection, now| table::finish(connection, now, key, &end)).await {
+                Ok(after) => {
+                    if let Some(after) = after.filter(|after| after.state.is_final()) {
+                        if let Some(error) = &after.error {
+                            tracing::warn!(job = after.id, script = after.script, %error, "a job failed");
+                        }
+                        self.jobs.tell(job.id);
+                    }
+                    break;
+                }
+                Err(error) => {
+                    tracing::error!(job = job.id, %error, "the end of a job cannot be written");
+                    self.troubled.set(true);
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+            }
+        }
+        self.ids.borrow_mut().remove(&key);
+        self.left.notify_one();
+    }
+}
+
+impl Drop for RunningJobs {
+    fn drop(&mut self) {
+        for key in std::mem::take(&mut *self.ids.borrow_mut()) {
+            // It is in line now, and written before the store closes.
+            drop(self.jobs.store().write(move |connection, now| table::finish(connection, now, key, &TryEnd::Interrupted)));
+        }
+    }
+}
+
+/// Runs a job's script once.
+async fn attempt(runs: &RunsHandle, job: &Job) -> TryEnd {
+    let kind = match job.kind {
+        JobKind::Job => RunKind::Job,
+        JobKind::Schedule => RunKind::Schedule,
+    };
+    let mut request = RunRequest::new(job.script.clone(), kind, job.data.clone())
+        .function(job.function.clone())
+        .timeout(job.timeout_ms.map(Duration::from_millis));
+    request.id = Arc::from(run_id(job));
+    request.env.insert("JOB_ID".to_owned(), job.id.to_string());
+    match runs.run(request).await {
+        Ok(success) => TryEnd::Completed(success.result),
+        Err(failure) => match failure.error {
+            RunError::Stopped => TryEnd::Interrupted,
+            RunError::Cancelled => TryEnd::GivenUp("cancelled".to_owned()),
+            RunError::Script(error) => TryEnd::Failed(match &error.at {
+                Some(at) => format!("{} ({at})", error.message),
+                None => error.message.clone(),
+            }),
+            error @ (RunError::NoSuchScript(_)
+            | RunError::TimedOut { .. }
+            | RunError::TimedOutWaiting { .. }
+            | RunError::Busy { .. }
+            | RunError::Stuck) => TryEnd::Failed(error.to_string()),
+        },
+    }
+}

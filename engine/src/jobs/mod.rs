@@ -1,0 +1,210 @@
+//! Jobs: runs that are written down before they begin and until they have ended.
+//!
+//! A job is on disk once `add` has resolved, its result before anybody is told of it. In between the process may die at any moment:
+//! the job runs again, so each runs at least once. One engine works on a store's jobs, which a lock on a file beside it ensures;
+//! whoever gets the lock gives back what its forerunner had under way.
+
+mod dispatcher;
+mod job;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use lockstep_ctx_api::ErrorCode;
+use tokio::sync::{Notify, oneshot};
+
+pub use dispatcher::{JobsConfig, JobsThread};
+pub use job::{Job, JobKind, JobState, NewJob};
+pub use table::JobFilter;
+pub(crate) use table::{add, set_data, set_progress};
+
+use crate::runs::RunsHandle;
+use crate::store::{Store, StoreError};
+
+/// How often whoever waits for a job looks for himself: another process may have finished it.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The most jobs one list gives.
+pub const MAX_LIST: usize = 1_000;
+
+/// Asks for jobs, and about them. Clones share everything.
+#[derive(Clone)]
+pub struct Jobs {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    /// Something may run that could not before.
+    changed: Notify,
+    waiting: Mutex<HashMap<i64, Vec<oneshot::Sender<()>>>>,
+    runs: OnceLock<RunsHandle>,
+}
+
+impl std::fmt::Debug for Jobs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Jobs").field("store", &self.inner.store).finish_non_exhaustive()
+    }
+}
+
+impl Jobs {
+    /// The jobs of a store.
+    pub fn new(store: &Store) -> Self {
+        let inner = Inner { store: store.clone(), changed: Notify::new(), waiting: Mutex::default(), runs: OnceLock::new() };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The name of the account's script that is known as `script`: by name, file, uuid or number.
+    ///
+    /// # Errors
+    /// When there is none. Where no scripts run, any name is taken: whoever runs the jobs knows.
+    pub fn script(&self, account: &str, script: &str) -> Result<String, StoreError> {
+        let Some(runs) = self.inner.runs.get() else { return Ok(script.to_owned()) };
+        let programs = runs.programs();
+        let found = programs.by_name(script).filter(|program| program.account == account);
+        found
+            .map(|program| program.name.clone())
+            .ok_or_else(|| StoreError::refused(ErrorCode::NotFound, format!("no script '{script}'")))
+    }
+
+    /// Adds a job; its number, once it is on disk. It is in line when this returns.
+    pub fn add(&self, new: NewJob) -> impl Future<Output = Result<i64, StoreError>> + Send + 'static + use<> {
+        let jobs = self.clone();
+        let added = self.inner.store.write(move |connection, now| table::add(connection, now, &new));
+        async move {
+            let id = added.await?;
+            jobs.wake();
+            Ok(id)
+        }
+    }
+
+    /// A job of the account.
+    pub async fn job(&self, account: &str, id: i64) -> Result<Option<Job>, StoreError> {
+        let account = account.to_owned();
+        let found = self.inner.store.read(move |connection, _| table::find(connection, id)).await?;
+        Ok(found.filter(|job| job.account == account))
+    }
+
+    /// Jobs of the account, the newest first.
+    pub async fn list(&self, account: &str, filter: JobFilter, limit: usize) -> Result<Vec<Job>, StoreError> {
+        let account = account.to_owned();
+        self.inner.store.read(move |connection, _| table::list(connection, &account, &filter, limit.min(MAX_LIST))).await
+    }
+
+    /// Waits until a job has ended.
+    ///
+    /// # Errors
+    /// When the account has no such job.
+    pub async fn ended(&self, account: &str, id: i64) -> Result<Job, StoreError> {
+        loop {
+            let told = self.tell_of(id);
+            match self.job(account, id).await? {
+                None => return Err(StoreError::refused(ErrorCode::NotFound, format!("there is no job {id}"))),
+                Some(job) if job.state.is_final() => return Ok(job),
+                // Whether told or not: what counts is what is on disk.
+                Some(_) => drop(tokio::time::timeout(LOOK_EVERY, told).await),
+            }
+        }
+    }
+
+    /// Runs a failed job again.
+    ///
+    /// # Errors
+    /// When the account has no such job, or it has not failed.
+    pub async fn retry(&self, account: &str, id: i64) -> Result<Job, StoreError> {
+        let job = self.known(account, id).await?;
+        if !self.inner.store.write(move |connection, now| table::retry(connection, now, id)).await? {
+            let message = format!("job {id} is {}: only a failed one can be tried again", job.state.name());
+            return Err(StoreError::refused(ErrorCode::InvalidState, message));
+        }
+        self.wake();
+        self.known(account, id).await
+    }
+
+    /// Ends a job: one that runs by ending its run, one that does not by failing it.
+    ///
+    /// # Errors
+    /// When the account has no such job, or it has ended.
+    pub async fn cancel(&self, account: &str, id: i64) -> Result<Job, StoreError> {
+        self.known(account, id).await?;
+        if !self.inner.store.write(move |connection, now| table::cancel(connection, now, id)).await? {
+            let job = self.known(account, id).await?;
+            let runs = self.inner.runs.get().filter(|_| job.state == JobState::Active);
+            let ended = match runs {
+                Some(runs) => runs.cancel(&run_id(&job)).await.is_ok(),
+                None => false,
+            };
+            if !ended {
+                let message = format!("job {id} is {}: there is nothing to cancel", job.state.name());
+                return Err(StoreError::refused(ErrorCode::InvalidState, message));
+            }
+            return self.ended(account, id).await;
+        }
+        self.tell(id);
+        self.known(account, id).await
+    }
+
+    /// Holds back a queue of the account; jobs that run go on.
+    pub async fn pause(&self, account: &str, queue: &str) -> Result<(), StoreError> {
+        self.set_paused(account, queue, true).await
+    }
+
+    /// Lets a queue go on.
+    pub async fn resume(&self, account: &str, queue: &str) -> Result<(), StoreError> {
+        self.set_paused(account, queue, false).await
+    }
+
+    /// Has the dispatcher look for jobs.
+    pub(crate) fn wake(&self) {
+        self.inner.changed.notify_one();
+    }
+
+    /// The store behind it.
+    pub(crate) fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    async fn set_paused(&self, account: &str, queue: &str, paused: bool) -> Result<(), StoreError> {
+        let (account, queue) = (account.to_owned(), queue.to_owned());
+        self.inner.store.write(move |connection, _| table::set_paused(connection, &account, &queue, paused)).await?;
+        self.wake();
+        Ok(())
+    }
+
+    async fn known(&self, account: &str, id: i64) -> Result<Job, StoreError> {
+        let found = self.job(account, id).await?;
+        found.ok_or_else(|| StoreError::refused(ErrorCode::NotFound, format!("there is no job {id}")))
+    }
+
+    fn tell_of(&self, id: i64) -> oneshot::Receiver<()> {
+        let (teller, told) = oneshot::channel();
+        let mut waiting = self.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let tellers = waiting.entry(id).or_default();
+        // Those who have looked for themselves in the meantime.
+        tellers.retain(|teller| !teller.is_closed());
+        tellers.push(teller);
+        told
+    }
+
+    fn tell(&self, id: i64) {
+        let tellers = self.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        for teller in tellers.into_iter().flatten() {
+            // Whoever waited may have gone.
+            let _ = teller.send(());
+        }
+    }
+}
+
+/// Names the run of a job's try.
+fn run_id(job: &Job) -> String {
+    format!("job-{}-{}", job.id, job.attempt)
+}
+
+/// The job and its try that a run is, by the run's name.
+pub(crate) fn job_of(run: &str) -> Option<(i64, u32)> {
+    let (id, attempt) = run.strip_prefix("job-")?.split_once('-')?;
+    Some((id.parse().ok()?, attempt.parse().ok()?))
+}

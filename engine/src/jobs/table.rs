@@ -1,0 +1,266 @@
+//! Jobs in the store. Every function works within a read or write of it.
+
+use lockstep_ctx_api::ErrorCode;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::job::{ACTIVE, COMPLETED, DELAYED, FAILED, Job, JobKind, JobState, NewJob, PAUSED, READY};
+use crate::store::text::{check_json, check_key};
+use crate::store::{StoreError, usage};
+
+/// Jobs an account may have, those that are kept after their end included.
+const MAX_JOBS: u64 = 1_000_000;
+/// The longest wait between two tries.
+const MAX_BACKOFF_MS: u64 = 3_600_000;
+/// How often a job may be lost with its process before it counts as what brings processes down.
+const MAX_REDELIVERIES: u32 = 20;
+/// Kind under which usage is counted.
+const KIND: &str = "jobs";
+
+const COLUMNS: &str = "id, account, queue, script, function, kind, data, state, priority, attempts, attempt, redelivered, \
+                       backoff_ms, timeout_ms, due_ms, progress, result, error, created_ms, started_ms, finished_ms";
+
+/// How a try ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum TryEnd {
+    /// JSON.
+    Completed(Option<String>),
+    /// Another try follows while there are attempts left.
+    Failed(String),
+    /// No other try follows.
+    GivenUp(String),
+    /// The engine is stopping: as if it had not been tried.
+    Interrupted,
+}
+
+fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
+    let (state, priority) = (row.get(7)?, row.get(8)?);
+    Ok(Job {
+        id: row.get(0)?,
+        account: row.get(1)?,
+        queue: row.get(2)?,
+        script: row.get(3)?,
+        function: row.get(4)?,
+        kind: if row.get::<_, u8>(5)? == 0 { JobKind::Job } else { JobKind::Schedule },
+        data: row.get(6)?,
+        state: JobState::from_row(state, priority).ok_or(rusqlite::Error::IntegralValueOutOfRange(7, state.into()))?,
+        priority,
+        attempts: row.get(9)?,
+        attempt: row.get(10)?,
+        redelivered: row.get(11)?,
+        backoff_ms: row.get(12)?,
+        timeout_ms: row.get(13)?,
+        due_ms: row.get(14)?,
+        progress: row.get(15)?,
+        result: row.get(16)?,
+        error: row.get(17)?,
+        created_ms: row.get(18)?,
+        started_ms: row.get(19)?,
+        finished_ms: row.get(20)?,
+    })
+}
+
+/// Adds a job; its number.
+pub(crate) fn add(connection: &Connection, now: u64, new: &NewJob) -> Result<i64, StoreError> {
+    check_key("a queue", &new.queue)?;
+    check_json(&new.data)?;
+    if usage::of(connection, &new.account, KIND)?.entries >= MAX_JOBS {
+        return Err(StoreError::refused(ErrorCode::LimitError, format!("the account has {MAX_JOBS} jobs, which is the most")));
+    }
+    usage::change(connection, &new.account, KIND, 1, 0, u64::MAX)?;
+    let state = if new.delay_ms > 0 { DELAYED } else { ready_state(connection, &new.account, &new.queue)? };
+    let sql = "INSERT INTO jobs (account, queue, script, function, kind, data, state, priority, attempts, backoff_ms, timeout_ms,
+                 due_ms, created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    connection.prepare_cached(sql)?.execute(params![
+        new.account,
+        new.queue,
+        new.script,
+        new.function,
+        u8::from(new.kind == JobKind::Schedule),
+        new.data,
+        state,
+        new.priority,
+        new.attempts.max(1),
+        new.backoff_ms,
+        new.timeout_ms,
+        now.saturating_add(new.delay_ms),
+        now,
+    ])?;
+    Ok(connection.last_insert_rowid())
+}
+
+/// What a job that may run at once is: in a paused queue it waits for that.
+fn ready_state(connection: &Connection, account: &str, queue: &str) -> Result<u8, StoreError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM paused_queues WHERE account = ? AND queue = ?)";
+    let paused: bool = connection.prepare_cached(sql)?.query_row(params![account, queue], |row| row.get(0))?;
+    Ok(if paused { PAUSED } else { READY })
+}
+
+/// Takes up to `limit` jobs that may run: they are active from here on.
+pub(super) fn claim(connection: &Connection, now: u64, limit: usize) -> Result<Vec<Job>, StoreError> {
+    let promote = format!(
+        "UPDATE jobs SET state = CASE WHEN EXISTS (SELECT 1 FROM paused_queues p WHERE p.account = jobs.account AND p.queue = jobs.queue)
+           THEN {PAUSED} ELSE {READY} END WHERE state = {DELAYED} AND due_ms <= ?"
+    );
+    connection.prepare_cached(&promote)?.execute([now])?;
+    let ready = format!("SELECT id FROM jobs WHERE state = {READY} ORDER BY priority, id LIMIT ?");
+    let ids: Vec<i64> =
+        connection.prepare_cached(&ready)?.query_map([limit], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let take =
+        format!("UPDATE jobs SET state = {ACTIVE}, attempt = attempt + 1, started_ms = ? WHERE id = ? RETURNING {COLUMNS}");
+    let mut take = connection.prepare_cached(&take)?;
+    Ok(ids.into_iter().map(|id| take.query_row(params![now, id], job)).collect::<rusqlite::Result<_>>()?)
+}
+
+/// Notes how a try ended, if it is the one under way; the job as it is then.
+pub(super) fn finish(
+    connection: &Connection,
+    now: u64,
+    (id, attempt): (i64, u32),
+    end: &TryEnd,
+) -> Result<Option<Job>, StoreError> {
+    let Some(current) = find(connection, id)?.filter(|job| job.state == JobState::Active && job.attempt == attempt) else {
+        return Ok(None);
+    };
+    let (state, due_ms, finished_ms, result, error) = match end {
+        TryEnd::Completed(result) => (COMPLETED, current.due_ms, Some(now), result.as_deref(), None),
+        TryEnd::Failed(why) if attempt < current.attempts => {
+            let doubled = current.backoff_ms.saturating_mul(1 << (attempt - 1).min(32)).min(MAX_BACKOFF_MS);
+            (DELAYED, now.saturating_add(doubled), None, None, Some(why.as_str()))
+        }
+        TryEnd::Failed(why) | TryEnd::GivenUp(why) => (FAILED, current.due_ms, Some(now), None, Some(why.as_str())),
+        TryEnd::Interrupted => return interrupted(connection, id, attempt, &current).map(Some),
+    };
+    let sql = "UPDATE jobs SET state = ?, due_ms = ?, finished_ms = ?, result = ?, error = ? WHERE id = ?";
+    connection.prepare_cached(sql)?.execute(params![state, due_ms, finished_ms, result, error, id])?;
+    find(connection, id)
+}
+
+fn interrupted(connection: &Connection, id: i64, attempt: u32, current: &Job) -> Result<Job, StoreError> {
+    let state = ready_state(connection, &current.account, &current.queue)?;
+    let sql = "UPDATE jobs SET state = ?, attempt = ? WHERE id = ?";
+    connection.prepare_cached(sql)?.execute(params![state, attempt - 1, id])?;
+    Ok(Job { attempt: attempt - 1, ..current.clone() })
+}
+
+/// Gives back the jobs of a process that is gone: they run again, and the lost try does not count as one. How many.
+pub(super) fn redeliver(connection: &Connection, now: u64) -> Result<usize, StoreError> {
+    let lost = format!("SELECT {COLUMNS} FROM jobs WHERE state = {ACTIVE}");
+    let lost: Vec<Job> = connection.prepare_cached(&lost)?.query_map([], job)?.collect::<rusqlite::Result<_>>()?;
+    for job in &lost {
+        if job.redelivered >= MAX_REDELIVERIES {
+            let why = format!("the engine went down {} times while it ran", job.redelivered + 1);
+            finish(connection, now, (job.id, job.attempt), &TryEnd::GivenUp(why))?;
+            continue;
+        }
+        interrupted(connection, job.id, job.attempt, job)?;
+        connection.prepare_cached("UPDATE jobs SET redelivered = redelivered + 1 WHERE id = ?")?.execute([job.id])?;
+    }
+    Ok(lost.len())
+}
+
+/// When the next delayed job comes due.
+pub(super) fn next_due(connection: &Connection) -> Result<Option<u64>, StoreError> {
+    let sql = format!("SELECT min(due_ms) FROM jobs WHERE state = {DELAYED}");
+    Ok(connection.prepare_cached(&sql)?.query_row([], |row| row.get(0))?)
+}
+
+/// A job by its number.
+pub(crate) fn find(connection: &Connection, id: i64) -> Result<Option<Job>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM jobs WHERE id = ?");
+    Ok(connection.prepare_cached(&sql)?.query_row([id], job).optional()?)
+}
+
+/// Which jobs a list shows.
+#[derive(Clone, Debug, Default)]
+pub struct JobFilter {
+    pub state: Option<JobState>,
+    pub queue: Option<String>,
+    /// Only those before this number.
+    pub before: Option<i64>,
+}
+
+/// Jobs of an account, the newest first.
+pub(super) fn list(connection: &Connection, account: &str, filter: &JobFilter, limit: usize) -> Result<Vec<Job>, StoreError> {
+    let (state, least, most) = match filter.state {
+        None => (None, 0, u32::MAX),
+        Some(JobState::Waiting) => (Some(READY), 0, 0),
+        Some(JobState::Prioritized) => (Some(READY), 1, u32::MAX),
+        Some(JobState::Delayed) => (Some(DELAYED), 0, u32::MAX),
+        Some(JobState::Active) => (Some(ACTIVE), 0, u32::MAX),
+        Some(JobState::Completed) => (Some(COMPLETED), 0, u32::MAX),
+        Some(JobState::Failed) => (Some(FAILED), 0, u32::MAX),
+        Some(JobState::Paused) => (Some(PAUSED), 0, u32::MAX),
+    };
+    let sql = format!(
+        "SELECT {COLUMNS} FROM jobs WHERE account = ?1 AND id < ?2 AND (?3 IS NULL OR state = ?3) AND priority BETWEEN ?4 AND ?5
+           AND (?6 IS NULL OR queue = ?6) ORDER BY id DESC LIMIT ?7"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let bounds = params![account, filter.before.unwrap_or(i64::MAX), state, least, most, filter.queue, limit];
+    let jobs = statement.query_map(bounds, job)?;
+    Ok(jobs.collect::<rusqlite::Result<_>>()?)
+}
+
+/// A failed job runs again, with all its attempts; whether it had failed.
+pub(super) fn retry(connection: &Connection, now: u64, id: i64) -> Result<bool, StoreError> {
+    let Some(current) = find(connection, id)?.filter(|job| job.state == JobState::Failed) else { return Ok(false) };
+    let state = ready_state(connection, &current.account, &current.queue)?;
+    let sql =
+        "UPDATE jobs SET state = ?, attempt = 0, redelivered = 0, due_ms = ?, finished_ms = NULL, error = NULL WHERE id = ?";
+    connection.prepare_cached(sql)?.execute(params![state, now, id])?;
+    Ok(true)
+}
+
+/// A job that has not begun fails now; whether it had not. One that runs is ended through its run.
+pub(super) fn cancel(connection: &Connection, now: u64, id: i64) -> Result<bool, StoreError> {
+    let sql = format!(
+        "UPDATE jobs SET state = {FAILED}, finished_ms = ?, error = 'cancelled' WHERE id = ? AND state IN ({READY}, {DELAYED}, {PAUSED})"
+    );
+    Ok(connection.prepare_cached(&sql)?.execute(params![now, id])? > 0)
+}
+
+/// Holds a queue back, or lets it go on.
+pub(super) fn set_paused(connection: &Connection, account: &str, queue: &str, paused: bool) -> Result<(), StoreError> {
+    check_key("a queue", queue)?;
+    let (mark, from, to) = if paused {
+        ("INSERT INTO paused_queues (account, queue) VALUES (?, ?) ON CONFLICT DO NOTHING", READY, PAUSED)
+    } else {
+        ("DELETE FROM paused_queues WHERE account = ? AND queue = ?", PAUSED, READY)
+    };
+    connection.prepare_cached(mark)?.execute(params![account, queue])?;
+    let sql = "UPDATE jobs SET state = ?1 WHERE state = ?2 AND account = ?3 AND queue = ?4";
+    connection.prepare_cached(sql)?.execute(params![to, from, account, queue])?;
+    Ok(())
+}
+
+/// What a job says of itself while it runs. `column` is one of ours.
+fn say(connection: &Connection, column: &str, id: i64, attempt: u32, json: &str) -> Result<(), StoreError> {
+    check_json(json)?;
+    let sql = format!("UPDATE jobs SET {column} = ? WHERE id = ? AND attempt = ? AND state = {ACTIVE}");
+    let changed = connection.prepare_cached(&sql)?.execute(params![json, id, attempt])?;
+    if changed == 0 {
+        return Err(StoreError::refused(ErrorCode::InvalidState, "the job is not under way any more"));
+    }
+    Ok(())
+}
+
+/// How far the job has come.
+pub(crate) fn set_progress(connection: &Connection, id: i64, attempt: u32, json: &str) -> Result<(), StoreError> {
+    say(connection, "progress", id, attempt, json)
+}
+
+/// What another try gets as its data.
+pub(crate) fn set_data(connection: &Connection, id: i64, attempt: u32, json: &str) -> Result<(), StoreError> {
+    say(connection, "data", id, attempt, json)
+}
+
+/// Forgets up to `limit` jobs that ended before `before`; how many.
+pub(super) fn forget(connection: &Connection, before: u64, limit: usize) -> Result<usize, StoreError> {
+    let sql = "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE finished_ms < ? LIMIT ?) RETURNING account";
+    let gone: Vec<String> =
+        connection.prepare_cached(sql)?.query_map(params![before, limit], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    for account in &gone {
+        usage::change(connection, account, KIND, -1, 0, u64::MAX)?;
+    }
+    Ok(gone.len())
+}

@@ -1,0 +1,197 @@
+//! Jobs in the store, on a clock that the test moves.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::table::{self, TryEnd};
+use super::*;
+use crate::store::Clock;
+
+struct Office {
+    jobs: Jobs,
+    hand: Arc<AtomicU64>,
+}
+
+impl Office {
+    fn new() -> Self {
+        let hand = Arc::new(AtomicU64::new(1_000_000));
+        let store = Store::in_memory(Clock::manual(Arc::clone(&hand))).unwrap();
+        Self { jobs: Jobs::new(&store), hand }
+    }
+
+    fn pass(&self, ms: u64) {
+        self.hand.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    async fn add(&self, change: impl FnOnce(&mut NewJob)) -> i64 {
+        let mut new = NewJob::new("a", "work", "{}");
+        change(&mut new);
+        self.jobs.add(new).await.unwrap()
+    }
+
+    async fn claim(&self, limit: usize) -> Vec<i64> {
+        let claimed = self.jobs.store().write(move |connection, now| table::claim(connection, now, limit)).await.unwrap();
+        claimed.into_iter().map(|job| job.id).collect()
+    }
+
+    async fn finish(&self, id: i64, attempt: u32, end: TryEnd) {
+        self.jobs.store().write(move |connection, now| table::finish(connection, now, (id, attempt), &end)).await.unwrap();
+    }
+
+    async fn job(&self, id: i64) -> Job {
+        self.jobs.job("a", id).await.unwrap().unwrap()
+    }
+
+    async fn state(&self, id: i64) -> JobState {
+        self.job(id).await.state
+    }
+}
+
+fn failed() -> TryEnd {
+    TryEnd::Failed("no".to_owned())
+}
+
+#[tokio::test]
+async fn those_without_a_priority_come_first_then_the_lowest_number_then_the_oldest() {
+    let office = Office::new();
+    let low = office.add(|new| new.priority = 9).await;
+    let high = office.add(|new| new.priority = 1).await;
+    let plain = office.add(|_| ()).await;
+    let later = office.add(|_| ()).await;
+    assert_eq!(office.state(high).await, JobState::Prioritized);
+    assert_eq!(office.claim(3).await, [plain, later, high]);
+    assert_eq!((office.state(plain).await, office.state(low).await), (JobState::Active, JobState::Prioritized));
+    assert_eq!(office.claim(3).await, [low]);
+    assert_eq!(office.claim(3).await, [0; 0]);
+}
+
+#[tokio::test]
+async fn a_delayed_job_waits_for_its_time() {
+    let office = Office::new();
+    let id = office.add(|new| new.delay_ms = 500).await;
+    assert_eq!(office.state(id).await, JobState::Delayed);
+    let due = office.jobs.store().read(|connection, _| table::next_due(connection)).await.unwrap();
+    assert_eq!(due, Some(1_000_500));
+    office.pass(499);
+    assert_eq!(office.claim(1).await, [0; 0]);
+    office.pass(1);
+    assert_eq!(office.claim(1).await, [id]);
+}
+
+#[tokio::test]
+async fn tries_are_further_and_further_apart_and_then_over() {
+    let office = Office::new();
+    let id = office.add(|new| (new.attempts, new.backoff_ms) = (4, 100)).await;
+    for (attempt, wait) in [(1, 100), (2, 200), (3, 400)] {
+        assert_eq!(office.claim(1).await, [id]);
+        office.finish(id, attempt, failed()).await;
+        assert_eq!(office.state(id).await, JobState::Delayed);
+        office.pass(wait - 1);
+        assert_eq!(office.claim(1).await, [0; 0], "after try {attempt}");
+        office.pass(1);
+    }
+    assert_eq!(office.claim(1).await, [id]);
+    office.finish(id, 4, failed()).await;
+    let job = office.job(id).await;
+    assert_eq!((job.state, job.error.as_deref(), job.attempt), (JobState::Failed, Some("no"), 4));
+    let again = office.jobs.retry("a", id).await.unwrap();
+    assert_eq!((again.state, again.attempt, again.error), (JobState::Waiting, 0, None));
+}
+
+#[tokio::test]
+async fn the_end_of_a_try_that_is_not_under_way_counts_for_nothing() {
+    let office = Office::new();
+    let id = office.add(|new| new.attempts = 2).await;
+    office.claim(1).await;
+    office.finish(id, 2, TryEnd::Completed(Some("1".to_owned()))).await;
+    assert_eq!(office.state(id).await, JobState::Active);
+    office.finish(id, 1, TryEnd::Completed(Some("2".to_owned()))).await;
+    office.finish(id, 1, failed()).await;
+    let job = office.job(id).await;
+    assert_eq!((job.state, job.result.as_deref()), (JobState::Completed, Some("2")));
+}
+
+#[tokio::test]
+async fn a_job_that_was_lost_with_its_process_runs_again_and_no_try_is_counted() {
+    let office = Office::new();
+    let id = office.add(|_| ()).await;
+    for round in 1..=20 {
+        assert_eq!(office.claim(1).await, [id]);
+        assert_eq!(office.jobs.store().write(table::redeliver).await.unwrap(), 1);
+        let job = office.job(id).await;
+        assert_eq!((job.state, job.attempt, job.redelivered), (JobState::Waiting, 0, round));
+    }
+    office.claim(1).await;
+    office.jobs.store().write(table::redeliver).await.unwrap();
+    let job = office.job(id).await;
+    assert_eq!((job.state, job.error.as_deref()), (JobState::Failed, Some("the engine went down 21 times while it ran")));
+}
+
+#[tokio::test]
+async fn a_paused_queue_holds_its_jobs_back_whatever_they_were() {
+    let office = Office::new();
+    let before = office.add(|_| ()).await;
+    let delayed = office.add(|new| new.delay_ms = 10).await;
+    let other = office.add(|new| new.queue = "other".to_owned()).await;
+    office.jobs.pause("a", "work").await.unwrap();
+    let after = office.add(|_| ()).await;
+    office.pass(10);
+    assert_eq!(office.claim(9).await, [other]);
+    for id in [before, delayed, after] {
+        assert_eq!(office.state(id).await, JobState::Paused);
+    }
+    office.jobs.resume("a", "work").await.unwrap();
+    assert_eq!(office.claim(9).await, [before, delayed, after]);
+}
+
+#[tokio::test]
+async fn a_job_that_has_not_begun_can_be_cancelled_once() {
+    let office = Office::new();
+    let id = office.add(|_| ()).await;
+    let job = office.jobs.cancel("a", id).await.unwrap();
+    assert_eq!((job.state, job.error.as_deref()), (JobState::Failed, Some("cancelled")));
+    assert!(office.jobs.cancel("a", id).await.unwrap_err().to_string().contains("nothing to cancel"));
+    assert!(office.jobs.cancel("b", id).await.unwrap_err().to_string().contains("no job"), "another account's");
+    assert_eq!(office.claim(1).await, [0; 0]);
+}
+
+#[tokio::test]
+async fn whoever_waits_is_told_of_the_end_on_disk() {
+    let office = Office::new();
+    let id = office.add(|_| ()).await;
+    let mut ended = Box::pin(office.jobs.ended("a", id));
+    assert!(futures_util::future::FutureExt::now_or_never(ended.as_mut()).is_none());
+    office.claim(1).await;
+    office.finish(id, 1, TryEnd::Completed(None)).await;
+    office.jobs.tell(id);
+    assert_eq!(ended.await.unwrap().state, JobState::Completed);
+}
+
+#[tokio::test]
+async fn ended_jobs_are_forgotten_after_a_while_and_make_room() {
+    let office = Office::new();
+    let id = office.add(|_| ()).await;
+    office.claim(1).await;
+    office.finish(id, 1, TryEnd::Completed(None)).await;
+    let forget = |before: u64| office.jobs.store().write(move |connection, _| table::forget(connection, before, 10));
+    assert_eq!(forget(1_000_000).await.unwrap(), 0);
+    assert_eq!(forget(1_000_001).await.unwrap(), 1);
+    assert_eq!(office.jobs.job("a", id).await.unwrap(), None);
+    let usage = office.jobs.store().read(|connection, _| crate::store::usage::of(connection, "a", "jobs")).await.unwrap();
+    assert_eq!(usage.entries, 0);
+}
+
+#[tokio::test]
+async fn a_list_shows_what_was_asked_for() {
+    let office = Office::new();
+    let one = office.add(|_| ()).await;
+    let two = office.add(|new| new.priority = 1).await;
+    let three = office.add(|new| new.queue = "other".to_owned()).await;
+    let list = async |filter: JobFilter| {
+        let jobs = office.jobs.list("a", filter, 10).await.unwrap();
+        jobs.into_iter().map(|job| job.id).collect::<Vec<_>>()
+    };
+    assert_eq!(list(JobFilter::default()).await, [three, two, one]);
+    assert_eq!(list(JobFilter { state: Some(JobState::Prioritized), ..JobFilter::default() }).await, [two]);
+    assert_eq!(list(JobFilter { queue: Some("work".to_owned()), before: Some(two), ..JobFilter::default() }).await, [one]);
+}
