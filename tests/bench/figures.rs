@@ -9,6 +9,7 @@ use crate::load::{Load, Plan, Seen};
 use crate::peer::{SippUas, bare_runtime, socket_round_trips};
 use crate::server::{CALLEE_PORT, Server};
 use crate::stats::{Figure, Sorted};
+use crate::stored;
 
 /// Measures a figure; a search tries the steps given, or its own when there are none.
 pub(crate) type Measure = fn(&[usize]) -> io::Result<Figure>;
@@ -22,6 +23,8 @@ pub(crate) const FIGURES: &[(&str, Measure)] = &[
     ("noop", noop),
     ("runtime", runtime),
     ("memory", memory),
+    ("incr", stored::incr),
+    ("jobs", stored::jobs),
 ];
 
 /// A gap that a listener would hear: the next packet came more than one packet too late.

@@ -12,6 +12,7 @@ mod peer;
 mod server;
 mod sip_text;
 mod stats;
+mod stored;
 
 use figures::{FIGURES, Measure};
 

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::net;
+use crate::{net, stored};
 
 /// Where bridges of the benchmark scripts lead: the load generator's SIP port.
 pub(crate) const CALLEE_PORT: u16 = 17_060;
@@ -44,6 +44,7 @@ pub(crate) struct Server {
     child: Child,
     folder: PathBuf,
     pub(crate) sip: SocketAddrV4,
+    pub(crate) api: SocketAddrV4,
 }
 
 impl Server {
@@ -52,7 +53,7 @@ impl Server {
         let folder = std::env::temp_dir().join(format!("lockstep-bench-{}", std::process::id()));
         let scripts = folder.join("scripts");
         std::fs::create_dir_all(&scripts)?;
-        for (name, source) in SCRIPTS {
+        for (name, source) in SCRIPTS.into_iter().chain(stored::SCRIPTS) {
             std::fs::write(scripts.join(name), source)?;
         }
         std::fs::write(
@@ -73,12 +74,13 @@ impl Server {
         }
         let mut child = command.spawn()?;
         let stdout = child.stdout.take().ok_or_else(|| io::Error::other("no stdout"))?;
-        let mut sip = None;
+        let (mut sip, mut api) = (None, None);
         for line in BufReader::new(stdout).lines() {
             let line = line?;
             sip = sip.or_else(|| address_after(&line, "udp:"));
-            if let Some(sip) = sip.filter(|_| line == "ready") {
-                return Ok(Self { child, folder, sip });
+            api = api.or_else(|| address_after(&line, "http://"));
+            if let Some((sip, api)) = sip.zip(api).filter(|_| line == "ready") {
+                return Ok(Self { child, folder, sip, api });
             }
         }
         Err(io::Error::other("the engine ended before it printed its addresses"))

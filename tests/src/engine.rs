@@ -102,24 +102,30 @@ impl Setup {
         for (path, content) in &self.files {
             write(path, content).expect("the temporary folder can be written");
         }
-        let mut child = Command::new(binary())
-            .arg("serve")
-            .arg(&folder)
-            .env("LOCKSTEP_SIP__LISTEN", "udp:127.0.0.1:0,tcp:127.0.0.1:0")
-            .env("LOCKSTEP_API__LISTEN", "127.0.0.1:0")
-            .env("LOCKSTEP_SCRIPTS__WORKERS", "2")
-            .env("LOCKSTEP_MEDIA__THREADS", "1")
-            .envs(self.variables)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the lockstep binary can be started");
-        let log = Log::follow(child.stderr.take().expect("stderr is a pipe"));
-        let addresses = child.stdout.take().expect("stdout is a pipe");
-        let engine = Engine { child, folder, log, udp: None, tcp: None, api: None, freeswitch: None };
+        let (child, log, addresses) = spawn(&folder, &self.variables);
+        let variables = self.variables;
+        let engine = Engine { child, folder, variables, log, udp: None, tcp: None, api: None, freeswitch: None };
         engine.await_ready(addresses)
     }
+}
+
+fn spawn(folder: &Path, variables: &[(String, String)]) -> (Child, Log, ChildStdout) {
+    let mut child = Command::new(binary())
+        .arg("serve")
+        .arg(folder)
+        .env("LOCKSTEP_SIP__LISTEN", "udp:127.0.0.1:0,tcp:127.0.0.1:0")
+        .env("LOCKSTEP_API__LISTEN", "127.0.0.1:0")
+        .env("LOCKSTEP_SCRIPTS__WORKERS", "2")
+        .env("LOCKSTEP_MEDIA__THREADS", "1")
+        .envs(variables.iter().cloned())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the lockstep binary can be started");
+    let log = Log::follow(child.stderr.take().expect("stderr is a pipe"));
+    let addresses = child.stdout.take().expect("stdout is a pipe");
+    (child, log, addresses)
 }
 
 /// The binary that `cargo build` made beside this test.
@@ -137,6 +143,7 @@ pub fn binary() -> PathBuf {
 pub struct Engine {
     child: Child,
     folder: PathBuf,
+    variables: Vec<(String, String)>,
     log: Log,
     udp: Option<SocketAddr>,
     tcp: Option<SocketAddr>,
@@ -257,6 +264,20 @@ impl Engine {
         let connect = tokio_tungstenite::connect_async(format!("ws://{api}/v1/events"));
         let (socket, _) = within("a WebSocket for events", connect).await.expect("the engine tells events");
         Events { socket, may_lose: false }
+    }
+
+    /// Kills it as a power cut would, and starts another one in its folder.
+    ///
+    /// # Panics
+    /// When that one does not start.
+    #[must_use]
+    pub fn crash_and_restart(mut self) -> Self {
+        self.child.kill().expect("the engine lives");
+        self.child.wait().expect("a child can be waited for");
+        let (child, log, addresses) = spawn(&self.folder, &self.variables);
+        (self.child, self.log) = (child, log);
+        (self.udp, self.tcp, self.api, self.freeswitch) = (None, None, None, None);
+        self.await_ready(addresses)
     }
 
     /// Asks the engine to stop and waits until it has.

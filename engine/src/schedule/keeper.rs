@@ -96,3 +96,119 @@ fn described(schedule: &Schedule) -> serde_json::Value {
         "timezone": schedule.timezone, "catch_up": schedule.catch_up,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use lockstep_ctx_api::wire::{Bundle, ScriptType};
+
+    use super::*;
+    use crate::config::ScriptEntry;
+    use crate::jobs::JobFilter;
+    use crate::script::ProgramLimits;
+    use crate::store::{Clock, Store};
+
+    /// Noon of a day, in UTC.
+    const NOON: u64 = 1_767_225_600_000 + 43_200_000;
+    const MINUTE: u64 = 60_000;
+
+    struct Office {
+        store: Store,
+        hand: Arc<AtomicU64>,
+        programs: ProgramSet,
+    }
+
+    impl Office {
+        fn new(schedule: &str) -> Self {
+            let hand = Arc::new(AtomicU64::new(NOON));
+            let store = Store::in_memory(Clock::manual(Arc::clone(&hand))).unwrap();
+            let settings = ScriptEntry { schedule: Some(toml::from_str(schedule).unwrap()), ..ScriptEntry::new("tick.js") };
+            let program = Program {
+                name: "tick".into(),
+                file: "tick.js".into(),
+                uuid: "00000000-0000-8000-8000-000000000000".into(),
+                id: 1,
+                account: "default".into(),
+                script_type: ScriptType::App,
+                settings,
+                limits: ProgramLimits { memory_bytes: 16 << 20, turn_ms: 2_000, after_end_ms: 10_000 },
+                time_zone: "UTC".into(),
+                env: BTreeMap::new(),
+                bundle_id: 1,
+                bundle: Arc::new(Bundle { entry: "tick.js".into(), files: BTreeMap::new() }),
+                version: "0123456789abcdef".into(),
+                sources: BTreeMap::new(),
+            };
+            Self { store, hand, programs: ProgramSet::new([Arc::new(program)], Vec::new()) }
+        }
+
+        fn pass(&self, ms: u64) {
+            self.hand.fetch_add(ms, Ordering::SeqCst);
+        }
+
+        /// Minutes after noon that jobs were made for, the newest first.
+        async fn made(&self) -> Vec<u64> {
+            let jobs = Jobs::new(&self.store).list("default", JobFilter::default(), 100).await.unwrap();
+            let minute = |data: &str| {
+                let data: serde_json::Value = serde_json::from_str(data).unwrap();
+                (data["scheduled_at"].as_u64().unwrap() - NOON) / MINUTE
+            };
+            jobs.iter().map(|job| minute(&job.data)).collect()
+        }
+    }
+
+    #[tokio::test]
+    async fn each_time_makes_one_job() {
+        let office = Office::new("minutes = [10, 20]");
+        let mut keeper = Keeper::new(Jobs::new(&office.store));
+        keeper.look(&office.programs).await;
+        assert_eq!((keeper.next(), office.made().await), (Some(NOON + 10 * MINUTE), vec![]));
+        office.pass(10 * MINUTE - 1);
+        keeper.look(&office.programs).await;
+        assert_eq!(office.made().await, [0; 0]);
+        office.pass(1);
+        for _ in 0..3 {
+            keeper.look(&office.programs).await;
+        }
+        assert_eq!((keeper.next(), office.made().await), (Some(NOON + 20 * MINUTE), vec![10]));
+        office.pass(10 * MINUTE);
+        keeper.look(&office.programs).await;
+        assert_eq!(office.made().await, [20, 10]);
+    }
+
+    #[tokio::test]
+    async fn what_was_due_while_the_engine_was_down_runs_once_where_it_is_caught_up() {
+        for (catch_up, expected) in [(true, vec![50]), (false, vec![])] {
+            let office = Office::new(&format!("minutes = [10, 20, 50]\ncatch_up = {catch_up}"));
+            Keeper::new(Jobs::new(&office.store)).look(&office.programs).await;
+            office.pass(55 * MINUTE);
+            let mut keeper = Keeper::new(Jobs::new(&office.store));
+            keeper.look(&office.programs).await;
+            keeper.look(&office.programs).await;
+            assert_eq!(office.made().await, expected, "catch_up = {catch_up}");
+            office.pass(15 * MINUTE);
+            keeper.look(&office.programs).await;
+            assert_eq!(office.made().await.first(), Some(&70), "the next one runs in its time");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_time_down_is_one_job_of_the_latest_time() {
+        let office = Office::new("");
+        Keeper::new(Jobs::new(&office.store)).look(&office.programs).await;
+        office.pass(100 * DAY_MS + 30_000);
+        Keeper::new(Jobs::new(&office.store)).look(&office.programs).await;
+        assert_eq!(office.made().await, [100 * DAY_MS / MINUTE]);
+    }
+
+    #[tokio::test]
+    async fn a_script_that_is_gone_is_not_waited_for() {
+        let office = Office::new("minutes = [10]");
+        let mut keeper = Keeper::new(Jobs::new(&office.store));
+        keeper.look(&office.programs).await;
+        keeper.look(&ProgramSet::default()).await;
+        assert_eq!(keeper.next(), None);
+    }
+}

@@ -1,0 +1,84 @@
+//! Jobs under `kill -9` of the engine and of its workers: none is lost, and none runs twice whose first run had a recorded end.
+
+use std::collections::BTreeMap;
+
+use lockstep_tests::engine::Engine;
+use serde_json::Value;
+
+const JOBS: usize = 1_000;
+/// Times the engine is killed, each after another share of the jobs is done.
+const CRASHES: usize = 4;
+
+const WORK: &str = "
+const { incr } = require('cxKV');
+const { add } = require('cxJob');
+
+async function main({ n }) {
+  const runs = await incr(`begun:${n}`);
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  await incr(`ended:${n}`);
+  return { n, runs };
+}
+
+async function feed({ count }) {
+  const jobs = Array.from({ length: count }, (_, n) => add('work', 'main', { n }));
+  return (await Promise.all(jobs)).length;
+}
+
+module.exports = { main, feed };
+";
+
+/// Jobs of the engine by number.
+async fn jobs(engine: &Engine, query: &str) -> BTreeMap<i64, Value> {
+    let listed = engine.get(&format!("/v1/jobs?limit=1000{query}")).await;
+    let jobs = listed["jobs"].as_array().expect("a list").clone();
+    jobs.into_iter().map(|job| (job["id"].as_i64().expect("a number"), job)).collect()
+}
+
+/// Waits until so many jobs are done, killing one worker after another until then; how many were killed.
+async fn done(engine: &Engine, wanted: usize, mut kills: usize) -> usize {
+    let mut killed = 0;
+    loop {
+        let completed = jobs(engine, "&state=completed").await.len();
+        if completed >= wanted {
+            return killed;
+        }
+        if kills > 0
+            && let Some(worker) = engine.workers().first()
+        {
+            kills -= 1;
+            // SAFETY: kill takes two numbers; the process is a worker of our engine.
+            killed += usize::from(unsafe { libc::kill(worker.cast_signed(), libc::SIGKILL) } == 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_job_ends_though_engine_and_workers_are_killed_again_and_again() {
+    let mut engine = Engine::setup().script("work.js", WORK).config("[jobs]\nconcurrency = 40").start();
+    let feed = format!(r#"{{"fn":"feed","data":{{"count":{JOBS}}},"timeout_ms":60000}}"#);
+    let (status, body) = engine.request("POST", "/v1/scripts/work/run", &feed).await;
+    assert_eq!(status, 200, "{body}");
+
+    let mut workers_killed = 0;
+    for crash in 1..=CRASHES {
+        workers_killed += done(&engine, crash * JOBS / (CRASHES + 2), 2).await;
+        engine = engine.crash_and_restart();
+    }
+    done(&engine, JOBS, 2).await;
+    assert!(workers_killed > 0, "no worker was killed in time");
+
+    let ended = jobs(&engine, "").await;
+    assert_eq!(ended.len(), JOBS);
+    let mut redelivered = 0;
+    for (id, job) in &ended {
+        assert_eq!(job["state"], "completed", "{job}");
+        let again = job["redelivered"].as_u64().expect("a count");
+        redelivered += again;
+        let n = &job["data"]["n"];
+        let begun = engine.get(&format!("/v1/kv/begun:{n}")).await["value"].as_str().and_then(|text| text.parse::<u64>().ok());
+        let begun = begun.unwrap_or_else(|| panic!("job {id} left no trace"));
+        assert!(begun >= 1 && begun <= again + 1, "job {id} began {begun} times, was redelivered {again} times");
+    }
+    assert!(redelivered > 0, "the engine was never killed while a job ran");
+}
