@@ -44,6 +44,8 @@ declare module 'cxUserspace' {
   export function list(area: string, options?: ListOptions): Promise<{ key: string; data: any }[]>;
   /** One statement on the account's own database: rows, or what it changed. */
   export function sql(text: string, params?: unknown[] | Record<string, unknown>): Promise<any>;
+  /** knex's query builder on a table of the account's database; without a table knex itself. Transactions are refused. */
+  export function knex(database: string, table?: string): any;
   const userspace: {
     create: typeof create;
     read: typeof read;
@@ -54,6 +56,7 @@ declare module 'cxUserspace' {
     random: typeof random;
     list: typeof list;
     sql: typeof sql;
+    knex: typeof knex;
   };
   export default userspace;
 }

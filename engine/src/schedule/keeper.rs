@@ -137,7 +137,7 @@ mod tests {
                 time_zone: "UTC".into(),
                 env: BTreeMap::new(),
                 bundle_id: 1,
-                bundle: Arc::new(Bundle { entry: "tick.js".into(), files: BTreeMap::new() }),
+                bundle: Arc::new(Bundle { entry: "tick.js".into(), files: BTreeMap::new(), packages: Default::default() }),
                 version: "0123456789abcdef".into(),
                 sources: BTreeMap::new(),
             };

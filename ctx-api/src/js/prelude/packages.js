@@ -51,5 +51,5 @@
     return instance(name)[entry]();
   }
 
-  return { load };
+  return { load, require: (name) => load(host.resolvePackage(name)) };
 })

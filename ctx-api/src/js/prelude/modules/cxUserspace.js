@@ -1,5 +1,5 @@
 // Records of any shape in named areas, and SQL on the account's own database.
-(function (host) {
+(function (host, runtime) {
   function text(operation, name, value) {
     if (value === undefined || value === null || typeof value === 'object' || typeof value === 'symbol' || typeof value === 'function') {
       throw new TypeError(`cxUserspace.${operation}: \`${name}\` must be a string, got ${value === null ? 'null' : typeof value}`);
@@ -54,6 +54,30 @@
     return columns.length > 0 ? received(rows) : { changes, lastID };
   }
 
+  // The npm package, whose driver is `sql`: it has no connection to open, and needs no pool of them.
+  let builder;
+  function connect() {
+    const made = runtime.part('packages').require('knex')({ client: 'sqlite3', useNullAsDefault: true });
+    return Object.assign(made, {
+      client: Object.assign(made.client, {
+        acquireConnection: async () => ({}),
+        releaseConnection: async () => {},
+        async _query(_, query) {
+          const { columns, rows, changes, lastID } =
+            await call('sql', (check) => [check('text', query.sql), parameters(query.bindings ?? [])]);
+          return Object.assign(query, { response: columns.length > 0 ? received(rows) : [], context: { changes, lastID } });
+        },
+      }),
+    });
+  }
+
+  // An account has one database; scripts that name it are understood.
+  function knex(database, table) {
+    text('knex', 'database', database);
+    builder ??= connect();
+    return table === undefined ? builder : builder(text('knex', 'table', table));
+  }
+
   const userspace = {
     create: write('create'),
     read: one('read', 'get'),
@@ -63,6 +87,7 @@
     random: (area) => call('random', (check) => [check('area', area)]),
     list: (area, options) => call('list', (check) => [check('area', area), options ?? {}]),
     sql,
+    knex,
   };
   return userspace;
 })
