@@ -8,11 +8,33 @@ use axum::response::{IntoResponse, Response};
 
 use super::AppState;
 use super::error::ApiError;
+use crate::bus::BusStats;
 use crate::core::{Metric, MetricKind};
 
 pub(super) async fn metrics(State(state): State<AppState>) -> Result<Response, ApiError> {
-    let snapshot = state.engine.stats().await?;
-    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], render(snapshot.metrics)).into_response())
+    let mut metrics = state.engine.stats().await?.metrics;
+    metrics.extend(bus(state.engine.platform().bus.stats()));
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], render(metrics)).into_response())
+}
+
+fn bus(stats: BusStats) -> [Metric; 4] {
+    let metric = |name, help, kind, value: f64| Metric { name, help, kind, labels: Vec::new(), value };
+    [
+        metric("lockstep_pubsub_subscriptions", "Subscriptions of scripts.", MetricKind::Gauge, stats.subscriptions as f64),
+        metric("lockstep_pubsub_published_total", "Messages that were published.", MetricKind::Counter, stats.published as f64),
+        metric(
+            "lockstep_pubsub_delivered_total",
+            "Messages that reached a subscriber.",
+            MetricKind::Counter,
+            stats.delivered as f64,
+        ),
+        metric(
+            "lockstep_pubsub_dropped_total",
+            "Messages that a subscriber lost because it was slower.",
+            MetricKind::Counter,
+            stats.dropped as f64,
+        ),
+    ]
 }
 
 fn render(mut metrics: Vec<Metric>) -> String {
