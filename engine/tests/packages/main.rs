@@ -7,6 +7,7 @@ mod files;
 mod ftp_server;
 mod harness;
 mod http_server;
+mod knex;
 mod network;
 mod services;
 mod zip_file;
