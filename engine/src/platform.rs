@@ -59,6 +59,15 @@ impl Platform {
         Self::in_memory_at(config, Clock::system())
     }
 
+    /// With nothing that stays, and with whoever can be reached outside; e-mail templates lie under `scripts`.
+    ///
+    /// # Errors
+    /// When SQLite cannot make a database in memory, or a provider cannot be used.
+    pub fn passing(config: &Config, scripts: &std::path::Path) -> Result<Self, PlatformError> {
+        let providers = host::providers(config, scripts).map_err(PlatformError::Provider)?;
+        Ok(Self::on(config, Store::in_memory(Clock::system())?, providers))
+    }
+
     /// As [`in_memory`](Self::in_memory), by another clock than the machine's.
     ///
     /// # Errors

@@ -175,7 +175,7 @@ fn load(args: &Args) -> Result<Setup, Failure> {
         }
         None => {
             let config = Config::default();
-            let platform = Platform::in_memory(&config).map_err(|error| error.to_string())?;
+            let platform = Platform::passing(&config, dir).map_err(|error| error.to_string())?;
             (config, platform)
         }
     };
