@@ -24,6 +24,7 @@ pub mod platform;
 pub mod runs;
 pub mod schedule;
 pub mod script;
+mod security_key;
 mod simulation;
 pub mod store;
 mod testing;

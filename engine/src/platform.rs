@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::bus::Bus;
 use crate::config::{Config, Loaded};
-use crate::host::{self, HostService, HostServices};
+use crate::host::{self, HostServices, Late, NamedService};
 use crate::jobs::Jobs;
 use crate::store::{AccountDatabases, Clock, DatabaseLimits, Place, Store, StoreError, kv};
 
@@ -34,6 +34,8 @@ pub struct Platform {
     pub services: HostServices,
     /// What an account's keys and values may take.
     pub kv_bytes: u64,
+    /// What services reach once the engine runs.
+    pub late: Late,
 }
 
 impl Platform {
@@ -47,8 +49,9 @@ impl Platform {
             Place::File(path) => Place::File(loaded.resolve(&path)),
         };
         let scripts = loaded.resolve(&loaded.config.scripts.dir);
-        let providers = host::providers(&loaded.config, &scripts).map_err(PlatformError::Provider)?;
-        Ok(Self::on(&loaded.config, Store::open(place, Clock::system())?, providers))
+        let late = Late::default();
+        let providers = host::providers(&loaded.config, &scripts, &late).map_err(PlatformError::Provider)?;
+        Ok(Self::on(&loaded.config, Store::open(place, Clock::system())?, late, providers))
     }
 
     /// With nothing that stays and nobody outside.
@@ -73,16 +76,16 @@ impl Platform {
     /// # Errors
     /// As there.
     pub fn in_memory_at(config: &Config, clock: Clock) -> Result<Self, StoreError> {
-        Ok(Self::on(config, Store::in_memory(clock)?, Vec::new()))
+        Ok(Self::on(config, Store::in_memory(clock)?, Late::default(), Vec::new()))
     }
 
-    fn on(config: &Config, store: Store, providers: Vec<(&'static str, Arc<dyn HostService>)>) -> Self {
+    fn on(config: &Config, store: Store, late: Late, providers: Vec<NamedService>) -> Self {
         let limits = DatabaseLimits { max_bytes: config.store.database_bytes(), ..DatabaseLimits::default() };
         let databases = AccountDatabases::beside(store.place(), limits);
         let bus = Bus::default();
         let jobs = Jobs::new(&store);
         let services = HostServices::new(host::services(config, &store, &databases, &bus, &jobs).into_iter().chain(providers));
-        Self { store, databases, bus, jobs, services, kv_bytes: config.store.kv_bytes() }
+        Self { store, databases, bus, jobs, services, kv_bytes: config.store.kv_bytes(), late }
     }
 
     /// Sweeps away what has expired, for as long as the future lives.

@@ -239,9 +239,21 @@ impl Engine {
     /// # Panics
     /// When there is no answer.
     pub async fn request(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        self.exchange("", method, path, body).await
+    }
+
+    /// A request with a bearer token.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub async fn request_as(&self, key: &str, method: &str, path: &str, body: &str) -> (u16, String) {
+        self.exchange(&format!("Authorization: Bearer {key}\r\n"), method, path, body).await
+    }
+
+    async fn exchange(&self, headers: &str, method: &str, path: &str, body: &str) -> (u16, String) {
         let api = self.api.expect("the engine serves HTTP");
         // HTTP/1.0: one answer in one piece, then the connection ends.
-        let request = format!("{method} {path} HTTP/1.0\r\nHost: {api}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let request = format!("{method} {path} HTTP/1.0\r\nHost: {api}\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len());
         let exchange = async {
             let mut stream = TcpStream::connect(api).await?;
             stream.write_all(request.as_bytes()).await?;

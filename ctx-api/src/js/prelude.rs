@@ -32,9 +32,13 @@ macro_rules! modules {
 /// Every module a script can name, in order: an expression that is a function of `host(service, function, args, body, options)`,
 /// which calls a service of the engine, and of what the parts share; it returns the module's exports.
 const MODULES: &[(&str, &str)] = modules![
+    "cxCallControl"
+    "cxHelper"
     "cxJob"
     "cxKV"
+    "cxOriginate"
     "cxPubSub"
+    "cxRest"
     "cxSend"
     "cxUserspace"
 ];

@@ -12,6 +12,7 @@ use crate::api;
 use crate::config::{ApiConfig, Config, FILE_NAME, Loaded};
 use crate::core::{Engine, EngineHandle};
 use crate::event_socket::EventSocket;
+use crate::host::Served;
 use crate::log::{self, LogFormat};
 
 /// Run the engine on DIR/lockstep.toml.
@@ -85,6 +86,7 @@ async fn attend(api: &ApiConfig, engine: EngineHandle, sockets: Sockets, grace: 
     let mut terminate = signal(SignalKind::terminate()).map_err(unavailable)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(unavailable)?;
     let server = api::Server::bind(api, engine.clone()).await.map_err(|error| error.to_string())?;
+    engine.platform().late.set(Some(Served { engine: engine.clone(), api: server.addr() }));
     announce(&engine, sockets, &server);
     let serving = tokio::spawn(server.serve(std::future::pending()));
     let mut grace = Some(grace);
@@ -101,6 +103,7 @@ async fn attend(api: &ApiConfig, engine: EngineHandle, sockets: Sockets, grace: 
             break;
         }
     }
+    engine.platform().late.set(None);
     engine.platform().store.flush().await;
     // Whoever still reads from the API reads from an engine that is gone.
     serving.abort();

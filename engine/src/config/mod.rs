@@ -12,6 +12,7 @@ mod locate;
 mod lookup;
 mod media;
 mod messaging;
+mod rest;
 mod routing;
 mod script;
 mod secret;
@@ -31,6 +32,7 @@ pub use load::Loaded;
 pub use lookup::LookupProvider;
 pub use media::{Codec, MediaConfig, PortRange};
 pub use messaging::{EmailConfig, EmailTls, NotifyConfig, SmsConfig};
+pub use rest::RestConfig;
 pub use routing::{
     Customer, CustomerLimits, Destination, Did, EventSocketConfig, EventSocketMedia, Gateway, OnError, Route, SipAddress,
     TimeoutAction, User,
@@ -62,6 +64,7 @@ pub struct Config {
     pub email: Option<EmailConfig>,
     pub sms: Option<SmsConfig>,
     pub notify: Option<NotifyConfig>,
+    pub rest: RestConfig,
     /// `[lookup.NAME]`
     pub lookup: BTreeMap<String, LookupProvider>,
     pub security: SecurityConfig,

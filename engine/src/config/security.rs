@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 
+use super::Secret;
+
 /// `[security]`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -13,12 +15,14 @@ pub struct SecurityConfig {
     pub local_nets: Vec<Net>,
     /// Loopback, private and link-local networks that scripts' `fetch` may reach all the same.
     pub fetch_allow: Vec<Net>,
+    /// What the engine signs its own keys with (`cxHelper`).
+    pub secret: Option<Secret>,
 }
 
 impl Default for SecurityConfig {
     fn default() -> Self {
         let loopback = IpNet::new_assert(IpAddr::from([127, 0, 0, 0]), 8);
-        Self { local_nets: vec![Net(loopback)], fetch_allow: Vec::new() }
+        Self { local_nets: vec![Net(loopback)], fetch_allow: Vec::new(), secret: None }
     }
 }
 
@@ -82,7 +86,7 @@ mod tests {
 
     #[test]
     fn loopback_is_local_whatever_is_configured() {
-        let config = SecurityConfig { local_nets: vec!["10.0.0.0/8".parse().unwrap()], fetch_allow: Vec::new() };
+        let config = SecurityConfig { local_nets: vec!["10.0.0.0/8".parse().unwrap()], ..SecurityConfig::default() };
         assert!(config.is_local("127.0.0.1".parse().unwrap()));
         assert!(config.is_local("::1".parse().unwrap()));
         assert!(config.is_local("10.2.3.4".parse().unwrap()));
@@ -91,7 +95,7 @@ mod tests {
 
     #[test]
     fn an_ipv4_address_seen_through_an_ipv6_socket_is_the_same() {
-        let config = SecurityConfig { local_nets: vec!["10.0.0.0/8".parse().unwrap()], fetch_allow: Vec::new() };
+        let config = SecurityConfig { local_nets: vec!["10.0.0.0/8".parse().unwrap()], ..SecurityConfig::default() };
         assert!(config.is_local("::ffff:10.2.3.4".parse().unwrap()));
     }
 

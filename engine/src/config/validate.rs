@@ -6,6 +6,9 @@ use super::locate::Step;
 use super::routing::is_number;
 use super::{Config, Destination, Protocol};
 
+/// Characters of the engine's secret: fewer can be guessed.
+const MIN_SECRET: usize = 16;
+
 /// A finding and the key it is about.
 #[derive(Debug)]
 pub(super) struct Finding {
@@ -64,6 +67,7 @@ pub(super) fn validate(config: &Config) -> Report {
     tts(config, &mut report);
     messaging(config, &mut report);
     lookups(config, &mut report);
+    rest(config, &mut report);
     accounts(config, &mut report);
     scripts(config, &mut report);
     users_and_dids(config, &mut report);
@@ -199,6 +203,15 @@ fn messaging(config: &Config, report: &mut Report) {
     }
     if let Some(notify) = &config.notify {
         http_url(report, section("notify", "url"), &notify.url);
+    }
+}
+
+fn rest(config: &Config, report: &mut Report) {
+    if let Some(url) = &config.rest.base_url {
+        http_url(report, section("rest", "base_url"), url);
+    }
+    if config.security.secret.as_ref().is_some_and(|secret| secret.expose().len() < MIN_SECRET) {
+        report.error(section("security", "secret"), format!("expected at least {MIN_SECRET} characters"));
     }
 }
 

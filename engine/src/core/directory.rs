@@ -124,6 +124,11 @@ impl Directory {
         })
     }
 
+    /// The customer with this id.
+    pub(crate) fn customer(&self, id: i64) -> Option<&Customer> {
+        self.customers.iter().find(|customer| customer.id == id)
+    }
+
     /// The customer whose calls come from `ip`.
     pub(crate) fn customer_at(&self, ip: IpAddr) -> Option<&Customer> {
         self.customers.iter().find(|customer| customer.addresses.iter().any(|net| net.contains(ip)))

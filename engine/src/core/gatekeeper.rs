@@ -8,6 +8,8 @@ use lockstep_sip::net::Source;
 
 use super::directory::Directory;
 use crate::config::SecurityConfig;
+use crate::script::Moment;
+use crate::security_key;
 
 /// Who a request comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,9 +34,9 @@ pub(crate) enum Gate {
     },
 }
 
-/// Decides on a request outside a dialog. `is_own` says that it comes from one of our own sockets.
+/// Decides on a request outside a dialog at `now`. `is_own` says that it comes from one of our own sockets.
 pub(crate) fn check(
-    now: Instant,
+    now: Moment,
     request: &Request,
     source: &Source,
     is_own: bool,
@@ -52,7 +54,18 @@ pub(crate) fn check(
     if let Some(customer) = directory.customer_at(ip) {
         return Gate::Pass(Caller::Customer(customer.id));
     }
-    by_digest(now, request, directory, authenticator)
+    if let Some(customer) = by_security_key(now.unix_ms / 1_000, request, security, directory) {
+        return Gate::Pass(Caller::Customer(customer));
+    }
+    by_digest(now.instant, request, directory, authenticator)
+}
+
+/// The customer whose key a script has made and the request shows.
+fn by_security_key(unix_s: u64, request: &Request, security: &SecurityConfig, directory: &Directory) -> Option<i64> {
+    let secret = security.secret.as_ref()?;
+    let shown = request.headers.get(HeaderName::from(security_key::HEADER))?;
+    let customer = security_key::customer(secret.expose(), &shown.text(), unix_s)?;
+    directory.customer(customer).map(|customer| customer.id)
 }
 
 /// Decides by credentials alone, as for REGISTER: an address must not stand for a password there.
@@ -90,12 +103,19 @@ mod tests {
     use lockstep_sip::net::Protocol;
 
     fn gate(remote: &str, is_own: bool) -> Gate {
+        gate_with(remote, is_own, "")
+    }
+
+    /// The decision on a request with one more header.
+    fn gate_with(remote: &str, is_own: bool, header: &str) -> Gate {
         let config: Config = toml::from_str(
-            "[[user]]\nname = \"1001\"\npassword = \"x\"\n[[gateway]]\nid = 7\naddress = \"sip:g.example.net\"\naddresses = [\"198.51.100.0/24\"]\n[[customer]]\nid = 12\naddresses = [\"203.0.113.9\"]",
+            "[security]\nsecret = \"sixteen letters!\"\n[[user]]\nname = \"1001\"\npassword = \"x\"\n[[gateway]]\nid = 7\naddress = \"sip:g.example.net\"\naddresses = [\"198.51.100.0/24\"]\n[[customer]]\nid = 12\naddresses = [\"203.0.113.9\"]",
         )
         .unwrap();
-        let text = b"INVITE sip:1000@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n";
-        let Ok(Message::Request(request)) = parse(text) else { panic!("the request does not parse") };
+        let text = format!(
+            "INVITE sip:1000@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n{header}\r\n"
+        );
+        let Ok(Message::Request(request)) = parse(text.as_bytes()) else { panic!("the request does not parse") };
         let source = Source {
             protocol: Protocol::Udp,
             local: "192.0.2.1:5060".parse().unwrap(),
@@ -106,7 +126,15 @@ mod tests {
         let now = Instant::now();
         let directory = Directory::new(&config, []);
         let mut authenticator = Authenticator::new(AuthenticatorConfig::new("lockstep"), [1; 32], now);
-        check(now, &request, &source, is_own, &config.security, &directory, &mut authenticator)
+        check(
+            Moment { instant: now, unix_ms: 1_000_000 },
+            &request,
+            &source,
+            is_own,
+            &config.security,
+            &directory,
+            &mut authenticator,
+        )
     }
 
     #[test]
@@ -120,5 +148,14 @@ mod tests {
     #[test]
     fn a_stranger_is_challenged() {
         assert_eq!(gate("203.0.113.8:5060", false), Gate::Challenge { stale: false });
+    }
+
+    #[test]
+    fn the_key_a_script_made_stands_for_its_customer_and_no_other() {
+        let key = |customer| security_key::make("sixteen letters!", customer, "pbx.example.net", 900).unwrap();
+        let shown = |key: String| gate_with("203.0.113.8:5060", false, &format!("X-PBX-Security-Key: {key}\r\n"));
+        assert_eq!(shown(key(12)), Gate::Pass(Caller::Customer(12)));
+        assert_eq!(shown(key(13)), Gate::Challenge { stale: false });
+        assert_eq!(shown("1.12.x.900.AAAA".to_owned()), Gate::Challenge { stale: false });
     }
 }

@@ -142,9 +142,9 @@ impl Switch {
     fn pass_gate(&mut self, request: &Request, source: &Source, needs_password: bool) -> Result<Caller, (Refused, Box<Reply>)> {
         let mut exchange = self.exchange.borrow_mut();
         let exchange = &mut *exchange;
-        let now = exchange.now.instant;
+        let now = exchange.now;
         let gate = if needs_password {
-            gatekeeper::by_digest(now, request, &exchange.directory, &mut exchange.authenticator)
+            gatekeeper::by_digest(now.instant, request, &exchange.directory, &mut exchange.authenticator)
         } else {
             let is_own = exchange.is_own(source.remote);
             let security = &exchange.config.security;

@@ -6,13 +6,17 @@
 mod arguments;
 mod context;
 mod email;
+mod helper;
 mod jobs;
 mod kv;
+mod late;
 mod lookup;
 mod net;
 mod pubsub;
+mod rest;
 mod scratch;
 mod send;
+mod telephony;
 mod userspace;
 
 use std::collections::BTreeMap;
@@ -27,6 +31,7 @@ use serde_json::Value;
 
 pub use arguments::Arguments;
 pub use context::RunContext;
+pub use late::{Late, Served};
 pub use scratch::{Scratch, Witness};
 
 use crate::bus::Bus;
@@ -40,6 +45,9 @@ use kv::Kv;
 use net::Net;
 use pubsub::PubSub;
 use userspace::Userspace;
+
+/// A service and the name by which modules call it.
+pub(crate) type NamedService = (&'static str, Arc<dyn HostService>);
 
 /// What a service's function comes to.
 pub type HostFuture = BoxFuture<'static, Result<HostReply, OpError>>;
@@ -101,7 +109,7 @@ pub(crate) fn services(
     databases: &AccountDatabases,
     bus: &Bus,
     jobs: &Jobs,
-) -> Vec<(&'static str, Arc<dyn HostService>)> {
+) -> Vec<NamedService> {
     vec![
         ("kv", Arc::new(Kv::new(store, Space::Texts, config.store.kv_bytes()))),
         ("ko", Arc::new(Kv::new(store, Space::Objects, config.store.kv_bytes()))),
@@ -111,15 +119,18 @@ pub(crate) fn services(
     ]
 }
 
-/// The services that reach other machines; e-mail templates lie under `scripts`.
+/// The services that reach the running engine and other machines; e-mail templates lie under `scripts`.
 ///
 /// # Errors
 /// What the configuration says of a provider cannot be used.
-pub(crate) fn providers(config: &Config, scripts: &Path) -> Result<Vec<(&'static str, Arc<dyn HostService>)>, String> {
+pub(crate) fn providers(config: &Config, scripts: &Path, late: &Late) -> Result<Vec<NamedService>, String> {
     Ok(vec![
+        ("helper", Arc::new(helper::Helper::new(config.security.secret.clone()))),
         ("lookup", Arc::new(lookup::Lookup::new(config)?)),
         ("net", Arc::new(Net::new(EgressPolicy::new(config.security.clone())))),
+        ("rest", Arc::new(rest::Rest::new(&config.rest, late)?)),
         ("send", Arc::new(send::Send::new(config, scripts)?)),
+        ("telephony", Arc::new(telephony::Telephony::new(late))),
     ])
 }
 

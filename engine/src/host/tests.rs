@@ -10,7 +10,7 @@ use super::*;
 
 fn services_of(toml: &str, scripts: &Path) -> HostServices {
     let config: Config = toml::from_str(toml).unwrap();
-    HostServices::new(providers(&config, scripts).unwrap())
+    HostServices::new(providers(&config, scripts, &Late::default()).unwrap())
 }
 
 async fn call(services: &HostServices, service: &str, function: &str, args: Value) -> OpResult {

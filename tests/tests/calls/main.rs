@@ -2,6 +2,7 @@
 
 mod bad_prompts;
 mod bridging;
+mod call_control;
 mod demo_call;
 mod hostile_network;
 mod hostile_scripts;
