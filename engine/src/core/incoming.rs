@@ -157,7 +157,7 @@ impl Switch {
                 let is_first = stale || !request.headers.contains(HeaderName::Authorization);
                 let why = if is_first { Refused::Challenge } else { Refused::Credentials };
                 let mut reply = Reply::new(StatusCode::UNAUTHORIZED);
-                for challenge in exchange.authenticator.challenge(now, stale) {
+                for challenge in exchange.authenticator.challenge(now.instant, stale) {
                     reply = reply.header(HeaderName::WwwAuthenticate, challenge);
                 }
                 Err((why, Box::new(reply)))
