@@ -103,7 +103,6 @@ pub fn no_such_function(args: &Arguments) -> HostFuture {
 }
 
 /// Every service: one line each, by the name that modules call it.
-<<<<<<< HEAD
 pub(crate) fn services(
     config: &Config,
     store: &Store,
@@ -111,9 +110,6 @@ pub(crate) fn services(
     bus: &Bus,
     jobs: &Jobs,
 ) -> Vec<NamedService> {
-=======
-pub(crate) fn services(config: &Config, store: &Store, databases: &AccountDatabases, bus: &Bus) -> Vec<NamedService> {
->>>>>>> d029f31 (Try call control against a running engine)
     vec![
         ("kv", Arc::new(Kv::new(store, Space::Texts, config.store.kv_bytes()))),
         ("ko", Arc::new(Kv::new(store, Space::Objects, config.store.kv_bytes()))),
