@@ -7,6 +7,7 @@ pub mod backend;
 pub mod bus;
 pub mod call;
 pub mod check;
+pub mod class4;
 pub mod cli;
 pub mod config;
 pub mod core;
@@ -16,7 +17,11 @@ pub mod fetch;
 pub mod form;
 pub mod host;
 mod http_template;
+<<<<<<< HEAD
 pub mod jobs;
+=======
+mod json;
+>>>>>>> c83f3ce (Lay routes out for scripts, run the hook, and read back what it changed)
 pub mod log;
 pub mod packages;
 pub mod phone;

@@ -111,25 +111,9 @@ pub(crate) fn data_of(start: &CallStart, vars: &toml::Table) -> String {
         "did": facts.did,
         "customer_id": facts.customer_id,
         "headers": headers,
-        "vars": json_of_table(vars),
+        "vars": crate::json::of_table(vars),
     })
     .to_string()
-}
-
-fn json_of_table(table: &toml::Table) -> Value {
-    Value::Object(table.iter().map(|(key, value)| (key.clone(), json_of(value))).collect())
-}
-
-fn json_of(value: &toml::Value) -> Value {
-    match value {
-        toml::Value::String(text) => Value::String(text.clone()),
-        toml::Value::Integer(number) => Value::from(*number),
-        toml::Value::Float(number) => Value::from(*number),
-        toml::Value::Boolean(truth) => Value::Bool(*truth),
-        toml::Value::Datetime(moment) => Value::String(moment.to_string()),
-        toml::Value::Array(items) => Value::Array(items.iter().map(json_of).collect()),
-        toml::Value::Table(table) => json_of_table(table),
-    }
 }
 
 fn host_of(uri: &Uri) -> String {

@@ -1,0 +1,152 @@
+//! The scripts of a route, one after another: Run First globals, the script of the route or DID, Run Last globals.
+
+#![expect(clippy::disallowed_methods, reason = "what a caller waits for is measured on the machine's clock")]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use lockstep_ctx_api::host::HostReply;
+use lockstep_ctx_api::{ErrorCode, OpError};
+use serde_json::{Value, json};
+
+use super::Rejection;
+use super::change::normalise;
+use super::decision::{self, Decision};
+use super::facts::Facts;
+use super::table::{Built, Hook, RouteTable};
+use crate::config::{GlobalRun, OnError};
+use crate::host::{Arguments, HostFuture, HostService, RunContext, no_such_function};
+use crate::runs::{RunError, RunKind, RunRequest, RunsHandle};
+
+/// Routes calls. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Class4 {
+    table: Arc<RouteTable>,
+    runs: RunsHandle,
+}
+
+impl Class4 {
+    pub(crate) fn new(table: RouteTable, runs: RunsHandle) -> Self {
+        Self { table: Arc::new(table), runs }
+    }
+
+    /// Lays a call out, has the scripts change it, and reads what is to be dialled.
+    ///
+    /// # Errors
+    /// The SIP reply in place of a route.
+    pub async fn route(&self, facts: &Facts) -> Result<Decision, Rejection> {
+        let Built { data, mut hook, costs } = self.table.build(facts)?;
+        if facts.is_continued && facts.did.is_some() {
+            hook.script = None;
+        }
+        let (data, sandbox_ms) = self.run(data, &hook, !facts.is_continued).await?;
+        let mut decision = decision::read(&self.table, &data, &facts.cli, &facts.dialled, &costs)?;
+        if decision.attempts.is_empty() && facts.did.is_none() {
+            return Err(Rejection::new(503, "No Routes Available"));
+        }
+        decision.sandbox_ms = sandbox_ms;
+        Ok(decision)
+    }
+
+    /// The hook over HTTP: an object laid out by somebody else, changed by `script`, or by all that apply to it.
+    ///
+    /// # Errors
+    /// The SIP reply in place of a route.
+    pub async fn hook(&self, data: Value, script: Option<&str>) -> Result<Value, Rejection> {
+        let before = normalise(&Value::Object(serde_json::Map::new()), data)
+            .map_err(|_| Rejection::new(400, "Bad Request").because("expected the routing object"))?;
+        let number = before.pointer("/routing/dest_number").map(plain).unwrap_or_default();
+        let customer = before.pointer("/routing/account_id").and_then(Value::as_i64);
+        let mut hook = self.table.hook_of(&number, customer);
+        if let Some(script) = script {
+            hook.script = Some(script.to_owned());
+        }
+        let (mut data, sandbox_ms) = self.run(before, &hook, script.is_none()).await?;
+        data["sandbox_time"] = json!(sandbox_ms);
+        Ok(data)
+    }
+
+    /// Runs the scripts on `data`; what they made of it and their time, ms.
+    async fn run(&self, data: Value, hook: &Hook, with_globals: bool) -> Result<(Value, f64), Rejection> {
+        let began = Instant::now();
+        let mut data = data;
+        let mut sandbox = Duration::ZERO;
+        for script in self.chain(hook, with_globals) {
+            // One caller waits for all of them.
+            let left = match hook.timeout {
+                Some(total) => match total.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) {
+                    Some(left) => Some(left),
+                    None => return Err(hook.timeout_action.clone()),
+                },
+                None => None,
+            };
+            let request = RunRequest::new(script.clone(), RunKind::Hook, data.to_string()).timeout(left);
+            match self.runs.run(request).await {
+                Ok(success) => {
+                    sandbox += success.sandbox_time;
+                    let after = success.result.as_deref().map_or(Ok(Value::Null), serde_json::from_str);
+                    let changed = after.map_err(|error| error.to_string()).and_then(|after| normalise(&data, after));
+                    match (changed, hook.on_error) {
+                        (Ok(changed), _) => data = changed,
+                        (Err(why), OnError::Continue) => tracing::warn!(%script, %why, "the routes go on unchanged"),
+                        (Err(why), OnError::Reject) => {
+                            tracing::warn!(%script, %why, "a routing script failed");
+                            return Err(Rejection::new(500, "Script Error").because(why));
+                        }
+                    }
+                }
+                Err(failure) => match (&failure.error, hook.on_error) {
+                    (RunError::TimedOut { .. } | RunError::TimedOutWaiting { .. }, _) => {
+                        tracing::warn!(%script, error = %failure.error, "a routing script took too long");
+                        return Err(hook.timeout_action.clone().because(failure.error.to_string()));
+                    }
+                    (error, _) if error.is_deliberate() => {
+                        let (code, text) = error.sip();
+                        return Err(Rejection::new(code, text));
+                    }
+                    (error, OnError::Continue) => {
+                        tracing::warn!(%script, %error, "a routing script failed: the routes go on unchanged")
+                    }
+                    (error, OnError::Reject) => {
+                        tracing::warn!(%script, %error, "a routing script failed");
+                        let (code, text) = error.sip();
+                        return Err(Rejection::new(code, text).because(error.to_string()));
+                    }
+                },
+            }
+        }
+        Ok((data, sandbox.as_secs_f64() * 1_000.0))
+    }
+
+    fn chain(&self, hook: &Hook, with_globals: bool) -> Vec<String> {
+        let programs = self.runs.programs();
+        let globals = |when: GlobalRun| {
+            let wanted = programs.iter().filter(|program| with_globals && program.settings.run == Some(when));
+            wanted.map(|program| program.name.clone()).collect::<Vec<_>>()
+        };
+        globals(GlobalRun::First).into_iter().chain(hook.script.clone()).chain(globals(GlobalRun::Last)).collect()
+    }
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The core's way to the hook: it asks for services by name, and gets an answer without waiting.
+pub(crate) const SERVICE: &str = "class4";
+
+impl HostService for Class4 {
+    fn call(&self, _context: &RunContext, function: &str, mut args: Arguments, _body: Option<Bytes>) -> HostFuture {
+        if function != "route" {
+            return no_such_function(&args);
+        }
+        let class4 = self.clone();
+        Box::pin(async move {
+            let facts: Facts = args.shape("facts")?;
+            let decided = class4.route(&facts).await;
+            let value = serde_json::to_value(decided).map_err(|error| OpError::new(ErrorCode::Unsupported, error.to_string()))?;
+            Ok(HostReply::json(&value))
+        })
+    }
+}

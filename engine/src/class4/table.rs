@@ -1,0 +1,271 @@
+//! The routes of the configuration, and the object that scripts see of them.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::Rejection;
+use super::facts::{Facts, stir_shaken};
+use crate::config::{Config, OnError, Route, TimeoutAction};
+use crate::json::of_table;
+
+/// Customers, DIDs, routes and gateways, arranged for look-ups.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RouteTable {
+    /// Longest prefix first, then the cheapest, then as configured.
+    routes: Vec<Route>,
+    gateways: Vec<i64>,
+    customers: Vec<(i64, toml::Table)>,
+    dids: Vec<(String, Option<String>, toml::Table)>,
+    server: String,
+}
+
+/// A call as the routes have it, before any script.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Built {
+    pub(super) data: Value,
+    pub(super) hook: Hook,
+    /// Price of a minute through a gateway.
+    pub(super) costs: Vec<(i64, Option<f64>)>,
+}
+
+/// The script of a route or DID, and what its failures mean.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Hook {
+    pub(super) script: Option<String>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) timeout_action: Rejection,
+    pub(super) on_error: OnError,
+}
+
+impl Default for Hook {
+    fn default() -> Self {
+        Self {
+            script: None,
+            timeout: None,
+            timeout_action: Rejection::new(500, "ScriptForge Timeout"),
+            on_error: OnError::Reject,
+        }
+    }
+}
+
+impl Hook {
+    fn of_route(route: &Route) -> Self {
+        let action = route.timeout_action.as_ref().map(|TimeoutAction { code, text }| Rejection::new(*code, text.clone()));
+        Self {
+            script: route.script.clone(),
+            timeout: route.timeout_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+            timeout_action: action.unwrap_or_else(|| Self::default().timeout_action),
+            on_error: route.on_error,
+        }
+    }
+}
+
+impl RouteTable {
+    /// Arranges a configuration.
+    pub(crate) fn new(config: &Config) -> Self {
+        let mut routes = config.routes.clone();
+        let cost = |route: &Route| route.cost.unwrap_or(f64::INFINITY);
+        routes.sort_by(|a, b| (key(&b.prefix).len().cmp(&key(&a.prefix).len())).then_with(|| cost(a).total_cmp(&cost(b))));
+        Self {
+            routes,
+            gateways: config.gateways.iter().map(|gateway| gateway.id).collect(),
+            customers: config.customers.iter().map(|customer| (customer.id, customer.vars.clone())).collect(),
+            dids: config.dids.iter().map(|did| (key(&did.number).to_owned(), did.script.clone(), did.vars.clone())).collect(),
+            server: config.sip.realm.clone(),
+        }
+    }
+
+    /// Whether there is such a gateway.
+    pub(super) fn has_gateway(&self, id: i64) -> bool {
+        self.gateways.contains(&id)
+    }
+
+    /// Whether a route leads to `number` for a customer.
+    pub(crate) fn leads_to(&self, number: &str, customer: Option<i64>) -> bool {
+        !self.matching(number, customer).is_empty()
+    }
+
+    /// The routes of the longest prefix that fits.
+    fn matching(&self, number: &str, customer: Option<i64>) -> Vec<&Route> {
+        let number = key(number);
+        let is_number = !number.is_empty() && number.chars().all(|c| c.is_ascii_digit() || matches!(c, '*' | '#'));
+        if !is_number {
+            return Vec::new();
+        }
+        let open = |route: &&Route| route.customers.as_ref().is_none_or(|list| customer.is_some_and(|id| list.contains(&id)));
+        let fits = || self.routes.iter().filter(|route| number.starts_with(key(&route.prefix))).filter(open);
+        let longest = fits().next().map_or(0, |route| key(&route.prefix).len());
+        fits().filter(|route| key(&route.prefix).len() == longest).collect()
+    }
+
+    /// Lays a call out.
+    ///
+    /// # Errors
+    /// No route leads there.
+    pub(super) fn build(&self, facts: &Facts) -> Result<Built, Rejection> {
+        let routes = self.matching(&facts.dialled, facts.customer);
+        let did = facts.did.as_deref().and_then(|number| self.dids.iter().find(|(known, ..)| known == key(number)));
+        if routes.is_empty() && facts.did.is_none() {
+            return Err(Rejection::new(404, "Not Found").because(format!("no route leads to {}", facts.dialled)));
+        }
+        let mut costs: Vec<(i64, Option<f64>)> = Vec::new();
+        for route in &routes {
+            for id in route.gateways.iter().filter(|id| self.has_gateway(**id)) {
+                if !costs.iter().any(|(known, _)| known == id) {
+                    costs.push((*id, route.cost));
+                }
+            }
+        }
+        let rows: Vec<Value> = costs
+            .iter()
+            .map(|(id, _)| json!({ "gw": { id.to_string(): { "cli": facts.cli } }, "headers": [], "remove_headers": [] }))
+            .collect();
+        let mut data = Map::new();
+        let customer = facts.customer.and_then(|id| self.customers.iter().find(|(known, _)| *known == id));
+        let route = routes.first().copied();
+        // The narrower wins.
+        for vars in
+            customer.map(|(_, vars)| vars).into_iter().chain(did.map(|(_, _, vars)| vars)).chain(route.map(|route| &route.vars))
+        {
+            data.extend(of_table(vars));
+        }
+        for (name, list) in [("egress_routing", json!(rows)), ("headers", json!([])), ("remove_headers", json!([]))] {
+            data.insert(name.to_owned(), list);
+        }
+        data.insert("routing".to_owned(), self.routing(facts, &rows));
+        let hook = match (did, route) {
+            (Some((_, script, _)), _) => Hook { script: script.clone(), ..Hook::default() },
+            (None, Some(route)) => Hook::of_route(route),
+            (None, None) => Hook::default(),
+        };
+        Ok(Built { data: Value::Object(data), hook, costs })
+    }
+
+    /// The hook of a number, for an object that somebody else has laid out.
+    pub(super) fn hook_of(&self, number: &str, customer: Option<i64>) -> Hook {
+        if let Some((_, script, _)) = self.dids.iter().find(|(known, ..)| known == key(number)) {
+            return Hook { script: script.clone(), ..Hook::default() };
+        }
+        self.matching(number, customer).first().map(|route| Hook::of_route(route)).unwrap_or_default()
+    }
+
+    fn routing(&self, facts: &Facts, rows: &[Value]) -> Value {
+        let server = if facts.server.is_empty() { &self.server } else { &facts.server };
+        let mut routing = json!({
+            "callid": facts.callid,
+            "callidb": facts.call,
+            "server": server,
+            "switch": self.server,
+            "direction": if facts.did.is_some() { "orig" } else { "term" },
+            "account_id": facts.customer,
+            "cli": facts.cli,
+            "dest_number": facts.dialled,
+            "ou": facts.request_user,
+            "card_rev": 0,
+            "params": {
+                "fU": facts.from_user,
+                "oU": facts.request_user,
+                "callid": facts.callid,
+                "userAgent": facts.user_agent,
+                "si": facts.source_ip,
+                "sp": facts.source_port,
+                "proto": facts.proto,
+            },
+            "profile": { "auth": 0.0, "ingress": 0.0, "total": 0.0 },
+            "egress_routing": rows,
+            "headers": [],
+            "remove_headers": [],
+            "log": [],
+        });
+        if let Some(claims) = facts.identity.as_deref().and_then(stir_shaken) {
+            routing["stir_shaken"] = claims;
+        }
+        routing
+    }
+}
+
+/// Numbers are the same with and without the `+` of the international form.
+fn key(number: &str) -> &str {
+    number.strip_prefix('+').unwrap_or(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str = r#"
+        [[gateway]]
+        id = 7
+        address = "sip:a.example.net"
+        [[gateway]]
+        id = 8
+        address = "sip:b.example.net"
+        [[customer]]
+        id = 12
+        vars = { greeting = "customer", offset = -4 }
+        [[route]]
+        prefix = "44"
+        gateways = [7]
+        cost = 0.02
+        [[route]]
+        prefix = "+44"
+        gateways = [8, 7]
+        cost = 0.01
+        script = "cheap"
+        timeout_s = 1
+        timeout_action = "486 Busy"
+        on_error = "continue"
+        vars = { greeting = "route" }
+        [[route]]
+        prefix = "1"
+        customers = [12]
+        gateways = [7]
+        [[did]]
+        number = "+442080000000"
+        destinations = ["class5:1"]
+        script = "filter"
+        vars = { greeting = "did" }
+    "#;
+
+    fn built(facts: &Facts) -> Result<Built, Rejection> {
+        RouteTable::new(&toml::from_str(CONFIG).unwrap()).build(facts)
+    }
+
+    fn call(dialled: &str, customer: Option<i64>) -> Facts {
+        Facts { dialled: dialled.into(), cli: "441".into(), customer, ..Facts::default() }
+    }
+
+    #[test]
+    fn the_cheapest_route_comes_first_and_its_script_runs() {
+        let built = built(&call("442012", Some(12))).unwrap();
+        assert_eq!(built.costs, [(8, Some(0.01)), (7, Some(0.01))]);
+        assert_eq!(built.hook.script.as_deref(), Some("cheap"));
+        assert_eq!(built.hook.timeout_action, Rejection::new(486, "Busy"));
+        assert_eq!(built.hook.on_error, OnError::Continue);
+        let data = built.data;
+        assert_eq!(data["greeting"], "route");
+        assert_eq!(data["offset"], -4);
+        assert_eq!(data["routing"]["account_id"], 12);
+        assert_eq!(data["routing"]["egress_routing"][0]["gw"]["8"]["cli"], "441");
+        assert_eq!(data["egress_routing"], data["routing"]["egress_routing"]);
+    }
+
+    #[test]
+    fn what_no_route_leads_to_is_refused() {
+        for (number, customer) in
+            [("33123", Some(12)), ("1555", None), ("1555", Some(13)), ("abc", None), ("", None), ("+", None)]
+        {
+            assert_eq!(built(&call(number, customer)).unwrap_err().code, 404, "{number}");
+        }
+        assert!(built(&call("1555", Some(12))).is_ok());
+    }
+
+    #[test]
+    fn a_call_by_a_did_has_the_script_and_variables_of_the_did() {
+        let facts = Facts { did: Some("442080000000".into()), ..call("442080000000", None) };
+        let built = built(&facts).unwrap();
+        assert_eq!(built.hook.script.as_deref(), Some("filter"));
+        assert_eq!(built.data["routing"]["direction"], "orig");
+    }
+}
