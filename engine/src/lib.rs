@@ -17,11 +17,8 @@ pub mod fetch;
 pub mod form;
 pub mod host;
 mod http_template;
-<<<<<<< HEAD
 pub mod jobs;
-=======
 mod json;
->>>>>>> c83f3ce (Lay routes out for scripts, run the hook, and read back what it changed)
 pub mod log;
 pub mod packages;
 pub mod phone;
