@@ -71,6 +71,7 @@ pub struct Channel {
     /// What is sent behind the answer to a command without `async`.
     behind: Vec<Message>,
     backlog: VecDeque<Command>,
+    owes_answer: bool,
     events: Vec<String>,
     my_events: bool,
     linger: Option<u64>,
@@ -122,6 +123,7 @@ impl Channel {
             out: Vec::new(),
             behind: Vec::new(),
             backlog: VecDeque::new(),
+            owes_answer: false,
             events: Vec::new(),
             my_events: false,
             linger: None,
@@ -314,6 +316,7 @@ impl Channel {
             self.queue.push_back((at, command.clone()));
             self.reply("+OK");
         } else {
+            self.owes_answer = true;
             self.parse_event(command);
             if self.stack.is_empty() {
                 self.answer_behind();
@@ -323,12 +326,12 @@ impl Channel {
 
     /// Without `async`: the answer, then the events of what has run.
     pub(super) fn answer_behind(&mut self) {
+        if !std::mem::take(&mut self.owes_answer) {
+            return;
+        }
         self.reply("+OK");
         for message in std::mem::take(&mut self.behind) {
             message.write(&mut self.out);
-        }
-        if self.is_over && self.linger.is_none() {
-            self.disconnect();
         }
     }
 
@@ -459,7 +462,7 @@ impl Channel {
     }
 
     fn send(&mut self, message: Message) {
-        if !self.setup.is_async && !self.stack.is_empty() {
+        if !self.setup.is_async && self.owes_answer {
             self.behind.push(message);
         } else {
             message.write(&mut self.out);
@@ -492,6 +495,12 @@ impl Channel {
         self.work();
     }
 
+    /// The connection breaks without a word.
+    pub fn break_connection(&mut self) {
+        self.out.clear();
+        self.is_closed = true;
+    }
+
     /// The call ends: the events of the end, in the order the server fires them.
     pub(super) fn hang_up(&mut self, cause: &str) {
         if self.is_over {
@@ -507,8 +516,11 @@ impl Channel {
             app.cut_off(self);
             self.complete(&app);
         }
-        if !self.setup.is_async && self.linger.is_none() {
-            return self.answer_behind();
+        if !self.setup.is_async {
+            self.answer_behind();
+            if self.linger.is_none() {
+                return self.disconnect();
+            }
         }
         for name in ["CHANNEL_UNPARK", "CHANNEL_STATE", "CHANNEL_STATE"] {
             let event = self.event(name);

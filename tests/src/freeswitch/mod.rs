@@ -78,6 +78,11 @@ impl Line {
         self.find("the end of the call", |channel| channel.hangup_cause.clone()).await
     }
 
+    /// The connection breaks, and nothing more is said.
+    pub fn cut(&self) {
+        self.with(Channel::break_connection);
+    }
+
     async fn carry(self, mut stream: TcpStream) {
         let began = Instant::now();
         let mut buffer = [0; 16 * 1024];

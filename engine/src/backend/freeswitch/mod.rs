@@ -199,7 +199,8 @@ impl FreeSwitchBackend {
                 if let Finish::Play(playing) = &mut task.finish
                     && let Some(round) = playing.again()
                 {
-                    let lasted = now.saturating_duration_since(std::mem::replace(&mut playing.began, now));
+                    let before_ms = std::mem::replace(&mut playing.before_ms, playing.played_ms);
+                    let lasted = Duration::from_millis(playing.played_ms.saturating_sub(before_ms));
                     if lasted < SHORTEST_ROUND {
                         task.steps.push_back(Step::Wait(SHORTEST_ROUND));
                     }
