@@ -39,6 +39,7 @@ use super::world::{ApplicationCall, Arrival};
 use crate::config::{self, Config, Loaded};
 use crate::fetch::{EgressPolicy, Fetcher};
 use crate::jobs::{JobsConfig, JobsThread};
+use crate::freeswitch::Fleet;
 use crate::platform::{Platform, PlatformError};
 use crate::runs::{RunsConfig, RunsHandle, RunsThread, ScriptPlace};
 use crate::script::programs::{Change, Loader, Reload, RollBackError, Watch, watch};
@@ -306,6 +307,9 @@ impl Core {
             rearm,
         };
         let freeswitch = core.take_channels(loaded, &config)?;
+        if !config.freeswitches.is_empty() {
+            handle.set_freeswitch(Fleet::connect(&config.freeswitches, freeswitch));
+        }
         Ok(Built { core, handle, applications: application_calls, freeswitch })
     }
 

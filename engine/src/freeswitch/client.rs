@@ -209,11 +209,7 @@ mod tests {
         let answers: Vec<_> = std::iter::from_fn(|| client.poll_output()).collect();
         assert_eq!(
             answers,
-            [
-                Output::Answer(1, "-ERR USER_BUSY".into()),
-                Output::Answer(2, "UP 1 year".into()),
-                Output::Answer(3, "1.11".into())
-            ]
+            [Output::Answer(1, "-ERR USER_BUSY".into()), Output::Answer(2, "UP 1 year".into()), Output::Answer(3, "1.11".into())]
         );
     }
 

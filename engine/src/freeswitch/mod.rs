@@ -225,8 +225,8 @@ impl Fleet {
     pub async fn registrations(&self, host: &str) -> Result<serde_json::Value, HostError> {
         let host = self.pick(Some(host))?;
         let answer = self.order(host, "show registrations as json".to_owned(), false, ANSWER_TIME).await?;
-        let table: serde_json::Value = serde_json::from_str(&answer)
-            .map_err(|_| HostError::Refused(answer.chars().take(100).collect()))?;
+        let table: serde_json::Value =
+            serde_json::from_str(&answer).map_err(|_| HostError::Refused(answer.chars().take(100).collect()))?;
         // A server without any leaves the rows out.
         Ok(table.get("rows").cloned().unwrap_or_else(|| serde_json::Value::Array(Vec::new())))
     }

@@ -12,7 +12,7 @@
 //! carry is taken out. Events can get lost or come late; what is not heard of in time is asked for. Sources: the recorded
 //! conversations in `tests/freeswitch`, and the documentation of `mod_event_socket` and `mod_dptools`.
 
-mod argument;
+pub(crate) mod argument;
 mod aside;
 mod bridge;
 mod cause;
