@@ -32,6 +32,8 @@ pub struct Setup {
     pub is_async: bool,
     pub is_full: bool,
     pub is_json: bool,
+    pub is_answered: bool,
+    pub is_outbound: bool,
     pub variables: BTreeMap<String, String>,
     /// Length in milliseconds of the files there are; others are looked for on disk.
     pub files: BTreeMap<String, u64>,
@@ -39,8 +41,6 @@ pub struct Setup {
     pub peers: Vec<(String, Peer)>,
     /// Names of events that are lost, each once.
     pub lost: Vec<String>,
-    /// The answers to commands come after what follows them.
-    pub answers_late: bool,
 }
 
 impl Default for Setup {
@@ -52,11 +52,12 @@ impl Default for Setup {
             is_async: true,
             is_full: true,
             is_json: false,
+            is_answered: false,
+            is_outbound: false,
             variables: BTreeMap::new(),
             files: BTreeMap::new(),
             peers: Vec::new(),
             lost: Vec::new(),
-            answers_late: false,
         }
     }
 }
@@ -116,6 +117,7 @@ impl Channel {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
         variables.extend(setup.variables.clone());
+        let answer_state = if setup.is_answered { "answered" } else { "ringing" };
         Self {
             setup,
             now: 0,
@@ -129,7 +131,7 @@ impl Channel {
             linger: None,
             is_connected: false,
             variables,
-            answer_state: "ringing",
+            answer_state,
             stack: Vec::new(),
             queue: VecDeque::new(),
             digits: VecDeque::new(),
@@ -414,6 +416,7 @@ impl Channel {
         let stamp = (1_795_215_543_269_194 + self.now * 1_000).to_string();
         let sequence = self.sequence.to_string();
         let name = format!("sofia/internal/{}@127.0.0.1:54063", self.setup.caller);
+        let direction = if self.setup.is_outbound { "outbound" } else { "inbound" };
         let state = if self.is_over { "CS_HANGUP" } else { "CS_EXECUTE" };
         for (header, value) in [
             ("Core-UUID", "0ab6603d-3ffc-4dd2-81d7-fd4f5c345611"),
@@ -425,7 +428,7 @@ impl Channel {
             ("Channel-State", state),
             ("Channel-Name", &name),
             ("Unique-ID", &self.setup.uuid),
-            ("Call-Direction", "inbound"),
+            ("Call-Direction", direction),
             ("Answer-State", self.answer_state),
             ("Channel-Read-Codec-Name", "PCMU"),
             ("Channel-Read-Codec-Rate", "8000"),

@@ -7,6 +7,7 @@
 mod apps;
 pub mod arguments;
 mod channel;
+mod server;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 pub use channel::{Channel, Peer, Setup, TICK_MS};
+pub use server::Server;
 
 use crate::engine::within;
 

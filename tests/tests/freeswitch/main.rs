@@ -3,6 +3,7 @@
 mod conformance;
 mod desk;
 mod engine;
+mod fleet;
 mod hostile_arguments;
 mod hostile_frames;
 mod operations;
