@@ -12,7 +12,7 @@ use lockstep_tests::engine::Engine;
 use lockstep_tests::freeswitch::{Line, Setup};
 
 /// What is tried of each operation, after `answer` unless it says otherwise.
-const CASES: [(&str, &str); 26] = [
+const CASES: [(&str, &str); 28] = [
     ("get", "return ctx.get('destination_number');"),
     ("set", "await ctx.set('x', 'y'); return ctx.get('x');"),
     ("header", "await ctx.header('X-A', 'b');"),
@@ -38,6 +38,8 @@ const CASES: [(&str, &str); 26] = [
     ("waitFor", "await ctx.waitFor('x', undefined, 1000).catch(() => {});"),
     ("on", "ctx.on('dtmf', () => {});"),
     ("events", "ctx.events();"),
+    ("once", "ctx.once('dtmf', () => {});"),
+    ("off", "const f = () => {}; ctx.on('dtmf', f); ctx.off('dtmf', f);"),
     ("waitForHangup", "setTimeout(() => ctx.hangup(), 50); await ctx.waitForHangup();"),
 ];
 
