@@ -15,6 +15,7 @@ pub mod esl;
 pub mod event_socket;
 pub mod fetch;
 pub mod form;
+pub mod freeswitch;
 pub mod host;
 mod http_template;
 pub mod jobs;

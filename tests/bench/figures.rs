@@ -21,6 +21,8 @@ pub(crate) const FIGURES: &[(&str, Measure)] = &[
     ("bridge", bridge),
     ("digit", digit),
     ("noop", noop),
+    ("event_socket_calls", crate::event_socket::calls),
+    ("event_socket_operation", crate::event_socket::operation),
     ("runtime", runtime),
     ("memory", memory),
     ("incr", stored::incr),

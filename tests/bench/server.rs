@@ -12,7 +12,7 @@ use crate::{net, stored};
 pub(crate) const CALLEE_PORT: u16 = 17_060;
 
 /// The scripts that the benchmarks dial.
-const SCRIPTS: [(&str, &str); 6] = [
+const SCRIPTS: [(&str, &str); 7] = [
     (
         "answer.js",
         "// @lockstep class5_destination=7000\nexport async function main(data, ctx) { await ctx.answer(); await ctx.waitForHangup(); }\n",
@@ -34,6 +34,10 @@ const SCRIPTS: [(&str, &str); 6] = [
         "// @lockstep class5_destination=7004\nexport async function main(data, ctx) { await ctx.answer(); for (let i = 0; i < 5000; i += 1) await ctx.set('n', String(i)); await ctx.hangup(); }\n",
     ),
     (
+        "short.js",
+        "// @lockstep class5_destination=7006\nexport async function main(data, ctx) { await ctx.answer(); await ctx.hangup(); }\n",
+    ),
+    (
         "wait.js",
         "// @lockstep class5_destination=7005\nexport async function main(data, ctx) { await ctx.answer(); await ctx.waitFor(/never/, /never/, 900); }\n",
     ),
@@ -45,6 +49,8 @@ pub(crate) struct Server {
     folder: PathBuf,
     pub(crate) sip: SocketAddrV4,
     pub(crate) api: SocketAddrV4,
+    /// Where FreeSWITCH hands calls over.
+    pub(crate) freeswitch: Option<SocketAddrV4>,
 }
 
 impl Server {
@@ -60,7 +66,7 @@ impl Server {
             folder.join("lockstep.toml"),
             format!(
                 "[sip]\nlisten = [\"udp:127.0.0.1:0\"]\n[media]\nports = \"30000-49999\"\nthreads = 1\n[scripts]\nworkers = 1\n\
-                 [api]\nlisten = \"127.0.0.1:0\"\n[[gateway]]\nid = 1\naddress = \"sip:127.0.0.1:{CALLEE_PORT}\"\n"
+                 [event_socket]\nfreeswitch_outbound = \"127.0.0.1:0\"\n[api]\nlisten = \"127.0.0.1:0\"\n[[gateway]]\nid = 1\naddress = \"sip:127.0.0.1:{CALLEE_PORT}\"\n"
             ),
         )?;
         let mut command = Command::new(binary());
@@ -74,13 +80,14 @@ impl Server {
         }
         let mut child = command.spawn()?;
         let stdout = child.stdout.take().ok_or_else(|| io::Error::other("no stdout"))?;
-        let (mut sip, mut api) = (None, None);
+        let (mut sip, mut api, mut freeswitch) = (None, None, None);
         for line in BufReader::new(stdout).lines() {
             let line = line?;
             sip = sip.or_else(|| address_after(&line, "udp:"));
             api = api.or_else(|| address_after(&line, "http://"));
+            freeswitch = freeswitch.or_else(|| address_after(&line, "freeswitch "));
             if let Some((sip, api)) = sip.zip(api).filter(|_| line == "ready") {
-                return Ok(Self { child, folder, sip, api });
+                return Ok(Self { child, folder, sip, api, freeswitch });
             }
         }
         Err(io::Error::other("the engine ended before it printed its addresses"))

@@ -92,7 +92,10 @@ struct OriginateBody {
 
 pub(super) async fn originate(State(state): State<AppState>, body: Bytes) -> Result<Response, ApiError> {
     let originate = parse_originate(&body)?;
-    let id = state.engine.originate(originate).await?;
+    let id = match super::freeswitch::originate(&state, &originate).await {
+        Some(placed) => placed?,
+        None => state.engine.originate(originate).await?,
+    };
     let location = format!("/v1/calls/{id}");
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(json!({ "id": id }))).into_response())
 }

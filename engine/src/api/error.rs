@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::core::EngineError;
 use crate::form::FormError;
+use crate::freeswitch::HostError;
 use crate::runs::{RunError, RunsError};
 use crate::store::StoreError;
 
@@ -111,6 +112,20 @@ impl From<StoreError> for ApiError {
             StoreError::Open { .. } | StoreError::Version { .. } | StoreError::Sql(_) | StoreError::Io(_) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "store_failed")
             }
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<HostError> for ApiError {
+    fn from(error: HostError) -> Self {
+        let (status, code) = match &error {
+            HostError::NoSuchHost(_) => (StatusCode::NOT_FOUND, "no_such_host"),
+            HostError::NoneConnected | HostError::NotConnected(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_connected"),
+            HostError::Lost(_) => (StatusCode::BAD_GATEWAY, "connection_lost"),
+            HostError::TimedOut(_) => (StatusCode::GATEWAY_TIMEOUT, "no_answer"),
+            HostError::Refused(_) | HostError::Unsendable(_) => (StatusCode::UNPROCESSABLE_ENTITY, "refused"),
+            HostError::NoSocket => (StatusCode::CONFLICT, "not_configured"),
         };
         Self::new(status, code, error.to_string())
     }

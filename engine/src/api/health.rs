@@ -18,5 +18,10 @@ pub(super) async fn health(State(state): State<AppState>) -> Result<Response, Ap
 pub(super) async fn ready(State(state): State<AppState>) -> Result<Response, ApiError> {
     let readiness = state.engine.readiness().await?;
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    Ok((status, Json(readiness)).into_response())
+    let mut body = json!(readiness);
+    // A media server that is away stops nothing here but what goes through it.
+    if let Some(fleet) = state.engine.freeswitch() {
+        body["freeswitch"] = json!(fleet.status());
+    }
+    Ok((status, Json(body)).into_response())
 }

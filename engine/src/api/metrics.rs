@@ -10,10 +10,12 @@ use super::AppState;
 use super::error::ApiError;
 use crate::bus::BusStats;
 use crate::core::{Metric, MetricKind};
+use crate::freeswitch::{Fleet, HostStatus};
 
 pub(super) async fn metrics(State(state): State<AppState>) -> Result<Response, ApiError> {
     let mut metrics = state.engine.stats().await?.metrics;
     metrics.extend(bus(state.engine.platform().bus.stats()));
+    metrics.extend(state.engine.freeswitch().map(Fleet::status).unwrap_or_default().iter().flat_map(of_host));
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], render(metrics)).into_response())
 }
 
@@ -34,6 +36,20 @@ fn bus(stats: BusStats) -> [Metric; 4] {
             MetricKind::Counter,
             stats.dropped as f64,
         ),
+    ]
+}
+
+/// What `[[freeswitch]]`s are like.
+fn of_host(host: &HostStatus) -> [Metric; 2] {
+    let metric =
+        |name, help, value| Metric { name, help, kind: MetricKind::Gauge, labels: vec![("host", host.name.clone())], value };
+    [
+        metric(
+            "lockstep_freeswitch_connected",
+            "Whether the event socket of a FreeSWITCH is connected.",
+            f64::from(u8::from(host.connected)),
+        ),
+        metric("lockstep_freeswitch_sessions", "Calls on a FreeSWITCH at its latest heartbeat.", host.sessions as f64),
     ]
 }
 

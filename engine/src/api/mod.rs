@@ -10,6 +10,7 @@ mod drivers;
 mod error;
 mod events;
 mod forms;
+mod freeswitch;
 mod health;
 mod jobs;
 mod kv;
@@ -138,6 +139,9 @@ fn router(state: AppState) -> Router {
         .route("/v1/calls/{id}/timeline", get(calls::timeline))
         .route("/v1/calls/{id}/journal", get(calls::journal))
         .route("/v1/calls/{id}/recording", get(recording::show))
+        .route("/v1/freeswitch", get(freeswitch::list))
+        .route("/v1/freeswitch/{host}/registrations", get(freeswitch::registrations))
+        .route("/v1/freeswitch/attach", post(freeswitch::attach))
         .route("/v1/scripts", get(scripts::list))
         .route("/v1/scripts/{id}/rollback", post(scripts::roll_back))
         .route("/v1/scripts/{id}/run", post(runs::run))

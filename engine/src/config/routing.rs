@@ -290,6 +290,24 @@ impl Default for EventSocketConfig {
     }
 }
 
+/// `[[freeswitch]]`: a FreeSWITCH whose event socket we connect to.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FreeSwitchHost {
+    /// What requests call it; default: its address.
+    pub name: Option<String>,
+    /// `HOST:PORT` of its event socket.
+    pub address: String,
+    pub password: Secret,
+    /// How many calls it gets compared with the others.
+    #[serde(default = "usual_weight")]
+    pub weight: u32,
+}
+
+fn usual_weight() -> u32 {
+    1
+}
+
 /// `[event_socket.media]`: how operations are put to a FreeSWITCH.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]

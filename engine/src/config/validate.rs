@@ -148,6 +148,23 @@ fn api(config: &Config, report: &mut Report) {
 }
 
 fn media_servers(config: &Config, report: &mut Report) {
+    let named = config.freeswitches.iter().map(|host| host.name.as_ref().unwrap_or(&host.address));
+    report.duplicates("freeswitch", "name", named);
+    for (index, host) in config.freeswitches.iter().enumerate() {
+        let is_address =
+            host.address.rsplit_once(':').is_some_and(|(name, port)| !name.is_empty() && port.parse::<u16>().is_ok());
+        if !is_address {
+            let message = format!("expected HOST:PORT of an event socket, found `{}`", host.address);
+            report.error(entry("freeswitch", index, "address"), message);
+        }
+        if host.weight == 0 {
+            report.error(entry("freeswitch", index, "weight"), "expected at least 1");
+        }
+    }
+    if !config.freeswitches.is_empty() && config.event_socket.freeswitch_outbound.is_none() {
+        let message = "is not set: calls placed on a [[freeswitch]] could not come back";
+        report.warn(section("event_socket", "freeswitch_outbound"), message);
+    }
     let media = &config.event_socket.media;
     for (key, template) in [("users", &media.users), ("dial", &media.dial)] {
         let path = || [section("event_socket", "media"), vec![Step::Key(key.to_owned())]].concat();

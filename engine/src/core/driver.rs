@@ -38,6 +38,7 @@ use super::switch::{Switch, SwitchParts};
 use super::world::{ApplicationCall, Arrival};
 use crate::config::{self, Config, Loaded};
 use crate::fetch::{EgressPolicy, Fetcher};
+use crate::freeswitch::Fleet;
 use crate::jobs::{JobsConfig, JobsThread};
 use crate::platform::{Platform, PlatformError};
 use crate::runs::{RunsConfig, RunsHandle, RunsThread, ScriptPlace};
@@ -306,6 +307,9 @@ impl Core {
             rearm,
         };
         let freeswitch = core.take_channels(loaded, &config)?;
+        if !config.freeswitches.is_empty() {
+            handle.set_freeswitch(Fleet::connect(&config.freeswitches, freeswitch));
+        }
         Ok(Built { core, handle, applications: application_calls, freeswitch })
     }
 

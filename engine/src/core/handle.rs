@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use lockstep_ctx_api::{CallEndedCause, CallFacts, CallState, OpResult};
@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::channel::{Channel, ChannelEvent, Execution};
 use super::event_log::{EventLog, Watcher};
 use super::timeline::{Timeline, TimelineEntry};
+use crate::freeswitch::Fleet;
 use crate::platform::Platform;
 use crate::runs::RunsHandle;
 use crate::script::programs::{RollBackAnswer, RollBackError};
@@ -273,6 +274,7 @@ pub struct EngineHandle {
     addresses: Arc<[String]>,
     runs: RunsHandle,
     platform: Platform,
+    fleet: Arc<OnceLock<Fleet>>,
 }
 
 /// A device that has registered.
@@ -291,7 +293,21 @@ impl EngineHandle {
     pub(crate) fn new(addresses: Vec<String>, runs: RunsHandle, platform: Platform) -> (Self, mpsc::Receiver<Request>, EventLog) {
         let (requests, receiver) = mpsc::channel(REQUEST_QUEUE);
         let events = EventLog::default();
-        (Self { requests, events: events.clone(), addresses: addresses.into(), runs, platform }, receiver, events)
+        (
+            Self { requests, events: events.clone(), addresses: addresses.into(), runs, platform, fleet: Arc::default() },
+            receiver,
+            events,
+        )
+    }
+
+    /// The `[[freeswitch]]`s, where there are any.
+    pub fn freeswitch(&self) -> Option<&Fleet> {
+        self.fleet.get()
+    }
+
+    pub(crate) fn set_freeswitch(&self, fleet: Fleet) {
+        // Set once, when the core is built.
+        let _ = self.fleet.set(fleet);
     }
 
     /// The store, and what else calls share with everything else.

@@ -130,6 +130,7 @@ pub fn dial_string(text: &str) -> Vec<Vec<Endpoint>> {
             .collect();
         Endpoint { variables, address: address.to_owned() }
     };
+    let text = text.strip_prefix('{').and_then(|rest| rest.split_once('}')).map_or(text, |(_, rest)| rest);
     split(text, '|').iter().map(|group| split(group, ',').iter().map(endpoint).collect()).collect()
 }
 

@@ -32,6 +32,8 @@ pub struct Setup {
     pub is_async: bool,
     pub is_full: bool,
     pub is_json: bool,
+    pub is_answered: bool,
+    pub is_outbound: bool,
     pub variables: BTreeMap<String, String>,
     /// Length in milliseconds of the files there are; others are looked for on disk.
     pub files: BTreeMap<String, u64>,
@@ -39,8 +41,6 @@ pub struct Setup {
     pub peers: Vec<(String, Peer)>,
     /// Names of events that are lost, each once.
     pub lost: Vec<String>,
-    /// The answers to commands come after what follows them.
-    pub answers_late: bool,
 }
 
 impl Default for Setup {
@@ -52,11 +52,12 @@ impl Default for Setup {
             is_async: true,
             is_full: true,
             is_json: false,
+            is_answered: false,
+            is_outbound: false,
             variables: BTreeMap::new(),
             files: BTreeMap::new(),
             peers: Vec::new(),
             lost: Vec::new(),
-            answers_late: false,
         }
     }
 }
@@ -71,6 +72,7 @@ pub struct Channel {
     /// What is sent behind the answer to a command without `async`.
     behind: Vec<Message>,
     backlog: VecDeque<Command>,
+    owes_answer: bool,
     events: Vec<String>,
     my_events: bool,
     linger: Option<u64>,
@@ -115,6 +117,7 @@ impl Channel {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
         variables.extend(setup.variables.clone());
+        let answer_state = if setup.is_answered { "answered" } else { "ringing" };
         Self {
             setup,
             now: 0,
@@ -122,12 +125,13 @@ impl Channel {
             out: Vec::new(),
             behind: Vec::new(),
             backlog: VecDeque::new(),
+            owes_answer: false,
             events: Vec::new(),
             my_events: false,
             linger: None,
             is_connected: false,
             variables,
-            answer_state: "ringing",
+            answer_state,
             stack: Vec::new(),
             queue: VecDeque::new(),
             digits: VecDeque::new(),
@@ -314,6 +318,7 @@ impl Channel {
             self.queue.push_back((at, command.clone()));
             self.reply("+OK");
         } else {
+            self.owes_answer = true;
             self.parse_event(command);
             if self.stack.is_empty() {
                 self.answer_behind();
@@ -323,12 +328,12 @@ impl Channel {
 
     /// Without `async`: the answer, then the events of what has run.
     pub(super) fn answer_behind(&mut self) {
+        if !std::mem::take(&mut self.owes_answer) {
+            return;
+        }
         self.reply("+OK");
         for message in std::mem::take(&mut self.behind) {
             message.write(&mut self.out);
-        }
-        if self.is_over && self.linger.is_none() {
-            self.disconnect();
         }
     }
 
@@ -411,6 +416,7 @@ impl Channel {
         let stamp = (1_795_215_543_269_194 + self.now * 1_000).to_string();
         let sequence = self.sequence.to_string();
         let name = format!("sofia/internal/{}@127.0.0.1:54063", self.setup.caller);
+        let direction = if self.setup.is_outbound { "outbound" } else { "inbound" };
         let state = if self.is_over { "CS_HANGUP" } else { "CS_EXECUTE" };
         for (header, value) in [
             ("Core-UUID", "0ab6603d-3ffc-4dd2-81d7-fd4f5c345611"),
@@ -422,7 +428,7 @@ impl Channel {
             ("Channel-State", state),
             ("Channel-Name", &name),
             ("Unique-ID", &self.setup.uuid),
-            ("Call-Direction", "inbound"),
+            ("Call-Direction", direction),
             ("Answer-State", self.answer_state),
             ("Channel-Read-Codec-Name", "PCMU"),
             ("Channel-Read-Codec-Rate", "8000"),
@@ -459,7 +465,7 @@ impl Channel {
     }
 
     fn send(&mut self, message: Message) {
-        if !self.setup.is_async && !self.stack.is_empty() {
+        if !self.setup.is_async && self.owes_answer {
             self.behind.push(message);
         } else {
             message.write(&mut self.out);
@@ -492,6 +498,12 @@ impl Channel {
         self.work();
     }
 
+    /// The connection breaks without a word.
+    pub fn break_connection(&mut self) {
+        self.out.clear();
+        self.is_closed = true;
+    }
+
     /// The call ends: the events of the end, in the order the server fires them.
     pub(super) fn hang_up(&mut self, cause: &str) {
         if self.is_over {
@@ -507,8 +519,11 @@ impl Channel {
             app.cut_off(self);
             self.complete(&app);
         }
-        if !self.setup.is_async && self.linger.is_none() {
-            return self.answer_behind();
+        if !self.setup.is_async {
+            self.answer_behind();
+            if self.linger.is_none() {
+                return self.disconnect();
+            }
         }
         for name in ["CHANNEL_UNPARK", "CHANNEL_STATE", "CHANNEL_STATE"] {
             let event = self.event(name);

@@ -7,6 +7,7 @@
 mod apps;
 pub mod arguments;
 mod channel;
+mod server;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 pub use channel::{Channel, Peer, Setup, TICK_MS};
+pub use server::Server;
 
 use crate::engine::within;
 
@@ -76,6 +78,11 @@ impl Line {
     /// Waits for the end of the call; its cause.
     pub async fn over(&self) -> String {
         self.find("the end of the call", |channel| channel.hangup_cause.clone()).await
+    }
+
+    /// The connection breaks, and nothing more is said.
+    pub fn cut(&self) {
+        self.with(Channel::break_connection);
     }
 
     async fn carry(self, mut stream: TcpStream) {

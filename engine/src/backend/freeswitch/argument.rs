@@ -10,7 +10,7 @@ use lockstep_ctx_api::{ErrorCode, OpError};
 const MAX_ARGUMENT: usize = 16 * 1024;
 
 /// A text that is passed as it is, or not at all.
-pub(super) fn literal<'a>(operation: &str, what: &str, text: &'a str) -> Result<&'a str, OpError> {
+pub(crate) fn literal<'a>(operation: &str, what: &str, text: &'a str) -> Result<&'a str, OpError> {
     let refused = |why: &str| Err(OpError::new(ErrorCode::RangeError, format!("{operation}: {what}: {why}")));
     if text.len() > MAX_ARGUMENT {
         return refused(&format!("expected at most {MAX_ARGUMENT} bytes, found {}", text.len()));
@@ -25,7 +25,7 @@ pub(super) fn literal<'a>(operation: &str, what: &str, text: &'a str) -> Result<
 }
 
 /// A text of letters, digits and `extra`, which no application reads anything into.
-pub(super) fn word<'a>(operation: &str, what: &str, text: &'a str, extra: &str) -> Result<&'a str, OpError> {
+pub(crate) fn word<'a>(operation: &str, what: &str, text: &'a str, extra: &str) -> Result<&'a str, OpError> {
     let is_fine = |c: char| c.is_ascii_alphanumeric() || extra.contains(c);
     if text.is_empty() || text.len() > MAX_ARGUMENT || !text.chars().all(is_fine) {
         let shown: String = text.chars().filter(|c| !c.is_control()).take(60).collect();
@@ -36,7 +36,7 @@ pub(super) fn word<'a>(operation: &str, what: &str, text: &'a str, extra: &str) 
 }
 
 /// A text that is read by people or spoken to them: what FreeSWITCH would read something into is left out.
-pub(super) fn spoken(text: &str) -> String {
+pub(crate) fn spoken(text: &str) -> String {
     let calm: String =
         text.chars().map(|c| if c.is_control() || matches!(c, '|' | '\\' | '^' | '`') { ' ' } else { c }).collect();
     let calm = calm.replace("${", "$ {");
@@ -46,7 +46,7 @@ pub(super) fn spoken(text: &str) -> String {
 }
 
 /// One of several words of an argument, in quotes: blanks, quotes and backslashes stay what they are.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('\'');
     for c in text.chars() {
@@ -60,7 +60,7 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 /// The name of a channel variable that scripts may set.
-pub(super) fn variable<'a>(operation: &str, name: &'a str) -> Result<&'a str, OpError> {
+pub(crate) fn variable<'a>(operation: &str, name: &'a str) -> Result<&'a str, OpError> {
     let name = word(operation, "name of a variable", name, "_-.")?;
     let lower = name.to_ascii_lowercase();
     // Their values are commands of the server, or dial strings it would run later.

@@ -73,7 +73,7 @@ impl Settings {
         let mut steps = vec![Step::Set(self.call_variables(args, set_headers)?)];
         steps.push(Step::Execute {
             app: "bridge",
-            arg: strings.join(separator),
+            arg: format!("{}{}", self.confirmation(args)?, strings.join(separator)),
             lasts: Some(answer_time(crate::call::millis(ring), turns)),
         });
         let bridging = Bridging { legs, joined: None, lasted: Duration::ZERO, record, continue_on: args.continue_on, instead };
@@ -112,6 +112,14 @@ impl Settings {
         Ok(variables)
     }
 
+    /// `{…}`: whoever answers hears `screen` and has to press 1.
+    fn confirmation(&self, args: &BridgeArgs) -> Result<String, OpError> {
+        let Some(source) = &args.screen else { return Ok(String::new()) };
+        let file = self.sound("bridge", source)?.name;
+        let file = argument::word("bridge", "screen", &file, "-_./+@:")?;
+        Ok(format!("{{group_confirm_key=1,group_confirm_file={file}}}"))
+    }
+
     /// Where a target is called: a `sip:` URI, a user of ours, a number, or an endpoint as FreeSWITCH writes it.
     fn endpoint(&self, channel: &Channel, target: &str) -> Result<String, OpError> {
         const EXTRA: &str = "-_.+*#@";
@@ -146,9 +154,6 @@ fn check(args: &BridgeArgs) -> Result<(), OpError> {
     }
     if args.whisper.is_some() {
         return unsupported("`whisper`");
-    }
-    if args.screen.is_some() {
-        return unsupported("`screen` with any key");
     }
     if let Some(key) = &args.hangup_on {
         argument::word("bridge", "hangup_on", key, "*#")?;

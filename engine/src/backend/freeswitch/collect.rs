@@ -148,10 +148,11 @@ impl Collecting {
         let (digits, refused) = (text(DIGITS), text(REFUSED));
         let terminator = event.variable("read_terminator_used").and_then(|used| used.chars().next());
         let is_enough = digits.chars().count() >= self.min;
-        let (status, digits) = if self.has_pattern && !refused.is_empty() {
-            (CollectStatus::Invalid, String::new())
-        } else if !digits.is_empty() && is_enough {
+        // What did not match is taken out of the digits, and stays told even when a later try was right.
+        let (status, digits) = if !digits.is_empty() && is_enough {
             (CollectStatus::Success, digits)
+        } else if self.has_pattern && !refused.is_empty() {
+            (CollectStatus::Invalid, String::new())
         } else if digits.is_empty() && self.min == 0 && terminator.is_some() {
             (CollectStatus::Success, digits)
         } else if digits.is_empty() {

@@ -41,11 +41,11 @@ impl FreeSwitchBackend {
                 self.begin(now, id, name, plan);
             }
             Op::Play(args) => {
-                let plan = self.play(now, args);
+                let plan = self.play(args);
                 self.begin(now, id, name, plan);
             }
             Op::Tts(args) => {
-                let plan = self.tts(now, args);
+                let plan = self.tts(args);
                 self.begin(now, id, name, plan);
             }
             Op::Ivr(args) => {
@@ -119,7 +119,7 @@ impl FreeSwitchBackend {
         self.with_headers("sip_ph_", args.headers, "ring_ready")
     }
 
-    fn play(&mut self, now: Instant, args: PlayArgs) -> Result<Plan, OpError> {
+    fn play(&mut self, args: PlayArgs) -> Result<Plan, OpError> {
         if args.start_ms > 0 && args.sources.len() > 1 {
             let message = "play: FreeSWITCH starts one file at an offset, not several";
             return Err(OpError::new(ErrorCode::Unsupported, message));
@@ -134,16 +134,16 @@ impl FreeSwitchBackend {
             }
             round.push(Step::Execute { app: "playback", arg: sound.name, lasts: sound.length });
         }
-        audio(now, round, &args)
+        audio(round, &args)
     }
 
-    fn tts(&mut self, now: Instant, args: TtsArgs) -> Result<Plan, OpError> {
+    fn tts(&mut self, args: TtsArgs) -> Result<Plan, OpError> {
         let speech = self.voice().of(&args)?;
         if speech.text.is_empty() {
-            return Ok(Plan { steps: [Step::Wait(Duration::ZERO)].into(), finish: playing(now, Vec::new(), 0) });
+            return Ok(Plan { steps: [Step::Wait(Duration::ZERO)].into(), finish: playing(Vec::new(), 1) });
         }
         let arg = format!("{}|{}|{}", speech.engine, speech.voice, speech.text);
-        audio(now, vec![Step::execute("speak", arg)], &args.play)
+        audio(vec![Step::execute("speak", arg)], &args.play)
     }
 
     fn bridge(&mut self, id: OpId, args: &BridgeArgs, instead: Option<Outcome>) -> Result<Plan, OpError> {
@@ -185,13 +185,13 @@ impl FreeSwitchBackend {
     }
 }
 
-fn playing(now: Instant, round: Vec<Step>, repeat: u32) -> Finish {
+fn playing(round: Vec<Step>, repeat: u32) -> Finish {
     // The first round is the plan's own.
     let left = repeat.checked_sub(1);
-    Finish::Play(Playing { round, left, played_ms: 0, began: now })
+    Finish::Play(Playing { round, left, played_ms: 0, before_ms: 0 })
 }
 
-fn audio(now: Instant, round: Vec<Step>, args: &PlayArgs) -> Result<Plan, OpError> {
+fn audio(round: Vec<Step>, args: &PlayArgs) -> Result<Plan, OpError> {
     if args.volume_db != 0.0 {
         return Err(OpError::new(ErrorCode::Unsupported, "play: FreeSWITCH has no `volume_db`"));
     }
@@ -201,7 +201,7 @@ fn audio(now: Instant, round: Vec<Step>, args: &PlayArgs) -> Result<Plan, OpErro
     };
     let mut steps = vec![Step::set("playback_terminators", stop_on)];
     steps.extend(round.iter().cloned());
-    let finish = playing(now, round, args.repeat);
+    let finish = playing(round, args.repeat);
     Ok(Plan { steps: steps.into(), finish })
 }
 

@@ -12,7 +12,7 @@
 //! carry is taken out. Events can get lost or come late; what is not heard of in time is asked for. Sources: the recorded
 //! conversations in `tests/freeswitch`, and the documentation of `mod_event_socket` and `mod_dptools`.
 
-mod argument;
+pub(crate) mod argument;
 mod aside;
 mod bridge;
 mod cause;
@@ -199,7 +199,8 @@ impl FreeSwitchBackend {
                 if let Finish::Play(playing) = &mut task.finish
                     && let Some(round) = playing.again()
                 {
-                    let lasted = now.saturating_duration_since(std::mem::replace(&mut playing.began, now));
+                    let before_ms = std::mem::replace(&mut playing.before_ms, playing.played_ms);
+                    let lasted = Duration::from_millis(playing.played_ms.saturating_sub(before_ms));
                     if lasted < SHORTEST_ROUND {
                         task.steps.push_back(Step::Wait(SHORTEST_ROUND));
                     }

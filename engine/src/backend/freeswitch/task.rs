@@ -61,8 +61,8 @@ pub(super) struct Playing {
     /// Rounds after this one; `None`: until stopped.
     pub left: Option<u32>,
     pub played_ms: u64,
-    /// How long one round has to last at least: one that plays nothing must not be repeated as fast as it can.
-    pub began: Instant,
+    /// As it was when the round began: one that plays nothing must not be repeated as fast as it can.
+    pub before_ms: u64,
 }
 
 /// What a running operation waits for.

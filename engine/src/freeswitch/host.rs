@@ -1,0 +1,157 @@
+//! The connection to one FreeSWITCH: made, kept, made again.
+#![expect(clippy::disallowed_methods, reason = "an IO edge: connects and waits")]
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+
+use super::client::{Client, Output, RequestId};
+use super::{HostError, Shared};
+use crate::esl::{FrameReader, Limits, Message};
+
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// Wait before the second attempt; doubled up to the longest.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// How long a fresh connection may take until the password was accepted.
+const LOGIN_TIME: Duration = Duration::from_secs(10);
+/// FreeSWITCH beats every 20 s by default; a connection without a sign of life is asked after this time.
+const QUIET_TIME: Duration = Duration::from_secs(60);
+const READ_CHUNK: usize = 64 * 1024;
+
+/// A command for a host.
+#[derive(Debug)]
+pub(super) struct Order {
+    pub line: String,
+    /// Runs beside others under this name.
+    pub job: Option<String>,
+    pub reply: oneshot::Sender<Result<String, HostError>>,
+}
+
+/// Keeps a connection for as long as anybody could send orders.
+pub(super) async fn keep(shared: Shared, password: String, mut orders: mpsc::Receiver<Order>) {
+    let mut wait = FIRST_WAIT;
+    loop {
+        let why = match tokio::time::timeout(CONNECT_TIME, TcpStream::connect(shared.address())).await {
+            Ok(Ok(stream)) => match attend(stream, &shared, &password, &mut orders, &mut wait).await {
+                Some(why) => why,
+                None => return,
+            },
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer".to_owned(),
+        };
+        shared.lost(&why);
+        tracing::warn!(freeswitch = shared.name(), %why, again_in_ms = wait.as_millis(), "not connected");
+        let pause = tokio::time::sleep(wait);
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                () = &mut pause => break,
+                order = orders.recv() => match order {
+                    // Whoever asked may have gone away.
+                    Some(order) => drop(order.reply.send(Err(HostError::NotConnected(shared.name().to_owned())))),
+                    None => return,
+                },
+            }
+        }
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+/// Carries one connection; why it has ended, or nothing when nobody needs it any more.
+async fn attend(
+    mut stream: TcpStream,
+    shared: &Shared,
+    password: &str,
+    orders: &mut mpsc::Receiver<Order>,
+    wait: &mut Duration,
+) -> Option<String> {
+    let local = stream.local_addr().map(|address| address.ip()).unwrap_or(IpAddr::from([127, 0, 0, 1]));
+    // Only speed depends on it.
+    let _ = stream.set_nodelay(true);
+    let mut client = Client::new(password);
+    let mut reader = FrameReader::of_messages(Limits::FROM_SERVER);
+    let mut pending: BTreeMap<RequestId, oneshot::Sender<Result<String, HostError>>> = BTreeMap::new();
+    let mut last: RequestId = 0;
+    let mut is_ready = false;
+    let mut asked = false;
+    let mut buffer = vec![0; READ_CHUNK];
+    let why = 'connection: loop {
+        while let Some(output) = client.poll_output() {
+            match output {
+                Output::Ready => {
+                    (is_ready, *wait) = (true, FIRST_WAIT);
+                    shared.connected(local);
+                    tracing::info!(freeswitch = shared.name(), "connected");
+                }
+                Output::Answer(id, text) => {
+                    if let Some(reply) = pending.remove(&id) {
+                        // Whoever asked may have gone away.
+                        let _ = reply.send(Ok(text));
+                    }
+                }
+                Output::Sessions(sessions) => shared.busy(sessions),
+                Output::Failed(why) => break 'connection why,
+            }
+        }
+        if let Some(bytes) = client.take_out()
+            && let Err(error) = stream.write_all(&bytes).await
+        {
+            break error.to_string();
+        }
+        let patience = if is_ready { QUIET_TIME } else { LOGIN_TIME };
+        tokio::select! {
+            read = tokio::time::timeout(patience, stream.read(&mut buffer)) => match read {
+                Ok(Ok(0)) => break "it has closed the connection".to_owned(),
+                Ok(Ok(length)) => {
+                    asked = false;
+                    reader.push(buffer.get(..length).unwrap_or_default());
+                    loop {
+                        match reader.poll_frame() {
+                            Ok(Some(frame)) => client.handle_message(&Message::parse(frame)),
+                            Ok(None) => break,
+                            Err(error) => break 'connection error.to_string(),
+                        }
+                    }
+                }
+                Ok(Err(error)) => break error.to_string(),
+                Err(_) if is_ready && !asked => {
+                    asked = true;
+                    last += 1;
+                    // It has no line end.
+                    let _ = client.api(last, "status");
+                }
+                Err(_) => break "no answer".to_owned(),
+            },
+            order = orders.recv(), if is_ready => {
+                let Some(Order { line, job, reply }) = order else { return None };
+                pending.retain(|id, reply| {
+                    let is_wanted = !reply.is_closed();
+                    if !is_wanted {
+                        client.forget(*id);
+                    }
+                    is_wanted
+                });
+                last += 1;
+                let sent = match &job {
+                    Some(job) => client.job(last, &line, job),
+                    None => client.api(last, &line),
+                };
+                match sent {
+                    Ok(()) => drop(pending.insert(last, reply)),
+                    // Whoever asked may have gone away.
+                    Err(error) => drop(reply.send(Err(HostError::Unsendable(error.to_string())))),
+                }
+            }
+        }
+    };
+    for reply in pending.into_values() {
+        // Whoever asked may have gone away.
+        let _ = reply.send(Err(HostError::Lost(shared.name().to_owned())));
+    }
+    Some(why)
+}
