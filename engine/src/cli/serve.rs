@@ -14,6 +14,7 @@ use crate::core::{Engine, EngineHandle};
 use crate::event_socket::EventSocket;
 use crate::host::Served;
 use crate::log::{self, LogFormat};
+use crate::runs::keep_workers;
 
 /// Run the engine on DIR/lockstep.toml.
 ///
@@ -88,6 +89,7 @@ async fn attend(api: &ApiConfig, engine: EngineHandle, sockets: Sockets, grace: 
     let server = api::Server::bind(api, engine.clone()).await.map_err(|error| error.to_string())?;
     engine.platform().late.set(Some(Served { engine: engine.clone(), api: server.addr() }));
     announce(&engine, sockets, &server);
+    let workers = tokio::spawn(keep_workers(engine.runs().clone()));
     let serving = tokio::spawn(server.serve(std::future::pending()));
     let mut grace = Some(grace);
     loop {
@@ -106,6 +108,7 @@ async fn attend(api: &ApiConfig, engine: EngineHandle, sockets: Sockets, grace: 
     engine.platform().late.set(None);
     engine.platform().store.flush().await;
     // Whoever still reads from the API reads from an engine that is gone.
+    workers.abort();
     serving.abort();
     if grace.is_some() { Err("the core has ended unexpectedly".to_owned()) } else { Ok(()) }
 }
