@@ -213,6 +213,8 @@ impl Awaited {
                     Progress::Waiting
                 }
             }
+            // A user who is being registered is found by whoever dials afterwards.
+            Self::Dial { .. } if stage.phones.is_registering() => Progress::Waiting,
             Self::Dial { phone, target, headers } => match stage.phones.dial(now, *phone, target, headers) {
                 Ok(call) => Progress::Dialled(call),
                 Err(error) => Progress::Failed(error.to_string()),

@@ -198,6 +198,12 @@ impl Phones {
         self.phones.get(phone.0).and_then(|phone| phone.registration.as_ref()).map_or_else(Default::default, Registration::state)
     }
 
+    /// Whether a phone's registration is under way.
+    pub(crate) fn is_registering(&self) -> bool {
+        let mut registrations = self.phones.iter().filter_map(|phone| phone.registration.as_ref());
+        registrations.any(|registration| registration.state() == RegistrationState::Pending)
+    }
+
     /// Registers a phone at the engine; it refreshes by itself.
     pub(crate) fn register(&mut self, now: Instant, phone: PhoneId) {
         let seed = self.seed();

@@ -297,6 +297,9 @@
     spoken() { return step('tts.spoken()', 'spoken', []); },
   };
 
+  /** Recordings that have ended: {file, channels, duration_ms}. */
+  const recordings = () => step('recordings()', 'recordings', []);
+
   const time = {
     now: () => Date.now(),
     advance(time) { return step(`time.advance(${inspect(time)})`, 'advance', () => [ms('time.advance', time)]); },
@@ -666,6 +669,7 @@
     http,
     tts,
     time,
+    recordings,
     class4,
     driver,
     form,
