@@ -24,7 +24,7 @@ pub mod platform;
 pub mod runs;
 pub mod schedule;
 pub mod script;
-mod simulation;
+pub mod simulation;
 pub mod store;
 mod testing;
 pub mod tts;

@@ -298,6 +298,11 @@ impl Session {
                 };
                 Ok(Some(self.reply(Some(id), value)))
             }
+            "journal" => {
+                let engine = super::narrate::engine_call(&mut self.stage, id);
+                let journal = engine.and_then(|engine| self.stage.journal(&engine));
+                Ok(Some(self.reply(Some(id), json!(journal))))
+            }
             "quality" => {
                 let stats = call.stats();
                 let value = json!({

@@ -183,11 +183,6 @@ impl Phones {
         self.sip.contains_key(&address)
     }
 
-    /// Whether this is the port of a phone, for SIP or media.
-    pub(crate) fn owns(&self, address: SocketAddr) -> bool {
-        self.sip.contains_key(&address) || self.media.contains_key(&address)
-    }
-
     /// The next call that has come in to a phone.
     pub(crate) fn next_incoming(&mut self, phone: PhoneId) -> Option<PhoneCallId> {
         self.phones.get_mut(phone.0)?.incoming.pop_front()
