@@ -32,10 +32,14 @@ test: deps packages ## everything that must hold: format, lints, unit tests, sce
 	cargo build --workspace --locked
 	cargo test --workspace --locked
 	target/debug/lockstep check scripts/*.js
+	target/debug/lockstep test scripts/tests --config demo
 
 bench: deps ## print every figure beside its comparison
 	cargo build --release --locked --workspace
 	target/release/lockstep-bench $(FIGURES)
+
+mutants: build ## break the sample scripts on purpose; tell which changes their tests do not notice
+	target/release/lockstep test scripts/tests --config demo --mutate
 
 fuzz: deps ## fuzz each parser for SECONDS (needs cargo-fuzz)
 	@command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked
@@ -59,4 +63,4 @@ deps: ## install what the build and the tests need
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}"; \
 	fi
 
-.PHONY: help demo test bench fuzz build deps packages
+.PHONY: help demo test bench mutants fuzz build deps packages

@@ -26,7 +26,7 @@ export async function main(data, ctx) {
     ctx.log(`card ${card.value.slice(-4)}: ${result.status}, ${Math.ceil(result.duration_ms / 1000)} s`);
     if (result.status !== 'completed') await ctx.play('ivr/call-failed.wav');
   } catch (error) {
-    if (error.name !== 'TimeoutError') throw error;
+    if (error.name !== 'AbortError') throw error;
     ctx.log(`card ${card.value.slice(-4)}: used up`);
   }
   await ctx.play('ivr/goodbye.wav');

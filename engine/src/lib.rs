@@ -29,6 +29,7 @@ pub mod schedule;
 pub mod script;
 mod security_key;
 mod simulation;
+pub mod simulation;
 pub mod store;
 mod testing;
 pub mod tts;

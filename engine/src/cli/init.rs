@@ -10,7 +10,7 @@ use rand::distr::{Alphanumeric, SampleString};
 
 use super::out;
 
-/// Lay out a starter project: configuration, one IVR, audio, and types for the editor.
+/// Lay out a starter project: configuration, one IVR with its test, audio, and types for the editor.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Where; made if it is not there.
@@ -29,7 +29,10 @@ pub(super) fn run(args: &Args) -> ExitCode {
             for file in files {
                 out::line(file.display());
             }
-            out::line(format!("\nNext: lockstep serve {0}\nThen: lockstep phone call sip:1000@127.0.0.1", args.dir.display()));
+            out::line(format!(
+                "\nNext: lockstep test {0}\nThen: lockstep serve {0}\nAnd:  lockstep phone call sip:1000@127.0.0.1",
+                args.dir.display()
+            ));
             ExitCode::SUCCESS
         }
         Err(error) => out::failed(error),
@@ -44,6 +47,7 @@ fn lay_out(dir: &Path) -> Result<Vec<PathBuf>, String> {
         ("jsconfig.json".into(), include_bytes!("starter/jsconfig.json").to_vec()),
         ("ctx.d.ts".into(), catalog::type_declarations().into_bytes()),
         ("scripts/main-menu.js".into(), include_bytes!("starter/main-menu.js").to_vec()),
+        ("scripts/tests/main-menu.test.js".into(), include_bytes!("starter/main-menu.test.js").to_vec()),
     ];
     for (name, prompt) in AUDIO {
         let audio = stock::find(prompt).ok_or_else(|| format!("the stock prompt {prompt} is not built in"))?;
@@ -83,6 +87,8 @@ mod tests {
     use super::*;
     use crate::check::{Modules, check};
     use crate::config::Config;
+    use crate::simulation::Project;
+    use crate::testing::{Plan, TestFile, Verdict, run as run_tests};
 
     #[test]
     fn the_starter_is_accepted_by_the_engine_and_the_checker() {
@@ -90,6 +96,10 @@ mod tests {
         let files = lay_out(&dir).unwrap();
         let loaded = Config::load_with(&dir, []);
         let again = lay_out(&dir);
+        let project = Project::load(loaded.as_ref().unwrap()).unwrap();
+        let test = TestFile::load(&dir.join("scripts/tests/main-menu.test.js"), project, 0).unwrap();
+        let mut verdicts = Vec::new();
+        run_tests(&[test], &Plan::default(), |report| verdicts.push((report.name, report.verdict)));
         let findings: Vec<_> = files
             .iter()
             .filter(|file| file.extension().is_some_and(|extension| extension == "js"))
@@ -102,8 +112,8 @@ mod tests {
         assert_eq!(config.users[0].password.expose().len(), PASSWORD_LEN);
         assert_ne!(config.users[0].password, config.users[1].password);
         assert_eq!(findings, []);
-        // Nothing that no command of this version can do anything with.
-        assert!(!files.iter().any(|file| file.to_string_lossy().contains(".test.")), "{files:?}");
+        assert_eq!(verdicts.len(), 2);
+        assert!(verdicts.iter().all(|(_, verdict)| matches!(verdict, Verdict::Passed)), "{verdicts:#?}");
         assert!(again.unwrap_err().starts_with("not overwritten"));
     }
 }

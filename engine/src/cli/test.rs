@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::out;
 use crate::simulation::Project;
-use crate::testing::{Plan, Report, Tally, TestFile, count, find, junit, project_of, run as run_tests, tap};
+use crate::testing::{Mutant, Plan, Report, Tally, TestFile, count, find, junit, project_of, run as run_tests, run_mutants, tap};
 
 /// Set once the process has the time zone that scripts see.
 const ZONE_IS_SET: &str = "LOCKSTEP_TEST_ZONE";
@@ -43,6 +43,9 @@ pub(super) struct Args {
     /// The time zone that scripts see.
     #[arg(long, value_name = "ZONE", default_value = "UTC")]
     timezone: String,
+    /// Break each script on purpose, one change at a time, and tell which changes its tests (`name.test.js`) do not notice.
+    #[arg(long)]
+    mutate: bool,
     /// Run the tests again whenever a file of the project changes.
     #[arg(long)]
     watch: bool,
@@ -55,6 +58,12 @@ pub(super) fn run(args: &Args) -> ExitCode {
     }
     if let Err(error) = crate::log::init(crate::log::LogFormat::Text, "off") {
         return out::failed(error);
+    }
+    if args.mutate {
+        return match mutate(args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => out::failed(error),
+        };
     }
     if !args.watch {
         return match run_once(args) {
@@ -88,8 +97,7 @@ fn in_zone(zone: &str) -> ExitCode {
 fn run_once(args: &Args) -> Result<bool, String> {
     let started = Instant::now();
     let files = load(args)?;
-    let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let plan = Plan { filter: args.filter.as_deref(), jobs, audio: args.audio.as_deref() };
+    let plan = Plan { filter: args.filter.as_deref(), jobs: jobs(args), audio: args.audio.as_deref() };
     out::line("TAP version 14");
     out::line(format!("1..{}", count(&files, &plan)));
     let (mut tally, mut reports, mut passed) = (Tally::default(), Vec::new(), Duration::ZERO);
@@ -109,6 +117,25 @@ fn run_once(args: &Args) -> Result<bool, String> {
         std::fs::write(path, junit(&reports)).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(failed == 0)
+}
+
+/// How many of the changes are noticed, and which are not.
+fn mutate(args: &Args) -> Result<(), String> {
+    let files = load(args)?;
+    let mut mutants = run_mutants(&files, jobs(args), |mutant: &Mutant| {
+        if !mutant.noticed {
+            out::line(format!("survives  {}  {}", mutant.place, mutant.what));
+        }
+    });
+    let all = mutants.len();
+    mutants.retain(|mutant| mutant.noticed);
+    let share = if all == 0 { 100.0 } else { mutants.len() as f64 * 100.0 / all as f64 };
+    out::line(format!("# {} of {all} changes were noticed ({share:.1} %)", mutants.len()));
+    Ok(())
+}
+
+fn jobs(args: &Args) -> usize {
+    args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
 /// Reads every test file; what is wrong with one is said together with what is wrong with the others.

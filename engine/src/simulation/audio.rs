@@ -40,12 +40,19 @@ pub(crate) struct Clip {
     pub prompt: Arc<EncodedPrompt>,
 }
 
+/// A recording that scripts can play.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    pub channels: u8,
+    pub mono: Vec<i16>,
+}
+
 /// See the module.
 pub(crate) struct Audio {
     library: PromptLibrary,
     user_dir: PathBuf,
     /// Files that exist only in the simulation: recordings by their path.
-    recorded: BTreeMap<PathBuf, Vec<i16>>,
+    recorded: BTreeMap<PathBuf, Kept>,
     /// What has been loaded once, and is at hand from then on.
     at_hand: BTreeSet<(String, u8)>,
     /// What the engine has loaded, in that order.
@@ -104,7 +111,16 @@ impl Audio {
             let sum: i32 = frame.iter().map(|sample| i32::from(*sample)).sum();
             (sum / channels as i32) as i16
         });
-        self.recorded.insert(recorded.path.clone(), mono.collect());
+        let kept = Kept { channels: recorded.channels, mono: mono.collect() };
+        self.recorded.insert(recorded.path.clone(), kept);
+    }
+
+    /// Recordings that have ended, by the names that scripts are told.
+    pub(crate) fn recordings(&self) -> impl Iterator<Item = (String, &Kept)> {
+        self.recorded.iter().map(|(path, kept)| {
+            let below = path.strip_prefix(&self.user_dir).unwrap_or(path);
+            (format!("user/{}", below.display()), kept)
+        })
     }
 
     /// Whether all of it can be played without waiting; an error when one can be told at once.
@@ -153,8 +169,8 @@ impl Audio {
     /// Audio by name, for whoever plays or expects it; URLs are refused.
     pub(crate) fn find(&self, now: Instant, name: &str, codec: Codec) -> Result<Arc<EncodedPrompt>, OpError> {
         let source = Source::parse(name).map_err(|error| prompt_error(&error))?;
-        if let Some(samples) = name.strip_prefix("user/").and_then(|path| self.recorded.get(&self.user_dir.join(path))) {
-            return Ok(Arc::new(EncodedPrompt::from_samples(codec, samples)));
+        if let Some(kept) = name.strip_prefix("user/").and_then(|path| self.recorded.get(&self.user_dir.join(path))) {
+            return Ok(Arc::new(EncodedPrompt::from_samples(codec, &kept.mono)));
         }
         self.library.load_blocking(now, &source, codec).map_err(|error| prompt_error(&error))
     }

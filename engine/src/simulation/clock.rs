@@ -36,11 +36,6 @@ impl Clock {
         Moment { instant, unix_ms: self.origin_unix_ms.saturating_add(passed) }
     }
 
-    /// The moment at which the world's clock shows `unix_ms`; now, if that has passed.
-    pub(crate) fn instant_of(&self, unix_ms: u64) -> Instant {
-        (self.origin + Duration::from_millis(unix_ms.saturating_sub(self.origin_unix_ms))).max(self.now)
-    }
-
     /// Time since the clock began.
     pub(crate) fn elapsed_at(&self, instant: Instant) -> Duration {
         instant.saturating_duration_since(self.origin)

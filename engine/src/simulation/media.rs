@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use lockstep_media::io::{LegId, PoolEvent};
 use lockstep_media::recording::RecordingId;
 use lockstep_media::rtp::MAX_PACKET;
-use lockstep_media::stream::{Channel, Command, MediaEvent, MediaStream, Output, StreamConfig, StreamStats, WallClock};
+use lockstep_media::stream::{Channel, Command, MediaEvent, MediaStream, Output, StreamConfig, WallClock};
 
 use super::network::Packet;
 use super::phones::rtcp_of;
@@ -66,6 +66,7 @@ impl EngineMedia {
     }
 
     /// Legs that are open.
+    #[cfg(test)]
     pub(super) fn legs(&self) -> usize {
         self.legs.len()
     }
@@ -224,11 +225,6 @@ impl EngineMedia {
             self.disarm(id, before);
             self.timers.insert((due, id));
         }
-    }
-
-    /// Figures of the legs that are open.
-    pub(super) fn stats(&self) -> impl Iterator<Item = (LegId, StreamStats)> {
-        self.legs.iter().map(|(id, leg)| (*id, leg.stream.stats()))
     }
 }
 

@@ -12,6 +12,7 @@
 //! retransmissions are the engine's own.
 
 mod audio;
+mod bench;
 mod block_on;
 mod clock;
 mod http;
@@ -24,15 +25,11 @@ mod simulated;
 mod tests;
 mod world;
 
-pub(crate) use audio::{Audio, Clip, ClipKind, speech};
+pub(crate) use audio::{ClipKind, speech};
+pub use bench::simulate_calls;
 pub(crate) use block_on::block_on;
-pub(crate) use clock::Clock;
-pub(crate) use http::{Answer, Http, LATENCY, Reply, UrlMatch};
-pub(crate) use media::Recorded;
-pub(crate) use network::{Conditions, Network, Packet, Traffic};
-pub(crate) use phones::{
-    Call, Ended, EndedBy, Hearing, PhoneCallId, PhoneError, PhoneId, PhoneSettings, Phones, Places, RegistrationState, State,
-    is_quiet,
-};
-pub(crate) use project::{Project, engine_address};
+pub(crate) use http::{Answer, LATENCY, Reply, UrlMatch};
+pub(crate) use network::Conditions;
+pub(crate) use phones::{Call, Hearing, PhoneCallId, PhoneError, PhoneId, PhoneSettings, RegistrationState, State, is_quiet};
+pub(crate) use project::Project;
 pub(crate) use simulated::{Options, Simulation};

@@ -58,14 +58,6 @@ pub(crate) struct Packet {
     pub bytes: Box<[u8]>,
 }
 
-/// What the network did since it began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Traffic {
-    pub sent: u64,
-    pub lost: u64,
-    pub delivered: u64,
-}
-
 #[derive(Debug)]
 struct Link {
     conditions: Conditions,
@@ -105,7 +97,6 @@ pub(crate) struct Network {
     links: BTreeMap<(IpAddr, IpAddr), Link>,
     flights: BinaryHeap<Reverse<Flight>>,
     numbers: u64,
-    traffic: Traffic,
     trace: Option<Sha256>,
 }
 
@@ -120,17 +111,18 @@ impl Network {
             links: BTreeMap::new(),
             flights: BinaryHeap::new(),
             numbers: 0,
-            traffic: Traffic::default(),
             trace: None,
         }
     }
 
     /// From now on every packet is hashed; see [`Self::digest`].
+    #[cfg(test)]
     pub(crate) fn keep_trace(&mut self) {
         self.trace = Some(Sha256::new());
     }
 
     /// The hash over every packet that was sent, with its time, since [`Self::keep_trace`].
+    #[cfg(test)]
     pub(crate) fn digest(&self) -> Option<[u8; 32]> {
         self.trace.clone().map(|trace| trace.finalize().into())
     }
@@ -145,13 +137,8 @@ impl Network {
         }
     }
 
-    pub(crate) fn traffic(&self) -> Traffic {
-        self.traffic
-    }
-
     /// Takes a packet.
     pub(crate) fn send(&mut self, now: Instant, packet: Packet) {
-        self.traffic.sent += 1;
         if let Some(trace) = &mut self.trace {
             let at = u64::try_from(now.saturating_duration_since(self.origin).as_nanos()).unwrap_or(u64::MAX);
             trace.update(at.to_be_bytes());
@@ -175,9 +162,6 @@ impl Network {
             }
         };
         let (first, second) = link.fate(now);
-        if first.is_none() {
-            self.traffic.lost += 1;
-        }
         if let Some(due) = second {
             self.launch(due, packet.clone());
         }
@@ -200,7 +184,6 @@ impl Network {
     pub(crate) fn arrival(&mut self, now: Instant) -> Option<Packet> {
         self.next_arrival().filter(|due| *due <= now)?;
         let Reverse(flight) = self.flights.pop()?;
-        self.traffic.delivered += 1;
         Some(flight.packet)
     }
 }

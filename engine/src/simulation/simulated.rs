@@ -27,7 +27,7 @@ use super::block_on::block_on;
 use super::clock::Clock;
 use super::http::Http;
 use super::media::EngineMedia;
-use super::network::{Conditions, Network, Packet, Traffic};
+use super::network::{Conditions, Network, Packet};
 use super::phones::{Phones, Places};
 use super::project::{Project, engine_address};
 use super::world::{Order, Shared, SimulatedWorld};
@@ -192,17 +192,15 @@ impl Simulation {
     }
 
     /// Hashes every packet from now on; see [`Self::digest`].
+    #[cfg(test)]
     pub(crate) fn keep_trace(&mut self) {
         self.network.keep_trace();
     }
 
     /// The hash of every packet sent so far, with its time.
+    #[cfg(test)]
     pub(crate) fn digest(&self) -> Option<[u8; 32]> {
         self.network.digest()
-    }
-
-    pub(crate) fn traffic(&self) -> Traffic {
-        self.network.traffic()
     }
 
     /// Gives a host a line of its own.
@@ -245,6 +243,7 @@ impl Simulation {
     }
 
     /// Media legs of the engine that are open, and SIP transactions under way.
+    #[cfg(test)]
     pub(crate) fn leftovers(&self) -> (usize, usize) {
         (self.media.legs(), self.switch.transactions())
     }

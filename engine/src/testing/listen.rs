@@ -208,12 +208,22 @@ impl Listener {
         self.correlated = stop;
         let mut samples = Vec::new();
         codec.decode(hearing.octets().get(from..)?, &mut samples);
+        let is_loud = |sample: &i16| !is_quiet(*sample);
+        let mut next_loud = 0;
         let mut offset = 0;
         while offset <= stop - from {
-            let window = samples.get(offset + probe_at..offset + probe_at + PROBE)?;
-            // A coarse look first: most places are silent or sound quite different.
-            let loud = window.iter().step_by(16).any(|sample| !is_quiet(*sample));
-            if loud && correlation_every(window, probe, 4) > LIKELY && correlation(window, probe) > LIKELY {
+            // Silence is passed over in one step.
+            let probe_from = offset + probe_at;
+            if next_loud < probe_from {
+                next_loud = probe_from + samples.get(probe_from..)?.iter().position(is_loud)?;
+            }
+            if next_loud >= probe_from + PROBE {
+                offset += next_loud - probe_from - PROBE + 1;
+                continue;
+            }
+            let window = samples.get(probe_from..probe_from + PROBE)?;
+            // A coarse look first: most sounds are quite different.
+            if correlation_every(window, probe, 8) > LIKELY && correlation(window, probe) > LIKELY {
                 let length = self.needed.min(self.samples.len());
                 let (heard, wanted) = (samples.get(offset..offset + length)?, self.samples.get(..length)?);
                 let likeness = correlation(heard, wanted);

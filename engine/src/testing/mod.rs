@@ -5,6 +5,7 @@
 
 mod file;
 mod listen;
+mod mutate;
 mod narrate;
 mod options;
 mod runner;
@@ -18,6 +19,9 @@ mod wait;
 mod wav;
 
 pub(crate) use file::{TestFile, find, project_of};
+pub(crate) use mutate::{Mutant, run as run_mutants};
 pub(crate) use narrate::story;
+#[cfg(test)]
+pub(crate) use runner::Verdict;
 pub(crate) use runner::{Plan, Report, count, run};
 pub(crate) use tap::{Tally, junit, tap};

@@ -48,8 +48,6 @@ pub(crate) struct TestOptions {
 pub(crate) struct Listed {
     /// The names of its suites, then its own.
     pub path: Vec<String>,
-    /// Where it stands: frames of a stack.
-    pub site: String,
     pub skip: bool,
     pub todo: bool,
     #[serde(default)]

@@ -26,8 +26,6 @@ pub(crate) enum Verdict {
 pub(crate) struct Report {
     pub file: String,
     pub name: String,
-    /// Where it stands: the first frame.
-    pub site: String,
     pub verdict: Verdict,
     /// Virtual time it took.
     pub passed: Duration,
@@ -98,7 +96,6 @@ pub(crate) fn run_one(file: &TestFile, index: usize, audio: Option<&Path>) -> Re
         return Report {
             file: file.name.clone(),
             name: String::new(),
-            site: String::new(),
             verdict: Verdict::Skipped { todo: false },
             passed: Duration::ZERO,
             lines: Vec::new(),
@@ -107,7 +104,6 @@ pub(crate) fn run_one(file: &TestFile, index: usize, audio: Option<&Path>) -> Re
     let mut report = Report {
         file: file.name.clone(),
         name: test.name(),
-        site: test.site.lines().next().unwrap_or_default().trim().trim_start_matches("at ").to_owned(),
         verdict: Verdict::Passed,
         passed: Duration::ZERO,
         lines: Vec::new(),

@@ -311,7 +311,7 @@ impl Session {
     pub(super) fn run_script(&mut self, op: OpId, order: Order, limit: Duration) -> Result<(), OpError> {
         let ticket = self.desk.submit(self.stage.clock().moment(), order).map_err(|error| misuse(error.to_string()))?;
         self.runs.insert(ticket, op);
-        self.wait(op, Awaited::Run(ticket), limit);
+        self.wait(op, Awaited::Run, limit);
         Ok(())
     }
 

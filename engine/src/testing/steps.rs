@@ -56,6 +56,13 @@ impl Session {
                 Ok(Some(HostReply::undefined()))
             }
             "spoken" => Ok(Some(HostReply::json(&json!(self.stage.audio().spoken())))),
+            "recordings" => {
+                let audio = self.stage.audio();
+                let list = audio
+                    .recordings()
+                    .map(|(file, kept)| json!({ "file": file, "channels": kept.channels, "duration_ms": kept.mono.len() / 8 }));
+                Ok(Some(HostReply::json(&Value::Array(list.collect()))))
+            }
             "advance" => {
                 let time = millis(args.number("ms")?);
                 let until = self.stage.now() + time;
@@ -290,6 +297,11 @@ impl Session {
                     (_, timeline) => logs_of(&timeline),
                 };
                 Ok(Some(self.reply(Some(id), value)))
+            }
+            "journal" => {
+                let engine = super::narrate::engine_call(&mut self.stage, id);
+                let journal = engine.and_then(|engine| self.stage.journal(&engine));
+                Ok(Some(self.reply(Some(id), json!(journal))))
             }
             "quality" => {
                 let stats = call.stats();

@@ -143,7 +143,6 @@ mod tests {
         Report {
             file: "a.test.js".to_owned(),
             name: "menu # 1 <x>".to_owned(),
-            site: String::new(),
             verdict,
             passed: Duration::from_millis(1_500),
             lines: Vec::new(),

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use super::listen::{Likeness, Listener};
 use super::options::{Sound, TextMatch};
 use super::tone;
-use crate::runs;
 use crate::simulation::{Call, ClipKind, PhoneCallId, PhoneId, RegistrationState, Simulation, State, is_quiet};
 
 /// Octets of a second.
@@ -62,7 +61,7 @@ pub(super) enum Awaited {
         target: String,
         headers: Vec<(String, String)>,
     },
-    Run(runs::Ticket),
+    Run,
 }
 
 /// Listening for something.
@@ -110,7 +109,7 @@ impl Awaited {
             | Self::Silence { call, .. } => Some(*call),
             Self::Bridged { a, .. } => Some(*a),
             Self::Hears(hears) => Some(hears.call),
-            Self::Registered(_) | Self::Incoming(_) | Self::Time(_) | Self::Dial { .. } | Self::Run(_) => None,
+            Self::Registered(_) | Self::Incoming(_) | Self::Time(_) | Self::Dial { .. } | Self::Run => None,
         }
     }
 
@@ -130,7 +129,7 @@ impl Awaited {
             Self::Bridged { .. } => "the two calls to hear each other".to_owned(),
             Self::Time(_) => "time to pass".to_owned(),
             Self::Dial { .. } => "the phones to be registered before dialling".to_owned(),
-            Self::Run(_) => "the script to end".to_owned(),
+            Self::Run => "the script to end".to_owned(),
         }
     }
 
@@ -213,12 +212,14 @@ impl Awaited {
                     Progress::Waiting
                 }
             }
+            // A user who is being registered is found by whoever dials afterwards.
+            Self::Dial { .. } if stage.phones.is_registering() => Progress::Waiting,
             Self::Dial { phone, target, headers } => match stage.phones.dial(now, *phone, target, headers) {
                 Ok(call) => Progress::Dialled(call),
                 Err(error) => Progress::Failed(error.to_string()),
             },
             // Its end is told by the runs themselves.
-            Self::Run(_) => Progress::Waiting,
+            Self::Run => Progress::Waiting,
         }
     }
 }

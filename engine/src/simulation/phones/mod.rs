@@ -183,11 +183,6 @@ impl Phones {
         self.sip.contains_key(&address)
     }
 
-    /// Whether this is the port of a phone, for SIP or media.
-    pub(crate) fn owns(&self, address: SocketAddr) -> bool {
-        self.sip.contains_key(&address) || self.media.contains_key(&address)
-    }
-
     /// The next call that has come in to a phone.
     pub(crate) fn next_incoming(&mut self, phone: PhoneId) -> Option<PhoneCallId> {
         self.phones.get_mut(phone.0)?.incoming.pop_front()
@@ -196,6 +191,12 @@ impl Phones {
     /// How a phone's registration stands.
     pub(crate) fn registration(&self, phone: PhoneId) -> RegistrationState {
         self.phones.get(phone.0).and_then(|phone| phone.registration.as_ref()).map_or_else(Default::default, Registration::state)
+    }
+
+    /// Whether a phone's registration is under way.
+    pub(crate) fn is_registering(&self) -> bool {
+        let mut registrations = self.phones.iter().filter_map(|phone| phone.registration.as_ref());
+        registrations.any(|registration| registration.state() == RegistrationState::Pending)
     }
 
     /// Registers a phone at the engine; it refreshes by itself.

@@ -1,5 +1,6 @@
 mod determinism;
 mod lines;
+mod rules;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use lockstep_media::digit::Digit;
 use lockstep_media::stream::DtmfMethod;
 
-use super::{Conditions, Options, PhoneCallId, PhoneSettings, Project, Simulation};
+use super::{Call, Conditions, Options, PhoneCallId, PhoneSettings, Project, Simulation};
 use crate::config::Config;
 use crate::core::tests::lab::programs;
 
@@ -50,10 +51,14 @@ impl Caller {
         self.simulation.settle();
     }
 
+    /// The caller's side of the call.
+    pub(super) fn call(&self) -> &Call {
+        self.simulation.phones.call(self.call).expect("it was dialled")
+    }
+
     /// What the caller saw, without times.
     pub(super) fn seen(&self) -> Vec<String> {
-        let call = self.simulation.phones.call(self.call).expect("it was dialled");
-        call.sights.iter().map(|sight| sight.what.clone()).collect()
+        self.call().sights.iter().map(|sight| sight.what.clone()).collect()
     }
 
     /// Lines that the scripts of all calls logged, the first call first.

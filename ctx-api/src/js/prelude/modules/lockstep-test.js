@@ -172,6 +172,7 @@
     }
     logs() { return this.#step('logs', [])('logs', () => []); }
     timeline() { return this.#step('timeline', [])('timeline', () => []); }
+    journal() { return this.#step('journal', [])('journal', () => []); }
     quality() { return this.#step('quality', [])('quality', () => []); }
 
     get id() { return this.#facts.id; }
@@ -296,6 +297,9 @@
     /** Texts that were spoken so far. */
     spoken() { return step('tts.spoken()', 'spoken', []); },
   };
+
+  /** Recordings that have ended: {file, channels, duration_ms}. */
+  const recordings = () => step('recordings()', 'recordings', []);
 
   const time = {
     now: () => Date.now(),
@@ -512,7 +516,7 @@
       if (Number.isNaN(at)) throw new TypeError(`test(${inspect(name)}): \`at\` is no date: ${inspect(checked.at)}`);
       checked.at = at;
     }
-    registered.push({ name, suite, options: checked, fn, site: ownFrames(runtime.callSite()), ...modifiers });
+    registered.push({ name, suite, options: checked, fn, ...modifiers });
   }
 
   function title(name, row, index) {
@@ -589,7 +593,6 @@
     const onlySome = registered.some((one) => marked(one, 'only'));
     const listed = registered.map((one) => ({
       path: [...ancestors(one.suite).map((suite) => suite.name).filter((name) => name !== ''), one.name],
-      site: one.site,
       skip: marked(one, 'skip') || (onlySome && !marked(one, 'only')),
       todo: Boolean(one.todo),
       options: one.options,
@@ -666,6 +669,7 @@
     http,
     tts,
     time,
+    recordings,
     class4,
     driver,
     form,
