@@ -210,6 +210,11 @@ pub struct RunHeader {
     pub prelude: u32,
 }
 
+/// In place of a function's name: the run serves a WebSocket with the script's `main(data, ws)` or `onData(data)`.
+pub const WEBSOCKET_ENTRY: &str = "@websocket";
+/// In place of a function's name: the run is a worker's, with the script's `main` and `onMessage(msg)`.
+pub const WORKER_ENTRY: &str = "@worker";
+
 /// Limits of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Limits {

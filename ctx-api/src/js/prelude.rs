@@ -21,7 +21,7 @@ macro_rules! parts {
 const CORE: &str = include_str!("prelude/core.js");
 
 /// Every other part: an expression that is a function.
-const PARTS: &[(&str, &str)] = parts!["abort" "api" "buffer" "call" "clone" "console" "crypto" "ctx" "failures" "fetch" "globals" "inspect" "ops" "packages" "text" "time" "timers" "url" "warm"];
+const PARTS: &[(&str, &str)] = parts!["abort" "api" "buffer" "call" "clone" "console" "crypto" "ctx" "failures" "fetch" "globals" "inspect" "ops" "packages" "served" "text" "time" "timers" "url" "warm"];
 
 macro_rules! modules {
     ($($name:literal)*) => {
@@ -37,6 +37,7 @@ const MODULES: &[(&str, &str)] = modules![
     "cxPubSub"
     "cxSend"
     "cxUserspace"
+    "cxWebSocket"
 ];
 
 /// The module that only test files can name.

@@ -94,6 +94,11 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "no_public_function", "nothing public is served here")
     }
 
+    /// Nobody is there to take a message.
+    pub(super) fn worker_down(name: &str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "worker_down", format!("the worker {name} is not up, or has no onMessage"))
+    }
+
     /// The body is not what the operation takes.
     pub(super) fn unprocessable(what: impl Into<String>, details: Value) -> Self {
         Self { details, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", what) }

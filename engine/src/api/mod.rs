@@ -21,6 +21,8 @@ mod recording;
 mod routes;
 mod runs;
 mod scripts;
+mod websocket;
+mod workers;
 
 use std::io;
 use std::net::SocketAddr;
@@ -153,6 +155,8 @@ fn router(state: AppState) -> Router {
         .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
         .route("/v1/queues/{name}/pause", post(jobs::pause))
         .route("/v1/queues/{name}/resume", post(jobs::resume))
+        .route("/v1/scripts/{id}/ws", get(websocket::serve))
+        .route("/v1/workers/{id}/messages", post(workers::message))
         .route("/v1/runs", get(runs::list))
         .route("/v1/runs/{id}/cancel", post(runs::cancel))
         .route("/v1/forms/{id}", post(forms::submit).layer(form_limit))

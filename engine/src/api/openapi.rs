@@ -163,7 +163,7 @@ fn schemas() -> Value {
             "type": "object",
             "properties": {
                 "run": text, "script": text, "fn": { "type": ["string", "null"] },
-                "kind": { "enum": ["hook", "form", "driver", "public", "job", "schedule", "api"] },
+                "kind": { "enum": ["hook", "form", "driver", "public", "job", "schedule", "api", "websocket", "worker"] },
                 "waiting": { "type": "boolean" }, "age_ms": ms,
             },
         } } } },

@@ -2,7 +2,11 @@
 //!
 //! What goes wrong is told only as far as the script meant it to be: no messages of exceptions, no names, no lines.
 
+use std::sync::Arc;
+
 use axum::Json;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -11,14 +15,33 @@ use serde_json::{Value, json};
 use super::AppState;
 use super::answer;
 use super::error::ApiError;
+use super::websocket;
 use crate::config::Public;
 use crate::form::{self, Fields};
 use crate::host::Scratch;
 use crate::runs::{RunError, RunKind, RunRequest};
 use crate::script::Program;
 
-pub(super) async fn main(state: State<AppState>, Path(id): Path<String>, request: Request) -> Response {
-    respond(state, &id, None, request).await
+/// What axum finds of a WebSocket in a request.
+type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
+
+pub(super) async fn main(state: State<AppState>, Path(id): Path<String>, upgrade: Upgrade, request: Request) -> Response {
+    match upgrade {
+        Ok(upgrade) => connect(&state, &id, upgrade, &request).unwrap_or_else(IntoResponse::into_response),
+        Err(_) => respond(state, &id, None, request).await,
+    }
+}
+
+fn connect(state: &AppState, uuid: &str, upgrade: WebSocketUpgrade, request: &Request) -> Result<Response, ApiError> {
+    let runs = state.engine.runs();
+    if runs.is_stopped() {
+        return Err(ApiError::from(&RunError::Stopped));
+    }
+    let programs = runs.programs();
+    let program = programs.by_name(uuid).filter(|program| program.uuid == uuid.to_lowercase());
+    let is_open = |program: &&Arc<Program>| is_public(program, "onData") || is_public(program, "main");
+    let program = program.filter(is_open).ok_or_else(ApiError::no_public_function)?;
+    websocket::accept(runs, program.uuid.clone(), request.uri().query(), upgrade)
 }
 
 pub(super) async fn function(state: State<AppState>, Path((id, function)): Path<(String, String)>, request: Request) -> Response {

@@ -4,15 +4,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_util::{SinkExt as _, StreamExt as _};
 use reqwest::{Client, Method, Response, redirect};
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use tokio_tungstenite::tungstenite::Message as Frame;
 
 use super::Server;
 use crate::config::{ApiConfig, Config};
 use crate::core::EngineHandle;
 use crate::fetch::{EgressPolicy, Fetcher};
-use crate::host::HostServices;
+use crate::platform::Platform;
 use crate::runs::{RunsConfig, RunsHandle, RunsThread, ScriptPlace};
 use crate::script::ProgramSet;
 use crate::script::programs::Loader;
@@ -24,6 +26,7 @@ struct Site {
     client: Client,
     programs: Arc<ProgramSet>,
     dir: PathBuf,
+    handle: RunsHandle,
     _runs: RunsThread,
 }
 
@@ -44,21 +47,19 @@ impl Site {
         config.scripts.dir = dir.clone();
         let programs = Loader::new(&dir, &config).load().unwrap().set;
         let (handle, inbox) = RunsHandle::new(watch::channel(Arc::clone(&programs)).1);
+        let platform = Platform::in_memory(&config).unwrap();
         let fetcher = Fetcher::new(EgressPolicy::new(config.security)).unwrap();
-        let runs_config = RunsConfig { place: ScriptPlace::InProcess, fetcher, services: HostServices::default() };
+        let services = platform.services.clone();
+        let runs_config = RunsConfig { place: ScriptPlace::InProcess, fetcher, services };
         let runs = RunsThread::start(runs_config, handle.clone(), inbox).unwrap();
-        let (engine, _, _) = EngineHandle::new(
-            Vec::new(),
-            handle,
-            crate::platform::Platform::in_memory(&crate::config::Config::default()).unwrap(),
-        );
+        let (engine, _, _) = EngineHandle::new(Vec::new(), handle.clone(), platform.clone());
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         let api_config = ApiConfig { listen: loopback, public_listen: Some(loopback), form_mb: 1, ..ApiConfig::default() };
         let server = Server::bind(&api_config, engine).await.unwrap();
         let (api, public) = (server.addr(), server.public_addr().unwrap());
         tokio::spawn(server.serve(std::future::pending()));
         let client = crate::fetch::client_builder().redirect(redirect::Policy::none()).build().unwrap();
-        Self { api, public, client, programs, dir, _runs: runs }
+        Self { api, public, client, programs, dir, handle, _runs: runs }
     }
 
     async fn post(&self, path: &str, kind: &str, body: impl Into<String>) -> (u16, Response) {
@@ -251,4 +252,100 @@ async fn a_public_function_sets_the_status_and_tells_no_secrets() {
     let response = site.public(Method::GET, &path).await;
     let status = response.status().as_u16();
     assert_eq!((status, body_of(response).await), (500, json!({ "error": { "code": 500, "message": "Script Error" } })));
+}
+
+async fn connect(
+    address: SocketAddr,
+    path: &str,
+) -> tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>> {
+    tokio_tungstenite::connect_async(format!("ws://{address}{path}")).await.expect("a WebSocket").0
+}
+
+/// What a WebSocket brings, pings aside.
+async fn heard(
+    socket: &mut (impl futures_util::Stream<Item = Result<Frame, tokio_tungstenite::tungstenite::Error>> + Unpin),
+) -> Frame {
+    loop {
+        match socket.next().await {
+            Some(Ok(Frame::Ping(_) | Frame::Pong(_))) => {}
+            Some(Ok(frame)) => return frame,
+            other => panic!("the connection ended: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_websocket_is_served_in_the_old_way_and_in_the_new() {
+    let old = "// @lockstep public=true\nfunction main(_, ws) { ws.on('data', (d) => ws.send('old ' + d)); }";
+    let new = "// @lockstep public=true\nimport { send, waitForClose } from 'cxWebSocket';
+        export async function main(data) { await send({ hello: data.name }); const end = await waitForClose(); console.log(end.code) }
+        export async function onData(data) { await send(typeof data === 'string' ? 'new ' + data : Buffer.from([...data].reverse())) }";
+    let site = Site::new(&[("old.js", old), ("new.mjs", new)]).await;
+    let mut socket = connect(site.public, &format!("/f/{}", site.uuid("old"))).await;
+    for text in ["one", "two"] {
+        socket.send(Frame::text(text)).await.unwrap();
+    }
+    assert_eq!(heard(&mut socket).await, Frame::text("old one"));
+    assert_eq!(heard(&mut socket).await, Frame::text("old two"));
+    let mut socket = connect(site.api, "/v1/scripts/new/ws?name=Ann").await;
+    assert_eq!(heard(&mut socket).await, Frame::text("{\"hello\":\"Ann\"}"));
+    socket.send(Frame::text("text")).await.unwrap();
+    assert_eq!(heard(&mut socket).await, Frame::text("new text"));
+    socket.send(Frame::binary(vec![1, 2, 3])).await.unwrap();
+    assert_eq!(heard(&mut socket).await, Frame::binary(vec![3, 2, 1]));
+}
+
+#[tokio::test]
+async fn either_side_closes_a_websocket_and_the_run_is_over() {
+    let source = "exports.onData = (d, ws) => { if (d === 'fail') null.x; return ws.close(4001, 'enough') }";
+    let site = Site::new(&[("chat.js", source)]).await;
+    for (message, code, reason) in [("end", 4001, "enough"), ("fail", 1011, "Script Error")] {
+        let mut socket = connect(site.api, "/v1/scripts/chat/ws").await;
+        socket.send(Frame::text(message)).await.unwrap();
+        let Frame::Close(Some(close)) = heard(&mut socket).await else { panic!("the script closes") };
+        assert_eq!((u16::from(close.code), close.reason.as_str()), (code, reason));
+    }
+    let mut socket = connect(site.api, "/v1/scripts/chat/ws").await;
+    socket.close(None).await.unwrap();
+    while !site.handle.list().await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_script_that_serves_no_websocket_says_so() {
+    let site = Site::new(&[("none.js", "exports.other = () => 1"), ("closed.js", "exports.onData = () => 1")]).await;
+    let mut socket = connect(site.api, "/v1/scripts/none/ws").await;
+    assert!(matches!(heard(&mut socket).await, Frame::Close(Some(close)) if u16::from(close.code) == 1011));
+    let refused = tokio_tungstenite::connect_async(format!("ws://{}/f/{}", site.public, site.uuid("closed"))).await;
+    let Err(tokio_tungstenite::tungstenite::Error::Http(response)) = refused else { panic!("it is not public") };
+    assert_eq!(response.status().as_u16(), 404);
+}
+
+#[tokio::test]
+async fn a_worker_stays_up_handles_messages_and_has_no_network() {
+    let source = "// @lockstep type=worker
+        const { kv, incr } = require('cxKV');
+        exports.main = async () => { try { await fetch('http://127.0.0.1:1/') } catch (e) { await kv.set('refused', e.message) } };
+        exports.onMessage = async (msg) => { if (msg.die) throw new Error('mortal'); await kv.set('seen', msg.text) };";
+    let ask = "exports.main = async (d) => require('cxKV').kv.get(d.key)";
+    let site = Site::new(&[("keeper.js", source), ("ask.js", ask)]).await;
+    let keeping = tokio::spawn(crate::runs::keep_workers(site.handle.clone()));
+    // Refused until the worker listens.
+    let publish = async |payload: &str| {
+        while site.post("/v1/workers/keeper/messages", "application/json", payload).await.0 != 202 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let value_of = async |key: &str| loop {
+        let (_, body) = site.post_json("/v1/scripts/ask/run", json!({ "data": { "key": key } })).await;
+        if !body["result"].is_null() {
+            return body["result"].clone();
+        }
+    };
+    publish(r#"{"text":"first"}"#).await;
+    assert_eq!(value_of("seen").await, "first");
+    let refused = value_of("refused").await;
+    assert!(refused.as_str().unwrap().contains("a script of type 'worker' has"), "{refused}");
+    keeping.abort();
 }

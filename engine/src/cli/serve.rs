@@ -13,6 +13,7 @@ use crate::config::{ApiConfig, Config, FILE_NAME, Loaded};
 use crate::core::{Engine, EngineHandle};
 use crate::event_socket::EventSocket;
 use crate::log::{self, LogFormat};
+use crate::runs::keep_workers;
 
 /// Run the engine on DIR/lockstep.toml.
 ///
@@ -86,6 +87,7 @@ async fn attend(api: &ApiConfig, engine: EngineHandle, sockets: Sockets, grace: 
     let mut interrupt = signal(SignalKind::interrupt()).map_err(unavailable)?;
     let server = api::Server::bind(api, engine.clone()).await.map_err(|error| error.to_string())?;
     announce(&engine, sockets, &server);
+    let workers = tokio::spawn(keep_workers(engine.runs().clone()));
     let serving = tokio::spawn(server.serve(std::future::pending()));
     let mut grace = Some(grace);
     loop {
@@ -103,6 +105,7 @@ async fn attend(api: &ApiConfig, engine: EngineHandle, sockets: Sockets, grace: 
     }
     engine.platform().store.flush().await;
     // Whoever still reads from the API reads from an engine that is gone.
+    workers.abort();
     serving.abort();
     if grace.is_some() { Err("the core has ended unexpectedly".to_owned()) } else { Ok(()) }
 }

@@ -1,6 +1,6 @@
 //! Who asks.
 
-use super::Scratch;
+use super::{Channel, Scratch};
 use crate::config::DEFAULT_ACCOUNT;
 use crate::script::Program;
 
@@ -20,6 +20,8 @@ pub struct RunContext {
     pub run_id: Option<String>,
     /// The run's own files. The same for every operation of a run.
     pub scratch: Scratch,
+    /// The WebSocket the run serves.
+    pub channel: Option<Channel>,
 }
 
 impl RunContext {
@@ -34,6 +36,7 @@ impl RunContext {
             call_id: None,
             run_id: None,
             scratch: Scratch::default(),
+            channel: None,
         }
     }
 }
@@ -49,6 +52,7 @@ impl Default for RunContext {
             call_id: None,
             run_id: None,
             scratch: Scratch::default(),
+            channel: None,
         }
     }
 }

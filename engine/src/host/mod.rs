@@ -4,6 +4,7 @@
 //! runs outside calls and `lockstep run`.
 
 mod arguments;
+mod channel;
 mod context;
 mod email;
 mod jobs;
@@ -26,6 +27,7 @@ use lockstep_ctx_api::{ErrorCode, OpError, OpResult, Outcome};
 use serde_json::Value;
 
 pub use arguments::Arguments;
+pub use channel::{Channel, FromPeer, Peer, ToPeer};
 pub use context::RunContext;
 pub use scratch::{Scratch, Witness};
 
@@ -106,6 +108,7 @@ pub(crate) fn services(
         ("kv", Arc::new(Kv::new(store, Space::Texts, config.store.kv_bytes()))),
         ("ko", Arc::new(Kv::new(store, Space::Objects, config.store.kv_bytes()))),
         ("jobs", Arc::new(JobService::new(jobs))),
+        ("channel", Arc::new(channel::Channels)),
         ("pubsub", Arc::new(PubSub::new(bus))),
         ("cxUserspace", Arc::new(Userspace::new(store, databases, config.store.userspace_bytes()))),
     ]

@@ -21,7 +21,7 @@ use super::handle::{Control, Ordered, RunsHandle, RunsInbox};
 use super::host_ops::HostOps;
 use super::request::{RunFailure, RunKind, RunLog, RunSuccess, RunSummary};
 use crate::fetch::Fetcher;
-use crate::host::{HostServices, RunContext, Scratch};
+use crate::host::{Channel, HostServices, RunContext, Scratch};
 use crate::script::supervisor::RunBounds;
 use crate::script::{InProcess, Moment, PoolConfig, Program, ProgramSet, ScriptHost, WorkerPool};
 
@@ -93,6 +93,7 @@ struct Asked {
     since: Instant,
     lines: Option<mpsc::Sender<LogLine>>,
     scratch: Scratch,
+    channel: Option<Channel>,
     log: RunLog,
     /// Taken when the result is handed over.
     reply: Option<oneshot::Sender<Result<RunSuccess, RunFailure>>>,
@@ -206,7 +207,7 @@ impl Actor {
 
 impl State {
     fn order(&mut self, ordered: Ordered) {
-        let Ordered { id, order, lines, scratch, reply } = ordered;
+        let Ordered { id, order, lines, scratch, channel, reply } = ordered;
         if reply.is_closed() {
             return;
         }
@@ -222,8 +223,18 @@ impl State {
             }
         };
         self.tickets.insert(Arc::clone(&id), ticket);
-        let asked =
-            Asked { id, program, function, kind, since: now.instant, lines, scratch, log: RunLog::default(), reply: Some(reply) };
+        let asked = Asked {
+            id,
+            program,
+            function,
+            kind,
+            since: now.instant,
+            lines,
+            scratch,
+            channel,
+            log: RunLog::default(),
+            reply: Some(reply),
+        };
         self.asked.insert(ticket, asked);
         self.carry_out();
     }
@@ -271,9 +282,10 @@ impl State {
                     let context = || RunContext {
                         run_id: Some(asked.id.to_string()),
                         scratch: asked.scratch.clone(),
+                        channel: asked.channel.clone(),
                         ..RunContext::of(&asked.program)
                     };
-                    let work = self.host_ops.perform(context, what);
+                    let work = self.host_ops.perform(asked.program.script_type, context, what);
                     let completed = self.completed.clone();
                     let task = tokio::task::spawn_local(async move {
                         let result = work.await;

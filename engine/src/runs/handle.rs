@@ -6,8 +6,8 @@ use lockstep_ctx_api::wire::LogLine;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::desk::Order;
-use super::request::{RunError, RunFailure, RunLog, RunRequest, RunSuccess, RunSummary, RunsError};
-use crate::host::Scratch;
+use super::request::{RunError, RunFailure, RunKind, RunLog, RunRequest, RunSuccess, RunSummary, RunsError};
+use crate::host::{Channel, Scratch};
 use crate::script::ProgramSet;
 
 /// Runs that may wait to be taken in before those who ask wait too.
@@ -20,6 +20,7 @@ pub(super) struct Ordered {
     pub(super) order: Order,
     pub(super) lines: Option<mpsc::Sender<LogLine>>,
     pub(super) scratch: Scratch,
+    pub(super) channel: Option<Channel>,
     pub(super) reply: oneshot::Sender<Result<RunSuccess, RunFailure>>,
 }
 
@@ -76,12 +77,17 @@ impl RunsHandle {
         Arc::clone(&self.programs.borrow())
     }
 
+    /// The scripts there are, and every change of them.
+    pub fn changes(&self) -> watch::Receiver<Arc<ProgramSet>> {
+        self.programs.clone()
+    }
+
     /// Makes a run and waits for its end. Dropping the future ends the run.
     ///
     /// # Errors
     /// What kept it from giving a result.
     pub async fn run(&self, request: RunRequest) -> Result<RunSuccess, RunFailure> {
-        let RunRequest { id, script, kind, function, data, timeout, mut env, lines, scratch } = request;
+        let RunRequest { id, script, kind, function, data, timeout, mut env, lines, scratch, channel } = request;
         let failure = |error| RunFailure { run: Arc::clone(&id), error, took: std::time::Duration::ZERO, log: RunLog::default() };
         if self.is_stopped() {
             return Err(failure(RunError::Stopped));
@@ -89,11 +95,16 @@ impl RunsHandle {
         let found = self.programs.borrow().by_name(&script).cloned();
         let Some(program) = found else { return Err(failure(RunError::NoSuchScript(script))) };
         env.entry("CORRELATION_ID".to_owned()).or_insert_with(|| id.to_string());
-        let own = program.settings.timeout_s.and_then(|seconds| std::time::Duration::try_from_secs_f64(seconds).ok());
+        let is_limited = !matches!(kind, RunKind::WebSocket | RunKind::Worker);
+        let own = program
+            .settings
+            .timeout_s
+            .filter(|_| is_limited)
+            .and_then(|seconds| std::time::Duration::try_from_secs_f64(seconds).ok());
         let timeout = timeout.or(own).unwrap_or_else(|| kind.timeout());
         let order = Order { program, kind, function, data, env, timeout, seed: rand::random() };
         let (reply, answer) = oneshot::channel();
-        let ordered = Ordered { id: Arc::clone(&id), order, lines, scratch, reply };
+        let ordered = Ordered { id: Arc::clone(&id), order, lines, scratch, channel, reply };
         if self.orders.send(ordered).await.is_err() {
             return Err(failure(RunError::Stopped));
         }

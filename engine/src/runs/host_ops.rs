@@ -2,6 +2,7 @@
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use lockstep_ctx_api::op::Op;
+use lockstep_ctx_api::wire::ScriptType;
 use lockstep_ctx_api::{ErrorCode, OpError, OpResult};
 
 use crate::fetch::Fetcher;
@@ -16,7 +17,16 @@ pub(super) struct HostOps {
 
 impl HostOps {
     /// Starts an operation. Dropping the future gives it up.
-    pub(super) fn perform(&self, context: impl FnOnce() -> RunContext, op: Op) -> BoxFuture<'static, OpResult> {
+    pub(super) fn perform(
+        &self,
+        script_type: ScriptType,
+        context: impl FnOnce() -> RunContext,
+        op: Op,
+    ) -> BoxFuture<'static, OpResult> {
+        if script_type == ScriptType::Worker && !is_open_to_workers(&op) {
+            let message = format!("{}: a script of type 'worker' has KV, Userspace, pub/sub and jobs only", op.label());
+            return std::future::ready(Err(OpError::new(ErrorCode::Unsupported, message))).boxed();
+        }
         match op {
             Op::Fetch(args) => {
                 let fetcher = self.fetcher.clone();
@@ -29,4 +39,10 @@ impl HostOps {
             }
         }
     }
+}
+
+/// Workers live in a stricter sandbox (contract, section 1): no network, no packages, no call.
+fn is_open_to_workers(op: &Op) -> bool {
+    const SERVICES: [&str; 5] = ["kv", "ko", "cxUserspace", "pubsub", "jobs"];
+    matches!(op, Op::Host(call) if SERVICES.contains(&call.service.as_str()))
 }

@@ -18,8 +18,10 @@ mod host_ops;
 mod request;
 #[cfg(test)]
 mod tests;
+mod workers;
 
 pub use actor::{RunsConfig, RunsThread, ScriptPlace};
 pub use desk::{Desk, DeskOutput, Order, Ticket};
 pub use handle::{RunsHandle, RunsInbox};
 pub use request::{RunError, RunFailure, RunKind, RunLog, RunRequest, RunSuccess, RunSummary, RunsError};
+pub use workers::{keep_workers, worker_topic};

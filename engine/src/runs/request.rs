@@ -9,7 +9,7 @@ use serde::Serialize;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-use crate::host::Scratch;
+use crate::host::{Channel, Scratch};
 
 /// Why a script is run (contract, section 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -25,7 +25,14 @@ pub enum RunKind {
     Schedule,
     /// Asked for by name, through the API or the command line.
     Api,
+    /// Serves a WebSocket for as long as that lives.
+    WebSocket,
+    /// A script of type `worker`, which stays up.
+    Worker,
 }
+
+/// As good as no limit.
+const NO_LIMIT: Duration = Duration::from_secs(366 * 24 * 3_600);
 
 impl RunKind {
     /// Wall time of a run where neither script nor request says otherwise.
@@ -34,14 +41,16 @@ impl RunKind {
             Self::Hook => Duration::from_secs(2),
             Self::Form | Self::Driver | Self::Public | Self::Api => Duration::from_secs(10),
             Self::Job | Self::Schedule => Duration::from_secs(60),
+            Self::WebSocket | Self::Worker => NO_LIMIT,
         }
     }
 
-    /// Whether a script's `concurrency` counts the run: jobs have queues of their own, and who asks by name is a person.
+    /// Whether a script's `concurrency` counts the run: jobs have queues of their own, connections and workers live long, and who
+    /// asks by name is a person.
     pub fn is_counted(self) -> bool {
         match self {
             Self::Hook | Self::Form | Self::Driver | Self::Public => true,
-            Self::Job | Self::Schedule | Self::Api => false,
+            Self::Job | Self::Schedule | Self::Api | Self::WebSocket | Self::Worker => false,
         }
     }
 
@@ -72,6 +81,8 @@ pub struct RunRequest {
     pub lines: Option<mpsc::Sender<LogLine>>,
     /// The run's own files.
     pub scratch: Scratch,
+    /// The WebSocket the run serves.
+    pub channel: Option<Channel>,
 }
 
 impl RunRequest {
@@ -87,6 +98,7 @@ impl RunRequest {
             env: Vars::new(),
             lines: None,
             scratch: Scratch::default(),
+            channel: None,
         }
     }
 

@@ -92,6 +92,12 @@
     return found ?? (name === 'main' ? asFunction(namespace.default) : undefined);
   }
 
+  // What is called: a function of the script, or what serves a WebSocket or a worker with some of them.
+  function entryOf(find) {
+    const name = host.fn();
+    return name[0] === '@' ? part('served')[name.slice(1)]?.(find) : find(name);
+  }
+
   function start() {
     try {
       if (host.hasCall) runtime.ctx = part('ops').createCtx();
@@ -99,10 +105,10 @@
       if (host.isModule(entry)) {
         if (host.type === 'script') throw new Error("a script of type 'script' cannot be a module; make it type 'app'");
         const { promise, namespace } = host.startModule(entry);
-        promise.then(() => run(moduleEntry(namespace, host.fn()), Object.keys(namespace)), host.fail);
+        promise.then(() => run(entryOf((name) => moduleEntry(namespace, name)), Object.keys(namespace)), host.fail);
       } else {
         const module = loadClassic(entry);
-        run(classicEntry(module, host.fn()), Object.keys(module.exports ?? {}));
+        run(entryOf((name) => classicEntry(module, name)), Object.keys(module.exports ?? {}));
       }
     } catch (error) {
       host.fail(error);
@@ -183,6 +189,7 @@
   const runtime = {
     part,
     parts,
+    builtIn,
     dispatch,
     get input() {
       return input;

@@ -1,0 +1,146 @@
+//! A WebSocket that a script serves: `GET /f/{uuid}` with an upgrade where the script is public, `/v1/scripts/{id}/ws` with a key.
+
+use std::time::Duration;
+
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{Path, RawQuery, State};
+use axum::response::Response;
+use futures_util::{SinkExt as _, StreamExt as _};
+use lockstep_ctx_api::wire::WEBSOCKET_ENTRY;
+
+use super::AppState;
+use super::error::ApiError;
+use crate::form::Fields;
+use crate::host::{Channel, FromPeer, Peer, ToPeer};
+use crate::runs::{RunError, RunKind, RunRequest, RunsHandle};
+
+/// The largest message either side may send, in bytes.
+const MAX_MESSAGE: usize = 1 << 20;
+/// How long a client may take to accept one message.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// A ping this often finds clients that went away without saying so.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// Pings in a row that may go unanswered.
+const MISSED_PINGS: u32 = 2;
+
+pub(super) async fn serve(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, ApiError> {
+    let runs = state.engine.runs();
+    if runs.is_stopped() {
+        return Err(ApiError::from(&RunError::Stopped));
+    }
+    if runs.programs().by_name(&id).is_none() {
+        return Err(ApiError::from(&RunError::NoSuchScript(id)));
+    }
+    let upgrade = upgrade.map_err(|error| ApiError::bad_request(format!("expected a WebSocket: {}", error.body_text())))?;
+    accept(runs, id, query.as_deref(), upgrade)
+}
+
+/// Upgrades, and runs `script` for as long as the connection lives. `query` gives the fields of its `data`.
+pub(super) fn accept(
+    runs: &RunsHandle,
+    script: String,
+    query: Option<&str>,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, ApiError> {
+    let mut fields = Fields::default();
+    fields
+        .extend_urlencoded(query.unwrap_or_default().as_bytes())
+        .map_err(|error| ApiError::bad_request(format!("the query has {error}")))?;
+    let data = fields.into_value().to_string();
+    let runs = runs.clone();
+    Ok(upgrade.max_message_size(MAX_MESSAGE).on_upgrade(move |socket| attend(socket, runs, script, data)))
+}
+
+async fn attend(socket: WebSocket, runs: RunsHandle, script: String, data: String) {
+    let (channel, peer) = Channel::new();
+    let mut request = RunRequest::new(script, RunKind::WebSocket, data).function(Some(WEBSOCKET_ENTRY.to_owned()));
+    request.channel = Some(channel);
+    let Peer { to_script, mut from_script } = peer;
+    let (mut sink, mut stream) = socket.split();
+    let mut run = Box::pin(runs.run(request));
+    let mut pings = tokio::time::interval(PING_INTERVAL);
+    let mut unanswered = 0;
+    // Dropping the run, when the peer has gone and the script does not notice, ends it.
+    let last = loop {
+        let out = tokio::select! {
+            biased;
+            message = from_script.recv() => match message {
+                Some(ToPeer::Text(text)) => Message::Text(text.into()),
+                Some(ToPeer::Binary(bytes)) => Message::Binary(bytes),
+                Some(ToPeer::Close { code, reason }) => break Some(CloseFrame { code, reason: reason.into() }),
+                // The run lets go of its end just before it says how it ended.
+                None => break Some(goodbye((&mut run).await.is_ok())),
+            },
+            end = &mut run => break Some(goodbye(end.is_ok())),
+            message = stream.next() => {
+                unanswered = 0;
+                let heard = match message {
+                    Some(Ok(Message::Text(text))) => FromPeer::Text(text.to_string()),
+                    Some(Ok(Message::Binary(bytes))) => FromPeer::Binary(bytes),
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+                    Some(Ok(Message::Close(frame))) => {
+                        let (code, reason) = frame.map_or((1005, String::new()), |frame| (frame.code, frame.reason.to_string()));
+                        leave(&to_script, FromPeer::Closed { code, reason }, run).await;
+                        return;
+                    }
+                    Some(Err(_)) | None => {
+                        leave(&to_script, FromPeer::Closed { code: 1006, reason: String::new() }, run).await;
+                        return;
+                    }
+                };
+                // A script that does not keep up slows its peer down: nothing more is read until it has room.
+                if to_script.send(heard).await.is_err() {
+                    break None;
+                }
+                continue;
+            }
+            _ = pings.tick() => {
+                unanswered += 1;
+                if unanswered > MISSED_PINGS {
+                    leave(&to_script, FromPeer::Closed { code: 1006, reason: String::new() }, run).await;
+                    return;
+                }
+                Message::Ping(Default::default())
+            }
+        };
+        if !matches!(tokio::time::timeout(SEND_TIMEOUT, sink.send(out)).await, Ok(Ok(()))) {
+            leave(&to_script, FromPeer::Closed { code: 1006, reason: String::new() }, run).await;
+            return;
+        }
+    };
+    // The peer may have gone; it then needs no goodbye.
+    let _ = tokio::time::timeout(SEND_TIMEOUT, sink.send(Message::Close(last))).await;
+    let closed = FromPeer::Closed { code: 1000, reason: String::new() };
+    if to_script.try_send(closed).is_ok() && !from_script.is_closed() {
+        // An end that the script itself asked for is one that it may finish at.
+        let _ = tokio::time::timeout(LAST_WORDS, run).await;
+    }
+}
+
+fn goodbye(finished: bool) -> CloseFrame {
+    if finished { CloseFrame { code: 1000, reason: "".into() } } else { CloseFrame { code: 1011, reason: "Script Error".into() } }
+}
+
+/// How long a script has to finish once its connection is gone.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// Tells the script that its peer has gone, and lets it finish.
+async fn leave(
+    to_script: &tokio::sync::mpsc::Sender<FromPeer>,
+    closed: FromPeer,
+    run: impl Future<Output = Result<crate::runs::RunSuccess, crate::runs::RunFailure>>,
+) {
+    let finish = async {
+        // A run that is over needs not be told.
+        let _ = to_script.send(closed).await;
+        let _ = run.await;
+    };
+    // What it does after that is its own loss: the run is dropped.
+    let _ = tokio::time::timeout(LAST_WORDS, finish).await;
+}
