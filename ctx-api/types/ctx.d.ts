@@ -485,6 +485,16 @@ declare const api: {
   send: typeof import('cxSend');
 };
 
+/** The WebSocket that this run serves. */
+declare module 'cxWebSocket' {
+  /** Sends text or bytes as they are, anything else as JSON; resolves once it is on its way. */
+  export function send(message: unknown): Promise<void>;
+  /** Closes with a code of RFC 6455, section 7.4 (default 1000). */
+  export function close(code?: number, reason?: string): Promise<void>;
+  /** Resolves when either side has closed. */
+  export function waitForClose(): Promise<{ code: number; reason: string }>;
+}
+
 declare module 'cxPubSub' {
   /** Hands a payload to every run of the account that has subscribed to the topic; how many that are. */
   export function publish(topic: string, payload: unknown): Promise<number>;
