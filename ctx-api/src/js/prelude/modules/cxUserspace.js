@@ -57,18 +57,24 @@
   // The npm package, whose driver is `sql`: it has no connection to open, and needs no pool of them.
   let builder;
   function connect() {
-    const made = runtime.part('packages').require('knex')({ client: 'sqlite3', useNullAsDefault: true });
-    return Object.assign(made, {
-      client: Object.assign(made.client, {
-        acquireConnection: async () => ({}),
-        releaseConnection: async () => {},
-        async _query(_, query) {
-          const { columns, rows, changes, lastID } =
-            await call('sql', (check) => [check('text', query.sql), parameters(query.bindings ?? [])]);
-          return Object.assign(query, { response: columns.length > 0 ? received(rows) : [], context: { changes, lastID } });
-        },
-      }),
-    });
+    const make = runtime.part('packages').require('knex');
+    // A class, not an object of its own: a transaction makes itself another client of the same class, to be refused by the database.
+    const Sqlite = make({ client: 'sqlite3', useNullAsDefault: true }).client.constructor;
+    class Client extends Sqlite {
+      _driver() {
+        return {};
+      }
+      async acquireConnection() {
+        return {};
+      }
+      async releaseConnection() {}
+      async _query(_, query) {
+        const { columns, rows, changes, lastID } =
+          await call('sql', (check) => [check('text', query.sql), parameters(query.bindings ?? [])]);
+        return Object.assign(query, { response: columns.length > 0 ? received(rows) : [], context: { changes, lastID } });
+      }
+    }
+    return make({ client: Client, useNullAsDefault: true });
   }
 
   // An account has one database; scripts that name it are understood.
