@@ -26,7 +26,7 @@ $(NPM_LOCK): scripts/package.json scripts/package-lock.json | deps
 packages: deps $(NPM_LOCK) ## install and bundle the npm packages that scripts may load
 	@cargo run --quiet --locked --package lockstep-engine -- bundle scripts >/dev/null
 
-test: deps packages ## everything that must hold: format, lints, unit tests, scenarios with outside peers
+test: deps packages clients ## everything that must hold: format, lints, unit tests, scenarios with outside peers
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo build --workspace --locked
@@ -63,4 +63,16 @@ deps: ## install what the build and the tests need
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}"; \
 	fi
 
-.PHONY: help demo test bench mutants fuzz build deps packages
+# Other people's event-socket clients, from their registries; what is there already is left alone.
+CLIENTS := tests/clients
+clients: deps ## install the event-socket clients that the tests run
+	@missing=(); command -v npm >/dev/null || missing+=(nodejs npm); python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv); \
+	if [ $${#missing[@]} -gt 0 ]; then \
+	  $(SUDO) apt-get update -qq; \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}"; \
+	fi
+	@cd $(CLIENTS)/node && { cmp -s package-lock.json node_modules/.lock || { npm ci --silent && cp package-lock.json node_modules/.lock; }; }
+	@cd $(CLIENTS)/python && { cmp -s requirements.txt .venv/.requirements || { python3 -m venv .venv && \
+	  .venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt && cp requirements.txt .venv/.requirements; }; }
+
+.PHONY: help demo test bench mutants fuzz build deps packages clients

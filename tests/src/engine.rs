@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -104,7 +104,8 @@ impl Setup {
         }
         let (child, log, addresses) = spawn(&folder, &self.variables);
         let variables = self.variables;
-        let engine = Engine { child, folder, variables, log, udp: None, tcp: None, api: None, freeswitch: None };
+        let engine =
+            Engine { child, folder, variables, log, udp: None, tcp: None, api: None, freeswitch: None, event_socket: None };
         engine.await_ready(addresses)
     }
 }
@@ -149,6 +150,7 @@ pub struct Engine {
     tcp: Option<SocketAddr>,
     api: Option<SocketAddr>,
     freeswitch: Option<SocketAddr>,
+    event_socket: Option<SocketAddr>,
 }
 
 impl Engine {
@@ -163,6 +165,7 @@ impl Engine {
             self.udp = self.udp.or_else(|| address("sip udp:"));
             self.tcp = self.tcp.or_else(|| address("sip tcp:"));
             self.api = self.api.or_else(|| address("api http://"));
+            self.event_socket = self.event_socket.or_else(|| address("event-socket "));
             self.freeswitch = self.freeswitch.or_else(|| address("freeswitch "));
             if line == "ready" {
                 return self;
@@ -186,6 +189,11 @@ impl Engine {
     /// Where FreeSWITCH hands calls over.
     pub fn freeswitch(&self) -> SocketAddr {
         self.freeswitch.expect("the configuration says `freeswitch_outbound`")
+    }
+
+    /// Where event-socket clients log in.
+    pub fn event_socket(&self) -> SocketAddr {
+        self.event_socket.expect("the configuration says `[event_socket] listen`")
     }
 
     /// The SIP URI of a number.
@@ -272,8 +280,16 @@ impl Engine {
     /// # Panics
     /// When they cannot be had.
     pub async fn events(&self) -> Events {
+        self.events_at("").await
+    }
+
+    /// The events that a query asks for: `?types=channel&since=7`.
+    ///
+    /// # Panics
+    /// When they cannot be had.
+    pub async fn events_at(&self, query: &str) -> Events {
         let api = self.api.expect("the engine serves HTTP");
-        let connect = tokio_tungstenite::connect_async(format!("ws://{api}/v1/events"));
+        let connect = tokio_tungstenite::connect_async(format!("ws://{api}/v1/events{query}"));
         let (socket, _) = within("a WebSocket for events", connect).await.expect("the engine tells events");
         Events { socket, may_lose: false }
     }
@@ -288,7 +304,8 @@ impl Engine {
         self.child.wait().expect("a child can be waited for");
         let (child, log, addresses) = spawn(&self.folder, &self.variables);
         (self.child, self.log) = (child, log);
-        (self.udp, self.tcp, self.api, self.freeswitch) = (None, None, None, None);
+        (self.udp, self.tcp, self.api) = (None, None, None);
+        (self.freeswitch, self.event_socket) = (None, None);
         self.await_ready(addresses)
     }
 
@@ -349,6 +366,15 @@ impl Events {
             }
         };
         within(what, search).await
+    }
+
+    /// Sends a command over the socket of the events.
+    ///
+    /// # Panics
+    /// When the engine does not take it.
+    pub async fn command(&mut self, command: &Value) {
+        let message = Message::Text(command.to_string().into());
+        within("a command to be taken", self.socket.send(message)).await.expect("the engine reads commands");
     }
 
     /// The id of the next call that comes from `from`.

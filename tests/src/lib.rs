@@ -4,6 +4,7 @@ pub mod audio;
 pub mod baresip;
 pub mod bench;
 pub mod caller;
+pub mod client;
 pub mod engine;
 pub mod freeswitch;
 pub mod http;

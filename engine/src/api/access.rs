@@ -25,6 +25,30 @@ impl Default for Caller {
     }
 }
 
+/// What a client may do, for requests that lead to others: commands over a WebSocket.
+#[derive(Clone, Debug)]
+pub(super) struct Granted(Vec<Scope>);
+
+impl Granted {
+    /// Without keys, the machine itself may everything.
+    pub(super) fn everything() -> Self {
+        Self(vec![Scope::Admin])
+    }
+
+    pub(super) fn scopes(scopes: &[Scope]) -> Self {
+        Self(scopes.to_vec())
+    }
+
+    /// Whether the key opens what needs this scope.
+    pub(super) fn check(&self, needed: Scope) -> Result<(), ApiError> {
+        if self.0.contains(&needed) || self.0.contains(&Scope::Admin) {
+            Ok(())
+        } else {
+            Err(ApiError::forbidden(format!("the key lacks the scope `{}`", needed.name())))
+        }
+    }
+}
+
 /// Lets a request through, or answers 401 or 403.
 pub(super) async fn check(
     State(state): State<AppState>,
@@ -34,21 +58,29 @@ pub(super) async fn check(
     next: Next,
 ) -> Response {
     match verdict(&state.keys, peer.ip(), request.method(), path.as_str(), request.headers()) {
-        Ok(caller) => {
+        Ok((caller, granted)) => {
             request.extensions_mut().insert(caller);
+            request.extensions_mut().insert(granted);
             next.run(request).await
         }
         Err(error) => error.into_response(),
     }
 }
 
-fn verdict(keys: &[ApiKey], peer: IpAddr, method: &Method, path: &str, headers: &HeaderMap) -> Result<Caller, ApiError> {
+fn verdict(
+    keys: &[ApiKey],
+    peer: IpAddr,
+    method: &Method,
+    path: &str,
+    headers: &HeaderMap,
+) -> Result<(Caller, Granted), ApiError> {
     if keys.is_empty() {
-        return from_this_machine(peer, headers).map(|()| Caller::default());
+        return from_this_machine(peer, headers).map(|()| (Caller::default(), Granted::everything()));
     }
+    let nothing = || (Caller::default(), Granted::scopes(&[]));
     // A method that is not served at a path gets its 405 from the router.
-    let Some(operation) = routes::operation(method, path) else { return Ok(Caller::default()) };
-    let Some(needed) = operation.scope else { return Ok(Caller::default()) };
+    let Some(operation) = routes::operation(method, path) else { return Ok(nothing()) };
+    let Some(needed) = operation.scope else { return Ok(nothing()) };
     let offered = bearer(headers).ok_or_else(ApiError::unauthorized)?;
     // Every key is compared, and each in full: the time taken says nothing about them.
     let mut found = None;
@@ -58,11 +90,9 @@ fn verdict(keys: &[ApiKey], peer: IpAddr, method: &Method, path: &str, headers: 
         }
     }
     let key = found.ok_or_else(ApiError::unauthorized)?;
-    if key.scopes.contains(&needed) || key.scopes.contains(&Scope::Admin) {
-        Ok(Caller { account: key.account.clone() })
-    } else {
-        Err(ApiError::forbidden(format!("the key lacks the scope `{}`", needed.name())))
-    }
+    let granted = Granted::scopes(&key.scopes);
+    granted.check(needed)?;
+    Ok((Caller { account: key.account.clone() }, granted))
 }
 
 /// Without keys the interface is open to programs on this machine. A browser on it must not be made a way in for web pages:

@@ -69,14 +69,20 @@ pub(super) async fn hangup(
     query: Result<Query<HangupQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<StatusCode, ApiError> {
     let Query(query) = query.map_err(|error| ApiError::bad_request(error.body_text()))?;
-    if let Some(code) = query.code.filter(|code| !(400..=699).contains(code)) {
-        return Err(ApiError::bad_request(format!("code: expected a SIP code from 400 to 699, found {code}")));
-    }
-    if query.reason.as_ref().is_some_and(|reason| reason.contains(char::is_control)) {
-        return Err(ApiError::bad_request("reason: expected words without control characters"));
-    }
+    check_hangup(query.code, query.reason.as_deref())?;
     state.engine.hangup(&id, query.code, query.reason).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Whether a call can be ended like this.
+pub(super) fn check_hangup(code: Option<u16>, reason: Option<&str>) -> Result<(), ApiError> {
+    if let Some(code) = code.filter(|code| !(400..=699).contains(code)) {
+        return Err(ApiError::bad_request(format!("code: expected a SIP code from 400 to 699, found {code}")));
+    }
+    if reason.is_some_and(|reason| reason.contains(char::is_control)) {
+        return Err(ApiError::bad_request("reason: expected words without control characters"));
+    }
+    Ok(())
 }
 
 #[derive(Debug, Deserialize)]
@@ -100,7 +106,7 @@ pub(super) async fn originate(State(state): State<AppState>, body: Bytes) -> Res
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(json!({ "id": id }))).into_response())
 }
 
-fn parse_originate(body: &[u8]) -> Result<Originate, ApiError> {
+pub(super) fn parse_originate(body: &[u8]) -> Result<Originate, ApiError> {
     let body: OriginateBody = serde_json::from_slice(body)
         .map_err(|error| ApiError::unprocessable(error.to_string(), json!({ "line": error.line(), "column": error.column() })))?;
     let invalid = |key: &str, message: &str| ApiError::unprocessable(format!("{key}: {message}"), json!({ "key": key }));

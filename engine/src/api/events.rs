@@ -1,45 +1,57 @@
-//! `/v1/events`: a WebSocket that carries what happens, as JSON texts.
+//! `/v1/events`: a WebSocket that carries what happens, as JSON texts, and takes commands.
+//!
+//! Each event has a number. A client that comes back with `?since=NUMBER` gets what it has missed, as far as it is kept.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{Query, State};
+use axum::extract::{Extension, Query, State};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::AppState;
+use super::access::Granted;
 use super::error::ApiError;
+use super::{AppState, event_commands};
 use crate::core::timeline::What;
-use crate::core::{EngineEvent, Missed, Watcher};
+use crate::core::{ChannelEvent, EngineEvent, EngineHandle, Missed, Published, Watcher};
 
 /// How long a client may take to accept one message.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// A ping this often finds clients that went away without saying so.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
-/// The largest message a client may send; none is expected.
-const MAX_INBOUND: usize = 4 * 1024;
+/// The largest command.
+const MAX_INBOUND: usize = 64 * 1024;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EventsQuery {
     call: Option<String>,
     types: Option<String>,
+    since: Option<u64>,
 }
 
 pub(super) async fn events(
     State(state): State<AppState>,
+    Extension(granted): Extension<Granted>,
     query: Result<Query<EventsQuery>, axum::extract::rejection::QueryRejection>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
     let Query(query) = query.map_err(|error| ApiError::bad_request(error.body_text()))?;
+    let since = query.since;
     let filter = Filter::new(query)?;
     let upgrade = upgrade.map_err(|error| ApiError::bad_request(format!("expected a WebSocket: {}", error.body_text())))?;
     // Subscribed before the upgrade is answered: what happens after the answer is not missed.
-    let receiver = state.engine.subscribe();
-    Ok(upgrade.max_message_size(MAX_INBOUND).on_upgrade(move |socket| forward(socket, receiver, filter)))
+    let log = state.engine.events();
+    let last = log.last();
+    let watcher = since.map_or_else(|| log.watch(), |since| log.watch_since(since));
+    // Numbers begin anew with the engine: one that was never given out is from another life.
+    let resumed = since.is_some_and(|since| since <= last);
+    let hello = json!({ "type": "hello", "engine": log.engine(), "seq": last, "resumed": resumed }).to_string();
+    let client = EventsClient { engine: state.engine.clone(), granted, filter };
+    Ok(upgrade.max_message_size(MAX_INBOUND).on_upgrade(move |socket| client.forward(socket, watcher, hello)))
 }
 
 /// Which events a client wants.
@@ -61,6 +73,9 @@ impl Filter {
                 "call-ended" => &["call-ended"],
                 "timeline" => &["timeline"],
                 "log" => &["log"],
+                "channel" => &["channel"],
+                "registration" => &["registration"],
+                "script" | "scripts-loaded" => &["scripts-loaded"],
                 other => return Err(ApiError::bad_request(format!("types: there are no events of type `{other}`"))),
             };
             types.extend(known);
@@ -88,35 +103,84 @@ fn type_of(event: &EngineEvent) -> &'static str {
     }
 }
 
-fn render(event: &EngineEvent) -> String {
+fn render(published: &Published) -> String {
+    let event = &published.event;
     let mut value = serde_json::to_value(event).unwrap_or(Value::Null);
     value["type"] = json!(type_of(event));
+    value["seq"] = json!(published.seq);
+    value["at"] = json!(published.at_ms);
+    if let EngineEvent::Channel { what, .. } = event {
+        describe(&mut value, what);
+    }
     value.to_string()
 }
 
-async fn forward(mut socket: WebSocket, mut events: Watcher, filter: Filter) {
-    let mut ping = tokio::time::interval(PING_INTERVAL);
-    loop {
-        let message = tokio::select! {
-            event = events.recv() => match event {
-                Ok(event) if filter.wants(&event) => Message::Text(render(&event).into()),
-                Ok(_) => continue,
-                Err(Missed::Lagged(missed)) => Message::Text(json!({ "type": "lagged", "missed": missed }).to_string().into()),
-                Err(Missed::Closed) => break,
-            },
-            _ = ping.tick() => Message::Ping(Vec::new().into()),
-            inbound = socket.recv() => match inbound {
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
-                Some(Ok(_)) => continue,
-            },
-        };
-        match tokio::time::timeout(SEND_TIMEOUT, socket.send(message)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => return,
+/// What happened to a channel.
+fn describe(value: &mut Value, what: &ChannelEvent) {
+    value["event"] = json!(what.name());
+    match what {
+        ChannelEvent::Dtmf { digit, duration_ms, method } => {
+            value["digit"] = json!(digit);
+            value["digit_ms"] = json!(duration_ms);
+            value["method"] = json!(method);
         }
+        ChannelEvent::Started(activity) => value["operation"] = json!(activity),
+        ChannelEvent::Completed { activity, result, response } => {
+            value["operation"] = json!(activity);
+            value["ok"] = json!(result.is_ok());
+            value["error"] = json!(result.as_ref().as_ref().err().map(ToString::to_string));
+            value["response"] = json!(response);
+        }
+        ChannelEvent::Bridged | ChannelEvent::Unbridged(_) => {}
+        ChannelEvent::Created
+        | ChannelEvent::Ringing
+        | ChannelEvent::EarlyMedia
+        | ChannelEvent::Answered
+        | ChannelEvent::Held
+        | ChannelEvent::Resumed
+        | ChannelEvent::HungUp
+        | ChannelEvent::Destroyed => {}
     }
-    // The engine has stopped; a client that is gone already is not told.
-    let _ = socket.send(Message::Close(None)).await;
+}
+
+/// One client.
+struct EventsClient {
+    engine: EngineHandle,
+    granted: Granted,
+    filter: Filter,
+}
+
+impl EventsClient {
+    async fn forward(self, mut socket: WebSocket, mut events: Watcher, hello: String) {
+        if socket.send(Message::Text(hello.into())).await.is_err() {
+            return;
+        }
+        let mut ping = tokio::time::interval(PING_INTERVAL);
+        loop {
+            let message = tokio::select! {
+                event = events.recv() => match event {
+                    Ok(event) if self.filter.wants(&event) => Message::Text(render(&event).into()),
+                    Ok(_) => continue,
+                    Err(Missed::Lagged(missed)) => Message::Text(json!({ "type": "lagged", "missed": missed }).to_string().into()),
+                    Err(Missed::Closed) => break,
+                },
+                _ = ping.tick() => Message::Ping(Vec::new().into()),
+                inbound = socket.recv() => match inbound {
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                    Some(Ok(Message::Text(command))) => {
+                        Message::Text(event_commands::answer(&self.engine, &self.granted, &command).await.into())
+                    }
+                    Some(Ok(_)) => continue,
+                },
+            };
+            match tokio::time::timeout(SEND_TIMEOUT, socket.send(message)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return,
+            }
+        }
+        // The engine has stopped; a client that is gone already is not told.
+        let _ = socket.send(Message::Close(None)).await;
+    }
 }
 
 #[cfg(test)]
@@ -124,7 +188,7 @@ mod tests {
     use super::*;
 
     fn filter(call: Option<&str>, types: Option<&str>) -> Result<Filter, ApiError> {
-        Filter::new(EventsQuery { call: call.map(str::to_owned), types: types.map(str::to_owned) })
+        Filter::new(EventsQuery { call: call.map(str::to_owned), types: types.map(str::to_owned), since: None })
     }
 
     fn started(call: &str) -> EngineEvent {
@@ -146,7 +210,9 @@ mod tests {
 
     #[test]
     fn an_event_says_its_type() {
-        let value: Value = serde_json::from_str(&render(&started("1"))).unwrap();
+        let published = Published { seq: 5, at_ms: 9, event: started("1") };
+        let value: Value = serde_json::from_str(&render(&published)).unwrap();
         assert_eq!((value["type"].as_str(), value["call"].as_str()), (Some("call-started"), Some("1")));
+        assert_eq!((value["seq"].as_u64(), value["at"].as_u64()), (Some(5), Some(9)));
     }
 }

@@ -8,6 +8,7 @@ mod answer;
 mod calls;
 mod drivers;
 mod error;
+mod event_commands;
 mod events;
 mod forms;
 mod freeswitch;

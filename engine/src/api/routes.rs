@@ -443,13 +443,14 @@ pub(super) const OPERATIONS: &[Operation] = &[
         method: Method::GET,
         path: "/v1/events",
         scope: Some(Scope::Read),
-        summary: "A WebSocket that carries events as JSON texts, from now on.",
+        summary: "A WebSocket that carries events as JSON texts, and takes commands.",
         query: &[
             text("call", "Only of this call."),
             text(
                 "types",
-                "Only these, parted by commas: call-started, call-state, call-ended, timeline, log; `call` for all of the first three.",
+                "Only these, parted by commas: call-started, call-state, call-ended (`call` for all three), channel, timeline, log, registration, scripts-loaded (or `script`).",
             ),
+            text("since", "Begin after the event of this number, as far as it is still known; default: from now on."),
         ],
         body: None,
         success: (101, ""),

@@ -58,6 +58,7 @@ struct Shared {
     last: watch::Sender<u64>,
     watched: AtomicBool,
     closed: AtomicBool,
+    engine: String,
 }
 
 impl Shared {
@@ -75,7 +76,13 @@ impl Default for EventLog {
     fn default() -> Self {
         let ring = Mutex::new(Ring { last: 0, kept: VecDeque::new() });
         let (last, _) = watch::channel(0);
-        Self(Arc::new(Shared { ring, last, watched: AtomicBool::new(false), closed: AtomicBool::new(false) }))
+        Self(Arc::new(Shared {
+            ring,
+            last,
+            watched: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            engine: uuid::Uuid::new_v4().to_string(),
+        }))
     }
 }
 
@@ -105,6 +112,11 @@ impl EventLog {
     pub(super) fn close(&self) {
         self.0.closed.store(true, Ordering::Release);
         self.0.last.send_modify(|_| {});
+    }
+
+    /// Names this life of the engine: with another one, numbers begin anew.
+    pub fn engine(&self) -> &str {
+        &self.0.engine
     }
 
     /// The number of the newest event.

@@ -70,13 +70,15 @@ pub(super) struct Client {
     application: Option<Application>,
     pub(super) linger: Linger,
     jobs: Arc<tokio::sync::Semaphore>,
+    /// It has said `exit`, and was told goodbye.
+    pub(super) has_left: bool,
 }
 
 impl Client {
     /// A client that has logged in.
     pub(super) fn inbound(hub: Arc<Hub>, listener: Arc<Listener>) -> Self {
         let jobs = Arc::new(tokio::sync::Semaphore::new(MAX_JOBS));
-        Self { hub, listener, application: None, linger: Linger::No, jobs }
+        Self { hub, listener, application: None, linger: Linger::No, jobs, has_left: false }
     }
 
     /// The application of a call.
@@ -104,6 +106,7 @@ impl Client {
                 self.listener.outbox.reply(frame);
                 self.listener.outbox.release();
                 self.tell(notices::goodbye());
+                self.has_left = true;
                 return Flow::Close;
             }
         }
@@ -128,7 +131,8 @@ impl Client {
             return not_found();
         }
         match verb {
-            "event" => self.events(args),
+            // Some clients write it so, and servers that look for the first letters take it.
+            "event" | "events" => self.events(args),
             "nixevent" => self.edit_events(args),
             "noevents" => {
                 let had_any = self.listener.wants().forget();

@@ -205,7 +205,9 @@ pub(super) fn response_of(activity: &Activity, result: &OpResult) -> &'static st
 }
 
 fn execute(name: &str, channel: &Channel, state: ChannelState, activity: &Activity) -> Event {
-    let mut event = of_state(name, channel, state);
+    // Settings do not count as what runs, but clients look for the variable in the event about them.
+    let shown = Channel { running: Some(std::sync::Arc::new(activity.clone())), ..channel.clone() };
+    let mut event = of_state(name, &shown, state);
     event.push("Application", application(activity));
     if !activity.data.is_empty() {
         event.push("Application-Data", &activity.data);

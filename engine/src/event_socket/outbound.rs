@@ -52,7 +52,9 @@ pub(super) async fn call(hub: Arc<Hub>, wanted: ApplicationCall) {
             // Whether the client goes first or the time is up makes no difference.
             let _ = tokio::time::timeout(time, server::converse(&mut client, &mut commands)).await;
         }
-        client.tell(notices::call_over(&call));
+        if !client.has_left {
+            client.tell(notices::call_over(&call));
+        }
     }
     listener.outbox.close();
     hub.leave(&listener);

@@ -4,6 +4,7 @@ mod bad_prompts;
 mod bridging;
 mod call_control;
 mod demo_call;
+mod event_socket;
 mod hostile_network;
 mod hostile_scripts;
 mod keys;

@@ -1,0 +1,48 @@
+// The `modesl` package: a client, and an application that answers calls.
+import modesl from 'modesl';
+import { digits, say, settings } from './say.mjs';
+
+function inbound({ port, password, target }) {
+  const connection = new modesl.Connection('127.0.0.1', port, password, () => {
+    say('authenticated');
+    connection.subscribe(['CHANNEL_ANSWER', 'CHANNEL_HANGUP_COMPLETE'], () => {
+      connection.api('status', (status) => {
+        say('status', status.getBody());
+        connection.on('esl::event::CHANNEL_ANSWER::*', (event) => {
+          const uuid = event.getHeader('Unique-ID');
+          say('answered', uuid);
+          connection.api(`uuid_kill ${uuid}`);
+        });
+        connection.on('esl::event::CHANNEL_HANGUP_COMPLETE::*', (event) => {
+          say('over', event.getHeader('Hangup-Cause'));
+          connection.disconnect();
+          process.exit(0);
+        });
+        connection.bgapi(`originate user/${target} &park()`, (event) => {
+          say('originated', event.getBody().split(' ')[1]);
+        });
+      });
+    });
+  });
+  connection.on('error', (error) => say('error', error));
+}
+
+function outbound({ port }) {
+  const server = new modesl.Server({ port, host: '127.0.0.1', myevents: true }, () => say('listening'));
+  server.on('connection::ready', (connection) => {
+    say('called', connection.getInfo().getHeader('Caller-Caller-ID-Number'));
+    connection.execute('answer', () => {
+      connection.execute('playback', 'tone_stream://%(200,0,440)', () => {
+        say('played');
+        connection.execute('play_and_get_digits', digits, (event) => {
+          say('digits', event.getHeader('variable_pin'));
+          connection.execute('hangup', 'NORMAL_CLEARING');
+        });
+      });
+    });
+    connection.on('esl::end', () => process.exit(0));
+  });
+}
+
+const { mode, ...rest } = settings();
+(mode === 'inbound' ? inbound : outbound)(rest);

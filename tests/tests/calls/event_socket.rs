@@ -1,0 +1,245 @@
+//! Event-socket clients and applications that were written for FreeSWITCH.
+
+use lockstep_engine::phone::PhoneCall;
+use lockstep_tests::caller::{Caller, USERS, incoming, registered};
+use lockstep_tests::client::{Client, free_port};
+use lockstep_tests::engine::{Engine, Setup, within};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const PASSWORD: &str = "a-password";
+
+fn engine(more: &str) -> Setup {
+    let socket = format!("[event_socket]\nlisten = \"127.0.0.1:0\"\npassword = \"{PASSWORD}\"\n");
+    Engine::setup().config(&format!("{socket}{USERS}{more}")).main("1000", "await ctx.answer(); await ctx.waitForHangup();")
+}
+
+/// A client of another hand logs in, asks, listens, places a call, and ends it.
+async fn watches_and_calls(client: &str) {
+    let engine = engine("").start();
+    let mut callee = registered(&engine, "1001").await;
+    let port = engine.event_socket().port().to_string();
+    let mut client = Client::start(client, &["inbound", &port, PASSWORD, "1001"]);
+    client.says("authenticated").await;
+    client.says("status").await;
+    let mut call: PhoneCall = incoming(&mut callee).await;
+    call.answer();
+    let uuid = client.says("originated").await;
+    assert_eq!(client.says("answered").await, uuid);
+    assert_eq!(client.says("over").await, "NORMAL_CLEARING");
+    within("the end of the call", call.ended()).await;
+}
+
+/// An application of another hand answers, plays, collects four keys, and hangs up.
+async fn answers_plays_and_collects(application: &str, mode: &str) {
+    let port = free_port();
+    let mut application = Client::start(application, &["outbound", &port.to_string()]);
+    application.says("listening").await;
+    let engine = engine(&format!("[[did]]\nnumber = \"4000\"\ndestinations = [\"socket:127.0.0.1:{port} {mode}\"]\n")).start();
+    let caller = Caller::answered(&engine, "4000").await;
+    application.says("called").await;
+    application.says("played").await;
+    caller.call.press("1234");
+    assert_eq!(application.says("digits").await, "1234");
+    let story = caller.over(&engine).await;
+    assert_eq!(story.ended.code, 200);
+}
+
+#[tokio::test]
+async fn esl_watches_and_places_calls() {
+    watches_and_calls("esl.mjs").await;
+}
+
+#[tokio::test]
+async fn modesl_watches_and_places_calls() {
+    watches_and_calls("modesl.mjs").await;
+}
+
+#[tokio::test]
+async fn esl_lite_watches_and_places_calls() {
+    watches_and_calls("esl_lite.mjs").await;
+}
+
+#[tokio::test]
+async fn greenswitch_watches_and_places_calls() {
+    watches_and_calls("greenswitch_client.py").await;
+}
+
+#[tokio::test]
+async fn genesis_watches_and_places_calls() {
+    watches_and_calls("genesis_client.py").await;
+}
+
+#[tokio::test]
+async fn an_esl_application_answers_calls() {
+    answers_plays_and_collects("esl.mjs", "async full").await;
+}
+
+#[tokio::test]
+async fn a_modesl_application_answers_calls() {
+    answers_plays_and_collects("modesl.mjs", "async full").await;
+}
+
+#[tokio::test]
+async fn a_greenswitch_application_answers_calls() {
+    answers_plays_and_collects("greenswitch_client.py", "async full").await;
+}
+
+#[tokio::test]
+async fn a_genesis_application_answers_calls() {
+    answers_plays_and_collects("genesis_client.py", "async full").await;
+}
+
+#[tokio::test]
+async fn an_application_may_take_one_operation_after_another() {
+    answers_plays_and_collects("genesis_client.py", "full").await;
+}
+
+/// A bare connection.
+struct Wire(TcpStream);
+
+impl Wire {
+    async fn open(engine: &Engine) -> Self {
+        let mut wire = Self(TcpStream::connect(engine.event_socket()).await.expect("the event socket listens"));
+        wire.until("auth/request\n\n").await;
+        wire
+    }
+
+    async fn logged_in(engine: &Engine) -> Self {
+        let mut wire = Self::open(engine).await;
+        wire.send(&format!("auth {PASSWORD}\n\n")).await;
+        wire.until("+OK accepted\n\n").await;
+        wire
+    }
+
+    async fn send(&mut self, text: &str) {
+        self.0.write_all(text.as_bytes()).await.expect("the engine reads");
+    }
+
+    /// What comes up to and with `text`.
+    async fn until(&mut self, text: &str) -> String {
+        let mut seen = Vec::new();
+        let reading = async {
+            while !String::from_utf8_lossy(&seen).ends_with(text) {
+                match self.0.read_u8().await {
+                    Ok(byte) => seen.push(byte),
+                    Err(_) => break,
+                }
+            }
+        };
+        within(&format!("`{text}`"), reading).await;
+        let seen = String::from_utf8_lossy(&seen).into_owned();
+        assert!(seen.ends_with(text), "the connection ended before `{text}`: {seen}");
+        seen
+    }
+
+    async fn rest(mut self) -> String {
+        let mut rest = Vec::new();
+        // A peer that resets has said all it had to say, too.
+        let _ = within("the end of a connection", self.0.read_to_end(&mut rest)).await;
+        String::from_utf8_lossy(&rest).into_owned()
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_password_ends_the_connection_as_it_does_elsewhere() {
+    let engine = engine("").start();
+    let mut wire = Wire::open(&engine).await;
+    wire.send("api status\n\n").await;
+    wire.until("Reply-Text: -ERR command not found\n\n").await;
+    wire.send("auth wrong\n\n").await;
+    let rest = wire.rest().await;
+    assert!(
+        rest.starts_with("Content-Type: command/reply\nReply-Text: -ERR invalid\n\nContent-Type: text/disconnect-notice\n"),
+        "{rest}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_command_ends_that_connection_alone() {
+    let engine = engine("").start();
+    let mut other = Wire::logged_in(&engine).await;
+    for garbage in [
+        "sendevent X\nContent-Length: -1\n\n".to_owned(),
+        "sendevent X\nContent-Length: 99999999999999999999\n\n".to_owned(),
+        "sendevent X\nContent-Length: 2000000\n\n".to_owned(),
+        "sendevent X\nContent-Length: 1\nContent-Length: 2\n\n".to_owned(),
+        "api \0status\n\n".to_owned(),
+        "x".repeat(100_000),
+    ] {
+        let mut wire = Wire::logged_in(&engine).await;
+        wire.send(&garbage).await;
+        let rest = wire.rest().await;
+        assert!(rest.contains("text/disconnect-notice"), "{:?}: {rest}", garbage.get(..40));
+    }
+    // Half a frame, and gone.
+    Wire::logged_in(&engine).await.send("sendevent X\nContent-Length: 10\n\nabc").await;
+    other.send("api echo still here\n\n").await;
+    other.until("still here").await;
+}
+
+#[tokio::test]
+async fn a_transfer_and_variables_reach_a_call_that_a_script_has() {
+    let engine = engine("").main("2000", "console.log('moved', ctx.get('color')); await ctx.play('ivr/0.wav');").start();
+    let mut caller = Caller::answered(&engine, "1000").await;
+    let mut wire = Wire::logged_in(&engine).await;
+    let id = caller.id.clone();
+    wire.send(&format!("api uuid_setvar {id} color blue\n\n")).await;
+    wire.until("+OK\n").await;
+    wire.send(&format!("api uuid_getvar {id} color\n\n")).await;
+    wire.until("blue").await;
+    wire.send(&format!("event plain CHANNEL_HANGUP_COMPLETE\n\nfilter Unique-ID {id}\n\napi uuid_transfer {id} 2000\n\n")).await;
+    caller.logged("moved blue").await;
+    let over = wire.until("variable_hangup_cause_q850: 16\n").await;
+    assert!(over.contains(&format!("Unique-ID: {id}\n")), "{over}");
+    assert!(over.contains("variable_color: blue\n"), "{over}");
+    assert_eq!(caller.over(&engine).await.ended.code, 200);
+}
+
+#[tokio::test]
+async fn a_call_whose_application_is_not_there_goes_to_the_next_destination() {
+    let port = free_port();
+    let did = format!("[[did]]\nnumber = \"4000\"\ndestinations = [\"socket:127.0.0.1:{port} async full\", \"class5:1000\"]\n");
+    let engine = engine(&did).start();
+    let caller = Caller::answered(&engine, "4000").await;
+    assert_eq!(caller.hang_up(&engine).await.ended.code, 200);
+}
+
+#[tokio::test]
+async fn events_are_numbered_and_resumed_and_the_socket_takes_commands() {
+    let engine = engine("").start();
+    let caller = Caller::answered(&engine, "1000").await;
+    let mut events = engine.events_at("?types=channel").await;
+    let seq = events.find("the first word", |event| (event["type"] == "hello").then(|| event["seq"].as_u64())).await.unwrap();
+    let id = caller.id.clone();
+    events.command(&serde_json::json!({ "id": 1, "command": "set", "call": id, "name": "a", "value": "1" })).await;
+    let reply = events.find("a reply", |event| (event["id"] == 1).then(|| event.clone())).await;
+    assert_eq!(reply["ok"], true, "{reply}");
+    events.command(&serde_json::json!({ "id": 2, "command": "hangup", "call": id })).await;
+    let end = events.find("the end", |event| (event["event"] == "destroyed").then(|| event["seq"].as_u64())).await.unwrap();
+    drop(events);
+    let mut again = engine.events_at(&format!("?types=channel&call={id}&since={seq}")).await;
+    let hello = again.find("the first word", |event| (event["type"] == "hello").then(|| event.clone())).await;
+    assert_eq!(hello["resumed"], true, "{hello}");
+    let seen = again.find("the end again", |event| (event["event"] == "destroyed").then(|| event["seq"].as_u64())).await.unwrap();
+    assert_eq!(seen, end);
+    assert_eq!(caller.over(&engine).await.ended.code, 200);
+}
+
+/// Every client reads what it has asked for, or is cut off; whoever reads is not disturbed.
+#[tokio::test]
+async fn a_client_that_does_not_read_is_cut_off() {
+    let engine = engine("").start();
+    let mut lazy = Wire::logged_in(&engine).await;
+    lazy.send("event plain CUSTOM flood\n\n").await;
+    lazy.until("plain\n\n").await;
+    let mut busy = Wire::logged_in(&engine).await;
+    let body = "x".repeat(60_000);
+    for _ in 0..600 {
+        busy.send(&format!("sendevent CUSTOM\nEvent-Subclass: flood\nContent-Length: {}\n\n{body}", body.len())).await;
+        busy.until("\n\n").await;
+    }
+    engine.log().line("does not read").await;
+    let rest = lazy.rest().await;
+    assert!(rest.contains("not read as fast as they came"), "the notice is missing");
+}
