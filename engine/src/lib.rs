@@ -28,7 +28,6 @@ pub mod runs;
 pub mod schedule;
 pub mod script;
 mod security_key;
-mod simulation;
 pub mod simulation;
 pub mod store;
 mod testing;

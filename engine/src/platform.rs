@@ -67,8 +67,9 @@ impl Platform {
     /// # Errors
     /// When SQLite cannot make a database in memory, or a provider cannot be used.
     pub fn passing(config: &Config, scripts: &std::path::Path) -> Result<Self, PlatformError> {
-        let providers = host::providers(config, scripts).map_err(PlatformError::Provider)?;
-        Ok(Self::on(config, Store::in_memory(Clock::system())?, providers))
+        let late = Late::default();
+        let providers = host::providers(config, scripts, &late).map_err(PlatformError::Provider)?;
+        Ok(Self::on(config, Store::in_memory(Clock::system())?, late, providers))
     }
 
     /// As [`in_memory`](Self::in_memory), by another clock than the machine's.
