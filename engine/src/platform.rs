@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bus::Bus;
+use crate::class4::RouteTable;
 use crate::config::{Config, Loaded};
 use crate::host::{self, HostServices, Late, NamedService};
 use crate::jobs::Jobs;
@@ -36,6 +37,8 @@ pub struct Platform {
     pub kv_bytes: u64,
     /// What services reach once the engine runs.
     pub late: Late,
+    /// The routes of the Class 4 hook.
+    pub routes: Arc<RouteTable>,
 }
 
 impl Platform {
@@ -86,7 +89,16 @@ impl Platform {
         let bus = Bus::default();
         let jobs = Jobs::new(&store);
         let services = HostServices::new(host::services(config, &store, &databases, &bus, &jobs).into_iter().chain(providers));
-        Self { store, databases, bus, jobs, services, kv_bytes: config.store.kv_bytes(), late }
+        Self {
+            store,
+            databases,
+            bus,
+            jobs,
+            services,
+            kv_bytes: config.store.kv_bytes(),
+            late,
+            routes: Arc::new(RouteTable::new(config)),
+        }
     }
 
     /// Sweeps away what has expired, for as long as the future lives.

@@ -8,6 +8,7 @@ use lockstep_ctx_api::wire::{Location, ScriptError};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::class4::Rejection;
 use crate::core::EngineError;
 use crate::form::FormError;
 use crate::freeswitch::HostError;
@@ -45,6 +46,17 @@ impl ApiError {
         };
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         Self { status, code: Code::Sip(code), message, details: Value::Null, at: error.at.clone() }
+    }
+
+    /// The SIP reply in place of a route.
+    pub(super) fn rejected(rejection: &Rejection) -> Self {
+        Self {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            code: Code::Sip(rejection.code),
+            message: rejection.text.clone(),
+            details: rejection.why.as_ref().map_or(Value::Null, |why| json!({ "why": why })),
+            at: None,
+        }
     }
 
     /// Adds what the run had written to its console.

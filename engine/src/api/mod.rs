@@ -19,6 +19,7 @@ mod metrics;
 mod openapi;
 mod public;
 mod recording;
+mod route;
 mod routes;
 mod runs;
 mod scripts;
@@ -162,6 +163,7 @@ fn router(state: AppState) -> Router {
         .route("/v1/runs/{id}/cancel", post(runs::cancel))
         .route("/v1/forms/{id}", post(forms::submit).layer(form_limit))
         .route("/v1/drivers/{id}/{fn}", post(drivers::call))
+        .route("/v1/route", post(route::route))
         .merge(public_routes(&state))
         .route("/v1/events", get(events::events))
         .route_layer(middleware::from_fn_with_state(state.clone(), access::check))

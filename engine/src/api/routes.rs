@@ -272,6 +272,16 @@ pub(super) const OPERATIONS: &[Operation] = &[
     },
     Operation {
         method: Method::POST,
+        path: "/v1/route",
+        scope: Some(Scope::Run),
+        summary: "The Class 4 hook: the routing object in, and out as the scripts have changed it.",
+        query: &[text("script", "Only this script; absent: the globals and the script of the route or DID.")],
+        body: Some("Object"),
+        success: (200, "Object"),
+        failures: &[400, 404, 422],
+    },
+    Operation {
+        method: Method::POST,
         path: "/v1/drivers/{id}/{fn}",
         scope: Some(Scope::Run),
         summary: "Calls a function of a driver with one object.",

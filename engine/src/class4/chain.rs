@@ -5,9 +5,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use lockstep_ctx_api::host::HostReply;
-use lockstep_ctx_api::{ErrorCode, OpError};
 use serde_json::{Value, json};
 
 use super::Rejection;
@@ -16,7 +13,6 @@ use super::decision::{self, Decision};
 use super::facts::Facts;
 use super::table::{Built, Hook, RouteTable};
 use crate::config::{GlobalRun, OnError};
-use crate::host::{Arguments, HostFuture, HostService, RunContext, no_such_function};
 use crate::runs::{RunError, RunKind, RunRequest, RunsHandle};
 
 /// Routes calls. Cheap to clone.
@@ -27,8 +23,9 @@ pub struct Class4 {
 }
 
 impl Class4 {
-    pub(crate) fn new(table: RouteTable, runs: RunsHandle) -> Self {
-        Self { table: Arc::new(table), runs }
+    /// Over the routes of a configuration and the scripts there are.
+    pub fn new(table: &Arc<RouteTable>, runs: &RunsHandle) -> Self {
+        Self { table: Arc::clone(table), runs: runs.clone() }
     }
 
     /// Lays a call out, has the scripts change it, and reads what is to be dialled.
@@ -49,15 +46,24 @@ impl Class4 {
         Ok(decision)
     }
 
-    /// The hook over HTTP: an object laid out by somebody else, changed by `script`, or by all that apply to it.
+    /// The hook over HTTP: an object laid out by somebody else, changed by `script`, or by all that apply to it. An object that says
+    /// nothing of `egress_routing` gets the rows of our own routes.
     ///
     /// # Errors
     /// The SIP reply in place of a route.
-    pub async fn hook(&self, data: Value, script: Option<&str>) -> Result<Value, Rejection> {
-        let before = normalise(&Value::Object(serde_json::Map::new()), data)
+    pub async fn hook(&self, given: Value, script: Option<&str>) -> Result<Value, Rejection> {
+        let before = normalise(&Value::Object(serde_json::Map::new()), given.clone())
             .map_err(|_| Rejection::new(400, "Bad Request").because("expected the routing object"))?;
+        let mut before = before;
         let number = before.pointer("/routing/dest_number").map(plain).unwrap_or_default();
         let customer = before.pointer("/routing/account_id").and_then(Value::as_i64);
+        let lays_out = |data: &Value| data.get("egress_routing").is_none() && data.pointer("/routing/egress_routing").is_none();
+        if lays_out(&given) {
+            let cli = before.pointer("/routing/cli").map(plain).unwrap_or_default();
+            let rows = Value::Array(self.table.rows(&number, customer, &cli));
+            before["routing"]["egress_routing"] = rows.clone();
+            before["egress_routing"] = rows;
+        }
         let mut hook = self.table.hook_of(&number, customer);
         if let Some(script) = script {
             hook.script = Some(script.to_owned());
@@ -131,22 +137,4 @@ impl Class4 {
 
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-/// The core's way to the hook: it asks for services by name, and gets an answer without waiting.
-pub(crate) const SERVICE: &str = "class4";
-
-impl HostService for Class4 {
-    fn call(&self, _context: &RunContext, function: &str, mut args: Arguments, _body: Option<Bytes>) -> HostFuture {
-        if function != "route" {
-            return no_such_function(&args);
-        }
-        let class4 = self.clone();
-        Box::pin(async move {
-            let facts: Facts = args.shape("facts")?;
-            let decided = class4.route(&facts).await;
-            let value = serde_json::to_value(decided).map_err(|error| OpError::new(ErrorCode::Unsupported, error.to_string()))?;
-            Ok(HostReply::json(&value))
-        })
-    }
 }

@@ -12,7 +12,7 @@ mod table;
 pub use chain::Class4;
 pub use decision::{Attempt, Decision};
 pub use facts::Facts;
-pub(crate) use table::RouteTable;
+pub use table::RouteTable;
 
 /// A SIP reply in place of a route (contract, section 4).
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, thiserror::Error)]
@@ -26,7 +26,7 @@ pub struct Rejection {
 }
 
 impl Rejection {
-    pub(crate) fn new(code: u16, text: impl Into<String>) -> Self {
+    fn new(code: u16, text: impl Into<String>) -> Self {
         Self { code, text: text.into(), why: None }
     }
 

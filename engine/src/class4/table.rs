@@ -11,7 +11,7 @@ use crate::json::of_table;
 
 /// Customers, DIDs, routes and gateways, arranged for look-ups.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct RouteTable {
+pub struct RouteTable {
     /// Longest prefix first, then the cheapest, then as configured.
     routes: Vec<Route>,
     gateways: Vec<i64>,
@@ -81,11 +81,6 @@ impl RouteTable {
         self.gateways.contains(&id)
     }
 
-    /// Whether a route leads to `number` for a customer.
-    pub(crate) fn leads_to(&self, number: &str, customer: Option<i64>) -> bool {
-        !self.matching(number, customer).is_empty()
-    }
-
     /// The routes of the longest prefix that fits.
     fn matching(&self, number: &str, customer: Option<i64>) -> Vec<&Route> {
         let number = key(number);
@@ -109,18 +104,8 @@ impl RouteTable {
         if routes.is_empty() && facts.did.is_none() {
             return Err(Rejection::new(404, "Not Found").because(format!("no route leads to {}", facts.dialled)));
         }
-        let mut costs: Vec<(i64, Option<f64>)> = Vec::new();
-        for route in &routes {
-            for id in route.gateways.iter().filter(|id| self.has_gateway(**id)) {
-                if !costs.iter().any(|(known, _)| known == id) {
-                    costs.push((*id, route.cost));
-                }
-            }
-        }
-        let rows: Vec<Value> = costs
-            .iter()
-            .map(|(id, _)| json!({ "gw": { id.to_string(): { "cli": facts.cli } }, "headers": [], "remove_headers": [] }))
-            .collect();
+        let costs = self.costs(&routes);
+        let rows = rows_of(&costs, &facts.cli);
         let mut data = Map::new();
         let customer = facts.customer.and_then(|id| self.customers.iter().find(|(known, _)| *known == id));
         let route = routes.first().copied();
@@ -140,6 +125,24 @@ impl RouteTable {
             (None, None) => Hook::default(),
         };
         Ok(Built { data: Value::Object(data), hook, costs })
+    }
+
+    /// Gateways of these routes in the order they are tried, and the price of a minute.
+    fn costs(&self, routes: &[&Route]) -> Vec<(i64, Option<f64>)> {
+        let mut costs: Vec<(i64, Option<f64>)> = Vec::new();
+        for route in routes {
+            for id in route.gateways.iter().filter(|id| self.has_gateway(**id)) {
+                if !costs.iter().any(|(known, _)| known == id) {
+                    costs.push((*id, route.cost));
+                }
+            }
+        }
+        costs
+    }
+
+    /// `egress_routing` of a number.
+    pub(super) fn rows(&self, number: &str, customer: Option<i64>, cli: &str) -> Vec<Value> {
+        rows_of(&self.costs(&self.matching(number, customer)), cli)
     }
 
     /// The hook of a number, for an object that somebody else has laid out.
@@ -183,6 +186,11 @@ impl RouteTable {
         }
         routing
     }
+}
+
+fn rows_of(costs: &[(i64, Option<f64>)], cli: &str) -> Vec<Value> {
+    let row = |id: &i64| json!({ "gw": { id.to_string(): { "cli": cli } }, "headers": [], "remove_headers": [] });
+    costs.iter().map(|(id, _)| row(id)).collect()
 }
 
 /// Numbers are the same with and without the `+` of the international form.

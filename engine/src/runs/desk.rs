@@ -49,6 +49,7 @@ pub struct Order {
 
 /// What happens to runs. Outputs of one run keep their order; `Gone` is its last.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "each is made once and handed on at once; nearly all of them are the large one")]
 pub enum DeskOutput {
     /// Carry out an operation, and say so with [`Desk::completed`].
     Perform {

@@ -63,6 +63,9 @@ pub(crate) struct Audio {
     spoken: Vec<String>,
 }
 
+/// Answers for a URL: a file and what its name ends in.
+pub(super) type Fetched<'a> = dyn FnMut(&str) -> Result<(Vec<u8>, String), OpError> + 'a;
+
 impl Audio {
     pub(super) fn new(library: PromptLibrary, user_dir: PathBuf) -> Self {
         Self {
@@ -148,7 +151,7 @@ impl Audio {
         now: Instant,
         sources: &[String],
         codec: Codec,
-        fetched: &mut dyn FnMut(&str) -> Result<(Vec<u8>, String), OpError>,
+        fetched: &mut Fetched<'_>,
     ) -> Result<Vec<Arc<EncodedPrompt>>, OpError> {
         let mut prompts = Vec::with_capacity(sources.len());
         for name in sources {

@@ -246,7 +246,7 @@ fn query(connection: &Connection, statement: &Statement, limits: DatabaseLimits)
     let before = connection.total_changes();
     let mut prepared = connection.prepare(&statement.text)?;
     bind(&mut prepared, &statement.parameters)?;
-    let columns: Vec<String> = prepared.column_names().into_iter().map(str::to_owned).collect();
+    let columns: Vec<String> = prepared.column_names().map(str::to_owned).collect();
     let mut found = Vec::new();
     let mut bytes = 0;
     let mut rows = prepared.raw_query();

@@ -215,7 +215,7 @@ impl Session {
             Awaited::Hears(hears) => hears.nearest().map(|nearest| format!("; {nearest}")).unwrap_or_default(),
             Awaited::Keys { call, from, .. } => {
                 let keys = self.stage.phones.call(*call).map(|call| call.keys.iter().skip(*from).map(|key| key.key).collect());
-                format!("; it received {:?}", keys.unwrap_or_else(String::new))
+                format!("; it received {:?}", keys.unwrap_or_default())
             }
             _ => String::new(),
         };
