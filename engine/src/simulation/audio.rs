@@ -40,6 +40,9 @@ pub(crate) struct Clip {
     pub prompt: Arc<EncodedPrompt>,
 }
 
+/// Octets of a URL, and the extension that hints at their format.
+pub(super) type RemoteAudio = (Vec<u8>, String);
+
 /// A recording that scripts can play.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
@@ -148,7 +151,7 @@ impl Audio {
         now: Instant,
         sources: &[String],
         codec: Codec,
-        fetched: &mut dyn FnMut(&str) -> Result<(Vec<u8>, String), OpError>,
+        fetched: &mut dyn FnMut(&str) -> Result<RemoteAudio, OpError>,
     ) -> Result<Vec<Arc<EncodedPrompt>>, OpError> {
         let mut prompts = Vec::with_capacity(sources.len());
         for name in sources {

@@ -214,8 +214,9 @@ impl Session {
         let nearest = match &wait.what {
             Awaited::Hears(hears) => hears.nearest().map(|nearest| format!("; {nearest}")).unwrap_or_default(),
             Awaited::Keys { call, from, .. } => {
-                let keys = self.stage.phones.call(*call).map(|call| call.keys.iter().skip(*from).map(|key| key.key).collect());
-                format!("; it received {:?}", keys.unwrap_or_else(String::new))
+                let keys: Option<String> =
+                    self.stage.phones.call(*call).map(|call| call.keys.iter().skip(*from).map(|key| key.key).collect());
+                format!("; it received {:?}", keys.unwrap_or_default())
             }
             _ => String::new(),
         };
