@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rquickjs::{Ctx, Function};
 
@@ -55,8 +56,8 @@ pub(super) fn module_names() -> impl Iterator<Item = &'static str> {
 
 /// Bytecode of the prelude's parts and modules.
 pub(super) struct Prelude {
-    core: Vec<u8>,
-    lazy: RefCell<BTreeMap<&'static str, Rc<Vec<u8>>>>,
+    core: Arc<Vec<u8>>,
+    lazy: RefCell<BTreeMap<&'static str, Arc<Vec<u8>>>>,
 }
 
 impl Prelude {
@@ -78,7 +79,12 @@ impl Prelude {
         self.evaluate(ctx, if name == TEST_MODULE { TESTS } else { MODULES }, name)
     }
 
-    fn evaluate<'js>(&self, ctx: &Ctx<'js>, sources: &[(&'static str, &str)], name: &str) -> rquickjs::Result<Function<'js>> {
+    fn evaluate<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        sources: &[(&'static str, &'static str)],
+        name: &str,
+    ) -> rquickjs::Result<Function<'js>> {
         let Some((name, source)) = sources.iter().copied().find(|(part, _)| *part == name) else {
             return Err(rquickjs::Exception::throw_reference(ctx, &format!("the runtime has no part '{name}'")));
         };
@@ -88,15 +94,24 @@ impl Prelude {
             None => {
                 let bytecode =
                     compile_part(name, source).map_err(|error| rquickjs::Exception::throw_message(ctx, &error.message))?;
-                self.lazy.borrow_mut().entry(name).or_insert(Rc::new(bytecode)).clone()
+                self.lazy.borrow_mut().entry(name).or_insert(bytecode).clone()
             }
         };
         compile::load_expression(ctx, &bytecode)?.get()
     }
 }
 
-fn compile_part(name: &str, source: &str) -> Result<Vec<u8>, ScriptError> {
-    compile::compile_expression(&format!("lockstep:{name}"), source)
+/// Bytecode that this process has compiled, by text: workers of a simulation come and go by the thousand.
+static COMPILED: Mutex<BTreeMap<&'static str, Arc<Vec<u8>>>> = Mutex::new(BTreeMap::new());
+
+fn compile_part(name: &str, source: &'static str) -> Result<Arc<Vec<u8>>, ScriptError> {
+    let compiled = || COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = compiled().get(source) {
+        return Ok(Arc::clone(known));
+    }
+    let bytecode = Arc::new(compile::compile_expression(&format!("lockstep:{name}"), source)?);
+    compiled().insert(source, Arc::clone(&bytecode));
+    Ok(bytecode)
 }
 
 #[cfg(test)]

@@ -40,6 +40,9 @@ pub(crate) struct Clip {
     pub prompt: Arc<EncodedPrompt>,
 }
 
+/// Octets of a URL, and the extension that hints at their format.
+pub(super) type RemoteAudio = (Vec<u8>, String);
+
 /// A recording that scripts can play.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
@@ -62,9 +65,6 @@ pub(crate) struct Audio {
     /// Texts that were spoken, in order.
     spoken: Vec<String>,
 }
-
-/// Answers for a URL: a file and what its name ends in.
-pub(super) type Fetched<'a> = dyn FnMut(&str) -> Result<(Vec<u8>, String), OpError> + 'a;
 
 impl Audio {
     pub(super) fn new(library: PromptLibrary, user_dir: PathBuf) -> Self {
@@ -151,7 +151,7 @@ impl Audio {
         now: Instant,
         sources: &[String],
         codec: Codec,
-        fetched: &mut Fetched<'_>,
+        fetched: &mut dyn FnMut(&str) -> Result<RemoteAudio, OpError>,
     ) -> Result<Vec<Arc<EncodedPrompt>>, OpError> {
         let mut prompts = Vec::with_capacity(sources.len());
         for name in sources {

@@ -297,6 +297,8 @@ impl Simulation {
 
     /// Goes on until `until`, from one thing that happens to the next.
     pub(crate) fn run_until(&mut self, until: Instant) {
+        // What was commanded since the last step happens now.
+        self.settle();
         while let Some(due) = self.next_deadline().filter(|due| *due <= until) {
             self.advance_to(due);
         }

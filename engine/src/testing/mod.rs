@@ -22,6 +22,8 @@ pub(crate) use file::{TestFile, find, project_of};
 pub(crate) use mutate::{Mutant, run as run_mutants};
 pub(crate) use narrate::story;
 #[cfg(test)]
+pub(crate) use options::Listed;
+#[cfg(test)]
 pub(crate) use runner::Verdict;
 pub(crate) use runner::{Plan, Report, count, run};
 pub(crate) use tap::{Tally, junit, tap};

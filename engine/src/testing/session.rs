@@ -21,8 +21,8 @@ use crate::script::supervisor::RunBounds;
 use crate::script::{InProcess, Program};
 use crate::simulation::{Conditions, Options, PhoneCallId, PhoneId, Project, Simulation, block_on};
 
-/// Virtual time of a test that says nothing of it.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
+/// Virtual time of a test that says nothing of it: each step has a bound of its own.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(7 * 86_400);
 /// What a test may do at one moment before it must let time pass.
 const MAX_ROUNDS: u32 = 10_000;
 
@@ -214,7 +214,8 @@ impl Session {
         let nearest = match &wait.what {
             Awaited::Hears(hears) => hears.nearest().map(|nearest| format!("; {nearest}")).unwrap_or_default(),
             Awaited::Keys { call, from, .. } => {
-                let keys = self.stage.phones.call(*call).map(|call| call.keys.iter().skip(*from).map(|key| key.key).collect());
+                let keys: Option<String> =
+                    self.stage.phones.call(*call).map(|call| call.keys.iter().skip(*from).map(|key| key.key).collect());
                 format!("; it received {:?}", keys.unwrap_or_default())
             }
             _ => String::new(),

@@ -1,1 +1,122 @@
+use std::sync::Arc;
 
+use super::runner::{Verdict, run_one};
+use super::{TestFile, tap};
+use crate::config::Config;
+use crate::core::tests::lab::programs;
+use crate::simulation::Project;
+
+const MENU: &str = "async function main(data, ctx) {
+  await ctx.answer();
+  const { value } = await ctx.ivr('tone:440,300/0', 5, 1, 1);
+  await ctx.tts(`you pressed ${value}`);
+}";
+
+fn file(source: &str) -> Result<TestFile, String> {
+    let config: Config = toml::from_str("[[user]]\nname = \"1001\"\npassword = \"secret\"").expect("sound");
+    let set: Arc<crate::script::ProgramSet> = programs(&[("1000", MENU)]);
+    let project = Project::new(config, set, "/nonexistent".into()).expect("threads can be started");
+    TestFile::of_source(
+        "menu.test.js".to_owned(),
+        &format!("import {{ test, expect, phone, network, http, time, kv }} from 'lockstep:test';\n{source}"),
+        project,
+        1,
+    )
+}
+
+/// What a test with this body comes to: nothing, or the whole report.
+fn outcome(body: &str) -> Option<String> {
+    let file = file(&format!("test('it', async () => {{\n{body}\n}});")).expect("it loads");
+    let report = run_one(&file, 0, None);
+    matches!(report.verdict, Verdict::Failed { .. }).then(|| tap(1, &report))
+}
+
+#[track_caller]
+fn fails(body: &str, with: &str) {
+    let report = outcome(body).unwrap_or_else(|| panic!("{body}\npasses"));
+    assert!(report.contains(with), "{body}\nexpected: {with}\n{report}");
+}
+
+const DIALLED: &str = "const call = await phone.dial('1000'); await call.answered();";
+
+#[test]
+fn a_menu_is_heard_answered_and_spoken() {
+    let body = format!(
+        "{DIALLED} await call.hears({{ tone: 440 }}); await call.press('7'); await call.hears({{ tts: /pressed 7/ }}); expect((await call.ended()).by).toBe('remote');"
+    );
+    assert_eq!(outcome(&body), None);
+}
+
+#[test]
+fn what_is_not_heard_is_told_with_what_was() {
+    let report =
+        outcome(&format!("{DIALLED} await call.press('7'); await call.hears({{ tts: 'pressed 8' }});")).expect("it fails");
+    for part in
+        ["expected to hear speech \"pressed 8\"", "menu.test.js:3", "script tts", "you pressed 7", "test   press(0, \"7\")"]
+    {
+        assert!(report.contains(part), "{part}\n{report}");
+    }
+}
+
+#[test]
+fn wrong_use_says_what_was_expected() {
+    fails("await phone.dial('1000', { form: '1' });", "unknown option 'form'; expected from,");
+    fails("phone.register('1009');", "no [[user]] of the configuration has that name; it has 1001");
+    fails(&format!("{DIALLED} await call.press('x');"), "expected keys out of 0-9 * # A-D");
+    fails(&format!("{DIALLED} await call.hears(/x/);"), "a pattern fits speech only");
+    fails(&format!("{DIALLED} call.press('1');"), "was not awaited");
+    fails(&format!("{DIALLED} await call.answer();"), "answer: the call is up already");
+    fails("network({ loss: 10 });", "`loss` must be a share between 0 and 1, got 10");
+    fails("http.on('ftp://x').reply(200);", "expected an http or https URL");
+    fails("expect(Promise.resolve(1)).toBe(1);", "got a promise; await it");
+    fails("await new Promise(() => {});", "waits for something that nothing can bring about");
+    fails("await (await phone.dial('1999')).answered();", "expected the call to be answered: it ended: 404");
+}
+
+#[test]
+fn expectations_hold_or_say_why_not() {
+    let holds = "expect({ a: [1, { b: 2 }], c: undefined }).toEqual({ a: [1, { b: 2 }] });
+      expect({ a: 1, b: 2 }).toMatchObject({ a: expect.any(Number) });
+      expect(() => { throw new TypeError('no such thing'); }).toThrow(/such/);
+      expect([1, 2]).not.toContain(3);
+      await expect(Promise.reject(new Error('x'))).rejects.toThrow('x');
+      await expect(Promise.resolve(3)).resolves.toBeGreaterThan(2);";
+    assert_eq!(outcome(holds), None);
+    fails("expect({ a: 1 }).toStrictEqual({ a: 1, b: undefined });", "toStrictEqual");
+    fails("expect(2 + 2).toBe(5);", "received: 4");
+    fails("await expect(Promise.resolve(1)).rejects.toThrow();", "it resolved with 1");
+}
+
+#[test]
+fn time_keys_and_requests_are_the_stages_own() {
+    let body = "const before = time.now(); await time.advance(3_600_000); expect(time.now() - before).toBe(3_600_000);
+      await kv.set('a', '1', 60); expect(await kv.get('a')).toBe('1'); await time.advance(61_000); expect(await kv.get('a')).toBe(null);
+      http.on('https://a.example/').reply(200, { n: 1 });
+      expect(await (await fetch('https://a.example/')).json()).toEqual({ n: 1 });";
+    assert_eq!(outcome(body), None);
+}
+
+#[test]
+fn tables_suites_and_hooks_make_tests() {
+    let source = "import { describe, beforeEach } from 'lockstep:test';
+      let seen = [];
+      describe('table', () => { beforeEach(() => seen.push('before')); test.each([[1, 2], [2, 4]])('%s doubled is %s', (a, b) => { seen.push(a); expect(a * 2).toBe(b); expect(seen).toEqual(['before', a]); }); });
+      test.skip('later', () => {}); test.todo('one day');";
+    let file = file(source).unwrap();
+    let names: Vec<String> = file.tests.iter().map(super::Listed::name).collect();
+    assert_eq!(names, ["table › 1 doubled is 2", "table › 2 doubled is 4", "later", "one day"]);
+    let verdicts: Vec<Verdict> = (0..4).map(|index| run_one(&file, index, None).verdict).collect();
+    assert!(
+        matches!(
+            verdicts.as_slice(),
+            [Verdict::Passed, Verdict::Passed, Verdict::Skipped { todo: false }, Verdict::Skipped { todo: true }]
+        ),
+        "{verdicts:?}"
+    );
+}
+
+#[test]
+fn a_file_that_does_not_parse_is_told_with_its_line() {
+    let refused = file("test('x', () => {").err().expect("it does not parse");
+    assert!(refused.starts_with("menu.test.js:"), "{refused}");
+}

@@ -150,12 +150,12 @@ impl Awaited {
             Self::Ringing(id) => on_call(stage, *id, |call| match call.state {
                 State::Calling { .. } if call.progress.iter().any(|(code, _)| *code >= 180) => Progress::Done(Value::Null),
                 State::Up { .. } => Progress::Done(Value::Null),
-                _ => over_or_waiting(call, "ring"),
+                _ => over_or_waiting(call),
             }),
             Self::Answered(id) => on_call(stage, *id, |call| match call.state {
                 State::Up { .. } => Progress::Done(Value::Null),
                 State::Over(_) if call.answered.is_some() => Progress::Done(Value::Null),
-                _ => over_or_waiting(call, "be answered"),
+                _ => over_or_waiting(call),
             }),
             Self::Ended(id) => on_call(stage, *id, |call| match call.ended() {
                 Some(ended) => Progress::Done(json!({ "code": ended.code, "reason": ended.reason, "by": ended.by.name() })),
@@ -228,9 +228,9 @@ fn on_call(stage: &Simulation, id: PhoneCallId, look: impl FnOnce(&Call) -> Prog
     stage.phones.call(id).map_or_else(|| Progress::Failed("there is no such call".to_owned()), look)
 }
 
-fn over_or_waiting(call: &Call, wanted: &str) -> Progress {
+fn over_or_waiting(call: &Call) -> Progress {
     match call.ended() {
-        Some(ended) => Progress::Failed(format!("it did not {wanted}: {} {}", ended.code, ended.reason)),
+        Some(ended) => Progress::Failed(format!("it ended: {} {}", ended.code, ended.reason)),
         None => Progress::Waiting,
     }
 }
