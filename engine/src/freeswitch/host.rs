@@ -1,5 +1,4 @@
 //! The connection to one FreeSWITCH: made, kept, made again.
-#![expect(clippy::disallowed_methods, reason = "an IO edge: connects and waits")]
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -128,7 +127,7 @@ async fn attend(
                 Err(_) => break "no answer".to_owned(),
             },
             order = orders.recv(), if is_ready => {
-                let Some(Order { line, job, reply }) = order else { return None };
+                let Order { line, job, reply } = order?;
                 pending.retain(|id, reply| {
                     let is_wanted = !reply.is_closed();
                     if !is_wanted {
