@@ -10,21 +10,21 @@ use lockstep_engine::esl::{FrameReader, Limits, Message};
 use lockstep_tests::freeswitch::{Channel, Setup};
 
 /// See the module.
-pub struct Desk {
+pub(crate) struct Desk {
     began: Instant,
     ms: u64,
-    pub channel: Channel,
-    pub backend: FreeSwitchBackend,
+    pub(crate) channel: Channel,
+    pub(crate) backend: FreeSwitchBackend,
     reader: FrameReader,
     ops: u32,
-    pub done: Vec<(OpId, OpResult)>,
-    pub events: Vec<Event>,
-    pub ended: Option<CallEndedCause>,
+    pub(crate) done: Vec<(OpId, OpResult)>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) ended: Option<CallEndedCause>,
 }
 
 impl Desk {
     #[expect(clippy::disallowed_methods, reason = "a test needs one moment to count from")]
-    pub fn new(setup: Setup) -> Self {
+    pub(crate) fn new(setup: Setup) -> Self {
         let began = Instant::now();
         let mut channel = Channel::new(setup);
         channel.receive(b"connect\n\n");
@@ -47,7 +47,7 @@ impl Desk {
         desk
     }
 
-    pub fn now(&self) -> Instant {
+    pub(crate) fn now(&self) -> Instant {
         self.began + Duration::from_millis(self.ms)
     }
 
@@ -82,7 +82,7 @@ impl Desk {
     }
 
     /// Lets `ms` pass.
-    pub fn pass(&mut self, ms: u64) {
+    pub(crate) fn pass(&mut self, ms: u64) {
         let end = self.ms + ms;
         while let Some(due) = self.exchange().filter(|due| *due <= end) {
             self.ms = self.ms.max(due).max(self.ms + u64::from(due <= self.ms));
@@ -95,7 +95,7 @@ impl Desk {
         self.exchange();
     }
 
-    pub fn submit(&mut self, op: Op) -> OpId {
+    pub(crate) fn submit(&mut self, op: Op) -> OpId {
         self.ops += 1;
         let id = OpId { turn: self.ops, ordinal: 0 };
         let now = self.now();
@@ -104,18 +104,18 @@ impl Desk {
         id
     }
 
-    pub fn cancel(&mut self, id: OpId) {
+    pub(crate) fn cancel(&mut self, id: OpId) {
         let now = self.now();
         self.backend.cancel(now, id);
         self.exchange();
     }
 
-    pub fn result(&self, id: OpId) -> Option<&OpResult> {
+    pub(crate) fn result(&self, id: OpId) -> Option<&OpResult> {
         self.done.iter().find(|(own, _)| *own == id).map(|(_, result)| result)
     }
 
     /// Runs one operation to its end, for at most an hour.
-    pub fn run(&mut self, op: Op) -> OpResult {
+    pub(crate) fn run(&mut self, op: Op) -> OpResult {
         let name = op.name();
         let id = self.submit(op);
         for _ in 0..36_000 {
@@ -127,7 +127,7 @@ impl Desk {
         panic!("{name} stays pending: {:?}", self.channel);
     }
 
-    pub fn press(&mut self, digits: &str) {
+    pub(crate) fn press(&mut self, digits: &str) {
         for digit in digits.chars() {
             self.channel.press(digit);
             self.exchange();
@@ -135,7 +135,7 @@ impl Desk {
     }
 
     /// What was executed since the call began, without the settings.
-    pub fn executed(&self) -> Vec<&str> {
+    pub(crate) fn executed(&self) -> Vec<&str> {
         self.channel.executed.iter().map(String::as_str).collect()
     }
 }
