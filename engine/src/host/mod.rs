@@ -18,6 +18,7 @@ mod rest;
 mod scratch;
 mod send;
 mod telephony;
+mod uploads;
 mod userspace;
 
 use std::collections::BTreeMap;
@@ -118,6 +119,7 @@ pub(crate) fn services(
         ("jobs", Arc::new(JobService::new(jobs))),
         ("channel", Arc::new(channel::Channels)),
         ("pubsub", Arc::new(PubSub::new(bus))),
+        ("uploads", Arc::new(uploads::Uploads)),
         ("cxUserspace", Arc::new(Userspace::new(store, databases, config.store.userspace_bytes()))),
     ]
 }

@@ -1,6 +1,7 @@
 // `fs`: the run's scratch folder, with callbacks, with promises, and as streams.
 const constants = require('./constants.js');
 const sync = require('./sync.js');
+const { fetched } = require('./uploads.js');
 const { invalidArgument, unsupported } = require('../errors.js');
 
 const CALLBACKS = [
@@ -12,29 +13,34 @@ const BY_DESCRIPTOR = ['close', 'fchmod', 'fchown', 'fdatasync', 'fstat', 'fsync
 const fs = { constants, ...sync, F_OK: 0, X_OK: 1, W_OK: 2, R_OK: 4 };
 
 // Callbacks come later, as everywhere in Node, even though the result is there at once.
-function later(callback, action) {
+function later(callback, name, action) {
   if (typeof callback !== 'function') throw invalidArgument('cb', 'of type function', callback);
-  let results;
+  const answer = (...results) => setImmediate(() => callback(...results));
   try {
-    results = [null, ...action()];
+    answer(null, ...action());
   } catch (error) {
     if (error instanceof TypeError && error.code !== undefined) throw error;
-    results = [error];
+    again(name, action, error).then((results) => answer(null, ...results), answer);
   }
-  setImmediate(() => callback(...results));
+}
+
+// What failed because the file is still with the engine is done once more; anything else has failed.
+async function again(name, action, error) {
+  if (!(await fetched(name, error))) throw error;
+  return action();
 }
 
 for (const name of CALLBACKS) {
   fs[name] = { [name](...args) {
-    later(args.pop(), () => [sync[`${name}Sync`](...args)]);
+    later(args.pop(), args[0], () => [sync[`${name}Sync`](...args)]);
   } }[name];
 }
 for (const name of ['read', 'write']) {
   fs[name] = { [name](fd, data, ...rest) {
-    later(rest.pop(), () => [sync[`${name}Sync`](fd, data, ...rest), data]);
+    later(rest.pop(), fd, () => [sync[`${name}Sync`](fd, data, ...rest), data]);
   } }[name];
 }
-fs.exists = (name, callback) => setImmediate(() => callback(sync.existsSync(name)));
+fs.exists = (name, callback) => fs.access(name, (error) => callback(error === null));
 fs.realpath.native = fs.realpath;
 fs.realpathSync.native = fs.realpathSync;
 for (const name of ['watch', 'watchFile', 'unwatchFile', 'createServer']) {
@@ -70,9 +76,17 @@ class FileHandle {
   }
 }
 
-const promises = { constants, open: async (...args) => new FileHandle(sync.openSync(...args)) };
+async function attempt(name, action) {
+  try {
+    return action();
+  } catch (error) {
+    return again(name, action, error);
+  }
+}
+
+const promises = { constants, open: async (...args) => new FileHandle(await attempt(args[0], () => sync.openSync(...args))) };
 for (const name of CALLBACKS.filter((name) => !BY_DESCRIPTOR.includes(name))) {
-  promises[name] = async (...args) => sync[`${name}Sync`](...args);
+  promises[name] = (...args) => attempt(args[0], () => sync[`${name}Sync`](...args));
 }
 fs.promises = promises;
 

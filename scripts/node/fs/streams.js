@@ -6,14 +6,23 @@ const optionsOf = (options) => (typeof options === 'string' ? { encoding: option
 
 // Opens in `construct`, so that `open` and `error` come after the caller could listen.
 function opened(stream, flags, callback) {
-  try {
-    if (typeof stream.fd !== 'number') stream.fd = sync.openSync(stream.path, flags, stream.mode);
+  const done = () => {
     callback();
     stream.emit('open', stream.fd);
     stream.emit('ready');
-  } catch (error) {
-    callback(error);
+  };
+  if (typeof stream.fd === 'number') {
+    done();
+    return;
   }
+  require('./index.js').open(stream.path, flags, stream.mode, (error, fd) => {
+    if (error) {
+      callback(error);
+      return;
+    }
+    stream.fd = fd;
+    done();
+  });
 }
 
 function closed(stream, error, callback) {
