@@ -45,7 +45,7 @@ async fn a_script_follows_the_call_it_has_placed() {
     let mut phone = registered(&engine, "1001").await;
     let outcome = run(&engine, "ops", json!({ "to": "1001" }));
     let answer = async {
-        let mut call = incoming(&mut phone).await;
+        let call = incoming(&mut phone).await;
         let mut events = engine.events().await;
         call.answer();
         events.logged("menu reached").await;

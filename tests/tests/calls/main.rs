@@ -12,6 +12,7 @@ mod lockstep_rules;
 mod management;
 mod recording;
 mod refusals;
+mod routing;
 mod scripts;
 mod unawaited;
 mod worker_death;
