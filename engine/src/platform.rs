@@ -52,9 +52,7 @@ impl Platform {
             Place::File(path) => Place::File(loaded.resolve(&path)),
         };
         let scripts = loaded.resolve(&loaded.config.scripts.dir);
-        let late = Late::default();
-        let providers = host::providers(&loaded.config, &scripts, &late).map_err(PlatformError::Provider)?;
-        Ok(Self::on(&loaded.config, Store::open(place, Clock::system())?, late, providers))
+        Self::reaching_out(&loaded.config, &scripts, Store::open(place, Clock::system())?)
     }
 
     /// With nothing that stays and nobody outside.
@@ -70,9 +68,13 @@ impl Platform {
     /// # Errors
     /// When SQLite cannot make a database in memory, or a provider cannot be used.
     pub fn passing(config: &Config, scripts: &std::path::Path) -> Result<Self, PlatformError> {
+        Self::reaching_out(config, scripts, Store::in_memory(Clock::system())?)
+    }
+
+    fn reaching_out(config: &Config, scripts: &std::path::Path, store: Store) -> Result<Self, PlatformError> {
         let late = Late::default();
-        let providers = host::providers(config, scripts, &late).map_err(PlatformError::Provider)?;
-        Ok(Self::on(config, Store::in_memory(Clock::system())?, late, providers))
+        let providers = host::providers(config, scripts, &late, &store).map_err(PlatformError::Provider)?;
+        Ok(Self::on(config, store, late, providers))
     }
 
     /// As [`in_memory`](Self::in_memory), by another clock than the machine's.

@@ -15,17 +15,23 @@ use super::send::{not_configured, provider_error, value_of};
 use super::{Arguments, HostFuture, HostService, RunContext, answered};
 use crate::config::{Config, LookupProvider};
 use crate::http_template::{HttpTemplate, Place, TemplateError, TemplateSettings};
+use crate::store::{Store, userspace};
 
 /// Octets of a provider's answer.
 const MAX_ANSWER: usize = 256 << 10;
 /// Answers kept of one provider.
 const MAX_KEPT: usize = 10_000;
+/// The look-up that needs no other machine.
+const USERSPACE: &str = "userspaceLookup";
 /// Octets of a number.
 const MAX_NUMBER: usize = 64;
 
 /// The providers of the configuration, by name.
 pub(super) struct Lookup {
     providers: BTreeMap<String, Arc<Provider>>,
+    /// Where `userspaceLookup` finds records.
+    area: Option<String>,
+    store: Store,
 }
 
 struct Provider {
@@ -66,7 +72,7 @@ impl Lookup {
     ///
     /// # Errors
     /// A provider's settings make no request.
-    pub(super) fn new(config: &Config) -> Result<Self, String> {
+    pub(super) fn new(config: &Config, store: &Store) -> Result<Self, String> {
         let mut providers = BTreeMap::new();
         for (name, settings) in &config.lookup {
             if let Some(url) = &settings.url {
@@ -74,7 +80,25 @@ impl Lookup {
                 providers.insert(name.clone(), Arc::new(provider));
             }
         }
-        Ok(Self { providers })
+        let area = config.lookup.get(USERSPACE).and_then(|provider| provider.area.clone());
+        Ok(Self { providers, area, store: store.clone() })
+    }
+}
+
+impl Lookup {
+    /// The record of a number; null when there is none.
+    fn record(&self, context: &RunContext, area: String, mut args: Arguments) -> HostFuture {
+        let account = context.account.clone();
+        match number(&mut args) {
+            Ok(number) => {
+                let found = self.store.read(move |connection, _| userspace::read(connection, &account, &area, &number));
+                Box::pin(async move {
+                    let record = found.await.map_err(|error| args.error(ErrorCode::Unsupported, error))?;
+                    Ok(HostReply { value: record.unwrap_or_else(|| "null".to_owned()), body: None })
+                })
+            }
+            Err(error) => answered(Err(error)),
+        }
     }
 }
 
@@ -106,11 +130,16 @@ impl Provider {
 }
 
 impl HostService for Lookup {
-    fn call(&self, _context: &RunContext, name: &str, mut args: Arguments, _body: Option<Bytes>) -> HostFuture {
+    fn call(&self, context: &RunContext, name: &str, mut args: Arguments, _body: Option<Bytes>) -> HostFuture {
         if name == "ping" && !self.providers.contains_key(name) {
             return answered(Ok(HostReply::json(&Value::from("pong"))));
         }
         let label = format!("api.lookup.{name}");
+        if name == USERSPACE
+            && let Some(area) = self.area.clone()
+        {
+            return self.record(context, area, args);
+        }
         let Some(provider) = self.providers.get(name).cloned() else {
             return not_configured(&label, &format!("[lookup.{name}] url"));
         };

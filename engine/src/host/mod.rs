@@ -128,10 +128,10 @@ pub(crate) fn services(
 ///
 /// # Errors
 /// What the configuration says of a provider cannot be used.
-pub(crate) fn providers(config: &Config, scripts: &Path, late: &Late) -> Result<Vec<NamedService>, String> {
+pub(crate) fn providers(config: &Config, scripts: &Path, late: &Late, store: &Store) -> Result<Vec<NamedService>, String> {
     Ok(vec![
         ("helper", Arc::new(helper::Helper::new(config.security.secret.clone()))),
-        ("lookup", Arc::new(lookup::Lookup::new(config)?)),
+        ("lookup", Arc::new(lookup::Lookup::new(config, store)?)),
         ("net", Arc::new(Net::new(EgressPolicy::new(config.security.clone())))),
         ("rest", Arc::new(rest::Rest::new(&config.rest, late)?)),
         ("send", Arc::new(send::Send::new(config, scripts)?)),

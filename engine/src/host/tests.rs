@@ -7,10 +7,12 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::platform::Platform;
+use crate::store::Clock;
 
 fn services_of(toml: &str, scripts: &Path) -> HostServices {
     let config: Config = toml::from_str(toml).unwrap();
-    HostServices::new(providers(&config, scripts, &Late::default()).unwrap())
+    HostServices::new(providers(&config, scripts, &Late::default(), &Store::in_memory(Clock::system()).unwrap()).unwrap())
 }
 
 async fn call(services: &HostServices, service: &str, function: &str, args: Value) -> OpResult {
@@ -182,6 +184,15 @@ async fn a_look_up_is_asked_once_while_its_answer_is_kept() {
     let requests = requests.await.unwrap();
     assert!(requests[0].starts_with("GET /?n=44%201 HTTP/1.1"), "{requests:?}");
     assert!(requests[1].starts_with("GET /?n=442 HTTP/1.1"), "{requests:?}");
+}
+
+#[tokio::test]
+async fn a_number_is_looked_up_among_the_records_of_an_area() {
+    let config: Config = toml::from_str("[lookup.userspaceLookup]\narea = 'dnc'").unwrap();
+    let services = Platform::passing(&config, Path::new("/")).unwrap().services;
+    call(&services, "cxUserspace", "create", json!(["dnc", "441", r#"{"listed":true}"#])).await.unwrap();
+    assert_eq!(value(call(&services, "lookup", "userspaceLookup", json!([441])).await), json!({ "listed": true }));
+    assert_eq!(value(call(&services, "lookup", "userspaceLookup", json!(["442"])).await), Value::Null);
 }
 
 #[test]
