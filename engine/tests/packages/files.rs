@@ -90,14 +90,14 @@ async fn the_scratch_folder_is_a_runs_own_and_bounded() {
         const fs = require('fs');
         async function main() {
           const attempt = (action) => { try { return action(); } catch (error) { return error.code; } };
-          fs.mkdirSync('/work/a/b', { recursive: true });
-          await fs.promises.writeFile('/work/a/b/c.txt', 'one');
-          fs.appendFileSync('/work/a/b/c.txt', ' two');
-          fs.renameSync('/work/a/b/c.txt', '/work/d.txt');
+          fs.mkdirSync('/data/a/b', { recursive: true });
+          await fs.promises.writeFile('/data/a/b/c.txt', 'one');
+          fs.appendFileSync('/data/a/b/c.txt', ' two');
+          fs.renameSync('/data/a/b/c.txt', '/data/d.txt');
           const big = Buffer.alloc(16 * 1024 * 1024);
           return [
-            fs.readdirSync('/work'), fs.readFileSync('/work/../work/d.txt', 'utf8'), fs.statSync('/work/d.txt').size,
-            attempt(() => fs.readFileSync('/etc/passwd')), attempt(() => fs.rmdirSync('/work')), attempt(() => fs.readFileSync('/work')),
+            fs.readdirSync('/data'), fs.readFileSync('/data/../data/d.txt', 'utf8'), fs.statSync('/data/d.txt').size,
+            attempt(() => fs.readFileSync('/etc/passwd')), attempt(() => fs.rmdirSync('/data')), attempt(() => fs.readFileSync('/data')),
             attempt(() => { for (let n = 0; ; n++) fs.writeFileSync(`/tmp/${n}`, big); }),
           ];
         }"#;
