@@ -156,6 +156,9 @@ pub struct Account {
 /// What is said of a key that is understood and not acted upon.
 const WITHOUT_EFFECT: &str = "has no effect in this version";
 
+/// What is said of a key of the Class 4 hook: calls over SIP do not run it.
+const HOOK_ONLY: &str = "is heeded by POST /v1/route only in this version";
+
 /// The account everything belongs to where none is named.
 pub const DEFAULT_ACCOUNT: &str = "default";
 

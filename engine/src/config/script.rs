@@ -110,7 +110,7 @@ impl ScriptEntry {
 
     /// Keys that say something this version does not act upon, as (key, sentence).
     pub fn without_effect(&self) -> Vec<(&'static str, &'static str)> {
-        let none = super::WITHOUT_EFFECT;
+        let none = super::HOOK_ONLY;
         [(self.run.is_some_and(|run| run != GlobalRun::Disable), "run", none)]
             .into_iter()
             .filter_map(|(set, key, sentence)| set.then_some((key, sentence)))

@@ -372,11 +372,21 @@ fn gateways_and_routes(config: &Config, report: &mut Report) {
 /// Keys that are understood and checked, and that this version does not act upon.
 pub(super) fn without_effect(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
-    let mut say = |set: bool, path: Vec<Step>| {
+    let mut tell = |set: bool, path: Vec<Step>, message: &str| {
         if set {
-            found.push(Finding { path, message: super::WITHOUT_EFFECT.to_owned() });
+            found.push(Finding { path, message: message.to_owned() });
         }
     };
+    for (index, did) in config.dids.iter().enumerate() {
+        tell(did.script.is_some(), entry("did", index, "script"), super::HOOK_ONLY);
+    }
+    for (index, route) in config.routes.iter().enumerate() {
+        tell(route.script.is_some(), entry("route", index, "script"), super::HOOK_ONLY);
+        tell(route.timeout_s.is_some(), entry("route", index, "timeout_s"), super::HOOK_ONLY);
+        tell(route.timeout_action.is_some(), entry("route", index, "timeout_action"), super::HOOK_ONLY);
+        tell(route.on_error != super::OnError::default(), entry("route", index, "on_error"), super::HOOK_ONLY);
+    }
+    let mut say = |set, path| tell(set, path, super::WITHOUT_EFFECT);
     let is_named = |account: &str| account != super::DEFAULT_ACCOUNT;
     say(config.cluster.nats.is_some(), section("cluster", "nats"));
     for (index, key) in config.api.keys.iter().enumerate() {
@@ -393,14 +403,7 @@ pub(super) fn without_effect(config: &Config) -> Vec<Finding> {
     for (index, user) in config.users.iter().enumerate() {
         say(is_named(&user.account), entry("user", index, "account"));
     }
-    for (index, did) in config.dids.iter().enumerate() {
-        say(did.script.is_some(), entry("did", index, "script"));
-    }
     for (index, route) in config.routes.iter().enumerate() {
-        say(route.script.is_some(), entry("route", index, "script"));
-        say(route.timeout_s.is_some(), entry("route", index, "timeout_s"));
-        say(route.timeout_action.is_some(), entry("route", index, "timeout_action"));
-        say(route.on_error != super::OnError::default(), entry("route", index, "on_error"));
         say(!route.vars.is_empty(), entry("route", index, "vars"));
     }
     for (index, customer) in config.customers.iter().enumerate() {

@@ -78,7 +78,7 @@ fn code_after_the_end_of_the_call_runs_and_nothing_stays_pending() {
     }";
     let (mut lab, caller) = call(script);
     lab.hang_up(caller);
-    assert_eq!(logged(&lab), ["ended by caller", "InvalidState"]);
+    assert_eq!(logged(&lab), ["ended by caller", "CallEnded"]);
 }
 
 #[test]
