@@ -71,11 +71,6 @@ async fn genesis_watches_and_places_calls() {
 }
 
 #[tokio::test]
-async fn an_esl_application_answers_calls() {
-    answers_plays_and_collects("esl.mjs", "async full").await;
-}
-
-#[tokio::test]
 async fn a_modesl_application_answers_calls() {
     answers_plays_and_collects("modesl.mjs", "async full").await;
 }
@@ -239,7 +234,7 @@ async fn a_client_that_does_not_read_is_cut_off() {
         busy.send(&format!("sendevent CUSTOM\nEvent-Subclass: flood\nContent-Length: {}\n\n{body}", body.len())).await;
         busy.until("\n\n").await;
     }
-    engine.log().line("does not read").await;
+    engine.log().line("cut off").await;
     let rest = lazy.rest().await;
     assert!(rest.contains("not read as fast as they came"), "the notice is missing");
 }
