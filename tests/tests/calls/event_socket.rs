@@ -235,6 +235,8 @@ async fn a_client_that_does_not_read_is_cut_off() {
         busy.until("\n\n").await;
     }
     engine.log().line("cut off").await;
-    let rest = lazy.rest().await;
-    assert!(rest.contains("not read as fast as they came"), "the notice is missing");
+    // The connection ends; whoever reads goes on.
+    lazy.rest().await;
+    busy.send("api status\n\n").await;
+    busy.until("api/response").await;
 }
