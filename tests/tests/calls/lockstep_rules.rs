@@ -89,7 +89,7 @@ try {
     assert_eq!(
         story.value("seen"),
         json!([
-            ["later", "InvalidState"],
+            ["later", "CallEnded"],
             ["play", "CallEnded", "caller", 200],
             ["sleep", "CallEnded", "caller", 200],
             ["waitFor", "CallEnded", "caller", 200],
