@@ -24,6 +24,7 @@ pub mod log;
 pub mod packages;
 pub mod phone;
 pub mod platform;
+pub mod provisioning;
 pub mod runs;
 pub mod schedule;
 pub mod script;

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bus::Bus;
-use crate::class4::RouteTable;
 use crate::config::{Config, Loaded};
+use crate::core::EventLog;
 use crate::host::{self, HostServices, Late, NamedService};
 use crate::jobs::Jobs;
+use crate::provisioning::Provisioning;
 use crate::store::{AccountDatabases, Clock, DatabaseLimits, Place, Store, StoreError, kv};
 
 /// How often what has expired is swept away.
@@ -37,8 +38,12 @@ pub struct Platform {
     pub kv_bytes: u64,
     /// What services reach once the engine runs.
     pub late: Late,
-    /// The routes of the Class 4 hook.
-    pub routes: Arc<RouteTable>,
+    /// What happens in the engine, for those who watch.
+    pub events: EventLog,
+    /// The accounts of the configuration; none: there is only the default one.
+    pub accounts: Arc<[String]>,
+    /// Users, numbers, gateways, routes and customers.
+    pub provisioning: Provisioning,
 }
 
 impl Platform {
@@ -99,7 +104,9 @@ impl Platform {
             services,
             kv_bytes: config.store.kv_bytes(),
             late,
-            routes: Arc::new(RouteTable::new(config)),
+            events: EventLog::default(),
+            accounts: config.accounts.iter().map(|account| account.name.clone()).collect(),
+            provisioning: Provisioning::of(config),
         }
     }
 

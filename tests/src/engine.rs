@@ -18,6 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 /// How long a test waits for anything before it fails.
@@ -40,6 +41,7 @@ pub struct Setup {
     config: String,
     files: Vec<(PathBuf, Vec<u8>)>,
     variables: Vec<(String, String)>,
+    key: Option<String>,
 }
 
 impl Setup {
@@ -83,6 +85,13 @@ impl Setup {
         self
     }
 
+    /// The key that requests carry which name none; the configuration has to know it.
+    #[must_use]
+    pub fn key(mut self, key: &str) -> Self {
+        self.key = Some(key.to_owned());
+        self
+    }
+
     /// Starts the engine and waits until it says that it is ready.
     ///
     /// # Panics
@@ -103,9 +112,18 @@ impl Setup {
             write(path, content).expect("the temporary folder can be written");
         }
         let (child, log, addresses) = spawn(&folder, &self.variables);
-        let variables = self.variables;
-        let engine =
-            Engine { child, folder, variables, log, udp: None, tcp: None, api: None, freeswitch: None, event_socket: None };
+        let engine = Engine {
+            child,
+            folder,
+            variables: self.variables,
+            key: self.key,
+            log,
+            udp: None,
+            tcp: None,
+            api: None,
+            freeswitch: None,
+            event_socket: None,
+        };
         engine.await_ready(addresses)
     }
 }
@@ -145,6 +163,7 @@ pub struct Engine {
     child: Child,
     folder: PathBuf,
     variables: Vec<(String, String)>,
+    key: Option<String>,
     log: Log,
     udp: Option<SocketAddr>,
     tcp: Option<SocketAddr>,
@@ -247,7 +266,10 @@ impl Engine {
     /// # Panics
     /// When there is no answer.
     pub async fn request(&self, method: &str, path: &str, body: &str) -> (u16, String) {
-        self.exchange("", method, path, body).await
+        match &self.key {
+            Some(key) => self.request_as(key, method, path, body).await,
+            None => self.exchange("", method, path, body).await,
+        }
     }
 
     /// A request with a bearer token.
@@ -288,8 +310,21 @@ impl Engine {
     /// # Panics
     /// When they cannot be had.
     pub async fn events_at(&self, query: &str) -> Events {
+        self.events_as(self.key.as_deref(), query).await
+    }
+
+    /// The events that a key's account sees.
+    ///
+    /// # Panics
+    /// When they cannot be had.
+    pub async fn events_as(&self, key: Option<&str>, query: &str) -> Events {
         let api = self.api.expect("the engine serves HTTP");
-        let connect = tokio_tungstenite::connect_async(format!("ws://{api}/v1/events{query}"));
+        let mut request = format!("ws://{api}/v1/events{query}").into_client_request().expect("an address of a WebSocket");
+        if let Some(key) = key {
+            let token = format!("Bearer {key}").parse().expect("a key is plain text");
+            request.headers_mut().insert("authorization", token);
+        }
+        let connect = tokio_tungstenite::connect_async(request);
         let (socket, _) = within("a WebSocket for events", connect).await.expect("the engine tells events");
         Events { socket, may_lose: false }
     }

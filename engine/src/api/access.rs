@@ -1,6 +1,7 @@
 //! Who may use the interface: keys with scopes, or, where none is configured, this machine itself and no web page.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{HeaderMap, Method, header};
@@ -9,19 +10,54 @@ use axum::response::{IntoResponse, Response};
 
 use super::AppState;
 use super::error::ApiError;
-use super::routes;
-use crate::config::{ApiKey, DEFAULT_ACCOUNT, Scope};
+use super::routes::{self, Reach};
+use crate::config::{ApiKey, DEFAULT_ACCOUNT, EVERY_ACCOUNT, Scope};
+use crate::core::{CallSummary, EngineError, EngineHandle};
+use crate::runs::{RunError, RunsHandle};
+use crate::script::Program;
+
+/// Names the account that an operator's request is about; absent: the default one.
+const ACCOUNT_HEADER: &str = "x-lockstep-account";
 
 /// Who asks, for handlers that take it as an `Extension`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Caller {
     /// Whose keys, records and jobs the request is about: the account of the key.
     pub(super) account: String,
+    /// Who runs the engine sees what belongs to any account, and what belongs to none.
+    pub(super) is_operator: bool,
 }
 
 impl Default for Caller {
     fn default() -> Self {
-        Self { account: DEFAULT_ACCOUNT.to_owned() }
+        Self { account: DEFAULT_ACCOUNT.to_owned(), is_operator: true }
+    }
+}
+
+impl Caller {
+    /// Whether what belongs to `account` is there for who asks.
+    pub(super) fn sees(&self, account: &str) -> bool {
+        self.is_operator || self.account == account
+    }
+
+    /// The one account whose things are there for who asks; `None`: everybody's are.
+    pub(super) fn only(&self) -> Option<String> {
+        (!self.is_operator).then(|| self.account.clone())
+    }
+
+    /// A live or past call, if it is there for who asks.
+    pub(super) async fn call(&self, engine: &EngineHandle, id: &str) -> Result<CallSummary, ApiError> {
+        let call = engine.call(id).await?;
+        if self.sees(&call.account) { Ok(call) } else { Err(EngineError::NoSuchCall(id.to_owned()).into()) }
+    }
+
+    /// A script by name, file, uuid or number, if it is there for who asks.
+    pub(super) fn program(&self, runs: &RunsHandle, id: &str) -> Result<Arc<Program>, ApiError> {
+        if runs.is_stopped() {
+            return Err(ApiError::from(&RunError::Stopped));
+        }
+        let found = runs.programs().by_name(id).filter(|program| self.sees(&program.account)).cloned();
+        found.ok_or_else(|| ApiError::from(&RunError::NoSuchScript(id.to_owned())))
     }
 }
 
@@ -57,7 +93,8 @@ pub(super) async fn check(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match verdict(&state.keys, peer.ip(), request.method(), path.as_str(), request.headers()) {
+    let accounts = &state.engine.platform().accounts;
+    match verdict((&state.keys, accounts), peer.ip(), request.method(), path.as_str(), request.headers()) {
         Ok((caller, granted)) => {
             request.extensions_mut().insert(caller);
             request.extensions_mut().insert(granted);
@@ -67,15 +104,17 @@ pub(super) async fn check(
     }
 }
 
+/// `accounts` are those of the configuration.
 fn verdict(
-    keys: &[ApiKey],
+    (keys, accounts): (&[ApiKey], &[String]),
     peer: IpAddr,
     method: &Method,
     path: &str,
     headers: &HeaderMap,
 ) -> Result<(Caller, Granted), ApiError> {
     if keys.is_empty() {
-        return from_this_machine(peer, headers).map(|()| (Caller::default(), Granted::everything()));
+        from_this_machine(peer, headers)?;
+        return Ok((operator(accounts, headers)?, Granted::everything()));
     }
     let nothing = || (Caller::default(), Granted::scopes(&[]));
     // A method that is not served at a path gets its 405 from the router.
@@ -92,7 +131,24 @@ fn verdict(
     let key = found.ok_or_else(ApiError::unauthorized)?;
     let granted = Granted::scopes(&key.scopes);
     granted.check(needed)?;
-    Ok((Caller { account: key.account.clone() }, granted))
+    // Where there is one account, whoever has its keys runs the engine.
+    if accounts.is_empty() || key.account == EVERY_ACCOUNT {
+        return Ok((operator(accounts, headers)?, granted));
+    }
+    if operation.reach == Reach::Engine {
+        return Err(ApiError::forbidden("this concerns every account: it takes a key of the operator (account = \"*\")"));
+    }
+    Ok((Caller { account: key.account.clone(), is_operator: false }, granted))
+}
+
+/// Who runs the engine, and may say which account is meant.
+fn operator(accounts: &[String], headers: &HeaderMap) -> Result<Caller, ApiError> {
+    let Some(named) = headers.get(ACCOUNT_HEADER) else { return Ok(Caller::default()) };
+    let known = |name: &&str| *name == DEFAULT_ACCOUNT || accounts.iter().any(|account| account == name);
+    match named.to_str().ok().filter(known) {
+        Some(account) => Ok(Caller { account: account.to_owned(), is_operator: true }),
+        None => Err(ApiError::bad_request(format!("{ACCOUNT_HEADER}: expected the name of an [[account]]"))),
+    }
 }
 
 /// Without keys the interface is open to programs on this machine. A browser on it must not be made a way in for web pages:
@@ -141,7 +197,7 @@ mod tests {
     }
 
     fn allowed(keys: &[ApiKey], peer: &str, method: &Method, path: &str, pairs: &[(&'static str, &str)]) -> bool {
-        verdict(keys, peer.parse().unwrap(), method, path, &headers(pairs)).is_ok()
+        verdict((keys, &[]), peer.parse().unwrap(), method, path, &headers(pairs)).is_ok()
     }
 
     fn key(key: &str, scopes: &[Scope]) -> ApiKey {
@@ -181,6 +237,28 @@ mod tests {
         assert!(!with(Method::GET, "/v1/calls", "Bearer reader-ke"));
         assert!(!with(Method::GET, "/v1/calls", "Basic reader-key"));
         assert!(!with(Method::HEAD, "/v1/calls", "Bearer other"));
+    }
+
+    #[test]
+    fn a_key_is_its_accounts_and_the_operators_are_everybodys() {
+        let bound = |name: &str| ApiKey { account: name.to_owned(), ..key(name, &[Scope::Admin]) };
+        let keys = [bound("north"), bound("*")];
+        let accounts = ["north".to_owned(), "south".to_owned()];
+        let who = |token: &str, path: &str, account: Option<&str>| {
+            let token = format!("Bearer {token}");
+            let pairs = [("authorization", token.as_str()), ("x-lockstep-account", account.unwrap_or_default())];
+            let pairs = if account.is_some() { &pairs[..] } else { &pairs[..1] };
+            let peer = "192.0.2.1".parse().unwrap();
+            verdict((&keys, &accounts), peer, &Method::GET, path, &headers(pairs)).map(|(caller, _)| caller).ok()
+        };
+        let north = Caller { account: "north".to_owned(), is_operator: false };
+        assert_eq!(who("north", "/v1/kv", None), Some(north.clone()));
+        assert_eq!(who("north", "/v1/kv", Some("south")), Some(north), "a key of one account names no other");
+        assert_eq!(who("north", "/metrics", None), None);
+        let south = Caller { account: "south".to_owned(), is_operator: true };
+        assert_eq!(who("*", "/v1/kv", Some("south")), Some(south));
+        assert_eq!(who("*", "/metrics", None), Some(Caller::default()));
+        assert_eq!(who("*", "/v1/kv", Some("east")), None);
     }
 
     #[test]

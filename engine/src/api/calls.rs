@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::AppState;
+use super::access::Caller;
+use super::body::{self, RawBody};
 use super::error::ApiError;
 use crate::core::{CallFilter, Originate};
 
@@ -27,10 +28,11 @@ pub(super) struct ListQuery {
 
 pub(super) async fn list(
     State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
     query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, ApiError> {
     let Query(query) = query.map_err(|error| ApiError::bad_request(error.body_text()))?;
-    let mut filter = CallFilter::default();
+    let mut filter = CallFilter { account: caller.only(), ..CallFilter::default() };
     (filter.live, filter.past) = match query.state.as_deref() {
         None => (true, true),
         Some("live") => (true, false),
@@ -44,15 +46,29 @@ pub(super) async fn list(
     Ok(Json(json!({ "calls": calls })).into_response())
 }
 
-pub(super) async fn show(State(state): State<AppState>, Path(id): Path<String>) -> Result<Response, ApiError> {
-    Ok(Json(state.engine.call(&id).await?).into_response())
+pub(super) async fn show(
+    State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    Ok(Json(caller.call(&state.engine, &id).await?).into_response())
 }
 
-pub(super) async fn timeline(State(state): State<AppState>, Path(id): Path<String>) -> Result<Response, ApiError> {
+pub(super) async fn timeline(
+    State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    caller.call(&state.engine, &id).await?;
     Ok(Json(state.engine.timeline(&id).await?).into_response())
 }
 
-pub(super) async fn journal(State(state): State<AppState>, Path(id): Path<String>) -> Result<Response, ApiError> {
+pub(super) async fn journal(
+    State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    caller.call(&state.engine, &id).await?;
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], state.engine.journal(&id).await?).into_response())
 }
 
@@ -65,11 +81,13 @@ pub(super) struct HangupQuery {
 
 pub(super) async fn hangup(
     State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     query: Result<Query<HangupQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<StatusCode, ApiError> {
     let Query(query) = query.map_err(|error| ApiError::bad_request(error.body_text()))?;
     check_hangup(query.code, query.reason.as_deref())?;
+    caller.call(&state.engine, &id).await?;
     state.engine.hangup(&id, query.code, query.reason).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -96,9 +114,13 @@ struct OriginateBody {
     timeout_ms: Option<u64>,
 }
 
-pub(super) async fn originate(State(state): State<AppState>, body: Bytes) -> Result<Response, ApiError> {
-    let originate = parse_originate(&body)?;
-    let id = match super::freeswitch::originate(&state, &originate).await {
+pub(super) async fn originate(
+    State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
+    RawBody(body): RawBody,
+) -> Result<Response, ApiError> {
+    let originate = Originate { account: caller.only(), ..parse_originate(&body)? };
+    let id = match super::freeswitch::originate(&state, &caller, &originate).await {
         Some(placed) => placed?,
         None => state.engine.originate(originate).await?,
     };
@@ -107,8 +129,7 @@ pub(super) async fn originate(State(state): State<AppState>, body: Bytes) -> Res
 }
 
 pub(super) fn parse_originate(body: &[u8]) -> Result<Originate, ApiError> {
-    let body: OriginateBody = serde_json::from_slice(body)
-        .map_err(|error| ApiError::unprocessable(error.to_string(), json!({ "line": error.line(), "column": error.column() })))?;
+    let body: OriginateBody = body::parse(body)?;
     let invalid = |key: &str, message: &str| ApiError::unprocessable(format!("{key}: {message}"), json!({ "key": key }));
     for (key, text) in [("to", Some(&body.to)), ("from", body.from.as_ref()), ("destination", Some(&body.destination))] {
         if text.is_some_and(|text| text.trim().is_empty() || text.contains(char::is_control)) {

@@ -1,6 +1,6 @@
 //! `POST /v1/drivers/{script}/{fn}`
 
-use axum::body::Bytes;
+use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -8,25 +8,24 @@ use lockstep_ctx_api::wire::ScriptType;
 use serde_json::Value;
 
 use super::AppState;
+use super::access::Caller;
+use super::body::RawBody;
 use super::error::ApiError;
-use crate::runs::{RunError, RunKind, RunRequest};
+use crate::runs::{RunKind, RunRequest};
 
 pub(super) async fn call(
     State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
     Path((id, function)): Path<(String, String)>,
-    body: Bytes,
+    RawBody(body): RawBody,
 ) -> Result<Response, ApiError> {
     let runs = state.engine.runs();
-    if runs.is_stopped() {
-        return Err(ApiError::from(&RunError::Stopped));
-    }
-    let programs = runs.programs();
-    let program = programs.by_name(&id).ok_or_else(|| ApiError::from(&RunError::NoSuchScript(id.clone())))?;
+    let program = caller.program(runs, &id)?;
     if program.script_type != ScriptType::Driver {
         return Err(ApiError::unprocessable(format!("{} is not of type driver", program.file), Value::Null));
     }
     let data = argument(&body)?;
-    match runs.run(RunRequest::new(id, RunKind::Driver, data).function(Some(function))).await {
+    match runs.run(RunRequest::new(program.name.as_str(), RunKind::Driver, data).function(Some(function))).await {
         Ok(success) => {
             let json = success.result.unwrap_or_else(|| "null".to_owned());
             Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())

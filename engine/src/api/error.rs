@@ -111,6 +111,11 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "worker_down", format!("the worker {name} is not up, or has no onMessage"))
     }
 
+    /// The body is larger than the operation takes.
+    pub(super) fn body_too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the body is larger than is taken here")
+    }
+
     /// The body is not what the operation takes.
     pub(super) fn unprocessable(what: impl Into<String>, details: Value) -> Self {
         Self { details, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", what) }

@@ -5,11 +5,11 @@ use lockstep_ctx_api::op::{Op, PlayArgs};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::access::Granted;
+use super::access::{Caller, Granted};
 use super::calls;
 use super::error::ApiError;
 use crate::config::Scope;
-use crate::core::{EngineHandle, Execution};
+use crate::core::{EngineHandle, Execution, Originate};
 
 /// One command.
 #[derive(Debug, Deserialize)]
@@ -48,14 +48,26 @@ impl Command {
             | Self::Set { .. } => Scope::Run,
         }
     }
+
+    /// The call it is about.
+    fn call(&self) -> Option<&str> {
+        match self {
+            Self::Hangup { call, .. }
+            | Self::Transfer { call, .. }
+            | Self::Play { call, .. }
+            | Self::Stop { call, .. }
+            | Self::Set { call, .. } => Some(call),
+            Self::Originate { .. } => None,
+        }
+    }
 }
 
 /// Carries out one message of a client; what it is answered with.
-pub(super) async fn answer(engine: &EngineHandle, granted: &Granted, message: &str) -> String {
+pub(super) async fn answer(engine: &EngineHandle, who: (&Caller, &Granted), message: &str) -> String {
     let parsed: Result<Value, _> = serde_json::from_str(message);
     let id = parsed.as_ref().map(|value| value["id"].clone()).unwrap_or_default();
     let result = match parsed {
-        Ok(value) => carry_out(engine, granted, value).await,
+        Ok(value) => carry_out(engine, who, value).await,
         Err(error) => Err(ApiError::bad_request(format!("expected a command as JSON: {error}"))),
     };
     match result {
@@ -65,12 +77,15 @@ pub(super) async fn answer(engine: &EngineHandle, granted: &Granted, message: &s
     .to_string()
 }
 
-async fn carry_out(engine: &EngineHandle, granted: &Granted, mut value: Value) -> Result<Value, ApiError> {
+async fn carry_out(engine: &EngineHandle, (caller, granted): (&Caller, &Granted), mut value: Value) -> Result<Value, ApiError> {
     if let Some(fields) = value.as_object_mut() {
         fields.remove("id");
     }
     let command: Command = serde_json::from_value(value).map_err(|error| ApiError::bad_request(error.to_string()))?;
     granted.check(command.scope())?;
+    if let Some(call) = command.call() {
+        caller.call(engine, call).await?;
+    }
     match command {
         Command::Hangup { call, code, reason } => {
             calls::check_hangup(code, reason.as_deref())?;
@@ -83,7 +98,7 @@ async fn carry_out(engine: &EngineHandle, granted: &Granted, mut value: Value) -
             engine.transfer(&call, &to).await?;
         }
         Command::Originate { body } => {
-            let originate = calls::parse_originate(body.to_string().as_bytes())?;
+            let originate = Originate { account: caller.only(), ..calls::parse_originate(body.to_string().as_bytes())? };
             let id = engine.originate(originate).await?;
             return Ok(json!({ "id": id }));
         }
@@ -112,7 +127,7 @@ mod tests {
     async fn answered(granted: &Granted, message: &str) -> Value {
         let platform = crate::platform::Platform::in_memory(&crate::config::Config::default()).unwrap();
         let (engine, _, _) = EngineHandle::new(Vec::new(), crate::runs::RunsHandle::stopped(), platform);
-        serde_json::from_str(&answer(&engine, granted, message).await).unwrap()
+        serde_json::from_str(&answer(&engine, (&Caller::default(), granted), message).await).unwrap()
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::access::Granted;
+use super::access::{Caller, Granted};
 use super::error::ApiError;
 use super::{AppState, event_commands};
 use crate::core::timeline::What;
@@ -35,6 +35,7 @@ pub(super) struct EventsQuery {
 
 pub(super) async fn events(
     State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
     Extension(granted): Extension<Granted>,
     query: Result<Query<EventsQuery>, axum::extract::rejection::QueryRejection>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -50,7 +51,7 @@ pub(super) async fn events(
     // Numbers begin anew with the engine: one that was never given out is from another life.
     let resumed = since.is_some_and(|since| since <= last);
     let hello = json!({ "type": "hello", "engine": log.engine(), "seq": last, "resumed": resumed }).to_string();
-    let client = EventsClient { engine: state.engine.clone(), granted, filter };
+    let client = EventsClient { engine: state.engine.clone(), caller, granted, filter };
     Ok(upgrade.max_message_size(MAX_INBOUND).on_upgrade(move |socket| client.forward(socket, watcher, hello)))
 }
 
@@ -146,11 +147,16 @@ fn describe(value: &mut Value, what: &ChannelEvent) {
 /// One client.
 struct EventsClient {
     engine: EngineHandle,
+    caller: Caller,
     granted: Granted,
     filter: Filter,
 }
 
 impl EventsClient {
+    fn is_theirs(&self, published: &Published) -> bool {
+        published.account.as_deref().is_none_or(|account| self.caller.sees(account))
+    }
+
     async fn forward(self, mut socket: WebSocket, mut events: Watcher, hello: String) {
         if socket.send(Message::Text(hello.into())).await.is_err() {
             return;
@@ -159,7 +165,7 @@ impl EventsClient {
         loop {
             let message = tokio::select! {
                 event = events.recv() => match event {
-                    Ok(event) if self.filter.wants(&event) => Message::Text(render(&event).into()),
+                    Ok(event) if self.is_theirs(&event) && self.filter.wants(&event) => Message::Text(render(&event).into()),
                     Ok(_) => continue,
                     Err(Missed::Lagged(missed)) => Message::Text(json!({ "type": "lagged", "missed": missed }).to_string().into()),
                     Err(Missed::Closed) => break,
@@ -168,7 +174,7 @@ impl EventsClient {
                 inbound = socket.recv() => match inbound {
                     Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                     Some(Ok(Message::Text(command))) => {
-                        Message::Text(event_commands::answer(&self.engine, &self.granted, &command).await.into())
+                        Message::Text(event_commands::answer(&self.engine, (&self.caller, &self.granted), &command).await.into())
                     }
                     Some(Ok(_)) => continue,
                 },
@@ -210,7 +216,7 @@ mod tests {
 
     #[test]
     fn an_event_says_its_type() {
-        let published = Published { seq: 5, at_ms: 9, event: started("1") };
+        let published = Published { seq: 5, at_ms: 9, account: None, event: started("1") };
         let value: Value = serde_json::from_str(&render(&published)).unwrap();
         assert_eq!((value["type"].as_str(), value["call"].as_str()), (Some("call-started"), Some("1")));
         assert_eq!((value["seq"].as_u64(), value["at"].as_u64()), (Some(5), Some(9)));

@@ -1,7 +1,6 @@
 //! `/v1/freeswitch`: the servers of `[[freeswitch]]`.
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -9,6 +8,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::AppState;
+use super::access::Caller;
+use super::body::JsonBody;
 use super::error::ApiError;
 use crate::core::Originate;
 use crate::freeswitch::{Fleet, HostError};
@@ -25,23 +26,27 @@ pub(super) async fn registrations(State(state): State<AppState>, Path(host): Pat
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct AttachBody {
+pub(super) struct AttachBody {
     call: String,
     script: String,
     host: Option<String>,
 }
 
-pub(super) async fn attach(State(state): State<AppState>, body: Bytes) -> Result<Response, ApiError> {
-    let body: AttachBody = serde_json::from_slice(&body)
-        .map_err(|error| ApiError::unprocessable(error.to_string(), json!({ "line": error.line(), "column": error.column() })))?;
+pub(super) async fn attach(State(state): State<AppState>, JsonBody(body): JsonBody<AttachBody>) -> Result<Response, ApiError> {
     fleet(&state)?.attach(body.host.as_deref(), &body.call, &body.script).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({ "id": body.call }))).into_response())
 }
 
 /// Places a call whose target is `freeswitch:ENDPOINT`, or `freeswitch@HOST:ENDPOINT`; `None` when it is another one.
-pub(super) async fn originate(state: &AppState, wanted: &Originate) -> Option<Result<String, ApiError>> {
+pub(super) async fn originate(state: &AppState, caller: &Caller, wanted: &Originate) -> Option<Result<String, ApiError>> {
     let rest = wanted.to.strip_prefix("freeswitch")?;
     let (host, target) = rest.split_once(':')?;
+    // Its dialplan leads anywhere, whoever pays.
+    if !caller.is_operator {
+        return Some(Err(ApiError::forbidden(
+            "calls on a [[freeswitch]] are placed with a key of the operator (account = \"*\")",
+        )));
+    }
     let host = match host {
         "" => None,
         host => Some(host.strip_prefix('@')?),

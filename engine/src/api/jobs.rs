@@ -1,16 +1,16 @@
 //! `/v1/jobs` and `/v1/queues`
 
-use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::AppState;
 use super::access::Caller;
+use super::body::JsonBody;
 use super::error::ApiError;
 use crate::jobs::{Job, JobFilter, JobState, NewJob};
 
@@ -48,7 +48,7 @@ pub(super) struct Wanted {
 
 pub(super) async fn list(
     State(state): State<AppState>,
-    Extension(Caller { account }): Extension<Caller>,
+    Extension(Caller { account, .. }): Extension<Caller>,
     query: Result<Query<Listed>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let Query(listed) = query.map_err(|error| ApiError::bad_request(error.body_text()))?;
@@ -65,10 +65,9 @@ pub(super) async fn list(
 
 pub(super) async fn add(
     State(state): State<AppState>,
-    Extension(Caller { account }): Extension<Caller>,
-    body: Result<Json<Wanted>, JsonRejection>,
+    Extension(Caller { account, .. }): Extension<Caller>,
+    JsonBody(wanted): JsonBody<Wanted>,
 ) -> Result<Response, ApiError> {
-    let Json(wanted) = body.map_err(|error| ApiError::unprocessable(error.body_text(), Value::Null))?;
     let attempts = wanted.attempts.unwrap_or(1);
     if !(1..=MAX_ATTEMPTS).contains(&attempts) {
         return Err(ApiError::bad_request(format!("expected 1 to {MAX_ATTEMPTS} attempts, found {attempts}")));
@@ -93,7 +92,7 @@ pub(super) async fn add(
 
 pub(super) async fn show(
     State(state): State<AppState>,
-    Extension(Caller { account }): Extension<Caller>,
+    Extension(Caller { account, .. }): Extension<Caller>,
     id: Result<Path<i64>, PathRejection>,
 ) -> Result<Response, ApiError> {
     let id = number(id)?;
@@ -104,7 +103,7 @@ pub(super) async fn show(
 
 pub(super) async fn retry(
     State(state): State<AppState>,
-    Extension(Caller { account }): Extension<Caller>,
+    Extension(Caller { account, .. }): Extension<Caller>,
     id: Result<Path<i64>, PathRejection>,
 ) -> Result<Response, ApiError> {
     Ok(Json(state.engine.platform().jobs.retry(&account, number(id)?).await?).into_response())
@@ -112,7 +111,7 @@ pub(super) async fn retry(
 
 pub(super) async fn cancel(
     State(state): State<AppState>,
-    Extension(Caller { account }): Extension<Caller>,
+    Extension(Caller { account, .. }): Extension<Caller>,
     id: Result<Path<i64>, PathRejection>,
 ) -> Result<Response, ApiError> {
     Ok(Json(state.engine.platform().jobs.cancel(&account, number(id)?).await?).into_response())
@@ -120,7 +119,7 @@ pub(super) async fn cancel(
 
 pub(super) async fn pause(
     State(state): State<AppState>,
-    Extension(Caller { account }): Extension<Caller>,
+    Extension(Caller { account, .. }): Extension<Caller>,
     Path(queue): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     state.engine.platform().jobs.pause(&account, &queue).await?;
@@ -129,7 +128,7 @@ pub(super) async fn pause(
 
 pub(super) async fn resume(
     State(state): State<AppState>,
-    Extension(Caller { account }): Extension<Caller>,
+    Extension(Caller { account, .. }): Extension<Caller>,
     Path(queue): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     state.engine.platform().jobs.resume(&account, &queue).await?;

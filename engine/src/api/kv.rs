@@ -1,15 +1,16 @@
 //! `/v1/kv`
 
-use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::AppState;
 use super::access::Caller;
+use super::body::JsonBody;
 use super::error::ApiError;
 use crate::store::kv::{self, Space};
 
@@ -32,7 +33,7 @@ pub(super) struct Put {
 
 pub(super) async fn list(
     State(state): State<AppState>,
-    Extension(Caller { account }): Extension<Caller>,
+    Extension(Caller { account, .. }): Extension<Caller>,
     query: Result<Query<Listed>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let Query(Listed { prefix, after, limit }) = query.map_err(|error| ApiError::bad_request(error.body_text()))?;
@@ -46,7 +47,7 @@ pub(super) async fn list(
 
 pub(super) async fn show(
     State(state): State<AppState>,
-    Extension(Caller { account }): Extension<Caller>,
+    Extension(Caller { account, .. }): Extension<Caller>,
     Path(key): Path<String>,
 ) -> Result<Response, ApiError> {
     let wanted = key.clone();
@@ -58,11 +59,10 @@ pub(super) async fn show(
 
 pub(super) async fn put(
     State(state): State<AppState>,
-    Extension(Caller { account }): Extension<Caller>,
+    Extension(Caller { account, .. }): Extension<Caller>,
     Path(key): Path<String>,
-    body: Result<Json<Put>, JsonRejection>,
+    JsonBody(Put { value, ttl_s }): JsonBody<Put>,
 ) -> Result<StatusCode, ApiError> {
-    let Json(Put { value, ttl_s }) = body.map_err(|error| ApiError::unprocessable(error.body_text(), Value::Null))?;
     let ttl_ms = match ttl_s {
         None => None,
         Some(seconds) if seconds > 0.0 && seconds < 1e11 => Some((seconds * 1000.0).ceil() as u64),
@@ -76,7 +76,7 @@ pub(super) async fn put(
 
 pub(super) async fn remove(
     State(state): State<AppState>,
-    Extension(Caller { account }): Extension<Caller>,
+    Extension(Caller { account, .. }): Extension<Caller>,
     Path(key): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     let wanted = key.clone();

@@ -5,6 +5,7 @@
 
 mod access;
 mod answer;
+mod body;
 mod calls;
 mod drivers;
 mod error;

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path as FilePath, PathBuf};
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
@@ -13,6 +14,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::AppState;
+use super::access::Caller;
 use super::error::ApiError;
 use crate::core::EngineError;
 
@@ -27,10 +29,12 @@ pub(super) struct RecordingQuery {
 
 pub(super) async fn show(
     State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     query: Result<Query<RecordingQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let Query(query) = query.map_err(|error| ApiError::bad_request(error.body_text()))?;
+    caller.call(&state.engine, &id).await?;
     let path = state.engine.recording(&id, query.number).await?;
     // It may have been moved away since.
     send(path).await.map_err(|_| EngineError::NoRecording(id).into())

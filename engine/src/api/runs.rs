@@ -3,12 +3,11 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use futures_util::Stream;
 use futures_util::future::BoxFuture;
 use futures_util::stream;
@@ -19,15 +18,17 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::AppState;
+use super::access::Caller;
+use super::body::JsonBody;
 use super::error::ApiError;
-use crate::runs::{RunFailure, RunKind, RunLog, RunRequest, RunSuccess, RunsHandle};
+use crate::runs::{RunFailure, RunKind, RunLog, RunRequest, RunSuccess, RunsError, RunsHandle};
 
 /// Lines that may wait for a client that reads slowly; past it, it misses some.
 const LINES: usize = 1_000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+pub(super) struct Wanted {
     #[serde(rename = "fn")]
     function: Option<String>,
     data: Option<Box<RawValue>>,
@@ -36,16 +37,16 @@ struct Wanted {
 
 pub(super) async fn run(
     State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     headers: HeaderMap,
-    body: Bytes,
+    JsonBody(wanted): JsonBody<Wanted>,
 ) -> Result<Response, ApiError> {
-    let body: &[u8] = if body.is_empty() { b"{}" } else { &body };
-    let wanted: Wanted = serde_json::from_slice(body)
-        .map_err(|error| ApiError::unprocessable(format!("expected {{fn, data, timeout_ms}}: {error}"), Value::Null))?;
     let data = wanted.data.map_or_else(|| "{}".to_owned(), |data| data.get().to_owned());
-    let request =
-        RunRequest::new(id, RunKind::Api, data).function(wanted.function).timeout(wanted.timeout_ms.map(Duration::from_millis));
+    let program = caller.program(state.engine.runs(), &id)?;
+    let request = RunRequest::new(program.name.as_str(), RunKind::Api, data)
+        .function(wanted.function)
+        .timeout(wanted.timeout_ms.map(Duration::from_millis));
     let runs = state.engine.runs().clone();
     if wants_events(&headers) {
         return Ok(Sse::new(events(runs, request)).keep_alive(KeepAlive::default()).into_response());
@@ -56,12 +57,21 @@ pub(super) async fn run(
     }
 }
 
-pub(super) async fn list(State(state): State<AppState>) -> Result<Response, ApiError> {
-    let runs = state.engine.runs().list().await?;
+pub(super) async fn list(State(state): State<AppState>, Extension(caller): Extension<Caller>) -> Result<Response, ApiError> {
+    let mut runs = state.engine.runs().list().await?;
+    runs.retain(|run| caller.sees(&run.account));
     Ok(Json(json!({ "runs": runs })).into_response())
 }
 
-pub(super) async fn cancel(State(state): State<AppState>, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
+pub(super) async fn cancel(
+    State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    let listed = state.engine.runs().list().await?;
+    if !listed.iter().any(|run| *run.run == *id && caller.sees(&run.account)) {
+        return Err(RunsError::NoSuchRun(id).into());
+    }
     state.engine.runs().cancel(&id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

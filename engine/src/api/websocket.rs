@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, RawQuery, State};
@@ -10,10 +11,11 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use lockstep_ctx_api::wire::WEBSOCKET_ENTRY;
 
 use super::AppState;
+use super::access::Caller;
 use super::error::ApiError;
 use crate::form::Fields;
 use crate::host::{Channel, FromPeer, Peer, ToPeer};
-use crate::runs::{RunError, RunKind, RunRequest, RunsHandle};
+use crate::runs::{RunKind, RunRequest, RunsHandle};
 
 /// The largest message either side may send, in bytes.
 const MAX_MESSAGE: usize = 1 << 20;
@@ -26,19 +28,15 @@ const MISSED_PINGS: u32 = 2;
 
 pub(super) async fn serve(
     State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
     let runs = state.engine.runs();
-    if runs.is_stopped() {
-        return Err(ApiError::from(&RunError::Stopped));
-    }
-    if runs.programs().by_name(&id).is_none() {
-        return Err(ApiError::from(&RunError::NoSuchScript(id)));
-    }
+    let program = caller.program(runs, &id)?;
     let upgrade = upgrade.map_err(|error| ApiError::bad_request(format!("expected a WebSocket: {}", error.body_text())))?;
-    accept(runs, id, query.as_deref(), upgrade)
+    accept(runs, program.name.clone(), query.as_deref(), upgrade)
 }
 
 /// Upgrades, and runs `script` for as long as the connection lives. `query` gives the fields of its `data`.

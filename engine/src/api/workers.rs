@@ -1,23 +1,25 @@
 //! `POST /v1/workers/{script}/messages`
 
-use axum::body::Bytes;
+use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use lockstep_ctx_api::wire::ScriptType;
 use serde_json::Value;
 
 use super::AppState;
+use super::access::Caller;
+use super::body::RawBody;
 use super::error::ApiError;
-use crate::runs::{RunError, worker_topic};
+use crate::runs::worker_topic;
 
 /// Hands a message to a worker's `onMessage`.
-pub(super) async fn message(State(state): State<AppState>, Path(id): Path<String>, body: Bytes) -> Result<StatusCode, ApiError> {
-    let runs = state.engine.runs();
-    if runs.is_stopped() {
-        return Err(ApiError::from(&RunError::Stopped));
-    }
-    let programs = runs.programs();
-    let program = programs.by_name(&id).ok_or_else(|| ApiError::from(&RunError::NoSuchScript(id)))?;
+pub(super) async fn message(
+    State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    RawBody(body): RawBody,
+) -> Result<StatusCode, ApiError> {
+    let program = caller.program(state.engine.runs(), &id)?;
     if program.script_type != ScriptType::Worker {
         return Err(ApiError::unprocessable(format!("{} is not of type worker", program.file), Value::Null));
     }

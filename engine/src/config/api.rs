@@ -31,7 +31,7 @@ pub struct ApiKey {
     pub key: Secret,
     #[serde(default)]
     pub scopes: Vec<Scope>,
-    /// The account the key is bound to.
+    /// The account the key is bound to; `*`: the key is the operator's, who sees all of them.
     #[serde(default = "super::default_account")]
     pub account: String,
 }

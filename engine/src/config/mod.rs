@@ -162,6 +162,9 @@ const HOOK_ONLY: &str = "is heeded by POST /v1/route only in this version";
 /// The account everything belongs to where none is named.
 pub const DEFAULT_ACCOUNT: &str = "default";
 
+/// What a key of the API says instead of an account's name when it is the operator's.
+pub const EVERY_ACCOUNT: &str = "*";
+
 fn default_account() -> String {
     DEFAULT_ACCOUNT.to_owned()
 }

@@ -249,9 +249,8 @@ fn lookups(config: &Config, report: &mut Report) {
 
 fn accounts(config: &Config, report: &mut Report) {
     report.duplicates("account", "name", config.accounts.iter().map(|account| &account.name));
-    let known = |name: &str| {
-        if config.accounts.is_empty() { name == super::DEFAULT_ACCOUNT } else { config.accounts.iter().any(|a| a.name == name) }
-    };
+    // What names no account belongs to the default one, which need not be listed.
+    let known = |name: &str| name == super::DEFAULT_ACCOUNT || config.accounts.iter().any(|account| account.name == name);
     let owners = [
         ("app", config.apps.iter().map(|app| &app.account).collect::<Vec<_>>()),
         ("user", config.users.iter().map(|user| &user.account).collect()),
@@ -261,6 +260,16 @@ fn accounts(config: &Config, report: &mut Report) {
         for (index, account) in accounts.into_iter().enumerate().filter(|(_, account)| !known(account)) {
             report.error(entry(list, index, "account"), format!("expected the name of an [[account]], found `{account}`"));
         }
+    }
+    for (index, key) in config.api.keys.iter().enumerate() {
+        if key.account != super::EVERY_ACCOUNT && !known(&key.account) {
+            let path = item(section("api", "keys"), index).into_iter().chain([Step::Key("account".to_owned())]).collect();
+            let message = format!("expected the name of an [[account]], or `*` for all of them, found `{}`", key.account);
+            report.error(path, message);
+        }
+    }
+    for (index, _) in config.accounts.iter().enumerate().filter(|(_, account)| account.name == super::EVERY_ACCOUNT) {
+        report.error(entry("account", index, "name"), "`*` stands for every account; expected another name");
     }
 }
 
@@ -387,28 +396,12 @@ pub(super) fn without_effect(config: &Config) -> Vec<Finding> {
         tell(route.on_error != super::OnError::default(), entry("route", index, "on_error"), super::HOOK_ONLY);
     }
     let mut say = |set, path| tell(set, path, super::WITHOUT_EFFECT);
-    let is_named = |account: &str| account != super::DEFAULT_ACCOUNT;
     say(config.cluster.nats.is_some(), section("cluster", "nats"));
-    for (index, key) in config.api.keys.iter().enumerate() {
-        let mut path = item(section("api", "keys"), index);
-        path.push(Step::Key("account".to_owned()));
-        say(is_named(&key.account), path);
-    }
-    for (index, account) in config.accounts.iter().enumerate() {
-        say(is_named(&account.name), entry("account", index, "name"));
-    }
-    for (index, app) in config.apps.iter().enumerate() {
-        say(is_named(&app.account), entry("app", index, "account"));
-    }
-    for (index, user) in config.users.iter().enumerate() {
-        say(is_named(&user.account), entry("user", index, "account"));
-    }
     for (index, route) in config.routes.iter().enumerate() {
         say(!route.vars.is_empty(), entry("route", index, "vars"));
     }
     for (index, customer) in config.customers.iter().enumerate() {
         say(customer.user.is_some(), entry("customer", index, "user"));
-        say(is_named(&customer.account), entry("customer", index, "account"));
         say(customer.limits != super::CustomerLimits::default(), entry("customer", index, "limits"));
     }
     for (index, gateway) in config.gateways.iter().enumerate() {
@@ -534,18 +527,7 @@ mod tests {
         keys.sort();
         assert_eq!(
             keys,
-            [
-                "account[0].name",
-                "api.keys[0].account",
-                "app[0].account",
-                "customer[0].account",
-                "customer[0].user",
-                "route[0].on_error",
-                "route[0].timeout_action",
-                "route[0].timeout_s",
-                "route[0].vars",
-                "user[0].account",
-            ]
+            ["customer[0].user", "route[0].on_error", "route[0].timeout_action", "route[0].timeout_s", "route[0].vars",]
         );
     }
 }

@@ -218,6 +218,10 @@ impl Switch {
         let run = StartRun { program: std::sync::Arc::clone(&program), function: None, data, call: Some(start), env, seed };
         let run = self.host.start(now, run);
         call.run = Some(run);
+        // A call of ours stays whosever it was asked for by.
+        if call.facts.direction == "inbound" {
+            call.account = program.account.as_str().into();
+        }
         call.script = ScriptState::Running;
         call.program = Some(program);
         self.runs.insert(run, key);

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use lockstep_ctx_api::CallFacts;
+use lockstep_ctx_api::op::Vars;
 use lockstep_sip::message::{Host, SipUri, Uri};
 use lockstep_sip::net::Destination;
 
 use crate::call::Refusal;
-use crate::config::{Config, Customer, Destination as DidDestination, Did, Gateway, User};
+use crate::config::{Config, Customer, DEFAULT_ACCOUNT, Destination as DidDestination, Did, Gateway, User};
 use crate::script::ProgramSet;
 
 /// A gateway and where it was last found.
@@ -151,6 +153,17 @@ impl Directory {
             return None;
         };
         Some(IncomingRoute { destinations: vec![destination], did: None, customer: None })
+    }
+
+    /// Whose call one is that no script has: its DID's or customer's, else that of the user who calls or is called.
+    pub(crate) fn account_of(&self, facts: &CallFacts, vars: &Vars) -> &str {
+        let did = facts.did.as_deref().and_then(|number| self.did(number));
+        let customer = did.and_then(|did| did.customer).or(facts.customer_id).and_then(|id| self.customer(id));
+        let user = || vars.get("sip_auth_username").and_then(|name| self.user(name)).or_else(|| self.user(&facts.to));
+        match customer {
+            Some(customer) => &customer.account,
+            None => user().map_or(DEFAULT_ACCOUNT, |user| &user.account),
+        }
     }
 
     /// The DID of a number.

@@ -24,6 +24,8 @@ pub struct Published {
     pub seq: u64,
     /// Milliseconds since the Unix epoch.
     pub at_ms: u64,
+    /// Whom it concerns; `None`: everybody.
+    pub account: Option<Arc<str>>,
     pub event: EngineEvent,
 }
 
@@ -92,8 +94,8 @@ impl EventLog {
         self.0.watched.load(Ordering::Relaxed)
     }
 
-    /// Adds an event.
-    pub fn publish(&self, at_ms: u64, event: EngineEvent) {
+    /// Adds an event that concerns `account`, or everybody.
+    pub fn publish(&self, at_ms: u64, account: Option<Arc<str>>, event: EngineEvent) {
         if !self.is_watched() {
             return;
         }
@@ -103,7 +105,7 @@ impl EventLog {
         if ring.kept.len() == KEPT {
             ring.kept.pop_front();
         }
-        ring.kept.push_back(Arc::new(Published { seq, at_ms, event }));
+        ring.kept.push_back(Arc::new(Published { seq, at_ms, account, event }));
         drop(ring);
         self.0.last.send_replace(seq);
     }
@@ -206,10 +208,10 @@ mod tests {
         let log = EventLog::default();
         let mut first = log.watch();
         for call in 0..3 {
-            log.publish(0, event(call));
+            log.publish(0, None, event(call));
         }
         let mut second = log.watch();
-        log.publish(0, event(3));
+        log.publish(0, None, event(3));
         assert_eq!((numbers(&mut first), numbers(&mut second)), (vec![1, 2, 3, 4], vec![4]));
         assert_eq!(numbers(&mut log.watch_since(2)), [3, 4]);
         assert_eq!(numbers(&mut log.watch_since(99)), [] as [u64; 0], "an unknown future begins now");
@@ -218,7 +220,7 @@ mod tests {
     #[test]
     fn nothing_is_kept_before_anybody_watches() {
         let log = EventLog::default();
-        log.publish(0, event(1));
+        log.publish(0, None, event(1));
         assert_eq!((log.last(), log.is_watched()), (0, false));
     }
 
@@ -228,7 +230,7 @@ mod tests {
         let mut slow = log.watch();
         let all = KEPT as u64 + 7;
         for call in 0..all {
-            log.publish(0, event(call));
+            log.publish(0, None, event(call));
         }
         assert_eq!(slow.try_recv().map(|event| event.map(|event| event.seq)), Some(Err(Missed::Lagged(7))));
         assert_eq!(numbers(&mut slow), (8..=all).collect::<Vec<_>>());
@@ -238,7 +240,7 @@ mod tests {
     async fn the_end_comes_after_the_last_event() {
         let log = EventLog::default();
         let mut watcher = log.watch();
-        log.publish(0, event(1));
+        log.publish(0, None, event(1));
         log.close();
         assert_eq!(watcher.recv().await.map(|event| event.seq), Ok(1));
         assert_eq!(watcher.recv().await.map(|event| event.seq), Err(Missed::Closed));

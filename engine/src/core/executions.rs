@@ -107,7 +107,11 @@ impl Switch {
             let channel = Arc::new(call.channel.clone());
             if self.events.is_watched() {
                 let unix_ms = self.exchange.borrow().now.unix_ms;
-                self.events.publish(unix_ms, super::handle::EngineEvent::Channel { channel, what: completed });
+                self.events.publish(
+                    unix_ms,
+                    Some(Arc::clone(&call.account)),
+                    super::handle::EngineEvent::Channel { channel, what: completed },
+                );
             }
             // Whoever asked may have gone away.
             let _ = done.send(result);

@@ -28,6 +28,8 @@ pub struct CallSummary {
     #[serde(flatten)]
     pub facts: CallFacts,
     pub script: Option<String>,
+    /// Whose call it is: its script's account, or that of the DID, customer or user it belongs to.
+    pub account: Arc<str>,
     /// Set once the call is over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<CallEndedCause>,
@@ -36,17 +38,19 @@ pub struct CallSummary {
 }
 
 /// Which calls a list shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallFilter {
     pub live: bool,
     pub past: bool,
+    /// Only calls of this account.
+    pub account: Option<String>,
     /// At most this many, the newest first.
     pub limit: usize,
 }
 
 impl Default for CallFilter {
     fn default() -> Self {
-        Self { live: true, past: true, limit: 100 }
+        Self { live: true, past: true, account: None, limit: 100 }
     }
 }
 
@@ -63,6 +67,8 @@ pub struct Originate {
     pub destination: String,
     /// Nobody takes over when it is answered: it waits for whoever placed it. `destination` is unused then.
     pub park: bool,
+    /// Whose call it is, and whose scripts it may be handed to; absent: whosever its script is.
+    pub account: Option<String>,
     /// The call's id; one that is taken is refused.
     pub id: Option<String>,
     pub vars: BTreeMap<String, String>,
@@ -78,6 +84,8 @@ pub struct ScriptInfo {
     #[serde(rename = "type")]
     pub script_type: String,
     pub app: Option<String>,
+    /// Whose script it is.
+    pub account: String,
     pub class5_destination: Option<String>,
     /// Hash of the sources that new calls run.
     pub version: String,
@@ -281,6 +289,8 @@ pub struct EngineHandle {
 #[derive(Clone, Debug, Serialize)]
 pub struct Registration {
     pub user: String,
+    /// Whose user it is.
+    pub account: String,
     pub contact: String,
     /// Where its packets come from.
     pub remote: SocketAddr,
@@ -292,7 +302,7 @@ impl EngineHandle {
     /// The handle and the core's end of its channels.
     pub(crate) fn new(addresses: Vec<String>, runs: RunsHandle, platform: Platform) -> (Self, mpsc::Receiver<Request>, EventLog) {
         let (requests, receiver) = mpsc::channel(REQUEST_QUEUE);
-        let events = EventLog::default();
+        let events = platform.events.clone();
         (
             Self { requests, events: events.clone(), addresses: addresses.into(), runs, platform, fleet: Arc::default() },
             receiver,

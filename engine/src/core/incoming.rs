@@ -232,7 +232,9 @@ impl Switch {
         tracing::info!(call = %id, %from, %to, direction = %facts.direction, remote = %facts.remote_addr, "call");
         self.ids.insert(id, key);
         let channel = Channel::of_call(&facts, &start.vars);
+        let account = self.exchange.borrow().directory.account_of(&facts, &start.vars).into();
         let call = LiveCall {
+            account,
             backend,
             queue: OpQueue::new(),
             log: TimelineLog::new(facts.started_at),

@@ -66,6 +66,8 @@ pub(crate) struct LiveCall {
     pub backend: Backend,
     pub queue: OpQueue,
     pub facts: CallFacts,
+    /// Whose call it is.
+    pub account: Arc<str>,
     /// Header fields of the INVITE, as scripts see them.
     pub headers: Headers,
     /// The call's own leg as watchers see it, with the call's variables.
@@ -112,6 +114,7 @@ impl LiveCall {
         CallSummary {
             facts: self.facts.clone(),
             script: self.script_name(),
+            account: Arc::clone(&self.account),
             ended: self.ended.as_ref().map(|(cause, _)| cause.clone()),
             duration_ms: self.duration_ms(unix_ms),
         }

@@ -89,7 +89,7 @@ mod tests {
 
     fn call(id: usize) -> PastCall {
         let facts = CallFacts { id: id.to_string(), ..CallFacts::default() };
-        let summary = CallSummary { facts: facts.clone(), script: None, ended: None, duration_ms: 0 };
+        let summary = CallSummary { facts: facts.clone(), script: None, account: "default".into(), ended: None, duration_ms: 0 };
         let timeline = Timeline { call: facts, script: None, ended: None, duration_ms: None, entries: Vec::new(), dropped: 0 };
         PastCall { summary, timeline, journal: None, recordings: Vec::new() }
     }

@@ -54,9 +54,12 @@ impl Switch {
 
     fn list(&self, filter: CallFilter) -> Vec<CallSummary> {
         let unix_ms = self.now().unix_ms;
-        let live = self.calls.values().rev().filter(|call| filter.live && call.ended.is_none());
-        let finishing = self.calls.values().rev().filter(|call| filter.past && call.ended.is_some());
-        let past = self.past.newest_first().filter(|_| filter.past).map(|call| call.summary.clone());
+        let is_theirs = |account: &str| filter.account.as_deref().is_none_or(|wanted| wanted == account);
+        let here = || self.calls.values().rev().filter(|call| is_theirs(&call.account));
+        let live = here().filter(|call| filter.live && call.ended.is_none());
+        let finishing = here().filter(|call| filter.past && call.ended.is_some());
+        let past = self.past.newest_first().filter(|call| filter.past && is_theirs(&call.summary.account));
+        let past = past.map(|call| call.summary.clone());
         let kept = live.chain(finishing).map(|call| call.summary(unix_ms)).chain(past);
         kept.take(filter.limit.min(MAX_LISTED)).collect()
     }
@@ -136,6 +139,7 @@ impl Switch {
             let program = programs
                 .by_class5(&wanted.destination)
                 .or_else(|| programs.by_name(&wanted.destination))
+                .filter(|program| wanted.account.as_ref().is_none_or(|account| program.account == *account))
                 .cloned()
                 .ok_or_else(|| EngineError::NoSuchDestination(wanted.destination.clone()))?;
             OnAnswer::Script(program)
@@ -184,6 +188,13 @@ impl Switch {
         self.counters.calls_placed += 1;
         self.insert_call(key, Backend::Native(Box::new(backend)), facts, start, data_vars);
         if let Some(call) = self.calls.get_mut(&key) {
+            let owner = match &on_answer {
+                OnAnswer::Script(program) => wanted.account.as_deref().or(Some(program.account.as_str())),
+                OnAnswer::Nobody => wanted.account.as_deref(),
+            };
+            if let Some(owner) = owner {
+                call.account = owner.into();
+            }
             call.plan.on_answer = Some(on_answer);
             call.plan.ring_until = now.checked_add(wanted.timeout.unwrap_or(RING_TIME));
         }
@@ -201,6 +212,7 @@ impl Switch {
                 file: program.file.clone(),
                 script_type: format!("{:?}", program.script_type).to_lowercase(),
                 app: program.settings.app.clone(),
+                account: program.account.clone(),
                 class5_destination: program.settings.class5_destination.as_ref().map(ToString::to_string),
                 version: program.version.clone(),
                 error: programs.problem(&program.file).map(ToString::to_string),

@@ -34,6 +34,7 @@ use super::timeline::TimelineEntry;
 use super::trunks::Trunks;
 use super::world::{Arrival, Arrived};
 use crate::backend::native::RecordingEvent;
+use crate::config::DEFAULT_ACCOUNT;
 use crate::script::{Moment, ProgramSet, ScriptHost};
 
 /// What the switch has counted since it started.
@@ -387,7 +388,21 @@ impl Switch {
 
     pub(super) fn publish(&self, event: impl FnOnce() -> EngineEvent) {
         if self.events.is_watched() {
-            self.events.publish(self.now().unix_ms, event());
+            let event = event();
+            let account = self.account_of(&event);
+            self.events.publish(self.now().unix_ms, account, event);
+        }
+    }
+
+    /// Whom an event concerns; `None`: everybody.
+    fn account_of(&self, event: &EngineEvent) -> Option<Arc<str>> {
+        match event {
+            EngineEvent::Registration { user, .. } => {
+                let exchange = self.exchange.borrow();
+                let account = exchange.directory.user(user).map(|user| user.account.as_str());
+                Some(account.unwrap_or(DEFAULT_ACCOUNT).into())
+            }
+            event => self.calls.get(self.ids.get(event.call()?)?).map(|call| Arc::clone(&call.account)),
         }
     }
 

@@ -12,6 +12,7 @@ use super::exchange::{CallKey, Exchange, LegKey};
 use super::handle::{EngineError, EngineEvent, Registration, RegistrationChange};
 use super::switch::Switch;
 use crate::call::{LegEvent, LegId};
+use crate::config::DEFAULT_ACCOUNT;
 
 /// A step in the life of a leg that a call dials.
 #[derive(Clone, Debug)]
@@ -269,6 +270,7 @@ impl Switch {
         let bindings = exchange.registrar.iter().filter(|binding| binding.expires_at > now);
         bindings
             .map(|binding| Registration {
+                account: exchange.directory.user(&binding.address).map_or(DEFAULT_ACCOUNT, |user| &user.account).to_owned(),
                 user: binding.address.clone(),
                 contact: binding.contact.uri.to_string(),
                 remote: binding.source.remote,

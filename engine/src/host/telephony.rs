@@ -37,48 +37,57 @@ impl Telephony {
 }
 
 impl HostService for Telephony {
-    fn call(&self, _context: &RunContext, function: &str, mut args: Arguments, _body: Option<Bytes>) -> HostFuture {
+    fn call(&self, context: &RunContext, function: &str, mut args: Arguments, _body: Option<Bytes>) -> HostFuture {
         let Some(Served { engine, .. }) = self.0.get() else {
             return answered(Err(args.error(ErrorCode::Unsupported, "no engine runs here")));
         };
+        let account = context.account.clone();
         match function {
-            "originate" => originate(engine, args),
+            "originate" => originate(engine, account, args),
             "calls" => Box::pin(async move {
-                let filter = CallFilter { past: false, limit: MAX_LISTED, ..CallFilter::default() };
+                let filter = CallFilter { past: false, limit: MAX_LISTED, account: Some(account), ..CallFilter::default() };
                 let calls = engine.calls(filter).await.map_err(|error| refused(&args, &error))?;
                 Ok(HostReply::json(&json!(calls)))
             }),
             "registrations" => Box::pin(async move {
                 let user = args.opt_text("user")?;
                 let all = engine.registrations().await.map_err(|error| refused(&args, &error))?;
-                let wanted: Vec<_> =
-                    all.into_iter().filter(|known| user.as_ref().is_none_or(|user| *user == known.user)).collect();
+                let theirs = all.into_iter().filter(|known| known.account == account);
+                let wanted: Vec<_> = theirs.filter(|known| user.as_ref().is_none_or(|user| *user == known.user)).collect();
                 Ok(HostReply::json(&json!(wanted)))
             }),
             "hangup" => Box::pin(async move {
                 let id = args.text("id")?;
+                own(&engine, &account, &id).await.map_err(|error| refused(&args, &error))?;
                 engine.hangup(&id, None, None).await.map_err(|error| refused(&args, &error))?;
                 Ok(HostReply::undefined())
             }),
             "transfer" => Box::pin(async move {
                 let (id, target) = (args.text("id")?, args.text("destination")?);
                 plain(&args, "destination", &target)?;
+                own(&engine, &account, &id).await.map_err(|error| refused(&args, &error))?;
                 engine.transfer(&id, &target).await.map_err(|error| refused(&args, &error))?;
                 Ok(HostReply::undefined())
             }),
             "next" => Box::pin(async move {
                 let (id, seen) = (args.text("id")?, args.number("seen")?);
                 let events = engine.events().watch_since(seen.max(0.0) as u64);
-                Ok(HostReply::json(&next(events, &id).await))
+                Ok(HostReply::json(&next(events, &account, &id).await))
             }),
             _ => no_such_function(&args),
         }
     }
 }
 
+/// Another account's call is as if it were not there.
+async fn own(engine: &EngineHandle, account: &str, id: &str) -> Result<(), EngineError> {
+    let call = engine.call(id).await?;
+    if *call.account == *account { Ok(()) } else { Err(EngineError::NoSuchCall(id.to_owned())) }
+}
+
 /// Places a call and, once it is answered, leads it to `destination`: what a caller could have dialled. The reply is the call's id,
 /// and the number of the event before its first.
-fn originate(engine: EngineHandle, mut args: Arguments) -> HostFuture {
+fn originate(engine: EngineHandle, account: String, mut args: Arguments) -> HostFuture {
     Box::pin(async move {
         let wanted: Wanted = args.shape("call")?;
         for (name, text) in [("to", &wanted.to), ("destination", &wanted.destination)] {
@@ -96,6 +105,7 @@ fn originate(engine: EngineHandle, mut args: Arguments) -> HostFuture {
             to: wanted.to,
             from: wanted.from,
             park: true,
+            account: Some(account),
             timeout: wanted.timeout_ms.map(Duration::from_millis),
             ..Originate::default()
         };
@@ -135,13 +145,16 @@ async fn lead(engine: EngineHandle, mut events: Watcher, id: String, destination
 }
 
 /// The next thing that happens to a call: `{seq, event, …}`.
-async fn next(mut events: Watcher, id: &str) -> Value {
+async fn next(mut events: Watcher, account: &str, id: &str) -> Value {
     loop {
         let published = match events.recv().await {
             Ok(published) => published,
             Err(Missed::Lagged(_)) => continue,
             Err(Missed::Closed) => return json!({ "seq": 0, "event": "hangup", "cause": null }),
         };
+        if published.account.as_deref() != Some(account) {
+            continue;
+        }
         let seq = published.seq;
         match &published.event {
             EngineEvent::CallState { call, state } if call == id => {

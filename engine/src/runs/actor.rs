@@ -257,6 +257,7 @@ impl State {
         let summary = |(ticket, asked): (&Ticket, &Asked)| RunSummary {
             run: Arc::clone(&asked.id),
             script: asked.program.name.clone(),
+            account: asked.program.account.clone(),
             function: asked.function.clone(),
             kind: asked.kind,
             waiting: self.desk.is_waiting(*ticket).unwrap_or(false),

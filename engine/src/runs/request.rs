@@ -212,6 +212,8 @@ impl RunError {
 pub struct RunSummary {
     pub run: Arc<str>,
     pub script: String,
+    /// Whose script it is.
+    pub account: String,
     #[serde(rename = "fn")]
     pub function: Option<String>,
     pub kind: RunKind,

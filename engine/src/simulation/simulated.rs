@@ -219,7 +219,7 @@ impl Simulation {
     /// Calls, the newest first.
     pub(crate) fn calls(&mut self) -> Vec<CallSummary> {
         let (reply, answer) = oneshot::channel();
-        let filter = CallFilter { live: true, past: true, limit: usize::MAX };
+        let filter = CallFilter { limit: usize::MAX, ..CallFilter::default() };
         self.ask(Request::Calls(filter, reply), answer).unwrap_or_default()
     }
 

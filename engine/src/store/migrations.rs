@@ -6,7 +6,11 @@ use super::error::StoreError;
 
 /// Each brings a file of the version before it to its own: the first one makes version 1 of an empty file. What was once
 /// released is never changed here; a change is another entry.
-const MIGRATIONS: &[&str] = &[include_str!("tables/0001_kv_and_userspace.sql"), include_str!("tables/0002_jobs.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("tables/0001_kv_and_userspace.sql"),
+    include_str!("tables/0002_jobs.sql"),
+    include_str!("tables/0003_management.sql"),
+];
 
 /// Brings `connection`'s file up to date, whole or not at all.
 pub(super) fn run(connection: &mut Connection) -> Result<(), StoreError> {

@@ -1,5 +1,6 @@
 //! Calls to a real engine, from a real softphone, over real sockets; one file a behaviour.
 
+mod accounts;
 mod bad_prompts;
 mod bridging;
 mod call_control;
