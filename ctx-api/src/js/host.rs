@@ -208,11 +208,7 @@ fn issue<'js>(ctx: &Ctx<'js>, run: &Shared, operation: &str, values: &Array<'js>
         return Err(throw(ctx, OpError::after_the_end(operation, cause)));
     }
     if let Op::Set(set) = &op {
-        let mut mirror = run.mirror.borrow_mut();
-        match &set.value {
-            Some(value) => mirror.vars.insert(set.key.clone(), value.clone()),
-            None => mirror.vars.remove(&set.key),
-        };
+        run.mirror.borrow_mut().set(&set.key, set.value.as_deref()).map_err(|error| throw(ctx, error))?;
     }
     Ok(run.issue(op, at))
 }

@@ -471,6 +471,7 @@ impl<'js> Turn<'_, 'js> {
             self.warn_unless_awaited(&pending, Some(&error));
             self.fail(id, &pending, &error)?;
         }
+        self.drain()?;
         self.call("ended", (value::cause(self.ctx, cause)?, error.message))
     }
 

@@ -12,7 +12,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::program::Program;
-use crate::error::CallEndedCause;
+use crate::error::{CallEndedCause, ErrorCode, OpError};
 use crate::event::{CallFacts, FactsChange};
 use crate::op::{Op, OpClass, OpId, Vars};
 use crate::wire::{
@@ -46,9 +46,14 @@ pub(super) struct TurnOutput {
     pub(super) cancels: Vec<OpId>,
 }
 
+/// What the variables that a script sets may take together, names included, in bytes.
+const MAX_VARS: usize = 1 << 20;
+
 /// What a script reads synchronously; only entries and its own `set` change it.
 #[derive(Debug, Default)]
 pub(super) struct Mirror {
+    /// What the script has set takes this many bytes.
+    set_bytes: usize,
     pub(super) facts: CallFacts,
     pub(super) vars: Vars,
     pub(super) headers: Vec<(String, String)>,
@@ -64,6 +69,25 @@ impl Mirror {
         let mut found = self.vars.iter().filter_map(|(name, value)| Some((name.strip_prefix("sip_h_")?, value)));
         let var = found.find(|(name, _)| name.eq_ignore_ascii_case(header)).map(|(_, value)| value.as_str());
         var.or_else(|| self.header(header))
+    }
+
+    /// Sets a variable or removes it, as the script asks.
+    ///
+    /// # Errors
+    /// When the variables of the call would take too much: everyone who watches the call holds them too.
+    pub(super) fn set(&mut self, key: &str, value: Option<&str>) -> Result<(), OpError> {
+        let size = |value: Option<&str>| value.map_or(0, |value| key.len() + value.len());
+        let set_bytes = self.set_bytes.saturating_sub(size(self.vars.get(key).map(String::as_str))) + size(value);
+        if set_bytes > MAX_VARS && value.is_some() {
+            let message = format!("set: the variables of a call may take {MAX_VARS} bytes together");
+            return Err(OpError::new(ErrorCode::LimitError, message));
+        }
+        self.set_bytes = set_bytes;
+        match value {
+            Some(value) => self.vars.insert(key.to_owned(), value.to_owned()),
+            None => self.vars.remove(key),
+        };
+        Ok(())
     }
 
     /// The first header field of that name.
@@ -151,7 +175,7 @@ impl Shared {
             now: Cell::new(start.at),
             output: RefCell::default(),
             pending: RefCell::default(),
-            mirror: RefCell::new(Mirror { facts: call.facts, vars: call.vars, headers: call.headers }),
+            mirror: RefCell::new(Mirror { facts: call.facts, vars: call.vars, headers: call.headers, set_bytes: 0 }),
             verdict: RefCell::default(),
             exited: Cell::new(false),
             end: RefCell::default(),

@@ -88,6 +88,21 @@ fn operations_without_end_are_refused() {
 }
 
 #[test]
+fn variables_without_end_are_refused_and_removing_some_makes_room() {
+    let run = Setup::call(
+        "async function main(data, ctx) {
+  const set = (key, value) => ctx.set(key, value).catch((error) => ctx.log(`${key} ${error.name}`));
+  for (let i = 0; i < 17; i++) set(`k${i}`, 'x'.repeat(62000));
+  set('k3');
+  set('late', 'x'.repeat(62000));
+  set('later', 'x'.repeat(62000));
+}",
+    )
+    .start();
+    assert_eq!(run.texts(), ["k16 LimitError", "later LimitError"]);
+}
+
+#[test]
 fn log_lines_without_end_are_cut() {
     let run =
         Setup::app("function main() { console.log('x'.repeat(100000)); for (let i = 0; i < 5000; i++) console.log(i) }").start();

@@ -134,10 +134,14 @@ impl Switch {
         let entry = call.log.ended(now.unix_ms, id, &result);
         let watched = entry.filter(|_| self.events.is_watched()).cloned();
         let run = call.run;
+        // The one entry that tells of the end settles all that were pending then.
+        let told_at_once = call.ended.is_some() && !call.end_told;
         self.operation_settled(key, id, &result);
         if id.turn == OUTSIDE_TURN {
             self.settled_outside(key, id, result);
-        } else if let Some(run) = run {
+        } else if let Some(run) = run
+            && !(told_at_once && result.as_ref().is_err_and(|error| error.code == ErrorCode::CallEnded))
+        {
             self.host.entry(now, run, EntryKind::Outcome { op: id, result });
         }
         self.publish_entry(key, watched);
@@ -207,8 +211,11 @@ impl Switch {
         let now = self.now();
         let seed = self.exchange.borrow_mut().seed();
         let Some(call) = self.calls.get_mut(&key) else { return };
-        let start =
-            CallStart { facts: call.facts.clone(), vars: call.channel.vars.as_ref().clone(), headers: call.headers.clone() };
+        let start = CallStart {
+            facts: call.facts.clone(),
+            vars: call.channel.vars.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+            headers: call.headers.clone(),
+        };
         let mut vars = program.settings.vars.clone();
         for (name, value) in &call.vars {
             vars.insert(name.clone(), value.clone());
@@ -361,10 +368,13 @@ impl Switch {
         let id = call.facts.id.clone();
         tracing::info!(call = %id, code = cause.code, reason = %cause.reason, by = cause.by.name(), duration_ms, "call ended");
         self.channel_ended(key, &cause);
-        // Outcomes of what was pending go to the script before the news that explains them.
+        // Outcomes of what was done go to the script before the news of the end.
         while self.pump_queue(key) {}
-        if let Some(run) = self.calls.get(&key).and_then(|call| call.run) {
-            self.host.entry(now, run, EntryKind::CallEnded(cause.clone()));
+        if let Some(call) = self.calls.get_mut(&key) {
+            call.end_told = true;
+            if let Some(run) = call.run {
+                self.host.entry(now, run, EntryKind::CallEnded(cause.clone()));
+            }
         }
         self.write_notes();
         self.exchange.borrow_mut().forget_call(key);

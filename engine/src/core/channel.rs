@@ -21,6 +21,9 @@ pub struct ChannelTimes {
     pub hold_total_ms: u64,
 }
 
+/// Variables of a channel. Every event holds the channel as it was then: what did not change since is shared.
+pub type ChannelVars = imbl::OrdMap<Arc<str>, Arc<str>>;
+
 /// A file that is being recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RunningRecording {
@@ -53,7 +56,7 @@ pub struct Channel {
     pub codec: Option<String>,
     pub times: ChannelTimes,
     #[serde(skip)]
-    pub vars: Arc<Vars>,
+    pub vars: ChannelVars,
     /// The operation that runs.
     pub running: Option<Arc<Activity>>,
     /// Files that are being recorded.
@@ -86,7 +89,7 @@ impl Channel {
             peer,
             codec: facts.codec.clone(),
             times: ChannelTimes { created: facts.started_at, ..ChannelTimes::default() },
-            vars: Arc::new(vars.clone()),
+            vars: vars.iter().map(|(name, value)| (Arc::from(name.as_str()), Arc::from(value.as_str()))).collect(),
             running: None,
             recordings: Vec::new(),
             other: None,
@@ -109,7 +112,7 @@ impl Channel {
             peer: target.to_owned(),
             codec: None,
             times: ChannelTimes { created: at, ..ChannelTimes::default() },
-            vars: Arc::default(),
+            vars: ChannelVars::default(),
             running: None,
             recordings: Vec::new(),
             other: None,
@@ -149,10 +152,9 @@ impl Channel {
 
     /// Sets a variable, or removes it.
     pub(super) fn set(&mut self, name: &str, value: Option<&str>) {
-        let vars = Arc::make_mut(&mut self.vars);
         match value {
-            Some(value) => vars.insert(name.to_owned(), value.to_owned()),
-            None => vars.remove(name),
+            Some(value) => self.vars.insert(name.into(), value.into()),
+            None => self.vars.remove(name),
         };
     }
 }

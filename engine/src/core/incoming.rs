@@ -251,6 +251,7 @@ impl Switch {
             plan: Plan { destinations: VecDeque::new(), ..Plan::default() },
             timer: None,
             armed: None,
+            end_told: false,
             ended: None,
             host_ops: BTreeMap::new(),
             scratch: Scratch::default(),

@@ -90,6 +90,8 @@ pub(crate) struct LiveCall {
     /// What the switch's timers hold for this call.
     pub armed: Option<Instant>,
     pub ended: Option<(CallEndedCause, u64)>,
+    /// Its script was told of the end.
+    pub end_told: bool,
     /// The run's own files; services let go of what was the run's when this goes.
     pub scratch: Scratch,
     /// Operations that are not the call's, under way, with what messages call them.

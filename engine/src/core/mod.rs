@@ -34,7 +34,9 @@ mod trunks;
 mod watching;
 pub(crate) mod world;
 
-pub use channel::{Activity, Aftermath, Channel, ChannelEvent, ChannelTimes, Consequences, Execution, RunningRecording};
+pub use channel::{
+    Activity, Aftermath, Channel, ChannelEvent, ChannelTimes, ChannelVars, Consequences, Execution, RunningRecording,
+};
 pub use driver::{Engine, StartError};
 pub use event_log::{EventLog, Missed, Published, Watcher};
 pub use handle::{

@@ -90,12 +90,14 @@ async fn memory_without_end_ends_the_run() {
 }
 
 #[tokio::test]
-async fn a_flood_of_output_is_bounded() {
-    beside_a_neighbour(&[(
-        "await ctx.answer();\nfor (let i = 0; i < 2_000; i += 1) console.log('x'.repeat(1_000));",
-        200,
-        "more than 1000 lines",
-    )])
+async fn floods_of_operations_and_output_are_bounded() {
+    beside_a_neighbour(&[
+        ("await ctx.answer();\nfor (let i = 0; i < 1e6; i += 1) ctx.sleep(1);", 500, ""),
+        ("await ctx.answer();\nfor (let i = 0; i < 1e6; i += 1) ctx.set(`k${i}`, 'x'.repeat(1_000));", 500, ""),
+        ("await ctx.answer();\nfor (let i = 0; i < 2_000; i += 1) console.log('x'.repeat(1_000));", 200, "more than 1000 lines"),
+        ("await ctx.answer();\nconst all = [];\nfor (let i = 0; i < 1e7; i += 1) all.push(new Promise(() => {}));", 500, ""),
+        ("await ctx.answer();\nfor (let i = 0; i < 1e6; i += 1) setTimeout(() => {}, 1);", 500, ""),
+    ])
     .await;
 }
 

@@ -79,7 +79,7 @@ impl<'a> Call<'a> {
     }
 
     fn variable(&self, name: &str) -> Option<&str> {
-        self.channel.vars.get(name).map(String::as_str)
+        self.channel.vars.get(name).map(|value| &**value)
     }
 
     /// Whether a variable says yes.

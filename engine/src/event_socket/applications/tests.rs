@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use lockstep_ctx_api::op::{ContinueOn, Op, Prompt};
 use lockstep_ctx_api::outcome::{BridgeResult, BridgeStatus, CollectStatus, GatherVia, Gathered};
 use lockstep_ctx_api::{CallState, OpResult, Outcome};
@@ -7,7 +9,7 @@ use crate::core::{Channel, Consequences};
 
 fn channel(vars: &[(&str, &str)]) -> Channel {
     let mut channel = Channel { uuid: "c".to_owned(), call: "c".to_owned(), ..Channel::default() };
-    channel.vars = std::sync::Arc::new(vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect());
+    channel.vars = vars.iter().map(|(name, value)| (Arc::from(*name), Arc::from(*value))).collect();
     channel
 }
 

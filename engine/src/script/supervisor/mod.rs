@@ -156,13 +156,17 @@ impl Supervisor {
         let mut unix_ms = now.unix_ms;
         match &kind {
             EntryKind::Outcome { .. } => run.pending = run.pending.saturating_sub(1),
-            EntryKind::CallEnded(_) if run.phase == Phase::Running => {
-                let grace = Duration::from_millis(run.header.limits.after_end_ms.into());
-                self.deadlines.set(Timer::Grace(id), now.instant, grace);
+            // It settles what was pending; host operations may go on, and are counted off as they settle.
+            EntryKind::CallEnded(_) => {
+                run.pending = 0;
+                if run.phase == Phase::Running {
+                    let grace = Duration::from_millis(run.header.limits.after_end_ms.into());
+                    self.deadlines.set(Timer::Grace(id), now.instant, grace);
+                }
             }
             // A wall clock that was set back must not make the script find its timer not yet due.
             EntryKind::Wake => unix_ms = unix_ms.max(run.wake_at.take().unwrap_or(0)),
-            EntryKind::Event(_) | EntryKind::CallEnded(_) => {}
+            EntryKind::Event(_) => {}
         }
         let entry = Entry { at: run.advance_clock(unix_ms), kind };
         self.leave_unwelcome_worker(now, id);
@@ -321,15 +325,23 @@ impl Supervisor {
         }
     }
 
-    /// Ends a run for good, and says so.
-    fn stop(&mut self, id: RunId, kind: ScriptErrorKind, message: String) {
+    /// Gives up the runtime of a run: it takes no more entries.
+    fn retire_run(&mut self, id: RunId) {
         self.displace(id);
-        let Some(run) = self.runs.get_mut(&id).filter(|run| run.phase != Phase::Stopped) else { return };
-        let said = std::mem::replace(&mut run.phase, Phase::Stopped) == Phase::Failed;
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        run.phase = Phase::Stopped;
         run.replayer.close();
         self.deadlines.clear(Timer::Wake(id));
         self.deadlines.clear(Timer::Grace(id));
-        if said {
+    }
+
+    /// Ends a run for good, and says so.
+    fn stop(&mut self, id: RunId, kind: ScriptErrorKind, message: String) {
+        let Some(phase) = self.runs.get(&id).map(|run| run.phase).filter(|phase| *phase != Phase::Stopped) else {
+            return self.displace(id);
+        };
+        self.retire_run(id);
+        if phase == Phase::Failed {
             self.outputs.push_back(ScriptOutput::Quiet { run: id });
             return;
         }

@@ -148,6 +148,9 @@ impl Supervisor {
         if run.is_quiet() {
             self.outputs.push_back(ScriptOutput::Quiet { run: id });
         }
+        // What the engine had to stop is not rebuilt, and its worker holds nothing of it any more.
+        let is_gone = matches!(&record.state, RunState::Failed(error)
+            if matches!(error.kind, ScriptErrorKind::TurnLimit | ScriptErrorKind::MemoryLimit));
         let wake_at = record.wake_at;
         let is_stuck =
             run.owns_no_call() && run.phase == Phase::Running && run.pending == 0 && run.ended_turn == Some(run.last_turn);
@@ -155,6 +158,9 @@ impl Supervisor {
             self.outputs.push_back(ScriptOutput::Stuck { run: id });
         }
         run.recorder.turn(record, bytes);
+        if is_gone && run.phase == Phase::Failed {
+            return self.retire_run(id);
+        }
         if run.wake_turn.is_none_or(|wake_turn| turn >= wake_turn) {
             run.wake_turn = None;
             run.wake_at = wake_at;

@@ -2,7 +2,7 @@ use lockstep_ctx_api::event::Event;
 use lockstep_ctx_api::journal::Bounds;
 use lockstep_ctx_api::op::{OpId, PlayArgs, Vars};
 use lockstep_ctx_api::outcome::Outcome;
-use lockstep_ctx_api::wire::{EntryKind, FromWorker, LogLevel, LogLine, RunState, ScriptErrorKind, ToWorker};
+use lockstep_ctx_api::wire::{EntryKind, FromWorker, LogLevel, LogLine, RunState, ScriptError, ScriptErrorKind, ToWorker};
 
 use super::super::RunBounds;
 use super::fleet::{Fleet, issue};
@@ -211,4 +211,25 @@ fn outputs_carry_the_operations_with_their_lines() {
     assert_eq!(at.as_ref().unwrap().line, 1);
     assert_eq!(turn.awaited, [*id]);
     let _ = run;
+}
+
+#[test]
+fn a_run_that_had_to_be_stopped_costs_its_worker_nothing_more() {
+    let mut fleet = Fleet::new(1);
+    let run = fleet.start();
+    let home = fleet.home(run).unwrap();
+    let mut end = fleet.turn(home).unwrap();
+    end.issued = issue(0);
+    let error =
+        ScriptError { sip: None, kind: ScriptErrorKind::TurnLimit, message: "too long".into(), at: None, stack: Vec::new() };
+    end.state = RunState::Failed(error);
+    fleet.send(home, FromWorker::TurnEnd(end));
+    assert_eq!(fleet.failures(), [(run, ScriptErrorKind::TurnLimit)]);
+    assert!(fleet.supervisor.is_quiet(run));
+    for turn in 0..3 {
+        fleet.complete(run, turn);
+    }
+    assert!(!fleet.work_once(home), "its worker was given an entry");
+    assert_eq!(fleet.home(run), None);
+    assert_eq!(fleet.failures(), []);
 }
