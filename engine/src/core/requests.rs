@@ -113,9 +113,12 @@ impl Switch {
         let now = self.now().instant;
         let key = self.live_call(id)?;
         let Some(call) = self.calls.get_mut(&key) else { return Err(EngineError::CallOver(id.to_owned())) };
-        let code = code.filter(|code| (300..700).contains(code));
-        let refusal = (code.unwrap_or(480), reason.clone().unwrap_or_else(|| "Temporarily Unavailable".to_owned()));
-        let bye = code.map(|code| (code, reason.unwrap_or_default()));
+        let code = code.filter(|code| *code == 200 || (300..700).contains(code));
+        let refusal = (
+            code.filter(|code| *code >= 300).unwrap_or(480),
+            reason.clone().unwrap_or_else(|| "Temporarily Unavailable".to_owned()),
+        );
+        let bye = code.filter(|code| *code != 200 || reason.is_some()).map(|code| (code, reason.unwrap_or_default()));
         call.backend.end(now, Ending { refusal, bye, by: EndedBy::Engine });
         self.touch(key);
         Ok(())

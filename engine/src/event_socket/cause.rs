@@ -68,6 +68,11 @@ impl Cause {
         CAUSES.iter().find(|cause| cause.name.eq_ignore_ascii_case(text) || number == Some(cause.q850)).copied()
     }
 
+    /// By exactly its name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        CAUSES.iter().find(|cause| cause.name == name).copied()
+    }
+
     /// The cause of a call that a SIP response, or the code of a Reason, has ended.
     pub(super) fn of_sip(code: u16) -> Self {
         let name = match code {
@@ -94,9 +99,11 @@ impl Cause {
         Self::parse(name).unwrap_or(NORMAL_UNSPECIFIED)
     }
 
-    /// The SIP code to end a call with, and the words for it; `None`: it is simply hung up.
-    pub(super) fn to_sip(self) -> Option<(u16, String)> {
-        self.sip.map(|code| (code, self.name.to_owned()))
+    /// The SIP code to end a call with, and the words for it; none: it is simply hung up. A call that was answered ends well
+    /// by a normal cause, whichever it is; many clients name this one where they name none.
+    pub(super) fn to_sip(self, is_answered: bool) -> (Option<u16>, Option<String>) {
+        let code = if is_answered && self == NORMAL_UNSPECIFIED { Some(200) } else { self.sip };
+        (code, code.map(|_| self.name.to_owned()))
     }
 }
 
@@ -106,10 +113,17 @@ mod tests {
 
     #[test]
     fn causes_have_their_names_and_numbers() {
-        assert_eq!(Cause::parse("user_busy").map(|cause| (cause.q850, cause.to_sip().unwrap().0)), Some((17, 486)));
+        assert_eq!(Cause::parse("user_busy").map(|cause| (cause.q850, cause.to_sip(true).0)), Some((17, Some(486))));
         assert_eq!(Cause::parse("16"), Some(NORMAL_CLEARING));
-        assert_eq!(NORMAL_CLEARING.to_sip(), None);
+        assert_eq!(NORMAL_CLEARING.to_sip(false), (None, None));
         assert_eq!(Cause::parse("NO_SUCH_CAUSE"), None);
+    }
+
+    #[test]
+    fn a_normal_cause_is_no_failure_of_a_call_that_was_answered() {
+        let words = Some("NORMAL_UNSPECIFIED".to_owned());
+        assert_eq!(NORMAL_UNSPECIFIED.to_sip(true), (Some(200), words.clone()));
+        assert_eq!(NORMAL_UNSPECIFIED.to_sip(false), (Some(480), words));
     }
 
     #[test]

@@ -79,7 +79,8 @@ pub(super) fn name(channel: &Channel) -> String {
 
 /// The cause a channel ended by.
 pub(super) fn cause(channel: &Channel) -> Option<Cause> {
-    channel.cause.as_ref().map(|cause| Cause::of_sip(cause.code))
+    // Several causes share a code; one that a client has named is found in the words.
+    channel.cause.as_ref().map(|ending| Cause::named(&ending.reason).unwrap_or(Cause::of_sip(ending.code)))
 }
 
 /// Codec name as SDP has it, samples a second and bits a second.

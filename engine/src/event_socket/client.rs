@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use lockstep_ctx_api::CallState;
 
 use super::api;
 use super::execute::{self, Wait};
@@ -345,7 +346,7 @@ impl Client {
             Some("execute") => self.execute(command, &channel).await,
             Some("hangup") => {
                 let cause = header("hangup-cause").and_then(Cause::parse).unwrap_or(super::cause::NORMAL_CLEARING);
-                let (code, reason) = cause.to_sip().unzip();
+                let (code, reason) = cause.to_sip(channel.state == CallState::Answered);
                 match self.hub.engine.hangup(&channel.call, code, reason).await {
                     Ok(()) => Answer::ok("+OK"),
                     Err(error) => Answer::Reply(format!("-ERR {error}")),

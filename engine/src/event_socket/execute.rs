@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use lockstep_ctx_api::CallState;
 use lockstep_ctx_api::op::{Op, RecordAction, RecordControlArgs, SleepArgs};
 use tokio::sync::oneshot;
 
@@ -59,7 +60,7 @@ pub(super) async fn execute(hub: &Hub, channel: &Arc<Channel>, order: Order<'_>,
         Plan::Transfer(target) => return engine.transfer(call, &target).await,
         Plan::End(cause) => {
             tracing::warn!(call, application = order.application, cause = cause.name, "an application ends the call");
-            let (code, reason) = cause.to_sip().unzip();
+            let (code, reason) = cause.to_sip(channel.state == CallState::Answered);
             return engine.hangup(call, code, reason).await;
         }
     };

@@ -44,6 +44,7 @@ pub(super) async fn call(hub: Arc<Hub>, wanted: ApplicationCall) {
                 }
             },
             () = ended(&listener) => is_over = true,
+            () = listener.outbox.until_cut_off() => break,
         }
     }
     if is_over {
@@ -59,7 +60,7 @@ pub(super) async fn call(hub: Arc<Hub>, wanted: ApplicationCall) {
     listener.outbox.close();
     hub.leave(&listener);
     over(&hub, &call, Ok(())).await;
-    server::finish(writing, &listener.outbox, &addr).await;
+    server::finish(commands, writing, &listener.outbox, &addr).await;
 }
 
 async fn ended(listener: &Listener) {

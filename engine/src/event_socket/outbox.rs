@@ -26,7 +26,8 @@ struct Waiting {
     /// Events that come while an operation runs on a connection that takes one after another.
     held: Option<Vec<Bytes>>,
     closing: bool,
-    overflown: bool,
+    /// The client does not read: all that is left to say is that.
+    cut_off: bool,
 }
 
 /// The queue of one connection.
@@ -34,6 +35,8 @@ struct Waiting {
 pub(super) struct Outbox {
     waiting: Mutex<Waiting>,
     changed: Notify,
+    /// Told when the client is cut off.
+    cut: Notify,
     limit: usize,
 }
 
@@ -45,7 +48,7 @@ impl Default for Outbox {
 
 impl Outbox {
     fn with_limit(limit: usize) -> Self {
-        Self { waiting: Mutex::default(), changed: Notify::new(), limit }
+        Self { waiting: Mutex::default(), changed: Notify::new(), cut: Notify::new(), limit }
     }
 
     /// Nothing in here panics while it holds the lock.
@@ -87,16 +90,35 @@ impl Outbox {
         self.check(waiting);
     }
 
-    /// A client that does not read is told so instead of everything it has not read yet.
     fn check(&self, waiting: &mut Waiting) {
-        if waiting.bytes <= self.limit || waiting.closing {
+        if waiting.bytes > self.limit {
+            self.cut_off_now(waiting);
+        }
+    }
+
+    fn cut_off_now(&self, waiting: &mut Waiting) {
+        if waiting.closing {
             return;
         }
-        waiting.overflown = true;
+        waiting.cut_off = true;
         waiting.closing = true;
         waiting.held = None;
         waiting.frames = [super::notices::too_slow()].into();
         waiting.bytes = 0;
+        self.cut.notify_one();
+    }
+
+    /// A client that does not read is told so instead of everything it has not read yet.
+    pub(super) fn cut_off(&self) {
+        self.cut_off_now(&mut self.waiting());
+        self.changed.notify_one();
+    }
+
+    /// Resolves when the client is cut off because it did not read.
+    pub(super) async fn until_cut_off(&self) {
+        while !self.is_cut_off() {
+            self.cut.notified().await;
+        }
     }
 
     /// Keeps events back until [`release`](Self::release).
@@ -128,8 +150,8 @@ impl Outbox {
     }
 
     /// Whether the client was cut off because it did not read.
-    pub(super) fn has_overflown(&self) -> bool {
-        self.waiting().overflown
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.waiting().cut_off
     }
 
     /// What to write next, once there is something.
@@ -196,9 +218,9 @@ mod tests {
     fn a_client_that_does_not_read_is_cut_off_with_a_notice() {
         let outbox = Outbox::with_limit(10);
         outbox.events([Bytes::from_static(b"12345"), Bytes::from_static(b"67890")]);
-        assert!(!outbox.has_overflown());
+        assert!(!outbox.is_cut_off());
         outbox.events([Bytes::from_static(b"x"), Bytes::from_static(b"y")]);
-        assert!(outbox.has_overflown());
+        assert!(outbox.is_cut_off());
         assert!(written(&outbox).unwrap().starts_with("Content-Type: text/disconnect-notice\n"));
         assert_eq!(written(&outbox).as_deref(), Some("closed"));
     }
@@ -208,6 +230,6 @@ mod tests {
         let outbox = Outbox::with_limit(4);
         outbox.hold();
         outbox.events([Bytes::from_static(b"12345")]);
-        assert!(outbox.has_overflown());
+        assert!(outbox.is_cut_off());
     }
 }

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::client::{Client, Flow};
@@ -100,23 +100,31 @@ async fn attend(stream: TcpStream, hub: Arc<Hub>, access: Access) {
         Ok(true) => {
             tracing::info!(%peer, "an event socket client has logged in");
             let mut client = Client::inbound(Arc::clone(&hub), Arc::clone(&listener));
-            converse(&mut client, &mut commands).await;
+            tokio::select! {
+                () = converse(&mut client, &mut commands) => {}
+                () = listener.outbox.until_cut_off() => {}
+            }
         }
         Ok(false) => tracing::debug!(%peer, "an event socket client did not log in"),
         Err(_) => listener.outbox.events([notices::malformed("no login in time")]),
     }
     listener.outbox.close();
     hub.leave(&listener);
-    finish(writing, &listener.outbox, &peer).await;
+    finish(commands, writing, &listener.outbox, &peer).await;
 }
 
 /// Waits until what is left for a client was written.
-pub(super) async fn finish(writing: tokio::task::JoinHandle<()>, outbox: &Outbox, peer: &str) {
-    if outbox.has_overflown() {
+pub(super) async fn finish(mut commands: Commands, writing: tokio::task::JoinHandle<()>, outbox: &Outbox, peer: &str) {
+    let is_cut_off = outbox.is_cut_off();
+    if is_cut_off {
         tracing::warn!(%peer, "an event socket client does not read what it has asked for: cut off");
     }
     // It ends by itself, in the time that writing may take.
     let _ = writing.await;
+    if is_cut_off {
+        // With commands left unread, the system would take back what the client has not read, the notice first of all.
+        let _ = tokio::time::timeout(LAST_WORDS, commands.discard()).await;
+    }
 }
 
 /// Commands as they come, and a task that writes.
@@ -125,7 +133,7 @@ pub(super) fn open(stream: TcpStream, listener: &Arc<Listener>) -> (Commands, to
         tracing::debug!(%error, "replies may be delayed");
     }
     let (reading, writing) = stream.into_split();
-    let writer = tokio::spawn(write(writing, Arc::clone(listener)));
+    let writer = tokio::spawn(write(writing, Arc::clone(listener), (WRITE_TIME, LAST_WORDS)));
     (Commands { reading, frames: FrameReader::of_commands(Limits::FROM_CLIENT), buffer: vec![0; 16 << 10] }, writer)
 }
 
@@ -148,6 +156,13 @@ impl Commands {
                 Ok(read) => self.frames.push(self.buffer.get(..read).unwrap_or_default()),
             }
         }
+    }
+}
+
+impl Commands {
+    /// Reads until the client has gone, and heeds nothing of it.
+    async fn discard(&mut self) {
+        while self.reading.read(&mut self.buffer).await.is_ok_and(|read| read > 0) {}
     }
 }
 
@@ -206,10 +221,18 @@ pub(super) async fn converse(client: &mut Client, commands: &mut Commands) {
     }
 }
 
-async fn write(mut socket: OwnedWriteHalf, listener: Arc<Listener>) {
-    loop {
-        let Next::Write(bytes) = listener.outbox.next().await else { break };
-        match tokio::time::timeout(WRITE_TIME, socket.write_all(&bytes)).await {
+/// `patience`: how long the client may leave unread what is written, and then how long the rest of it may take.
+async fn write(mut socket: impl AsyncWrite + Unpin, listener: Arc<Listener>, patience: (Duration, Duration)) {
+    while let Next::Write(bytes) = listener.outbox.next().await {
+        let writing = socket.write_all(&bytes);
+        tokio::pin!(writing);
+        let mut written = tokio::time::timeout(patience.0, &mut writing).await;
+        if written.is_err() {
+            listener.outbox.cut_off();
+            // There is no room for a notice before what was begun is read.
+            written = tokio::time::timeout(patience.1, &mut writing).await;
+        }
+        match written {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 if error.kind() != io::ErrorKind::BrokenPipe {
@@ -217,13 +240,47 @@ async fn write(mut socket: OwnedWriteHalf, listener: Arc<Listener>) {
                 }
                 break;
             }
-            Err(_) => {
-                tracing::warn!("an event socket client has not read for {} s: cut off", WRITE_TIME.as_secs());
-                break;
-            }
+            Err(_) => break,
         }
     }
     listener.outbox.close();
     // The other side's end of reading; it may be gone.
     let _ = socket.shutdown().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(1);
+    const LATE: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn a_client_that_reads_again_finds_out_why_it_was_cut_off() {
+        let listener = Arc::new(Listener::default());
+        let (mut client, server) = tokio::io::duplex(64);
+        let writing = tokio::spawn(write(server, Arc::clone(&listener), (SOON, LATE)));
+        listener.outbox.events([Bytes::from(vec![b'x'; 1_000])]);
+        listener.outbox.until_cut_off().await;
+        listener.outbox.events([Bytes::from_static(b"too late")]);
+        let mut read = String::new();
+        client.read_to_string(&mut read).await.unwrap();
+        let notice = read.trim_start_matches('x');
+        assert_eq!(read.len() - notice.len(), 1_000, "what was begun comes whole");
+        assert!(notice.starts_with("Content-Type: text/disconnect-notice\n") && notice.contains("not read as fast"), "{notice}");
+        assert!(!notice.contains("too late"));
+        writing.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_never_reads_again_is_given_up() {
+        let listener = Arc::new(Listener::default());
+        let (_client, server) = tokio::io::duplex(64);
+        let writing = tokio::spawn(write(server, Arc::clone(&listener), (SOON, SOON)));
+        listener.outbox.events([Bytes::from(vec![b'x'; 1_000])]);
+        writing.await.unwrap();
+        assert!(listener.outbox.is_cut_off());
+    }
 }

@@ -1,7 +1,9 @@
-// The `esl` package: a client.
-import { FreeSwitchClient, once } from 'esl';
-import { say, settings } from './say.mjs';
+// The `esl` package: a client, and an application that answers calls.
+import { FreeSwitchClient, FreeSwitchServer, once } from 'esl';
+import { digits, say, settings } from './say.mjs';
 
+// An operation may take this long, in milliseconds; by itself the package gives it one second.
+const patience = 30_000;
 const logger = { debug: () => {}, info: () => {}, error: (...args) => console.error(...args) };
 
 async function inbound({ port, password, target }) {
@@ -27,7 +29,27 @@ async function inbound({ port, password, target }) {
   await client.end();
 }
 
+async function outbound({ port }) {
+  const server = new FreeSwitchServer({ logger, all_events: true, my_events: true });
+  server.on('connection', async (call, { data }) => {
+    try {
+      say('called', data['Caller-Caller-ID-Number']);
+      await call.command('answer', '', patience);
+      await call.command('playback', 'tone_stream://%(200,0,440)', patience);
+      say('played');
+      const collected = await call.command('play_and_get_digits', digits, patience);
+      say('digits', collected.body.variable_pin);
+      await call.hangup();
+    } catch (error) {
+      say('error', String(error));
+    }
+    await server.close();
+    process.exit(0);
+  });
+  await server.listen({ host: '127.0.0.1', port });
+  say('listening');
+}
+
 const { mode, ...rest } = settings();
-if (mode !== 'inbound') throw new Error(`${mode}: this script only connects`);
-await inbound(rest);
-process.exit(0);
+await (mode === 'inbound' ? inbound(rest) : outbound(rest));
+if (mode === 'inbound') process.exit(0);

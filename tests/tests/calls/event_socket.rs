@@ -71,6 +71,11 @@ async fn genesis_watches_and_places_calls() {
 }
 
 #[tokio::test]
+async fn an_esl_application_answers_calls() {
+    answers_plays_and_collects("esl.mjs", "async full").await;
+}
+
+#[tokio::test]
 async fn a_modesl_application_answers_calls() {
     answers_plays_and_collects("modesl.mjs", "async full").await;
 }
@@ -235,8 +240,10 @@ async fn a_client_that_does_not_read_is_cut_off() {
         busy.until("\n\n").await;
     }
     engine.log().line("cut off").await;
-    // The connection ends; whoever reads goes on.
-    lazy.rest().await;
+    // It hears so as soon as it reads again, and the connection ends; whoever reads goes on.
+    let rest = lazy.rest().await;
+    let (_, notice) = rest.rsplit_once("Content-Type: text/disconnect-notice\n").expect("a notice ends the connection");
+    assert!(notice.contains("not read as fast as they came"), "{notice}");
     busy.send("api status\n\n").await;
     busy.until("api/response").await;
 }

@@ -1,6 +1,8 @@
 //! Commands that do something to a call: `uuid_kill`, `uuid_transfer`, `uuid_broadcast`, `uuid_break`, `uuid_record`, `hupall`, ….
 
-use crate::core::EngineError;
+use lockstep_ctx_api::CallState;
+
+use crate::core::{Channel, EngineError};
 use crate::event_socket::cause::{Cause, NORMAL_CLEARING};
 use crate::event_socket::execute::{Order, Wait, execute};
 use crate::event_socket::hub::Hub;
@@ -13,13 +15,14 @@ pub(super) async fn kill(hub: &Hub, args: &str) -> Result<String, EngineError> {
         return super::usage("<uuid> [cause]");
     }
     let channel = hub.engine.channel(uuid).await?;
-    end(hub, &channel.call, cause).await?;
+    end(hub, &channel, cause).await?;
     super::done()
 }
 
-async fn end(hub: &Hub, call: &str, cause: &str) -> Result<(), EngineError> {
-    let (code, reason) = Cause::parse(cause.trim()).unwrap_or(NORMAL_CLEARING).to_sip().unzip();
-    hub.engine.hangup(call, code, reason).await
+pub(super) async fn end(hub: &Hub, channel: &Channel, cause: &str) -> Result<(), EngineError> {
+    let cause = Cause::parse(cause.trim()).unwrap_or(NORMAL_CLEARING);
+    let (code, reason) = cause.to_sip(channel.state == CallState::Answered);
+    hub.engine.hangup(&channel.call, code, reason).await
 }
 
 /// `hupall [CAUSE [NAME VALUE]]`: every call, or those with a variable of that value.
@@ -32,7 +35,7 @@ pub(super) async fn hang_up_all(hub: &Hub, args: &str) -> Result<String, EngineE
         let wanted = only.is_none_or(|(name, value)| channel_headers::variable(channel, name).as_deref() == Some(value));
         if wanted {
             // It may have ended by itself meanwhile.
-            let _ = end(hub, &channel.call, cause).await;
+            let _ = end(hub, channel, cause).await;
         }
     }
     let cause = Cause::parse(cause).unwrap_or(Cause::parse("MANAGER_REQUEST").unwrap_or(NORMAL_CLEARING));

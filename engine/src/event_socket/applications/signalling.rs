@@ -17,7 +17,7 @@ impl Call<'_> {
             "pre_answer" => Plan::operation(Op::EarlyMedia),
             "ring_ready" if self.channel.state >= CallState::Ringing => Plan::nothing(),
             "ring_ready" => Plan::operation(Op::Ring(RingArgs::default())),
-            "hangup" => Plan::operation(Op::Hangup(hangup(Cause::parse(data).unwrap_or(NORMAL_CLEARING)))),
+            "hangup" => Plan::operation(Op::Hangup(self.hangup(Cause::parse(data).unwrap_or(NORMAL_CLEARING)))),
             "respond" => self.respond(data),
             "redirect" | "deflect" => {
                 let contacts = data.split(',').map(|uri| uri.trim().to_owned()).filter(|uri| !uri.is_empty()).collect();
@@ -33,6 +33,13 @@ impl Call<'_> {
         }
     }
 
+    /// What ends the call by a cause.
+    fn hangup(&self, cause: Cause) -> HangupArgs {
+        let (code, reason) = cause.to_sip(self.channel.state == CallState::Answered);
+        // Operations name codes of failures; 200 is what they end with otherwise.
+        HangupArgs { code: code.filter(|code| *code >= 300), reason, headers: Vec::new() }
+    }
+
     fn respond(&self, data: &str) -> Plan {
         let (code, reason) = data.split_once(' ').unwrap_or((data, ""));
         let reason = (!reason.is_empty()).then(|| reason.to_owned());
@@ -45,13 +52,5 @@ impl Call<'_> {
             Ok(code @ 300..=699) => Plan::operation(Op::Hangup(HangupArgs { code: Some(code), reason, headers: Vec::new() })),
             _ => Plan::nothing(),
         }
-    }
-}
-
-/// What ends a call by a cause.
-fn hangup(cause: Cause) -> HangupArgs {
-    match cause.to_sip() {
-        Some((code, reason)) => HangupArgs { code: Some(code), reason: Some(reason), headers: Vec::new() },
-        None => HangupArgs::default(),
     }
 }
