@@ -34,8 +34,8 @@ pub use media::{Codec, MediaConfig, PortRange};
 pub use messaging::{EmailConfig, EmailTls, NotifyConfig, SmsConfig};
 pub use rest::RestConfig;
 pub use routing::{
-    Customer, CustomerLimits, Destination, Did, EventSocketConfig, EventSocketMedia, FreeSwitchHost, Gateway, OnError, Route,
-    SipAddress, TimeoutAction, User,
+    Customer, CustomerLimits, Destination, Did, EventSocketConfig, EventSocketMedia, EventSocketUser, FreeSwitchHost, Gateway,
+    OnError, Route, SipAddress, TimeoutAction, User,
 };
 pub use script::{
     App, Class5Destination, DEFAULT_MEMORY_MB, DEFAULT_TURN_MS, GlobalRun, Public, Schedule, ScriptEntry, ScriptsConfig, Weekday,

@@ -277,6 +277,9 @@ pub struct EventSocketConfig {
     /// Our own event socket.
     pub listen: Option<SocketAddr>,
     pub password: Option<Secret>,
+    /// Who may log in under a name of their own (`userauth`), and what they may do.
+    #[serde(rename = "user")]
+    pub users: Vec<EventSocketUser>,
     /// Networks that clients of `listen` may come from.
     pub allow: Vec<Net>,
     /// What the media servers know under other names.
@@ -286,8 +289,23 @@ pub struct EventSocketConfig {
 impl Default for EventSocketConfig {
     fn default() -> Self {
         let media = EventSocketMedia::default();
-        Self { freeswitch_outbound: None, listen: None, password: None, allow: Net::loopback(), media }
+        Self { freeswitch_outbound: None, listen: None, password: None, users: Vec::new(), allow: Net::loopback(), media }
     }
+}
+
+/// `[[event_socket.user]]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventSocketUser {
+    pub name: String,
+    pub password: Secret,
+    /// Commands of `api` and `bgapi`; absent: every one, and `sendmsg` and `sendevent` too.
+    pub api: Option<Vec<String>>,
+    /// Names of events; absent: every one.
+    pub events: Option<Vec<String>>,
+    /// Whether `log` may be used.
+    #[serde(default)]
+    pub log: bool,
 }
 
 /// `[[freeswitch]]`: a FreeSWITCH whose event socket we connect to.

@@ -142,8 +142,14 @@ fn api(config: &Config, report: &mut Report) {
     if !(1..=1_024).contains(&api.form_mb) {
         report.error(section("api", "form_mb"), "expected 1 to 1024 MiB");
     }
-    if config.event_socket.listen.is_some() && config.event_socket.password.as_ref().is_none_or(super::Secret::is_empty) {
+    let socket = &config.event_socket;
+    let nobody = socket.password.as_ref().is_none_or(super::Secret::is_empty) && socket.users.is_empty();
+    if socket.listen.is_some() && nobody {
         report.error(section("event_socket", "listen"), "expected `password`: without one there is no socket");
+    }
+    report.duplicates("event_socket.user", "name", socket.users.iter().map(|user| &user.name));
+    if socket.users.iter().any(|user| user.password.is_empty() || user.name.is_empty()) {
+        report.error(section("event_socket", "user"), "expected a `name` and a `password` that are not empty");
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use lockstep_ctx_api::CallState;
 
+use super::access::Rights;
 use super::api;
 use super::execute::{self, Wait};
 use super::hub::{Hub, Listener};
@@ -71,20 +72,22 @@ pub(super) struct Client {
     application: Option<Application>,
     pub(super) linger: Linger,
     jobs: Arc<tokio::sync::Semaphore>,
+    rights: Rights,
     /// It has said `exit`, and was told goodbye.
     pub(super) has_left: bool,
 }
 
 impl Client {
     /// A client that has logged in.
-    pub(super) fn inbound(hub: Arc<Hub>, listener: Arc<Listener>) -> Self {
+    pub(super) fn inbound(hub: Arc<Hub>, listener: Arc<Listener>, rights: Rights) -> Self {
         let jobs = Arc::new(tokio::sync::Semaphore::new(MAX_JOBS));
-        Self { hub, listener, application: None, linger: Linger::No, jobs, has_left: false }
+        listener.wants().allow_only(rights.events.clone());
+        Self { hub, listener, application: None, linger: Linger::No, jobs, rights, has_left: false }
     }
 
     /// The application of a call.
     pub(super) fn outbound(hub: Arc<Hub>, listener: Arc<Listener>, application: Application) -> Self {
-        Self { application: Some(application), ..Self::inbound(hub, listener) }
+        Self { application: Some(application), ..Self::inbound(hub, listener, Rights::default()) }
     }
 
     /// Sends what is no answer.
@@ -120,6 +123,9 @@ impl Client {
         let args = command.args();
         match verb {
             "exit" | "quit" | "..." => return Answer::Bye,
+            "sendmsg" | "sendevent" if !self.rights.allow_steering() => return denied(),
+            "api" | "bgapi" if !self.rights.allow_api(args) => return denied(),
+            "log" if self.rights.without_log => return denied(),
             "sendmsg" => return self.send_message(command).await,
             "connect" if self.application.is_some() => return self.connect().await,
             "getvar" if self.application.is_some() => return self.variable(args).await,
@@ -388,6 +394,11 @@ impl Answer {
     fn ok(text: &str) -> Self {
         Self::Reply(text.to_owned())
     }
+}
+
+/// The user this client has logged in as may not do that.
+fn denied() -> Answer {
+    Answer::ok("-ERR permission denied")
 }
 
 fn not_found() -> Answer {

@@ -6,6 +6,7 @@ use lockstep_ctx_api::CallState;
 use lockstep_ctx_api::op::{Op, RecordAction, RecordControlArgs, SleepArgs};
 use tokio::sync::oneshot;
 
+use super::api;
 use super::applications::{Call, Plan};
 use super::hub::Hub;
 use crate::core::{Aftermath, Channel, Consequences, EngineError, Execution};
@@ -27,7 +28,7 @@ pub(super) enum Wait {
 }
 
 /// Carries out one application on a channel.
-pub(super) async fn execute(hub: &Hub, channel: &Arc<Channel>, order: Order<'_>, wait: Wait) -> Result<(), EngineError> {
+pub(super) async fn execute(hub: &Arc<Hub>, channel: &Arc<Channel>, order: Order<'_>, wait: Wait) -> Result<(), EngineError> {
     let engine = &hub.engine;
     let call = channel.call.as_str();
     let gateway = |name: &str| hub.identity.gateways.get(name).cloned();
@@ -41,6 +42,12 @@ pub(super) async fn execute(hub: &Hub, channel: &Arc<Channel>, order: Order<'_>,
             let aftermath: Aftermath = Box::new(move |_| Consequences { vars, response: None });
             aftermath
         }),
+        Plan::Schedule(data) => {
+            let answer = api::schedule(hub, order.application, &channel.uuid, &data).await;
+            let refusal = answer.starts_with('-').then(|| answer.trim_end().to_owned());
+            let aftermath: Aftermath = Box::new(move |_| Consequences { vars: Vec::new(), response: refusal });
+            (idle(), aftermath)
+        }
         Plan::StopRecording(name) => {
             let running = channel.recordings.iter().filter(|recording| {
                 name.as_ref().is_none_or(|name| recording.file == *name || recording.file.ends_with(&format!("/{name}")))

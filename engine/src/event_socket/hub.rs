@@ -13,9 +13,10 @@ use bytes::Bytes;
 use super::channel_headers::{gmt, local_time};
 use super::events::{self, LogLine};
 use super::outbox::Outbox;
+use super::schedule::Schedule;
 use super::wants::{Format, Wants};
 use crate::config::Config;
-use crate::core::{EngineHandle, Missed, Published};
+use crate::core::{EngineEvent, EngineHandle, Missed, Published};
 use crate::esl::{Event, Headers, Message};
 
 /// How often the engine says that it lives, and how many calls it has.
@@ -104,6 +105,7 @@ pub(super) struct Hub {
     pub(super) identity: Identity,
     listeners: Mutex<Vec<Arc<Listener>>>,
     sequence: AtomicU64,
+    pub(super) schedule: Schedule,
     /// A client has gone.
     left: tokio::sync::Notify,
     /// Calls since the start, for `status`.
@@ -143,6 +145,7 @@ impl Hub {
             identity,
             listeners: Mutex::default(),
             sequence: AtomicU64::new(0),
+            schedule: Schedule::default(),
             left: tokio::sync::Notify::new(),
             calls_seen: AtomicUsize::new(0),
             calls_peak: AtomicUsize::new(0),
@@ -215,8 +218,10 @@ impl Hub {
         let mut stamped = Vec::with_capacity(batch.len() * 2);
         let mut lines = Vec::new();
         for published in batch {
-            if let crate::core::EngineEvent::CallStarted { .. } = published.event {
-                self.calls_seen.fetch_add(1, Ordering::Relaxed);
+            match &published.event {
+                EngineEvent::CallStarted { .. } => drop(self.calls_seen.fetch_add(1, Ordering::Relaxed)),
+                EngineEvent::CallEnded { call, .. } => self.schedule.call_over(call),
+                _ => {}
             }
             lines.extend(events::log_line(&published.event));
             let events = events::of_engine(&published.event, &self.identity.realm);

@@ -8,6 +8,7 @@
 //!
 //! Everything runs on one thread of its own: neither a slow client nor a busy one is felt by calls or by the HTTP interface.
 
+mod access;
 mod api;
 mod applications;
 mod cause;
@@ -22,6 +23,7 @@ mod hub;
 mod notices;
 mod outbound;
 mod outbox;
+mod schedule;
 mod server;
 mod wants;
 
@@ -66,7 +68,7 @@ impl EventSocket {
         applications: mpsc::Receiver<ApplicationCall>,
     ) -> Result<Self, EventSocketError> {
         let hub = Arc::new(Hub::new(engine, Identity::of(config)));
-        let access = server::Access::of(config);
+        let access = access::Access::of(config);
         let address = config.event_socket.listen;
         let (report, started) = std::sync::mpsc::channel();
         let run = move || {
@@ -111,7 +113,7 @@ impl EventSocket {
 
 async fn serve(
     hub: Arc<Hub>,
-    access: server::Access,
+    access: access::Access,
     listener: Option<TcpListener>,
     mut applications: mpsc::Receiver<ApplicationCall>,
 ) {

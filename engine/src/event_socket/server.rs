@@ -1,7 +1,6 @@
 //! Clients that come to us: who may, how they log in, and how their bytes are read and written.
 
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +8,11 @@ use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpListener, TcpStream};
 
+use super::access::{Access, Rights};
 use super::client::{Client, Flow};
 use super::hub::{Hub, Listener};
 use super::notices;
 use super::outbox::{Next, Outbox};
-use crate::config::{Config, Net, Secret};
 use crate::esl::{Command, FrameReader, Limits, Message};
 
 /// Clients at once.
@@ -26,33 +25,6 @@ const WRITE_TIME: Duration = Duration::from_secs(30);
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);
 /// After an error in accepting, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// Who may come in.
-#[derive(Clone, Debug)]
-pub(super) struct Access {
-    password: Arc<Option<Secret>>,
-    allow: Arc<[Net]>,
-}
-
-impl Access {
-    pub(super) fn of(config: &Config) -> Self {
-        let socket = &config.event_socket;
-        Self { password: Arc::new(socket.password.clone()), allow: socket.allow.clone().into() }
-    }
-
-    fn admits(&self, ip: IpAddr) -> bool {
-        let ip = ip.to_canonical();
-        self.allow.iter().any(|net| net.contains(ip))
-    }
-
-    fn opens(&self, offered: &str) -> bool {
-        // In full, whatever is offered: the time taken says nothing about the password.
-        self.password.as_ref().as_ref().is_some_and(|password| {
-            let (own, offered) = (password.expose().as_bytes(), offered.as_bytes());
-            own.len() == offered.len() && own.iter().zip(offered).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
-        })
-    }
-}
 
 /// Takes clients in until the thread ends.
 pub(super) async fn accept(listener: TcpListener, hub: Arc<Hub>, access: Access) {
@@ -97,15 +69,15 @@ async fn attend(stream: TcpStream, hub: Arc<Hub>, access: Access) {
     Message::bare([("Content-Type", "auth/request")]).write(&mut greeting);
     listener.outbox.reply(greeting);
     match tokio::time::timeout(LOGIN_TIME, log_in(&mut commands, &listener.outbox, &access)).await {
-        Ok(true) => {
+        Ok(Some(rights)) => {
             tracing::info!(%peer, "an event socket client has logged in");
-            let mut client = Client::inbound(Arc::clone(&hub), Arc::clone(&listener));
+            let mut client = Client::inbound(Arc::clone(&hub), Arc::clone(&listener), rights);
             tokio::select! {
                 () = converse(&mut client, &mut commands) => {}
                 () = listener.outbox.until_cut_off() => {}
             }
         }
-        Ok(false) => tracing::debug!(%peer, "an event socket client did not log in"),
+        Ok(None) => tracing::debug!(%peer, "an event socket client did not log in"),
         Err(_) => listener.outbox.events([notices::malformed("no login in time")]),
     }
     listener.outbox.close();
@@ -166,39 +138,42 @@ impl Commands {
     }
 }
 
-async fn log_in(commands: &mut Commands, outbox: &Outbox, access: &Access) -> bool {
+/// What a client may do once it has logged in; `None`: it has not.
+async fn log_in(commands: &mut Commands, outbox: &Outbox, access: &Access) -> Option<Rights> {
     loop {
         let command = match commands.next().await {
             Ok(Some(command)) => command,
-            Ok(None) => return false,
+            Ok(None) => return None,
             Err(why) => {
                 outbox.events([notices::malformed(&why)]);
-                return false;
+                return None;
             }
         };
-        let mut reply = Vec::new();
+        let answer = |text: &str| {
+            let mut reply = Vec::new();
+            Message::reply(text).write(&mut reply);
+            outbox.reply(reply);
+        };
         match command.verb() {
             "auth" if access.opens(command.args()) => {
-                Message::reply("+OK accepted").write(&mut reply);
-                outbox.reply(reply);
-                return true;
+                answer("+OK accepted");
+                return Some(Rights::default());
             }
-            "auth" => {
-                Message::reply("-ERR invalid").write(&mut reply);
-                outbox.reply(reply);
+            verb @ ("auth" | "userauth") => {
+                if let Some(rights) = access.user(command.args()).filter(|_| verb == "userauth") {
+                    outbox.reply(rights.reply().into_bytes());
+                    return Some(rights);
+                }
+                answer("-ERR invalid");
                 outbox.events([notices::goodbye()]);
-                return false;
+                return None;
             }
             "exit" | "quit" | "..." => {
-                Message::reply("+OK bye").write(&mut reply);
-                outbox.reply(reply);
+                answer("+OK bye");
                 outbox.events([notices::goodbye()]);
-                return false;
+                return None;
             }
-            _ => {
-                Message::reply("-ERR command not found").write(&mut reply);
-                outbox.reply(reply);
-            }
+            _ => answer("-ERR command not found"),
         }
     }
 }

@@ -58,6 +58,9 @@ const NAMES: &[&str] = &[
     "SHUTDOWN_REQUESTED",
     "PRESENCE_IN",
     "PRESENCE_OUT",
+    "ADD_SCHEDULE",
+    "DEL_SCHEDULE",
+    "EXE_SCHEDULE",
     "RE_SCHEDULE",
     "SESSION_HEARTBEAT",
     "LOG",
@@ -137,6 +140,8 @@ pub(super) struct Wants {
     own: Option<String>,
     /// Every event of this channel, whatever else is asked for.
     diverted: Option<String>,
+    /// Names of events that may be told at all; `None`: every one.
+    allowed: Option<Vec<String>>,
     /// Log lines up to this level.
     log_level: Option<u8>,
 }
@@ -201,6 +206,11 @@ impl Wants {
         self.names.extend(NAMES.iter().filter(|name| is_of_a_channel(name)));
     }
 
+    /// Only events of these names are ever told, in capitals; `None`: no such limit.
+    pub(super) fn allow_only(&mut self, names: Option<Vec<String>>) {
+        self.allowed = names;
+    }
+
     /// Events of this channel come whatever else is asked for; `None`: no more.
     pub(super) fn divert(&mut self, channel: Option<String>) {
         self.diverted = channel;
@@ -255,6 +265,9 @@ impl Wants {
     /// Whether the client is told of an event.
     pub(super) fn wants(&self, event: &Event) -> bool {
         let channel = event.get("Unique-ID");
+        if self.allowed.as_ref().is_some_and(|names| !names.iter().any(|name| name == event.name())) {
+            return false;
+        }
         if self.diverted.is_some() && channel == self.diverted.as_deref() {
             return true;
         }
@@ -342,6 +355,15 @@ mod tests {
         assert!(!wants.wants(&event("CHANNEL_STATE", &[])));
         assert!(!wants.wants(&event("HEARTBEAT", &[])));
         assert!(wants.filter("Event-Name", "/(/").is_err());
+    }
+
+    #[test]
+    fn what_is_not_allowed_never_comes() {
+        let mut wants = wants("ALL");
+        wants.allow_only(Some(vec!["HEARTBEAT".to_owned()]));
+        wants.divert(Some("one".to_owned()));
+        assert!(wants.wants(&event("HEARTBEAT", &[])));
+        assert!(!wants.wants(&event("DTMF", &[("Unique-ID", "one")])));
     }
 
     #[test]

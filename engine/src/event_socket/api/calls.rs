@@ -1,5 +1,7 @@
 //! Commands that do something to a call: `uuid_kill`, `uuid_transfer`, `uuid_broadcast`, `uuid_break`, `uuid_record`, `hupall`, ….
 
+use std::sync::Arc;
+
 use lockstep_ctx_api::CallState;
 
 use crate::core::{Channel, EngineError};
@@ -9,7 +11,7 @@ use crate::event_socket::hub::Hub;
 use crate::event_socket::{channel_headers, client};
 
 /// `uuid_kill UUID [CAUSE]`
-pub(super) async fn kill(hub: &Hub, args: &str) -> Result<String, EngineError> {
+pub(super) async fn kill(hub: &Arc<Hub>, args: &str) -> Result<String, EngineError> {
     let (uuid, cause) = args.split_once(' ').unwrap_or((args, ""));
     if uuid.is_empty() {
         return super::usage("<uuid> [cause]");
@@ -19,14 +21,14 @@ pub(super) async fn kill(hub: &Hub, args: &str) -> Result<String, EngineError> {
     super::done()
 }
 
-pub(super) async fn end(hub: &Hub, channel: &Channel, cause: &str) -> Result<(), EngineError> {
+pub(super) async fn end(hub: &Arc<Hub>, channel: &Channel, cause: &str) -> Result<(), EngineError> {
     let cause = Cause::parse(cause.trim()).unwrap_or(NORMAL_CLEARING);
     let (code, reason) = cause.to_sip(channel.state == CallState::Answered);
     hub.engine.hangup(&channel.call, code, reason).await
 }
 
 /// `hupall [CAUSE [NAME VALUE]]`: every call, or those with a variable of that value.
-pub(super) async fn hang_up_all(hub: &Hub, args: &str) -> Result<String, EngineError> {
+pub(super) async fn hang_up_all(hub: &Arc<Hub>, args: &str) -> Result<String, EngineError> {
     let mut words = args.splitn(3, ' ');
     let cause = words.next().unwrap_or_default();
     let only = words.next().zip(words.next());
@@ -43,7 +45,7 @@ pub(super) async fn hang_up_all(hub: &Hub, args: &str) -> Result<String, EngineE
 }
 
 /// `uuid_transfer UUID [-bleg|-both] TARGET [DIALPLAN] [CONTEXT]`
-pub(super) async fn transfer(hub: &Hub, args: &str) -> Result<String, EngineError> {
+pub(super) async fn transfer(hub: &Arc<Hub>, args: &str) -> Result<String, EngineError> {
     let mut words = args.split_whitespace();
     let uuid = words.next().unwrap_or_default();
     let rest: Vec<&str> = words.collect();
@@ -71,7 +73,7 @@ pub(super) async fn transfer(hub: &Hub, args: &str) -> Result<String, EngineErro
 }
 
 /// `uuid_broadcast UUID FILE|APP::ARGS [aleg|bleg|both]`
-pub(super) async fn broadcast(hub: &Hub, args: &str) -> Result<String, EngineError> {
+pub(super) async fn broadcast(hub: &Arc<Hub>, args: &str) -> Result<String, EngineError> {
     let Some((uuid, rest)) = args.split_once(' ') else { return super::usage("<uuid> <path> [aleg|bleg|both]") };
     let (what, leg) = match rest.rsplit_once(' ') {
         Some((what, leg @ ("aleg" | "bleg" | "both" | "holdb"))) => (what, leg),
@@ -82,15 +84,19 @@ pub(super) async fn broadcast(hub: &Hub, args: &str) -> Result<String, EngineErr
     }
     let channel = hub.engine.channel(uuid).await?;
     let (application, data) = what.split_once("::").unwrap_or(("playback", what));
-    // `app!cause` names how the call ends afterwards; nothing ends here by itself.
-    let application = application.split('!').next().unwrap_or(application);
-    let order = Order { application, data, uuid: client::new_uuid(), loops: 1 };
-    execute(hub, &channel, order, Wait::UntilQueued).await?;
+    let (application, cause) =
+        application.split_once('!').map_or((application, None), |(application, cause)| (application, Some(cause)));
+    let order = |application, data| Order { application, data, uuid: client::new_uuid(), loops: 1 };
+    execute(hub, &channel, order(application, data), Wait::UntilQueued).await?;
+    if let Some(cause) = cause {
+        // `app!cause`: the call ends so when that is over.
+        execute(hub, &channel, order("hangup", cause), Wait::UntilQueued).await?;
+    }
     Ok("+OK Message sent\n".to_owned())
 }
 
 /// `uuid_break UUID [all]`
-pub(super) async fn break_off(hub: &Hub, args: &str) -> Result<String, EngineError> {
+pub(super) async fn break_off(hub: &Arc<Hub>, args: &str) -> Result<String, EngineError> {
     let (uuid, flag) = args.split_once(' ').unwrap_or((args, ""));
     let channel = hub.engine.channel(uuid).await?;
     hub.engine.break_off(&channel.call, flag.trim() == "all").await?;
@@ -98,7 +104,7 @@ pub(super) async fn break_off(hub: &Hub, args: &str) -> Result<String, EngineErr
 }
 
 /// Commands that are an application by another name.
-pub(super) async fn by_application(hub: &Hub, command: &str, args: &str) -> Result<String, EngineError> {
+pub(super) async fn by_application(hub: &Arc<Hub>, command: &str, args: &str) -> Result<String, EngineError> {
     let (uuid, data) = args.split_once(' ').unwrap_or((args, ""));
     let application = command.trim_start_matches("uuid_");
     if uuid.is_empty() {
@@ -111,7 +117,7 @@ pub(super) async fn by_application(hub: &Hub, command: &str, args: &str) -> Resu
 }
 
 /// `uuid_record UUID start|stop FILE`
-pub(super) async fn record(hub: &Hub, args: &str) -> Result<String, EngineError> {
+pub(super) async fn record(hub: &Arc<Hub>, args: &str) -> Result<String, EngineError> {
     let words: Vec<&str> = args.split_whitespace().collect();
     let (uuid, application, file) = match words.as_slice() {
         [uuid, "start", file, ..] => (uuid, "record_session", *file),

@@ -3,9 +3,12 @@
 mod calls;
 mod channels;
 mod originate;
+mod schedule;
 mod show;
 mod sofia;
 pub(super) mod status;
+
+use std::sync::Arc;
 
 use super::channel_headers;
 use super::expand::expand;
@@ -13,7 +16,7 @@ use super::hub::Hub;
 use crate::core::EngineError;
 
 /// Carries out one command line. `own` is the channel of the application that asks.
-pub(super) async fn run(hub: &Hub, line: &str, own: Option<&str>) -> String {
+pub(super) async fn run(hub: &Arc<Hub>, line: &str, own: Option<&str>) -> String {
     let (command, args) =
         line.trim().split_once(char::is_whitespace).map_or((line.trim(), ""), |(name, args)| (name, args.trim()));
     let name = command.to_ascii_lowercase();
@@ -47,9 +50,16 @@ pub(super) async fn run(hub: &Hub, line: &str, own: Option<&str>) -> String {
         "uuid_setvar" => channels::set_variable(hub, args).await,
         "uuid_setvar_multi" => channels::set_variables(hub, args).await,
         "uuid_dump" => channels::dump(hub, args).await,
-        "uuid_bridge"
-        | "uuid_hold"
-        | "uuid_media"
+        "sched_api" => schedule::api(hub, args),
+        "sched_hangup" | "sched_transfer" | "sched_broadcast" => schedule::of_call(hub, &name, args).await,
+        "unsched_api" => Ok(schedule::unschedule(hub, args)),
+        "sched_del" => Ok(schedule::delete(hub, args)),
+        "conference" => Ok("-ERR there are no conferences in this engine\n".to_owned()),
+        "uuid_hold" | "uuid_phone_event" => Ok("-ERR this engine does not put its callers on hold\n".to_owned()),
+        "uuid_bridge" => {
+            Ok("-ERR two calls cannot be joined; a call reaches another party by the application `bridge`\n".to_owned())
+        }
+        "uuid_media"
         | "uuid_displace"
         | "uuid_audio"
         | "uuid_debug_media"
@@ -62,11 +72,6 @@ pub(super) async fn run(hub: &Hub, line: &str, own: Option<&str>) -> String {
         | "uuid_session_heartbeat"
         | "uuid_simplify"
         | "uuid_video_refresh"
-        | "sched_api"
-        | "sched_hangup"
-        | "sched_transfer"
-        | "sched_broadcast"
-        | "conference"
         | "callcenter_config"
         | "fifo"
         | "load"
@@ -78,6 +83,13 @@ pub(super) async fn run(hub: &Hub, line: &str, own: Option<&str>) -> String {
         "" => Ok("-ERR no command\n".to_owned()),
         _ => Ok(format!("-ERR {command} Command not found!\n")),
     };
+    answer.unwrap_or_else(|error| refusal(&error))
+}
+
+/// What `sched_hangup` and its like are as applications of a call, where the call is not named.
+pub(super) async fn schedule(hub: &Arc<Hub>, application: &str, call: &str, data: &str) -> String {
+    let (when, rest) = data.split_once(' ').unwrap_or((data, ""));
+    let answer = schedule::of_call(hub, application, &format!("{when} {call} {rest}")).await;
     answer.unwrap_or_else(|error| refusal(&error))
 }
 

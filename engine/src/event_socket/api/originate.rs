@@ -3,6 +3,7 @@
 //! The answer comes when the call is answered, or is not: `+OK UUID`, or `-ERR CAUSE`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_ctx_api::CallState;
@@ -89,7 +90,7 @@ fn split_dial(args: &str) -> Option<(&str, &str)> {
     None
 }
 
-pub(super) async fn originate(hub: &Hub, args: &str) -> Result<String, EngineError> {
+pub(super) async fn originate(hub: &Arc<Hub>, args: &str) -> Result<String, EngineError> {
     let Some(wanted) = Wanted::parse(args) else { return super::usage(USAGE) };
     let dial = match DialString::parse(&wanted.dial, |name| hub.identity.gateways.get(name).cloned()) {
         Ok(dial) => dial,
@@ -114,7 +115,7 @@ pub(super) async fn originate(hub: &Hub, args: &str) -> Result<String, EngineErr
 }
 
 /// Calls one target, and waits for what comes of it.
-async fn ring(hub: &Hub, wanted: &Wanted, dial: &DialString, target: &Target) -> Result<Result<String, Cause>, EngineError> {
+async fn ring(hub: &Arc<Hub>, wanted: &Wanted, dial: &DialString, target: &Target) -> Result<Result<String, Cause>, EngineError> {
     let mut vars: BTreeMap<String, String> = dial.vars.clone();
     vars.extend(target.vars.clone());
     let var = |name: &str| vars.get(name).cloned();
@@ -141,7 +142,7 @@ async fn ring(hub: &Hub, wanted: &Wanted, dial: &DialString, target: &Target) ->
     }
 }
 
-async fn answer(hub: &Hub, watcher: &mut Watcher, id: &str) -> Result<Result<String, Cause>, EngineError> {
+async fn answer(hub: &Arc<Hub>, watcher: &mut Watcher, id: &str) -> Result<Result<String, Cause>, EngineError> {
     loop {
         match watcher.recv().await {
             Ok(published) => {
@@ -174,7 +175,7 @@ async fn answer(hub: &Hub, watcher: &mut Watcher, id: &str) -> Result<Result<Str
 }
 
 /// Gives the answered call what it was placed for.
-async fn take_over(hub: &Hub, uuid: &str, then: Then) -> Result<(), EngineError> {
+async fn take_over(hub: &Arc<Hub>, uuid: &str, then: Then) -> Result<(), EngineError> {
     match then {
         Then::Transfer(target) => hub.engine.transfer(uuid, &target).await,
         Then::Application { name, data } => {

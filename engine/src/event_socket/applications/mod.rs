@@ -23,6 +23,8 @@ pub(super) enum Plan {
     Park,
     /// The call is led elsewhere.
     Transfer(String),
+    /// A command about the call, with this argument, is carried out later; nothing else is done.
+    Schedule(String),
     /// A recording is stopped; `None`: every one.
     StopRecording(Option<String>),
     /// The call is ended: there is no such application, or it cannot go on.
@@ -121,6 +123,7 @@ impl<'a> Call<'a> {
             | "clear_speech_cache"
             | "capture"
             | "privacy" => Plan::nothing(),
+            "sched_hangup" | "sched_transfer" | "sched_broadcast" => Plan::Schedule(self.data.clone()),
             "record"
             | "conference"
             | "voicemail"
@@ -137,9 +140,6 @@ impl<'a> Call<'a> {
             | "detect_speech"
             | "play_and_detect_speech"
             | "displace_session"
-            | "sched_hangup"
-            | "sched_transfer"
-            | "sched_broadcast"
             | "lua"
             | "javascript"
             | "system"

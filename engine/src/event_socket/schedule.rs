@@ -1,0 +1,170 @@
+//! Commands that are carried out later: `sched_api`, `sched_hangup`, `sched_transfer`, `sched_broadcast`.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+
+use super::api;
+use super::hub::{Hub, unix_ms};
+use crate::esl::Event;
+
+/// Commands that may wait at once.
+const MAX_TASKS: usize = 65_536;
+/// The longest a command may wait, in seconds: a year.
+const MAX_WAIT_S: u64 = 366 * 86_400;
+
+/// What is to be carried out, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) when: When,
+    /// By which it can be taken back with others.
+    pub(super) group: String,
+    /// The call after whose end there is nothing to do any more.
+    pub(super) call: Option<String>,
+    /// A command as `api` takes it.
+    pub(super) command: String,
+}
+
+/// Seconds from now, once or again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct When {
+    after_s: u64,
+    repeats: bool,
+}
+
+impl When {
+    /// `+SECONDS` from now, `@SECONDS` again and again, or seconds since 1970. What has passed is due at once.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (seconds, repeats, is_absolute) = match (text.strip_prefix('+'), text.strip_prefix('@')) {
+            // `+@5` is written, too.
+            (Some(rest), _) => match rest.strip_prefix('@') {
+                Some(rest) => (rest, true, false),
+                None => (rest, false, false),
+            },
+            (None, Some(rest)) => (rest, true, false),
+            (None, None) => (text, false, true),
+        };
+        let seconds: u64 = seconds.parse().ok()?;
+        let after_s = if is_absolute { seconds.saturating_sub(unix_ms() / 1_000) } else { seconds };
+        let is_possible = after_s <= MAX_WAIT_S && !(repeats && after_s == 0);
+        is_possible.then_some(Self { after_s, repeats })
+    }
+}
+
+/// One that waits.
+#[derive(Debug)]
+struct Task {
+    wanted: Wanted,
+    timer: AbortHandle,
+}
+
+#[derive(Debug, Default)]
+struct Tasks {
+    waiting: BTreeMap<u32, Task>,
+    last: u32,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Schedule(Mutex<Tasks>);
+
+impl Schedule {
+    /// Nothing in here panics while it holds the lock.
+    fn tasks(&self) -> MutexGuard<'_, Tasks> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes back what waits under a number.
+    pub(super) fn cancel(&self, hub: &Hub, id: u32) -> bool {
+        let task = self.tasks().waiting.remove(&id);
+        if let Some(task) = &task {
+            task.timer.abort();
+            hub.publish(event("DEL_SCHEDULE", id, &task.wanted));
+        }
+        task.is_some()
+    }
+
+    /// Takes back everything of a group; how much that was.
+    pub(super) fn cancel_group(&self, hub: &Hub, group: &str) -> usize {
+        let waiting = self.numbers(|wanted| wanted.group == group);
+        waiting.into_iter().filter(|id| self.cancel(hub, *id)).count()
+    }
+
+    /// A call is over, and what was to be done to it is not done.
+    pub(super) fn call_over(&self, call: &str) {
+        for id in self.numbers(|wanted| wanted.call.as_deref() == Some(call)) {
+            if let Some(task) = self.tasks().waiting.remove(&id) {
+                task.timer.abort();
+            }
+        }
+    }
+
+    fn numbers(&self, which: impl Fn(&Wanted) -> bool) -> Vec<u32> {
+        self.tasks().waiting.iter().filter(|(_, task)| which(&task.wanted)).map(|(id, _)| *id).collect()
+    }
+}
+
+/// Has a command carried out later; its number, or `None` when too many wait.
+pub(super) fn add(hub: &Arc<Hub>, wanted: Wanted) -> Option<u32> {
+    let mut tasks = hub.schedule.tasks();
+    if tasks.waiting.len() >= MAX_TASKS {
+        return None;
+    }
+    tasks.last = tasks.last.wrapping_add(1).max(1);
+    let id = tasks.last;
+    // It finds itself in the list: whoever adds it holds the lock until it is there.
+    let timer = tokio::spawn(wait(Arc::clone(hub), id, wanted.clone())).abort_handle();
+    let added = event("ADD_SCHEDULE", id, &wanted);
+    tasks.waiting.insert(id, Task { wanted, timer });
+    drop(tasks);
+    hub.publish(added);
+    Some(id)
+}
+
+/// A scheduled command may schedule others: the type of its future is written down here once.
+fn wait(hub: Arc<Hub>, id: u32, wanted: Wanted) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move {
+        let time = Duration::from_secs(wanted.when.after_s);
+        loop {
+            tokio::time::sleep(time).await;
+            if !wanted.when.repeats && hub.schedule.tasks().waiting.remove(&id).is_none() {
+                return;
+            }
+            hub.publish(event("EXE_SCHEDULE", id, &wanted));
+            let answer = api::run(&hub, &wanted.command, None).await;
+            tracing::debug!(command = %wanted.command, answer = %answer.trim_end(), "a scheduled command was carried out");
+            if !wanted.when.repeats {
+                return;
+            }
+        }
+    })
+}
+
+fn event(name: &str, id: u32, wanted: &Wanted) -> Event {
+    let mut event = Event::new(name);
+    let runtime = unix_ms() / 1_000 + wanted.when.after_s;
+    event.push("Task-ID", &id.to_string());
+    event.push("Task-Desc", wanted.command.split(' ').next().unwrap_or_default());
+    event.push("Task-Group", &wanted.group);
+    event.push("Task-Runtime", &runtime.to_string());
+    event
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_from_now_again_and_again_or_of_the_clock() {
+        let when = |after_s, repeats| Some(When { after_s, repeats });
+        assert_eq!(When::parse("+10"), when(10, false));
+        assert_eq!((When::parse("@5"), When::parse("+@5")), (when(5, true), when(5, true)));
+        assert_eq!(When::parse("1"), when(0, false), "what has passed is due at once");
+        for bad in ["", "+", "x", "-1", "+1x", "@0", "+99999999999", "99999999999999999999"] {
+            assert_eq!(When::parse(bad), None, "{bad}");
+        }
+    }
+}
