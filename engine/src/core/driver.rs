@@ -306,21 +306,27 @@ impl Core {
             platform,
             rearm,
         };
-        let freeswitch = core.take_channels(loaded, &config)?;
+        let fleet = Rc::new(OnceCell::new());
+        let freeswitch = core.take_channels(loaded, &config, Rc::clone(&fleet))?;
         if !config.freeswitches.is_empty() {
-            handle.set_freeswitch(Fleet::connect(&config.freeswitches, freeswitch));
+            handle.set_freeswitch(fleet.get_or_init(|| Fleet::connect(&config.freeswitches, freeswitch)).clone());
         }
         Ok(Built { core, handle, applications: application_calls, freeswitch })
     }
 
     /// Opens the socket that media servers hand calls over at.
-    fn take_channels(&self, loaded: &Loaded, config: &Config) -> Result<Option<SocketAddr>, StartError> {
+    fn take_channels(
+        &self,
+        loaded: &Loaded,
+        config: &Config,
+        fleet: Rc<OnceCell<Fleet>>,
+    ) -> Result<Option<SocketAddr>, StartError> {
         let Some(address) = config.event_socket.freeswitch_outbound else { return Ok(None) };
         let failed = |error| StartError::EventSocket { address, error };
         let listener = freeswitch_listener::bind(address).map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
-        self.switch.borrow_mut().accept_channels(setup::media_servers(loaded, config));
-        let core = freeswitch_listener::Core { switch: Rc::downgrade(&self.switch), rearm: Rc::clone(&self.rearm) };
+        self.switch.borrow_mut().accept_channels(setup::media_servers(loaded, config), !config.freeswitches.is_empty());
+        let core = freeswitch_listener::Core { switch: Rc::downgrade(&self.switch), rearm: Rc::clone(&self.rearm), fleet };
         tokio::task::spawn_local(freeswitch_listener::listen(listener, core));
         Ok(Some(bound))
     }

@@ -24,6 +24,13 @@ pub(crate) trait ConnectionLink {
     fn send(&mut self, bytes: Vec<u8>);
 }
 
+/// In place of a connection that has broken.
+struct NoLink;
+
+impl ConnectionLink for NoLink {
+    fn send(&mut self, _: Vec<u8>) {}
+}
+
 /// Connections from media servers.
 #[derive(Default)]
 pub(crate) struct Connections {
@@ -32,6 +39,8 @@ pub(crate) struct Connections {
     open: BTreeMap<ConnectionId, Connection>,
     /// Connections that brought no call.
     pub(super) refused: u64,
+    /// Whether there are hosts we connect to ourselves: another way to a channel whose connection breaks.
+    has_hosts: bool,
 }
 
 struct Connection {
@@ -50,8 +59,8 @@ enum Stage {
 
 impl Connections {
     /// None yet.
-    pub(crate) fn new(settings: Settings) -> Self {
-        Self { settings: Arc::new(settings), ..Self::default() }
+    pub(crate) fn new(settings: Settings, has_hosts: bool) -> Self {
+        Self { settings: Arc::new(settings), has_hosts, ..Self::default() }
     }
 
     /// How many there are.
@@ -86,12 +95,40 @@ impl Switch {
         }
     }
 
-    /// A connection has ended.
-    pub(crate) fn channel_closed(&mut self, id: ConnectionId) {
+    /// A connection has ended; the channel whose call waits for another one.
+    pub(crate) fn channel_closed(&mut self, id: ConnectionId) -> Option<String> {
+        let Some(Connection { stage: Stage::Call(key), .. }) = self.connections.open.remove(&id) else { return None };
+        let (now, can_return) = (self.now().instant, self.connections.has_hosts);
+        let (backend, _) = self.calls.get_mut(&key).and_then(|call| call.backend.free_switch_mut())?;
+        backend.connection_lost(now, can_return);
+        let waits = backend.is_lost().then(|| backend.uuid().to_owned());
+        if waits.is_some() {
+            // What is sent meanwhile waits in the backend.
+            self.connections.open.insert(id, Connection { link: Box::new(NoLink), stage: Stage::Call(key) });
+        }
+        self.touch(key);
+        waits
+    }
+
+    /// There is another connection to the media server that has the channel; whether it is needed.
+    pub(crate) fn channel_back(&mut self, id: ConnectionId, link: Box<dyn ConnectionLink>) -> bool {
+        let now = self.now().instant;
+        let Some(connection) = self.connections.open.get_mut(&id) else { return false };
+        let Stage::Call(key) = connection.stage else { return false };
+        connection.link = link;
+        let Some((backend, _)) = self.calls.get_mut(&key).and_then(|call| call.backend.free_switch_mut()) else { return false };
+        tracing::info!(channel = backend.uuid(), "a call on FreeSWITCH goes on over another connection");
+        backend.connection_back(now);
+        self.touch(key);
+        true
+    }
+
+    /// There is no other way to the channel.
+    pub(crate) fn channel_gone(&mut self, id: ConnectionId) {
         let Some(Connection { stage: Stage::Call(key), .. }) = self.connections.open.remove(&id) else { return };
         let now = self.now().instant;
         if let Some((backend, _)) = self.calls.get_mut(&key).and_then(|call| call.backend.free_switch_mut()) {
-            backend.connection_lost(now);
+            backend.connection_gone(now);
             self.touch(key);
         }
     }

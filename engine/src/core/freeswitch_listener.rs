@@ -1,7 +1,7 @@
 //! Where FreeSWITCH connects to: `[event_socket] freeswitch_outbound`.
 #![expect(clippy::disallowed_methods, reason = "an IO edge: binds a socket")]
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
@@ -16,7 +16,9 @@ use tokio::sync::{Notify, mpsc};
 
 use super::freeswitch::{ConnectionId, ConnectionLink};
 use super::switch::Switch;
+use crate::backend::freeswitch::recover::RETURN_TIME;
 use crate::esl::{FrameReader, Limits, Message};
+use crate::freeswitch::{Fleet, Line};
 use crate::script::Moment;
 
 /// A connection becomes a call within this time, or ends.
@@ -36,6 +38,8 @@ pub(super) struct Core {
     pub switch: Weak<RefCell<Switch>>,
     /// The core's next deadline may have come nearer.
     pub rearm: Rc<Notify>,
+    /// The hosts we connect to ourselves, once there are any.
+    pub fleet: Rc<OnceCell<Fleet>>,
 }
 
 impl Core {
@@ -93,7 +97,32 @@ impl ConnectionLink for Link {
     }
 }
 
+/// Carries a call's connection, and the one that takes its place when it breaks.
 async fn carry(stream: TcpStream, peer: SocketAddr, core: Core) {
+    let line = Line { stream, frames: FrameReader::of_messages(Limits::FROM_SERVER) };
+    let Some(mut lost) = attend(line, peer, &core, None).await else { return };
+    loop {
+        let (id, channel) = lost;
+        tracing::warn!(%peer, %channel, "the connection of a call on FreeSWITCH broke");
+        let found = match core.fleet.get() {
+            Some(fleet) => tokio::time::timeout(RETURN_TIME, fleet.line_to(&channel)).await.ok().and_then(Result::ok),
+            None => None,
+        };
+        let Some(line) = found else {
+            core.with(|switch| switch.channel_gone(id));
+            return;
+        };
+        match attend(line, peer, &core, Some(id)).await {
+            Some(again) => lost = again,
+            None => return,
+        }
+    }
+}
+
+/// Carries one connection until it ends; the channel whose call needs another one then. `of` is the call's connection that this
+/// one takes the place of.
+async fn attend(line: Line, peer: SocketAddr, core: &Core, of: Option<ConnectionId>) -> Option<(ConnectionId, String)> {
+    let Line { stream, mut frames } = line;
     // Every command waits for its answer: none may wait for another to fill a packet.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "no TCP_NODELAY");
@@ -103,12 +132,16 @@ async fn carry(stream: TcpStream, peer: SocketAddr, core: Core) {
     let waiting = Arc::new(AtomicUsize::new(0));
     let link = Link { queue, waiting: Arc::clone(&waiting) };
     let mut writing = tokio::task::spawn_local(write(writer, outgoing, waiting));
-    let Some(id) = core.with(|switch| switch.channel_connected(Box::new(link))) else { return };
+    let id = match of {
+        Some(id) => core.with(|switch| switch.channel_back(id, Box::new(link))).filter(|needed| *needed).map(|_| id)?,
+        None => core.with(|switch| switch.channel_connected(Box::new(link)))?,
+    };
     let greeting = tokio::time::sleep(GREETING_TIME);
     tokio::pin!(greeting);
-    let mut frames = FrameReader::of_messages(Limits::FROM_SERVER);
     let mut buffer = vec![0; READ_CHUNK];
-    loop {
+    // What came together with the answer to our password.
+    let mut is_open = deliver(&mut frames, id, peer, core);
+    while is_open {
         tokio::select! {
             read = reader.read(&mut buffer) => {
                 let bytes = match read {
@@ -120,9 +153,7 @@ async fn carry(stream: TcpStream, peer: SocketAddr, core: Core) {
                     }
                 };
                 frames.push(bytes);
-                if !deliver(&mut frames, id, peer, &core) {
-                    break;
-                }
+                is_open = deliver(&mut frames, id, peer, core);
             }
             // Everything was sent after the call had ended, or it cannot be sent.
             _ = &mut writing => break,
@@ -134,10 +165,11 @@ async fn carry(stream: TcpStream, peer: SocketAddr, core: Core) {
             }
         }
     }
-    core.with(|switch| switch.channel_closed(id));
+    let lost = core.with(|switch| switch.channel_closed(id)).flatten();
     if !writing.is_finished() && tokio::time::timeout(LAST_WORDS, &mut writing).await.is_err() {
         writing.abort();
     }
+    lost.map(|channel| (id, channel))
 }
 
 /// Hands over the messages that are complete; whether the connection can go on.

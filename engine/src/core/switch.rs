@@ -131,9 +131,9 @@ impl Switch {
         self.exchange.borrow_mut().now = now;
     }
 
-    /// Takes calls from media servers from now on.
-    pub(crate) fn accept_channels(&mut self, settings: crate::backend::freeswitch::Settings) {
-        self.connections = Connections::new(settings);
+    /// Takes calls from media servers from now on. `has_hosts`: there are some we connect to ourselves.
+    pub(crate) fn accept_channels(&mut self, settings: crate::backend::freeswitch::Settings, has_hosts: bool) {
+        self.connections = Connections::new(settings, has_hosts);
     }
 
     pub(super) fn now(&self) -> Moment {

@@ -93,10 +93,15 @@ impl Event {
         if self.name().is_empty() { Err(EventError::NoName) } else { Ok(self) }
     }
 
+    /// Without the length of a body: it is counted when it is written.
+    fn own_headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("Content-Length"))
+    }
+
     /// As `text/event-plain` carries it.
     pub fn to_plain(&self) -> String {
         let mut text = String::with_capacity(self.headers.len() * 40);
-        for (name, value) in self.headers.iter() {
+        for (name, value) in self.own_headers() {
             text.extend(name.chars().filter(|c| !c.is_control()));
             text.push_str(": ");
             percent::encode(value, &mut text);
@@ -117,7 +122,7 @@ impl Event {
         let length = self.body.as_ref().map(|body| body.len().to_string());
         let body =
             self.body.iter().zip(&length).flat_map(|(body, length)| [("Content-Length", length.as_str()), ("_body", body)]);
-        for (at, (name, value)) in self.headers.iter().chain(body).enumerate() {
+        for (at, (name, value)) in self.own_headers().chain(body).enumerate() {
             let (name, value) = (Value::from(name), Value::from(value));
             // Writing to a String cannot fail.
             let _ = write!(text, "{}{name}:{value}", if at == 0 { '{' } else { ',' });

@@ -6,6 +6,7 @@
 
 mod client;
 mod host;
+mod line;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,9 +18,10 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::backend::freeswitch::argument;
-use crate::config::FreeSwitchHost;
+use crate::config::{FreeSwitchHost, Secret};
 use crate::core::Originate;
 use host::Order;
+pub(crate) use line::Line;
 
 /// Commands that may wait for one host.
 const ORDERS: usize = 256;
@@ -99,6 +101,7 @@ impl Shared {
 #[derive(Clone, Debug)]
 struct Host {
     shared: Shared,
+    password: Secret,
     weight: u32,
     orders: mpsc::Sender<Order>,
 }
@@ -128,7 +131,7 @@ impl Fleet {
                 Shared { name: name.into(), address: host.address.as_str().into(), status: Arc::new(Mutex::new(status)) };
             let (orders, inbox) = mpsc::channel(ORDERS);
             tokio::task::spawn_local(host::keep(shared.clone(), host.password.expose().to_owned(), inbox));
-            Host { shared, weight: host.weight, orders }
+            Host { shared, password: host.password.clone(), weight: host.weight, orders }
         });
         Self { hosts: hosts.collect(), socket }
     }

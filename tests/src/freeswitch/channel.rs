@@ -88,6 +88,10 @@ pub struct Channel {
     is_over: bool,
     close_at: Option<u64>,
     is_closed: bool,
+    /// Nobody is connected, and the channel lives on.
+    is_lost: bool,
+    /// It is steered over a connection to the server, which does not end with it.
+    is_inbound: bool,
     sequence: u64,
     /// Every application that was started: `name(argument)`.
     pub executed: Vec<String>,
@@ -140,6 +144,8 @@ impl Channel {
             is_over: false,
             close_at: None,
             is_closed: false,
+            is_lost: false,
+            is_inbound: false,
             sequence: 900,
             executed: Vec::new(),
             incidents: Vec::new(),
@@ -150,7 +156,32 @@ impl Channel {
 
     /// What goes to the controller.
     pub fn take_out(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.out)
+        let out = std::mem::take(&mut self.out);
+        if self.is_lost { Vec::new() } else { out }
+    }
+
+    /// The connection breaks without a word. The channel stays parked with `async`; without, its dialplan comes to its end.
+    pub fn lose_connection(&mut self) {
+        self.is_lost = true;
+        self.reader = FrameReader::of_commands(Limits::FROM_CLIENT);
+        self.out.clear();
+        self.behind.clear();
+        self.backlog.clear();
+        self.events.clear();
+        self.my_events = false;
+        if !self.setup.is_async {
+            self.hang_up("NORMAL_CLEARING");
+        }
+    }
+
+    /// A connection to the server takes the place of the one that broke.
+    pub fn connect_inbound(&mut self) {
+        (self.is_lost, self.is_inbound, self.setup.is_full) = (false, true, true);
+    }
+
+    /// Whether nobody is connected while the channel lives on.
+    pub fn is_lost(&self) -> bool {
+        self.is_lost
     }
 
     /// Whether the server has ended the connection.
@@ -161,6 +192,11 @@ impl Channel {
     /// Whether the call is over.
     pub fn is_over(&self) -> bool {
         self.is_over
+    }
+
+    /// Its id.
+    pub fn uuid(&self) -> &str {
+        &self.setup.uuid
     }
 
     /// Whether anything runs or waits.
@@ -364,6 +400,7 @@ impl Channel {
             self.incidents.push(format!("scope variables: {arg}"));
         }
         self.executed.push(format!("{name}({arg})"));
+        self.variables.remove("current_application_response");
         self.variables.insert("current_application".to_owned(), name.to_owned());
         self.variables.insert("current_application_data".to_owned(), arg.clone());
         let mut app = App { name: name.to_owned(), arg, uuid, is_locked, response: "_none_".to_owned(), state: State::Done };
@@ -389,6 +426,9 @@ impl Channel {
     }
 
     fn complete(&mut self, app: &App) {
+        if app.response != "_none_" {
+            self.variables.insert("current_application_response".to_owned(), app.response.clone());
+        }
         let mut event = self.event("CHANNEL_EXECUTE_COMPLETE");
         event.push("Application", &app.name);
         event.push("Application-Data", &app.arg);
@@ -532,6 +572,9 @@ impl Channel {
         self.variables.insert("hangup_cause".to_owned(), cause.to_owned());
         let event = self.event("CHANNEL_HANGUP_COMPLETE");
         self.fire(event);
+        if self.is_lost || self.is_inbound {
+            return;
+        }
         match self.linger {
             Some(time) => {
                 let seconds = (time / 1_000).to_string();
@@ -593,6 +636,7 @@ impl Channel {
                 };
                 "+OK\n".to_owned()
             }
+            "uuid_dump" => self.event("CHANNEL_DATA").to_plain(),
             "uuid_getvar" => self.variable(&word(1)).unwrap_or("_undef_").to_owned(),
             "uuid_break" => {
                 self.break_top();

@@ -30,6 +30,7 @@ const SPEED: u64 = 10;
 pub struct Line {
     shared: Arc<(Mutex<Channel>, Notify)>,
     gone: Arc<Notify>,
+    began: Instant,
 }
 
 impl Line {
@@ -37,10 +38,12 @@ impl Line {
     ///
     /// # Panics
     /// When the engine takes no connection.
+    #[expect(clippy::disallowed_methods, reason = "the stand-in meets the clock here")]
     pub async fn dial(engine: SocketAddr, setup: Setup) -> Self {
         let stream = within("a connection to the engine", TcpStream::connect(engine)).await.expect("the engine listens");
         stream.set_nodelay(true).expect("a socket of this machine");
-        let line = Self { shared: Arc::new((Mutex::new(Channel::new(setup)), Notify::new())), gone: Arc::default() };
+        let shared = Arc::new((Mutex::new(Channel::new(setup)), Notify::new()));
+        let line = Self { shared, gone: Arc::default(), began: Instant::now() };
         tokio::spawn(line.clone().carry(stream));
         line
     }
@@ -85,20 +88,38 @@ impl Line {
         self.with(Channel::break_connection);
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the stand-in meets the clock here")]
+    /// The connection breaks, and the channel lives on.
+    pub fn lose(&self) {
+        self.with(Channel::lose_connection);
+    }
+
+    /// The id of the channel.
+    pub fn uuid(&self) -> String {
+        self.with(|channel| channel.uuid().to_owned())
+    }
+
+    /// Steers the channel over a connection to the server, which has read `bytes` already.
+    pub(crate) async fn adopt(self, stream: TcpStream, bytes: &[u8]) {
+        self.with(|channel| {
+            channel.connect_inbound();
+            channel.receive(bytes);
+        });
+        self.carry(stream).await;
+    }
+
     async fn carry(self, mut stream: TcpStream) {
-        let began = Instant::now();
+        let began = self.began;
         let mut buffer = [0; 16 * 1024];
         loop {
-            let (out, due, is_closed) = {
+            let (out, due, is_over) = {
                 let mut channel = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner);
                 channel.advance(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX) * SPEED);
-                (channel.take_out(), channel.next_due(), channel.is_closed())
+                (channel.take_out(), channel.next_due(), channel.is_closed() || channel.is_lost())
             };
             // What was sent may end a test, and with it the other side.
             let sent = stream.write_all(&out).await;
             self.gone.notify_waiters();
-            if is_closed || sent.is_err() {
+            if is_over || sent.is_err() {
                 return;
             }
             let wait = due.map(|due| Duration::from_millis(due.div_ceil(SPEED)).saturating_sub(began.elapsed()));

@@ -119,6 +119,16 @@ async fn serve(mut stream: TcpStream, book: Arc<(Mutex<Book>, Notify)>, hang_up:
         reader.push(&buffer[..length]);
         while let Ok(Some(frame)) = reader.poll_frame() {
             let command = Command::parse(frame);
+            if let Some(line) = named(&command, &book).filter(|_| is_authed) {
+                // Everything after this is about that channel.
+                let mut rest = Vec::new();
+                command.write(&mut rest);
+                while let Ok(Some(frame)) = reader.poll_frame() {
+                    Command::parse(frame).write(&mut rest);
+                }
+                let _ = stream.write_all(&out).await;
+                return line.adopt(stream, &rest).await;
+            }
             {
                 let mut book = book.0.lock().unwrap_or_else(PoisonError::into_inner);
                 book.commands.push(command.line().to_owned());
@@ -155,6 +165,13 @@ async fn serve(mut stream: TcpStream, book: Arc<(Mutex<Book>, Notify)>, hang_up:
     }
 }
 
+/// The channel a client wants to hear of, and of no other.
+fn named(command: &Command, book: &(Mutex<Book>, Notify)) -> Option<Line> {
+    let uuid = command.line().strip_prefix("filter Unique-ID ")?;
+    let book = book.0.lock().unwrap_or_else(PoisonError::into_inner);
+    book.lines.iter().find(|line| line.uuid() == uuid).cloned()
+}
+
 async fn api(line: &str, book: &(Mutex<Book>, Notify)) -> String {
     let words = separate(line, ' ', 10);
     let word = |at: usize| words.get(at).map_or("", String::as_str);
@@ -165,7 +182,11 @@ async fn api(line: &str, book: &(Mutex<Book>, Notify)) -> String {
             r#"{"row_count":1,"rows":[{"reg_user":"1001","realm":"example.com","url":"sofia/internal/sip:1001@192.0.2.9"}]}"#
                 .to_owned()
         }
-        "uuid_exists" => running(word(1)).is_some().to_string(),
+        "uuid_exists" => {
+            let lines = book.0.lock().unwrap_or_else(PoisonError::into_inner).lines.clone();
+            let lives = lines.iter().any(|line| line.with(|channel| channel.uuid() == word(1) && !channel.is_over()));
+            (lives || running(word(1)).is_some()).to_string()
+        }
         "uuid_setvar" | "uuid_transfer" if running(word(1)).is_none() => "-ERR No such channel!\n".to_owned(),
         "uuid_setvar" => {
             let mut book = book.0.lock().unwrap_or_else(PoisonError::into_inner);

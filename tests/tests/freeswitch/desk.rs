@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use lockstep_ctx_api::op::Op;
 use lockstep_ctx_api::{BackendOutput, CallBackend, CallEndedCause, Event, OpId, OpResult};
 use lockstep_engine::backend::freeswitch::{Channel as Handed, FreeSwitchBackend, Settings};
-use lockstep_engine::esl::{FrameReader, Limits, Message};
+use lockstep_engine::esl::{FrameReader, Kind, Limits, Message};
 use lockstep_tests::freeswitch::{Channel, Setup};
 
 /// See the module.
@@ -20,6 +20,18 @@ pub(crate) struct Desk {
     pub(crate) done: Vec<(OpId, OpResult)>,
     pub(crate) events: Vec<Event>,
     pub(crate) ended: Option<CallEndedCause>,
+    /// What goes wrong with one of the channel's events, counted from 0.
+    pub(crate) fault: Option<(usize, Fault)>,
+    heard: usize,
+    late: Option<Message>,
+}
+
+/// What goes wrong with an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Lost,
+    /// It comes behind the next one.
+    Late,
 }
 
 impl Desk {
@@ -42,7 +54,8 @@ impl Desk {
         };
         let backend = FreeSwitchBackend::new("call-1".into(), handed, Arc::new(settings), (began, 0));
         let (done, events) = (Vec::new(), Vec::new());
-        let mut desk = Self { began, ms: 0, channel, backend, reader, ops: 0, done, events, ended: None };
+        let mut desk =
+            Self { began, ms: 0, channel, backend, reader, ops: 0, done, events, ended: None, fault: None, heard: 0, late: None };
         desk.exchange();
         desk
     }
@@ -71,7 +84,21 @@ impl Desk {
             let mut heard = false;
             while let Some(frame) = self.reader.poll_frame().expect("the stand-in speaks the language") {
                 heard = true;
-                self.backend.handle_message(self.now(), &Message::parse(frame));
+                let message = Message::parse(frame);
+                let is_event = matches!(message.kind(), Kind::EventPlain | Kind::EventJson);
+                let number = self.heard;
+                self.heard += usize::from(is_event);
+                match self.fault {
+                    Some((at, Fault::Lost)) if is_event && at == number => continue,
+                    Some((at, Fault::Late)) if is_event && at == number => {
+                        self.late = Some(message);
+                        continue;
+                    }
+                    _ => self.backend.handle_message(self.now(), &message),
+                }
+                if is_event && let Some(late) = self.late.take() {
+                    self.backend.handle_message(self.now(), &late);
+                }
             }
             if sent.is_none() && !heard {
                 let timeout =
@@ -79,6 +106,33 @@ impl Desk {
                 return [timeout, self.channel.next_due()].into_iter().flatten().min();
             }
         }
+    }
+
+    /// Milliseconds since the call began.
+    pub(crate) fn ms(&self) -> u64 {
+        self.ms
+    }
+
+    /// How many events there were.
+    pub(crate) fn heard(&self) -> usize {
+        self.heard
+    }
+
+    /// The connection breaks.
+    pub(crate) fn lose(&mut self) {
+        self.channel.lose_connection();
+        self.reader = FrameReader::of_messages(Limits::FROM_SERVER);
+        let now = self.now();
+        self.backend.connection_lost(now, true);
+        self.exchange();
+    }
+
+    /// There is another connection.
+    pub(crate) fn back(&mut self) {
+        self.channel.connect_inbound();
+        let now = self.now();
+        self.backend.connection_back(now);
+        self.exchange();
     }
 
     /// Lets `ms` pass.

@@ -4,6 +4,8 @@ mod conformance;
 mod desk;
 mod engine;
 mod fleet;
+mod fuzz;
 mod hostile_arguments;
 mod hostile_frames;
+mod lost;
 mod operations;

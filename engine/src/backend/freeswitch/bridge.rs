@@ -70,7 +70,10 @@ impl Settings {
             BridgeStrategy::Sequential => ("|", u64::try_from(strings.len()).unwrap_or(1)),
         };
         let record = args.record.as_ref().map(|name| self.recording("bridge", name, "wav")).transpose()?.map(|(path, _)| path);
-        let mut steps = vec![Step::Set(self.call_variables(args, set_headers)?)];
+        let mut variables = self.call_variables(args, set_headers)?;
+        // What an earlier bridge has left would be taken for this one's, should its completion get lost.
+        variables.extend(["originate_disposition", "bridge_hangup_cause"].map(|name| (name.to_owned(), None)));
+        let mut steps = vec![Step::Set(variables)];
         steps.push(Step::Execute {
             app: "bridge",
             arg: format!("{}{}", self.confirmation(args)?, strings.join(separator)),

@@ -12,9 +12,9 @@ use crate::call::Pattern;
 use crate::esl::Event;
 
 /// The variable the digits are put into.
-const DIGITS: &str = "lockstep_digits";
+pub(super) const DIGITS: &str = "lockstep_digits";
 /// What was keyed and did not match.
-const REFUSED: &str = "lockstep_digits_invalid";
+pub(super) const REFUSED: &str = "lockstep_digits_invalid";
 /// The application has room for so many digits.
 const MAX_DIGITS: u32 = 120;
 

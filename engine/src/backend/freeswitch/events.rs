@@ -38,11 +38,6 @@ impl FreeSwitchBackend {
         }
     }
 
-    /// The connection has ended.
-    pub fn connection_lost(&mut self, now: Instant) {
-        self.gone(now, None);
-    }
-
     fn answered(&mut self, now: Instant, text: &str) {
         let Some(awaited) = self.wire.answered() else {
             tracing::debug!(call = %self.call_id, %text, "an answer to nothing");
@@ -56,6 +51,8 @@ impl FreeSwitchBackend {
                 }
             }
             Awaited::Aside(id) => self.aside_answered(now, id, text),
+            Awaited::Trace(number) => self.trace(now, number, text),
+            Awaited::Dump => self.dumped(now, text),
             Awaited::Exists => {
                 if text == "false" || is_refused || (text.is_empty() && !self.wire.is_full) {
                     // How it ended got lost on the way.
@@ -120,7 +117,7 @@ impl FreeSwitchBackend {
         if let Doing::Executing(executing) = &mut task.doing
             && event.get("Application-UUID") == Some(executing.uuid.as_str())
         {
-            executing.has_begun = true;
+            (executing.has_begun, executing.is_doubtful) = (true, false);
         }
     }
 
@@ -138,7 +135,10 @@ impl FreeSwitchBackend {
             let mark = uuid.strip_prefix("mark/").and_then(|number| number.parse::<u64>().ok());
             executing.uuid == uuid || mark == Some(executing.number)
         });
-        if is_over {
+        let was_doubtful = running.is_some_and(|executing| executing.is_doubtful && executing.uuid != uuid);
+        if is_over && was_doubtful {
+            self.doubtful_over(event);
+        } else if is_over {
             self.step_over(now, event);
         } else if !self.aside_executed(now, uuid, event) {
             // Of a step that was given up, or of the dialplan.
@@ -147,7 +147,7 @@ impl FreeSwitchBackend {
     }
 
     /// Channel variables that are not what the script knows.
-    fn changed_variables(&mut self, event: &Event) -> Vars {
+    pub(super) fn changed_variables(&mut self, event: &Event) -> Vars {
         let mut changed = Vars::new();
         for (name, value) in variables_of(event) {
             if self.vars.get(&name) != Some(&value) {

@@ -21,6 +21,7 @@ mod collect;
 mod end;
 mod events;
 mod map;
+pub(crate) mod recover;
 mod sound;
 mod task;
 mod wire;
@@ -90,6 +91,10 @@ pub struct FreeSwitchBackend {
     vars: Vars,
     /// An application that cannot be stopped runs until the call ends.
     is_stuck: bool,
+    /// Variables that are being asked for in place of a completion.
+    inquiry: Option<recover::Inquiry>,
+    /// The connection is broken; how long another way to the channel is looked for.
+    lost_until: Option<Instant>,
     leaving: Option<Leaving>,
     is_ended: bool,
     outputs: VecDeque<BackendOutput>,
@@ -114,6 +119,8 @@ impl FreeSwitchBackend {
             vars: channel.variables.clone(),
             channel,
             is_stuck: false,
+            inquiry: None,
+            lost_until: None,
             leaving: None,
             is_ended: false,
             outputs: VecDeque::new(),
@@ -137,6 +144,11 @@ impl FreeSwitchBackend {
     /// Where the call stands.
     pub fn state(&self) -> CallState {
         self.state
+    }
+
+    /// The channel's id on the media server.
+    pub fn uuid(&self) -> &str {
+        &self.wire.uuid
     }
 
     /// Bytes for the connection.
@@ -231,7 +243,13 @@ impl FreeSwitchBackend {
         }
     }
 
-    fn execute(&mut self, now: Instant, app: &str, arg: &str, lasts: Option<Duration>) -> Result<(), crate::esl::Unsendable> {
+    fn execute(
+        &mut self,
+        now: Instant,
+        app: &'static str,
+        arg: &str,
+        lasts: Option<Duration>,
+    ) -> Result<(), crate::esl::Unsendable> {
         let Some(task) = &mut self.task else { return Ok(()) };
         self.executed += 1;
         let number = self.executed;
@@ -240,7 +258,7 @@ impl FreeSwitchBackend {
         let uuid = if is_only { task.id.to_string() } else { format!("{}/{number}", task.id) };
         let check_at = now + lasts.map_or(UNKNOWN_LENGTH, |lasts| lasts.saturating_add(CHECK_TIME));
         self.wire.execute(now, app, arg, &uuid, Awaited::Step(number))?;
-        task.doing = Doing::Executing(Executing { number, uuid, has_begun: false, check_at });
+        task.doing = Doing::Executing(Executing { number, uuid, app, is_doubtful: false, has_begun: false, check_at });
         Ok(())
     }
 
@@ -380,12 +398,21 @@ impl CallBackend for FreeSwitchBackend {
         if self.is_ended {
             return;
         }
+        if self.lost_until.is_some_and(|until| until <= now) {
+            tracing::warn!(call = %self.call_id, "the connection to FreeSWITCH broke, and there is no other way to the channel");
+            return self.connection_gone(now);
+        }
         self.leave_further(now);
+        if self.is_ended {
+            return;
+        }
         if self.wire.is_dead(now) {
             tracing::warn!(call = %self.call_id, "FreeSWITCH does not answer any more");
             return self.gone(now, None);
         }
         self.wire.ask(now);
+        self.ask_for_asides(now);
+        let is_lost = self.is_lost();
         let Some(task) = &mut self.task else { return };
         if task.stop_by.is_some_and(|by| by <= now) {
             return self.stopped();
@@ -394,12 +421,8 @@ impl CallBackend for FreeSwitchBackend {
             Doing::Waiting(until) if *until <= now => self.advance(now),
             Doing::Executing(executing) if executing.check_at <= now => {
                 executing.check_at = now + UNKNOWN_LENGTH;
-                let mark = format!("mark/{}", executing.number);
-                if self.wire.is_async && self.wire.is_full {
-                    // It waits until what runs is over (`event-lock`): once it comes back, so has the other one.
-                    let _ = self.wire.execute(now, "set", "lockstep_mark=true", &mark, Awaited::Nothing);
-                } else {
-                    self.wire.ask_now(now);
+                if !is_lost {
+                    self.ask_for_completion(now);
                 }
             }
             Doing::Idle | Doing::Waiting(_) | Doing::Executing(_) => {}
@@ -421,7 +444,12 @@ impl CallBackend for FreeSwitchBackend {
             };
             [doing, task.stop_by].into_iter().flatten().min()
         });
-        BackendOutput::Timeout([task, self.wire.poll_timeout(), self.leaving_timeout()].into_iter().flatten().min())
+        BackendOutput::Timeout(
+            [task, self.lost_until, self.asides_timeout(), self.wire.poll_timeout(), self.leaving_timeout()]
+                .into_iter()
+                .flatten()
+                .min(),
+        )
     }
 }
 

@@ -81,6 +81,9 @@ pub(super) struct Executing {
     pub number: u64,
     /// What its completion carries.
     pub uuid: String,
+    pub app: &'static str,
+    /// The connection broke before the media server had said that it has got it.
+    pub is_doubtful: bool,
     /// The media server has said that it runs.
     pub has_begun: bool,
     /// When to ask whether it is over.

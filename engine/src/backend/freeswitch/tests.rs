@@ -170,7 +170,7 @@ fn a_connection_that_breaks_settles_everything() {
     let mut desk = Desk::new("async", "full");
     desk.submit(1, play());
     desk.submit(2, Op::Set(SetArgs { key: "a".into(), value: Some("b".into()), skip_write: false }));
-    desk.backend.connection_lost(desk.now);
+    desk.backend.connection_lost(desk.now, false);
     desk.drain();
     assert_eq!(desk.done.len(), 2);
     assert!(desk.done.iter().all(|(_, result)| result.as_ref().unwrap_err().code == ErrorCode::CallEnded));
@@ -178,6 +178,75 @@ fn a_connection_that_breaks_settles_everything() {
     assert_eq!(desk.backend.state(), CallState::Ended);
     desk.submit(3, play());
     assert_eq!(desk.done[2].1.as_ref().unwrap_err().code, ErrorCode::InvalidState);
+}
+
+/// A connection that takes the place of another, and what is said over it.
+fn back(desk: &mut Desk) -> Vec<String> {
+    desk.backend.connection_lost(desk.now, true);
+    assert!(desk.sent().is_empty(), "there is nobody to send it to");
+    desk.backend.connection_back(desk.now);
+    desk.drain();
+    let sent = desk.sent();
+    assert_eq!(sent.first().map(String::as_str), Some("filter Unique-ID u-1"));
+    assert!(sent.get(1).is_some_and(|line| line.starts_with("event plain CHANNEL_EXECUTE ")), "{sent:?}");
+    desk.reply("+OK");
+    desk.reply("+OK");
+    sent.into_iter().skip(2).collect()
+}
+
+const DUMP: &str = "Event-Name: CHANNEL_DATA\nUnique-ID: u-1\nAnswer-State: answered\nvariable_a: 1\n\n";
+
+#[test]
+fn what_was_never_confirmed_is_not_done_again_and_says_so() {
+    let mut desk = Desk::new("async", "full");
+    desk.submit(1, play());
+    desk.sent();
+    assert_eq!(back(&mut desk), ["api uuid_dump u-1", "set lockstep_mark=true [mark/1]"]);
+    desk.say(&Message::api_response(DUMP));
+    desk.reply("+OK");
+    assert!(desk.done.is_empty());
+    desk.event(COMPLETE, &[("Application-UUID", "mark/1")]);
+    assert_eq!(desk.done[0].1.as_ref().unwrap_err().code, ErrorCode::NetworkError);
+    assert_eq!(desk.ended, None);
+}
+
+#[test]
+fn what_was_confirmed_is_over_when_the_marker_behind_it_is() {
+    let mut desk = Desk::new("async", "full");
+    desk.submit(1, play());
+    desk.sent();
+    desk.reply("+OK");
+    desk.reply("+OK");
+    assert_eq!(back(&mut desk), ["api uuid_dump u-1", "set lockstep_mark=true [mark/1]"]);
+    desk.say(&Message::api_response(DUMP));
+    desk.reply("+OK");
+    desk.event(COMPLETE, &[("Application-UUID", "mark/1"), ("variable_playback_last_offset_pos", "8000")]);
+    assert!(matches!(&desk.done[..], [(1, Ok(Outcome::Played(played)))] if played.played_ms == 1_000), "{:?}", desk.done);
+}
+
+#[test]
+fn what_is_asked_for_meanwhile_comes_behind_and_settings_are_made_again() {
+    let mut desk = Desk::new("async", "full");
+    desk.submit(1, Op::Set(SetArgs { key: "a".into(), value: Some("b".into()), skip_write: false }));
+    desk.sent();
+    desk.backend.connection_lost(desk.now, true);
+    desk.submit(2, play());
+    desk.backend.connection_back(desk.now);
+    let sent = desk.sent();
+    assert_eq!(
+        sent[2..],
+        [
+            "api uuid_dump u-1",
+            "set lockstep_mark=true [mark/1]",
+            "api uuid_setvar u-1 a 'b'",
+            "api uuid_setvar u-1 playback_terminators 'none'",
+            "playback tone_stream://%(1000,0,400) [2.0]"
+        ]
+    );
+    for text in ["+OK", "+OK", DUMP, "+OK", "+OK"] {
+        desk.say(&Message::api_response(text.to_owned()));
+    }
+    assert_eq!(desk.done, [(1, Ok(Outcome::Unit))]);
 }
 
 #[test]

@@ -24,6 +24,17 @@ pub(super) enum Awaited {
     Aside(OpId),
     /// `uuid_exists`: whether the channel is still there.
     Exists,
+    /// A variable that the `number`th application leaves behind.
+    Trace(u64),
+    /// `uuid_dump`: how the channel is.
+    Dump,
+}
+
+/// Commands that have to wait for another connection.
+#[derive(Debug)]
+pub(super) struct Kept {
+    out: Vec<u8>,
+    awaited: VecDeque<(Awaited, Instant)>,
 }
 
 /// See the module.
@@ -36,6 +47,10 @@ pub(super) struct Wire {
     awaited: VecDeque<(Awaited, Instant)>,
     heard_at: Instant,
     is_asking: bool,
+    /// The connection takes commands about every channel: each has to say which it means.
+    is_shared: bool,
+    /// There is no connection at the moment.
+    is_broken: bool,
 }
 
 impl Wire {
@@ -48,12 +63,33 @@ impl Wire {
             awaited: VecDeque::new(),
             heard_at: now,
             is_asking: false,
+            is_shared: false,
+            is_broken: false,
         }
+    }
+
+    /// The connection is gone; what was not answered. From now on commands are written for one that they share with others.
+    pub(super) fn broken(&mut self) -> Vec<Awaited> {
+        self.out.clear();
+        (self.is_full, self.is_shared, self.is_broken, self.is_asking) = (true, true, true, false);
+        self.awaited.drain(..).map(|(awaited, _)| awaited).collect()
+    }
+
+    /// There is a connection again; what was to be sent meanwhile is given back, to be sent behind other commands.
+    pub(super) fn resume(&mut self, now: Instant) -> Kept {
+        (self.is_broken, self.heard_at) = (false, now);
+        Kept { out: std::mem::take(&mut self.out), awaited: std::mem::take(&mut self.awaited) }
+    }
+
+    /// Sends what had to wait.
+    pub(super) fn append(&mut self, now: Instant, kept: Kept) {
+        self.out.extend_from_slice(&kept.out);
+        self.awaited.extend(kept.awaited.into_iter().map(|(awaited, _)| (awaited, now)));
     }
 
     /// Bytes to be sent.
     pub(super) fn take_out(&mut self) -> Option<Vec<u8>> {
-        (!self.out.is_empty()).then(|| std::mem::take(&mut self.out))
+        (!self.out.is_empty() && !self.is_broken).then(|| std::mem::take(&mut self.out))
     }
 
     fn send(&mut self, now: Instant, command: &Command, awaited: Awaited) {
@@ -73,12 +109,17 @@ impl Wire {
         self.command(now, line.trim_end().to_owned(), awaited)
     }
 
+    fn addressed(&self, command: &str) -> String {
+        if self.is_shared { format!("{command} {}", self.uuid) } else { command.to_owned() }
+    }
+
     /// Runs an application on the channel. `id` comes back with its completion.
     ///
     /// With `full`, what runs is stopped through the API, and holds what comes after it (`event-lock`). Without, the only way to
     /// stop an application is another one that runs inside it.
     pub(super) fn execute(&mut self, now: Instant, app: &str, arg: &str, id: &str, awaited: Awaited) -> Result<(), Unsendable> {
-        let mut command = Command::new("sendmsg")?.header("call-command", "execute")?.header("execute-app-name", app)?;
+        let mut command =
+            Command::new(self.addressed("sendmsg"))?.header("call-command", "execute")?.header("execute-app-name", app)?;
         if !arg.is_empty() {
             command = command.header("execute-app-arg", arg)?;
         }
@@ -107,7 +148,7 @@ impl Wire {
         if self.is_full && self.is_async {
             return self.api(now, "uuid_kill", cause, Awaited::Nothing);
         }
-        let command = Command::new("sendmsg")?.header("call-command", "hangup")?.header("hangup-cause", cause)?;
+        let command = Command::new(self.addressed("sendmsg"))?.header("call-command", "hangup")?.header("hangup-cause", cause)?;
         self.send(now, &command, Awaited::Nothing);
         Ok(())
     }
@@ -136,8 +177,8 @@ impl Wire {
     }
 
     /// Whether answers can be expected now: without `async`, none comes while an application runs.
-    fn is_answering(&self) -> bool {
-        self.is_async || !self.awaited.iter().any(|(awaited, _)| matches!(awaited, Awaited::Step(_)))
+    pub(super) fn is_answering(&self) -> bool {
+        !self.is_broken && (self.is_async || !self.awaited.iter().any(|(awaited, _)| matches!(awaited, Awaited::Step(_))))
     }
 
     /// When [`is_dead`](Self::is_dead) or [`ask`](Self::ask) are to be looked at again.
