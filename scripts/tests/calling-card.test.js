@@ -31,6 +31,8 @@ test('a card with minutes reaches the number that is keyed', async () => {
   await call.hears('ivr/goodbye.wav', { timeout_ms: 3_000 });
   await call.ended();
   expect(await call.logs()).toEqual(['card 7890: completed, 62 s']);
+  const { entries } = await call.timeline();
+  expect(entries.filter((entry) => entry.detail?.includes('call-failed'))).toEqual([]);
 });
 
 test('after three minutes the card is used up', async () => {
@@ -55,7 +57,8 @@ test('a wrong card is asked for three times', async () => {
   for (const attempt of [1, 2, 3]) {
     if (attempt > 1) await call.hears('ivr/enter-pin.wav');
     await call.press('1234#');
-    if (attempt < 3) await call.hears('ivr/invalid-pin.wav');
+    // The hash ends it; nobody waits for more keys.
+    if (attempt < 3) await call.hears('ivr/invalid-pin.wav', { timeout_ms: 3_000 });
   }
   await call.hears('ivr/goodbye.wav', { timeout_ms: 6_000 });
   expect((await call.ended()).code).toBe(200);
@@ -76,8 +79,9 @@ test('no number, three times', async () => {
     await call.silence(7_500);
   }
   await call.hears('ivr/goodbye.wav', { timeout_ms: 6_000 });
-  await call.ended();
-  expect((await call.timeline()).entries.filter((entry) => entry.name === 'bridge')).toEqual([]);
+  expect((await call.ended()).code).toBe(200);
+  const { entries } = await call.timeline();
+  expect(entries.filter((entry) => entry.name === 'bridge' || entry.detail?.includes('connecting'))).toEqual([]);
 });
 
 test('the longest number has fifteen digits, the shortest three', async () => {
@@ -116,4 +120,16 @@ test('it rings for forty seconds', async () => {
   expect(Date.now() - began).toBeLessThan(41_000);
   await call.hears('ivr/call-failed.wav');
   await call.hangup();
+});
+
+test('a caller who hangs up has not used the card up', async () => {
+  const agent = phone.register('1001');
+  const call = await carded();
+  await call.press('1001#');
+  const ringing = await agent.incoming();
+  await ringing.answer();
+  await call.bridgedTo(ringing);
+  await call.hangup();
+  await ringing.ended();
+  expect(await call.logs()).toEqual([]);
 });

@@ -82,3 +82,23 @@ test('a caller who keys nothing hears the menu three times, then goodbye', async
   expect(end).toEqual({ code: 200, reason: 'OK', by: 'remote' });
   expect((await call.timeline()).entries.filter((entry) => entry.name === 'bridge')).toEqual([]);
 });
+
+test('who keys nothing has five seconds', async () => {
+  const call = await phone.dial('1000');
+  await call.answered();
+  const first = await call.hears('ivr/main-menu.wav');
+  const second = await call.hears('ivr/invalid.wav');
+  expect(second.from_ms - first.to_ms).toBeGreaterThan(4_900);
+  expect(second.from_ms - first.to_ms).toBeLessThan(5_500);
+  await call.hangup();
+});
+
+test('one key is enough', async () => {
+  phone.register('1001');
+  const call = await menu();
+  await call.press('1');
+  const keyed = Date.now();
+  await call.hears('ivr/please-hold.wav', { at_least_ms: 500 });
+  expect(Date.now() - keyed).toBeLessThan(1_500);
+  await call.hangup();
+});

@@ -48,3 +48,11 @@ test('nobody has time', async () => {
   await call.ended();
   expect(await call.logs()).toEqual(['together: busy', 'in turn: busy']);
 });
+
+test('it rings while nobody is there to be rung', async () => {
+  const call = await phone.dial('2006');
+  await call.answered();
+  await call.hangup();
+  const { entries } = await call.timeline();
+  expect(entries.filter((entry) => entry.kind === 'sip' && entry.summary.includes('180'))).toHaveLength(1);
+});
