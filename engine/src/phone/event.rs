@@ -45,19 +45,35 @@ pub enum EndedBy {
     Network,
 }
 
+impl EndedBy {
+    /// For people.
+    pub(crate) fn in_words(self) -> &'static str {
+        match self {
+            Self::Local => "this side",
+            Self::Remote => "the other side",
+            Self::Network => "the network",
+        }
+    }
+
+    /// As tests and timelines name it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Remote => "remote",
+            Self::Network => "network",
+        }
+    }
+}
+
 impl Ended {
-    pub(super) fn new(code: u16, reason: impl Into<String>, by: EndedBy) -> Self {
+    pub(crate) fn new(code: u16, reason: impl Into<String>, by: EndedBy) -> Self {
         Self { code, reason: reason.into(), by }
     }
 }
 
 impl std::fmt::Display for Ended {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let by = match self.by {
-            EndedBy::Local => "this side",
-            EndedBy::Remote => "the other side",
-            EndedBy::Network => "the network",
-        };
+        let by = self.by.in_words();
         write!(f, "{} {} (by {by})", self.code, self.reason)
     }
 }

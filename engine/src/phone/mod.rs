@@ -14,11 +14,15 @@ mod driver;
 mod event;
 mod handle;
 mod media;
+mod outcome;
 mod registration;
+mod upkeep;
 mod wav;
 
 pub use capture::{Capture, Continuity, Heard};
 pub use config::{Credentials, Dial, PhoneConfig, PhoneError};
 pub use event::{Ended, EndedBy, PhoneEvent};
 pub use handle::{Phone, PhoneCall};
+pub(crate) use outcome::{credentials, ended_by, terminated_by};
+pub(crate) use upkeep::{Change, Upkeep};
 pub use wav::write_g711 as write_g711_wav;

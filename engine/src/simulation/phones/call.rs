@@ -24,6 +24,7 @@ use lockstep_sip::endpoint::{DialogId, IncomingId, RequestId};
 use super::PhoneId;
 use super::hearing::Hearing;
 use super::room::Room;
+use crate::phone::Ended;
 use crate::simulation::network::Packet;
 
 /// Where the signalling stands.
@@ -48,34 +49,6 @@ pub(crate) enum State {
         dialog: DialogId,
     },
     Over(Ended),
-}
-
-/// How a call ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Ended {
-    /// The final response, the cause in the BYE's Reason, or 200.
-    pub code: u16,
-    pub reason: String,
-    pub by: EndedBy,
-}
-
-/// Who ended a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum EndedBy {
-    Local,
-    Remote,
-    /// Nobody: a time-out, or the network.
-    Network,
-}
-
-impl EndedBy {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::Remote => "remote",
-            Self::Network => "network",
-        }
-    }
 }
 
 /// Something a phone saw, for a report.
@@ -407,12 +380,7 @@ impl Call {
         if self.ended().is_some() {
             return;
         }
-        let by = match ended.by {
-            EndedBy::Local => "this side",
-            EndedBy::Remote => "the other side",
-            EndedBy::Network => "the network",
-        };
-        self.see(now, format!("ended by {by}: {} {}", ended.code, ended.reason));
+        self.see(now, format!("ended by {}: {} {}", ended.by.in_words(), ended.code, ended.reason));
         self.state = State::Over(ended);
         self.over = Some(now);
         self.speaking = None;

@@ -27,7 +27,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use thiserror::Error;
 
-pub(crate) use call::{Call, Ended, EndedBy, State, rtcp_of};
+pub(crate) use call::{Call, State, rtcp_of};
 pub(crate) use hearing::Hearing;
 pub(crate) use registration::RegistrationState;
 pub(crate) use room::is_quiet;
@@ -36,6 +36,7 @@ use call::CallParts;
 use registration::Registration;
 
 use super::network::Packet;
+use crate::phone::{Ended, EndedBy};
 
 /// Names a phone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -265,7 +266,7 @@ impl Phones {
                 Ok(id)
             }
             Err(error) => {
-                let ended = Ended { code: 500, reason: error.to_string(), by: EndedBy::Local };
+                let ended = Ended::new(500, error.to_string(), EndedBy::Local);
                 call.end(now, ended, &mut self.outbox);
                 Err(PhoneError::Refused(error.to_string()))
             }
@@ -336,7 +337,7 @@ impl Phones {
             }
             Err(error) => {
                 respond(now, phone, invite, Reply::new(StatusCode::NOT_ACCEPTABLE_HERE))?;
-                let ended = Ended { code: 488, reason: error.to_string(), by: EndedBy::Local };
+                let ended = Ended::new(488, error.to_string(), EndedBy::Local);
                 self.end(now, id, ended);
                 Err(PhoneError::Refused(format!("no common codec: {error}")))
             }
@@ -348,7 +349,7 @@ impl Phones {
         let status = StatusCode::new(code).filter(|status| status.code() >= 300);
         let status = status.ok_or_else(|| PhoneError::Refused(format!("{code} refuses nothing: expected 300–699")))?;
         self.respond_to_offer(now, id, "reject", Reply::new(status))?;
-        self.end(now, id, Ended { code, reason: status.default_reason().to_owned(), by: EndedBy::Local });
+        self.end(now, id, Ended::new(code, status.default_reason(), EndedBy::Local));
         Ok(())
     }
 
@@ -372,7 +373,7 @@ impl Phones {
             State::Answering { dialog, .. } | State::Up { dialog } => {
                 // `Terminated` follows and ends the call, unless the dialog is gone already.
                 if phone.endpoint.bye(now, dialog, Headers::new()).is_err() {
-                    self.end(now, id, Ended { code: 200, reason: "OK".to_owned(), by: EndedBy::Local });
+                    self.end(now, id, Ended::new(200, "OK", EndedBy::Local));
                 }
                 Ok(())
             }

@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 use lockstep_sip::endpoint::{Endpoint, Failure, RequestId};
 use lockstep_sip::message::{Response, SipUri, Uri};
 use lockstep_sip::net::{Destination, Protocol};
-use lockstep_sip::outbound_registration::{
-    Failure as RegistrationFailure, OutboundRegistration, OutboundRegistrationConfig, RegistrationOutput,
-};
+use lockstep_sip::outbound_registration::OutboundRegistrationConfig;
 
 use super::{PhoneSettings, contact, host_of};
+use crate::phone::{Change, Upkeep};
 
 /// The lifetime asked for.
 const EXPIRES: Duration = Duration::from_secs(3_600);
@@ -27,12 +26,7 @@ pub(crate) enum RegistrationState {
 
 /// See the module.
 pub(super) struct Registration {
-    core: OutboundRegistration,
-    contact: Uri,
-    from_tag: String,
-    destination: Destination,
-    /// The REGISTER under way, with its CSeq.
-    under_way: Option<(RequestId, u32)>,
+    upkeep: Upkeep,
     state: RegistrationState,
 }
 
@@ -45,15 +39,9 @@ impl Registration {
             password: settings.password.clone().unwrap_or_default(),
             expires: EXPIRES,
         };
-        let from_tag = seed.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        Self {
-            core: OutboundRegistration::new(config, seed, now),
-            contact: contact(&settings.user, address),
-            from_tag,
-            destination: Destination { local: Some(address), ..Destination::new(Protocol::Udp, engine) },
-            under_way: None,
-            state: RegistrationState::Pending,
-        }
+        let destination = Destination { local: Some(address), ..Destination::new(Protocol::Udp, engine) };
+        let upkeep = Upkeep::new(now, config, contact(&settings.user, address), vec![destination], seed);
+        Self { upkeep, state: RegistrationState::Pending }
     }
 
     pub(super) fn state(&self) -> RegistrationState {
@@ -62,61 +50,40 @@ impl Registration {
 
     /// Whether `id` is its REGISTER.
     pub(super) fn sent(&self, id: RequestId) -> bool {
-        self.under_way.is_some_and(|(request, _)| request == id)
+        self.upkeep.sent(id)
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.core.poll_timeout()
+        self.upkeep.deadline()
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant, endpoint: &mut Endpoint) {
-        self.core.handle_timeout(now);
+        self.upkeep.handle_timeout(now);
         self.drain(now, endpoint);
     }
 
     pub(super) fn handle_response(&mut self, now: Instant, endpoint: &mut Endpoint, response: &Response) {
-        if let Some((_, cseq)) = self.under_way.take() {
-            self.core.handle_response(now, cseq, &self.contact, response);
-            self.drain(now, endpoint);
-        }
+        self.upkeep.handle_response(now, response);
+        self.drain(now, endpoint);
     }
 
     pub(super) fn handle_failure(&mut self, now: Instant, endpoint: &mut Endpoint, failure: &Failure) {
-        if let Failure::Response(response) = failure {
-            return self.handle_response(now, endpoint, response);
-        }
-        if let Some((_, cseq)) = self.under_way.take() {
-            let failure = match failure {
-                Failure::Transport => RegistrationFailure::Unreachable,
-                Failure::Response(_) | Failure::Timeout | Failure::Cancelled | Failure::DialogEnded => {
-                    RegistrationFailure::Timeout
-                }
-            };
-            self.core.handle_failure(now, cseq, failure);
-            self.drain(now, endpoint);
-        }
+        self.upkeep.handle_failure(now, failure);
+        self.drain(now, endpoint);
     }
 
     pub(super) fn unregister(&mut self, now: Instant, endpoint: &mut Endpoint) {
-        self.core.unregister(now);
+        self.upkeep.unregister(now);
         self.drain(now, endpoint);
     }
 
     fn drain(&mut self, now: Instant, endpoint: &mut Endpoint) {
-        while let Some(output) = self.core.poll_output() {
-            match output {
-                RegistrationOutput::Send(register) => {
-                    let cseq = register.cseq;
-                    let request = register.into_request(self.contact.clone(), &self.from_tag, vec![self.destination]);
-                    match endpoint.request_out_of_dialog(now, request) {
-                        Ok(id) => self.under_way = Some((id, cseq)),
-                        Err(_) => self.core.handle_failure(now, cseq, RegistrationFailure::Unreachable),
-                    }
-                }
-                RegistrationOutput::Registered { .. } => self.state = RegistrationState::Registered,
-                RegistrationOutput::Failed { failure, .. } => self.state = RegistrationState::Failed(failure.to_string()),
-                RegistrationOutput::Unregistered => self.state = RegistrationState::Absent,
-            }
+        while let Some(change) = self.upkeep.poll_change(now, endpoint) {
+            self.state = match change {
+                Change::Registered => RegistrationState::Registered,
+                Change::Failed(why) => RegistrationState::Failed(why),
+                Change::Unregistered => RegistrationState::Absent,
+            };
         }
     }
 }

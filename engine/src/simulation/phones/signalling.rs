@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use lockstep_sip::auth::{ClientAuth, Side};
-use lockstep_sip::endpoint::{Body, DialogId, Event, Failure, IncomingId, Output, Reply, RequestId, TerminationCause};
+use lockstep_sip::endpoint::{Body, DialogId, Event, Failure, IncomingId, Output, Reply, RequestId};
 use lockstep_sip::message::{Headers, Method, Request, Response, StatusCode};
 use lockstep_sip::offer_answer::{Description, Role};
 
-use super::call::{Call, Ended, EndedBy, State};
+use super::call::{Call, State};
 use super::{PhoneCallId, PhoneId, Phones};
+use crate::phone::{Ended, EndedBy, credentials, ended_by, terminated_by};
 use crate::simulation::network::Packet;
 
 impl Phones {
@@ -38,7 +38,7 @@ impl Phones {
             Event::Invite { id, dialog, request, offer, .. } => self.invited(now, phone, id, dialog, &request, offer),
             Event::Cancelled { id, .. } => {
                 if let Some(call) = self.find(phone, |call| call.came_as(id)) {
-                    self.end(now, call, ended(487, "Cancelled", EndedBy::Remote));
+                    self.end(now, call, Ended::new(487, "Cancelled", EndedBy::Remote));
                 }
             }
             Event::Acked { dialog, id, description, .. } => self.acked(now, phone, dialog, id, description),
@@ -88,7 +88,7 @@ impl Phones {
         let sent = self.phones.get_mut(phone.0).is_some_and(|phone| phone.endpoint.bye(now, dialog, Headers::new()).is_ok());
         // `Terminated` follows and ends the call.
         if !sent {
-            self.end(now, call, ended(200, "OK", EndedBy::Local));
+            self.end(now, call, Ended::new(200, "OK", EndedBy::Local));
         }
     }
 
@@ -240,46 +240,5 @@ impl Phones {
             Err(_) => call.withdraw_offer(),
         }
         call.reinvite = None;
-    }
-}
-
-fn credentials(auth: &mut ClientAuth, request: &Request, response: &Response) -> Option<Headers> {
-    let side = Side::of_status(response.status.code())?;
-    let challenges: Vec<String> =
-        response.headers.get_all(side.challenge_header()).map(|value| value.text().into_owned()).collect();
-    auth.challenged(side, challenges.iter().map(String::as_str)).ok()?;
-    let mut headers = Headers::new();
-    for (name, value) in auth.authorize(request.method.as_str(), &request.uri.to_string(), &request.body) {
-        headers.push(name, value);
-    }
-    Some(headers)
-}
-
-fn ended(code: u16, reason: &str, by: EndedBy) -> Ended {
-    Ended { code, reason: reason.to_owned(), by }
-}
-
-fn ended_by(failure: &Failure) -> Ended {
-    match failure {
-        Failure::Response(response) => ended(response.status.code(), &response.reason.text(), EndedBy::Remote),
-        Failure::Timeout => ended(408, "no answer in time", EndedBy::Network),
-        Failure::Transport => ended(503, "cannot be reached", EndedBy::Network),
-        Failure::Cancelled | Failure::DialogEnded => ended(487, "Request Terminated", EndedBy::Local),
-    }
-}
-
-fn terminated_by(cause: &TerminationCause) -> Ended {
-    match cause {
-        TerminationCause::Bye(request) => {
-            let reason = request.headers.reasons().into_iter().next();
-            let code = reason.as_ref().and_then(|reason| reason.cause).unwrap_or(200);
-            let text = reason.and_then(|reason| reason.text).unwrap_or_else(|| "OK".to_owned());
-            ended(code, &text, EndedBy::Remote)
-        }
-        TerminationCause::LocalBye => ended(200, "OK", EndedBy::Local),
-        TerminationCause::AckTimeout => ended(408, "no ACK in time", EndedBy::Network),
-        TerminationCause::SessionExpired => ended(408, "the session timer ran out", EndedBy::Network),
-        TerminationCause::Lost => ended(481, "the other side knows nothing of the call any more", EndedBy::Network),
-        TerminationCause::InviteOver => ended(487, "Request Terminated", EndedBy::Remote),
     }
 }
