@@ -8,6 +8,7 @@ use super::deadline::thread_cpu;
 use super::prelude::Prelude;
 use super::program::Program;
 use super::run::Run;
+use super::shared::Sinks;
 use crate::wire::{Bundle, CallStart, Limits, RunHeader, RunId, RunState, ScriptError, ScriptType, Start};
 
 /// CPU time and memory of an empty run that owns a call.
@@ -46,7 +47,7 @@ pub fn fixed_cost(samples: usize) -> Result<FixedCost, ScriptError> {
     let mut memory_bytes = 0;
     for _ in 0..samples.max(1) {
         let began = thread_cpu();
-        let (run, end) = Run::start(RunId(0), 0, header.clone(), start.clone(), program.clone(), &prelude, None);
+        let (run, end) = Run::start(RunId(0), 0, header.clone(), start.clone(), program.clone(), &prelude, Sinks::default());
         let created = thread_cpu();
         if let RunState::Failed(error) = end.state {
             return Err(error);

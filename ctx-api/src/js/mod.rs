@@ -12,6 +12,7 @@ mod errors;
 mod globals;
 mod host;
 mod lazy;
+mod marks;
 mod memory;
 mod modules;
 mod natives;
@@ -29,6 +30,7 @@ mod warm;
 pub mod worker;
 
 pub use cost::{FixedCost, fixed_cost};
+pub use marks::MARK;
 pub use process::{WorkerExit, run_worker};
 pub use program::{check, module_problem};
 pub use worker::{NoProbe, TurnProbe, Worker};

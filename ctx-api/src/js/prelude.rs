@@ -22,7 +22,7 @@ macro_rules! parts {
 const CORE: &str = include_str!("prelude/core.js");
 
 /// Every other part: an expression that is a function.
-const PARTS: &[(&str, &str)] = parts!["abort" "api" "buffer" "call" "clone" "console" "crypto" "ctx" "failures" "fetch" "globals" "inspect" "ops" "packages" "served" "text" "time" "timers" "url" "warm"];
+const PARTS: &[(&str, &str)] = parts!["abort" "api" "buffer" "call" "clone" "console" "crypto" "ctx" "failures" "fetch" "globals" "inspect" "ops" "packages" "served" "test/expect" "test/phones" "test/steps" "test/suite" "test/surroundings" "text" "time" "timers" "url" "warm"];
 
 macro_rules! modules {
     ($($name:literal)*) => {
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn every_part_and_module_compiles() {
-        for (name, source) in PARTS.iter().chain(MODULES).chain(&[("core", CORE)]) {
+        for (name, source) in PARTS.iter().chain(MODULES).chain(TESTS).chain(&[("core", CORE)]) {
             compile_part(name, source).unwrap_or_else(|error| panic!("{name}: {error} at {:?}", error.at));
         }
     }

@@ -14,8 +14,8 @@ use super::memory::{Meter, MeteredAllocator};
 use super::modules::{ModuleLoader, Modules, dispatched};
 use super::prelude::Prelude;
 use super::program::Program;
-use super::shared::{LogSink, Pending, Shared, Verdict, op_key};
-use super::{errors, globals, host, value};
+use super::shared::{Pending, Shared, Sinks, Verdict, op_key};
+use super::{errors, globals, host, marks, value};
 use crate::error::{CallEndedCause, ErrorCode, OpError};
 use crate::event::Event;
 use crate::op::{OpClass, OpId};
@@ -82,13 +82,13 @@ impl Run {
         start: Arc<Start>,
         program: Rc<Program>,
         prelude: &Rc<Prelude>,
-        log_sink: Option<LogSink>,
+        sinks: Sinks,
     ) -> (Self, TurnEnd) {
         let meter = Meter::new(header.limits.memory_bytes);
         let deadline = Deadline::new();
         let at = start.at;
         let compiled = program.unit(program.entry());
-        let shared = Rc::new(Shared::new(id, epoch, header, start, program, log_sink));
+        let shared = Rc::new(Shared::new(id, epoch, header, start, program, sinks));
         let (live, state) = match compiled {
             Err(error) => (None, RunState::Failed(error)),
             Ok(_) => match Live::new(&shared, prelude, &meter, &deadline) {
@@ -109,13 +109,13 @@ impl Run {
         header: Arc<RunHeader>,
         program: Rc<Program>,
         prelude: &Rc<Prelude>,
-        log_sink: Option<LogSink>,
+        sinks: Sinks,
     ) -> Result<Self, ScriptError> {
         program.unit(program.entry())?;
         let meter = Meter::new(u64::MAX);
         let deadline = Deadline::new();
         let start = Arc::new(Start { at: 0, data: "null".to_owned(), call: None });
-        let shared = Rc::new(Shared::new(RunId(0), 0, header, start, program, log_sink));
+        let shared = Rc::new(Shared::new(RunId(0), 0, header, start, program, sinks));
         let live = Live::new(&shared, prelude, &meter, &deadline)?;
         live.freeze()?;
         Ok(Self { live: Some(live), shared, meter, deadline, state: RunState::Running, next_turn: 0, is_warm: true })
@@ -146,7 +146,7 @@ impl Run {
     /// What is left of a run whose context serves others: it takes in the outcomes of what it did not await.
     pub(super) fn over(end: &TurnEnd, header: Arc<RunHeader>, start: Arc<Start>, program: Rc<Program>) -> Self {
         let meter = Meter::new(0);
-        let shared = Rc::new(Shared::new(end.run, end.epoch, header, start, program, None));
+        let shared = Rc::new(Shared::new(end.run, end.epoch, header, start, program, Sinks::default()));
         let state = end.state.clone();
         Self { live: None, shared, meter, deadline: Deadline::new(), state, next_turn: 1, is_warm: false }
     }
@@ -339,6 +339,9 @@ fn boot<'js>(
 ) -> rquickjs::Result<Persistent<Object<'static>>> {
     let lazy = LazyClass::new(ctx)?;
     globals::install(ctx, &lazy)?;
+    if let Some(hits) = shared.hit_sink() {
+        marks::install(ctx, hits)?;
+    }
     let host = host::object(ctx, &lazy, shared, prelude, modules)?;
     let dispatch: Object<'js> = prelude.core(ctx)?.call((host,))?;
     modules.install(ctx, &dispatch)?;

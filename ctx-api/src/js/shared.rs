@@ -24,8 +24,17 @@ const MAX_LINES_PER_TURN: u32 = 1_000;
 /// Longest line, in bytes.
 const MAX_LINE: usize = 16 << 10;
 
-/// Where console lines go the moment they are written, ahead of their turn's end.
-pub(super) type LogSink = Rc<dyn Fn(FromWorker)>;
+/// What a worker is told by its runs while a turn lasts.
+#[derive(Clone, Default)]
+pub(super) struct Sinks {
+    /// Where console lines go the moment they are written, ahead of their turn's end.
+    pub(super) log: Option<Rc<dyn Fn(FromWorker)>>,
+    /// Who counts the marks that instrumented sources pass: a mark's number, and the value that passed it, if any did.
+    pub(super) hits: Option<Rc<HitSink>>,
+}
+
+/// See [`Sinks::hits`].
+pub(super) type HitSink = dyn Fn(u32, Option<&str>);
 
 /// An operation whose promise has not settled.
 #[derive(Debug)]
@@ -154,7 +163,7 @@ pub(super) struct Shared {
     random: RefCell<Option<Randoms>>,
     lines: RefCell<Vec<FromWorker>>,
     line_count: Cell<u32>,
-    log_sink: Option<LogSink>,
+    sinks: Sinks,
 }
 
 impl Shared {
@@ -164,7 +173,7 @@ impl Shared {
         header: Arc<RunHeader>,
         start: Arc<Start>,
         program: Rc<Program>,
-        log_sink: Option<LogSink>,
+        sinks: Sinks,
     ) -> Self {
         let call = start.call.clone().unwrap_or_default();
         Self {
@@ -182,7 +191,7 @@ impl Shared {
             random: RefCell::default(),
             lines: RefCell::default(),
             line_count: Cell::new(0),
-            log_sink,
+            sinks,
             header: RefCell::new(header),
             start: RefCell::new(start),
         }
@@ -329,10 +338,15 @@ impl Shared {
             seq,
             line: LogLine { level, text, at },
         };
-        match &self.log_sink {
+        match &self.sinks.log {
             Some(sink) => sink(line),
             None => self.lines.borrow_mut().push(line),
         }
+    }
+
+    /// Who counts marks, if anybody does.
+    pub(super) fn hit_sink(&self) -> Option<&Rc<HitSink>> {
+        self.sinks.hits.as_ref()
     }
 
     /// Lines that no sink took.

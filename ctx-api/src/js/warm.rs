@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::prelude::Prelude;
 use super::program::Program;
 use super::run::Run;
-use super::shared::LogSink;
+use super::shared::Sinks;
 use crate::wire::{RunHeader, ScriptType};
 
 /// Contexts of one worker.
@@ -41,7 +41,7 @@ impl WarmContexts {
         header: &Arc<RunHeader>,
         program: &Rc<Program>,
         prelude: &Rc<Prelude>,
-        log_sink: Option<&LogSink>,
+        sinks: &Sinks,
     ) -> Option<Run> {
         if header.script_type != ScriptType::Script {
             return None;
@@ -56,7 +56,7 @@ impl WarmContexts {
             return None;
         }
         // What is wrong with the script is found out, and told, by a run with a runtime of its own.
-        let made = Run::warm(Arc::clone(header), Rc::clone(program), prelude, log_sink.cloned()).ok()?;
+        let made = Run::warm(Arc::clone(header), Rc::clone(program), prelude, sinks.clone()).ok()?;
         self.make_room(header.bundle);
         Some(made)
     }

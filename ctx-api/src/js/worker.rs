@@ -8,7 +8,7 @@ use super::packages::CompiledPackages;
 use super::prelude::Prelude;
 use super::program::Program;
 use super::run::Run;
-use super::shared::LogSink;
+use super::shared::Sinks;
 use super::time_zone::TimeZones;
 use super::warm::WarmContexts;
 use crate::wire::{Epoch, FromWorker, RunHeader, RunId, ScriptError, Start, ToWorker};
@@ -41,7 +41,7 @@ pub struct Worker {
     runs: BTreeMap<RunId, Run>,
     warm: WarmContexts,
     probe: Box<dyn TurnProbe>,
-    log_sink: Option<LogSink>,
+    sinks: Sinks,
     time_zones: Option<TimeZones>,
 }
 
@@ -58,7 +58,7 @@ impl Worker {
             runs: BTreeMap::new(),
             warm: WarmContexts::default(),
             probe: Box::new(NoProbe),
-            log_sink: None,
+            sinks: Sinks::default(),
             time_zones: None,
         })
     }
@@ -73,7 +73,14 @@ impl Worker {
     /// Hands log lines to `sink` the moment they are written instead of at their turn's end.
     #[must_use]
     pub fn with_log_sink(mut self, sink: impl Fn(FromWorker) + 'static) -> Self {
-        self.log_sink = Some(Rc::new(sink));
+        self.sinks.log = Some(Rc::new(sink));
+        self
+    }
+
+    /// Tells `sink` of each mark ([`MARK`](super::MARK)) that a script passes, with the value that passed it, if any did.
+    #[must_use]
+    pub fn with_marks(mut self, sink: impl Fn(u32, Option<&str>) + 'static) -> Self {
+        self.sinks.hits = Some(Rc::new(sink));
         self
     }
 
@@ -103,12 +110,12 @@ impl Worker {
                 let program = program.unwrap_or_else(|| Program::new(std::sync::Arc::default()));
                 self.enter_zone(&header.time_zone);
                 if start.call.is_none()
-                    && let Some(warm) = self.warm.context(&header, &program, &self.prelude, self.log_sink.as_ref())
+                    && let Some(warm) = self.warm.context(&header, &program, &self.prelude, &self.sinks)
                 {
                     return self.serve(warm, (id, epoch), header, start, program, out);
                 }
                 self.probe.begin(id, epoch);
-                let (run, end) = Run::start(id, epoch, header, start, program, &self.prelude, self.log_sink.clone());
+                let (run, end) = Run::start(id, epoch, header, start, program, &self.prelude, self.sinks.clone());
                 self.probe.end();
                 out.extend(run.take_lines());
                 out.push(FromWorker::TurnEnd(end));

@@ -9,7 +9,7 @@ use oxc_span::{GetSpan, Span};
 
 /// How an operation relates to the call's queue, as far as a reader of the source cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Occupies the queue until it has ended.
     Queued,
     /// Waits for something and occupies nothing.
@@ -57,8 +57,8 @@ const C5_MODULE: &str = "cxC5Server";
 
 /// A call of an operation.
 #[derive(Clone, Debug)]
-pub(super) struct OperationCall {
-    pub(super) name: &'static str,
+pub(crate) struct OperationCall {
+    pub(crate) name: &'static str,
     pub(super) kind: Kind,
     pub(super) span: Span,
     /// An options object with a `signal` is among its arguments.
@@ -74,14 +74,14 @@ impl OperationCall {
 
 /// Every call of an operation in a script, by its node.
 #[derive(Debug, Default)]
-pub(super) struct Calls {
+pub(crate) struct Calls {
     by_node: BTreeMap<NodeId, OperationCall>,
 }
 
 impl Calls {
     /// Finds them: on anything named `ctx`, on what `new cxC5Server()` gave, on another name for either, and on names
     /// destructured from them.
-    pub(super) fn find(semantic: &Semantic<'_>) -> Self {
+    pub(crate) fn find(semantic: &Semantic<'_>) -> Self {
         let names = Names::find(semantic);
         let mut calls = Self::default();
         for node in semantic.nodes().iter() {
@@ -100,7 +100,7 @@ impl Calls {
     }
 
     /// The operation that the call at `span` is of.
-    pub(super) fn at(&self, span: Span) -> Option<&OperationCall> {
+    pub(crate) fn at(&self, span: Span) -> Option<&OperationCall> {
         self.by_node.values().find(|call| call.span == span)
     }
 }

@@ -19,6 +19,8 @@ use serde::Serialize;
 
 pub use modules::Modules;
 
+pub(crate) use calls::Calls;
+
 use crate::typescript;
 
 /// The longest script looked at, in bytes.
@@ -116,7 +118,7 @@ pub fn check(file: &str, source: &str, modules: &Modules) -> Vec<Finding> {
 }
 
 /// TypeScript by its extension; whether a `.js` file is a module is for its text to say.
-fn source_type(file: &str) -> SourceType {
+pub(crate) fn source_type(file: &str) -> SourceType {
     match Path::new(file).extension().and_then(|extension| extension.to_str()) {
         Some("ts" | "mts" | "cts") => SourceType::ts(),
         Some("mjs") => SourceType::mjs(),

@@ -4,6 +4,7 @@ mod bundle;
 mod calls;
 mod check;
 mod client;
+mod flow;
 mod init;
 mod jobs;
 mod kv;
@@ -37,6 +38,7 @@ enum Command {
     Check(check::Args),
     Bundle(bundle::Args),
     Test(test::Args),
+    Flow(flow::Args),
     Phone(phone::Args),
     Calls(calls::Args),
     Scripts(scripts::Args),
@@ -58,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Bundle(args) => bundle::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Flow(args) => flow::run(&args),
         Command::Phone(args) => phone::run(args),
         Command::Calls(args) => calls::run(&args),
         Command::Scripts(args) => scripts::run(&args),

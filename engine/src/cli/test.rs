@@ -9,6 +9,7 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::out;
+use crate::coverage::{self, Coverage};
 use crate::simulation::Project;
 use crate::testing::{Mutant, Plan, Report, Tally, TestFile, count, find, junit, project_of, run as run_tests, run_mutants, tap};
 
@@ -46,6 +47,18 @@ pub(super) struct Args {
     /// Break each script on purpose, one change at a time, and tell which changes its tests (`name.test.js`) do not notice.
     #[arg(long)]
     mutate: bool,
+    /// Tell which lines and branches of the scripts the tests reach.
+    #[arg(long, conflicts_with_all = ["mutate"])]
+    coverage: bool,
+    /// Write the coverage as pages for a browser, with a picture of each script's flow.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["mutate"])]
+    coverage_html: Option<PathBuf>,
+    /// Write the coverage as an lcov tracefile, which `lockstep flow --coverage` reads.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["mutate"])]
+    lcov: Option<PathBuf>,
+    /// Run the tests in real time: each against an engine of its own, over SIP and RTP on this machine.
+    #[arg(long, conflicts_with_all = ["mutate", "coverage", "coverage_html", "lcov"])]
+    realtime: bool,
     /// Run the tests again whenever a file of the project changes.
     #[arg(long)]
     watch: bool,
@@ -96,8 +109,8 @@ fn in_zone(zone: &str) -> ExitCode {
 
 fn run_once(args: &Args) -> Result<bool, String> {
     let started = Instant::now();
-    let files = load(args)?;
-    let plan = Plan { filter: args.filter.as_deref(), jobs: jobs(args), audio: args.audio.as_deref() };
+    let Loaded { files, projects } = load(args)?;
+    let plan = Plan { filter: args.filter.as_deref(), jobs: jobs(args), audio: args.audio.as_deref(), realtime: args.realtime };
     out::line("TAP version 14");
     out::line(format!("1..{}", count(&files, &plan)));
     let (mut tally, mut reports, mut passed) = (Tally::default(), Vec::new(), Duration::ZERO);
@@ -114,14 +127,41 @@ fn run_once(args: &Args) -> Result<bool, String> {
         started.elapsed().as_secs_f64()
     ));
     if let Some(path) = &args.junit {
-        std::fs::write(path, junit(&reports)).map_err(|error| format!("{}: {error}", path.display()))?;
+        write(path, &junit(&reports))?;
     }
+    tell_coverage(args, &projects)?;
     Ok(failed == 0)
+}
+
+/// What the tests have reached, on the console and wherever else it is wanted.
+fn tell_coverage(args: &Args, projects: &[Project]) -> Result<(), String> {
+    let mut tracefile = String::new();
+    for project in projects {
+        let Some(coverage) = &project.coverage else { continue };
+        out::text(&coverage::table(coverage));
+        tracefile.push_str(&coverage::write_lcov(coverage, &project.scripts_dir));
+    }
+    if let Some(folder) = &args.coverage_html {
+        let covered: Vec<&Coverage> = projects.iter().filter_map(|project| project.coverage.as_deref()).collect();
+        coverage::write_html(&covered, folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    }
+    if let Some(path) = &args.lcov {
+        write(path, &tracefile)?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn wants_coverage(args: &Args) -> bool {
+    args.coverage || args.coverage_html.is_some() || args.lcov.is_some()
 }
 
 /// How many of the changes are noticed, and which are not.
 fn mutate(args: &Args) -> Result<(), String> {
-    let files = load(args)?;
+    let Loaded { files, .. } = load(args)?;
     let mut mutants = run_mutants(&files, jobs(args), |mutant: &Mutant| {
         if !mutant.noticed {
             out::line(format!("survives  {}  {}", mutant.place, mutant.what));
@@ -135,11 +175,22 @@ fn mutate(args: &Args) -> Result<(), String> {
 }
 
 fn jobs(args: &Args) -> usize {
-    args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+    // In real time tests would be in each other's way.
+    args.jobs.unwrap_or_else(|| if args.realtime { 1 } else { cores() })
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The test files, and the projects they belong to.
+struct Loaded {
+    files: Vec<TestFile>,
+    projects: Vec<Project>,
 }
 
 /// Reads every test file; what is wrong with one is said together with what is wrong with the others.
-fn load(args: &Args) -> Result<Vec<TestFile>, String> {
+fn load(args: &Args) -> Result<Loaded, String> {
     let paths = find(&args.paths)?;
     if paths.is_empty() {
         return Err(format!("no test files (*.test.js) in {}", shown(&args.paths)));
@@ -153,6 +204,7 @@ fn load(args: &Args) -> Result<Vec<TestFile>, String> {
             Some(project) => project.clone(),
             None => {
                 let project = Project::load(&loaded).map_err(|error| format!("{}: {error}", key.display()))?;
+                let project = if wants_coverage(args) { project.covered() } else { project };
                 for problem in project.problems() {
                     out::error(format!("{problem}: no test reaches this script"));
                 }
@@ -165,7 +217,7 @@ fn load(args: &Args) -> Result<Vec<TestFile>, String> {
             Err(problem) => problems.push(problem),
         }
     }
-    if problems.is_empty() { Ok(files) } else { Err(problems.join("\n")) }
+    if problems.is_empty() { Ok(Loaded { files, projects: projects.into_values().collect() }) } else { Err(problems.join("\n")) }
 }
 
 fn shown(paths: &[PathBuf]) -> String {

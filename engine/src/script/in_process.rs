@@ -1,5 +1,6 @@
 //! Scripts in this process: for simulations, tests and `lockstep run`.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lockstep_ctx_api::journal::Journal;
@@ -8,6 +9,7 @@ use lockstep_ctx_api::wire::{EntryKind, FromWorker, RunId, read_frame, write_fra
 
 use super::host::{Moment, ScriptHost, ScriptOutput, ScriptStats, StartRun};
 use super::supervisor::{Action, RunBounds, Settings, Supervisor, WorkerKey};
+use crate::coverage::Coverage;
 
 /// A [`ScriptHost`] with one worker that lives in this process and on the caller's clock.
 ///
@@ -16,15 +18,33 @@ use super::supervisor::{Action, RunBounds, Settings, Supervisor, WorkerKey};
 pub struct InProcess {
     supervisor: Supervisor,
     worker: Option<(WorkerKey, js::Worker)>,
+    coverage: Option<Arc<Coverage>>,
 }
 
 impl InProcess {
     /// A host with a fresh worker.
     pub fn new(now: Moment, bounds: RunBounds) -> Self {
         let supervisor = Supervisor::new(now, Settings { workers: 1, spare: false, back_off: Duration::ZERO, bounds });
-        let mut host = Self { supervisor, worker: None };
+        let mut host = Self { supervisor, worker: None, coverage: None };
         host.carry_out(now);
         host
+    }
+
+    /// A host of instrumented scripts: counts what they reach, and speaks of places in them as they were written.
+    pub(crate) fn covered(now: Moment, bounds: RunBounds, coverage: Option<Arc<Coverage>>) -> Self {
+        let mut host = Self::new(now, bounds);
+        host.coverage = coverage;
+        if let Some((key, worker)) = host.worker.take() {
+            host.worker = Some((key, host.counting(worker)));
+        }
+        host
+    }
+
+    fn counting(&self, worker: js::Worker) -> js::Worker {
+        match self.coverage.clone() {
+            Some(coverage) => worker.with_marks(move |mark, value| coverage.passed(mark, value)),
+            None => worker,
+        }
     }
 
     /// Loses the worker with every runtime in it, as a crash would.
@@ -52,7 +72,7 @@ impl InProcess {
     fn spawn(&mut self, now: Moment, key: WorkerKey) {
         match js::Worker::new() {
             Ok(worker) => {
-                self.worker = Some((key, worker));
+                self.worker = Some((key, self.counting(worker)));
                 self.receive(now, key, vec![FromWorker::Ready { sandbox: Vec::new() }]);
             }
             Err(error) => {
@@ -82,7 +102,10 @@ impl InProcess {
 
     fn receive(&mut self, now: Moment, key: WorkerKey, frames: Vec<FromWorker>) {
         let mut encoded = Vec::new();
-        for frame in frames {
+        for mut frame in frames {
+            if let Some(coverage) = &self.coverage {
+                coverage.restore(&mut frame);
+            }
             encoded.clear();
             let frame = write_frame(&frame, &mut encoded).and_then(|()| read_frame(&encoded));
             let Ok(Some((frame, bytes))) = frame else {

@@ -18,6 +18,7 @@ mod clock;
 mod http;
 mod media;
 mod network;
+mod outside;
 mod phones;
 mod project;
 mod simulated;

@@ -8,6 +8,7 @@ use lockstep_media::prompt::PromptLibrary;
 
 use super::audio::Audio;
 use crate::config::{Config, Loaded};
+use crate::coverage::Coverage;
 use crate::script::ProgramSet;
 use crate::script::programs::{Loader, ScriptProblem};
 
@@ -18,6 +19,8 @@ pub(crate) struct Project {
     pub programs: Arc<ProgramSet>,
     pub scripts_dir: PathBuf,
     pub library: PromptLibrary,
+    /// Counts what the scripts reach, where they carry marks.
+    pub coverage: Option<Arc<Coverage>>,
 }
 
 impl Project {
@@ -37,7 +40,13 @@ impl Project {
     /// When no thread can be started.
     pub(crate) fn new(config: Config, programs: Arc<ProgramSet>, scripts_dir: PathBuf) -> std::io::Result<Self> {
         let library = Audio::library(&scripts_dir)?;
-        Ok(Self { config: Arc::new(config), programs, scripts_dir, library })
+        Ok(Self { config: Arc::new(config), programs, scripts_dir, library, coverage: None })
+    }
+
+    /// The same project with marks in its scripts, and what counts them.
+    pub(crate) fn covered(&self) -> Self {
+        let (coverage, programs) = Coverage::of(&self.programs);
+        Self { programs: Arc::new(programs), coverage: Some(Arc::new(coverage)), ..self.clone() }
     }
 
     /// Files whose text cannot be run.

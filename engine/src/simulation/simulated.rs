@@ -28,6 +28,7 @@ use super::clock::Clock;
 use super::http::Http;
 use super::media::EngineMedia;
 use super::network::{Conditions, Network, Packet};
+use super::outside::Outside;
 use super::phones::{Phones, Places};
 use super::project::{Project, engine_address};
 use super::world::{Order, Shared, SimulatedWorld};
@@ -85,6 +86,8 @@ pub(crate) struct Simulation {
     shared: Rc<RefCell<Shared>>,
     media: EngineMedia,
     network: Network,
+    /// In place of all that, where the phones dial a running engine.
+    outside: Option<Outside>,
     pub(crate) phones: Phones,
     pub(crate) http: Http,
     /// Results of background work, by when they come and in which order they were asked for.
@@ -106,6 +109,19 @@ pub(crate) struct Simulation {
 impl Simulation {
     /// An engine without calls, and nobody to call it.
     pub(crate) fn new(project: &Project, options: &Options) -> Self {
+        Self::with(project, options, None)
+    }
+
+    /// Phones that dial a running engine of their own, in real time. What is simulated besides has no part in it.
+    ///
+    /// # Errors
+    /// Why the engine does not start.
+    pub(crate) fn outside(project: &Project, options: &Options) -> Result<Self, String> {
+        let outside = Outside::start(project)?;
+        Ok(Self::with(project, options, Some(outside)))
+    }
+
+    fn with(project: &Project, options: &Options, outside: Option<Outside>) -> Self {
         let clock = Clock::new(options.unix_ms);
         let mut rng = ChaCha12Rng::seed_from_u64(options.seed);
         let engine = engine_address();
@@ -130,17 +146,22 @@ impl Simulation {
         });
         let parts = SwitchParts {
             exchange,
-            host: Box::new(InProcess::new(now, RunBounds::default())),
+            host: Box::new(InProcess::covered(now, RunBounds::default(), project.coverage.clone())),
             events: EventLog::default(),
             max_calls: options.max_calls,
             ringback: setup::RINGBACK.to_owned(),
         };
-        let phones = Phones::new(Box::new(Hosts::default()), engine, clock.wall_clock(), seed(&mut rng));
+        let (places, dialled) = match &outside {
+            Some(outside) => (outside.places(), outside.address()),
+            None => (Box::new(Hosts::default()) as Box<dyn Places>, engine),
+        };
+        let phones = Phones::new(places, dialled, clock.wall_clock(), seed(&mut rng));
         let mut simulation = Self {
             switch: Switch::new(parts),
             shared,
             media: EngineMedia::new(clock.wall_clock(), setup::media_timeout(config)),
             network: Network::new(clock.now(), options.seed, options.conditions),
+            outside,
             phones,
             http: Http::default(),
             arrivals: BTreeMap::new(),
@@ -179,8 +200,16 @@ impl Simulation {
         RefMut::map(self.shared.borrow_mut(), |shared| &mut shared.audio)
     }
 
+    /// Whether the phones dial a running engine.
+    pub(crate) fn is_real(&self) -> bool {
+        self.outside.is_some()
+    }
+
     /// The services of the engine, over stores that hold nothing yet.
     pub(crate) fn services(&self) -> &HostServices {
+        if let Some(outside) = &self.outside {
+            return &outside.handle().platform().services;
+        }
         let clock = || StoreClock::manual(Arc::clone(&self.wall_ms));
         self.services.get_or_init(|| match Platform::in_memory_at(&self.project.config, clock()) {
             Ok(platform) => platform.services,
@@ -218,19 +247,28 @@ impl Simulation {
 
     /// Calls, the newest first.
     pub(crate) fn calls(&mut self) -> Vec<CallSummary> {
-        let (reply, answer) = oneshot::channel();
         let filter = CallFilter { limit: usize::MAX, ..CallFilter::default() };
+        if let Some(outside) = &self.outside {
+            return block_on(outside.handle().calls(filter)).unwrap_or_default();
+        }
+        let (reply, answer) = oneshot::channel();
         self.ask(Request::Calls(filter, reply), answer).unwrap_or_default()
     }
 
     /// What happened to a call of the engine, by its id.
     pub(crate) fn timeline(&mut self, id: &str) -> Option<Timeline> {
+        if let Some(outside) = &self.outside {
+            return block_on(outside.handle().timeline(id)).ok();
+        }
         let (reply, answer) = oneshot::channel();
         self.ask(Request::Timeline(id.to_owned(), reply), answer)?.ok()
     }
 
     /// The journal of a call as JSON lines.
     pub(crate) fn journal(&mut self, id: &str) -> Option<String> {
+        if let Some(outside) = &self.outside {
+            return block_on(outside.handle().journal(id)).ok();
+        }
         let (reply, answer) = oneshot::channel();
         self.ask(Request::Journal(id.to_owned(), reply), answer)?.ok()
     }
@@ -263,9 +301,16 @@ impl Simulation {
         .map(|due| due.max(self.clock.now()))
     }
 
-    /// Sets the clock to `now` and lets happen what happens then. Nothing before it may be left to do.
+    /// Sets the clock to `now` and lets happen what happens then. Nothing before it may be left to do. Where the phones dial a
+    /// running engine, waits for `now`, or for what arrives before.
     pub(crate) fn advance_to(&mut self, now: Instant) {
-        self.clock.set(now);
+        let arrived = self.outside.as_ref().map(|outside| (outside.wait(now), outside.now()));
+        if let Some((packets, now)) = arrived {
+            self.clock.set(now);
+            packets.iter().for_each(|packet| self.phones.handle_packet(now, packet));
+        } else {
+            self.clock.set(now);
+        }
         self.wall_ms.store(self.clock.moment().unix_ms, Relaxed);
         let now = self.clock.now();
         while let Some(packet) = self.network.arrival(now) {
@@ -354,7 +399,10 @@ impl Simulation {
             self.report();
             self.phones.drain(now);
             while let Some(packet) = self.phones.next_packet() {
-                self.network.send(now, packet);
+                match &self.outside {
+                    Some(outside) => outside.send(&packet),
+                    None => self.network.send(now, packet),
+                }
             }
             while let Some(packet) = self.media.outbox.pop_front() {
                 self.network.send(now, packet);

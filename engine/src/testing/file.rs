@@ -170,10 +170,11 @@ impl TestFile {
 
     fn list(&self) -> Result<Vec<Listed>, String> {
         let options = TestOptions::default();
-        let assignment = Assignment { project: &self.project, program: &self.program, test: None, options: &options };
-        match Session::start(&assignment).complete() {
+        let assignment =
+            Assignment { project: &self.project, program: &self.program, test: None, options: &options, realtime: false };
+        match Session::start(&assignment).and_then(|mut session| session.complete()) {
             Ok(Ending::Listed(tests)) => Ok(tests),
-            Ok(Ending::Finished(_)) => Err(format!("{}: its tests cannot be told", self.name)),
+            Ok(Ending::Finished(_) | Ending::Skipped(_)) => Err(format!("{}: its tests cannot be told", self.name)),
             Err(wrong) => Err(format!("{}: {}\n{}", self.name, wrong.message, wrong.stack).trim_end().to_owned()),
         }
     }

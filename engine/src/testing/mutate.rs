@@ -19,7 +19,7 @@ use oxc_parser::Parser;
 use oxc_span::{GetSpan, SourceType, Span};
 
 use super::file::TestFile;
-use super::runner::{Verdict, run_one};
+use super::runner::{Plan, Verdict, run_one};
 use crate::check::line_column;
 use crate::script::ProgramSet;
 use crate::simulation::Project;
@@ -203,9 +203,8 @@ fn try_one(file: &TestFile, script: &str, source: &Arc<str>, mutation: &Mutation
     let project = Project { programs: Arc::new(set), ..file.project.clone() };
     let test_source = file.program.bundle.files.get(&file.program.file)?;
     let noticed = match TestFile::of_source(file.name.clone(), test_source, project, number as u64) {
-        Ok(broken) => {
-            (0..broken.tests.len()).any(|index| matches!(run_one(&broken, index, None).verdict, Verdict::Failed { .. }))
-        }
+        Ok(broken) => (0..broken.tests.len())
+            .any(|index| matches!(run_one(&broken, index, &Plan::default()).verdict, Verdict::Failed { .. })),
         // The script cannot even be loaded by its tests.
         Err(_) => true,
     };

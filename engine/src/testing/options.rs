@@ -43,6 +43,14 @@ pub(crate) struct TestOptions {
     pub at: Option<f64>,
 }
 
+impl TestOptions {
+    /// What of it cannot be had in real time.
+    pub(crate) fn virtual_only(&self) -> Option<&'static str> {
+        let network = self.network.map(|_| "a line that loses or delays packets needs the simulated network");
+        network.or(self.at.map(|_| "another time of day needs virtual time"))
+    }
+}
+
 /// A test as its file registered it.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Listed {

@@ -17,8 +17,15 @@ use crate::simulation::PhoneCallId;
 #[derive(Debug)]
 pub(crate) enum Verdict {
     Passed,
-    Skipped { todo: bool },
-    Failed { wrongs: Vec<Wrong>, story: String, audio: Vec<PathBuf> },
+    /// Why, unless it says so itself.
+    Skipped {
+        why: Option<String>,
+    },
+    Failed {
+        wrongs: Vec<Wrong>,
+        story: String,
+        audio: Vec<PathBuf>,
+    },
 }
 
 /// A test that has been run, or left out.
@@ -41,6 +48,8 @@ pub(crate) struct Plan<'a> {
     pub jobs: usize,
     /// Where the audio of failed tests goes.
     pub audio: Option<&'a Path>,
+    /// Against a running engine, in real time.
+    pub realtime: bool,
 }
 
 /// Runs the tests of these files; `told` gets each report in the order of the tests.
@@ -61,7 +70,7 @@ pub(crate) fn run(files: &[TestFile], plan: &Plan<'_>, mut told: impl FnMut(Repo
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 let Some((file, index)) = tests.get(number) else { return };
-                if send.send((number, run_one(file, *index, plan.audio))).is_err() {
+                if send.send((number, run_one(file, *index, plan))).is_err() {
                     return;
                 }
             }
@@ -91,12 +100,12 @@ pub(crate) fn count(files: &[TestFile], plan: &Plan<'_>) -> usize {
 }
 
 /// Runs one test on a stage of its own.
-pub(crate) fn run_one(file: &TestFile, index: usize, audio: Option<&Path>) -> Report {
+pub(crate) fn run_one(file: &TestFile, index: usize, plan: &Plan<'_>) -> Report {
     let Some(test) = file.tests.get(index) else {
         return Report {
             file: file.name.clone(),
             name: String::new(),
-            verdict: Verdict::Skipped { todo: false },
+            verdict: Verdict::Skipped { why: None },
             passed: Duration::ZERO,
             lines: Vec::new(),
         };
@@ -109,22 +118,42 @@ pub(crate) fn run_one(file: &TestFile, index: usize, audio: Option<&Path>) -> Re
         lines: Vec::new(),
     };
     if test.skip {
-        report.verdict = Verdict::Skipped { todo: test.todo };
+        report.verdict = Verdict::Skipped { why: test.todo.then(|| "to be written".to_owned()) };
         return report;
     }
-    let assignment = Assignment { project: &file.project, program: &file.program, test: Some(index), options: &test.options };
-    let mut session = Session::start(&assignment);
+    if let Some(why) = test.options.virtual_only().filter(|_| plan.realtime) {
+        report.verdict = Verdict::Skipped { why: Some(why.to_owned()) };
+        return report;
+    }
+    let assignment = Assignment {
+        project: &file.project,
+        program: &file.program,
+        test: Some(index),
+        options: &test.options,
+        realtime: plan.realtime,
+    };
+    let mut session = match Session::start(&assignment) {
+        Ok(session) => session,
+        Err(wrong) => {
+            report.verdict = Verdict::Failed { wrongs: vec![wrong], story: String::new(), audio: Vec::new() };
+            return report;
+        }
+    };
     let ending = session.complete();
     report.lines = session.take_lines();
     report.passed = session.passed();
     let wrongs = match ending {
         Ok(Ending::Finished(wrongs)) => wrongs,
         Ok(Ending::Listed(_)) => Vec::new(),
+        Ok(Ending::Skipped(why)) => {
+            report.verdict = Verdict::Skipped { why: Some(why) };
+            Vec::new()
+        }
         Err(wrong) => vec![wrong],
     };
     if !wrongs.is_empty() {
         let story = super::story(&mut session);
-        let audio = audio.map(|folder| write_audio(&session, folder, &report)).unwrap_or_default();
+        let audio = plan.audio.map(|folder| write_audio(&session, folder, &report)).unwrap_or_default();
         report.verdict = Verdict::Failed { wrongs, story, audio };
     }
     report

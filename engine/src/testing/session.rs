@@ -18,7 +18,7 @@ use super::wait::{Awaited, Progress, Wait};
 use crate::host::{Arguments, RunContext};
 use crate::runs::{Desk, DeskOutput, Order, RunKind, Ticket};
 use crate::script::supervisor::RunBounds;
-use crate::script::{InProcess, Program};
+use crate::script::{InProcess, Moment, Program};
 use crate::simulation::{Conditions, Options, PhoneCallId, PhoneId, Project, Simulation, block_on};
 
 /// Virtual time of a test that says nothing of it: each step has a bound of its own.
@@ -48,6 +48,8 @@ pub(crate) struct StepTaken {
 pub(crate) enum Ending {
     Listed(Vec<Listed>),
     Finished(Vec<Wrong>),
+    /// The test has a step that cannot be taken here, and why.
+    Skipped(String),
 }
 
 /// What a run of a test needs to know.
@@ -57,6 +59,8 @@ pub(crate) struct Assignment<'a> {
     /// The number of the test; `None` lists them.
     pub test: Option<usize>,
     pub options: &'a TestOptions,
+    /// Against a running engine, in real time.
+    pub realtime: bool,
 }
 
 /// See the module.
@@ -79,26 +83,33 @@ pub(crate) struct Session {
     lines: Vec<LogLine>,
     ending: Option<Ending>,
     stopped: Option<Wrong>,
+    pub(super) skipped: Option<String>,
 }
 
 impl Session {
     /// Sets the stage, and starts the test file.
-    pub(crate) fn start(assignment: &Assignment<'_>) -> Self {
+    ///
+    /// # Errors
+    /// No engine can be started to run the test against.
+    pub(crate) fn start(assignment: &Assignment<'_>) -> Result<Self, Wrong> {
         let options = assignment.options;
         let line = options.network;
         let defaults = Options::default();
         let seed = line.and_then(|line| line.seed).or(options.seed).unwrap_or(defaults.seed);
-        let stage = Simulation::new(
-            assignment.project,
-            &Options {
-                seed,
-                conditions: line.map_or(Conditions::CLEAN, |line| line.conditions()),
-                unix_ms: options.at.map_or(defaults.unix_ms, |at| at.max(0.0) as u64),
-                ..defaults
-            },
-        );
+        let set_up = Options {
+            seed,
+            conditions: line.map_or(Conditions::CLEAN, |line| line.conditions()),
+            unix_ms: options.at.map_or(defaults.unix_ms, |at| at.max(0.0) as u64),
+            ..defaults
+        };
+        let stage = if assignment.realtime {
+            let set_up = Options { unix_ms: Moment::now().unix_ms, ..set_up };
+            Simulation::outside(assignment.project, &set_up).map_err(|why| wrong(&format!("the engine does not start: {why}")))?
+        } else {
+            Simulation::new(assignment.project, &set_up)
+        };
         let now = stage.clock().moment();
-        let mut desk = Desk::new(Box::new(InProcess::new(now, RunBounds::default())));
+        let mut desk = Desk::new(Box::new(InProcess::covered(now, RunBounds::default(), assignment.project.coverage.clone())));
         let data = match assignment.test {
             Some(index) => json!({ "mode": "run", "index": index }),
             None => json!({ "mode": "list" }),
@@ -115,7 +126,7 @@ impl Session {
         };
         // A desk without runs takes one in.
         let test = desk.submit(now, order).unwrap_or(Ticket(0));
-        Self {
+        Ok(Self {
             stage,
             desk,
             test,
@@ -131,7 +142,8 @@ impl Session {
             lines: Vec::new(),
             ending: None,
             stopped: None,
-        }
+            skipped: None,
+        })
     }
 
     /// Runs the test to its end.
@@ -139,6 +151,9 @@ impl Session {
         let mut rounds = 0;
         loop {
             let acted = self.act();
+            if let Some(why) = self.skipped.take() {
+                return Ok(Ending::Skipped(why));
+            }
             if let Some(ending) = self.ending.take() {
                 return Ok(ending);
             }

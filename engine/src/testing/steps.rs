@@ -28,6 +28,10 @@ const MAX_KEYS: usize = 100;
 impl Session {
     /// Carries a step out; `None` when it waits.
     pub(super) fn carry_out(&mut self, op: OpId, step: &str, mut args: Arguments) -> Result<Option<HostReply>, OpError> {
+        if let Some(why) = virtual_only(step).filter(|_| self.stage.is_real()) {
+            self.skip(format!("{step}: {why}"));
+            return Ok(None);
+        }
         match step {
             "register" => self.register(&mut args),
             "gateway" => self.gateway(&mut args),
@@ -74,6 +78,11 @@ impl Session {
         }
     }
 
+    /// Leaves the test out: here it cannot do what it says.
+    fn skip(&mut self, why: String) {
+        self.skipped = Some(why);
+    }
+
     fn phone(&self, args: &mut Arguments) -> Result<PhoneId, OpError> {
         let number = args.number("phone")? as u64;
         self.phones.get(&number).copied().ok_or_else(|| misuse("there is no such phone".to_owned()))
@@ -85,6 +94,9 @@ impl Session {
             return Ok(*phone);
         }
         let password = self.stage.project().password_of(user);
+        if options.network.is_some() && self.stage.is_real() {
+            self.skip("a line that loses or delays packets needs the simulated network".to_owned());
+        }
         let settings = options.settings(user, password).map_err(misuse)?;
         let phone = self.stage.add_phone(settings, None).map_err(refused)?;
         if let (Some(line), Some(address)) = (options.network, self.stage.phones.address(phone)) {
@@ -358,6 +370,10 @@ impl Session {
         let sound = sound_of(args)?;
         let options: StepOptions = args.shape("options")?;
         let limit = options.timeout_ms.map_or(PATIENCE, millis);
+        if matches!(sound, Sound::Tts(_)) && self.stage.is_real() {
+            self.skip("hears: what a real voice says is not recognised".to_owned());
+            return Ok(None);
+        }
         let matcher = match &sound {
             Sound::Tts(text) => Some(text.matcher().map_err(misuse)?),
             Sound::Source(_) | Sound::Tone(_) => None,
@@ -397,6 +413,18 @@ fn logs_of(timeline: &Value) -> Value {
 
 fn refused(error: PhoneError) -> OpError {
     misuse(error.to_string())
+}
+
+/// Why a step cannot be taken against a running engine, in real time.
+fn virtual_only(step: &str) -> Option<&'static str> {
+    match step {
+        "advance" => Some("the time of a running engine cannot be set"),
+        "http" | "requests" => Some("a running engine fetches from the network itself"),
+        "speech" | "spoken" => Some("a running engine speaks with a voice of its own"),
+        "recordings" => Some("a running engine writes recordings to files"),
+        "gateway" => Some("a running engine here has no gateways"),
+        _ => None,
+    }
 }
 
 fn limit_of(args: &mut Arguments) -> Result<Duration, OpError> {

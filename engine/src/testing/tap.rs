@@ -30,10 +30,10 @@ pub(crate) fn tap(number: usize, report: &Report) -> String {
         Verdict::Passed => {
             let _ = writeln!(text, "ok {number} - {name}");
         }
-        Verdict::Skipped { todo: true } => {
-            let _ = writeln!(text, "ok {number} - {name} # SKIP to be written");
+        Verdict::Skipped { why: Some(why) } => {
+            let _ = writeln!(text, "ok {number} - {name} # SKIP {why}");
         }
-        Verdict::Skipped { todo: false } => {
+        Verdict::Skipped { why: None } => {
             let _ = writeln!(text, "ok {number} - {name} # SKIP");
         }
         Verdict::Failed { wrongs, story, audio } => {
@@ -96,7 +96,11 @@ pub(crate) fn junit(reports: &[Report]) -> String {
             );
             match &report.verdict {
                 Verdict::Passed => text.push_str("/>\n"),
-                Verdict::Skipped { .. } => text.push_str("><skipped/></testcase>\n"),
+                Verdict::Skipped { why: None } => text.push_str("><skipped/></testcase>\n"),
+                Verdict::Skipped { why: Some(why) } => {
+                    let _ = writeln!(text, "><skipped message=\"{}\"/></testcase>", escape(why));
+                }
+
                 Verdict::Failed { wrongs, story, .. } => {
                     text.push_str(">\n");
                     for wrong in wrongs {
@@ -168,7 +172,7 @@ mod tests {
 
     #[test]
     fn xml_holds_whatever_a_test_is_called() {
-        let text = junit(&[report(failure()), report(Verdict::Skipped { todo: false })]);
+        let text = junit(&[report(failure()), report(Verdict::Skipped { why: None })]);
         assert!(text.contains("tests=\"2\" failures=\"1\" skipped=\"1\""), "{text}");
         assert!(text.contains("name=\"menu # 1 &lt;x&gt;\" time=\"1.500\""), "{text}");
         assert!(!text.contains('\u{1}'), "{text}");

@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
-use super::runner::{Verdict, run_one};
+use super::runner::{Plan, Verdict, run_one};
 use super::{TestFile, tap};
 use crate::config::Config;
 use crate::core::tests::lab::programs;
+use crate::script::ProgramSet;
 use crate::simulation::Project;
 
 const MENU: &str = "async function main(data, ctx) {
@@ -13,12 +14,18 @@ const MENU: &str = "async function main(data, ctx) {
 }";
 
 fn file(source: &str) -> Result<TestFile, String> {
+    file_of(project_of(programs(&[("1000", MENU)])), source)
+}
+
+fn project_of(set: Arc<ProgramSet>) -> Project {
     let config: Config = toml::from_str("[[user]]\nname = \"1001\"\npassword = \"secret\"").expect("sound");
-    let set: Arc<crate::script::ProgramSet> = programs(&[("1000", MENU)]);
-    let project = Project::new(config, set, "/nonexistent".into()).expect("threads can be started");
+    Project::new(config, set, "/nonexistent".into()).expect("threads can be started")
+}
+
+fn file_of(project: Project, source: &str) -> Result<TestFile, String> {
     TestFile::of_source(
         "menu.test.js".to_owned(),
-        &format!("import {{ test, expect, phone, network, http, time, kv }} from 'lockstep:test';\n{source}"),
+        &format!("import {{ test, expect, phone, network, http, time, kv, class4 }} from 'lockstep:test';\n{source}"),
         project,
         1,
     )
@@ -27,7 +34,7 @@ fn file(source: &str) -> Result<TestFile, String> {
 /// What a test with this body comes to: nothing, or the whole report.
 fn outcome(body: &str) -> Option<String> {
     let file = file(&format!("test('it', async () => {{\n{body}\n}});")).expect("it loads");
-    let report = run_one(&file, 0, None);
+    let report = run_one(&file, 0, &Plan::default());
     matches!(report.verdict, Verdict::Failed { .. }).then(|| tap(1, &report))
 }
 
@@ -105,11 +112,11 @@ fn tables_suites_and_hooks_make_tests() {
     let file = file(source).unwrap();
     let names: Vec<String> = file.tests.iter().map(super::Listed::name).collect();
     assert_eq!(names, ["table › 1 doubled is 2", "table › 2 doubled is 4", "later", "one day"]);
-    let verdicts: Vec<Verdict> = (0..4).map(|index| run_one(&file, index, None).verdict).collect();
+    let verdicts: Vec<Verdict> = (0..4).map(|index| run_one(&file, index, &Plan::default()).verdict).collect();
     assert!(
         matches!(
             verdicts.as_slice(),
-            [Verdict::Passed, Verdict::Passed, Verdict::Skipped { todo: false }, Verdict::Skipped { todo: true }]
+            [Verdict::Passed, Verdict::Passed, Verdict::Skipped { why: None }, Verdict::Skipped { why: Some(_) }]
         ),
         "{verdicts:?}"
     );
