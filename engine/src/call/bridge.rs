@@ -9,9 +9,9 @@
 //! ```
 //!
 //! * Parallel targets ring together and the first to be accepted wins; sequential ones ring in turn.
-//! * A target that is a user rings at all its bindings; one that is a number tries its gateways in turn, going on only
-//!   when a gateway failed (408 and 5xx), not when the callee did.
-//! * A 6xx speaks for the whole target (RFC 3261 16.7 step 5), but not for the other members of a group.
+//! * A target that is a user rings at all its bindings; one that is a number tries its gateways in turn, going on unless the
+//!   callee has spoken ([`is_callees_word`]): gateways say anything else of themselves.
+//! * A 6xx of a binding speaks for the whole user (RFC 3261 16.7 step 5), but not for the other members of a group.
 //! * The caller hears the first far end whose media arrives; until then a ring-back tone, once there is a media path at all.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -48,7 +48,10 @@ pub enum Hunt {
     /// All at once: the bindings of a user.
     Together,
     /// The next when one failed: the gateways of a number.
-    InTurn,
+    InTurn {
+        /// How long each but the last may ring; `None`: as long as the target may.
+        ring: Option<Duration>,
+    },
 }
 
 /// What the backend is to do.
@@ -109,6 +112,8 @@ enum Attempt {
 struct Leg {
     target: usize,
     attempt: Attempt,
+    /// While it rings: the next route is tried then.
+    give_up_at: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -297,15 +302,20 @@ impl Bridge {
             .iter()
             .filter(|(_, leg)| match leg.attempt {
                 Attempt::Screening { until } => due(until),
-                Attempt::Ringing | Attempt::Whispering | Attempt::Joined { .. } => false,
+                Attempt::Ringing => due(leg.give_up_at),
+                Attempt::Whispering | Attempt::Joined { .. } => false,
             })
             .map(|(id, _)| *id)
             .collect();
         for leg in slow {
             self.steps.push_back(BridgeStep::Drop { leg, elsewhere: false });
-            if let Some(over) = self.legs.remove(&leg) {
-                self.fail_attempt(now, over.target, 480, "Temporarily Unavailable");
-            }
+            let Some(over) = self.legs.remove(&leg) else { continue };
+            self.heard.take_if(|heard| *heard == leg);
+            let (code, reason) = match over.attempt {
+                Attempt::Ringing => (408, "Request Timeout"),
+                Attempt::Screening { .. } | Attempt::Whispering | Attempt::Joined { .. } => (480, "Temporarily Unavailable"),
+            };
+            self.fail_attempt(now, over.target, code, reason);
         }
         let late: Vec<usize> = (0..self.targets.len())
             .filter(|&target| {
@@ -326,7 +336,8 @@ impl Bridge {
         }
         let screens = self.legs.values().filter_map(|leg| match leg.attempt {
             Attempt::Screening { until } => until,
-            Attempt::Ringing | Attempt::Whispering | Attempt::Joined { .. } => None,
+            Attempt::Ringing => leg.give_up_at,
+            Attempt::Whispering | Attempt::Joined { .. } => None,
         });
         let rings = self.targets.iter().filter_map(|target| match target.state {
             TargetState::Resolving | TargetState::Ringing => target.ring_until,
@@ -383,10 +394,14 @@ impl Bridge {
         let Some(target) = self.targets.get_mut(index) else { return };
         let count = match target.hunt {
             Hunt::Together => target.routes.len(),
-            Hunt::InTurn => target.routes.len().min(1),
+            Hunt::InTurn { .. } => target.routes.len().min(1),
         };
         let room = MAX_ATTEMPTS.saturating_sub(self.dialled);
         let routes: Vec<usize> = target.routes.drain(..count).take(room).collect();
+        let give_up_at = match target.hunt {
+            Hunt::InTurn { ring: Some(ring) } if !target.routes.is_empty() => now.checked_add(ring),
+            Hunt::InTurn { .. } | Hunt::Together => None,
+        };
         if routes.is_empty() {
             target.state = TargetState::Failed;
             if target.failure.is_none() {
@@ -398,7 +413,7 @@ impl Bridge {
             let leg = self.next_leg;
             self.next_leg = LegId(leg.0 + 1);
             self.dialled += 1;
-            self.legs.insert(leg, Leg { target: index, attempt: Attempt::Ringing });
+            self.legs.insert(leg, Leg { target: index, attempt: Attempt::Ringing, give_up_at });
             self.steps.push_back(BridgeStep::Dial { leg, target: index, route });
         }
     }
@@ -435,7 +450,8 @@ impl Bridge {
     }
 
     fn fail_attempt(&mut self, now: Instant, index: usize, code: u16, reason: &str) {
-        if code >= 600 {
+        let in_turn = self.targets.get(index).is_some_and(|target| matches!(target.hunt, Hunt::InTurn { .. }));
+        if if in_turn { is_callees_word(code) } else { code >= 600 } {
             self.drop_legs_of(index);
             return self.fail_target(now, index, code, reason);
         }
@@ -447,8 +463,7 @@ impl Bridge {
         if others {
             return;
         }
-        let gateway_failed = code == 408 || (500..600).contains(&code);
-        if target.hunt == Hunt::InTurn && gateway_failed && !target.routes.is_empty() {
+        if in_turn && !target.routes.is_empty() {
             return self.dial_next(now, index);
         }
         target.state = TargetState::Failed;
@@ -530,6 +545,12 @@ impl Bridge {
             self.steps.push_back(BridgeStep::Done { result, joined, goes_on });
         }
     }
+}
+
+/// Whether a final response is the callee's, whichever gateway it comes through: busy, taken back, declined, or taken for
+/// unwanted (RFC 8197, RFC 8688). Of numbers that are not found and of all else gateways often speak for themselves.
+pub(crate) fn is_callees_word(code: u16) -> bool {
+    matches!(code, 486 | 487 | 600 | 603 | 607 | 608)
 }
 
 /// What a final response means for the script.

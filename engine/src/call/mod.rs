@@ -10,6 +10,7 @@ mod leg;
 mod switchboard;
 
 pub use audio::{Audio, AudioEnd, AudioId, AudioOptions, AudioStop};
+pub(crate) use bridge::is_callees_word;
 pub use bridge::{Bridge, BridgeRules, BridgeStep, Hunt};
 pub use collect::{CollectRules, CollectStep, Collected, Collector, Pattern};
 pub use digits::{Digits, is_key};

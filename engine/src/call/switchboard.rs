@@ -35,7 +35,8 @@ pub trait Switchboard {
     fn signal(&mut self, leg: LegId, signal: Signal);
     /// Finds the routes of a bridge's target. The answer may come at once or later; `Later` is followed by
     /// `NativeBackend::resolved`.
-    fn resolve(&mut self, lookup: LookupId, uri: &str) -> Lookup;
+    /// `caller_id` is what the bridge shows, where it says so.
+    fn resolve(&mut self, lookup: LookupId, uri: &str, caller_id: Option<&str>) -> Lookup;
     /// Sends an INVITE.
     fn dial(&mut self, leg: LegId, dial: Dial, offer: String);
 
@@ -97,12 +98,19 @@ pub struct RouteId(pub u64);
 pub struct Refusal {
     pub code: u16,
     pub reason: String,
+    /// The reason is meant for the caller; for 3xx it is the Contact.
+    pub is_reply: bool,
 }
 
 impl Refusal {
     /// A refusal with its phrase.
     pub fn new(code: u16, reason: impl Into<String>) -> Self {
-        Self { code, reason: reason.into() }
+        Self { code, reason: reason.into(), is_reply: false }
+    }
+
+    /// A final response as the caller gets it.
+    pub fn reply(code: u16, text: impl Into<String>) -> Self {
+        Self { is_reply: true, ..Self::new(code, text) }
     }
 }
 

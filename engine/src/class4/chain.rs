@@ -1,10 +1,9 @@
 //! The scripts of a route, one after another: Run First globals, the script of the route or DID, Run Last globals.
 
-#![expect(clippy::disallowed_methods, reason = "what a caller waits for is measured on the machine's clock")]
-
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use futures_util::future::{BoxFuture, FutureExt as _};
 use serde_json::{Value, json};
 
 use super::Rejection;
@@ -13,7 +12,65 @@ use super::decision::{self, Decision};
 use super::facts::Facts;
 use super::table::{Built, Hook, RouteTable};
 use crate::config::{GlobalRun, OnError};
-use crate::runs::{RunError, RunKind, RunRequest, RunsHandle};
+use crate::runs::{RunError, RunFailure, RunKind, RunRequest, RunSuccess, RunsHandle};
+use crate::script::ProgramSet;
+
+/// Makes the runs of routing scripts: [`RunsHandle`], and whatever stands for it in a simulation.
+pub(crate) trait Runner {
+    /// Makes a run and waits for its end.
+    fn run(&self, request: RunRequest) -> BoxFuture<'_, Result<RunSuccess, RunFailure>>;
+}
+
+impl Runner for RunsHandle {
+    fn run(&self, request: RunRequest) -> BoxFuture<'_, Result<RunSuccess, RunFailure>> {
+        Self::run(self, request).boxed()
+    }
+}
+
+/// Lays a call out, has the scripts change it, and reads what is to be dialled.
+///
+/// # Errors
+/// The SIP reply in place of a route.
+pub(crate) async fn route(
+    table: &RouteTable,
+    programs: &ProgramSet,
+    runner: &impl Runner,
+    facts: &Facts,
+) -> Result<Decision, Rejection> {
+    let built = table.build(facts)?;
+    let scripts = chain(programs, &built.hook, true);
+    let Built { data, hook, costs } = built;
+    let (data, sandbox_ms) = run_all(runner, data, &hook, &scripts).await?;
+    decide(table, facts, &data, (&hook, &costs), sandbox_ms)
+}
+
+/// The same where no script has a say in it; `None`: one has.
+pub(crate) fn route_without_scripts(
+    table: &RouteTable,
+    programs: &ProgramSet,
+    facts: &Facts,
+) -> Option<Result<Decision, Rejection>> {
+    let Built { data, hook, costs } = match table.build(facts) {
+        Ok(built) => built,
+        Err(rejection) => return Some(Err(rejection)),
+    };
+    chain(programs, &hook, true).is_empty().then(|| decide(table, facts, &data, (&hook, &costs), 0.0))
+}
+
+fn decide(
+    table: &RouteTable,
+    facts: &Facts,
+    data: &Value,
+    (hook, costs): (&Hook, &[(i64, Option<f64>)]),
+    sandbox_ms: f64,
+) -> Result<Decision, Rejection> {
+    let decision = decision::read(table, data, &facts.cli, &facts.dialled, costs);
+    // A DID has destinations of its own.
+    if decision.attempts.is_empty() && facts.did.is_none() {
+        return Err(Rejection::new(503, "No Routes Available"));
+    }
+    Ok(Decision { sandbox_ms, ring: hook.ring, ..decision })
+}
 
 /// Routes calls. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -33,17 +90,8 @@ impl Class4 {
     /// # Errors
     /// The SIP reply in place of a route.
     pub async fn route(&self, facts: &Facts) -> Result<Decision, Rejection> {
-        let Built { data, mut hook, costs } = self.table.build(facts)?;
-        if facts.is_continued && facts.did.is_some() {
-            hook.script = None;
-        }
-        let (data, sandbox_ms) = self.run(data, &hook, !facts.is_continued).await?;
-        let mut decision = decision::read(&self.table, &data, &facts.cli, &facts.dialled, &costs)?;
-        if decision.attempts.is_empty() && facts.did.is_none() {
-            return Err(Rejection::new(503, "No Routes Available"));
-        }
-        decision.sandbox_ms = sandbox_ms;
-        Ok(decision)
+        let programs = self.runs.programs();
+        route(&self.table, &programs, &self.runs, facts).await
     }
 
     /// The hook over HTTP: an object laid out by somebody else, changed by `script`, or by all that apply to it. An object that says
@@ -64,45 +112,54 @@ impl Class4 {
             before["routing"]["egress_routing"] = rows.clone();
             before["egress_routing"] = rows;
         }
+        for (name, value) in self.table.vars_of(&number, customer) {
+            if before.get(&name).is_none() {
+                before[name] = value;
+            }
+        }
         let mut hook = self.table.hook_of(&number, customer);
         if let Some(script) = script {
             hook.script = Some(script.to_owned());
         }
-        let (mut data, sandbox_ms) = self.run(before, &hook, script.is_none()).await?;
+        let scripts = chain(&self.runs.programs(), &hook, script.is_none());
+        let (mut data, sandbox_ms) = run_all(&self.runs, before, &hook, &scripts).await?;
         data["sandbox_time"] = json!(sandbox_ms);
         Ok(data)
     }
+}
 
-    /// Runs the scripts on `data`; what they made of it and their time, ms.
-    async fn run(&self, data: Value, hook: &Hook, with_globals: bool) -> Result<(Value, f64), Rejection> {
-        let began = Instant::now();
-        let mut data = data;
-        let mut sandbox = Duration::ZERO;
-        for script in self.chain(hook, with_globals) {
-            // One caller waits for all of them.
-            let left = match hook.timeout {
-                Some(total) => match total.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) {
-                    Some(left) => Some(left),
-                    None => return Err(hook.timeout_action.clone()),
-                },
-                None => None,
-            };
-            let request = RunRequest::new(script.clone(), RunKind::Hook, data.to_string()).timeout(left);
-            match self.runs.run(request).await {
-                Ok(success) => {
-                    sandbox += success.sandbox_time;
-                    let after = success.result.as_deref().map_or(Ok(Value::Null), serde_json::from_str);
-                    let changed = after.map_err(|error| error.to_string()).and_then(|after| normalise(&data, after));
-                    match (changed, hook.on_error) {
-                        (Ok(changed), _) => data = changed,
-                        (Err(why), OnError::Continue) => tracing::warn!(%script, %why, "the routes go on unchanged"),
-                        (Err(why), OnError::Reject) => {
-                            tracing::warn!(%script, %why, "a routing script failed");
-                            return Err(Rejection::new(500, "Script Error").because(why));
-                        }
+/// Runs the scripts on `data`; what they made of it and their time, ms.
+async fn run_all(runner: &impl Runner, data: Value, hook: &Hook, scripts: &[String]) -> Result<(Value, f64), Rejection> {
+    let mut data = data;
+    let (mut sandbox, mut took) = (Duration::ZERO, Duration::ZERO);
+    for script in scripts {
+        // One caller waits for all of them.
+        let left = match hook.timeout {
+            Some(total) => match total.checked_sub(took).filter(|left| !left.is_zero()) {
+                Some(left) => Some(left),
+                None => return Err(hook.timeout_action.clone()),
+            },
+            None => None,
+        };
+        let request = RunRequest::new(script.clone(), RunKind::Hook, data.to_string()).timeout(left);
+        match runner.run(request).await {
+            Ok(success) => {
+                sandbox += success.sandbox_time;
+                took += success.took;
+                let after = success.result.as_deref().map_or(Ok(Value::Null), serde_json::from_str);
+                let changed = after.map_err(|error| error.to_string()).and_then(|after| normalise(&data, after));
+                match (changed, hook.on_error) {
+                    (Ok(changed), _) => data = changed,
+                    (Err(why), OnError::Continue) => tracing::warn!(%script, %why, "the routes go on unchanged"),
+                    (Err(why), OnError::Reject) => {
+                        tracing::warn!(%script, %why, "a routing script failed");
+                        return Err(Rejection::new(500, "Script Error").because(why));
                     }
                 }
-                Err(failure) => match (&failure.error, hook.on_error) {
+            }
+            Err(failure) => {
+                took += failure.took;
+                match (&failure.error, hook.on_error) {
                     (RunError::TimedOut { .. } | RunError::TimedOutWaiting { .. }, _) => {
                         tracing::warn!(%script, error = %failure.error, "a routing script took too long");
                         return Err(hook.timeout_action.clone().because(failure.error.to_string()));
@@ -119,20 +176,20 @@ impl Class4 {
                         let (code, text) = error.sip();
                         return Err(Rejection::new(code, text).because(error.to_string()));
                     }
-                },
+                }
             }
         }
-        Ok((data, sandbox.as_secs_f64() * 1_000.0))
     }
+    Ok((data, sandbox.as_secs_f64() * 1_000.0))
+}
 
-    fn chain(&self, hook: &Hook, with_globals: bool) -> Vec<String> {
-        let programs = self.runs.programs();
-        let globals = |when: GlobalRun| {
-            let wanted = programs.iter().filter(|program| with_globals && program.settings.run == Some(when));
-            wanted.map(|program| program.name.clone()).collect::<Vec<_>>()
-        };
-        globals(GlobalRun::First).into_iter().chain(hook.script.clone()).chain(globals(GlobalRun::Last)).collect()
-    }
+/// Run First globals, the script of the route or DID, Run Last globals.
+fn chain(programs: &ProgramSet, hook: &Hook, with_globals: bool) -> Vec<String> {
+    let globals = |when: GlobalRun| {
+        let wanted = programs.iter().filter(move |program| with_globals && program.settings.run == Some(when));
+        wanted.map(|program| program.name.clone())
+    };
+    globals(GlobalRun::First).chain(hook.script.clone()).chain(globals(GlobalRun::Last)).collect()
 }
 
 fn plain(value: &Value) -> String {

@@ -1,14 +1,15 @@
 //! What is to be dialled: the routing object, read back.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Rejection;
 use super::table::RouteTable;
 
 /// Gateways tried for one call.
 const MAX_ATTEMPTS: usize = 32;
-/// Header fields of one attempt.
+/// Header fields of one place: of the whole object, or of one row.
 const MAX_HEADERS: usize = 64;
 /// Octets of a number or caller id.
 const MAX_NUMBER: usize = 128;
@@ -20,8 +21,14 @@ pub struct Decision {
     pub attempts: Vec<Attempt>,
     /// Caller id for whoever is called.
     pub cli: String,
+    /// Names of fields that no leg of the call gets, before `headers` are added; attempts have them already.
+    pub remove_headers: Vec<String>,
+    /// Fields of every leg; attempts have them already.
+    pub headers: Vec<(String, String)>,
     /// What scripts wrote into `routing.log`, and what of their changes could not be used.
     pub log: Vec<String>,
+    /// How long each gateway but the last may ring; `None`: as long as the call may.
+    pub ring: Option<Duration>,
     /// Time in scripts, ms.
     pub sandbox_ms: f64,
 }
@@ -40,16 +47,13 @@ pub struct Attempt {
 }
 
 /// Reads a normalised routing object. `original_cli` is what the rows were laid out with.
-///
-/// # Errors
-/// Nothing is left to try.
 pub(super) fn read(
     table: &RouteTable,
     data: &Value,
     original_cli: &str,
     dialled: &str,
     costs: &[(i64, Option<f64>)],
-) -> Result<Decision, Rejection> {
+) -> Decision {
     let mut log: Vec<String> = list(data.pointer("/routing/log")).iter().filter_map(text).collect();
     let cli = data.pointer("/routing/cli").and_then(text).filter(|cli| is_plain(cli)).unwrap_or_else(|| original_cli.to_owned());
     let number = data.pointer("/routing/dest_number").and_then(text).filter(|number| !number.is_empty() && is_plain(number));
@@ -69,7 +73,7 @@ pub(super) fn read(
                 number: number.clone(),
                 cli: own_cli.unwrap_or_else(|| cli.clone()),
                 remove_headers: everywhere.remove.iter().chain(&own.remove).cloned().collect(),
-                headers: everywhere.add.iter().chain(&own.add).take(MAX_HEADERS).cloned().collect(),
+                headers: everywhere.add.iter().chain(&own.add).cloned().collect(),
                 cost: costs.iter().find(|(known, _)| *known == id).and_then(|(_, cost)| *cost),
             });
         }
@@ -78,7 +82,8 @@ pub(super) fn read(
         log.push(format!("{} attempts, the first {MAX_ATTEMPTS} are made", attempts.len()));
         attempts.truncate(MAX_ATTEMPTS);
     }
-    Ok(Decision { attempts, cli, log, sandbox_ms: 0.0 })
+    let Fields { remove: remove_headers, add: headers } = everywhere;
+    Decision { attempts, cli, remove_headers, headers, log, ring: None, sandbox_ms: 0.0 }
 }
 
 /// `headers` and `remove_headers` of one place.
@@ -104,6 +109,8 @@ impl Fields {
                 _ => log.push(format!("headers: {item} is no key with a value: left out")),
             }
         }
+        fields.remove.truncate(MAX_HEADERS);
+        fields.add.truncate(MAX_HEADERS);
         fields
     }
 }
@@ -158,7 +165,7 @@ mod tests {
 
     fn read_back(data: &Value) -> Decision {
         let data = super::super::change::normalise(&json!({ "routing": {} }), data.clone()).unwrap();
-        read(&table(), &data, "441", "442", &[(7, Some(0.5)), (8, None)]).unwrap()
+        read(&table(), &data, "441", "442", &[(7, Some(0.5)), (8, None)])
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// A call that is to be routed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Facts {
     /// Call-ID of the incoming leg.
@@ -32,8 +32,8 @@ pub struct Facts {
     pub proto: String,
     /// The Identity header (RFC 8224).
     pub identity: Option<String>,
-    /// The globals have run for this call already.
-    pub is_continued: bool,
+    /// What has passed since the call came in, ms.
+    pub waited_ms: f64,
 }
 
 /// What an Identity header claims (RFC 8225, RFC 8588): not verified here.

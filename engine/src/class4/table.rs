@@ -16,9 +16,12 @@ pub struct RouteTable {
     routes: Vec<Route>,
     gateways: Vec<i64>,
     customers: Vec<(i64, toml::Table)>,
-    dids: Vec<(String, Option<String>, toml::Table)>,
+    dids: Vec<DidEntry>,
     server: String,
 }
+
+/// A DID's number, script and variables.
+type DidEntry = (String, Option<String>, toml::Table);
 
 /// A call as the routes have it, before any script.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +39,7 @@ pub(super) struct Hook {
     pub(super) timeout: Option<Duration>,
     pub(super) timeout_action: Rejection,
     pub(super) on_error: OnError,
+    pub(super) ring: Option<Duration>,
 }
 
 impl Default for Hook {
@@ -45,6 +49,7 @@ impl Default for Hook {
             timeout: None,
             timeout_action: Rejection::new(500, "ScriptForge Timeout"),
             on_error: OnError::Reject,
+            ring: None,
         }
     }
 }
@@ -57,6 +62,7 @@ impl Hook {
             timeout: route.timeout_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
             timeout_action: action.unwrap_or_else(|| Self::default().timeout_action),
             on_error: route.on_error,
+            ring: route.ring_s.map(|seconds| Duration::from_secs(seconds.into())),
         }
     }
 }
@@ -99,22 +105,16 @@ impl RouteTable {
     /// # Errors
     /// No route leads there.
     pub(super) fn build(&self, facts: &Facts) -> Result<Built, Rejection> {
-        let routes = self.matching(&facts.dialled, facts.customer);
-        let did = facts.did.as_deref().and_then(|number| self.dids.iter().find(|(known, ..)| known == key(number)));
+        let did = facts.did.as_deref().and_then(|number| self.did(number));
+        // A DID is where a call has come to: a route that fits its number would send it out again.
+        let routes = if facts.did.is_some() { Vec::new() } else { self.matching(&facts.dialled, facts.customer) };
         if routes.is_empty() && facts.did.is_none() {
             return Err(Rejection::new(404, "Not Found").because(format!("no route leads to {}", facts.dialled)));
         }
         let costs = self.costs(&routes);
         let rows = rows_of(&costs, &facts.cli);
-        let mut data = Map::new();
-        let customer = facts.customer.and_then(|id| self.customers.iter().find(|(known, _)| *known == id));
         let route = routes.first().copied();
-        // The narrower wins.
-        for vars in
-            customer.map(|(_, vars)| vars).into_iter().chain(did.map(|(_, _, vars)| vars)).chain(route.map(|route| &route.vars))
-        {
-            data.extend(of_table(vars));
-        }
+        let mut data = self.vars(facts.customer, did, route);
         for (name, list) in [("egress_routing", json!(rows)), ("headers", json!([])), ("remove_headers", json!([]))] {
             data.insert(name.to_owned(), list);
         }
@@ -125,6 +125,24 @@ impl RouteTable {
             (None, None) => Hook::default(),
         };
         Ok(Built { data: Value::Object(data), hook, costs })
+    }
+
+    /// Variables of customer, DID and route; the narrower wins.
+    fn vars(&self, customer: Option<i64>, did: Option<&DidEntry>, route: Option<&Route>) -> Map<String, Value> {
+        let customer = customer.and_then(|id| self.customers.iter().find(|(known, _)| *known == id)).map(|(_, vars)| vars);
+        let narrower = did.map(|(_, _, vars)| vars).into_iter().chain(route.map(|route| &route.vars));
+        let mut all = Map::new();
+        for vars in customer.into_iter().chain(narrower) {
+            all.extend(of_table(vars));
+        }
+        all
+    }
+
+    /// The variables of a number's DID or route, for an object that somebody else has laid out.
+    pub(super) fn vars_of(&self, number: &str, customer: Option<i64>) -> Map<String, Value> {
+        let did = self.did(number);
+        let routes = if did.is_some() { Vec::new() } else { self.matching(number, customer) };
+        self.vars(customer, did, routes.first().copied())
     }
 
     /// Gateways of these routes in the order they are tried, and the price of a minute.
@@ -140,14 +158,26 @@ impl RouteTable {
         costs
     }
 
-    /// `egress_routing` of a number.
+    /// Whether a route leads there.
+    pub(crate) fn leads_to(&self, number: &str, customer: Option<i64>) -> bool {
+        !self.matching(number, customer).is_empty()
+    }
+
+    fn did(&self, number: &str) -> Option<&DidEntry> {
+        self.dids.iter().find(|(known, ..)| known == key(number))
+    }
+
+    /// `egress_routing` of a number; of a DID there is none.
     pub(super) fn rows(&self, number: &str, customer: Option<i64>, cli: &str) -> Vec<Value> {
+        if self.did(number).is_some() {
+            return Vec::new();
+        }
         rows_of(&self.costs(&self.matching(number, customer)), cli)
     }
 
     /// The hook of a number, for an object that somebody else has laid out.
     pub(super) fn hook_of(&self, number: &str, customer: Option<i64>) -> Hook {
-        if let Some((_, script, _)) = self.dids.iter().find(|(known, ..)| known == key(number)) {
+        if let Some((_, script, _)) = self.did(number) {
             return Hook { script: script.clone(), ..Hook::default() };
         }
         self.matching(number, customer).first().map(|route| Hook::of_route(route)).unwrap_or_default()
@@ -175,7 +205,7 @@ impl RouteTable {
                 "sp": facts.source_port,
                 "proto": facts.proto,
             },
-            "profile": { "auth": 0.0, "ingress": 0.0, "total": 0.0 },
+            "profile": { "auth": 0.0, "ingress": facts.waited_ms, "total": facts.waited_ms },
             "egress_routing": rows,
             "headers": [],
             "remove_headers": [],

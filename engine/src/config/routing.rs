@@ -202,6 +202,8 @@ pub struct Route {
     pub gateways: Vec<i64>,
     /// Price of a minute; among routes of one prefix the cheapest comes first.
     pub cost: Option<f64>,
+    /// How long each gateway but the last may ring before the next is tried; absent: as long as the call may.
+    pub ring_s: Option<u32>,
     pub script: Option<String>,
     pub timeout_s: Option<f64>,
     pub timeout_action: Option<TimeoutAction>,

@@ -378,6 +378,9 @@ fn gateways_and_routes(config: &Config, report: &mut Report) {
                 report.error(item(entry("route", index, "customers"), at), message);
             }
         }
+        if route.ring_s == Some(0) {
+            report.error(entry("route", index, "ring_s"), "expected at least 1 second; leave it out for no limit");
+        }
         if route.timeout_s.is_some_and(|seconds| !(seconds > 0.0 && seconds <= 60.0)) {
             report.error(entry("route", index, "timeout_s"), "expected more than 0 and at most 60 seconds");
         }

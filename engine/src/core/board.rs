@@ -16,6 +16,7 @@ use rand_chacha::rand_core::Rng;
 
 use super::exchange::{CallKey, Exchange, Invite, Purpose, redirect_headers, script_headers};
 use super::outgoing;
+use super::routing;
 use super::timeline::Direction;
 use super::watching::LegStep;
 use super::world::{RecordingOrder, Ticket};
@@ -108,8 +109,8 @@ impl Switchboard for Board {
         self.exchange.borrow_mut().signal(self.call, leg, signal);
     }
 
-    fn resolve(&mut self, lookup: LookupId, uri: &str) -> Lookup {
-        outgoing::resolve(&mut self.exchange.borrow_mut(), self.call, lookup, uri)
+    fn resolve(&mut self, lookup: LookupId, uri: &str, caller_id: Option<&str>) -> Lookup {
+        routing::resolve(&mut self.exchange.borrow_mut(), self.call, lookup, uri, caller_id)
     }
 
     fn dial(&mut self, leg: LegId, dial: Dial, offer: String) {

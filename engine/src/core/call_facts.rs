@@ -1,6 +1,6 @@
 //! What a script knows of its call when it starts, read off the INVITE.
 
-use lockstep_ctx_api::op::Vars;
+use lockstep_ctx_api::op::{Headers, Vars};
 use lockstep_ctx_api::wire::CallStart;
 use lockstep_ctx_api::{CallFacts, CallState};
 use lockstep_sip::message::{HeaderName, NameAddr, Request, Uri};
@@ -8,6 +8,11 @@ use lockstep_sip::net::Source;
 use serde_json::{Map, Value, json};
 
 use super::gatekeeper::Caller;
+use crate::class4::Facts;
+use crate::security_key;
+
+/// Fields of one INVITE that are passed on.
+const MAX_PASSED: usize = 64;
 
 /// The user part of an address, without escapes.
 pub(crate) fn user_of(uri: &Uri) -> String {
@@ -44,6 +49,47 @@ pub(crate) fn facts_of(
         codec: None,
         remote_addr: source.remote.to_string(),
     }
+}
+
+/// What Class 4 is told of an incoming call, besides who is called.
+pub(crate) fn origin_of(call: &str, request: &Request, source: &Source) -> Facts {
+    let text = |name: HeaderName| request.headers.get(name).map(|value| value.text().into_owned());
+    Facts {
+        callid: text(HeaderName::CallId).unwrap_or_default(),
+        call: call.to_owned(),
+        server: host_of(&request.uri),
+        request_user: dialled(request),
+        from_user: request.headers.from().and_then(Result::ok).map(|from| user_of(&from.uri)).unwrap_or_default(),
+        user_agent: text(HeaderName::UserAgent),
+        source_ip: source.remote.ip().to_string(),
+        source_port: source.remote.port(),
+        proto: source.protocol.as_str().to_ascii_lowercase(),
+        identity: text(HeaderName::from("Identity")),
+        ..Facts::default()
+    }
+}
+
+/// Fields of an INVITE that go on to whom it leads: private ones, and those that say who calls and why to whoever it reaches.
+/// `vouched` tells whether the identity it asserts may be believed (RFC 3325, section 8).
+pub(crate) fn passed_on(headers: &Headers, vouched: bool) -> Headers {
+    const END_TO_END: [&str; 9] = [
+        "alert-info",
+        "diversion",
+        "geolocation",
+        "history-info",
+        "identity",
+        "organization",
+        "privacy",
+        "subject",
+        "user-to-user",
+    ];
+    let passes = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        let private = name.starts_with("x-") && name != security_key::HEADER.to_ascii_lowercase();
+        let asserted = vouched && name.starts_with("p-");
+        private || asserted || END_TO_END.contains(&name.as_str())
+    };
+    headers.iter().filter(|(name, _)| passes(name)).take(MAX_PASSED).cloned().collect()
 }
 
 /// The call variables a script starts with.
@@ -166,6 +212,22 @@ mod tests {
         let start = start();
         assert!(!start.vars.contains_key("sip_h_Authorization"));
         assert!(!start.headers.iter().any(|(name, _)| name == "Authorization"));
+    }
+
+    #[test]
+    fn what_is_for_the_callee_is_passed_on_and_secrets_and_doubtful_identities_are_not() {
+        let given = [
+            ("X-Id", "1"),
+            ("Via", "x"),
+            ("P-Asserted-Identity", "<sip:a@b>"),
+            ("Privacy", "id"),
+            ("X-PBX-Security-Key", "k"),
+            ("Contact", "<sip:a@b>"),
+        ];
+        let given: Headers = given.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let names = |vouched| passed_on(&given, vouched).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        assert_eq!(names(true), ["X-Id", "P-Asserted-Identity", "Privacy"]);
+        assert_eq!(names(false), ["X-Id", "Privacy"]);
     }
 
     #[test]

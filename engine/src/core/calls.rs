@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use lockstep_ctx_api::op::{BridgeArgs, BridgeStrategy, BridgeTarget, ContinueOn, Op};
+use lockstep_ctx_api::op::{BridgeArgs, BridgeStrategy, BridgeTarget, ContinueOn, Headers, Op};
 use lockstep_ctx_api::queue::QueueOutput;
 use lockstep_ctx_api::wire::{CallStart, EntryKind, LogLevel, LogLine, RunId, ScriptError, ScriptErrorKind};
 use lockstep_ctx_api::{
@@ -11,7 +11,7 @@ use lockstep_ctx_api::{
 };
 use lockstep_sip::message::StatusCode;
 
-use super::call_facts::data_of;
+use super::call_facts::{data_of, passed_on};
 use super::channel::ChannelEvent;
 use super::exchange::{CallKey, LegKey, Purpose};
 use super::executions::OUTSIDE_TURN;
@@ -455,7 +455,8 @@ impl Switch {
             let id = OpId { turn: NO_TURN, ordinal: call.plan.bridges };
             call.plan.bridge = Some(id);
             let more = !call.plan.destinations.is_empty();
-            call.backend.submit(now, id, Op::Bridge(direct_bridge(target, more)));
+            let headers = passed_on(&call.headers, call.plan.vouched);
+            call.backend.submit(now, id, Op::Bridge(direct_bridge(target, headers, more)));
             return self.touch(key);
         }
     }
@@ -482,14 +483,14 @@ impl Switch {
 }
 
 /// A bridge no script has asked for: a DID or an extension that leads straight to a user or a number.
-fn direct_bridge(target: String, more: bool) -> BridgeArgs {
+fn direct_bridge(target: String, headers: Headers, more: bool) -> BridgeArgs {
     BridgeArgs {
         targets: vec![BridgeTarget { uri: target, ..BridgeTarget::default() }],
         strategy: BridgeStrategy::Sequential,
         timeout_ms: crate::call::millis(DIRECT_RING_TIME),
         caller_id: None,
         from_name: None,
-        headers: Vec::new(),
+        headers,
         ringback: None,
         early_media: true,
         whisper: None,

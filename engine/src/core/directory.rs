@@ -19,6 +19,8 @@ pub(crate) struct GatewayEntry {
     pub uri: SipUri,
     /// Next hops by the last look-up that gave any.
     pub destinations: Vec<Destination>,
+    /// It did not answer when it was last asked.
+    pub is_down: bool,
 }
 
 /// What a target of a bridge or of an originated call turns out to be.
@@ -28,8 +30,10 @@ pub(crate) enum Callee {
     User(String),
     /// Runs the script that answers to this.
     Class5(String),
-    /// Goes through these gateways in turn.
-    Gateways(Vec<(i64, SipUri)>),
+    /// Goes through the routes.
+    Number(String),
+    /// This URI at this gateway.
+    Gateway(i64, SipUri),
 }
 
 /// Where an incoming call leads.
@@ -41,21 +45,6 @@ pub(crate) struct IncomingRoute {
     pub customer: Option<i64>,
 }
 
-/// Where numbers of a prefix go.
-#[derive(Clone, Debug)]
-struct RouteEntry {
-    prefix: String,
-    gateways: Vec<i64>,
-    /// Whose calls may take it; `None`: everybody's.
-    customers: Option<Vec<i64>>,
-}
-
-impl RouteEntry {
-    fn admits(&self, customer: Option<i64>) -> bool {
-        self.customers.as_ref().is_none_or(|customers| customer.is_some_and(|id| customers.contains(&id)))
-    }
-}
-
 /// The provisioning of an engine, arranged for look-up.
 #[derive(Debug)]
 pub(crate) struct Directory {
@@ -63,8 +52,6 @@ pub(crate) struct Directory {
     dids: BTreeMap<String, Did>,
     gateways: BTreeMap<i64, GatewayEntry>,
     customers: Vec<Customer>,
-    /// Longest prefix first, then the cheapest, then as configured.
-    routes: Vec<RouteEntry>,
     /// Host names and addresses that mean this engine.
     own_hosts: Vec<Host>,
 }
@@ -72,9 +59,6 @@ pub(crate) struct Directory {
 impl Directory {
     /// Arranges a configuration. `own` are the addresses the engine listens on.
     pub(crate) fn new(config: &Config, own: impl IntoIterator<Item = IpAddr>) -> Self {
-        let mut routes: Vec<_> = config.routes.iter().collect();
-        let cost = |cost: Option<f64>| cost.unwrap_or(f64::INFINITY);
-        routes.sort_by(|a, b| (b.prefix.len().cmp(&a.prefix.len())).then_with(|| cost(a.cost).total_cmp(&cost(b.cost))));
         let mut own_hosts: Vec<Host> = own.into_iter().chain(config.sip.external_ip).map(host_of_ip).collect();
         own_hosts.extend([config.sip.realm.as_str(), "localhost"].into_iter().filter_map(|name| Host::parse(name).ok()));
         Self {
@@ -82,14 +66,6 @@ impl Directory {
             dids: config.dids.iter().map(|did| (number_key(&did.number).to_owned(), did.clone())).collect(),
             gateways: config.gateways.iter().filter_map(|gateway| Some((gateway.id, gateway_entry(gateway)?))).collect(),
             customers: config.customers.clone(),
-            routes: routes
-                .into_iter()
-                .map(|route| RouteEntry {
-                    prefix: number_key(&route.prefix).to_owned(),
-                    gateways: route.gateways.clone(),
-                    customers: route.customers.clone(),
-                })
-                .collect(),
             own_hosts,
         }
     }
@@ -117,6 +93,11 @@ impl Directory {
         }
     }
 
+    /// Whether a gateway answers, as far as is known.
+    pub(crate) fn is_up(&self, id: i64) -> bool {
+        self.gateways.get(&id).is_none_or(|entry| !entry.is_down)
+    }
+
     /// The gateway whose calls come from `ip`.
     pub(crate) fn gateway_at(&self, ip: IpAddr) -> Option<&GatewayEntry> {
         let ip = ip.to_canonical();
@@ -138,7 +119,7 @@ impl Directory {
 
     /// Where a caller who dialled `dialled` is led; `None`: nobody is there.
     pub(crate) fn incoming(&self, dialled: &str, programs: &ProgramSet) -> Option<IncomingRoute> {
-        if let Some(did) = self.dids.get(number_key(dialled)).filter(|did| !did.destinations.is_empty()) {
+        if let Some(did) = self.dids.get(number_key(dialled)).filter(|did| !did.destinations.is_empty() || did.script.is_some()) {
             return Some(IncomingRoute {
                 destinations: did.destinations.clone(),
                 did: Some(did.number.clone()),
@@ -172,23 +153,22 @@ impl Directory {
     }
 
     /// What a script may call by writing `target`; why not otherwise. Nothing leaves the engine but to users and gateways.
-    /// `customer` is whose call it is.
-    pub(crate) fn callee(&self, target: &str, programs: &ProgramSet, customer: Option<i64>) -> Result<Callee, Refusal> {
+    pub(crate) fn callee(&self, target: &str, programs: &ProgramSet) -> Result<Callee, Refusal> {
         let target = target.trim();
         let has_scheme = ["sip:", "sips:", "tel:"]
             .iter()
             .any(|scheme| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
         if !has_scheme {
-            return self.callee_by_name(target, programs, customer);
+            return self.callee_by_name(target, programs);
         }
         match Uri::parse(target) {
-            Ok(Uri::Tel(tel)) => self.callee_by_name(&tel.digits(), programs, customer),
-            Ok(Uri::Sip(uri)) => self.callee_by_uri(uri, programs, customer),
+            Ok(Uri::Tel(tel)) => self.callee_by_name(&tel.digits(), programs),
+            Ok(Uri::Sip(uri)) => self.callee_by_uri(uri, programs),
             Ok(Uri::Other { .. }) | Err(_) => Err(Refusal::new(484, format!("{target} is not a SIP URI"))),
         }
     }
 
-    fn callee_by_name(&self, target: &str, programs: &ProgramSet, customer: Option<i64>) -> Result<Callee, Refusal> {
+    fn callee_by_name(&self, target: &str, programs: &ProgramSet) -> Result<Callee, Refusal> {
         if self.users.contains_key(target) {
             return Ok(Callee::User(target.to_owned()));
         }
@@ -201,17 +181,17 @@ impl Directory {
                 Some(DidDestination::Class5(name)) => Ok(Callee::Class5(name.clone())),
                 Some(DidDestination::User(name)) => Ok(Callee::User(name.clone())),
                 Some(DidDestination::External(number)) if number_key(number) != number_key(target) => {
-                    self.callee_by_route(number, customer)
+                    Self::callee_by_route(number)
                 }
                 Some(DidDestination::External(_) | DidDestination::Sip(_) | DidDestination::Socket { .. }) | None => {
                     Err(Refusal::new(404, format!("the DID {target} leads nowhere")))
                 }
             };
         }
-        self.callee_by_route(target, customer)
+        Self::callee_by_route(target)
     }
 
-    fn callee_by_uri(&self, uri: SipUri, programs: &ProgramSet, customer: Option<i64>) -> Result<Callee, Refusal> {
+    fn callee_by_uri(&self, uri: SipUri, programs: &ProgramSet) -> Result<Callee, Refusal> {
         let user = Uri::Sip(uri.clone()).user().map(|user| user.into_owned()).unwrap_or_default();
         let gateway = self
             .gateways
@@ -220,44 +200,32 @@ impl Directory {
         // A gateway on this very machine is told from ourselves by its port.
         let names_gateway = gateway.is_some() && uri.port.is_some();
         if !names_gateway && self.own_hosts.iter().any(|host| same_host(host, &uri.host)) {
-            return self.callee_by_name(&user, programs, customer);
+            return self.callee_by_name(&user, programs);
         }
         match gateway {
-            Some(entry) => Ok(Callee::Gateways(vec![(entry.config.id, uri)])),
+            Some(entry) => Ok(Callee::Gateway(entry.config.id, uri)),
             None => Err(Refusal::new(403, format!("{} is no gateway of this engine", uri.host))),
         }
     }
 
-    /// The gateways a number goes through.
-    fn callee_by_route(&self, number: &str, customer: Option<i64>) -> Result<Callee, Refusal> {
-        let key = number_key(number);
-        let is_number = !key.is_empty() && key.chars().all(|c| c.is_ascii_digit() || matches!(c, '*' | '#'));
-        if !is_number {
+    /// Numbers go through the routes.
+    fn callee_by_route(number: &str) -> Result<Callee, Refusal> {
+        if !is_dialled_number(number) {
             return Err(Refusal::new(404, format!("{number} is neither a user nor a Class 5 destination")));
         }
-        let mut found: Vec<(i64, SipUri)> = Vec::new();
-        let matching = self.routes.iter().filter(|route| key.starts_with(route.prefix.as_str()) && route.admits(customer));
-        let longest = matching.clone().next().map_or(0, |route| route.prefix.len());
-        for route in matching.filter(|route| route.prefix.len() == longest) {
-            for id in &route.gateways {
-                let Some(entry) = self.gateways.get(id).filter(|_| !found.iter().any(|(known, _)| known == id)) else {
-                    continue;
-                };
-                let mut uri = SipUri::new(Some(number), entry.uri.host.clone(), entry.uri.port);
-                uri.params = entry.uri.params.clone();
-                found.push((*id, uri));
-            }
-        }
-        if found.is_empty() {
-            return Err(Refusal::new(404, format!("no route leads to {number}")));
-        }
-        Ok(Callee::Gateways(found))
+        Ok(Callee::Number(number.to_owned()))
     }
+}
+
+/// Whether a text is a number as routes have it.
+pub(crate) fn is_dialled_number(text: &str) -> bool {
+    let key = number_key(text);
+    !key.is_empty() && key.chars().all(|c| c.is_ascii_digit() || matches!(c, '*' | '#'))
 }
 
 fn gateway_entry(gateway: &Gateway) -> Option<GatewayEntry> {
     match Uri::parse(gateway.address.as_str()) {
-        Ok(Uri::Sip(uri)) => Some(GatewayEntry { config: gateway.clone(), uri, destinations: Vec::new() }),
+        Ok(Uri::Sip(uri)) => Some(GatewayEntry { config: gateway.clone(), uri, destinations: Vec::new(), is_down: false }),
         // The configuration has checked it.
         Ok(Uri::Tel(_) | Uri::Other { .. }) | Err(_) => None,
     }
@@ -327,51 +295,43 @@ mod tests {
         Directory::new(&config, ["127.0.0.1".parse().unwrap()])
     }
 
-    fn gateways_of(target: &str) -> Vec<i64> {
-        gateways_for(target, None)
+    fn callee(target: &str) -> Callee {
+        directory().callee(target, &ProgramSet::default()).unwrap()
     }
 
-    fn gateways_for(target: &str, customer: Option<i64>) -> Vec<i64> {
-        match directory().callee(target, &ProgramSet::default(), customer) {
-            Ok(Callee::Gateways(found)) => found.into_iter().map(|(id, _)| id).collect(),
-            other => panic!("expected gateways, got {other:?}"),
+    fn gateway_of(target: &str) -> i64 {
+        match callee(target) {
+            Callee::Gateway(id, _) => id,
+            other => panic!("expected a gateway, got {other:?}"),
         }
     }
 
     fn refusal(target: &str) -> u16 {
-        directory().callee(target, &ProgramSet::default(), None).unwrap_err().code
+        directory().callee(target, &ProgramSet::default()).unwrap_err().code
     }
 
     #[test]
-    fn the_longest_prefix_decides() {
-        assert_eq!(gateways_of("441234567890"), [7, 8]);
-        assert_eq!(gateways_of("+442012345678"), [8]);
-        assert_eq!(gateways_of("tel:+44-1234"), [7, 8]);
-        assert_eq!(refusal("33123"), 404);
-    }
-
-    #[test]
-    fn a_route_of_some_customers_is_there_for_them_only() {
-        assert_eq!(gateways_for("4499123", Some(12)), [8]);
-        assert_eq!(gateways_for("4499123", Some(13)), [7, 8], "a shorter route is open to all");
-        assert_eq!(gateways_for("1555", Some(12)), [7]);
-        assert_eq!(refusal("1555"), 404, "a call of nobody's");
+    fn numbers_go_through_the_routes() {
+        for (target, number) in [("441234", "441234"), ("+442012345678", "+442012345678"), ("tel:+44-1234", "+441234")] {
+            assert_eq!(callee(target), Callee::Number(number.into()), "{target}");
+        }
+        assert_eq!(refusal("nobody"), 404);
     }
 
     #[test]
     fn a_uri_leaves_only_through_a_gateway() {
-        assert_eq!(gateways_of("sip:x@SBC.example.net"), [7]);
-        assert_eq!(gateways_of("sip:x@198.51.100.8:5070"), [8]);
+        assert_eq!(gateway_of("sip:x@SBC.example.net"), 7);
+        assert_eq!(gateway_of("sip:x@198.51.100.8:5070"), 8);
         assert_eq!(refusal("sip:x@198.51.100.8:5080"), 403);
         assert_eq!(refusal("sip:x@evil.example.com"), 403);
     }
 
     #[test]
     fn our_own_address_means_our_own_users() {
-        let callee = directory().callee("sip:1001@127.0.0.1", &ProgramSet::default(), None);
+        let callee = directory().callee("sip:1001@127.0.0.1", &ProgramSet::default());
         assert_eq!(callee, Ok(Callee::User("1001".into())));
         assert_eq!(refusal("sip:nobody@127.0.0.1"), 404);
-        assert_eq!(gateways_of("sip:nobody@127.0.0.1:5099"), [9], "a gateway beside us");
+        assert_eq!(gateway_of("sip:nobody@127.0.0.1:5099"), 9, "a gateway beside us");
     }
 
     #[test]

@@ -36,6 +36,7 @@ use super::recordings::Recordings;
 use super::setup;
 use super::switch::{Switch, SwitchParts};
 use super::world::{ApplicationCall, Arrival};
+use crate::class4::Class4;
 use crate::config::{self, Config, Loaded};
 use crate::fetch::{EgressPolicy, Fetcher};
 use crate::freeswitch::Fleet;
@@ -244,6 +245,7 @@ impl Core {
             fetcher,
             services,
             resolver: Resolver::new(Arc::new(dns), resolve_config),
+            class4: Class4::new(&platform.routes, &runs.handle()),
             arrivals: arrived,
             tasks: BTreeMap::new(),
             listening: listening.clone(),
@@ -281,6 +283,7 @@ impl Core {
             registrar: Registrar::new(setup::registrar_config(&config)),
             authenticator: Authenticator::new(setup::authenticator_config(&config), random_seed(), now.instant),
             directory,
+            table: Arc::clone(&platform.routes),
             programs: reload.set,
             rng: ChaCha12Rng::from_seed(random_seed()),
             config: Arc::clone(&config),

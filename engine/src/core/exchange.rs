@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use lockstep_ctx_api::OpId;
 use lockstep_media::codec::Codec;
@@ -19,10 +20,12 @@ use rand_chacha::rand_core::Rng;
 
 use super::directory::{Directory, host_of_ip};
 use super::recordings::Recordings;
+use super::routing::Way;
 use super::timeline::Direction;
 use super::watching::LegStep;
 use super::world::{Ticket, World};
 use crate::call::{LegEvent, LegId, LoadId, LookupId, RouteId};
+use crate::class4::{Decision, Facts, RouteTable};
 use crate::config::Config;
 use crate::script::{Moment, ProgramSet};
 
@@ -42,6 +45,10 @@ pub(crate) enum Purpose {
     /// The next hops of a gateway, kept for later.
     Gateway(i64),
     Host(CallKey, OpId),
+    /// The Class 4 hook of a number that a bridge dials.
+    Routing(CallKey, LookupId),
+    /// The Class 4 hook of the DID that a call came in by.
+    Admission(CallKey),
 }
 
 /// How the INVITE of a leg came about, and where it is.
@@ -78,12 +85,44 @@ pub(crate) struct Route {
     pub gateway: Option<i64>,
     pub caller_id: Option<String>,
     pub from_name: Option<String>,
+    /// The caller id that Class 4 has given this way; it wins over the bridge's.
+    pub cli: Option<String>,
+    /// Names of fields of the bridge that this way does not get.
+    pub remove_headers: Vec<String>,
+    /// Fields that it gets besides.
+    pub headers: Vec<(String, String)>,
+    /// Price of a minute.
+    pub cost: Option<f64>,
+    /// How long it may say nothing at all; `None`: as long as SIP has it.
+    pub patience: Option<Duration>,
 }
 
-/// A bridge's target whose gateways are being looked up.
+impl Route {
+    /// A way to `uri`, without next hops yet.
+    pub(crate) fn to(uri: Uri, max_forwards: u8) -> Self {
+        Self {
+            uri,
+            destinations: Vec::new(),
+            symmetric: false,
+            max_forwards,
+            gateway: None,
+            caller_id: None,
+            from_name: None,
+            cli: None,
+            remove_headers: Vec::new(),
+            headers: Vec::new(),
+            cost: None,
+            patience: None,
+        }
+    }
+}
+
+/// A number whose gateways are being looked up.
 #[derive(Clone, Debug)]
 pub(crate) struct Waiting {
-    pub target: String,
+    pub ways: Vec<Way>,
+    /// How long each gateway may ring.
+    pub ring: Option<Duration>,
     /// The one that is being looked up.
     pub gateway: i64,
     /// Those that were not found.
@@ -109,6 +148,7 @@ pub(crate) struct Exchange {
     pub registrar: Registrar,
     pub authenticator: Authenticator,
     pub directory: Directory,
+    pub table: Arc<RouteTable>,
     pub programs: Arc<ProgramSet>,
     pub rng: ChaCha12Rng,
     pub links: BTreeMap<LegKey, Link>,
@@ -123,6 +163,12 @@ pub(crate) struct Exchange {
     pub customers: BTreeMap<CallKey, i64>,
     /// Max-Forwards as a call brought it.
     pub forwards: BTreeMap<CallKey, u8>,
+    /// What Class 4 is told of calls, besides who is called, and when they came in.
+    pub origins: BTreeMap<CallKey, (Instant, Facts)>,
+    /// How the first number that a call dials goes on: the script of its DID has said so.
+    pub planned: BTreeMap<CallKey, Decision>,
+    /// Class 4 hooks that bridges wait for.
+    pub hooks: BTreeMap<(CallKey, LookupId), Ticket>,
     /// Look-ups that bridges wait for.
     pub waiting: BTreeMap<(CallKey, LookupId), Waiting>,
     pub tickets: BTreeMap<Ticket, Purpose>,
@@ -149,6 +195,7 @@ pub(crate) struct ExchangeParts {
     pub registrar: Registrar,
     pub authenticator: Authenticator,
     pub directory: Directory,
+    pub table: Arc<RouteTable>,
     pub programs: Arc<ProgramSet>,
     pub rng: ChaCha12Rng,
 }
@@ -166,6 +213,7 @@ impl Exchange {
             registrar,
             authenticator,
             directory,
+            table,
             programs,
             rng,
         } = parts;
@@ -179,6 +227,7 @@ impl Exchange {
             registrar,
             authenticator,
             directory,
+            table,
             programs,
             rng,
             links: BTreeMap::new(),
@@ -190,6 +239,9 @@ impl Exchange {
             callers: BTreeMap::new(),
             customers: BTreeMap::new(),
             forwards: BTreeMap::new(),
+            origins: BTreeMap::new(),
+            planned: BTreeMap::new(),
+            hooks: BTreeMap::new(),
             waiting: BTreeMap::new(),
             tickets: BTreeMap::new(),
             last_ticket: 0,
@@ -239,6 +291,13 @@ impl Exchange {
         NameAddr::new(Uri::Sip(uri))
     }
 
+    /// What Class 4 is told of a call now, besides who is called.
+    pub(crate) fn origin(&self, call: CallKey) -> Facts {
+        let Some((since, facts)) = self.origins.get(&call) else { return Facts::default() };
+        let waited = self.now.instant.saturating_duration_since(*since);
+        Facts { waited_ms: waited.as_secs_f64() * 1_000.0, customer: self.customers.get(&call).copied(), ..facts.clone() }
+    }
+
     /// Adds a route for a call.
     pub(crate) fn add_route(&mut self, call: CallKey, route: Route) -> RouteId {
         self.last_route += 1;
@@ -261,6 +320,14 @@ impl Exchange {
         self.callers.remove(&call);
         self.customers.remove(&call);
         self.forwards.remove(&call);
+        self.origins.remove(&call);
+        self.planned.remove(&call);
+        let hooks: Vec<_> = self.hooks.range((call, LookupId(0))..=(call, LookupId(u64::MAX))).map(|(key, _)| *key).collect();
+        for hook in hooks {
+            if let Some(ticket) = self.hooks.remove(&hook) {
+                self.abandon(ticket);
+            }
+        }
         self.waiting.retain(|(waiting, _), _| *waiting != call);
     }
 

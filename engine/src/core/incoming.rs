@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
+use lockstep_ctx_api::EndedBy;
 use lockstep_ctx_api::queue::OpQueue;
+use lockstep_ctx_api::wire::{LogLevel, LogLine};
 use lockstep_media::sdp::{LocalMedia, OfferAnswer, SdpError};
 use lockstep_sip::endpoint::{DialogId, IncomingId, Reply};
 use lockstep_sip::message::{HeaderName, Method, Request, StatusCode, Uri};
@@ -11,9 +13,10 @@ use lockstep_sip::net::Source;
 
 use super::backend::Backend;
 use super::board::Board;
-use super::call_facts::{dialled, facts_of, start_of, user_of};
+use super::call_facts::{dialled, facts_of, origin_of, start_of, user_of};
 use super::channel::{Channel, ChannelEvent};
-use super::exchange::{CallKey, Exchange, Invite, Link};
+use super::directory::IncomingRoute;
+use super::exchange::{CallKey, Exchange, Invite, Link, Purpose};
 use super::executions::Outside;
 use super::gatekeeper::{self, Caller, Gate};
 use super::handle::EngineEvent;
@@ -22,12 +25,16 @@ use super::refusals::Refused;
 use super::switch::Switch;
 use super::timeline::Direction;
 use super::timeline_log::TimelineLog;
-use crate::backend::native::{NativeBackend, NativeSetup};
+use crate::backend::native::{Ending, NativeBackend, NativeSetup};
 use crate::call::LegId;
+use crate::class4::{Decision, Facts, Rejection, route_without_scripts};
+use crate::config::Destination as DidDestination;
 use crate::host::Scratch;
 
 /// Seconds after which a caller who was refused for lack of room may try again.
 const RETRY_AFTER: u32 = 5;
+/// Lines of a routing script that a timeline takes.
+const MAX_LINES: usize = 50;
 
 impl Switch {
     /// A new call wants to come in.
@@ -99,11 +106,7 @@ impl Switch {
         }
         let caller = self.pass_gate(request, &source, false)?;
         let dialled = dialled(request);
-        let route = {
-            let exchange = self.exchange.borrow();
-            exchange.directory.incoming(&dialled, &exchange.programs)
-        };
-        let Some(route) = route else {
+        let Some(route) = self.lead(&caller, &source, &dialled) else {
             return Err((Refused::Unknown, refusal(404, None, [])));
         };
         if let Some(offer) = &offer
@@ -113,17 +116,119 @@ impl Switch {
             let warning = format!("304 lockstep \"{}\"", plain(&error.to_string()));
             return Err((Refused::Media, refusal(code, None, [("Warning", warning)])));
         }
-        let customer = route.customer.or(match caller {
-            Caller::Customer(id) => Some(id),
-            Caller::Local | Caller::User(_) | Caller::Gateway(_) => None,
-        });
-        let key = self.take_call(Taken { id, dialog, request, source, offer, caller, did: route.did, customer });
+        let vouched = !matches!(caller, Caller::User(_));
+        let IncomingRoute { destinations, did, customer } = route;
+        let key = self.take_call(Taken { id, dialog, request, source, offer, caller, did: did.clone(), customer });
         if let Some(call) = self.calls.get_mut(&key) {
-            call.plan.destinations = route.destinations.into();
+            call.plan.destinations = destinations.into();
+            call.plan.vouched = vouched;
         }
-        self.next_destination(key);
+        match did {
+            Some(did) => self.admit_by_did(key, did),
+            None => self.next_destination(key),
+        }
         self.announce(key);
         Ok(())
+    }
+
+    /// Where a caller is led; `None`: nobody is there for them.
+    fn lead(&self, caller: &Caller, source: &Source, dialled: &str) -> Option<IncomingRoute> {
+        let exchange = self.exchange.borrow();
+        let customer = match caller {
+            Caller::Customer(id) => Some(*id),
+            // A carrier may be a customer too: of a number that is no DID it is that.
+            Caller::Gateway(_) => exchange.directory.customer_at(source.remote.ip()).map(|customer| customer.id),
+            Caller::Local | Caller::User(_) => None,
+        };
+        if let Some(route) = exchange.directory.incoming(dialled, &exchange.programs) {
+            let customer = route.customer.or(customer.filter(|_| !matches!(caller, Caller::Gateway(_))));
+            return Some(IncomingRoute { customer, ..route });
+        }
+        // What a carrier brings is never sent on to carriers: it came for us.
+        let may_dial_out = customer.is_some() || !matches!(caller, Caller::Gateway(_));
+        let leads_out = may_dial_out && exchange.table.leads_to(dialled, customer);
+        let destination = DidDestination::External(dialled.to_owned());
+        leads_out.then(|| IncomingRoute { destinations: vec![destination], did: None, customer })
+    }
+
+    /// Has the scripts of Class 4 look at a call that came in by a DID; the rest follows when they have.
+    fn admit_by_did(&mut self, key: CallKey, did: String) {
+        let decision = {
+            let mut exchange = self.exchange.borrow_mut();
+            let exchange = &mut *exchange;
+            let cli = exchange.callers.get(&key).map(|(number, _)| number.clone()).unwrap_or_default();
+            let facts = Facts { cli, dialled: did.clone(), did: Some(did), ..exchange.origin(key) };
+            let decision = route_without_scripts(&exchange.table, &exchange.programs, &facts);
+            if decision.is_none() {
+                let ticket = exchange.ticket(Purpose::Admission(key));
+                exchange.world.route(ticket, Box::new(facts));
+            }
+            decision
+        };
+        if let Some(decision) = decision {
+            self.admitted(key, decision);
+        }
+    }
+
+    /// Class 4 has decided on a call that came in by a DID.
+    pub(super) fn admitted(&mut self, key: CallKey, decision: Result<Decision, Rejection>) {
+        let now = self.now().instant;
+        let Some(call) = self.calls.get_mut(&key).filter(|call| call.ended.is_none()) else { return };
+        let Decision { attempts, cli, remove_headers, headers, ring, log, sandbox_ms } = match decision {
+            Ok(decision) => decision,
+            Err(rejection) => {
+                let refusal = super::routing::refusal_of(&rejection);
+                let by = if rejection.why.is_some() { EndedBy::Engine } else { EndedBy::Script };
+                let reply = (refusal.code, refusal.reason);
+                call.backend.end(now, Ending { refusal: reply.clone(), bye: Some(reply), by });
+                return self.touch(key);
+            }
+        };
+        let is_removed = |name: &str| remove_headers.iter().any(|removed| removed.eq_ignore_ascii_case(name));
+        for (name, _) in call.headers.extract_if(.., |(name, _)| is_removed(name)) {
+            call.channel.set(&format!("sip_h_{name}"), None);
+        }
+        for (name, value) in headers {
+            call.channel.set(&format!("sip_h_{name}"), Some(&value));
+            call.headers.push((name, value));
+        }
+        let mut exchange = self.exchange.borrow_mut();
+        if let Some((number, name)) = exchange.callers.get_mut(&key)
+            && *number != cli
+        {
+            // The caller's name does not go with somebody else's number.
+            *name = None;
+            number.clone_from(&cli);
+            call.channel.set("caller_id_number", Some(&cli));
+            call.channel.set("caller_id_name", Some(&cli));
+            call.facts.from = cli.clone();
+        }
+        if !attempts.is_empty() {
+            // Rows that a script has given a DID come before its destinations.
+            let number = call.facts.to.clone();
+            call.plan.destinations.push_front(DidDestination::External(number));
+            let decision = Decision { attempts, cli, ring, log, sandbox_ms, ..Decision::default() };
+            exchange.planned.insert(key, decision);
+        }
+        drop(exchange);
+        self.next_destination(key);
+    }
+
+    /// Writes what routing scripts have logged into the call's timeline.
+    pub(super) fn note_decision(&mut self, key: CallKey, decision: &Result<Decision, Rejection>) {
+        let unix_ms = self.now().unix_ms;
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        let lines = match decision {
+            Ok(decision) => decision.log.clone(),
+            Err(rejection) => vec![match &rejection.why {
+                Some(why) => format!("not routed: {rejection}: {why}"),
+                None => format!("not routed: {rejection}"),
+            }],
+        };
+        for text in lines.into_iter().take(MAX_LINES) {
+            tracing::info!(call = %call.facts.id, "routing: {text}");
+            call.log.log(unix_ms, &LogLine { level: LogLevel::Info, text, at: None });
+        }
     }
 
     /// What stands against another call.
@@ -189,6 +294,7 @@ impl Switch {
             let name = request.headers.from().and_then(Result::ok).and_then(|from| from.display_name);
             exchange.callers.insert(key, (facts.from.clone(), name));
             exchange.customers.extend(customer.map(|id| (key, id)));
+            exchange.origins.insert(key, (now.instant, origin_of(&call_id, request, &source)));
             let forwards = request.headers.max_forwards().and_then(Result::ok).unwrap_or(70);
             exchange.forwards.insert(key, forwards);
             let contact = exchange.contact_for(source.protocol, source.local, source.remote.ip());

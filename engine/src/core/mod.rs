@@ -25,6 +25,7 @@ mod real_world;
 pub(crate) mod recordings;
 mod refusals;
 mod requests;
+mod routing;
 pub(crate) mod setup;
 mod stats;
 pub(crate) mod switch;

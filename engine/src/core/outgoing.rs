@@ -1,76 +1,17 @@
-//! Calls that leave the engine: from a target a script names to routes, and from a route to an INVITE.
+//! Calls that leave the engine: from a route to an INVITE.
 
 use lockstep_sip::auth::{ClientAuth, Side};
 use lockstep_sip::endpoint::{Body, OutgoingRequest, RequestId};
 use lockstep_sip::message::{Headers, Method, NameAddr, Request, Response, SipUri, Uri};
-use lockstep_sip::net::{Destination, Protocol};
+use lockstep_sip::net::Destination;
 use lockstep_sip::resolve::Target;
 use rand_chacha::rand_core::Rng;
 
-use super::directory::{Callee, host_of_ip};
-use super::exchange::{CallKey, Exchange, Invite, LegKey, Purpose, Route, Waiting, script_headers};
+use super::directory::host_of_ip;
+use super::exchange::{CallKey, Exchange, Invite, LegKey, Purpose, script_headers};
 use super::timeline::Direction;
 use super::watching::LegStep;
-use crate::call::{Dial, Hunt, LegEvent, Lookup, LookupId, Refusal, Routes};
-
-/// How many scripts may hand one caller to the next. The loop guard of SIP counts to seventy, by which time a loop of scripts
-/// has taken seventy calls' worth of ports.
-const MAX_SCRIPT_HOPS: u8 = 16;
-
-/// Finds the routes of a target for a bridge of `call`.
-pub(crate) fn resolve(exchange: &mut Exchange, call: CallKey, lookup: LookupId, target: &str) -> Lookup {
-    find(exchange, call, lookup, Waiting { target: target.to_owned(), gateway: 0, unreachable: Vec::new() })
-}
-
-/// A gateway's next hops have come for a bridge that waits for them.
-pub(crate) fn resolved(
-    exchange: &mut Exchange,
-    call: CallKey,
-    lookup: LookupId,
-    result: Result<Vec<Destination>, String>,
-) -> Option<Result<Routes, Refusal>> {
-    let mut waiting = exchange.waiting.remove(&(call, lookup))?;
-    match result {
-        Ok(destinations) => exchange.directory.set_gateway_destinations(waiting.gateway, destinations),
-        Err(why) => {
-            tracing::warn!(gateway = waiting.gateway, %why, "a gateway cannot be found");
-            waiting.unreachable.push(waiting.gateway);
-        }
-    }
-    match find(exchange, call, lookup, waiting) {
-        Lookup::Ready(routes) => Some(routes),
-        Lookup::Later => None,
-    }
-}
-
-fn find(exchange: &mut Exchange, call: CallKey, lookup: LookupId, mut waiting: Waiting) -> Lookup {
-    let customer = exchange.customers.get(&call).copied();
-    let callee = match exchange.directory.callee(&waiting.target, &exchange.programs, customer) {
-        Ok(callee) => callee,
-        Err(refusal) => return Lookup::Ready(Err(refusal)),
-    };
-    let mut gateways = match callee {
-        Callee::User(name) => return Lookup::Ready(user_routes(exchange, call, &name)),
-        Callee::Class5(name) => return Lookup::Ready(class5_route(exchange, call, &name)),
-        Callee::Gateways(gateways) => gateways,
-    };
-    gateways.retain(|(id, _)| !waiting.unreachable.contains(id));
-    if gateways.is_empty() {
-        return Lookup::Ready(Err(Refusal::new(503, "no gateway can be reached")));
-    }
-    let unknown = gateways.iter().find(|(id, _)| destinations_of(exchange, *id).is_empty());
-    let Some((id, uri)) = unknown.cloned() else {
-        return Lookup::Ready(gateway_routes(exchange, call, &gateways));
-    };
-    match look_up(exchange, Purpose::Lookup(call, lookup), &uri) {
-        Ok(()) => {
-            waiting.gateway = id;
-            exchange.waiting.insert((call, lookup), waiting);
-            Lookup::Later
-        }
-        Err(refusal) => Lookup::Ready(Err(refusal)),
-    }
-}
+use crate::call::{Dial, LegEvent, Refusal};
 
 /// Starts to look for a gateway's next hops.
 pub(crate) fn look_up(exchange: &mut Exchange, purpose: Purpose, uri: &SipUri) -> Result<(), Refusal> {
@@ -79,100 +20,6 @@ pub(crate) fn look_up(exchange: &mut Exchange, purpose: Purpose, uri: &SipUri) -
     let seed = exchange.rng.next_u64();
     exchange.world.resolve(ticket, target, seed);
     Ok(())
-}
-
-/// A gateway's next hops; none until its name was looked up.
-fn destinations_of(exchange: &Exchange, gateway: i64) -> &[Destination] {
-    exchange.directory.gateway(gateway).map_or(&[], |entry| entry.destinations.as_slice())
-}
-
-fn user_routes(exchange: &mut Exchange, call: CallKey, name: &str) -> Result<Routes, Refusal> {
-    let now = exchange.now.instant;
-    let max_forwards = forwards_left(exchange, call)?;
-    let routes: Vec<Route> = exchange
-        .registrar
-        .lookup(name, now)
-        .into_iter()
-        .map(|binding| Route {
-            uri: binding.contact.uri.clone(),
-            destinations: vec![binding.destination()],
-            symmetric: true,
-            max_forwards,
-            gateway: None,
-            caller_id: None,
-            from_name: None,
-        })
-        .collect();
-    if routes.is_empty() {
-        return Err(Refusal::new(480, "Temporarily Unavailable"));
-    }
-    let routes = with_caller(exchange, call, routes);
-    Ok(Routes { routes, hunt: Hunt::Together })
-}
-
-fn gateway_routes(exchange: &mut Exchange, call: CallKey, gateways: &[(i64, SipUri)]) -> Result<Routes, Refusal> {
-    let max_forwards = forwards_left(exchange, call)?;
-    let routes = gateways
-        .iter()
-        .map(|(id, uri)| Route {
-            uri: Uri::Sip(uri.clone()),
-            destinations: destinations_of(exchange, *id).to_vec(),
-            symmetric: false,
-            max_forwards,
-            gateway: Some(*id),
-            caller_id: None,
-            from_name: None,
-        })
-        .collect();
-    let routes = with_caller(exchange, call, routes);
-    Ok(Routes { routes, hunt: Hunt::InTurn })
-}
-
-/// Another script is called through ourselves: a call of its own, with its own queue and its own journal.
-fn class5_route(exchange: &mut Exchange, call: CallKey, name: &str) -> Result<Routes, Refusal> {
-    let max_forwards = forwards_left(exchange, call)?.min(MAX_SCRIPT_HOPS);
-    let own = exchange.world.listening();
-    let (protocol, mut address) = own
-        .iter()
-        .find(|(protocol, _)| *protocol == Protocol::Udp)
-        .or_else(|| own.first())
-        .copied()
-        .ok_or_else(|| Refusal::new(500, "the engine listens on no address"))?;
-    if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
-    }
-    let uri = SipUri::new(Some(name), host_of_ip(address.ip()), Some(address.port()));
-    let route = Route {
-        uri: Uri::Sip(uri),
-        destinations: vec![Destination::new(protocol, address)],
-        symmetric: true,
-        max_forwards,
-        gateway: None,
-        caller_id: None,
-        from_name: None,
-    };
-    let routes = with_caller(exchange, call, vec![route]);
-    Ok(Routes { routes, hunt: Hunt::Together })
-}
-
-/// Who the callee is told is calling, where the script does not say: the caller.
-fn with_caller(exchange: &mut Exchange, call: CallKey, routes: Vec<Route>) -> Vec<crate::call::RouteId> {
-    let caller = exchange.callers.get(&call).cloned();
-    routes
-        .into_iter()
-        .map(|mut route| {
-            if let Some((number, name)) = &caller {
-                route.caller_id = Some(number.clone());
-                route.from_name.clone_from(name);
-            }
-            exchange.add_route(call, route)
-        })
-        .collect()
-}
-
-fn forwards_left(exchange: &Exchange, call: CallKey) -> Result<u8, Refusal> {
-    let left = exchange.forwards.get(&call).copied().unwrap_or(70);
-    left.checked_sub(1).filter(|left| *left > 0).ok_or_else(|| Refusal::new(483, "Too Many Hops"))
 }
 
 /// Sends the INVITE of a leg.
@@ -214,14 +61,17 @@ fn build_invite(
         .ok_or_else(|| Refusal::new(503, format!("no address of this machine leads to {}", first.remote)))?;
     let contact = exchange.contact_for(first.protocol, local, first.remote.ip());
     let host = host_of_ip(exchange.shown_ip(local.ip(), first.remote.ip()));
-    let caller_id = dial.caller_id.or(route.caller_id).filter(|id| !id.is_empty());
+    let caller_id = route.cli.or(dial.caller_id).or(route.caller_id).filter(|id| !id.is_empty());
     let mut from = NameAddr::new(Uri::Sip(SipUri::new(Some(caller_id.as_deref().unwrap_or("anonymous")), host, None)));
     from.display_name = dial.from_name.or(route.from_name).filter(|name| !name.chars().any(char::is_control));
     let to = NameAddr::new(without_params(&route.uri));
     let destinations = with_local(exchange, route.destinations);
     let mut request = OutgoingRequest::new(Method::Invite, route.uri, from, to, destinations);
     request.contact = Some(contact);
-    request.headers = script_headers(&dial.headers);
+    let is_removed = |name: &str| route.remove_headers.iter().any(|removed| removed.eq_ignore_ascii_case(name));
+    let kept = dial.headers.into_iter().filter(|(name, _)| !is_removed(name));
+    request.headers = script_headers(&kept.chain(route.headers).collect::<Vec<_>>());
+    request.patience = route.patience;
     request.body = Some(Body::sdp(offer.into_bytes()));
     request.symmetric = route.symmetric;
     request.max_forwards = route.max_forwards;

@@ -23,6 +23,7 @@ use tokio::task::AbortHandle;
 
 use super::handle::{Metric, MetricKind};
 use super::world::{ApplicationCall, Arrival, Arrived, OpenedMedia, RecordingOrder, Ticket, World};
+use crate::class4::{Class4, Facts};
 use crate::fetch::Fetcher;
 use crate::host::{HostServices, RunContext};
 use crate::tts::Tts;
@@ -36,6 +37,7 @@ pub(super) struct RealWorld {
     pub(super) fetcher: Fetcher,
     pub(super) services: HostServices,
     pub(super) resolver: Resolver,
+    pub(super) class4: Class4,
     /// One arrival a ticket, and tickets are bounded by the operations of calls: this cannot grow without end.
     pub(super) arrivals: mpsc::UnboundedSender<Arrival>,
     pub(super) tasks: BTreeMap<Ticket, AbortHandle>,
@@ -172,6 +174,11 @@ impl World for RealWorld {
         // Called here and not in the task: what two scripts ask for takes effect in the order in which they asked.
         let answer = self.services.call(&context, call);
         self.spawn(ticket, async move { Arrived::Answered(answer.await) });
+    }
+
+    fn route(&mut self, ticket: Ticket, facts: Box<Facts>) {
+        let class4 = self.class4.clone();
+        self.spawn(ticket, async move { Arrived::Routed(class4.route(&facts).await) });
     }
 
     fn call_application(&mut self, call: ApplicationCall) -> Result<(), String> {

@@ -10,12 +10,14 @@ use lockstep_ctx_api::{CallFacts, CallState, EndedBy};
 
 use super::backend::Backend;
 use super::board::Board;
+use super::directory::Callee;
 use super::exchange::CallKey;
 use super::handle::{CallFilter, CallSummary, EngineError, Originate, Readiness, Request, ScriptInfo};
 use super::live_call::OnAnswer;
 use super::switch::{Draining, Switch};
 use super::timeline::Timeline;
 use crate::backend::native::{Ending, NativeBackend, NativeSetup};
+use crate::script::ProgramSet;
 
 /// How long a call of ours may ring when nobody says.
 const RING_TIME: Duration = Duration::from_secs(60);
@@ -147,11 +149,7 @@ impl Switch {
                 .ok_or_else(|| EngineError::NoSuchDestination(wanted.destination.clone()))?;
             OnAnswer::Script(program)
         };
-        self.exchange
-            .borrow()
-            .directory
-            .callee(&wanted.to, &programs, None)
-            .map_err(|refusal| EngineError::TargetRefused { target: wanted.to.clone(), why: refusal.reason })?;
+        self.is_callable(&wanted.to, &programs).map_err(|why| EngineError::TargetRefused { target: wanted.to.clone(), why })?;
         self.last_call += 1;
         let key = CallKey(self.last_call);
         let from = wanted.from.clone().unwrap_or_else(|| wanted.destination.clone());
@@ -203,6 +201,16 @@ impl Switch {
         }
         self.announce(key);
         Ok(id)
+    }
+
+    /// Whether a call of ours can be led to `target`; why not otherwise.
+    fn is_callable(&self, target: &str, programs: &ProgramSet) -> Result<(), String> {
+        let exchange = self.exchange.borrow();
+        match exchange.directory.callee(target, programs) {
+            Ok(Callee::Number(number)) if !exchange.table.leads_to(&number, None) => Err(format!("no route leads to {number}")),
+            Ok(Callee::Number(_) | Callee::User(_) | Callee::Class5(_) | Callee::Gateway(..)) => Ok(()),
+            Err(refusal) => Err(refusal.reason),
+        }
     }
 
     fn scripts(&self) -> Vec<ScriptInfo> {

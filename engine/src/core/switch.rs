@@ -27,13 +27,14 @@ use super::exchange::{CallKey, Exchange, Purpose};
 use super::freeswitch::Connections;
 use super::handle::EngineEvent;
 use super::live_call::LiveCall;
-use super::outgoing;
 use super::past_calls::PastCalls;
 use super::refusals::Refusals;
+use super::routing;
 use super::timeline::TimelineEntry;
 use super::trunks::Trunks;
 use super::world::{Arrival, Arrived};
 use crate::backend::native::RecordingEvent;
+use crate::class4::RouteTable;
 use crate::config::DEFAULT_ACCOUNT;
 use crate::script::{Moment, ProgramSet, ScriptHost};
 
@@ -214,7 +215,7 @@ impl Switch {
                 }
             }
             (Purpose::Lookup(key, lookup), Arrived::NextHops(result)) => {
-                let found = outgoing::resolved(&mut self.exchange.borrow_mut(), key, lookup, result);
+                let found = routing::resolved(&mut self.exchange.borrow_mut(), key, lookup, result);
                 let backend = self.calls.get_mut(&key).and_then(|call| call.backend.native_mut());
                 if let (Some(found), Some(backend)) = (found, backend) {
                     backend.resolved(now, lookup, found);
@@ -228,6 +229,19 @@ impl Switch {
                 }
                 Err(why) => tracing::warn!(gateway = id, %why, "a gateway cannot be found"),
             },
+            (Purpose::Routing(key, lookup), Arrived::Routed(decision)) => {
+                self.note_decision(key, &decision);
+                let found = routing::routed(&mut self.exchange.borrow_mut(), key, lookup, decision);
+                let backend = self.calls.get_mut(&key).and_then(|call| call.backend.native_mut());
+                if let (Some(found), Some(backend)) = (found, backend) {
+                    backend.resolved(now, lookup, found);
+                    self.dirty.insert(key);
+                }
+            }
+            (Purpose::Admission(key), Arrived::Routed(decision)) => {
+                self.note_decision(key, &decision);
+                self.admitted(key, decision);
+            }
             (Purpose::Host(key, op), Arrived::Answered(result)) => {
                 if let Some(call) = self.calls.get_mut(&key) {
                     call.host_ops.remove(&op);
@@ -247,6 +261,11 @@ impl Switch {
         for bundle in retired {
             self.host.retire(*bundle);
         }
+    }
+
+    /// The routes of Class 4.
+    pub(crate) fn route_table(&self) -> Arc<RouteTable> {
+        Arc::clone(&self.exchange.borrow().table)
     }
 
     /// SIP transactions that have not ended.

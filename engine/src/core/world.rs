@@ -18,6 +18,7 @@ use lockstep_sip::net::{Destination, Protocol, Transmit};
 use lockstep_sip::resolve::Target;
 
 use super::handle::Metric;
+use crate::class4::{Decision, Facts, Rejection};
 use crate::host::RunContext;
 
 /// Names work that the world does in the background; its result comes as an [`Arrival`].
@@ -39,6 +40,8 @@ pub(crate) enum Arrived {
     NextHops(Result<Vec<Destination>, String>),
     /// What a `fetch` or a service answered a script.
     Answered(OpResult),
+    /// What the scripts of Class 4 made of a call.
+    Routed(Result<Decision, Rejection>),
 }
 
 /// A leg's media as it was opened.
@@ -108,6 +111,8 @@ pub(crate) trait World {
     fn fetch(&mut self, ticket: Ticket, args: FetchArgs);
     /// Has a service do what a script asked for.
     fn call_host(&mut self, ticket: Ticket, context: RunContext, call: HostCall);
+    /// Has the scripts of Class 4 decide on a call.
+    fn route(&mut self, ticket: Ticket, facts: Box<Facts>);
     /// Has an application take a call over; why that cannot be tried. What comes of it comes as a request.
     fn call_application(&mut self, call: ApplicationCall) -> Result<(), String>;
     /// The result is here, or not wanted any more.

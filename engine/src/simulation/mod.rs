@@ -21,6 +21,7 @@ mod network;
 mod outside;
 mod phones;
 mod project;
+pub(crate) mod rehearsal;
 mod simulated;
 #[cfg(test)]
 mod tests;

@@ -31,7 +31,9 @@ use super::network::{Conditions, Network, Packet};
 use super::outside::Outside;
 use super::phones::{Phones, Places};
 use super::project::{Project, engine_address};
+use super::rehearsal::{self, Stage};
 use super::world::{Order, Shared, SimulatedWorld};
+use crate::class4::RouteTable;
 use crate::core::EventLog;
 use crate::core::directory::Directory;
 use crate::core::exchange::{Exchange, ExchangeParts};
@@ -140,6 +142,7 @@ impl Simulation {
             registrar: Registrar::new(setup::registrar_config(config)),
             authenticator: Authenticator::new(setup::authenticator_config(config), seed(&mut rng), now.instant),
             directory: Directory::new(config, [engine.ip()]),
+            table: Arc::new(RouteTable::new(config)),
             programs: project.programs.clone(),
             rng: ChaCha12Rng::from_seed(seed(&mut rng)),
             config: config.clone(),
@@ -459,6 +462,16 @@ impl Simulation {
             Order::Fetch { ticket, args } => {
                 let (answer, delay) = self.http.answer(args);
                 self.arrive(now + delay, ticket, Arrived::Answered(answer));
+            }
+            Order::Route { ticket, facts } => {
+                let seed = seed(&mut self.rng);
+                let moment = self.clock.moment();
+                let (table, programs) = (self.switch.route_table(), self.project.programs.clone());
+                let services = self.services().clone();
+                let http = &mut self.http;
+                let stage = Stage { programs: &programs, services: &services, fetch: &mut |args| http.answer(args), seed };
+                let (decision, took) = rehearsal::route(stage, &table, &facts, moment);
+                self.arrive(now + SERVICE + took, ticket, Arrived::Routed(decision));
             }
             Order::Host { ticket, context, call } => {
                 let listens = call.listens;

@@ -19,6 +19,7 @@ use lockstep_sip::resolve::Target;
 
 use super::audio::Audio;
 use super::media::leg_address;
+use crate::class4::Facts;
 use crate::core::handle::Metric;
 use crate::core::world::{ApplicationCall, OpenedMedia, RecordingOrder, Ticket, World};
 use crate::host::RunContext;
@@ -38,6 +39,7 @@ pub(super) enum Order {
     Resolve { ticket: Ticket, target: Target },
     Fetch { ticket: Ticket, args: FetchArgs },
     Host { ticket: Ticket, context: RunContext, call: HostCall },
+    Route { ticket: Ticket, facts: Box<Facts> },
 }
 
 /// What the core and the simulation share.
@@ -152,6 +154,10 @@ impl World for SimulatedWorld {
 
     fn call_host(&mut self, ticket: Ticket, context: RunContext, call: HostCall) {
         self.order(Order::Host { ticket, context, call });
+    }
+
+    fn route(&mut self, ticket: Ticket, facts: Box<Facts>) {
+        self.order(Order::Route { ticket, facts });
     }
 
     fn call_application(&mut self, call: ApplicationCall) -> Result<(), String> {

@@ -118,6 +118,15 @@ impl Endpoint {
         id
     }
 
+    /// Has an INVITE fail at `at` when nothing at all has come back by then.
+    pub(super) fn give_up_silence(&mut self, id: ClientId, at: Instant) {
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        if let ClientMachine::Invite(invite) = &mut client.machine {
+            invite.give_up_silence(at);
+            self.schedule.set(Owner::Client(id), invite.next_timeout());
+        }
+    }
+
     /// A Via of ours for that destination.
     pub(super) fn via(&self, destination: &Destination, branch: &str) -> Via {
         let address = destination.local.or_else(|| self.sent_by(destination.protocol, destination.remote.is_ipv4()));

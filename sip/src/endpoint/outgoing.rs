@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::client::{ClientId, Purpose};
 use super::fork::Forks;
@@ -51,6 +51,8 @@ pub(super) struct Outgoing {
     pub(super) cancel_headers: Headers,
     /// The 401 or 407 that waits for credentials.
     pub(super) challenge: Option<Arc<Response>>,
+    /// Instead of timer B.
+    pub(super) patience: Option<Duration>,
 }
 
 impl Outgoing {
@@ -72,6 +74,7 @@ impl Outgoing {
             cancel: Cancel::No,
             cancel_headers: Headers::new(),
             challenge: None,
+            patience: None,
         }
     }
 }
@@ -143,6 +146,9 @@ impl Endpoint {
         let client = self.start_client(now, request, attempt.destination, Purpose::Request(id));
         if let Some(outgoing) = self.requests.get_mut(&id) {
             outgoing.client = Some(client);
+            if let Some(patience) = outgoing.patience {
+                self.give_up_silence(client, now + patience);
+            }
         }
         true
     }

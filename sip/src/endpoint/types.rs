@@ -1,5 +1,7 @@
 //! Names, requests and bodies that the engine and the endpoint exchange.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::message::{HeaderValue, Headers, Method, NameAddr, Uri};
@@ -65,6 +67,9 @@ pub struct OutgoingRequest {
     pub series: Option<(HeaderValue, u32)>,
     /// Max-Forwards of a call that came from another leg, already lowered by one; 70 otherwise (RFC 7332).
     pub max_forwards: u8,
+    /// How long a next hop may say nothing at all before the request goes on to the one after it, or fails; `None`: 64·T1 (timer B).
+    /// For INVITE.
+    pub patience: Option<Duration>,
 }
 
 impl OutgoingRequest {
@@ -84,6 +89,7 @@ impl OutgoingRequest {
             symmetric: false,
             series: None,
             max_forwards: 70,
+            patience: None,
         }
     }
 }

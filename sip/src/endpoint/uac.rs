@@ -78,7 +78,8 @@ impl Endpoint {
         let contact = outgoing.contact.map(|c| HeaderValue::from(c.to_string()));
         self.complete_request(&mut request, contact, &headers, outgoing.body, outgoing.max_forwards);
         let id = RequestId(self.new_id());
-        let outgoing = Outgoing::new(request, kind, None, outgoing.destinations, had_offer);
+        let patience = outgoing.patience;
+        let outgoing = Outgoing { patience, ..Outgoing::new(request, kind, None, outgoing.destinations, had_offer) };
         self.start_outgoing(now, id, outgoing);
         Ok(id)
     }

@@ -79,6 +79,13 @@ impl ClientInviteTransaction {
         }
     }
 
+    /// Lets timer B run out at `at`, where it would later: whoever sends it has somewhere else to send it to.
+    pub fn give_up_silence(&mut self, at: Instant) {
+        if self.is_calling() {
+            self.timers.start(Timer::B, at);
+        }
+    }
+
     /// The CANCEL was sent: the INVITE must end within 64·T1, final response or not (RFC 3261 9.1).
     pub fn cancelled(&mut self, now: Instant) {
         match self.state {
@@ -172,6 +179,17 @@ mod tests {
     fn reliable_transports_run_timer_b_alone() {
         let (now, mut t) = start(true);
         assert_eq!(wake_ups(&mut t, now), [(32_000, ClientTimeout::TimedOut)]);
+    }
+
+    #[test]
+    fn silence_is_given_up_when_told_and_a_sign_of_life_is_not() {
+        let (now, mut t) = start(false);
+        t.give_up_silence(now + Duration::from_secs(5));
+        assert_eq!(wake_ups(&mut t, now).last(), Some(&(5_000, ClientTimeout::TimedOut)));
+        let (now, mut t) = start(false);
+        t.handle_response(now, StatusCode::TRYING);
+        t.give_up_silence(now + Duration::from_secs(5));
+        assert_eq!(wake_ups(&mut t, now), []);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use lockstep_media::codec::Codec;
 use lockstep_media::digit::Digit;
 use lockstep_media::stream::{Command, DtmfId, DtmfMethod, DtmfRequest};
 
-use super::end::{phrase, reason_header};
+use super::end::{phrase, reason_header, refusal_parts};
 use super::{NativeBackend, Task};
 use crate::call::{
     AudioId, AudioOptions, AudioSource, Bridge, BridgeRules, BridgeStep, Dial, Leg, LegId, LegState, Lookup, LookupId, Refusal,
@@ -37,6 +37,8 @@ pub(super) struct BridgeTask {
     /// The leg the caller hears: early media, or joined.
     heard: Option<LegId>,
     joined: Option<LegId>,
+    /// A refusal in words for the caller.
+    reply: Option<(u16, String)>,
     /// Given back instead of the bridge's own result: the bridge is the end of another operation.
     instead: Option<Outcome>,
 }
@@ -123,6 +125,7 @@ impl<S: Switchboard> NativeBackend<S> {
             prompts: BTreeMap::new(),
             heard: None,
             joined: None,
+            reply: None,
             instead,
         })))
     }
@@ -140,6 +143,11 @@ impl<S: Switchboard> NativeBackend<S> {
     fn route_found(&mut self, now: Instant, lookup: LookupId, result: Result<Routes, Refusal>) {
         let Some((_, Task::Bridge(task))) = &mut self.task else { return };
         let Some(target) = task.lookups.remove(&lookup) else { return };
+        if let Err(refusal) = &result
+            && refusal.is_reply
+        {
+            task.reply = Some((refusal.code, refusal.reason.clone()));
+        }
         let routes = result.map(|found| {
             let shape = (found.routes.len(), found.hunt);
             task.routes.insert(target, found.routes);
@@ -178,9 +186,11 @@ impl<S: Switchboard> NativeBackend<S> {
         let Some((_, Task::Bridge(task))) = &mut self.task else { return };
         let lookup = self.next_lookup;
         self.next_lookup = LookupId(lookup.0 + 1);
-        let uri = task.args.targets.get(target).map_or("", |target| target.uri.as_str());
+        let wanted = task.args.targets.get(target);
+        let uri = wanted.map_or("", |target| target.uri.as_str());
+        let own = wanted.and_then(|target| target.caller_id.as_deref());
         task.lookups.insert(lookup, target);
-        match self.board.resolve(lookup, uri) {
+        match self.board.resolve(lookup, uri, own.or(task.args.caller_id.as_deref())) {
             Lookup::Ready(result) => self.route_found(now, lookup, result),
             Lookup::Later => {}
         }
@@ -351,11 +361,14 @@ impl<S: Switchboard> NativeBackend<S> {
             self.a.hang_up(&mut self.board, Headers::new());
             CallEndedCause { code: 200, reason: "Normal Clearing".into(), by: EndedBy::Callee }
         } else {
+            let for_caller = task.reply.is_some_and(|(known, text)| (known, &text) == (code, &reason));
+            // Why a target cannot be called is for the script and the log; the caller gets the standard phrase.
+            let (shown, text) = if for_caller { (code, reason.as_str()) } else { (of_callee(code), phrase(of_callee(code))) };
             if self.a.state() < LegState::Answering && !self.originated {
-                // Why a target cannot be called is for the script and the log; the caller gets the standard phrase.
-                self.a.refuse(&mut self.board, code, Some(phrase(code).to_owned()), Headers::new());
+                let (text, headers) = refusal_parts(shown, text);
+                self.a.refuse(&mut self.board, shown, text, headers);
             } else {
-                self.a.hang_up(&mut self.board, vec![reason_header(code, phrase(code))]);
+                self.a.hang_up(&mut self.board, vec![reason_header(shown, text)]);
             }
             CallEndedCause { code, reason, by: EndedBy::Callee }
         };
@@ -419,6 +432,16 @@ impl<S: Switchboard> NativeBackend<S> {
 
     fn far_name(&self, leg: LegId) -> String {
         format!("{}-{}", self.setup.call_id, leg.0)
+    }
+}
+
+/// What the caller is told of a far end's final response. Redirections are not followed and their Contacts not handed on, since a
+/// caller must not learn of a way around the gateways; credentials that a gateway wants are ours to give, not the caller's.
+fn of_callee(code: u16) -> u16 {
+    match code {
+        300..=399 => 480,
+        401 | 407 => 502,
+        other => other,
     }
 }
 

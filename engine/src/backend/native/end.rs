@@ -96,10 +96,7 @@ impl<S: Switchboard> NativeBackend<S> {
         }
         let (code, reason) = if self.a.state() < LegState::Answering && !self.originated {
             let (code, reason) = ending.refusal;
-            let contact = (300..400).contains(&code).then(|| contact_value(&reason)).flatten();
-            let headers = contact.map(|contact| ("Contact".to_owned(), contact)).into_iter().collect();
-            // A 3xx thrown as `302 sip:…` carries the Contact in its text, which is then no phrase.
-            let shown = (!(300..400).contains(&code)).then(|| reason.clone());
+            let (shown, headers) = refusal_parts(code, &reason);
             self.a.refuse(&mut self.board, code, shown, headers);
             (code, reason)
         } else {
@@ -130,6 +127,15 @@ impl<S: Switchboard> NativeBackend<S> {
         self.a.over(&mut self.board);
         self.push_ended(cause);
     }
+}
+
+/// Phrase and headers of a final response. A 3xx thrown as `302 sip:…` carries the Contact in its text, which is then no phrase.
+pub(super) fn refusal_parts(code: u16, text: &str) -> (Option<String>, Headers) {
+    if !(300..400).contains(&code) {
+        return (Some(text.to_owned()), Headers::new());
+    }
+    let contact = contact_value(text).map(|contact| ("Contact".to_owned(), contact));
+    (None, contact.into_iter().collect())
 }
 
 /// `Reason: SIP;cause=486;text="Busy Here"` (RFC 3326).

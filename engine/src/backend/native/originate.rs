@@ -1,7 +1,7 @@
 //! Calls of ours: every way to reach the callee is tried, and the leg that answers becomes leg A.
 //!
 //! Until then they are far legs like those of a bridge: a user rings at all bindings, a number tries its gateways in turn,
-//! going on when a gateway failed (408 and 5xx) and not when the callee did.
+//! going on unless the callee has spoken.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use lockstep_ctx_api::{BackendOutput, CallEndedCause, CallState, EndedBy, Event}
 
 use super::end::{answered_elsewhere, reason_header};
 use super::{NativeBackend, NativeSetup};
-use crate::call::{Dial, Hunt, Leg, LegEvent, LegId, Lookup, LookupId, Refusal, RouteId, Routes, Switchboard};
+use crate::call::{Dial, Hunt, Leg, LegEvent, LegId, Lookup, LookupId, Refusal, RouteId, Routes, Switchboard, is_callees_word};
 
 /// A callee who has not answered.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl<S: Switchboard> NativeBackend<S> {
         let lookup = backend.next_lookup;
         backend.next_lookup = LookupId(lookup.0 + 1);
         backend.calling = Some(Calling::LookingUp(lookup));
-        if let Lookup::Ready(result) = backend.board.resolve(lookup, target) {
+        if let Lookup::Ready(result) = backend.board.resolve(lookup, target, None) {
             backend.callee_found(result);
         }
         backend.settle(now);
@@ -50,7 +50,7 @@ impl<S: Switchboard> NativeBackend<S> {
     pub(super) fn callee_found(&mut self, routes: Result<Routes, Refusal>) {
         let Routes { routes, hunt } = match routes {
             Ok(routes) => routes,
-            Err(Refusal { code, reason }) => return self.callee_unreachable(code, reason, EndedBy::Engine),
+            Err(Refusal { code, reason, .. }) => return self.callee_unreachable(code, reason, EndedBy::Engine),
         };
         let mut further = VecDeque::from(routes);
         let together = if hunt == Hunt::Together { std::mem::take(&mut further) } else { VecDeque::new() };
@@ -89,8 +89,7 @@ impl<S: Switchboard> NativeBackend<S> {
 
     fn route_failed(&mut self, code: u16, reason: String) {
         if let Some(Calling::Ringing { further, failure }) = &mut self.calling {
-            // Only a gateway's failure is a reason to try another one.
-            if code != 408 && !(500..600).contains(&code) {
+            if is_callees_word(code) {
                 further.clear();
             }
             *failure = Some((code, reason));

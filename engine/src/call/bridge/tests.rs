@@ -114,7 +114,7 @@ fn a_look_up_that_never_ends_is_no_answer_too() {
 #[test]
 fn a_failed_gateway_is_followed_by_the_next_but_a_busy_callee_is_not() {
     let mut switch = Switch::dial(rules(1));
-    switch.resolve(0, 3, Hunt::InTurn);
+    switch.resolve(0, 3, Hunt::InTurn { ring: None });
     switch.fails(1, (503, "Service Unavailable"));
     assert_eq!(switch.steps(), [BridgeStep::Resolve { target: 0 }, dialled(1, 0, 0), dialled(2, 0, 1)]);
     switch.fails(2, BUSY);

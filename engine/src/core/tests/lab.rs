@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lockstep_ctx_api::OpError;
 use lockstep_ctx_api::host::HostCall;
 use lockstep_ctx_api::op::{FetchArgs, TtsArgs, Vars};
 use lockstep_ctx_api::wire::{Bundle, ScriptType};
+use lockstep_ctx_api::{ErrorCode, OpError};
 use lockstep_media::codec::Codec;
 use lockstep_media::io::{LegId as MediaLeg, PoolEvent};
 use lockstep_media::playout::{EncodedPrompt, PlayId, PlayoutEnd};
@@ -31,7 +31,8 @@ use lockstep_sip::resolve::Target;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-use crate::config::Config;
+use crate::class4::{Facts, RouteTable};
+use crate::config::{Config, GlobalRun};
 use crate::core::EventLog;
 use crate::core::directory::Directory;
 use crate::core::exchange::{Exchange, ExchangeParts};
@@ -39,10 +40,12 @@ use crate::core::handle::Metric;
 use crate::core::recordings::Recordings;
 use crate::core::switch::{Switch, SwitchParts};
 use crate::core::timeline::Timeline;
-use crate::core::world::{ApplicationCall, OpenedMedia, RecordingOrder, Ticket, World};
-use crate::host::RunContext;
+use crate::core::world::{ApplicationCall, Arrival, Arrived, OpenedMedia, RecordingOrder, Ticket, World};
+use crate::host::{HostServices, RunContext};
+use crate::platform::Platform;
 use crate::script::supervisor::RunBounds;
 use crate::script::{InProcess, Moment, Program, ProgramLimits, ProgramSet, digest_of, version_of};
+use crate::simulation::rehearsal::{self, Stage};
 
 pub(super) const ENGINE: &str = "127.0.0.1:5060";
 
@@ -57,6 +60,8 @@ pub(super) struct Book {
     recordings: Vec<(MediaLeg, RecordingId)>,
     pub(super) fetched: Vec<Ticket>,
     pub(super) called: Vec<Ticket>,
+    routed: Vec<(Ticket, Box<Facts>)>,
+    resolving: Vec<(Ticket, Target)>,
     pub(super) applications: Vec<ApplicationCall>,
 }
 
@@ -128,7 +133,9 @@ impl World for LabWorld {
 
     fn speak(&mut self, _: Instant, _: Ticket, _: TtsArgs, _: Codec) {}
 
-    fn resolve(&mut self, _: Ticket, _: Target, _: u64) {}
+    fn resolve(&mut self, ticket: Ticket, target: Target, _: u64) {
+        self.book.borrow_mut().resolving.push((ticket, target));
+    }
 
     fn call_host(&mut self, ticket: Ticket, _: RunContext, _: HostCall) {
         self.book.borrow_mut().called.push(ticket);
@@ -136,6 +143,10 @@ impl World for LabWorld {
 
     fn fetch(&mut self, ticket: Ticket, _: FetchArgs) {
         self.book.borrow_mut().fetched.push(ticket);
+    }
+
+    fn route(&mut self, ticket: Ticket, facts: Box<Facts>) {
+        self.book.borrow_mut().routed.push((ticket, facts));
     }
 
     fn call_application(&mut self, call: ApplicationCall) -> Result<(), String> {
@@ -173,6 +184,11 @@ pub(super) struct Lab {
     pub(super) switch: Switch,
     pub(super) book: Rc<RefCell<Book>>,
     phones: Vec<Phone>,
+    programs: Arc<ProgramSet>,
+    /// Routing scripts run at once; else their decisions wait.
+    pub(super) decides: bool,
+    /// What routing scripts reach.
+    pub(super) services: HostServices,
 }
 
 /// Names a phone of the laboratory.
@@ -183,6 +199,8 @@ impl Lab {
     /// An engine with this configuration and these scripts: (Class 5 destination, source).
     pub(super) fn new(config: &str, scripts: &[(&str, &str)]) -> Self {
         let config: Config = toml::from_str(config).expect("the test's configuration is sound");
+        let programs = programs(scripts);
+        let services = Platform::in_memory(&config).expect("SQLite makes a database in memory").services;
         #[expect(clippy::disallowed_methods, reason = "an arbitrary origin; the test moves the clock itself")]
         let now = Moment { instant: Instant::now(), unix_ms: 1_700_000_000_000 };
         let book = Rc::new(RefCell::new(Book::default()));
@@ -197,14 +215,15 @@ impl Lab {
             registrar: Registrar::new(RegistrarConfig::default()),
             authenticator: Authenticator::new(AuthenticatorConfig::new("lockstep"), [2; 32], now.instant),
             directory: Directory::new(&config, [engine.ip()]),
-            programs: programs(scripts),
+            table: Arc::new(RouteTable::new(&config)),
+            programs: Arc::clone(&programs),
             rng: ChaCha12Rng::from_seed([3; 32]),
             config: Arc::new(config),
         });
         let events = EventLog::default();
         let host = Box::new(InProcess::new(now, RunBounds::default()));
         let parts = SwitchParts { exchange, host, events, max_calls: 100, ringback: "tone:ringback".to_owned() };
-        Self { now, switch: Switch::new(parts), book, phones: Vec::new() }
+        Self { now, switch: Switch::new(parts), book, phones: Vec::new(), programs, decides: true, services }
     }
 
     /// A phone at an address.
@@ -249,11 +268,21 @@ impl Lab {
         self.dial_with(phone, to, &sdp);
     }
 
+    pub(super) fn dial_with_headers(&mut self, phone: PhoneId, to: &str, headers: &[(&str, &str)]) {
+        let sdp = self.at(phone).media.offer();
+        self.invite(phone, to, &sdp, headers);
+    }
+
     pub(super) fn dial_with(&mut self, phone: PhoneId, to: &str, sdp: &str) {
+        self.invite(phone, to, sdp, &[]);
+    }
+
+    fn invite(&mut self, phone: PhoneId, to: &str, sdp: &str, headers: &[(&str, &str)]) {
         let now = self.now.instant;
         let phone = self.at(phone);
         phone.auth.iter_mut().for_each(ClientAuth::begin_request);
-        let request = outgoing(phone.address, Method::Invite, to, Some(Body::sdp(sdp.as_bytes().to_vec())));
+        let mut request = outgoing(phone.address, Method::Invite, to, Some(Body::sdp(sdp.as_bytes().to_vec())));
+        headers.iter().for_each(|(name, value)| request.headers.push(*name, *value));
         phone.invite = Some(phone.endpoint.invite(now, request).unwrap());
         self.settle();
     }
@@ -388,13 +417,34 @@ impl Lab {
             for index in 0..self.phones.len() {
                 self.poll_phone(index, &mut packets);
             }
-            if packets.is_empty() {
+            let routed = if self.decides { std::mem::take(&mut self.book.borrow_mut().routed) } else { Vec::new() };
+            let resolving = std::mem::take(&mut self.book.borrow_mut().resolving);
+            if packets.is_empty() && routed.is_empty() && resolving.is_empty() {
                 return;
+            }
+            for (ticket, target) in resolving {
+                let hops = target.host.ip().map(|ip| SocketAddr::new(ip, target.port.unwrap_or(5060)));
+                let hops = hops.map(|address| vec![Destination::new(Protocol::Udp, address)]);
+                let what = Arrived::NextHops(hops.ok_or_else(|| "no such host".to_owned()));
+                self.switch.set_time(self.now);
+                self.switch.arrived(Arrival { ticket, what });
+            }
+            for (ticket, facts) in routed {
+                self.decide(ticket, &facts);
             }
             for (from, transmit) in packets {
                 self.carry(from, &transmit);
             }
         }
+    }
+
+    /// Runs the routing scripts; what time they take does not pass for anybody else.
+    fn decide(&mut self, ticket: Ticket, facts: &Facts) {
+        let mut fetch = |_| (Err(OpError::new(ErrorCode::NetworkError, "the laboratory has no network")), Duration::ZERO);
+        let stage = Stage { programs: &self.programs, services: &self.services, fetch: &mut fetch, seed: [5; 32] };
+        let (decision, _) = rehearsal::route(stage, &self.switch.route_table(), facts, self.now);
+        self.switch.set_time(self.now);
+        self.switch.arrived(Arrival { ticket, what: Arrived::Routed(decision) });
     }
 
     fn carry(&mut self, from: SocketAddr, transmit: &Transmit) {
@@ -511,12 +561,17 @@ fn endpoint_config(address: SocketAddr) -> EndpointConfig {
     EndpointConfig { sent_by: vec![(Protocol::Udp, address)], has_tcp: false, ..EndpointConfig::default() }
 }
 
-/// Programs of these scripts: (Class 5 destination, source).
+/// Programs of these scripts: (Class 5 destination, source). `first:` and `last:` before a destination make a global of it.
 pub(crate) fn programs(scripts: &[(&str, &str)]) -> Arc<ProgramSet> {
     let programs = (1..).zip(scripts).map(|(id, (destination, source))| {
         let file = format!("script-{destination}.js");
         let sources = BTreeMap::from([(file.clone(), digest_of(source))]);
         let mut settings = crate::config::ScriptEntry::new(file.clone());
+        settings.run = match destination.split_once(':') {
+            Some(("first", _)) => Some(GlobalRun::First),
+            Some(("last", _)) => Some(GlobalRun::Last),
+            _ => None,
+        };
         settings.class5_destination = Some(destination.parse().unwrap());
         Arc::new(Program {
             name: format!("script-{destination}"),

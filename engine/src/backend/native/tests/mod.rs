@@ -123,7 +123,7 @@ impl Switchboard for FakeBoard {
         self.note(format!("{} {what}", name(leg)));
     }
 
-    fn resolve(&mut self, _: LookupId, uri: &str) -> Lookup {
+    fn resolve(&mut self, _: LookupId, uri: &str, _: Option<&str>) -> Lookup {
         let mut book = self.0.borrow_mut();
         let Some((count, hunt)) = book.routes.get(uri).copied() else {
             return Lookup::Ready(Err(Refusal::new(404, "Not Found")));

@@ -24,7 +24,7 @@ fn fails(desk: &mut Desk, leg: u32, code: u16) {
 
 #[test]
 fn a_gateway_that_fails_is_followed_by_the_next() {
-    let mut desk = calling(3, Hunt::InTurn);
+    let mut desk = calling(3, Hunt::InTurn { ring: None });
     assert_eq!(desk.asked(), ["1 open", "1 dial route 0"]);
     fails(&mut desk, 1, 503);
     assert_eq!(desk.asked(), ["1 close", "2 open", "2 dial route 1"]);
@@ -41,7 +41,7 @@ fn a_gateway_that_fails_is_followed_by_the_next() {
 
 #[test]
 fn a_callee_who_declines_is_not_called_through_the_next_gateway() {
-    let mut desk = calling(2, Hunt::InTurn);
+    let mut desk = calling(2, Hunt::InTurn { ring: None });
     desk.asked();
     fails(&mut desk, 1, 486);
     assert_eq!(desk.asked(), ["1 close"]);
@@ -51,7 +51,7 @@ fn a_callee_who_declines_is_not_called_through_the_next_gateway() {
 
 #[test]
 fn when_every_gateway_has_failed_the_call_is_over() {
-    let mut desk = calling(2, Hunt::InTurn);
+    let mut desk = calling(2, Hunt::InTurn { ring: None });
     fails(&mut desk, 1, 503);
     fails(&mut desk, 2, 500);
     assert_eq!(ended(&desk.outputs()).unwrap().code, 500);

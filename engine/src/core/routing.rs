@@ -1,0 +1,244 @@
+//! From what is dialled to the ways there: users' bindings, other scripts, and numbers through the Class 4 hook to gateways.
+//!
+//! ```text
+//!   target ──► user, script ──────────────────────────────────────────────► routes
+//!        └───► number ──limits──► Class 4 (scripts, if any) ──► attempts ──► next hops of each gateway ──► routes
+//! ```
+
+use std::time::Duration;
+
+use lockstep_sip::message::{SipUri, Uri};
+use lockstep_sip::net::{Destination, Protocol};
+
+use super::directory::{Callee, host_of_ip};
+use super::exchange::{CallKey, Exchange, Purpose, Route, Waiting};
+use super::outgoing::look_up;
+use crate::call::{Hunt, Lookup, LookupId, Refusal, RouteId, Routes};
+use crate::class4::{Attempt, Decision, Rejection, route_without_scripts};
+
+/// How many scripts may hand one caller to the next. The loop guard of SIP counts to seventy, by which time a loop of scripts
+/// has taken seventy calls' worth of ports.
+const MAX_SCRIPT_HOPS: u8 = 16;
+/// How long a gateway may not answer an INVITE at all while there is another to try: four transmissions by UDP.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// A gateway that is to be tried, and what it is sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Way {
+    pub gateway: i64,
+    pub uri: SipUri,
+    /// As Class 4 has it; `None`: a script named the gateway itself.
+    pub attempt: Option<Attempt>,
+}
+
+/// Finds the routes of a target for a bridge of `call`.
+pub(crate) fn resolve(exchange: &mut Exchange, call: CallKey, lookup: LookupId, target: &str, caller_id: Option<&str>) -> Lookup {
+    if let Some(decision) = exchange.planned.remove(&call) {
+        return decided(exchange, call, lookup, Ok(decision));
+    }
+    match exchange.directory.callee(target, &exchange.programs) {
+        Ok(Callee::User(name)) => Lookup::Ready(user_routes(exchange, call, &name)),
+        Ok(Callee::Class5(name)) => Lookup::Ready(class5_route(exchange, call, &name)),
+        Ok(Callee::Gateway(gateway, uri)) => {
+            let way = Way { gateway, uri, attempt: None };
+            reach(exchange, call, lookup, Waiting { ways: vec![way], ring: None, gateway, unreachable: Vec::new() })
+        }
+        Ok(Callee::Number(number)) => route_number(exchange, call, lookup, number, caller_id),
+        Err(refusal) => Lookup::Ready(Err(refusal)),
+    }
+}
+
+/// Has Class 4 decide how a number is dialled.
+fn route_number(exchange: &mut Exchange, call: CallKey, lookup: LookupId, number: String, caller_id: Option<&str>) -> Lookup {
+    let mut facts = exchange.origin(call);
+    let caller = || exchange.callers.get(&call).map(|(number, _)| number.clone());
+    facts.cli = caller_id.map(str::to_owned).or_else(caller).unwrap_or_default();
+    facts.dialled = number;
+    match route_without_scripts(&exchange.table, &exchange.programs, &facts) {
+        Some(decision) => decided(exchange, call, lookup, decision),
+        None => {
+            let ticket = exchange.ticket(Purpose::Routing(call, lookup));
+            exchange.hooks.insert((call, lookup), ticket);
+            exchange.world.route(ticket, Box::new(facts));
+            Lookup::Later
+        }
+    }
+}
+
+/// The scripts of Class 4 have decided.
+pub(crate) fn routed(
+    exchange: &mut Exchange,
+    call: CallKey,
+    lookup: LookupId,
+    decision: Result<Decision, Rejection>,
+) -> Option<Result<Routes, Refusal>> {
+    exchange.hooks.remove(&(call, lookup))?;
+    match decided(exchange, call, lookup, decision) {
+        Lookup::Ready(routes) => Some(routes),
+        Lookup::Later => None,
+    }
+}
+
+fn decided(exchange: &mut Exchange, call: CallKey, lookup: LookupId, decision: Result<Decision, Rejection>) -> Lookup {
+    let decision = match decision {
+        Ok(decision) => decision,
+        Err(rejection) => return Lookup::Ready(Err(refusal_of(&rejection))),
+    };
+    let ways = ways_of(exchange, decision.attempts);
+    reach(exchange, call, lookup, Waiting { ways, ring: decision.ring, gateway: 0, unreachable: Vec::new() })
+}
+
+/// A rejection as the caller hears of it.
+pub(crate) fn refusal_of(rejection: &Rejection) -> Refusal {
+    if let Some(why) = &rejection.why {
+        tracing::info!(reply = %rejection, %why, "not routed");
+    }
+    Refusal::reply(rejection.code, rejection.text.clone())
+}
+
+/// The gateways of a decision with what is to be dialled at each.
+fn ways_of(exchange: &Exchange, attempts: Vec<Attempt>) -> Vec<Way> {
+    let way = |attempt: Attempt| {
+        let entry = exchange.directory.gateway(attempt.gateway)?;
+        let mut uri = SipUri::new(Some(&attempt.number), entry.uri.host.clone(), entry.uri.port);
+        uri.params = entry.uri.params.clone();
+        Some(Way { gateway: attempt.gateway, uri, attempt: Some(attempt) })
+    };
+    attempts.into_iter().filter_map(way).collect()
+}
+
+/// A gateway's next hops have come for a bridge that waits for them.
+pub(crate) fn resolved(
+    exchange: &mut Exchange,
+    call: CallKey,
+    lookup: LookupId,
+    result: Result<Vec<Destination>, String>,
+) -> Option<Result<Routes, Refusal>> {
+    let mut waiting = exchange.waiting.remove(&(call, lookup))?;
+    match result {
+        Ok(destinations) => exchange.directory.set_gateway_destinations(waiting.gateway, destinations),
+        Err(why) => {
+            tracing::warn!(gateway = waiting.gateway, %why, "a gateway cannot be found");
+            waiting.unreachable.push(waiting.gateway);
+        }
+    }
+    match reach(exchange, call, lookup, waiting) {
+        Lookup::Ready(routes) => Some(routes),
+        Lookup::Later => None,
+    }
+}
+
+/// Finds the next hops of each gateway, then makes routes of them.
+fn reach(exchange: &mut Exchange, call: CallKey, lookup: LookupId, mut waiting: Waiting) -> Lookup {
+    waiting.ways.retain(|way| !waiting.unreachable.contains(&way.gateway));
+    if waiting.ways.is_empty() {
+        return Lookup::Ready(Err(Refusal::new(503, "no gateway can be reached")));
+    }
+    let unknown = waiting.ways.iter().find(|way| destinations_of(exchange, way.gateway).is_empty());
+    let Some((gateway, uri)) = unknown.map(|way| (way.gateway, way.uri.clone())) else {
+        return Lookup::Ready(gateway_routes(exchange, call, waiting));
+    };
+    match look_up(exchange, Purpose::Lookup(call, lookup), &uri) {
+        Ok(()) => {
+            waiting.gateway = gateway;
+            exchange.waiting.insert((call, lookup), waiting);
+            Lookup::Later
+        }
+        Err(refusal) => Lookup::Ready(Err(refusal)),
+    }
+}
+
+/// A gateway's next hops; none until its name was looked up.
+fn destinations_of(exchange: &Exchange, gateway: i64) -> &[Destination] {
+    exchange.directory.gateway(gateway).map_or(&[], |entry| entry.destinations.as_slice())
+}
+
+fn user_routes(exchange: &mut Exchange, call: CallKey, name: &str) -> Result<Routes, Refusal> {
+    let now = exchange.now.instant;
+    let max_forwards = forwards_left(exchange, call)?;
+    let routes: Vec<Route> = exchange
+        .registrar
+        .lookup(name, now)
+        .into_iter()
+        .map(|binding| Route {
+            destinations: vec![binding.destination()],
+            symmetric: true,
+            ..Route::to(binding.contact.uri.clone(), max_forwards)
+        })
+        .collect();
+    if routes.is_empty() {
+        return Err(Refusal::new(480, "Temporarily Unavailable"));
+    }
+    let routes = routes.into_iter().map(|route| add(exchange, call, route)).collect();
+    Ok(Routes { routes, hunt: Hunt::Together })
+}
+
+fn gateway_routes(exchange: &mut Exchange, call: CallKey, waiting: Waiting) -> Result<Routes, Refusal> {
+    let max_forwards = forwards_left(exchange, call)?;
+    let Waiting { mut ways, ring, .. } = waiting;
+    // What did not answer when it was last asked is tried last.
+    ways.sort_by_key(|way| !exchange.directory.is_up(way.gateway));
+    let last = ways.len().saturating_sub(1);
+    let caller = exchange.callers.get(&call).map(|(number, _)| number.clone());
+    let mut routes = Vec::with_capacity(ways.len());
+    for (index, Way { gateway, uri, attempt }) in ways.into_iter().enumerate() {
+        let mut route = Route {
+            destinations: destinations_of(exchange, gateway).to_vec(),
+            gateway: Some(gateway),
+            patience: (index < last).then_some(SILENCE),
+            ..Route::to(Uri::Sip(uri), max_forwards)
+        };
+        let mut is_renamed = false;
+        if let Some(Attempt { cli, remove_headers, headers, cost, .. }) = attempt {
+            is_renamed = caller.as_ref() != Some(&cli);
+            route = Route { cli: Some(cli), remove_headers, headers, cost, ..route };
+        }
+        let route = with_caller(exchange, call, route);
+        // The caller's name does not go with somebody else's number.
+        let from_name = route.from_name.clone().filter(|_| !is_renamed);
+        routes.push(exchange.add_route(call, Route { from_name, ..route }));
+    }
+    Ok(Routes { routes, hunt: Hunt::InTurn { ring } })
+}
+
+/// Another script is called through ourselves: a call of its own, with its own queue and its own journal.
+fn class5_route(exchange: &mut Exchange, call: CallKey, name: &str) -> Result<Routes, Refusal> {
+    let max_forwards = forwards_left(exchange, call)?.min(MAX_SCRIPT_HOPS);
+    let own = exchange.world.listening();
+    let (protocol, mut address) = own
+        .iter()
+        .find(|(protocol, _)| *protocol == Protocol::Udp)
+        .or_else(|| own.first())
+        .copied()
+        .ok_or_else(|| Refusal::new(500, "the engine listens on no address"))?;
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
+    }
+    let uri = SipUri::new(Some(name), host_of_ip(address.ip()), Some(address.port()));
+    let route = Route {
+        destinations: vec![Destination::new(protocol, address)],
+        symmetric: true,
+        ..Route::to(Uri::Sip(uri), max_forwards)
+    };
+    let routes = vec![add(exchange, call, route)];
+    Ok(Routes { routes, hunt: Hunt::Together })
+}
+
+fn add(exchange: &mut Exchange, call: CallKey, route: Route) -> RouteId {
+    let route = with_caller(exchange, call, route);
+    exchange.add_route(call, route)
+}
+
+/// Who the callee is told is calling, where the script does not say: the caller.
+fn with_caller(exchange: &Exchange, call: CallKey, mut route: Route) -> Route {
+    if let Some((number, name)) = exchange.callers.get(&call) {
+        route.caller_id = Some(number.clone());
+        route.from_name.clone_from(name);
+    }
+    route
+}
+
+fn forwards_left(exchange: &Exchange, call: CallKey) -> Result<u8, Refusal> {
+    let left = exchange.forwards.get(&call).copied().unwrap_or(70);
+    left.checked_sub(1).filter(|left| *left > 0).ok_or_else(|| Refusal::new(483, "Too Many Hops"))
+}
