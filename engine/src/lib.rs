@@ -6,6 +6,7 @@ pub mod api;
 pub mod backend;
 pub mod bus;
 pub mod call;
+pub mod cdr;
 pub mod check;
 pub mod class4;
 pub mod cli;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bus::Bus;
+use crate::cdr;
 use crate::config::{Config, Loaded};
 use crate::core::EventLog;
 use crate::host::{self, HostServices, Late, NamedService};
@@ -36,6 +37,8 @@ pub struct Platform {
     pub services: HostServices,
     /// What an account's keys and values may take.
     pub kv_bytes: u64,
+    /// How long the records of calls are kept, ms.
+    pub cdr_ms: u64,
     /// What services reach once the engine runs.
     pub late: Late,
     /// What happens in the engine, for those who watch.
@@ -103,6 +106,7 @@ impl Platform {
             jobs,
             services,
             kv_bytes: config.store.kv_bytes(),
+            cdr_ms: config.store.cdr_ms(),
             late,
             events: EventLog::default(),
             accounts: config.accounts.iter().map(|account| account.name.clone()).collect(),
@@ -116,6 +120,9 @@ impl Platform {
         loop {
             every.tick().await;
             while self.store.write(|connection, now| kv::sweep(connection, now, SWEEP)).await.is_ok_and(|swept| swept == SWEEP) {}
+            let kept = self.cdr_ms;
+            let old = move |connection: &rusqlite::Connection, now: u64| cdr::sweep(connection, now.saturating_sub(kept), SWEEP);
+            while self.store.write(old).await.is_ok_and(|swept| swept == SWEEP) {}
         }
     }
 }

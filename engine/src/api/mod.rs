@@ -7,6 +7,7 @@ mod access;
 mod answer;
 mod body;
 mod calls;
+mod cdrs;
 mod drivers;
 mod error;
 mod event_commands;
@@ -152,6 +153,7 @@ fn router(state: AppState) -> Router {
         .route("/v1/scripts/{id}/run", post(runs::run))
         .route("/v1/kv", get(kv::list))
         .route("/v1/kv/{key}", get(kv::show).put(kv::put).delete(kv::remove))
+        .route("/v1/cdrs", get(cdrs::list))
         .route("/v1/jobs", get(jobs::list).post(jobs::add))
         .route("/v1/jobs/{id}", get(jobs::show))
         .route("/v1/jobs/{id}/retry", post(jobs::retry))

@@ -213,6 +213,24 @@ fn stored_schemas() -> Value {
                 "started_ms": { "type": ["integer", "null"] }, "finished_ms": { "type": ["integer", "null"] },
             },
         },
+        "Cdr": {
+            "type": "object",
+            "properties": {
+                "id": { "type": "integer" }, "call": text, "sip_call_id": text, "direction": text, "from": text, "to": text,
+                "did": { "type": ["string", "null"] }, "customer": { "type": ["integer", "null"] }, "account": text,
+                "script": { "type": ["string", "null"] }, "script_ms": { "type": "number" }, "started_at": ms,
+                "ringing_at": { "type": ["integer", "null"] }, "answered_at": { "type": ["integer", "null"] }, "ended_at": ms,
+                "code": { "type": "integer" }, "reason": text, "by": { "enum": ["caller", "callee", "script", "engine"] },
+                "cost": { "type": ["number", "null"] },
+                "attempts": { "type": "array", "items": { "type": "object", "properties": {
+                    "gateway": { "type": "integer" }, "number": text, "cli": { "type": ["string", "null"] }, "started_at": ms,
+                    "ringing_at": { "type": ["integer", "null"] }, "answered_at": { "type": ["integer", "null"] },
+                    "ended_at": { "type": ["integer", "null"] }, "code": { "type": ["integer", "null"] },
+                    "reason": { "type": ["string", "null"] }, "price": { "type": ["number", "null"] },
+                } } },
+            },
+        },
+        "Cdrs": { "type": "object", "properties": { "cdrs": { "type": "array", "items": reference("Cdr") } } },
         "Jobs": { "type": "object", "properties": { "jobs": { "type": "array", "items": reference("Job") } } },
     })
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
+use lockstep_ctx_api::wire::ScriptType;
 use serde_json::{Value, json};
 
 use super::Rejection;
@@ -13,7 +14,7 @@ use super::facts::Facts;
 use super::table::{Built, Hook, RouteTable};
 use crate::config::{GlobalRun, OnError};
 use crate::runs::{RunError, RunFailure, RunKind, RunRequest, RunSuccess, RunsHandle};
-use crate::script::ProgramSet;
+use crate::script::{Program, ProgramSet};
 
 /// Makes the runs of routing scripts: [`RunsHandle`], and whatever stands for it in a simulation.
 pub(crate) trait Runner {
@@ -186,7 +187,10 @@ async fn run_all(runner: &impl Runner, data: Value, hook: &Hook, scripts: &[Stri
 /// Run First globals, the script of the route or DID, Run Last globals.
 fn chain(programs: &ProgramSet, hook: &Hook, with_globals: bool) -> Vec<String> {
     let globals = |when: GlobalRun| {
-        let wanted = programs.iter().filter(move |program| with_globals && program.settings.run == Some(when));
+        let routes = move |program: &&Arc<Program>| {
+            with_globals && program.settings.run == Some(when) && program.script_type != ScriptType::Worker
+        };
+        let wanted = programs.iter().filter(routes);
         wanted.map(|program| program.name.clone())
     };
     globals(GlobalRun::First).chain(hook.script.clone()).chain(globals(GlobalRun::Last)).collect()

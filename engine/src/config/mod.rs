@@ -100,6 +100,8 @@ pub struct StoreConfig {
     pub userspace_mb: u32,
     /// Megabytes of the database an account's `sql` works on.
     pub database_mb: u32,
+    /// How long the records of calls are kept; 0: none are kept.
+    pub cdr_days: u16,
 }
 
 impl StoreConfig {
@@ -111,6 +113,11 @@ impl StoreConfig {
         u64::from(self.userspace_mb) << 20
     }
 
+    /// Milliseconds that the records of calls are kept.
+    pub(crate) fn cdr_ms(&self) -> u64 {
+        u64::from(self.cdr_days) * crate::cdr::DAY_MS
+    }
+
     pub(crate) fn database_bytes(&self) -> u64 {
         u64::from(self.database_mb) << 20
     }
@@ -118,7 +125,7 @@ impl StoreConfig {
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { path: PathBuf::from("lockstep.db"), kv_mb: 256, userspace_mb: 256, database_mb: 256 }
+        Self { path: PathBuf::from("lockstep.db"), kv_mb: 256, userspace_mb: 256, database_mb: 256, cdr_days: 90 }
     }
 }
 
@@ -155,9 +162,6 @@ pub struct Account {
 
 /// What is said of a key that is understood and not acted upon.
 const WITHOUT_EFFECT: &str = "has no effect in this version";
-
-/// What is said of a key of the Class 4 hook: calls over SIP do not run it.
-const HOOK_ONLY: &str = "is heeded by POST /v1/route only in this version";
 
 /// The account everything belongs to where none is named.
 pub const DEFAULT_ACCOUNT: &str = "default";

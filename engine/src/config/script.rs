@@ -108,13 +108,11 @@ impl ScriptEntry {
         self
     }
 
-    /// Keys that say something this version does not act upon, as (key, sentence).
+    /// Keys that change nothing beside the others, as (key, sentence).
     pub fn without_effect(&self) -> Vec<(&'static str, &'static str)> {
-        let none = super::HOOK_ONLY;
-        [(self.run.is_some_and(|run| run != GlobalRun::Disable), "run", none)]
-            .into_iter()
-            .filter_map(|(set, key, sentence)| set.then_some((key, sentence)))
-            .collect()
+        let routes_calls = self.run.is_some_and(|run| run != GlobalRun::Disable);
+        let idle = routes_calls && self.kind == Some(ScriptType::Worker);
+        idle.then_some(("run", "has no effect on a worker: it is sent messages and routes no calls")).into_iter().collect()
     }
 
     /// What is out of range, as (key, sentence).

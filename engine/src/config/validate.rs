@@ -346,8 +346,19 @@ fn gateways_and_routes(config: &Config, report: &mut Report) {
         if customer.user.is_some() != customer.password.is_some() {
             report.error(entry("customer", index, "user"), "expected `user` and `password` together");
         }
-        if customer.limits.calls_per_second.is_some_and(|rate| rate.is_nan() || rate <= 0.0) {
+        let name = customer.user.as_ref();
+        let earlier = config.customers.iter().take(index).filter_map(|customer| customer.user.as_ref());
+        if let Some(name) =
+            name.filter(|name| earlier.chain(config.users.iter().map(|user| &user.name)).any(|other| other == *name))
+        {
+            report.error(entry("customer", index, "user"), format!("`{name}` is already the name of another customer or user"));
+        }
+        let is_amount = |amount: Option<f64>| amount.is_none_or(|amount| amount.is_finite() && amount > 0.0);
+        if !is_amount(customer.limits.calls_per_second) {
             report.error(entry("customer", index, "limits"), "calls_per_second: expected more than 0");
+        }
+        if !is_amount(customer.limits.spend_per_day) {
+            report.error(entry("customer", index, "limits"), "spend_per_day: expected more than 0");
         }
     }
     report.duplicates("gateway", "id", config.gateways.iter().map(|gateway| gateway.id));
@@ -378,6 +389,9 @@ fn gateways_and_routes(config: &Config, report: &mut Report) {
                 report.error(item(entry("route", index, "customers"), at), message);
             }
         }
+        if route.cost.is_some_and(|cost| !(cost.is_finite() && cost >= 0.0)) {
+            report.error(entry("route", index, "cost"), "expected the price of a minute, 0 or more");
+        }
         if route.ring_s == Some(0) {
             report.error(entry("route", index, "ring_s"), "expected at least 1 second; leave it out for no limit");
         }
@@ -390,35 +404,12 @@ fn gateways_and_routes(config: &Config, report: &mut Report) {
 /// Keys that are understood and checked, and that this version does not act upon.
 pub(super) fn without_effect(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
-    let mut tell = |set: bool, path: Vec<Step>, message: &str| {
-        if set {
-            found.push(Finding { path, message: message.to_owned() });
-        }
-    };
-    for (index, did) in config.dids.iter().enumerate() {
-        tell(did.script.is_some(), entry("did", index, "script"), super::HOOK_ONLY);
-    }
-    for (index, route) in config.routes.iter().enumerate() {
-        tell(route.script.is_some(), entry("route", index, "script"), super::HOOK_ONLY);
-        tell(route.timeout_s.is_some(), entry("route", index, "timeout_s"), super::HOOK_ONLY);
-        tell(route.timeout_action.is_some(), entry("route", index, "timeout_action"), super::HOOK_ONLY);
-        tell(route.on_error != super::OnError::default(), entry("route", index, "on_error"), super::HOOK_ONLY);
-    }
-    let mut say = |set, path| tell(set, path, super::WITHOUT_EFFECT);
-    say(config.cluster.nats.is_some(), section("cluster", "nats"));
-    for (index, route) in config.routes.iter().enumerate() {
-        say(!route.vars.is_empty(), entry("route", index, "vars"));
-    }
-    for (index, customer) in config.customers.iter().enumerate() {
-        say(customer.user.is_some(), entry("customer", index, "user"));
-        say(customer.limits != super::CustomerLimits::default(), entry("customer", index, "limits"));
-    }
-    for (index, gateway) in config.gateways.iter().enumerate() {
-        say(gateway.probe_s.is_some(), entry("gateway", index, "probe_s"));
+    if config.cluster.nats.is_some() {
+        found.push(Finding { path: section("cluster", "nats"), message: super::WITHOUT_EFFECT.to_owned() });
     }
     for (index, script) in config.script_entries.iter().enumerate() {
-        let findings = script.without_effect().into_iter();
-        found.extend(findings.map(|(key, message)| Finding { path: entry("script", index, key), message: message.to_owned() }));
+        let idle = script.without_effect().into_iter();
+        found.extend(idle.map(|(key, message)| Finding { path: entry("script", index, key), message: message.to_owned() }));
     }
     found
 }
@@ -497,46 +488,24 @@ mod tests {
     #[test]
     fn a_key_that_does_nothing_is_said_and_one_that_does_is_not() {
         let text = r#"
-            [api]
-            keys = [{ key = "0123456789abcdef", scopes = ["read"], account = "a" }]
-            [[account]]
-            name = "a"
-            [[app]]
-            name = "sales"
-            account = "a"
+            [cluster]
+            nats = "nats://127.0.0.1"
             [[script]]
             file = "a.js"
-            timeout_s = 5
-            concurrency = 2
-            turn_ms = 100
-            [[user]]
-            name = "1"
-            password = "x"
-            account = "a"
+            run = "first"
+            [[script]]
+            file = "b.js"
+            type = "worker"
+            run = "last"
             [[customer]]
             id = 12
             user = "u"
             password = "x"
-            account = "a"
-            [[gateway]]
-            id = 7
-            address = "sip:h"
-            [[route]]
-            prefix = "44"
-            gateways = [7]
-            customers = [12]
-            cost = 0.5
-            timeout_s = 2
-            timeout_action = "503 Later"
-            on_error = "continue"
-            vars = { a = 1 }
+            limits = { concurrent = 2 }
         "#;
         let config: Config = toml::from_str(text).unwrap();
         let mut keys: Vec<String> = without_effect(&config).into_iter().map(|finding| render(&finding.path)).collect();
         keys.sort();
-        assert_eq!(
-            keys,
-            ["customer[0].user", "route[0].on_error", "route[0].timeout_action", "route[0].timeout_s", "route[0].vars",]
-        );
+        assert_eq!(keys, ["cluster.nats", "script[1].run"]);
     }
 }

@@ -243,7 +243,7 @@ impl Exchange {
         let Some(link) = self.links.get(&key) else { return };
         let (invite, dialog, answered) = (link.invite.clone(), link.dialog, link.answered);
         let (code, reason) = if answered { (200, "Normal Clearing") } else { (487, "Request Terminated") };
-        self.leg_steps.push_back((key, LegStep::Over { code, reason: reason.to_owned() }));
+        self.leg_step(key, LegStep::Over { code, reason: reason.to_owned() });
         let headers: Headers = script_headers(headers);
         let now = self.now.instant;
         let sent = match (invite, dialog) {

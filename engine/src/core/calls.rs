@@ -22,6 +22,7 @@ use super::switch::Switch;
 use super::world::ApplicationCall;
 use crate::backend::native::Ending;
 use crate::call::LegEvent;
+use crate::cdr::{self, Cdr, CdrAttempt};
 use crate::config::Destination;
 use crate::host::RunContext;
 use crate::script::{Program, ScriptOutput, StartRun, TurnOutput};
@@ -377,10 +378,50 @@ impl Switch {
             }
         }
         self.write_notes();
+        self.keep_record(key, &cause);
         self.exchange.borrow_mut().forget_call(key);
         self.release_outside(key);
         self.channel_event(key, ChannelEvent::Destroyed);
         self.publish(|| EngineEvent::CallEnded { call: id, cause, duration_ms });
+    }
+
+    /// Has the record of a call kept, and its cost counted.
+    fn keep_record(&mut self, key: CallKey, cause: &CallEndedCause) {
+        let now = self.now();
+        let Some(call) = self.calls.get(&key) else { return };
+        let mut exchange = self.exchange.borrow_mut();
+        let attempts = exchange.attempts.remove(&key).unwrap_or_default();
+        let mut attempts: Vec<CdrAttempt> = attempts.into_iter().map(|(_, attempt)| attempt).collect();
+        for attempt in &mut attempts {
+            attempt.ended_at.get_or_insert(now.unix_ms);
+        }
+        let cost = cdr::total_cost(&attempts, now.unix_ms);
+        if let (Some(customer), Some(cost)) = (call.facts.customer_id, cost) {
+            exchange.guard.spend(now, customer, cost);
+        }
+        let origin = exchange.origins.get(&key).map(|(_, facts)| facts.callid.clone());
+        let record = Cdr {
+            call: call.facts.id.clone(),
+            sip_call_id: origin.unwrap_or_default(),
+            direction: call.facts.direction.clone(),
+            from: call.facts.from.clone(),
+            to: call.facts.to.clone(),
+            did: call.facts.did.clone(),
+            customer: call.facts.customer_id,
+            account: call.account.to_string(),
+            script: call.script_name(),
+            script_ms: call.plan.script_ms,
+            started_at: call.facts.started_at,
+            ringing_at: call.channel.times.ringing,
+            answered_at: call.facts.answered_at,
+            ended_at: now.unix_ms,
+            code: cause.code,
+            reason: cause.reason.clone(),
+            by: cause.by.name().to_owned(),
+            attempts,
+            cost,
+        };
+        exchange.world.keep_record(Box::new(record));
     }
 
     /// A call that is over and whose script is too becomes a past call. Asked only once everything scripts have said was

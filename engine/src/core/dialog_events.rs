@@ -76,7 +76,9 @@ impl Switch {
             // The offer was withdrawn before we answered it, and we answer at once.
             Event::RequestCancelled { .. } | Event::GlareOver { .. } => {}
             Event::Response { id, outcome, .. } => {
-                self.trunks.handle_outcome(&mut self.exchange.borrow_mut(), id, &outcome);
+                let mut exchange = self.exchange.borrow_mut();
+                self.trunks.handle_outcome(&mut exchange, id, &outcome);
+                self.probes.handle_outcome(&mut exchange, id, &outcome);
             }
             Event::Terminated { dialog, cause } => self.terminated(dialog, &cause),
         }

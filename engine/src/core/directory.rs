@@ -93,6 +93,11 @@ impl Directory {
         }
     }
 
+    /// Notes whether a gateway does not answer; whether that is news.
+    pub(crate) fn set_gateway_down(&mut self, id: i64, is_down: bool) -> bool {
+        self.gateways.get_mut(&id).is_some_and(|entry| std::mem::replace(&mut entry.is_down, is_down) != is_down)
+    }
+
     /// Whether a gateway answers, as far as is known.
     pub(crate) fn is_up(&self, id: i64) -> bool {
         self.gateways.get(&id).is_none_or(|entry| !entry.is_down)
@@ -105,6 +110,11 @@ impl Directory {
             entry.config.addresses.iter().any(|net| net.contains(ip))
                 || entry.destinations.iter().any(|destination| destination.remote.ip().to_canonical() == ip)
         })
+    }
+
+    /// The customer whose PBX calls under this name.
+    pub(crate) fn customer_named(&self, user: &str) -> Option<&Customer> {
+        self.customers.iter().find(|customer| customer.user.as_deref() == Some(user))
     }
 
     /// The customer with this id.

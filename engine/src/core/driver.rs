@@ -36,7 +36,7 @@ use super::recordings::Recordings;
 use super::setup;
 use super::switch::{Switch, SwitchParts};
 use super::world::{ApplicationCall, Arrival};
-use crate::class4::Class4;
+use crate::cdr;
 use crate::config::{self, Config, Loaded};
 use crate::fetch::{EgressPolicy, Fetcher};
 use crate::freeswitch::Fleet;
@@ -45,6 +45,7 @@ use crate::platform::{Platform, PlatformError};
 use crate::runs::{RunsConfig, RunsHandle, RunsThread, ScriptPlace};
 use crate::script::programs::{Change, Loader, Reload, RollBackError, Watch, watch};
 use crate::script::{Moment, PoolConfig, ProgramSet, WorkerPool};
+use crate::simulation::block_on;
 use crate::tts::Tts;
 
 /// Reports of one kind taken before the others get their turn.
@@ -245,7 +246,9 @@ impl Core {
             fetcher,
             services,
             resolver: Resolver::new(Arc::new(dns), resolve_config),
-            class4: Class4::new(&platform.routes, &runs.handle()),
+            runs: runs.handle(),
+            store: platform.store.clone(),
+            keeps_no_records: platform.cdr_ms == 0,
             arrivals: arrived,
             tasks: BTreeMap::new(),
             listening: listening.clone(),
@@ -274,7 +277,7 @@ impl Core {
         };
 
         let directory = Directory::new(&config, listening.iter().map(|(_, bound)| bound.ip()));
-        let exchange = Exchange::new(ExchangeParts {
+        let mut exchange = Exchange::new(ExchangeParts {
             now,
             codecs: setup::codecs(&config),
             recordings: Recordings::new(&user_dir, config.media.recordings.as_deref().map(|dir| loaded.resolve(dir))),
@@ -283,11 +286,16 @@ impl Core {
             registrar: Registrar::new(setup::registrar_config(&config)),
             authenticator: Authenticator::new(setup::authenticator_config(&config), random_seed(), now.instant),
             directory,
-            table: Arc::clone(&platform.routes),
+            table: Arc::clone(&platform.provisioning.current().routes),
             programs: reload.set,
             rng: ChaCha12Rng::from_seed(random_seed()),
             config: Arc::clone(&config),
         });
+        // What was spent today before this start counts, too.
+        let spent = block_on(platform.store.read(|connection, now| cdr::spent_since(connection, now - now % cdr::DAY_MS)));
+        for (customer, cost) in spent.map_err(PlatformError::from)? {
+            exchange.guard.spend(now, customer, cost);
+        }
         let max_calls = match config.sip.max_calls {
             0 => usize::try_from(config.media.ports.pairs()).unwrap_or(usize::MAX),
             max => usize::try_from(max).unwrap_or(usize::MAX),

@@ -19,12 +19,14 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::Rng;
 
 use super::directory::{Directory, host_of_ip};
+use super::guard::Guard;
 use super::recordings::Recordings;
 use super::routing::Way;
 use super::timeline::Direction;
 use super::watching::LegStep;
 use super::world::{Ticket, World};
 use crate::call::{LegEvent, LegId, LoadId, LookupId, RouteId};
+use crate::cdr::CdrAttempt;
 use crate::class4::{Decision, Facts, RouteTable};
 use crate::config::Config;
 use crate::script::{Moment, ProgramSet};
@@ -167,6 +169,12 @@ pub(crate) struct Exchange {
     pub origins: BTreeMap<CallKey, (Instant, Facts)>,
     /// How the first number that a call dials goes on: the script of its DID has said so.
     pub planned: BTreeMap<CallKey, Decision>,
+    /// INVITEs of ours that come back to us, by Call-ID: the call they are of.
+    pub handed: HashMap<String, CallKey>,
+    /// What customers may call.
+    pub guard: Guard,
+    /// Gateways that calls have tried, for their records.
+    pub attempts: BTreeMap<CallKey, Vec<(LegId, CdrAttempt)>>,
     /// Class 4 hooks that bridges wait for.
     pub hooks: BTreeMap<(CallKey, LookupId), Ticket>,
     /// Look-ups that bridges wait for.
@@ -241,6 +249,9 @@ impl Exchange {
             forwards: BTreeMap::new(),
             origins: BTreeMap::new(),
             planned: BTreeMap::new(),
+            handed: HashMap::new(),
+            guard: Guard::default(),
+            attempts: BTreeMap::new(),
             hooks: BTreeMap::new(),
             waiting: BTreeMap::new(),
             tickets: BTreeMap::new(),
@@ -318,7 +329,11 @@ impl Exchange {
             self.routes.remove(&route);
         }
         self.callers.remove(&call);
-        self.customers.remove(&call);
+        if let Some(customer) = self.customers.remove(&call) {
+            self.guard.release(customer, call);
+        }
+        self.handed.retain(|_, parent| *parent != call);
+        self.attempts.remove(&call);
         self.forwards.remove(&call);
         self.origins.remove(&call);
         self.planned.remove(&call);
@@ -339,6 +354,9 @@ impl Exchange {
         }
         if let Some(Invite::Outgoing { id }) = link.invite {
             self.requests.insert(id, to);
+        }
+        for (leg, _) in self.attempts.get_mut(&from.0).into_iter().flatten().filter(|(leg, _)| *leg == from.1) {
+            *leg = to.1;
         }
         if let Some(media) = link.media {
             self.media.insert(media, to);

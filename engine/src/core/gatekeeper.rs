@@ -1,4 +1,4 @@
-//! Who may call: local networks freely, gateways and customers by address, users by digest, nobody else.
+//! Who may call: local networks freely, gateways and customers by address, customers and users by digest, nobody else.
 
 use std::time::Instant;
 
@@ -79,9 +79,15 @@ fn by_security_key(unix_s: u64, request: &Request, security: &SecurityConfig, di
 pub(crate) fn by_digest(now: Instant, request: &Request, directory: &Directory, authenticator: &mut Authenticator) -> Gate {
     let values: Vec<String> = request.headers.get_all(HeaderName::Authorization).map(|value| value.text().into_owned()).collect();
     let verdict = authenticator.verify(now, request.method.as_str(), values.iter().map(String::as_str), |user| {
-        directory.user(user).map(|user| user.password.expose().to_owned())
+        let password = directory.user(user).map(|user| &user.password);
+        let password = password.or_else(|| directory.customer_named(user)?.password.as_ref());
+        password.map(|password| password.expose().to_owned())
     });
     match verdict {
+        Verdict::Accepted { username } if directory.user(&username).is_none() => match directory.customer_named(&username) {
+            Some(customer) => Gate::Pass(Caller::Customer(customer.id)),
+            None => Gate::Refuse { code: 403, reason: "Forbidden" },
+        },
         Verdict::Accepted { username } if speaks_for_another(request, &username, directory) => {
             Gate::Refuse { code: 403, reason: "Forbidden" }
         }

@@ -85,7 +85,7 @@ impl Switch {
         for (why, count) in self.refusals.summaries(now) {
             match why {
                 Refused::Capacity => tracing::warn!(count, "calls refused for lack of room"),
-                Refused::Challenge | Refused::Credentials | Refused::Unknown | Refused::Media => {
+                Refused::Challenge | Refused::Credentials | Refused::Unknown | Refused::Media | Refused::Limit => {
                     tracing::info!(reason = why.name(), count, "requests refused");
                 }
             }
@@ -106,7 +106,7 @@ impl Switch {
         }
         let caller = self.pass_gate(request, &source, false)?;
         let dialled = dialled(request);
-        let Some(route) = self.lead(&caller, &source, &dialled) else {
+        let Some(route) = self.lead(&caller, request, &source, &dialled) else {
             return Err((Refused::Unknown, refusal(404, None, [])));
         };
         if let Some(offer) = &offer
@@ -116,6 +116,7 @@ impl Switch {
             let warning = format!("304 lockstep \"{}\"", plain(&error.to_string()));
             return Err((Refused::Media, refusal(code, None, [("Warning", warning)])));
         }
+        self.count_against_limits(&route)?;
         let vouched = !matches!(caller, Caller::User(_));
         let IncomingRoute { destinations, did, customer } = route;
         let key = self.take_call(Taken { id, dialog, request, source, offer, caller, did: did.clone(), customer });
@@ -131,13 +132,38 @@ impl Switch {
         Ok(())
     }
 
+    /// Refuses a customer's call to a number that would go past the customer's limits.
+    fn count_against_limits(&mut self, route: &IncomingRoute) -> Result<(), (Refused, Box<Reply>)> {
+        if route.did.is_some() || !matches!(route.destinations.first(), Some(DidDestination::External(_))) {
+            return Ok(());
+        }
+        let call = CallKey(self.last_call + 1);
+        let mut exchange = self.exchange.borrow_mut();
+        let exchange = &mut *exchange;
+        let Some(customer) = route.customer.and_then(|id| exchange.directory.customer(id)) else { return Ok(()) };
+        exchange.guard.admit(exchange.now, customer, call).map_err(|exceeded| {
+            let (code, text, retry_after) = exceeded.reply();
+            let reply = match retry_after {
+                Some(seconds) => refusal(code, Some(text), [("Retry-After", seconds.to_string())]),
+                None => refusal(code, Some(text), []),
+            };
+            (Refused::Limit, reply)
+        })
+    }
+
     /// Where a caller is led; `None`: nobody is there for them.
-    fn lead(&self, caller: &Caller, source: &Source, dialled: &str) -> Option<IncomingRoute> {
+    fn lead(&self, caller: &Caller, request: &Request, source: &Source, dialled: &str) -> Option<IncomingRoute> {
         let exchange = self.exchange.borrow();
         let customer = match caller {
             Caller::Customer(id) => Some(*id),
             // A carrier may be a customer too: of a number that is no DID it is that.
             Caller::Gateway(_) => exchange.directory.customer_at(source.remote.ip()).map(|customer| customer.id),
+            // A call that comes from another one through ourselves stays whose that is.
+            Caller::Local if exchange.is_own(source.remote) => {
+                let call_id = request.headers.call_id().map(|id| id.text().into_owned());
+                let parent = call_id.and_then(|id| exchange.handed.get(&id));
+                parent.and_then(|call| exchange.customers.get(call)).copied()
+            }
             Caller::Local | Caller::User(_) => None,
         };
         if let Some(route) = exchange.directory.incoming(dialled, &exchange.programs) {
@@ -161,7 +187,7 @@ impl Switch {
             let decision = route_without_scripts(&exchange.table, &exchange.programs, &facts);
             if decision.is_none() {
                 let ticket = exchange.ticket(Purpose::Admission(key));
-                exchange.world.route(ticket, Box::new(facts));
+                exchange.world.route(ticket, std::sync::Arc::clone(&exchange.table), Box::new(facts));
             }
             decision
         };
@@ -218,6 +244,7 @@ impl Switch {
     pub(super) fn note_decision(&mut self, key: CallKey, decision: &Result<Decision, Rejection>) {
         let unix_ms = self.now().unix_ms;
         let Some(call) = self.calls.get_mut(&key) else { return };
+        call.plan.script_ms += decision.as_ref().map_or(0.0, |decision| decision.sandbox_ms);
         let lines = match decision {
             Ok(decision) => decision.log.clone(),
             Err(rejection) => vec![match &rejection.why {

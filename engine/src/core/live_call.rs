@@ -52,6 +52,8 @@ pub(crate) struct Plan {
     /// The bridge to the destination that is tried now.
     pub bridge: Option<OpId>,
     pub bridges: u32,
+    /// Time that routing scripts took, ms.
+    pub script_ms: f64,
     /// The identity that the caller asserts may be passed on.
     pub vouched: bool,
     /// Why the last one came to nothing.

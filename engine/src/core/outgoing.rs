@@ -11,7 +11,11 @@ use super::directory::host_of_ip;
 use super::exchange::{CallKey, Exchange, Invite, LegKey, Purpose, script_headers};
 use super::timeline::Direction;
 use super::watching::LegStep;
-use crate::call::{Dial, LegEvent, Refusal};
+use crate::call::{Dial, LegEvent, Refusal, RouteId};
+use crate::cdr::CdrAttempt;
+
+/// Attempts of one call that its record tells of.
+const MAX_ATTEMPTS: usize = 200;
 
 /// Starts to look for a gateway's next hops.
 pub(crate) fn look_up(exchange: &mut Exchange, purpose: Purpose, uri: &SipUri) -> Result<(), Refusal> {
@@ -24,12 +28,14 @@ pub(crate) fn look_up(exchange: &mut Exchange, purpose: Purpose, uri: &SipUri) -
 
 /// Sends the INVITE of a leg.
 pub(crate) fn invite(exchange: &mut Exchange, leg: LegKey, dial: Dial, offer: String) {
+    let route = dial.route;
     match build_invite(exchange, leg.0, dial, offer) {
         Ok((request, auth)) => {
             let contact = request.contact.clone();
             let summary = format!("INVITE {}", request.uri);
             let target = request.uri.to_string();
-            let remote = request.destinations.first().map(|destination| destination.remote.ip());
+            let remote = request.destinations.first().map(|destination| destination.remote);
+            let attempt = attempt_of(exchange, leg.0, route, &request);
             match exchange.endpoint.invite(exchange.now.instant, request) {
                 Ok(id) => {
                     let link = exchange.links.entry(leg).or_default();
@@ -38,13 +44,36 @@ pub(crate) fn invite(exchange: &mut Exchange, leg: LegKey, dial: Dial, offer: St
                     link.contact = contact;
                     exchange.requests.insert(id, leg);
                     exchange.note(leg, Direction::Out, summary);
-                    exchange.leg_steps.push_back((leg, LegStep::Dialled { target, remote }));
+                    if let Some(call_id) = remote.filter(|remote| exchange.is_own(*remote)).and_then(|_| call_id_of(exchange, id))
+                    {
+                        exchange.handed.insert(call_id, leg.0);
+                    }
+                    let attempts = exchange.attempts.entry(leg.0).or_default();
+                    attempts.extend(attempt.filter(|_| attempts.len() < MAX_ATTEMPTS).map(|attempt| (leg.1, attempt)));
+                    exchange.leg_step(leg, LegStep::Dialled { target, remote: remote.map(|remote| remote.ip()) });
                 }
                 Err(error) => exchange.post(leg, LegEvent::Failed { code: 503, reason: error.to_string() }),
             }
         }
         Err(refusal) => exchange.post(leg, LegEvent::Failed { code: refusal.code, reason: refusal.reason }),
     }
+}
+
+/// What is to be said of an INVITE to a gateway in the call's record.
+fn attempt_of(exchange: &Exchange, call: CallKey, route: RouteId, request: &OutgoingRequest) -> Option<CdrAttempt> {
+    let route = exchange.routes.get(&(call, route))?;
+    Some(CdrAttempt {
+        gateway: route.gateway?,
+        number: request.uri.user().unwrap_or_default().into_owned(),
+        cli: request.from.uri.user().map(|user| user.into_owned()),
+        started_at: exchange.now.unix_ms,
+        price: route.cost,
+        ..CdrAttempt::default()
+    })
+}
+
+fn call_id_of(exchange: &Exchange, id: RequestId) -> Option<String> {
+    Some(exchange.endpoint.sent_request(id)?.headers.call_id()?.text().into_owned())
 }
 
 fn build_invite(

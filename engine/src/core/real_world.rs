@@ -23,9 +23,12 @@ use tokio::task::AbortHandle;
 
 use super::handle::{Metric, MetricKind};
 use super::world::{ApplicationCall, Arrival, Arrived, OpenedMedia, RecordingOrder, Ticket, World};
-use crate::class4::{Class4, Facts};
+use crate::cdr::{self, Cdr};
+use crate::class4::{Class4, Facts, RouteTable};
 use crate::fetch::Fetcher;
 use crate::host::{HostServices, RunContext};
+use crate::runs::RunsHandle;
+use crate::store::Store;
 use crate::tts::Tts;
 
 /// See the module.
@@ -37,7 +40,10 @@ pub(super) struct RealWorld {
     pub(super) fetcher: Fetcher,
     pub(super) services: HostServices,
     pub(super) resolver: Resolver,
-    pub(super) class4: Class4,
+    pub(super) runs: RunsHandle,
+    pub(super) store: Store,
+    /// `[store] cdr_days` is 0.
+    pub(super) keeps_no_records: bool,
     /// One arrival a ticket, and tickets are bounded by the operations of calls: this cannot grow without end.
     pub(super) arrivals: mpsc::UnboundedSender<Arrival>,
     pub(super) tasks: BTreeMap<Ticket, AbortHandle>,
@@ -176,9 +182,22 @@ impl World for RealWorld {
         self.spawn(ticket, async move { Arrived::Answered(answer.await) });
     }
 
-    fn route(&mut self, ticket: Ticket, facts: Box<Facts>) {
-        let class4 = self.class4.clone();
+    fn route(&mut self, ticket: Ticket, table: Arc<RouteTable>, facts: Box<Facts>) {
+        let class4 = Class4::new(&table, &self.runs);
         self.spawn(ticket, async move { Arrived::Routed(class4.route(&facts).await) });
+    }
+
+    fn keep_record(&mut self, record: Box<Cdr>) {
+        if self.keeps_no_records {
+            return;
+        }
+        // In line from here on, whether or not the engine still lives when it is written.
+        let written = self.store.write(move |connection, _| cdr::add(connection, &record));
+        tokio::task::spawn_local(async move {
+            if let Err(error) = written.await {
+                tracing::error!(%error, "the record of a call was lost");
+            }
+        });
     }
 
     fn call_application(&mut self, call: ApplicationCall) -> Result<(), String> {

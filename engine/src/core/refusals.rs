@@ -18,10 +18,12 @@ pub(crate) enum Refused {
     Unknown,
     /// No audio in common.
     Media,
+    /// The customer's limits.
+    Limit,
 }
 
 impl Refused {
-    const ALL: [Self; 5] = [Self::Capacity, Self::Challenge, Self::Credentials, Self::Unknown, Self::Media];
+    const ALL: [Self; 6] = [Self::Capacity, Self::Challenge, Self::Credentials, Self::Unknown, Self::Media, Self::Limit];
 
     /// As metrics and the log spell it.
     pub(crate) fn name(self) -> &'static str {
@@ -31,6 +33,7 @@ impl Refused {
             Self::Credentials => "credentials",
             Self::Unknown => "unknown",
             Self::Media => "media",
+            Self::Limit => "limit",
         }
     }
 }

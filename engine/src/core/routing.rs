@@ -5,6 +5,7 @@
 //!        └───► number ──limits──► Class 4 (scripts, if any) ──► attempts ──► next hops of each gateway ──► routes
 //! ```
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_sip::message::{SipUri, Uri};
@@ -50,6 +51,9 @@ pub(crate) fn resolve(exchange: &mut Exchange, call: CallKey, lookup: LookupId, 
 
 /// Has Class 4 decide how a number is dialled.
 fn route_number(exchange: &mut Exchange, call: CallKey, lookup: LookupId, number: String, caller_id: Option<&str>) -> Lookup {
+    if let Err(refusal) = count(exchange, call) {
+        return Lookup::Ready(Err(refusal));
+    }
     let mut facts = exchange.origin(call);
     let caller = || exchange.callers.get(&call).map(|(number, _)| number.clone());
     facts.cli = caller_id.map(str::to_owned).or_else(caller).unwrap_or_default();
@@ -59,10 +63,22 @@ fn route_number(exchange: &mut Exchange, call: CallKey, lookup: LookupId, number
         None => {
             let ticket = exchange.ticket(Purpose::Routing(call, lookup));
             exchange.hooks.insert((call, lookup), ticket);
-            exchange.world.route(ticket, Box::new(facts));
+            let table = Arc::clone(&exchange.table);
+            exchange.world.route(ticket, table, Box::new(facts));
             Lookup::Later
         }
     }
+}
+
+/// Counts a number that a customer's call dials against what the customer may.
+fn count(exchange: &mut Exchange, call: CallKey) -> Result<(), Refusal> {
+    let customer = exchange.customers.get(&call).and_then(|id| exchange.directory.customer(*id));
+    let Some(customer) = customer else { return Ok(()) };
+    exchange.guard.dial(exchange.now, customer, call).map_err(|exceeded| {
+        let (code, text, _) = exceeded.reply();
+        tracing::warn!(customer = customer.id, ?exceeded, "a call is refused");
+        Refusal::reply(code, text)
+    })
 }
 
 /// The scripts of Class 4 have decided.

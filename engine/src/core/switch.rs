@@ -28,13 +28,13 @@ use super::freeswitch::Connections;
 use super::handle::EngineEvent;
 use super::live_call::LiveCall;
 use super::past_calls::PastCalls;
+use super::probes::Probes;
 use super::refusals::Refusals;
 use super::routing;
 use super::timeline::TimelineEntry;
 use super::trunks::Trunks;
 use super::world::{Arrival, Arrived};
 use crate::backend::native::RecordingEvent;
-use crate::class4::RouteTable;
 use crate::config::DEFAULT_ACCOUNT;
 use crate::script::{Moment, ProgramSet, ScriptHost};
 
@@ -72,6 +72,7 @@ pub(crate) struct Switch {
     pub(super) max_calls: usize,
     pub(super) past: PastCalls,
     pub(super) trunks: Trunks,
+    pub(super) probes: Probes,
     /// Calls on media servers of others.
     pub(super) connections: Connections,
     pub(super) counters: Counters,
@@ -103,6 +104,7 @@ impl Switch {
         let SwitchParts { exchange, host, events, max_calls, ringback } = parts;
         let mut exchange = exchange;
         let trunks = Trunks::new(&mut exchange);
+        let probes = Probes::new(&exchange);
         Self {
             exchange: Rc::new(RefCell::new(exchange)),
             host,
@@ -114,6 +116,7 @@ impl Switch {
             max_calls,
             past: PastCalls::default(),
             trunks,
+            probes,
             connections: Connections::default(),
             counters: Counters::default(),
             refusals: Refusals::default(),
@@ -263,11 +266,6 @@ impl Switch {
         }
     }
 
-    /// The routes of Class 4.
-    pub(crate) fn route_table(&self) -> Arc<RouteTable> {
-        Arc::clone(&self.exchange.borrow().table)
-    }
-
     /// SIP transactions that have not ended.
     pub(crate) fn transactions(&self) -> usize {
         self.exchange.borrow().endpoint.transaction_count()
@@ -285,6 +283,7 @@ impl Switch {
         let changes = self.exchange.borrow_mut().registrar.handle_timeout(now.instant);
         self.registrations_changed(changes);
         self.trunks.handle_timeout(&mut self.exchange.borrow_mut());
+        self.probes.handle_timeout(&mut self.exchange.borrow_mut());
         self.host.handle_timeout(now);
         while let Some((due, key)) = self.timers.first().copied().filter(|(due, _)| *due <= now.instant) {
             self.timers.remove(&(due, key));
@@ -305,6 +304,7 @@ impl Switch {
             self.timers.first().map(|(due, _)| *due),
             exchange.registrar.poll_timeout(),
             self.trunks.poll_timeout(),
+            self.probes.poll_timeout(),
             self.host.next_timeout(),
             self.refusals.poll_timeout(),
             self.draining.filter(|draining| !draining.ended_rest).map(|draining| draining.until),

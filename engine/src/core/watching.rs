@@ -34,8 +34,36 @@ impl Exchange {
             }
             LegEvent::Progress { .. } | LegEvent::Acked { .. } | LegEvent::Offer { .. } | LegEvent::Digit { .. } => return,
         };
+        self.leg_step(leg, step);
+    }
+
+    /// A step in the life of a leg: for its attempt's record, and for those who watch.
+    pub(super) fn leg_step(&mut self, leg: LegKey, step: LegStep) {
+        self.note_attempt(leg, &step);
         if leg.1 != LegId::A {
             self.leg_steps.push_back((leg, step));
+        }
+    }
+
+    fn note_attempt(&mut self, (call, leg): LegKey, step: &LegStep) {
+        let at = self.now.unix_ms;
+        let attempts = self.attempts.get_mut(&call).into_iter().flatten();
+        let Some((_, attempt)) = attempts.rev().find(|(of, attempt)| *of == leg && attempt.ended_at.is_none()) else { return };
+        match step {
+            LegStep::Dialled { .. } => {}
+            LegStep::Progress { .. } => {
+                attempt.ringing_at.get_or_insert(at);
+            }
+            LegStep::Answered => {
+                attempt.answered_at = Some(at);
+                (attempt.code, attempt.reason) = (Some(200), Some("OK".to_owned()));
+            }
+            LegStep::Over { code, reason } => {
+                attempt.ended_at = Some(at);
+                if attempt.answered_at.is_none() {
+                    (attempt.code, attempt.reason) = (Some(*code), Some(reason.clone()));
+                }
+            }
         }
     }
 }

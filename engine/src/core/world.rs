@@ -18,7 +18,8 @@ use lockstep_sip::net::{Destination, Protocol, Transmit};
 use lockstep_sip::resolve::Target;
 
 use super::handle::Metric;
-use crate::class4::{Decision, Facts, Rejection};
+use crate::cdr::Cdr;
+use crate::class4::{Decision, Facts, Rejection, RouteTable};
 use crate::host::RunContext;
 
 /// Names work that the world does in the background; its result comes as an [`Arrival`].
@@ -111,8 +112,10 @@ pub(crate) trait World {
     fn fetch(&mut self, ticket: Ticket, args: FetchArgs);
     /// Has a service do what a script asked for.
     fn call_host(&mut self, ticket: Ticket, context: RunContext, call: HostCall);
-    /// Has the scripts of Class 4 decide on a call.
-    fn route(&mut self, ticket: Ticket, facts: Box<Facts>);
+    /// Has the scripts of Class 4 decide on a call that `table` has routes for.
+    fn route(&mut self, ticket: Ticket, table: Arc<RouteTable>, facts: Box<Facts>);
+    /// Keeps the record of a call that is over, when there is time.
+    fn keep_record(&mut self, record: Box<Cdr>);
     /// Has an application take a call over; why that cannot be tried. What comes of it comes as a request.
     fn call_application(&mut self, call: ApplicationCall) -> Result<(), String>;
     /// The result is here, or not wanted any more.

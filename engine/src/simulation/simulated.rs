@@ -463,10 +463,10 @@ impl Simulation {
                 let (answer, delay) = self.http.answer(args);
                 self.arrive(now + delay, ticket, Arrived::Answered(answer));
             }
-            Order::Route { ticket, facts } => {
+            Order::Route { ticket, table, facts } => {
                 let seed = seed(&mut self.rng);
                 let moment = self.clock.moment();
-                let (table, programs) = (self.switch.route_table(), self.project.programs.clone());
+                let programs = self.project.programs.clone();
                 let services = self.services().clone();
                 let http = &mut self.http;
                 let stage = Stage { programs: &programs, services: &services, fetch: &mut |args| http.answer(args), seed };

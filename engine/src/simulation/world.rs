@@ -19,7 +19,8 @@ use lockstep_sip::resolve::Target;
 
 use super::audio::Audio;
 use super::media::leg_address;
-use crate::class4::Facts;
+use crate::cdr::Cdr;
+use crate::class4::{Facts, RouteTable};
 use crate::core::handle::Metric;
 use crate::core::world::{ApplicationCall, OpenedMedia, RecordingOrder, Ticket, World};
 use crate::host::RunContext;
@@ -39,7 +40,7 @@ pub(super) enum Order {
     Resolve { ticket: Ticket, target: Target },
     Fetch { ticket: Ticket, args: FetchArgs },
     Host { ticket: Ticket, context: RunContext, call: HostCall },
-    Route { ticket: Ticket, facts: Box<Facts> },
+    Route { ticket: Ticket, table: Arc<RouteTable>, facts: Box<Facts> },
 }
 
 /// What the core and the simulation share.
@@ -156,9 +157,12 @@ impl World for SimulatedWorld {
         self.order(Order::Host { ticket, context, call });
     }
 
-    fn route(&mut self, ticket: Ticket, facts: Box<Facts>) {
-        self.order(Order::Route { ticket, facts });
+    fn route(&mut self, ticket: Ticket, table: Arc<RouteTable>, facts: Box<Facts>) {
+        self.order(Order::Route { ticket, table, facts });
     }
+
+    /// Nobody looks at the records of a simulation.
+    fn keep_record(&mut self, _: Box<Cdr>) {}
 
     fn call_application(&mut self, call: ApplicationCall) -> Result<(), String> {
         Err(format!("a simulation has no event socket to {}", call.addr))

@@ -92,7 +92,7 @@ fn whoever_no_route_leads_for_is_refused() {
     assert_eq!(trunks.caller_saw(), ["404 Not Found", "404 Not Found"]);
     let stranger = trunks.lab.phone("198.51.100.1:5060");
     trunks.lab.dial(stranger, "442012345678");
-    assert_eq!(trunks.lab.seen(stranger), ["challenged"]);
+    assert_eq!(trunks.lab.seen(stranger), ["challenged", "401 Unauthorized"]);
     assert!(trunks.lab.past().is_empty(), "none of them became a call");
 }
 
@@ -352,8 +352,114 @@ fn a_caller_who_gives_up_while_a_script_decides_is_not_routed() {
     trunks.lab.decides = false;
     trunks.dial("442012345678");
     trunks.lab.give_up(trunks.caller);
+    // The CANCEL goes once our 100 has come.
+    trunks.lab.wait(300);
     trunks.lab.decides = true;
     trunks.lab.settle();
     assert!(trunks.lab.seen(trunks.first).is_empty());
     assert_eq!(trunks.lab.past()[0].ended.as_ref().map(|cause| cause.code), Some(487));
+}
+
+#[test]
+fn a_call_leaves_a_record_of_every_gateway_it_tried() {
+    let hook = "function main(data) { data.routing.log.push('chosen'); }";
+    let mut trunks = Trunks::new(&config("cost = 0.6\nscript = \"script-hook\""), &[("hook", hook)]);
+    trunks.dial("442012345678");
+    trunks.lab.wait(1_000);
+    trunks.lab.respond(trunks.first, 503);
+    trunks.lab.wait(2_000);
+    trunks.lab.respond(trunks.second, 180);
+    trunks.lab.wait(3_000);
+    trunks.lab.pick_up(trunks.second);
+    trunks.lab.wait(30_000);
+    trunks.lab.hang_up(trunks.caller);
+    let record = trunks.lab.book.borrow_mut().records.pop().unwrap();
+    let at = |ms: u64| Some(record.started_at + ms);
+    assert_eq!((record.ringing_at, record.answered_at, Some(record.ended_at)), (at(3_000), at(6_000), at(36_000)));
+    assert_eq!((record.customer, record.code, record.by.as_str()), (Some(12), 200, "caller"));
+    assert_eq!((record.from.as_str(), record.to.as_str()), ("caller", "442012345678"));
+    let tried: Vec<_> = record.attempts.iter().map(|attempt| (attempt.gateway, attempt.code, attempt.answered_at)).collect();
+    assert_eq!(tried, [(7, Some(503), None), (8, Some(200), at(6_000))]);
+    assert_eq!(record.attempts[0].ended_at, at(1_000));
+    assert!((record.cost.unwrap() - 0.3).abs() < 1e-9, "{:?}", record.cost);
+    let lines = serde_json::to_string(&trunks.lab.past()[0].entries).unwrap();
+    assert!(lines.contains("chosen"), "{lines}");
+}
+
+#[test]
+fn a_refusal_leaves_a_record_too() {
+    let mut trunks = Trunks::hooked("function main() { throw '604 Number on DNC List'; }");
+    trunks.dial("442012345678");
+    let record = trunks.lab.book.borrow_mut().records.pop().unwrap();
+    assert_eq!((record.code, record.reason.as_str(), record.attempts.len()), (604, "Number on DNC List", 0));
+}
+
+fn limited(limits: &str) -> Trunks {
+    let config = config("cost = 60").replace("addresses = [\"203", &format!("limits = {{ {limits} }}\naddresses = [\"203"));
+    Trunks::new(&config, &[])
+}
+
+#[test]
+fn customers_stay_within_their_limits() {
+    let mut trunks = limited("calls_per_second = 1");
+    trunks.dial("442012345678");
+    trunks.dial("442012345678");
+    assert_eq!(trunks.caller_saw(), ["503 Call Rate Exceeded"]);
+    let refused = trunks.lab.at(trunks.caller).last_response.clone().unwrap();
+    assert_eq!(refused.headers.get("Retry-After").unwrap().text(), "1");
+
+    let mut trunks = limited("concurrent = 1");
+    trunks.dial("442012345678");
+    trunks.dial("442012345679");
+    assert_eq!(trunks.caller_saw(), ["503 Too Many Concurrent Calls"]);
+    trunks.lab.respond(trunks.first, 486);
+    trunks.dial("442012345678");
+    assert_eq!(trunks.caller_saw(), ["486 Busy Here"], "its place is free again");
+
+    let mut trunks = limited("spend_per_day = 5");
+    trunks.dial("442012345678");
+    trunks.lab.pick_up(trunks.first);
+    trunks.lab.wait(5_000);
+    trunks.lab.hang_up(trunks.caller);
+    trunks.caller_saw();
+    trunks.dial("442012345678");
+    assert_eq!(trunks.caller_saw(), ["403 Spending Limit Reached"]);
+}
+
+#[test]
+fn a_customer_behind_no_fixed_address_shows_a_password() {
+    let config = config("").replace("addresses = [\"203.0.113.9\"]", "user = \"pbx\"\npassword = \"pw\"");
+    let mut trunks = Trunks::new(&config, &[]);
+    trunks.lab.knows_password(trunks.caller, "pbx", "pw");
+    trunks.dial("442012345678");
+    trunks.lab.pick_up(trunks.first);
+    assert_eq!(trunks.caller_saw(), ["200"]);
+    trunks.lab.register(trunks.caller, "pbx");
+    assert_eq!(trunks.caller_saw(), ["response 403"], "it is no phone");
+    trunks.lab.hang_up(trunks.first);
+    assert_eq!(trunks.lab.book.borrow().records[0].customer, Some(12));
+}
+
+#[test]
+fn a_customers_call_stays_its_own_through_another_script() {
+    let first = "async function main(data, ctx) { await ctx.bridge('2000'); }";
+    let second = "async function main(data, ctx) { await ctx.bridge('442012345678'); }";
+    let mut trunks = Trunks::new(&config("customers = [12]"), &[("1000", first), ("2000", second)]);
+    trunks.dial("1000");
+    assert_eq!(trunks.lab.seen(trunks.first), ["invite"]);
+}
+
+#[test]
+fn a_gateway_that_does_not_answer_probes_is_tried_last() {
+    let config = config("").replace("id = 7", "id = 7\nprobe_s = 10").replace("5091", "5099");
+    let mut trunks = Trunks::new(&config, &[]);
+    trunks.lab.wait(16_000);
+    trunks.dial("442012345678");
+    assert_eq!(trunks.lab.seen(trunks.second), ["invite"], "the other one is tried at once");
+    // Somebody is there now.
+    let back = trunks.lab.phone("127.0.0.1:5099");
+    trunks.lab.give_up(trunks.caller);
+    trunks.lab.wait(60_000);
+    trunks.dial("442012345678");
+    assert!(trunks.lab.seen(back).contains(&"invite".to_owned()));
 }

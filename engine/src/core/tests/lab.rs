@@ -31,6 +31,7 @@ use lockstep_sip::resolve::Target;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
 
+use crate::cdr::Cdr;
 use crate::class4::{Facts, RouteTable};
 use crate::config::{Config, GlobalRun};
 use crate::core::EventLog;
@@ -60,7 +61,8 @@ pub(super) struct Book {
     recordings: Vec<(MediaLeg, RecordingId)>,
     pub(super) fetched: Vec<Ticket>,
     pub(super) called: Vec<Ticket>,
-    routed: Vec<(Ticket, Box<Facts>)>,
+    routed: Vec<(Ticket, Arc<RouteTable>, Box<Facts>)>,
+    pub(super) records: Vec<Cdr>,
     resolving: Vec<(Ticket, Target)>,
     pub(super) applications: Vec<ApplicationCall>,
 }
@@ -145,8 +147,12 @@ impl World for LabWorld {
         self.book.borrow_mut().fetched.push(ticket);
     }
 
-    fn route(&mut self, ticket: Ticket, facts: Box<Facts>) {
-        self.book.borrow_mut().routed.push((ticket, facts));
+    fn keep_record(&mut self, record: Box<Cdr>) {
+        self.book.borrow_mut().records.push(*record);
+    }
+
+    fn route(&mut self, ticket: Ticket, table: Arc<RouteTable>, facts: Box<Facts>) {
+        self.book.borrow_mut().routed.push((ticket, table, facts));
     }
 
     fn call_application(&mut self, call: ApplicationCall) -> Result<(), String> {
@@ -429,8 +435,8 @@ impl Lab {
                 self.switch.set_time(self.now);
                 self.switch.arrived(Arrival { ticket, what });
             }
-            for (ticket, facts) in routed {
-                self.decide(ticket, &facts);
+            for (ticket, table, facts) in routed {
+                self.decide(ticket, &table, &facts);
             }
             for (from, transmit) in packets {
                 self.carry(from, &transmit);
@@ -439,10 +445,10 @@ impl Lab {
     }
 
     /// Runs the routing scripts; what time they take does not pass for anybody else.
-    fn decide(&mut self, ticket: Ticket, facts: &Facts) {
+    fn decide(&mut self, ticket: Ticket, table: &RouteTable, facts: &Facts) {
         let mut fetch = |_| (Err(OpError::new(ErrorCode::NetworkError, "the laboratory has no network")), Duration::ZERO);
         let stage = Stage { programs: &self.programs, services: &self.services, fetch: &mut fetch, seed: [5; 32] };
-        let (decision, _) = rehearsal::route(stage, &self.switch.route_table(), facts, self.now);
+        let (decision, _) = rehearsal::route(stage, table, facts, self.now);
         self.switch.set_time(self.now);
         self.switch.arrived(Arrival { ticket, what: Arrived::Routed(decision) });
     }

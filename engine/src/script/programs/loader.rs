@@ -511,10 +511,10 @@ mod tests {
     #[test]
     fn a_header_key_without_effect_is_told() {
         let mut folder = Folder::new();
-        folder.write("a.js", "// @lockstep run=first turn_ms=100\nfunction main() {}");
+        folder.write("a.js", "// @lockstep type=worker run=first\nfunction onMessage() {}");
         let mut loader = folder.loader(&Config::default());
         let warnings = loader.load().unwrap().new_warnings;
-        assert_eq!(warnings, ["a.js: @lockstep: run: is heeded by POST /v1/route only in this version"]);
+        assert_eq!(warnings, ["a.js: @lockstep: run: has no effect on a worker: it is sent messages and routes no calls"]);
         assert!(loader.load().unwrap().new_warnings.is_empty());
     }
 

@@ -1,0 +1,112 @@
+//! Gateways that are asked whether they are there (OPTIONS, RFC 3261 11): those that do not answer are tried last.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lockstep_sip::endpoint::{Failure, OutgoingRequest, RequestId};
+use lockstep_sip::message::{Method, NameAddr, Response, SipUri, Uri};
+
+use super::directory::host_of_ip;
+use super::exchange::Exchange;
+use super::outgoing;
+
+/// How long a gateway may take to answer before it counts as one that does not.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// One gateway's probes.
+#[derive(Debug)]
+struct Probe {
+    every: Duration,
+    next: Instant,
+    /// The request under way, and when it has taken too long.
+    pending: Option<(RequestId, Option<Instant>)>,
+}
+
+/// Probes of all gateways that want them.
+#[derive(Debug)]
+pub(crate) struct Probes {
+    gateways: BTreeMap<i64, Probe>,
+}
+
+impl Probes {
+    /// Probes of the gateways in the directory; the first are due at once.
+    pub(crate) fn new(exchange: &Exchange) -> Self {
+        let now = exchange.now.instant;
+        let wanted = exchange.directory.gateways().filter_map(|entry| Some((entry.config.id, entry.config.probe_s?)));
+        let probe = |seconds: u32| Probe { every: Duration::from_secs(seconds.into()), next: now, pending: None };
+        Self { gateways: wanted.map(|(id, seconds)| (id, probe(seconds))).collect() }
+    }
+
+    /// When `handle_timeout` is due.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let due = |probe: &Probe| [Some(probe.next), probe.pending.and_then(|(_, until)| until)].into_iter().flatten().min();
+        self.gateways.values().filter_map(due).min()
+    }
+
+    /// Asks whom it is time to ask, and notes who has not answered.
+    pub(crate) fn handle_timeout(&mut self, exchange: &mut Exchange) {
+        let now = exchange.now.instant;
+        for (id, probe) in &mut self.gateways {
+            if let Some((_, until)) = &mut probe.pending
+                && until.is_some_and(|until| until <= now)
+            {
+                *until = None;
+                tell(exchange, *id, Err("no answer"));
+            }
+            if probe.next <= now {
+                probe.next = now + probe.every;
+                // A gateway that is not found yet is found by and by: the next probe asks it.
+                if probe.pending.is_none()
+                    && let Some(request) = ask(exchange, *id)
+                {
+                    probe.pending = Some((request, Some(now + PATIENCE)));
+                }
+            }
+        }
+    }
+
+    /// The outcome of a request, if it was one of ours.
+    pub(crate) fn handle_outcome(&mut self, exchange: &mut Exchange, id: RequestId, outcome: &Result<Arc<Response>, Failure>) {
+        let found = self.gateways.iter_mut().find(|(_, probe)| probe.pending.is_some_and(|(pending, _)| pending == id));
+        let Some((gateway, probe)) = found else { return };
+        if matches!(outcome, Ok(response) if response.status.is_provisional()) {
+            return;
+        }
+        probe.pending = None;
+        let answer = match outcome {
+            // Whatever it thinks of OPTIONS, it is there; 503 says that it takes no calls.
+            Ok(response) | Err(Failure::Response(response)) if response.status.code() != 503 => Ok(()),
+            Ok(_) | Err(Failure::Response(_)) => Err("503"),
+            Err(Failure::Timeout) => Err("no answer"),
+            Err(Failure::Transport | Failure::Cancelled | Failure::DialogEnded) => Err("unreachable"),
+        };
+        tell(exchange, *gateway, answer);
+    }
+}
+
+/// Keeps in mind whether a gateway is there, and says so when that has changed.
+fn tell(exchange: &mut Exchange, gateway: i64, answer: Result<(), &str>) {
+    let changed = exchange.directory.set_gateway_down(gateway, answer.is_err());
+    match answer {
+        Ok(()) if changed => tracing::info!(gateway, "the gateway answers again"),
+        Err(why) if changed => tracing::warn!(gateway, why, "the gateway does not answer; it is tried last"),
+        Ok(()) | Err(_) => {}
+    }
+}
+
+fn ask(exchange: &mut Exchange, gateway: i64) -> Option<RequestId> {
+    let entry = exchange.directory.gateway(gateway)?;
+    let (uri, destinations) = (SipUri { user: None, ..entry.uri.clone() }, entry.destinations.clone());
+    let first = destinations.first().copied()?;
+    let local = exchange.world.local_for(first.protocol, first.remote)?;
+    let contact = exchange.contact_for(first.protocol, local, first.remote.ip());
+    let host = host_of_ip(exchange.shown_ip(local.ip(), first.remote.ip()));
+    let from = NameAddr::new(Uri::Sip(SipUri::new(Some("lockstep"), host, None)));
+    let destinations = outgoing::with_local(exchange, destinations);
+    let uri = Uri::Sip(uri);
+    let mut request = OutgoingRequest::new(Method::Options, uri.clone(), from, NameAddr::new(uri), destinations);
+    request.contact = Some(contact);
+    let now = exchange.now.instant;
+    exchange.endpoint.request_out_of_dialog(now, request).ok()
+}
