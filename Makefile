@@ -8,7 +8,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 # What the build and the demo need, and what the tests call as outside peers.
 BUILD_PACKAGES := build-essential pkg-config cmake espeak-ng
-TEST_PACKAGES := sip-tester baresip-core
+TEST_PACKAGES := sip-tester baresip-core kamailio kamailio-extra-modules kamailio-utils-modules
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12

@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures real time over real sockets")]
 #![expect(clippy::print_stdout, reason = "printing figures is what it is for")]
 
+mod class4;
 mod event_socket;
 mod figures;
 mod load;

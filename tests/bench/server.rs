@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::{net, stored};
+use crate::{class4, net, stored};
 
 /// Where bridges of the benchmark scripts lead: the load generator's SIP port.
 pub(crate) const CALLEE_PORT: u16 = 17_060;
@@ -59,14 +59,15 @@ impl Server {
         let folder = std::env::temp_dir().join(format!("lockstep-bench-{}", std::process::id()));
         let scripts = folder.join("scripts");
         std::fs::create_dir_all(&scripts)?;
-        for (name, source) in SCRIPTS.into_iter().chain(stored::SCRIPTS) {
+        for (name, source) in SCRIPTS.into_iter().chain(stored::SCRIPTS).chain(class4::SCRIPTS) {
             std::fs::write(scripts.join(name), source)?;
         }
         std::fs::write(
             folder.join("lockstep.toml"),
             format!(
                 "[sip]\nlisten = [\"udp:127.0.0.1:0\"]\n[media]\nports = \"30000-49999\"\nthreads = 1\n[scripts]\nworkers = 1\n\
-                 [event_socket]\nfreeswitch_outbound = \"127.0.0.1:0\"\n[api]\nlisten = \"127.0.0.1:0\"\n[[gateway]]\nid = 1\naddress = \"sip:127.0.0.1:{CALLEE_PORT}\"\n"
+                 [event_socket]\nfreeswitch_outbound = \"127.0.0.1:0\"\n[api]\nlisten = \"127.0.0.1:0\"\n[[gateway]]\nid = 1\naddress = \"sip:127.0.0.1:{CALLEE_PORT}\"\n{}",
+                class4::routes()
             ),
         )?;
         let mut command = Command::new(binary());

@@ -205,6 +205,11 @@ impl Engine {
         self.tcp.expect("the engine listens on TCP")
     }
 
+    /// Where it serves HTTP.
+    pub fn api(&self) -> SocketAddr {
+        self.api.expect("the engine serves HTTP")
+    }
+
     /// Where FreeSWITCH hands calls over.
     pub fn freeswitch(&self) -> SocketAddr {
         self.freeswitch.expect("the configuration says `freeswitch_outbound`")

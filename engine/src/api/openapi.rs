@@ -213,6 +213,15 @@ fn stored_schemas() -> Value {
                 "started_ms": { "type": ["integer", "null"] }, "finished_ms": { "type": ["integer", "null"] },
             },
         },
+        "Jobs": { "type": "object", "properties": { "jobs": { "type": "array", "items": reference("Job") } } },
+    })
+}
+
+/// Those of call detail records.
+fn record_schemas() -> Value {
+    let text = json!({ "type": "string" });
+    let ms = json!({ "type": "integer", "description": "Milliseconds since 1970." });
+    json!({
         "Cdr": {
             "type": "object",
             "properties": {
@@ -231,14 +240,15 @@ fn stored_schemas() -> Value {
             },
         },
         "Cdrs": { "type": "object", "properties": { "cdrs": { "type": "array", "items": reference("Cdr") } } },
-        "Jobs": { "type": "object", "properties": { "jobs": { "type": "array", "items": reference("Job") } } },
     })
 }
 
 fn all_schemas() -> Value {
     let mut all = schemas();
-    if let (Some(all), Value::Object(stored)) = (all.as_object_mut(), stored_schemas()) {
-        all.extend(stored);
+    for more in [stored_schemas(), record_schemas()] {
+        if let (Some(all), Value::Object(more)) = (all.as_object_mut(), more) {
+            all.extend(more);
+        }
     }
     all
 }

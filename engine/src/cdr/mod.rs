@@ -80,8 +80,12 @@ mod tests {
 
     #[test]
     fn seconds_that_were_begun_are_paid_for_and_silence_is_not() {
-        let talked =
-            |ms| CdrAttempt { answered_at: Some(1_000), ended_at: Some(1_000 + ms), price: Some(0.6), ..CdrAttempt::default() };
+        let talked = |ms: u64| CdrAttempt {
+            answered_at: Some(1_000),
+            ended_at: Some(1_000 + ms),
+            price: Some(0.6),
+            ..CdrAttempt::default()
+        };
         let unanswered = CdrAttempt { price: Some(0.6), ..CdrAttempt::default() };
         let free = CdrAttempt { price: None, ..talked(60_000) };
         let near = |cost: Option<f64>, expected: f64| (cost.unwrap() - expected).abs() < 1e-9;

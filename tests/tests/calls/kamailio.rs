@@ -1,0 +1,95 @@
+//! A real Kamailio with the example configuration of docs/examples, in front of the engine's routing hook.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use lockstep_engine::phone::{Dial, Phone};
+use lockstep_sip::net::Protocol;
+use lockstep_tests::caller::{incoming, phone};
+use lockstep_tests::engine::{Engine, within};
+use lockstep_tests::sipp::free_port;
+
+const SCRIPT: &str = "function main(data) {
+  const { routing } = data;
+  if (routing.dest_number.endsWith('604')) throw '604 Number on DNC List';
+  routing.egress_routing.reverse();
+  routing.egress_routing[0].gw['8'].cli = '442008';
+  routing.egress_routing[0].headers.push({ key: 'X-Row', value: 8 });
+  routing.egress_routing[0].remove_headers.push('X-Old');
+  data.headers.push({ key: 'X-Account', value: routing.account_id });
+  return data;
+}";
+
+/// A running Kamailio; told to end when dropped, so that its children end with it.
+struct Kamailio {
+    child: Child,
+    port: u16,
+}
+
+impl Kamailio {
+    fn start(engine: &Engine, seven: &Phone, eight: &Phone) -> Self {
+        let port = free_port();
+        let text = |name: &str, value: String| format!("{name}=\"{value}\"");
+        let address = |phone: &Phone| format!("sip:{}", phone.address(Protocol::Udp).expect("a phone listens on UDP"));
+        let defines = [
+            format!("LISTEN=udp:127.0.0.1:{port}"),
+            text("ROUTE_URL", format!("http://{}/v1/route", engine.api())),
+            text("CUSTOMER", "12".to_owned()),
+            text("GATEWAY_7", address(seven)),
+            text("GATEWAY_8", address(eight)),
+        ];
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples/kamailio/kamailio.cfg");
+        let program = ["/usr/sbin/kamailio", "kamailio"].into_iter().find(|path| Path::new(path).is_file()).unwrap_or("kamailio");
+        let child = Command::new(program)
+            .args(["-DD", "-E", "-n", "2", "-m", "64", "-M", "8", "-f"])
+            .arg(example)
+            .arg("-Y")
+            .arg(engine.folder())
+            .args(defines.iter().flat_map(|define| ["-A", define]))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("kamailio cannot be started ({error}): install it with `make deps`"));
+        Self { child, port }
+    }
+}
+
+impl Drop for Kamailio {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn kamailio_asks_how_to_route_and_does_what_the_script_says() {
+    let (mut seven, mut eight) = (phone("seven").await, phone("eight").await);
+    let config = "[[gateway]]\nid = 7\naddress = \"sip:127.0.0.1:5097\"\n[[gateway]]\nid = 8\naddress = \"sip:127.0.0.1:5098\"\n\
+                  [[customer]]\nid = 12\n[[route]]\nprefix = \"44\"\ngateways = [7, 8]\nscript = \"choose\"\n";
+    let engine = Engine::setup().config(config).script("choose.js", SCRIPT).start();
+    let kamailio = Kamailio::start(&engine, &seven, &eight);
+    let caller = phone("caller").await;
+    // What comes before Kamailio listens comes again: that is what SIP over UDP does.
+    let uri = |number: &str| format!("sip:{number}@127.0.0.1:{}", kamailio.port);
+
+    let mut refused = caller.dial(&uri("44604"), Dial::default()).await.expect("it can be called");
+    let ended = within("a refusal", refused.ended()).await;
+    assert_eq!((ended.code, ended.reason.as_str()), (604, "Number on DNC List"));
+
+    let headers = vec![("X-Old".to_owned(), "1".to_owned())];
+    let dial = Dial { from: Some("441".to_owned()), headers, ..Dial::default() };
+    let mut call = caller.dial(&uri("442012"), dial).await.expect("it can be called");
+    let first = incoming(&mut eight).await;
+    assert_eq!(first.from().uri.user().as_deref(), Some("442008"));
+    assert_eq!((first.header("X-Row"), first.header("X-Old"), first.header("X-Account")), (Some("8"), None, Some("12")));
+    first.reject(503);
+    let mut second = incoming(&mut seven).await;
+    assert_eq!(second.from().uri.user().as_deref(), Some("441"));
+    assert_eq!((second.header("X-Row"), second.header("X-Old"), second.header("X-Account")), (None, Some("1"), Some("12")));
+    second.answer();
+    within("an answer", call.answered()).await.expect("the call is up");
+    within("an ACK", second.answered()).await.expect("the call is up");
+    call.hangup();
+    within("the end", second.ended()).await;
+}
