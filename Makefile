@@ -62,6 +62,7 @@ deps: ## install what the build and the tests need
 	if [ $${#missing[@]} -gt 0 ]; then \
 	  $(SUDO) apt-get update -qq; \
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}"; \
+	  case " $${missing[*]} " in *" kamailio "*) $(SUDO) systemctl disable --quiet --now kamailio 2>/dev/null || true;; esac; \
 	fi
 
 # Other people's event-socket clients, from their registries; what is there already is left alone.
