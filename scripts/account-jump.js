@@ -6,5 +6,5 @@ function main(data) {
   const prefix = Object.keys(accounts).filter((start) => cli.startsWith(start)).sort((a, b) => b.length - a.length)[0];
   data.remove_headers.push('X-Account');
   if (prefix) data.headers.push({ key: 'X-Account', value: accounts[prefix] });
-  return data.routing;
+  return data;
 }

@@ -1,5 +1,5 @@
 // Class 4: numbers that do not want to be called are not. `add` and `remove` keep the list:
-//   lockstep run scripts/do-not-call.js --fn add --data '{"number": "442079460999"}'
+//   lockstep run scripts/do-not-call.js --fn add --config . --data '{"number": "442079460999"}'
 const { kv } = require('cxKV');
 
 const key = (number) => `dnc:${String(number).replace(/^\+/, '')}`;

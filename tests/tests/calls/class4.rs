@@ -1,5 +1,6 @@
 //! Calls through the engine to carriers, and the sample routing scripts: by SIP, over HTTP, and from the command line.
 
+use std::path::Path;
 use std::process::Command;
 
 use lockstep_engine::phone::{Dial, Phone, PhoneCall};
@@ -101,7 +102,14 @@ impl Carriers {
             return Routed::Reply(answer["error"]["code"].as_u64().expect("a SIP code"));
         }
         assert_eq!(status, 200, "{body}");
-        read(&answer, cli)
+        read(&Value::Null, &answer, cli)
+    }
+
+    /// `lockstep run` with the engine's own store.
+    fn command(&self, file: &Path) -> Command {
+        let mut command = Command::new(binary());
+        command.arg("run").arg(file).arg("--config").arg(self.engine.folder());
+        command
     }
 
     fn by_command(&self, script: &str, number: &str, cli: &str) -> Routed {
@@ -114,10 +122,10 @@ impl Carriers {
         data["headers"] = json!([]);
         data["remove_headers"] = json!([]);
         let file = self.engine.folder().join("scripts").join(format!("{script}.js"));
-        let output = Command::new(binary()).arg("run").arg(file).args(["--data", &data.to_string()]).output().expect("it runs");
+        let output = self.command(&file).args(["--data", &data.to_string()]).output().expect("it runs");
         if output.status.success() {
             let result: Value = serde_json::from_slice(&output.stdout).expect("the result is JSON");
-            return read(&result, cli);
+            return read(&data, &result, cli);
         }
         let said = String::from_utf8_lossy(&output.stderr);
         let codes = said.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok());
@@ -125,11 +133,11 @@ impl Carriers {
     }
 }
 
-/// The first gateway of a routing object: whole, or `routing` alone.
-fn read(data: &Value, original: &str) -> Routed {
+/// The first gateway of a routing object, of whose two spellings the one that was changed counts.
+fn read(given: &Value, data: &Value, original: &str) -> Routed {
     let changed = |name: &str| {
-        let inner = data.pointer(&format!("/routing/{name}")).filter(|list| list.as_array().is_some_and(|list| !list.is_empty()));
-        data.get(name).filter(|list| inner.is_none() || list.as_array().is_some_and(|list| !list.is_empty())).or(inner).cloned()
+        let top = data.get(name).filter(|list| given.get(name) != Some(list));
+        top.or_else(|| data.pointer(&format!("/routing/{name}"))).cloned()
     };
     let rows = changed("egress_routing").expect("rows are left");
     let (id, gateway) = rows[0]["gw"].as_object().and_then(|gw| gw.iter().next()).expect("a gateway");
@@ -153,9 +161,8 @@ async fn a_sample_does_the_same_by_sip_over_http_and_from_the_command_line() {
         assert!(["442079460001", "442079460002"].contains(&cli.as_str()), "{cli}");
     }
 
-    let list = Command::new(binary())
-        .arg("run")
-        .arg(carriers.engine.folder().join("scripts/do-not-call.js"))
+    let list = carriers
+        .command(&carriers.engine.folder().join("scripts/do-not-call.js"))
         .args(["--fn", "add", "--data", "{\"number\":\"+4422\"}"])
         .output()
         .expect("it runs");

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use lockstep_engine::phone::{Dial, Phone};
+use lockstep_engine::phone::{Dial, EndedBy, Phone};
 use lockstep_sip::net::Protocol;
 use lockstep_tests::caller::{incoming, phone};
 use lockstep_tests::engine::{Engine, within};
@@ -70,11 +70,19 @@ async fn kamailio_asks_how_to_route_and_does_what_the_script_says() {
     let engine = Engine::setup().config(config).script("choose.js", SCRIPT).start();
     let kamailio = Kamailio::start(&engine, &seven, &eight);
     let caller = phone("caller").await;
-    // What comes before Kamailio listens comes again: that is what SIP over UDP does.
     let uri = |number: &str| format!("sip:{number}@127.0.0.1:{}", kamailio.port);
 
-    let mut refused = caller.dial(&uri("44604"), Dial::default()).await.expect("it can be called");
-    let ended = within("a refusal", refused.ended()).await;
+    let refusal = async {
+        loop {
+            let mut refused = caller.dial(&uri("44604"), Dial::default()).await.expect("it can be called");
+            let ended = refused.ended().await;
+            // Nobody listens yet.
+            if ended.by != EndedBy::Network && ended.reason != "cannot be reached" {
+                break ended;
+            }
+        }
+    };
+    let ended = within("a refusal", refusal).await;
     assert_eq!((ended.code, ended.reason.as_str()), (604, "Number on DNC List"));
 
     let headers = vec![("X-Old".to_owned(), "1".to_owned())];
