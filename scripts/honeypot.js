@@ -11,7 +11,7 @@ async function main(data) {
   const key = `honeypot:${cli}`;
   if ((data.honeypots || []).includes(dest_number.replace(/^\+/, ''))) {
     const calls = await incr(key, 1, DAY_S);
-    data.routing.log.push(`honeypot: call ${calls} of ${cli}`);
+    console.log(`honeypot: call ${calls} of ${cli}`);
     err([404, 'Not Found']);
   }
   if (Number(await kv.get(key)) >= most) throw new Error('603 Declined');

@@ -182,9 +182,9 @@ async fn a_sample_does_the_same_by_sip_over_http_and_from_the_command_line() {
 
     for number in ["4455", "4455", "4456"] {
         let reply = Routed::Reply(if number == "4455" { 404 } else { 603 });
-        assert_eq!(carriers.by_sip(number, "441").await, reply);
-        assert_eq!(carriers.by_http(number, "442").await, reply);
-        assert_eq!(carriers.by_command("honeypot", number, "443"), reply);
+        assert_eq!(carriers.by_sip(number, "4471").await, reply);
+        assert_eq!(carriers.by_http(number, "4472").await, reply);
+        assert_eq!(carriers.by_command("honeypot", number, "4473"), reply);
     }
 }
 
