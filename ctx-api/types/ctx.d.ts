@@ -390,6 +390,12 @@ declare const module: { exports: any };
 
 declare const process: { env: Record<string, string | undefined>; nextTick(callback: (...args: any[]) => void, ...args: any[]): void };
 
+/** Sets a variable of the script's app: `process.env` of the next run has it. A locked one rejects with `InvalidState`. */
+declare function setEnvVar(key: string, value: string): Promise<void>;
+
+/** The app's variables by name, but for private ones; `null` in place of a protected value. */
+declare function getEnvVars(): Promise<Record<string, string | null>>;
+
 declare module 'cxKV' {
   /** Texts by key, shared by all scripts of the account. `ttl_s`: seconds until the key is gone. */
   export const kv: {
@@ -468,9 +474,12 @@ declare module 'cxSend' {
     template?: string;
     vars?: Record<string, unknown>;
   }): Promise<{ message_id: string; recipients: number }>;
-  /** A text message by the provider of `[sms]`; `answer` is what the provider said. */
-  export function sms(number: string, text: string, from?: string): Promise<{ sent: true; answer: unknown }>;
-  export function sms(message: { to: string; text: string; from?: string }): Promise<{ sent: true; answer: unknown }>;
+  /** A text message by the provider of `[sms]`, whose answer is `answer`; without one as a SIP MESSAGE, as `sip` sends it. */
+  export function sms(number: string, text: string, from?: string): Promise<{ sent: true; answer?: unknown; code?: number }>;
+  export function sms(message: { to: string; text: string; from?: string }): Promise<{ sent: true; answer?: unknown; code?: number }>;
+  /** A SIP MESSAGE (RFC 3428) to a user, a number on a gateway or a `sip:` URI of one; `code` is what it was taken with. Up to 1,300 bytes. */
+  export function sip(message: { to: string; from?: string; text?: string; body?: string; content_type?: string }): Promise<{ sent: true; code: number }>;
+  export function sip(to: string, text: string): Promise<{ sent: true; code: number }>;
   /** A notice to people by the provider of `[notify]`. */
   export function notify(notice: { to?: string; title?: string; text: string }): Promise<{ sent: true; answer: unknown }>;
 }

@@ -32,3 +32,9 @@ declare function require(name: string): any;
 declare const module: { exports: any };
 
 declare const process: { env: Record<string, string | undefined>; nextTick(callback: (...args: any[]) => void, ...args: any[]): void };
+
+/** Sets a variable of the script's app: `process.env` of the next run has it. A locked one rejects with `InvalidState`. */
+declare function setEnvVar(key: string, value: string): Promise<void>;
+
+/** The app's variables by name, but for private ones; `null` in place of a protected value. */
+declare function getEnvVars(): Promise<Record<string, string | null>>;

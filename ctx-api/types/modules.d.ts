@@ -77,9 +77,12 @@ declare module 'cxSend' {
     template?: string;
     vars?: Record<string, unknown>;
   }): Promise<{ message_id: string; recipients: number }>;
-  /** A text message by the provider of `[sms]`; `answer` is what the provider said. */
-  export function sms(number: string, text: string, from?: string): Promise<{ sent: true; answer: unknown }>;
-  export function sms(message: { to: string; text: string; from?: string }): Promise<{ sent: true; answer: unknown }>;
+  /** A text message by the provider of `[sms]`, whose answer is `answer`; without one as a SIP MESSAGE, as `sip` sends it. */
+  export function sms(number: string, text: string, from?: string): Promise<{ sent: true; answer?: unknown; code?: number }>;
+  export function sms(message: { to: string; text: string; from?: string }): Promise<{ sent: true; answer?: unknown; code?: number }>;
+  /** A SIP MESSAGE (RFC 3428) to a user, a number on a gateway or a `sip:` URI of one; `code` is what it was taken with. Up to 1,300 bytes. */
+  export function sip(message: { to: string; from?: string; text?: string; body?: string; content_type?: string }): Promise<{ sent: true; code: number }>;
+  export function sip(to: string, text: string): Promise<{ sent: true; code: number }>;
   /** A notice to people by the provider of `[notify]`. */
   export function notify(notice: { to?: string; title?: string; text: string }): Promise<{ sent: true; answer: unknown }>;
 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use crate::bus::Bus;
 use crate::cdr;
-use crate::config::{Config, Loaded};
+use crate::config::{Config, DriversConfig, Loaded};
 use crate::core::EventLog;
 use crate::host::{self, HostServices, Late, NamedService};
 use crate::jobs::Jobs;
 use crate::provisioning::Provisioning;
+use crate::script::Environment;
 use crate::store::{AccountDatabases, Clock, DatabaseLimits, Place, Store, StoreError, kv};
 
 /// How often what has expired is swept away.
@@ -45,6 +46,10 @@ pub struct Platform {
     pub events: EventLog,
     /// The accounts of the configuration; none: there is only the default one.
     pub accounts: Arc<[String]>,
+    /// Variables of apps that scripts and the API have set.
+    pub environment: Environment,
+    /// Scripts that the engine itself calls.
+    pub drivers: DriversConfig,
     /// Users, numbers, gateways, routes and customers.
     pub provisioning: Provisioning,
 }
@@ -82,7 +87,7 @@ impl Platform {
     fn reaching_out(config: &Config, scripts: &std::path::Path, store: Store) -> Result<Self, PlatformError> {
         let late = Late::default();
         let providers = host::providers(config, scripts, &late, &store).map_err(PlatformError::Provider)?;
-        Ok(Self::on(config, store, late, providers))
+        Ok(Self::on(config, store, late, providers)?)
     }
 
     /// As [`in_memory`](Self::in_memory), by another clock than the machine's.
@@ -90,16 +95,21 @@ impl Platform {
     /// # Errors
     /// As there.
     pub fn in_memory_at(config: &Config, clock: Clock) -> Result<Self, StoreError> {
-        Ok(Self::on(config, Store::in_memory(clock)?, Late::default(), Vec::new()))
+        Self::on(config, Store::in_memory(clock)?, Late::default(), Vec::new())
     }
 
-    fn on(config: &Config, store: Store, late: Late, providers: Vec<NamedService>) -> Self {
+    fn on(config: &Config, store: Store, late: Late, providers: Vec<NamedService>) -> Result<Self, StoreError> {
         let limits = DatabaseLimits { max_bytes: config.store.database_bytes(), ..DatabaseLimits::default() };
         let databases = AccountDatabases::beside(store.place(), limits);
         let bus = Bus::default();
-        let jobs = Jobs::new(&store);
-        let services = HostServices::new(host::services(config, &store, &databases, &bus, &jobs).into_iter().chain(providers));
-        Self {
+        let events = EventLog::default();
+        let jobs = Jobs::new(&store).telling(&events);
+        let environment = Environment::load(&store)?;
+        let own = host::services(config, &store, &databases, &bus, &jobs).into_iter();
+        let env = host::env_service(&store, &environment);
+        let services = HostServices::new(own.chain(providers).chain([env]));
+        Ok(Self {
+            provisioning: Provisioning::load(config, &store)?,
             store,
             databases,
             bus,
@@ -108,10 +118,11 @@ impl Platform {
             kv_bytes: config.store.kv_bytes(),
             cdr_ms: config.store.cdr_ms(),
             late,
-            events: EventLog::default(),
+            events,
+            environment,
+            drivers: config.drivers.clone(),
             accounts: config.accounts.iter().map(|account| account.name.clone()).collect(),
-            provisioning: Provisioning::of(config),
-        }
+        })
     }
 
     /// Sweeps away what has expired, for as long as the future lives.

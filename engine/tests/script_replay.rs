@@ -53,6 +53,7 @@ fn program(source: &str) -> Arc<Program> {
         limits: ProgramLimits { memory_bytes: 32 << 20, turn_ms: 2_000, after_end_ms: 10_000 },
         time_zone: "UTC".into(),
         env: Vars::new(),
+        environment: Default::default(),
         bundle_id: 1,
         version: version_of(&file, &sources),
         sources,

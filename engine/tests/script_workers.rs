@@ -35,6 +35,7 @@ fn program(id: u64, source: &str, turn_ms: u32) -> Arc<Program> {
         limits: ProgramLimits { memory_bytes: 32 << 20, turn_ms, after_end_ms: 10_000 },
         time_zone: "UTC".into(),
         env: Vars::new(),
+        environment: Default::default(),
         bundle_id: id,
         version: version_of(&file, &sources),
         sources,

@@ -90,6 +90,7 @@ fn program(source: &str) -> Arc<Program> {
         limits: ProgramLimits { memory_bytes: 100 << 20, turn_ms: 2_000, after_end_ms: 10_000 },
         time_zone: "UTC".into(),
         env: BTreeMap::new(),
+        environment: Default::default(),
         bundle_id: 1,
         bundle: Arc::new(bundle),
         version: "0123456789abcdef".into(),
@@ -155,7 +156,7 @@ fn through_engine(data: &str) -> io::Result<f64> {
     let (handle, inbox) = RunsHandle::new(watched);
     let fetcher = Fetcher::new(EgressPolicy::new(SecurityConfig::default())).map_err(io::Error::other)?;
     let place = ScriptPlace::Workers { program: binary(), workers: 1 };
-    let config = RunsConfig { place, fetcher, services: HostServices::default() };
+    let config = RunsConfig { place, fetcher, services: HostServices::default(), events: Default::default() };
     let thread = RunsThread::start(config, handle, inbox)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let handle = thread.handle();

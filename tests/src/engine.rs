@@ -220,6 +220,11 @@ impl Engine {
         self.event_socket.expect("the configuration says `[event_socket] listen`")
     }
 
+    /// Where it serves HTTP, as the start of a URL.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.api.expect("the engine serves HTTP"))
+    }
+
     /// The SIP URI of a number.
     pub fn uri(&self, number: &str) -> String {
         format!("sip:{number}@{}", self.udp())

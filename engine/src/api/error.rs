@@ -111,6 +111,33 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "worker_down", format!("the worker {name} is not up, or has no onMessage"))
     }
 
+    /// The same error under another word.
+    pub(super) fn named(mut self, code: &'static str) -> Self {
+        self.code = Code::Word(code);
+        self
+    }
+
+    /// What was asked for does not go with what is there.
+    pub(super) fn conflict(code: &'static str, why: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, code, why)
+    }
+
+    /// It takes a key of the configuration that is not set.
+    pub(super) fn not_configured(key: &str) -> Self {
+        Self::conflict("not_configured", format!("set {key} in lockstep.toml"))
+    }
+
+    /// A driver's function returned something else than is expected of it.
+    pub(super) fn driver_said(function: &str, expected: &str, found: &Value) -> Self {
+        let details = json!({ "result": found });
+        Self { details, ..Self::new(StatusCode::BAD_GATEWAY, "driver_failed", format!("{function}: expected {expected}")) }
+    }
+
+    /// There is nothing to roll a script back to.
+    pub(super) fn no_earlier_version(file: &str) -> Self {
+        Self::conflict("no_earlier_version", format!("no version of {file} before the live one is kept"))
+    }
+
     /// The body is larger than the operation takes.
     pub(super) fn body_too_large() -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the body is larger than is taken here")
@@ -161,8 +188,8 @@ impl From<EngineError> for ApiError {
             EngineError::NoSuchDestination(_) => (StatusCode::UNPROCESSABLE_ENTITY, "no_such_destination"),
             EngineError::TargetRefused { .. } => (StatusCode::FORBIDDEN, "target_refused"),
             EngineError::NoRecording(_) => (StatusCode::NOT_FOUND, "no_recording"),
-            EngineError::NoSuchScript(_) => (StatusCode::NOT_FOUND, "no_such_script"),
-            EngineError::NoEarlierVersion(_) => (StatusCode::CONFLICT, "no_earlier_version"),
+            EngineError::MessageRefused { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "message_refused"),
+            EngineError::Save(error) => return error.clone().into(),
             EngineError::CallExists(_) => (StatusCode::CONFLICT, "call_exists"),
             EngineError::TooManyOperations(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_operations"),
             EngineError::AtCapacity(_) => (StatusCode::SERVICE_UNAVAILABLE, "at_capacity"),

@@ -76,6 +76,8 @@ impl Filter {
                 "log" => &["log"],
                 "channel" => &["channel"],
                 "registration" => &["registration"],
+                "job" => &["job"],
+                "alert" => &["alert"],
                 "script" | "scripts-loaded" => &["scripts-loaded"],
                 other => return Err(ApiError::bad_request(format!("types: there are no events of type `{other}`"))),
             };
@@ -101,6 +103,8 @@ fn type_of(event: &EngineEvent) -> &'static str {
         EngineEvent::Channel { .. } => "channel",
         EngineEvent::Registration { .. } => "registration",
         EngineEvent::ScriptsLoaded { .. } => "scripts-loaded",
+        EngineEvent::Job(_) => "job",
+        EngineEvent::Alert(_) => "alert",
     }
 }
 

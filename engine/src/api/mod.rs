@@ -5,6 +5,7 @@
 
 mod access;
 mod answer;
+mod apps;
 mod body;
 mod calls;
 mod cdrs;
@@ -18,7 +19,9 @@ mod health;
 mod jobs;
 mod kv;
 mod metrics;
+mod numbers;
 mod openapi;
+mod provisioning;
 mod public;
 mod recording;
 mod route;
@@ -35,15 +38,18 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use tokio::net::TcpListener;
 
 use crate::config::{ApiConfig, ApiKey};
 use crate::core::EngineHandle;
 use crate::form::FormLimits;
+use crate::provisioning::Kind;
 
 /// The largest request body, in bytes.
 const MAX_BODY: usize = 1 << 20;
+/// The largest body that carries a script: 4 MiB of text, written as JSON.
+const MAX_SCRIPT: usize = 12 << 20;
 
 /// What every handler sees.
 #[derive(Clone, Debug)]
@@ -135,7 +141,14 @@ fn public_routes(state: &AppState) -> Router<AppState> {
 
 fn router(state: AppState) -> Router {
     let form_limit = DefaultBodyLimit::max(state.form_limits.body);
+    let mut lists = Router::new();
+    for kind in Kind::ALL {
+        let path = format!("/v1/{}s", kind.list());
+        let entry = format!("{path}/{{name}}");
+        lists = lists.route(&path, provisioning::list_routes(kind)).route(&entry, provisioning::entry_routes(kind));
+    }
     Router::new()
+        .merge(lists)
         .route("/v1/health", get(health::health))
         .route("/v1/ready", get(health::ready))
         .route("/metrics", get(metrics::metrics))
@@ -148,9 +161,21 @@ fn router(state: AppState) -> Router {
         .route("/v1/freeswitch", get(freeswitch::list))
         .route("/v1/freeswitch/{host}/registrations", get(freeswitch::registrations))
         .route("/v1/freeswitch/attach", post(freeswitch::attach))
-        .route("/v1/scripts", get(scripts::list))
+        .route("/v1/scripts", get(scripts::list).post(scripts::add).layer(DefaultBodyLimit::max(MAX_SCRIPT)))
+        .route(
+            "/v1/scripts/{id}",
+            get(scripts::show).put(scripts::put).delete(scripts::remove).layer(DefaultBodyLimit::max(MAX_SCRIPT)),
+        )
+        .route("/v1/scripts/{id}/versions", get(scripts::versions))
+        .route("/v1/scripts/{id}/versions/{version}", get(scripts::version))
         .route("/v1/scripts/{id}/rollback", post(scripts::roll_back))
         .route("/v1/scripts/{id}/run", post(runs::run))
+        .route("/v1/dids/search", post(numbers::search))
+        .route("/v1/dids/allocate", post(numbers::allocate))
+        .route("/v1/dids/release", post(numbers::release))
+        .route("/v1/apps", get(apps::list))
+        .route("/v1/apps/{app}/env", get(apps::variables))
+        .route("/v1/apps/{app}/env/{name}", put(apps::put).delete(apps::remove))
         .route("/v1/kv", get(kv::list))
         .route("/v1/kv/{key}", get(kv::show).put(kv::put).delete(kv::remove))
         .route("/v1/cdrs", get(cdrs::list))
@@ -176,6 +201,8 @@ fn router(state: AppState) -> Router {
         .with_state(state)
 }
 
+#[cfg(test)]
+mod credentials_tests;
 #[cfg(test)]
 mod run_tests;
 

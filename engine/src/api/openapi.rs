@@ -171,10 +171,20 @@ fn schemas() -> Value {
             "type": "object",
             "properties": {
                 "name": text, "uuid": text, "file": text, "type": { "enum": ["script", "app", "driver", "worker"] },
-                "app": { "type": ["string", "null"] }, "class5_destination": { "type": ["string", "null"] },
+                "app": { "type": ["string", "null"] }, "account": text, "class5_destination": { "type": ["string", "null"] },
                 "version": text, "error": text,
             },
         },
+        "NewScript": { "type": "object", "required": ["file", "source"], "properties": { "file": text, "source": text } },
+        "ScriptSource": { "type": "object", "required": ["source"], "properties": { "version": { "type": "integer" }, "source": text } },
+        "RollBack": { "type": "object", "properties": { "version": { "type": "integer" } } },
+        "ScriptVersions": { "type": "object", "properties": { "versions": { "type": "array", "items": {
+            "type": "object",
+            "properties": {
+                "version": { "type": "integer" }, "sha256": text, "origin": { "enum": ["folder", "http"] }, "saved_ms": ms,
+                "bytes": { "type": "integer" }, "live": { "type": "boolean" },
+            },
+        } } } },
         "Scripts": { "type": "object", "properties": { "scripts": { "type": "array", "items": reference("Script") } } },
     })
 }
@@ -243,9 +253,64 @@ fn record_schemas() -> Value {
     })
 }
 
+/// Schemas of what is provisioned: the keys are those of lockstep.toml.
+fn provisioned_schemas() -> Value {
+    let text = json!({ "type": "string" });
+    let (number, flag, vars) = (json!({ "type": "number" }), json!({ "type": "boolean" }), json!({ "type": "object" }));
+    let list = |item: &Value| json!({ "type": "array", "items": item });
+    let (texts, ids) = (list(&text), list(&json!({ "type": "integer" })));
+    let source = json!({ "enum": ["configuration", "http"], "readOnly": true });
+    let password = json!({ "type": "string", "writeOnly": true });
+    let mut all = json!({
+        "Customer": { "type": "object", "properties": {
+            "id": { "type": "integer" }, "addresses": texts, "user": text, "password": password, "account": text, "limits": {
+                "type": "object",
+                "properties": { "calls_per_second": number, "concurrent": { "type": "integer" }, "spend_per_day": number },
+            }, "vars": vars, "source": source,
+        } },
+        "User": { "type": "object", "properties": {
+            "name": text, "password": password, "caller_id": text, "account": text, "source": source,
+        } },
+        "Gateway": { "type": "object", "properties": {
+            "id": { "type": "integer" }, "address": text, "addresses": texts, "username": text, "password": password,
+            "register": flag, "probe_s": { "type": "integer" }, "source": source,
+        } },
+        "Route": { "type": "object", "properties": {
+            "id": text, "prefix": text, "customers": ids, "gateways": ids, "cost": number, "ring_s": { "type": "integer" }, "script": text, "timeout_s": number,
+            "timeout_action": text, "on_error": { "enum": ["reject", "continue"] }, "vars": vars, "source": source,
+        } },
+        "Did": { "type": "object", "properties": {
+            "number": text, "destinations": texts, "script": text, "customer": { "type": "integer" }, "account": text,
+            "vars": vars, "source": source,
+        } },
+    });
+    let variable = json!({ "type": "object", "required": ["value"], "properties": {
+        "name": text, "value": { "type": ["string", "null"] }, "protected": flag, "private": flag, "locked": flag, "default": flag,
+        "updated_ms": { "type": "integer" },
+    } });
+    all["Variable"] = variable;
+    all["Variables"] = json!({ "type": "object", "properties": { "env": list(&reference("Variable")) } });
+    all["Apps"] = json!({ "type": "object", "properties": { "apps": list(&json!({
+        "type": "object", "properties": { "name": text, "account": text },
+    })) } });
+    all["Allocate"] = json!({
+        "type": "object",
+        "required": ["did"],
+        "description": "The number, and what a DID has besides: destinations, vars, customer, script.",
+        "properties": { "did": text, "destinations": texts, "script": text, "customer": { "type": "integer" }, "vars": vars },
+    });
+    for kind in crate::provisioning::Kind::ALL {
+        let mut name = kind.list().to_owned();
+        name[..1].make_ascii_uppercase();
+        let list = json!({ "type": "array", "items": reference(&name) });
+        all[format!("{name}s")] = json!({ "type": "object", "properties": { format!("{}s", kind.list()): list } });
+    }
+    all
+}
+
 fn all_schemas() -> Value {
     let mut all = schemas();
-    for more in [stored_schemas(), record_schemas()] {
+    for more in [stored_schemas(), record_schemas(), provisioned_schemas()] {
         if let (Some(all), Value::Object(more)) = (all.as_object_mut(), more) {
             all.extend(more);
         }

@@ -1,13 +1,43 @@
 //! `/v1/scripts`
 
+use std::sync::Arc;
+
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::AppState;
 use super::access::Caller;
+use super::body::JsonBody;
 use super::error::ApiError;
+use crate::core::ScriptInfo;
+use crate::script::programs::{SaveError, SaveScript};
+use crate::store::script_versions;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewScript {
+    /// File name within the scripts folder.
+    file: String,
+    source: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Source {
+    source: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Back {
+    /// Absent: the one before the live one.
+    version: Option<u32>,
+}
 
 pub(super) async fn list(State(state): State<AppState>, Extension(caller): Extension<Caller>) -> Result<Response, ApiError> {
     let mut scripts = state.engine.scripts().await?;
@@ -15,11 +45,127 @@ pub(super) async fn list(State(state): State<AppState>, Extension(caller): Exten
     Ok(Json(json!({ "scripts": scripts })).into_response())
 }
 
-pub(super) async fn roll_back(
+pub(super) async fn add(
+    State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
+    JsonBody(NewScript { file, source }): JsonBody<NewScript>,
+) -> Result<Response, ApiError> {
+    let save = SaveScript { file, source: source.into(), must_be_new: true, account: caller.only(), version: None };
+    let script = state.engine.save_script(save).await?;
+    let location = format!("/v1/scripts/{}", script.name);
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(script)).into_response())
+}
+
+pub(super) async fn show(
     State(state): State<AppState>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    caller.program(state.engine.runs(), &id)?;
-    Ok(Json(state.engine.roll_back(&id).await?).into_response())
+    let script = find(&state, &caller, &id).await?;
+    let file = script.file.clone();
+    let versions = state.engine.platform().store.read(move |connection, _| {
+        let live = script_versions::list(connection, &file)?.into_iter().find(|version| version.live);
+        let source = live.as_ref().map(|live| script_versions::source(connection, &file, live.version)).transpose()?;
+        Ok((live, source.flatten()))
+    });
+    let (live, source) = versions.await?;
+    let mut shown = json!(script);
+    shown["live"] = json!(live);
+    shown["source"] = json!(source);
+    Ok(Json(shown).into_response())
+}
+
+pub(super) async fn put(
+    State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    JsonBody(Source { source }): JsonBody<Source>,
+) -> Result<Response, ApiError> {
+    let file = find(&state, &caller, &id).await?.file;
+    let save = SaveScript { file, source: source.into(), must_be_new: false, account: caller.only(), version: None };
+    Ok(Json(state.engine.save_script(save).await?).into_response())
+}
+
+pub(super) async fn remove(
+    State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    let file = find(&state, &caller, &id).await?.file;
+    state.engine.remove_script(file).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn versions(
+    State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let file = find(&state, &caller, &id).await?.file;
+    let versions = state.engine.platform().store.read(move |connection, _| script_versions::list(connection, &file)).await?;
+    Ok(Json(json!({ "versions": versions })).into_response())
+}
+
+pub(super) async fn version(
+    State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
+    path: Result<Path<(String, u32)>, PathRejection>,
+) -> Result<Response, ApiError> {
+    let Path((id, number)) = path.map_err(|_| ApiError::bad_request("expected the number of a version"))?;
+    let file = find(&state, &caller, &id).await?.file;
+    let source = text(&state, &file, number).await?;
+    Ok(Json(json!({ "version": number, "source": &*source })).into_response())
+}
+
+pub(super) async fn roll_back(
+    State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    JsonBody(Back { version }): JsonBody<Back>,
+) -> Result<Response, ApiError> {
+    let file = find(&state, &caller, &id).await?.file;
+    let number = match version {
+        Some(number) => number,
+        None => {
+            let wanted = file.clone();
+            let before =
+                state.engine.platform().store.read(move |connection, _| script_versions::before_live(connection, &wanted));
+            before.await?.ok_or_else(|| ApiError::no_earlier_version(&file))?
+        }
+    };
+    let source = text(&state, &file, number).await?;
+    let save = SaveScript { file, source, must_be_new: false, account: caller.only(), version: Some(number) };
+    Ok(Json(state.engine.save_script(save).await?).into_response())
+}
+
+/// A script by name, file, uuid or number, if it is there for who asks.
+async fn find(state: &AppState, caller: &Caller, id: &str) -> Result<ScriptInfo, ApiError> {
+    let program = caller.program(state.engine.runs(), id)?;
+    let found = state.engine.scripts().await?.into_iter().find(|script| script.uuid == program.uuid);
+    found.ok_or_else(|| SaveError::NoSuchScript(id.to_owned()).into())
+}
+
+async fn text(state: &AppState, file: &str, number: u32) -> Result<Arc<str>, ApiError> {
+    let wanted = file.to_owned();
+    let source = state.engine.platform().store.read(move |connection, _| script_versions::source(connection, &wanted, number));
+    let source =
+        source.await?.ok_or_else(|| ApiError::not_found("no_such_version", format!("{file} has no version {number}")))?;
+    Ok(source.into())
+}
+
+impl From<SaveError> for ApiError {
+    fn from(error: SaveError) -> Self {
+        match &error {
+            SaveError::Invalid(problem) => {
+                let at = problem.at.as_ref();
+                let place = json!({ "file": problem.file, "line": at.map(|at| at.line), "column": at.map(|at| at.column) });
+                Self::unprocessable(error.to_string(), place).named("invalid_script")
+            }
+            SaveError::Name(_) => Self::unprocessable(error.to_string(), Value::Null),
+            SaveError::Exists(_) => Self::conflict("script_exists", error.to_string()),
+            SaveError::NoSuchScript(_) => Self::not_found("no_such_script", error.to_string()),
+            SaveError::NotYours(_) => Self::forbidden(error.to_string()),
+            SaveError::Unwritable { .. } => Self::conflict("unwritable", error.to_string()),
+        }
+    }
 }

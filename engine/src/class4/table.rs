@@ -158,6 +158,11 @@ impl RouteTable {
         costs
     }
 
+    /// Gateways that a number goes through, in the order in which they are tried.
+    pub(crate) fn gateways_of(&self, number: &str, customer: Option<i64>) -> Vec<i64> {
+        self.costs(&self.matching(number, customer)).into_iter().map(|(id, _)| id).collect()
+    }
+
     /// Whether a route leads there.
     pub(crate) fn leads_to(&self, number: &str, customer: Option<i64>) -> bool {
         !self.matching(number, customer).is_empty()

@@ -1,14 +1,19 @@
 //! `lockstep scripts`
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use serde_json::Value;
+use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use super::calls::encode;
 use super::client::{Target, print_json};
 use super::{block_on, out};
 
-/// List the scripts the engine has loaded, their destinations and versions.
+/// The largest file that is sent, in bytes: what the engine reads of a script.
+const MAX_SOURCE: u64 = 4 << 20;
+
+/// List the scripts the engine has loaded; show, push, remove one, and go back to an earlier version.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -22,36 +27,106 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Make the version before the live one live again, until the file changes.
-    Rollback {
-        /// Name, file or uuid.
+    /// Every script, its destination and version.
+    List,
+    /// Print the text of a script: the live one, or a kept version.
+    Show {
+        /// Name, file, uuid or number.
         name: String,
+        #[arg(long, value_name = "NUMBER")]
+        version: Option<u32>,
     },
+    /// Put files into the engine's scripts folder and make them live.
+    Push {
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Kept versions of a script, the newest first.
+    Versions { name: String },
+    /// Put the version before the live one back; again: the one before that.
+    Rollback {
+        /// Name, file, uuid or number.
+        name: String,
+        /// This version instead.
+        #[arg(long = "to", value_name = "NUMBER")]
+        version: Option<u32>,
+    },
+    /// Take a script out of the folder.
+    Remove { name: String },
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
-    let (answer, print): (_, fn(&Value)) = match &args.action {
-        None => (block_on(args.target.get("/v1/scripts")), print_table),
-        Some(Action::Rollback { name }) => {
-            (block_on(args.target.post(&format!("/v1/scripts/{}/rollback", encode(name)))), print_rolled_back)
-        }
-    };
-    match answer {
-        Ok(Ok(answer)) => {
-            if args.json {
-                print_json(&answer)
-            } else {
-                print(&answer)
-            }
-            ExitCode::SUCCESS
-        }
+    match block_on(work(args)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) | Err(error) => out::failed(error),
     }
 }
 
-fn print_rolled_back(script: &Value) {
+async fn work(args: &Args) -> Result<(), String> {
+    let path = |name: &str, rest: &str| format!("/v1/scripts/{}{rest}", encode(name));
+    match args.action.as_ref().unwrap_or(&Action::List) {
+        Action::List => show(args, &args.target.get("/v1/scripts").await?, print_table),
+        Action::Show { name, version } => {
+            let rest = version.map_or_else(String::new, |version| format!("/versions/{version}"));
+            show(args, &args.target.get(&path(name, &rest)).await?, |script| {
+                out::text(script["source"].as_str().unwrap_or_default());
+            });
+        }
+        Action::Push { files } => {
+            for file in files {
+                show(args, &push(&args.target, file).await?, print_live);
+            }
+        }
+        Action::Versions { name } => show(args, &args.target.get(&path(name, "/versions")).await?, print_versions),
+        Action::Rollback { name, version } => {
+            let back = args.target.post_json(&path(name, "/rollback"), &json!({ "version": version })).await?;
+            show(args, &back, print_live);
+        }
+        Action::Remove { name } => {
+            args.target.delete(&path(name, "")).await?;
+        }
+    }
+    Ok(())
+}
+
+fn show(args: &Args, answer: &Value, print: impl FnOnce(&Value)) {
+    if args.json { print_json(answer) } else { print(answer) }
+}
+
+/// A script that is there is replaced, another one added.
+async fn push(target: &Target, path: &Path) -> Result<Value, String> {
+    let named = |error: std::io::Error| format!("{}: {error}", path.display());
+    let bytes = std::fs::metadata(path).map_err(named)?.len();
+    if bytes > MAX_SOURCE {
+        return Err(format!("{}: {bytes} bytes, at most {MAX_SOURCE} are taken", path.display()));
+    }
+    let source = std::fs::read_to_string(path).map_err(named)?;
+    let file = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| format!("{}: no file name", path.display()))?;
+    let listed = target.get("/v1/scripts").await?;
+    let is_there = listed["scripts"].as_array().into_iter().flatten().any(|script| script["file"] == file);
+    if is_there {
+        target.put(&format!("/v1/scripts/{}", encode(file)), &json!({ "source": source })).await
+    } else {
+        target.post_json("/v1/scripts", &json!({ "file": file, "source": source })).await
+    }
+}
+
+fn print_live(script: &Value) {
     let text = |key: &str| script[key].as_str().unwrap_or("-");
     out::line(format!("{}: version {} is live", text("name"), text("version")));
+    if let Some(error) = script["error"].as_str() {
+        out::line(format!("  {error}"));
+    }
+}
+
+fn print_versions(versions: &Value) {
+    for version in versions["versions"].as_array().into_iter().flatten() {
+        let mark = if version["live"] == true { "*" } else { " " };
+        let sha256 = version["sha256"].as_str().unwrap_or_default().get(..12).unwrap_or_default();
+        let saved = version["saved_ms"].as_i64().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or_default();
+        let number = version["version"].as_u64().unwrap_or_default();
+        out::line(format!("{mark} {number:>5}  {sha256}  {saved}  {}", version["origin"].as_str().unwrap_or_default()));
+    }
 }
 
 fn print_table(scripts: &Value) {

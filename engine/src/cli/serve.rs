@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{block_on, out};
+use crate::alerts;
 use crate::api;
 use crate::config::{ApiConfig, Config, FILE_NAME, Loaded};
 use crate::core::{Engine, EngineHandle};
@@ -90,6 +91,7 @@ async fn attend(api: &ApiConfig, engine: EngineHandle, sockets: Sockets, grace: 
     engine.platform().late.set(Some(Served { engine: engine.clone(), api: server.addr() }));
     announce(&engine, sockets, &server);
     let workers = tokio::spawn(keep_workers(engine.runs().clone()));
+    let alerts = tokio::spawn(alerts::deliver(engine.clone(), engine.platform().drivers.alert.clone()));
     let serving = tokio::spawn(server.serve(std::future::pending()));
     let mut grace = Some(grace);
     loop {
@@ -109,6 +111,7 @@ async fn attend(api: &ApiConfig, engine: EngineHandle, sockets: Sockets, grace: 
     engine.platform().store.flush().await;
     // Whoever still reads from the API reads from an engine that is gone.
     workers.abort();
+    alerts.abort();
     serving.abort();
     if grace.is_some() { Err("the core has ended unexpectedly".to_owned()) } else { Ok(()) }
 }

@@ -4,6 +4,8 @@
 //! is reported with file, line, key and what was expected; the engine does not start on it.
 
 mod api;
+mod drivers;
+mod entry;
 mod environment;
 mod error;
 pub mod header_comment;
@@ -27,6 +29,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 pub use api::{ApiConfig, ApiKey, Scope};
+pub use drivers::DriversConfig;
+pub(crate) use entry::entry;
 pub use error::{ConfigError, Problem};
 pub use load::Loaded;
 pub use lookup::LookupProvider;
@@ -60,6 +64,7 @@ pub struct Config {
     #[serde(rename = "freeswitch")]
     pub freeswitches: Vec<FreeSwitchHost>,
     pub store: StoreConfig,
+    pub drivers: DriversConfig,
     pub jobs: JobsConfig,
     pub cluster: ClusterConfig,
     pub tts: TtsConfig,
@@ -86,6 +91,14 @@ pub struct Config {
     pub routes: Vec<Route>,
     #[serde(rename = "user")]
     pub users: Vec<User>,
+}
+
+impl Config {
+    /// What contradicts itself in it: keys such as `did[0].customer`, and what was expected.
+    pub(crate) fn contradictions(&self) -> Vec<(String, String)> {
+        let found = validate::validate(self).errors.into_iter();
+        found.map(|finding| (locate::render(&finding.path), finding.message)).collect()
+    }
 }
 
 /// `[store]`

@@ -32,6 +32,8 @@ pub struct Did {
     /// Class 4 script.
     pub script: Option<String>,
     pub customer: Option<i64>,
+    /// Whose number it is; absent: its customer's account.
+    pub account: Option<String>,
     #[serde(default)]
     pub vars: toml::Table,
 }
@@ -194,6 +196,8 @@ pub struct Gateway {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
+    /// Names it over HTTP.
+    pub id: Option<String>,
     /// Leading digits; the longest matching prefix wins. Empty: every number.
     pub prefix: String,
     /// Customers that may use it; absent: all.

@@ -1,6 +1,6 @@
 //! What no single value shows: duplicates, references to what does not exist, choices that are unsafe together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::locate::Step;
 use super::routing::is_number;
@@ -257,6 +257,10 @@ fn accounts(config: &Config, report: &mut Report) {
     report.duplicates("account", "name", config.accounts.iter().map(|account| &account.name));
     // What names no account belongs to the default one, which need not be listed.
     let known = |name: &str| name == super::DEFAULT_ACCOUNT || config.accounts.iter().any(|account| account.name == name);
+    let numbers = config.dids.iter().enumerate().filter_map(|(index, did)| Some((index, did.account.as_ref()?)));
+    for (index, account) in numbers.filter(|(_, account)| !known(account)) {
+        report.error(entry("did", index, "account"), format!("expected the name of an [[account]], found `{account}`"));
+    }
     let owners = [
         ("app", config.apps.iter().map(|app| &app.account).collect::<Vec<_>>()),
         ("user", config.users.iter().map(|user| &user.account).collect()),
@@ -314,7 +318,9 @@ fn users_and_dids(config: &Config, report: &mut Report) {
         }
     }
 
-    report.duplicates("did", "number", config.dids.iter().map(|did| &did.number));
+    let users: BTreeSet<&str> = config.users.iter().map(|user| user.name.as_str()).collect();
+    let customers: BTreeSet<i64> = config.customers.iter().map(|customer| customer.id).collect();
+    report.duplicates("did", "number", config.dids.iter().map(|did| did.number.strip_prefix('+').unwrap_or(&did.number)));
     for (index, did) in config.dids.iter().enumerate() {
         if did.number.is_empty() || did.number.contains(char::is_whitespace) {
             report.error(entry("did", index, "number"), format!("expected a number, found `{}`", did.number));
@@ -328,13 +334,13 @@ fn users_and_dids(config: &Config, report: &mut Report) {
         }
         for (at, destination) in did.destinations.iter().enumerate() {
             if let Destination::User(name) = destination
-                && !config.users.iter().any(|user| user.name == *name)
+                && !users.contains(name.as_str())
             {
                 let message = format!("expected the name of a [[user]], found `{name}`");
                 report.error(item(entry("did", index, "destinations"), at), message);
             }
         }
-        if let Some(customer) = did.customer.filter(|id| !config.customers.iter().any(|c| c.id == *id)) {
+        if let Some(customer) = did.customer.filter(|id| !customers.contains(id)) {
             report.error(entry("did", index, "customer"), format!("expected the id of a [[customer]], found {customer}"));
         }
     }
@@ -368,6 +374,13 @@ fn gateways_and_routes(config: &Config, report: &mut Report) {
         }
         if gateway.probe_s == Some(0) {
             report.error(entry("gateway", index, "probe_s"), "expected at least 1 second; leave it out for no probes");
+        }
+    }
+    let named = config.routes.iter().enumerate().filter_map(|(index, route)| Some((index, route.id.as_ref()?)));
+    let mut seen = BTreeMap::new();
+    for (index, id) in named {
+        if let Some(first) = seen.insert(id, index) {
+            report.error(entry("route", index, "id"), format!("`{id}` is already the id of route[{first}]"));
         }
     }
     for (index, route) in config.routes.iter().enumerate() {

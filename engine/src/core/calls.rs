@@ -1,15 +1,17 @@
 //! Calls between their script and their backend: what the script asks for goes through the queue to the backend, what
 //! comes of it goes back; and how scripts and calls end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_ctx_api::op::{BridgeArgs, BridgeStrategy, BridgeTarget, ContinueOn, Headers, Op};
 use lockstep_ctx_api::queue::QueueOutput;
 use lockstep_ctx_api::wire::{CallStart, EntryKind, LogLevel, LogLine, RunId, ScriptError, ScriptErrorKind};
 use lockstep_ctx_api::{
-    BackendOutput, CallBackend, CallEndedCause, CallState, EndedBy, ErrorCode, Event, OpClass, OpId, OpResult, Outcome,
+    BackendOutput, CallBackend, CallEndedCause, CallFacts, CallState, EndedBy, ErrorCode, Event, OpClass, OpId, OpResult, Outcome,
 };
 use lockstep_sip::message::StatusCode;
+use serde_json::{Value, json};
 
 use super::call_facts::{data_of, passed_on};
 use super::channel::ChannelEvent;
@@ -20,6 +22,7 @@ use super::live_call::{OnAnswer, ScriptState};
 use super::past_calls::PastCall;
 use super::switch::Switch;
 use super::world::ApplicationCall;
+use crate::alerts::{Alert, Severity};
 use crate::backend::native::Ending;
 use crate::call::LegEvent;
 use crate::cdr::{self, Cdr, CdrAttempt};
@@ -303,6 +306,15 @@ impl Switch {
                 self.counters.script_errors += 1;
                 let at = error.at.as_ref().map(ToString::to_string).unwrap_or_default();
                 tracing::error!(call = %call.facts.id, kind = ?error.kind, %at, error = %error.message, "script error");
+                let script = call.script_name().unwrap_or_default();
+                let facts = json!({ "script": script, "call": call.facts.id, "message": error.message, "at": at });
+                self.events.raise(alert(
+                    "script-error",
+                    &call.account,
+                    format!("{script} failed: {}", error.message),
+                    script,
+                    facts,
+                ));
                 (500, "Script Error".to_owned())
             }
         };
@@ -367,6 +379,15 @@ impl Switch {
         self.counters.calls_ended += 1;
         let duration_ms = call.duration_ms(now.unix_ms);
         let id = call.facts.id.clone();
+        if call.facts.answered_at.is_none() && is_failure(cause.code) {
+            let CallFacts { from, to, did, direction, .. } = &call.facts;
+            let text = format!("a call from {from} to {to} failed: {} {}", cause.code, cause.reason);
+            let facts = json!({
+                "call": id, "from": from, "to": to, "did": did, "direction": direction, "code": cause.code, "reason": cause.reason,
+                "by": cause.by.name(), "script": call.script_name(),
+            });
+            self.events.raise(alert("call-failed", &call.account, text, cause.code.to_string(), facts));
+        }
         tracing::info!(call = %id, code = cause.code, reason = %cause.reason, by = cause.by.name(), duration_ms, "call ended");
         self.channel_ended(key, &cause);
         // Outcomes of what was done go to the script before the news of the end.
@@ -541,4 +562,15 @@ fn direct_bridge(target: String, headers: Headers, more: bool) -> BridgeArgs {
         record: None,
         codecs: Vec::new(),
     }
+}
+
+/// Whether a call that ends with this reply has failed, rather than been refused by somebody.
+fn is_failure(code: u16) -> bool {
+    code == 408 || (500..600).contains(&code)
+}
+
+/// Something about a call, for somebody to look at.
+fn alert(name: &'static str, account: &Arc<str>, text: String, subject: String, facts: Value) -> Alert {
+    let data = facts.as_object().cloned().unwrap_or_default();
+    Alert { name, severity: Severity::Error, text, data, subject, account: Arc::clone(account) }
 }

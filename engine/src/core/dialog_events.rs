@@ -59,6 +59,8 @@ impl Switch {
                     if let Err(error) = exchange.endpoint.abandon(now, id) {
                         tracing::debug!(%error, "a challenged REGISTER was over already");
                     }
+                } else if self.messages.owns(id) {
+                    self.messages.challenged(&mut self.exchange.borrow_mut(), id, &request, &response);
                 } else {
                     outgoing::challenged(&mut self.exchange.borrow_mut(), id, &request, &response);
                 }
@@ -79,6 +81,7 @@ impl Switch {
                 let mut exchange = self.exchange.borrow_mut();
                 self.trunks.handle_outcome(&mut exchange, id, &outcome);
                 self.probes.handle_outcome(&mut exchange, id, &outcome);
+                self.messages.handle_outcome(&mut exchange, id, &outcome);
             }
             Event::Terminated { dialog, cause } => self.terminated(dialog, &cause),
         }
@@ -203,7 +206,7 @@ fn status_line(response: &Response) -> String {
     format!("{} {}", response.status.code(), response.reason.text())
 }
 
-fn failure_of(failure: &Failure) -> (u16, String) {
+pub(super) fn failure_of(failure: &Failure) -> (u16, String) {
     match failure {
         Failure::Response(response) => response_code(response),
         Failure::Timeout => (408, "Request Timeout".to_owned()),

@@ -70,6 +70,15 @@ impl Directory {
         }
     }
 
+    /// Takes over where gateways were found that are still the same.
+    pub(crate) fn keep_found(&mut self, before: &Self) {
+        for (id, entry) in &mut self.gateways {
+            let known = before.gateways.get(id).filter(|known| known.uri == entry.uri);
+            entry.destinations = known.map(|known| known.destinations.clone()).unwrap_or_default();
+            entry.is_down = known.is_some_and(|known| known.is_down);
+        }
+    }
+
     /// A configured user.
     pub(crate) fn user(&self, name: &str) -> Option<&User> {
         self.users.get(name)
@@ -149,6 +158,9 @@ impl Directory {
     /// Whose call one is that no script has: its DID's or customer's, else that of the user who calls or is called.
     pub(crate) fn account_of(&self, facts: &CallFacts, vars: &Vars) -> &str {
         let did = facts.did.as_deref().and_then(|number| self.did(number));
+        if let Some(account) = did.and_then(|did| did.account.as_deref()) {
+            return account;
+        }
         let customer = did.and_then(|did| did.customer).or(facts.customer_id).and_then(|id| self.customer(id));
         let user = || vars.get("sip_auth_username").and_then(|name| self.user(name)).or_else(|| self.user(&facts.to));
         match customer {

@@ -43,9 +43,11 @@ use crate::freeswitch::Fleet;
 use crate::jobs::{JobsConfig, JobsThread};
 use crate::platform::{Platform, PlatformError};
 use crate::runs::{RunsConfig, RunsHandle, RunsThread, ScriptPlace};
-use crate::script::programs::{Change, Loader, Reload, RollBackError, Watch, watch};
+use crate::script::programs::{Asked, Change, Loader, Reload, ScriptText, Watch, watch};
 use crate::script::{Moment, PoolConfig, ProgramSet, WorkerPool};
 use crate::simulation::block_on;
+use crate::store::Store;
+use crate::store::script_versions::{self, Origin};
 use crate::tts::Tts;
 
 /// Reports of one kind taken before the others get their turn.
@@ -179,7 +181,8 @@ struct Core {
 
 impl Core {
     fn build(loaded: &Loaded, program: PathBuf) -> Result<Built, StartError> {
-        let config = Arc::new(loaded.config.clone());
+        let platform = Platform::open(loaded)?;
+        let config = Arc::clone(&platform.provisioning.current().config);
         let now = Moment::now();
         let listen = listen_addresses(&config)?;
         let mut transports = Transports::bind(&listen, TransportConfig::default()).map_err(StartError::Listen)?;
@@ -213,10 +216,10 @@ impl Core {
         };
         let dns = HickoryDns::from_system(&resolve_config).map_err(|error| StartError::Names(error.to_string()))?;
 
-        let platform = Platform::open(loaded)?;
-        let mut loader = Loader::new(&loaded.dir, &config);
+        let mut loader = Loader::new(&loaded.dir, &config).with_environment(&platform.environment);
         let reload = loader.load().map_err(|error| StartError::Scripts { dir: scripts_dir.clone(), error })?;
         report(&reload);
+        tokio::task::spawn_local(keep_texts(platform.store.clone(), reload.texts.clone(), None));
         let scripts = watch(loader).map_err(|error| StartError::Scripts { dir: scripts_dir, error })?;
 
         let workers = match config.scripts.workers {
@@ -227,7 +230,8 @@ impl Core {
         let (runs, runs_inbox) = RunsHandle::new(latest_programs);
         let services = platform.services.clone();
         let place = ScriptPlace::Workers { program: program.clone(), workers };
-        let runs_config = RunsConfig { place, fetcher: fetcher.clone(), services: services.clone() };
+        let runs_config =
+            RunsConfig { place, fetcher: fetcher.clone(), services: services.clone(), events: platform.events.clone() };
         let runs = RunsThread::start(runs_config, runs, runs_inbox).map_err(StartError::Runs)?;
         let jobs_config = JobsConfig {
             concurrency: config.jobs.concurrency.into(),
@@ -387,10 +391,12 @@ impl Core {
                     let mut switch = self.switch.borrow_mut();
                     switch.set_time(Moment::now());
                     match request {
-                        Some(Request::RollBack(name, answer)) => match switch.file_of_script(&name) {
-                            Some(file) => self.scripts.roll_back(file, answer),
-                            None => drop(answer.send(Err(RollBackError::NoSuchScript))),
-                        },
+                        Some(Request::Provisioned(done)) => {
+                            switch.set_provisioning(&self.platform.provisioning.current());
+                            // Whoever asked may have gone away.
+                            let _ = done.send(());
+                        }
+                        Some(Request::ChangeScripts(order, answer)) => self.scripts.order(order, answer),
                         Some(request) => switch.request(request),
                         None => {
                             handles_left = false;
@@ -411,15 +417,30 @@ impl Core {
         }
     }
 
-    fn reloaded(&mut self, Change { reload, asked_by }: Change) {
+    fn reloaded(&mut self, Change { reload, asked }: Change) {
         report(&reload);
         tracing::info!(scripts = reload.set.iter().count(), "scripts reloaded");
         self.programs.send_replace(Arc::clone(&reload.set));
         self.switch.borrow_mut().set_programs(reload.set, &reload.retired);
-        if let Some(answer) = asked_by {
-            // Whoever asked may have gone away.
-            let _ = answer.send(Ok(()));
+        tokio::task::spawn_local(keep_texts(self.platform.store.clone(), reload.texts, asked));
+    }
+}
+
+/// Writes down the texts that are live now, then tells whoever asked for them.
+async fn keep_texts(store: Store, texts: Vec<ScriptText>, asked: Option<Asked>) {
+    let (known, answer) = asked.map_or((None, None), |asked| (asked.version, Some(asked.answer)));
+    let origin = if answer.is_some() { Origin::Http } else { Origin::Folder };
+    for ScriptText { file, source, sha256 } in texts {
+        let name = file.clone();
+        let kept = store
+            .write(move |connection, now| script_versions::record(connection, now, &file, (&source, &sha256), known, origin));
+        if let Err(error) = kept.await {
+            tracing::error!(file = name, %error, "the script is live, but its version is not kept");
         }
+    }
+    if let Some(answer) = answer {
+        // Whoever asked may have gone away.
+        let _ = answer.send(Ok(()));
     }
 }
 

@@ -8,12 +8,15 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::handle::EngineEvent;
+use crate::alerts::Alert;
 
 /// Events kept for those who come back or fall behind.
 const KEPT: usize = 16_384;
+/// Alerts that may wait to be delivered.
+const ALERTS: usize = 1_024;
 /// Events a watcher takes at once.
 const BATCH: usize = 256;
 
@@ -61,6 +64,9 @@ struct Shared {
     watched: AtomicBool,
     closed: AtomicBool,
     engine: String,
+    alerts: mpsc::Sender<Alert>,
+    /// Until somebody takes them.
+    raised: Mutex<Option<mpsc::Receiver<Alert>>>,
 }
 
 impl Shared {
@@ -78,12 +84,15 @@ impl Default for EventLog {
     fn default() -> Self {
         let ring = Mutex::new(Ring { last: 0, kept: VecDeque::new() });
         let (last, _) = watch::channel(0);
+        let (alerts, raised) = mpsc::channel(ALERTS);
         Self(Arc::new(Shared {
             ring,
             last,
             watched: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             engine: uuid::Uuid::new_v4().to_string(),
+            alerts,
+            raised: Mutex::new(Some(raised)),
         }))
     }
 }
@@ -108,6 +117,17 @@ impl EventLog {
         ring.kept.push_back(Arc::new(Published { seq, at_ms, account, event }));
         drop(ring);
         self.0.last.send_replace(seq);
+    }
+
+    /// Has somebody look at something. Where alerts are too many at once, or nobody takes them, it is left out.
+    pub fn raise(&self, alert: Alert) {
+        // What is lost here is one of a thousand that wait.
+        let _ = self.0.alerts.try_send(alert);
+    }
+
+    /// The alerts that are raised, for the one who delivers them.
+    pub fn take_alerts(&self) -> Option<mpsc::Receiver<Alert>> {
+        self.0.raised.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// No more events will come.

@@ -13,11 +13,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::channel::{Channel, ChannelEvent, Execution};
 use super::event_log::{EventLog, Watcher};
+use super::messages::TextMessage;
 use super::timeline::{Timeline, TimelineEntry};
+use crate::alerts::Alert;
 use crate::freeswitch::Fleet;
+use crate::jobs::Job;
 use crate::platform::Platform;
 use crate::runs::RunsHandle;
-use crate::script::programs::{RollBackAnswer, RollBackError};
+use crate::script::programs::{Order, SaveAnswer, SaveError, SaveScript};
 
 /// Requests that may wait for the core before senders wait too.
 const REQUEST_QUEUE: usize = 256;
@@ -168,6 +171,10 @@ pub enum EngineEvent {
     ScriptsLoaded {
         scripts: usize,
     },
+    /// A job has come as far as this.
+    Job(Arc<Job>),
+    /// Somebody should look at something.
+    Alert(Alert),
 }
 
 /// What became of a device's registration.
@@ -189,7 +196,7 @@ impl EngineEvent {
             | Self::Timeline { call, .. }
             | Self::CallEnded { call, .. } => Some(call),
             Self::Channel { channel, .. } => Some(&channel.call),
-            Self::Registration { .. } | Self::ScriptsLoaded { .. } => None,
+            Self::Registration { .. } | Self::ScriptsLoaded { .. } | Self::Job(_) | Self::Alert(_) => None,
         }
     }
 }
@@ -211,10 +218,10 @@ pub enum EngineError {
     TooManyOperations(usize),
     #[error("the call {0} has no such recording")]
     NoRecording(String),
-    #[error("no script {0}")]
-    NoSuchScript(String),
-    #[error("no earlier version of {0} is known: they are kept while the engine runs")]
-    NoEarlierVersion(String),
+    #[error(transparent)]
+    Save(#[from] SaveError),
+    #[error("the message was refused: {code} {reason}")]
+    MessageRefused { code: u16, reason: String },
     #[error("at capacity: {0}")]
     AtCapacity(String),
     #[error("the engine is shutting down")]
@@ -267,7 +274,11 @@ pub(crate) enum Request {
     ApplicationOver(String, Result<(), String>),
     Registrations(oneshot::Sender<Vec<Registration>>),
     Scripts(oneshot::Sender<Vec<ScriptInfo>>),
-    RollBack(String, RollBackAnswer),
+    ChangeScripts(Order, SaveAnswer),
+    /// Send a text message; told with which code it was taken.
+    Message(TextMessage, oneshot::Sender<Result<u16, EngineError>>),
+    /// Take over what is provisioned now.
+    Provisioned(oneshot::Sender<()>),
     Stats(oneshot::Sender<StatsSnapshot>),
     Readiness(oneshot::Sender<Readiness>),
     /// Take no more calls; end those that are left after the grace period, then stop.
@@ -380,16 +391,27 @@ impl EngineHandle {
         self.ask(Request::Scripts).await
     }
 
-    /// Makes the version of a script before the live one live again, until its file changes; the script as it is then.
-    pub async fn roll_back(&self, name: &str) -> Result<ScriptInfo, EngineError> {
-        let done = self.ask(|reply| Request::RollBack(name.to_owned(), reply)).await?;
-        done.map_err(|error| match error {
-            RollBackError::NoSuchScript => EngineError::NoSuchScript(name.to_owned()),
-            RollBackError::NoEarlierVersion => EngineError::NoEarlierVersion(name.to_owned()),
-        })?;
-        let same =
-            |script: &ScriptInfo| [&script.name, &script.file, &script.uuid].iter().any(|own| own.eq_ignore_ascii_case(name));
-        self.scripts().await?.into_iter().find(same).ok_or_else(|| EngineError::NoSuchScript(name.to_owned()))
+    /// Puts a text into the scripts folder and makes it live; the script as it is then.
+    pub async fn save_script(&self, save: SaveScript) -> Result<ScriptInfo, EngineError> {
+        let file = save.file.clone();
+        self.ask(|reply| Request::ChangeScripts(Order::Save(save), reply)).await??;
+        let found = self.scripts().await?.into_iter().find(|script| script.file == file);
+        found.ok_or_else(|| SaveError::NoSuchScript(file).into())
+    }
+
+    /// Takes a script out of the folder; runs under way go on.
+    pub async fn remove_script(&self, file: String) -> Result<(), EngineError> {
+        Ok(self.ask(|reply| Request::ChangeScripts(Order::Remove(file), reply)).await??)
+    }
+
+    /// Sends a text message over SIP (RFC 3428); the code it was taken with.
+    pub async fn message(&self, message: TextMessage) -> Result<u16, EngineError> {
+        self.ask(|reply| Request::Message(message, reply)).await?
+    }
+
+    /// Has calls take over what is provisioned now; new ones do once this resolves.
+    pub async fn provisioned(&self) -> Result<(), EngineError> {
+        self.ask(Request::Provisioned).await
     }
 
     /// Every figure of the engine.

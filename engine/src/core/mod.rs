@@ -20,9 +20,11 @@ mod guard;
 pub(crate) mod handle;
 mod incoming;
 mod live_call;
+mod messages;
 mod outgoing;
 mod past_calls;
 mod probes;
+mod provisioned;
 mod real_world;
 pub(crate) mod recordings;
 mod refusals;
@@ -46,6 +48,7 @@ pub use handle::{
     CallFilter, CallSummary, EngineError, EngineEvent, EngineHandle, Metric, MetricKind, Originate, Readiness, Registration,
     RegistrationChange, ScriptInfo, StatsSnapshot,
 };
+pub use messages::TextMessage;
 pub use world::ApplicationCall;
 
 #[cfg(test)]

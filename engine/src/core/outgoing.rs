@@ -127,7 +127,7 @@ pub(crate) fn with_local(exchange: &mut Exchange, mut destinations: Vec<Destinat
 }
 
 /// A To header names whom we call, not how the binding is reached.
-fn without_params(uri: &Uri) -> Uri {
+pub(super) fn without_params(uri: &Uri) -> Uri {
     match uri {
         Uri::Sip(sip) => Uri::Sip(SipUri { params: Default::default(), headers: Vec::new(), ..sip.clone() }),
         Uri::Tel(_) | Uri::Other { .. } => uri.clone(),
@@ -154,7 +154,7 @@ pub(crate) fn challenged(exchange: &mut Exchange, id: RequestId, request: &Reque
     }
 }
 
-fn credentials(auth: &mut ClientAuth, request: &Request, response: &Response) -> Option<Headers> {
+pub(super) fn credentials(auth: &mut ClientAuth, request: &Request, response: &Response) -> Option<Headers> {
     let side = Side::of_status(response.status.code())?;
     let challenges: Vec<String> =
         response.headers.get_all(side.challenge_header()).map(|value| value.text().into_owned()).collect();

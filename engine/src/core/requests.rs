@@ -45,11 +45,12 @@ impl Switch {
             Request::Transfer { id, target, reply } => drop(reply.send(self.transfer(&id, &target))),
             Request::ApplicationOver(id, how) => self.application_over(&id, how),
             Request::Registrations(reply) => drop(reply.send(self.registered())),
+            Request::Message(message, reply) => self.messages.send(&mut self.exchange.borrow_mut(), message, reply),
             Request::Scripts(reply) => drop(reply.send(self.scripts())),
             Request::Stats(reply) => drop(reply.send(self.stats())),
             Request::Readiness(reply) => drop(reply.send(self.readiness())),
             // For the driver, which reaches the scripts folder; it lets none through.
-            Request::RollBack(..) => {}
+            Request::ChangeScripts(..) | Request::Provisioned(_) => {}
             Request::Drain(grace) => self.drain(grace),
         }
     }
@@ -229,11 +230,6 @@ impl Switch {
                 error: programs.problem(&program.file).map(ToString::to_string),
             })
             .collect()
-    }
-
-    /// The file of the script called `name`.
-    pub(crate) fn file_of_script(&self, name: &str) -> Option<String> {
-        self.exchange.borrow().programs.by_name(name).map(|program| program.file.clone())
     }
 
     fn readiness(&self) -> Readiness {

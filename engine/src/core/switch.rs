@@ -27,6 +27,7 @@ use super::exchange::{CallKey, Exchange, Purpose};
 use super::freeswitch::Connections;
 use super::handle::EngineEvent;
 use super::live_call::LiveCall;
+use super::messages::Messages;
 use super::past_calls::PastCalls;
 use super::probes::Probes;
 use super::refusals::Refusals;
@@ -73,6 +74,7 @@ pub(crate) struct Switch {
     pub(super) past: PastCalls,
     pub(super) trunks: Trunks,
     pub(super) probes: Probes,
+    pub(super) messages: Messages,
     /// Calls on media servers of others.
     pub(super) connections: Connections,
     pub(super) counters: Counters,
@@ -117,6 +119,7 @@ impl Switch {
             past: PastCalls::default(),
             trunks,
             probes,
+            messages: Messages::default(),
             connections: Connections::default(),
             counters: Counters::default(),
             refusals: Refusals::default(),

@@ -11,6 +11,7 @@ use lockstep_sip::outbound_registration::{
 };
 use rand_chacha::rand_core::Rng;
 
+use super::directory::Directory;
 use super::exchange::{Exchange, Purpose};
 use super::outgoing;
 
@@ -29,10 +30,43 @@ struct Pending {
 
 /// A registration at one gateway.
 struct Trunk {
+    account: Account,
     registration: OutboundRegistration,
     pending: Option<Pending>,
     /// Its gateway has been found once; before that there is nowhere to send to.
     found: bool,
+}
+
+impl Trunk {
+    fn new(exchange: &mut Exchange, account: Account) -> Self {
+        let Account { uri, username, password } = account.clone();
+        let address = Uri::Sip(SipUri::new(Some(&username), uri.host.clone(), uri.port));
+        let registrar = Uri::Sip(SipUri { user: None, ..uri });
+        let config = OutboundRegistrationConfig { registrar, address, username, password, expires: EXPIRES };
+        let now = exchange.now.instant;
+        let registration = OutboundRegistration::new(config, exchange.seed(), now);
+        Self { account, registration, pending: None, found: false }
+    }
+}
+
+/// What is registered where.
+#[derive(Clone, PartialEq)]
+struct Account {
+    uri: SipUri,
+    username: String,
+    password: String,
+}
+
+/// Gateways to be registered with.
+fn wanted(directory: &Directory) -> BTreeMap<i64, Account> {
+    let registering = directory.gateways().filter(|entry| entry.config.register);
+    registering
+        .filter_map(|entry| {
+            let username = entry.config.username.clone()?;
+            let password = entry.config.password.as_ref()?.expose().to_owned();
+            Some((entry.config.id, Account { uri: entry.uri.clone(), username, password }))
+        })
+        .collect()
 }
 
 /// All gateways' registrations and look-ups.
@@ -47,31 +81,40 @@ pub(crate) struct Trunks {
 impl Trunks {
     /// Looks every gateway up and prepares registrations for those configured so.
     pub(crate) fn new(exchange: &mut Exchange) -> Self {
-        let now = exchange.now.instant;
-        let wanted: Vec<(i64, SipUri, String, String)> = exchange
-            .directory
-            .gateways()
-            .filter(|entry| entry.config.register)
-            .filter_map(|entry| {
-                let username = entry.config.username.clone()?;
-                let password = entry.config.password.as_ref()?.expose().to_owned();
-                Some((entry.config.id, entry.uri.clone(), username, password))
-            })
-            .collect();
-        let trunks = wanted
-            .into_iter()
-            .map(|(id, uri, username, password)| {
-                let address = Uri::Sip(SipUri::new(Some(&username), uri.host.clone(), uri.port));
-                let registrar = Uri::Sip(SipUri { user: None, ..uri });
-                let config = OutboundRegistrationConfig { registrar, address, username, password, expires: EXPIRES };
-                (id, Trunk { registration: OutboundRegistration::new(config, exchange.seed(), now), pending: None, found: false })
-            })
-            .collect();
+        let trunks = wanted(&exchange.directory).into_iter().map(|(id, account)| (id, Trunk::new(exchange, account))).collect();
         let has_gateways = exchange.directory.gateways().next().is_some();
-        let mut trunks =
-            Self { trunks, requests: BTreeMap::new(), active: BTreeSet::new(), look_up_at: has_gateways.then_some(now) };
+        let mut trunks = Self {
+            trunks,
+            requests: BTreeMap::new(),
+            active: BTreeSet::new(),
+            look_up_at: has_gateways.then_some(exchange.now.instant),
+        };
         trunks.look_up(exchange);
         trunks
+    }
+
+    /// The gateways are those of `next` from now on: registrations that are wanted as they were stay, others are taken back or begun.
+    pub(crate) fn follow(&mut self, exchange: &mut Exchange, next: Directory) {
+        let now = exchange.now.instant;
+        let wanted = wanted(&next);
+        let gone: Vec<i64> =
+            self.trunks.iter().filter(|(id, trunk)| wanted.get(id) != Some(&trunk.account)).map(|(id, _)| *id).collect();
+        for id in &gone {
+            if let Some(trunk) = self.trunks.get_mut(id) {
+                trunk.registration.unregister(now);
+                self.active.insert(*id);
+            }
+        }
+        // While their gateways are known: what they answer concerns nobody any more.
+        while self.pump(exchange) {}
+        self.trunks.retain(|id, _| !gone.contains(id));
+        exchange.directory = next;
+        for (id, account) in wanted {
+            self.trunks.entry(id).or_insert_with(|| Trunk::new(exchange, account));
+        }
+        let has_gateways = exchange.directory.gateways().next().is_some();
+        self.look_up_at = has_gateways.then_some(now);
+        self.look_up(exchange);
     }
 
     /// Whether a request is one of the registrations'.

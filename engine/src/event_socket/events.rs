@@ -50,7 +50,9 @@ pub(super) fn of_engine(event: &EngineEvent, realm: &str) -> Vec<Event> {
             event.push("Scripts", &scripts.to_string());
             vec![event]
         }
-        EngineEvent::CallStarted { .. }
+        EngineEvent::Job(_)
+        | EngineEvent::Alert(_)
+        | EngineEvent::CallStarted { .. }
         | EngineEvent::CallState { .. }
         | EngineEvent::Timeline { .. }
         | EngineEvent::CallEnded { .. } => Vec::new(),

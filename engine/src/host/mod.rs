@@ -7,6 +7,7 @@ mod arguments;
 mod channel;
 mod context;
 mod email;
+mod env;
 mod helper;
 mod jobs;
 mod kv;
@@ -41,6 +42,7 @@ use crate::bus::Bus;
 use crate::config::Config;
 use crate::fetch::EgressPolicy;
 use crate::jobs::Jobs;
+use crate::script::Environment;
 use crate::store::kv::Space;
 use crate::store::{AccountDatabases, Store};
 use jobs::JobService;
@@ -124,6 +126,11 @@ pub(crate) fn services(
     ]
 }
 
+/// Variables of apps.
+pub(crate) fn env_service(store: &Store, environment: &Environment) -> NamedService {
+    ("env", Arc::new(env::Env::new(store, environment)))
+}
+
 /// The services that reach the running engine and other machines; e-mail templates lie under `scripts`.
 ///
 /// # Errors
@@ -134,7 +141,7 @@ pub(crate) fn providers(config: &Config, scripts: &Path, late: &Late, store: &St
         ("lookup", Arc::new(lookup::Lookup::new(config, store)?)),
         ("net", Arc::new(Net::new(EgressPolicy::new(config.security.clone())))),
         ("rest", Arc::new(rest::Rest::new(&config.rest, late)?)),
-        ("send", Arc::new(send::Send::new(config, scripts)?)),
+        ("send", Arc::new(send::Send::new(config, scripts, late)?)),
         ("telephony", Arc::new(telephony::Telephony::new(late))),
     ])
 }

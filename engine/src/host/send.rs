@@ -11,12 +11,16 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::email::{Email, Mailer};
+use super::late::{Late, Served};
 use super::{Arguments, HostFuture, HostService, RunContext, answered, no_such_function};
 use crate::config::Config;
+use crate::core::{EngineError, TextMessage};
 use crate::http_template::{Answer, HttpTemplate, Place, TemplateError, TemplateSettings};
 
 /// Octets of a provider's answer.
 const MAX_ANSWER: usize = 64 << 10;
+/// The type of what is text.
+const PLAIN_TEXT: &str = "text/plain;charset=UTF-8";
 /// Octets of a text message or a notice.
 const MAX_TEXT: usize = 16 << 10;
 
@@ -25,6 +29,18 @@ pub(super) struct Send {
     email: Option<Arc<Mailer>>,
     sms: Option<Arc<Sms>>,
     notify: Option<Arc<HttpTemplate>>,
+    late: Late,
+}
+
+/// A message over SIP as scripts describe it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct SipMessage {
+    to: String,
+    from: Option<String>,
+    text: Option<String>,
+    body: Option<String>,
+    content_type: Option<String>,
 }
 
 struct Sms {
@@ -46,7 +62,7 @@ impl Send {
     ///
     /// # Errors
     /// A provider's settings cannot be used.
-    pub(super) fn new(config: &Config, scripts: &Path) -> Result<Self, String> {
+    pub(super) fn new(config: &Config, scripts: &Path, late: &Late) -> Result<Self, String> {
         let email = config.email.as_ref().map(|email| Mailer::new(email, scripts).map(Arc::new)).transpose()?;
         let mut sms = None;
         if let Some(settings) = &config.sms {
@@ -72,7 +88,7 @@ impl Send {
             .map_err(|why| format!("[notify] {why}"))?;
             notify = Some(Arc::new(request));
         }
-        Ok(Self { email, sms, notify })
+        Ok(Self { email, sms, notify, late: late.clone() })
     }
 
     fn email(&self, mut args: Arguments) -> HostFuture {
@@ -86,10 +102,10 @@ impl Send {
     }
 
     fn sms(&self, mut args: Arguments) -> HostFuture {
-        let Some(sms) = self.sms.clone() else { return not_configured("cxSend.sms", "[sms] url") };
+        let provider = self.sms.clone();
         let read = (|| {
             let (to, text) = (args.text("number")?, args.text("text")?);
-            let from = args.opt_text("from")?.or_else(|| sms.from.clone()).unwrap_or_default();
+            let from = args.opt_text("from")?.or_else(|| provider.as_ref().and_then(|sms| sms.from.clone()));
             if to.is_empty() || !to.chars().enumerate().all(|(at, c)| c.is_ascii_digit() || (at == 0 && c == '+')) {
                 return Err(args.error(ErrorCode::TypeError, format_args!("{to:?} is no telephone number")));
             }
@@ -97,12 +113,60 @@ impl Send {
             Ok((to, text, from))
         })();
         match read {
-            Ok((to, text, from)) => Box::pin(async move {
-                let places = [Place::text("to", &to), Place::text("text", &text), Place::text("from", &from)];
-                reply("cxSend.sms", sms.request.send(&places, MAX_ANSWER).await)
-            }),
+            Ok((to, text, from)) => match provider {
+                Some(sms) => Box::pin(async move {
+                    let from = from.unwrap_or_default();
+                    let places = [Place::text("to", &to), Place::text("text", &text), Place::text("from", &from)];
+                    reply("cxSend.sms", sms.request.send(&places, MAX_ANSWER).await)
+                }),
+                // Without a provider it goes where a call to the number would go.
+                None => {
+                    let message = TextMessage { to, from, content_type: PLAIN_TEXT.to_owned(), body: text };
+                    self.over_sip("cxSend.sms", message)
+                }
+            },
             Err(error) => answered(Err(error)),
         }
+    }
+
+    fn sip(&self, mut args: Arguments) -> HostFuture {
+        let read = (|| {
+            let SipMessage { to, from, text, body, content_type } = args.shape("message")?;
+            for (name, value) in [("to", Some(&to)), ("from", from.as_ref()), ("content_type", content_type.as_ref())] {
+                if value.is_some_and(|value| value.trim().is_empty() || value.contains(char::is_control)) {
+                    return Err(
+                        args.error(ErrorCode::TypeError, format_args!("`{name}` must be text without control characters"))
+                    );
+                }
+            }
+            let content_type = content_type.unwrap_or_else(|| PLAIN_TEXT.to_owned());
+            Ok(TextMessage { to, from, content_type, body: text.or(body).unwrap_or_default() })
+        })();
+        match read {
+            Ok(message) => self.over_sip("cxSend.sip", message),
+            Err(error) => answered(Err(error)),
+        }
+    }
+
+    /// Sends a MESSAGE; the code it was taken with.
+    fn over_sip(&self, label: &'static str, message: TextMessage) -> HostFuture {
+        let Some(Served { engine, .. }) = self.late.get() else {
+            let why = format!("{label}: no engine runs here that could send a SIP MESSAGE; set [sms] url in lockstep.toml");
+            return answered(Err(OpError::new(ErrorCode::NotConfigured, why)));
+        };
+        Box::pin(async move {
+            match engine.message(message).await {
+                Ok(code) => Ok(HostReply::json(&json!({ "sent": true, "code": code }))),
+                Err(error) => {
+                    let code = match &error {
+                        EngineError::MessageRefused { code: 513, .. } => ErrorCode::LimitError,
+                        EngineError::MessageRefused { .. } => ErrorCode::NetworkError,
+                        _ => ErrorCode::InvalidState,
+                    };
+                    Err(OpError::new(code, format!("{label}: {error}")))
+                }
+            }
+        })
     }
 
     fn notify(&self, mut args: Arguments) -> HostFuture {
@@ -125,6 +189,7 @@ impl HostService for Send {
             "email" => self.email(args),
             "sms" => self.sms(args),
             "notify" => self.notify(args),
+            "sip" => self.sip(args),
             _ => no_such_function(&args),
         }
     }

@@ -153,7 +153,10 @@ async fn what_is_not_configured_says_what_to_set() {
     let said = message(call(&services, "send", "email", json!([{}])).await);
     assert_eq!(said, "NotConfigured: cxSend.email: set [email] host and from in lockstep.toml");
     let said = message(call(&services, "send", "sms", json!(["1", "x"])).await);
-    assert_eq!(said, "NotConfigured: cxSend.sms: set [sms] url in lockstep.toml");
+    assert_eq!(
+        said,
+        "NotConfigured: cxSend.sms: no engine runs here that could send a SIP MESSAGE; set [sms] url in lockstep.toml"
+    );
     let said = message(call(&services, "lookup", "hlr", json!(["1"])).await);
     assert_eq!(said, "NotConfigured: api.lookup.hlr: set [lookup.hlr] url in lockstep.toml");
     assert_eq!(value(call(&services, "lookup", "ping", json!([])).await), "pong");

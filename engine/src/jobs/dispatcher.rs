@@ -190,6 +190,7 @@ impl Dispatcher {
     fn start(&self, job: Job) {
         let (runs, running) = (self.runs.clone(), Rc::clone(&self.running));
         let key = (job.id, job.attempt);
+        self.jobs.publish(&job);
         running.ids.borrow_mut().insert(key);
         tokio::task::spawn_local(async move {
             let end = attempt(&runs, &job).await;
@@ -213,9 +214,13 @@ impl RunningJobs {
             let end = end.clone();
             match self.jobs.store().write(move |connection, now| table::finish(connection, now, key, &end)).await {
                 Ok(after) => {
+                    if let Some(after) = &after {
+                        self.jobs.publish(after);
+                    }
                     if let Some(after) = after.filter(|after| after.state.is_final()) {
                         if let Some(error) = &after.error {
                             tracing::warn!(job = after.id, script = after.script, %error, "a job failed");
+                            self.jobs.raise(&after, error);
                         }
                         self.jobs.tell(job.id);
                     }

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use lockstep_ctx_api::ErrorCode;
+use serde_json::json;
 use tokio::sync::{Notify, oneshot};
 
 pub use dispatcher::{JobsConfig, JobsThread};
@@ -22,6 +23,8 @@ pub use job::{Job, JobKind, JobState, NewJob};
 pub use table::JobFilter;
 pub(crate) use table::{add, set_data, set_progress};
 
+use crate::alerts::{Alert, Severity};
+use crate::core::{EngineEvent, EventLog};
 use crate::runs::RunsHandle;
 use crate::store::{Store, StoreError};
 
@@ -42,6 +45,8 @@ struct Inner {
     changed: Notify,
     waiting: Mutex<HashMap<i64, Vec<oneshot::Sender<()>>>>,
     runs: OnceLock<RunsHandle>,
+    /// Told of how jobs get on.
+    events: EventLog,
 }
 
 impl std::fmt::Debug for Jobs {
@@ -53,8 +58,18 @@ impl std::fmt::Debug for Jobs {
 impl Jobs {
     /// The jobs of a store.
     pub fn new(store: &Store) -> Self {
-        let inner = Inner { store: store.clone(), changed: Notify::new(), waiting: Mutex::default(), runs: OnceLock::new() };
-        Self { inner: Arc::new(inner) }
+        Self::with(store, EventLog::default())
+    }
+
+    /// Has watchers of `events` told of how jobs get on.
+    #[must_use]
+    pub fn telling(self, events: &EventLog) -> Self {
+        Self::with(&self.inner.store, events.clone())
+    }
+
+    fn with(store: &Store, events: EventLog) -> Self {
+        let (store, changed, waiting, runs) = (store.clone(), Notify::new(), Mutex::default(), OnceLock::new());
+        Self { inner: Arc::new(Inner { store, changed, waiting, runs, events }) }
     }
 
     /// The name of the account's script that is known as `script`: by name, file, uuid or number.
@@ -144,7 +159,9 @@ impl Jobs {
             return self.ended(account, id).await;
         }
         self.tell(id);
-        self.known(account, id).await
+        let job = self.known(account, id).await?;
+        self.publish(&job);
+        Ok(job)
     }
 
     /// Holds back a queue of the account; jobs that run go on.
@@ -155,6 +172,31 @@ impl Jobs {
     /// Lets a queue go on.
     pub async fn resume(&self, account: &str, queue: &str) -> Result<(), StoreError> {
         self.set_paused(account, queue, false).await
+    }
+
+    /// Tells watchers what a job is now.
+    fn publish(&self, job: &Job) {
+        let events = &self.inner.events;
+        if events.is_watched() {
+            let now = self.inner.store.clock().now_ms();
+            events.publish(now, Some(job.account.as_str().into()), EngineEvent::Job(Arc::new(job.clone())));
+        }
+    }
+
+    /// Has somebody look at a job that has failed for good.
+    fn raise(&self, job: &Job, error: &str) {
+        let data = json!({
+            "job": job.id, "script": job.script, "fn": job.function, "queue": job.queue, "kind": job.kind, "attempts": job.attempt,
+            "error": error,
+        });
+        self.inner.events.raise(Alert {
+            name: "job-failed",
+            severity: Severity::Error,
+            text: format!("job {} of {} failed: {error}", job.id, job.script),
+            data: data.as_object().cloned().unwrap_or_default(),
+            subject: job.script.clone(),
+            account: job.account.as_str().into(),
+        });
     }
 
     /// Has the dispatcher look for jobs.

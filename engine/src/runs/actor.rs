@@ -13,13 +13,16 @@ use std::time::Instant;
 use lockstep_ctx_api::OpResult;
 use lockstep_ctx_api::op::OpId;
 use lockstep_ctx_api::wire::LogLine;
+use serde_json::json;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{AbortHandle, LocalSet};
 
 use super::desk::{Desk, DeskOutput, Ticket};
 use super::handle::{Control, Ordered, RunsHandle, RunsInbox};
 use super::host_ops::HostOps;
-use super::request::{RunFailure, RunKind, RunLog, RunSuccess, RunSummary};
+use super::request::{RunError, RunFailure, RunKind, RunLog, RunSuccess, RunSummary};
+use crate::alerts::{Alert, Severity};
+use crate::core::EventLog;
 use crate::fetch::Fetcher;
 use crate::host::{Channel, HostServices, RunContext, Scratch};
 use crate::script::supervisor::RunBounds;
@@ -43,6 +46,8 @@ pub struct RunsConfig {
     pub place: ScriptPlace,
     pub fetcher: Fetcher,
     pub services: HostServices,
+    /// Told of scripts that fail.
+    pub events: EventLog,
 }
 
 /// A thread that runs scripts, until dropped or [stopped](Self::stop).
@@ -115,6 +120,7 @@ struct State {
     tickets: HashMap<Arc<str>, Ticket>,
     tasks: HashMap<(Ticket, OpId), AbortHandle>,
     host_ops: HostOps,
+    events: EventLog,
     /// One completion an operation, and those are bounded by the script host: this cannot grow without end.
     completed: mpsc::UnboundedSender<Completion>,
     /// The bundles of the programs seen last.
@@ -150,6 +156,7 @@ impl Actor {
             tickets: HashMap::new(),
             tasks: HashMap::new(),
             host_ops: HostOps { fetcher: config.fetcher, services: config.services },
+            events: config.events,
             completed,
             bundles: bundles(&inbox.programs.borrow()),
         }));
@@ -310,6 +317,10 @@ impl State {
                         Err(error) => {
                             if !error.is_deliberate() {
                                 tracing::warn!(run = %asked.id, script = asked.program.name, %error, "a run failed");
+                                // Of a job it counts how it ends.
+                                if !matches!(asked.kind, RunKind::Job | RunKind::Schedule) {
+                                    self.events.raise(alert_of(asked, &error));
+                                }
                             }
                             Err(RunFailure { run, error, took, log })
                         }
@@ -336,6 +347,26 @@ impl State {
         if asked.reply.is_some() {
             asked.log.push(line);
         }
+    }
+}
+
+/// Where a run went wrong, for somebody to look at.
+fn alert_of(asked: &Asked, error: &RunError) -> Alert {
+    let script = asked.program.name.clone();
+    let (message, at) = match error {
+        RunError::Script(error) => (error.message.clone(), error.at.as_ref().map(ToString::to_string)),
+        error => (error.to_string(), None),
+    };
+    let data = json!({
+        "script": script, "run": &*asked.id, "kind": asked.kind, "fn": asked.function, "message": message, "at": at,
+    });
+    Alert {
+        name: "script-error",
+        severity: Severity::Error,
+        text: format!("{script} failed: {message}"),
+        data: data.as_object().cloned().unwrap_or_default(),
+        subject: script,
+        account: asked.program.account.as_str().into(),
     }
 }
 

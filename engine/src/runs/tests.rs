@@ -32,6 +32,7 @@ fn program(source: &str, concurrency: Option<u32>) -> Arc<Program> {
         limits: ProgramLimits { memory_bytes: 16 << 20, turn_ms: 2_000, after_end_ms: 10_000 },
         time_zone: "UTC".into(),
         env: Vars::new(),
+        environment: Default::default(),
         bundle_id: 1,
         bundle: Arc::new(bundle),
         version: "0123456789abcdef".into(),

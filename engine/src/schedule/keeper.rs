@@ -136,6 +136,7 @@ mod tests {
                 limits: ProgramLimits { memory_bytes: 16 << 20, turn_ms: 2_000, after_end_ms: 10_000 },
                 time_zone: "UTC".into(),
                 env: BTreeMap::new(),
+                environment: Default::default(),
                 bundle_id: 1,
                 bundle: Arc::new(Bundle { entry: "tick.js".into(), files: BTreeMap::new(), packages: Default::default() }),
                 version: "0123456789abcdef".into(),

@@ -11,6 +11,7 @@
 //!
 //! [`programs`] finds the scripts themselves, and new versions of them.
 
+mod environment;
 mod host;
 mod in_process;
 mod pool;
@@ -19,6 +20,7 @@ mod process;
 pub mod programs;
 pub mod supervisor;
 
+pub use environment::Environment;
 pub use host::{Moment, ScriptHost, ScriptOutput, ScriptStats, StartRun, TurnOutput};
 pub use in_process::InProcess;
 pub use pool::{PoolConfig, WorkerPool};

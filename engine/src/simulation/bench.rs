@@ -73,6 +73,7 @@ fn project() -> Result<Project, String> {
         limits: ProgramLimits { memory_bytes: 100 << 20, turn_ms: 2_000, after_end_ms: 10_000 },
         time_zone: "UTC".to_owned(),
         env: Vars::new(),
+        environment: Default::default(),
         bundle_id: 1,
         version: version_of(&file, &sources),
         sources,

@@ -10,11 +10,14 @@
 //! ```
 
 mod account_database;
+pub mod app_env;
 mod clock;
 mod error;
 pub mod kv;
 mod migrations;
+pub mod provisioned;
 mod readers;
+pub mod script_versions;
 pub(crate) mod text;
 pub mod usage;
 pub mod userspace;

@@ -158,6 +158,7 @@ impl TestFile {
             limits: LIMITS,
             time_zone: project.programs.iter().next().map_or_else(|| "UTC".to_owned(), |program| program.time_zone.clone()),
             env: Vars::new(),
+            environment: Default::default(),
             bundle_id: u64::MAX - number,
             version: version_of(&name, &digests),
             sources: digests,

@@ -24,13 +24,24 @@ pub(crate) struct Scripts {
 impl Scripts {
     /// Scripts by name: `(name, source)`.
     pub(crate) fn new(sources: &[(&str, &str)]) -> Self {
+        Self::of_type(ScriptType::App, sources)
+    }
+
+    /// Scripts of a type by name.
+    pub(crate) fn of_type(script_type: ScriptType, sources: &[(&str, &str)]) -> Self {
         let config = Config::default();
         let platform = Platform::in_memory(&config).unwrap();
-        let programs = (1u32..).zip(sources).map(|(id, (name, source))| program(id, name, source)).collect::<Vec<_>>();
+        let programs =
+            (1u32..).zip(sources).map(|(id, (name, source))| program(id, name, source, script_type)).collect::<Vec<_>>();
         let (programs, latest) = watch::channel(Arc::new(ProgramSet::new(programs, Vec::new())));
         let (handle, inbox) = RunsHandle::new(latest);
         let fetcher = Fetcher::new(EgressPolicy::new(config.security)).unwrap();
-        let runs = RunsConfig { place: ScriptPlace::InProcess, fetcher, services: platform.services.clone() };
+        let runs = RunsConfig {
+            place: ScriptPlace::InProcess,
+            fetcher,
+            services: platform.services.clone(),
+            events: platform.events.clone(),
+        };
         let thread = RunsThread::start(runs, handle.clone(), inbox).unwrap();
         let jobs = JobsConfig { concurrency: 10, keep: Duration::from_secs(60) };
         let jobs = JobsThread::start(jobs, &platform.jobs, handle.clone()).unwrap();
@@ -39,7 +50,13 @@ impl Scripts {
 
     /// Runs `main` of a script: JSON of the result.
     pub(crate) async fn run(&self, name: &str, data: &str) -> Result<String, ScriptError> {
-        match self.handle.run(RunRequest::new(name, RunKind::Api, data.to_owned())).await {
+        self.run_function(name, None, data).await
+    }
+
+    /// Runs an exported function of a script: JSON of the result.
+    pub(crate) async fn run_function(&self, name: &str, function: Option<&str>, data: &str) -> Result<String, ScriptError> {
+        let request = RunRequest::new(name, RunKind::Api, data.to_owned()).function(function.map(str::to_owned));
+        match self.handle.run(request).await {
             Ok(success) => Ok(success.result.unwrap_or_else(|| "undefined".to_owned())),
             Err(failure) => match failure.error {
                 RunError::Script(error) => Err(*error),
@@ -62,7 +79,7 @@ pub(crate) async fn failure(source: &str) -> String {
     }
 }
 
-fn program(id: u32, name: &str, source: &str) -> Arc<Program> {
+fn program(id: u32, name: &str, source: &str, script_type: ScriptType) -> Arc<Program> {
     let file = format!("{name}.js");
     let bundle = Bundle { entry: file.clone(), files: [(file.clone(), source.into())].into(), ..Bundle::default() };
     Arc::new(Program {
@@ -71,11 +88,12 @@ fn program(id: u32, name: &str, source: &str) -> Arc<Program> {
         uuid: format!("00000000-0000-8000-8000-{id:012}"),
         id,
         account: "default".to_owned(),
-        script_type: ScriptType::App,
+        script_type,
         settings: ScriptEntry::new(file),
         limits: ProgramLimits { memory_bytes: 32 << 20, turn_ms: 2_000, after_end_ms: 10_000 },
         time_zone: "UTC".to_owned(),
         env: BTreeMap::new(),
+        environment: Default::default(),
         bundle_id: id.into(),
         bundle: Arc::new(bundle),
         version: "0123456789abcdef".to_owned(),

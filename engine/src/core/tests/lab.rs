@@ -593,6 +593,7 @@ pub(crate) fn programs(scripts: &[(&str, &str)]) -> Arc<ProgramSet> {
             limits: ProgramLimits { memory_bytes: 32 << 20, turn_ms: 2_000, after_end_ms: 10_000 },
             time_zone: "UTC".into(),
             env: Vars::new(),
+            environment: Default::default(),
             bundle_id: u64::from(id),
             version: version_of(&file, &sources),
             sources,

@@ -17,14 +17,13 @@ use super::program::{Program, ProgramLimits, digest_of, id_of, uuid_of, version_
 use super::set::{ProgramSet, ScriptProblem};
 use crate::config::{App, Config, DEFAULT_ACCOUNT, DEFAULT_MEMORY_MB, DEFAULT_TURN_MS, ScriptEntry, header_comment};
 use crate::packages::{Library, named_modules};
+use crate::script::Environment;
 use crate::typescript;
 
 /// Extensions of files that are scripts.
 const EXTENSIONS: [&str; 4] = ["js", "mjs", "cjs", "ts"];
 /// The largest source that is read, in bytes.
-const MAX_SOURCE: u64 = 4 << 20;
-/// Earlier texts of one file that can be gone back to.
-const MAX_EARLIER: usize = 10;
+pub(super) const MAX_SOURCE: u64 = 4 << 20;
 
 /// Reads scripts and keeps what is live.
 #[derive(Debug)]
@@ -36,6 +35,7 @@ pub struct Loader {
     exec_host: String,
     time_zone: String,
     library: Library,
+    environment: Environment,
     files: BTreeMap<String, SourceFile>,
     live: BTreeMap<String, Arc<Program>>,
     next_bundle: u64,
@@ -43,6 +43,15 @@ pub struct Loader {
     reported: BTreeMap<String, ScriptProblem>,
     /// What the next reload tells of files that were read.
     warnings: Vec<String>,
+    texts: Vec<ScriptText>,
+}
+
+/// A text of the folder that can be run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptText {
+    pub file: String,
+    pub source: Arc<str>,
+    pub sha256: String,
 }
 
 /// The programs after a look at the folder.
@@ -55,6 +64,8 @@ pub struct Reload {
     pub new_problems: Vec<ScriptProblem>,
     /// Keys without effect in header comments of files that were read.
     pub new_warnings: Vec<String>,
+    /// Texts that were read and are live.
+    pub texts: Vec<ScriptText>,
 }
 
 /// What is known of one file.
@@ -63,17 +74,7 @@ struct SourceFile {
     stamp: Stamp,
     /// The newest text that compiles, with its settings.
     sound: Option<Sound>,
-    /// What was sound before, the latest last.
-    earlier: Vec<Sound>,
     problem: Option<ScriptProblem>,
-}
-
-/// Why a script cannot be rolled back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RollBackError {
-    NoSuchScript,
-    /// Nothing older is known: texts are kept since the engine's start.
-    NoEarlierVersion,
 }
 
 #[derive(Clone, Debug)]
@@ -107,11 +108,19 @@ impl Loader {
             time_zone: local_time_zone(),
             warnings: library.warnings().to_vec(),
             library,
+            environment: Environment::default(),
             files: BTreeMap::new(),
             live: BTreeMap::new(),
             next_bundle: 1,
             reported: BTreeMap::new(),
+            texts: Vec::new(),
         }
+    }
+
+    /// Has programs find what has been set of their apps.
+    #[must_use]
+    pub fn with_environment(self, environment: &Environment) -> Self {
+        Self { environment: environment.clone(), ..self }
     }
 
     /// Where the scripts lie.
@@ -158,56 +167,66 @@ impl Loader {
         Ok(found)
     }
 
-    /// Makes the version before the live one live again, until the file changes.
+    /// The files that were read last, with what identified their content.
+    pub(super) fn stamps(&self) -> BTreeMap<String, Stamp> {
+        self.files.iter().map(|(file, known)| (file.clone(), known.stamp.clone())).collect()
+    }
+
+    /// The scripts of the folder as it was read last.
+    pub(super) fn known_files(&self) -> impl Iterator<Item = &String> {
+        self.files.keys()
+    }
+
+    /// The account that a text would belong to as the script `file`.
     ///
     /// # Errors
-    /// When there is no such file, or no earlier version of it.
-    pub fn roll_back(&mut self, file: &str) -> Result<Reload, RollBackError> {
-        let known = self.files.get_mut(file).ok_or(RollBackError::NoSuchScript)?;
-        let earlier = known.earlier.pop().ok_or(RollBackError::NoEarlierVersion)?;
-        known.sound = Some(earlier);
-        let message = "rolled back; the text in the folder goes live when the file changes".to_owned();
-        let problem = ScriptProblem { file: file.to_owned(), message, at: None };
-        // Whoever rolled it back knows.
-        self.reported.insert(file.to_owned(), problem.clone());
-        known.problem = Some(problem);
-        Ok(self.publish())
+    /// Why it would not be live.
+    pub(super) fn owner_of(&self, file: &str, source: &Arc<str>) -> Result<String, ScriptProblem> {
+        let (sound, _) = self.compile(file, source)?;
+        let app = sound.settings.app.as_ref().and_then(|app| self.apps.get(app));
+        Ok(app.map_or(DEFAULT_ACCOUNT, |app| &app.account).to_owned())
     }
 
     fn read(&mut self, file: &str, stamp: Stamp) {
-        let (before, mut earlier) = self.files.remove(file).map(|known| (known.sound, known.earlier)).unwrap_or_default();
+        let before = self.files.remove(file).and_then(|known| known.sound);
         // A changed file is spoken of again, even where its problem is the same.
         self.reported.remove(file);
         let (sound, problem) = match self.examine(file, &stamp) {
-            Ok((sound, warnings)) => {
+            Ok((source, sound, warnings)) => {
                 self.warnings.extend(warnings);
-                earlier.extend(before.filter(|before| before.digest != sound.digest));
-                earlier.drain(..earlier.len().saturating_sub(MAX_EARLIER));
+                self.texts.push(ScriptText { file: file.to_owned(), source, sha256: sound.digest.sha256.clone() });
                 (Some(sound), None)
             }
             Err(problem) => (before, Some(problem)),
         };
-        self.files.insert(file.to_owned(), SourceFile { stamp, sound, earlier, problem });
+        self.files.insert(file.to_owned(), SourceFile { stamp, sound, problem });
     }
 
     /// What is sound, with what deserves a word all the same.
-    fn examine(&self, file: &str, stamp: &Stamp) -> Result<(Sound, Vec<String>), ScriptProblem> {
+    fn examine(&self, file: &str, stamp: &Stamp) -> Result<(Arc<str>, Sound, Vec<String>), ScriptProblem> {
         let problem = |message: String, at: Option<Location>| ScriptProblem { file: file.to_owned(), message, at };
         if stamp.bytes > MAX_SOURCE {
             return Err(problem(format!("{} bytes, at most {MAX_SOURCE} are read", stamp.bytes), None));
         }
         let source: Arc<str> =
             fs::read_to_string(self.dir.join(file)).map_err(|error| problem(format!("cannot be read: {error}"), None))?.into();
-        let header = header_comment::read(file, &source).map_err(|error| {
+        let (sound, warnings) = self.compile(file, &source)?;
+        Ok((source, sound, warnings))
+    }
+
+    /// What a text is as a script, with what deserves a word all the same.
+    fn compile(&self, file: &str, source: &Arc<str>) -> Result<(Sound, Vec<String>), ScriptProblem> {
+        let problem = |message: String, at: Option<Location>| ScriptProblem { file: file.to_owned(), message, at };
+        let header = header_comment::read(file, source).map_err(|error| {
             let line = u32::try_from(error.line).unwrap_or(u32::MAX);
             let at = Location { file: file.into(), line, column: 1 };
             problem(format!("@lockstep: {}", error.message), Some(at))
         })?;
-        let digest = digest_of(&source);
+        let digest = digest_of(source);
         let source = if typescript::is_typescript(file) {
-            typescript::strip(file, &source).map_err(|refused| problem(refused.message, Some(refused.at)))?.into()
+            typescript::strip(file, source).map_err(|refused| problem(refused.message, Some(refused.at)))?.into()
         } else {
-            source
+            Arc::clone(source)
         };
         let bundle =
             Bundle { entry: file.to_owned(), files: [(file.to_owned(), Arc::clone(&source))].into(), ..Bundle::default() };
@@ -278,7 +297,13 @@ impl Loader {
         let known = std::mem::take(&mut self.reported);
         self.reported = set.problems().map(|problem| (problem.file.clone(), problem.clone())).collect();
         let new_problems = set.problems().filter(|problem| known.get(&problem.file) != Some(*problem)).cloned().collect();
-        Reload { set: Arc::new(set), retired, new_problems, new_warnings: std::mem::take(&mut self.warnings) }
+        Reload {
+            set: Arc::new(set),
+            retired,
+            new_problems,
+            new_warnings: std::mem::take(&mut self.warnings),
+            texts: std::mem::take(&mut self.texts),
+        }
     }
 
     fn program(
@@ -322,6 +347,7 @@ impl Loader {
             limits,
             time_zone: self.time_zone.clone(),
             env,
+            environment: self.environment.clone(),
             bundle_id,
             bundle,
             version,
@@ -358,7 +384,7 @@ pub(crate) fn is_script(file: &str) -> bool {
     EXTENSIONS.contains(&extension) && !stem.is_empty() && !stem.starts_with('.') && !is_test && !is_types
 }
 
-fn name_of(file: &str) -> String {
+pub(super) fn name_of(file: &str) -> String {
     file.rsplit_once('.').map_or(file, |(stem, _)| stem).to_lowercase()
 }
 
@@ -387,6 +413,7 @@ mod tests {
 
     use super::*;
     use crate::config::Secret;
+    use crate::script::programs::save::{SaveError, SaveScript};
 
     /// A scripts folder that goes with the test.
     struct Folder {
@@ -518,31 +545,48 @@ mod tests {
         assert!(loader.load().unwrap().new_warnings.is_empty());
     }
 
+    fn saved(file: &str, source: &str) -> SaveScript {
+        SaveScript { file: file.to_owned(), source: source.into(), must_be_new: false, account: None, version: None }
+    }
+
     #[test]
-    fn a_script_goes_back_version_by_version_until_its_file_changes() {
+    fn a_text_is_saved_whole_or_refused_with_its_place() {
         let mut folder = Folder::new();
         let mut loader = folder.loader(&Config::default());
-        let mut versions = Vec::new();
-        for number in 1..=3 {
-            folder.write("menu.js", &format!("function main() {{ return {number} }}"));
-            versions.push(loader.load().unwrap().set.by_name("menu").unwrap().version.clone());
+        let reload = loader.save(&saved("menu.js", EMPTY)).unwrap();
+        assert_eq!((reload.set.by_name("menu").is_some(), reload.texts[0].source.as_ref()), (true, EMPTY));
+        let refused = loader.save(&saved("menu.js", "function main() {\n  let = ;\n}")).unwrap_err();
+        assert!(refused.to_string().starts_with("menu.js:2:"), "{refused}");
+        assert_eq!(fs::read_to_string(folder.path.join("scripts/menu.js")).unwrap(), EMPTY);
+        let again = loader.save(&SaveScript { must_be_new: true, ..saved("menu.js", EMPTY) });
+        assert_eq!(again.unwrap_err(), SaveError::Exists("menu.js".to_owned()));
+        assert_eq!(loader.save(&saved("Menu.mjs", EMPTY)).unwrap_err(), SaveError::Exists("menu.js".to_owned()));
+        for name in ["../menu.js", "a/b.js", ".hidden.js", "menu.test.js", "menu", "me nu.js", "types.d.ts"] {
+            assert_eq!(loader.save(&saved(name, EMPTY)).unwrap_err(), SaveError::Name(name.to_owned()));
         }
-        for expected in [&versions[1], &versions[0]] {
-            let reload = loader.roll_back("menu.js").unwrap();
-            assert_eq!(reload.set.by_name("menu").unwrap().version, *expected);
-            assert_eq!((reload.retired.len(), reload.new_problems.len()), (1, 0));
-            assert!(reload.set.problem("menu.js").unwrap().message.starts_with("rolled back"));
-        }
-        assert_eq!(loader.roll_back("menu.js").unwrap_err(), RollBackError::NoEarlierVersion);
-        assert_eq!(loader.roll_back("gone.js").unwrap_err(), RollBackError::NoSuchScript);
-        assert_eq!(loader.load().unwrap().set.by_name("menu").unwrap().version, versions[0], "another look changes nothing");
+        assert!(loader.remove("menu.js").unwrap().set.by_name("menu").is_none());
+        assert_eq!(loader.remove("menu.js").unwrap_err(), SaveError::NoSuchScript("menu.js".to_owned()));
+        folder.write("other.js", EMPTY);
+        let names: Vec<String> = fs::read_dir(folder.path.join("scripts"))
+            .unwrap()
+            .map(|item| item.unwrap().file_name().into_string().unwrap())
+            .collect();
+        assert_eq!(names, ["other.js"], "nothing is left behind");
+    }
 
-        folder.write("menu.js", "function main() { return 4 }");
-        let reload = loader.load().unwrap();
-        assert_eq!(reload.set.problems().count(), 0);
-        let newest = reload.set.by_name("menu").unwrap().version.clone();
-        assert!(!versions.contains(&newest));
-        assert_eq!(loader.roll_back("menu.js").unwrap().set.by_name("menu").unwrap().version, versions[0]);
+    #[test]
+    fn a_text_belongs_to_the_account_of_its_app_and_to_no_other() {
+        let folder = Folder::new();
+        let mut config = Config::default();
+        config.apps.push(App { name: "sales".into(), account: "north".into(), env: BTreeMap::new() });
+        let mut loader = folder.loader(&config);
+        let save = |account: &str, header: &str| SaveScript {
+            account: Some(account.to_owned()),
+            ..saved("menu.js", &format!("{header}\nfunction main() {{}}"))
+        };
+        assert_eq!(loader.save(&save("north", "")).unwrap_err(), SaveError::NotYours("default".to_owned()));
+        assert_eq!(loader.save(&save("south", "// @lockstep app=sales")).unwrap_err(), SaveError::NotYours("north".to_owned()));
+        assert!(loader.save(&save("north", "// @lockstep app=sales")).is_ok());
     }
 
     #[test]
@@ -661,7 +705,7 @@ mod tests {
         let mut next = || runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), watch.changed()).await });
         let change = next().expect("the watcher sees the change").unwrap();
         assert!(change.reload.set.by_name("b").is_some());
-        assert!(change.asked_by.is_none());
+        assert!(change.asked.is_none());
         drop(watch);
     }
 }

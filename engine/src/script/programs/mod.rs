@@ -2,11 +2,13 @@
 
 mod loader;
 mod program;
+mod save;
 mod set;
 mod watch;
 
 pub(crate) use loader::is_script;
-pub use loader::{Loader, Reload, RollBackError};
+pub use loader::{Loader, Reload, ScriptText};
 pub use program::{Program, ProgramLimits, digest_of, version_of};
+pub use save::{SaveError, SaveScript};
 pub use set::{ProgramSet, ScriptProblem};
-pub use watch::{Change, RollBackAnswer, Watch, watch};
+pub use watch::{Asked, Change, Order, SaveAnswer, Watch, watch};

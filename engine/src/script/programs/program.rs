@@ -10,6 +10,7 @@ use lockstep_ctx_api::wire::{Bundle, ScriptType};
 use sha2::{Digest, Sha256};
 
 use crate::config::ScriptEntry;
+use crate::script::Environment;
 
 /// A script that can be run: sources and settings, pinned. Live runs keep theirs when the files change.
 #[derive(Clone, Debug)]
@@ -32,12 +33,23 @@ pub struct Program {
     pub time_zone: String,
     /// `process.env` that belongs to the script and its app.
     pub env: Vars,
+    /// What has been set of its app besides, now and later.
+    pub environment: Environment,
     /// Identifies the sources within this engine process.
     pub bundle_id: u64,
     pub bundle: Arc<Bundle>,
     /// Hash over all sources: 16 hexadecimal digits.
     pub version: String,
     pub sources: BTreeMap<String, SourceDigest>,
+}
+
+impl Program {
+    /// `process.env` of a run that starts now.
+    pub fn env_now(&self) -> Vars {
+        let mut env = self.env.clone();
+        self.environment.extend(&mut env, &self.account, self.settings.app.as_deref());
+        env
+    }
 }
 
 /// What a run of the program may use.

@@ -1,4 +1,4 @@
-//! Hot reload: a small thread that looks at the scripts folder.
+//! Hot reload: a small thread that looks at the scripts folder, and writes into it what comes over HTTP.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -7,29 +7,40 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::loader::{Loader, Reload, RollBackError, Stamp};
+use super::loader::{Loader, Reload, Stamp};
+use super::save::{SaveError, SaveScript};
 
 /// How often the folder is looked at. Polling works on every file system, in containers and over networks too.
 const INTERVAL: Duration = Duration::from_millis(250);
 /// Reloads that may wait for the core before the watcher waits too.
 const QUEUE: usize = 4;
 
-/// Who asked for a roll-back is told here what came of it.
-pub type RollBackAnswer = oneshot::Sender<Result<(), RollBackError>>;
+/// Who asked for a change of the folder is told here what came of it.
+pub type SaveAnswer = oneshot::Sender<Result<(), SaveError>>;
 
 /// Other programs from now on.
 #[derive(Debug)]
 pub struct Change {
     pub reload: Reload,
-    /// Who asked for it, to be told once it is done; `None` when files have changed.
-    pub asked_by: Option<RollBackAnswer>,
+    /// Who asked for it; `None` when files have changed by themselves.
+    pub asked: Option<Asked>,
 }
 
-/// A file to be rolled back.
+/// A change of the folder that somebody waits for.
 #[derive(Debug)]
-struct RollBack {
-    file: String,
-    asked_by: RollBackAnswer,
+pub struct Asked {
+    /// The kept version that the text is.
+    pub version: Option<u32>,
+    /// To be told once it is done.
+    pub answer: SaveAnswer,
+}
+
+/// What is to be done to the folder.
+#[derive(Debug)]
+pub enum Order {
+    Save(SaveScript),
+    /// The file with this name is to go.
+    Remove(String),
 }
 
 /// Watches a scripts folder until dropped.
@@ -37,7 +48,7 @@ struct RollBack {
 pub struct Watch {
     changes: mpsc::Receiver<Change>,
     /// Dropping it wakes the thread, which then leaves.
-    orders: Option<Sender<RollBack>>,
+    orders: Option<Sender<(Order, SaveAnswer)>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -47,11 +58,11 @@ impl Watch {
         self.changes.recv().await
     }
 
-    /// Asks for the version of a file before the live one; it comes as a change.
-    pub fn roll_back(&self, file: String, asked_by: RollBackAnswer) {
+    /// Has something done to the folder; it comes as a change.
+    pub fn order(&self, order: Order, answer: SaveAnswer) {
         if let Some(orders) = &self.orders {
             // The thread ends before the watch only when the engine stops; the asker then learns that it has stopped.
-            let _ = orders.send(RollBack { file, asked_by });
+            let _ = orders.send((order, answer));
         }
     }
 }
@@ -84,20 +95,29 @@ pub fn watch(loader: Loader) -> std::io::Result<Watch> {
 fn attend(
     mut loader: Loader,
     mut loaded: Option<BTreeMap<String, Stamp>>,
-    ordered: &Receiver<RollBack>,
+    ordered: &Receiver<(Order, SaveAnswer)>,
     changes: &mpsc::Sender<Change>,
 ) {
     let mut pending = None;
     loop {
         let change = match ordered.recv_timeout(INTERVAL) {
-            Ok(RollBack { file, asked_by }) => match loader.roll_back(&file) {
-                Ok(reload) => Change { reload, asked_by: Some(asked_by) },
-                Err(error) => {
-                    // Whoever asked may have gone away.
-                    let _ = asked_by.send(Err(error));
-                    continue;
+            Ok((order, answer)) => {
+                let (done, version) = match &order {
+                    Order::Save(save) => (loader.save(save), save.version),
+                    Order::Remove(file) => (loader.remove(file), None),
+                };
+                match done {
+                    Ok(reload) => {
+                        loaded = Some(loader.stamps());
+                        Change { reload, asked: Some(Asked { version, answer }) }
+                    }
+                    Err(error) => {
+                        // Whoever asked may have gone away.
+                        let _ = answer.send(Err(error));
+                        continue;
+                    }
                 }
-            },
+            }
             Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {
                 let Ok(found) = loader.scan() else { continue };
@@ -112,7 +132,7 @@ fn attend(
                 }
                 loaded = pending.take();
                 match loader.load() {
-                    Ok(reload) => Change { reload, asked_by: None },
+                    Ok(reload) => Change { reload, asked: None },
                     Err(error) => {
                         tracing::error!(dir = %loader.dir().display(), %error, "the scripts folder cannot be read");
                         continue;

@@ -70,7 +70,7 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn new(now: Moment, start: StartRun, bounds: Bounds) -> Self {
         let StartRun { program, function, data, call, env, seed } = start;
-        let mut all_env = program.env.clone();
+        let mut all_env = program.env_now();
         all_env.extend(env);
         let limits = Limits {
             memory_bytes: program.limits.memory_bytes,

@@ -14,5 +14,8 @@
 
   const notify = (notice, text) => host('send', 'notify', () => [typeof notice === 'string' ? { title: notice, text: String(text ?? '') } : notice]);
 
-  return { email, sms, notify };
+  // A MESSAGE to a user, a number on a gateway or a `sip:` URI: `sip(to, text)`, or one object.
+  const sip = (message, text) => host('send', 'sip', () => [typeof message === 'object' ? message : { to: String(message), text: String(text ?? '') }]);
+
+  return { email, sms, notify, sip };
 })

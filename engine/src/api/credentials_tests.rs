@@ -1,0 +1,289 @@
+//! Every operation of the table, with every kind of key, and with bodies that are meant to hurt. A new route is covered by being in the
+//! table: it only has to say, in [`of_north`] and [`body_for`], what it could be asked about.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use reqwest::Client;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::routes::{OPERATIONS, Operation, Reach};
+use super::{MAX_BODY, MAX_SCRIPT, Server};
+use crate::config::{ApiConfig, ApiKey, Config, Scope, Secret};
+use crate::core::EngineHandle;
+use crate::fetch::{EgressPolicy, Fetcher};
+use crate::platform::Platform;
+use crate::runs::{RunsConfig, RunsHandle, RunsThread, ScriptPlace};
+use crate::script::programs::Loader;
+
+const CONFIG: &str = r#"
+[[account]]
+name = "north"
+[[account]]
+name = "south"
+[[app]]
+name = "sales"
+account = "north"
+[[user]]
+name = "1001"
+password = "x"
+account = "north"
+[[customer]]
+id = 12
+account = "north"
+[[gateway]]
+id = 7
+address = "sip:sbc.example.net"
+[[route]]
+id = "all"
+prefix = ""
+gateways = [7]
+[[did]]
+number = "4420"
+account = "north"
+destinations = ["class5:100"]
+"#;
+
+const SCRIPT: &str = "// @lockstep app=sales class5_destination=100 public=true\nexports.main = (data) => 'north';";
+
+/// Keys are named `ACCOUNT-SCOPE`.
+const ACCOUNTS: [(&str, &str); 3] = [("operator", "*"), ("north", "north"), ("south", "south")];
+const SCOPES: [Scope; 3] = [Scope::Read, Scope::Run, Scope::Admin];
+
+fn key_of(account: &str, scope: Scope) -> String {
+    format!("{account}-{}-0123456789", scope.name())
+}
+
+/// The interface, with things of north's in it; its core has stopped, so what asks it gets 503.
+struct House {
+    api: SocketAddr,
+    client: Client,
+    job: i64,
+    uuid: String,
+    dir: PathBuf,
+    _runs: RunsThread,
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        // Left behind in the temporary folder at worst.
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+impl House {
+    async fn new() -> Self {
+        let dir = std::env::temp_dir().join(format!("lockstep-credentials-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::write(dir.join("menu.js"), SCRIPT).unwrap();
+        let mut config: Config = toml::from_str(CONFIG).unwrap();
+        config.scripts.dir = dir.clone();
+        let keys = ACCOUNTS.iter().flat_map(|(name, account)| {
+            SCOPES.map(|scope| ApiKey {
+                key: Secret::literal(key_of(name, scope)),
+                scopes: vec![scope],
+                account: (*account).to_owned(),
+            })
+        });
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let api_config = ApiConfig { listen, keys: keys.collect(), form_mb: 1, ..ApiConfig::default() };
+        let programs = Loader::new(&dir, &config).load().unwrap().set;
+        let uuid = programs.by_name("menu").unwrap().uuid.clone();
+        let (handle, inbox) = RunsHandle::new(watch::channel(Arc::clone(&programs)).1);
+        let platform = Platform::in_memory(&config).unwrap();
+        let fetcher = Fetcher::new(EgressPolicy::new(config.security.clone())).unwrap();
+        let (services, events) = (platform.services.clone(), platform.events.clone());
+        let runs_config = RunsConfig { place: ScriptPlace::InProcess, fetcher, services, events };
+        let runs = RunsThread::start(runs_config, handle.clone(), inbox).unwrap();
+        let (engine, _, _) = EngineHandle::new(Vec::new(), handle, platform);
+        let server = Server::bind(&api_config, engine).await.unwrap();
+        let api = server.addr();
+        tokio::spawn(server.serve(std::future::pending()));
+        let client = crate::fetch::client_builder().build().unwrap();
+        let mut house = Self { api, client, job: 0, uuid, dir, _runs: runs };
+        let north = key_of("north", Scope::Admin);
+        let kept = house.send("PUT", "/v1/kv/pin", Some(&north), r#"{"value":"1234"}"#.into()).await;
+        assert_eq!(kept.0, 204, "{}", kept.1);
+        let added = house.send("POST", "/v1/jobs", Some(&north), r#"{"script":"menu","delay_ms":600000}"#.into()).await;
+        house.job = added.1["id"].as_i64().unwrap_or_else(|| panic!("no job: {}", added.1));
+        let set = house.send("PUT", "/v1/apps/sales/env/TOKEN", Some(&north), r#"{"value":"t"}"#.into()).await;
+        assert_eq!(set.0, 200, "{}", set.1);
+        house
+    }
+
+    async fn send(&self, method: &str, path: &str, key: Option<&str>, body: Vec<u8>) -> (u16, Value) {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let mut request = self.client.request(method, format!("http://{}{path}", self.api)).body(body);
+        request = request.header("content-type", "application/json");
+        if let Some(key) = key {
+            request = request.bearer_auth(key);
+        }
+        let response = request.send().await.unwrap_or_else(|error| panic!("{path}: {error}"));
+        let status = response.status().as_u16();
+        let asks = response.headers().contains_key("www-authenticate");
+        assert_eq!(asks, status == 401, "{path}: a 401 says what is expected");
+        let text = response.text().await.unwrap();
+        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    async fn ask(&self, operation: &Operation, key: Option<&str>) -> (u16, Value) {
+        let (path, body) = (self.of_north(operation.path), body_for(operation));
+        self.send(operation.method.as_str(), &path, key, body.into_bytes()).await
+    }
+
+    /// The path with something of north's in it.
+    fn of_north(&self, path: &str) -> String {
+        let job = self.job.to_string();
+        let list = path.trim_start_matches('/').split('/').nth(1).unwrap_or_default();
+        let name = match list {
+            "scripts" | "forms" | "drivers" | "workers" => "menu",
+            "jobs" => &job,
+            "kv" => "pin",
+            "dids" => "4420",
+            "users" => "1001",
+            "customers" => "12",
+            "gateways" => "7",
+            "routes" => "all",
+            "apps" => "sales",
+            "queues" => "menu",
+            "calls" | "runs" => "none",
+            "freeswitch" => "none",
+            _ if path.starts_with("/f/") => &self.uuid,
+            _ => "",
+        };
+        let filled = path.replace("{id}", name).replace("{app}", name).replace("{host}", name);
+        let within = if list == "apps" { "TOKEN" } else { name };
+        let filled = filled.replace("{name}", within).replace("{key}", name).replace("{fn}", "main").replace("{version}", "1");
+        assert!(!filled.contains('{') && !filled.contains("//"), "say what {path} could be about");
+        filled
+    }
+}
+
+/// A body that the operation takes.
+fn body_for(operation: &Operation) -> String {
+    let Some(schema) = operation.body else { return String::new() };
+    match schema {
+        "Object" | "RunRequest" | "RollBack" | "Any" => json!({}),
+        "NewScript" => json!({ "file": "other.js", "source": "function main() {}" }),
+        "ScriptSource" => json!({ "source": "function main() {}" }),
+        "KeyPut" | "Variable" => json!({ "value": "v" }),
+        "NewJob" => json!({ "script": "menu", "delay_ms": 600_000 }),
+        "Originate" => json!({ "to": "1001", "destination": "100" }),
+        "Did" => json!({ "destinations": ["class5:100"] }),
+        "User" => json!({ "password": "x" }),
+        "Customer" => json!({}),
+        "Gateway" => json!({ "address": "sip:h" }),
+        "Route" => json!({ "prefix": "", "gateways": [7] }),
+        "Allocate" => json!({ "did": "4420" }),
+        other => panic!("say what a body of {other} is"),
+    }
+    .to_string()
+}
+
+fn described(operation: &Operation, who: &str) -> String {
+    format!("{} {} as {who}", operation.method, operation.path)
+}
+
+#[tokio::test]
+async fn no_operation_opens_without_a_key_that_has_its_scope() {
+    let house = House::new().await;
+    for operation in OPERATIONS {
+        let Some(needed) = operation.scope else {
+            let (status, _) = house.ask(operation, None).await;
+            assert!(![401, 403].contains(&status), "{}: {status}", described(operation, "nobody"));
+            continue;
+        };
+        for wrong in [None, Some("no-such-key-0123456789"), Some("")] {
+            let (status, body) = house.ask(operation, wrong).await;
+            assert_eq!((status, &body["error"]["code"]), (401, &json!("unauthorized")), "{}", described(operation, "nobody"));
+        }
+        for scope in SCOPES.into_iter().filter(|scope| *scope != needed && *scope != Scope::Admin) {
+            for (account, _) in ACCOUNTS {
+                let (status, body) = house.ask(operation, Some(&key_of(account, scope))).await;
+                let who = described(operation, &key_of(account, scope));
+                assert_eq!((status, &body["error"]["code"]), (403, &json!("forbidden")), "{who}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_with_the_scope_gets_past_the_door_unless_the_whole_engine_is_meant() {
+    let house = House::new().await;
+    for operation in OPERATIONS.iter().filter(|operation| operation.method != axum::http::Method::DELETE) {
+        let Some(needed) = operation.scope else { continue };
+        for scope in [needed, Scope::Admin] {
+            let (status, body) = house.ask(operation, Some(&key_of("operator", scope))).await;
+            assert!(![401, 403].contains(&status), "{}: {status} {body}", described(operation, "the operator"));
+            let (status, body) = house.ask(operation, Some(&key_of("north", scope))).await;
+            let is_refused = status == 403;
+            // Routes are run for the customer that the object names, here none; numbers are the operator's to give.
+            let may_be = ["/v1/route", "/v1/scripts"].contains(&operation.path);
+            if !may_be {
+                assert_eq!(is_refused, operation.reach == Reach::Engine, "{}: {body}", described(operation, "north"));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_norths_is_not_there_for_south() {
+    let house = House::new().await;
+    let south = key_of("south", Scope::Admin);
+    for operation in OPERATIONS.iter().filter(|operation| operation.reach == Reach::Account && operation.path.contains('{')) {
+        let (status, body) = house.ask(operation, Some(&south)).await;
+        let code = body["error"]["code"].as_str().unwrap_or_default();
+        // Keys and queues are named within an account: these are south's own. Calls are known to the core, which has stopped.
+        let is_own = (operation.path == "/v1/kv/{key}" && operation.method == axum::http::Method::PUT && status == 204)
+            || (operation.path == "/v1/kv/{key}" && operation.method == axum::http::Method::DELETE && status == 204)
+            || (operation.path.starts_with("/v1/queues/") && status == 204);
+        let is_stopped = operation.path.starts_with("/v1/calls/") && code == "stopping";
+        let is_taken = status == 409 && code == "taken";
+        assert!(status == 404 || is_own || is_stopped || is_taken, "{}: {status} {body}", described(operation, "south"));
+        assert!(!body.to_string().contains("1234") && !body.to_string().contains("\"t\""), "{body}");
+    }
+    let north = key_of("north", Scope::Admin);
+    let lists = OPERATIONS.iter().filter(|operation| {
+        operation.reach == Reach::Account
+            && operation.method == axum::http::Method::GET
+            && !operation.path.contains('{')
+            && operation.path != "/v1/events"
+    });
+    for operation in lists {
+        let (_, body) = house.send("GET", operation.path, Some(&south), Vec::new()).await;
+        for things in body.as_object().into_iter().flat_map(|body| body.values()).filter_map(Value::as_array) {
+            assert!(things.is_empty(), "{}: {body}", described(operation, "south"));
+        }
+    }
+    assert_eq!(house.send("GET", "/v1/kv/pin", Some(&north), Vec::new()).await.1["value"], "1234", "nothing of it is lost");
+    assert_eq!(house.send("GET", "/v1/dids/4420", Some(&north), Vec::new()).await.0, 200);
+    assert_eq!(house.send("GET", &format!("/v1/jobs/{}", house.job), Some(&north), Vec::new()).await.1["state"], "delayed");
+}
+
+#[tokio::test]
+async fn bodies_that_are_too_large_or_too_deep_are_refused_and_nothing_is_lost() {
+    let house = House::new().await;
+    let key = key_of("operator", Scope::Admin);
+    let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    for operation in OPERATIONS.iter().filter(|operation| operation.body.is_some()) {
+        let (method, path) = (operation.method.as_str(), house.of_north(operation.path));
+        let limit = if path.starts_with("/v1/scripts") && !path.ends_with("/run") && !path.ends_with("/rollback") {
+            MAX_SCRIPT
+        } else {
+            MAX_BODY
+        };
+        let (status, body) = house.send(method, &path, Some(&key), vec![b' '; limit + 1]).await;
+        assert_eq!((status, &body["error"]["code"]), (413, &json!("too_large")), "{}: {body}", described(operation, "large"));
+        for bomb in [deep(100_000), format!("{{\"data\":{}}}", deep(100_000)), "{\"a\":".repeat(50_000)] {
+            let (status, body) = house.send(method, &path, Some(&key), bomb.into_bytes()).await;
+            let is_said = body["error"]["message"].is_string();
+            assert!((status == 400 || status == 422) && is_said, "{}: {status} {body}", described(operation, "deep"));
+        }
+    }
+    let run = house.send("POST", "/v1/scripts/menu/run", Some(&key), b"{}".to_vec()).await;
+    assert_eq!(run.1["result"], "north");
+    let north = key_of("north", Scope::Admin);
+    assert_eq!(house.send("GET", "/v1/kv/pin", Some(&north), Vec::new()).await.1["value"], "1234");
+}

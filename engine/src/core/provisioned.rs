@@ -1,0 +1,22 @@
+//! Users, numbers, gateways, routes and customers that change while calls live.
+
+use std::sync::Arc;
+
+use super::directory::Directory;
+use super::probes::Probes;
+use super::switch::Switch;
+use crate::provisioning::Current;
+
+impl Switch {
+    /// New calls and registrations go by `current` from now on. Calls that live keep what they were set up with.
+    pub(crate) fn set_provisioning(&mut self, current: &Current) {
+        let mut exchange = self.exchange.borrow_mut();
+        let own: Vec<_> = exchange.world.listening().iter().map(|(_, bound)| bound.ip()).collect();
+        let mut directory = Directory::new(&current.config, own);
+        directory.keep_found(&exchange.directory);
+        exchange.config = Arc::clone(&current.config);
+        exchange.table = Arc::clone(&current.routes);
+        self.trunks.follow(&mut exchange, directory);
+        self.probes = Probes::new(&exchange);
+    }
+}

@@ -1,0 +1,52 @@
+//! Variables of apps as runs get them: those of the configuration, and those that scripts and the API have set.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use lockstep_ctx_api::op::Vars;
+
+use crate::store::app_env::{self, Variable};
+use crate::store::{Store, StoreError};
+
+/// Variables of every app. Cheap to clone; clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Environment(Arc<RwLock<BTreeMap<(String, String), BTreeMap<String, Variable>>>>);
+
+impl Environment {
+    /// What a store has kept.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn load(store: &Store) -> Result<Self, StoreError> {
+        let environment = Self::default();
+        for (account, app, variable) in crate::simulation::block_on(store.read(|connection, _| app_env::all(connection)))? {
+            environment.put(&account, &app, variable);
+        }
+        Ok(environment)
+    }
+
+    /// Takes over what was set, for runs that start from now on.
+    pub fn put(&self, account: &str, app: &str, variable: Variable) {
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        all.entry((account.to_owned(), app.to_owned())).or_default().insert(variable.name.clone(), variable);
+    }
+
+    /// Forgets a variable.
+    pub fn remove(&self, account: &str, app: &str, name: &str) {
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = all.get_mut(&(account.to_owned(), app.to_owned())) {
+            own.remove(name);
+        }
+    }
+
+    /// Adds an app's variables to those of the configuration; a default one only where there is none.
+    pub fn extend(&self, vars: &mut Vars, account: &str, app: Option<&str>) {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let own = all.get(&(account.to_owned(), app.unwrap_or_default().to_owned()));
+        for variable in own.into_iter().flat_map(BTreeMap::values) {
+            if !variable.flags.default || !vars.contains_key(&variable.name) {
+                vars.insert(variable.name.clone(), variable.value.clone());
+            }
+        }
+    }
+}

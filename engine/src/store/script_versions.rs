@@ -1,0 +1,161 @@
+//! Versions of scripts: every text that could be run, and which of them lies in the folder.
+//!
+//! Every function works within a read or write of the [`Store`](super::Store).
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::Serialize;
+
+use super::error::StoreError;
+
+/// Versions of one script that are kept.
+const MAX_VERSIONS: u32 = 50;
+
+/// Where a text came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Somebody wrote it into the folder.
+    Folder,
+    Http,
+}
+
+impl Origin {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Folder => "folder",
+            Self::Http => "http",
+        }
+    }
+}
+
+/// One version of a script.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ScriptVersion {
+    /// Counted from 1.
+    pub version: u32,
+    pub sha256: String,
+    pub origin: String,
+    pub saved_ms: u64,
+    /// Octets of the text.
+    pub bytes: u64,
+    /// It lies in the folder.
+    pub live: bool,
+}
+
+/// Notes that a text of `file` lies in the folder now: one that is the live version's changes nothing, one that is said to be a kept
+/// version makes that the live one, and any other becomes the next version. The number of the version.
+pub fn record(
+    connection: &Connection,
+    now: u64,
+    file: &str,
+    (source, sha256): (&str, &str),
+    known: Option<u32>,
+    origin: Origin,
+) -> Result<u32, StoreError> {
+    let with_digest = "SELECT number FROM script_versions WHERE file = ?1 AND number = ?2 AND sha256 = ?3";
+    for number in [known, live(connection, file)?].into_iter().flatten() {
+        let same = connection.prepare_cached(with_digest)?.exists(params![file, number, sha256])?;
+        if same {
+            set_live(connection, file, number)?;
+            return Ok(number);
+        }
+    }
+    let newest = "SELECT COALESCE(MAX(number), 0) FROM script_versions WHERE file = ?";
+    let newest: u32 = connection.prepare_cached(newest)?.query_row([file], |row| row.get(0))?;
+    let number = newest.saturating_add(1);
+    let insert = "INSERT INTO script_versions (file, number, source, sha256, origin, saved_ms) VALUES (?, ?, ?, ?, ?, ?)";
+    connection.prepare_cached(insert)?.execute(params![file, number, source, sha256, origin.name(), now])?;
+    set_live(connection, file, number)?;
+    let forget = "DELETE FROM script_versions WHERE file = ? AND number <= ?";
+    connection.prepare_cached(forget)?.execute(params![file, number.saturating_sub(MAX_VERSIONS)])?;
+    Ok(number)
+}
+
+/// Every kept version, the newest first.
+pub fn list(connection: &Connection, file: &str) -> Result<Vec<ScriptVersion>, StoreError> {
+    let live = live(connection, file)?;
+    let sql = "SELECT number, sha256, origin, saved_ms, length(CAST(source AS BLOB)) FROM script_versions WHERE file = ? ORDER BY number DESC";
+    let read = |row: &Row<'_>| {
+        let version: u32 = row.get(0)?;
+        let (sha256, origin) = (row.get(1)?, row.get(2)?);
+        Ok(ScriptVersion { version, sha256, origin, saved_ms: row.get(3)?, bytes: row.get(4)?, live: live == Some(version) })
+    };
+    let mut statement = connection.prepare_cached(sql)?;
+    let found = statement.query_map([file], read)?;
+    Ok(found.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The text of a version.
+pub fn source(connection: &Connection, file: &str, number: u32) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT source FROM script_versions WHERE file = ? AND number = ?";
+    Ok(connection.prepare_cached(sql)?.query_row(params![file, number], |row| row.get(0)).optional()?)
+}
+
+/// The version before the live one.
+pub fn before_live(connection: &Connection, file: &str) -> Result<Option<u32>, StoreError> {
+    let sql = "SELECT MAX(number) FROM script_versions WHERE file = ?1
+                 AND number < (SELECT number FROM script_live WHERE file = ?1)";
+    Ok(connection.prepare_cached(sql)?.query_row([file], |row| row.get(0))?)
+}
+
+fn live(connection: &Connection, file: &str) -> Result<Option<u32>, StoreError> {
+    let sql = "SELECT number FROM script_live WHERE file = ?";
+    Ok(connection.prepare_cached(sql)?.query_row([file], |row| row.get(0)).optional()?)
+}
+
+fn set_live(connection: &Connection, file: &str, number: u32) -> Result<(), StoreError> {
+    let sql = "INSERT INTO script_live (file, number) VALUES (?, ?) ON CONFLICT DO UPDATE SET number = excluded.number";
+    connection.prepare_cached(sql)?.execute(params![file, number])?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::{Clock, Store};
+    use super::*;
+
+    async fn recorded(store: &Store, text: &'static str, known: Option<u32>) -> u32 {
+        store.write(move |db, now| record(db, now, "a.js", (text, text), known, Origin::Folder)).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_new_text_is_a_new_version_and_the_live_one_again_is_not() {
+        let store = Store::in_memory(Clock::manual(Arc::default())).unwrap();
+        assert_eq!((recorded(&store, "one", None).await, recorded(&store, "one", None).await), (1, 1));
+        assert_eq!(recorded(&store, "two", None).await, 2);
+        assert_eq!(recorded(&store, "one", None).await, 3, "gone back to by hand: that is a change, too");
+        let listed = store.read(|db, _| list(db, "a.js")).await.unwrap();
+        assert_eq!(
+            listed.iter().map(|version| (version.version, version.live)).collect::<Vec<_>>(),
+            [(3, true), (2, false), (1, false)]
+        );
+        assert_eq!(store.read(|db, _| source(db, "a.js", 2)).await.unwrap().as_deref(), Some("two"));
+    }
+
+    #[tokio::test]
+    async fn going_back_goes_further_back_each_time() {
+        let store = Store::in_memory(Clock::manual(Arc::default())).unwrap();
+        for text in ["one", "two", "three"] {
+            recorded(&store, text, None).await;
+        }
+        let before = async || store.read(|db, _| before_live(db, "a.js")).await.unwrap();
+        assert_eq!(before().await, Some(2));
+        assert_eq!(recorded(&store, "two", Some(2)).await, 2);
+        assert_eq!(before().await, Some(1));
+        recorded(&store, "one", Some(1)).await;
+        assert_eq!(before().await, None);
+        assert_eq!(recorded(&store, "four", None).await, 4, "what was newer is still there");
+    }
+
+    #[tokio::test]
+    async fn the_oldest_versions_give_way() {
+        let store = Store::in_memory(Clock::manual(Arc::default())).unwrap();
+        for number in 0..MAX_VERSIONS + 3 {
+            let text = number.to_string();
+            store.write(move |db, now| record(db, now, "a.js", (&text, &text), None, Origin::Http)).await.unwrap();
+        }
+        let listed = store.read(|db, _| list(db, "a.js")).await.unwrap();
+        assert_eq!((listed.len() as u32, listed.last().map(|version| version.version)), (MAX_VERSIONS, Some(4)));
+    }
+}
