@@ -1,5 +1,4 @@
 //! Hands alerts over: to clients of `/v1/events`, and to the driver of the configuration.
-#![expect(clippy::disallowed_methods, reason = "an IO edge: sleeps until a window is over")]
 
 use std::time::Duration;
 

@@ -8,9 +8,12 @@ use lockstep_ctx_api::op::Vars;
 use crate::store::app_env::{self, Variable};
 use crate::store::{Store, StoreError};
 
+/// Variables of apps, by account and app, then by name.
+type Apps = BTreeMap<(String, String), BTreeMap<String, Variable>>;
+
 /// Variables of every app. Cheap to clone; clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Environment(Arc<RwLock<BTreeMap<(String, String), BTreeMap<String, Variable>>>>);
+pub struct Environment(Arc<RwLock<Apps>>);
 
 impl Environment {
     /// What a store has kept.

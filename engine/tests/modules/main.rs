@@ -4,5 +4,4 @@ mod harness;
 mod jobs;
 mod kv;
 mod pubsub;
-mod styles;
 mod userspace;

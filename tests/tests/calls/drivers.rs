@@ -126,3 +126,24 @@ exports.alert = async ({ name, severity, text, data }) => {
     assert_eq!(value("told:job-failed").await, "1");
     assert_eq!(value("told:script-error").await, "1", "of eleven");
 }
+
+#[tokio::test]
+async fn the_sample_driver_keeps_a_stock_of_its_own() {
+    let sample = include_str!("../../../scripts/number-stock.js");
+    let engine = Engine::setup()
+        .config("[drivers]\ndid = \"number-stock\"")
+        .script("number-stock.js", sample)
+        .main("100", "await ctx.answer();\nctx.log('stock ' + JSON.stringify(data.vars.stock));")
+        .start();
+    let (status, filled) = post(&engine, "/v1/drivers/number-stock/fill", json!({ "from": "442080000000", "count": 3 })).await;
+    assert_eq!((status, &filled), (200, &json!({ "added": 3 })));
+    let wanted = json!({ "did": "442080000001", "destinations": ["class5:100"] });
+    assert_eq!(post(&engine, "/v1/dids/allocate", wanted).await.0, 201);
+    let free = post(&engine, "/v1/dids/search", json!({ "number": "44208" })).await.1;
+    assert_eq!(free, json!([{ "did": "442080000000" }, { "did": "442080000002" }]));
+    let story = Caller::answered(&engine, "442080000001").await.over(&engine).await;
+    assert_eq!(story.value("stock"), "own");
+    assert_eq!(post(&engine, "/v1/drivers/number-stock/list", json!({})).await.1, json!([{ "did": "442080000001" }]));
+    assert_eq!(post(&engine, "/v1/dids/release", json!({ "did": "442080000001" })).await.0, 200);
+    assert_eq!(post(&engine, "/v1/drivers/number-stock/list", json!({})).await.1, json!([]));
+}
