@@ -11,7 +11,7 @@ async function main(data) {
   const key = `honeypot:${cli}`;
   if ((data.honeypots || []).includes(dest_number.replace(/^\+/, ''))) {
     const calls = await incr(key, 1, DAY_S);
-    console.log(`honeypot: call ${calls} of ${cli}`);
+    console.log(`call ${calls} to a honeypot from ${cli}`);
     err([404, 'Not Found']);
   }
   if (Number(await kv.get(key)) >= most) throw new Error('603 Declined');

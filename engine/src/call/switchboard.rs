@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lockstep_ctx_api::OpError;
 use lockstep_ctx_api::op::{Headers, RecordFormat, TtsArgs};
+use lockstep_ctx_api::{EndedBy, OpError};
 use lockstep_media::codec::Codec;
 use lockstep_media::playout::EncodedPrompt;
 use lockstep_media::recording::{RecordingId, RecordingOptions};
@@ -98,19 +98,19 @@ pub struct RouteId(pub u64);
 pub struct Refusal {
     pub code: u16,
     pub reason: String,
-    /// The reason is meant for the caller; for 3xx it is the Contact.
-    pub is_reply: bool,
+    /// The reason is meant for the caller, and this is who refuses; for 3xx it is the Contact.
+    pub reply_by: Option<EndedBy>,
 }
 
 impl Refusal {
     /// A refusal with its phrase.
     pub fn new(code: u16, reason: impl Into<String>) -> Self {
-        Self { code, reason: reason.into(), is_reply: false }
+        Self { code, reason: reason.into(), reply_by: None }
     }
 
     /// A final response as the caller gets it.
-    pub fn reply(code: u16, text: impl Into<String>) -> Self {
-        Self { is_reply: true, ..Self::new(code, text) }
+    pub fn reply(code: u16, text: impl Into<String>, by: EndedBy) -> Self {
+        Self { reply_by: Some(by), ..Self::new(code, text) }
     }
 }
 

@@ -68,7 +68,7 @@ fn decide(
     let decision = decision::read(table, data, &facts.cli, &facts.dialled, costs);
     // A DID has destinations of its own.
     if decision.attempts.is_empty() && facts.did.is_none() {
-        return Err(Rejection::new(503, "No Routes Available"));
+        return Err(Rejection::new(503, "No Routes Available").because("no row is left"));
     }
     Ok(Decision { sandbox_ms, ring: hook.ring, ..decision })
 }
@@ -113,6 +113,9 @@ impl Class4 {
             before["routing"]["egress_routing"] = rows.clone();
             before["egress_routing"] = rows;
         }
+        if !before.pointer("/routing/log").is_some_and(Value::is_array) {
+            before["routing"]["log"] = json!([]);
+        }
         for (name, value) in self.table.vars_of(&number, customer) {
             if before.get(&name).is_none() {
                 before[name] = value;
@@ -138,7 +141,7 @@ async fn run_all(runner: &impl Runner, data: Value, hook: &Hook, scripts: &[Stri
         let left = match hook.timeout {
             Some(total) => match total.checked_sub(took).filter(|left| !left.is_zero()) {
                 Some(left) => Some(left),
-                None => return Err(hook.timeout_action.clone()),
+                None => return Err(hook.timeout_action.clone().because("the scripts before it took all of the time")),
             },
             None => None,
         };

@@ -204,7 +204,7 @@ impl Switch {
             Ok(decision) => decision,
             Err(rejection) => {
                 let refusal = super::routing::refusal_of(&rejection);
-                let by = if rejection.why.is_some() { EndedBy::Engine } else { EndedBy::Script };
+                let by = refusal.reply_by.unwrap_or(EndedBy::Engine);
                 let reply = (refusal.code, refusal.reason);
                 call.backend.end(now, Ending { refusal: reply.clone(), bye: Some(reply), by });
                 return self.touch(key);

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lockstep_ctx_api::EndedBy;
 use lockstep_sip::message::{SipUri, Uri};
 use lockstep_sip::net::{Destination, Protocol};
 
@@ -77,7 +78,7 @@ fn count(exchange: &mut Exchange, call: CallKey) -> Result<(), Refusal> {
     exchange.guard.dial(exchange.now, customer, call).map_err(|exceeded| {
         let (code, text, _) = exceeded.reply();
         tracing::warn!(customer = customer.id, ?exceeded, "a call is refused");
-        Refusal::reply(code, text)
+        Refusal::reply(code, text, EndedBy::Engine)
     })
 }
 
@@ -109,7 +110,9 @@ pub(crate) fn refusal_of(rejection: &Rejection) -> Refusal {
     if let Some(why) = &rejection.why {
         tracing::info!(reply = %rejection, %why, "not routed");
     }
-    Refusal::reply(rejection.code, rejection.text.clone())
+    // Without a reason of the engine's, a script has chosen it.
+    let by = if rejection.why.is_some() { EndedBy::Engine } else { EndedBy::Script };
+    Refusal::reply(rejection.code, rejection.text.clone(), by)
 }
 
 /// The gateways of a decision with what is to be dialled at each.

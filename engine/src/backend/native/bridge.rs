@@ -38,7 +38,7 @@ pub(super) struct BridgeTask {
     heard: Option<LegId>,
     joined: Option<LegId>,
     /// A refusal in words for the caller.
-    reply: Option<(u16, String)>,
+    reply: Option<(u16, String, EndedBy)>,
     /// Given back instead of the bridge's own result: the bridge is the end of another operation.
     instead: Option<Outcome>,
 }
@@ -144,9 +144,9 @@ impl<S: Switchboard> NativeBackend<S> {
         let Some((_, Task::Bridge(task))) = &mut self.task else { return };
         let Some(target) = task.lookups.remove(&lookup) else { return };
         if let Err(refusal) = &result
-            && refusal.is_reply
+            && let Some(by) = refusal.reply_by
         {
-            task.reply = Some((refusal.code, refusal.reason.clone()));
+            task.reply = Some((refusal.code, refusal.reason.clone(), by));
         }
         let routes = result.map(|found| {
             let shape = (found.routes.len(), found.hunt);
@@ -361,16 +361,18 @@ impl<S: Switchboard> NativeBackend<S> {
             self.a.hang_up(&mut self.board, Headers::new());
             CallEndedCause { code: 200, reason: "Normal Clearing".into(), by: EndedBy::Callee }
         } else {
-            let for_caller = task.reply.is_some_and(|(known, text)| (known, &text) == (code, &reason));
+            let reply = task.reply.filter(|(known, text, _)| (*known, text) == (code, &reason));
             // Why a target cannot be called is for the script and the log; the caller gets the standard phrase.
-            let (shown, text) = if for_caller { (code, reason.as_str()) } else { (of_callee(code), phrase(of_callee(code))) };
+            let told = of_callee(code);
+            let (shown, text) = if reply.is_some() { (code, reason.as_str()) } else { (told, phrase(told)) };
             if self.a.state() < LegState::Answering && !self.originated {
                 let (text, headers) = refusal_parts(shown, text);
                 self.a.refuse(&mut self.board, shown, text, headers);
             } else {
                 self.a.hang_up(&mut self.board, vec![reason_header(shown, text)]);
             }
-            CallEndedCause { code, reason, by: EndedBy::Callee }
+            let by = reply.as_ref().map_or(EndedBy::Callee, |(_, _, by)| *by);
+            CallEndedCause { code, reason, by }
         };
         self.complete(id, Err(OpError::call_ended(cause.clone())));
         self.finish(cause);

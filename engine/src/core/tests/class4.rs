@@ -391,7 +391,8 @@ fn a_refusal_leaves_a_record_too() {
     let mut trunks = Trunks::hooked("function main() { throw '604 Number on DNC List'; }");
     trunks.dial("442012345678");
     let record = trunks.lab.book.borrow_mut().records.pop().unwrap();
-    assert_eq!((record.code, record.reason.as_str(), record.attempts.len()), (604, "Number on DNC List", 0));
+    assert_eq!((record.code, record.reason.as_str(), record.by.as_str()), (604, "Number on DNC List", "script"));
+    assert!(record.attempts.is_empty());
 }
 
 fn limited(limits: &str) -> Trunks {
