@@ -1,14 +1,17 @@
 //! Calls that a FreeSWITCH hands over: how fast they are taken, and what an operation costs on our side.
 //!
-//! The other side answers at once: what is measured is the engine, its worker and the loopback socket between.
+//! The other side answers at once: what is measured is the engine, its worker and the loopback socket between. And events of our
+//! own event socket, handed to many clients.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddrV4, TcpStream};
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use lockstep_engine::esl::{Command, Event, FrameReader, Limits, Message};
 
-use crate::server::Server;
+use crate::server::{PASSWORD, Server};
 use crate::stats::{Figure, Sorted};
 
 /// Connections at once.
@@ -138,5 +141,110 @@ pub(crate) fn operation(_: &[usize]) -> io::Result<Figure> {
         bar: "p99 < 2 ms",
         comparison: "FreeSWITCH's own tick: 20 ms".to_owned(),
         met: p99 < 2_000.0,
+    })
+}
+
+/// Clients that want every event.
+const LISTENERS: usize = 50;
+/// Events a second, and for how long.
+const EVENTS_A_SECOND: usize = 10_000;
+const EVENT_SECONDS: usize = 4;
+/// Events sent together: the time between two such groups is a millisecond.
+const GROUP: usize = 10;
+/// What stands once in every event that is counted.
+const MARK: &str = "\nbench-number: ";
+
+/// Connects to the event socket and logs in.
+async fn log_in(address: SocketAddrV4) -> io::Result<tokio::net::TcpStream> {
+    let mut stream = tokio::net::TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    stream.write_all(format!("auth {PASSWORD}\n\nevent plain CUSTOM bench\n\n").as_bytes()).await?;
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"enabled plain\n\n") {
+        seen.push(stream.read_u8().await?);
+    }
+    Ok(stream)
+}
+
+/// Reads until `count` events have come; when the last did.
+async fn listen(mut stream: tokio::net::TcpStream, count: usize) -> io::Result<(usize, Instant)> {
+    let mark = regex::bytes::Regex::new(MARK).map_err(io::Error::other)?;
+    let mut buffer = vec![0; 256 << 10];
+    let mut kept = 0;
+    let mut seen = 0;
+    let mut last = Instant::now();
+    while seen < count {
+        let read = tokio::time::timeout(TIME, stream.read(&mut buffer[kept..])).await;
+        let Ok(Ok(length)) = read else { break };
+        if length == 0 {
+            break;
+        }
+        let end = kept + length;
+        let found = mark.find_iter(&buffer[..end]).last().map_or(0, |found| found.end());
+        seen += mark.find_iter(&buffer[..end]).count();
+        // A mark may be cut in two.
+        let from = found.max(end.saturating_sub(MARK.len() - 1));
+        buffer.copy_within(from..end, 0);
+        kept = end - from;
+        last = Instant::now();
+    }
+    Ok((seen, last))
+}
+
+async fn send(mut stream: tokio::net::TcpStream, count: usize) -> io::Result<Instant> {
+    let (mut replies, mut commands) = stream.split();
+    let drain = async {
+        let mut buffer = vec![0; 64 << 10];
+        while replies.read(&mut buffer).await.is_ok_and(|length| length > 0) {}
+    };
+    let feed = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(1_000) * GROUP as u32 / EVENTS_A_SECOND as u32);
+        for group in 0..count / GROUP {
+            ticks.tick().await;
+            let events: String = (0..GROUP)
+                .map(|at| format!("sendevent CUSTOM\nEvent-Subclass: bench\nbench-number: {}\n\n", group * GROUP + at))
+                .collect();
+            commands.write_all(events.as_bytes()).await?;
+        }
+        Ok(Instant::now())
+    };
+    tokio::select! {
+        sent = feed => sent,
+        () = drain => Err(io::Error::other("the engine has ended the connection")),
+    }
+}
+
+/// One client sends events, and fifty others are told of each.
+pub(crate) fn events(_: &[usize]) -> io::Result<Figure> {
+    let server = Server::with_event_socket()?;
+    let address = server.event_socket.ok_or_else(|| io::Error::other("the engine has no event socket"))?;
+    let count = EVENTS_A_SECOND * EVENT_SECONDS;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (fewest, late_ms) = runtime.block_on(async {
+        let mut listeners = Vec::new();
+        for _ in 0..LISTENERS {
+            listeners.push(tokio::spawn(listen(log_in(address).await?, count)));
+        }
+        let began = Instant::now();
+        let sent = send(log_in(address).await?, count).await?;
+        let rate = count as f64 / (sent - began).as_secs_f64();
+        if rate < 0.95 * EVENTS_A_SECOND as f64 {
+            eprintln!("only {rate:.0} events/s were sent");
+        }
+        let mut fewest = usize::MAX;
+        let mut late = Duration::ZERO;
+        for listener in listeners {
+            let (seen, last) = listener.await.map_err(io::Error::other)??;
+            fewest = fewest.min(seen);
+            late = late.max(last.saturating_duration_since(sent));
+        }
+        io::Result::Ok((fewest, late.as_millis()))
+    })?;
+    Ok(Figure {
+        name: "events to 50 clients of the event socket, 10,000/s",
+        measured: format!("{fewest} of {count} arrived at each; the last {late_ms} ms after it was sent"),
+        bar: "none lost",
+        comparison: "issue: 10,000 events/s to 50 clients".to_owned(),
+        met: fewest == count && late_ms < 1_000,
     })
 }

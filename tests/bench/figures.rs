@@ -23,6 +23,7 @@ pub(crate) const FIGURES: &[(&str, Measure)] = &[
     ("noop", noop),
     ("event_socket_calls", crate::event_socket::calls),
     ("event_socket_operation", crate::event_socket::operation),
+    ("event_socket_events", crate::event_socket::events),
     ("runtime", runtime),
     ("memory", memory),
     ("class4_worker", crate::class4::worker),

@@ -51,11 +51,25 @@ pub(crate) struct Server {
     pub(crate) api: SocketAddrV4,
     /// Where FreeSWITCH hands calls over.
     pub(crate) freeswitch: Option<SocketAddrV4>,
+    /// Our own event socket, where it was asked for.
+    pub(crate) event_socket: Option<SocketAddrV4>,
 }
+
+/// What clients of the event socket log in with.
+pub(crate) const PASSWORD: &str = "bench";
 
 impl Server {
     /// Starts the engine of this build on core 0, with one media thread and one worker.
     pub(crate) fn start() -> io::Result<Self> {
+        Self::start_with("")
+    }
+
+    /// The same with an event socket, which has work with every call.
+    pub(crate) fn with_event_socket() -> io::Result<Self> {
+        Self::start_with(&format!("listen = \"127.0.0.1:0\"\npassword = \"{PASSWORD}\"\n"))
+    }
+
+    fn start_with(event_socket: &str) -> io::Result<Self> {
         let folder = std::env::temp_dir().join(format!("lockstep-bench-{}", std::process::id()));
         let scripts = folder.join("scripts");
         std::fs::create_dir_all(&scripts)?;
@@ -66,7 +80,7 @@ impl Server {
             folder.join("lockstep.toml"),
             format!(
                 "[sip]\nlisten = [\"udp:127.0.0.1:0\"]\n[media]\nports = \"30000-49999\"\nthreads = 1\n[scripts]\nworkers = 1\n\
-                 [event_socket]\nfreeswitch_outbound = \"127.0.0.1:0\"\n[api]\nlisten = \"127.0.0.1:0\"\n[[gateway]]\nid = 1\naddress = \"sip:127.0.0.1:{CALLEE_PORT}\"\n{}",
+                 [event_socket]\nfreeswitch_outbound = \"127.0.0.1:0\"\n{event_socket}[api]\nlisten = \"127.0.0.1:0\"\n[[gateway]]\nid = 1\naddress = \"sip:127.0.0.1:{CALLEE_PORT}\"\n{}",
                 class4::routes()
             ),
         )?;
@@ -81,14 +95,15 @@ impl Server {
         }
         let mut child = command.spawn()?;
         let stdout = child.stdout.take().ok_or_else(|| io::Error::other("no stdout"))?;
-        let (mut sip, mut api, mut freeswitch) = (None, None, None);
+        let (mut sip, mut api, mut freeswitch, mut event_socket) = (None, None, None, None);
         for line in BufReader::new(stdout).lines() {
             let line = line?;
             sip = sip.or_else(|| address_after(&line, "udp:"));
             api = api.or_else(|| address_after(&line, "http://"));
             freeswitch = freeswitch.or_else(|| address_after(&line, "freeswitch "));
+            event_socket = event_socket.or_else(|| address_after(&line, "event-socket "));
             if let Some((sip, api)) = sip.zip(api).filter(|_| line == "ready") {
-                return Ok(Self { child, folder, sip, api, freeswitch });
+                return Ok(Self { child, folder, sip, api, freeswitch, event_socket });
             }
         }
         Err(io::Error::other("the engine ended before it printed its addresses"))

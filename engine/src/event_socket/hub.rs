@@ -217,11 +217,15 @@ impl Hub {
     fn hand_over(&self, batch: &[Arc<Published>]) {
         let mut stamped = Vec::with_capacity(batch.len() * 2);
         let mut lines = Vec::new();
+        let nobody_listens = self.clients() == 0;
         for published in batch {
             match &published.event {
                 EngineEvent::CallStarted { .. } => drop(self.calls_seen.fetch_add(1, Ordering::Relaxed)),
                 EngineEvent::CallEnded { call, .. } => self.schedule.call_over(call),
                 _ => {}
+            }
+            if nobody_listens {
+                continue;
             }
             lines.extend(events::log_line(&published.event));
             let events = events::of_engine(&published.event, &self.identity.realm);
