@@ -38,8 +38,8 @@ pub use media::{Codec, MediaConfig, PortRange};
 pub use messaging::{EmailConfig, EmailTls, NotifyConfig, SmsConfig};
 pub use rest::RestConfig;
 pub use routing::{
-    Customer, CustomerLimits, Destination, Did, EventSocketConfig, EventSocketMedia, EventSocketUser, FreeSwitchHost, Gateway,
-    OnError, Route, SipAddress, TimeoutAction, User,
+    Class5Application, Customer, CustomerLimits, Destination, Did, EventSocketConfig, EventSocketMedia, EventSocketUser,
+    FreeSwitchHost, Gateway, OnError, Route, SipAddress, TimeoutAction, User,
 };
 pub use script::{
     App, Class5Destination, DEFAULT_MEMORY_MB, DEFAULT_TURN_MS, GlobalRun, Public, Schedule, ScriptEntry, ScriptsConfig, Weekday,
@@ -85,6 +85,7 @@ pub struct Config {
     pub customers: Vec<Customer>,
     #[serde(rename = "did")]
     pub dids: Vec<Did>,
+    pub class5: Vec<Class5Application>,
     #[serde(rename = "gateway")]
     pub gateways: Vec<Gateway>,
     #[serde(rename = "route")]

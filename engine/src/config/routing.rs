@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 use super::security::Net;
-use super::{Secret, default_account};
+use super::{Class5Destination, Secret, default_account};
 
 /// `[[user]]`: somebody who registers a softphone.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -36,6 +36,15 @@ pub struct Did {
     pub account: Option<String>,
     #[serde(default)]
     pub vars: toml::Table,
+}
+
+/// `[[class5]]`: a Class 5 destination that an application on an event socket answers, not a script.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Class5Application {
+    pub destination: Class5Destination,
+    /// `socket:HOST:PORT [async] [full]`
+    pub to: Destination,
 }
 
 /// Where a DID leads.

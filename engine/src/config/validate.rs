@@ -295,6 +295,18 @@ fn scripts(config: &Config, report: &mut Report) {
             report.error(entry("script", index, "class5_destination"), message);
         }
     }
+    for (index, application) in config.class5.iter().enumerate() {
+        let destination = application.destination.to_string();
+        if !matches!(application.to, super::Destination::Socket { .. }) {
+            let message = "expected `socket:HOST:PORT [async] [full]`: a script says itself which destination is its own";
+            report.error(entry("class5", index, "to"), message);
+        }
+        let scripts = config.script_entries.iter().filter_map(|script| script.class5_destination.as_ref());
+        let earlier = config.class5.iter().take(index).map(|application| &application.destination);
+        if scripts.chain(earlier).any(|other| other.to_string() == destination) {
+            report.error(entry("class5", index, "destination"), format!("`{destination}` leads elsewhere already"));
+        }
+    }
     for (index, script) in config.script_entries.iter().enumerate() {
         for (key, message) in script.problems() {
             report.error(entry("script", index, key), message);
@@ -486,6 +498,15 @@ mod tests {
     #[test]
     fn registering_needs_credentials() {
         assert_eq!(keys("[[gateway]]\nid = 1\naddress = \"sip:h\"\nregister = true"), ["gateway[0].register"]);
+    }
+
+    #[test]
+    fn an_application_has_a_class_5_destination_of_its_own() {
+        let socket = "to = \"socket:127.0.0.1:1 async full\"";
+        let class5 = |destination: &str, to: &str| format!("[[class5]]\ndestination = {destination}\n{to}\n");
+        assert_eq!(keys(&class5("4000", socket)), [""; 0]);
+        assert_eq!(keys(&class5("\"4000\"", "to = \"class5:1000\"")), ["class5[0].to"]);
+        assert_eq!(keys(&(class5("\"4\"", socket) + &class5("4", socket))), ["class5[1].destination"]);
     }
 
     #[test]

@@ -497,6 +497,11 @@ impl Switch {
                     match programs.by_class5(&name).or_else(|| programs.by_name(&name)) {
                         Some(program) => return self.start_script(key, std::sync::Arc::clone(program)),
                         None => {
+                            let application = self.exchange.borrow().directory.application(&name).cloned();
+                            if let Some(application) = application {
+                                call.plan.destinations.push_front(application);
+                                continue;
+                            }
                             tracing::warn!(call = %call.facts.id, destination = %name, "no script answers to this Class 5 destination");
                             continue;
                         }

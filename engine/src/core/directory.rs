@@ -9,7 +9,9 @@ use lockstep_sip::message::{Host, SipUri, Uri};
 use lockstep_sip::net::Destination;
 
 use crate::call::Refusal;
-use crate::config::{Config, Customer, DEFAULT_ACCOUNT, Destination as DidDestination, Did, Gateway, User};
+use crate::config::{
+    Class5Application, Class5Destination, Config, Customer, DEFAULT_ACCOUNT, Destination as DidDestination, Did, Gateway, User,
+};
 use crate::script::ProgramSet;
 
 /// A gateway and where it was last found.
@@ -50,6 +52,7 @@ pub(crate) struct IncomingRoute {
 pub(crate) struct Directory {
     users: BTreeMap<String, User>,
     dids: BTreeMap<String, Did>,
+    class5: Vec<Class5Application>,
     gateways: BTreeMap<i64, GatewayEntry>,
     customers: Vec<Customer>,
     /// Host names and addresses that mean this engine.
@@ -64,6 +67,7 @@ impl Directory {
         Self {
             users: config.users.iter().map(|user| (user.name.clone(), user.clone())).collect(),
             dids: config.dids.iter().map(|did| (number_key(&did.number).to_owned(), did.clone())).collect(),
+            class5: config.class5.clone(),
             gateways: config.gateways.iter().filter_map(|gateway| Some((gateway.id, gateway_entry(gateway)?))).collect(),
             customers: config.customers.clone(),
             own_hosts,
@@ -147,12 +151,21 @@ impl Directory {
         }
         let destination = if programs.by_class5(dialled).is_some() {
             DidDestination::Class5(dialled.to_owned())
+        } else if let Some(application) = self.application(dialled) {
+            application.clone()
         } else if self.users.contains_key(dialled) {
             DidDestination::User(dialled.to_owned())
         } else {
             return None;
         };
         Some(IncomingRoute { destinations: vec![destination], did: None, customer: None })
+    }
+
+    /// The application that answers a Class 5 destination which no script has.
+    pub(crate) fn application(&self, dialled: &str) -> Option<&DidDestination> {
+        let is_exact = |entry: &&Class5Application| matches!(entry.destination, Class5Destination::Exact(_));
+        let mut fitting = self.class5.iter().filter(|entry| entry.destination.matches(dialled));
+        fitting.clone().find(is_exact).or_else(|| fitting.next()).map(|entry| &entry.to)
     }
 
     /// Whose call one is that no script has: its DID's or customer's, else that of the user who calls or is called.

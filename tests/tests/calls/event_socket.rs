@@ -32,10 +32,16 @@ async fn watches_and_calls(client: &str) {
 
 /// An application of another hand answers, plays, collects four keys, and hangs up.
 async fn answers_plays_and_collects(application: &str, mode: &str) {
+    let did = |socket: &str| format!("[[did]]\nnumber = \"4000\"\ndestinations = [\"{socket} {mode}\"]\n");
+    has_its_calls(application, did).await;
+}
+
+/// The same, where `config` leads 4000 to the socket it is given.
+async fn has_its_calls(application: &str, config: impl Fn(&str) -> String) {
     let port = free_port();
     let mut application = Client::start(application, &["outbound", &port.to_string()]);
     application.says("listening").await;
-    let engine = engine(&format!("[[did]]\nnumber = \"4000\"\ndestinations = [\"socket:127.0.0.1:{port} {mode}\"]\n")).start();
+    let engine = engine(&config(&format!("socket:127.0.0.1:{port}"))).start();
     let caller = Caller::answered(&engine, "4000").await;
     application.says("called").await;
     application.says("played").await;
@@ -78,6 +84,12 @@ async fn an_esl_application_answers_calls() {
 #[tokio::test]
 async fn a_modesl_application_answers_calls() {
     answers_plays_and_collects("modesl.mjs", "async full").await;
+}
+
+#[tokio::test]
+async fn an_application_may_have_a_class_5_destination() {
+    let class5 = |socket: &str| format!("[[class5]]\ndestination = \"/40[0-9]+/\"\nto = \"{socket} async full\"\n");
+    has_its_calls("greenswitch_client.py", class5).await;
 }
 
 #[tokio::test]
@@ -194,6 +206,66 @@ async fn a_transfer_and_variables_reach_a_call_that_a_script_has() {
     assert!(over.contains(&format!("Unique-ID: {id}\n")), "{over}");
     assert!(over.contains("variable_color: blue\n"), "{over}");
     assert_eq!(caller.over(&engine).await.ended.code, 200);
+}
+
+#[tokio::test]
+async fn what_is_scheduled_is_done_later_or_taken_back() {
+    let engine = engine("").start();
+    let caller = Caller::answered(&engine, "1000").await;
+    let mut wire = Wire::logged_in(&engine).await;
+    wire.send("event plain ADD_SCHEDULE DEL_SCHEDULE EXE_SCHEDULE CHANNEL_HANGUP_COMPLETE\n\n").await;
+    wire.until("enabled plain\n\n").await;
+    wire.send("api sched_api +3600 mine status\n\n").await;
+    wire.until("+OK Added: 1\n").await;
+    wire.send("api sched_api soon mine status\n\n").await;
+    wire.until("-USAGE: [+@]<time> <group_name> <command_string>[&]\n").await;
+    wire.send("api sched_del mine\n\n").await;
+    wire.until("+OK Deleted: 1\n").await;
+    wire.send("api unsched_api 1\n\n").await;
+    wire.until("-ERR no such task\n").await;
+    let id = caller.id.clone();
+    wire.send(&format!("api sched_transfer +3600 {id} 1000\n\n")).await;
+    wire.until("+OK\n").await;
+    wire.send(&format!("api sched_hangup +0 {id}\n\n")).await;
+    let told = wire.until("Hangup-Cause: ALLOTTED_TIMEOUT\n").await;
+    assert!(told.contains("Event-Name: EXE_SCHEDULE\n") && told.contains("Task-Desc: uuid_kill\n"), "{told}");
+    assert_eq!(caller.over(&engine).await.ended.code, 480);
+    // What was to be done to the call has gone with it.
+    wire.send("api unsched_api 2\n\n").await;
+    wire.until("-ERR no such task\n").await;
+    wire.send(&format!("api sched_hangup +1 {id}\n\n")).await;
+    wire.until("-ERR No such channel!\n").await;
+}
+
+#[tokio::test]
+async fn a_user_may_do_and_see_what_its_entry_says() {
+    let user = "[[event_socket.user]]\nname = \"wall\"\npassword = \"secret\"\napi = [\"status\"]\nevents = [\"HEARTBEAT\"]\n";
+    let engine = engine(user).start();
+    let mut wire = Wire::open(&engine).await;
+    wire.send("userauth wall@example.com:secret\n\n").await;
+    let welcome = wire.until("Allowed-LOG: false\n\n").await;
+    assert!(welcome.contains("Reply-Text: +OK accepted\nAllowed-Events: HEARTBEAT\nAllowed-API: status\n"), "{welcome}");
+    wire.send("api originate user/1001 &park()\n\n").await;
+    wire.until("Reply-Text: -ERR permission denied\n\n").await;
+    wire.send("bgapi hupall\n\n").await;
+    wire.until("Reply-Text: -ERR permission denied\n\n").await;
+    wire.send("sendevent CUSTOM\nEvent-Subclass: x\n\n").await;
+    wire.until("Reply-Text: -ERR permission denied\n\n").await;
+    wire.send("api status\n\n").await;
+    wire.until("Content-Type: api/response\n").await;
+    let mut stranger = Wire::open(&engine).await;
+    stranger.send("userauth wall:wrong\n\n").await;
+    assert!(stranger.rest().await.starts_with("Content-Type: command/reply\nReply-Text: -ERR invalid\n\n"));
+}
+
+#[tokio::test]
+async fn a_broadcast_may_end_the_call() {
+    let engine = engine("").start();
+    let caller = Caller::answered(&engine, "1000").await;
+    let mut wire = Wire::logged_in(&engine).await;
+    wire.send(&format!("api uuid_broadcast {} playback!user_busy::tone_stream://%(100,0,440) both\n\n", caller.id)).await;
+    wire.until("+OK Message sent\n").await;
+    assert_eq!(caller.over(&engine).await.ended.code, 486);
 }
 
 #[tokio::test]
