@@ -200,6 +200,8 @@ impl Hub {
                         next = if batch.len() < BATCH { watcher.try_recv() } else { None };
                     }
                     self.hand_over(&batch);
+                    // What was handed over is written before there is more of it.
+                    tokio::task::yield_now().await;
                 }
                 _ = heartbeat.tick() => {
                     let event = self.heartbeat().await;

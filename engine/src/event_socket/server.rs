@@ -23,6 +23,9 @@ const LOGIN_TIME: Duration = Duration::from_secs(30);
 const WRITE_TIME: Duration = Duration::from_secs(30);
 /// How long the last words may take.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Commands of one client before others get their turn: what they cause has to be written, too, and must not pile up
+/// because a client sends faster than that.
+const COMMANDS_AT_ONCE: usize = 32;
 /// After an error in accepting, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -106,7 +109,7 @@ pub(super) fn open(stream: TcpStream, listener: &Arc<Listener>) -> (Commands, to
     }
     let (reading, writing) = stream.into_split();
     let writer = tokio::spawn(write(writing, Arc::clone(listener), (WRITE_TIME, LAST_WORDS)));
-    (Commands { reading, frames: FrameReader::of_commands(Limits::FROM_CLIENT), buffer: vec![0; 16 << 10] }, writer)
+    (Commands { reading, frames: FrameReader::of_commands(Limits::FROM_CLIENT), buffer: vec![0; 16 << 10], taken: 0 }, writer)
 }
 
 /// The commands of one client.
@@ -114,13 +117,20 @@ pub(super) struct Commands {
     reading: OwnedReadHalf,
     frames: FrameReader,
     buffer: Vec<u8>,
+    /// Commands since others had their turn.
+    taken: usize,
 }
 
 impl Commands {
     /// The next command; `None`: the client is gone. What is no command is an error. Dropping the future loses nothing.
     pub(super) async fn next(&mut self) -> Result<Option<Command>, String> {
+        if self.taken >= COMMANDS_AT_ONCE {
+            self.taken = 0;
+            tokio::task::yield_now().await;
+        }
         loop {
             if let Some(frame) = self.frames.poll_frame().map_err(|error| error.to_string())? {
+                self.taken += 1;
                 return Ok(Some(Command::parse(frame)));
             }
             match self.reading.read(&mut self.buffer).await {
