@@ -1,10 +1,12 @@
 use std::sync::Arc;
 
+use lockstep_ctx_api::wire::ScriptType;
+
 use super::runner::{Plan, Verdict, run_one};
 use super::{TestFile, tap};
 use crate::config::Config;
 use crate::core::tests::lab::programs;
-use crate::script::ProgramSet;
+use crate::script::{Program, ProgramSet};
 use crate::simulation::Project;
 
 const MENU: &str = "async function main(data, ctx) {
@@ -126,4 +128,46 @@ fn tables_suites_and_hooks_make_tests() {
 fn a_file_that_does_not_parse_is_told_with_its_line() {
     let refused = file("test('x', () => {").err().expect("it does not parse");
     assert!(refused.starts_with("menu.test.js:"), "{refused}");
+}
+
+/// The lines that a test with this body writes.
+fn lines(project: Project, body: &str) -> Vec<String> {
+    let file = file_of(project, &format!("test('it', async () => {{\n{body}\n}});")).expect("it loads");
+    let report = run_one(&file, 0, &Plan::default());
+    assert!(matches!(report.verdict, Verdict::Passed), "{}", tap(1, &report));
+    report.lines.into_iter().map(|line| line.text).collect()
+}
+
+/// How often each line with statements ran.
+fn counted(project: &Project) -> Vec<u64> {
+    let coverage = project.coverage.as_ref().expect("it is covered");
+    let (_, _, made, counts) = coverage.files().next().expect("there is a script");
+    made.statements.iter().map(|statement| counts.of(statement.mark)).collect()
+}
+
+#[test]
+fn counting_what_is_reached_changes_nothing_that_can_be_seen() {
+    let script = "async function main(data, ctx) {
+      const long = data.to === '1000' ? 'yes' : 'no'; await ctx.answer(); ctx.log(long);
+      if (long) ctx.tts('not waited for'); else await ctx.play('tone:440,100/0');
+      await ctx.sleep(100); const there = data.missing && 1; throw new Error(`${long} ${there}`);
+    }";
+    let body = format!("{DIALLED} await call.ended(); console.log(JSON.stringify(await call.timeline()));");
+    let plain = project_of(programs(&[("1000", script)]));
+    let covered = plain.covered();
+    let timeline = lines(plain, &body);
+    assert_eq!(timeline, lines(covered.clone(), &body));
+    assert!(timeline.join("").contains("script-1000.js:4"), "{timeline:?}");
+    assert_eq!(counted(&covered), [1, 1, 1, 1, 1, 0, 1, 1, 1]);
+}
+
+#[test]
+fn scripts_are_counted_in_their_frozen_context() {
+    let source = "function main(data) { if (data.x > 1) { data.y = 1; } else { data.y = 2; } return data; }";
+    let set = programs(&[("1000", source)]);
+    let frozen = set.iter().map(|program| Arc::new(Program { script_type: ScriptType::Script, ..program.as_ref().clone() }));
+    let covered = project_of(Arc::new(ProgramSet::new(frozen.collect::<Vec<_>>(), Vec::new()))).covered();
+    let body = "for (const x of [0, 1, 2]) await class4({ x, routing: {} }, { script: 'script-1000' });";
+    lines(covered.clone(), body);
+    assert_eq!(counted(&covered), [3, 1, 2, 3]);
 }

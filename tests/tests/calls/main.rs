@@ -17,6 +17,7 @@ mod lockstep_rules;
 mod management;
 mod messages;
 mod provisioning;
+mod realtime;
 mod recording;
 mod refusals;
 mod routing;
