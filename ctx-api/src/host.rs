@@ -16,7 +16,7 @@ pub struct HostCall {
     pub function: String,
     /// A JSON array.
     pub args: String,
-    #[serde(with = "crate::op::serde_bytes_opt")]
+    #[serde(with = "crate::octets::opt")]
     pub body: Option<Vec<u8>>,
     /// It waits for something that may never come (`pubsub.next`): a run whose function is over does not wait for it.
     pub listens: bool,
@@ -35,7 +35,7 @@ pub struct HostReply {
     /// JSON; empty for `undefined`.
     pub value: String,
     /// With one, the promise resolves with `{value, body}`, otherwise with the value.
-    #[serde(with = "crate::op::serde_bytes_opt")]
+    #[serde(with = "crate::octets::opt")]
     pub body: Option<Vec<u8>>,
 }
 

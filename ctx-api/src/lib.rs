@@ -12,6 +12,7 @@ pub mod host;
 pub mod journal;
 #[cfg(feature = "js")]
 pub mod js;
+mod octets;
 pub mod op;
 pub mod outcome;
 pub mod packages;

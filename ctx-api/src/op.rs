@@ -449,7 +449,7 @@ pub struct FetchArgs {
     pub method: String,
     pub url: String,
     pub headers: Headers,
-    #[serde(with = "serde_bytes_opt")]
+    #[serde(with = "crate::octets::opt")]
     pub body: Option<Vec<u8>>,
     pub redirect: FetchRedirect,
     pub timeout_ms: Option<u64>,
@@ -467,18 +467,3 @@ pub enum FetchRedirect {
 
 /// Call variables, in an order that does not depend on hashing.
 pub type Vars = BTreeMap<String, String>;
-
-pub(crate) mod serde_bytes_opt {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(crate) fn serialize<S: Serializer>(value: &Option<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
-        match value {
-            Some(bytes) => serializer.serialize_some(serde_bytes::Bytes::new(bytes)),
-            None => serializer.serialize_none(),
-        }
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u8>>, D::Error> {
-        Ok(Option::<serde_bytes::ByteBuf>::deserialize(deserializer)?.map(serde_bytes::ByteBuf::into_vec))
-    }
-}

@@ -124,6 +124,6 @@ pub struct FetchResponse {
     pub url: String,
     pub redirected: bool,
     pub headers: Headers,
-    #[serde(with = "serde_bytes")]
+    #[serde(with = "crate::octets")]
     pub body: Vec<u8>,
 }

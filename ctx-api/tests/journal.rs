@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use lockstep_ctx_api::error::{CallEndedCause, EndedBy, OpError};
 use lockstep_ctx_api::event::Event;
+use lockstep_ctx_api::host::HostReply;
 use lockstep_ctx_api::journal::{
     Bounds, DivergenceCode, FORMAT, Journal, JournalHeader, Progress, Recorder, Redactor, ReplayError, Replayer, SecretNames,
-    SourceDigest, TurnRecord, lines,
+    SourceDigest, Tail, TurnRecord, lines,
 };
 use lockstep_ctx_api::op::{DtmfMethod, FetchArgs, FetchRedirect, Op, OpId, PlayArgs, SetArgs, Vars};
 use lockstep_ctx_api::outcome::{FetchResponse, Outcome};
 use lockstep_ctx_api::wire::{
-    CallStart, Entry, EntryKind, Issued, Limits, Location, RunHeader, RunId, RunState, ScriptType, Start, TurnEnd,
+    Bundle, CallStart, Entry, EntryKind, Issued, Limits, Location, RunHeader, RunId, RunState, ScriptType, Start, TurnEnd,
 };
 
 fn journal() -> Journal {
@@ -244,4 +245,64 @@ fn a_redactor_of_ones_own_sees_every_string_with_its_name() {
     }
     let shown = lines::render(&recorded(), Some(&Files));
     assert!(shown.contains("user/…") && !shown.contains("user/a.wav"));
+}
+
+#[test]
+fn a_journal_written_piece_by_piece_is_the_same_as_one_written_at_once() {
+    let mut whole = recorded();
+    whole.entries.push(entry(30, EntryKind::Wake));
+    whole.truncated_at = Some(4);
+    let mut so_far = Journal::new(whole.header.clone(), Arc::clone(&whole.start));
+    let (mut text, mut mark) = (lines::render_head(&whole.header, &whole.start), so_far.mark());
+    let mut flush = |journal: &Journal| {
+        let tail = journal.since(mark);
+        text.push_str(&lines::render_tail(&tail));
+        mark = tail.to();
+        assert_eq!(mark, journal.mark());
+        assert_eq!(journal.since(mark), Tail { from: mark, entries: Vec::new(), turns: Vec::new(), truncated_at: None });
+    };
+    // Entries run ahead of the turns they make.
+    so_far.entries.push(whole.entries[0].clone());
+    flush(&so_far);
+    so_far.turns.extend(whole.turns[..2].iter().cloned());
+    so_far.entries.push(whole.entries[1].clone());
+    flush(&so_far);
+    whole.bytes = so_far.bytes;
+    so_far = whole.clone();
+    flush(&so_far);
+    let read = lines::parse(&text).unwrap();
+    assert_eq!(Journal { bytes: 0, ..read }, Journal { bytes: 0, ..whole });
+}
+
+#[test]
+fn sources_travel_with_a_journal_where_they_are_asked_for() {
+    let journal = recorded();
+    let bundle = Bundle { entry: "menu.js".into(), files: [("menu.js".into(), "exit(1)".into())].into(), ..Bundle::default() };
+    let text = lines::render_with(&journal, Some(&bundle), None);
+    let (read, sources) = lines::parse_with(&text).unwrap();
+    assert_eq!((read.turns, sources), (journal.turns, Some(bundle)));
+    assert_eq!(lines::parse_with(&lines::render(&recorded(), None)).unwrap().1, None);
+    let twice = text.lines().take(2).chain(text.lines().skip(1)).collect::<Vec<_>>().join("\n");
+    assert_eq!(lines::parse_with(&twice).unwrap_err().to_string(), "line 3: expected the start of turn 0");
+}
+
+#[test]
+fn bodies_are_shown_as_text_where_they_are_text() {
+    let reply = |body: &[u8]| Outcome::Host(HostReply { value: String::new(), body: Some(body.to_vec()) });
+    for (body, shown) in [(&b"caf\xc3\xa9"[..], "\"caf\u{e9}\""), (&[0xff, 0][..], r#"{"base64":"/wA="}"#)] {
+        let text = serde_json::to_string(&reply(body)).unwrap();
+        assert!(text.contains(&format!("\"body\":{shown}")), "{text}");
+        assert_eq!(serde_json::from_str::<Outcome>(&text).unwrap(), reply(body));
+    }
+    assert!(serde_json::from_str::<Outcome>(r#"{"Host":{"value":"","body":{"base64":"%"}}}"#).is_err());
+}
+
+#[test]
+fn what_the_engine_puts_into_the_environment_is_shown() {
+    let mut journal = recorded();
+    let mut run = (*journal.header.run).clone();
+    run.env = [("CORRELATION_ID".into(), "the-call".into()), ("DB".into(), "pg://hush".into())].into();
+    journal.header.run = Arc::new(run);
+    let shown = lines::render(&journal, Some(&SecretNames));
+    assert!(shown.contains("the-call") && !shown.contains("pg://hush"), "{shown}");
 }

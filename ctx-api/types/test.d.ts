@@ -82,5 +82,6 @@ declare module 'lockstep:test' {
   export function driver(script: string, fn: string, data?: object): Promise<any>;
   export function form(script: string, fields?: object): Promise<any>;
   export function run(script: string, fn?: string, data?: unknown): Promise<any>;
+  export function replays(file: string, options?: { script?: string }): Promise<{ turns: number }>;
   export { kv, ko } from 'cxKV';
 }

@@ -9,6 +9,7 @@ use crate::config::{Config, DriversConfig, Loaded};
 use crate::core::EventLog;
 use crate::host::{self, HostServices, Late, NamedService};
 use crate::jobs::Jobs;
+use crate::journals::{Journals, KeyError, MasterKey, Redaction};
 use crate::provisioning::Provisioning;
 use crate::script::Environment;
 use crate::store::{AccountDatabases, Clock, DatabaseLimits, Place, Store, StoreError, kv};
@@ -23,6 +24,10 @@ const SWEEP: usize = 1_000;
 pub enum PlatformError {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    JournalKey(#[from] KeyError),
+    #[error("thread for journals: {0}")]
+    Journals(std::io::Error),
     /// A provider of the configuration cannot be used.
     #[error("{0}")]
     Provider(String),
@@ -36,6 +41,7 @@ pub struct Platform {
     pub bus: Bus,
     pub jobs: Jobs,
     pub services: HostServices,
+    pub journals: Journals,
     /// What an account's keys and values may take.
     pub kv_bytes: u64,
     /// How long the records of calls are kept, ms.
@@ -65,7 +71,11 @@ impl Platform {
             Place::File(path) => Place::File(loaded.resolve(&path)),
         };
         let scripts = loaded.resolve(&loaded.config.scripts.dir);
-        Self::reaching_out(&loaded.config, &scripts, Store::open(place, Clock::system())?)
+        let store = Store::open(place, Clock::system())?;
+        let key = journal_key(&loaded.config, store.place())?;
+        let redaction = Redaction::of(&loaded.config);
+        let journals = Journals::start(&store, key, &loaded.config.journal, redaction).map_err(PlatformError::Journals)?;
+        Ok(Self { journals, ..Self::reaching_out(&loaded.config, &scripts, store)? })
     }
 
     /// With nothing that stays and nobody outside.
@@ -104,6 +114,7 @@ impl Platform {
         let bus = Bus::default();
         let events = EventLog::default();
         let jobs = Jobs::new(&store).telling(&events);
+        let journals = Journals::off(&store, MasterKey::passing(), Redaction::of(config));
         let environment = Environment::load(&store)?;
         let own = host::services(config, &store, &databases, &bus, &jobs).into_iter();
         let env = host::env_service(&store, &environment);
@@ -115,6 +126,7 @@ impl Platform {
             bus,
             jobs,
             services,
+            journals,
             kv_bytes: config.store.kv_bytes(),
             cdr_ms: config.store.cdr_ms(),
             late,
@@ -130,10 +142,27 @@ impl Platform {
         let mut every = tokio::time::interval(SWEEP_EVERY);
         loop {
             every.tick().await;
+            self.journals.sweep();
             while self.store.write(|connection, now| kv::sweep(connection, now, SWEEP)).await.is_ok_and(|swept| swept == SWEEP) {}
             let kept = self.cdr_ms;
             let old = move |connection: &rusqlite::Connection, now: u64| cdr::sweep(connection, now.saturating_sub(kept), SWEEP);
             while self.store.write(old).await.is_ok_and(|swept| swept == SWEEP) {}
         }
+    }
+}
+
+/// The key of the configuration, else one beside the store.
+///
+/// # Errors
+/// When it cannot be had.
+pub(crate) fn journal_key(config: &Config, place: &Place) -> Result<MasterKey, KeyError> {
+    match (&config.journal.key, place) {
+        (Some(key), _) => MasterKey::parse(key.expose()),
+        (None, Place::File(path)) => {
+            let mut beside = path.as_os_str().to_owned();
+            beside.push(".key");
+            MasterKey::in_file(std::path::Path::new(&beside))
+        }
+        (None, Place::Memory) => Ok(MasterKey::passing()),
     }
 }

@@ -354,6 +354,27 @@ impl Engine {
         self.await_ready(addresses)
     }
 
+    /// Asks the engine to stop, waits until it has, and starts another one in its folder.
+    ///
+    /// # Panics
+    /// When it does not stop, or that one does not start.
+    #[must_use]
+    pub async fn restart(mut self) -> Self {
+        // SAFETY: kill takes two numbers; the process is our child, which was not waited for.
+        assert_eq!(unsafe { libc::kill(self.pid().cast_signed(), libc::SIGTERM) }, 0, "the engine is gone");
+        let stopped = async {
+            while self.child.try_wait().expect("a child can be waited for").is_none() {
+                tokio::task::yield_now().await;
+            }
+        };
+        within("the engine's end", stopped).await;
+        let (child, log, addresses) = spawn(&self.folder, &self.variables);
+        (self.child, self.log) = (child, log);
+        (self.udp, self.tcp, self.api) = (None, None, None);
+        (self.freeswitch, self.event_socket) = (None, None);
+        self.await_ready(addresses)
+    }
+
     /// Asks the engine to stop and waits until it has.
     ///
     /// # Panics

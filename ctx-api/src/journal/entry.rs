@@ -27,6 +27,24 @@ pub struct Journal {
     pub bytes: usize,
 }
 
+/// How much of a journal somebody has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    pub entries: usize,
+    pub turns: usize,
+    /// Knows that the journal goes no further.
+    pub truncated: bool,
+}
+
+/// What a journal holds past a [`Mark`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tail {
+    pub from: Mark,
+    pub entries: Vec<Entry>,
+    pub turns: Vec<TurnRecord>,
+    pub truncated_at: Option<u32>,
+}
+
 /// What pins a run besides its entries.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JournalHeader {
@@ -90,5 +108,31 @@ impl Journal {
     /// How turn `turn` ended.
     pub fn turn(&self, turn: u32) -> Option<&TurnRecord> {
         self.turns.get(usize::try_from(turn).ok()?)
+    }
+
+    /// All of it.
+    pub fn mark(&self) -> Mark {
+        Mark { entries: self.entries.len(), turns: self.turns.len(), truncated: self.truncated_at.is_some() }
+    }
+
+    /// What came after `mark`.
+    pub fn since(&self, mark: Mark) -> Tail {
+        Tail {
+            from: mark,
+            entries: self.entries.get(mark.entries..).unwrap_or_default().to_vec(),
+            turns: self.turns.get(mark.turns..).unwrap_or_default().to_vec(),
+            truncated_at: self.truncated_at.filter(|_| !mark.truncated),
+        }
+    }
+}
+
+impl Tail {
+    /// Where the journal stands with it.
+    pub fn to(&self) -> Mark {
+        Mark {
+            entries: self.from.entries + self.entries.len(),
+            turns: self.from.turns + self.turns.len(),
+            truncated: self.from.truncated || self.truncated_at.is_some(),
+        }
     }
 }

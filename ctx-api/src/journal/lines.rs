@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! {"journal":{"format":1,"script":"menu.js",…}}
+//! {"bundle":{"entry":"menu.js","files":{"menu.js":"…"},…}}                 where the sources were asked for
 //! {"turn":0,"start":{"at":1700000000000,"data":"{}","call":{…}}}
 //! {"turn":0,"end":{"issued":[{"op":{"Answer":{…}},"at":{"file":"menu.js","line":2,"column":9}}],"awaited":[…],"state":"Running"}}
 //! {"turn":1,"entry":{"at":1700000000350,"kind":{"Outcome":{…}}}}
@@ -13,14 +14,15 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::entry::{FORMAT, Journal, JournalHeader, TurnRecord};
+use super::entry::{FORMAT, Journal, JournalHeader, Mark, Tail, TurnRecord};
 use super::redact::{Redactor, redact};
-use crate::wire::{Entry, Start};
+use crate::wire::{Bundle, Entry, Start};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Line {
     Journal(JournalHeader),
+    Bundle(Bundle),
     #[serde(untagged)]
     Start {
         turn: u32,
@@ -57,21 +59,33 @@ pub enum ParseError {
 
 /// Renders `journal`, turn by turn, hiding what `redactor` says is secret.
 pub fn render(journal: &Journal, redactor: Option<&dyn Redactor>) -> String {
+    render_with(journal, None, redactor)
+}
+
+/// As [`render`], with the texts that were run.
+pub fn render_with(journal: &Journal, bundle: Option<&Bundle>, redactor: Option<&dyn Redactor>) -> String {
     let mut page = Page { text: String::new(), redactor };
     page.line(None, "journal", &journal.header);
+    if let Some(bundle) = bundle {
+        page.line(None, "bundle", bundle);
+    }
     page.line(Some(0), "start", &journal.start);
-    let mut ends = journal.turns.iter();
-    let mut entries = journal.entries.iter();
-    for turn in 0.. {
-        if let Some(end) = ends.next() {
-            page.line(Some(turn), "end", end);
-        }
-        let Some(entry) = entries.next() else { break };
-        page.line(Some(turn + 1), "entry", entry);
-    }
-    if let Some(truncated_at) = journal.truncated_at {
-        page.line(None, "truncated_at", &truncated_at);
-    }
+    page.turns(Mark::default(), &journal.entries, &journal.turns, journal.truncated_at);
+    page.text
+}
+
+/// The first lines of a journal, to which the [`render_tail`]s of all that follows are appended.
+pub fn render_head(header: &JournalHeader, start: &Start) -> String {
+    let mut page = Page { text: String::new(), redactor: None };
+    page.line(None, "journal", header);
+    page.line(Some(0), "start", start);
+    page.text
+}
+
+/// The lines of what a journal holds past a mark.
+pub fn render_tail(tail: &Tail) -> String {
+    let mut page = Page { text: String::new(), redactor: None };
+    page.turns(tail.from, &tail.entries, &tail.turns, tail.truncated_at);
     page.text
 }
 
@@ -81,6 +95,27 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
+    /// Entries and ends of turns in their order: a turn ends after its entry and before the next one, where its end is known.
+    fn turns(&mut self, from: Mark, entries: &[Entry], ends: &[TurnRecord], truncated_at: Option<u32>) {
+        let (mut entry_at, mut end_at) = (from.entries, from.turns);
+        let (mut entries, mut ends) = (entries.iter().peekable(), ends.iter().peekable());
+        let number = |turn: usize| Some(u32::try_from(turn).unwrap_or(u32::MAX));
+        loop {
+            if let Some(end) = ends.next_if(|_| end_at <= entry_at) {
+                self.line(number(end_at), "end", end);
+                end_at += 1;
+            } else if let Some(entry) = entries.next() {
+                entry_at += 1;
+                self.line(number(entry_at), "entry", entry);
+            } else {
+                break;
+            }
+        }
+        if let Some(truncated_at) = truncated_at {
+            self.line(None, "truncated_at", &truncated_at);
+        }
+    }
+
     fn line(&mut self, turn: Option<u32>, what: &str, value: &impl Serialize) {
         // Only a map key that is no string fails here, and the vocabulary has none.
         let Ok(mut value) = serde_json::to_value(value) else { return };
@@ -93,9 +128,15 @@ impl Page<'_> {
     }
 }
 
-/// Reads what [`render`] wrote without a redactor.
+/// Reads what [`render`] wrote.
 pub fn parse(text: &str) -> Result<Journal, ParseError> {
+    parse_with(text).map(|(journal, _)| journal)
+}
+
+/// Reads what [`render_with`] wrote.
+pub fn parse_with(text: &str) -> Result<(Journal, Option<Bundle>), ParseError> {
     let mut journal: Option<Journal> = None;
+    let mut bundle: Option<Bundle> = None;
     let mut header: Option<JournalHeader> = None;
     for (line, source) in (1..).zip(text.lines()).filter(|(_, source)| !source.trim().is_empty()) {
         let parsed = serde_json::from_str(source).map_err(|source| ParseError::Malformed { line, source })?;
@@ -104,6 +145,10 @@ pub fn parse(text: &str) -> Result<Journal, ParseError> {
             (None, None, Line::Journal(read)) if read.format == FORMAT => header = Some(read),
             (None, None, Line::Journal(read)) => return Err(ParseError::Format { got: read.format }),
             (None, None, _) => return order("the journal's header".into()),
+            (None, Some(pinned), Line::Bundle(read)) if bundle.is_none() => {
+                bundle = Some(read);
+                header = Some(pinned);
+            }
             (None, Some(header), Line::Start { turn: 0, start }) => journal = Some(Journal::new(header, start)),
             (None, Some(_), _) => return order("the start of turn 0".into()),
             (Some(journal), _, Line::Entry { turn, entry }) if turn == journal.next_turn() => journal.entries.push(entry),
@@ -121,5 +166,5 @@ pub fn parse(text: &str) -> Result<Journal, ParseError> {
     }
     let mut journal = journal.ok_or(ParseError::Empty)?;
     journal.bytes = text.len();
-    Ok(journal)
+    Ok((journal, bundle))
 }

@@ -13,7 +13,7 @@ mod redact;
 mod replayer;
 
 pub use diff::{Divergence, DivergenceCode};
-pub use entry::{FORMAT, Journal, JournalHeader, SourceDigest, TurnRecord};
+pub use entry::{FORMAT, Journal, JournalHeader, Mark, SourceDigest, Tail, TurnRecord};
 pub use recorder::{Bounds, Recorder};
-pub use redact::{Redactor, SecretNames};
+pub use redact::{REDACTED, Redactor, SecretNames, redact};
 pub use replayer::{Progress, ReplayError, Replayer};

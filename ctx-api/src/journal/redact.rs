@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// What stands in a secret's place.
-const REDACTED: &str = "[redacted]";
+pub const REDACTED: &str = "[redacted]";
 
 /// Decides which strings of a journal are secrets. The journal itself keeps them: replay needs them.
 pub trait Redactor {
@@ -15,6 +15,13 @@ pub trait Redactor {
 /// Redacts by name: credentials in header fields, environment and arguments, and the user part of URLs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SecretNames;
+
+impl SecretNames {
+    /// Whether the value of an environment variable of this name is a secret: all are, but those the engine sets itself.
+    pub fn hides_variable(name: &str) -> bool {
+        !OWN_VARIABLES.contains(&name)
+    }
+}
 
 impl Redactor for SecretNames {
     fn redact(&self, name: &str, value: &str) -> Option<String> {
@@ -31,6 +38,9 @@ impl Redactor for SecretNames {
 
 /// What a run's environment is known by: its values are secrets in the configuration, so none of them is shown.
 const ENVIRONMENT: &str = "env";
+/// What the engine itself puts there: which run this is, and nothing secret.
+const OWN_VARIABLES: [&str; 7] =
+    ["CORRELATION_ID", "SCRIPTFORGE_ID", "SCRIPTFORGE_UUID", "SCRIPTFORGE_NAME", "APP_ID", "EXEC_HOST", "JOB_ID"];
 
 fn names_secret(name: &str) -> bool {
     if name == ENVIRONMENT {
@@ -43,7 +53,7 @@ fn names_secret(name: &str) -> bool {
 
 /// Applies `redactor` to every string of `value`, which is known by `name`. A two-element array of strings is a named value:
 /// header fields travel so. A string that holds JSON is looked into, since scripts' data travels so.
-pub(super) fn redact(redactor: &dyn Redactor, name: &str, value: &mut Value) {
+pub fn redact(redactor: &dyn Redactor, name: &str, value: &mut Value) {
     match value {
         Value::String(text) => {
             if let Some(shown) = redactor.redact(name, text) {
@@ -67,7 +77,8 @@ pub(super) fn redact(redactor: &dyn Redactor, name: &str, value: &mut Value) {
         }
         Value::Object(fields) => {
             for (field, item) in fields {
-                redact(redactor, if name == ENVIRONMENT { name } else { field }, item);
+                let is_hidden = name == ENVIRONMENT && SecretNames::hides_variable(field);
+                redact(redactor, if is_hidden { name } else { field }, item);
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}

@@ -182,6 +182,19 @@ impl Run {
         }
     }
 
+    /// Calls a global function between turns.
+    pub(super) fn ask(&mut self, function: &str) -> Option<String> {
+        let live = self.live.as_ref()?;
+        self.deadline.arm(thread_cpu(), Duration::from_millis(self.shared.header().limits.turn_ms.into()));
+        let told = live.context.with(|ctx| {
+            let function: Function<'_> = ctx.globals().get(function).ok()?;
+            let told = function.call::<_, String>(());
+            told.inspect_err(|_| drop(ctx.catch())).ok()
+        });
+        self.deadline.disarm();
+        told
+    }
+
     /// Log lines written in the turn just taken, when no sink took them.
     pub(super) fn take_lines(&self) -> Vec<FromWorker> {
         self.shared.take_lines()

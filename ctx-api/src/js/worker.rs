@@ -161,6 +161,12 @@ impl Worker {
         self.warm.give_back(header.bundle, context);
     }
 
+    /// Calls a function of a run's global object between turns, and gives the text it returns: for debuggers, which have put
+    /// it into the script. `None` when the run is over, or the function is not there or throws.
+    pub fn ask(&mut self, run: RunId, function: &str) -> Option<String> {
+        self.runs.get_mut(&run)?.ask(function)
+    }
+
     /// Runs that have not been dropped.
     pub fn live_runs(&self) -> usize {
         self.runs.len()

@@ -1,6 +1,6 @@
 //! `/v1/calls`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
@@ -14,7 +14,9 @@ use super::AppState;
 use super::access::Caller;
 use super::body::{self, RawBody};
 use super::error::ApiError;
-use crate::core::{CallFilter, Originate};
+use super::journals::stored;
+use crate::core::{CallFilter, CallSummary, EngineError, Originate, last_ms, timeline_of};
+use crate::journals::Stored;
 
 /// The most calls one list shows.
 const MAX_LIMIT: usize = 1_000;
@@ -42,7 +44,15 @@ pub(super) async fn list(
     if let Some(limit) = query.limit {
         filter.limit = limit.min(MAX_LIMIT);
     }
-    let calls = state.engine.calls(filter).await?;
+    let (limit, past) = (filter.limit, filter.past);
+    let mut calls: Vec<Value> = state.engine.calls(filter).await?.iter().map(|call| json!(call)).collect();
+    if past && calls.len() < limit {
+        let known: HashSet<String> = calls.iter().filter_map(|call| call["id"].as_str().map(str::to_owned)).collect();
+        let earlier = state.engine.platform().journals.latest(caller.only(), limit).await?;
+        let earlier = earlier.into_iter().map(|mut outcome| outcome["summary"].take());
+        calls.extend(earlier.filter(|call| call["id"].as_str().is_some_and(|id| !known.contains(id))));
+        calls.truncate(limit);
+    }
     Ok(Json(json!({ "calls": calls })).into_response())
 }
 
@@ -51,7 +61,34 @@ pub(super) async fn show(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    Ok(Json(caller.call(&state.engine, &id).await?).into_response())
+    match state.engine.call(&id).await {
+        Ok(call) if !caller.sees(&call.account) => Err(EngineError::NoSuchCall(id).into()),
+        Err(EngineError::NoSuchCall(_)) => {
+            let stored = stored(&state, &caller, &id, false).await?;
+            Ok(Json(past_summary(stored)).into_response())
+        }
+        known => Ok(Json(known?).into_response()),
+    }
+}
+
+/// A call that only the disk knows, as a line of a list. One in whose midst the engine died has no end.
+fn past_summary(stored: Stored) -> Value {
+    if let Some(mut outcome) = stored.outcome {
+        return outcome["summary"].take();
+    }
+    match stored.journal {
+        Some(journal) => {
+            let timeline = timeline_of(&journal);
+            json!(CallSummary {
+                facts: timeline.call,
+                script: timeline.script,
+                account: stored.account.into(),
+                ended: timeline.ended,
+                duration_ms: last_ms(&journal)
+            })
+        }
+        None => json!({ "id": stored.name, "started_at": stored.started_ms }),
+    }
 }
 
 pub(super) async fn timeline(
@@ -59,17 +96,22 @@ pub(super) async fn timeline(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    caller.call(&state.engine, &id).await?;
-    Ok(Json(state.engine.timeline(&id).await?).into_response())
+    let timeline = match state.engine.call(&id).await {
+        Ok(call) if !caller.sees(&call.account) => return Err(EngineError::NoSuchCall(id).into()),
+        Ok(_) => json!(*state.engine.timeline(&id).await?),
+        Err(EngineError::NoSuchCall(_)) => past_timeline(stored(&state, &caller, &id, false).await?),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Json(timeline).into_response())
 }
 
-pub(super) async fn journal(
-    State(state): State<AppState>,
-    Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
-) -> Result<Response, ApiError> {
-    caller.call(&state.engine, &id).await?;
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], state.engine.journal(&id).await?).into_response())
+/// The timeline of a call that only the disk knows.
+fn past_timeline(stored: Stored) -> Value {
+    match (stored.outcome, stored.journal) {
+        (Some(mut outcome), _) => outcome["timeline"].take(),
+        (None, Some(journal)) => json!(timeline_of(&journal)),
+        (None, None) => Value::Null,
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -12,6 +12,7 @@ use crate::class4::Rejection;
 use crate::core::EngineError;
 use crate::form::FormError;
 use crate::freeswitch::HostError;
+use crate::journals::JournalError;
 use crate::runs::{RunError, RunsError};
 use crate::store::StoreError;
 
@@ -163,6 +164,16 @@ impl From<StoreError> for ApiError {
             }
         };
         Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<JournalError> for ApiError {
+    fn from(error: JournalError) -> Self {
+        match error {
+            JournalError::Store(error) => error.into(),
+            JournalError::Sealed { .. } => Self::new(StatusCode::CONFLICT, "sealed", error.to_string()),
+            JournalError::Damaged { .. } => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "journal_damaged", error.to_string()),
+        }
     }
 }
 

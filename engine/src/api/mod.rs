@@ -17,6 +17,7 @@ mod forms;
 mod freeswitch;
 mod health;
 mod jobs;
+mod journals;
 mod kv;
 mod metrics;
 mod numbers;
@@ -156,7 +157,7 @@ fn router(state: AppState) -> Router {
         .route("/v1/calls", get(calls::list).post(calls::originate))
         .route("/v1/calls/{id}", get(calls::show).delete(calls::hangup))
         .route("/v1/calls/{id}/timeline", get(calls::timeline))
-        .route("/v1/calls/{id}/journal", get(calls::journal))
+        .route("/v1/calls/{id}/journal", get(journals::show))
         .route("/v1/calls/{id}/recording", get(recording::show))
         .route("/v1/freeswitch", get(freeswitch::list))
         .route("/v1/freeswitch/{host}/registrations", get(freeswitch::registrations))
@@ -188,6 +189,7 @@ fn router(state: AppState) -> Router {
         .route("/v1/scripts/{id}/ws", get(websocket::serve))
         .route("/v1/workers/{id}/messages", post(workers::message))
         .route("/v1/runs", get(runs::list))
+        .route("/v1/runs/{id}/journal", get(journals::show_run))
         .route("/v1/runs/{id}/cancel", post(runs::cancel))
         .route("/v1/forms/{id}", post(forms::submit).layer(form_limit))
         .route("/v1/drivers/{id}/{fn}", post(drivers::call))

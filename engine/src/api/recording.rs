@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use super::AppState;
 use super::access::Caller;
 use super::error::ApiError;
+use super::journals::stored;
 use crate::core::EngineError;
 
 /// Octets read at once.
@@ -34,10 +35,26 @@ pub(super) async fn show(
     query: Result<Query<RecordingQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let Query(query) = query.map_err(|error| ApiError::bad_request(error.body_text()))?;
-    caller.call(&state.engine, &id).await?;
-    let path = state.engine.recording(&id, query.number).await?;
+    let path = match state.engine.call(&id).await {
+        Ok(call) if !caller.sees(&call.account) => return Err(EngineError::NoSuchCall(id).into()),
+        Ok(_) => state.engine.recording(&id, query.number).await?,
+        Err(EngineError::NoSuchCall(_)) => earlier(&state, &caller, &id, query.number).await?,
+        Err(error) => return Err(error.into()),
+    };
     // It may have been moved away since.
     send(path).await.map_err(|_| EngineError::NoRecording(id).into())
+}
+
+/// The file of a call that only the disk knows.
+async fn earlier(state: &AppState, caller: &Caller, id: &str, number: Option<usize>) -> Result<PathBuf, ApiError> {
+    let outcome = stored(state, caller, id, false).await?.outcome.unwrap_or_default();
+    let recordings = outcome["recordings"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let wanted = match number {
+        Some(number) => number.checked_sub(1).and_then(|index| recordings.get(index)),
+        None => recordings.last(),
+    };
+    let path = wanted.and_then(|path| path.as_str()).map(PathBuf::from);
+    path.ok_or_else(|| EngineError::NoRecording(id.to_owned()).into())
 }
 
 async fn send(path: PathBuf) -> io::Result<Response> {

@@ -162,10 +162,14 @@ pub(super) const OPERATIONS: &[Operation] = &[
         scope: Some(Scope::Admin),
         reach: Reach::Account,
         summary: "The journal the call's script can be rebuilt from, as JSON lines, secrets redacted.",
-        query: &[],
+        query: &[Parameter {
+            name: "sources",
+            summary: "`true`: with the texts that were run, so that `lockstep replay` needs nothing else.",
+            kind: "boolean",
+        }],
         body: None,
         success: (200, "application/x-ndjson"),
-        failures: &[404, 503],
+        failures: &[400, 404, 409, 503],
     },
     Operation {
         method: Method::GET,
@@ -347,6 +351,21 @@ pub(super) const OPERATIONS: &[Operation] = &[
         body: None,
         success: (200, "Runs"),
         failures: &[503],
+    },
+    Operation {
+        method: Method::GET,
+        path: "/v1/runs/{id}/journal",
+        scope: Some(Scope::Admin),
+        reach: Reach::Account,
+        summary: "The journal of a run outside calls that failed or was sampled, as JSON lines, secrets redacted.",
+        query: &[Parameter {
+            name: "sources",
+            summary: "`true`: with the texts that were run, so that `lockstep replay` needs nothing else.",
+            kind: "boolean",
+        }],
+        body: None,
+        success: (200, "application/x-ndjson"),
+        failures: &[400, 404, 409, 500],
     },
     Operation {
         method: Method::POST,

@@ -50,7 +50,8 @@ impl Site {
         let platform = Platform::in_memory(&config).unwrap();
         let fetcher = Fetcher::new(EgressPolicy::new(config.security)).unwrap();
         let services = platform.services.clone();
-        let runs_config = RunsConfig { place: ScriptPlace::InProcess, fetcher, services, events: platform.events.clone() };
+        let runs_config =
+            RunsConfig { place: ScriptPlace::InProcess, fetcher, services, events: platform.events.clone(), journals: None };
         let runs = RunsThread::start(runs_config, handle.clone(), inbox).unwrap();
         let (engine, _, _) = EngineHandle::new(Vec::new(), handle.clone(), platform.clone());
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));

@@ -11,6 +11,8 @@ mod kv;
 mod logs;
 mod out;
 mod phone;
+mod recording;
+mod replay;
 mod run;
 mod scripts;
 mod serve;
@@ -40,6 +42,7 @@ enum Command {
     Test(test::Args),
     Flow(flow::Args),
     Phone(phone::Args),
+    Replay(replay::Args),
     Calls(calls::Args),
     Scripts(scripts::Args),
     Jobs(jobs::Args),
@@ -62,6 +65,7 @@ pub fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Flow(args) => flow::run(&args),
         Command::Phone(args) => phone::run(args),
+        Command::Replay(args) => replay::run(&args),
         Command::Calls(args) => calls::run(&args),
         Command::Scripts(args) => scripts::run(&args),
         Command::Jobs(args) => jobs::run(&args),

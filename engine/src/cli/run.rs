@@ -108,7 +108,13 @@ async fn work(args: &Args) -> Result<Option<String>, Failure> {
         Fetcher::new(EgressPolicy::new(config.security)).map_err(|error| format!("cannot make HTTP requests: {error}"))?;
     let (_programs, latest) = watch::channel(programs);
     let (handle, inbox) = RunsHandle::new(latest);
-    let runs_config = RunsConfig { place: ScriptPlace::InProcess, fetcher, services: platform.services, events: platform.events };
+    let runs_config = RunsConfig {
+        place: ScriptPlace::InProcess,
+        fetcher,
+        services: platform.services,
+        events: platform.events,
+        journals: None,
+    };
     let _thread = RunsThread::start(runs_config, handle.clone(), inbox)
         .map_err(|error| format!("cannot start the thread for the script: {error}"))?;
     let (written, mut lines) = mpsc::channel(MAX_LINES);

@@ -108,6 +108,7 @@ async fn attend(api: &ApiConfig, engine: EngineHandle, sockets: Sockets, grace: 
         }
     }
     engine.platform().late.set(None);
+    engine.platform().journals.flush().await;
     engine.platform().store.flush().await;
     // Whoever still reads from the API reads from an engine that is gone.
     workers.abort();

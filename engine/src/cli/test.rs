@@ -8,10 +8,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::out;
+use super::client::Target;
+use super::{block_on, out, recording};
+use crate::config::Config;
 use crate::coverage::{self, Coverage};
+use crate::journals::Redaction;
 use crate::simulation::Project;
-use crate::testing::{Mutant, Plan, Report, Tally, TestFile, count, find, junit, project_of, run as run_tests, run_mutants, tap};
+use crate::testing::{
+    Mutant, Plan, Report, Tally, TestFile, count, find, junit, project_of, run as run_tests, run_mutants, tap, write_recorded,
+};
 
 /// Set once the process has the time zone that scripts see.
 const ZONE_IS_SET: &str = "LOCKSTEP_TEST_ZONE";
@@ -62,9 +67,21 @@ pub(super) struct Args {
     /// Run the tests again whenever a file of the project changes.
     #[arg(long)]
     watch: bool,
+    /// Make a test of a recorded call instead of running any: a file with its journal, or its id in the store of the
+    /// configuration's folder or with a running engine. It is written into the scripts' folder `tests`, or into the one given.
+    #[arg(long, value_name = "FILE|CALL_ID", conflicts_with_all = ["watch", "mutate"])]
+    from_journal: Option<String>,
+    #[command(flatten)]
+    target: Target,
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
+    if let Some(what) = &args.from_journal {
+        return match from_journal(args, what) {
+            Ok(code) => code,
+            Err(error) => out::failed(error),
+        };
+    }
     // The C library knows one zone a process, and takes it from the environment, which must not change once there are threads.
     if std::env::var(ZONE_IS_SET).ok().as_deref() != Some(args.timezone.as_str()) {
         return in_zone(&args.timezone);
@@ -95,6 +112,28 @@ pub(super) fn run(args: &Args) -> ExitCode {
             std::thread::sleep(LOOK);
         }
     }
+}
+
+/// Makes a test of a recorded call.
+fn from_journal(args: &Args, what: &str) -> Result<ExitCode, String> {
+    let dir = args.config.clone().unwrap_or_else(|| PathBuf::from("."));
+    let recording = block_on(recording::find(what, &dir, &args.target))??;
+    let zone = &recording.journal.header.run.time_zone;
+    if std::env::var(ZONE_IS_SET).ok().as_deref() != Some(zone.as_str()) {
+        return Ok(in_zone(zone));
+    }
+    let loaded = Config::load(&dir).map_err(|error| error.to_string())?;
+    let folder = match args.paths.as_slice() {
+        [folder] if folder != Path::new(".") => folder.clone(),
+        _ => loaded.resolve(&loaded.config.scripts.dir).join("tests"),
+    };
+    let journal = &recording.journal;
+    let redaction = Redaction::of(&loaded.config).for_journal(journal);
+    let call = journal.start.call.as_ref().map(|call| call.facts.id.clone()).filter(|id| !id.is_empty());
+    let name = call.unwrap_or_else(|| what.to_owned());
+    let written = write_recorded(&folder, &name, journal, recording.bundle.as_ref(), &redaction)?;
+    out::line(written.display());
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Starts this command anew in a time zone.

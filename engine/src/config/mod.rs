@@ -9,6 +9,7 @@ mod entry;
 mod environment;
 mod error;
 pub mod header_comment;
+mod journal;
 mod load;
 mod locate;
 mod lookup;
@@ -18,6 +19,7 @@ mod rest;
 mod routing;
 mod script;
 mod secret;
+mod secrets;
 mod security;
 mod sip;
 mod tts;
@@ -32,6 +34,7 @@ pub use api::{ApiConfig, ApiKey, Scope};
 pub use drivers::DriversConfig;
 pub(crate) use entry::entry;
 pub use error::{ConfigError, Problem};
+pub use journal::JournalConfig;
 pub use load::Loaded;
 pub use lookup::LookupProvider;
 pub use media::{Codec, MediaConfig, PortRange};
@@ -66,6 +69,7 @@ pub struct Config {
     pub store: StoreConfig,
     pub drivers: DriversConfig,
     pub jobs: JobsConfig,
+    pub journal: JournalConfig,
     pub cluster: ClusterConfig,
     pub tts: TtsConfig,
     pub email: Option<EmailConfig>,

@@ -68,6 +68,7 @@ pub(super) fn validate(config: &Config) -> Report {
     messaging(config, &mut report);
     lookups(config, &mut report);
     rest(config, &mut report);
+    journal(config, &mut report);
     accounts(config, &mut report);
     scripts(config, &mut report);
     users_and_dids(config, &mut report);
@@ -235,6 +236,16 @@ fn rest(config: &Config, report: &mut Report) {
     }
     if config.security.secret.as_ref().is_some_and(|secret| secret.expose().len() < MIN_SECRET) {
         report.error(section("security", "secret"), format!("expected at least {MIN_SECRET} characters"));
+    }
+}
+
+fn journal(config: &Config, report: &mut Report) {
+    let journal = &config.journal;
+    if let Some(Err(error)) = journal.key.as_ref().map(|key| crate::journals::MasterKey::parse(key.expose())) {
+        report.error(section("journal", "key"), error.to_string());
+    }
+    if !(0.0..=1.0).contains(&journal.sample_runs) {
+        report.error(section("journal", "sample_runs"), format!("expected a share from 0 to 1, found {}", journal.sample_runs));
     }
 }
 

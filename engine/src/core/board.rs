@@ -253,6 +253,7 @@ impl Exchange {
             }
             (Some(Invite::Outgoing { id }), _) => {
                 self.note(key, Direction::Out, "CANCEL");
+                self.cancelled.insert(id, key);
                 self.endpoint.cancel(now, id, headers)
             }
             (Some(Invite::Incoming { id, .. }), _) => {

@@ -68,6 +68,7 @@ impl Switch {
         self.end_when_script_is_over(key);
         self.flush_channel(key);
         self.rearm(key);
+        self.keep_soon(key);
         if self.calls.get(&key).is_some_and(|call| call.ended.is_some()) {
             self.over.insert(key);
         }
@@ -211,7 +212,7 @@ impl Switch {
     }
 
     /// Hands a call to a script.
-    pub(super) fn start_script(&mut self, key: CallKey, program: std::sync::Arc<Program>) {
+    pub(super) fn start_script(&mut self, key: CallKey, program: Arc<Program>) {
         let now = self.now();
         let seed = self.exchange.borrow_mut().seed();
         let Some(call) = self.calls.get_mut(&key) else { return };
@@ -226,7 +227,7 @@ impl Switch {
         }
         let env = [("CORRELATION_ID".to_owned(), call.facts.id.clone())].into();
         let data = data_of(&start, &vars);
-        let run = StartRun { program: std::sync::Arc::clone(&program), function: None, data, call: Some(start), env, seed };
+        let run = StartRun { program: Arc::clone(&program), function: None, data, call: Some(start), env, seed };
         let run = self.host.start(now, run);
         call.run = Some(run);
         // A call of ours stays whosever it was asked for by.
@@ -475,9 +476,14 @@ impl Switch {
             }
             None => call.journal.take(),
         };
+        let journal = journal.map(Arc::new);
         let summary = call.summary(now.unix_ms);
         let recordings = self.exchange.borrow_mut().recorded.remove(&key).unwrap_or_default();
-        self.past.push(PastCall { summary, timeline: call.into_timeline(), journal, recordings });
+        let (kept, run, program) = (call.kept, call.run, call.program.clone());
+        let bundle = program.as_ref().map(|program| Arc::clone(&program.bundle));
+        let past = PastCall { summary, timeline: Arc::new(call.into_timeline()), bundle, journal, recordings };
+        self.keep_past(key, kept, run.zip(program.as_deref()), &past);
+        self.past.push(past);
     }
 
     /// Leads a call to the next of its destinations; ends it when none is left.
@@ -493,9 +499,9 @@ impl Switch {
             };
             let target = match destination {
                 Destination::Class5(name) => {
-                    let programs = std::sync::Arc::clone(&self.exchange.borrow().programs);
+                    let programs = Arc::clone(&self.exchange.borrow().programs);
                     match programs.by_class5(&name).or_else(|| programs.by_name(&name)) {
-                        Some(program) => return self.start_script(key, std::sync::Arc::clone(program)),
+                        Some(program) => return self.start_script(key, Arc::clone(program)),
                         None => {
                             let application = self.exchange.borrow().directory.application(&name).cloned();
                             if let Some(application) = application {

@@ -23,7 +23,12 @@ impl Switch {
                 let (code, reason) = reason_of(&request.headers).unwrap_or((487, "Request Terminated".to_owned()));
                 // A CANCEL's Reason says why the caller gave up; that it did is a 487 all the same.
                 let code = if code < 400 { 487 } else { code };
+                let leg = self.exchange.borrow().dialogs.get(&dialog).copied();
                 self.tell_dialog(dialog, &format!("{}", request.method), LegEvent::Over { code, reason, by_peer: true });
+                if let Some(leg) = leg {
+                    // The endpoint has answered the INVITE by itself (RFC 3261 9.2).
+                    self.exchange.borrow_mut().note(leg, Direction::Out, "487 Request Terminated");
+                }
             }
             Event::Acked { dialog, description, .. } => {
                 let sdp = description.map(|description| description.sdp);
@@ -66,9 +71,13 @@ impl Switch {
                 }
             }
             Event::Failed { id, failure } => {
-                let Some(leg) = self.exchange.borrow_mut().requests.remove(&id) else { return };
                 let (code, reason) = failure_of(&failure);
                 let line = format!("{code} {reason}");
+                let cancelled = self.exchange.borrow_mut().cancelled.remove(&id);
+                if let Some(leg) = cancelled {
+                    self.exchange.borrow_mut().note(leg, Direction::In, line.as_str());
+                }
+                let Some(leg) = self.exchange.borrow_mut().requests.remove(&id) else { return };
                 self.tell_leg(leg, &line, LegEvent::Failed { code, reason });
             }
             Event::Request { id, dialog: Some(dialog), request, description, .. } => {

@@ -230,8 +230,13 @@ impl Core {
         let (runs, runs_inbox) = RunsHandle::new(latest_programs);
         let services = platform.services.clone();
         let place = ScriptPlace::Workers { program: program.clone(), workers };
-        let runs_config =
-            RunsConfig { place, fetcher: fetcher.clone(), services: services.clone(), events: platform.events.clone() };
+        let runs_config = RunsConfig {
+            place,
+            fetcher: fetcher.clone(),
+            services: services.clone(),
+            events: platform.events.clone(),
+            journals: Some(platform.journals.clone()),
+        };
         let runs = RunsThread::start(runs_config, runs, runs_inbox).map_err(StartError::Runs)?;
         let jobs_config = JobsConfig {
             concurrency: config.jobs.concurrency.into(),
@@ -304,7 +309,9 @@ impl Core {
             0 => usize::try_from(config.media.ports.pairs()).unwrap_or(usize::MAX),
             max => usize::try_from(max).unwrap_or(usize::MAX),
         };
-        let parts = SwitchParts { exchange, host: Box::new(host), events, max_calls, ringback: setup::RINGBACK.to_owned() };
+        let journals = Some(platform.journals.clone()).filter(crate::journals::Journals::is_on);
+        let ringback = setup::RINGBACK.to_owned();
+        let parts = SwitchParts { exchange, host: Box::new(host), events, max_calls, ringback, journals };
         let switch = Rc::new(RefCell::new(Switch::new(parts)));
         // Set exactly once: the cell was made above.
         let _ = switch_cell.set(Rc::downgrade(&switch));

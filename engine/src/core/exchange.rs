@@ -156,6 +156,8 @@ pub(crate) struct Exchange {
     pub links: BTreeMap<LegKey, Link>,
     pub dialogs: HashMap<DialogId, LegKey>,
     pub requests: HashMap<RequestId, LegKey>,
+    /// INVITEs that were cancelled and not answered yet, by legs that are gone: for timelines.
+    pub cancelled: HashMap<RequestId, LegKey>,
     pub media: HashMap<MediaLeg, LegKey>,
     pub routes: BTreeMap<(CallKey, RouteId), Route>,
     pub last_route: u64,
@@ -241,6 +243,7 @@ impl Exchange {
             links: BTreeMap::new(),
             dialogs: HashMap::new(),
             requests: HashMap::new(),
+            cancelled: HashMap::new(),
             media: HashMap::new(),
             routes: BTreeMap::new(),
             last_route: 0,

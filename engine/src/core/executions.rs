@@ -135,6 +135,7 @@ impl Switch {
         let key = self.live_call(id)?;
         let destinations = self.destinations_of(target);
         let now = self.now();
+        self.keep_call(key);
         let run = self.calls.get_mut(&key).and_then(|call| call.run.take());
         let journal = run.and_then(|run| {
             self.runs.remove(&run);

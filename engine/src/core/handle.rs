@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use lockstep_ctx_api::journal::Journal;
+use lockstep_ctx_api::wire::Bundle;
 use lockstep_ctx_api::{CallEndedCause, CallFacts, CallState, OpResult};
 use serde::Serialize;
 use thiserror::Error;
@@ -38,6 +40,15 @@ pub struct CallSummary {
     pub ended: Option<CallEndedCause>,
     /// Milliseconds since the call began, or that it lasted.
     pub duration_ms: u64,
+}
+
+/// What a call's script has been told and has asked for, in memory.
+#[derive(Clone, Debug)]
+pub(crate) struct CallJournal {
+    pub account: Arc<str>,
+    /// Absent for a call without a script, and for one so long ago that only the disk has it.
+    pub journal: Option<Arc<Journal>>,
+    pub bundle: Option<Arc<Bundle>>,
 }
 
 /// Which calls a list shows.
@@ -233,8 +244,8 @@ pub enum EngineError {
 pub(crate) enum Request {
     Calls(CallFilter, oneshot::Sender<Vec<CallSummary>>),
     Call(String, oneshot::Sender<Result<CallSummary, EngineError>>),
-    Timeline(String, oneshot::Sender<Result<Timeline, EngineError>>),
-    Journal(String, oneshot::Sender<Result<String, EngineError>>),
+    Timeline(String, oneshot::Sender<Result<Arc<Timeline>, EngineError>>),
+    Journal(String, oneshot::Sender<Result<CallJournal, EngineError>>),
     Recording {
         id: String,
         number: Option<usize>,
@@ -362,12 +373,12 @@ impl EngineHandle {
     }
 
     /// What happened to a call, live or past.
-    pub async fn timeline(&self, id: &str) -> Result<Timeline, EngineError> {
+    pub async fn timeline(&self, id: &str) -> Result<Arc<Timeline>, EngineError> {
         self.ask(|reply| Request::Timeline(id.to_owned(), reply)).await?
     }
 
-    /// The journal of a call as JSON lines, secrets redacted.
-    pub async fn journal(&self, id: &str) -> Result<String, EngineError> {
+    /// The journal of a call, live or past, as far as memory has it.
+    pub(crate) async fn journal(&self, id: &str) -> Result<CallJournal, EngineError> {
         self.ask(|reply| Request::Journal(id.to_owned(), reply)).await?
     }
 

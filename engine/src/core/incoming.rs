@@ -20,6 +20,7 @@ use super::exchange::{CallKey, Exchange, Invite, Link, Purpose};
 use super::executions::Outside;
 use super::gatekeeper::{self, Caller, Gate};
 use super::handle::EngineEvent;
+use super::keeping::Kept;
 use super::live_call::{LiveCall, OnAnswer, Plan, ScriptState};
 use super::refusals::Refused;
 use super::switch::Switch;
@@ -389,6 +390,7 @@ impl Switch {
             host_ops: BTreeMap::new(),
             scratch: Scratch::default(),
             journal: None,
+            kept: Kept::default(),
         };
         self.calls.insert(key, Box::new(call));
         self.live += 1;

@@ -15,6 +15,7 @@ use super::backend::Backend;
 use super::channel::{Activity, Channel};
 use super::executions::Outside;
 use super::handle::CallSummary;
+use super::keeping::Kept;
 use super::timeline::Timeline;
 use super::timeline_log::TimelineLog;
 use super::world::Ticket;
@@ -102,6 +103,7 @@ pub(crate) struct LiveCall {
     pub host_ops: BTreeMap<OpId, (Ticket, Cow<'static, str>)>,
     /// Of a script that the call was taken away from.
     pub journal: Option<Journal>,
+    pub kept: Kept,
 }
 
 impl LiveCall {

@@ -19,6 +19,7 @@ mod gatekeeper;
 mod guard;
 pub(crate) mod handle;
 mod incoming;
+mod keeping;
 mod live_call;
 mod messages;
 mod outgoing;
@@ -35,6 +36,7 @@ mod stats;
 pub(crate) mod switch;
 pub mod timeline;
 mod timeline_log;
+mod timeline_replayed;
 mod trunks;
 mod watching;
 pub(crate) mod world;
@@ -49,6 +51,8 @@ pub use handle::{
     RegistrationChange, ScriptInfo, StatsSnapshot,
 };
 pub use messages::TextMessage;
+pub(crate) use timeline_log::{detail as op_detail, outcome_text};
+pub(crate) use timeline_replayed::{last_ms, timeline_of};
 pub use world::ApplicationCall;
 
 #[cfg(test)]

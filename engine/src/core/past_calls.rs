@@ -2,8 +2,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use lockstep_ctx_api::journal::Journal;
+use lockstep_ctx_api::wire::Bundle;
 
 use super::handle::CallSummary;
 use super::timeline::Timeline;
@@ -19,8 +21,10 @@ const MAX_JOURNAL_BYTES: usize = 64 << 20;
 #[derive(Debug)]
 pub(crate) struct PastCall {
     pub summary: CallSummary,
-    pub timeline: Timeline,
-    pub journal: Option<Journal>,
+    pub timeline: Arc<Timeline>,
+    /// What its script was run from.
+    pub bundle: Option<Arc<Bundle>>,
+    pub journal: Option<Arc<Journal>>,
     /// Its recordings, in the order they were begun.
     pub recordings: Vec<PathBuf>,
 }
@@ -42,13 +46,13 @@ impl PastCalls {
     /// Keeps a call; the oldest ones give way.
     pub(crate) fn push(&mut self, call: PastCall) {
         self.entries += call.timeline.entries.len();
-        self.journal_bytes += bytes_of(call.journal.as_ref());
+        self.journal_bytes += bytes_of(call.journal.as_deref());
         self.numbers.insert(call.summary.facts.id.clone(), self.first + self.calls.len() as u64);
         self.calls.push_back(call);
         while self.calls.len() > MAX_CALLS || (self.entries > MAX_ENTRIES && self.calls.len() > 1) {
             let Some(oldest) = self.calls.pop_front() else { return };
             self.entries -= oldest.timeline.entries.len();
-            self.journal_bytes -= bytes_of(oldest.journal.as_ref());
+            self.journal_bytes -= bytes_of(oldest.journal.as_deref());
             self.numbers.remove(&oldest.summary.facts.id);
             self.first += 1;
         }
@@ -56,7 +60,7 @@ impl PastCalls {
         while self.journal_bytes > MAX_JOURNAL_BYTES {
             let index = usize::try_from(self.first_journal - self.first).unwrap_or(usize::MAX);
             let Some(oldest) = self.calls.get_mut(index) else { return };
-            self.journal_bytes -= bytes_of(oldest.journal.take().as_ref());
+            self.journal_bytes -= bytes_of(oldest.journal.take().as_deref());
             self.first_journal += 1;
         }
     }
@@ -80,7 +84,6 @@ fn bytes_of(journal: Option<&Journal>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
 
     use lockstep_ctx_api::CallFacts;
     use lockstep_ctx_api::journal::JournalHeader;
@@ -91,7 +94,7 @@ mod tests {
         let facts = CallFacts { id: id.to_string(), ..CallFacts::default() };
         let summary = CallSummary { facts: facts.clone(), script: None, account: "default".into(), ended: None, duration_ms: 0 };
         let timeline = Timeline { call: facts, script: None, ended: None, duration_ms: None, entries: Vec::new(), dropped: 0 };
-        PastCall { summary, timeline, journal: None, recordings: Vec::new() }
+        PastCall { summary, timeline: Arc::new(timeline), bundle: None, journal: None, recordings: Vec::new() }
     }
 
     #[test]
@@ -118,7 +121,7 @@ mod tests {
         let header =
             JournalHeader { format: 1, script: "a.js".into(), version: "1".into(), sources: [].into(), run: Arc::new(run) };
         let start = Start { at: 0, data: String::new(), call: None };
-        PastCall { journal: Some(Journal { bytes, ..Journal::new(header, Arc::new(start)) }), ..call(id) }
+        PastCall { journal: Some(Arc::new(Journal { bytes, ..Journal::new(header, Arc::new(start)) })), ..call(id) }
     }
 
     #[test]

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockstep_ctx_api::journal::lines;
 use lockstep_ctx_api::wire::CallStart;
 use lockstep_ctx_api::{CallFacts, CallState, EndedBy};
 
@@ -12,7 +11,7 @@ use super::backend::Backend;
 use super::board::Board;
 use super::directory::Callee;
 use super::exchange::CallKey;
-use super::handle::{CallFilter, CallSummary, EngineError, Originate, Readiness, Request, ScriptInfo};
+use super::handle::{CallFilter, CallJournal, CallSummary, EngineError, Originate, Readiness, Request, ScriptInfo};
 use super::live_call::OnAnswer;
 use super::switch::{Draining, Switch};
 use super::timeline::Timeline;
@@ -72,19 +71,19 @@ impl Switch {
         live.or_else(|| self.past.find(id).map(|call| call.summary.clone())).ok_or_else(|| no_such_call(id))
     }
 
-    fn find_timeline(&self, id: &str) -> Result<Timeline, EngineError> {
-        let live = self.ids.get(id).and_then(|key| self.calls.get(key)).map(|call| call.timeline());
-        live.or_else(|| self.past.find(id).map(|call| call.timeline.clone())).ok_or_else(|| no_such_call(id))
+    fn find_timeline(&self, id: &str) -> Result<Arc<Timeline>, EngineError> {
+        let live = self.ids.get(id).and_then(|key| self.calls.get(key)).map(|call| Arc::new(call.timeline()));
+        live.or_else(|| self.past.find(id).map(|call| Arc::clone(&call.timeline))).ok_or_else(|| no_such_call(id))
     }
 
-    fn find_journal(&self, id: &str) -> Result<String, EngineError> {
-        let secrets = lockstep_ctx_api::journal::SecretNames;
+    fn find_journal(&self, id: &str) -> Result<CallJournal, EngineError> {
         if let Some(call) = self.ids.get(id).and_then(|key| self.calls.get(key)) {
-            let journal = call.run.and_then(|run| self.host.journal(run));
-            return Ok(journal.map(|journal| lines::render(&journal, Some(&secrets))).unwrap_or_default());
+            let journal = call.run.and_then(|run| self.host.journal(run)).map(Arc::new);
+            let bundle = call.program.as_ref().map(|program| Arc::clone(&program.bundle));
+            return Ok(CallJournal { account: Arc::clone(&call.account), journal, bundle });
         }
         let past = self.past.find(id).ok_or_else(|| no_such_call(id))?;
-        Ok(past.journal.as_ref().map(|journal| lines::render(journal, Some(&secrets))).unwrap_or_default())
+        Ok(CallJournal { account: Arc::clone(&past.summary.account), journal: past.journal.clone(), bundle: past.bundle.clone() })
     }
 
     fn find_recording(&self, id: &str, number: Option<usize>) -> Result<PathBuf, EngineError> {

@@ -2,6 +2,7 @@
 
 use super::handle::{Metric, MetricKind, StatsSnapshot};
 use super::switch::Switch;
+use crate::journals::Journals;
 
 use MetricKind::{Counter, Gauge};
 
@@ -45,6 +46,11 @@ impl Switch {
         add("lockstep_divergences_total", "Rebuilds that did not repeat the journal.", Counter, scripts.divergences as f64);
         add("lockstep_turns_total", "Turns of scripts, repeated ones included.", Counter, scripts.turns as f64);
         add("lockstep_turn_cpu_seconds_total", "CPU time of all turns.", Counter, scripts.turn_cpu_us as f64 / 1e6);
+
+        let (written, lost) = self.keeping.journals.as_ref().map_or((0, 0), Journals::counts);
+        add("lockstep_journals_written_total", "Pieces of journals written to the store.", Counter, written as f64);
+        add("lockstep_journals_lost_total", "Pieces of journals that were not written.", Counter, lost as f64);
+        add("lockstep_journals_behind", "Calls and pieces that are not on disk yet.", Gauge, self.keeping.behind() as f64);
 
         let exchange = self.exchange.borrow();
         let sip = exchange.endpoint.stats();

@@ -26,6 +26,7 @@ use super::event_log::EventLog;
 use super::exchange::{CallKey, Exchange, Purpose};
 use super::freeswitch::Connections;
 use super::handle::EngineEvent;
+use super::keeping::Keeping;
 use super::live_call::LiveCall;
 use super::messages::Messages;
 use super::past_calls::PastCalls;
@@ -37,6 +38,7 @@ use super::trunks::Trunks;
 use super::world::{Arrival, Arrived};
 use crate::backend::native::RecordingEvent;
 use crate::config::DEFAULT_ACCOUNT;
+use crate::journals::Journals;
 use crate::script::{Moment, ProgramSet, ScriptHost};
 
 /// What the switch has counted since it started.
@@ -72,6 +74,8 @@ pub(crate) struct Switch {
     pub(super) live: usize,
     pub(super) max_calls: usize,
     pub(super) past: PastCalls,
+    /// Journals on their way to disk.
+    pub(super) keeping: Keeping,
     pub(super) trunks: Trunks,
     pub(super) probes: Probes,
     pub(super) messages: Messages,
@@ -98,12 +102,14 @@ pub(crate) struct SwitchParts {
     pub max_calls: usize,
     /// What callers hear while the far end rings without audio of its own.
     pub ringback: String,
+    /// Where journals are kept.
+    pub journals: Option<Journals>,
 }
 
 impl Switch {
     /// A switch without calls. Gateways are looked up and registered with from the first [`pump`](Self::pump) on.
     pub(crate) fn new(parts: SwitchParts) -> Self {
-        let SwitchParts { exchange, host, events, max_calls, ringback } = parts;
+        let SwitchParts { exchange, host, events, max_calls, ringback, journals } = parts;
         let mut exchange = exchange;
         let trunks = Trunks::new(&mut exchange);
         let probes = Probes::new(&exchange);
@@ -117,6 +123,7 @@ impl Switch {
             live: 0,
             max_calls,
             past: PastCalls::default(),
+            keeping: Keeping::new(journals),
             trunks,
             probes,
             messages: Messages::default(),
@@ -295,6 +302,7 @@ impl Switch {
             }
             self.call_timeout(key);
         }
+        self.keep_what_is_due();
         self.drain_further();
         self.sum_refusals_up();
     }
@@ -310,6 +318,7 @@ impl Switch {
             self.probes.poll_timeout(),
             self.host.next_timeout(),
             self.refusals.poll_timeout(),
+            self.keeping.poll_timeout(),
             self.draining.filter(|draining| !draining.ended_rest).map(|draining| draining.until),
         ]
         .into_iter()

@@ -148,7 +148,7 @@ fn shortened(mut text: String) -> String {
 }
 
 /// The arguments in a few words. Header values and bodies stay out: they may be secret.
-pub(super) fn detail(op: &Op) -> String {
+pub(crate) fn detail(op: &Op) -> String {
     let mut text = String::new();
     let written = match op {
         Op::Set(args) => write!(text, "{}={}", args.key, args.value.as_deref().unwrap_or("(none)")),
@@ -186,7 +186,8 @@ pub(super) fn detail(op: &Op) -> String {
     text
 }
 
-fn outcome_text(outcome: &Outcome) -> String {
+/// An outcome in a few words.
+pub(crate) fn outcome_text(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Unit => "ok".to_owned(),
         Outcome::Played(played) => match played.digit {

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use lockstep_ctx_api::OpResult;
+use lockstep_ctx_api::journal::{Journal, Mark};
 use lockstep_ctx_api::op::OpId;
 use lockstep_ctx_api::wire::LogLine;
 use serde_json::json;
@@ -25,6 +26,7 @@ use crate::alerts::{Alert, Severity};
 use crate::core::EventLog;
 use crate::fetch::Fetcher;
 use crate::host::{Channel, HostServices, RunContext, Scratch};
+use crate::journals::{Begin, Journals, Piece, ScriptStart};
 use crate::script::supervisor::RunBounds;
 use crate::script::{InProcess, Moment, PoolConfig, Program, ProgramSet, ScriptHost, WorkerPool};
 
@@ -48,6 +50,8 @@ pub struct RunsConfig {
     pub services: HostServices,
     /// Told of scripts that fail.
     pub events: EventLog,
+    /// Where the journals of runs that failed are kept.
+    pub journals: Option<Journals>,
 }
 
 /// A thread that runs scripts, until dropped or [stopped](Self::stop).
@@ -100,6 +104,8 @@ struct Asked {
     scratch: Scratch,
     channel: Option<Channel>,
     log: RunLog,
+    /// It ended with an error that the script did not mean.
+    failed: bool,
     /// Taken when the result is handed over.
     reply: Option<oneshot::Sender<Result<RunSuccess, RunFailure>>>,
 }
@@ -123,6 +129,7 @@ struct State {
     events: EventLog,
     /// One completion an operation, and those are bounded by the script host: this cannot grow without end.
     completed: mpsc::UnboundedSender<Completion>,
+    journals: Option<Journals>,
     /// The bundles of the programs seen last.
     bundles: Vec<u64>,
 }
@@ -158,6 +165,7 @@ impl Actor {
             host_ops: HostOps { fetcher: config.fetcher, services: config.services },
             events: config.events,
             completed,
+            journals: config.journals.filter(Journals::is_on),
             bundles: bundles(&inbox.programs.borrow()),
         }));
         // Set exactly once: the cell was made above.
@@ -240,6 +248,7 @@ impl State {
             scratch,
             channel,
             log: RunLog::default(),
+            failed: false,
             reply: Some(reply),
         };
         self.asked.insert(ticket, asked);
@@ -310,6 +319,7 @@ impl State {
                 DeskOutput::Log { ticket, line } => self.log(ticket, line),
                 DeskOutput::Settled { ticket, end, took, sandbox_time } => {
                     let Some(asked) = self.asked.get_mut(&ticket) else { continue };
+                    asked.failed = end.as_ref().is_err_and(|error| !error.is_deliberate());
                     let Some(reply) = asked.reply.take() else { continue };
                     let (run, log) = (Arc::clone(&asked.id), std::mem::take(&mut asked.log));
                     let answer = match end {
@@ -328,12 +338,45 @@ impl State {
                     // Whoever asked may have gone away.
                     let _ = reply.send(answer);
                 }
-                DeskOutput::Gone { ticket } => {
+                DeskOutput::Gone { ticket, journal } => {
                     if let Some(asked) = self.asked.remove(&ticket) {
                         self.tickets.remove(&asked.id);
+                        if let Some(journal) = journal {
+                            self.keep(&asked, &journal);
+                        }
                     }
                 }
             }
+        }
+    }
+
+    /// Keeps the journal of a run that failed, and of some of those that did not.
+    fn keep(&self, asked: &Asked, journal: &Journal) {
+        let Some(journals) = &self.journals else { return };
+        if !asked.failed && rand::random::<f64>() >= journals.sample_runs() {
+            return;
+        }
+        let script = ScriptStart {
+            header: journal.header.clone(),
+            start: Arc::clone(&journal.start),
+            bundle_id: asked.program.bundle_id,
+            bundle: Arc::clone(&asked.program.bundle),
+        };
+        let begin = Begin {
+            name: asked.id.to_string(),
+            account: asked.program.account.clone(),
+            started_ms: journal.start.at,
+            script: Some(script),
+        };
+        let piece = Piece {
+            journal: journals.open(),
+            begin: Some(Box::new(begin)),
+            tail: Some(journal.since(Mark::default())),
+            outcome: None,
+            bytes: journal.bytes,
+        };
+        if !journals.keep(piece) {
+            journals.lost();
         }
     }
 

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lockstep_ctx_api::journal::Journal;
 use lockstep_ctx_api::op::{Op, OpId, Vars};
 use lockstep_ctx_api::wire::{EntryKind, LogLevel, LogLine, RunId, ScriptError};
 use lockstep_ctx_api::{OpError, OpResult};
@@ -73,9 +74,10 @@ pub enum DeskOutput {
         took: Duration,
         sandbox_time: Duration,
     },
-    /// Nothing of the run is left.
+    /// Nothing of the run is left but its journal, if it was ever begun.
     Gone {
         ticket: Ticket,
+        journal: Option<Box<Journal>>,
     },
 }
 
@@ -359,7 +361,7 @@ impl Desk {
         for op in run.pending.into_keys() {
             self.outputs.push_back(DeskOutput::Abandon { ticket, op });
         }
-        self.outputs.push_back(DeskOutput::Gone { ticket });
+        let mut journal = None;
         let name = &run.program.name;
         match run.stage {
             Stage::Waiting(_) => {
@@ -369,7 +371,7 @@ impl Desk {
             }
             Stage::Running(id) | Stage::Settled(id) => {
                 self.tickets.remove(&id);
-                self.host.drop_run(now, id);
+                journal = self.host.drop_run(now, id).map(Box::new);
                 if run.kind.is_counted()
                     && let Some(gate) = self.gates.get_mut(name)
                 {
@@ -377,6 +379,7 @@ impl Desk {
                 }
             }
         }
+        self.outputs.push_back(DeskOutput::Gone { ticket, journal });
         self.let_in(now, name);
     }
 

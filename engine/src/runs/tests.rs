@@ -179,7 +179,7 @@ fn a_cancelled_run_leaves_nothing_behind() {
     office.desk.cancel(office.now, ticket);
     let outputs = office.outputs();
     assert!(outputs.contains(&DeskOutput::Abandon { ticket, op }), "{outputs:?}");
-    assert_eq!(outputs.last(), Some(&DeskOutput::Gone { ticket }));
+    assert!(matches!(outputs.last(), Some(DeskOutput::Gone { ticket: gone, .. }) if *gone == ticket));
     assert_eq!(office.desk.stats().runs, 0);
     office.answer(ticket, op);
     assert_eq!(office.outputs(), []);
@@ -194,7 +194,7 @@ fn a_hook_answers_before_what_it_left_behind_is_done() {
     assert!(outputs.iter().any(|output| matches!(output, DeskOutput::Settled { .. })), "{outputs:?}");
     assert_eq!(office.desk.runs(), 1);
     office.answer(ticket, OpId { turn: 0, ordinal: 0 });
-    assert!(office.outputs().contains(&DeskOutput::Gone { ticket }));
+    assert!(office.outputs().iter().any(|output| matches!(output, DeskOutput::Gone { ticket: gone, .. } if *gone == ticket)));
 }
 
 #[test]

@@ -96,6 +96,8 @@ pub trait ScriptHost {
     fn is_quiet(&self, run: RunId) -> bool;
     /// The journal of a live run so far.
     fn journal(&self, run: RunId) -> Option<Journal>;
+    /// Shows the journal of a live run so far, without a copy.
+    fn read_journal(&self, run: RunId, read: &mut dyn FnMut(&Journal));
     /// No new run will use this version of a program: workers may forget it once its last run is over.
     fn retire(&mut self, bundle: u64);
     /// The next thing that happened.

@@ -145,6 +145,12 @@ impl ScriptHost for WorkerPool {
         self.shared.inner.borrow().supervisor.journal(run).cloned()
     }
 
+    fn read_journal(&self, run: RunId, read: &mut dyn FnMut(&Journal)) {
+        if let Some(journal) = self.shared.inner.borrow().supervisor.journal(run) {
+            read(journal);
+        }
+    }
+
     fn retire(&mut self, bundle: u64) {
         self.with(|supervisor| supervisor.retire(bundle));
     }

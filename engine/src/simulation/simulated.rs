@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use lockstep_ctx_api::OpResult;
+use lockstep_ctx_api::journal::{SecretNames, lines};
 use lockstep_sip::auth::Authenticator;
 use lockstep_sip::endpoint::Endpoint;
 use lockstep_sip::message::Host;
@@ -153,6 +154,7 @@ impl Simulation {
             events: EventLog::default(),
             max_calls: options.max_calls,
             ringback: setup::RINGBACK.to_owned(),
+            journals: None,
         };
         let (places, dialled) = match &outside {
             Some(outside) => (outside.places(), outside.address()),
@@ -259,7 +261,7 @@ impl Simulation {
     }
 
     /// What happened to a call of the engine, by its id.
-    pub(crate) fn timeline(&mut self, id: &str) -> Option<Timeline> {
+    pub(crate) fn timeline(&mut self, id: &str) -> Option<Arc<Timeline>> {
         if let Some(outside) = &self.outside {
             return block_on(outside.handle().timeline(id)).ok();
         }
@@ -267,13 +269,15 @@ impl Simulation {
         self.ask(Request::Timeline(id.to_owned(), reply), answer)?.ok()
     }
 
-    /// The journal of a call as JSON lines.
+    /// The journal of a call as JSON lines, secrets redacted.
     pub(crate) fn journal(&mut self, id: &str) -> Option<String> {
         if let Some(outside) = &self.outside {
-            return block_on(outside.handle().journal(id)).ok();
+            let journal = block_on(outside.handle().journal(id)).ok()?.journal?;
+            return Some(lines::render(&journal, Some(&SecretNames)));
         }
         let (reply, answer) = oneshot::channel();
-        self.ask(Request::Journal(id.to_owned(), reply), answer)?.ok()
+        let journal = self.ask(Request::Journal(id.to_owned(), reply), answer)?.ok()?.journal?;
+        Some(lines::render(&journal, Some(&SecretNames)))
     }
 
     fn ask<T>(&mut self, request: Request, mut answer: oneshot::Receiver<T>) -> Option<T> {

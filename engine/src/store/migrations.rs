@@ -11,6 +11,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("tables/0002_jobs.sql"),
     include_str!("tables/0003_management.sql"),
     include_str!("tables/0004_cdrs.sql"),
+    include_str!("tables/0005_journals.sql"),
 ];
 
 /// Brings `connection`'s file up to date, whole or not at all.

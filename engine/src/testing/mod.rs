@@ -8,6 +8,7 @@ mod listen;
 mod mutate;
 mod narrate;
 mod options;
+mod recorded;
 mod runner;
 mod session;
 mod steps;
@@ -23,6 +24,7 @@ pub(crate) use mutate::{Mutant, run as run_mutants};
 pub(crate) use narrate::story;
 #[cfg(test)]
 pub(crate) use options::Listed;
+pub(crate) use recorded::write as write_recorded;
 #[cfg(test)]
 pub(crate) use runner::Verdict;
 pub(crate) use runner::{Plan, Report, count, run};

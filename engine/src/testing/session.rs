@@ -253,7 +253,7 @@ impl Session {
                     self.stopped = Some(wrong_of(&error));
                 }
             }
-            DeskOutput::Gone { ticket } if ticket == self.test && self.ending.is_none() && self.stopped.is_none() => {
+            DeskOutput::Gone { ticket, .. } if ticket == self.test && self.ending.is_none() && self.stopped.is_none() => {
                 self.stopped = Some(wrong("the test waits for something that nothing can bring about"));
             }
             DeskOutput::Settled { ticket, end, .. } => {
@@ -347,6 +347,11 @@ impl Session {
             Some(facts) => HostReply::json(&json!({ "call": facts, "value": value })),
             None => HostReply::json(&value),
         }
+    }
+
+    /// The test file, as it was named.
+    pub(super) fn test_file(&self) -> &str {
+        &self.program.file
     }
 
     fn facts(&self, id: PhoneCallId) -> Option<Value> {

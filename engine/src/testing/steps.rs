@@ -74,6 +74,7 @@ impl Session {
                 Ok(None)
             }
             "run" => self.run(op, &mut args),
+            "replays" => self.replays(&mut args),
             _ => self.on_call(op, step, &mut args),
         }
     }
@@ -239,6 +240,13 @@ impl Session {
         };
         self.run_script(op, order, limit + PATIENCE)?;
         Ok(None)
+    }
+
+    /// A recorded call whose script is to ask for what it asked for then.
+    fn replays(&self, args: &mut Arguments) -> Result<Option<HostReply>, OpError> {
+        let (file, script) = (args.text("file")?, args.opt_text("script")?);
+        let turns = super::recorded::repeats(self.stage.project(), self.test_file(), &file, script.as_deref())?;
+        Ok(Some(HostReply::json(&json!({ "turns": turns }))))
     }
 
     /// Steps about one call.

@@ -27,7 +27,7 @@ fn project_of(set: Arc<ProgramSet>) -> Project {
 fn file_of(project: Project, source: &str) -> Result<TestFile, String> {
     TestFile::of_source(
         "menu.test.js".to_owned(),
-        &format!("import {{ test, expect, phone, network, http, time, kv, class4 }} from 'lockstep:test';\n{source}"),
+        &format!("import {{ test, expect, phone, network, http, time, kv, class4, replays }} from 'lockstep:test';\n{source}"),
         project,
         1,
     )
@@ -170,4 +170,13 @@ fn scripts_are_counted_in_their_frozen_context() {
     let body = "for (const x of [0, 1, 2]) await class4({ x, routing: {} }, { script: 'script-1000' });";
     lines(covered.clone(), body);
     assert_eq!(counted(&covered), [3, 1, 2, 3]);
+}
+
+#[test]
+fn a_recorded_call_is_looked_for_beside_the_test_only() {
+    for name in ["../x.jsonl", "/etc/passwd", "", "a/../../x"] {
+        fails(&format!("await replays('{name}');"), "expected the name of a file beside the test");
+    }
+    fails("await replays('none.journal.jsonl');", "none.journal.jsonl: No such file");
+    fails("await replays('x', { other: 1 });", "replays");
 }

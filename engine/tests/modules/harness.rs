@@ -41,6 +41,7 @@ impl Scripts {
             fetcher,
             services: platform.services.clone(),
             events: platform.events.clone(),
+            journals: None,
         };
         let thread = RunsThread::start(runs, handle.clone(), inbox).unwrap();
         let jobs = JobsConfig { concurrency: 10, keep: Duration::from_secs(60) };

@@ -228,7 +228,7 @@ impl Lab {
         });
         let events = EventLog::default();
         let host = Box::new(InProcess::new(now, RunBounds::default()));
-        let parts = SwitchParts { exchange, host, events, max_calls: 100, ringback: "tone:ringback".to_owned() };
+        let parts = SwitchParts { exchange, host, events, max_calls: 100, ringback: "tone:ringback".to_owned(), journals: None };
         Self { now, switch: Switch::new(parts), book, phones: Vec::new(), programs, decides: true, services }
     }
 
@@ -410,7 +410,7 @@ impl Lab {
 
     /// The timelines of all calls that are over, the newest first.
     pub(super) fn past(&self) -> Vec<&Timeline> {
-        self.switch.past.newest_first().map(|call| &call.timeline).collect()
+        self.switch.past.newest_first().map(|call| &*call.timeline).collect()
     }
 
     /// Carries packets until nobody has anything left to say.

@@ -66,5 +66,8 @@
   /** Runs any exported function of a script, outside a call. */
   const run = (script, fn, data) => runStep(`run(${inspect(script)})`, 'api', script, fn === undefined ? undefined : String(fn), data);
 
-  return { class4, driver, form, http, recordings, run, time, tts };
+  /** The script of a recorded call, or `script`, asks for what it asked for then: `lockstep test --from-journal` writes the file. */
+  const replays = (file, options) => step(`replays(${inspect(file)})`, 'replays', () => [String(file), optionsOf('replays', options, ['script']).script ?? null]);
+
+  return { class4, driver, form, http, recordings, replays, run, time, tts };
 })

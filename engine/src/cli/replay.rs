@@ -1,0 +1,159 @@
+//! `lockstep replay CALL_ID|FILE`
+
+use std::io::{BufRead, IsTerminal as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use lockstep_ctx_api::journal::Redactor;
+use lockstep_ctx_api::wire::Bundle;
+
+use super::client::Target;
+use super::recording::{self, Recording};
+use super::{block_on, out};
+use crate::replay::{Replay, divergence, replace, step};
+
+/// Set once the process has the time zone that the script saw.
+const ZONE_IS_SET: &str = "LOCKSTEP_REPLAY_ZONE";
+
+/// Run a call's script again from its journal, turn by turn, and tell where it differs.
+///
+/// The same script gives the same trace and exit code 0; a changed one ends at the first difference, with exit code 1. A call is
+/// looked up in the store of DIR, and, where that does not have it, asked of a running engine.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The id of a call or run, or a file that holds a journal as JSON lines.
+    what: String,
+    /// Run this script instead of the recorded text; scripts beside it are its siblings.
+    #[arg(long, value_name = "FILE")]
+    script: Option<PathBuf>,
+    /// Stop after this turn.
+    #[arg(long, value_name = "TURN")]
+    until: Option<u32>,
+    /// Stop after every turn: Enter goes on, a number goes on to that turn, `v` shows all variables, `q` ends.
+    #[arg(long)]
+    step: bool,
+    /// The folder of lockstep.toml whose store is looked into.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    dir: PathBuf,
+    #[command(flatten)]
+    target: Target,
+}
+
+pub(super) fn run(args: &Args) -> ExitCode {
+    let recording = match block_on(recording::find(&args.what, &args.dir, &args.target)) {
+        Ok(Ok(recording)) => recording,
+        Ok(Err(error)) | Err(error) => return out::failed(error),
+    };
+    let zone = recording.journal.header.run.time_zone.clone();
+    // The C library knows one zone a process, and takes it from the environment, which must not change once there are threads.
+    if std::env::var(ZONE_IS_SET).ok().as_deref() != Some(zone.as_str()) {
+        return in_zone(&zone);
+    }
+    match replay(args, &recording) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => out::failed(error),
+    }
+}
+
+/// Starts this command anew in a time zone.
+fn in_zone(zone: &str) -> ExitCode {
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => return out::failed(format!("cannot find this program: {error}")),
+    };
+    let error = Command::new(program).args(std::env::args_os().skip(1)).env("TZ", zone).env(ZONE_IS_SET, zone).exec();
+    out::failed(format!("cannot start in the time zone {zone}: {error}"))
+}
+
+fn replay(args: &Args, recording: &Recording) -> Result<bool, String> {
+    let journal = &recording.journal;
+    let bundle = sources(args, recording)?;
+    let redactor = recording.redaction.as_ref().map(|redaction| redaction as &dyn Redactor);
+    let mut replay = Replay::new(journal, &bundle, redactor).map_err(|error| error.to_string())?;
+    if let Some(warning) = replay.warning() {
+        out::error(format!("warning: {warning}"));
+    }
+    if redactor.is_some() {
+        out::error("secrets of this journal are redacted: what the script makes of them may differ");
+    }
+    let mut stops = args.step.then(|| Stops { until: 0 });
+    let mut turns = 0;
+    while let Some(taken) = replay.step() {
+        turns = taken.turn + 1;
+        out::text(&step(journal, &taken));
+        if let Some(found) = &taken.divergence {
+            out::line(divergence(found));
+            return Ok(false);
+        }
+        if args.until.is_some_and(|until| taken.turn >= until) {
+            out::line(format!("stopped after turn {}", taken.turn));
+            return Ok(true);
+        }
+        if stops.as_mut().is_some_and(|stops| !stops.go_on(taken.turn, &replay)) {
+            return Ok(true);
+        }
+    }
+    if let Some(turn) = journal.truncated_at {
+        out::line(format!("the journal reached its bound before turn {turn}: nothing is known of what came after"));
+    }
+    out::line(format!("the same as recorded: {turns} turns"));
+    Ok(true)
+}
+
+/// What is to be run.
+fn sources(args: &Args, recording: &Recording) -> Result<Bundle, String> {
+    let entry = recording.journal.header.script.clone();
+    match (&args.script, &recording.bundle) {
+        (Some(script), Some(bundle)) => replace(bundle, script),
+        (Some(script), None) => replace(&Bundle { entry, ..Bundle::default() }, script),
+        (None, Some(bundle)) => Ok(bundle.clone()),
+        (None, None) => Err(format!("{} holds no sources: say which script with --script FILE", args.what)),
+    }
+}
+
+/// Where `--step` stops.
+struct Stops {
+    until: u32,
+}
+
+impl Stops {
+    /// Asks what to do next; `false` when that is to end.
+    fn go_on(&mut self, turn: u32, replay: &Replay<'_>) -> bool {
+        if turn < self.until {
+            return true;
+        }
+        let mut line = String::new();
+        loop {
+            if std::io::stdin().is_terminal() {
+                out::text(&format!("turn {turn} [Enter, TURN, v, q] "));
+            }
+            line.clear();
+            let read = std::io::stdin().lock().read_line(&mut line);
+            if read.is_ok_and(|octets| octets == 0) {
+                // Nobody is left who could say when to stop.
+                self.until = u32::MAX;
+                return true;
+            }
+            match line.trim() {
+                "" | "n" => return true,
+                "q" => return false,
+                "v" => {
+                    for (scope, variables) in replay.variables() {
+                        for (name, value) in variables {
+                            out::line(format!("  {scope}  {name} = {value}"));
+                        }
+                    }
+                }
+                other => match other.parse() {
+                    Ok(until) => {
+                        self.until = until;
+                        return true;
+                    }
+                    Err(_) => out::error("expected Enter, the number of a turn, v, or q"),
+                },
+            }
+        }
+    }
+}

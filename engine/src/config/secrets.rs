@@ -1,0 +1,40 @@
+//! Every secret a configuration holds, for those who must not show one.
+
+use std::collections::BTreeMap;
+
+use lockstep_ctx_api::journal::{Redactor as _, SecretNames};
+
+use super::{Config, Secret};
+
+impl Config {
+    /// All of them, in no particular order.
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        let single = [&self.event_socket.password, &self.cluster.nats, &self.security.secret, &self.journal.key]
+            .into_iter()
+            .chain(self.email.iter().map(|email| &email.password))
+            .chain(self.gateways.iter().map(|gateway| &gateway.password))
+            .chain(self.customers.iter().map(|customer| &customer.password))
+            .flatten();
+        let headers = self
+            .tts
+            .provider
+            .values()
+            .map(|provider| &provider.headers)
+            .chain(self.sms.iter().map(|sms| &sms.headers))
+            .chain(self.notify.iter().map(|notify| &notify.headers))
+            .chain(self.lookup.values().map(|provider| &provider.headers));
+        single
+            .chain(self.api.keys.iter().map(|key| &key.key))
+            .chain(self.freeswitches.iter().map(|server| &server.password))
+            .chain(self.users.iter().map(|user| &user.password))
+            .chain(self.rest.users.values())
+            .chain(self.apps.iter().flat_map(|app| app.env.values()))
+            .chain(headers.flat_map(credentials))
+            .filter(|secret| !secret.is_empty())
+    }
+}
+
+/// Header fields of requests that are credentials by their names: a media type is no secret, although it may be written as one.
+fn credentials(headers: &BTreeMap<String, Secret>) -> impl Iterator<Item = &Secret> {
+    headers.iter().filter(|(name, _)| SecretNames.redact(name, "").is_some()).map(|(_, value)| value)
+}

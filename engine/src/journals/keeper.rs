@@ -1,0 +1,219 @@
+//! The thread that seals journals and puts them into the store.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+use lockstep_ctx_api::journal::lines;
+use lockstep_ctx_api::packages::{PackageBundle, PackageModule};
+use lockstep_ctx_api::wire::Bundle;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tokio::sync::{mpsc, oneshot};
+
+use super::piece::{Begin, JournalId, Piece};
+use super::seal::{MasterKey, hex};
+use super::table::{self, Row};
+use crate::store::{Store, StoreError};
+
+/// Pieces that are written together.
+const BATCH: usize = 256;
+/// Journals that are being written at once; past it the oldest gets nothing more.
+const MAX_OPEN: usize = 200_000;
+/// Bundles known to be in the store.
+const MAX_BUNDLES: usize = 1_000;
+/// The part under which the outcome is sealed.
+pub(super) const OUTCOME: u32 = u32::MAX;
+
+/// What the thread is told.
+pub(super) enum Message {
+    Piece(Piece),
+    /// Remove what began before this, and the oldest of what takes more than so many bytes.
+    Sweep {
+        before_ms: u64,
+        max_bytes: u64,
+    },
+    /// Answer once everything that came before is written.
+    Flush(oneshot::Sender<()>),
+}
+
+/// What the thread and those who feed it share.
+#[derive(Debug, Default)]
+pub(super) struct Gauges {
+    /// Pieces that wait.
+    pub(super) waiting: AtomicUsize,
+    /// Bytes that wait.
+    pub(super) queued: AtomicUsize,
+    pub(super) written: AtomicU64,
+    /// Pieces that were lost: there was no room, or the store did not take them.
+    pub(super) lost: AtomicU64,
+}
+
+/// Texts of a bundle by their hashes.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Manifest {
+    pub(super) entry: String,
+    pub(super) files: BTreeMap<String, String>,
+    pub(super) modules: BTreeMap<String, PackageModule>,
+    pub(super) packages: BTreeMap<String, String>,
+    pub(super) absent: BTreeMap<String, String>,
+}
+
+/// Under what a journal's parts are sealed.
+pub(super) fn journal_subject(uid: &str) -> String {
+    format!("journal {uid}")
+}
+
+/// Under what a text is sealed.
+pub(super) fn text_subject(sha256: &str) -> String {
+    format!("text {sha256}")
+}
+
+struct Open {
+    uid: String,
+    next_part: u32,
+}
+
+pub(super) struct Keeper {
+    pub(super) store: Store,
+    pub(super) key: MasterKey,
+    pub(super) gauges: Arc<Gauges>,
+    open: BTreeMap<JournalId, Open>,
+    /// Bundles of this process that are in the store, with their hashes there.
+    bundles: HashMap<u64, String>,
+}
+
+impl Keeper {
+    pub(super) fn new(store: Store, key: MasterKey, gauges: Arc<Gauges>) -> Self {
+        Self { store, key, gauges, open: BTreeMap::new(), bundles: HashMap::new() }
+    }
+
+    /// Writes until nobody is left who could send anything.
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while inbox.recv_many(&mut batch, BATCH).await > 0 {
+            let mut rows = Vec::new();
+            let (mut pieces, mut bytes) = (0, 0);
+            let (mut flushed, mut sweep) = (Vec::new(), None);
+            for message in batch.drain(..) {
+                match message {
+                    Message::Piece(piece) => {
+                        pieces += 1;
+                        bytes += piece.bytes;
+                        self.prepare(piece, &mut rows);
+                    }
+                    Message::Sweep { before_ms, max_bytes } => sweep = Some((before_ms, max_bytes)),
+                    Message::Flush(done) => flushed.push(done),
+                }
+            }
+            if !rows.is_empty() {
+                match self.store.write(move |connection, _| table::write(connection, &rows)).await {
+                    Ok(()) => self.gauges.written.fetch_add(pieces as u64, Relaxed),
+                    Err(error) => {
+                        tracing::error!(%error, pieces, "journals were not written");
+                        // Texts may be missing now: they are written again when they are needed next.
+                        self.bundles.clear();
+                        self.gauges.lost.fetch_add(pieces as u64, Relaxed)
+                    }
+                };
+            }
+            self.gauges.waiting.fetch_sub(pieces, Relaxed);
+            self.gauges.queued.fetch_sub(bytes, Relaxed);
+            if let Some((before_ms, max_bytes)) = sweep
+                && let Err(error) = self.sweep(before_ms, max_bytes).await
+            {
+                tracing::error!(%error, "old journals were not removed");
+            }
+            for done in flushed {
+                // Whoever waited may have gone away.
+                let _ = done.send(());
+            }
+        }
+    }
+
+    async fn sweep(&mut self, before_ms: u64, max_bytes: u64) -> Result<(), StoreError> {
+        let mut any = false;
+        while self.store.write(move |connection, _| table::sweep(connection, before_ms, max_bytes)).await? > 0 {
+            any = true;
+        }
+        if any {
+            // What is written from here on must not count on texts that are about to go.
+            self.bundles.clear();
+            self.store.write(|connection, _| table::sweep_texts(connection)).await?;
+        }
+        Ok(())
+    }
+
+    fn prepare(&mut self, piece: Piece, rows: &mut Vec<Row>) {
+        let Piece { journal, begin, tail, outcome, bytes: _ } = piece;
+        if let Some(begin) = begin {
+            self.begin(journal, *begin, rows);
+        }
+        let Some(open) = self.open.get_mut(&journal) else { return };
+        let subject = journal_subject(&open.uid);
+        if let Some(tail) = tail {
+            let text = lines::render_tail(&tail);
+            if !text.is_empty() {
+                let sealed = self.key.seal(&subject, open.next_part, text.as_bytes());
+                rows.push(Row::Part { uid: open.uid.clone(), part: open.next_part, sealed });
+                open.next_part = open.next_part.saturating_add(1);
+            }
+        }
+        if let Some(outcome) = outcome {
+            let sealed = self.key.seal(&subject, OUTCOME, &outcome());
+            rows.push(Row::Outcome { uid: open.uid.clone(), sealed });
+            self.open.remove(&journal);
+        }
+    }
+
+    fn begin(&mut self, journal: JournalId, begin: Begin, rows: &mut Vec<Row>) {
+        let uid = uuid::Uuid::new_v4().simple().to_string();
+        let Begin { name, account, started_ms, script } = begin;
+        let bundle = script.as_ref().map(|script| self.bundle(script.bundle_id, &script.bundle, rows));
+        rows.push(Row::Journal { uid: uid.clone(), name, account, bundle, started_ms });
+        let mut next_part = 0;
+        if let Some(script) = script {
+            let head = lines::render_head(&script.header, &script.start);
+            rows.push(Row::Part { uid: uid.clone(), part: 0, sealed: self.key.seal(&journal_subject(&uid), 0, head.as_bytes()) });
+            next_part = 1;
+        }
+        if self.open.len() >= MAX_OPEN {
+            self.open.pop_first();
+        }
+        self.open.insert(journal, Open { uid, next_part });
+    }
+
+    /// The hash of a bundle in the store, where it is put unless it is there.
+    fn bundle(&mut self, id: u64, bundle: &Bundle, rows: &mut Vec<Row>) -> String {
+        if let Some(hash) = self.bundles.get(&id) {
+            return hash.clone();
+        }
+        let mut texts = Vec::new();
+        let mut text = |source: &str| {
+            let sha256 = hex(&Sha256::digest(source));
+            rows.push(Row::Text { sealed: self.key.seal(&text_subject(&sha256), 0, source.as_bytes()), sha256: sha256.clone() });
+            texts.push(sha256.clone());
+            sha256
+        };
+        let files = bundle.files.iter().map(|(name, source)| (name.clone(), text(source))).collect();
+        let packages = &bundle.packages.bundles;
+        let packages = packages.iter().map(|(name, PackageBundle { source, .. })| (name.clone(), text(source))).collect();
+        let manifest = Manifest {
+            entry: bundle.entry.clone(),
+            files,
+            modules: bundle.packages.modules.clone(),
+            packages,
+            absent: bundle.packages.absent.clone(),
+        };
+        // Maps with text for keys: this cannot fail.
+        let manifest = serde_json::to_vec(&manifest).unwrap_or_default();
+        let hash = hex(&Sha256::digest(&manifest));
+        rows.push(Row::Text { sha256: hash.clone(), sealed: self.key.seal(&text_subject(&hash), 0, &manifest) });
+        rows.push(Row::Bundle { bundle: hash.clone(), texts });
+        if self.bundles.len() >= MAX_BUNDLES {
+            self.bundles.clear();
+        }
+        self.bundles.insert(id, hash.clone());
+        hash
+    }
+}

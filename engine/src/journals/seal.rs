@@ -1,0 +1,226 @@
+//! How journals lie on disk: compressed, then encrypted with AES-256-GCM (NIST SP 800-38D).
+//!
+//! ```text
+//!   master key ──HKDF-SHA256 (RFC 5869), subject──► key of one journal or text
+//!   sealed = version 1 │ nonce, 12 random octets │ ciphertext │ tag, 16 octets
+//! ```
+//!
+//! A key of its own for each subject keeps random nonces from repeating under one key, however many journals there are.
+
+use std::fs::{self, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::read::ZlibDecoder;
+use flate2::write::ZlibEncoder;
+use rand::Rng as _;
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::hkdf::{HKDF_SHA256, Prk, Salt};
+use thiserror::Error;
+
+/// First octet of everything sealed.
+const VERSION: u8 = 1;
+/// Octets of a master key.
+const KEY_BYTES: usize = 32;
+/// The most that anything sealed may unfold to, in octets: a journal is bounded at 1 MiB on the wire, a source text at 4 MiB.
+const MAX_PLAIN: u64 = 64 << 20;
+
+/// Why there is no key.
+#[derive(Debug, Error)]
+pub enum KeyError {
+    #[error("expected 64 hexadecimal digits, found {0} characters that are something else")]
+    Shape(usize),
+    #[error("key of the journals, {}: {error}", path.display())]
+    File { path: PathBuf, error: std::io::Error },
+    #[error("key of the journals, {}: expected 64 hexadecimal digits", path.display())]
+    FileShape { path: PathBuf },
+}
+
+/// It was sealed with another key, or is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("sealed with another key, or damaged")]
+pub(super) struct Unreadable;
+
+/// The key from which every other is made. Shows nothing of itself.
+#[derive(Clone)]
+pub struct MasterKey(Prk);
+
+impl std::fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MasterKey(…)")
+    }
+}
+
+impl MasterKey {
+    /// A key written as 64 hexadecimal digits.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn parse(text: &str) -> Result<Self, KeyError> {
+        digits(text).map(|key| Self::new(&key)).ok_or(KeyError::Shape(text.chars().count()))
+    }
+
+    /// The key in a file of the data folder, which is made when it is not there; only its owner may read it.
+    ///
+    /// # Errors
+    /// When it cannot be read or made.
+    pub fn in_file(path: &Path) -> Result<Self, KeyError> {
+        let failed = |error| KeyError::File { path: path.to_owned(), error };
+        if !path.try_exists().map_err(failed)? {
+            make(path).map_err(failed)?;
+        }
+        let text = fs::read_to_string(path).map_err(failed)?;
+        let key = digits(text.trim_end()).ok_or_else(|| KeyError::FileShape { path: path.to_owned() })?;
+        Ok(Self::new(&key))
+    }
+
+    /// A key that is gone with the process.
+    pub fn passing() -> Self {
+        Self::new(&random())
+    }
+
+    fn new(key: &[u8; KEY_BYTES]) -> Self {
+        Self(Salt::new(HKDF_SHA256, b"lockstep journals").extract(key))
+    }
+
+    fn key_of(&self, subject: &str) -> Option<LessSafeKey> {
+        let info = [subject.as_bytes()];
+        let key = self.0.expand(&info, &AES_256_GCM).ok()?;
+        Some(LessSafeKey::new(UnboundKey::from(key)))
+    }
+
+    /// Seals `plain` so that it opens as this part of this subject and as nothing else.
+    pub(super) fn seal(&self, subject: &str, part: u32, plain: &[u8]) -> Vec<u8> {
+        let mut nonce = [0; NONCE_LEN];
+        rand::rng().fill_bytes(&mut nonce);
+        let mut body = packed(plain);
+        let tag = self.key_of(subject).and_then(|key| {
+            let nonce = Nonce::assume_unique_for_key(nonce);
+            key.seal_in_place_separate_tag(nonce, Aad::from(part.to_be_bytes()), &mut body).ok()
+        });
+        // Only lengths of more than 64 GiB are refused.
+        let tag = tag.map(|tag| tag.as_ref().to_vec()).unwrap_or_default();
+        [&[VERSION][..], &nonce, &body, &tag].concat()
+    }
+
+    /// What [`seal`](Self::seal) was given.
+    pub(super) fn open(&self, subject: &str, part: u32, sealed: &[u8]) -> Result<Vec<u8>, Unreadable> {
+        let (&[VERSION], rest) = sealed.split_first_chunk::<1>().ok_or(Unreadable)? else { return Err(Unreadable) };
+        let (nonce, body) = rest.split_first_chunk::<NONCE_LEN>().ok_or(Unreadable)?;
+        let key = self.key_of(subject).ok_or(Unreadable)?;
+        let mut body = body.to_vec();
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let plain = key.open_in_place(nonce, Aad::from(part.to_be_bytes()), &mut body).map_err(|_| Unreadable)?;
+        unpacked(plain)
+    }
+}
+
+fn packed(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
+    // Writing to a Vec cannot fail.
+    let _ = encoder.write_all(plain);
+    encoder.finish().unwrap_or_default()
+}
+
+fn unpacked(packed: &[u8]) -> Result<Vec<u8>, Unreadable> {
+    let mut plain = Vec::new();
+    ZlibDecoder::new(packed).take(MAX_PLAIN).read_to_end(&mut plain).map_err(|_| Unreadable)?;
+    Ok(plain)
+}
+
+fn random() -> [u8; KEY_BYTES] {
+    let mut key = [0; KEY_BYTES];
+    rand::rng().fill_bytes(&mut key);
+    key
+}
+
+/// Puts a new key into a file, whole or not at all; one that another engine has made meanwhile stays.
+fn make(path: &Path) -> std::io::Result<()> {
+    let draft = path.with_extension(format!("{}.tmp", std::process::id()));
+    let written = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft).and_then(|mut file| {
+        writeln!(file, "{}", hex(&random()))?;
+        file.sync_all()
+    });
+    let linked = written.and_then(|()| fs::hard_link(&draft, path));
+    // Whether or not it has become the key, the draft is not needed any more.
+    let _ = fs::remove_file(&draft);
+    match linked {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+fn digits(text: &str) -> Option<[u8; KEY_BYTES]> {
+    if text.len() != 2 * KEY_BYTES || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut key = [0; KEY_BYTES];
+    for (octet, pair) in key.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *octet = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(key)
+}
+
+/// Lowercase hexadecimal.
+pub(super) fn hex(octets: &[u8]) -> String {
+    use std::fmt::Write as _;
+    octets.iter().fold(String::with_capacity(octets.len() * 2), |mut text, octet| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{octet:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_sealed_opens_as_what_it_was_and_with_its_key_only() {
+        let (key, other) = (MasterKey::passing(), MasterKey::passing());
+        let sealed = key.seal("journal a", 3, b"hush hush hush");
+        assert_eq!(key.open("journal a", 3, &sealed).unwrap(), b"hush hush hush");
+        assert!(!sealed.windows(4).any(|part| part == b"hush"));
+        assert_ne!(sealed, key.seal("journal a", 3, b"hush hush hush"), "no two are alike");
+        for wrong in [
+            other.open("journal a", 3, &sealed),
+            key.open("journal b", 3, &sealed),
+            key.open("journal a", 4, &sealed),
+            key.open("journal a", 3, &sealed[..sealed.len() - 1]),
+            key.open("journal a", 3, &[]),
+            key.open("journal a", 3, &[1, 2, 3]),
+            key.open("journal a", 3, &[&[2], &sealed[1..]].concat()),
+        ] {
+            assert_eq!(wrong, Err(Unreadable));
+        }
+        let mut damaged = sealed;
+        *damaged.last_mut().unwrap() ^= 1;
+        assert_eq!(key.open("journal a", 3, &damaged), Err(Unreadable));
+    }
+
+    #[test]
+    fn a_key_is_made_once_and_only_its_owner_may_read_it() {
+        let folder = std::env::temp_dir().join(format!("lockstep-journal-key-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("lockstep.db.key");
+        let sealed = MasterKey::in_file(&path).unwrap().seal("x", 0, b"1");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(MasterKey::in_file(&path).unwrap().open("x", 0, &sealed).unwrap(), b"1");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "no draft is left");
+        fs::write(&path, "").unwrap();
+        assert!(MasterKey::in_file(&path).unwrap_err().to_string().contains("64 hexadecimal digits"));
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_key_is_64_hexadecimal_digits() {
+        assert!(MasterKey::parse(&"0aF9".repeat(16)).is_ok());
+        for text in ["", "0a", &"0g".repeat(32), &"é".repeat(32)] {
+            assert!(MasterKey::parse(text).is_err(), "{text}");
+        }
+    }
+}

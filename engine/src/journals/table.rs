@@ -1,0 +1,171 @@
+//! Journals in the store.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::store::StoreError;
+
+/// Journals that one sweep removes at once: others want to write, too.
+const SWEEP: usize = 200;
+
+/// Something to be written.
+#[derive(Debug)]
+pub(super) enum Row {
+    /// A text, unless it is there already.
+    Text {
+        sha256: String,
+        sealed: Vec<u8>,
+    },
+    /// Which texts a bundle needs.
+    Bundle {
+        bundle: String,
+        texts: Vec<String>,
+    },
+    Journal {
+        uid: String,
+        name: String,
+        account: String,
+        bundle: Option<String>,
+        started_ms: u64,
+    },
+    Part {
+        uid: String,
+        part: u32,
+        sealed: Vec<u8>,
+    },
+    /// How it came out.
+    Outcome {
+        uid: String,
+        sealed: Vec<u8>,
+    },
+}
+
+/// Writes `rows` in their order.
+pub(super) fn write(connection: &Connection, rows: &[Row]) -> Result<(), StoreError> {
+    let mut grown = 0;
+    for row in rows {
+        match row {
+            Row::Text { sha256, sealed } => {
+                let sql = "INSERT OR IGNORE INTO journal_texts (sha256, sealed) VALUES (?, ?)";
+                connection.prepare_cached(sql)?.execute(params![sha256, sealed])?;
+            }
+            Row::Bundle { bundle, texts } => {
+                let sql = "INSERT OR IGNORE INTO journal_bundles (bundle, text) VALUES (?, ?)";
+                for text in texts {
+                    connection.prepare_cached(sql)?.execute(params![bundle, text])?;
+                }
+            }
+            Row::Journal { uid, name, account, bundle, started_ms } => {
+                let sql = "INSERT INTO journals (uid, name, account, bundle, started_ms) VALUES (?, ?, ?, ?, ?)";
+                connection.prepare_cached(sql)?.execute(params![uid, name, account, bundle, started_ms])?;
+            }
+            Row::Part { uid, part, sealed } => {
+                // Of a journal that was swept away while its call went on, nothing more is kept.
+                let sql = "UPDATE journals SET bytes = bytes + ?2 WHERE uid = ?1";
+                if connection.prepare_cached(sql)?.execute(params![uid, sealed.len()])? == 0 {
+                    continue;
+                }
+                let sql = "INSERT INTO journal_parts (uid, part, sealed) VALUES (?, ?, ?)";
+                connection.prepare_cached(sql)?.execute(params![uid, part, sealed])?;
+                grown += sealed.len();
+            }
+            Row::Outcome { uid, sealed } => {
+                let sql = "UPDATE journals SET bytes = bytes + ?2, sealed = ?3 WHERE uid = ?1";
+                if connection.prepare_cached(sql)?.execute(params![uid, sealed.len(), sealed])? > 0 {
+                    grown += sealed.len();
+                }
+            }
+        }
+    }
+    connection.prepare_cached("UPDATE journal_size SET bytes = bytes + ?")?.execute([grown])?;
+    Ok(())
+}
+
+/// A journal as it lies there.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) uid: String,
+    pub(super) name: String,
+    pub(super) account: String,
+    pub(super) bundle: Option<String>,
+    pub(super) started_ms: u64,
+    pub(super) outcome: Option<Vec<u8>>,
+}
+
+const COLUMNS: &str = "uid, name, account, bundle, started_ms, sealed";
+
+fn found(row: &rusqlite::Row<'_>) -> rusqlite::Result<Found> {
+    Ok(Found {
+        uid: row.get(0)?,
+        name: row.get(1)?,
+        account: row.get(2)?,
+        bundle: row.get(3)?,
+        started_ms: row.get(4)?,
+        outcome: row.get(5)?,
+    })
+}
+
+/// The latest journal of a call or run.
+pub(super) fn find(connection: &Connection, name: &str) -> Result<Option<Found>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM journals WHERE name = ? ORDER BY id DESC LIMIT 1");
+    Ok(connection.prepare_cached(&sql)?.query_row([name], found).optional()?)
+}
+
+/// The latest journals, the newest first.
+pub(super) fn latest(connection: &Connection, account: Option<&str>, limit: usize) -> Result<Vec<Found>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM journals WHERE (?1 IS NULL OR account = ?1) AND sealed IS NOT NULL ORDER BY id DESC LIMIT ?2"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map(params![account, limit], found)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The parts of a journal, in their order, as far as none is missing.
+pub(super) fn parts(connection: &Connection, uid: &str) -> Result<Vec<Vec<u8>>, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT part, sealed FROM journal_parts WHERE uid = ? ORDER BY part")?;
+    let rows = statement.query_map([uid], |row| Ok((row.get::<_, usize>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
+    let mut parts = Vec::new();
+    for row in rows {
+        let (part, sealed) = row?;
+        if part != parts.len() {
+            break;
+        }
+        parts.push(sealed);
+    }
+    Ok(parts)
+}
+
+/// A text by its hash.
+pub(super) fn text(connection: &Connection, sha256: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT sealed FROM journal_texts WHERE sha256 = ?")?;
+    Ok(statement.query_row([sha256], |row| row.get(0)).optional()?)
+}
+
+/// Removes some of the journals that began before `before_ms`, and of the oldest past `max_bytes`; how many.
+pub(super) fn sweep(connection: &Connection, before_ms: u64, max_bytes: u64) -> Result<usize, StoreError> {
+    let size: u64 = connection.query_row("SELECT bytes FROM journal_size", [], |row| row.get(0))?;
+    let mut statement = connection.prepare_cached("SELECT id, started_ms, bytes FROM journals ORDER BY id LIMIT ?")?;
+    let oldest: Vec<(i64, u64, u64)> =
+        statement.query_map([SWEEP], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect::<rusqlite::Result<_>>()?;
+    let (mut left, mut removed) = (size, 0);
+    for (id, started_ms, bytes) in oldest {
+        if started_ms >= before_ms && left <= max_bytes {
+            break;
+        }
+        connection.prepare_cached("DELETE FROM journals WHERE id = ?")?.execute([id])?;
+        left = left.saturating_sub(bytes);
+        removed += 1;
+    }
+    connection.execute("UPDATE journal_size SET bytes = ?", [left])?;
+    Ok(removed)
+}
+
+/// Removes the texts that no journal needs any more.
+pub(super) fn sweep_texts(connection: &Connection) -> Result<(), StoreError> {
+    connection.execute_batch(
+        "DELETE FROM journal_bundles WHERE bundle NOT IN (SELECT bundle FROM journals WHERE bundle IS NOT NULL);
+         DELETE FROM journal_texts WHERE sha256 NOT IN (SELECT text FROM journal_bundles)
+           AND sha256 NOT IN (SELECT bundle FROM journal_bundles);",
+    )?;
+    Ok(())
+}

@@ -1,0 +1,188 @@
+//! Journals written piece by piece and read back, on a store in memory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+use lockstep_ctx_api::journal::{FORMAT, JournalHeader, Mark};
+use lockstep_ctx_api::op::Vars;
+use lockstep_ctx_api::wire::{Entry, EntryKind, Limits, RunHeader, ScriptType, Start};
+
+use super::*;
+use crate::store::{Clock, Place};
+
+const SOURCE: &str = "export async function main(data, ctx) { await ctx.answer(); }";
+
+struct Fixture {
+    store: Store,
+    hand: Arc<AtomicU64>,
+    key: MasterKey,
+    journals: Journals,
+}
+
+impl Fixture {
+    fn new(config: &JournalConfig) -> Self {
+        let hand = Arc::new(AtomicU64::new(30 * DAY_MS));
+        let store = Store::open(Place::Memory, Clock::manual(Arc::clone(&hand))).unwrap();
+        let key = MasterKey::passing();
+        let journals = Journals::start(&store, key.clone(), config, Redaction::default()).unwrap();
+        Self { store, hand, key, journals }
+    }
+
+    /// Writes a call's journal in pieces of one entry each.
+    async fn write(&self, name: &str, journal: &Journal, bundle: &Bundle) {
+        let id = self.journals.open();
+        let script = ScriptStart {
+            header: journal.header.clone(),
+            start: Arc::clone(&journal.start),
+            bundle_id: journal.header.run.bundle,
+            bundle: Arc::new(bundle.clone()),
+        };
+        let started_ms = self.hand.load(SeqCst);
+        let begin = Begin { name: name.into(), account: "default".into(), started_ms, script: Some(script) };
+        assert!(self.journals.keep(Piece { begin: Some(Box::new(begin)), ..piece(id) }));
+        let mut so_far = Journal { entries: Vec::new(), ..journal.clone() };
+        let mut mark = Mark::default();
+        for entry in &journal.entries {
+            so_far.entries.push(entry.clone());
+            let tail = so_far.since(mark);
+            mark = tail.to();
+            assert!(self.journals.keep(Piece { tail: Some(tail), ..piece(id) }));
+        }
+        let outcome = Box::new(|| br#"{"summary":{"id":"x"}}"#.to_vec());
+        assert!(self.journals.keep(Piece { outcome: Some(outcome), ..piece(id) }));
+        self.journals.flush().await;
+    }
+
+    async fn count(&self, table: &'static str) -> u64 {
+        let sql = format!("SELECT count(*) FROM {table}");
+        self.store.read(move |connection, _| Ok(connection.query_row(&sql, [], |row| row.get(0))?)).await.unwrap()
+    }
+}
+
+fn piece(journal: JournalId) -> Piece {
+    Piece { journal, begin: None, tail: None, outcome: None, bytes: 1 }
+}
+
+fn journal(bundle: u64) -> Journal {
+    let run = RunHeader {
+        bundle,
+        script_type: ScriptType::App,
+        function: None,
+        env: Vars::new(),
+        limits: Limits { memory_bytes: 1, turn_ms: 1, after_end_ms: 1 },
+        seed: [1; 32],
+        time_zone: "UTC".into(),
+        prelude: 1,
+    };
+    let header = JournalHeader {
+        format: FORMAT,
+        script: "a.js".into(),
+        version: "0".into(),
+        sources: BTreeMap::new(),
+        run: Arc::new(run),
+    };
+    let mut journal = Journal::new(header, Arc::new(Start { at: 5, data: "{}".into(), call: None }));
+    journal.entries = (6..9).map(|at| Entry { at, kind: EntryKind::Wake }).collect();
+    journal
+}
+
+fn bundle(source: &str) -> Bundle {
+    let packages = Packages {
+        bundles: [("axios".into(), PackageBundle { sha256: "0".into(), source: "axios itself".into() })].into(),
+        ..Packages::default()
+    };
+    Bundle { entry: "a.js".into(), files: [("a.js".into(), source.into())].into(), packages }
+}
+
+#[tokio::test]
+async fn a_journal_is_read_back_with_what_was_run() {
+    let fixture = Fixture::new(&JournalConfig::default());
+    fixture.write("call-1", &journal(1), &bundle(SOURCE)).await;
+    let found = fixture.journals.find("call-1", true).await.unwrap().unwrap();
+    let read = found.journal.unwrap();
+    assert_eq!((read.entries, read.header), (journal(1).entries, journal(1).header));
+    let sources = found.bundle.unwrap();
+    assert_eq!((sources.entry.as_str(), &*sources.files["a.js"]), ("a.js", SOURCE));
+    assert_eq!(&*sources.packages.bundles["axios"].source, "axios itself");
+    assert_eq!(found.outcome.unwrap()["summary"]["id"], "x");
+    assert_eq!(fixture.journals.latest(Some("default".into()), 10).await.unwrap().len(), 1);
+    assert!(fixture.journals.latest(Some("other".into()), 10).await.unwrap().is_empty());
+    assert!(fixture.journals.find("call-2", false).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn nothing_readable_lies_in_the_store() {
+    let fixture = Fixture::new(&JournalConfig::default());
+    fixture.write("call-1", &journal(1), &bundle(SOURCE)).await;
+    let sql = "SELECT sealed FROM journal_parts UNION ALL SELECT sealed FROM journal_texts UNION ALL SELECT sealed FROM journals";
+    let blobs: Vec<Vec<u8>> = fixture
+        .store
+        .read(move |connection, _| {
+            let mut statement = connection.prepare(sql)?;
+            let rows = statement.query_map([], |row| row.get(0))?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+        .unwrap();
+    assert!(blobs.len() > 5);
+    for word in ["journal", "main", "axios", "summary"] {
+        assert!(!blobs.iter().any(|blob| blob.windows(word.len()).any(|part| part == word.as_bytes())), "{word}");
+    }
+    let stranger = Journals::off(&fixture.store, MasterKey::passing(), Redaction::default());
+    let refused = stranger.find("call-1", false).await.unwrap_err();
+    assert!(matches!(refused, JournalError::Sealed { .. }), "{refused}");
+    let friend = Journals::off(&fixture.store, fixture.key.clone(), Redaction::default());
+    assert!(friend.find("call-1", false).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn sources_are_kept_once_and_go_with_the_last_journal_that_needs_them() {
+    let fixture = Fixture::new(&JournalConfig { keep_days: 2, ..JournalConfig::default() });
+    fixture.write("call-1", &journal(1), &bundle("1")).await;
+    fixture.write("call-2", &journal(1), &bundle("1")).await;
+    // Two sources, the package that both need, and a manifest each.
+    fixture.write("call-3", &journal(2), &bundle("2")).await;
+    assert_eq!((fixture.count("journals").await, fixture.count("journal_texts").await), (3, 5));
+    fixture.hand.fetch_add(DAY_MS, SeqCst);
+    fixture.write("call-4", &journal(2), &bundle("2")).await;
+    fixture.hand.fetch_add(DAY_MS + 1, SeqCst);
+    fixture.journals.sweep();
+    fixture.journals.flush().await;
+    assert_eq!((fixture.count("journals").await, fixture.count("journal_texts").await), (1, 3));
+    let parts = fixture.count("journal_parts").await;
+    assert!(fixture.journals.find("call-4", true).await.unwrap().unwrap().bundle.is_some());
+    // What was swept away is written again when it is needed again.
+    fixture.write("call-5", &journal(1), &bundle("1")).await;
+    assert!(fixture.journals.find("call-5", true).await.unwrap().unwrap().bundle.is_some());
+    assert_eq!(fixture.count("journal_parts").await, 2 * parts);
+}
+
+#[tokio::test]
+async fn past_its_size_the_oldest_journals_go() {
+    let fixture = Fixture::new(&JournalConfig { keep_mb: 0, ..JournalConfig::default() });
+    fixture.write("call-1", &journal(1), &bundle("1")).await;
+    fixture.journals.sweep();
+    fixture.journals.flush().await;
+    assert_eq!((fixture.count("journals").await, fixture.count("journal_parts").await), (0, 0));
+    assert_eq!(fixture.journals.counts().1, 0);
+}
+
+#[tokio::test]
+async fn what_has_no_room_is_refused_rather_than_waited_for() {
+    let fixture = Fixture::new(&JournalConfig::default());
+    let id = fixture.journals.open();
+    assert!(!fixture.journals.keep(Piece { bytes: MAX_QUEUED + 1, ..piece(id) }));
+    assert!(fixture.journals.keep(Piece { bytes: MAX_QUEUED / 2, ..piece(id) }));
+    fixture.journals.flush().await;
+    assert!(fixture.journals.keep(Piece { bytes: MAX_QUEUED, ..piece(id) }), "what was written makes room");
+}
+
+#[tokio::test]
+async fn a_configuration_that_keeps_none_writes_none() {
+    let fixture = Fixture::new(&JournalConfig { keep_days: 0, ..JournalConfig::default() });
+    assert!(!fixture.journals.is_on());
+    assert!(fixture.journals.keep(piece(fixture.journals.open())));
+    fixture.journals.flush().await;
+    assert_eq!(fixture.count("journals").await, 0);
+}

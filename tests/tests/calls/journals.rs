@@ -1,0 +1,132 @@
+//! What is on disk of calls: after a restart, after a kill, and what readers may see of it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use lockstep_tests::caller::Caller;
+use lockstep_tests::engine::{Engine, within};
+use serde_json::Value;
+
+const MENU: &str = r#"
+await ctx.answer();
+await fetch(process.env.API_URL + '/x', { headers: { Authorization: 'Bearer ' + process.env.API_KEY } }).catch(() => {});
+const { value } = await ctx.gather({ min: 1, max: 1, timeout_ms: 50_000 });
+ctx.log('chose ' + value);
+await ctx.sleep(60_000);
+"#;
+const APP: &str = r#"
+[[app]]
+name = "desk"
+env = { API_URL = "https://api.example.invalid", API_KEY = "k3y-of-the-desk" }
+[[script]]
+file = "s100.js"
+app = "desk"
+"#;
+
+fn lines(journal: &Value) -> Vec<Value> {
+    let text = journal.as_str().expect("a journal is text");
+    text.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect()
+}
+
+#[tokio::test]
+async fn the_journal_of_a_call_survives_the_engine_that_is_killed_in_its_midst() {
+    let engine = Engine::setup().main("100", MENU).config(APP).start();
+    let mut events = engine.events().await;
+    let caller = Caller::answered(&engine, "100").await;
+    caller.call.press("7");
+    events.logged("chose 7").await;
+    let id = caller.id.clone();
+    let is_sleep = |event: &Value| event["entry"]["name"] == "sleep";
+    events.find("the sleep", |event| is_sleep(event).then_some(())).await;
+    on_disk(&engine).await;
+    let before = engine.get(&format!("/v1/calls/{id}/journal")).await;
+    let engine = engine.crash_and_restart();
+
+    let after = engine.get(&format!("/v1/calls/{id}/journal?sources=true")).await;
+    let (before, after) = (lines(&before), lines(&after));
+    assert_eq!(after[0]["journal"]["script"], "s100.js");
+    assert!(after[1]["bundle"]["files"]["s100.js"].as_str().unwrap().contains("ctx.gather"), "{}", after[1]);
+    let rest: Vec<&Value> = after[2..].iter().collect();
+    assert!(rest.len() >= 6, "{after:#?}");
+    assert_eq!(rest, before[1..=rest.len()].iter().collect::<Vec<_>>(), "what is there is what was there");
+
+    let timeline = engine.timeline(&id).await;
+    let keys: Vec<&str> = timeline["entries"].as_array().unwrap().iter().filter_map(|entry| entry["digit"].as_str()).collect();
+    assert_eq!((keys, &timeline["ended"]), (vec!["7"], &Value::Null), "{timeline:#}");
+}
+
+#[tokio::test]
+async fn a_call_that_is_over_is_known_after_a_restart_and_its_secrets_are_not_shown() {
+    let body = MENU.replace("await ctx.sleep(60_000);", "");
+    let engine = Engine::setup().main("100", &body).config(APP).start();
+    let mut caller = Caller::answered(&engine, "100").await;
+    caller.call.press("7");
+    let id = caller.id.clone();
+    within("a BYE", caller.call.ended()).await;
+    let mut events_over = engine.timeline(&id).await;
+    while events_over["ended"].is_null() {
+        events_over = engine.timeline(&id).await;
+    }
+    let folder = engine.folder().to_owned();
+    let key = fs::metadata(folder.join("lockstep.db.key")).expect("a key was made");
+    assert_eq!(key.permissions().mode() & 0o777, 0o600);
+    on_disk(&engine).await;
+    let engine = engine.restart().await;
+
+    assert_eq!(engine.timeline(&id).await, events_over);
+    let calls = engine.get("/v1/calls").await;
+    assert_eq!(calls["calls"][0]["id"], Value::String(id.clone()), "{calls}");
+    assert_eq!(engine.get(&format!("/v1/calls/{id}")).await["ended"]["code"], 200);
+    let journal = engine.get(&format!("/v1/calls/{id}/journal")).await;
+    let text = journal.as_str().unwrap();
+    assert!(text.contains("[redacted]/x") && text.contains("\"digit\":\"7\""), "{text}");
+    for secret in ["k3y-of-the-desk", "api.example.invalid"] {
+        assert!(!text.contains(secret), "{text}");
+    }
+    for file in ["lockstep.db", "lockstep.db-wal"] {
+        let octets = fs::read(folder.join(file)).unwrap_or_default();
+        for word in ["k3y-of-the-desk", "ctx.gather", "chose "] {
+            assert!(!octets.windows(word.len()).any(|part| part == word.as_bytes()), "{word} lies readable in {file}");
+        }
+    }
+    assert_eq!(engine.request("GET", "/v1/calls/nobody/journal", "").await.0, 404);
+}
+
+#[tokio::test]
+async fn a_journal_is_for_administrators_of_its_account() {
+    let keys = r#"
+[api]
+keys = [
+  { key = "reader-of-this-one", scopes = ["read", "run"] },
+  { key = "admin-of-this-one", scopes = ["admin"] },
+  { key = "admin-of-another", scopes = ["admin"], account = "other" },
+]
+[[account]]
+name = "default"
+[[account]]
+name = "other"
+"#;
+    let engine = Engine::setup().main("100", "await ctx.reject(486);").config(keys).start();
+    let caller = lockstep_tests::caller::phone("a").await;
+    let mut call = caller.dial(&engine.uri("100"), Default::default()).await.unwrap();
+    assert_eq!(within("a refusal", call.answered()).await.unwrap_err().code, 486);
+    let (_, list) = engine.request_as("admin-of-this-one", "GET", "/v1/calls", "").await;
+    let list: Value = serde_json::from_str(&list).unwrap();
+    let path = format!("/v1/calls/{}/journal", list["calls"][0]["id"].as_str().unwrap());
+    let status = async |key| engine.request_as(key, "GET", &path, "").await.0;
+    assert_eq!(status("admin-of-this-one").await, 200);
+    assert_eq!(status("reader-of-this-one").await, 403);
+    assert_eq!(status("admin-of-another").await, 404);
+    assert_eq!(engine.request("GET", &path, "").await.0, 401);
+}
+
+/// Waits until everything of calls is on disk.
+async fn on_disk(engine: &Engine) {
+    within("journals on disk", async { while metric(engine, "lockstep_journals_behind").await > 0.0 {} }).await;
+}
+
+async fn metric(engine: &Engine, name: &str) -> f64 {
+    let text = engine.get("/metrics").await;
+    let line = text.as_str().and_then(|text| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')));
+    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no metric {name}"))
+}

@@ -1,0 +1,144 @@
+//! Recorded calls run again from the command line: what they did, where another script differs, and as tests.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use lockstep_tests::caller::Caller;
+use lockstep_tests::engine::{Engine, binary, within};
+
+const MENU: &str = r#"
+await ctx.answer();
+const keys = [];
+ctx.on('dtmf', (e) => { keys.push(e.digit); });
+const { value: choice } = await ctx.gather({ min: 1, max: 1, timeout_ms: 50_000 });
+console.log('chose', choice);
+if (choice === '7') await ctx.play('tone:440,100/0');
+await fetch('https://api.example.invalid/?key=' + process.env.API_KEY).catch((error) => console.log(error.name));
+"#;
+const APP: &str =
+    "[[app]]\nname = \"desk\"\nenv = { API_KEY = \"k3y-of-the-desk\" }\n[[script]]\nfile = \"s100.js\"\napp = \"desk\"\n";
+
+fn lockstep(dir: &Path, args: &[&str]) -> Output {
+    // No engine answers there: what is wanted lies in the folder, or is not found.
+    let nowhere = "http://127.0.0.1:9";
+    Command::new(binary())
+        .args(args)
+        .current_dir(dir)
+        .env("LOCKSTEP_URL", nowhere)
+        .stdin(Stdio::null())
+        .output()
+        .expect("it runs")
+}
+
+fn text(octets: &[u8]) -> String {
+    String::from_utf8_lossy(octets).into_owned()
+}
+
+/// A folder with a recorded call: its engine has stopped, its script and store are still there.
+struct Recorded {
+    folder: PathBuf,
+    call: String,
+}
+
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        // A folder that is left behind harms nobody.
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+async fn record() -> Recorded {
+    let engine = Engine::setup().main("100", MENU).config(APP).start();
+    let mut caller = Caller::answered(&engine, "100").await;
+    caller.call.press("7");
+    within("a BYE", caller.call.ended()).await;
+    let call = caller.id.clone();
+    while engine.timeline(&call).await["ended"].is_null() {}
+    let folder = engine.folder().with_extension("recorded");
+    let from = engine.folder().to_owned();
+    // The folder of an engine goes with it: a copy is made once everything is on disk.
+    let engine = engine.restart().await;
+    copy(&from, &folder);
+    engine.stop().await;
+    Recorded { folder, call }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() { copy(&entry.path(), &target) } else { drop(fs::copy(entry.path(), target).unwrap()) }
+    }
+}
+
+#[tokio::test]
+async fn a_recorded_call_is_repeated_and_a_changed_script_differs_at_its_line() {
+    let recorded = record().await;
+    let (folder, call) = (recorded.folder.as_path(), recorded.call.as_str());
+    // The script on disk is another one by now: what was run is in the journal.
+    let script = folder.join("scripts/s100.js");
+    let changed = fs::read_to_string(&script).unwrap().replace("440,100", "880,100");
+    fs::write(&script, changed).unwrap();
+
+    let same = lockstep(folder, &["replay", call]);
+    let trace = text(&same.stdout);
+    assert_eq!(same.status.code(), Some(0), "{trace}{}", text(&same.stderr));
+    for part in [
+        "start of s100.js",
+        "operation answer()  [0.0]  s100.js:3:",
+        "key 7",
+        "variable  keys = [\"7\"]  s100.js:2 main",
+        "info      chose 7  s100.js:7:",
+        "play(tone:440,100/0)",
+        "variable  choice = \"7\"  s100.js:2 main",
+        "the call has ended: 200",
+        "the same as recorded: ",
+    ] {
+        assert!(trace.contains(part), "no `{part}` in:\n{trace}");
+    }
+
+    let other = lockstep(folder, &["replay", call, "--script", "scripts/s100.js"]);
+    let trace = text(&other.stdout);
+    assert_eq!(other.status.code(), Some(1), "{trace}");
+    for part in
+        ["LS-R001", "recorded   ctx.play", "tone:440,100/0", "attempted  ctx.play", "tone:880,100/0", "line       s100.js:8:"]
+    {
+        assert!(trace.contains(part), "no `{part}` in:\n{trace}");
+    }
+
+    let early = lockstep(folder, &["replay", call, "--script", "scripts/s100.js", "--until", "1"]);
+    assert_eq!(early.status.code(), Some(0), "{}", text(&early.stdout));
+    assert!(text(&early.stdout).ends_with("stopped after turn 1\n"));
+    let nobody = lockstep(folder, &["replay", "nobody"]);
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(text(&nobody.stderr).contains("no engine answers"), "{}", text(&nobody.stderr));
+}
+
+#[tokio::test]
+async fn a_recorded_call_becomes_a_test_without_its_secrets() {
+    let recorded = record().await;
+    let folder = recorded.folder.as_path();
+    let made = lockstep(folder, &["test", "--from-journal", &recorded.call]);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    let test = folder.join(text(&made.stdout).trim());
+    assert_eq!(test.parent().unwrap().canonicalize().unwrap(), folder.join("scripts/tests").canonicalize().unwrap());
+    let journal = fs::read_to_string(test.with_extension("").with_extension("journal.jsonl")).unwrap();
+    assert!(journal.contains("[redacted]") && !journal.contains("k3y-of-the-desk"), "{journal}");
+
+    let passes = lockstep(folder, &["test"]);
+    assert_eq!(passes.status.code(), Some(0), "{}{}", text(&passes.stdout), text(&passes.stderr));
+    assert!(text(&passes.stdout).contains("1 passed, 0 failed"), "{}", text(&passes.stdout));
+    let again = lockstep(folder, &["test", "--from-journal", &recorded.call]);
+    assert_eq!(again.status.code(), Some(1), "a test that is there is not written over");
+
+    let script = folder.join("scripts/s100.js");
+    let broken = fs::read_to_string(&script).unwrap().replace("'7'", "'8'");
+    fs::write(&script, broken).unwrap();
+    let fails = lockstep(folder, &["test"]);
+    assert_eq!(fails.status.code(), Some(1));
+    let report = text(&fails.stdout);
+    for part in ["s100.js does not do what it did", "recorded   ctx.play", "s100.js:8:"] {
+        assert!(report.contains(part), "no `{part}` in:\n{report}");
+    }
+}
