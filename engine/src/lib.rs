@@ -31,6 +31,7 @@ pub mod phone;
 pub mod platform;
 pub mod provisioning;
 mod replay;
+mod report;
 pub mod runs;
 pub mod schedule;
 pub mod script;

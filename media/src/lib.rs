@@ -8,6 +8,7 @@ pub mod codec;
 pub mod digit;
 pub mod dtmf;
 mod dtmf_sender;
+pub mod e_model;
 mod echo;
 mod forward;
 pub mod io;

@@ -1,6 +1,7 @@
 //! `/v1/calls`
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
@@ -17,7 +18,10 @@ use super::error::ApiError;
 use super::journals::stored;
 use crate::core::{CallFilter, CallSummary, EngineError, Originate, last_ms, timeline_of};
 use crate::journals::Stored;
+use crate::report;
 
+/// The most recordings a page shows.
+const MAX_RECORDINGS: usize = 8;
 /// The most calls one list shows.
 const MAX_LIMIT: usize = 1_000;
 
@@ -95,14 +99,56 @@ pub(super) async fn timeline(
     State(state): State<AppState>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
+    query: Result<Query<TimelineQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, ApiError> {
+    let Query(query) = query.map_err(|error| ApiError::bad_request(error.body_text()))?;
+    let as_page = match query.format.as_deref() {
+        None | Some("json") => false,
+        Some("html") => true,
+        Some(other) => return Err(ApiError::bad_request(format!("format: expected `json` or `html`, found `{other}`"))),
+    };
+    let mut recordings = Vec::new();
     let timeline = match state.engine.call(&id).await {
         Ok(call) if !caller.sees(&call.account) => return Err(EngineError::NoSuchCall(id).into()),
-        Ok(_) => json!(*state.engine.timeline(&id).await?),
-        Err(EngineError::NoSuchCall(_)) => past_timeline(stored(&state, &caller, &id, false).await?),
+        Ok(_) => {
+            while as_page && recordings.len() < MAX_RECORDINGS {
+                let Ok(path) = state.engine.recording(&id, Some(recordings.len() + 1)).await else { break };
+                recordings.push(path);
+            }
+            json!(*state.engine.timeline(&id).await?)
+        }
+        Err(EngineError::NoSuchCall(_)) => {
+            let mut stored = stored(&state, &caller, &id, false).await?;
+            let files = stored.outcome.as_mut().map(|outcome| outcome["recordings"].take()).unwrap_or_default();
+            recordings = serde_json::from_value(files).unwrap_or_default();
+            recordings.truncate(MAX_RECORDINGS);
+            past_timeline(stored)
+        }
         Err(error) => return Err(error.into()),
     };
-    Ok(Json(timeline).into_response())
+    if as_page { page(timeline, recordings).await } else { Ok(Json(timeline).into_response()) }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TimelineQuery {
+    format: Option<String>,
+}
+
+/// A timeline as a page for people.
+async fn page(timeline: Value, recordings: Vec<PathBuf>) -> Result<Response, ApiError> {
+    let drawn = tokio::task::spawn_blocking(move || {
+        let view: report::View = serde_json::from_value(timeline).unwrap_or_default();
+        let waveforms = (1..).zip(&recordings).filter_map(|(number, path)| report::read_waveform(number, path));
+        report::page(&view, &waveforms.collect::<Vec<_>>())
+    });
+    let html = drawn.await.unwrap_or_default();
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, report::POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    Ok((headers, html).into_response())
 }
 
 /// The timeline of a call that only the disk knows.

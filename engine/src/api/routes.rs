@@ -151,10 +151,10 @@ pub(super) const OPERATIONS: &[Operation] = &[
         scope: Some(Scope::Read),
         reach: Reach::Account,
         summary: "What happened to a call: every operation with its line, start, end and result; SIP messages, keys, log lines.",
-        query: &[],
+        query: &[text("format", "`html`: a page for people, self-contained; absent: JSON")],
         body: None,
         success: (200, "Timeline"),
-        failures: &[404, 503],
+        failures: &[400, 404, 503],
     },
     Operation {
         method: Method::GET,

@@ -1,5 +1,6 @@
 //! `lockstep calls`
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::Value;
@@ -18,6 +19,9 @@ pub(super) struct Args {
     /// End the call.
     #[arg(long, requires = "id", conflicts_with = "follow")]
     hangup: bool,
+    /// Write the call as a page: recording, operations, keys and SIP on one axis, and a SIP ladder.
+    #[arg(long, requires = "id", value_name = "FILE", conflicts_with_all = ["follow", "hangup", "json"])]
+    html: Option<PathBuf>,
     /// Only calls that are up.
     #[arg(long)]
     live: bool,
@@ -37,6 +41,13 @@ pub(super) fn run(args: &Args) -> ExitCode {
 
 async fn work(args: &Args) -> Result<(), String> {
     match &args.id {
+        Some(id) if args.html.is_some() => {
+            let page = args.target.get(&format!("/v1/calls/{}/timeline?format=html", encode(id))).await?;
+            let (Some(path), Value::String(page)) = (&args.html, page) else {
+                return Err("the engine's answer is no page".to_owned());
+            };
+            std::fs::write(path, page).map_err(|error| format!("{}: {error}", path.display()))
+        }
         Some(id) if args.hangup => args.target.delete(&format!("/v1/calls/{}", encode(id))).await.map(|_| ()),
         id if args.follow => {
             let query = id.as_ref().map(|id| format!("?call={}", encode(id))).unwrap_or_default();
@@ -158,12 +169,28 @@ pub(super) fn entry_line(entry: &Value) -> String {
         ),
         "dtmf" => format!("{at}  key        {} ({}, {} ms)", text(entry, "digit"), text(entry, "method"), entry["duration_ms"]),
         "event" => format!("{at}  event      {} {}", text(entry, "name"), text(entry, "detail")),
+        "media" => media_line(&at, entry),
         "log" => {
             let line = entry["line"].as_str().map(|line| format!(" ({line})")).unwrap_or_default();
             format!("{at}  {:<9}  {}{line}", text(entry, "level"), text(entry, "text"))
         }
         other => format!("{at}  {other}"),
     }
+}
+
+/// How media came through on a leg.
+fn media_line(at: &str, entry: &Value) -> String {
+    let mos = entry["mos"].as_f64().map(|mos| format!(", MOS {mos:.2}")).unwrap_or_default();
+    let round_trip = entry["round_trip_ms"].as_f64().map(|ms| format!(", round trip {ms:.0} ms")).unwrap_or_default();
+    format!(
+        "{at}  media      {} received, {} lost, jitter {:.1} ms{mos}; {} sent, {} missed there{round_trip} [{}]",
+        entry["received"],
+        entry["lost"],
+        entry["jitter_ms"].as_f64().unwrap_or_default(),
+        entry["sent"],
+        entry["remote_lost"],
+        text(entry, "leg")
+    )
 }
 
 fn operation_line(at: &str, entry: &Value) -> String {

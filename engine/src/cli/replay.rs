@@ -78,7 +78,7 @@ fn replay(args: &Args, recording: &Recording) -> Result<bool, String> {
     if redactor.is_some() {
         out::error("secrets of this journal are redacted: what the script makes of them may differ");
     }
-    let mut stops = args.step.then(|| Stops { until: 0 });
+    let mut stops = args.step.then_some(Stops { until: 0 });
     let mut turns = 0;
     while let Some(taken) = replay.step() {
         turns = taken.turn + 1;

@@ -100,8 +100,7 @@ impl Switchboard for Board {
     fn close_media(&mut self, leg: LegId) {
         let mut exchange = self.exchange.borrow_mut();
         if let Some(media) = exchange.links.get_mut(&(self.call, leg)).and_then(|link| link.media.take()) {
-            exchange.media.remove(&media);
-            exchange.world.close_media(media);
+            exchange.close_media((self.call, leg), media);
         }
     }
 

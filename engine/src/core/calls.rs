@@ -456,7 +456,7 @@ impl Switch {
                 // Outcomes it did not await may still be news to it, and lead to a warning.
                 ScriptState::Over(_) => call.run.is_none_or(|run| self.host.is_quiet(run)),
             };
-            call.ended.is_some() && script_is_over
+            call.ended.is_some() && script_is_over && !self.exchange.borrow().awaits_figures(key)
         });
         if !over {
             return;

@@ -159,6 +159,8 @@ pub(crate) struct Exchange {
     /// INVITEs that were cancelled and not answered yet, by legs that are gone: for timelines.
     pub cancelled: HashMap<RequestId, LegKey>,
     pub media: HashMap<MediaLeg, LegKey>,
+    /// Media that are being closed: their figures are the last that is heard of them.
+    pub closing: BTreeMap<(CallKey, MediaLeg), LegId>,
     pub routes: BTreeMap<(CallKey, RouteId), Route>,
     pub last_route: u64,
     /// Number and name of whoever calls, for the From of legs that a call dials.
@@ -245,6 +247,7 @@ impl Exchange {
             requests: HashMap::new(),
             cancelled: HashMap::new(),
             media: HashMap::new(),
+            closing: BTreeMap::new(),
             routes: BTreeMap::new(),
             last_route: 0,
             callers: BTreeMap::new(),
@@ -367,6 +370,25 @@ impl Exchange {
         self.links.insert(to, link);
     }
 
+    /// Closes the media of a leg, whose figures are to come.
+    pub(crate) fn close_media(&mut self, leg: LegKey, media: MediaLeg) {
+        self.media.remove(&media);
+        if self.world.close_media(media) {
+            self.closing.insert((leg.0, media), leg.1);
+        }
+    }
+
+    /// Whether figures of a call's media are still to come.
+    pub(crate) fn awaits_figures(&self, call: CallKey) -> bool {
+        self.closing.range((call, MediaLeg(0))..=(call, MediaLeg(u64::MAX))).next().is_some()
+    }
+
+    /// The leg whose media were these, once they are closed.
+    pub(crate) fn closed_media(&mut self, media: MediaLeg) -> Option<LegKey> {
+        let (call, _) = *self.closing.keys().find(|(_, closing)| *closing == media)?;
+        self.closing.remove(&(call, media)).map(|leg| (call, leg))
+    }
+
     /// Forgets a leg; its media are closed if they are still open.
     pub(crate) fn forget_leg(&mut self, leg: LegKey) {
         let Some(link) = self.links.remove(&leg) else { return };
@@ -377,8 +399,7 @@ impl Exchange {
             self.requests.remove(&id);
         }
         if let Some(media) = link.media {
-            self.media.remove(&media);
-            self.world.close_media(media);
+            self.close_media(leg, media);
         }
     }
 

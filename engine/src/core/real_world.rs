@@ -104,8 +104,9 @@ impl World for RealWorld {
         }
     }
 
-    fn close_media(&mut self, leg: MediaLeg) {
+    fn close_media(&mut self, leg: MediaLeg) -> bool {
         self.media.close(leg);
+        true
     }
 
     fn record(&mut self, order: RecordingOrder) -> Result<(), OpError> {

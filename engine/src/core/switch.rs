@@ -18,7 +18,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lockstep_ctx_api::wire::RunId;
-use lockstep_media::io::PoolEvent;
+use lockstep_media::io::{LegId as MediaLeg, PoolEvent};
+use lockstep_media::stream::StreamStats;
 use lockstep_sip::endpoint::Output;
 use lockstep_sip::net::{FlowId, Received, TransmitId};
 
@@ -198,7 +199,8 @@ impl Switch {
                 tracing::warn!(%error, "a recording failed");
                 (leg, Err((id, RecordingEvent::Failed { why: error.to_string() })))
             }
-            PoolEvent::Stats { .. } | PoolEvent::Closed { .. } => return,
+            PoolEvent::Closed { leg, stats } => return self.media_closed(leg, &stats),
+            PoolEvent::Stats { .. } => return,
         };
         let Some((key, leg)) = self.exchange.borrow().media.get(&leg).copied() else { return };
         let now = self.now().instant;
@@ -208,6 +210,21 @@ impl Switch {
             Err((id, event)) => backend.recording_event(id, event),
         }
         self.dirty.insert(key);
+    }
+
+    /// The media of a leg are closed: how they came through goes into the timeline, which the call has waited for.
+    fn media_closed(&mut self, media: MediaLeg, stats: &StreamStats) {
+        let Some((key, leg)) = self.exchange.borrow_mut().closed_media(media) else { return };
+        let unix_ms = self.now().unix_ms;
+        if let Some(call) = self.calls.get_mut(&key)
+            && stats.packets_sent + stats.packets_received > 0
+        {
+            let leg = call.leg_name(leg);
+            let entry = call.log.media(unix_ms, leg, stats);
+            let watched = entry.filter(|_| self.events.is_watched()).cloned();
+            self.publish_entry(key, watched);
+        }
+        self.touch(key);
     }
 
     /// Background work is done.

@@ -48,6 +48,8 @@ pub enum What {
     Dtmf { digit: char, method: &'static str, duration_ms: u32 },
     /// Hold, unhold, bridge, unbridge, media_timeout.
     Event { name: &'static str, detail: String },
+    /// How media came through on a leg whose media are closed.
+    Media(MediaEntry),
     /// A line of the script's log, or a warning of the engine.
     Log {
         level: LogLevel,
@@ -78,6 +80,31 @@ pub struct OperationEntry {
     pub result: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ok: Option<bool>,
+}
+
+/// How media came through on one leg, from its first packet to its last.
+#[derive(Clone, Debug, Serialize)]
+pub struct MediaEntry {
+    /// As of a SIP message.
+    pub leg: String,
+    /// Packets sent.
+    pub sent: u64,
+    /// Packets that came.
+    pub received: u64,
+    /// Packets that never came.
+    pub lost: u64,
+    /// Interarrival jitter (RFC 3550 section 6.4.1), ms.
+    pub jitter_ms: f64,
+    /// What a listener on our side would say of what came: the E-model's mean opinion score, 1 to 4.5. `None` when nothing came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mos: Option<f64>,
+    /// Packets of ours that the other side says it missed.
+    pub remote_lost: u64,
+    /// The jitter that the other side says it had, ms.
+    pub remote_jitter_ms: f64,
+    /// By RTCP, ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub round_trip_ms: Option<f64>,
 }
 
 /// Whether a message came or went.

@@ -2,13 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use lockstep_ctx_api::event::Event;
 use lockstep_ctx_api::op::{DtmfMethod, Op, Prompt};
 use lockstep_ctx_api::wire::{Location, LogLevel, LogLine};
 use lockstep_ctx_api::{OpId, OpResult, Outcome};
 
-use super::timeline::{Direction, MAX_ENTRIES, OperationEntry, TimelineEntry, What};
+use lockstep_media::codec::Codec;
+use lockstep_media::e_model::{Conditions, mean_opinion_score, rating};
+use lockstep_media::stream::StreamStats;
+
+use super::timeline::{Direction, MAX_ENTRIES, MediaEntry, OperationEntry, TimelineEntry, What};
 
 /// How many of a call's entries are kept for SIP messages, events and errors.
 const RESERVED: usize = 200;
@@ -86,6 +91,11 @@ impl TimelineLog {
         self.push(at, What::Sip { direction, leg, summary: shortened(summary) })
     }
 
+    /// The media of a leg are closed.
+    pub(crate) fn media(&mut self, at: u64, leg: String, stats: &StreamStats) -> Option<&TimelineEntry> {
+        self.push(at, What::Media(media_entry(leg, stats)))
+    }
+
     /// Something happened to the call.
     pub(crate) fn event(&mut self, at: u64, event: &Event) -> Option<&TimelineEntry> {
         let detail = match event {
@@ -123,7 +133,7 @@ impl TimelineLog {
     fn operation(&mut self, id: OpId) -> Option<&mut OperationEntry> {
         match &mut self.entries.get_mut(*self.open.get(&id)?)?.what {
             What::Operation(operation) => Some(operation),
-            What::Sip { .. } | What::Dtmf { .. } | What::Event { .. } | What::Log { .. } => None,
+            What::Sip { .. } | What::Dtmf { .. } | What::Event { .. } | What::Media(_) | What::Log { .. } => None,
         }
     }
 }
@@ -135,7 +145,34 @@ fn room_for(what: &What) -> usize {
         What::Operation(_) | What::Dtmf { .. } | What::Log { level: LogLevel::Debug | LogLevel::Info | LogLevel::Warn, .. } => {
             MAX_ENTRIES - RESERVED
         }
-        What::Sip { .. } | What::Event { .. } | What::Log { level: LogLevel::Error, .. } => MAX_ENTRIES,
+        What::Sip { .. } | What::Event { .. } | What::Media(_) | What::Log { level: LogLevel::Error, .. } => MAX_ENTRIES,
+    }
+}
+
+/// What a packet waits besides its way: it is filled, then evened out against jitter.
+const PACKET_TIME: Duration = Duration::from_millis(20);
+
+fn media_entry(leg: String, stats: &StreamStats) -> MediaEntry {
+    let ms = |time: Duration| (time.as_secs_f64() * 10_000.0).round() / 10.0;
+    let lost = u64::try_from(stats.packets_lost).unwrap_or(0);
+    let expected = stats.packets_received + lost;
+    let mos = (stats.packets_received > 0).then(|| {
+        let way = stats.round_trip.unwrap_or_default() / 2;
+        // Every codec that is built in is G.711: its two laws sound alike.
+        let conditions =
+            Conditions { codec: Codec::Pcmu, loss: lost as f64 / expected as f64, delay: way + PACKET_TIME + 2 * stats.jitter };
+        (mean_opinion_score(rating(&conditions)) * 100.0).round() / 100.0
+    });
+    MediaEntry {
+        leg,
+        sent: stats.packets_sent,
+        received: stats.packets_received,
+        lost,
+        jitter_ms: ms(stats.jitter),
+        mos,
+        remote_lost: u64::try_from(stats.remote_packets_lost).unwrap_or(0),
+        remote_jitter_ms: ms(stats.remote_jitter),
+        round_trip_ms: stats.round_trip.map(ms),
     }
 }
 
@@ -223,6 +260,34 @@ mod tests {
         let What::Operation(operation) = &entries[0].what else { panic!("expected an operation") };
         assert_eq!((operation.name, operation.detail.as_str()), ("sleep", "5 ms"));
         assert_eq!((operation.started_ms, operation.ended_ms, dropped), (Some(10), Some(15), 0));
+    }
+
+    #[test]
+    fn how_media_came_through_is_told_with_its_score() {
+        let mut log = TimelineLog::new(0);
+        let stats = StreamStats {
+            packets_sent: 50,
+            packets_received: 98,
+            packets_lost: 2,
+            jitter: Duration::from_micros(1_250),
+            remote_packets_lost: -1,
+            round_trip: Some(Duration::from_millis(40)),
+            ..StreamStats::default()
+        };
+        log.media(5, "a".into(), &stats);
+        log.media(5, "b".into(), &StreamStats { packets_received: 100, ..StreamStats::default() });
+        log.media(5, "c".into(), &StreamStats::default());
+        let media: Vec<&MediaEntry> = log
+            .entries()
+            .0
+            .iter()
+            .filter_map(|entry| match &entry.what {
+                What::Media(media) => Some(media),
+                _ => None,
+            })
+            .collect();
+        assert_eq!((media[0].lost, media[0].remote_lost, media[0].jitter_ms, media[0].round_trip_ms), (2, 0, 1.3, Some(40.0)));
+        assert!(media[0].mos.unwrap() < 3.5 && media[1].mos == Some(4.41) && media[2].mos.is_none(), "{media:?}");
     }
 
     #[test]

@@ -92,7 +92,8 @@ pub(crate) trait World {
     fn media(&mut self, leg: MediaLeg, command: Command);
     fn join(&mut self, a: MediaLeg, b: MediaLeg);
     fn part(&mut self, leg: MediaLeg);
-    fn close_media(&mut self, leg: MediaLeg);
+    /// Closes a leg's media; `true` when a report with its figures follows.
+    fn close_media(&mut self, leg: MediaLeg) -> bool;
     fn record(&mut self, order: RecordingOrder) -> Result<(), OpError>;
 
     /// Audio by name, if all of it can be played without waiting; an error when it can be told at once.

@@ -152,7 +152,7 @@ fn another_script_differs_at_the_line_that_asks_for_something_else() {
     assert_eq!(broken.turn, 0);
     let text = divergence(&other);
     assert!(
-        text.starts_with("turn ") && text.contains("\n  recorded   ctx.play") && text.ends_with("\n  line       menu.js:11:15"),
+        text.starts_with("turn ") && text.contains("\n  recorded   ctx.play") && text.ends_with("\n  line       menu.js:11:42"),
         "{text}"
     );
 }

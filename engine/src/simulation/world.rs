@@ -119,8 +119,9 @@ impl World for SimulatedWorld {
         self.order(Order::Part { leg });
     }
 
-    fn close_media(&mut self, leg: LegId) {
+    fn close_media(&mut self, leg: LegId) -> bool {
         self.order(Order::Close { leg });
+        true
     }
 
     fn record(&mut self, order: RecordingOrder) -> Result<(), OpError> {

