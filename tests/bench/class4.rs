@@ -156,7 +156,7 @@ fn through_engine(data: &str) -> io::Result<f64> {
     let (handle, inbox) = RunsHandle::new(watched);
     let fetcher = Fetcher::new(EgressPolicy::new(SecurityConfig::default())).map_err(io::Error::other)?;
     let place = ScriptPlace::Workers { program: binary(), workers: 1 };
-    let config = RunsConfig { place, fetcher, services: HostServices::default(), events: Default::default() };
+    let config = RunsConfig { place, fetcher, services: HostServices::default(), events: Default::default(), journals: None };
     let thread = RunsThread::start(config, handle, inbox)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let handle = thread.handle();
