@@ -95,7 +95,7 @@ impl House {
         let platform = Platform::in_memory(&config).unwrap();
         let fetcher = Fetcher::new(EgressPolicy::new(config.security.clone())).unwrap();
         let (services, events) = (platform.services.clone(), platform.events.clone());
-        let runs_config = RunsConfig { place: ScriptPlace::InProcess, fetcher, services, events };
+        let runs_config = RunsConfig { place: ScriptPlace::InProcess, fetcher, services, events, journals: None };
         let runs = RunsThread::start(runs_config, handle.clone(), inbox).unwrap();
         let (engine, _, _) = EngineHandle::new(Vec::new(), handle, platform);
         let server = Server::bind(&api_config, engine).await.unwrap();

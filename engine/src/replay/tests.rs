@@ -48,6 +48,7 @@ fn record(source: &str) -> Journal {
         limits: ProgramLimits { memory_bytes: 32 << 20, turn_ms: 2_000, after_end_ms: 10_000 },
         time_zone: "UTC".into(),
         env: Vars::from([("TOKEN".into(), "hush-hush".into())]),
+        environment: Default::default(),
         bundle_id: 1,
         version: version_of("menu.js", &sources),
         sources,
