@@ -645,9 +645,10 @@ declare module 'lockstep:test' {
   export const tts: { fails(message?: string): void; works(): void; spoken(): Promise<string[]> };
   export const time: { now(): Millis; advance(ms: Millis): Promise<void> };
   export function recordings(): Promise<{ file: string; channels: number; duration_ms: Millis }[]>;
-  export function class4(data: object, options: { script: string }): Promise<any>;
+  export function class4(data: object, options?: { script?: string }): Promise<any>;
   export function driver(script: string, fn: string, data?: object): Promise<any>;
   export function form(script: string, fields?: object): Promise<any>;
   export function run(script: string, fn?: string, data?: unknown): Promise<any>;
+  export function replays(file: string, options?: { script?: string }): Promise<{ turns: number }>;
   export { kv, ko } from 'cxKV';
 }

@@ -78,7 +78,7 @@ declare module 'lockstep:test' {
   export const tts: { fails(message?: string): void; works(): void; spoken(): Promise<string[]> };
   export const time: { now(): Millis; advance(ms: Millis): Promise<void> };
   export function recordings(): Promise<{ file: string; channels: number; duration_ms: Millis }[]>;
-  export function class4(data: object, options: { script: string }): Promise<any>;
+  export function class4(data: object, options?: { script?: string }): Promise<any>;
   export function driver(script: string, fn: string, data?: object): Promise<any>;
   export function form(script: string, fields?: object): Promise<any>;
   export function run(script: string, fn?: string, data?: unknown): Promise<any>;

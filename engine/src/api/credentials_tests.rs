@@ -9,7 +9,7 @@ use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::routes::{OPERATIONS, Operation, Reach};
+use super::routes::{Operation, Reach, operations};
 use super::{MAX_BODY, MAX_SCRIPT, Server};
 use crate::config::{ApiConfig, ApiKey, Config, Scope, Secret};
 use crate::core::EngineHandle;
@@ -189,7 +189,7 @@ fn described(operation: &Operation, who: &str) -> String {
 #[tokio::test]
 async fn no_operation_opens_without_a_key_that_has_its_scope() {
     let house = House::new().await;
-    for operation in OPERATIONS {
+    for operation in operations() {
         let Some(needed) = operation.scope else {
             let (status, _) = house.ask(operation, None).await;
             assert!(![401, 403].contains(&status), "{}: {status}", described(operation, "nobody"));
@@ -212,7 +212,7 @@ async fn no_operation_opens_without_a_key_that_has_its_scope() {
 #[tokio::test]
 async fn a_key_with_the_scope_gets_past_the_door_unless_the_whole_engine_is_meant() {
     let house = House::new().await;
-    for operation in OPERATIONS.iter().filter(|operation| operation.method != axum::http::Method::DELETE) {
+    for operation in operations().filter(|operation| operation.method != axum::http::Method::DELETE) {
         let Some(needed) = operation.scope else { continue };
         for scope in [needed, Scope::Admin] {
             let (status, body) = house.ask(operation, Some(&key_of("operator", scope))).await;
@@ -232,7 +232,7 @@ async fn a_key_with_the_scope_gets_past_the_door_unless_the_whole_engine_is_mean
 async fn what_is_norths_is_not_there_for_south() {
     let house = House::new().await;
     let south = key_of("south", Scope::Admin);
-    for operation in OPERATIONS.iter().filter(|operation| operation.reach == Reach::Account && operation.path.contains('{')) {
+    for operation in operations().filter(|operation| operation.reach == Reach::Account && operation.path.contains('{')) {
         let (status, body) = house.ask(operation, Some(&south)).await;
         let code = body["error"]["code"].as_str().unwrap_or_default();
         // Keys and queues are named within an account: these are south's own. Calls are known to the core, which has stopped.
@@ -243,7 +243,7 @@ async fn what_is_norths_is_not_there_for_south() {
         assert!(!body.to_string().contains("1234") && !body.to_string().contains("\"t\""), "{body}");
     }
     let north = key_of("north", Scope::Admin);
-    let lists = OPERATIONS.iter().filter(|operation| {
+    let lists = operations().filter(|operation| {
         operation.reach == Reach::Account
             && operation.method == axum::http::Method::GET
             && !operation.path.contains('{')
@@ -265,7 +265,7 @@ async fn bodies_that_are_too_large_or_too_deep_are_refused_and_nothing_is_lost()
     let house = House::new().await;
     let key = key_of("operator", Scope::Admin);
     let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
-    for operation in OPERATIONS.iter().filter(|operation| operation.body.is_some()) {
+    for operation in operations().filter(|operation| operation.body.is_some()) {
         let (method, path) = (operation.method.as_str(), house.of_north(operation.path));
         let limit = if path.starts_with("/v1/scripts") && !path.ends_with("/run") && !path.ends_with("/rollback") {
             MAX_SCRIPT

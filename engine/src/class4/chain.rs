@@ -101,35 +101,45 @@ impl Class4 {
     /// # Errors
     /// The SIP reply in place of a route.
     pub async fn hook(&self, given: Value, script: Option<&str>) -> Result<Value, Rejection> {
-        let before = normalise(&Value::Object(serde_json::Map::new()), given.clone())
-            .map_err(|_| Rejection::new(400, "Bad Request").because("expected the routing object"))?;
-        let mut before = before;
-        let number = before.pointer("/routing/dest_number").map(plain).unwrap_or_default();
-        let customer = before.pointer("/routing/account_id").and_then(Value::as_i64);
-        let lays_out = |data: &Value| data.get("egress_routing").is_none() && data.pointer("/routing/egress_routing").is_none();
-        if lays_out(&given) {
-            let cli = before.pointer("/routing/cli").map(plain).unwrap_or_default();
-            let rows = Value::Array(self.table.rows(&number, customer, &cli));
-            before["routing"]["egress_routing"] = rows.clone();
-            before["egress_routing"] = rows;
-        }
-        if !before.pointer("/routing/log").is_some_and(Value::is_array) {
-            before["routing"]["log"] = json!([]);
-        }
-        for (name, value) in self.table.vars_of(&number, customer) {
-            if before.get(&name).is_none() {
-                before[name] = value;
-            }
-        }
-        let mut hook = self.table.hook_of(&number, customer);
-        if let Some(script) = script {
-            hook.script = Some(script.to_owned());
-        }
-        let scripts = chain(&self.runs.programs(), &hook, script.is_none());
-        let (mut data, sandbox_ms) = run_all(&self.runs, before, &hook, &scripts).await?;
-        data["sandbox_time"] = json!(sandbox_ms);
-        Ok(data)
+        hook(&self.table, &self.runs.programs(), &self.runs, given, script).await
     }
+}
+
+/// See [`Class4::hook`].
+pub(crate) async fn hook(
+    table: &RouteTable,
+    programs: &ProgramSet,
+    runner: &impl Runner,
+    given: Value,
+    script: Option<&str>,
+) -> Result<Value, Rejection> {
+    let mut before = normalise(&Value::Object(serde_json::Map::new()), given.clone())
+        .map_err(|_| Rejection::new(400, "Bad Request").because("expected the routing object"))?;
+    let number = before.pointer("/routing/dest_number").map(plain).unwrap_or_default();
+    let customer = before.pointer("/routing/account_id").and_then(Value::as_i64);
+    let lays_out = |data: &Value| data.get("egress_routing").is_none() && data.pointer("/routing/egress_routing").is_none();
+    if lays_out(&given) {
+        let cli = before.pointer("/routing/cli").map(plain).unwrap_or_default();
+        let rows = Value::Array(table.rows(&number, customer, &cli));
+        before["routing"]["egress_routing"] = rows.clone();
+        before["egress_routing"] = rows;
+    }
+    if !before.pointer("/routing/log").is_some_and(Value::is_array) {
+        before["routing"]["log"] = json!([]);
+    }
+    for (name, value) in table.vars_of(&number, customer) {
+        if before.get(&name).is_none() {
+            before[name] = value;
+        }
+    }
+    let mut hook = table.hook_of(&number, customer);
+    if let Some(script) = script {
+        hook.script = Some(script.to_owned());
+    }
+    let scripts = chain(programs, &hook, script.is_none());
+    let (mut data, sandbox_ms) = run_all(runner, before, &hook, &scripts).await?;
+    data["sandbox_time"] = json!(sandbox_ms);
+    Ok(data)
 }
 
 /// Runs the scripts on `data`; what they made of it and their time, ms.

@@ -10,7 +10,7 @@ mod facts;
 mod table;
 
 pub use chain::Class4;
-pub(crate) use chain::{Runner, route, route_without_scripts};
+pub(crate) use chain::{Runner, hook, route, route_without_scripts};
 pub use decision::{Attempt, Decision};
 pub use facts::Facts;
 pub use table::RouteTable;

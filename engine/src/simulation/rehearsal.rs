@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use lockstep_ctx_api::op::{FetchArgs, Op};
 use lockstep_ctx_api::{ErrorCode, OpError, OpResult};
+use serde_json::Value;
 
 use super::block_on::block_on;
 use crate::class4::{self, Decision, Facts, Rejection, RouteTable};
@@ -30,14 +31,31 @@ pub(crate) struct Stage<'a> {
 /// Has the scripts of Class 4 decide on a call; how long they took.
 pub(crate) fn route(stage: Stage<'_>, table: &RouteTable, facts: &Facts, now: Moment) -> (Result<Decision, Rejection>, Duration) {
     let programs = Arc::clone(stage.programs);
-    let desk = Desk::new(Box::new(InProcess::new(now, RunBounds::default())));
-    let rehearsal = Rehearsal(RefCell::new(State { stage, desk, now }));
+    let rehearsal = Rehearsal::new(stage, now);
     let decision = block_on(class4::route(table, &programs, &rehearsal, facts));
-    let took = rehearsal.0.borrow().now.instant.saturating_duration_since(now.instant);
-    (decision, took)
+    (decision, rehearsal.since(now))
+}
+
+/// Has the scripts that apply to a routing object change it, as the hook over HTTP does; how long they took.
+pub(crate) fn hook(stage: Stage<'_>, table: &RouteTable, data: Value, now: Moment) -> (Result<Value, Rejection>, Duration) {
+    let programs = Arc::clone(stage.programs);
+    let rehearsal = Rehearsal::new(stage, now);
+    let changed = block_on(class4::hook(table, &programs, &rehearsal, data, None));
+    (changed, rehearsal.since(now))
 }
 
 struct Rehearsal<'a>(RefCell<State<'a>>);
+
+impl<'a> Rehearsal<'a> {
+    fn new(stage: Stage<'a>, now: Moment) -> Self {
+        let desk = Desk::new(Box::new(InProcess::new(now, RunBounds::default())));
+        Self(RefCell::new(State { stage, desk, now }))
+    }
+
+    fn since(&self, began: Moment) -> Duration {
+        self.0.borrow().now.instant.saturating_duration_since(began.instant)
+    }
+}
 
 struct State<'a> {
     stage: Stage<'a>,

@@ -21,6 +21,7 @@ use lockstep_sip::registrar::Registrar;
 use lockstep_sip::resolve::Target;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::audio::Audio;
@@ -34,7 +35,7 @@ use super::phones::{Phones, Places};
 use super::project::{Project, engine_address};
 use super::rehearsal::{self, Stage};
 use super::world::{Order, Shared, SimulatedWorld};
-use crate::class4::RouteTable;
+use crate::class4::{Class4, Rejection, RouteTable};
 use crate::core::EventLog;
 use crate::core::directory::Directory;
 use crate::core::exchange::{Exchange, ExchangeParts};
@@ -468,13 +469,8 @@ impl Simulation {
                 self.arrive(now + delay, ticket, Arrived::Answered(answer));
             }
             Order::Route { ticket, table, facts } => {
-                let seed = seed(&mut self.rng);
                 let moment = self.clock.moment();
-                let programs = self.project.programs.clone();
-                let services = self.services().clone();
-                let http = &mut self.http;
-                let stage = Stage { programs: &programs, services: &services, fetch: &mut |args| http.answer(args), seed };
-                let (decision, took) = rehearsal::route(stage, &table, &facts, moment);
+                let (decision, took) = self.rehearse(|stage| rehearsal::route(stage, &table, &facts, moment));
                 self.arrive(now + SERVICE + took, ticket, Arrived::Routed(decision));
             }
             Order::Host { ticket, context, call } => {
@@ -489,6 +485,27 @@ impl Simulation {
                 }
             }
         }
+    }
+
+    /// Sets the stage for runs outside calls.
+    fn rehearse<T>(&mut self, run: impl FnOnce(Stage<'_>) -> T) -> T {
+        let seed = seed(&mut self.rng);
+        let programs = self.project.programs.clone();
+        let services = self.services().clone();
+        let http = &mut self.http;
+        run(Stage { programs: &programs, services: &services, fetch: &mut |args| http.answer(args), seed })
+    }
+
+    /// The Class 4 hook: a routing object as the scripts leave it that apply to it, or the SIP reply they ask for.
+    pub(crate) fn hook(&mut self, data: Value) -> Result<Value, Rejection> {
+        if let Some(outside) = &self.outside {
+            let engine = outside.handle();
+            let current = engine.platform().provisioning.current();
+            return block_on(Class4::new(&current.routes, engine.runs()).hook(data, None));
+        }
+        let table = RouteTable::new(&self.project.config);
+        let moment = self.clock.moment();
+        self.rehearse(|stage| rehearsal::hook(stage, &table, data, moment)).0
     }
 
     /// Asks services that wait for something to happen whether it has.

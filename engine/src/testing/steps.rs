@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lockstep_ctx_api::host::HostReply;
 use lockstep_ctx_api::op::Vars;
-use lockstep_ctx_api::{OpError, OpId};
+use lockstep_ctx_api::{ErrorCode, OpError, OpId};
 use lockstep_media::digit::Digit;
 use lockstep_media::stream::DtmfMethod;
 use serde_json::{Value, json};
@@ -221,7 +221,9 @@ impl Session {
         let function = args.opt_text("fn")?;
         let data = args.value();
         let Some(script) = script else {
-            return Err(misuse("class4: say which script: class4(data, { script: 'name' })".to_owned()));
+            let changed =
+                self.stage.hook(data).map_err(|rejection| OpError::new(ErrorCode::InvalidState, rejection.to_string()))?;
+            return Ok(Some(self.reply(None, changed)));
         };
         let programs = self.stage.project().programs.clone();
         let program = programs.by_name(&script).ok_or_else(|| {

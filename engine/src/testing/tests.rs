@@ -173,6 +173,25 @@ fn scripts_are_counted_in_their_frozen_context() {
 }
 
 #[test]
+fn the_hook_runs_what_applies_as_it_does_over_http() {
+    let source = "function main(data) {
+      if (data.routing.dest_number === '44999') throw new Error('603 Not there');
+      data.routing.cli = `${data.tier}-${data.routing.egress_routing.length}`;
+    }";
+    let config: Config = toml::from_str(
+        "[[gateway]]\nid = 7\naddress = \"sip:sbc.example.net\"\n[[customer]]\nid = 12\naddresses = [\"198.51.100.0/24\"]\nvars = { tier = \"gold\" }\n\
+         [[route]]\nprefix = \"44\"\ngateways = [7]\nscript = \"script-1000\"",
+    )
+    .expect("sound");
+    let project = Project::new(config, programs(&[("1000", source)]), "/nonexistent".into()).expect("threads can be started");
+    let body = "const routed = await class4({ routing: { dest_number: '44123', account_id: 12 } });
+      console.log(routed.routing.cli);
+      await class4({ routing: { dest_number: '44999' } }).catch((error) => console.log(error.message));
+      console.log((await class4({ routing: { dest_number: '33123' } })).routing.egress_routing.length);";
+    assert_eq!(lines(project, body), ["gold-1", "603 Not there", "0"]);
+}
+
+#[test]
 fn a_recorded_call_is_looked_for_beside_the_test_only() {
     for name in ["../x.jsonl", "/etc/passwd", "", "a/../../x"] {
         fails(&format!("await replays('{name}');"), "expected the name of a file beside the test");

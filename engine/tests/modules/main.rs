@@ -4,4 +4,5 @@ mod harness;
 mod jobs;
 mod kv;
 mod pubsub;
+mod styles;
 mod userspace;

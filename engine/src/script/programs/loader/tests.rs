@@ -1,0 +1,295 @@
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use super::*;
+use crate::config::Secret;
+use crate::script::programs::save::{SaveError, SaveScript};
+
+/// A scripts folder that goes with the test.
+struct Folder {
+    path: PathBuf,
+    writes: u64,
+}
+
+impl Folder {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let unique = format!("lockstep-programs-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(unique);
+        fs::create_dir_all(path.join("scripts")).unwrap();
+        Self { path, writes: 0 }
+    }
+
+    fn write(&mut self, file: &str, text: &str) {
+        let path = self.path.join("scripts").join(file);
+        fs::write(&path, text).unwrap();
+        // Two writes within one tick of the file system's clock must still look different.
+        self.writes += 1;
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + self.writes);
+        fs::File::options().append(true).open(path).unwrap().set_modified(time).unwrap();
+    }
+
+    fn remove(&self, file: &str) {
+        fs::remove_file(self.path.join("scripts").join(file)).unwrap();
+    }
+
+    fn loader(&self, config: &Config) -> Loader {
+        Loader::new(&self.path, config)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Left behind in the temporary folder at worst.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+const EMPTY: &str = "function main() {}";
+
+#[test]
+fn scripts_are_found_with_their_settings_and_other_files_are_not() {
+    let mut folder = Folder::new();
+    folder.write("Menu.js", "// @lockstep class5_destination=1000 memory_mb=16\nfunction main() {}");
+    for other in ["menu.test.js", "ctx.d.ts", ".hidden.js", "readme.md", "js"] {
+        folder.write(other, "not a script (");
+    }
+    let reload = folder.loader(&Config::default()).load().unwrap();
+    let names: Vec<&str> = reload.set.iter().map(|program| program.name.as_str()).collect();
+    assert_eq!(names, ["menu"]);
+    assert_eq!(reload.set.problems().count(), 0);
+    let menu = reload.set.by_class5("1000").unwrap();
+    assert_eq!((menu.file.as_str(), menu.limits.memory_bytes), ("Menu.js", 16 << 20));
+    assert_eq!(reload.set.by_name("MENU.JS").unwrap().uuid, menu.uuid);
+    assert_eq!(reload.set.by_name(&menu.uuid).unwrap().name, "menu");
+}
+
+#[test]
+fn the_configuration_wins_over_the_header_comment() {
+    let mut folder = Folder::new();
+    folder.write("menu.js", "// @lockstep memory_mb=16 turn_ms=500\nfunction main() {}");
+    let mut config = Config::default();
+    config.script_entries.push(ScriptEntry { memory_mb: Some(32), ..ScriptEntry::new("menu.js") });
+    let reload = folder.loader(&config).load().unwrap();
+    let limits = reload.set.by_name("menu").unwrap().limits;
+    assert_eq!((limits.memory_bytes, limits.turn_ms), (32 << 20, 500));
+}
+
+#[test]
+fn a_change_makes_a_new_version_and_retires_the_old_one() {
+    let mut folder = Folder::new();
+    folder.write("menu.js", EMPTY);
+    let mut loader = folder.loader(&Config::default());
+    let first = loader.load().unwrap();
+    let before = Arc::clone(first.set.by_name("menu").unwrap());
+    assert!(loader.load().unwrap().retired.is_empty());
+    assert!(Arc::ptr_eq(&before, loader.load().unwrap().set.by_name("menu").unwrap()), "unchanged is the same");
+
+    folder.write("menu.js", "function main() { return 1 }");
+    let second = loader.load().unwrap();
+    let after = second.set.by_name("menu").unwrap();
+    assert_eq!(second.retired, [before.bundle_id]);
+    assert_ne!((after.bundle_id, &after.version), (before.bundle_id, &before.version));
+    assert_eq!(after.uuid, before.uuid);
+    assert_eq!(&*before.bundle.files["menu.js"], EMPTY, "live calls keep theirs");
+}
+
+#[test]
+fn a_syntax_error_leaves_the_last_good_version_live_and_says_where() {
+    let mut folder = Folder::new();
+    folder.write("menu.js", EMPTY);
+    let mut loader = folder.loader(&Config::default());
+    let good = loader.load().unwrap();
+    folder.write("menu.js", "function main() {\n  let = ;\n}");
+    let reload = loader.load().unwrap();
+    let live = reload.set.by_name("menu").unwrap();
+    assert!(Arc::ptr_eq(live, good.set.by_name("menu").unwrap()));
+    let problem = reload.set.problem("menu.js").unwrap();
+    assert_eq!(problem.at.as_ref().map(|at| at.line), Some(2), "{problem}");
+    assert!(problem.to_string().starts_with("menu.js:2:"), "{problem}");
+
+    folder.write("menu.js", "function main() { return 2 }");
+    assert_eq!(loader.load().unwrap().set.problems().count(), 0);
+}
+
+#[test]
+fn a_problem_is_told_once_and_again_when_the_file_has_changed() {
+    let mut folder = Folder::new();
+    folder.write("bad.js", "function (");
+    let mut loader = folder.loader(&Config::default());
+    assert_eq!(loader.load().unwrap().new_problems.len(), 1);
+    folder.write("good.js", EMPTY);
+    let other = loader.load().unwrap();
+    assert_eq!((other.new_problems.len(), other.set.problems().count()), (0, 1));
+    folder.write("bad.js", "function (");
+    assert_eq!(loader.load().unwrap().new_problems.len(), 1);
+}
+
+#[test]
+fn a_header_key_without_effect_is_told() {
+    let mut folder = Folder::new();
+    folder.write("a.js", "// @lockstep type=worker run=first\nfunction onMessage() {}");
+    let mut loader = folder.loader(&Config::default());
+    let warnings = loader.load().unwrap().new_warnings;
+    assert_eq!(warnings, ["a.js: @lockstep: run: has no effect on a worker: it is sent messages and routes no calls"]);
+    assert!(loader.load().unwrap().new_warnings.is_empty());
+}
+
+fn saved(file: &str, source: &str) -> SaveScript {
+    SaveScript { file: file.to_owned(), source: source.into(), must_be_new: false, account: None, version: None }
+}
+
+#[test]
+fn a_text_is_saved_whole_or_refused_with_its_place() {
+    let mut folder = Folder::new();
+    let mut loader = folder.loader(&Config::default());
+    let reload = loader.save(&saved("menu.js", EMPTY)).unwrap();
+    assert_eq!((reload.set.by_name("menu").is_some(), reload.texts[0].source.as_ref()), (true, EMPTY));
+    let refused = loader.save(&saved("menu.js", "function main() {\n  let = ;\n}")).unwrap_err();
+    assert!(refused.to_string().starts_with("menu.js:2:"), "{refused}");
+    assert_eq!(fs::read_to_string(folder.path.join("scripts/menu.js")).unwrap(), EMPTY);
+    let again = loader.save(&SaveScript { must_be_new: true, ..saved("menu.js", EMPTY) });
+    assert_eq!(again.unwrap_err(), SaveError::Exists("menu.js".to_owned()));
+    assert_eq!(loader.save(&saved("Menu.mjs", EMPTY)).unwrap_err(), SaveError::Exists("menu.js".to_owned()));
+    for name in ["../menu.js", "a/b.js", ".hidden.js", "menu.test.js", "menu", "me nu.js", "types.d.ts"] {
+        assert_eq!(loader.save(&saved(name, EMPTY)).unwrap_err(), SaveError::Name(name.to_owned()));
+    }
+    assert!(loader.remove("menu.js").unwrap().set.by_name("menu").is_none());
+    assert_eq!(loader.remove("menu.js").unwrap_err(), SaveError::NoSuchScript("menu.js".to_owned()));
+    folder.write("other.js", EMPTY);
+    let names: Vec<String> =
+        fs::read_dir(folder.path.join("scripts")).unwrap().map(|item| item.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(names, ["other.js"], "nothing is left behind");
+}
+
+#[test]
+fn a_text_belongs_to_the_account_of_its_app_and_to_no_other() {
+    let folder = Folder::new();
+    let mut config = Config::default();
+    config.apps.push(App { name: "sales".into(), account: "north".into(), env: BTreeMap::new() });
+    let mut loader = folder.loader(&config);
+    let save = |account: &str, header: &str| SaveScript {
+        account: Some(account.to_owned()),
+        ..saved("menu.js", &format!("{header}\nfunction main() {{}}"))
+    };
+    assert_eq!(loader.save(&save("north", "")).unwrap_err(), SaveError::NotYours("default".to_owned()));
+    assert_eq!(loader.save(&save("south", "// @lockstep app=sales")).unwrap_err(), SaveError::NotYours("north".to_owned()));
+    assert!(loader.save(&save("north", "// @lockstep app=sales")).is_ok());
+}
+
+#[test]
+fn a_new_script_that_does_not_compile_is_not_live_and_harms_no_sibling() {
+    let mut folder = Folder::new();
+    folder.write("bad.js", "function (");
+    folder.write("good.js", EMPTY);
+    let reload = folder.loader(&Config::default()).load().unwrap();
+    assert!(reload.set.by_name("bad").is_none());
+    let files: Vec<&String> = reload.set.by_name("good").unwrap().bundle.files.keys().collect();
+    assert_eq!(files, ["good.js"]);
+}
+
+#[test]
+fn a_wrong_header_comment_names_its_line() {
+    let mut folder = Folder::new();
+    folder.write("menu.js", "// A menu.\n// @lockstep memory=16\nfunction main() {}");
+    let reload = folder.loader(&Config::default()).load().unwrap();
+    let problem = reload.set.problem("menu.js").unwrap().to_string();
+    assert!(problem.starts_with("menu.js:2:1: @lockstep: "), "{problem}");
+}
+
+#[test]
+fn siblings_are_those_of_the_same_app() {
+    let mut folder = Folder::new();
+    folder.write("a.js", "// @lockstep app=sales\nfunction main() {}");
+    folder.write("b.js", "// @lockstep app=sales\nfunction main() {}");
+    folder.write("c.js", EMPTY);
+    let mut loader = folder.loader(&Config::default());
+    let first = loader.load().unwrap();
+    let files: Vec<&String> = first.set.by_name("a").unwrap().bundle.files.keys().collect();
+    assert_eq!(files, ["a.js", "b.js"]);
+
+    folder.write("b.js", "// @lockstep app=sales\nfunction main() { return 1 }");
+    let second = loader.load().unwrap();
+    let version = |reload: &Reload, name: &str| reload.set.by_name(name).unwrap().version.clone();
+    assert_ne!(version(&first, "a"), version(&second, "a"), "a sibling is part of a script's version");
+    assert_eq!(version(&first, "c"), version(&second, "c"));
+}
+
+#[test]
+fn the_environment_names_the_script_and_holds_the_apps_variables() {
+    let mut folder = Folder::new();
+    folder.write("a.js", "// @lockstep app=sales\nfunction main() {}");
+    let mut config = Config::default();
+    config.apps.push(App {
+        name: "sales".into(),
+        account: "default".into(),
+        env: [("API_URL".to_owned(), Secret::literal("https://a.example"))].into(),
+    });
+    let reload = folder.loader(&config).load().unwrap();
+    let program = reload.set.by_name("a").unwrap();
+    let env = |key: &str| program.env.get(key).map(String::as_str);
+    assert_eq!((env("API_URL"), env("APP_ID"), env("SCRIPTFORGE_NAME")), (Some("https://a.example"), Some("sales"), Some("a")));
+    assert_eq!(env("SCRIPTFORGE_UUID"), Some(program.uuid.as_str()));
+}
+
+#[test]
+fn a_removed_script_is_gone_and_its_bundle_is_retired() {
+    let mut folder = Folder::new();
+    folder.write("a.js", EMPTY);
+    let mut loader = folder.loader(&Config::default());
+    let bundle = loader.load().unwrap().set.by_name("a").unwrap().bundle_id;
+    folder.remove("a.js");
+    let reload = loader.load().unwrap();
+    assert!(reload.set.by_name("a").is_none());
+    assert_eq!(reload.retired, [bundle]);
+}
+
+#[test]
+fn clashes_of_names_and_destinations_are_problems_of_the_second() {
+    let mut folder = Folder::new();
+    folder.write("a.js", "// @lockstep class5_destination=1\nfunction main() {}");
+    folder.write("a.mjs", "export function main() {}");
+    folder.write("b.js", "// @lockstep class5_destination=1\nfunction main() {}");
+    let reload = folder.loader(&Config::default()).load().unwrap();
+    assert_eq!(reload.set.by_class5("1").unwrap().file, "a.js");
+    let problems: Vec<&str> = reload.set.problems().map(|problem| problem.file.as_str()).collect();
+    assert_eq!(problems, ["a.mjs", "b.js"]);
+}
+
+#[test]
+fn an_exact_destination_wins_over_a_pattern() {
+    let mut folder = Folder::new();
+    folder.write("any.js", "// @lockstep class5_destination=/1.*/\nfunction main() {}");
+    folder.write("one.js", "// @lockstep class5_destination=100\nfunction main() {}");
+    let set = folder.loader(&Config::default()).load().unwrap().set;
+    assert_eq!(set.by_class5("100").unwrap().name, "one");
+    assert_eq!(set.by_class5("101").unwrap().name, "any");
+    assert!(set.by_class5("200").is_none());
+}
+
+#[test]
+fn an_entry_without_a_file_is_a_problem_and_a_missing_folder_is_empty() {
+    let folder = Folder::new();
+    let mut config = Config::default();
+    config.script_entries.push(ScriptEntry::new("gone.js"));
+    let reload = folder.loader(&config).load().unwrap();
+    assert!(reload.set.problem("gone.js").unwrap().message.contains("no such file"));
+    config.scripts.dir = "nowhere".into();
+    assert_eq!(folder.loader(&config).load().unwrap().set.iter().count(), 0);
+}
+
+#[test]
+fn the_watcher_reports_a_change_and_leaves_when_dropped() {
+    let mut folder = Folder::new();
+    folder.write("a.js", EMPTY);
+    let mut loader = folder.loader(&Config::default());
+    loader.load().unwrap();
+    let mut watch = super::super::watch(loader).unwrap();
+    folder.write("b.js", EMPTY);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let mut next = || runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), watch.changed()).await });
+    let change = next().expect("the watcher sees the change").unwrap();
+    assert!(change.reload.set.by_name("b").is_some());
+    assert!(change.asked.is_none());
+    drop(watch);
+}
