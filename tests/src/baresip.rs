@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::client::free_port;
 use crate::engine::{Engine, within};
-use crate::sipp::free_port;
 
 /// Where Debian puts baresip's modules.
 const MODULES: &str = "/usr/lib/baresip/modules";
