@@ -26,6 +26,7 @@ pub mod jobs;
 pub mod journals;
 mod json;
 pub mod log;
+mod markup;
 pub mod packages;
 pub mod phone;
 pub mod platform;

@@ -197,15 +197,7 @@ fn request(exchange: &mut Exchange, message: &TextMessage, way: Way) -> Result<(
     let destinations = outgoing::with_local(exchange, way.destinations);
     let mut request = OutgoingRequest::new(Method::Message, way.uri, NameAddr::new(Uri::Sip(from)), to, destinations);
     request.body = Some(Body::new(message.content_type.as_str(), message.body.clone().into_bytes()));
-    let account = way.gateway.and_then(|id| {
-        let gateway = &exchange.directory.gateway(id)?.config;
-        Some((gateway.username.clone()?, gateway.password.clone()?))
-    });
-    let auth = account.map(|(user, password)| {
-        let mut auth = ClientAuth::new(user, password.expose(), exchange.seed());
-        auth.begin_request();
-        auth
-    });
+    let auth = outgoing::credentials_of(exchange, way.gateway);
     let now = exchange.now.instant;
     let id = exchange.endpoint.request_out_of_dialog(now, request).map_err(|error| error.to_string())?;
     Ok((id, auth))

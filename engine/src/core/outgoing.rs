@@ -104,16 +104,17 @@ fn build_invite(
     request.body = Some(Body::sdp(offer.into_bytes()));
     request.symmetric = route.symmetric;
     request.max_forwards = route.max_forwards;
-    let account = route.gateway.and_then(|id| {
-        let gateway = &exchange.directory.gateway(id)?.config;
-        Some((gateway.username.clone()?, gateway.password.clone()?))
-    });
-    let auth = account.map(|(user, password)| {
-        let mut auth = ClientAuth::new(user, password.expose(), exchange.seed());
-        auth.begin_request();
-        auth
-    });
+    let auth = credentials_of(exchange, route.gateway);
     Ok((request, auth))
+}
+
+/// What answers the challenges of a gateway that knows us by name.
+pub(crate) fn credentials_of(exchange: &mut Exchange, gateway: Option<i64>) -> Option<ClientAuth> {
+    let gateway = &exchange.directory.gateway(gateway?)?.config;
+    let (user, password) = (gateway.username.clone()?, gateway.password.clone()?);
+    let mut auth = ClientAuth::new(user, password.expose(), exchange.seed());
+    auth.begin_request();
+    Some(auth)
 }
 
 /// Next hops with the address of ours that leads to each: it is what Via names.

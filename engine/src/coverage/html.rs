@@ -8,6 +8,7 @@ use super::counts::{Counts, Coverage};
 use super::instrument::Instrumented;
 use super::summary::{Share, branch_share, line_share, lines};
 use crate::flow;
+use crate::markup::escape;
 
 const STYLE: &str = "body{font:15px system-ui,sans-serif;color:#1e293b;margin:2rem auto;max-width:70rem;padding:0 1rem}\
 a{color:#1d4ed8}table{border-collapse:collapse}td,th{padding:.25rem 1rem .25rem 0;text-align:left}\
@@ -84,10 +85,6 @@ fn page(title: &str, body: &str) -> String {
     )
 }
 
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::instrument::instrument;
@@ -101,7 +98,7 @@ mod tests {
         let last = made.statements.last().unwrap().mark;
         let page = script("a.js", source, &made, &Counts::from_fn(made.marks, |mark| u64::from(mark != no && mark != last)));
         assert!(
-            page.contains("<tr id=\"L1\"><td class=\"n\">1</td><td class=\"c\">1×</td><td><pre>if (a) b('&lt;x&gt;');"),
+            page.contains("<tr id=\"L1\"><td class=\"n\">1</td><td class=\"c\">1×</td><td><pre>if (a) b(&#39;&lt;x&gt;&#39;);"),
             "{page}"
         );
         assert!(page.contains("never: no"), "{page}");

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::Chart;
-use super::label::escape;
 use super::layout::{Item, LEGEND, MARGIN, Reached, Shape, Style, Text, lay_out};
+use crate::markup::escape;
 
 const STYLE: &str = "text{font:12px ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace;fill:#1e293b}\
 .title{font-weight:bold;font-size:17px}.sub{fill:#64748b}.name{font-weight:bold}.small{fill:#64748b;font-size:11px}\

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::view::{View, What};
 use super::waveform::Waveform;
-use super::{clipped, escape, seconds};
+use super::{clipped, seconds};
+use crate::markup::escape;
 
 const WIDTH: f64 = 1_120.0;
 /// Room for the names of lanes.

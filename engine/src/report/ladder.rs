@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::axis::leg_name;
 use super::view::{View, What};
-use super::{clipped, escape, seconds, shown};
+use super::{clipped, seconds, shown};
+use crate::markup::escape;
 
 const ROW: f64 = 30.0;
 const HEAD: f64 = 44.0;

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::axis::leg_name;
+use super::seconds;
 use super::view::{View, What};
-use super::{escape, seconds};
+use crate::markup::escape;
 
 /// The table; empty for a call without entries.
 pub(super) fn table(view: &View) -> String {

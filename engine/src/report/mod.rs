@@ -4,7 +4,7 @@
 //!   facts │ everything on one axis of time │ the SIP ladder │ every entry as a line
 //! ```
 //!
-//! Whatever comes from the network (header fields, numbers, names) goes through [`escape`]; the page allows no script, no
+//! Whatever comes from the network (header fields, numbers, names) goes through [`crate::markup`]; the page allows no script, no
 //! request and no frame by its own policy, so that what slipped through would do nothing.
 
 mod axis;
@@ -15,6 +15,7 @@ mod tests;
 mod view;
 mod waveform;
 
+use crate::markup::escape;
 use std::fmt::Write as _;
 
 pub(crate) use view::View;
@@ -24,25 +25,6 @@ pub(crate) use waveform::{Waveform, read as read_waveform};
 pub(crate) const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
 const STYLE: &str = include_str!("style.css");
-
-/// Text as it may stand in HTML, in an element or in a quoted attribute.
-pub(crate) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            '\t' | '\n' => escaped.push(' '),
-            // Also what would turn the direction of the text around it.
-            c if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => escaped.push('\u{fffd}'),
-            c => escaped.push(c),
-        }
-    }
-    escaped
-}
 
 /// The page of a call, with the waveforms of its recordings.
 pub(crate) fn page(view: &View, waveforms: &[Waveform]) -> String {

@@ -1,5 +1,6 @@
 //! Reports as TAP (Test Anything Protocol, version 14) and as JUnit's XML.
 
+use crate::markup::escape;
 use std::fmt::Write as _;
 
 use super::runner::{Report, Verdict};
@@ -117,23 +118,6 @@ pub(crate) fn junit(reports: &[Report]) -> String {
     }
     text.push_str("</testsuites>\n");
     text
-}
-
-/// Text for XML 1.0, which knows no control characters but tabs and line ends.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\n' | '\t' => escaped.push(c),
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => escaped.push('\u{fffd}'),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]
