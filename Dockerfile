@@ -3,14 +3,14 @@ FROM rust:1.95-slim-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends build-essential pkg-config cmake && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
-RUN cargo build --release --locked --package lockstep-engine --bin lockstep
+RUN cargo build --profile dist --locked --package lockstep-engine --bin lockstep
 
 FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates espeak-ng \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --create-home --home-dir /srv/lockstep lockstep
-COPY --from=build /src/target/release/lockstep /usr/local/bin/lockstep
+COPY --from=build /src/target/dist/lockstep /usr/local/bin/lockstep
 USER lockstep
 WORKDIR /srv/lockstep
 EXPOSE 5060/udp 5060/tcp 20000-29999/udp
