@@ -19,6 +19,7 @@ mod serve;
 mod test;
 mod types;
 mod worker;
+mod zone;
 
 use std::process::ExitCode;
 use std::time::Duration;

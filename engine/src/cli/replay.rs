@@ -1,20 +1,16 @@
 //! `lockstep replay CALL_ID|FILE`
 
 use std::io::{BufRead, IsTerminal as _};
-use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use lockstep_ctx_api::journal::Redactor;
 use lockstep_ctx_api::wire::Bundle;
 
 use super::client::Target;
 use super::recording::{self, Recording};
-use super::{block_on, out};
+use super::{block_on, out, zone};
 use crate::replay::{Replay, divergence, replace, step};
-
-/// Set once the process has the time zone that the script saw.
-const ZONE_IS_SET: &str = "LOCKSTEP_REPLAY_ZONE";
 
 /// Run a call's script again from its journal, turn by turn, and tell where it differs.
 ///
@@ -45,26 +41,14 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Ok(Ok(recording)) => recording,
         Ok(Err(error)) | Err(error) => return out::failed(error),
     };
-    let zone = recording.journal.header.run.time_zone.clone();
-    // The C library knows one zone a process, and takes it from the environment, which must not change once there are threads.
-    if std::env::var(ZONE_IS_SET).ok().as_deref() != Some(zone.as_str()) {
-        return in_zone(&zone);
+    if let Err(code) = zone::enter(&recording.journal.header.run.time_zone) {
+        return code;
     }
     match replay(args, &recording) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => out::failed(error),
     }
-}
-
-/// Starts this command anew in a time zone.
-fn in_zone(zone: &str) -> ExitCode {
-    let program = match std::env::current_exe() {
-        Ok(program) => program,
-        Err(error) => return out::failed(format!("cannot find this program: {error}")),
-    };
-    let error = Command::new(program).args(std::env::args_os().skip(1)).env("TZ", zone).env(ZONE_IS_SET, zone).exec();
-    out::failed(format!("cannot start in the time zone {zone}: {error}"))
 }
 
 fn replay(args: &Args, recording: &Recording) -> Result<bool, String> {

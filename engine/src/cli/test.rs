@@ -3,13 +3,12 @@
 #![expect(clippy::disallowed_methods, reason = "how long the tests took is told in the machine's time")]
 
 use std::collections::BTreeMap;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::client::Target;
-use super::{block_on, out, recording};
+use super::{block_on, out, recording, zone};
 use crate::config::Config;
 use crate::coverage::{self, Coverage};
 use crate::journals::Redaction;
@@ -18,8 +17,6 @@ use crate::testing::{
     Mutant, Plan, Report, Tally, TestFile, count, find, junit, project_of, run as run_tests, run_mutants, tap, write_recorded,
 };
 
-/// Set once the process has the time zone that scripts see.
-const ZONE_IS_SET: &str = "LOCKSTEP_TEST_ZONE";
 /// How often `--watch` looks for changes.
 const LOOK: Duration = Duration::from_millis(500);
 /// Files that `--watch` looks at.
@@ -82,9 +79,8 @@ pub(super) fn run(args: &Args) -> ExitCode {
             Err(error) => out::failed(error),
         };
     }
-    // The C library knows one zone a process, and takes it from the environment, which must not change once there are threads.
-    if std::env::var(ZONE_IS_SET).ok().as_deref() != Some(args.timezone.as_str()) {
-        return in_zone(&args.timezone);
+    if let Err(code) = zone::enter(&args.timezone) {
+        return code;
     }
     if let Err(error) = crate::log::init(crate::log::LogFormat::Text, "off") {
         return out::failed(error);
@@ -118,9 +114,8 @@ pub(super) fn run(args: &Args) -> ExitCode {
 fn from_journal(args: &Args, what: &str) -> Result<ExitCode, String> {
     let dir = args.config.clone().unwrap_or_else(|| PathBuf::from("."));
     let recording = block_on(recording::find(what, &dir, &args.target))??;
-    let zone = &recording.journal.header.run.time_zone;
-    if std::env::var(ZONE_IS_SET).ok().as_deref() != Some(zone.as_str()) {
-        return Ok(in_zone(zone));
+    if let Err(code) = zone::enter(&recording.journal.header.run.time_zone) {
+        return Ok(code);
     }
     let loaded = Config::load(&dir).map_err(|error| error.to_string())?;
     let folder = match args.paths.as_slice() {
@@ -134,16 +129,6 @@ fn from_journal(args: &Args, what: &str) -> Result<ExitCode, String> {
     let written = write_recorded(&folder, &name, journal, recording.bundle.as_ref(), &redaction)?;
     out::line(written.display());
     Ok(ExitCode::SUCCESS)
-}
-
-/// Starts this command anew in a time zone.
-fn in_zone(zone: &str) -> ExitCode {
-    let program = match std::env::current_exe() {
-        Ok(program) => program,
-        Err(error) => return out::failed(format!("cannot find this program: {error}")),
-    };
-    let error = Command::new(program).args(std::env::args_os().skip(1)).env("TZ", zone).env(ZONE_IS_SET, zone).exec();
-    out::failed(format!("cannot start in the time zone {zone}: {error}"))
 }
 
 fn run_once(args: &Args) -> Result<bool, String> {

@@ -142,7 +142,7 @@ impl Engine {
         self.applications.take()
     }
 
-    /// Waits until the engine has stopped: after [`EngineHandle::drain`], or when every handle is gone.
+    /// Waits until the engine has stopped: after [`EngineHandle::drain`], [`EngineHandle::halt`], or when every handle is gone.
     pub fn wait(self) {
         let Self { handle, applications, thread, .. } = self;
         drop((handle, applications));
@@ -404,6 +404,10 @@ impl Core {
                             let _ = done.send(());
                         }
                         Some(Request::ChangeScripts(order, answer)) => self.scripts.order(order, answer),
+                        Some(Request::Halt) => {
+                            switch.close_events();
+                            return;
+                        }
                         Some(request) => switch.request(request),
                         None => {
                             handles_left = false;

@@ -294,6 +294,8 @@ pub(crate) enum Request {
     Readiness(oneshot::Sender<Readiness>),
     /// Take no more calls; end those that are left after the grace period, then stop.
     Drain(Duration),
+    /// Stop without a word to anybody.
+    Halt,
 }
 
 /// A handle to a running engine. Cheap to clone; every method may be called from any thread.
@@ -438,6 +440,11 @@ impl EngineHandle {
     /// Takes no more calls (503), lets live ones end for up to `grace`, ends the rest with BYE, then stops the engine.
     pub async fn drain(&self, grace: Duration) -> Result<(), EngineError> {
         self.requests.send(Request::Drain(grace)).await.map_err(|_| EngineError::Stopped)
+    }
+
+    /// Stops the engine at once. Peers of calls are not told: for an engine whose peers are gone as well.
+    pub async fn halt(&self) -> Result<(), EngineError> {
+        self.requests.send(Request::Halt).await.map_err(|_| EngineError::Stopped)
     }
 
     /// Resolves once the engine has stopped.

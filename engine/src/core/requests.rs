@@ -48,8 +48,8 @@ impl Switch {
             Request::Scripts(reply) => drop(reply.send(self.scripts())),
             Request::Stats(reply) => drop(reply.send(self.stats())),
             Request::Readiness(reply) => drop(reply.send(self.readiness())),
-            // For the driver, which reaches the scripts folder; it lets none through.
-            Request::ChangeScripts(..) | Request::Provisioned(_) => {}
+            // For the driver, which reaches the scripts folder and can stop; it lets none through.
+            Request::ChangeScripts(..) | Request::Provisioned(_) | Request::Halt => {}
             Request::Drain(grace) => self.drain(grace),
         }
     }
