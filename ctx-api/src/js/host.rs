@@ -10,7 +10,7 @@ use super::modules::{Modules, dispatched, load_error};
 use super::prelude::Prelude;
 use super::shared::{Shared, Verdict, op_id};
 use super::value::{self, facts, number, text};
-use super::{MAX_OPS_PER_TURN, compile, errors, natives, ops, packages};
+use super::{MAX_OPS_PER_TURN, compile, errors, json, natives, ops, packages};
 use crate::catalog;
 use crate::error::{ErrorCode, OpError};
 use crate::op::{Op, OpClass};
@@ -81,7 +81,7 @@ fn function<'js>(ctx: &Ctx<'js>, run: &Rc<Shared>, name: &str) -> rquickjs::Resu
     let run = run.clone();
     let ctx = ctx.clone();
     match name {
-        "input" => Function::new(ctx, move |ctx: Ctx<'js>| ctx.json_parse(run.start().data.as_str())),
+        "input" => Function::new(ctx, move |ctx: Ctx<'js>| json::read(&ctx, &run.start())),
         "fn" => Function::new(ctx, move || run.header().function.clone().unwrap_or_else(|| "main".to_owned())),
         "startedAt" => Function::new(ctx, move || number(run.start().at)),
         "env" => Function::new(ctx, move |ctx: Ctx<'js>| {
@@ -105,6 +105,13 @@ fn function<'js>(ctx: &Ctx<'js>, run: &Rc<Shared>, name: &str) -> rquickjs::Resu
             run.decide(Verdict::Finished(optional_text(&ctx, &json)?));
             Ok::<_, rquickjs::Error>(())
         }),
+        "finishAs" => Function::new(ctx, move |ctx: Ctx<'js>, value: Value<'js>| match json::print(&ctx, &value) {
+            Some(json) => {
+                run.decide(Verdict::Finished(Some(json)));
+                true
+            }
+            None => false,
+        }),
         "fail" => Function::new(ctx, move |ctx: Ctx<'js>, reason: Value<'js>| {
             run.decide(Verdict::Failed(errors::describe(&ctx, &reason, ScriptErrorKind::Thrown)));
         }),
@@ -127,6 +134,7 @@ fn function<'js>(ctx: &Ctx<'js>, run: &Rc<Shared>, name: &str) -> rquickjs::Resu
             Ok::<_, rquickjs::Error>(run.mirror.borrow().header(&name).map(str::to_owned))
         }),
         "natives" => Function::new(ctx, move |ctx: Ctx<'js>, name: String| natives::object(&ctx, &run, &name)),
+        "touch" => Function::new(ctx, |ctx: Ctx<'js>, value: Value<'js>| json::touch(&ctx, &value)),
         "facts" => Function::new(ctx, move |ctx: Ctx<'js>| facts(&ctx, &run.mirror.borrow().facts)),
         _ => return Ok(None),
     }

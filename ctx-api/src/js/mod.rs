@@ -11,6 +11,7 @@ mod deadline;
 mod errors;
 mod globals;
 mod host;
+mod json;
 mod lazy;
 mod marks;
 mod memory;

@@ -15,7 +15,7 @@ use super::modules::{ModuleLoader, Modules, dispatched};
 use super::prelude::Prelude;
 use super::program::Program;
 use super::shared::{Pending, Shared, Sinks, Verdict, op_key};
-use super::{errors, globals, host, marks, value};
+use super::{errors, globals, host, json, marks, value};
 use crate::error::{CallEndedCause, ErrorCode, OpError};
 use crate::event::Event;
 use crate::op::{OpClass, OpId};
@@ -276,7 +276,7 @@ impl Live {
     /// Freezes what runs share.
     fn freeze(&self) -> Result<(), ScriptError> {
         self.context.with(|ctx| {
-            let part = dispatched(&ctx, "load", ("warm",));
+            let part = json::install(&ctx).and_then(|()| dispatched(&ctx, "load", ("warm",)));
             part.map(|_| ()).map_err(|_| errors::caught(&ctx, ScriptErrorKind::Load))
         })
     }

@@ -5,6 +5,7 @@ mod determinism;
 mod globals;
 mod harness;
 mod host_calls;
+mod lazy_data;
 mod limits;
 mod lockstep;
 mod operations;

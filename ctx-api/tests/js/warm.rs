@@ -13,15 +13,15 @@ use lockstep_ctx_api::{ErrorCode, OpError};
 use crate::harness::EPOCH_MS;
 
 /// A worker that runs one script over and over.
-struct Bench {
+pub(crate) struct Bench {
     worker: Worker,
-    header: RunHeader,
+    pub(crate) header: RunHeader,
     runs: u64,
     texts: Vec<String>,
 }
 
 impl Bench {
-    fn new(source: &str) -> Self {
+    pub(crate) fn new(source: &str) -> Self {
         let mut worker = Worker::new().expect("the prelude compiles");
         let files = [("main.js".to_owned(), source.into())].into();
         let sources = Arc::new(Bundle { entry: "main.js".to_owned(), files, ..Bundle::default() });
@@ -61,7 +61,7 @@ impl Bench {
     }
 
     /// JSON of a result, or the message of an error.
-    fn run(&mut self, data: &str) -> String {
+    pub(crate) fn run(&mut self, data: &str) -> String {
         match self.end(data).state {
             RunState::Finished { result } => result.unwrap_or_else(|| "undefined".to_owned()),
             RunState::Failed(error) => error.message,

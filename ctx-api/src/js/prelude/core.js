@@ -41,7 +41,7 @@
       modules[file] = module;
       let local;
       try {
-        const run = host.loadClassic(file);
+        const run = runtime.wrapperOf?.(file) ?? host.loadClassic(file);
         run.call(module.exports, module.exports, require, module, file, '.', (main) => { local = main; });
       } catch (error) {
         delete modules[file];
@@ -148,7 +148,9 @@
   function finish(result) {
     undecided = false;
     try {
-      host.finish(host.hasCall ? undefined : json(result === undefined ? input : result));
+      if (host.hasCall) return host.finish(undefined);
+      const value = result === undefined ? input : result;
+      if (!host.finishAs(value)) host.finish(json(value));
     } catch (error) {
       host.fail(error);
     }

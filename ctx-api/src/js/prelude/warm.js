@@ -22,6 +22,18 @@
   // Parts that do, and are loaded anew by each run that names them.
   const RENEWED = { __proto__: null, console: true, globals: true };
 
+  // Objects of the data are made when they are touched, and QuickJS would not touch what it makes inextensible.
+  for (const [holder, name] of [[Object, 'freeze'], [Object, 'preventExtensions'], [Object, 'seal'], [Reflect, 'preventExtensions']]) {
+    const native = holder[name];
+    const touching = {
+      [name](object) {
+        host.touch(object);
+        return native(object);
+      },
+    };
+    defineProperty(holder, name, { value: touching[name], writable: true, configurable: true });
+  }
+
   // ---- what is shared ------------------------------------------------------------------------------------------
 
   // Built-ins that are added when they are named: they are to be there before the rest is moved.
@@ -94,6 +106,19 @@
       ''.matchAll(/x/g), Uint8Array, (function () { return arguments; })(), (function () { 'use strict'; return arguments; })(),
     ].map((sample) => [getPrototypeOf(sample), sample]).flat();
   }
+
+  // The function around the script's file: called anew by each run, and the same for all of them.
+  const wrappers = { __proto__: null };
+  runtime.wrapperOf = (file) => {
+    let wrapper = wrappers[file];
+    if (wrapper === undefined) {
+      wrapper = host.loadClassic(file);
+      Object.freeze(wrapper.prototype);
+      Object.freeze(wrapper);
+      wrappers[file] = wrapper;
+    }
+    return wrapper;
+  };
 
   // ---- between runs --------------------------------------------------------------------------------------------
 

@@ -1,0 +1,9 @@
+//! A run's data as JavaScript sees it: objects whose members are made when a script first touches them, and which go back as the
+//! text they came in where nothing was changed (docs/decisions/0045-lazy-data.md).
+
+mod object;
+mod print;
+mod tape;
+
+pub(super) use object::{install, read, touch};
+pub(super) use print::print;
