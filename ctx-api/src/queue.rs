@@ -47,8 +47,10 @@ pub struct OpQueue {
     immediate: BTreeMap<OpId, Concurrent>,
     /// Started host operations.
     host: BTreeMap<OpId, Concurrent>,
-    /// Stopped by a cutting operation, to settle with the end of the call that follows.
+    /// Stopped by a cutting operation, or because the call is held back: settles with the end of the call that follows.
     cut: BTreeMap<OpId, &'static str>,
+    /// Somebody else has the call for now.
+    held_back: bool,
     outputs: VecDeque<QueueOutput>,
     /// Whether [`QueueOutput::Idle`] is owed once the last call operation has gone.
     busy: bool,
@@ -95,7 +97,7 @@ enum Stop {
     No,
     /// Its signal was aborted.
     Aborted,
-    /// A cutting operation waits for it to go.
+    /// A cutting operation waits for it to go, or somebody else takes the call for a while.
     Cut,
 }
 
@@ -140,6 +142,10 @@ impl OpQueue {
             fresh.cancelled = true;
         } else if let Some(waiting) = self.leave(Place::Overtaking(id)).or_else(|| self.leave(Place::InLine(id))) {
             self.settle(id, Err(OpError::aborted(waiting.op.name())));
+        } else if self.held_back
+            && let Some(name) = self.cut.remove(&id)
+        {
+            self.settle(id, Err(OpError::aborted(name)));
         } else if let Some(concurrent) = self.immediate.get_mut(&id).or_else(|| self.host.get_mut(&id))
             && !concurrent.cancelled
         {
@@ -158,6 +164,25 @@ impl OpQueue {
         all.extend(self.immediate.keys().chain(self.host.keys()));
         for id in all {
             self.cancel(id);
+        }
+    }
+
+    /// Somebody else has the call from now on: what runs is stopped and stays pending, and nothing in line starts. Operations
+    /// that end the call still do.
+    pub fn hold_back(&mut self) {
+        self.held_back = true;
+        if let Some(running) = self.running.as_mut().filter(|running| running.class != OpClass::Cutting)
+            && running.stop == Stop::No
+        {
+            running.stop = Stop::Cut;
+            self.outputs.push_back(QueueOutput::Cancel(running.id));
+        }
+    }
+
+    /// The call has come back from whoever had it, by the name of `taken_by`: what was stopped for it settles, and the rest goes on.
+    pub fn go_on(&mut self, taken_by: &str) {
+        if std::mem::take(&mut self.held_back) {
+            self.settle_cut_by(taken_by);
         }
     }
 
@@ -313,13 +338,16 @@ impl OpQueue {
             return;
         }
         let Some(&place) = self.waiting.keys().next() else { return };
+        if self.held_back && matches!(place, Place::InLine(_)) {
+            return;
+        }
         let Some(Waiting { id, op, awaited, .. }) = self.leave(place) else { return };
         self.running = Some(Running { id, name: op.name(), class: op.class(), awaited, stop: Stop::No });
         self.outputs.push_back(QueueOutput::Start(id, op));
     }
 
     /// The operation for which others were stopped did not end the call after all.
-    fn settle_cut_by(&mut self, cutting: &'static str) {
+    fn settle_cut_by(&mut self, cutting: &str) {
         for (id, name) in std::mem::take(&mut self.cut) {
             self.settle(id, Err(OpError::new(ErrorCode::AbortError, format!("{name} was cut off by {cutting}"))));
         }

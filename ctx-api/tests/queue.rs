@@ -416,3 +416,40 @@ mod properties {
         }
     }
 }
+
+#[test]
+fn a_call_that_somebody_else_has_keeps_its_operations_waiting() {
+    let mut queue = OpQueue::new();
+    turn(&mut queue, 0, vec![play(), play()], &[0, 1]);
+    queue.hold_back();
+    assert_eq!(drain(&mut queue), ["~0"]);
+    assert_eq!(complete(&mut queue, 0, aborted()), Vec::<String>::new());
+    assert_eq!(turn(&mut queue, 2, vec![set()], &[2]), ["+2"]);
+    assert!(!queue.is_idle());
+    queue.go_on("a bridge");
+    assert_eq!(drain(&mut queue), ["!0:AbortError", "+1"]);
+}
+
+#[test]
+fn a_call_that_somebody_else_has_can_be_hung_up_and_settles_everything_by_its_end() {
+    let mut queue = OpQueue::new();
+    turn(&mut queue, 0, vec![play(), play()], &[0, 1]);
+    queue.hold_back();
+    drain(&mut queue);
+    complete(&mut queue, 0, aborted());
+    assert_eq!(turn(&mut queue, 2, vec![hangup()], &[2]), ["+2"]);
+    assert_eq!(complete(&mut queue, 2, unit()), ["=2"]);
+    queue.ended(&cause());
+    assert_eq!(drain(&mut queue), ["!0:CallEnded", "!1:CallEnded", "idle"]);
+}
+
+#[test]
+fn a_signal_settles_an_operation_that_was_stopped_for_somebody_else() {
+    let mut queue = OpQueue::new();
+    turn(&mut queue, 0, vec![play()], &[0]);
+    queue.hold_back();
+    drain(&mut queue);
+    complete(&mut queue, 0, aborted());
+    queue.cancel(id(0));
+    assert_eq!(drain(&mut queue), ["!0:AbortError", "idle"]);
+}

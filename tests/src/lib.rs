@@ -6,6 +6,7 @@ pub mod bench;
 pub mod caller;
 pub mod client;
 pub mod engine;
+pub mod event_socket;
 pub mod freeswitch;
 pub mod http;
 pub mod sipp;

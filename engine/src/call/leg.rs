@@ -11,7 +11,7 @@ use bytes::Bytes;
 use lockstep_ctx_api::op::Headers;
 use lockstep_ctx_api::{CallState, ErrorCode, OpError};
 use lockstep_media::codec::Codec;
-use lockstep_media::sdp::{Negotiated, OfferAnswer, SdpError};
+use lockstep_media::sdp::{Direction, Negotiated, OfferAnswer, SdpError};
 use lockstep_media::stream::Command;
 
 use super::LegId;
@@ -237,6 +237,33 @@ impl Leg {
                 None
             }
         }
+    }
+
+    /// Offers the peer anew what flows: `SendOnly` puts it on hold.
+    pub fn offer(&mut self, board: &mut dyn Switchboard, wanted: Direction) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.want(wanted);
+            let sdp = exchange.offer();
+            board.signal(self.id, Signal::Offer { sdp });
+        }
+    }
+
+    /// The answer to our offer came; one that cannot be used counts as none.
+    pub fn offer_answered(&mut self, board: &mut dyn Switchboard, sdp: Option<&[u8]>) -> Result<Option<HoldChange>, SdpError> {
+        self.take_answer(board, sdp.ok_or(SdpError::NoAudio)?)
+    }
+
+    /// Our offer was refused: what was agreed before goes on, which was `wanted`.
+    pub fn offer_refused(&mut self, wanted: Direction) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.withdraw_offer();
+            exchange.want(wanted);
+        }
+    }
+
+    /// Whether the peer has put us on hold.
+    pub fn is_held(&self) -> bool {
+        self.held
     }
 
     /// Refuses the INVITE.

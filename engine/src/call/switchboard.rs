@@ -149,6 +149,8 @@ pub enum Signal {
     AcceptOffer { offer: OfferId, sdp: Option<String> },
     /// 4xx to a re-INVITE or UPDATE.
     RefuseOffer { offer: OfferId, code: u16 },
+    /// A re-INVITE of ours; what comes of it is `OfferAnswered` or `OfferRefused`.
+    Offer { sdp: String },
     /// INFO with a key (`application/dtmf-relay`).
     InfoDigit { digit: char, duration_ms: u32 },
 }
@@ -170,6 +172,12 @@ pub enum LegEvent {
     Acked { sdp: Option<Bytes> },
     /// A re-INVITE or UPDATE; without SDP it asks for our offer.
     Offer { offer: OfferId, sdp: Option<Bytes> },
+    /// The answer to an offer of ours.
+    OfferAnswered { sdp: Option<Bytes> },
+    /// An offer of ours came to nothing. `again`: only because the peer makes one itself (491); `MayOffer` follows.
+    OfferRefused { code: u16, reason: String, again: bool },
+    /// An offer that met one of the peer may be made again now.
+    MayOffer,
     /// A key by INFO.
     Digit { digit: char, duration_ms: u32 },
     /// The dialog is over: BYE, CANCEL, no ACK, session timer.

@@ -26,6 +26,11 @@ impl Backend {
         }
     }
 
+    /// Whether the call is on our own SIP and media.
+    pub(super) fn is_native(&self) -> bool {
+        matches!(self, Self::Native(_))
+    }
+
     /// A channel on a FreeSWITCH and its connection.
     pub(super) fn free_switch_mut(&mut self) -> Option<(&mut FreeSwitchBackend, ConnectionId)> {
         match self {

@@ -10,6 +10,7 @@ use lockstep_media::codec::Codec;
 use lockstep_media::recording::RecordingId;
 use lockstep_media::sdp::LocalMedia;
 use lockstep_media::stream::Command;
+use lockstep_sip::auth::ClientAuth;
 use lockstep_sip::endpoint::{Body, DialogRequest, IncomingId, Reply};
 use lockstep_sip::message::{HeaderValue, Headers, Method, StatusCode};
 use rand_chacha::rand_core::Rng;
@@ -190,6 +191,7 @@ impl Exchange {
                 }
                 self.answer_request(key, IncomingId(offer.0), reply);
             }
+            Signal::Offer { sdp } => self.offer(key, sdp),
             Signal::InfoDigit { digit, duration_ms } => {
                 let Some(dialog) = self.links.get(&key).and_then(|link| link.dialog) else { return };
                 let body = Body::new("application/dtmf-relay", info_of_digit(digit, duration_ms));
@@ -199,6 +201,18 @@ impl Exchange {
                     tracing::debug!(%error, "an INFO was not sent");
                 }
             }
+        }
+    }
+
+    fn offer(&mut self, key: (CallKey, LegId), sdp: String) {
+        let Some(link) = self.links.get_mut(&key) else { return };
+        let Some(dialog) = link.dialog else { return };
+        link.auth.iter_mut().for_each(ClientAuth::begin_request);
+        self.note(key, Direction::Out, "INVITE");
+        let request = DialogRequest::new(Method::Invite).with_body(Body::sdp(sdp));
+        match self.endpoint.request(self.now.instant, dialog, request) {
+            Ok(id) => drop(self.offers.insert(id, key)),
+            Err(error) => self.post(key, LegEvent::OfferRefused { code: 500, reason: error.to_string(), again: false }),
         }
     }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockstep_ctx_api::op::{BridgeArgs, BridgeStrategy, BridgeTarget, ContinueOn, Headers, Op};
+use lockstep_ctx_api::op::{BridgeArgs, BridgeStrategy, BridgeTarget, ContinueOn, DtmfMethod, Headers, Op};
 use lockstep_ctx_api::queue::QueueOutput;
 use lockstep_ctx_api::wire::{CallStart, EntryKind, LogLevel, LogLine, RunId, ScriptError, ScriptErrorKind};
 use lockstep_ctx_api::{
@@ -169,7 +169,6 @@ impl Switch {
     }
 
     fn call_event(&mut self, key: CallKey, event: Event) {
-        let now = self.now();
         let Some(call) = self.calls.get_mut(&key) else { return };
         let mut state = None;
         match &event {
@@ -181,23 +180,34 @@ impl Switch {
                     call.facts.codec.clone_from(&change.codec);
                 }
             }
-            Event::Dtmf { .. } => self.counters.digits += 1,
+            Event::Dtmf { digit, method, .. } => {
+                self.counters.digits += 1;
+                if *method == DtmfMethod::Info {
+                    self.pass_key_on(key, *digit);
+                }
+            }
             Event::Hold | Event::Unhold | Event::Bridge { .. } | Event::Unbridge { .. } | Event::MediaTimeout { .. } => {}
         }
         self.watch_event(key, &event);
+        self.tell_event(key, event);
+        if let (Some(state), Some(call)) = (state, self.calls.get(&key)) {
+            self.publish(|| EngineEvent::CallState { call: call.facts.id.clone(), state });
+        }
+        if state == Some(CallState::Answered) {
+            self.start_when_answered(key);
+        }
+    }
+
+    /// Puts an event into the call's timeline, and tells its script.
+    pub(super) fn tell_event(&mut self, key: CallKey, event: Event) {
+        let now = self.now();
         let Some(call) = self.calls.get_mut(&key) else { return };
         let entry = call.log.event(now.unix_ms, &event);
         let watched = entry.filter(|_| self.events.is_watched()).cloned();
         if let Some(run) = call.run {
             self.host.entry(now, run, EntryKind::Event(event));
         }
-        if let (Some(state), Some(call)) = (state, self.calls.get(&key)) {
-            self.publish(|| EngineEvent::CallState { call: call.facts.id.clone(), state });
-        }
         self.publish_entry(key, watched);
-        if state == Some(CallState::Answered) {
-            self.start_when_answered(key);
-        }
     }
 
     /// A call of ours was answered: its script takes over.
@@ -206,6 +216,10 @@ impl Switch {
         call.plan.ring_until = None;
         match call.plan.on_answer.take() {
             Some(OnAnswer::Script(program)) => self.start_script(key, program),
+            Some(OnAnswer::Application(application)) => {
+                call.plan.destinations = [application].into();
+                self.next_destination(key);
+            }
             Some(OnAnswer::Nobody) => call.script = ScriptState::Application,
             None => {}
         }
@@ -359,6 +373,7 @@ impl Switch {
         let Some(call) = self.calls.get_mut(&key) else { return };
         if let ScriptState::Over(ending) = &call.script
             && call.ended.is_none()
+            && call.joined.is_none()
             && call.queue.is_idle()
         {
             call.backend.end(now, ending.clone());
@@ -372,6 +387,8 @@ impl Switch {
         if call.ended.is_some() {
             return;
         }
+        self.leave(key);
+        let Some(call) = self.calls.get_mut(&key) else { return };
         call.facts.state = CallState::Ended;
         call.ended = Some((cause.clone(), now.unix_ms));
         call.timer = None;

@@ -253,6 +253,17 @@ impl Execution {
         let aftermath = Box::new(|_: &OpResult| Consequences::default());
         Self { op: Some(op), application: application.to_owned(), data: data.to_owned(), uuid, aftermath }
     }
+
+    /// Waiting, until the call ends or goes elsewhere.
+    pub fn park(uuid: String) -> Self {
+        let aftermath = Box::new(|_: &OpResult| Consequences::default());
+        Self { op: None, application: "park".to_owned(), data: String::new(), uuid, aftermath }
+    }
+}
+
+/// Whether the value of a variable means yes.
+pub fn says_yes(value: &str) -> bool {
+    ["true", "yes", "on", "1", "enabled", "t", "y"].iter().any(|yes| yes.eq_ignore_ascii_case(value))
 }
 
 impl std::fmt::Debug for Execution {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lockstep_sip::endpoint::{Event, Failure, IncomingId, Reply, TerminationCause};
+use lockstep_sip::endpoint::{Event, Failure, IncomingId, Reply, RequestId, TerminationCause};
 use lockstep_sip::message::{HeaderName, Headers, Method, Request, Response, StatusCode};
 use lockstep_sip::offer_answer::{Description, Role};
 
@@ -85,8 +85,17 @@ impl Switch {
             }
             Event::Request { id, dialog: None, request, source, .. } => self.outside_request(id, &request, source),
             // The offer was withdrawn before we answered it, and we answer at once.
-            Event::RequestCancelled { .. } | Event::GlareOver { .. } => {}
-            Event::Response { id, outcome, .. } => {
+            Event::RequestCancelled { .. } => {}
+            Event::GlareOver { dialog } => {
+                let leg = self.exchange.borrow().dialogs.get(&dialog).copied();
+                if let Some(leg) = leg {
+                    self.leg_event(leg, LegEvent::MayOffer);
+                }
+            }
+            Event::Response { id, outcome, description, .. } => {
+                if self.offer_outcome(id, &outcome, description) {
+                    return;
+                }
                 let mut exchange = self.exchange.borrow_mut();
                 self.trunks.handle_outcome(&mut exchange, id, &outcome);
                 self.probes.handle_outcome(&mut exchange, id, &outcome);
@@ -94,6 +103,33 @@ impl Switch {
             }
             Event::Terminated { dialog, cause } => self.terminated(dialog, &cause),
         }
+    }
+
+    /// A response to a re-INVITE of ours; whether it was one.
+    fn offer_outcome(
+        &mut self,
+        id: RequestId,
+        outcome: &Result<Arc<Response>, Failure>,
+        description: Option<Description>,
+    ) -> bool {
+        let Some(leg) = self.exchange.borrow().offers.get(&id).copied() else { return false };
+        let (line, event) = match outcome {
+            Ok(response) if response.status.is_provisional() => {
+                self.exchange.borrow_mut().note(leg, Direction::In, status_line(response));
+                return true;
+            }
+            Ok(response) => {
+                let sdp = description.map(|description| description.sdp);
+                (status_line(response), LegEvent::OfferAnswered { sdp })
+            }
+            Err(failure) => {
+                let (code, reason) = failure_of(failure);
+                (format!("{code} {reason}"), LegEvent::OfferRefused { again: code == 491, code, reason })
+            }
+        };
+        self.exchange.borrow_mut().offers.remove(&id);
+        self.tell_leg(leg, &line, event);
+        true
     }
 
     fn dialog_request(

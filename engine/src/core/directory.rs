@@ -30,7 +30,7 @@ pub(crate) struct GatewayEntry {
 pub(crate) enum Callee {
     /// Rings at all bindings of the user.
     User(String),
-    /// Runs the script that answers to this.
+    /// Reaches the script or the application that answers to this.
     Class5(String),
     /// Goes through the routes.
     Number(String),
@@ -207,7 +207,7 @@ impl Directory {
         if self.users.contains_key(target) {
             return Ok(Callee::User(target.to_owned()));
         }
-        if programs.by_class5(target).is_some() {
+        if programs.by_class5(target).is_some() || self.application(target).is_some() {
             return Ok(Callee::Class5(target.to_owned()));
         }
         let number = number_key(target);
@@ -215,10 +215,12 @@ impl Directory {
             return match did.destinations.first() {
                 Some(DidDestination::Class5(name)) => Ok(Callee::Class5(name.clone())),
                 Some(DidDestination::User(name)) => Ok(Callee::User(name.clone())),
+                // As a caller from outside would reach it.
+                Some(DidDestination::Socket { .. }) => Ok(Callee::Class5(target.to_owned())),
                 Some(DidDestination::External(number)) if number_key(number) != number_key(target) => {
                     Self::callee_by_route(number)
                 }
-                Some(DidDestination::External(_) | DidDestination::Sip(_) | DidDestination::Socket { .. }) | None => {
+                Some(DidDestination::External(_) | DidDestination::Sip(_)) | None => {
                     Err(Refusal::new(404, format!("the DID {target} leads nowhere")))
                 }
             };

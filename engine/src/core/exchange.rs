@@ -156,6 +156,8 @@ pub(crate) struct Exchange {
     pub links: BTreeMap<LegKey, Link>,
     pub dialogs: HashMap<DialogId, LegKey>,
     pub requests: HashMap<RequestId, LegKey>,
+    /// Re-INVITEs of ours under way.
+    pub offers: HashMap<RequestId, LegKey>,
     /// INVITEs that were cancelled and not answered yet, by legs that are gone: for timelines.
     pub cancelled: HashMap<RequestId, LegKey>,
     pub media: HashMap<MediaLeg, LegKey>,
@@ -245,6 +247,7 @@ impl Exchange {
             links: BTreeMap::new(),
             dialogs: HashMap::new(),
             requests: HashMap::new(),
+            offers: HashMap::new(),
             cancelled: HashMap::new(),
             media: HashMap::new(),
             closing: BTreeMap::new(),

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::channel::{Activity, Aftermath, ChannelEvent, Consequences, Execution};
 use super::exchange::CallKey;
 use super::handle::EngineError;
+use super::joining::TAKEN_BY;
 use super::live_call::ScriptState;
 use super::switch::Switch;
 use super::world::ApplicationCall;
@@ -135,6 +136,7 @@ impl Switch {
         let key = self.live_call(id)?;
         let destinations = self.destinations_of(target);
         let now = self.now();
+        self.leave(key);
         self.keep_call(key);
         let run = self.calls.get_mut(&key).and_then(|call| call.run.take());
         let journal = run.and_then(|run| {
@@ -146,6 +148,7 @@ impl Switch {
         call.journal = journal.or(call.journal.take());
         call.script = ScriptState::Absent;
         call.program = None;
+        call.queue.go_on(TAKEN_BY);
         call.queue.cancel_all();
         if let Some(bridge) = call.plan.bridge.take() {
             call.backend.cancel(now.instant, bridge);

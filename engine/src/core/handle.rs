@@ -227,6 +227,12 @@ pub enum EngineError {
     CallExists(String),
     #[error("{0} operations of others wait in the call's queue already")]
     TooManyOperations(usize),
+    #[error("a call cannot be joined with itself")]
+    SameCall,
+    #[error("the call {0} is not answered")]
+    NotAnswered(String),
+    #[error("the call {0} is on another media server")]
+    MediaElsewhere(String),
     #[error("the call {0} has no such recording")]
     NoRecording(String),
     #[error(transparent)]
@@ -279,6 +285,19 @@ pub(crate) enum Request {
     Transfer {
         id: String,
         target: String,
+        reply: oneshot::Sender<Result<(), EngineError>>,
+    },
+    /// Let the parties of two calls hear each other.
+    Join {
+        first: String,
+        second: String,
+        reply: oneshot::Sender<Result<(), EngineError>>,
+    },
+    /// Put a call's party on hold with a play source as music, or take it off.
+    Hold {
+        id: String,
+        hold: bool,
+        music: Option<String>,
         reply: oneshot::Sender<Result<(), EngineError>>,
     },
     /// The application that owns a call could not be reached, for a reason, or has let go of it.
@@ -492,6 +511,18 @@ impl EngineHandle {
     /// Takes a live call from whoever owns it and leads it to `target`: what a caller could have dialled.
     pub async fn transfer(&self, id: &str, target: &str) -> Result<(), EngineError> {
         self.ask(|reply| Request::Transfer { id: id.to_owned(), target: target.to_owned(), reply }).await?
+    }
+
+    /// Joins two answered calls, so that their parties hear each other until one of them goes; what runs on them stops.
+    pub async fn join(&self, first: &str, second: &str) -> Result<(), EngineError> {
+        let (first, second) = (first.to_owned(), second.to_owned());
+        self.ask(|reply| Request::Join { first, second, reply }).await?
+    }
+
+    /// Puts the party of an answered call on hold, with a play source as music, or takes it off. Resolves once it is asked for;
+    /// an event tells when the party has agreed.
+    pub async fn hold(&self, id: &str, hold: bool, music: Option<String>) -> Result<(), EngineError> {
+        self.ask(|reply| Request::Hold { id: id.to_owned(), hold, music, reply }).await?
     }
 
     /// The application that owned a call has let go of it, or could not be reached.

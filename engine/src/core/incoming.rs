@@ -382,6 +382,7 @@ impl Switch {
             program: None,
             run: None,
             script: ScriptState::Absent,
+            joined: None,
             plan: Plan { destinations: VecDeque::new(), ..Plan::default() },
             timer: None,
             armed: None,
@@ -402,7 +403,7 @@ impl Switch {
         let Some(call) = self.calls.get(&key) else { return };
         let script = call.script_name().or_else(|| match &call.plan.on_answer {
             Some(OnAnswer::Script(program)) => Some(program.name.clone()),
-            Some(OnAnswer::Nobody) | None => None,
+            Some(OnAnswer::Application(..) | OnAnswer::Nobody) | None => None,
         });
         let (id, from, to) = (call.facts.id.clone(), call.facts.from.clone(), call.facts.to.clone());
         self.publish(|| EngineEvent::CallStarted { call: id, from, to, script });

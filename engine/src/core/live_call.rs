@@ -15,6 +15,7 @@ use super::backend::Backend;
 use super::channel::{Activity, Channel};
 use super::executions::Outside;
 use super::handle::CallSummary;
+use super::joining::Joined;
 use super::keeping::Kept;
 use super::timeline::Timeline;
 use super::timeline_log::TimelineLog;
@@ -41,6 +42,8 @@ pub(crate) enum ScriptState {
 #[derive(Clone, Debug)]
 pub(crate) enum OnAnswer {
     Script(Arc<Program>),
+    /// An application on an event socket.
+    Application(Destination),
     /// Nobody: it waits for whoever placed it.
     Nobody,
 }
@@ -89,6 +92,8 @@ pub(crate) struct LiveCall {
     pub run: Option<RunId>,
     pub script: ScriptState,
     pub plan: Plan,
+    /// The call it was joined with from outside.
+    pub joined: Option<Joined>,
     pub log: TimelineLog,
     /// When the backend wants to be told the time.
     pub timer: Option<Instant>,

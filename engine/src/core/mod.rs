@@ -19,6 +19,7 @@ mod gatekeeper;
 mod guard;
 pub(crate) mod handle;
 mod incoming;
+mod joining;
 mod keeping;
 mod live_call;
 mod messages;
@@ -42,7 +43,7 @@ mod watching;
 pub(crate) mod world;
 
 pub use channel::{
-    Activity, Aftermath, Channel, ChannelEvent, ChannelTimes, ChannelVars, Consequences, Execution, RunningRecording,
+    Activity, Aftermath, Channel, ChannelEvent, ChannelTimes, ChannelVars, Consequences, Execution, RunningRecording, says_yes,
 };
 pub use driver::{Engine, StartError};
 pub use event_log::{EventLog, Missed, Published, Watcher};

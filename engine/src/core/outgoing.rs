@@ -138,7 +138,7 @@ pub(super) fn without_params(uri: &Uri) -> Uri {
 /// An INVITE of ours was challenged: sends it again with the gateway's credentials, or takes the challenge for the answer.
 pub(crate) fn challenged(exchange: &mut Exchange, id: RequestId, request: &Request, response: &Response) {
     let now = exchange.now.instant;
-    let leg = exchange.requests.get(&id).copied();
+    let leg = exchange.requests.get(&id).or_else(|| exchange.offers.get(&id)).copied();
     let auth = leg.and_then(|leg| exchange.links.get_mut(&leg)?.auth.as_mut());
     let headers = auth.and_then(|auth| credentials(auth, request, response));
     let result = match headers {

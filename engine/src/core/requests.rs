@@ -16,6 +16,7 @@ use super::live_call::OnAnswer;
 use super::switch::{Draining, Switch};
 use super::timeline::Timeline;
 use crate::backend::native::{Ending, NativeBackend, NativeSetup};
+use crate::config::DEFAULT_ACCOUNT;
 use crate::script::ProgramSet;
 
 /// How long a call of ours may ring when nobody says.
@@ -42,6 +43,8 @@ impl Switch {
             Request::Execute { id, execution, reply } => drop(reply.send(self.execute(&id, *execution))),
             Request::Break { id, all, reply } => drop(reply.send(self.break_off(&id, all))),
             Request::Transfer { id, target, reply } => drop(reply.send(self.transfer(&id, &target))),
+            Request::Join { first, second, reply } => drop(reply.send(self.join_calls(&first, &second))),
+            Request::Hold { id, hold, music, reply } => drop(reply.send(self.set_hold(&id, hold, music))),
             Request::ApplicationOver(id, how) => self.application_over(&id, how),
             Request::Registrations(reply) => drop(reply.send(self.registered())),
             Request::Message(message, reply) => self.messages.send(&mut self.exchange.borrow_mut(), message, reply),
@@ -126,6 +129,16 @@ impl Switch {
         Ok(())
     }
 
+    fn set_hold(&mut self, id: &str, hold: bool, music: Option<String>) -> Result<(), EngineError> {
+        let key = self.live_call(id)?;
+        let now = self.now().instant;
+        let backend = self.calls.get_mut(&key).and_then(|call| call.backend.native_mut());
+        let backend = backend.ok_or_else(|| EngineError::MediaElsewhere(id.to_owned()))?;
+        backend.set_hold(now, hold, music).map_err(|_| EngineError::NotAnswered(id.to_owned()))?;
+        self.touch(key);
+        Ok(())
+    }
+
     /// Places a call whose script takes over when it is answered.
     fn originate(&mut self, wanted: Originate) -> Result<String, EngineError> {
         if self.draining.is_some() {
@@ -141,13 +154,7 @@ impl Switch {
         let on_answer = if wanted.park {
             OnAnswer::Nobody
         } else {
-            let program = programs
-                .by_class5(&wanted.destination)
-                .or_else(|| programs.by_name(&wanted.destination))
-                .filter(|program| wanted.account.as_ref().is_none_or(|account| program.account == *account))
-                .cloned()
-                .ok_or_else(|| EngineError::NoSuchDestination(wanted.destination.clone()))?;
-            OnAnswer::Script(program)
+            self.on_answer(&wanted, &programs).ok_or_else(|| EngineError::NoSuchDestination(wanted.destination.clone()))?
         };
         self.is_callable(&wanted.to, &programs).map_err(|why| EngineError::TargetRefused { target: wanted.to.clone(), why })?;
         self.last_call += 1;
@@ -191,7 +198,7 @@ impl Switch {
         if let Some(call) = self.calls.get_mut(&key) {
             let owner = match &on_answer {
                 OnAnswer::Script(program) => wanted.account.as_deref().or(Some(program.account.as_str())),
-                OnAnswer::Nobody => wanted.account.as_deref(),
+                OnAnswer::Application(..) | OnAnswer::Nobody => wanted.account.as_deref(),
             };
             if let Some(owner) = owner {
                 call.account = owner.into();
@@ -201,6 +208,19 @@ impl Switch {
         }
         self.announce(key);
         Ok(id)
+    }
+
+    /// Who takes over a call that is asked for: a script of the account, or an application, which is no account's but the first.
+    fn on_answer(&self, wanted: &Originate, programs: &ProgramSet) -> Option<OnAnswer> {
+        let name = &wanted.destination;
+        if let Some(program) = programs.by_class5(name).or_else(|| programs.by_name(name)) {
+            let is_theirs = wanted.account.as_ref().is_none_or(|account| program.account == *account);
+            return is_theirs.then(|| OnAnswer::Script(Arc::clone(program)));
+        }
+        let is_theirs = wanted.account.as_ref().is_none_or(|account| account == DEFAULT_ACCOUNT);
+        let exchange = self.exchange.borrow();
+        let application = exchange.directory.application(name).filter(|_| is_theirs)?;
+        Some(OnAnswer::Application(application.clone()))
     }
 
     /// Whether a call of ours can be led to `target`; why not otherwise.

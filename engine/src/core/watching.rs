@@ -32,7 +32,13 @@ impl Exchange {
             LegEvent::Failed { code, reason } | LegEvent::Over { code, reason, .. } => {
                 LegStep::Over { code: *code, reason: reason.clone() }
             }
-            LegEvent::Progress { .. } | LegEvent::Acked { .. } | LegEvent::Offer { .. } | LegEvent::Digit { .. } => return,
+            LegEvent::Progress { .. }
+            | LegEvent::Acked { .. }
+            | LegEvent::Offer { .. }
+            | LegEvent::OfferAnswered { .. }
+            | LegEvent::OfferRefused { .. }
+            | LegEvent::MayOffer
+            | LegEvent::Digit { .. } => return,
         };
         self.leg_step(leg, step);
     }

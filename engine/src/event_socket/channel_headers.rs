@@ -39,7 +39,7 @@ impl ChannelState {
         match channel.state {
             CallState::Ended => Self::Hangup,
             CallState::New if channel.outbound => Self::Init,
-            _ if channel.outbound && channel.other.is_some() => Self::ExchangeMedia,
+            _ if channel.other.is_some() && (channel.outbound || channel.running.is_none()) => Self::ExchangeMedia,
             CallState::Answered if idle => Self::Park,
             CallState::New | CallState::Ringing | CallState::Early | CallState::Answered => Self::Execute,
         }

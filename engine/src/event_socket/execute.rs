@@ -6,9 +6,10 @@ use lockstep_ctx_api::CallState;
 use lockstep_ctx_api::op::{Op, RecordAction, RecordControlArgs, SleepArgs};
 use tokio::sync::oneshot;
 
-use super::api;
 use super::applications::{Call, Plan};
+use super::files::playable;
 use super::hub::Hub;
+use super::{api, channel_headers};
 use crate::core::{Aftermath, Channel, Consequences, EngineError, Execution};
 
 /// What is to be carried out.
@@ -48,6 +49,11 @@ pub(super) async fn execute(hub: &Arc<Hub>, channel: &Arc<Channel>, order: Order
             let aftermath: Aftermath = Box::new(move |_| Consequences { vars: Vec::new(), response: refusal });
             (idle(), aftermath)
         }
+        Plan::Hold(holds) => {
+            let refusal = hold(hub, channel, holds).await.err().map(|error| format!("-ERR {error}"));
+            let aftermath: Aftermath = Box::new(move |_| Consequences { vars: Vec::new(), response: refusal });
+            (idle(), aftermath)
+        }
         Plan::StopRecording(name) => {
             let running = channel.recordings.iter().filter(|recording| {
                 name.as_ref().is_none_or(|name| recording.file == *name || recording.file.ends_with(&format!("/{name}")))
@@ -79,4 +85,12 @@ pub(super) async fn execute(hub: &Arc<Hub>, channel: &Arc<Channel>, order: Order
         let _ = done.await;
     }
     Ok(())
+}
+
+/// Puts the party of a channel on hold, or takes it off. It hears what `hold_music` names, or silence.
+pub(super) async fn hold(hub: &Hub, channel: &Channel, holds: bool) -> Result<(), EngineError> {
+    // FreeSWITCH's own stream is not here; whoever has set a file means it.
+    let music = channel_headers::variable(channel, "hold_music").filter(|music| !music.contains("local_stream://"));
+    let music = music.and_then(|music| playable(&music).sources.into_iter().next());
+    hub.engine.hold(&channel.call, holds, music).await
 }

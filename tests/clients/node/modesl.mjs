@@ -27,6 +27,23 @@ function inbound({ port, password, target }) {
   connection.on('error', (error) => say('error', error));
 }
 
+function join({ port, password, target }) {
+  const connection = new modesl.Connection('127.0.0.1', port, password, () => {
+    connection.on('esl::event::CHANNEL_BRIDGE::*', () => say('joined'));
+    connection.on('esl::event::CHANNEL_HANGUP_COMPLETE::*', (event) => {
+      say('parted', event.getHeader('Hangup-Cause'));
+      connection.disconnect();
+      process.exit(0);
+    });
+    connection.subscribe(['CHANNEL_BRIDGE', 'CHANNEL_HANGUP_COMPLETE'], () => {
+      const call = (party, then) =>
+        connection.bgapi(`originate user/${party} &park()`, (event) => then(event.getBody().trim().split(' ')[1]));
+      call(target, (first) => call(process.argv[6], (second) => connection.api(`uuid_bridge ${first} ${second}`)));
+    });
+  });
+  connection.on('error', (error) => say('error', error));
+}
+
 function outbound({ port }) {
   const server = new modesl.Server({ port, host: '127.0.0.1', myevents: true }, () => say('listening'));
   server.on('connection::ready', (connection) => {
@@ -45,4 +62,4 @@ function outbound({ port }) {
 }
 
 const { mode, ...rest } = settings();
-(mode === 'inbound' ? inbound : outbound)(rest);
+(({ inbound, join })[mode] ?? outbound)(rest);

@@ -1,5 +1,7 @@
 """The `greenswitch` package: a client, and an application that answers calls."""
 
+import sys
+
 import gevent
 import gevent.event
 import greenswitch
@@ -22,6 +24,22 @@ def inbound(port, password, target):
     say("answered", uuid)
     client.send(f"api uuid_kill {uuid}")
     say("over", over.get(timeout=30).headers["Hangup-Cause"])
+    client.stop()
+
+
+def join(port, password, parties):
+    client = greenswitch.InboundESL("127.0.0.1", port, password)
+    client.connect()
+    bridged, over = gevent.event.AsyncResult(), gevent.event.AsyncResult()
+    client.register_handle("CHANNEL_BRIDGE", bridged.set)
+    client.register_handle("CHANNEL_HANGUP_COMPLETE", over.set)
+    client.send("event plain CHANNEL_BRIDGE CHANNEL_HANGUP_COMPLETE")
+    uuids = [client.send(f"api originate user/{party} &park()").data.split()[1] for party in parties]
+    client.send(f"api uuid_bridge {uuids[0]} {uuids[1]}")
+    headers = bridged.get(timeout=30).headers
+    assert [headers["Bridge-A-Unique-ID"], headers["Bridge-B-Unique-ID"]] == uuids, headers
+    say("joined")
+    say("parted", over.get(timeout=30).headers["Hangup-Cause"])
     client.stop()
 
 
@@ -52,4 +70,9 @@ def outbound(port):
 
 if __name__ == "__main__":
     mode, port, password, target = settings()
-    inbound(port, password, target) if mode == "inbound" else outbound(port)
+    if mode == "inbound":
+        inbound(port, password, target)
+    elif mode == "join":
+        join(port, password, [target, sys.argv[5]])
+    else:
+        outbound(port)

@@ -4,14 +4,10 @@ use lockstep_engine::phone::PhoneCall;
 use lockstep_tests::caller::{Caller, USERS, incoming, registered};
 use lockstep_tests::client::{Client, free_port};
 use lockstep_tests::engine::{Engine, Setup, within};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-
-const PASSWORD: &str = "a-password";
+use lockstep_tests::event_socket::{PASSWORD, Wire, config};
 
 fn engine(more: &str) -> Setup {
-    let socket = format!("[event_socket]\nlisten = \"127.0.0.1:0\"\npassword = \"{PASSWORD}\"\n");
-    Engine::setup().config(&format!("{socket}{USERS}{more}")).main("1000", "await ctx.answer(); await ctx.waitForHangup();")
+    Engine::setup().config(&format!("{}{USERS}{more}", config())).main("1000", "await ctx.answer(); await ctx.waitForHangup();")
 }
 
 /// A client of another hand logs in, asks, listens, places a call, and ends it.
@@ -92,6 +88,43 @@ async fn an_application_may_have_a_class_5_destination() {
     has_its_calls("greenswitch_client.py", class5).await;
 }
 
+/// A listening application that has the Class 5 destination 4000.
+async fn application_at_4000() -> (Client, String) {
+    let port = free_port();
+    let mut application = Client::start("greenswitch_client.py", &["outbound", &port.to_string()]);
+    application.says("listening").await;
+    (application, format!("[[class5]]\ndestination = \"4000\"\nto = \"socket:127.0.0.1:{port} async full\"\n"))
+}
+
+#[tokio::test]
+async fn a_script_reaches_an_application_by_its_class_5_destination() {
+    let (mut application, class5) = application_at_4000().await;
+    let engine = engine(&class5).main("3000", "await ctx.answer(); await ctx.bridge('4000');").start();
+    let caller = Caller::answered(&engine, "3000").await;
+    application.says("played").await;
+    caller.call.press("1234");
+    assert_eq!(application.says("digits").await, "1234");
+    assert_eq!(caller.over(&engine).await.ended.code, 200);
+}
+
+#[tokio::test]
+async fn a_call_that_is_placed_is_handed_to_an_application() {
+    let (mut application, class5) = application_at_4000().await;
+    let engine = engine(&class5).start();
+    let mut phone = registered(&engine, "1001").await;
+    let (status, answer) = engine.request("POST", "/v1/calls", r#"{"to":"1001","destination":"4000","from":"555"}"#).await;
+    assert!((200..300).contains(&status), "{status} {answer}");
+    let mut call = incoming(&mut phone).await;
+    call.answer();
+    assert_eq!(application.says("called").await, "555");
+    application.says("played").await;
+    call.press("1234");
+    assert_eq!(application.says("digits").await, "1234");
+    within("the end of the call", call.ended()).await;
+    let nowhere = engine.request("POST", "/v1/calls", r#"{"to":"1001","destination":"5000"}"#).await;
+    assert_eq!(nowhere.0, 422, "{}", nowhere.1);
+}
+
 #[tokio::test]
 async fn a_greenswitch_application_answers_calls() {
     answers_plays_and_collects("greenswitch_client.py", "async full").await;
@@ -105,52 +138,6 @@ async fn a_genesis_application_answers_calls() {
 #[tokio::test]
 async fn an_application_may_take_one_operation_after_another() {
     answers_plays_and_collects("genesis_client.py", "full").await;
-}
-
-/// A bare connection.
-struct Wire(TcpStream);
-
-impl Wire {
-    async fn open(engine: &Engine) -> Self {
-        let mut wire = Self(TcpStream::connect(engine.event_socket()).await.expect("the event socket listens"));
-        wire.until("auth/request\n\n").await;
-        wire
-    }
-
-    async fn logged_in(engine: &Engine) -> Self {
-        let mut wire = Self::open(engine).await;
-        wire.send(&format!("auth {PASSWORD}\n\n")).await;
-        wire.until("+OK accepted\n\n").await;
-        wire
-    }
-
-    async fn send(&mut self, text: &str) {
-        self.0.write_all(text.as_bytes()).await.expect("the engine reads");
-    }
-
-    /// What comes up to and with `text`.
-    async fn until(&mut self, text: &str) -> String {
-        let mut seen = Vec::new();
-        let reading = async {
-            while !String::from_utf8_lossy(&seen).ends_with(text) {
-                match self.0.read_u8().await {
-                    Ok(byte) => seen.push(byte),
-                    Err(_) => break,
-                }
-            }
-        };
-        within(&format!("`{text}`"), reading).await;
-        let seen = String::from_utf8_lossy(&seen).into_owned();
-        assert!(seen.ends_with(text), "the connection ended before `{text}`: {seen}");
-        seen
-    }
-
-    async fn rest(mut self) -> String {
-        let mut rest = Vec::new();
-        // A peer that resets has said all it had to say, too.
-        let _ = within("the end of a connection", self.0.read_to_end(&mut rest)).await;
-        String::from_utf8_lossy(&rest).into_owned()
-    }
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod drivers;
 mod event_socket;
 mod hostile_network;
 mod hostile_scripts;
+mod joining;
 mod journals;
 mod kamailio;
 mod keys;

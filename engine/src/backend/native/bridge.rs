@@ -421,7 +421,7 @@ impl<S: Switchboard> NativeBackend<S> {
     }
 
     /// A key that came by INFO goes on as telephone events, or as tones where the other side has none.
-    pub(super) fn pass_key(&mut self, to: LegId, digit: char) {
+    pub(crate) fn pass_key(&mut self, to: LegId, digit: char) {
         let Some(digit) = Digit::from_char(digit) else { return };
         let request = DtmfRequest {
             digits: vec![digit],

@@ -9,7 +9,7 @@ use lockstep_media::playout::EncodedPrompt;
 use lockstep_media::stream::{DtmfMethod as MediaMethod, MediaEvent};
 
 use super::{NativeBackend, Task};
-use crate::call::{AudioEnd, AudioId, HoldChange, LegEvent, LegId, LoadId, Switchboard, millis};
+use crate::call::{AudioEnd, AudioId, LegEvent, LegId, LoadId, Switchboard, millis};
 
 impl<S: Switchboard> NativeBackend<S> {
     /// Something happened on a leg's dialog.
@@ -78,6 +78,7 @@ impl<S: Switchboard> NativeBackend<S> {
             Some((_, Task::Play(playing))) if *playing == audio => self.play_ended(result),
             Some((_, Task::Collect(task))) if task.plays(audio) => self.collect_audio_ended(now, result.map(|_| ())),
             Some((_, Task::Bridge(task))) if task.plays(audio) => self.bridge_audio_ended(now, audio, result.map(|_| ())),
+            _ if self.hold.plays(audio) => self.hold_music_ended(result.map(|_| ())),
             // Its operation was aborted in the meantime.
             Some(_) | None => {}
         }
@@ -86,9 +87,9 @@ impl<S: Switchboard> NativeBackend<S> {
     fn near_event(&mut self, now: Instant, event: LegEvent) {
         match event {
             LegEvent::Acked { sdp } => match self.a.acked(&mut self.board, sdp.as_deref()) {
-                Ok(change) => {
+                Ok(_) => {
                     self.tell_facts(now);
-                    self.tell_hold(change);
+                    self.tell_hold();
                     if matches!(self.task, Some((_, Task::Answer))) {
                         self.complete_task(Ok(Outcome::Unit));
                     }
@@ -96,10 +97,13 @@ impl<S: Switchboard> NativeBackend<S> {
                 Err(error) => self.no_media_in_common(&error.to_string()),
             },
             LegEvent::Offer { offer, sdp } => {
-                let change = self.a.offered(&mut self.board, offer, sdp.as_deref());
+                self.a.offered(&mut self.board, offer, sdp.as_deref());
                 self.tell_facts(now);
-                self.tell_hold(change);
+                self.tell_hold();
             }
+            LegEvent::OfferAnswered { sdp } => self.hold_answered(now, sdp.as_deref()),
+            LegEvent::OfferRefused { code, reason, again } => self.hold_refused(code, &reason, again),
+            LegEvent::MayOffer => self.offer_hold(),
             LegEvent::Digit { digit, duration_ms } => self.caller_digit(now, digit, duration_ms, DtmfMethod::Info),
             // What comes of an INVITE of ours comes on the far legs of a bridge or a callee.
             LegEvent::Progress { .. } | LegEvent::Answered { .. } | LegEvent::Failed { .. } => {}
@@ -144,6 +148,8 @@ impl<S: Switchboard> NativeBackend<S> {
                 leg.offered(&mut self.board, offer, sdp.as_deref());
             }
             LegEvent::Digit { digit, .. } => self.far_digit(now, id, digit, true),
+            // Far legs are made no offers.
+            LegEvent::OfferAnswered { .. } | LegEvent::OfferRefused { .. } | LegEvent::MayOffer => {}
         }
     }
 
@@ -164,6 +170,10 @@ impl<S: Switchboard> NativeBackend<S> {
             return;
         }
         self.outputs.push_back(BackendOutput::Event(Event::Dtmf { digit, duration_ms, method }));
+        if self.joined {
+            // Telephone events and tones go on with the audio; whoever has the other call passes on what came by INFO.
+            return;
+        }
         if self.bridge_took_digit(now, digit, method == DtmfMethod::Info) {
             return;
         }
@@ -192,15 +202,6 @@ impl<S: Switchboard> NativeBackend<S> {
         } else {
             task.bridge.far_digit(now, leg);
         }
-    }
-
-    fn tell_hold(&mut self, change: Option<HoldChange>) {
-        let event = match change {
-            Some(HoldChange::Held) => Event::Hold,
-            Some(HoldChange::Resumed) => Event::Unhold,
-            None => return,
-        };
-        self.outputs.push_back(BackendOutput::Event(event));
     }
 
     /// The peer answered with a description that cannot be used, when it is too late to refuse.

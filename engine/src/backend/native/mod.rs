@@ -9,6 +9,7 @@ mod bridge;
 mod collect;
 mod end;
 mod events;
+mod hold;
 mod originate;
 mod play;
 mod record;
@@ -33,6 +34,7 @@ pub use record::RecordingEvent;
 
 use bridge::BridgeTask;
 use collect::CollectTask;
+use hold::Hold;
 use originate::Calling;
 use record::Recording;
 use send_dtmf::SendDtmfTask;
@@ -96,6 +98,9 @@ pub struct NativeBackend<S> {
     digits: Digits,
     task: Option<(OpId, Task)>,
     recordings: BTreeMap<RecordingId, Recording>,
+    hold: Hold,
+    /// Leg A is joined with that of another call, which keys are for.
+    joined: bool,
     /// Variables the script has set.
     vars: Vars,
     /// Header fields for the next response or outgoing leg.
@@ -126,6 +131,8 @@ impl<S: Switchboard> NativeBackend<S> {
             digits: Digits::default(),
             task: None,
             recordings: BTreeMap::new(),
+            hold: Hold::default(),
+            joined: false,
             vars: Vars::new(),
             headers: Headers::new(),
             told: (CallState::New, None),
@@ -145,6 +152,11 @@ impl<S: Switchboard> NativeBackend<S> {
             Some(value) => self.vars.insert(name.to_owned(), value.to_owned()),
             None => self.vars.remove(name),
         };
+    }
+
+    /// Leg A is joined with that of another call from now on, or is not any more.
+    pub fn set_joined(&mut self, joined: bool) {
+        self.joined = joined;
     }
 
     /// What the call's switchboard is.

@@ -103,6 +103,10 @@ impl World for LabWorld {
             book.playing.insert(leg, *id);
             book.media.push(format!("{} play", leg.0));
         }
+        if let Command::SendDtmf { request, .. } = &command {
+            let keys: String = request.digits.iter().map(|digit| digit.as_char()).collect();
+            book.media.push(format!("{} keys {keys}", leg.0));
+        }
     }
 
     fn join(&mut self, a: MediaLeg, b: MediaLeg) {
@@ -171,7 +175,7 @@ impl World for LabWorld {
 /// A SIP phone.
 pub(super) struct Phone {
     pub(super) address: SocketAddr,
-    endpoint: Endpoint,
+    pub(super) endpoint: Endpoint,
     media: OfferAnswer,
     /// What it has seen since the last look.
     seen: Vec<String>,

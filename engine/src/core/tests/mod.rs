@@ -2,6 +2,7 @@
 
 mod class4;
 mod incoming;
+mod joining;
 pub(crate) mod lab;
 mod outgoing;
 mod scripts;

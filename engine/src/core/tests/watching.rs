@@ -15,7 +15,7 @@ const PLAYS: &str = "async function main(data, ctx) { await ctx.answer(); await 
 const SOCKET: &str = "[[did]]\nnumber = \"4420\"\ndestinations = [\"socket:127.0.0.1:8085 async full\", \"class5:1000\"]\n";
 
 /// What happened to channels, as `uuid-or-leg what`.
-fn channels(watcher: &mut Watcher) -> Vec<String> {
+pub(super) fn channels(watcher: &mut Watcher) -> Vec<String> {
     std::iter::from_fn(|| watcher.try_recv())
         .filter_map(|event| match &event.unwrap().event {
             EngineEvent::Channel { channel, what } => {
@@ -34,7 +34,7 @@ fn channels(watcher: &mut Watcher) -> Vec<String> {
         .collect()
 }
 
-fn ask<T>(lab: &mut Lab, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> T {
+pub(super) fn ask<T>(lab: &mut Lab, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> T {
     let (reply, mut answer) = oneshot::channel();
     lab.switch.request(request(reply));
     lab.settle();
@@ -54,7 +54,7 @@ fn execute(lab: &mut Lab, op: Option<Op>, application: &str) -> oneshot::Receive
     ask(lab, |reply| Request::Execute { id, execution: Box::new(execution), reply }).unwrap()
 }
 
-fn play() -> Option<Op> {
+pub(super) fn play() -> Option<Op> {
     Some(Op::Play(PlayArgs { sources: vec!["user/x.wav".into()], ..PlayArgs::default() }))
 }
 

@@ -6,7 +6,7 @@ use lockstep_ctx_api::CallState;
 
 use crate::core::{Channel, EngineError};
 use crate::event_socket::cause::{Cause, NORMAL_CLEARING};
-use crate::event_socket::execute::{Order, Wait, execute};
+use crate::event_socket::execute::{self, Order, Wait, execute};
 use crate::event_socket::hub::Hub;
 use crate::event_socket::{channel_headers, client};
 
@@ -70,6 +70,45 @@ pub(super) async fn transfer(hub: &Arc<Hub>, args: &str) -> Result<String, Engin
         hub.engine.transfer(&channel.call, target).await?;
     }
     super::done()
+}
+
+/// `uuid_bridge UUID OTHER_UUID`
+pub(super) async fn bridge(hub: &Arc<Hub>, args: &str) -> Result<String, EngineError> {
+    let mut words = args.split_whitespace();
+    let (Some(first), Some(second)) = (words.next(), words.next()) else { return super::usage("<uuid> <other_uuid>") };
+    for uuid in [first, second] {
+        match hub.engine.channel(uuid).await {
+            Ok(channel) if channel.uuid != channel.call => {
+                return Ok(format!("-ERR {uuid} is a leg of the call {}; only calls can be bridged\n", channel.call));
+            }
+            Ok(_) => {}
+            Err(EngineError::NoSuchCall(_) | EngineError::CallOver(_)) => return Ok("-ERR Invalid uuid\n".to_owned()),
+            Err(error) => return Err(error),
+        }
+    }
+    match hub.engine.join(first, second).await {
+        Ok(()) => Ok(format!("+OK {second}\n")),
+        Err(EngineError::NoSuchCall(_) | EngineError::CallOver(_)) => Ok("-ERR Invalid uuid\n".to_owned()),
+        Err(error) => Err(error),
+    }
+}
+
+/// `uuid_hold [off|toggle] UUID [DISPLAY]`
+pub(super) async fn hold(hub: &Arc<Hub>, args: &str) -> Result<String, EngineError> {
+    let mut words = args.split_whitespace().peekable();
+    let how = words.next_if(|word| matches!(*word, "off" | "toggle"));
+    let Some(uuid) = words.next() else { return super::usage("[off|toggle] <uuid> [<display>]") };
+    let channel = hub.engine.channel(uuid).await?;
+    if channel.uuid != channel.call {
+        return Ok("-ERR only the call's own leg can be put on hold\n".to_owned());
+    }
+    let holds = match how {
+        Some("off") => false,
+        Some(_) => !channel.held,
+        None => true,
+    };
+    execute::hold(hub, &channel, holds).await?;
+    Ok("+OK Success\n".to_owned())
 }
 
 /// `uuid_broadcast UUID FILE|APP::ARGS [aleg|bleg|both]`

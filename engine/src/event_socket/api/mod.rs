@@ -54,12 +54,11 @@ pub(super) async fn run(hub: &Arc<Hub>, line: &str, own: Option<&str>) -> String
         "sched_hangup" | "sched_transfer" | "sched_broadcast" => schedule::of_call(hub, &name, args).await,
         "unsched_api" => Ok(schedule::unschedule(hub, args)),
         "sched_del" => Ok(schedule::delete(hub, args)),
-        "conference" => Ok("-ERR there are no conferences in this engine\n".to_owned()),
-        "uuid_hold" | "uuid_phone_event" => Ok("-ERR this engine does not put its callers on hold\n".to_owned()),
-        "uuid_bridge" => {
-            Ok("-ERR two calls cannot be joined; a call reaches another party by the application `bridge`\n".to_owned())
-        }
+        "uuid_bridge" => calls::bridge(hub, args).await,
+        "uuid_hold" => calls::hold(hub, args).await,
+        "conference" => Ok("-ERR there are no conferences in this engine; two calls are joined by uuid_bridge\n".to_owned()),
         "uuid_media"
+        | "uuid_phone_event"
         | "uuid_displace"
         | "uuid_audio"
         | "uuid_debug_media"

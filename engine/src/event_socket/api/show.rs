@@ -1,5 +1,7 @@
 //! `show channels|calls|registrations [as json|as xml|as delim C] [count] [like TEXT]`
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value, json};
 
 use crate::core::{Channel, EngineError};
@@ -131,6 +133,13 @@ async fn calls(hub: &Hub, bridged_only: bool) -> Result<Table, EngineError> {
     columns.extend(SIDE.iter().filter(far).map(|name| format!("b_{name}")));
     columns.push("call_created_epoch".to_owned());
     let near = channels.iter().filter(|channel| channel.uuid == channel.call && (!bridged_only || channel.other.is_some()));
+    // Two calls that are joined are one line.
+    let mut shown = HashSet::new();
+    let near = near.filter(|channel| {
+        let is_second = channel.other.as_ref().is_some_and(|other| shown.contains(&other.uuid));
+        shown.insert(channel.uuid.clone());
+        !is_second
+    });
     let rows = near
         .map(|channel| {
             let mut row: Vec<String> = SIDE.iter().map(|name| cell(hub, channel, name)).collect();

@@ -4,8 +4,8 @@ use lockstep_ctx_api::op::{BridgeArgs, BridgeStrategy, BridgeTarget, ContinueOn,
 use lockstep_ctx_api::outcome::{BridgeResult, BridgeStatus};
 use lockstep_ctx_api::{OpResult, Outcome};
 
-use super::{Call, Plan, is_true};
-use crate::core::Consequences;
+use super::{Call, Plan};
+use crate::core::{Consequences, says_yes};
 use crate::event_socket::cause::Cause;
 use crate::event_socket::dial_string::{DialString, LegVars, Target};
 use crate::event_socket::files;
@@ -42,7 +42,7 @@ impl Call<'_> {
             from_name: var("origination_caller_id_name").map(str::to_owned),
             headers: sip_headers(&dial.vars),
             ringback,
-            early_media: !var("ignore_early_media").is_some_and(is_true),
+            early_media: !var("ignore_early_media").is_some_and(says_yes),
             whisper: None,
             screen: None,
             hangup_on: None,
@@ -56,7 +56,7 @@ impl Call<'_> {
     /// `continue_on_fail`: yes, no, or the causes after which the call goes on. Which one it was is only known afterwards, so
     /// that a list counts as yes.
     fn goes_on_after_failure(&self) -> bool {
-        self.variable("continue_on_fail").is_some_and(|text| is_true(text) || text.split(',').any(|c| Cause::parse(c).is_some()))
+        self.variable("continue_on_fail").is_some_and(|text| says_yes(text) || text.split(',').any(|c| Cause::parse(c).is_some()))
     }
 }
 

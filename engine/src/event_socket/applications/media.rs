@@ -3,8 +3,8 @@
 use lockstep_ctx_api::op::{EchoArgs, Op, PlayArgs, RecordArgs, RecordFormat, SleepArgs, TtsArgs};
 use lockstep_ctx_api::{OpResult, Outcome};
 
-use super::{Call, Plan, is_true, words};
-use crate::core::Consequences;
+use super::{Call, Plan, words};
+use crate::core::{Consequences, says_yes};
 use crate::event_socket::files::{self, Playable};
 
 /// Speech engines of other servers, and what they are here: the engine's own voice.
@@ -78,7 +78,7 @@ impl Call<'_> {
     fn record(&self, data: &str) -> Plan {
         let Some(path) = words(data).into_iter().next() else { return Plan::nothing() };
         let format = if path.to_ascii_lowercase().ends_with(".ogg") { RecordFormat::Ogg } else { RecordFormat::Wav };
-        let stereo = self.variable("RECORD_STEREO").is_some_and(is_true);
+        let stereo = self.variable("RECORD_STEREO").is_some_and(says_yes);
         let args = RecordArgs { name: files::recording(&path), format, stereo, ..RecordArgs::default() };
         Plan::operation(Op::Record(args))
     }

@@ -11,7 +11,7 @@ use lockstep_ctx_api::op::{Op, SleepArgs};
 
 use super::channel_headers;
 use super::expand::expand;
-use crate::core::{Aftermath, Channel, Consequences};
+use crate::core::{Aftermath, Channel, Consequences, says_yes};
 
 /// What an application comes to.
 pub(super) enum Plan {
@@ -25,6 +25,8 @@ pub(super) enum Plan {
     Transfer(String),
     /// A command about the call, with this argument, is carried out later; nothing else is done.
     Schedule(String),
+    /// The party is put on hold, or taken off.
+    Hold(bool),
     /// A recording is stopped; `None`: every one.
     StopRecording(Option<String>),
     /// The call is ended: there is no such application, or it cannot go on.
@@ -86,7 +88,7 @@ impl<'a> Call<'a> {
 
     /// Whether a variable says yes.
     fn is_set(&self, name: &str) -> bool {
-        self.variable(name).is_some_and(is_true)
+        self.variable(name).is_some_and(says_yes)
     }
 
     /// What it comes to.
@@ -123,6 +125,8 @@ impl<'a> Call<'a> {
             | "clear_speech_cache"
             | "capture"
             | "privacy" => Plan::nothing(),
+            "hold" => Plan::Hold(true),
+            "unhold" => Plan::Hold(false),
             "sched_hangup" | "sched_transfer" | "sched_broadcast" => Plan::Schedule(self.data.clone()),
             "record"
             | "conference"
@@ -143,8 +147,6 @@ impl<'a> Call<'a> {
             | "lua"
             | "javascript"
             | "system"
-            | "hold"
-            | "unhold"
             | "intercept"
             | "pickup"
             | "queue_dtmf"
@@ -156,10 +158,6 @@ impl<'a> Call<'a> {
             _ => Plan::End(super::cause::Cause::parse("DESTINATION_OUT_OF_ORDER").unwrap_or(super::cause::NORMAL_CLEARING)),
         }
     }
-}
-
-fn is_true(text: &str) -> bool {
-    ["true", "yes", "on", "1", "enabled", "t", "y"].iter().any(|yes| yes.eq_ignore_ascii_case(text))
 }
 
 /// Words of an argument; one in single quotes may hold blanks.

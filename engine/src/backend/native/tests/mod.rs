@@ -4,6 +4,7 @@ mod answering;
 mod bridging;
 mod collecting;
 mod ending;
+mod holding;
 mod originating;
 mod playing;
 
@@ -118,6 +119,10 @@ impl Switchboard for FakeBoard {
                 "accept offer".to_owned()
             }
             Signal::RefuseOffer { code, .. } => format!("refuse offer {code}"),
+            Signal::Offer { sdp } => {
+                self.0.borrow_mut().offers.insert(leg, sdp);
+                "offer".to_owned()
+            }
             Signal::InfoDigit { digit, .. } => format!("info {digit}"),
         };
         self.note(format!("{} {what}", name(leg)));

@@ -1,0 +1,141 @@
+//! Putting the party of leg A on hold, and taking it off: a re-INVITE with `sendonly` or `sendrecv` (RFC 3264, section 8.4).
+//!
+//! While it is held the party hears music or silence, whatever its leg is joined with. One offer is under way at a time; what is
+//! wanted meanwhile follows it.
+
+use std::time::Instant;
+
+use lockstep_ctx_api::{BackendOutput, Event, OpError};
+use lockstep_media::sdp::Direction;
+
+use super::{NativeBackend, Task};
+use crate::call::{AudioId, AudioOptions, AudioSource, LegId, LegState, Switchboard};
+
+/// Played where there is no music: it keeps away what the joined leg sends.
+const SILENCE: &str = "silence:1000";
+
+/// The hold that we impose.
+#[derive(Debug, Default)]
+pub(super) struct Hold {
+    wanted: bool,
+    /// As the last exchange has settled it.
+    agreed: bool,
+    /// What the offer under way is for.
+    offered: Option<bool>,
+    /// A play source.
+    music: Option<String>,
+    playing: Option<AudioId>,
+    /// What watchers and the script were told last, whichever side holds.
+    told: bool,
+}
+
+impl Hold {
+    pub(super) fn plays(&self, audio: AudioId) -> bool {
+        self.playing == Some(audio)
+    }
+}
+
+impl<S: Switchboard> NativeBackend<S> {
+    /// Puts the party on hold, with a play source as music, or takes it off. `Hold` or `Unhold` tells when it has agreed.
+    ///
+    /// # Errors
+    /// `InvalidState` on a call that is not answered.
+    pub fn set_hold(&mut self, now: Instant, hold: bool, music: Option<String>) -> Result<(), OpError> {
+        if self.ended || self.a.state() != LegState::Answered {
+            let state = if self.ended { "ended" } else { self.a.state().name() };
+            return Err(OpError::invalid_state(if hold { "hold" } else { "unhold" }, state));
+        }
+        self.hold.wanted = hold;
+        self.hold.music = music;
+        self.offer_hold();
+        self.settle(now);
+        Ok(())
+    }
+
+    /// Makes the offer that is due, if one is.
+    pub(super) fn offer_hold(&mut self) {
+        if self.hold.offered.is_none() && self.hold.wanted != self.hold.agreed {
+            self.hold.offered = Some(self.hold.wanted);
+            self.a.offer(&mut self.board, direction(self.hold.wanted));
+        }
+    }
+
+    pub(super) fn hold_answered(&mut self, now: Instant, sdp: Option<&[u8]>) {
+        let Some(offered) = self.hold.offered.take() else { return };
+        if let Err(error) = self.a.offer_answered(&mut self.board, sdp) {
+            self.a.offer_refused(direction(self.hold.agreed));
+            return self.give_up_hold(&error.to_string());
+        }
+        self.hold.agreed = offered;
+        if offered {
+            self.play_hold_music()
+        } else {
+            self.stop_hold_music()
+        }
+        self.tell_facts(now);
+        self.tell_hold();
+        self.offer_hold();
+    }
+
+    pub(super) fn hold_refused(&mut self, code: u16, reason: &str, again: bool) {
+        if self.hold.offered.take().is_none() {
+            return;
+        }
+        self.a.offer_refused(direction(self.hold.agreed));
+        if !again {
+            self.give_up_hold(&format!("{code} {reason}"));
+        }
+    }
+
+    fn give_up_hold(&mut self, why: &str) {
+        tracing::warn!(call = %self.setup.call_id, hold = self.hold.wanted, why, "the party does not agree to be put on hold or taken off");
+        self.hold.wanted = self.hold.agreed;
+    }
+
+    /// What an operation plays to the party is not talked over.
+    fn play_hold_music(&mut self) {
+        let is_free = match &self.task {
+            None | Some((_, Task::Bridge(_) | Task::Sleep { .. })) => true,
+            Some((_, Task::Answer | Task::Play(_) | Task::Collect(_) | Task::SendDtmf(_) | Task::Echo)) => false,
+        };
+        if is_free {
+            let source = self.hold.music.clone().unwrap_or_else(|| SILENCE.to_owned());
+            self.play_to_held(source);
+        }
+    }
+
+    fn play_to_held(&mut self, source: String) {
+        let options = AudioOptions { repeat: 0, ..AudioOptions::PLAIN };
+        let source = AudioSource::Files(vec![source]);
+        self.hold.playing = Some(self.audio.start(&mut self.board, LegId::A, self.a.codec(), &source, options));
+    }
+
+    fn stop_hold_music(&mut self) {
+        if let Some(audio) = self.hold.playing.take() {
+            self.audio.stop(&mut self.board, audio);
+        }
+    }
+
+    /// It never ends by itself: something else is played, or there is no such file.
+    pub(super) fn hold_music_ended(&mut self, result: Result<(), OpError>) {
+        self.hold.playing = None;
+        if let Err(error) = result {
+            tracing::warn!(call = %self.setup.call_id, %error, "no music on hold");
+            if self.hold.music.take().is_some() {
+                self.play_to_held(SILENCE.to_owned());
+            }
+        }
+    }
+
+    /// Tells of a hold by either side, or of the end of both.
+    pub(super) fn tell_hold(&mut self) {
+        let held = self.a.is_held() || self.hold.agreed;
+        if std::mem::replace(&mut self.hold.told, held) != held {
+            self.outputs.push_back(BackendOutput::Event(if held { Event::Hold } else { Event::Unhold }));
+        }
+    }
+}
+
+fn direction(hold: bool) -> Direction {
+    if hold { Direction::SendOnly } else { Direction::SendRecv }
+}
