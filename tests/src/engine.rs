@@ -393,6 +393,21 @@ impl Engine {
     pub async fn timeline(&self, call: &str) -> Value {
         self.get(&format!("/v1/calls/{call}/timeline")).await
     }
+
+    /// A figure of `/metrics`.
+    ///
+    /// # Panics
+    /// When there is none of this name.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let text = self.get("/metrics").await;
+        let line = text.as_str().and_then(|text| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')));
+        line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no metric {name}"))
+    }
+
+    /// Waits until every journal is on disk.
+    pub async fn journals_on_disk(&self) {
+        within("journals on disk", async { while self.metric("lockstep_journals_behind").await > 0.0 {} }).await;
+    }
 }
 
 impl Drop for Engine {

@@ -1,6 +1,4 @@
-//! What a call heard: the octets of its RTP packets in the order of their timestamps, gaps filled with silence.
-//!
-//! Nothing is decoded while the codec stays the same, so that a recording can be compared with what was played, octet by octet.
+//! What a call heard, and whether the packets came as one unbroken stream.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -10,19 +8,14 @@ use lockstep_media::rtp::{RtpPacket, is_rtcp};
 use lockstep_media::sdp::Negotiated;
 use tokio::sync::Notify;
 
-/// The longest capture, in octets: two hours of G.711.
-const MAX_OCTETS: usize = 2 * 3600 * 8_000;
-/// A timestamp this far from the expected one (in ticks, 10 s) starts anew instead of leaving a gap.
-const MAX_JUMP: i64 = 10 * 8_000;
+use super::track::Track;
 
 /// The audio of one RTP stream, placed by timestamp. Sans-IO.
 #[derive(Debug, Default)]
 pub struct Capture {
-    codec: Option<Codec>,
-    octets: Vec<u8>,
+    track: Track,
     /// How many packets gave audio.
     packets: u64,
-    anchor: Option<Anchor>,
     continuity: Continuity,
     last: Option<Last>,
 }
@@ -49,15 +42,6 @@ struct Last {
     audio_end: Option<u32>,
 }
 
-/// Ties a stream's timestamps to places in the capture.
-#[derive(Debug)]
-struct Anchor {
-    ssrc: u32,
-    /// The timestamp last seen, and where its packet stands.
-    timestamp: u32,
-    position: i64,
-}
-
 impl Capture {
     /// Takes a datagram that arrived on the RTP port; whatever is not audio that was agreed on is left out.
     pub fn handle_datagram(&mut self, negotiated: &Negotiated, datagram: &[u8]) {
@@ -69,7 +53,8 @@ impl Capture {
         let codec = negotiated.receive.iter().find(|(known, _)| *known == payload_type);
         self.follow(&packet, codec.is_some());
         let Some((_, codec)) = codec else { return };
-        self.place(*codec, packet.header.ssrc.0, packet.header.timestamp.0, packet.payload);
+        let is_placed = self.track.place(*codec, packet.header.ssrc.0, packet.header.timestamp.0, packet.payload);
+        self.packets += u64::from(is_placed);
     }
 
     /// Keeps account of how the stream holds together; keys share its sequence numbers with the audio.
@@ -95,39 +80,14 @@ impl Capture {
         self.last = Some(Last { ssrc, sequence, audio_end });
     }
 
-    fn place(&mut self, codec: Codec, ssrc: u32, timestamp: u32, payload: &[u8]) {
-        let end = self.octets.len() as i64;
-        let position = match &self.anchor {
-            Some(anchor) if anchor.ssrc == ssrc => {
-                // The difference as a signed number: timestamps wrap, and packets overtake each other.
-                let position = anchor.position + i64::from(timestamp.wrapping_sub(anchor.timestamp) as i32);
-                if (position - end).abs() > MAX_JUMP { end } else { position }
-            }
-            Some(_) | None => end,
-        };
-        self.anchor = Some(Anchor { ssrc, timestamp, position });
-        // Older than the beginning: there is no place for it.
-        let Ok(start) = usize::try_from(position) else { return };
-        let Some(stop) = start.checked_add(payload.len()).filter(|stop| *stop <= MAX_OCTETS) else { return };
-        let file_codec = *self.codec.get_or_insert(codec);
-        if self.octets.len() < stop {
-            self.octets.resize(stop, file_codec.silence());
-        }
-        self.packets += 1;
-        let Some(place) = self.octets.get_mut(start..stop) else { return };
-        for (to, from) in place.iter_mut().zip(payload) {
-            *to = if codec == file_codec { *from } else { file_codec.encode_sample(codec.decode_sample(*from)) };
-        }
-    }
-
     /// The codec of the octets: that of the first packet.
     pub fn codec(&self) -> Option<Codec> {
-        self.codec
+        self.track.codec()
     }
 
-    /// One octet a sample, 8 kHz.
+    /// One octet a sample, 8 kHz; what never came is silence.
     pub fn octets(&self) -> &[u8] {
-        &self.octets
+        self.track.octets()
     }
 
     /// How many packets gave audio.
@@ -142,12 +102,12 @@ impl Capture {
 
     /// How much was heard, gaps included.
     pub fn duration(&self) -> Duration {
-        self.codec.map_or(Duration::ZERO, |codec| codec.duration_of(self.octets.len()))
+        self.codec().map_or(Duration::ZERO, |codec| codec.duration_of(self.octets().len()))
     }
 
     /// Where `prompt` was heard without a break, from octet `after` on.
     pub fn find(&self, prompt: &[u8], after: usize) -> Option<usize> {
-        let heard = self.octets.get(after..)?;
+        let heard = self.octets().get(after..)?;
         if prompt.is_empty() {
             return Some(after);
         }
@@ -195,53 +155,6 @@ mod tests {
 
     use super::*;
 
-    const SILENCE: u8 = 0xFF;
-
-    fn capture(packets: &[(u32, u32, &[u8])]) -> Vec<u8> {
-        let mut capture = Capture::default();
-        for (ssrc, timestamp, payload) in packets {
-            capture.place(Codec::Pcmu, *ssrc, *timestamp, payload);
-        }
-        capture.octets().to_vec()
-    }
-
-    #[test]
-    fn packets_stand_where_their_timestamps_say() {
-        assert_eq!(capture(&[(1, 100, &[1, 2]), (1, 102, &[3, 4])]), [1, 2, 3, 4]);
-        assert_eq!(capture(&[(1, 100, &[1, 2]), (1, 104, &[5, 6]), (1, 102, &[3, 4])]), [1, 2, 3, 4, 5, 6]);
-    }
-
-    #[test]
-    fn a_gap_is_silence() {
-        assert_eq!(capture(&[(1, 100, &[1, 2]), (1, 105, &[3])]), [1, 2, SILENCE, SILENCE, SILENCE, 3]);
-    }
-
-    #[test]
-    fn timestamps_may_wrap() {
-        assert_eq!(capture(&[(1, u32::MAX, &[1]), (1, 0, &[2]), (1, 1, &[3])]), [1, 2, 3]);
-    }
-
-    #[test]
-    fn a_packet_sent_twice_is_heard_once() {
-        assert_eq!(capture(&[(1, 0, &[1]), (1, 1, &[2]), (1, 1, &[2]), (1, 2, &[3])]), [1, 2, 3]);
-    }
-
-    #[test]
-    fn another_source_or_a_jump_goes_on_at_the_end() {
-        assert_eq!(capture(&[(1, 100, &[1]), (2, 7_000_000, &[2])]), [1, 2]);
-        assert_eq!(capture(&[(1, 100, &[1]), (1, 7_000_000, &[2]), (1, 7_000_001, &[3])]), [1, 2, 3]);
-    }
-
-    #[test]
-    fn the_file_keeps_its_first_codec() {
-        let mut capture = Capture::default();
-        capture.place(Codec::Pcmu, 1, 0, &[Codec::Pcmu.silence()]);
-        capture.place(Codec::Pcma, 1, 1, &[Codec::Pcma.encode_sample(1000)]);
-        assert_eq!(capture.codec(), Some(Codec::Pcmu));
-        let decoded = Codec::Pcmu.decode_sample(capture.octets()[1]);
-        assert!((i32::from(decoded) - 1000).abs() < 64, "{decoded}");
-    }
-
     fn continuity(packets: &[(u16, u32, bool, bool)]) -> Continuity {
         let mut capture = Capture::default();
         for &(sequence, timestamp, marker, is_audio) in packets {
@@ -280,7 +193,7 @@ mod tests {
     #[test]
     fn a_prompt_is_found_within_what_was_heard() {
         let mut heard = Capture::default();
-        heard.place(Codec::Pcmu, 1, 0, &[9, 9, 1, 2, 3, 9]);
+        heard.track.place(Codec::Pcmu, 1, 0, &[9, 9, 1, 2, 3, 9]);
         assert_eq!(heard.find(&[1, 2, 3], 0), Some(2));
         assert_eq!(heard.find(&[1, 2, 3], 3), None);
     }

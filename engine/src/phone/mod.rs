@@ -16,6 +16,7 @@ mod handle;
 mod media;
 mod outcome;
 mod registration;
+mod track;
 mod upkeep;
 mod wav;
 
@@ -24,5 +25,6 @@ pub use config::{Credentials, Dial, PhoneConfig, PhoneError};
 pub use event::{Ended, EndedBy, PhoneEvent};
 pub use handle::{Phone, PhoneCall};
 pub(crate) use outcome::{credentials, ended_by, terminated_by};
+pub(crate) use track::Track;
 pub(crate) use upkeep::{Change, Upkeep};
 pub use wav::write_g711 as write_g711_wav;

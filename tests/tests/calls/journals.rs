@@ -38,7 +38,7 @@ async fn the_journal_of_a_call_survives_the_engine_that_is_killed_in_its_midst()
     let id = caller.id.clone();
     let is_sleep = |event: &Value| event["entry"]["name"] == "sleep";
     events.find("the sleep", |event| is_sleep(event).then_some(())).await;
-    on_disk(&engine).await;
+    engine.journals_on_disk().await;
     let before = engine.get(&format!("/v1/calls/{id}/journal")).await;
     let engine = engine.crash_and_restart();
 
@@ -70,7 +70,7 @@ async fn a_call_that_is_over_is_known_after_a_restart_and_its_secrets_are_not_sh
     let folder = engine.folder().to_owned();
     let key = fs::metadata(folder.join("lockstep.db.key")).expect("a key was made");
     assert_eq!(key.permissions().mode() & 0o777, 0o600);
-    on_disk(&engine).await;
+    engine.journals_on_disk().await;
     let engine = engine.restart().await;
 
     assert_eq!(engine.timeline(&id).await, events_over);
@@ -116,15 +116,4 @@ name = "other"
     assert_eq!(status("reader-of-this-one").await, 403);
     assert_eq!(status("admin-of-another").await, 404);
     assert_eq!(engine.request("GET", &path, "").await.0, 401);
-}
-
-/// Waits until everything of calls is on disk.
-async fn on_disk(engine: &Engine) {
-    within("journals on disk", async { while metric(engine, "lockstep_journals_behind").await > 0.0 {} }).await;
-}
-
-async fn metric(engine: &Engine, name: &str) -> f64 {
-    let text = engine.get("/metrics").await;
-    let line = text.as_str().and_then(|text| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')));
-    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no metric {name}"))
 }

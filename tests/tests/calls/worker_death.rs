@@ -101,9 +101,9 @@ async fn every_call_goes_on_and_nothing_happens_twice() {
             assert_eq!(hits.get(&format!("/{path}?{from}")), Some(&1), "requests of {from}");
         }
     }
-    assert!(metric(&engine, "lockstep_rebuilds_total").await >= 1.0, "no call was on the worker that was killed");
-    assert_eq!(metric(&engine, "lockstep_divergences_total").await, 0.0);
-    assert_eq!(metric(&engine, "lockstep_script_errors_total").await, 0.0);
+    assert!(engine.metric("lockstep_rebuilds_total").await >= 1.0, "no call was on the worker that was killed");
+    assert_eq!(engine.metric("lockstep_divergences_total").await, 0.0);
+    assert_eq!(engine.metric("lockstep_script_errors_total").await, 0.0);
 }
 
 /// What the caller of each kind of call must have heard, once and without a break.
@@ -178,11 +178,4 @@ async fn ids(engine: &Engine) -> BTreeMap<String, String> {
     let list = engine.get("/v1/calls?limit=1000").await;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     list["calls"].as_array().unwrap().iter().map(|call| (text(&call["id"]), text(&call["from"]))).collect()
-}
-
-async fn metric(engine: &Engine, name: &str) -> f64 {
-    let text = engine.get("/metrics").await;
-    let text = text.as_str().expect("metrics are text");
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no metric {name}:\n{text}"))
 }

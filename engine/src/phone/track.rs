@@ -1,0 +1,147 @@
+//! Audio as it came: octets placed by the timestamps of their packets, what never came marked as such.
+//!
+//! Nothing is decoded while the codec stays the same, so that what was heard can be compared with what was played, octet by
+//! octet.
+
+use lockstep_media::codec::Codec;
+
+/// The longest kept, in octets: two hours of G.711.
+const MAX_OCTETS: usize = 2 * 3600 * 8_000;
+/// A timestamp this far from the expected one (in ticks, 10 s) starts anew instead of leaving a gap.
+const MAX_JUMP: i64 = 10 * 8_000;
+
+/// The audio of one direction. Sans-IO.
+#[derive(Debug, Default)]
+pub(crate) struct Track {
+    codec: Option<Codec>,
+    octets: Vec<u8>,
+    /// Whether the octet came; those that did not are silence.
+    known: Vec<bool>,
+    anchor: Option<Anchor>,
+}
+
+/// Ties a stream's timestamps to places.
+#[derive(Debug)]
+struct Anchor {
+    ssrc: u32,
+    /// The timestamp last seen, and where its packet stands.
+    timestamp: u32,
+    position: i64,
+}
+
+impl Track {
+    /// Puts a packet's audio where its timestamp says; whether there is such a place.
+    pub(crate) fn place(&mut self, codec: Codec, ssrc: u32, timestamp: u32, payload: &[u8]) -> bool {
+        let end = self.octets.len() as i64;
+        let position = match &self.anchor {
+            Some(anchor) if anchor.ssrc == ssrc => {
+                // The difference as a signed number: timestamps wrap, and packets overtake each other.
+                let position = anchor.position + i64::from(timestamp.wrapping_sub(anchor.timestamp) as i32);
+                if (position - end).abs() > MAX_JUMP { end } else { position }
+            }
+            Some(_) | None => end,
+        };
+        self.anchor = Some(Anchor { ssrc, timestamp, position });
+        // Older than the beginning: there is no place for it.
+        let Ok(start) = usize::try_from(position) else { return false };
+        let Some(stop) = start.checked_add(payload.len()).filter(|stop| *stop <= MAX_OCTETS) else { return false };
+        let own = *self.codec.get_or_insert(codec);
+        if self.octets.len() < stop {
+            self.octets.resize(stop, own.silence());
+            self.known.resize(stop, false);
+        }
+        let (Some(octets), Some(known)) = (self.octets.get_mut(start..stop), self.known.get_mut(start..stop)) else {
+            return false;
+        };
+        if codec == own {
+            octets.copy_from_slice(payload);
+        } else {
+            for (to, from) in octets.iter_mut().zip(payload) {
+                *to = own.encode_sample(codec.decode_sample(*from));
+            }
+        }
+        known.fill(true);
+        true
+    }
+
+    /// The codec of the octets: that of the first packet.
+    pub(crate) fn codec(&self) -> Option<Codec> {
+        self.codec
+    }
+
+    /// One octet a sample, 8 kHz; what never came is silence.
+    pub(crate) fn octets(&self) -> &[u8] {
+        &self.octets
+    }
+
+    /// Which octets came.
+    pub(crate) fn known(&self) -> &[bool] {
+        &self.known
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SILENCE: u8 = 0xFF;
+
+    fn placed(packets: &[(u32, u32, &[u8])]) -> (Vec<u8>, Vec<bool>) {
+        let mut track = Track::default();
+        for (ssrc, timestamp, payload) in packets {
+            track.place(Codec::Pcmu, *ssrc, *timestamp, payload);
+        }
+        (track.octets().to_vec(), track.known().to_vec())
+    }
+
+    fn octets(packets: &[(u32, u32, &[u8])]) -> Vec<u8> {
+        placed(packets).0
+    }
+
+    #[test]
+    fn packets_stand_where_their_timestamps_say() {
+        assert_eq!(octets(&[(1, 100, &[1, 2]), (1, 102, &[3, 4])]), [1, 2, 3, 4]);
+        assert_eq!(octets(&[(1, 100, &[1, 2]), (1, 104, &[5, 6]), (1, 102, &[3, 4])]), [1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn gaps_are_silence_and_known_as_gaps() {
+        let (octets, known) = placed(&[(1, 100, &[1, 2]), (1, 104, &[5, 6]), (1, 107, &[8])]);
+        assert_eq!(octets, [1, 2, SILENCE, SILENCE, 5, 6, SILENCE, 8]);
+        assert_eq!(known, [true, true, false, false, true, true, false, true]);
+    }
+
+    #[test]
+    fn timestamps_may_wrap() {
+        assert_eq!(octets(&[(1, u32::MAX, &[1]), (1, 1, &[3]), (1, 0, &[2])]), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_packet_sent_twice_is_heard_once() {
+        assert_eq!(octets(&[(1, 0, &[1]), (1, 1, &[2]), (1, 1, &[2]), (1, 2, &[3])]), [1, 2, 3]);
+    }
+
+    #[test]
+    fn another_source_or_a_jump_goes_on_at_the_end() {
+        assert_eq!(octets(&[(1, 100, &[1]), (2, 7_000_000, &[2])]), [1, 2]);
+        assert_eq!(octets(&[(1, 100, &[1]), (1, 7_000_000, &[2]), (1, 7_000_001, &[3])]), [1, 2, 3]);
+    }
+
+    #[test]
+    fn there_is_no_place_before_the_beginning() {
+        let mut track = Track::default();
+        assert!(track.place(Codec::Pcmu, 1, 100, &[1]));
+        assert!(!track.place(Codec::Pcmu, 1, 99, &[2]));
+        assert_eq!(track.octets(), [1]);
+    }
+
+    #[test]
+    fn the_first_codec_stays() {
+        let mut track = Track::default();
+        track.place(Codec::Pcmu, 1, 0, &[Codec::Pcmu.silence()]);
+        track.place(Codec::Pcma, 1, 1, &[Codec::Pcma.encode_sample(1000)]);
+        assert_eq!(track.codec(), Some(Codec::Pcmu));
+        let decoded = Codec::Pcmu.decode_sample(track.octets()[1]);
+        assert!((i32::from(decoded) - 1000).abs() < 64, "{decoded}");
+    }
+}
