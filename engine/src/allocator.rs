@@ -1,4 +1,4 @@
-//! The allocator of the binary, behind Rust's values as behind QuickJS's (docs/decisions/0013-allocator.md).
+//! The allocator of the binaries, behind Rust's values as behind QuickJS's (docs/decisions/0013-allocator.md).
 #![expect(unsafe_code, reason = "an allocator hands out raw memory")]
 
 use std::alloc::{GlobalAlloc, Layout};
@@ -9,7 +9,8 @@ use libmimalloc_sys::{mi_free, mi_malloc, mi_malloc_aligned, mi_realloc, mi_real
 const ALIGNMENT: usize = 16;
 
 /// mimalloc, asked for an alignment only where it matters: its calls that take one are slower, and some waste a block.
-pub(crate) struct Mimalloc;
+#[derive(Debug)]
+pub struct Mimalloc;
 
 fn is_plain(layout: &Layout) -> bool {
     layout.align() <= ALIGNMENT && layout.align() <= layout.size()

@@ -3,6 +3,7 @@
 //! Arrows point down: `cli`, `api` → `script` → `core` → `backend` → `call` → the `sip` and `media` crates.
 
 pub mod alerts;
+pub mod allocator;
 pub mod api;
 pub mod backend;
 pub mod bus;

@@ -27,8 +27,9 @@ pub(crate) struct RtpSender {
     clock_rate: u32,
     /// The moment of position 0.
     origin: Instant,
-    /// The position after the last packet.
+    /// The position after the last packet, and the moment the wall clock reaches it.
     next: u64,
+    due: Instant,
     packets: u64,
     octets: u64,
 }
@@ -43,6 +44,7 @@ impl RtpSender {
             clock_rate,
             origin: now,
             next: 0,
+            due: now,
             packets: 0,
             octets: 0,
         }
@@ -84,15 +86,22 @@ impl RtpSender {
 
     /// When the wall clock reaches the next position.
     pub(crate) fn due(&self) -> Instant {
+        self.due
+    }
+
+    /// The stream goes on at another position, or by another clock. Asked for far more often than it changes, and it takes
+    /// divisions, so the moment is kept.
+    fn settle(&mut self) {
         let rate = u64::from(self.clock_rate);
         // Rounded up, so that `position_at(due())` has reached the position.
         let fraction = (self.next % rate * 1_000_000_000).div_ceil(rate);
-        self.origin + Duration::from_secs(self.next / rate) + Duration::from_nanos(fraction)
+        self.due = self.origin + Duration::new(self.next / rate, 0) + Duration::from_nanos(fraction);
     }
 
     /// Leaves out time in which nothing was sent.
     pub(crate) fn catch_up(&mut self, now: Instant) {
         self.next = self.next.max(self.position_at(now));
+        self.settle();
     }
 
     /// Moves the clock forward so that the next position is at most `lead` ahead of it: a forwarded stream runs on the
@@ -101,12 +110,14 @@ impl RtpSender {
         let excess = self.due().saturating_duration_since(now).saturating_sub(lead);
         if let Some(origin) = self.origin.checked_sub(excess) {
             self.origin = origin;
+            self.settle();
         }
     }
 
     /// Moves on without sending.
     pub(crate) fn skip(&mut self, ticks: u32) {
         self.next += u64::from(ticks);
+        self.settle();
     }
 
     /// The header of the next packet at `position`, and counts it.
@@ -135,6 +146,7 @@ impl RtpSender {
     /// The stream has reached `position`.
     pub(crate) fn advance_to(&mut self, position: u64) {
         self.next = self.next.max(position);
+        self.settle();
     }
 
     /// Goes on with another clock rate from the position that is next.
@@ -145,6 +157,7 @@ impl RtpSender {
             self.next = 0;
             self.origin = now;
             self.clock_rate = clock_rate;
+            self.settle();
         }
     }
 }

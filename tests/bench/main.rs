@@ -17,6 +17,11 @@ mod stats;
 mod stored;
 
 use figures::{FIGURES, Measure};
+use lockstep_engine::allocator::Mimalloc;
+
+/// What is measured in this process has the allocator that it has in `lockstep`.
+#[global_allocator]
+static ALLOCATOR: Mimalloc = Mimalloc;
 
 fn main() -> std::io::Result<()> {
     net::pin(1);

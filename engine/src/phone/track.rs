@@ -3,6 +3,8 @@
 //! Nothing is decoded while the codec stays the same, so that what was heard can be compared with what was played, octet by
 //! octet.
 
+use std::ops::Range;
+
 use lockstep_media::codec::Codec;
 
 /// The longest kept, in octets: two hours of G.711.
@@ -15,8 +17,8 @@ const MAX_JUMP: i64 = 10 * 8_000;
 pub(crate) struct Track {
     codec: Option<Codec>,
     octets: Vec<u8>,
-    /// Whether the octet came; those that did not are silence.
-    known: Vec<bool>,
+    /// Octets that never came, which are silence: in order, none empty, no two that touch.
+    gaps: Vec<Range<usize>>,
     anchor: Option<Anchor>,
 }
 
@@ -46,22 +48,33 @@ impl Track {
         let Ok(start) = usize::try_from(position) else { return false };
         let Some(stop) = start.checked_add(payload.len()).filter(|stop| *stop <= MAX_OCTETS) else { return false };
         let own = *self.codec.get_or_insert(codec);
+        let length = self.octets.len();
+        if length < start {
+            self.octets.resize(start, own.silence());
+            self.gaps.push(length..start);
+        }
+        if codec == own && self.octets.len() == start {
+            self.octets.extend_from_slice(payload);
+            return true;
+        }
         if self.octets.len() < stop {
             self.octets.resize(stop, own.silence());
-            self.known.resize(stop, false);
         }
-        let (Some(octets), Some(known)) = (self.octets.get_mut(start..stop), self.known.get_mut(start..stop)) else {
-            return false;
-        };
-        if codec == own {
-            octets.copy_from_slice(payload);
-        } else {
-            for (to, from) in octets.iter_mut().zip(payload) {
-                *to = own.encode_sample(codec.decode_sample(*from));
-            }
+        for (to, from) in self.octets.iter_mut().skip(start).zip(payload) {
+            *to = if codec == own { *from } else { own.encode_sample(codec.decode_sample(*from)) };
         }
-        known.fill(true);
+        self.fill(start..stop);
         true
+    }
+
+    /// What is filled is no gap any more.
+    fn fill(&mut self, filled: Range<usize>) {
+        let first = self.gaps.partition_point(|gap| gap.end <= filled.start);
+        let end = self.gaps.partition_point(|gap| gap.start < filled.end);
+        let touched = self.gaps.get(first..end).unwrap_or_default();
+        let (Some(before), Some(after)) = (touched.first(), touched.last()) else { return };
+        let left = [before.start..filled.start, filled.end..after.end];
+        self.gaps.splice(first..end, left.into_iter().filter(|gap| !gap.is_empty()));
     }
 
     /// The codec of the octets: that of the first packet.
@@ -74,9 +87,17 @@ impl Track {
         &self.octets
     }
 
-    /// Which octets came.
-    pub(crate) fn known(&self) -> &[bool] {
-        &self.known
+    /// Whether the octet at this place came.
+    pub(crate) fn is_known(&self, at: usize) -> bool {
+        let next = self.gaps.partition_point(|gap| gap.end <= at);
+        at < self.octets.len() && self.gaps.get(next).is_none_or(|gap| at < gap.start)
+    }
+
+    /// How many octets of these never came.
+    pub(crate) fn missing(&self, within: Range<usize>) -> usize {
+        let first = self.gaps.partition_point(|gap| gap.end <= within.start);
+        let gaps = self.gaps.iter().skip(first).take_while(|gap| gap.start < within.end);
+        gaps.map(|gap| gap.end.min(within.end) - gap.start.max(within.start)).sum()
     }
 }
 
@@ -86,16 +107,16 @@ mod tests {
 
     const SILENCE: u8 = 0xFF;
 
-    fn placed(packets: &[(u32, u32, &[u8])]) -> (Vec<u8>, Vec<bool>) {
+    fn placed(packets: &[(u32, u32, &[u8])]) -> Track {
         let mut track = Track::default();
         for (ssrc, timestamp, payload) in packets {
             track.place(Codec::Pcmu, *ssrc, *timestamp, payload);
         }
-        (track.octets().to_vec(), track.known().to_vec())
+        track
     }
 
     fn octets(packets: &[(u32, u32, &[u8])]) -> Vec<u8> {
-        placed(packets).0
+        placed(packets).octets().to_vec()
     }
 
     #[test]
@@ -106,9 +127,23 @@ mod tests {
 
     #[test]
     fn gaps_are_silence_and_known_as_gaps() {
-        let (octets, known) = placed(&[(1, 100, &[1, 2]), (1, 104, &[5, 6]), (1, 107, &[8])]);
-        assert_eq!(octets, [1, 2, SILENCE, SILENCE, 5, 6, SILENCE, 8]);
-        assert_eq!(known, [true, true, false, false, true, true, false, true]);
+        let track = placed(&[(1, 100, &[1, 2]), (1, 104, &[5, 6]), (1, 107, &[8])]);
+        assert_eq!(track.octets(), [1, 2, SILENCE, SILENCE, 5, 6, SILENCE, 8]);
+        let known: Vec<bool> = (0..9).map(|at| track.is_known(at)).collect();
+        assert_eq!(known, [true, true, false, false, true, true, false, true, false]);
+        assert_eq!((track.missing(0..8), track.missing(3..7), track.missing(4..6)), (3, 2, 0));
+    }
+
+    #[test]
+    fn what_comes_late_closes_gaps() {
+        let mut track = placed(&[(1, 100, &[1]), (1, 110, &[2])]);
+        assert_eq!(track.missing(0..11), 9);
+        for (timestamp, missing) in [(104, 7), (101, 5), (108, 3), (103, 2), (104, 2), (106, 0)] {
+            track.place(Codec::Pcmu, 1, timestamp, &[9, 9]);
+            assert_eq!(track.missing(0..11), missing, "after {timestamp}");
+        }
+        assert!((0..11).all(|at| track.is_known(at)));
+        assert_eq!(track.octets(), [1, 9, 9, 9, 9, 9, 9, 9, 9, 9, 2]);
     }
 
     #[test]

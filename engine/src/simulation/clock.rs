@@ -11,7 +11,7 @@ use crate::script::Moment;
 pub(crate) struct Clock {
     origin: Instant,
     origin_unix_ms: u64,
-    now: Instant,
+    now: Moment,
 }
 
 impl Clock {
@@ -19,20 +19,21 @@ impl Clock {
     pub(crate) fn new(unix_ms: u64) -> Self {
         #[expect(clippy::disallowed_methods, reason = "an arbitrary origin: nothing but differences to it is ever used")]
         let origin = Instant::now();
-        Self { origin, origin_unix_ms: unix_ms, now: origin }
+        Self { origin, origin_unix_ms: unix_ms, now: Moment { instant: origin, unix_ms } }
     }
 
     pub(crate) fn now(&self) -> Instant {
-        self.now
+        self.now.instant
     }
 
     /// Both clocks.
     pub(crate) fn moment(&self) -> Moment {
-        self.moment_of(self.now)
+        self.now
     }
 
     pub(crate) fn moment_of(&self, instant: Instant) -> Moment {
-        let passed = u64::try_from(self.elapsed_at(instant).as_millis()).unwrap_or(u64::MAX);
+        let elapsed = self.elapsed_at(instant);
+        let passed = elapsed.as_secs().saturating_mul(1_000) + u64::from(elapsed.subsec_millis());
         Moment { instant, unix_ms: self.origin_unix_ms.saturating_add(passed) }
     }
 
@@ -43,7 +44,9 @@ impl Clock {
 
     /// Sets it forward; it never goes back.
     pub(crate) fn set(&mut self, now: Instant) {
-        self.now = self.now.max(now);
+        if now > self.now.instant {
+            self.now = self.moment_of(now);
+        }
     }
 
     /// Its origin on both clocks, for RTCP.

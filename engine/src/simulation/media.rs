@@ -1,6 +1,6 @@
 //! The media of the engine's legs on the simulation's clock: what the media threads do, without threads or sockets.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ struct Leg {
 #[derive(Debug)]
 pub(super) struct EngineMedia {
     legs: BTreeMap<LegId, Leg>,
-    addresses: HashMap<SocketAddr, (LegId, Channel)>,
+    addresses: BTreeMap<SocketAddr, (LegId, Channel)>,
     timers: BTreeSet<(Instant, LegId)>,
     clock: WallClock,
     media_timeout: Option<Duration>,
@@ -47,13 +47,18 @@ pub(super) struct EngineMedia {
     pub(super) outbox: VecDeque<Packet>,
     pub(super) recorded: Vec<Recorded>,
     scratch: Box<[u8; MAX_PACKET]>,
+    /// Streams that only time can move are not looked at after each packet.
+    is_lazy: bool,
+    /// How often a stream was looked at.
+    #[cfg(test)]
+    pub(super) looks: u64,
 }
 
 impl EngineMedia {
     pub(super) fn new(clock: WallClock, media_timeout: Option<Duration>) -> Self {
         Self {
             legs: BTreeMap::new(),
-            addresses: HashMap::new(),
+            addresses: BTreeMap::new(),
             timers: BTreeSet::new(),
             clock,
             media_timeout,
@@ -62,7 +67,16 @@ impl EngineMedia {
             outbox: VecDeque::new(),
             recorded: Vec::new(),
             scratch: Box::new([0; MAX_PACKET]),
+            is_lazy: true,
+            #[cfg(test)]
+            looks: 0,
         }
+    }
+
+    /// From now on every stream is looked at after each packet.
+    #[cfg(test)]
+    pub(super) fn look_always(&mut self) {
+        self.is_lazy = false;
     }
 
     /// Legs that are open.
@@ -79,11 +93,6 @@ impl EngineMedia {
         self.addresses.insert(rtcp_of(rtp), (id, Channel::Rtcp));
         self.legs.insert(id, Leg { stream, rtp, peer: None, due: None, recordings: Vec::new() });
         self.settle(now, id);
-    }
-
-    /// Whether this is the port of a leg.
-    pub(super) fn owns(&self, address: SocketAddr) -> bool {
-        self.addresses.contains_key(&address)
     }
 
     pub(super) fn command(&mut self, now: Instant, id: LegId, command: Command) {
@@ -139,12 +148,19 @@ impl EngineMedia {
         self.reports.push_back(PoolEvent::Closed { leg: id, stats: leg.stream.stats() });
     }
 
-    pub(super) fn handle_packet(&mut self, now: Instant, packet: &Packet) {
-        let Some((id, channel)) = self.addresses.get(&packet.to).copied() else { return };
-        let Some(leg) = self.legs.get_mut(&id) else { return };
+    /// Takes a packet; `false` when it is for none of the legs.
+    pub(super) fn handle_packet(&mut self, now: Instant, packet: &Packet) -> bool {
+        let Some((id, channel)) = self.addresses.get(&packet.to).copied() else { return false };
+        let Some(leg) = self.legs.get_mut(&id) else { return false };
         let peer = leg.peer;
         let forward = match channel {
-            Channel::Rtp => leg.stream.handle_packet(now, packet.from, &packet.bytes),
+            Channel::Rtp => {
+                let forward = leg.stream.handle_packet(now, packet.from, &packet.bytes);
+                if self.is_lazy && leg.stream.awaits_only_time() {
+                    return true;
+                }
+                forward
+            }
             Channel::Rtcp => {
                 leg.stream.handle_rtcp(now, packet.from, &packet.bytes);
                 None
@@ -160,6 +176,7 @@ impl EngineMedia {
             self.settle(now, peer);
         }
         self.settle(now, id);
+        true
     }
 
     /// The time of [`Self::next_deadline`] has come.
@@ -186,6 +203,10 @@ impl EngineMedia {
 
     /// Carries out everything the stream wants now.
     fn settle(&mut self, now: Instant, id: LegId) {
+        #[cfg(test)]
+        {
+            self.looks += 1;
+        }
         let Some(leg) = self.legs.get_mut(&id) else { return };
         let due = loop {
             match leg.stream.poll_output(self.scratch.as_mut_slice()) {

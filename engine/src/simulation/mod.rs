@@ -15,6 +15,7 @@ mod audio;
 mod bench;
 mod block_on;
 mod clock;
+mod hosts;
 mod http;
 mod media;
 mod network;

@@ -27,6 +27,7 @@ use tokio::sync::oneshot;
 use super::audio::Audio;
 use super::block_on::block_on;
 use super::clock::Clock;
+use super::hosts::Hosts;
 use super::http::Http;
 use super::media::EngineMedia;
 use super::network::{Conditions, Network, Packet};
@@ -226,6 +227,19 @@ impl Simulation {
         })
     }
 
+    /// From now on nothing is skipped that changes nothing: the media of a call is looked at after each of its packets.
+    #[cfg(test)]
+    pub(crate) fn skip_nothing(&mut self) {
+        self.media.look_always();
+        self.phones.look_always();
+    }
+
+    /// How often the media of a leg was looked at.
+    #[cfg(test)]
+    pub(crate) fn looks(&self) -> u64 {
+        self.media.looks
+    }
+
     /// Hashes every packet from now on; see [`Self::digest`].
     #[cfg(test)]
     pub(crate) fn keep_trace(&mut self) {
@@ -296,17 +310,10 @@ impl Simulation {
 
     /// The next moment at which anything happens.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        [
-            self.network.next_arrival(),
-            self.arrivals.first_key_value().map(|((due, _), _)| *due),
-            self.switch_deadline,
-            self.media.next_deadline(),
-            self.phones.next_deadline(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-        .map(|due| due.max(self.clock.now()))
+        let arrival = self.arrivals.first_key_value().map(|((due, _), _)| *due);
+        let others = [arrival, self.switch_deadline, self.media.next_deadline(), self.phones.next_deadline()];
+        let due = others.into_iter().fold(self.network.next_arrival(), earlier);
+        due.map(|due| due.max(self.clock.now()))
     }
 
     /// Sets the clock to `now` and lets happen what happens then. Nothing before it may be left to do. Where the phones dial a
@@ -371,8 +378,7 @@ impl Simulation {
             self.touched = true;
             // One after another, as datagrams are read.
             self.pump();
-        } else if self.media.owns(packet.to) {
-            self.media.handle_packet(now, packet);
+        } else if self.media.handle_packet(now, packet) {
             self.report();
         } else {
             self.phones.handle_packet(now, packet);
@@ -565,33 +571,16 @@ impl Simulation {
     }
 }
 
+/// The earlier of two moments, where there are any.
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
 fn seed(rng: &mut ChaCha12Rng) -> [u8; 32] {
     let mut seed = [0; 32];
     rng.fill_bytes(&mut seed);
     seed
-}
-
-/// A host for each phone, with all ports free.
-#[derive(Debug, Default)]
-struct Hosts {
-    phones: u16,
-    calls: BTreeMap<IpAddr, u16>,
-}
-
-impl Places for Hosts {
-    fn phone(&mut self) -> Result<SocketAddr, String> {
-        self.phones += 1;
-        let [high, low] = self.phones.to_be_bytes();
-        let high = high.checked_add(3).ok_or("a simulation has room for 64,000 phones")?;
-        Ok(SocketAddr::new(Ipv4Addr::new(127, 1, high, low).into(), 5060))
-    }
-
-    fn media(&mut self, phone: SocketAddr) -> Result<SocketAddr, String> {
-        let calls = self.calls.entry(phone.ip()).or_default();
-        let port = 30_000 + 2 * (*calls % 15_000);
-        *calls = calls.wrapping_add(1);
-        Ok(SocketAddr::new(phone.ip(), port))
-    }
-
-    fn close(&mut self, _: SocketAddr) {}
 }

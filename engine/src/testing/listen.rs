@@ -2,8 +2,9 @@
 //! correlation where the audio was coded anew or played at another level.
 
 use lockstep_media::codec::{Codec, g711};
+use memchr::memmem;
 
-use crate::simulation::{Hearing, is_quiet};
+use crate::simulation::Hearing;
 
 /// Octets of an anchor: enough that it is found by chance nowhere else.
 const ANCHOR: usize = 32;
@@ -15,6 +16,10 @@ const VARIETY: usize = 6;
 const MAX_LOST: f64 = 0.5;
 /// Samples that are compared when audio was coded anew.
 const PROBE: usize = 800;
+/// The first look at a place takes every so many samples,
+const STRIDE: usize = 8;
+/// without so many of their bits: the products of all then fit 32 bits together.
+const COARSE: u32 = 3;
 /// Correlation at which a place is looked at, and at which the whole clip counts as heard.
 const LIKELY: f64 = 0.85;
 const SAME: f64 = 0.9;
@@ -43,7 +48,15 @@ pub(crate) enum Likeness {
 #[derive(Debug)]
 struct Form {
     octets: Vec<u8>,
-    anchors: Vec<usize>,
+    anchors: Vec<Anchor>,
+}
+
+/// A part of a clip that finds it.
+#[derive(Debug)]
+struct Anchor {
+    /// Where it stands in the clip.
+    at: usize,
+    finder: memmem::Finder<'static>,
 }
 
 /// A place where the clip may have begun.
@@ -146,9 +159,8 @@ impl Listener {
         let fresh = octets.get(scan_from..).unwrap_or_default();
         for (index, form) in self.forms.iter().enumerate() {
             for anchor in &form.anchors {
-                let Some(wanted) = form.octets.get(*anchor..anchor + ANCHOR) else { continue };
-                for place in find_all(fresh, wanted) {
-                    let start = (scan_from + place).checked_sub(*anchor).filter(|start| *start >= self.from);
+                for place in find_all(fresh, &anchor.finder) {
+                    let start = (scan_from + place).checked_sub(anchor.at).filter(|start| *start >= self.from);
                     let is_new =
                         |start: &usize| !self.candidates.iter().any(|known| known.start == *start && known.form == index);
                     if let Some(start) = start.filter(is_new)
@@ -169,12 +181,11 @@ impl Listener {
         let is_whole = end == start + self.needed;
         // What came late lies before what was compared already: the whole is compared once more at the end.
         let skip = if is_whole { 0 } else { candidate.checked };
-        let (Some(heard), Some(known)) = (hearing.octets().get(start + skip..end), hearing.known().get(start + skip..end)) else {
-            return Verdict::NotYet;
-        };
-        let differs = |((heard, known), wanted): ((&u8, &bool), &u8)| *known && heard != wanted;
-        let wrong = heard.iter().zip(known).zip(form.octets.get(skip..).unwrap_or_default()).position(differs);
-        if let Some(length) = wrong.map(|wrong| wrong + skip) {
+        let Some(heard) = hearing.octets().get(start + skip..end) else { return Verdict::NotYet };
+        let wanted = form.octets.get(skip..).unwrap_or_default();
+        let differs =
+            |(place, (heard, wanted)): (usize, (&u8, &u8))| (heard != wanted && hearing.is_known(start + place)).then_some(place);
+        if let Some(length) = (skip..).zip(heard.iter().zip(wanted)).find_map(differs) {
             if self.partial.is_none_or(|(best, _)| best < length) {
                 self.partial = Some((length, start));
             }
@@ -184,7 +195,7 @@ impl Listener {
             candidate.checked = end - start;
             return Verdict::NotYet;
         }
-        let lost = known.iter().filter(|known| !**known).count() as f64 / self.needed as f64;
+        let lost = hearing.missing(start..end) as f64 / self.needed as f64;
         if lost > MAX_LOST {
             Verdict::No
         } else if lost > 0.0 {
@@ -198,7 +209,6 @@ impl Listener {
     fn correlate(&mut self, hearing: &Hearing) -> Option<Found> {
         let codec = hearing.codec()?;
         let probe_at = self.probe_at?;
-        let probe = self.samples.get(probe_at..probe_at + PROBE)?;
         // The whole of the clip must have come before it can be compared.
         let stop = hearing.len().checked_sub(self.needed.max(probe_at + PROBE))?;
         if stop < self.correlated + 8_000 && stop < self.correlated + self.needed / 2 {
@@ -206,36 +216,66 @@ impl Listener {
         }
         let from = self.correlated;
         self.correlated = stop;
+        let probe = self.samples.get(probe_at..probe_at + PROBE)?;
         let mut samples = Vec::new();
         codec.decode(hearing.octets().get(from..)?, &mut samples);
-        let is_loud = |sample: &i16| !is_quiet(*sample);
-        let mut next_loud = 0;
-        let mut offset = 0;
-        while offset <= stop - from {
-            // Silence is passed over in one step.
-            let probe_from = offset + probe_at;
-            if next_loud < probe_from {
-                next_loud = probe_from + samples.get(probe_from..)?.iter().position(is_loud)?;
-            }
-            if next_loud >= probe_from + PROBE {
-                offset += next_loud - probe_from - PROBE + 1;
+        let places = stop - from + 1;
+        let probed = samples.get(probe_at..probe_at + places + PROBE - 1)?;
+        for offset in likely_places(probed, probe) {
+            if correlation(probed.get(offset..offset + PROBE)?, probe) <= LIKELY {
                 continue;
             }
-            let window = samples.get(probe_from..probe_from + PROBE)?;
-            // A coarse look first: most sounds are quite different.
-            if correlation_every(window, probe, 8) > LIKELY && correlation(window, probe) > LIKELY {
-                let length = self.needed.min(self.samples.len());
-                let (heard, wanted) = (samples.get(offset..offset + length)?, self.samples.get(..length)?);
-                let likeness = correlation(heard, wanted);
-                if likeness >= SAME {
-                    let start = from + offset;
-                    return Some(Found { start, end: start + self.needed, how: Likeness::Similar(likeness) });
-                }
+            let length = self.needed.min(self.samples.len());
+            let (heard, wanted) = (samples.get(offset..offset + length)?, self.samples.get(..length)?);
+            let likeness = correlation(heard, wanted);
+            if likeness >= SAME {
+                let start = from + offset;
+                return Some(Found { start, end: start + self.needed, how: Likeness::Similar(likeness) });
             }
-            offset += 1;
         }
         None
     }
+}
+
+/// Where in `samples` the probe may begin, by a first look at a few of its samples: most sounds are quite different.
+fn likely_places(samples: &[i16], probe: &[i16]) -> Vec<usize> {
+    let few = |samples: &[i16]| -> Vec<i16> { samples.iter().step_by(STRIDE).map(|sample| sample >> COARSE).collect() };
+    let wanted = few(probe);
+    let wanted_energy = f64::from(dot(&wanted, &wanted));
+    let mut places = Vec::new();
+    for first in 0..STRIDE {
+        let heard = few(samples.get(first..).unwrap_or_default());
+        let mut energy = 0;
+        let square = |sample: Option<&i16>| sample.map_or(0, |sample| i32::from(*sample) * i32::from(*sample));
+        for (end, newest) in (1..).zip(&heard) {
+            energy += square(Some(newest));
+            let Some(start) = usize::checked_sub(end, wanted.len()) else { continue };
+            let window = heard.get(start..end).unwrap_or_default();
+            let offset = first + start * STRIDE;
+            if f64::from(dot(window, &wanted)) > LIKELY * (f64::from(energy) * wanted_energy).sqrt()
+                && offset + probe.len() <= samples.len()
+            {
+                places.push(offset);
+            }
+            energy -= square(window.first());
+        }
+    }
+    places.sort_unstable();
+    places
+}
+
+fn dot(a: &[i16], b: &[i16]) -> i32 {
+    a.iter().zip(b).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum()
+}
+
+/// Where `wanted` stands in `octets`, places that overlap included.
+fn find_all<'a>(octets: &'a [u8], wanted: &'a memmem::Finder<'_>) -> impl Iterator<Item = usize> + 'a {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        let place = from + wanted.find(octets.get(from..)?)?;
+        from = place + 1;
+        Some(place)
+    })
 }
 
 enum Verdict {
@@ -251,7 +291,7 @@ impl Form {
         let mut next = 0;
         for (at, window) in octets.windows(ANCHOR).enumerate() {
             if at >= next && is_telling(window) {
-                anchors.push(at);
+                anchors.push(Anchor { at, finder: memmem::Finder::new(window).into_owned() });
                 next = at + step.max(ANCHOR);
             }
         }
@@ -269,16 +309,6 @@ fn is_telling(window: &[u8]) -> bool {
     seen.iter().map(|word| word.count_ones() as usize).sum::<usize>() >= VARIETY
 }
 
-fn find_all<'a>(octets: &'a [u8], wanted: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
-    let first = wanted.first().copied();
-    octets
-        .iter()
-        .enumerate()
-        .filter(move |(_, octet)| Some(**octet) == first)
-        .map(|(at, _)| at)
-        .filter(move |at| octets.get(*at..*at + wanted.len()) == Some(wanted))
-}
-
 /// Where `length` samples have the most energy.
 fn loudest(samples: &[i16], length: usize) -> Option<usize> {
     let last = samples.len().checked_sub(length)?;
@@ -290,12 +320,8 @@ fn loudest(samples: &[i16], length: usize) -> Option<usize> {
 }
 
 fn correlation(a: &[i16], b: &[i16]) -> f64 {
-    correlation_every(a, b, 1)
-}
-
-fn correlation_every(a: &[i16], b: &[i16], step: usize) -> f64 {
     let (mut ab, mut aa, mut bb) = (0_i64, 0_i64, 0_i64);
-    for (a, b) in a.iter().zip(b).step_by(step) {
+    for (a, b) in a.iter().zip(b) {
         let (a, b) = (i64::from(*a), i64::from(*b));
         ab += a * b;
         aa += a * a;

@@ -239,10 +239,10 @@ fn over_or_waiting(call: &Call) -> Progress {
 fn hears_other(a: &Call, b: &Call, from: usize) -> bool {
     use lockstep_media::codec::g711;
     const PIECE: usize = 120;
-    let (heard, known, sent) = (a.heard.octets(), a.heard.known(), b.sent.octets());
+    let (heard, sent) = (a.heard.octets(), b.sent.octets());
     let Some(start) = heard.len().checked_sub(PIECE).filter(|start| *start >= from) else { return false };
     let piece = heard.get(start..).unwrap_or_default();
-    if known.get(start..).unwrap_or_default().contains(&false) || piece.iter().all(|octet| Some(octet) == piece.first()) {
+    if a.heard.missing(start..heard.len()) > 0 || piece.iter().all(|octet| Some(octet) == piece.first()) {
         return false;
     }
     let recent = sent.get(sent.len().saturating_sub(RECENT)..).unwrap_or_default();
@@ -258,7 +258,7 @@ fn hears_other(a: &Call, b: &Call, from: usize) -> bool {
         }
         _ => recent,
     };
-    recent.windows(PIECE).any(|window| window == piece)
+    memchr::memmem::find(recent, piece).is_some()
 }
 
 impl Hears {

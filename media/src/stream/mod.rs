@@ -207,6 +207,12 @@ impl MediaStream {
         Output::Timeout(self.next_timeout())
     }
 
+    /// Whether nothing but time can bring about anything new: no output waits, and the deadline that
+    /// [`Self::poll_output`] told last is early enough. A driver then need not poll after a packet.
+    pub fn awaits_only_time(&self) -> bool {
+        self.events.is_empty() && self.recordings.is_empty() && !self.sending.is_joined && self.receiver.awaits_only_time()
+    }
+
     /// The only address packets are accepted from just now, where there is one: a socket may be connected to it until
     /// this changes. After a silence it is `None` again, for the other side may have moved.
     pub fn latched(&self) -> Option<SocketAddr> {
@@ -253,9 +259,17 @@ impl MediaStream {
         if self.life != Life::Open {
             return self.now + IDLE;
         }
-        let deadlines = [self.rtp_deadline(), self.rtcp.deadline(), self.receiver.deadline()];
-        let recordings = self.recordings.iter().filter_map(|recorder| recorder.deadline());
-        deadlines.into_iter().flatten().chain(recordings).min().unwrap_or(self.now + IDLE)
+        let deadline = earlier(self.rtp_deadline(), earlier(self.rtcp.deadline(), self.receiver.deadline()));
+        let recordings = self.recordings.iter().map(|recorder| recorder.deadline());
+        recordings.fold(deadline, earlier).unwrap_or(self.now + IDLE)
+    }
+}
+
+/// The earlier of two moments, where there are any.
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::command::{DtmfMethod, InBandDetection};
 use super::decoding::Decoding;
 use super::output::{DropStats, Forward, ForwardKind, MediaEvent, StreamStats};
-use super::{Life, MediaStream};
+use super::{Life, MediaStream, earlier};
 use crate::codec::Codec;
 use crate::digit::{Digit, DigitSet};
 use crate::dtmf::{DtmfDetector, HeardDigit};
@@ -137,7 +137,12 @@ impl Receiver {
         let decoding = self.decoding.as_ref();
         let gap = decoding.and_then(|decoding| decoding.buffer.deadline());
         let tone = decoding.and_then(|decoding| decoding.tone_deadline());
-        [self.events.deadline(), gap, tone, self.timeout_deadline()].into_iter().flatten().min()
+        earlier(earlier(self.events.deadline(), gap), earlier(tone, self.timeout_deadline()))
+    }
+
+    /// Whether a packet of audio can only have moved the deadline further away.
+    pub(super) fn awaits_only_time(&self) -> bool {
+        self.decoding.is_none() && self.events.deadline().is_none()
     }
 
     fn timeout_deadline(&self) -> Option<Instant> {

@@ -104,6 +104,20 @@ pub(crate) struct Call {
     last_dtmf: u64,
     dtmf_done: u64,
     stats: StreamStats,
+    /// While only time can move its media, a packet is no reason to look at it.
+    is_lazy: bool,
+}
+
+/// What phones send, and where their packets are built.
+pub(super) struct Outbox {
+    pub packets: VecDeque<Packet>,
+    scratch: Box<[u8; MAX_PACKET]>,
+}
+
+impl Outbox {
+    pub(super) fn new() -> Self {
+        Self { packets: VecDeque::new(), scratch: Box::new([0; MAX_PACKET]) }
+    }
 }
 
 /// What a call begins with.
@@ -120,11 +134,13 @@ pub(super) struct CallParts {
     pub packet_time: Duration,
     pub stream: StreamConfig,
     pub auth: Option<ClientAuth>,
+    pub is_lazy: bool,
 }
 
 impl Call {
     pub(super) fn new(now: Instant, parts: CallParts) -> Self {
-        let CallParts { phone, outgoing, state, from, to, sip_call_id, headers, rtp, codecs, packet_time, stream, auth } = parts;
+        let CallParts { phone, outgoing, state, from, to, sip_call_id, headers, rtp, codecs, packet_time, stream, auth, is_lazy } =
+            parts;
         let local = LocalMedia {
             address: rtp.ip(),
             rtp_port: rtp.port(),
@@ -163,6 +179,7 @@ impl Call {
             last_dtmf: 0,
             dtmf_done: 0,
             stats: StreamStats::default(),
+            is_lazy,
         }
     }
 
@@ -307,6 +324,9 @@ impl Call {
                 self.heard.take(self.negotiated.as_deref(), bytes);
                 // A phone passes nothing on.
                 stream.handle_packet(now, from, bytes);
+                if self.is_lazy && stream.awaits_only_time() {
+                    return;
+                }
             }
             Channel::Rtcp => stream.handle_rtcp(now, from, bytes),
         }
@@ -325,12 +345,12 @@ impl Call {
     }
 
     /// Sends what the media wants sent, and takes note of what it reports.
-    pub(super) fn drain(&mut self, now: Instant, outbox: &mut VecDeque<Packet>) {
-        let mut scratch = [0; MAX_PACKET];
+    pub(super) fn drain(&mut self, now: Instant, outbox: &mut Outbox) {
+        let Outbox { packets: outbox, scratch } = outbox;
         let mut events = Vec::new();
         loop {
             let Some(stream) = &mut self.stream else { return };
-            match stream.poll_output(&mut scratch) {
+            match stream.poll_output(scratch.as_mut_slice()) {
                 Output::Transmit(transmit) => {
                     let from = match transmit.channel {
                         Channel::Rtp => self.rtp,
@@ -376,7 +396,7 @@ impl Call {
     }
 
     /// Ends the call: nothing more is sent but a goodbye.
-    pub(super) fn end(&mut self, now: Instant, ended: Ended, outbox: &mut VecDeque<Packet>) {
+    pub(super) fn end(&mut self, now: Instant, ended: Ended, outbox: &mut Outbox) {
         if self.ended().is_some() {
             return;
         }

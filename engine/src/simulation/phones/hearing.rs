@@ -1,5 +1,7 @@
 //! What one side of a call heard, or sent.
 
+use std::ops::Range;
+
 use lockstep_media::codec::Codec;
 use lockstep_media::rtp::{RtpPacket, is_rtcp};
 use lockstep_media::sdp::Negotiated;
@@ -57,9 +59,14 @@ impl Hearing {
         self.track.octets()
     }
 
-    /// Which octets came.
-    pub(crate) fn known(&self) -> &[bool] {
-        self.track.known()
+    /// Whether the octet at this place came.
+    pub(crate) fn is_known(&self, at: usize) -> bool {
+        self.track.is_known(at)
+    }
+
+    /// How many octets of these never came.
+    pub(crate) fn missing(&self, within: Range<usize>) -> usize {
+        self.track.missing(within)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -9,7 +9,7 @@ mod registration;
 mod room;
 mod signalling;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ pub(crate) use hearing::Hearing;
 pub(crate) use registration::RegistrationState;
 pub(crate) use room::is_quiet;
 
-use call::CallParts;
+use call::{CallParts, Outbox};
 use registration::Registration;
 
 use super::network::Packet;
@@ -112,9 +112,10 @@ pub(crate) struct Phones {
     calls: Vec<Call>,
     /// Calls that are not over.
     live: Vec<PhoneCallId>,
-    sip: HashMap<SocketAddr, PhoneId>,
-    media: HashMap<SocketAddr, (PhoneCallId, Channel)>,
-    outbox: VecDeque<Packet>,
+    sip: BTreeMap<SocketAddr, PhoneId>,
+    media: BTreeMap<SocketAddr, (PhoneCallId, Channel)>,
+    outbox: Outbox,
+    is_lazy: bool,
 }
 
 impl Phones {
@@ -128,10 +129,17 @@ impl Phones {
             phones: Vec::new(),
             calls: Vec::new(),
             live: Vec::new(),
-            sip: HashMap::new(),
-            media: HashMap::new(),
-            outbox: VecDeque::new(),
+            sip: BTreeMap::new(),
+            media: BTreeMap::new(),
+            outbox: Outbox::new(),
+            is_lazy: true,
         }
+    }
+
+    /// Calls from now on look at their media after each packet.
+    #[cfg(test)]
+    pub(crate) fn look_always(&mut self) {
+        self.is_lazy = false;
     }
 
     /// Adds a phone at `address`, or wherever there is room.
@@ -309,6 +317,7 @@ impl Phones {
             packet_time: phone.settings.packet_time,
             stream,
             auth,
+            is_lazy: self.is_lazy,
         };
         self.calls.push(Call::new(now, parts));
         self.live.push(id);
@@ -487,7 +496,7 @@ impl Phones {
 
     /// The next packet to send.
     pub(crate) fn next_packet(&mut self) -> Option<Packet> {
-        self.outbox.pop_front()
+        self.outbox.packets.pop_front()
     }
 
     /// When [`Self::handle_timeout`] is due.

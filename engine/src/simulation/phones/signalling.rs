@@ -21,7 +21,7 @@ impl Phones {
                 Output::Transmit(transmit) => {
                     let from = transmit.destination.local.unwrap_or(phone.address);
                     let bytes = transmit.bytes.as_ref().into();
-                    self.outbox.push_back(Packet { from, to: transmit.destination.remote, bytes });
+                    self.outbox.packets.push_back(Packet { from, to: transmit.destination.remote, bytes });
                 }
                 Output::Event(event) => self.event(now, id, event),
                 Output::Timeout(deadline) => {

@@ -26,7 +26,10 @@ pub(super) struct Caller {
 
 impl Caller {
     pub(super) fn dial(project: &Project, options: &Options) -> Self {
-        let mut simulation = Simulation::new(project, options);
+        Self::dial_in(Simulation::new(project, options))
+    }
+
+    pub(super) fn dial_in(mut simulation: Simulation) -> Self {
         simulation.keep_trace();
         let phone = simulation.add_phone(PhoneSettings::new("caller"), None).expect("there is room");
         let call = simulation.phones.dial(simulation.now(), phone, "1000", &[]).expect("the call is placed");
