@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use regex::Regex;
-
-use super::arguments::{dial_string, separate};
-use super::channel::{Channel, Peer, TICK_MS};
+use super::arguments::dial_string;
+use super::channel::{Channel, TICK_MS};
+use super::digits::Digits;
+use super::setup::Peer;
 
 /// What a peer does that nothing else is said of.
 const USUAL: Peer = Peer::Answers { after_ms: 40, talks_ms: 1_000 };
@@ -30,31 +30,6 @@ pub(super) enum State {
     Forever { is_breakable: bool },
     Digits(Box<Digits>),
     Bridge(Box<Bridge>),
-}
-
-/// `play_and_get_digits`
-#[derive(Debug)]
-pub(super) struct Digits {
-    min: usize,
-    max: usize,
-    tries: u64,
-    timeout: u64,
-    terminators: String,
-    prompt: String,
-    invalid: String,
-    variable: String,
-    regexp: Option<Regex>,
-    digit_timeout: u64,
-    got: String,
-    terminator: Option<char>,
-    phase: Phase,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Phase {
-    Prompt(u64),
-    Wait(u64),
-    Invalid(u64),
 }
 
 /// `bridge`
@@ -108,9 +83,7 @@ impl App {
             State::Done => Some(0),
             State::Until(until) | State::Audio { until, .. } => Some(*until),
             State::Forever { .. } => None,
-            State::Digits(digits) => Some(match digits.phase {
-                Phase::Prompt(until) | Phase::Wait(until) | Phase::Invalid(until) => until,
-            }),
+            State::Digits(digits) => Some(digits.due()),
             State::Bridge(bridge) => bridge.due(),
         }
     }
@@ -233,7 +206,7 @@ impl Channel {
         self.variables.insert("endpoint_disposition".to_owned(), "ANSWER".to_owned());
     }
 
-    fn early_media(&mut self) {
+    pub(super) fn early_media(&mut self) {
         if self.answer_state == "ringing" {
             self.answer_state = "early";
             let event = self.event("CHANNEL_PROGRESS_MEDIA");
@@ -242,7 +215,7 @@ impl Channel {
     }
 
     /// How long a source lasts; `None` when there is no such thing.
-    fn length_of(&self, source: &str) -> Option<u64> {
+    pub(super) fn length_of(&self, source: &str) -> Option<u64> {
         if let Some(list) = source.strip_prefix("file_string://") {
             return list.split('!').map(|part| self.length_of(part)).sum();
         }
@@ -282,88 +255,6 @@ impl Channel {
         let ms = self.now.saturating_sub(began);
         self.variables.insert("playback_last_offset_pos".to_owned(), (ms * 8).to_string());
         self.variables.insert("playback_ms".to_owned(), ms.div_ceil(2_048).saturating_mul(2_048).to_string());
-    }
-
-    fn start_digits(&mut self, arg: &str) -> State {
-        let words = separate(arg, ' ', 11);
-        let word = |at: usize| words.get(at).map_or("", String::as_str).to_owned();
-        let number = |at: usize| word(at).parse::<u64>().unwrap_or(0);
-        let expression = Some(word(8)).filter(|source| !source.is_empty());
-        let digits = Digits {
-            min: number(0) as usize,
-            max: number(1).max(number(0)) as usize,
-            tries: number(2),
-            timeout: number(3).max(1_000),
-            terminators: word(4),
-            prompt: word(5),
-            invalid: word(6),
-            variable: word(7),
-            regexp: expression.and_then(|source| Regex::new(&source).ok()),
-            digit_timeout: number(9).max(1),
-            got: String::new(),
-            terminator: None,
-            phase: Phase::Prompt(0),
-        };
-        self.early_media();
-        self.variables.remove(&format!("{}_invalid", digits.variable));
-        let mut digits = Box::new(digits);
-        self.begin_try(&mut digits);
-        State::Digits(digits)
-    }
-
-    fn begin_try(&mut self, digits: &mut Digits) {
-        digits.got.clear();
-        digits.terminator = None;
-        self.variables.remove(&digits.variable);
-        self.variables.remove("read_result");
-        self.variables.remove("read_terminator_used");
-        let length = self.length_of(&digits.prompt).unwrap_or(0);
-        digits.phase = Phase::Prompt(self.now + length);
-        self.take_digits(digits);
-    }
-
-    /// Takes keys that wait; whether the try is over.
-    fn take_digits(&mut self, digits: &mut Digits) -> bool {
-        while let Some(digit) = self.digits.pop_front() {
-            if digits.terminators.contains(digit) {
-                digits.terminator = Some(digit);
-                return true;
-            }
-            digits.got.push(digit);
-            digits.phase = Phase::Wait(self.now + digits.digit_timeout);
-            if digits.got.len() >= digits.max {
-                return true;
-            }
-        }
-        false
-    }
-
-    fn end_try(&mut self, mut digits: Box<Digits>, is_timeout: bool) -> State {
-        let is_enough = digits.got.len() >= digits.min;
-        let result = match (is_enough, is_timeout) {
-            (true, true) => "timeout",
-            (true, false) => "success",
-            (false, _) => "failure",
-        };
-        self.variables.insert("read_result".to_owned(), result.to_owned());
-        if let Some(terminator) = digits.terminator {
-            self.variables.insert("read_terminator_used".to_owned(), terminator.to_string());
-        }
-        if !digits.got.is_empty() {
-            self.variables.insert(digits.variable.clone(), digits.got.clone());
-        }
-        if is_enough && digits.got.is_empty() && digits.terminator.is_some() {
-            return State::Done;
-        }
-        if is_enough && !digits.got.is_empty() {
-            if digits.regexp.as_ref().is_none_or(|expression| expression.is_match(&digits.got)) {
-                return State::Done;
-            }
-            self.variables.remove(&digits.variable);
-            self.variables.insert(format!("{}_invalid", digits.variable), digits.got.clone());
-        }
-        digits.phase = Phase::Invalid(self.now + self.length_of(&digits.invalid).unwrap_or(0));
-        State::Digits(digits)
     }
 
     fn start_bridge(&mut self, arg: &str) -> State {
@@ -445,24 +336,6 @@ impl Channel {
         }
         self.stack.push(app);
         self.finish_what_is_done();
-    }
-
-    fn step_digits(&mut self, mut digits: Box<Digits>) -> State {
-        match digits.phase {
-            Phase::Prompt(_) => {
-                digits.phase = Phase::Wait(self.now + digits.timeout);
-                State::Digits(digits)
-            }
-            Phase::Wait(_) => self.end_try(digits, true),
-            Phase::Invalid(_) => {
-                digits.tries = digits.tries.saturating_sub(1);
-                if digits.tries == 0 {
-                    return State::Done;
-                }
-                self.begin_try(&mut digits);
-                State::Digits(digits)
-            }
-        }
     }
 
     fn step_bridge(&mut self, mut bridge: Box<Bridge>) -> State {
@@ -547,10 +420,7 @@ impl Channel {
         match &mut app.state {
             State::Audio { until, .. } | State::Until(until) => *until = tick,
             State::Forever { is_breakable: true } => app.state = State::Until(tick),
-            State::Digits(digits) => {
-                digits.tries = 1;
-                digits.phase = Phase::Invalid(tick);
-            }
+            State::Digits(digits) => digits.break_off(tick),
             State::Forever { is_breakable: false } | State::Bridge(_) | State::Done => {}
         }
     }
@@ -573,7 +443,7 @@ impl Channel {
                     None => State::Audio { began, until },
                 }
             }
-            State::Digits(mut digits) if !matches!(digits.phase, Phase::Invalid(_)) => {
+            State::Digits(mut digits) if !digits.is_told_off() => {
                 if self.take_digits(&mut digits) {
                     self.end_try(digits, false)
                 } else {

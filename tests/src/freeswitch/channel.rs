@@ -7,60 +7,11 @@ use std::collections::{BTreeMap, VecDeque};
 use lockstep_engine::esl::{Command, Event, FrameReader, Limits, Message};
 
 use super::apps::{App, State};
-use super::arguments::{expand, separate};
+use super::arguments::expand;
+use super::setup::Setup;
 
 /// Applications start and stop at multiples of this, as the server's channels do.
 pub const TICK_MS: u64 = 20;
-
-/// How a called party behaves.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Peer {
-    /// Answers after so many milliseconds and hangs up so many later.
-    Answers { after_ms: u64, talks_ms: u64 },
-    /// Ends the attempt after so many milliseconds with a cause.
-    Fails { after_ms: u64, cause: String },
-    /// Rings until it is given up.
-    Rings,
-}
-
-/// A channel as the dialplan hands it over.
-#[derive(Clone, Debug)]
-pub struct Setup {
-    pub uuid: String,
-    pub caller: String,
-    pub destination: String,
-    pub is_async: bool,
-    pub is_full: bool,
-    pub is_json: bool,
-    pub is_answered: bool,
-    pub is_outbound: bool,
-    pub variables: BTreeMap<String, String>,
-    /// Length in milliseconds of the files there are; others are looked for on disk.
-    pub files: BTreeMap<String, u64>,
-    /// Called parties by a part of their address; others answer at once and talk for a second.
-    pub peers: Vec<(String, Peer)>,
-    /// Names of events that are lost, each once.
-    pub lost: Vec<String>,
-}
-
-impl Default for Setup {
-    fn default() -> Self {
-        Self {
-            uuid: "ab421cb6-e5d5-422e-8c7a-69ca25007fc1".to_owned(),
-            caller: "tester".to_owned(),
-            destination: "4000".to_owned(),
-            is_async: true,
-            is_full: true,
-            is_json: false,
-            is_answered: false,
-            is_outbound: false,
-            variables: BTreeMap::new(),
-            files: BTreeMap::new(),
-            peers: Vec::new(),
-            lost: Vec::new(),
-        }
-    }
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -85,7 +36,7 @@ pub struct Channel {
     pub(super) digits: VecDeque<char>,
     pub(super) blocks_digits: bool,
     pub(super) recordings: Vec<String>,
-    is_over: bool,
+    pub(super) is_over: bool,
     close_at: Option<u64>,
     is_closed: bool,
     /// Nobody is connected, and the channel lives on.
@@ -512,7 +463,7 @@ impl Channel {
         }
     }
 
-    fn reply(&mut self, text: &str) {
+    pub(super) fn reply(&mut self, text: &str) {
         Message::reply(text).write(&mut self.out);
     }
 
@@ -601,61 +552,5 @@ impl Channel {
         let text = "Disconnected, goodbye.\nSee you at ClueCon! http://www.cluecon.com/\n";
         Message::with_body(fields.into_iter().collect(), text).write(&mut self.out);
         self.is_closed = true;
-    }
-
-    fn api(&mut self, line: &str) -> String {
-        let (command, args) = line.split_once(' ').unwrap_or((line, ""));
-        let words = separate(args, ' ', if command == "uuid_setvar" { 3 } else { 5 });
-        let word = |at: usize| words.get(at).map_or("", String::as_str).to_owned();
-        let is_own = word(0) == self.setup.uuid;
-        let missing = "-ERR No such channel!\n".to_owned();
-        match command {
-            "uuid_exists" => format!("{}", is_own && !self.is_over),
-            "uuid_kill" if is_own && !self.is_over => {
-                let cause = word(1);
-                self.hang_up(if cause.is_empty() { "NORMAL_CLEARING" } else { &cause });
-                "+OK\n".to_owned()
-            }
-            "uuid_kill" => {
-                if self.end_leg(&word(0), &word(1)) {
-                    "+OK\n".to_owned()
-                } else {
-                    missing
-                }
-            }
-            _ if !is_own || self.is_over => {
-                if !command.starts_with("uuid_") {
-                    self.incidents.push(format!("api {line}"));
-                }
-                missing
-            }
-            "uuid_setvar" => {
-                match word(2) {
-                    value if value.is_empty() => self.variables.remove(&word(1)),
-                    value => self.variables.insert(word(1), value),
-                };
-                "+OK\n".to_owned()
-            }
-            "uuid_dump" => self.event("CHANNEL_DATA").to_plain(),
-            "uuid_getvar" => self.variable(&word(1)).unwrap_or("_undef_").to_owned(),
-            "uuid_break" => {
-                self.break_top();
-                "+OK\n".to_owned()
-            }
-            "uuid_record" => self.record(&word(1), &word(2)),
-            _ => {
-                self.incidents.push(format!("api {line}"));
-                format!("-ERR {command} Command not found!\n")
-            }
-        }
-    }
-
-    fn end_leg_by(&mut self, uuid: &str) {
-        let uuid = uuid.to_owned();
-        if self.end_leg(&uuid, "NORMAL_CLEARING") {
-            self.reply("+OK");
-        } else {
-            self.reply(&format!("-ERR invalid session id [{uuid}]"));
-        }
     }
 }

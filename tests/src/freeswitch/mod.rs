@@ -7,7 +7,10 @@
 mod apps;
 pub mod arguments;
 mod channel;
+mod commands;
+mod digits;
 mod server;
+mod setup;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,8 +20,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-pub use channel::{Channel, Peer, Setup, TICK_MS};
+pub use channel::{Channel, TICK_MS};
 pub use server::Server;
+pub use setup::{Peer, Setup};
 
 use crate::engine::within;
 

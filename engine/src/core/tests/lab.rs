@@ -1,24 +1,22 @@
 //! The laboratory: an engine and phones whose packets are carried by the test.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lockstep_ctx_api::host::HostCall;
-use lockstep_ctx_api::op::{FetchArgs, TtsArgs, Vars};
+use lockstep_ctx_api::op::Vars;
 use lockstep_ctx_api::wire::{Bundle, ScriptType};
 use lockstep_ctx_api::{ErrorCode, OpError};
 use lockstep_media::codec::Codec;
-use lockstep_media::io::{LegId as MediaLeg, PoolEvent};
-use lockstep_media::playout::{EncodedPrompt, PlayId, PlayoutEnd};
-use lockstep_media::recording::RecordingId;
+use lockstep_media::io::PoolEvent;
+use lockstep_media::playout::PlayoutEnd;
 use lockstep_media::sdp::{LocalMedia, OfferAnswer};
-use lockstep_media::stream::{Command, MediaEvent};
+use lockstep_media::stream::MediaEvent;
 use lockstep_sip::auth::{Authenticator, AuthenticatorConfig, ClientAuth, Side};
 use lockstep_sip::endpoint::{
     Body, Config as EndpointConfig, DialogId, DialogRequest, Endpoint, Event, Failure, IncomingId, OutgoingRequest, Output,
@@ -27,150 +25,26 @@ use lockstep_sip::endpoint::{
 use lockstep_sip::message::{Headers, Method, NameAddr, Request, Response, StatusCode, Uri};
 use lockstep_sip::net::{Destination, Protocol, Received, Source, Transmit};
 use lockstep_sip::registrar::{Registrar, RegistrarConfig};
-use lockstep_sip::resolve::Target;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-use crate::cdr::Cdr;
+use super::lab_world::{Book, LabWorld};
 use crate::class4::{Facts, RouteTable};
 use crate::config::{Config, GlobalRun};
 use crate::core::EventLog;
 use crate::core::directory::Directory;
 use crate::core::exchange::{Exchange, ExchangeParts};
-use crate::core::handle::Metric;
 use crate::core::recordings::Recordings;
 use crate::core::switch::{Switch, SwitchParts};
 use crate::core::timeline::Timeline;
-use crate::core::world::{ApplicationCall, Arrival, Arrived, OpenedMedia, RecordingOrder, Ticket, World};
-use crate::host::{HostServices, RunContext};
+use crate::core::world::{Arrival, Arrived, Ticket};
+use crate::host::HostServices;
 use crate::platform::Platform;
 use crate::script::supervisor::RunBounds;
 use crate::script::{InProcess, Moment, Program, ProgramLimits, ProgramSet, digest_of, version_of};
 use crate::simulation::rehearsal::{self, Stage};
 
 pub(super) const ENGINE: &str = "127.0.0.1:5060";
-
-/// What the engine asked of its world.
-#[derive(Debug, Default)]
-pub(super) struct Book {
-    wire: VecDeque<Transmit>,
-    last_leg: u64,
-    playing: BTreeMap<MediaLeg, PlayId>,
-    pub(super) media: Vec<String>,
-    pub(super) full: bool,
-    recordings: Vec<(MediaLeg, RecordingId)>,
-    pub(super) fetched: Vec<Ticket>,
-    pub(super) called: Vec<Ticket>,
-    routed: Vec<(Ticket, Arc<RouteTable>, Box<Facts>)>,
-    pub(super) records: Vec<Cdr>,
-    resolving: Vec<(Ticket, Target)>,
-    pub(super) applications: Vec<ApplicationCall>,
-}
-
-struct LabWorld {
-    book: Rc<RefCell<Book>>,
-    listening: Vec<(Protocol, SocketAddr)>,
-}
-
-impl World for LabWorld {
-    fn transmit(&mut self, transmit: Transmit) -> Result<(), String> {
-        self.book.borrow_mut().wire.push_back(transmit);
-        Ok(())
-    }
-
-    fn local_for(&mut self, _: Protocol, _: SocketAddr) -> Option<SocketAddr> {
-        ENGINE.parse().ok()
-    }
-
-    fn listening(&self) -> &[(Protocol, SocketAddr)] {
-        &self.listening
-    }
-
-    fn admit(&mut self, _: Instant, _: IpAddr) -> Result<(), String> {
-        if self.book.borrow().full { Err("no ports".to_owned()) } else { Ok(()) }
-    }
-
-    fn open_media(&mut self, _: Instant, local: IpAddr, _: Option<MediaLeg>) -> Result<OpenedMedia, String> {
-        let mut book = self.book.borrow_mut();
-        book.last_leg += 1;
-        let port = 20_000 + 2 * u16::try_from(book.last_leg).unwrap();
-        Ok(OpenedMedia { leg: MediaLeg(book.last_leg), rtp: SocketAddr::new(local, port) })
-    }
-
-    fn media(&mut self, leg: MediaLeg, command: Command) {
-        let mut book = self.book.borrow_mut();
-        if let Command::Play { id, .. } = &command {
-            book.playing.insert(leg, *id);
-            book.media.push(format!("{} play", leg.0));
-        }
-        if let Command::SendDtmf { request, .. } = &command {
-            let keys: String = request.digits.iter().map(|digit| digit.as_char()).collect();
-            book.media.push(format!("{} keys {keys}", leg.0));
-        }
-    }
-
-    fn join(&mut self, a: MediaLeg, b: MediaLeg) {
-        self.book.borrow_mut().media.push(format!("join {} {}", a.0, b.0));
-    }
-
-    fn part(&mut self, leg: MediaLeg) {
-        self.book.borrow_mut().media.push(format!("part {}", leg.0));
-    }
-
-    fn close_media(&mut self, leg: MediaLeg) -> bool {
-        self.book.borrow_mut().media.push(format!("close {}", leg.0));
-        false
-    }
-
-    fn record(&mut self, order: RecordingOrder) -> Result<(), OpError> {
-        self.book.borrow_mut().recordings.push((order.leg, order.id));
-        Ok(())
-    }
-
-    fn audio_at_hand(
-        &mut self,
-        _: Instant,
-        sources: &[String],
-        codec: Codec,
-    ) -> Option<Result<Vec<Arc<EncodedPrompt>>, OpError>> {
-        Some(Ok(sources.iter().map(|_| Arc::new(EncodedPrompt::silence(codec, Duration::from_millis(100)))).collect()))
-    }
-
-    fn load_audio(&mut self, _: Instant, _: Ticket, _: Vec<String>, _: Codec) {}
-
-    fn speak(&mut self, _: Instant, _: Ticket, _: TtsArgs, _: Codec) {}
-
-    fn resolve(&mut self, ticket: Ticket, target: Target, _: u64) {
-        self.book.borrow_mut().resolving.push((ticket, target));
-    }
-
-    fn call_host(&mut self, ticket: Ticket, _: RunContext, _: HostCall) {
-        self.book.borrow_mut().called.push(ticket);
-    }
-
-    fn fetch(&mut self, ticket: Ticket, _: FetchArgs) {
-        self.book.borrow_mut().fetched.push(ticket);
-    }
-
-    fn keep_record(&mut self, record: Box<Cdr>) {
-        self.book.borrow_mut().records.push(*record);
-    }
-
-    fn route(&mut self, ticket: Ticket, table: Arc<RouteTable>, facts: Box<Facts>) {
-        self.book.borrow_mut().routed.push((ticket, table, facts));
-    }
-
-    fn call_application(&mut self, call: ApplicationCall) -> Result<(), String> {
-        self.book.borrow_mut().applications.push(call);
-        Ok(())
-    }
-
-    fn abandon(&mut self, _: Ticket) {}
-
-    fn metrics(&self) -> Vec<Metric> {
-        Vec::new()
-    }
-}
 
 /// A SIP phone.
 pub(super) struct Phone {

@@ -4,6 +4,7 @@ mod class4;
 mod incoming;
 mod joining;
 pub(crate) mod lab;
+mod lab_world;
 mod outgoing;
 mod scripts;
 mod watching;

@@ -1,0 +1,111 @@
+//! Where a call leads that no script has: its destinations, one after another.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockstep_ctx_api::op::{BridgeArgs, BridgeStrategy, BridgeTarget, ContinueOn, Headers, Op};
+use lockstep_ctx_api::{CallBackend, CallState, EndedBy, ErrorCode, OpId, OpResult, Outcome};
+use lockstep_sip::message::StatusCode;
+
+use super::call_facts::passed_on;
+use super::exchange::CallKey;
+use super::switch::Switch;
+use super::world::ApplicationCall;
+use crate::backend::native::Ending;
+use crate::config::Destination;
+
+/// How long a user or a number that a DID leads to may ring.
+const DIRECT_RING_TIME: Duration = Duration::from_secs(60);
+/// The turn of bridges that lead straight to a user or a number.
+const NO_TURN: u32 = u32::MAX;
+
+impl Switch {
+    /// Leads a call to the next of its destinations; ends it when none is left.
+    pub(super) fn next_destination(&mut self, key: CallKey) {
+        loop {
+            let now = self.now().instant;
+            let Some(call) = self.calls.get_mut(&key) else { return };
+            let Some(destination) = call.plan.destinations.pop_front() else {
+                let failure = call.plan.failure.take().unwrap_or((404, "Not Found".to_owned()));
+                let ending = Ending { refusal: failure.clone(), bye: Some(failure), by: EndedBy::Engine };
+                call.backend.end(now, ending);
+                return self.touch(key);
+            };
+            let target = match destination {
+                Destination::Class5(name) => {
+                    let programs = Arc::clone(&self.exchange.borrow().programs);
+                    match programs.by_class5(&name).or_else(|| programs.by_name(&name)) {
+                        Some(program) => return self.start_script(key, Arc::clone(program)),
+                        None => {
+                            let application = self.exchange.borrow().directory.application(&name).cloned();
+                            if let Some(application) = application {
+                                call.plan.destinations.push_front(application);
+                                continue;
+                            }
+                            tracing::warn!(call = %call.facts.id, destination = %name, "no script answers to this Class 5 destination");
+                            continue;
+                        }
+                    }
+                }
+                Destination::User(name) => name,
+                Destination::External(number) => number,
+                Destination::Sip(uri) => uri,
+                Destination::Socket { addr, is_async, full } => {
+                    let wanted = ApplicationCall { call: call.facts.id.clone(), addr, is_async, full };
+                    if self.call_application(key, wanted) {
+                        return self.touch(key);
+                    }
+                    continue;
+                }
+            };
+            call.plan.bridges += 1;
+            let id = OpId { turn: NO_TURN, ordinal: call.plan.bridges };
+            call.plan.bridge = Some(id);
+            let more = !call.plan.destinations.is_empty();
+            let headers = passed_on(&call.headers, call.plan.vouched);
+            call.backend.submit(now, id, Op::Bridge(direct_bridge(target, headers, more)));
+            return self.touch(key);
+        }
+    }
+
+    /// The bridge to a destination is over.
+    pub(super) fn direct_bridge_over(&mut self, key: CallKey, result: OpResult) {
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        call.plan.bridge = None;
+        match result {
+            Ok(Outcome::Bridged(bridged)) => {
+                let phrase = StatusCode::new(bridged.code).map_or("", StatusCode::default_reason);
+                call.plan.failure = Some((bridged.code, phrase.to_owned()));
+            }
+            Ok(_) => {}
+            Err(error) if error.code == ErrorCode::CallEnded => {}
+            Err(error) => {
+                tracing::warn!(call = %call.facts.id, %error, "a destination of the DID cannot be called");
+                call.plan.failure = Some((500, "Server Internal Error".to_owned()));
+            }
+        }
+        if call.backend.state() != CallState::Ended {
+            self.next_destination(key);
+        }
+    }
+}
+
+/// A bridge no script has asked for: a DID or an extension that leads straight to a user or a number.
+fn direct_bridge(target: String, headers: Headers, more: bool) -> BridgeArgs {
+    BridgeArgs {
+        targets: vec![BridgeTarget { uri: target, ..BridgeTarget::default() }],
+        strategy: BridgeStrategy::Sequential,
+        timeout_ms: crate::call::millis(DIRECT_RING_TIME),
+        caller_id: None,
+        from_name: None,
+        headers,
+        ringback: None,
+        early_media: true,
+        whisper: None,
+        screen: None,
+        hangup_on: None,
+        continue_on: if more { ContinueOn::Fail } else { ContinueOn::Never },
+        record: None,
+        codecs: Vec::new(),
+    }
+}
