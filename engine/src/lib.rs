@@ -6,6 +6,7 @@ pub mod alerts;
 pub mod allocator;
 pub mod api;
 pub mod backend;
+mod background;
 pub mod bus;
 pub mod call;
 pub mod cdr;

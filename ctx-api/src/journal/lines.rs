@@ -117,14 +117,18 @@ impl Page<'_> {
     }
 
     fn line(&mut self, turn: Option<u32>, what: &str, value: &impl Serialize) {
+        let text = match self.redactor {
+            None => serde_json::to_string(value),
+            Some(redactor) => serde_json::to_value(value).map(|mut value| {
+                redact(redactor, "", &mut value);
+                value.to_string()
+            }),
+        };
         // Only a map key that is no string fails here, and the vocabulary has none.
-        let Ok(mut value) = serde_json::to_value(value) else { return };
-        if let Some(redactor) = self.redactor {
-            redact(redactor, "", &mut value);
-        }
+        let Ok(text) = text else { return };
         let turn = turn.map_or_else(String::new, |turn| format!("\"turn\":{turn},"));
         // Writing to a String cannot fail.
-        let _ = writeln!(self.text, "{{{turn}\"{what}\":{value}}}");
+        let _ = writeln!(self.text, "{{{turn}\"{what}\":{text}}}");
     }
 }
 

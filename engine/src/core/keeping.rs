@@ -1,16 +1,19 @@
 //! Journals of calls on their way to disk: a little at a time while a call lives, the rest when it is over.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lockstep_ctx_api::journal::{Journal, Mark};
 use lockstep_ctx_api::wire::RunId;
-use serde_json::json;
+use serde::Serialize;
 
 use super::exchange::CallKey;
+use super::handle::CallSummary;
 use super::past_calls::PastCall;
 use super::switch::Switch;
+use super::timeline::Timeline;
 use crate::journals::{Begin, JournalId, Journals, Piece, ScriptStart};
 use crate::script::Program;
 
@@ -36,6 +39,14 @@ pub(crate) struct Kept {
     run: Option<RunId>,
     mark: Mark,
     bytes: usize,
+}
+
+/// How a call came out, as it is kept.
+#[derive(Serialize)]
+struct Outcome<'a> {
+    summary: &'a CallSummary,
+    timeline: &'a Timeline,
+    recordings: &'a [PathBuf],
 }
 
 impl Keeping {
@@ -120,9 +131,9 @@ impl Switch {
         let grown = journal.map_or(0, |(journal, _)| journal.bytes.saturating_sub(kept.bytes));
         let bytes = PIECE_BYTES + grown + past.timeline.entries.len() * ENTRY_BYTES;
         let (summary, timeline, recordings) = (past.summary.clone(), Arc::clone(&past.timeline), past.recordings.clone());
+        // Keys are text: this cannot fail.
         let outcome = Box::new(move || {
-            let value = json!({ "summary": summary, "timeline": *timeline, "recordings": recordings });
-            value.to_string().into_bytes()
+            serde_json::to_vec(&Outcome { summary: &summary, timeline: &timeline, recordings: &recordings }).unwrap_or_default()
         });
         let journal = kept.journal.unwrap_or_else(|| journals.open());
         if !journals.keep(Piece { journal, begin, tail, outcome: Some(outcome), bytes }) {

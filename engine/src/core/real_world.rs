@@ -193,7 +193,7 @@ impl World for RealWorld {
             return;
         }
         // In line from here on, whether or not the engine still lives when it is written.
-        let written = self.store.write(move |connection, _| cdr::add(connection, &record));
+        let written = self.store.write_behind(move |connection, _| cdr::add(connection, &record));
         tokio::task::spawn_local(async move {
             if let Err(error) = written.await {
                 tracing::error!(%error, "the record of a call was lost");

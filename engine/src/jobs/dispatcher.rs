@@ -7,6 +7,7 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -74,6 +75,7 @@ impl Drop for JobsThread {
 async fn work(config: JobsConfig, jobs: Jobs, runs: RunsHandle, mut stopping: watch::Receiver<bool>) {
     let own = async {
         let _lock = take_over(jobs.store().place()).await;
+        jobs.inner.runs_here.store(true, Relaxed);
         Dispatcher::new(config, jobs.clone(), runs).run().await;
     };
     tokio::select! {
@@ -222,7 +224,7 @@ impl RunningJobs {
                             tracing::warn!(job = after.id, script = after.script, %error, "a job failed");
                             self.jobs.raise(&after, error);
                         }
-                        self.jobs.tell(job.id);
+                        self.jobs.tell(&after);
                     }
                     break;
                 }

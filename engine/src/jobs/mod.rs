@@ -11,6 +11,7 @@ mod table;
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -28,8 +29,10 @@ use crate::core::{EngineEvent, EventLog};
 use crate::runs::RunsHandle;
 use crate::store::{Store, StoreError};
 
-/// How often whoever waits for a job looks for himself: another process may have finished it.
+/// How often whoever waits for a job looks for himself where another process runs the jobs of the store.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The same where this process runs them: another may still have cancelled one.
+const LOOK_SELDOM: Duration = Duration::from_secs(30);
 /// The most jobs one list gives.
 pub const MAX_LIST: usize = 1_000;
 
@@ -43,7 +46,9 @@ struct Inner {
     store: Store,
     /// Something may run that could not before.
     changed: Notify,
-    waiting: Mutex<HashMap<i64, Vec<oneshot::Sender<()>>>>,
+    waiting: Mutex<HashMap<i64, Vec<oneshot::Sender<Job>>>>,
+    /// This process runs the jobs of the store, and so hears of their ends.
+    runs_here: AtomicBool,
     runs: OnceLock<RunsHandle>,
     /// Told of how jobs get on.
     events: EventLog,
@@ -69,7 +74,7 @@ impl Jobs {
 
     fn with(store: &Store, events: EventLog) -> Self {
         let (store, changed, waiting, runs) = (store.clone(), Notify::new(), Mutex::default(), OnceLock::new());
-        Self { inner: Arc::new(Inner { store, changed, waiting, runs, events }) }
+        Self { inner: Arc::new(Inner { store, changed, waiting, runs_here: AtomicBool::new(false), runs, events }) }
     }
 
     /// The name of the account's script that is known as `script`: by name, file, uuid or number.
@@ -116,11 +121,15 @@ impl Jobs {
     pub async fn ended(&self, account: &str, id: i64) -> Result<Job, StoreError> {
         loop {
             let told = self.tell_of(id);
+            let look = if self.inner.runs_here.load(Relaxed) { LOOK_SELDOM } else { LOOK_EVERY };
             match self.job(account, id).await? {
                 None => return Err(StoreError::refused(ErrorCode::NotFound, format!("there is no job {id}"))),
                 Some(job) if job.state.is_final() => return Ok(job),
-                // Whether told or not: what counts is what is on disk.
-                Some(_) => drop(tokio::time::timeout(LOOK_EVERY, told).await),
+                Some(_) => {
+                    if let Ok(Ok(job)) = tokio::time::timeout(look, told).await {
+                        return Ok(job);
+                    }
+                }
             }
         }
     }
@@ -158,8 +167,8 @@ impl Jobs {
             }
             return self.ended(account, id).await;
         }
-        self.tell(id);
         let job = self.known(account, id).await?;
+        self.tell(&job);
         self.publish(&job);
         Ok(job)
     }
@@ -221,7 +230,7 @@ impl Jobs {
         found.ok_or_else(|| StoreError::refused(ErrorCode::NotFound, format!("there is no job {id}")))
     }
 
-    fn tell_of(&self, id: i64) -> oneshot::Receiver<()> {
+    fn tell_of(&self, id: i64) -> oneshot::Receiver<Job> {
         let (teller, told) = oneshot::channel();
         let mut waiting = self.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let tellers = waiting.entry(id).or_default();
@@ -231,11 +240,12 @@ impl Jobs {
         told
     }
 
-    fn tell(&self, id: i64) {
-        let tellers = self.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    /// Tells whoever waits for a job that has ended, and whose end is on disk.
+    fn tell(&self, job: &Job) {
+        let tellers = self.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&job.id);
         for teller in tellers.into_iter().flatten() {
             // Whoever waited may have gone.
-            let _ = teller.send(());
+            let _ = teller.send(job.clone());
         }
     }
 }

@@ -163,7 +163,7 @@ async fn whoever_waits_is_told_of_the_end_on_disk() {
     assert!(futures_util::future::FutureExt::now_or_never(ended.as_mut()).is_none());
     office.claim(1).await;
     office.finish(id, 1, TryEnd::Completed(None)).await;
-    office.jobs.tell(id);
+    office.jobs.tell(&office.jobs.job("a", id).await.unwrap().unwrap());
     assert_eq!(ended.await.unwrap().state, JobState::Completed);
 }
 

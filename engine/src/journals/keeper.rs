@@ -107,7 +107,7 @@ impl Keeper {
                 }
             }
             if !rows.is_empty() {
-                match self.store.write(move |connection, _| table::write(connection, &rows)).await {
+                match self.store.write_behind(move |connection, _| table::write(connection, &rows)).await {
                     Ok(()) => self.gauges.written.fetch_add(pieces as u64, Relaxed),
                     Err(error) => {
                         tracing::error!(%error, pieces, "journals were not written");

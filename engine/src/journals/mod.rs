@@ -29,6 +29,7 @@ pub use piece::{Begin, JournalId, Piece, ScriptStart};
 pub use redaction::Redaction;
 pub use seal::{KeyError, MasterKey};
 
+use crate::background;
 use crate::config::JournalConfig;
 use crate::store::{Store, StoreError};
 use keeper::{Gauges, Keeper, Manifest, Message, journal_subject, text_subject};
@@ -97,7 +98,11 @@ impl Journals {
         let gauges = Arc::new(Gauges::default());
         let keeper = Keeper::new(store.clone(), key.clone(), Arc::clone(&gauges));
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-        std::thread::Builder::new().name("journals".to_owned()).spawn(move || runtime.block_on(keeper.run(inbox)))?;
+        let work = move || {
+            background::step_back(background::UNHURRIED);
+            runtime.block_on(keeper.run(inbox));
+        };
+        std::thread::Builder::new().name("journals".to_owned()).spawn(work)?;
         let inner = Inner {
             messages: Some(messages),
             store: store.clone(),

@@ -39,7 +39,7 @@ pub use error::StoreError;
 pub use usage::Usage;
 
 use readers::Readers;
-use writer::Writer;
+use writer::{When, Writer};
 
 /// How long a write waits for another process that writes to the same file.
 const BUSY_MS: u32 = 5_000;
@@ -130,7 +130,16 @@ impl Store {
         &self,
         work: W,
     ) -> impl Future<Output = Result<T, StoreError>> + Send + 'static + use<T, W> {
-        let answer = self.inner.writer.submit(work);
+        let answer = self.inner.writer.submit(When::Soon, work);
+        async move { answer?.await.map_err(|_| StoreError::Stopped)? }
+    }
+
+    /// As [`write`](Self::write), for what nobody waits for: it may take a tenth of a second longer, together with others like it.
+    pub fn write_behind<T: Send + 'static, W: FnOnce(&Connection, u64) -> Result<T, StoreError> + Send + 'static>(
+        &self,
+        work: W,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send + 'static + use<T, W> {
+        let answer = self.inner.writer.submit(When::Behind, work);
         async move { answer?.await.map_err(|_| StoreError::Stopped)? }
     }
 
@@ -140,7 +149,7 @@ impl Store {
         work: W,
     ) -> impl Future<Output = Result<T, StoreError>> + Send + 'static + use<T, W> {
         let store = self.clone();
-        let ahead = self.inner.writer.submitted();
+        let ahead = self.hurry();
         async move {
             let Some(readers) = &store.inner.readers else { return store.write(work).await };
             let mut committed = store.inner.committed.clone();
@@ -150,9 +159,15 @@ impl Store {
         }
     }
 
+    /// Has what is in line written soon; how many writes have been put in line.
+    fn hurry(&self) -> u64 {
+        let committed = *self.inner.committed.borrow();
+        self.inner.writer.hurry(committed)
+    }
+
     /// Resolves once everything asked for before is on disk.
     pub async fn flush(&self) {
-        let ahead = self.inner.writer.submitted();
+        let ahead = self.hurry();
         // An error says that the writer has ended, and with it all it had to write.
         let _ = self.inner.committed.clone().wait_for(|done| *done >= ahead).await;
     }

@@ -67,8 +67,13 @@ async fn reads_see_the_writes_asked_for_before_them() {
     let folder = tempdir("order");
     let store = Store::open(Place::File(folder.join("s.db")), Clock::system()).unwrap();
     for round in 0..50u32 {
+        let work = move |c: &_, now| kv::set(c, now, ("a", QUOTA), Space::Texts, "k", &round.to_string(), None);
         // Not awaited: it is in line all the same.
-        let _unpolled = store.write(move |c, now| kv::set(c, now, ("a", QUOTA), Space::Texts, "k", &round.to_string(), None));
+        if round.is_multiple_of(2) {
+            let _unpolled = store.write(work);
+        } else {
+            let _unpolled = store.write_behind(work);
+        }
         let entry = store.read(|c, now| kv::get(c, now, "a", Space::Texts, "k")).await.unwrap();
         assert_eq!(entry.map(|entry| entry.value), Some(round.to_string()));
     }

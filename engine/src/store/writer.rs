@@ -1,7 +1,8 @@
 //! The thread that writes, many writes to a commit.
 #![expect(clippy::disallowed_methods, reason = "a batch is bounded by the time it takes")]
 
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::clock::Clock;
 use super::error::StoreError;
+use crate::background;
 
 /// Writes that may wait.
 const QUEUE: usize = 1 << 16;
@@ -18,10 +20,31 @@ const QUEUE: usize = 1 << 16;
 const BATCH: usize = 4_096;
 /// How long a batch may take before it is committed.
 const BATCH_TIME: Duration = Duration::from_millis(5);
+/// How long a write that nobody waits for may wait for others: a commit costs as much as many writes.
+const BEHIND: Duration = Duration::from_millis(100);
 
 /// Does a write; what to do once the batch is on disk, or is not.
-type Job = Box<dyn FnOnce(&Connection, u64) -> Finish + Send>;
+type Work = Box<dyn FnOnce(&Connection, u64) -> Finish + Send>;
 type Finish = Box<dyn FnOnce(Option<&str>) + Send>;
+
+/// Something in line.
+enum Job {
+    Work {
+        work: Work,
+        when: When,
+    },
+    /// Somebody waits for what is in line before this.
+    Hurry,
+}
+
+/// When a write is to be on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum When {
+    /// As soon as may be.
+    Soon,
+    /// Within [`BEHIND`], together with others.
+    Behind,
+}
 
 /// The way to the thread. Dropping it waits until everything is written.
 pub(super) struct Writer {
@@ -48,10 +71,11 @@ impl Writer {
     /// Puts a write in line.
     pub(super) fn submit<T: Send + 'static>(
         &self,
+        when: When,
         work: impl FnOnce(&Connection, u64) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<oneshot::Receiver<Result<T, StoreError>>, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let job: Job = Box::new(move |connection, now| {
+        let work: Work = Box::new(move |connection, now| {
             let result = within_savepoint(connection, |connection| work(connection, now));
             Box::new(move |failure| {
                 // Whoever asked may have gone: it is written all the same.
@@ -66,7 +90,7 @@ impl Writer {
         });
         let mut line = self.line();
         let jobs = line.jobs.as_ref().ok_or(StoreError::Stopped)?;
-        jobs.try_send(job).map_err(|error| match error {
+        jobs.try_send(Job::Work { work, when }).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Overloaded,
             TrySendError::Disconnected(_) => StoreError::Stopped,
         })?;
@@ -74,9 +98,16 @@ impl Writer {
         Ok(answered)
     }
 
-    /// How many writes have been put in line.
-    pub(super) fn submitted(&self) -> u64 {
-        self.line().submitted
+    /// How many writes have been put in line; none of them waits any longer for others unless it is among the first `committed`.
+    pub(super) fn hurry(&self, committed: u64) -> u64 {
+        let line = self.line();
+        if committed < line.submitted
+            && let Some(jobs) = &line.jobs
+        {
+            // A full line hurries by itself.
+            let _ = jobs.try_send(Job::Hurry);
+        }
+        line.submitted
     }
 
     fn line(&self) -> std::sync::MutexGuard<'_, Line> {
@@ -95,19 +126,53 @@ impl Drop for Writer {
     }
 }
 
+/// Waits for writes until one of them is to be on disk soon, or they have waited long enough; `None` when there will be none.
+fn gather(line: &Receiver<Job>) -> Option<VecDeque<Work>> {
+    let mut batch = VecDeque::new();
+    let mut until: Option<Instant> = None;
+    loop {
+        let job = match until {
+            None => line.recv().ok()?,
+            Some(until) => match line.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(job) => job,
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return Some(batch),
+            },
+        };
+        match job {
+            Job::Hurry if batch.is_empty() => {}
+            Job::Hurry => return Some(batch),
+            Job::Work { work, when } => {
+                batch.push_back(work);
+                if when == When::Soon || batch.len() >= BATCH {
+                    return Some(batch);
+                }
+                until.get_or_insert_with(|| Instant::now() + BEHIND);
+            }
+        }
+    }
+}
+
+/// The next write that is in line already.
+fn next(line: &Receiver<Job>) -> Option<Work> {
+    line.try_iter().find_map(|job| match job {
+        Job::Work { work, .. } => Some(work),
+        Job::Hurry => None,
+    })
+}
+
 fn write(connection: &Connection, line: &Receiver<Job>, clock: &Clock, committed: &watch::Sender<u64>) {
+    background::step_back(background::WAITED_FOR);
     let mut done = 0;
     let mut finishes: Vec<Finish> = Vec::new();
-    while let Ok(first) = line.recv() {
+    while let Some(mut batch) = gather(line) {
         let began = Instant::now();
         let now = clock.now_ms();
         let mut failure = execute(connection, "BEGIN IMMEDIATE").err().map(|error| error.to_string());
-        let mut next = Some(first);
-        while let Some(job) = next.take() {
-            finishes.push(if failure.is_none() { job(connection, now) } else { Box::new(|_| ()) });
-            if finishes.len() < BATCH && began.elapsed() < BATCH_TIME && failure.is_none() {
-                next = line.try_recv().ok();
-            }
+        while let Some(work) = batch.pop_front().or_else(|| {
+            let room = finishes.len() < BATCH && began.elapsed() < BATCH_TIME && failure.is_none();
+            room.then(|| next(line)).flatten()
+        }) {
+            finishes.push(if failure.is_none() { work(connection, now) } else { Box::new(|_| ()) });
         }
         if failure.is_none() {
             failure = execute(connection, "COMMIT").err().map(|error| error.to_string());
