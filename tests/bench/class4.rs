@@ -49,8 +49,10 @@ const SCRIPT: &str = "function main(data) {
 
 const TINY: &str = "function main(data) { return data; }";
 
-/// The scripts of these figures.
-pub(crate) const SCRIPTS: [(&str, &str); 1] = [("route.js", SCRIPT)];
+/// The script of these figures, as it runs everywhere here: synchronous, several runs at once.
+pub(crate) fn scripts() -> [(&'static str, String); 1] {
+    [("route.js", format!("// @lockstep type=script concurrency={AT_ONCE}\n{SCRIPT}"))]
+}
 
 /// Routes to the callee, with a script and without.
 pub(crate) fn routes() -> String {

@@ -73,7 +73,10 @@ impl Server {
         let folder = std::env::temp_dir().join(format!("lockstep-bench-{}", std::process::id()));
         let scripts = folder.join("scripts");
         std::fs::create_dir_all(&scripts)?;
-        for (name, source) in SCRIPTS.into_iter().chain(stored::SCRIPTS).chain(class4::SCRIPTS) {
+        for (name, source) in SCRIPTS.into_iter().chain(stored::SCRIPTS) {
+            std::fs::write(scripts.join(name), source)?;
+        }
+        for (name, source) in class4::scripts() {
             std::fs::write(scripts.join(name), source)?;
         }
         std::fs::write(

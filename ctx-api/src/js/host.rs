@@ -81,7 +81,7 @@ fn function<'js>(ctx: &Ctx<'js>, run: &Rc<Shared>, name: &str) -> rquickjs::Resu
     let run = run.clone();
     let ctx = ctx.clone();
     match name {
-        "input" => Function::new(ctx, move |ctx: Ctx<'js>| json::read(&ctx, &run.start())),
+        "input" => Function::new(ctx, move |ctx: Ctx<'js>| ctx.json_parse(run.start().data.as_str())),
         "fn" => Function::new(ctx, move || run.header().function.clone().unwrap_or_else(|| "main".to_owned())),
         "startedAt" => Function::new(ctx, move || number(run.start().at)),
         "env" => Function::new(ctx, move |ctx: Ctx<'js>| {
@@ -104,13 +104,6 @@ fn function<'js>(ctx: &Ctx<'js>, run: &Rc<Shared>, name: &str) -> rquickjs::Resu
         "finish" => Function::new(ctx, move |ctx: Ctx<'js>, json: Value<'js>| {
             run.decide(Verdict::Finished(optional_text(&ctx, &json)?));
             Ok::<_, rquickjs::Error>(())
-        }),
-        "finishAs" => Function::new(ctx, move |ctx: Ctx<'js>, value: Value<'js>| match json::print(&ctx, &value) {
-            Some(json) => {
-                run.decide(Verdict::Finished(Some(json)));
-                true
-            }
-            None => false,
         }),
         "fail" => Function::new(ctx, move |ctx: Ctx<'js>, reason: Value<'js>| {
             run.decide(Verdict::Failed(errors::describe(&ctx, &reason, ScriptErrorKind::Thrown)));

@@ -128,13 +128,7 @@ impl Run {
         self.shared.renew(id, epoch, header, start);
         self.state = RunState::Running;
         self.next_turn = 0;
-        let mut end = self.turn(at, |turn| {
-            turn.call("renew", ())?;
-            turn.call("start", ())
-        });
-        // A synchronous script is over when it returns; timers it cannot have.
-        end.wake_at = None;
-        end
+        self.turn(at, |turn| turn.serve())
     }
 
     /// Whether nothing is left of the last run, so that the context may serve the next one.
@@ -208,7 +202,7 @@ impl Run {
         let mut wake_at = None;
         if let Some(live) = &self.live {
             self.deadline.arm(started, Duration::from_millis(self.shared.header().limits.turn_ms.into()));
-            wake_at = live.turn(&self.shared, &self.deadline, &self.meter, deliver);
+            wake_at = live.turn(&self.shared, &self.deadline, &self.meter, self.is_warm, deliver);
             self.deadline.disarm();
             self.conclude();
         }
@@ -311,6 +305,7 @@ impl Live {
         shared: &Rc<Shared>,
         deadline: &Deadline,
         meter: &Meter,
+        is_warm: bool,
         deliver: impl FnOnce(&Turn<'_, '_>) -> rquickjs::Result<()>,
     ) -> Option<u64> {
         self.context.with(|ctx| {
@@ -319,7 +314,8 @@ impl Live {
             let turn = Turn { ctx: &ctx, dispatch, shared };
             let outcome = deliver(&turn).and_then(|()| turn.drain()).and_then(|()| {
                 turn.report_unhandled(&self.rejections)?;
-                turn.call_for::<Option<f64>>("turnEnd", ())
+                // A synchronous script is over when it returns; timers it cannot have.
+                if is_warm { Ok(None) } else { turn.call_for::<Option<f64>>("turnEnd", ()) }
             });
             let stop = deadline.stopped().or(meter.exceeded().then_some(Stop::Memory));
             match (outcome, stop) {
@@ -406,6 +402,23 @@ impl<'js> Turn<'_, 'js> {
 
     fn call(&self, function: &str, args: impl rquickjs::function::IntoArgs<'js>) -> rquickjs::Result<()> {
         self.call_for::<Value<'js>>(function, args).map(|_| ())
+    }
+
+    /// Runs a synchronous script once in a context that it shares.
+    fn serve(&self) -> rquickjs::Result<()> {
+        let data = json::read(self.ctx, &self.shared.start())?;
+        let header = self.shared.header();
+        let result: Value<'js> = self.call_for("serve", (data, header.function.as_deref().unwrap_or("main")))?;
+        if self.shared.verdict.borrow().is_some() {
+            return Ok(());
+        }
+        match json::print(self.ctx, &result) {
+            Some(printed) => {
+                self.shared.decide(Verdict::Finished(Some(printed)));
+                Ok(())
+            }
+            None => self.call("finish", (result,)),
+        }
     }
 
     /// Runs microtasks until none is left.

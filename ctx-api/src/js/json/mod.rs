@@ -1,6 +1,7 @@
 //! A run's data as JavaScript sees it: objects whose members are made when a script first touches them, and which go back as the
 //! text they came in where nothing was changed (docs/decisions/0045-lazy-data.md).
 
+mod members;
 mod object;
 mod print;
 mod tape;

@@ -13,20 +13,18 @@
 //! made and are handed out, but are no properties yet.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
-use std::ffi::{CString, c_int, c_void};
+use std::ffi::{c_int, c_void};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use rquickjs::{Array, Ctx, JsLifetime, Object, Value, qjs};
 
-use super::tape::{Kind, Node, Tape};
+use super::members::{Made, Maker, Member, Pending, release};
+use super::tape::{Node, Tape};
 use crate::wire::Start;
 
 /// Texts up to this many octets are converted at once, which costs less.
 const SMALL: usize = 256;
-/// Members up to which names are compared one with another.
-const FEW: usize = 16;
 
 /// The text that the objects of a run are pieces of.
 pub(super) struct Document {
@@ -47,8 +45,13 @@ impl Document {
         self.text().get(start as usize..end as usize).unwrap_or_default()
     }
 
-    fn string(&self, node: Node) -> &str {
+    /// What stands between the quotes.
+    pub(super) fn string(&self, node: Node) -> &str {
         self.slice(node.start + 1, node.end.saturating_sub(1))
+    }
+
+    pub(super) fn serial(&self) -> u64 {
+        self.serial
     }
 }
 
@@ -71,30 +74,24 @@ pub(super) struct Places {
     pub(super) to_json: qjs::JSAtom,
 }
 
+/// Keeps what the context points to.
+struct Kept(#[expect(dead_code, reason = "what the pointer leads to lives for as long as this")] Rc<Lazily>);
+
 // SAFETY: the type has no lifetime of its own.
-unsafe impl JsLifetime<'_> for Lazily {
-    type Changed<'to> = Lazily;
+unsafe impl JsLifetime<'_> for Kept {
+    type Changed<'to> = Kept;
 }
 
-/// A member as it was made.
-pub(super) struct Member {
-    pub(super) atom: qjs::JSAtom,
-    pub(super) value: qjs::JSValue,
-    /// Its name on the tape; its value follows.
-    pub(super) name: u32,
-}
+impl Lazily {
+    fn serial(&self) -> u64 {
+        self.document.borrow().as_ref().map_or(0, |document| document.serial)
+    }
 
-/// An object that has been touched.
-pub(super) struct Made {
-    /// As in the text. Its references are the object's, which marks and frees them.
-    pub(super) members: Vec<Member>,
-    /// Members have become properties.
-    is_plain: bool,
-    /// No name comes twice: the members are what the text says.
-    pub(super) is_regular: bool,
-    serial: u64,
-    /// Where it was printed last: number of the print, and the part of its text.
-    pub(super) printed: Option<(u64, usize, usize)>,
+    /// Moves on to another document, or to another print of the same one.
+    fn count(&self) -> u64 {
+        self.serials.set(self.serials.get() + 1);
+        self.serials.get()
+    }
 }
 
 /// What an object of the class is at the moment.
@@ -155,62 +152,68 @@ pub(crate) fn install(ctx: &Ctx<'_>) -> rquickjs::Result<()> {
             to_json: qjs::JS_NewAtom(raw, c"toJSON".as_ptr()),
         }
     };
-    let lazily = Lazily { places, document: RefCell::default(), serials: Cell::new(0) };
-    ctx.store_userdata(lazily).map(|_| ()).map_err(|_| rquickjs::Error::Unknown)
+    let lazily = Rc::new(Lazily { places, document: RefCell::default(), serials: Cell::new(0) });
+    let pointer = Rc::as_ptr(&lazily).cast_mut().cast();
+    ctx.store_userdata(Kept(lazily)).map_err(|_| rquickjs::Error::Unknown)?;
+    // SAFETY: a live context, whose pointer nobody else uses; what it points to lives as long as its data.
+    unsafe { qjs::JS_SetContextOpaque(ctx.as_raw().as_ptr(), pointer) };
+    Ok(())
 }
 
 /// The data of a run that begins; the objects of the one before it are empty from now on.
 pub(crate) fn read<'js>(ctx: &Ctx<'js>, start: &Arc<Start>) -> rquickjs::Result<Value<'js>> {
-    let serial = {
-        let Some(lazily) = ctx.userdata::<Lazily>() else { return ctx.json_parse(start.data.as_str()) };
-        lazily.document.replace(None);
-        lazily.serials.set(lazily.serials.get() + 1);
-        lazily.serials.get()
-    };
+    let raw = ctx.as_raw().as_ptr();
+    // SAFETY: a live context.
+    let Some(lazily) = (unsafe { of(raw) }) else { return ctx.json_parse(start.data.as_str()) };
+    lazily.document.replace(None);
     let tape = if start.data.len() > SMALL { Tape::read(&start.data) } else { None };
     // A text that is none is refused by QuickJS, in its words.
-    let Some(tape) = tape else { return ctx.json_parse(start.data.as_str()) };
-    let document = Rc::new(Document { start: Arc::clone(start), tape, serial });
-    if let Some(lazily) = ctx.userdata::<Lazily>() {
-        lazily.document.replace(Some(Rc::clone(&document)));
-    }
-    let Some(root) = document.tape.node(0) else { return Err(rquickjs::Error::Unknown) };
-    let maker = Maker::of(ctx, &document)?;
+    let Some((tape, root)) = tape.and_then(|tape| tape.node(0).map(|root| (tape, root))) else {
+        return ctx.json_parse(start.data.as_str());
+    };
+    let document = Rc::new(Document { start: Arc::clone(start), tape, serial: lazily.count() });
+    lazily.document.replace(Some(Rc::clone(&document)));
+    let maker = Maker { raw, class: lazily.places.class, document: &document };
     // SAFETY: the value was just made and is handed over.
-    unsafe { maker.value(0, root).map(|value| Value::from_raw(ctx.clone(), value)) }
+    unsafe {
+        let made = maker.value(0, root);
+        made.map(|value| Value::from_raw(ctx.clone(), value)).map_err(|Pending| rquickjs::Error::Exception)
+    }
 }
 
 /// Makes `value` an ordinary object if it is one of these, for what QuickJS does without asking.
 pub(crate) fn touch(ctx: &Ctx<'_>, value: &Value<'_>) -> rquickjs::Result<()> {
+    let raw = ctx.as_raw().as_ptr();
     // SAFETY: a live context, and an object of the class.
-    let done = unsafe { class_of(ctx) != Some(qjs::JS_GetClassID(value.as_raw())) || settle(ctx, value.as_raw()).is_ok() };
-    if done { Ok(()) } else { Err(rquickjs::Error::Exception) }
+    unsafe {
+        let Some(lazily) = of(raw).filter(|lazily| qjs::JS_GetClassID(value.as_raw()) == lazily.places.class) else {
+            return Ok(());
+        };
+        settle(raw, lazily, value.as_raw()).map(|_| ()).map_err(|Pending| rquickjs::Error::Exception)
+    }
 }
 
 /// What tells the objects of a run apart, its document, and the number of a new print.
 pub(super) fn print_of(ctx: &Ctx<'_>) -> Option<(Places, Rc<Document>, u64)> {
-    let lazily = ctx.userdata::<Lazily>()?;
+    // SAFETY: a live context.
+    let lazily = unsafe { of(ctx.as_raw().as_ptr()) }?;
     let document = lazily.document.borrow().clone()?;
-    lazily.serials.set(lazily.serials.get() + 1);
-    Some((lazily.places, document, lazily.serials.get()))
+    Some((lazily.places, document, lazily.count()))
 }
 
-fn class_of(ctx: &Ctx<'_>) -> Option<qjs::JSClassID> {
-    ctx.userdata::<Lazily>().map(|lazily| lazily.places.class)
+/// What a context has for such objects, if it may have any.
+///
+/// # Safety
+/// The context is live for as long as the result is used.
+unsafe fn of<'a>(raw: *mut qjs::JSContext) -> Option<&'a Lazily> {
+    // SAFETY: as promised; what the pointer leads to lives as long as the context.
+    unsafe { qjs::JS_GetContextOpaque(raw).cast::<Lazily>().as_ref() }
 }
-
-fn document_of(ctx: &Ctx<'_>) -> Option<Rc<Document>> {
-    ctx.userdata::<Lazily>().and_then(|lazily| lazily.document.borrow().clone())
-}
-
-/// Whatever went wrong is pending in the context.
-#[derive(Debug)]
-pub(super) struct Pending;
 
 // What an untouched object holds in place of a pointer: a bit that no pointer has, its node, and its document's serial.
 const NODE_BITS: u32 = 22;
 
-fn pack(node: u32, serial: u64) -> *mut c_void {
+pub(super) fn pack(node: u32, serial: u64) -> *mut c_void {
     std::ptr::without_provenance_mut(((serial as usize) << (NODE_BITS + 1)) | ((node as usize) << 1) | 1)
 }
 
@@ -238,233 +241,33 @@ pub(super) unsafe fn state(object: qjs::JSValue, serial: u64) -> State {
     }
 }
 
-impl Document {
-    pub(super) fn serial(&self) -> u64 {
-        self.serial
-    }
-}
-
-/// Makes values of a document.
-struct Maker<'a> {
-    raw: *mut qjs::JSContext,
-    class: qjs::JSClassID,
-    document: &'a Document,
-}
-
-impl<'a> Maker<'a> {
-    fn of(ctx: &Ctx<'_>, document: &'a Document) -> rquickjs::Result<Self> {
-        let class = class_of(ctx).ok_or(rquickjs::Error::Unknown)?;
-        Ok(Self { raw: ctx.as_raw().as_ptr(), class, document })
-    }
-
-    /// # Safety
-    /// The context is live; the reference belongs to the caller.
-    unsafe fn value(&self, index: u32, node: Node) -> rquickjs::Result<qjs::JSValue> {
-        // SAFETY: as promised; every value made on the way is handed over or freed.
-        let value = unsafe {
-            match node.kind {
-                Kind::Null => qjs::JS_NULL,
-                Kind::True => qjs::JS_TRUE,
-                Kind::False => qjs::JS_FALSE,
-                Kind::Number => self.number(node),
-                Kind::String { escaped } => self.string(node, escaped),
-                Kind::Array => self.array(index)?,
-                Kind::Object if node.next == index + 1 => qjs::JS_NewObject(self.raw),
-                Kind::Object => {
-                    let object = qjs::JS_NewObjectClass(self.raw, self.class);
-                    if !qjs::JS_IsException(object) {
-                        qjs::JS_SetOpaque(object, pack(index, self.document.serial));
-                    }
-                    object
-                }
-            }
-        };
-        // SAFETY: only the tag is looked at.
-        if unsafe { qjs::JS_IsException(value) } { Err(rquickjs::Error::Exception) } else { Ok(value) }
-    }
-
-    unsafe fn number(&self, node: Node) -> qjs::JSValue {
-        let text = self.document.slice(node.start, node.end);
-        match text.parse::<i32>() {
-            // The one whole number that is none.
-            Ok(0) if text.starts_with('-') => qjs::JS_NewFloat64(-0.0),
-            Ok(number) => qjs::JS_MKVAL(qjs::JS_TAG_INT, number),
-            Err(_) => qjs::JS_NewFloat64(text.parse().unwrap_or(f64::NAN)),
-        }
-    }
-
-    unsafe fn string(&self, node: Node, escaped: bool) -> qjs::JSValue {
-        // SAFETY: the text outlives the calls; the one that is parsed ends with a zero.
-        unsafe {
-            if escaped {
-                let Ok(text) = CString::new(self.document.slice(node.start, node.end)) else { return qjs::JS_EXCEPTION };
-                return qjs::JS_ParseJSON(self.raw, text.as_ptr(), text.as_bytes().len() as _, c"data".as_ptr());
-            }
-            let text = self.document.string(node);
-            qjs::JS_NewStringLen(self.raw, text.as_ptr().cast(), text.len() as _)
-        }
-    }
-
-    unsafe fn array(&self, index: u32) -> rquickjs::Result<qjs::JSValue> {
-        let mut values = Vec::new();
-        for (index, node) in self.document.tape.children(index) {
-            // SAFETY: the array takes the values over, or they are freed.
-            unsafe {
-                match self.value(index, node) {
-                    Ok(value) => values.push(value),
-                    Err(error) => {
-                        values.into_iter().for_each(|value| qjs::JS_FreeValue(self.raw, value));
-                        return Err(error);
-                    }
-                }
-            }
-        }
-        // SAFETY: as many values as it is told; it takes them over whatever happens.
-        Ok(unsafe { qjs::JS_NewArrayFrom(self.raw, values.len() as c_int, values.as_ptr()) })
-    }
-
-    /// The name of a member as an atom; 0 when there is no memory for it.
-    unsafe fn atom(&self, node: Node) -> qjs::JSAtom {
-        let text = self.document.string(node);
-        // SAFETY: the text outlives the call; the string is freed.
-        unsafe {
-            match node.kind {
-                // QuickJS takes other texts than ASCII for ones of single octets when it looks for an atom.
-                Kind::String { escaped: false } if text.is_ascii() => {
-                    qjs::JS_NewAtomLen(self.raw, text.as_ptr().cast(), text.len() as _)
-                }
-                kind => {
-                    let name = self.string(node, kind == Kind::String { escaped: true });
-                    if qjs::JS_IsException(name) {
-                        return 0;
-                    }
-                    let atom = qjs::JS_ValueToAtom(self.raw, name);
-                    qjs::JS_FreeValue(self.raw, name);
-                    atom
-                }
-            }
-        }
-    }
-
-    /// # Safety
-    /// The context is live; the references belong to whoever gets the members.
-    unsafe fn members(&self, index: u32) -> rquickjs::Result<Box<Made>> {
-        let mut owned = Owned { raw: self.raw, made: Some(Box::new(Made::of(self.document.serial))) };
-        let Some(made) = owned.made.as_mut() else { return Err(rquickjs::Error::Unknown) };
-        let mut known: HashSet<qjs::JSAtom> = HashSet::new();
-        let mut children = self.document.tape.children(index);
-        while let (Some((name, key)), Some((at, node))) = (children.next(), children.next()) {
-            // SAFETY: as promised; what is made is the members'.
-            let (atom, value) = unsafe {
-                let atom = self.atom(key);
-                if atom == 0 {
-                    return Err(rquickjs::Error::Exception);
-                }
-                match self.value(at, node) {
-                    Ok(value) => (atom, value),
-                    Err(error) => {
-                        qjs::JS_FreeAtom(self.raw, atom);
-                        return Err(error);
-                    }
-                }
-            };
-            let is_known = if made.members.len() < FEW {
-                made.members.iter().any(|member| member.atom == atom)
-            } else {
-                if known.is_empty() {
-                    known.extend(made.members.iter().map(|member| member.atom));
-                }
-                !known.insert(atom)
-            };
-            if !is_known {
-                made.members.push(Member { atom, value, name });
-                continue;
-            }
-            // Of two members of one name the later counts, in the place of the earlier.
-            made.is_regular = false;
-            if let Some(member) = made.members.iter_mut().find(|member| member.atom == atom) {
-                let before = std::mem::replace(&mut member.value, value);
-                // SAFETY: both references are the members'.
-                unsafe {
-                    qjs::JS_FreeValue(self.raw, before);
-                    qjs::JS_FreeAtom(self.raw, atom);
-                }
-            }
-        }
-        owned.made.take().ok_or(rquickjs::Error::Unknown)
-    }
-}
-
-impl Made {
-    fn of(serial: u64) -> Self {
-        Self { members: Vec::new(), is_plain: false, is_regular: true, serial, printed: None }
-    }
-}
-
-/// Members that no object has taken over yet.
-struct Owned {
-    raw: *mut qjs::JSContext,
-    made: Option<Box<Made>>,
-}
-
-impl Drop for Owned {
-    fn drop(&mut self) {
-        if let Some(made) = self.made.take() {
-            // SAFETY: the context is live as long as its values are made.
-            unsafe { release(qjs::JS_GetRuntime(self.raw), *made) };
-        }
-    }
-}
-
-/// # Safety
-/// The runtime is the members'.
-unsafe fn release(runtime: *mut qjs::JSRuntime, made: Made) {
-    for Member { atom, value, .. } in made.members {
-        // SAFETY: as promised; each reference is given up once.
-        unsafe {
-            qjs::JS_FreeValueRT(runtime, value);
-            qjs::JS_FreeAtomRT(runtime, atom);
-        }
-    }
-}
-
 /// The members of an object that is text, which it has from now on.
 ///
 /// # Safety
 /// `object` is of the class, and untouched.
-unsafe fn list(ctx: &Ctx<'_>, object: qjs::JSValue, node: u32, document: &Document) -> Result<*mut Made, Pending> {
-    let maker = Maker::of(ctx, document).map_err(|_| Pending)?;
+unsafe fn list(raw: *mut qjs::JSContext, lazily: &Lazily, object: qjs::JSValue, node: u32) -> Result<*mut Made, Pending> {
+    let Some(document) = lazily.document.borrow().clone() else { return Err(Pending) };
+    let maker = Maker { raw, class: lazily.places.class, document: &document };
     // SAFETY: as promised; the object owns the box from now on.
     unsafe {
-        let made = maker.members(node).map_err(|error| pend(ctx, error))?;
-        let made = Box::into_raw(made);
+        let made = Box::into_raw(maker.members(node)?);
         qjs::JS_SetOpaque(object, made.cast());
         Ok(made)
     }
-}
-
-fn pend(ctx: &Ctx<'_>, error: rquickjs::Error) -> Pending {
-    if !matches!(error, rquickjs::Error::Exception) {
-        rquickjs::Exception::throw_message(ctx, &error.to_string());
-    }
-    Pending
 }
 
 /// Gives an object its properties unless it has them; its members when it just got them.
 ///
 /// # Safety
 /// `object` is of the class.
-unsafe fn settle(ctx: &Ctx<'_>, object: qjs::JSValue) -> Result<Option<*mut Made>, Pending> {
-    let document = document_of(ctx);
-    let serial = document.as_ref().map_or(0, |document| document.serial);
+unsafe fn settle(raw: *mut qjs::JSContext, lazily: &Lazily, object: qjs::JSValue) -> Result<Option<*mut Made>, Pending> {
     // SAFETY: as promised; the box lives as long as the object.
     unsafe {
-        let made = match (state(object, serial), &document) {
-            (State::Text(node), Some(document)) => list(ctx, object, node, document)?,
-            (State::Listed(made), _) => made,
-            (State::Plain(_) | State::Stale | State::Text(_), _) => return Ok(None),
+        let made = match state(object, lazily.serial()) {
+            State::Text(node) => list(raw, lazily, object, node)?,
+            State::Listed(made) => made,
+            State::Plain(_) | State::Stale => return Ok(None),
         };
-        let raw = ctx.as_raw().as_ptr();
         let flags = (qjs::JS_PROP_C_W_E | qjs::JS_PROP_NO_EXOTIC) as c_int;
         for Member { atom, value, .. } in &(*made).members {
             if qjs::JS_DefinePropertyValue(raw, object, *atom, qjs::JS_DupValue(raw, *value), flags) < 0 {
@@ -476,15 +279,6 @@ unsafe fn settle(ctx: &Ctx<'_>, object: qjs::JSValue) -> Result<Option<*mut Made
     }
 }
 
-/// The context QuickJS calls with.
-///
-/// # Safety
-/// It is live for as long as the call lasts.
-unsafe fn enter<'js>(raw: *mut qjs::JSContext) -> Option<Ctx<'js>> {
-    // SAFETY: as promised.
-    std::ptr::NonNull::new(raw).map(|raw| unsafe { Ctx::from_raw(raw) })
-}
-
 unsafe extern "C" fn get_own_property(
     raw: *mut qjs::JSContext,
     descriptor: *mut qjs::JSPropertyDescriptor,
@@ -494,16 +288,18 @@ unsafe extern "C" fn get_own_property(
     // SAFETY: QuickJS calls with a live context and an object of the class, whose box lives as long as the call; the descriptor is
     // null or to be filled in.
     unsafe {
-        let Some(ctx) = enter(raw) else { return -1 };
-        let serial = document_of(&ctx).map_or(0, |document| document.serial);
-        let made = match state(object, serial) {
-            State::Text(_) => match settle(&ctx, object) {
+        // Most often all it has are properties, and QuickJS has looked among them.
+        if held(object).is_some_and(|made| (*made).is_plain) {
+            return 0;
+        }
+        let Some(lazily) = of(raw) else { return 0 };
+        let made = match state(object, lazily.serial()) {
+            State::Text(_) => match settle(raw, lazily, object) {
                 Ok(Some(made)) => made,
                 Ok(None) => return 0,
                 Err(Pending) => return -1,
             },
             State::Listed(made) => made,
-            // All it has are properties, and QuickJS has looked among them.
             State::Plain(_) | State::Stale => return 0,
         };
         let Some(member) = (*made).members.iter().find(|member| member.atom == name) else { return 0 };
@@ -525,20 +321,18 @@ unsafe extern "C" fn get_own_property_names(
 ) -> c_int {
     // SAFETY: as above; the list is the caller's, who frees it with its atoms.
     unsafe {
-        let Some(ctx) = enter(raw) else { return -1 };
         names.write(std::ptr::null_mut());
         count.write(0);
-        let document = document_of(&ctx);
-        let serial = document.as_ref().map_or(0, |document| document.serial);
-        let made = match (state(object, serial), &document) {
-            (State::Text(node), Some(document)) => match list(&ctx, object, node, document) {
+        let Some(lazily) = of(raw) else { return 0 };
+        let made = match state(object, lazily.serial()) {
+            State::Text(node) => match list(raw, lazily, object, node) {
                 Ok(made) => made,
                 Err(Pending) => return -1,
             },
-            (State::Listed(made), _) => made,
-            (State::Plain(_) | State::Stale | State::Text(_), _) => return 0,
+            State::Listed(made) => made,
+            State::Plain(_) | State::Stale => return 0,
         };
-        let Some(document) = document else { return 0 };
+        let Some(document) = lazily.document.borrow().clone() else { return 0 };
         let members = &(*made).members;
         // Array indexes come first, in their order.
         let mut order: Vec<(Option<u32>, &Member)> =
@@ -569,8 +363,8 @@ fn array_index(document: &Document, member: &Member) -> Option<u32> {
 unsafe extern "C" fn delete_property(raw: *mut qjs::JSContext, object: qjs::JSValue, name: qjs::JSAtom) -> c_int {
     // SAFETY: as above.
     unsafe {
-        let Some(ctx) = enter(raw) else { return -1 };
-        match settle(&ctx, object) {
+        let Some(lazily) = of(raw) else { return 1 };
+        match settle(raw, lazily, object) {
             Ok(Some(_)) => qjs::JS_DeleteProperty(raw, object, name, 0),
             // There is no such property.
             Ok(None) => 1,
@@ -590,8 +384,9 @@ unsafe extern "C" fn define_own_property(
 ) -> c_int {
     // SAFETY: as above.
     unsafe {
-        let Some(ctx) = enter(raw) else { return -1 };
-        if settle(&ctx, object).is_err() {
+        if let Some(lazily) = of(raw)
+            && settle(raw, lazily, object).is_err()
+        {
             return -1;
         }
         qjs::JS_DefineProperty(raw, object, name, value, getter, setter, flags | qjs::JS_PROP_NO_EXOTIC as c_int)
@@ -619,7 +414,7 @@ unsafe extern "C" fn finalize(runtime: *mut qjs::JSRuntime, object: qjs::JSValue
     // SAFETY: as above; this is the last that is heard of the object.
     unsafe {
         if let Some(made) = held(object) {
-            release(runtime, *Box::from_raw(made));
+            release(runtime, &mut Box::from_raw(made));
         }
     }
 }

@@ -8,7 +8,8 @@ use std::rc::Rc;
 
 use rquickjs::{Ctx, Value, qjs};
 
-use super::object::{Document, Made, Places, State, print_of, state};
+use super::members::Made;
+use super::object::{Document, Places, State, print_of, state};
 use super::tape::Kind;
 
 /// Nesting past which a value is left to QuickJS.

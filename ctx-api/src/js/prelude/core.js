@@ -3,9 +3,15 @@
 (function (host) {
   // Objects, not maps: most runs never name `Map`, and then do without it.
   const parts = { __proto__: null };
+  let loads = 0;
 
   function part(name) {
-    return parts[name] ??= host.part(name)(host, runtime);
+    return parts[name] ?? load(name);
+  }
+
+  function load(name) {
+    loads += 1;
+    return (parts[name] = host.part(name)(host, runtime));
   }
 
   // ---- modules ---------------------------------------------------------------------------------------------------
@@ -65,6 +71,8 @@
   // ---- the run ---------------------------------------------------------------------------------------------------
 
   let input = host.input();
+  // What is called; found out when the run starts.
+  let called;
   // `main` has returned nothing, and callbacks may still call `exit`.
   let undecided = false;
 
@@ -94,41 +102,68 @@
 
   // What is called: a function of the script, or what serves a WebSocket or a worker with some of them.
   function entryOf(find) {
-    const name = host.fn();
+    const name = called;
     return name[0] === '@' ? part('served')[name.slice(1)]?.(find) : find(name);
   }
 
   function start() {
     try {
+      called = host.fn();
       if (host.hasCall) runtime.ctx = part('ops').createCtx();
       const { entry } = host;
       if (host.isModule(entry)) {
         if (host.type === 'script') throw new Error("a script of type 'script' cannot be a module; make it type 'app'");
         const { promise, namespace } = host.startModule(entry);
-        promise.then(() => run(entryOf((name) => moduleEntry(namespace, name)), Object.keys(namespace)), host.fail);
+        promise.then(() => run(entryOf((name) => moduleEntry(namespace, name)), namespace), host.fail);
       } else {
         const module = loadClassic(entry);
-        run(entryOf((name) => classicEntry(module, name)), Object.keys(module.exports ?? {}));
+        run(entryOf((name) => classicEntry(module, name)), module.exports);
       }
     } catch (error) {
       host.fail(error);
     }
   }
 
+  // One run of a synchronous script in a context that it shares: what it returns. Failures are told at once.
+  function serve(data, name) {
+    modules = { __proto__: null };
+    input = data;
+    called = name;
+    try {
+      const module = loadClassic(host.entry);
+      const main = entryOf((wanted) => classicEntry(module, wanted));
+      const result = main === undefined ? withoutMain(module.exports) : main(data, undefined);
+      if (isPromise(result)) throw notSynchronous();
+      return result === undefined ? data : result;
+    } catch (error) {
+      host.fail(error);
+      return undefined;
+    }
+  }
+
+  // A file that only sets something up is a script, too; one that has other functions was meant otherwise.
+  function withoutMain(exports) {
+    const exported = Object.keys(exports ?? {});
+    if (called === 'main' && exported.length === 0) return;
+    const others = exported.length > 0 ? `; it exports ${exported.join(', ')}` : '';
+    throw new Error(`${host.entry} has no function '${called}'${others}`);
+  }
+
+  function isPromise(result) {
+    return (typeof result === 'object' || typeof result === 'function') && result !== null && typeof result.then === 'function';
+  }
+
+  function notSynchronous() {
+    return new Error("main returned a promise, but a script of type 'script' is synchronous; make it type 'app'");
+  }
+
   function run(main, exported) {
     let result;
     try {
-      if (main !== undefined) {
-        result = main(input, runtime.ctx);
-      } else if (host.fn() !== 'main' || exported.length > 0) {
-        const others = exported.length > 0 ? `; it exports ${exported.join(', ')}` : '';
-        throw new Error(`${host.entry} has no function '${host.fn()}'${others}`);
-      }
-      const isPromise = (typeof result === 'object' || typeof result === 'function') && result !== null && typeof result.then === 'function';
-      if (isPromise && host.type === 'script') {
-        throw new Error("main returned a promise, but a script of type 'script' is synchronous; make it type 'app'");
-      }
-      if (!isPromise) {
+      result = main === undefined ? withoutMain(exported) : main(input, runtime.ctx);
+      const later = isPromise(result);
+      if (later && host.type === 'script') throw notSynchronous();
+      if (!later) {
         conclude(result, true);
         return;
       }
@@ -148,9 +183,7 @@
   function finish(result) {
     undecided = false;
     try {
-      if (host.hasCall) return host.finish(undefined);
-      const value = result === undefined ? input : result;
-      if (!host.finishAs(value)) host.finish(json(value));
+      host.finish(host.hasCall ? undefined : json(result === undefined ? input : result));
     } catch (error) {
       host.fail(error);
     }
@@ -169,6 +202,8 @@
   // Parts add what is theirs when they are loaded.
   const dispatch = {
     start,
+    serve,
+    finish,
     exportsOf,
     load: part,
     opIssued() {},
@@ -197,11 +232,9 @@
       return input;
     },
     json,
-    // Another run of the same script in this context.
-    renew() {
-      modules = { __proto__: null };
-      input = host.input();
-      undecided = false;
+    // How many parts have been loaded.
+    get loads() {
+      return loads;
     },
     // Where the script stands, for operations and log lines. The host skips the frames of the runtime itself.
     callSite() {

@@ -122,22 +122,21 @@
 
   // ---- between runs --------------------------------------------------------------------------------------------
 
-  // The next run begins.
-  runtime.dispatch.renew = () => {
-    for (const name in RENEWED) delete parts[name];
-    runtime.renew();
-  };
-
   // Nothing is left of the run that has ended.
   runtime.dispatch.sweep = () => {
     const left = ownKeys(scope);
     if (left.length !== own.length) {
       for (const key of left) if (!own.includes(key) && !deleteProperty(scope, key)) return false;
     }
-    for (const name in parts) if (!(name in LASTING) && !(name in RENEWED)) return false;
+    if (runtime.loads !== loads) {
+      loads = runtime.loads;
+      for (const name in parts) if (name in RENEWED) delete parts[name];
+      for (const name in parts) if (!(name in LASTING)) return false;
+    }
     return getPrototypeOf(scope) === globals && isExtensible(scope);
   };
 
+  let { loads } = runtime;
   freezeAll([globals, ...sharedByLanguage(), ...errors]);
   return {};
 })
