@@ -5,6 +5,7 @@
 //! entry, which is what makes a run a function of its journal.
 
 mod compile;
+mod compiled;
 mod convert;
 mod cost;
 mod deadline;
@@ -30,6 +31,7 @@ mod value;
 mod warm;
 pub mod worker;
 
+pub use compiled::Compiled;
 pub use cost::{FixedCost, fixed_cost};
 pub use marks::MARK;
 pub use process::{WorkerExit, run_worker};

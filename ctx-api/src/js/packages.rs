@@ -2,9 +2,10 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::compile;
+use super::compiled::Compiled;
 use crate::packages::{PackageModule, Packages};
 use crate::wire::ScriptError;
 
@@ -15,19 +16,25 @@ const MAX_COMPILED: usize = 64;
 
 /// Bytecode of packages, by the hash of their text.
 #[derive(Debug, Default)]
-pub(super) struct CompiledPackages(RefCell<BTreeMap<String, Rc<Vec<u8>>>>);
+pub(super) struct CompiledPackages(RefCell<BTreeMap<String, Arc<Vec<u8>>>>);
 
 impl CompiledPackages {
     /// The compiled text of `package`: an expression that is a function.
-    pub(super) fn get(&self, packages: &Packages, package: &str) -> Result<Rc<Vec<u8>>, ScriptError> {
+    pub(super) fn get(&self, packages: &Packages, package: &str, shared: Option<&Compiled>) -> Result<Arc<Vec<u8>>, ScriptError> {
         let Some(bundle) = packages.bundles.get(package) else {
             return Err(super::program::not_found(format!("the package '{package}' was not sent along")));
         };
         if let Some(compiled) = self.0.borrow().get(&bundle.sha256) {
             return Ok(compiled.clone());
         }
-        let source = format!("(function (exports, require, module, process, global) {{\n{}\n}})", bundle.source);
-        let compiled = Rc::new(compile::compile_sloppy_expression(&resolved(package), &source)?);
+        let compile = || {
+            let source = format!("(function (exports, require, module, process, global) {{\n{}\n}})", bundle.source);
+            compile::compile_sloppy_expression(&resolved(package), &source).map(Arc::new)
+        };
+        let compiled = match shared {
+            Some(shared) => shared.package(package, &bundle.sha256, compile)?,
+            None => compile()?,
+        };
         let mut all = self.0.borrow_mut();
         if all.len() >= MAX_COMPILED {
             all.pop_first();

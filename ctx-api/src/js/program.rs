@@ -3,8 +3,10 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::compile::{self, Unit};
+use super::compiled::Compiled;
 use super::packages::{self, CompiledPackages};
 use super::prelude;
 use crate::packages::Packages;
@@ -28,19 +30,20 @@ pub(super) enum Found {
 /// A bundle whose files are compiled when they are first needed.
 #[derive(Debug)]
 pub(super) struct Program {
-    bundle: std::sync::Arc<Bundle>,
-    units: RefCell<BTreeMap<String, Result<Rc<Unit>, ScriptError>>>,
+    bundle: Arc<Bundle>,
+    units: RefCell<BTreeMap<String, Result<Arc<Unit>, ScriptError>>>,
     compiled: Rc<CompiledPackages>,
+    shared: Option<Compiled>,
 }
 
 impl Program {
-    pub(super) fn new(bundle: std::sync::Arc<Bundle>) -> Rc<Self> {
-        Self::with_packages(bundle, Rc::default())
+    pub(super) fn new(bundle: Arc<Bundle>) -> Rc<Self> {
+        Self::with_compiled(bundle, Rc::default(), None)
     }
 
-    /// A program that shares the compiled packages of its worker.
-    pub(super) fn with_packages(bundle: std::sync::Arc<Bundle>, compiled: Rc<CompiledPackages>) -> Rc<Self> {
-        Rc::new(Self { bundle, units: RefCell::default(), compiled })
+    /// A program that shares the compiled packages of its worker, and what other workers have compiled.
+    pub(super) fn with_compiled(bundle: Arc<Bundle>, compiled: Rc<CompiledPackages>, shared: Option<Compiled>) -> Rc<Self> {
+        Rc::new(Self { bundle, units: RefCell::default(), compiled, shared })
     }
 
     pub(super) fn entry(&self) -> &str {
@@ -48,13 +51,14 @@ impl Program {
     }
 
     /// The compiled file, from the second run on out of the cache.
-    pub(super) fn unit(&self, file: &str) -> Result<Rc<Unit>, ScriptError> {
+    pub(super) fn unit(&self, file: &str) -> Result<Arc<Unit>, ScriptError> {
         if let Some(unit) = self.units.borrow().get(file) {
             return unit.clone();
         }
-        let unit = match self.bundle.files.get(file) {
-            Some(source) => compile::compile(file, source).map(Rc::new),
-            None => Err(not_found(format!("the bundle has no file '{file}'"))),
+        let unit = match (self.bundle.files.get(file), &self.shared) {
+            (Some(source), Some(shared)) => shared.unit(file, source),
+            (Some(source), None) => compile::compile(file, source).map(Arc::new),
+            (None, _) => Err(not_found(format!("the bundle has no file '{file}'"))),
         };
         self.units.borrow_mut().insert(file.to_owned(), unit.clone());
         unit
@@ -83,8 +87,8 @@ impl Program {
     }
 
     /// The compiled text of a package.
-    pub(super) fn package(&self, name: &str) -> Result<Rc<Vec<u8>>, ScriptError> {
-        self.compiled.get(&self.bundle.packages, name)
+    pub(super) fn package(&self, name: &str) -> Result<Arc<Vec<u8>>, ScriptError> {
+        self.compiled.get(&self.bundle.packages, name, self.shared.as_ref())
     }
 }
 
@@ -146,8 +150,6 @@ pub fn check(bundle: &Bundle) -> Vec<ScriptError> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     fn program(files: &[&str]) -> Rc<Program> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::compiled::Compiled;
 use super::packages::CompiledPackages;
 use super::prelude::Prelude;
 use super::program::Program;
@@ -38,6 +39,7 @@ pub struct Worker {
     prelude: Rc<Prelude>,
     programs: BTreeMap<u64, Rc<Program>>,
     packages: Rc<CompiledPackages>,
+    compiled: Option<Compiled>,
     runs: BTreeMap<RunId, Run>,
     warm: WarmContexts,
     probe: Box<dyn TurnProbe>,
@@ -55,12 +57,20 @@ impl Worker {
             prelude: Prelude::new()?,
             programs: BTreeMap::new(),
             packages: Rc::default(),
+            compiled: None,
             runs: BTreeMap::new(),
             warm: WarmContexts::default(),
             probe: Box::new(NoProbe),
             sinks: Sinks::default(),
             time_zones: None,
         })
+    }
+
+    /// Compiles nothing that is among `compiled`, and adds what it compiles.
+    #[must_use]
+    pub fn with_compiled(mut self, compiled: Compiled) -> Self {
+        self.compiled = Some(compiled);
+        self
     }
 
     /// Has `probe` told of every turn.
@@ -94,7 +104,8 @@ impl Worker {
     pub fn handle(&mut self, frame: ToWorker, out: &mut Vec<FromWorker>) {
         match frame {
             ToWorker::Bundle { bundle, sources } => {
-                self.programs.insert(bundle, Program::with_packages(sources, self.packages.clone()));
+                let program = Program::with_compiled(sources, self.packages.clone(), self.compiled.clone());
+                self.programs.insert(bundle, program);
             }
             ToWorker::DropBundle { bundle } => {
                 self.programs.remove(&bundle);

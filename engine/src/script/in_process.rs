@@ -1,6 +1,6 @@
 //! Scripts in this process: for simulations, tests and `lockstep run`.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use lockstep_ctx_api::journal::Journal;
@@ -10,6 +10,9 @@ use lockstep_ctx_api::wire::{EntryKind, FromWorker, RunId, read_frame, write_fra
 use super::host::{Moment, ScriptHost, ScriptOutput, ScriptStats, StartRun};
 use super::supervisor::{Action, RunBounds, Settings, Supervisor, WorkerKey};
 use crate::coverage::Coverage;
+
+/// What scripts of this process were compiled to: hosts of simulations come and go by the thousand, and run the same ones.
+static COMPILED: LazyLock<js::Compiled> = LazyLock::new(js::Compiled::default);
 
 /// A [`ScriptHost`] with one worker that lives in this process and on the caller's clock.
 ///
@@ -72,7 +75,7 @@ impl InProcess {
     fn spawn(&mut self, now: Moment, key: WorkerKey) {
         match js::Worker::new() {
             Ok(worker) => {
-                self.worker = Some((key, self.counting(worker)));
+                self.worker = Some((key, self.counting(worker.with_compiled(COMPILED.clone()))));
                 self.receive(now, key, vec![FromWorker::Ready { sandbox: Vec::new() }]);
             }
             Err(error) => {

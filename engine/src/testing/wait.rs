@@ -162,8 +162,8 @@ impl Awaited {
                 None => Progress::Waiting,
             }),
             Self::Pressed { call, number } => on_call(stage, *call, |call| match call.ended() {
+                _ if call.has_pressed(*number) => Progress::Done(Value::Null),
                 Some(_) => Progress::Failed("the call ended before all keys were pressed".to_owned()),
-                None if call.has_pressed(*number) => Progress::Done(Value::Null),
                 None => Progress::Waiting,
             }),
             Self::Said(call) => on_call(stage, *call, |call| match call.ended() {

@@ -15,7 +15,6 @@ mod joining;
 mod journals;
 mod kamailio;
 mod keys;
-mod lockstep_rules;
 mod management;
 mod messages;
 mod provisioning;

@@ -135,25 +135,3 @@ async fn a_recording_is_whole_when_the_caller_hangs_up() {
     engine.stop().await;
     assert!(contains(&wav(&std::fs::read(file).unwrap()).channel(0), "welcome.wav"));
 }
-
-#[tokio::test]
-async fn an_echo_gives_back_what_is_said_until_it_is_stopped() {
-    let body = "await ctx.answer();
-const stop = new AbortController();
-ctx.once('dtmf', () => stop.abort());
-ctx.log('ready');
-await ctx.echo(100, { signal: stop.signal }).catch((error) => ctx.log('stopped ' + JSON.stringify(error.name)));
-await ctx.play('ivr/1.wav');";
-    let engine = Engine::setup().main("100", body).start();
-    let mut caller = Caller::answered(&engine, "100").await;
-    caller.logged("ready").await;
-    speak(&caller.call, "welcome.wav");
-    let said = prompt("welcome.wav");
-    let start = said.iter().position(|octet| *octet != SILENCE).unwrap();
-    within("the echo", caller.call.heard().until(|capture| capture.find(&said[start..], 0))).await;
-    caller.call.press("1");
-    let story = caller.over(&engine).await;
-    assert_eq!(story.value("stopped"), "AbortError");
-    assert!(contains(&story.heard, "1.wav"));
-    assert_eq!((story.continuity.streams, story.continuity.sequence_breaks), (1, 0), "{:?}", story.continuity);
-}

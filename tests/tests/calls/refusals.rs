@@ -102,17 +102,6 @@ async fn a_stranger_is_asked_for_credentials() {
 }
 
 #[tokio::test]
-async fn a_registration_needs_the_right_password() {
-    let engine = Engine::setup().config(USERS).start();
-    let user = phone("1001").await;
-    let hour = std::time::Duration::from_secs(3600);
-    let refused = within("a refusal", user.register(&engine.uri("1001"), "wrong", hour)).await.unwrap_err();
-    assert!(refused.to_string().contains("1001"), "{refused}");
-    within("a refusal", user.register(&engine.uri("nobody"), "pw-1001", hour)).await.unwrap_err();
-    within("a registration", user.register(&engine.uri("1001"), "pw-1001", hour)).await.unwrap();
-}
-
-#[tokio::test]
 async fn past_its_capacity_the_engine_answers_503_with_retry_after() {
     let engine =
         Engine::setup().main("100", "await ctx.answer();\nawait ctx.waitForHangup();").config("[sip]\nmax_calls = 1").start();
@@ -148,37 +137,6 @@ for (const target of data.vars.targets.split(' ')) {
     // Datagrams to one socket stand in line: the first that came is our own.
     outside.send_to("nothing before this", elsewhere).await;
     assert_eq!(outside.receive().await, b"nothing before this", "something was sent to a foreign address");
-}
-
-#[tokio::test]
-async fn a_script_that_returns_before_it_answers_is_480() {
-    let engine = Engine::setup().main("100", "ctx.log('nothing to do');").start();
-    let story = Caller::dial(&engine, "100").await.over(&engine).await;
-    assert_eq!((story.ended.code, story.ended.reason.as_str()), (480, "Temporarily Unavailable"));
-}
-
-#[tokio::test]
-async fn an_error_that_is_a_sip_reply_becomes_one() {
-    let engine = Engine::setup()
-        .main("100", "throw new Error('486 Busy Here');")
-        .main("101", "throw '604 Nobody';")
-        .main("102", "throw new TypeError('no such thing');")
-        .main("103", "await ctx.reject(433, 'Anonymity Disallowed');")
-        .main("104", "await ctx.answer();\nthrow new Error('480 Gone Home');")
-        .start();
-    let cases = [
-        ("100", 486, "Busy Here"),
-        ("101", 604, "Nobody"),
-        ("102", 500, "Script Error"),
-        ("103", 433, "Anonymity Disallowed"),
-        ("104", 480, "Gone Home"),
-    ];
-    for (number, code, reason) in cases {
-        let story = Caller::dial(&engine, number).await.over(&engine).await;
-        assert_eq!((story.ended.code, story.ended.reason.as_str()), (code, reason), "{number}: {:#}", story.timeline);
-    }
-    let line = engine.log().line("no such thing").await;
-    assert!(line.contains("at=s102.js:3:"), "{line}");
 }
 
 /// 500 datagrams of seeded noise, half of them with a beginning that looks like SIP.

@@ -1,52 +1,8 @@
-//! Scripts on disk: dialects, siblings, hot reload, and the version a call keeps.
+//! Scripts on disk: siblings, hot reload, and the version a call keeps.
 
 use lockstep_tests::audio::whole;
 use lockstep_tests::caller::Caller;
 use lockstep_tests::engine::Engine;
-use serde_json::json;
-
-#[tokio::test]
-async fn both_dialects_and_every_way_to_export_main_run() {
-    let body = "await ctx.answer();\n  await ctx.play('ivr/1.wav');";
-    let styles = [
-        format!("async function main(data, ctx) {{\n  {body}\n}}\n"),
-        format!("module.exports = async (data, ctx) => {{\n  {body}\n}};\n"),
-        format!("module.export = {{ main: async (data, ctx) => {{\n  {body}\n}} }};\n"),
-        format!("export default async function (data, ctx) {{\n  {body}\n}}\n"),
-        format!(
-            "const cxC5Server = require('cxC5Server');\nasync function main() {{\n  const ctx = new cxC5Server(process.env.CORRELATION_ID);\n  {body}\n}}\nmodule.exports = {{ main }};\n"
-        ),
-        format!(
-            "import cxC5Server from 'cxC5Server';\nexport async function main(data) {{\n  const ctx = new cxC5Server(process.env.CORRELATION_ID);\n  {body}\n}}\n"
-        ),
-    ];
-    let mut setup = Engine::setup();
-    for (index, source) in styles.iter().enumerate() {
-        setup = setup.script(&format!("style{index}.js"), &format!("// @lockstep class5_destination=10{index}\n{source}"));
-    }
-    let engine = setup.start();
-    for (index, source) in styles.iter().enumerate() {
-        let mut caller = Caller::dial(&engine, &format!("10{index}")).await;
-        caller.answer().await;
-        let story = caller.over(&engine).await;
-        assert_eq!(story.names(), ["answer", "play"], "{source}\n{:#}", story.timeline);
-        story.assert_heard(&[whole(&["1.wav"])]);
-    }
-}
-
-#[tokio::test]
-async fn a_call_knows_its_facts_and_variables() {
-    let source = "// @lockstep class5_destination=/room_[a-z]+/ vars={\"greeting\"=\"hello\"}
-export async function main(data, ctx) {
-  await ctx.answer();
-  const { id, direction, from, to, state, codec } = ctx.call;
-  ctx.log('facts ' + JSON.stringify([id === data.call_id, direction, from === data.from, to, state, codec, data.vars.greeting, typeof process.env.CORRELATION_ID]));
-}
-";
-    let engine = Engine::setup().script("facts.js", source).start();
-    let story = Caller::answered(&engine, "room_blue").await.over(&engine).await;
-    assert_eq!(story.value("facts"), json!([true, "inbound", true, "room_blue", "answered", "PCMU", "hello", "string"]));
-}
 
 fn version(number: u32) -> String {
     format!(

@@ -18,39 +18,6 @@ async fn a_prompt_before_hangup_plays_to_its_end_and_is_warned_about() {
     engine.log().line("s100.js:4: ctx.play() was not awaited").await;
 }
 
-#[tokio::test]
-async fn queued_operations_run_in_program_order_awaited_or_not() {
-    let body = "ctx.answer();\nctx.play('ivr/1.wav');\nctx.sleep(100);\nctx.play('ivr/2.wav');\nawait ctx.play('ivr/3.wav');";
-    let engine = Engine::setup().main("100", body).start();
-    let story = Caller::answered(&engine, "100").await.over(&engine).await;
-    story.assert_heard(&[whole(&["1.wav"]), whole(&["2.wav"]), whole(&["3.wav"])]);
-    story.assert_unbroken();
-    for line in [3, 4, 5, 6] {
-        assert!(story.has_logged(&format!("s100.js:{line}: ctx.")), "no warning for line {line}: {:?}", story.logs());
-    }
-    assert!(!story.has_logged("s100.js:7"), "an awaited operation is nothing to warn about: {:?}", story.logs());
-}
-
-#[tokio::test]
-async fn what_is_queued_when_main_returns_runs_before_the_call_is_hung_up() {
-    let engine = Engine::setup().main("100", "await ctx.answer();\nctx.play('ivr/1.wav');\nctx.play('ivr/2.wav');").start();
-    let story = Caller::answered(&engine, "100").await.over(&engine).await;
-    story.assert_heard(&[whole(&["1.wav"]), whole(&["2.wav"])]);
-    assert_eq!((story.ended.code, story.timeline["ended"]["by"].as_str()), (200, Some("script")));
-}
-
-#[tokio::test]
-async fn hangup_cuts_off_what_is_playing_when_nothing_unawaited_is_ahead() {
-    let body = "await ctx.answer();\nctx.once('dtmf', () => ctx.hangup());\nawait ctx.play('tone:440,60000/0', { loop: true });";
-    let engine = Engine::setup().main("100", body).start();
-    let caller = Caller::answered(&engine, "100").await;
-    caller.call.press("1");
-    let story = caller.over(&engine).await;
-    assert_eq!(story.ended.code, 200);
-    let play = story.operations()[1];
-    assert!(play["result"].as_str().unwrap_or_default().starts_with("CallEnded"), "{play}");
-}
-
 #[test]
 fn lockstep_check_finds_the_operation_before_the_call() {
     let folder = std::env::temp_dir().join(format!("lockstep-check-{}", std::process::id()));

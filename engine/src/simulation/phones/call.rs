@@ -5,7 +5,7 @@
 //!              └──── CANCEL, final response ──► Over         └── reject, CANCEL ──► Over
 //! ```
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -101,8 +101,9 @@ pub(crate) struct Call {
     /// What is being said; the noise of the room is not.
     speaking: Option<PlayId>,
     last_play: u64,
+    /// Keys that are still to be pressed, of each request, by its number; none once they are all out.
+    pressing: BTreeMap<u64, usize>,
     last_dtmf: u64,
-    dtmf_done: u64,
     stats: StreamStats,
     /// While only time can move its media, a packet is no reason to look at it.
     is_lazy: bool,
@@ -176,8 +177,8 @@ impl Call {
             due: None,
             speaking: None,
             last_play: 0,
+            pressing: BTreeMap::new(),
             last_dtmf: 0,
-            dtmf_done: 0,
             stats: StreamStats::default(),
             is_lazy,
         }
@@ -299,6 +300,7 @@ impl Call {
         method: DtmfMethod,
     ) -> u64 {
         self.last_dtmf += 1;
+        self.pressing.insert(self.last_dtmf, digits.len());
         let request = DtmfRequest { digits, duration, gap, method };
         self.command(now, Command::SendDtmf { id: DtmfId(self.last_dtmf), request });
         self.last_dtmf
@@ -306,7 +308,7 @@ impl Call {
 
     /// Whether the keys of this number are out.
     pub(crate) fn has_pressed(&self, number: u64) -> bool {
-        self.dtmf_done >= number
+        !self.pressing.contains_key(&number)
     }
 
     fn command(&mut self, now: Instant, command: Command) {
@@ -386,7 +388,10 @@ impl Call {
                 self.speaking = None;
                 self.be_quiet(now);
             }
-            MediaEvent::DtmfSent { id, .. } => self.dtmf_done = self.dtmf_done.max(id.0),
+            // A call may end upon its last key: then there is no gap after it.
+            MediaEvent::DtmfSent { id, sent } => {
+                self.pressing.retain(|number, wanted| *number != id.0 || *wanted > sent);
+            }
             MediaEvent::MediaStarted { .. } => self.see(now, "first audio"),
             MediaEvent::PlayoutFinished { .. }
             | MediaEvent::RecordingFinished { .. }
@@ -412,7 +417,6 @@ impl Call {
             self.stats = stream.stats();
         }
         self.due = None;
-        self.dtmf_done = self.last_dtmf;
     }
 }
 
