@@ -193,11 +193,11 @@ pub(crate) fn touch(ctx: &Ctx<'_>, value: &Value<'_>) -> rquickjs::Result<()> {
     }
 }
 
-/// What tells the objects of a run apart, its document, and the number of a new print.
-pub(super) fn print_of(ctx: &Ctx<'_>) -> Option<(Places, Rc<Document>, u64)> {
+/// What tells the objects of a run apart, its document unless that is small, and the number of a new print.
+pub(super) fn print_of(ctx: &Ctx<'_>) -> Option<(Places, Option<Rc<Document>>, u64)> {
     // SAFETY: a live context.
     let lazily = unsafe { of(ctx.as_raw().as_ptr()) }?;
-    let document = lazily.document.borrow().clone()?;
+    let document = lazily.document.borrow().clone();
     Some((lazily.places, document, lazily.count()))
 }
 

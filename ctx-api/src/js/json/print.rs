@@ -22,7 +22,7 @@ const MAX_STEPS: usize = 1 << 20;
 /// JSON of a run's result; `None`: `JSON.stringify` is to print it.
 pub(crate) fn print(ctx: &Ctx<'_>, value: &Value<'_>) -> Option<String> {
     let (places, document, print) = print_of(ctx)?;
-    let capacity = document.text().len() * 2;
+    let capacity = document.as_ref().map_or(64, |document| document.text().len() * 2);
     let raw = ctx.as_raw().as_ptr();
     let mut printer = Printer { raw, places, document, print, out: Vec::with_capacity(capacity), within: Vec::new(), steps: 0 };
     // SAFETY: the context is live, and nothing is pending in it.
@@ -40,7 +40,8 @@ struct Refused;
 struct Printer {
     raw: *mut qjs::JSContext,
     places: Places,
-    document: Rc<Document>,
+    /// Absent where it was small: then no object is text.
+    document: Option<Rc<Document>>,
     /// Number of this print.
     print: u64,
     out: Vec<u8>,
@@ -156,10 +157,11 @@ impl Printer {
         unsafe {
             let class = qjs::JS_GetClassID(object);
             if class == self.places.class {
-                return match state(object, self.document.serial()) {
+                return match state(object, self.serial()) {
                     State::Text(node) => {
-                        let node = self.document.tape.node(node).ok_or(Refused)?;
-                        self.copy(node.start, node.end);
+                        let document = self.document.clone().ok_or(Refused)?;
+                        let node = document.tape.node(node).ok_or(Refused)?;
+                        self.copy(&document, node.start, node.end);
                         Ok(())
                     }
                     State::Listed(made) if (*made).is_regular => {
@@ -274,7 +276,7 @@ impl Printer {
 
     /// Prints an object of which only the text's members are left, in their order.
     unsafe fn members(&mut self, object: qjs::JSValue, made: &Made, are_listed: bool) -> Result<(), Refused> {
-        let document = Rc::clone(&self.document);
+        let document = self.document.clone().ok_or(Refused)?;
         self.out.push(b'{');
         let begin = self.out.len();
         // Members one after another that go back as they came.
@@ -292,11 +294,11 @@ impl Printer {
                 }
                 if let Some((start, end)) = same.take() {
                     self.separate(begin);
-                    self.copy(start, end);
+                    self.copy(&document, start, end);
                 }
                 let before = self.out.len();
                 self.separate(begin);
-                self.copy(name.start, name.end);
+                self.copy(&document, name.start, name.end);
                 self.out.push(b':');
                 if !self.value(value)? {
                     self.out.truncate(before);
@@ -305,7 +307,7 @@ impl Printer {
         }
         if let Some((start, end)) = same {
             self.separate(begin);
-            self.copy(start, end);
+            self.copy(&document, start, end);
         }
         self.out.push(b'}');
         Ok(())
@@ -318,7 +320,7 @@ impl Printer {
             Kind::Array => false,
             // SAFETY: an object; an empty one is of no class of ours.
             Kind::Object => unsafe {
-                qjs::JS_GetClassID(value) == self.places.class && matches!(state(value, self.document.serial()), State::Text(_))
+                qjs::JS_GetClassID(value) == self.places.class && matches!(state(value, self.serial()), State::Text(_))
             },
         }
     }
@@ -355,8 +357,12 @@ impl Printer {
         }
     }
 
-    fn copy(&mut self, start: u32, end: u32) {
-        self.out.extend_from_slice(self.document.slice(start, end).as_bytes());
+    fn copy(&mut self, document: &Document, start: u32, end: u32) {
+        self.out.extend_from_slice(document.slice(start, end).as_bytes());
+    }
+
+    fn serial(&self) -> u64 {
+        self.document.as_ref().map_or(0, |document| document.serial())
     }
 
     unsafe fn quoted(&mut self, value: qjs::JSValue) -> Result<(), Refused> {

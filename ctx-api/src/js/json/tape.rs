@@ -141,12 +141,9 @@ impl Reader<'_> {
         self.take(b'"')?;
         let mut escaped = false;
         loop {
-            let rest = self.bytes.get(self.at..)?;
-            // Eight at a time, which the processor compares at once.
-            let plain =
-                rest.chunks_exact(8).take_while(|octets| !octets.iter().fold(false, |any, octet| any | ends_text(*octet)));
-            let plain = 8 * plain.count();
-            self.at += plain + rest.get(plain..)?.iter().position(|octet| ends_text(*octet))?;
+            while self.peek().is_some_and(is_plain) {
+                self.at += 1;
+            }
             match self.peek()? {
                 b'"' => {
                     self.at += 1;
@@ -198,9 +195,21 @@ impl Reader<'_> {
     }
 }
 
-/// Whether an octet cannot stand for itself in a string.
-fn ends_text(octet: u8) -> bool {
-    matches!(octet, b'"' | b'\\' | 0..=0x1f)
+/// Which octets stand for themselves in a string.
+static PLAIN: [bool; 256] = {
+    let mut plain = [true; 256];
+    let mut octet = 0;
+    while octet < 0x20 {
+        plain[octet] = false;
+        octet += 1;
+    }
+    plain[b'"' as usize] = false;
+    plain[b'\\' as usize] = false;
+    plain
+};
+
+fn is_plain(octet: u8) -> bool {
+    PLAIN[usize::from(octet)]
 }
 
 #[cfg(test)]
