@@ -203,6 +203,7 @@ impl From<EngineError> for ApiError {
             EngineError::Save(error) => return error.clone().into(),
             EngineError::SameCall => (StatusCode::CONFLICT, "same_call"),
             EngineError::NotAnswered(_) => (StatusCode::CONFLICT, "not_answered"),
+            EngineError::NotBridged(_) => (StatusCode::CONFLICT, "not_bridged"),
             EngineError::MediaElsewhere(_) => (StatusCode::CONFLICT, "media_elsewhere"),
             EngineError::CallExists(_) => (StatusCode::CONFLICT, "call_exists"),
             EngineError::TooManyOperations(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_operations"),

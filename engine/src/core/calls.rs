@@ -80,6 +80,7 @@ impl Switch {
                     return worked;
                 }
                 BackendOutput::Completed { id, result } if call.plan.bridge == Some(id) => self.direct_bridge_over(key, result),
+                BackendOutput::Completed { id, result } if call.outside.is_aside(id) => self.settled(key, id, result),
                 BackendOutput::Completed { id, result } => call.queue.completed(id, result),
                 BackendOutput::Event(event) => self.call_event(key, event),
                 BackendOutput::Ended(cause) => self.call_ended(key, cause),

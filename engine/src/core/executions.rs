@@ -2,9 +2,10 @@
 //!
 //! They go through the same queue as a script's operations, behind what waits there, with ids of a turn of their own.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use lockstep_ctx_api::op::Op;
 use lockstep_ctx_api::{CallBackend as _, CallState, EndedBy, OpError, OpId, OpResult, Outcome};
 use tokio::sync::oneshot;
 
@@ -43,9 +44,21 @@ pub(crate) struct Outside {
     /// Those that do nothing and last until the call ends or changes hands.
     parked: Vec<(Arc<Activity>, oneshot::Sender<OpResult>)>,
     issued: u32,
+    /// Those that are played into a conversation, beside the queue.
+    asides: BTreeSet<OpId>,
 }
 
 impl Outside {
+    /// Whether an operation runs beside the queue.
+    pub(super) fn is_aside(&self, id: OpId) -> bool {
+        self.asides.contains(&id)
+    }
+
+    fn has_room(&self) -> Result<(), EngineError> {
+        let waiting = self.pending.len() + self.parked.len();
+        if waiting < MAX_PENDING { Ok(()) } else { Err(EngineError::TooManyOperations(waiting)) }
+    }
+
     pub(super) fn activity(&self, id: OpId) -> Option<Arc<Activity>> {
         self.pending.get(&id).map(|pending| Arc::clone(&pending.activity))
     }
@@ -60,36 +73,92 @@ impl Outside {
 impl Switch {
     pub(super) fn execute(&mut self, id: &str, execution: Execution) -> Result<oneshot::Receiver<OpResult>, EngineError> {
         let key = self.live_call(id)?;
+        let Some(op) = execution.op.clone() else { return self.park(key, id, execution) };
+        let (op_id, result) = self.issue(key, id, &op, execution)?;
+        if let Some(call) = self.calls.get_mut(&key) {
+            call.queue.submit(op_id, op);
+            call.queue.awaited(op_id);
+        }
+        self.touch(key);
+        Ok(result)
+    }
+
+    /// Plays into a conversation, to the call's party or with `far` to the other one. Where there is none, the party hears it when
+    /// its turn has come.
+    pub(super) fn broadcast(
+        &mut self,
+        id: &str,
+        execution: Execution,
+        far: bool,
+    ) -> Result<oneshot::Receiver<OpResult>, EngineError> {
+        let key = self.live_call(id)?;
+        let now = self.now();
+        let peer = self.calls.get(&key).and_then(|call| call.joined).map(|joined| joined.peer);
+        if let Some(peer) = peer.and_then(|peer| self.calls.get(&peer)).filter(|_| far) {
+            let id = peer.facts.id.clone();
+            return self.broadcast(&id, execution, false);
+        }
+        let backend = self.calls.get_mut(&key).and_then(|call| call.backend.native_mut());
+        let Some(op) = execution.op.clone().filter(|_| backend.is_some_and(|backend| backend.is_bridged())) else {
+            return if far { Err(EngineError::NotBridged(id.to_owned())) } else { self.execute(id, execution) };
+        };
+        let (op_id, result) = self.issue(key, id, &op, execution)?;
+        let Some(call) = self.calls.get_mut(&key) else { return Err(EngineError::NoSuchCall(id.to_owned())) };
+        call.outside.asides.insert(op_id);
+        call.log.started(now.unix_ms, op_id);
+        let running = call.channel.running.clone();
+        self.operation_started(key, op_id, &op);
+        if let Some(call) = self.calls.get_mut(&key) {
+            call.channel.running = running;
+            if let Some(backend) = call.backend.native_mut() {
+                backend.play_aside(now.instant, op_id, op, far);
+            }
+        }
+        self.touch(key);
+        Ok(result)
+    }
+
+    /// Notes an operation of somebody else's, which is about to be begun or queued.
+    fn issue(
+        &mut self,
+        key: CallKey,
+        id: &str,
+        op: &Op,
+        execution: Execution,
+    ) -> Result<(OpId, oneshot::Receiver<OpResult>), EngineError> {
         let unix_ms = self.now().unix_ms;
         let Some(call) = self.calls.get_mut(&key) else { return Err(EngineError::NoSuchCall(id.to_owned())) };
-        let waiting = call.outside.pending.len() + call.outside.parked.len();
-        if waiting >= MAX_PENDING {
-            return Err(EngineError::TooManyOperations(waiting));
-        }
+        call.outside.has_room()?;
         let (done, result) = oneshot::channel();
-        let Execution { op, application, data, uuid, aftermath } = execution;
-        let operation = op.as_ref().map_or("", |op| op.name());
-        let activity = Arc::new(Activity { uuid, operation, application: Some(application), data });
-        let Some(op) = op else {
-            call.outside.parked.push((Arc::clone(&activity), done));
-            self.channel_event(key, ChannelEvent::Started(activity));
-            return Ok(result);
-        };
+        let Execution { application, data, uuid, aftermath, .. } = execution;
+        let activity = Arc::new(Activity { uuid, operation: op.name(), application: Some(application), data });
         call.outside.issued += 1;
-        let id = OpId { turn: OUTSIDE_TURN, ordinal: call.outside.issued };
-        call.outside.pending.insert(id, Pending { activity, aftermath: Some(aftermath), done });
+        let op_id = OpId { turn: OUTSIDE_TURN, ordinal: call.outside.issued };
+        call.outside.pending.insert(op_id, Pending { activity, aftermath: Some(aftermath), done });
         self.counters.operations += 1;
-        let entry = call.log.issued(unix_ms, id, &op, None).cloned();
-        call.queue.submit(id, op);
-        call.queue.awaited(id);
+        let entry = call.log.issued(unix_ms, op_id, op, None).cloned();
         self.publish_entry(key, entry);
-        self.touch(key);
+        Ok((op_id, result))
+    }
+
+    fn park(&mut self, key: CallKey, id: &str, execution: Execution) -> Result<oneshot::Receiver<OpResult>, EngineError> {
+        let Some(call) = self.calls.get_mut(&key) else { return Err(EngineError::NoSuchCall(id.to_owned())) };
+        call.outside.has_room()?;
+        let (done, result) = oneshot::channel();
+        let Execution { application, data, uuid, .. } = execution;
+        let activity = Arc::new(Activity { uuid, operation: "", application: Some(application), data });
+        call.outside.parked.push((Arc::clone(&activity), done));
+        self.channel_event(key, ChannelEvent::Started(activity));
         Ok(result)
     }
 
     /// Tells whoever asked for an operation what came of it.
     pub(super) fn settled_outside(&mut self, key: CallKey, id: OpId, result: OpResult) {
-        let pending = self.calls.get_mut(&key).and_then(|call| call.outside.pending.remove(&id));
+        let outside = self.calls.get_mut(&key).map(|call| &mut call.outside);
+        let pending = outside.and_then(|outside| {
+            outside.asides.remove(&id);
+            outside.pending.remove(&id)
+        });
         if let Some(pending) = pending {
             // Whoever asked may have gone away.
             let _ = pending.done.send(result);
@@ -122,13 +191,31 @@ impl Switch {
     pub(super) fn break_off(&mut self, id: &str, all: bool) -> Result<(), EngineError> {
         let key = self.live_call(id)?;
         let Some(call) = self.calls.get_mut(&key) else { return Err(EngineError::NoSuchCall(id.to_owned())) };
-        let ids: Vec<OpId> = call.outside.pending.keys().copied().collect();
-        // They run in the order of their ids: the first is the one that runs.
+        // What is played into a conversation runs; the others run in the order of their ids.
+        let mut ids: Vec<OpId> = call.outside.pending.keys().copied().collect();
+        ids.sort_by_key(|id| !call.outside.is_aside(*id));
         for id in ids.into_iter().take(if all { usize::MAX } else { 1 }) {
-            call.queue.cancel(id);
+            match call.backend.native_mut().filter(|_| call.outside.is_aside(id)) {
+                Some(backend) => backend.cancel_aside(id),
+                None => call.queue.cancel(id),
+            }
         }
         self.touch(key);
         Ok(())
+    }
+
+    /// Leads the call that one is joined with elsewhere, with `both` that one, too.
+    pub(super) fn transfer_other(&mut self, id: &str, target: &str, both: bool) -> Result<(), EngineError> {
+        let key = self.live_call(id)?;
+        let peer = self.calls.get(&key).and_then(|call| call.joined).map(|joined| joined.peer);
+        let other = peer.and_then(|peer| self.calls.get(&peer)).map(|call| call.facts.id.clone());
+        let other = other.ok_or_else(|| EngineError::NotBridged(id.to_owned()))?;
+        if both {
+            // Parted first, so that neither is hung up for the other's sake.
+            self.part(key);
+            self.transfer(id, target)?;
+        }
+        self.transfer(&other, target)
     }
 
     /// Takes a call from whoever has it and leads it elsewhere.

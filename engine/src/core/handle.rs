@@ -231,6 +231,8 @@ pub enum EngineError {
     SameCall,
     #[error("the call {0} is not answered")]
     NotAnswered(String),
+    #[error("the call {0} is not bridged")]
+    NotBridged(String),
     #[error("the call {0} is on another media server")]
     MediaElsewhere(String),
     #[error("the call {0} has no such recording")]
@@ -276,6 +278,20 @@ pub(crate) enum Request {
         id: String,
         execution: Box<Execution>,
         reply: oneshot::Sender<Result<oneshot::Receiver<OpResult>, EngineError>>,
+    },
+    /// Play into a conversation.
+    Broadcast {
+        id: String,
+        execution: Box<Execution>,
+        far: bool,
+        reply: oneshot::Sender<Result<oneshot::Receiver<OpResult>, EngineError>>,
+    },
+    /// Lead the call that one is joined with elsewhere; `both`: that one, too.
+    TransferOther {
+        id: String,
+        target: String,
+        both: bool,
+        reply: oneshot::Sender<Result<(), EngineError>>,
     },
     Break {
         id: String,
@@ -503,6 +519,12 @@ impl EngineHandle {
         self.ask(|reply| Request::Execute { id: id.to_owned(), execution: Box::new(execution), reply }).await?
     }
 
+    /// Plays into a conversation at once, to the call's party or with `far` to the other one; where there is none, the party hears
+    /// it when its turn has come. Resolves once it is under way, with where its result will come.
+    pub async fn broadcast(&self, id: &str, execution: Execution, far: bool) -> Result<oneshot::Receiver<OpResult>, EngineError> {
+        self.ask(|reply| Request::Broadcast { id: id.to_owned(), execution: Box::new(execution), far, reply }).await?
+    }
+
     /// Stops the operation of [`execute`](Self::execute) that runs on a call; with `all`, those that wait, too.
     pub async fn break_off(&self, id: &str, all: bool) -> Result<(), EngineError> {
         self.ask(|reply| Request::Break { id: id.to_owned(), all, reply }).await?
@@ -511,6 +533,12 @@ impl EngineHandle {
     /// Takes a live call from whoever owns it and leads it to `target`: what a caller could have dialled.
     pub async fn transfer(&self, id: &str, target: &str) -> Result<(), EngineError> {
         self.ask(|reply| Request::Transfer { id: id.to_owned(), target: target.to_owned(), reply }).await?
+    }
+
+    /// Leads the call that this one is joined with to `target`; with `both`, this one, too.
+    pub async fn transfer_other(&self, id: &str, target: &str, both: bool) -> Result<(), EngineError> {
+        let (id, target) = (id.to_owned(), target.to_owned());
+        self.ask(|reply| Request::TransferOther { id, target, both, reply }).await?
     }
 
     /// Joins two answered calls, so that their parties hear each other until one of them goes; what runs on them stops.

@@ -104,7 +104,14 @@ impl Switch {
     /// Parts a call from the one it is joined with, which then goes the way of a party whose bridge is over. What waits on the call
     /// itself waits on: it ends, or goes elsewhere.
     pub(super) fn leave(&mut self, key: CallKey) {
-        let Some(Joined { peer, is_first }) = self.calls.get_mut(&key).and_then(|call| call.joined.take()) else { return };
+        if let Some(peer) = self.part(key) {
+            self.after_join(peer);
+        }
+    }
+
+    /// Parts two calls; the other one.
+    pub(super) fn part(&mut self, key: CallKey) -> Option<CallKey> {
+        let Joined { peer, is_first } = self.calls.get_mut(&key)?.joined.take()?;
         let (first, second) = if is_first { (key, peer) } else { (peer, key) };
         {
             let mut exchange = self.exchange.borrow_mut();
@@ -127,7 +134,7 @@ impl Switch {
             }
             self.tell_event(of, Event::Unbridge { bleg });
         }
-        self.after_join(peer);
+        Some(peer)
     }
 
     /// The party that is left alone: its variables say what becomes of it, as clients know them; else it is hung up.

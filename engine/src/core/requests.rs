@@ -41,6 +41,10 @@ impl Switch {
                 drop(reply.send(self.set_variable(&id, &name, value.as_deref())));
             }
             Request::Execute { id, execution, reply } => drop(reply.send(self.execute(&id, *execution))),
+            Request::Broadcast { id, execution, far, reply } => drop(reply.send(self.broadcast(&id, *execution, far))),
+            Request::TransferOther { id, target, both, reply } => {
+                drop(reply.send(self.transfer_other(&id, &target, both)));
+            }
             Request::Break { id, all, reply } => drop(reply.send(self.break_off(&id, all))),
             Request::Transfer { id, target, reply } => drop(reply.send(self.transfer(&id, &target))),
             Request::Join { first, second, reply } => drop(reply.send(self.join_calls(&first, &second))),

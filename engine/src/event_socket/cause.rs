@@ -55,6 +55,7 @@ const CAUSES: &[Cause] = &[
     cause("INTERWORKING", 127, 500),
     cause("ORIGINATOR_CANCEL", 487, 487),
     cause("ATTENDED_TRANSFER", 601, 480),
+    cause("MANAGER_REQUEST", 503, 480),
     cause("ALLOTTED_TIMEOUT", 602, 480),
     cause("MEDIA_TIMEOUT", 604, 480),
     cause("PROGRESS_TIMEOUT", 607, 480),

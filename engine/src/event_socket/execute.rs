@@ -87,6 +87,21 @@ pub(super) async fn execute(hub: &Arc<Hub>, channel: &Arc<Channel>, order: Order
     Ok(())
 }
 
+/// Carries out one application on the party of a channel, or with `far` on the one it is bridged to: what plays is heard at once.
+pub(super) async fn broadcast(hub: &Arc<Hub>, channel: &Arc<Channel>, order: Order<'_>, far: bool) -> Result<(), EngineError> {
+    let gateway = |name: &str| hub.identity.gateways.get(name).cloned();
+    let plan = Call::new(order.application, order.data, order.loops, channel, &gateway).plan();
+    match plan {
+        Plan::Operation(op, aftermath) if matches!(*op, Op::Play(_) | Op::Tts(_)) => {
+            let (application, data) = (order.application.to_owned(), order.data.to_owned());
+            let execution = Execution { op: Some(*op), application, data, uuid: order.uuid, aftermath };
+            hub.engine.broadcast(&channel.call, execution, far).await.map(drop)
+        }
+        _ if far => Err(EngineError::NotBridged(channel.uuid.clone())),
+        _ => execute(hub, channel, order, Wait::UntilQueued).await,
+    }
+}
+
 /// Puts the party of a channel on hold, or takes it off. It hears what `hold_music` names, or silence.
 pub(super) async fn hold(hub: &Hub, channel: &Channel, holds: bool) -> Result<(), EngineError> {
     // FreeSWITCH's own stream is not here; whoever has set a file means it.

@@ -124,6 +124,11 @@ async fn a_third_call_takes_the_place_of_the_second() {
     assert_eq!(second.over(&engine).await.ended.code, 200);
     speak(&third.call, "welcome.wav");
     hears(&first.call, "welcome.wav", &spoken("welcome.wav")).await;
+    let broadcast = wire.api(&format!("uuid_broadcast {} ivr/thank-you.wav both", ids[0])).await;
+    assert_eq!(broadcast, "+OK Message sent\n");
+    for call in [&first.call, &third.call] {
+        hears(call, "thank-you.wav", &spoken("thank-you.wav")).await;
+    }
     assert_eq!(wire.api(&format!("uuid_kill {}", ids[2])).await, "+OK\n");
     first.over(&engine).await;
     third.over(&engine).await;

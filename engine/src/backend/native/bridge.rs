@@ -226,6 +226,7 @@ impl<S: Switchboard> NativeBackend<S> {
             leg.hang_up(&mut self.board, headers);
         }
         self.audio.leg_over(&mut self.board, id);
+        self.end_asides(id, &OpError::aborted("play"));
     }
 
     /// Tells the caller that it rings, in whatever way the caller can be told.

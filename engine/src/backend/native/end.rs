@@ -122,6 +122,7 @@ impl<S: Switchboard> NativeBackend<S> {
             }
             self.complete(id, Err(OpError::call_ended(cause.clone())));
         }
+        self.end_asides(crate::call::LegId::A, &OpError::call_ended(cause.clone()));
         self.settle_recordings(&cause);
         self.audio.leg_over(&mut self.board, crate::call::LegId::A);
         self.a.over(&mut self.board);

@@ -74,6 +74,9 @@ impl<S: Switchboard> NativeBackend<S> {
     }
 
     pub(super) fn audio_ended(&mut self, now: Instant, audio: AudioId, result: Result<AudioEnd, OpError>) {
+        if self.aside_ended(audio, &result) {
+            return;
+        }
         match &self.task {
             Some((_, Task::Play(playing))) if *playing == audio => self.play_ended(result),
             Some((_, Task::Collect(task))) if task.plays(audio) => self.collect_audio_ended(now, result.map(|_| ())),
@@ -159,6 +162,7 @@ impl<S: Switchboard> NativeBackend<S> {
             leg.over(&mut self.board);
         }
         self.audio.leg_over(&mut self.board, id);
+        self.end_asides(id, &OpError::aborted("play"));
         if let Some((_, Task::Bridge(task))) = &mut self.task {
             task.bridge.leg_over(now, id, code, reason);
         }

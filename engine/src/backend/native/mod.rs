@@ -99,6 +99,8 @@ pub struct NativeBackend<S> {
     task: Option<(OpId, Task)>,
     recordings: BTreeMap<RecordingId, Recording>,
     hold: Hold,
+    /// What is played beside the queue, to whom, and as which operation.
+    asides: BTreeMap<AudioId, (LegId, OpId)>,
     /// Leg A is joined with that of another call, which keys are for.
     joined: bool,
     /// Variables the script has set.
@@ -132,6 +134,7 @@ impl<S: Switchboard> NativeBackend<S> {
             task: None,
             recordings: BTreeMap::new(),
             hold: Hold::default(),
+            asides: BTreeMap::new(),
             joined: false,
             vars: Vars::new(),
             headers: Headers::new(),

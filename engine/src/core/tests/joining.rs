@@ -1,7 +1,9 @@
 //! Calls that are joined from outside.
 
+use lockstep_ctx_api::{ErrorCode, OpResult};
 use lockstep_sip::endpoint::{Body, DialogRequest};
 use lockstep_sip::message::Method;
+use tokio::sync::oneshot;
 
 use super::lab::{Lab, PhoneId};
 use super::watching::{ask, channels, play};
@@ -149,4 +151,73 @@ fn only_two_answered_calls_can_be_joined() {
     assert_eq!(join(&mut lab, &same), Err(EngineError::SameCall));
     let unknown = [ids[0].clone(), "nobody".to_owned()];
     assert_eq!(join(&mut lab, &unknown), Err(EngineError::NoSuchCall("nobody".into())));
+}
+
+fn broadcast(lab: &mut Lab, id: &str, far: bool) -> Result<oneshot::Receiver<OpResult>, EngineError> {
+    let execution = Box::new(Execution::new(play().unwrap(), "playback", "", format!("far-{far}")));
+    let id = id.to_owned();
+    ask(lab, |reply| Request::Broadcast { id, execution, far, reply })
+}
+
+#[test]
+fn what_is_broadcast_into_a_conversation_is_heard_at_once_by_the_side_it_is_for() {
+    let mut lab = Lab::new("", &[("1000", WAITS)]);
+    let (phones, ids) = two_calls(&mut lab, ["1000", "1000"]);
+    join(&mut lab, &ids).unwrap();
+    lab.book.borrow_mut().media.clear();
+    let mut watcher = lab.switch.events.watch();
+    let mut played = [false, true].map(|far| broadcast(&mut lab, &ids[0], far).unwrap());
+    assert_eq!(lab.book.borrow().media, ["1 play", "2 play"]);
+    lab.audio_ends();
+    assert!(played.iter_mut().all(|played| played.try_recv().unwrap().is_ok()));
+    let seen = channels(&mut watcher);
+    assert_eq!(seen.iter().filter(|line| *line == "a operation-completed playback").count(), 2, "{seen:?}");
+    lab.hang_up(phones[0]);
+}
+
+#[test]
+fn what_is_broadcast_can_be_broken_off_and_ends_with_the_call() {
+    let mut lab = Lab::new("", &[("1000", WAITS)]);
+    let (phones, ids) = two_calls(&mut lab, ["1000", "1000"]);
+    join(&mut lab, &ids).unwrap();
+    let mut broken = broadcast(&mut lab, &ids[0], false).unwrap();
+    let id = ids[0].clone();
+    ask(&mut lab, |reply| Request::Break { id, all: false, reply }).unwrap();
+    assert_eq!(broken.try_recv().unwrap().unwrap_err().code, ErrorCode::AbortError);
+    let mut ended = broadcast(&mut lab, &ids[0], false).unwrap();
+    lab.hang_up(phones[0]);
+    assert_eq!(ended.try_recv().unwrap().unwrap_err().code, ErrorCode::CallEnded);
+}
+
+#[test]
+fn the_far_end_of_a_bridge_hears_what_is_broadcast_to_it() {
+    let mut lab = Lab::new(USER, &[("3000", DIALS)]);
+    let callee = lab.phone("127.0.0.1:5079");
+    lab.knows_password(callee, "1001", "pw1");
+    lab.register(callee, "1001");
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "3000");
+    let id = lab.switch.calls.values().next().unwrap().facts.id.clone();
+    assert_eq!(broadcast(&mut lab, &id, true).unwrap_err(), EngineError::NotBridged(id.clone()));
+    lab.pick_up(callee);
+    lab.book.borrow_mut().media.clear();
+    let mut played = broadcast(&mut lab, &id, true).unwrap();
+    assert_eq!(lab.book.borrow().media, ["2 play"]);
+    lab.hang_up(callee);
+    assert!(played.try_recv().unwrap().is_err());
+}
+
+#[test]
+fn both_calls_of_a_pair_can_be_led_elsewhere() {
+    let mut lab = Lab::new("", &[("1000", WAITS), ("2000", PLAYS)]);
+    let (phones, ids) = two_calls(&mut lab, ["1000", "1000"]);
+    join(&mut lab, &ids).unwrap();
+    let id = ids[0].clone();
+    ask(&mut lab, |reply| Request::TransferOther { id, target: "2000".into(), both: true, reply }).unwrap();
+    let scripts: Vec<Option<String>> = lab.switch.calls.values().map(|call| call.script_name()).collect();
+    assert_eq!(scripts, [Some("script-2000".to_owned()), Some("script-2000".to_owned())]);
+    lab.audio_ends();
+    for phone in phones {
+        assert_eq!(lab.seen(phone), ["200", "bye"]);
+    }
 }

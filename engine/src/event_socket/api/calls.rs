@@ -52,10 +52,16 @@ pub(super) async fn transfer(hub: &Arc<Hub>, args: &str) -> Result<String, Engin
     let Some(target) = rest.iter().find(|word| !word.starts_with('-')) else {
         return super::usage("<uuid> [-bleg|-both] <dest-exten> [<dialplan>] [<context>]");
     };
-    if rest.contains(&"-bleg") || rest.contains(&"-both") {
-        return Ok("-ERR only the call's own leg can be transferred\n".to_owned());
-    }
     let channel = hub.engine.channel(uuid).await?;
+    let both = rest.contains(&"-both");
+    if both || rest.contains(&"-bleg") {
+        // A leg that the call has dialled ends with the bridge; a call that it was joined with goes on by itself.
+        if channel.other.as_ref().is_some_and(|other| other.uuid != other.call) {
+            return Ok("-ERR the other leg is this call's own, and cannot be transferred by itself\n".to_owned());
+        }
+        hub.engine.transfer_other(&channel.call, target, both).await?;
+        return super::done();
+    }
     if rest.contains(&"inline") {
         // `'app:args,app:args' inline`
         let list = args.split_once(' ').map_or("", |(_, rest)| rest);
@@ -118,15 +124,21 @@ pub(super) async fn broadcast(hub: &Arc<Hub>, args: &str) -> Result<String, Engi
         Some((what, leg @ ("aleg" | "bleg" | "both" | "holdb"))) => (what, leg),
         Some(_) | None => (rest, "aleg"),
     };
-    if leg == "bleg" {
-        return Ok("-ERR only the call's own leg hears what is broadcast\n".to_owned());
-    }
     let channel = hub.engine.channel(uuid).await?;
     let (application, data) = what.split_once("::").unwrap_or(("playback", what));
     let (application, cause) =
         application.split_once('!').map_or((application, None), |(application, cause)| (application, Some(cause)));
     let order = |application, data| Order { application, data, uuid: client::new_uuid(), loops: 1 };
-    execute(hub, &channel, order(application, data), Wait::UntilQueued).await?;
+    // `both` where there is only one is that one.
+    let sides: &[bool] = match leg {
+        "bleg" => &[true],
+        "both" if channel.other.is_some() => &[false, true],
+        _ => &[false],
+    };
+    let is_far = channel.uuid != channel.call;
+    for other in sides {
+        execute::broadcast(hub, &channel, order(application, data), *other != is_far).await?;
+    }
     if let Some(cause) = cause {
         // `app!cause`: the call ends so when that is over.
         execute(hub, &channel, order("hangup", cause), Wait::UntilQueued).await?;
