@@ -146,18 +146,14 @@ impl Keeper {
 
     fn prepare(&mut self, piece: Piece, rows: &mut Vec<Row>) {
         let Piece { journal, begin, tail, outcome, bytes: _ } = piece;
-        if let Some(begin) = begin {
-            self.begin(journal, *begin, rows);
-        }
+        let mut text = begin.map(|begin| self.begin(journal, *begin, rows)).unwrap_or_default();
         let Some(open) = self.open.get_mut(&journal) else { return };
         let subject = journal_subject(&open.uid);
-        if let Some(tail) = tail {
-            let text = lines::render_tail(&tail);
-            if !text.is_empty() {
-                let sealed = self.key.seal(&subject, open.next_part, text.as_bytes());
-                rows.push(Row::Part { uid: open.uid.clone(), part: open.next_part, sealed });
-                open.next_part = open.next_part.saturating_add(1);
-            }
+        text.push_str(&tail.as_ref().map(lines::render_tail).unwrap_or_default());
+        if !text.is_empty() {
+            let sealed = self.key.seal(&subject, open.next_part, text.as_bytes());
+            rows.push(Row::Part { uid: open.uid.clone(), part: open.next_part, sealed });
+            open.next_part = open.next_part.saturating_add(1);
         }
         if let Some(outcome) = outcome {
             let sealed = self.key.seal(&subject, OUTCOME, &outcome());
@@ -166,21 +162,17 @@ impl Keeper {
         }
     }
 
-    fn begin(&mut self, journal: JournalId, begin: Begin, rows: &mut Vec<Row>) {
+    /// Makes room for a journal; its first lines.
+    fn begin(&mut self, journal: JournalId, begin: Begin, rows: &mut Vec<Row>) -> String {
         let uid = uuid::Uuid::new_v4().simple().to_string();
         let Begin { name, account, started_ms, script } = begin;
         let bundle = script.as_ref().map(|script| self.bundle(script.bundle_id, &script.bundle, rows));
         rows.push(Row::Journal { uid: uid.clone(), name, account, bundle, started_ms });
-        let mut next_part = 0;
-        if let Some(script) = script {
-            let head = lines::render_head(&script.header, &script.start);
-            rows.push(Row::Part { uid: uid.clone(), part: 0, sealed: self.key.seal(&journal_subject(&uid), 0, head.as_bytes()) });
-            next_part = 1;
-        }
         if self.open.len() >= MAX_OPEN {
             self.open.pop_first();
         }
-        self.open.insert(journal, Open { uid, next_part });
+        self.open.insert(journal, Open { uid, next_part: 0 });
+        script.map(|script| lines::render_head(&script.header, &script.start)).unwrap_or_default()
     }
 
     /// The hash of a bundle in the store, where it is put unless it is there.

@@ -1,31 +1,29 @@
-//! How journals lie on disk: compressed, then encrypted with AES-256-GCM (NIST SP 800-38D).
+//! How journals lie on disk: compressed (LZ4: most are small, and a call makes several), then encrypted with AES-256-GCM (NIST SP 800-38D).
 //!
 //! ```text
 //!   master key ──HKDF-SHA256 (RFC 5869), subject──► key of one journal or text
-//!   sealed = version 1 │ nonce, 12 random octets │ ciphertext │ tag, 16 octets
+//!   sealed = version 2 │ nonce, 12 random octets │ ciphertext │ tag, 16 octets
 //! ```
 //!
 //! A key of its own for each subject keeps random nonces from repeating under one key, however many journals there are.
 
 use std::fs::{self, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use flate2::Compression;
-use flate2::read::ZlibDecoder;
-use flate2::write::ZlibEncoder;
+use lz4_flex::block;
 use rand::Rng as _;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, Prk, Salt};
 use thiserror::Error;
 
 /// First octet of everything sealed.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Octets of a master key.
 const KEY_BYTES: usize = 32;
 /// The most that anything sealed may unfold to, in octets: a journal is bounded at 1 MiB on the wire, a source text at 4 MiB.
-const MAX_PLAIN: u64 = 64 << 20;
+const MAX_PLAIN: usize = 64 << 20;
 
 /// Why there is no key.
 #[derive(Debug, Error)]
@@ -118,16 +116,15 @@ impl MasterKey {
 }
 
 fn packed(plain: &[u8]) -> Vec<u8> {
-    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
-    // Writing to a Vec cannot fail.
-    let _ = encoder.write_all(plain);
-    encoder.finish().unwrap_or_default()
+    block::compress_prepend_size(plain)
 }
 
 fn unpacked(packed: &[u8]) -> Result<Vec<u8>, Unreadable> {
-    let mut plain = Vec::new();
-    ZlibDecoder::new(packed).take(MAX_PLAIN).read_to_end(&mut plain).map_err(|_| Unreadable)?;
-    Ok(plain)
+    let (size, block) = block::uncompressed_size(packed).map_err(|_| Unreadable)?;
+    if size > MAX_PLAIN {
+        return Err(Unreadable);
+    }
+    block::decompress(block, size).map_err(|_| Unreadable)
 }
 
 fn random() -> [u8; KEY_BYTES] {
@@ -193,7 +190,7 @@ mod tests {
             key.open("journal a", 3, &sealed[..sealed.len() - 1]),
             key.open("journal a", 3, &[]),
             key.open("journal a", 3, &[1, 2, 3]),
-            key.open("journal a", 3, &[&[2], &sealed[1..]].concat()),
+            key.open("journal a", 3, &[&[1], &sealed[1..]].concat()),
         ] {
             assert_eq!(wrong, Err(Unreadable));
         }
