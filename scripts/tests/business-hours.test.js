@@ -17,6 +17,8 @@ test.each([
 test('the offset moves the hours and the days', () => {
   expect(isOpen(new Date('2026-01-05T08:30:00Z'), { ...HOURS, utc_offset: '1' })).toBe(true);
   expect(isOpen(new Date('2026-01-05T16:30:00Z'), { ...HOURS, utc_offset: '1' })).toBe(false);
+  expect(isOpen(new Date('2026-01-05T07:59:59.999Z'), { ...HOURS, utc_offset: '1' })).toBe(false);
+  expect(isOpen(new Date('2026-01-05T08:00:00.000Z'), { ...HOURS, utc_offset: '1' })).toBe(true);
   expect(isOpen(new Date('2026-01-04T23:30:00Z'), { open: '0', close: '24', utc_offset: '2' })).toBe(true);
 });
 
