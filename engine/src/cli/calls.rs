@@ -50,14 +50,17 @@ async fn work(args: &Args) -> Result<(), String> {
         }
         Some(id) if args.hangup => args.target.delete(&format!("/v1/calls/{}", encode(id))).await.map(|_| ()),
         id if args.follow => {
-            let query = id.as_ref().map(|id| format!("?call={}", encode(id))).unwrap_or_default();
+            // What has a line; as JSON, all there is.
+            let types = if args.json { "" } else { "types=call,timeline,log&" };
+            let call = id.as_ref().map(|id| format!("call={}", encode(id))).unwrap_or_default();
+            let query = format!("?{types}{call}");
             let ends_with_call = id.is_some();
             args.target
                 .follow(&query, |event| {
                     if args.json {
                         out::line(&event)
                     } else {
-                        print_event(&event)
+                        out::line(event_line(&event))
                     }
                     !(ends_with_call && event["type"] == "call-ended")
                 })
@@ -141,18 +144,16 @@ fn print_timeline(timeline: &Value) {
     }
 }
 
-fn print_event(event: &Value) {
+fn event_line(event: &Value) -> String {
     let short = text(event, "call").chars().take(8).collect::<String>();
     match text(event, "type") {
         "call-started" => {
-            out::line(format!("{short}  new call   {} to {}, {}", text(event, "from"), text(event, "to"), text(event, "script")));
+            format!("{short}  new call   {} to {}, {}", text(event, "from"), text(event, "to"), text(event, "script"))
         }
-        "call-state" => out::line(format!("{short}  state      {}", text(event, "state"))),
-        "timeline" => out::line(format!("{short}{}", entry_line(&event["entry"]))),
-        "call-ended" => {
-            out::line(format!("{short}{:>9.3}  ended      {}", seconds(&event["duration_ms"]), cause(&event["cause"])));
-        }
-        other => out::line(format!("{short}  {other}")),
+        "call-state" => format!("{short}  state      {}", text(event, "state")),
+        "timeline" | "log" => format!("{short}{}", entry_line(&event["entry"])),
+        "call-ended" => format!("{short}{:>9.3}  ended      {}", seconds(&event["duration_ms"]), cause(&event["cause"])),
+        other => format!("{short}  {other}"),
     }
 }
 
@@ -224,6 +225,13 @@ mod tests {
     fn an_operation_that_runs_has_no_result() {
         let entry = json!({ "at_ms": 0, "kind": "operation", "name": "sleep", "detail": "5000" });
         assert_eq!(entry_line(&entry), "    0.000  operation  sleep(5000) …");
+    }
+
+    #[test]
+    fn what_a_script_logs_stands_among_the_events_of_its_call() {
+        let entry = json!({ "at_ms": 1500, "kind": "log", "level": "info", "text": "keyed 1", "line": "menu.js:3:1" });
+        let event = json!({ "type": "log", "call": "0123456789ab", "entry": entry });
+        assert_eq!(event_line(&event), "01234567    1.500  info       keyed 1 (menu.js:3:1)");
     }
 
     #[test]
