@@ -79,7 +79,7 @@ impl Supervisor {
         }
     }
 
-    /// Sends entries that wait, as far as there is room, each run's in their order.
+    /// Sends entries that wait, as far as there is room: one of each run after another, each run's in their order.
     pub(super) fn feed_hungry(&mut self, key: WorkerKey) {
         let mut sent_any = false;
         while let Some(worker) = self.workers.get_mut(&key).filter(|worker| worker.has_room()) {
@@ -96,7 +96,8 @@ impl Supervisor {
                 Ok(_) => {
                     run.sent = run.sent.saturating_add(1);
                     worker.sent_one(id, run.epoch);
-                    worker.hungry.push_front(id);
+                    // Whoever has much to take lets the others go first.
+                    worker.hungry.push_back(id);
                     sent_any = true;
                 }
                 Err(error) => self.stop(id, load_kind(&error), format!("an entry cannot be delivered: {error}")),
@@ -124,10 +125,12 @@ impl Supervisor {
             let Some(worker) = self.workers.values_mut().find(|worker| worker.is_open() && worker.spare) else { break };
             worker.spare = false;
         }
-        // Back from a stall: one more than needed.
+        // Back from a stall: one more than needed. The one goes whose runs are rebuilt the sooner.
         while self.workers.values().filter(|worker| regular(worker)).count() > wanted {
+            let runs = &self.runs;
+            let cpu = |worker: &Worker| worker.runs.iter().filter_map(|id| runs.get(id)).map(|run| run.cpu).sum::<Duration>();
             let open = self.workers.values_mut().filter(|worker| regular(worker));
-            let Some(worker) = open.min_by_key(|worker| worker.runs.len()) else { break };
+            let Some(worker) = open.min_by_key(|worker| (cpu(worker), worker.runs.len())) else { break };
             worker.retiring = true;
             for id in worker.runs.clone() {
                 if self.runs.get(&id).is_some_and(|run| run.recorder.is_rebuildable() && !run.has_work()) {

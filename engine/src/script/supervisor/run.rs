@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lockstep_ctx_api::journal::{Bounds, FORMAT, Journal, JournalHeader, Recorder, Replayer};
 use lockstep_ctx_api::js::PRELUDE_VERSION;
@@ -51,6 +52,8 @@ pub(super) struct Run {
     pub(super) ended_turn: Option<u32>,
     /// Operations that have not settled.
     pub(super) pending: usize,
+    /// CPU time of its turns so far, and so what rebuilding it takes.
+    pub(super) cpu: Duration,
     pub(super) lines: LineCursor,
     /// The turn of a `Wake` that has not been answered: timers it will run are not due again until it is.
     pub(super) wake_turn: Option<u32>,
@@ -108,6 +111,7 @@ impl Run {
             last_turn: 0,
             ended_turn: None,
             pending: 0,
+            cpu: Duration::ZERO,
             lines: LineCursor::default(),
             wake_turn: None,
             wake_at: None,

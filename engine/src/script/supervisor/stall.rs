@@ -6,7 +6,7 @@ use lockstep_ctx_api::wire::{Epoch, RunId, ScriptErrorKind};
 
 use super::deadlines::Timer;
 use super::run::{Phase, Placement};
-use super::worker::Worker;
+use super::worker::{Stall, Worker};
 use super::{Action, Supervisor, WorkerKey};
 use crate::config::DEFAULT_TURN_MS;
 use crate::script::host::Moment;
@@ -54,13 +54,13 @@ impl Supervisor {
         let Some(worker) = self.workers.get_mut(&key) else { return };
         let Some(TurnReading { run: id, epoch, cpu }) = reading else {
             worker.haunted = false;
-            if let Some(stalled) = worker.stalled {
-                self.no_longer_stalled_by(now, key, stalled);
+            if let Some(stall) = worker.stalled {
+                self.no_longer_stalled_by(now, key, stall.run);
             }
             return;
         };
-        if let Some(stalled) = worker.stalled.filter(|stalled| *stalled != (id, epoch)) {
-            self.no_longer_stalled_by(now, key, stalled);
+        if let Some(stall) = worker.stalled.filter(|stall| stall.run != (id, epoch)) {
+            self.no_longer_stalled_by(now, key, stall.run);
         }
         let at = Placement { worker: key, epoch };
         let run = self.runs.get(&id).filter(|run| run.placement == Some(at));
@@ -73,26 +73,31 @@ impl Supervisor {
             self.stats.worker_kills += 1;
             self.kill(key);
             self.keep_staffed(now);
-            self.evacuate(now, key, id);
+            self.evacuate(now, key, id, Duration::MAX);
         } else if cpu >= STALL {
-            self.stalled(now, key, (id, epoch));
+            self.stalled(now, key, Stall { run: (id, epoch), cpu });
         }
     }
 
-    /// Moves everyone with something to do out of the way of a slow turn.
-    fn stalled(&mut self, now: Moment, key: WorkerKey, slow: (RunId, Epoch)) {
+    /// Moves those with something to do out of the way of a slow turn.
+    ///
+    /// Each moves once the turn has taken as long as rebuilding it would: at worst it waits twice as long as it had to, and a run
+    /// that takes long to rebuild, and would hold up the next worker with that, does not run away from a short stall.
+    fn stalled(&mut self, now: Moment, key: WorkerKey, stall: Stall) {
         let Some(worker) = self.workers.get_mut(&key) else { return };
-        if worker.stalled.is_none() {
-            worker.stalled = Some(slow);
+        if worker.stalled.replace(stall).is_none() {
             self.keep_staffed(now);
-            self.evacuate(now, key, slow.0);
         }
+        self.evacuate(now, key, stall.run.0, stall.cpu);
     }
 
-    fn evacuate(&mut self, now: Moment, key: WorkerKey, except: RunId) {
+    /// Moves runs with something to do that can be rebuilt with so much CPU time.
+    fn evacuate(&mut self, now: Moment, key: WorkerKey, except: RunId, within: Duration) {
         let Some(worker) = self.workers.get(&key) else { return };
-        let movable =
-            |id: &RunId| *id != except && self.runs.get(id).is_some_and(|run| run.has_work() && run.recorder.is_rebuildable());
+        let movable = |id: &RunId| {
+            let run = self.runs.get(id).filter(|run| *id != except && run.cpu <= within);
+            run.is_some_and(|run| run.has_work() && run.recorder.is_rebuildable())
+        };
         let moving: Vec<RunId> = worker.runs.iter().copied().filter(movable).collect();
         for id in moving {
             self.displace(id);
@@ -106,7 +111,7 @@ impl Supervisor {
             return;
         };
         let Some(worker) = run.placement.and_then(|at| self.workers.get(&at.worker)) else { return };
-        let unwelcome = worker.retiring || worker.stalled.is_some_and(|(slow, _)| slow != id);
+        let unwelcome = worker.retiring || worker.stalled.is_some_and(|stall| stall.run.0 != id && run.cpu <= stall.cpu);
         if unwelcome && self.workers.values().any(|worker| worker.is_open() && !worker.spare) {
             self.displace(id);
             self.place(now, id);
@@ -116,7 +121,10 @@ impl Supervisor {
 
     /// The slow turn is over: the worker is as good as any other.
     pub(super) fn no_longer_stalled_by(&mut self, now: Moment, key: WorkerKey, slow: (RunId, Epoch)) {
-        let Some(worker) = self.workers.get_mut(&key).filter(|worker| worker.stalled == Some(slow)) else { return };
+        let Some(worker) = self.workers.get_mut(&key).filter(|worker| worker.stalled.is_some_and(|stall| stall.run == slow))
+        else {
+            return;
+        };
         worker.stalled = None;
         self.keep_staffed(now);
     }

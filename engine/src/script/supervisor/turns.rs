@@ -110,6 +110,7 @@ impl Supervisor {
                 format!("LimitError: {} operations in one turn, at most {} allowed", end.issued.len(), bounds.issued_per_turn);
             return self.stop(id, ScriptErrorKind::Limit, message);
         }
+        run.cpu += Duration::from_micros(end.cpu_us.into());
         run.pending += end.issued.len();
         if run.pending > bounds.pending {
             let message = format!("LimitError: {} operations are pending, at most {} allowed", run.pending, bounds.pending);

@@ -1,7 +1,7 @@
 //! A worker as the supervisor sees it: what it holds and what is still to be sent to it.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lockstep_ctx_api::wire::{Epoch, RunId, ToWorker, WireError, write_frame};
 
@@ -27,6 +27,14 @@ pub(super) enum WorkerState {
     Leaving,
 }
 
+/// A turn that has been going on too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stall {
+    pub(super) run: (RunId, Epoch),
+    /// CPU time it had taken when it was last looked at.
+    pub(super) cpu: Duration,
+}
+
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) state: WorkerState,
@@ -35,8 +43,8 @@ pub(super) struct Worker {
     pub(super) spare: bool,
     /// Takes no new runs; those it has leave with their next entry, and it goes when the last has left.
     pub(super) retiring: bool,
-    /// The run whose turn has been going on too long; new entries of others must not wait behind it.
-    pub(super) stalled: Option<(RunId, Epoch)>,
+    /// A turn has been going on too long; new entries of others must not wait behind it.
+    pub(super) stalled: Option<Stall>,
     pub(super) runs: BTreeSet<RunId>,
     pub(super) bundles: BTreeSet<u64>,
     /// Entries sent to runs that are still here and not answered by the end of a turn.

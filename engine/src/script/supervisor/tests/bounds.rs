@@ -112,6 +112,26 @@ fn a_worker_that_does_not_read_is_not_sent_without_bound() {
 }
 
 #[test]
+fn a_run_with_much_to_take_does_not_keep_others_waiting() {
+    let mut fleet = Fleet::new(1);
+    let greedy = fleet.start();
+    let home = fleet.home(greedy).unwrap();
+    let vars = [("k".to_owned(), "x".repeat(10_000))].into();
+    let facts = lockstep_ctx_api::event::FactsChange { vars, ..Default::default() };
+    // Nothing is carried out meanwhile, so nothing leaves the buffer.
+    for _ in 0..90 {
+        fleet.supervisor.entry(fleet.now, greedy, EntryKind::Event(Event::Facts(facts.clone())));
+    }
+    let modest = fleet.start();
+    let inbox = &fleet.workers[&home].inbox;
+    let started = inbox.iter().position(|frame| matches!(frame, ToWorker::Start { run, .. } if *run == modest)).unwrap();
+    let behind = inbox.iter().skip(started).filter(|frame| matches!(frame, ToWorker::Entry { .. })).count();
+    assert!(behind > 50, "it came before only {behind} of the 90");
+    fleet.work();
+    assert_eq!(fleet.turns().len(), 92);
+}
+
+#[test]
 fn an_entry_too_large_to_frame_ends_the_run() {
     let mut fleet = Fleet::new(1);
     let run = fleet.start();

@@ -209,6 +209,13 @@ impl Fleet {
         true
     }
 
+    /// The worker does one turn, which takes it so much CPU time.
+    pub(super) fn work_for(&mut self, key: WorkerKey, cpu: Duration) {
+        let mut end = self.turn(key).expect("something to do");
+        end.cpu_us = u32::try_from(cpu.as_micros()).unwrap();
+        self.send(key, FromWorker::TurnEnd(end));
+    }
+
     /// Every worker does all that it has been sent.
     pub(super) fn work(&mut self) {
         loop {

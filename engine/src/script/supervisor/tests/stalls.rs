@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use lockstep_ctx_api::wire::{ScriptErrorKind, ToWorker};
+use lockstep_ctx_api::event::Event;
+use lockstep_ctx_api::wire::{EntryKind, ScriptErrorKind, ToWorker};
 
 use super::fleet::Fleet;
 
@@ -40,6 +41,43 @@ fn neighbours_with_something_to_do_move_out_of_the_way_of_a_slow_turn() {
     assert_eq!(fleet.home(idle), Some(refuge), "an entry does not wait behind the slow turn either");
     while fleet.work_once(refuge) {}
     assert_eq!(fleet.turns(), [(idle, 1)]);
+}
+
+#[test]
+fn who_takes_longer_to_rebuild_than_the_slow_turn_has_taken_waits_for_it() {
+    let mut fleet = Fleet::new(1);
+    let (slow, costly) = (fleet.start(), fleet.start());
+    let home = fleet.home(slow).unwrap();
+    fleet.work_once(home);
+    fleet.work_for(home, Duration::from_millis(150));
+    fleet.complete(slow, 0);
+    fleet.complete(costly, 0);
+    fleet.observe(home, Some((slow, 60)));
+    fleet.entry(costly, EntryKind::Event(Event::Hold));
+    fleet.observe(home, Some((slow, 140)));
+    assert_eq!(fleet.home(costly), Some(home), "moving it would take longer than it has waited");
+    fleet.observe(home, Some((slow, 150)));
+    assert_ne!(fleet.home(costly), Some(home));
+}
+
+#[test]
+fn after_a_stall_the_runs_that_take_longer_to_rebuild_stay_where_they_are() {
+    let mut fleet = Fleet::new(1);
+    let (slow, cheap) = (fleet.start(), fleet.start());
+    let home = fleet.home(slow).unwrap();
+    fleet.work_for(home, Duration::from_millis(80));
+    fleet.observe(home, Some((cheap, 60)));
+    let another = fleet.start();
+    let refuge = fleet.home(another).unwrap();
+    assert_ne!(refuge, home);
+    let third = fleet.start();
+    assert_eq!(fleet.home(third), Some(refuge), "it holds as many runs as the other one");
+    fleet.work();
+    fleet.all_ready();
+    fleet.work();
+    fleet.complete(slow, 0);
+    fleet.complete(another, 0);
+    assert_eq!((fleet.home(slow), fleet.home(another)), (Some(home), Some(home)));
 }
 
 #[test]
