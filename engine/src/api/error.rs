@@ -39,6 +39,10 @@ impl ApiError {
         Self { status, code: Code::Word(code), message: message.into(), details: Value::Null, at: None }
     }
 
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The script's own error: 500 and where it was thrown, or the SIP reply it asked for.
     fn thrown(error: &ScriptError) -> Self {
         let (code, message) = match &error.sip {

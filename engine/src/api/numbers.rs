@@ -11,6 +11,7 @@ use super::access::Caller;
 use super::body::{JsonBody, RawBody};
 use super::drivers::argument;
 use super::error::ApiError;
+use super::provisioning::script_is_there;
 use crate::config::DEFAULT_ACCOUNT;
 use crate::provisioning::Kind;
 use crate::runs::{RunKind, RunRequest};
@@ -36,6 +37,7 @@ pub(super) async fn allocate(
     own(&state, &caller, &mut wanted)?;
     // What would be refused afterwards is not bought first.
     if wanted.contains_key("destinations") || wanted.contains_key("script") {
+        script_is_there(&caller, state.engine.runs(), &wanted)?;
         provisioning.check(Kind::Did, &number, wanted.clone())?;
     }
     let mut asked = wanted.clone();
@@ -45,11 +47,15 @@ pub(super) async fn allocate(
         return Err(ApiError::driver_said("allocate", "an object, stored as the DID", &allocated));
     };
     let entry = entry_of(allocated, wanted);
-    if let Err(error) = provisioning.put(Kind::Did, &number, entry).await {
+    let stored = match script_is_there(&caller, state.engine.runs(), &entry) {
+        Ok(()) => provisioning.put(Kind::Did, &number, entry).await.map_err(ApiError::from),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = stored {
         // Nobody would know that it is ours.
         let undone = call(&state, "release", json!({ "did": number }).to_string()).await;
-        tracing::error!(did = number, %error, released = undone.is_ok(), "an allocated number cannot be stored");
-        return Err(error.into());
+        tracing::error!(did = number, error = error.message(), released = undone.is_ok(), "an allocated number cannot be stored");
+        return Err(error);
     }
     state.engine.provisioned().await?;
     let shown = provisioning.current().show(Kind::Did, &number).map(|(_, entry)| entry);

@@ -11,7 +11,9 @@ use super::AppState;
 use super::access::Caller;
 use super::body::JsonBody;
 use super::error::ApiError;
+use crate::config::Wanted;
 use crate::provisioning::{Current, Kind, ProvisioningError, Wrong};
+use crate::runs::RunsHandle;
 use crate::script::ProgramSet;
 
 /// What is served at a list.
@@ -55,6 +57,7 @@ async fn put(
     if let Some(account) = caller.only() {
         bind(kind, &account, &name, &mut given, &provisioning.current(), &state.engine.runs().programs())?;
     }
+    script_is_there(&caller, state.engine.runs(), &given)?;
     let is_new = provisioning.put(kind, &name, given).await?;
     state.engine.provisioned().await?;
     let shown = provisioning.current().show(kind, &name).map(|(_, entry)| entry);
@@ -86,6 +89,22 @@ fn is_theirs(caller: &Caller, account: Option<&str>) -> bool {
 
 fn no_such_entry(kind: Kind, name: &str) -> ApiError {
     ApiError::not_found("not_found", format!("there is no {} {name}", kind.list()))
+}
+
+/// Refuses a route or number whose script is not there, or somebody else's.
+///
+/// # Errors
+/// As for any other wrong key of an entry.
+pub(super) fn script_is_there(caller: &Caller, runs: &RunsHandle, entry: &Map<String, Value>) -> Result<(), ApiError> {
+    let Some(name) = entry.get("script").and_then(Value::as_str) else { return Ok(()) };
+    let programs = runs.programs();
+    let is_seen = || programs.by_name(name).is_some_and(|program| caller.sees(&program.account));
+    let message = match programs.lacks(&Wanted::Script(name.to_owned())) {
+        None if is_seen() => return Ok(()),
+        None => format!("expected the name of a script of the account, found `{name}`"),
+        Some(message) => message,
+    };
+    Err(ProvisioningError::Invalid(vec![Wrong { key: "script".to_owned(), message }]).into())
 }
 
 /// Makes an entry the account's own; refused where it would take something from others.

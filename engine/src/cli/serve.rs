@@ -16,6 +16,7 @@ use crate::event_socket::EventSocket;
 use crate::host::Served;
 use crate::log::{self, LogFormat};
 use crate::runs::keep_workers;
+use crate::script::programs::Loader;
 
 /// Run the engine on DIR/lockstep.toml.
 ///
@@ -39,16 +40,32 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Err(error) => return out::failed(error),
     };
     if args.check {
-        for warning in &loaded.warnings {
-            out::error(format!("warning: {warning}"));
-        }
-        out::line(format!("{}: valid", loaded.dir.join(FILE_NAME).display()));
-        return ExitCode::SUCCESS;
+        return check(&loaded);
     }
     match serve(args, loaded) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => out::failed(error),
     }
+}
+
+/// Looks at the scripts, too: the engine would start without one that the configuration names, but not do what it says.
+fn check(loaded: &Loaded) -> ExitCode {
+    let mut loader = Loader::new(&loaded.dir, &loaded.config);
+    let reload = match loader.load() {
+        Ok(reload) => reload,
+        Err(error) => return out::failed(format!("{}: {error}", loader.dir().display())),
+    };
+    let warnings = loaded.warnings.iter().map(ToString::to_string).chain(reload.new_warnings);
+    for warning in warnings {
+        out::error(format!("warning: {warning}"));
+    }
+    let named = loaded.named_scripts.iter().filter_map(|named| Some(named.problem(reload.set.lacks(&named.wanted)?).to_string()));
+    let errors: Vec<String> = named.chain(reload.set.problems().map(ToString::to_string)).collect();
+    if !errors.is_empty() {
+        return out::failed(errors.join("\n"));
+    }
+    out::line(format!("{}: valid", loaded.dir.join(FILE_NAME).display()));
+    ExitCode::SUCCESS
 }
 
 fn serve(args: &Args, loaded: Loaded) -> Result<(), String> {

@@ -8,7 +8,7 @@ use toml::{Spanned, Table};
 
 use super::error::{ConfigError, Place, Problem};
 use super::locate::{self, Step};
-use super::{Config, FILE_NAME, environment, validate};
+use super::{Config, FILE_NAME, NamedScript, environment, script_names, validate};
 
 /// The largest file read, in bytes.
 const MAX_FILE: u64 = 16 << 20;
@@ -21,6 +21,8 @@ pub struct Loaded {
     pub dir: PathBuf,
     /// What was accepted but deserves a word: keys that have no effect yet, risky choices.
     pub warnings: Vec<Problem>,
+    /// Keys that name scripts.
+    pub named_scripts: Vec<NamedScript>,
 }
 
 impl Loaded {
@@ -55,17 +57,21 @@ impl Config {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(ConfigError::Unreadable { path, error }),
         };
-        let (config, warnings) = parse(&path, &text, variables).map_err(ConfigError::Invalid)?;
-        Ok(Loaded { config, dir: dir.to_owned(), warnings })
+        let Parsed { config, warnings, named_scripts } = parse(&path, &text, variables).map_err(ConfigError::Invalid)?;
+        Ok(Loaded { config, dir: dir.to_owned(), warnings, named_scripts })
     }
 }
 
+/// What a text says, and what deserves a word.
+#[derive(Debug)]
+struct Parsed {
+    config: Config,
+    warnings: Vec<Problem>,
+    named_scripts: Vec<NamedScript>,
+}
+
 /// Parses and checks `text`; `path` is only named in messages.
-pub(super) fn parse(
-    path: &Path,
-    text: &str,
-    variables: impl IntoIterator<Item = (String, String)>,
-) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+fn parse(path: &Path, text: &str, variables: impl IntoIterator<Item = (String, String)>) -> Result<Parsed, Vec<Problem>> {
     let at = |error: &toml::de::Error| place_in_file(path, text, error.span());
     let (document, syntax_errors) = DeTable::parse_recoverable(text);
     if !syntax_errors.is_empty() {
@@ -102,7 +108,10 @@ pub(super) fn parse(
     let mut warnings = report.warnings;
     warnings.extend(validate::without_effect(&config));
     if report.errors.is_empty() {
-        Ok((config, warnings.into_iter().map(located).collect()))
+        let named = |(path, wanted): (Vec<Step>, _)| NamedScript { place: place(&path), key: locate::render(&path), wanted };
+        let named_scripts = script_names::find(&config).into_iter().map(named).collect();
+        let warnings = warnings.into_iter().map(located).collect();
+        Ok(Parsed { config, warnings, named_scripts })
     } else {
         Err(report.errors.into_iter().map(located).collect())
     }
@@ -132,15 +141,15 @@ mod tests {
     }
 
     fn warnings(text: &str) -> Vec<String> {
-        let (_, warnings) = parse(Path::new("lockstep.toml"), text, []).expect("the text is right");
-        warnings.iter().map(Problem::to_string).collect()
+        let parsed = parse(Path::new("lockstep.toml"), text, []).expect("the text is right");
+        parsed.warnings.iter().map(Problem::to_string).collect()
     }
 
     #[test]
     fn nothing_at_all_is_a_whole_configuration() {
-        let (config, warnings) = parse(Path::new("x"), "", []).unwrap();
-        assert_eq!(config, Config::default());
-        assert_eq!(warnings, []);
+        let parsed = parse(Path::new("x"), "", []).unwrap();
+        assert_eq!(parsed.config, Config::default());
+        assert_eq!(parsed.warnings, []);
     }
 
     #[test]
@@ -195,7 +204,7 @@ mod tests {
     #[test]
     fn the_documented_example_is_accepted() {
         let text = include_str!("example.toml");
-        let (config, _) = parse(Path::new("example.toml"), text, []).unwrap_or_else(|problems| panic!("{problems:?}"));
-        assert_eq!(config.dids[0].destinations.len(), 3);
+        let parsed = parse(Path::new("example.toml"), text, []).unwrap_or_else(|problems| panic!("{problems:?}"));
+        assert_eq!(parsed.config.dids[0].destinations.len(), 3);
     }
 }

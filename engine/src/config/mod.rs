@@ -18,6 +18,7 @@ mod messaging;
 mod rest;
 mod routing;
 mod script;
+mod script_names;
 mod secret;
 mod secrets;
 mod security;
@@ -47,6 +48,7 @@ pub use routing::{
 pub use script::{
     App, Class5Destination, DEFAULT_MEMORY_MB, DEFAULT_TURN_MS, GlobalRun, Public, Schedule, ScriptEntry, ScriptsConfig, Weekday,
 };
+pub use script_names::{NamedScript, Wanted};
 pub use secret::Secret;
 pub use security::{Net, SecurityConfig};
 pub use sip::{Digest, Listen, Protocol, SipConfig};

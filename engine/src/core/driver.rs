@@ -31,6 +31,7 @@ use super::directory::Directory;
 use super::exchange::{Exchange, ExchangeParts};
 use super::freeswitch_listener;
 use super::handle::{EngineHandle, Request};
+use super::named_scripts::NamedScripts;
 use super::real_world::RealWorld;
 use super::recordings::Recordings;
 use super::setup;
@@ -168,6 +169,7 @@ struct Core {
     arrivals: mpsc::UnboundedReceiver<Arrival>,
     requests: mpsc::Receiver<Request>,
     scripts: Watch,
+    named_scripts: NamedScripts,
     /// Tells those who run scripts outside calls which there are.
     programs: latest::Sender<Arc<ProgramSet>>,
     /// Dropped before the runs: jobs under way go back to the store rather than fail.
@@ -219,6 +221,8 @@ impl Core {
         let mut loader = Loader::new(&loaded.dir, &config).with_environment(&platform.environment);
         let reload = loader.load().map_err(|error| StartError::Scripts { dir: scripts_dir.clone(), error })?;
         report(&reload);
+        let mut named_scripts = NamedScripts::new(&loaded.named_scripts);
+        named_scripts.look(&reload.set, &platform.provisioning.current());
         tokio::task::spawn_local(keep_texts(platform.store.clone(), reload.texts.clone(), None));
         let scripts = watch(loader).map_err(|error| StartError::Scripts { dir: scripts_dir, error })?;
 
@@ -322,6 +326,7 @@ impl Core {
             arrivals,
             requests,
             scripts,
+            named_scripts,
             programs,
             _jobs: jobs,
             _runs: runs,
@@ -430,6 +435,7 @@ impl Core {
 
     fn reloaded(&mut self, Change { reload, asked }: Change) {
         report(&reload);
+        self.named_scripts.look(&reload.set, &self.platform.provisioning.current());
         tracing::info!(scripts = reload.set.iter().count(), "scripts reloaded");
         self.programs.send_replace(Arc::clone(&reload.set));
         self.switch.borrow_mut().set_programs(reload.set, &reload.retired);

@@ -24,6 +24,7 @@ mod joining;
 mod keeping;
 mod live_call;
 mod messages;
+mod named_scripts;
 mod outgoing;
 mod past_calls;
 mod probes;

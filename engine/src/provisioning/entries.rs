@@ -73,6 +73,13 @@ impl Entries {
     }
 }
 
+/// The entry that a key of the configuration such as `did[0].customer` is of, and the key within it.
+pub(super) fn entry_at(path: &str) -> Option<(Kind, usize, &str)> {
+    let (list, rest) = path.split_once('[')?;
+    let (at, key) = rest.split_once(']')?;
+    Some((Kind::of_list(list)?, at.parse().ok()?, key.trim_start_matches('.')))
+}
+
 /// Adds an entry to its list; its place there.
 fn push<T: Entry>(config: &mut Config, value: &Map<String, Value>) -> Result<usize, Wrong> {
     let parsed: T = entry(value).map_err(|(key, message)| Wrong { key, message })?;
@@ -118,10 +125,8 @@ impl Merged {
         let found = self.config.contradictions().into_iter();
         found
             .filter_map(|(path, message)| {
-                let (list, rest) = path.split_once('[')?;
-                let (at, key) = rest.split_once(']')?;
-                let wrong = Wrong { key: key.trim_start_matches('.').to_owned(), message };
-                Some((Kind::of_list(list)?, at.parse().ok()?, wrong))
+                let (kind, at, key) = entry_at(&path)?;
+                Some((kind, at, Wrong { key: key.to_owned(), message }))
             })
             .collect()
     }

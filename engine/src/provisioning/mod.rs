@@ -17,7 +17,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::class4::RouteTable;
-use crate::config::Config;
+use crate::config::{Config, Wanted};
 use crate::store::{Store, StoreError, provisioned};
 
 pub use entries::Wrong;
@@ -79,6 +79,16 @@ impl Current {
     /// Whose customer it is; `None`: there is no such customer.
     pub fn account_of_customer(&self, id: i64) -> Option<&str> {
         self.config.customers.iter().find(|customer| customer.id == id).map(|customer| customer.account.as_str())
+    }
+
+    /// Keys of entries that were put beside the configuration and name scripts, such as `did 44: script`.
+    pub fn named_scripts(&self) -> Vec<(String, Wanted)> {
+        let found = self.config.named_scripts().filter_map(|(path, wanted)| {
+            let (kind, at, key) = entries::entry_at(&path)?;
+            let name = self.merged.put_at(kind, at)?;
+            Some((format!("{} {name}: {key}", kind.list()), wanted))
+        });
+        found.collect()
     }
 
     /// Entries of a list as they are shown, each with whose it is; of gateways and routes, nobody's.

@@ -1,9 +1,11 @@
 //! Numbers, users, gateways and routes that are put over HTTP: calls reach them at once.
 
+use std::process::Command;
+
 use lockstep_engine::phone::Dial;
 use lockstep_sip::net::Protocol;
 use lockstep_tests::caller::{Caller, incoming, phone, registered};
-use lockstep_tests::engine::{Engine, within};
+use lockstep_tests::engine::{Engine, binary, within};
 use serde_json::{Value, json};
 
 async fn put(engine: &Engine, path: &str, entry: Value) -> u16 {
@@ -73,4 +75,57 @@ async fn a_gateway_and_a_route_that_are_put_carry_the_next_call() {
     let (status, body) = engine.request("DELETE", "/v1/gateways/7", "").await;
     assert_eq!(status, 409, "{body}");
     assert!(body.contains("route france"), "{body}");
+}
+
+const NAMES: &str = "[drivers]
+alert = \"alarm\"
+[[gateway]]
+id = 7
+address = \"sip:127.0.0.1:5999\"
+[[route]]
+prefix = \"44\"
+gateways = [7]
+script = \"do-not-call\"
+[[did]]
+number = \"441\"
+destinations = [\"class5:100\", \"class5:s100\", \"class5:200\"]
+script = \"broken\"
+[[did]]
+number = \"442\"
+script = \"keeper\"";
+
+#[tokio::test]
+async fn a_name_that_leads_to_no_script_is_told_at_the_check_and_at_the_start_until_the_script_comes() {
+    let engine = Engine::setup()
+        .config(NAMES)
+        .main("100", "")
+        .script("broken.js", "function main( {")
+        .script("keeper.js", "// @lockstep type=worker\nexports.onMessage = () => {};")
+        .start();
+    let file = engine.folder().join("lockstep.toml").display().to_string();
+    let expected = [
+        format!("{file}:2:9: drivers.alert: expected the name of a script, found `alarm`"),
+        format!("{file}:9:10: route[0].script: expected the name of a script, found `do-not-call`"),
+        format!("{file}:13:10: did[0].script: the script `broken` is not live: broken.js:"),
+        format!("{file}:12:46: did[0].destinations[2]: expected a Class 5 destination, or the name of a script, found `200`"),
+        format!("{file}:16:10: did[1].script: expected the name of a script, but `keeper` is of type worker"),
+    ];
+    let check = Command::new(binary()).args(["serve", "--check"]).arg(engine.folder()).output().expect("it runs");
+    let told = String::from_utf8_lossy(&check.stderr).into_owned();
+    assert!(!check.status.success() && expected.iter().all(|line| told.contains(line)), "{told}");
+    assert_eq!(told.lines().count(), expected.len() + 1, "and the broken script itself: {told}");
+    let log = engine.log().text();
+    assert!(expected.iter().all(|line| log.contains(line)), "{log}");
+    assert!(!log.contains("destinations[0]") && !log.contains("destinations[1]"), "{log}");
+
+    let route = json!({ "prefix": "33", "gateways": [7], "script": "peak-hours" });
+    let (status, body) = engine.request("PUT", "/v1/routes/france", &route.to_string()).await;
+    let error: Value = serde_json::from_str(&body).unwrap();
+    let problem = json!({ "key": "script", "message": "expected the name of a script, found `peak-hours`" });
+    assert_eq!((status, &error["error"]["details"]["problems"]), (422, &json!([problem])), "{body}");
+    let script = json!({ "file": "peak-hours.js", "source": "function main(data) { return data; }" });
+    assert_eq!(engine.request("POST", "/v1/scripts", &script.to_string()).await.0, 201);
+    assert_eq!(put(&engine, "/v1/routes/france", route).await, 201);
+    assert_eq!(engine.request("DELETE", "/v1/scripts/peak-hours", "").await.0, 204);
+    engine.log().line("put over HTTP: route france: script: expected the name of a script, found `peak-hours`").await;
 }

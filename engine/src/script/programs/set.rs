@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use lockstep_ctx_api::wire::Location;
+use lockstep_ctx_api::wire::{Location, ScriptType};
 
+use super::loader::name_of;
 use super::program::Program;
-use crate::config::Class5Destination;
+use crate::config::{Class5Destination, Wanted};
 
 /// What new calls run. A set never changes; the next one replaces it.
 #[derive(Clone, Debug, Default)]
@@ -82,6 +83,29 @@ impl ProgramSet {
             program.settings.class5_destination.as_ref().is_some_and(|wanted| wanted.matches(destination))
         };
         self.exact.get(destination).or_else(|| self.patterns.iter().find(matches))
+    }
+
+    /// Why a name in the configuration leads to no script; `None`: it leads to one.
+    pub fn lacks(&self, wanted: &Wanted) -> Option<String> {
+        let (name, expected) = match wanted {
+            Wanted::Script(name) => (name, "the name of a script"),
+            Wanted::Class5(name) => (name, "a Class 5 destination, or the name of a script"),
+        };
+        let program = match wanted {
+            Wanted::Script(name) => self.by_name(name),
+            Wanted::Class5(name) => self.by_class5(name).or_else(|| self.by_name(name)),
+        };
+        let of_file = || self.problems().find(|problem| name_of(&problem.file) == name_of(name) || problem.file == *name);
+        match program {
+            Some(program) if program.script_type == ScriptType::Worker => {
+                Some(format!("expected {expected}, but `{name}` is of type worker: it is sent messages, not run"))
+            }
+            Some(_) => None,
+            None => Some(match of_file() {
+                Some(problem) => format!("the script `{name}` is not live: {problem}"),
+                None => format!("expected {expected}, found `{name}`"),
+            }),
+        }
     }
 
     /// Every program, by name.

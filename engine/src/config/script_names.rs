@@ -1,0 +1,63 @@
+//! Where the configuration names scripts. Only the scripts folder can say whether they are there.
+
+use super::error::Place;
+use super::locate::{self, Step};
+use super::{Config, Destination, Problem};
+
+/// What a key expects to find in the scripts folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// A script that can be run: by name.
+    Script(String),
+    /// What a caller can be led to: a script's Class 5 destination, or its name.
+    Class5(String),
+}
+
+/// A key that names a script.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedScript {
+    pub(super) place: Place,
+    pub(super) key: String,
+    pub wanted: Wanted,
+}
+
+impl NamedScript {
+    /// The finding that `message` is about this key.
+    pub fn problem(&self, message: String) -> Problem {
+        Problem { place: self.place.clone(), key: self.key.clone(), message }
+    }
+}
+
+/// Every key that names a script, in the order of the lists.
+pub(super) fn find(config: &Config) -> Vec<(Vec<Step>, Wanted)> {
+    let key = |name: &str| Step::Key(name.to_owned());
+    let mut found = Vec::new();
+    let drivers = [("did", &config.drivers.did), ("alert", &config.drivers.alert)];
+    for (name, script) in drivers {
+        found.extend(script.iter().map(|script| (vec![key("drivers"), key(name)], Wanted::Script(script.clone()))));
+    }
+    for (index, route) in config.routes.iter().enumerate() {
+        let path = || vec![key("route"), Step::Index(index), key("script")];
+        found.extend(route.script.iter().map(|script| (path(), Wanted::Script(script.clone()))));
+    }
+    for (index, did) in config.dids.iter().enumerate() {
+        let path = |name: &str| vec![key("did"), Step::Index(index), key(name)];
+        found.extend(did.script.iter().map(|script| (path("script"), Wanted::Script(script.clone()))));
+        for (at, destination) in did.destinations.iter().enumerate() {
+            if let Destination::Class5(name) = destination
+                && !config.class5.iter().any(|application| application.destination.matches(name))
+            {
+                let path = path("destinations").into_iter().chain([Step::Index(at)]).collect();
+                found.push((path, Wanted::Class5(name.clone())));
+            }
+        }
+    }
+    found
+}
+
+impl Config {
+    /// Every key that names a script, such as `did[0].script`.
+    pub(crate) fn named_scripts(&self) -> impl Iterator<Item = (String, Wanted)> {
+        find(self).into_iter().map(|(path, wanted)| (locate::render(&path), wanted))
+    }
+}
