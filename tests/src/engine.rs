@@ -278,7 +278,7 @@ impl Engine {
     pub async fn request(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         match &self.key {
             Some(key) => self.request_as(key, method, path, body).await,
-            None => self.exchange("", method, path, body).await,
+            None => self.exchange("", method, path, body.as_bytes()).await,
         }
     }
 
@@ -287,16 +287,25 @@ impl Engine {
     /// # Panics
     /// When there is no answer.
     pub async fn request_as(&self, key: &str, method: &str, path: &str, body: &str) -> (u16, String) {
-        self.exchange(&format!("Authorization: Bearer {key}\r\n"), method, path, body).await
+        self.exchange(&format!("Authorization: Bearer {key}\r\n"), method, path, body.as_bytes()).await
     }
 
-    async fn exchange(&self, headers: &str, method: &str, path: &str, body: &str) -> (u16, String) {
+    /// `POST path` with a body of this type, by bytes; the status and the body.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub async fn post_as(&self, content_type: &str, path: &str, body: &[u8]) -> (u16, String) {
+        self.exchange(&format!("Content-Type: {content_type}\r\n"), "POST", path, body).await
+    }
+
+    async fn exchange(&self, headers: &str, method: &str, path: &str, body: &[u8]) -> (u16, String) {
         let api = self.api.expect("the engine serves HTTP");
         // HTTP/1.0: one answer in one piece, then the connection ends.
-        let request = format!("{method} {path} HTTP/1.0\r\nHost: {api}\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len());
+        let request = format!("{method} {path} HTTP/1.0\r\nHost: {api}\r\n{headers}Content-Length: {}\r\n\r\n", body.len());
         let exchange = async {
             let mut stream = TcpStream::connect(api).await?;
             stream.write_all(request.as_bytes()).await?;
+            stream.write_all(body).await?;
             let mut answer = String::new();
             stream.read_to_string(&mut answer).await?;
             std::io::Result::Ok(answer)

@@ -15,6 +15,7 @@ mod joining;
 mod journals;
 mod kamailio;
 mod keys;
+mod mail;
 mod management;
 mod messages;
 mod provisioning;
