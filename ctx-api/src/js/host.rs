@@ -127,6 +127,7 @@ fn function<'js>(ctx: &Ctx<'js>, run: &Rc<Shared>, name: &str) -> rquickjs::Resu
             Ok::<_, rquickjs::Error>(run.mirror.borrow().header(&name).map(str::to_owned))
         }),
         "natives" => Function::new(ctx, move |ctx: Ctx<'js>, name: String| natives::object(&ctx, &run, &name)),
+        "print" => Function::new(ctx, |ctx: Ctx<'js>, value: Value<'js>| json::print(&ctx, &value)),
         "touch" => Function::new(ctx, |ctx: Ctx<'js>, value: Value<'js>| json::touch(&ctx, &value)),
         "facts" => Function::new(ctx, move |ctx: Ctx<'js>| facts(&ctx, &run.mirror.borrow().facts)),
         _ => return Ok(None),

@@ -25,6 +25,7 @@ mod process;
 mod program;
 mod run;
 mod sandbox;
+mod shareable;
 mod shared;
 mod time_zone;
 mod value;

@@ -1,14 +1,14 @@
 //! The sources of a script and its siblings, compiled once for all runs of a worker.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::cell::{OnceCell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::compile::{self, Unit};
 use super::compiled::Compiled;
 use super::packages::{self, CompiledPackages};
-use super::prelude;
+use super::{prelude, shareable};
 use crate::packages::Packages;
 use crate::wire::{Bundle, ScriptError, ScriptErrorKind};
 
@@ -34,6 +34,8 @@ pub(super) struct Program {
     units: RefCell<BTreeMap<String, Result<Arc<Unit>, ScriptError>>>,
     compiled: Rc<CompiledPackages>,
     shared: Option<Compiled>,
+    /// Whether runs that may go on may share a context, once that has been asked.
+    shareable: OnceCell<bool>,
 }
 
 impl Program {
@@ -43,7 +45,7 @@ impl Program {
 
     /// A program that shares the compiled packages of its worker, and what other workers have compiled.
     pub(super) fn with_compiled(bundle: Arc<Bundle>, compiled: Rc<CompiledPackages>, shared: Option<Compiled>) -> Rc<Self> {
-        Rc::new(Self { bundle, units: RefCell::default(), compiled, shared })
+        Rc::new(Self { bundle, units: RefCell::default(), compiled, shared, shareable: OnceCell::new() })
     }
 
     pub(super) fn entry(&self) -> &str {
@@ -64,13 +66,40 @@ impl Program {
         unit
     }
 
-    /// Whether runs of the entry may share a context whose built-ins are frozen: it is a classic file, and nothing in it looks as
-    /// if it would change them. (One that does all the same finds them frozen.)
+    /// Whether synchronous runs of the entry may share a context whose built-ins are frozen: it is a classic file, and nothing in
+    /// it looks as if it would change them. (One that does all the same finds them frozen.)
     pub(super) fn can_share_a_context(&self) -> bool {
-        const CHANGES: [&str; 6] = ["prototype", "__proto__", "setPrototypeOf", "globalThis", "global.", "defineProperty"];
         let source = self.bundle.files.get(self.entry());
-        source.is_some_and(|source| !CHANGES.iter().any(|word| source.contains(word)))
-            && self.unit(self.entry()).is_ok_and(|unit| unit.kind == compile::Kind::Classic)
+        source.is_some_and(|source| shareable::leaves_built_ins_alone(source)) && self.is_classic(self.entry())
+    }
+
+    /// The same for runs that may go on after their first turn, whose built-ins must not even be seen to be frozen; they and the
+    /// siblings they require use no packages, whose ways nobody knows.
+    pub(super) fn can_share_a_context_for_long(&self) -> bool {
+        *self.shareable.get_or_init(|| {
+            let mut files = BTreeSet::from([self.entry().to_owned()]);
+            let mut left: Vec<String> = files.iter().cloned().collect();
+            while let Some(file) = left.pop() {
+                let source = self.bundle.files.get(&file).filter(|_| self.is_classic(&file));
+                let Some(requires) = source.and_then(|source| shareable::plain_requires(source)) else { return false };
+                for name in requires {
+                    match self.resolve(name) {
+                        Ok(Found::BuiltIn(name)) if name != prelude::TEST_MODULE => {}
+                        Ok(Found::Sibling(sibling)) => {
+                            if files.insert(sibling.clone()) {
+                                left.push(sibling);
+                            }
+                        }
+                        Ok(Found::BuiltIn(_) | Found::Package(_)) | Err(_) => return false,
+                    }
+                }
+            }
+            true
+        })
+    }
+
+    fn is_classic(&self, file: &str) -> bool {
+        self.unit(file).is_ok_and(|unit| unit.kind == compile::Kind::Classic)
     }
 
     /// Finds a module by the name a script gave. The error is the sentence the script's author reads.

@@ -21,7 +21,8 @@ use crate::event::Event;
 use crate::op::{OpClass, OpId};
 use crate::outcome::OpResult;
 use crate::wire::{
-    Entry, EntryKind, Epoch, FromWorker, LogLevel, RunHeader, RunId, RunState, ScriptError, ScriptErrorKind, Start, TurnEnd,
+    Entry, EntryKind, Epoch, FromWorker, LogLevel, RunHeader, RunId, RunState, ScriptError, ScriptErrorKind, ScriptType, Start,
+    TurnEnd,
 };
 
 /// Stack of a script, in bytes: within the 2 MiB that threads have, and deep enough for packages that recurse a row at a time.
@@ -40,7 +41,7 @@ pub(super) struct Run {
     deadline: Rc<Deadline>,
     state: RunState,
     next_turn: u32,
-    /// The context serves other runs after this one.
+    /// The context serves other runs after this one, if nothing is left of it.
     is_warm: bool,
 }
 
@@ -101,7 +102,7 @@ impl Run {
         (run, end)
     }
 
-    /// Creates a context that can serve one run of a synchronous script after another: see [`serve`](Self::serve).
+    /// Creates a context that can serve one run of a script after another: see [`serve`](Self::serve).
     ///
     /// # Errors
     /// When the script cannot be compiled, or memory is short.
@@ -121,14 +122,32 @@ impl Run {
         Ok(Self { live: Some(live), shared, meter, deadline, state: RunState::Running, next_turn: 0, is_warm: true })
     }
 
-    /// Runs the script of a warm context once, from beginning to end.
+    /// Runs the script of a warm context once: a synchronous one from beginning to end, any other as far as its first turn goes.
     pub(super) fn serve(&mut self, id: RunId, epoch: Epoch, header: Arc<RunHeader>, start: Arc<Start>) -> TurnEnd {
         let at = start.at;
         self.meter.allow(header.limits.memory_bytes);
+        let is_synchronous = header.script_type == ScriptType::Script;
         self.shared.renew(id, epoch, header, start);
         self.state = RunState::Running;
         self.next_turn = 0;
-        self.turn(at, |turn| turn.serve())
+        self.turn(at, |turn| if is_synchronous { turn.serve() } else { turn.begin() })
+    }
+
+    /// The run is one of those that a context serves.
+    pub(super) fn is_warm(&self) -> bool {
+        self.is_warm
+    }
+
+    /// Nothing moves the run any more: its function is over, and it waits neither for an operation nor for a timer.
+    pub(super) fn is_over(&self, end: &TurnEnd) -> bool {
+        end.state != RunState::Running && end.wake_at.is_none() && self.shared.pending.borrow().is_empty()
+    }
+
+    /// Frees the runtime of a run that has exited and still has to take in outcomes.
+    pub(super) fn close_if_exited(&mut self) {
+        if self.shared.exited.get() {
+            self.live = None;
+        }
     }
 
     /// Whether nothing is left of the last run, so that the context may serve the next one.
@@ -137,12 +156,12 @@ impl Run {
         self.deadline.stopped().is_none() && !self.meter.exceeded() && live.sweep(&self.meter)
     }
 
-    /// What is left of a run whose context serves others: it takes in the outcomes of what it did not await.
-    pub(super) fn over(end: &TurnEnd, header: Arc<RunHeader>, start: Arc<Start>, program: Rc<Program>) -> Self {
-        let meter = Meter::new(0);
+    /// What is left of this run once its context serves others: it takes in what is still on its way to it.
+    pub(super) fn remains(&self, end: &TurnEnd) -> Self {
+        let (header, start, program) = (self.shared.header(), self.shared.start(), Rc::clone(&self.shared.program));
         let shared = Rc::new(Shared::new(end.run, end.epoch, header, start, program, Sinks::default()));
-        let state = end.state.clone();
-        Self { live: None, shared, meter, deadline: Deadline::new(), state, next_turn: 1, is_warm: false }
+        let (meter, deadline, state) = (Meter::new(0), Deadline::new(), end.state.clone());
+        Self { live: None, shared, meter, deadline, state, next_turn: self.next_turn, is_warm: false }
     }
 
     pub(super) fn epoch(&self) -> Epoch {
@@ -202,7 +221,8 @@ impl Run {
         let mut wake_at = None;
         if let Some(live) = &self.live {
             self.deadline.arm(started, Duration::from_millis(self.shared.header().limits.turn_ms.into()));
-            wake_at = live.turn(&self.shared, &self.deadline, &self.meter, self.is_warm, deliver);
+            let has_timers = self.shared.header().script_type != ScriptType::Script || !self.is_warm;
+            wake_at = live.turn(&self.shared, &self.deadline, &self.meter, has_timers, deliver);
             self.deadline.disarm();
             self.conclude();
         }
@@ -305,7 +325,7 @@ impl Live {
         shared: &Rc<Shared>,
         deadline: &Deadline,
         meter: &Meter,
-        is_warm: bool,
+        has_timers: bool,
         deliver: impl FnOnce(&Turn<'_, '_>) -> rquickjs::Result<()>,
     ) -> Option<u64> {
         self.context.with(|ctx| {
@@ -314,8 +334,8 @@ impl Live {
             let turn = Turn { ctx: &ctx, dispatch, shared };
             let outcome = deliver(&turn).and_then(|()| turn.drain()).and_then(|()| {
                 turn.report_unhandled(&self.rejections)?;
-                // A synchronous script is over when it returns; timers it cannot have.
-                if is_warm { Ok(None) } else { turn.call_for::<Option<f64>>("turnEnd", ()) }
+                // A synchronous script in a context that it shares is over when it returns.
+                if has_timers { turn.call_for::<Option<f64>>("turnEnd", ()) } else { Ok(None) }
             });
             let stop = deadline.stopped().or(meter.exceeded().then_some(Stop::Memory));
             match (outcome, stop) {
@@ -402,6 +422,12 @@ impl<'js> Turn<'_, 'js> {
 
     fn call(&self, function: &str, args: impl rquickjs::function::IntoArgs<'js>) -> rquickjs::Result<()> {
         self.call_for::<Value<'js>>(function, args).map(|_| ())
+    }
+
+    /// Begins a run in a context that it shares.
+    fn begin(&self) -> rquickjs::Result<()> {
+        let data = json::read(self.ctx, &self.shared.start())?;
+        self.call("start", (data,))
     }
 
     /// Runs a synchronous script once in a context that it shares.

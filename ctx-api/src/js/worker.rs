@@ -12,7 +12,7 @@ use super::run::Run;
 use super::shared::Sinks;
 use super::time_zone::TimeZones;
 use super::warm::WarmContexts;
-use crate::wire::{Epoch, FromWorker, RunHeader, RunId, ScriptError, Start, ToWorker};
+use crate::wire::{Epoch, FromWorker, RunHeader, RunId, ScriptError, ScriptType, Start, ToWorker, TurnEnd};
 
 /// Told which run's code is about to run, so that a watcher outside can see who is using up the CPU.
 pub trait TurnProbe {
@@ -123,7 +123,7 @@ impl Worker {
                 if start.call.is_none()
                     && let Some(warm) = self.warm.context(&header, &program, &self.prelude, &self.sinks)
                 {
-                    return self.serve(warm, (id, epoch), header, start, program, out);
+                    return self.serve(warm, (id, epoch), header, start, out);
                 }
                 self.probe.begin(id, epoch);
                 let (run, end) = Run::start(id, epoch, header, start, program, &self.prelude, self.sinks.clone());
@@ -141,11 +141,19 @@ impl Worker {
                 let end = run.entry(entry);
                 self.probe.end();
                 out.extend(run.take_lines());
+                if run.is_warm()
+                    && let Some(context) = self.runs.remove(&id)
+                {
+                    self.go_on_or_give_back(context, &end);
+                }
                 out.push(FromWorker::TurnEnd(end));
             }
             ToWorker::Drop { run: id, epoch } => {
-                if self.runs.get(&id).is_some_and(|run| run.epoch() <= epoch) {
-                    self.runs.remove(&id);
+                if self.runs.get(&id).is_some_and(|run| run.epoch() <= epoch)
+                    && let Some(run) = self.runs.remove(&id)
+                    && run.is_warm()
+                {
+                    self.warm.lose(&run);
                 }
             }
         }
@@ -158,18 +166,36 @@ impl Worker {
         (id, epoch): (RunId, Epoch),
         header: Arc<RunHeader>,
         start: Arc<Start>,
-        program: Rc<Program>,
         out: &mut Vec<FromWorker>,
     ) {
+        let is_synchronous = header.script_type == ScriptType::Script;
         self.probe.begin(id, epoch);
-        let end = context.serve(id, epoch, Arc::clone(&header), Arc::clone(&start));
+        let end = context.serve(id, epoch, header, start);
         self.probe.end();
         out.extend(context.take_lines());
-        if !end.issued.is_empty() {
-            self.runs.insert(id, Run::over(&end, Arc::clone(&header), start, program));
+        if is_synchronous {
+            if !end.issued.is_empty() {
+                self.runs.insert(id, context.remains(&end));
+            }
+            self.warm.give_back(context);
+        } else {
+            self.go_on_or_give_back(context, &end);
         }
         out.push(FromWorker::TurnEnd(end));
-        self.warm.give_back(header.bundle, context);
+    }
+
+    /// Keeps a run in the context that it was served in, or gives that back once nothing moves the run any more.
+    fn go_on_or_give_back(&mut self, mut context: Run, end: &TurnEnd) {
+        if context.is_over(end) {
+            // An entry may be on its way to a run that has had a timer or an operation.
+            if end.turn > 0 {
+                self.runs.insert(end.run, context.remains(end));
+            }
+            self.warm.give_back(context);
+        } else {
+            context.close_if_exited();
+            self.runs.insert(end.run, context);
+        }
     }
 
     /// Calls a function of a run's global object between turns, and gives the text it returns: for debuggers, which have put

@@ -11,3 +11,4 @@ mod lockstep;
 mod operations;
 mod styles;
 mod warm;
+mod warm_apps;

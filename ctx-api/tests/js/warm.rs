@@ -17,18 +17,22 @@ pub(crate) struct Bench {
     worker: Worker,
     pub(crate) header: RunHeader,
     runs: u64,
-    texts: Vec<String>,
+    pub(crate) texts: Vec<String>,
 }
 
 impl Bench {
     pub(crate) fn new(source: &str) -> Self {
+        Self::of(ScriptType::Script, &[("main.js", source)])
+    }
+
+    pub(crate) fn of(script_type: ScriptType, files: &[(&str, &str)]) -> Self {
         let mut worker = Worker::new().expect("the prelude compiles");
-        let files = [("main.js".to_owned(), source.into())].into();
+        let files = files.iter().map(|(name, source)| ((*name).to_owned(), (*source).into())).collect();
         let sources = Arc::new(Bundle { entry: "main.js".to_owned(), files, ..Bundle::default() });
         worker.handle(ToWorker::Bundle { bundle: 1, sources }, &mut Vec::new());
         let header = RunHeader {
             bundle: 1,
-            script_type: ScriptType::Script,
+            script_type,
             function: None,
             env: [("CORRELATION_ID".to_owned(), "run".to_owned())].into(),
             limits: Limits { memory_bytes: 16 << 20, turn_ms: 200, after_end_ms: 10_000 },
@@ -39,14 +43,14 @@ impl Bench {
         Self { worker, header, runs: 0, texts: Vec::new() }
     }
 
-    fn end(&mut self, data: &str) -> TurnEnd {
+    pub(crate) fn end(&mut self, data: &str) -> TurnEnd {
         self.runs += 1;
         let start = Arc::new(Start { at: EPOCH_MS + self.runs, data: data.to_owned(), call: None });
         let header = Arc::new(self.header.clone());
         self.frame(ToWorker::Start { run: RunId(self.runs), epoch: 1, header, start }).expect("a start is a turn")
     }
 
-    fn frame(&mut self, frame: ToWorker) -> Option<TurnEnd> {
+    pub(crate) fn frame(&mut self, frame: ToWorker) -> Option<TurnEnd> {
         let mut out = Vec::new();
         self.worker.handle(frame, &mut out);
         let mut ended = None;
@@ -62,11 +66,16 @@ impl Bench {
 
     /// JSON of a result, or the message of an error.
     pub(crate) fn run(&mut self, data: &str) -> String {
-        match self.end(data).state {
-            RunState::Finished { result } => result.unwrap_or_else(|| "undefined".to_owned()),
-            RunState::Failed(error) => error.message,
-            RunState::Running => "still running".to_owned(),
-        }
+        told(self.end(data).state)
+    }
+}
+
+/// JSON of a result, or the message of an error.
+pub(crate) fn told(state: RunState) -> String {
+    match state {
+        RunState::Finished { result } => result.unwrap_or_else(|| "undefined".to_owned()),
+        RunState::Failed(error) => error.message,
+        RunState::Running => "still running".to_owned(),
     }
 }
 
@@ -131,6 +140,8 @@ fn built_ins_cannot_be_poisoned() {
         "O.getPrototypeOf(async () => {}).evil = 1",
         "Error[P].name = 'evil'",
         "Error.prepareStackTrace = () => 'evil'",
+        "Error.stackTraceLimit = 0",
+        "O.getPrototypeOf(Iterator.concat([])).next = () => ({ done: true })",
         "O[DP](Object[P], 'evil', { value: 1 })",
         "O[SP](Array[P], { evil: 1 })",
         "O[SP](G, { evil: 1 })",
@@ -155,12 +166,13 @@ fn built_ins_cannot_be_poisoned() {
                const found = [[1, 2].map((n) => n + 1).join(), {{}}.evil, [].evil, [...'ab'].length, Math.max(1, 2), 'a,b'.split(',').length,
                  JSON.stringify({{ a: [1] }}), [...new Map([[1, 2]])].length, new Map([[1, 2]]).get(1), new Error('x').name, typeof evil,
                  (function* () {{ yield 1 }})().next().value, [...[1, 2].values()].length, String({{}}), (() => {{}}).evil,
-                 new URL('http://a/b').pathname, URL.evil, String(new URL('http://a/b')), typeof Array, `${{new Error('y')}}`];
+                 new URL('http://a/b').pathname, URL.evil, String(new URL('http://a/b')), typeof Array, `${{new Error('y')}}`,
+                 typeof Error.prepareStackTrace, new Error('z').stack.includes('main.js'), [...Iterator.concat([1])].length];
                return JSON.stringify(found);
              }}
              function main(attack) {{
                const G = (function () {{ return this }})();
-               if (attack) {{ try {{ {attack} }} catch {{}} }} else return check() === '[\"2,3\",null,null,2,2,2,\"{{\\\\\"a\\\\\":[1]}}\",1,2,\"Error\",\"undefined\",1,2,\"[object Object]\",null,\"/b\",null,\"http://a/b\",\"function\",\"Error: y\"]' ? 'clean' : check();
+               if (attack) {{ try {{ {attack} }} catch {{}} }} else return check() === '[\"2,3\",null,null,2,2,2,\"{{\\\\\"a\\\\\":[1]}}\",1,2,\"Error\",\"undefined\",1,2,\"[object Object]\",null,\"/b\",null,\"http://a/b\",\"function\",\"Error: y\",\"undefined\",true,1]' ? 'clean' : check();
              }}"
         );
         assert_eq!(after_attack(&source), "\"clean\"", "{attack}");

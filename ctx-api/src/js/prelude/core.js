@@ -11,7 +11,12 @@
 
   function load(name) {
     loads += 1;
-    return (parts[name] = host.part(name)(host, runtime));
+    return (parts[name] = factory('part', name)(host, runtime));
+  }
+
+  // The function that makes a part or a module; a context that serves many runs evaluates it once.
+  function factory(kind, name) {
+    return runtime.factoryOf?.(kind, name) ?? host[kind](name);
   }
 
   // ---- modules ---------------------------------------------------------------------------------------------------
@@ -19,7 +24,12 @@
   let modules = { __proto__: null };
 
   function builtIn(name) {
-    return modules[name] ??= name === 'cxC5Server' ? callClass(name) : host.moduleSource(name)(part('ops').callHost, runtime);
+    return modules[name] ??= name === 'cxC5Server' ? callClass(name) : factory('moduleSource', name)(callHost, runtime);
+  }
+
+  // Most runs require more modules than they call.
+  function callHost(...args) {
+    return part('ops').callHost(...args);
   }
 
   function callClass(name) {
@@ -70,8 +80,8 @@
 
   // ---- the run ---------------------------------------------------------------------------------------------------
 
-  let input = host.input();
-  // What is called; found out when the run starts.
+  let input;
+  // What is called.
   let called;
   // `main` has returned nothing, and callbacks may still call `exit`.
   let undecided = false;
@@ -106,8 +116,12 @@
     return name[0] === '@' ? part('served')[name.slice(1)]?.(find) : find(name);
   }
 
-  function start() {
+  // `data` is there when the host has read it already.
+  function start(data) {
+    modules = { __proto__: null };
+    undecided = false;
     try {
+      input = data === undefined ? host.input() : data;
       called = host.fn();
       if (host.hasCall) runtime.ctx = part('ops').createCtx();
       const { entry } = host;
@@ -191,7 +205,7 @@
 
   function json(value) {
     try {
-      return JSON.stringify(value);
+      return runtime.print?.(value) ?? JSON.stringify(value);
     } catch (error) {
       throw new TypeError(`the result cannot be written as JSON: ${error.message}`);
     }

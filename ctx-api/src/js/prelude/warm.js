@@ -1,7 +1,7 @@
-// Makes a context fit to serve many runs of one synchronous script: whatever they share is frozen, and whatever a run leaves
-// behind is swept out before the next one. A context that cannot be swept clean is said to be so and is thrown away.
+// Makes a context fit to serve many runs of one script: whatever they share is frozen, and whatever a run leaves behind is swept
+// out before the next one. A context that cannot be swept clean is said to be so and is thrown away.
 (function (host, runtime) {
-  const { parts, part } = runtime;
+  const { dispatch, parts, part } = runtime;
   // By names of our own: the global ones go away for a moment.
   const scope = globalThis;
   const { defineProperty, deleteProperty, getOwnPropertyDescriptor, getPrototypeOf, isExtensible, ownKeys, setPrototypeOf } = Reflect;
@@ -20,7 +20,7 @@
     warm: [],
   };
   // Parts that do, and are loaded anew by each run that names them.
-  const RENEWED = { __proto__: null, console: true, globals: true };
+  const RENEWED = { __proto__: null, abort: true, api: true, console: true, env: true, fetch: true, globals: true, ops: true, timers: true };
 
   // Objects of the data are made when they are touched, and QuickJS would not touch what it makes inextensible.
   for (const [holder, name] of [[Object, 'freeze'], [Object, 'preventExtensions'], [Object, 'seal'], [Reflect, 'preventExtensions']]) {
@@ -32,6 +32,11 @@
       },
     };
     defineProperty(holder, name, { value: touching[name], writable: true, configurable: true });
+  }
+
+  // QuickJS keeps these two per context: a function of one run would be called, and seen, by the next.
+  for (const name of ['prepareStackTrace', 'stackTraceLimit']) {
+    defineProperty(Error, name, { get: () => undefined, set() {}, configurable: true });
   }
 
   // ---- what is shared ------------------------------------------------------------------------------------------
@@ -103,11 +108,17 @@
     return [
       asyncGenerator, asyncGenerator(), generator, generator(), async () => {}, () => {}, function () {}, class {},
       iterator, iterator.map((x) => x), Iterator.from({ next() {} }), new Map().keys(), new Set().keys(), ''[Symbol.iterator](),
-      ''.matchAll(/x/g), Uint8Array, (function () { return arguments; })(), (function () { 'use strict'; return arguments; })(),
-    ].map((sample) => [getPrototypeOf(sample), sample]).flat();
+      ''.matchAll(/x/g), Iterator.concat?.([]), Iterator.zip?.([[]]), Iterator.zipKeyed?.({}), Uint8Array, (function () { return arguments; })(), (function () { 'use strict'; return arguments; })(),
+    ].filter((sample) => sample !== undefined).map((sample) => [getPrototypeOf(sample), sample]).flat();
   }
 
-  // The function around the script's file: called anew by each run, and the same for all of them.
+  // What makes the prelude's parts and modules is kept, and no script gets to see it; what it makes is each run's own.
+  const factories = { __proto__: null };
+  runtime.factoryOf = (kind, name) => (factories[`${kind} ${name}`] ??= host[kind](name));
+  // Data is printed by whoever has read it.
+  runtime.print = host.print;
+
+  // The function around a file of the script: called anew by each run, and the same for all of them.
   const wrappers = { __proto__: null };
   runtime.wrapperOf = (file) => {
     let wrapper = wrappers[file];
@@ -122,8 +133,20 @@
 
   // ---- between runs --------------------------------------------------------------------------------------------
 
+  // What parts have added to an object, or put in place of what was there, goes with them.
+  function keeperOf(object) {
+    const kept = { __proto__: null };
+    for (const key of ownKeys(object)) kept[key] = getOwnPropertyDescriptor(object, key);
+    return () => {
+      for (const key of ownKeys(object)) {
+        if (kept[key] === undefined) deleteProperty(object, key);
+        else if (kept[key].value !== undefined && kept[key].value !== object[key]) defineProperty(object, key, kept[key]);
+      }
+    };
+  }
+
   // Nothing is left of the run that has ended.
-  runtime.dispatch.sweep = () => {
+  dispatch.sweep = () => {
     const left = ownKeys(scope);
     if (left.length !== own.length) {
       for (const key of left) if (!own.includes(key) && !deleteProperty(scope, key)) return false;
@@ -132,11 +155,14 @@
       loads = runtime.loads;
       for (const name in parts) if (name in RENEWED) delete parts[name];
       for (const name in parts) if (!(name in LASTING)) return false;
+      keepRuntime();
+      keepDispatch();
     }
     return getPrototypeOf(scope) === globals && isExtensible(scope);
   };
 
   let { loads } = runtime;
+  const [keepRuntime, keepDispatch] = [keeperOf(runtime), keeperOf(dispatch)];
   freezeAll([globals, ...sharedByLanguage(), ...errors]);
   return {};
 })
