@@ -16,6 +16,7 @@ mod replay;
 mod run;
 mod scripts;
 mod serve;
+mod strip;
 mod test;
 mod types;
 mod worker;
@@ -53,6 +54,8 @@ enum Command {
     Types(types::Args),
     #[command(hide = true)]
     Worker(worker::Args),
+    #[command(hide = true)]
+    Strip(strip::Args),
 }
 
 /// Runs the command the process was started with.
@@ -75,6 +78,7 @@ pub fn main() -> ExitCode {
         Command::Init(args) => init::run(&args),
         Command::Types(args) => types::run(&args),
         Command::Worker(args) => worker::run(&args),
+        Command::Strip(args) => strip::run(&args),
     }
 }
 

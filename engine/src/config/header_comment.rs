@@ -8,6 +8,8 @@ use super::ScriptEntry;
 
 /// How many lines at the top of a file are looked at.
 const HEAD_LINES: usize = 20;
+/// Characters of what is said of a comment.
+const MAX_MESSAGE: usize = 400;
 
 /// What is wrong with a header comment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,11 +39,19 @@ pub fn read(file: &str, source: &str) -> Result<ScriptEntry, HeaderError> {
         if let Some(settings) =
             comment.strip_prefix("@lockstep").filter(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
         {
-            let failed = |message| HeaderError { file: file.to_owned(), line: index + 1, message };
+            let failed = |message| HeaderError { file: file.to_owned(), line: index + 1, message: shortened(message) };
             return parse(file, settings).map_err(failed);
         }
     }
     Ok(ScriptEntry::new(file))
+}
+
+/// What is found is shown, but a line may be as long as a script.
+fn shortened(message: String) -> String {
+    match message.char_indices().nth(MAX_MESSAGE) {
+        Some((end, _)) => format!("{}…", &message[..end]),
+        None => message,
+    }
 }
 
 fn parse(file: &str, settings: &str) -> Result<ScriptEntry, String> {

@@ -218,7 +218,7 @@ impl Core {
         };
         let dns = HickoryDns::from_system(&resolve_config).map_err(|error| StartError::Names(error.to_string()))?;
 
-        let mut loader = Loader::new(&loaded.dir, &config).with_environment(&platform.environment);
+        let mut loader = Loader::new(&loaded.dir, &config).with_environment(&platform.environment).with_program(&program);
         let reload = loader.load().map_err(|error| StartError::Scripts { dir: scripts_dir.clone(), error })?;
         report(&reload);
         let mut named_scripts = NamedScripts::new(&loaded.named_scripts);

@@ -3,6 +3,7 @@
 //! Every octet of it becomes a space and every line break stays, so that lines and columns of errors, logs and timelines are those
 //! of the file. What would need code of its own (enums, namespaces, parameter properties) is refused.
 
+mod apart;
 mod erase;
 
 use lockstep_ctx_api::wire::Location;
@@ -13,6 +14,7 @@ use oxc_span::SourceType;
 
 use crate::check::line_column;
 
+pub(crate) use apart::{serve, strip_apart};
 pub(crate) use erase::erase;
 
 /// Whether a file holds TypeScript, by its name.

@@ -3,6 +3,7 @@
 mod accounts;
 mod background;
 mod bad_prompts;
+mod bombs;
 mod bridging;
 mod call_control;
 mod class4;

@@ -36,6 +36,8 @@ pub struct Loader {
     time_zone: String,
     library: Library,
     environment: Environment,
+    /// The `lockstep` binary, where texts may be anybody's.
+    program: Option<PathBuf>,
     files: BTreeMap<String, SourceFile>,
     live: BTreeMap<String, Arc<Program>>,
     next_bundle: u64,
@@ -109,6 +111,7 @@ impl Loader {
             warnings: library.warnings().to_vec(),
             library,
             environment: Environment::default(),
+            program: None,
             files: BTreeMap::new(),
             live: BTreeMap::new(),
             next_bundle: 1,
@@ -121,6 +124,12 @@ impl Loader {
     #[must_use]
     pub fn with_environment(self, environment: &Environment) -> Self {
         Self { environment: environment.clone(), ..self }
+    }
+
+    /// Has TypeScript read in processes of the `lockstep` binary `program`: a text can end only its own.
+    #[must_use]
+    pub fn with_program(self, program: &Path) -> Self {
+        Self { program: Some(program.to_owned()), ..self }
     }
 
     /// Where the scripts lie.
@@ -224,7 +233,11 @@ impl Loader {
         })?;
         let digest = digest_of(source);
         let source = if typescript::is_typescript(file) {
-            typescript::strip(file, source).map_err(|refused| problem(refused.message, Some(refused.at)))?.into()
+            let stripped = match &self.program {
+                Some(program) => typescript::strip_apart(program, file, source),
+                None => typescript::strip(file, source),
+            };
+            stripped.map_err(|refused| problem(refused.message, Some(refused.at)))?.into()
         } else {
             Arc::clone(source)
         };
