@@ -11,7 +11,7 @@ use lockstep_media::recording::RecordingId;
 use lockstep_media::sdp::LocalMedia;
 use lockstep_media::stream::Command;
 use lockstep_sip::auth::ClientAuth;
-use lockstep_sip::endpoint::{Body, DialogRequest, IncomingId, Reply};
+use lockstep_sip::endpoint::{Body, CommandError, DialogRequest, IncomingId, Reply};
 use lockstep_sip::message::{HeaderValue, Headers, Method, StatusCode};
 use rand_chacha::rand_core::Rng;
 
@@ -265,9 +265,15 @@ impl Exchange {
                 self.endpoint.bye(now, dialog, headers).map(|_| ())
             }
             (Some(Invite::Outgoing { id }), _) => {
-                self.note(key, Direction::Out, "CANCEL");
-                self.cancelled.insert(id, key);
-                self.endpoint.cancel(now, id, headers)
+                let cancelled = self.endpoint.cancel(now, id, headers);
+                if cancelled.is_ok() {
+                    self.note(key, Direction::Out, "CANCEL");
+                }
+                // Where the peer has answered, its answer is on the way to us and is met with BYE.
+                if matches!(cancelled, Ok(()) | Err(CommandError::Answered)) {
+                    self.given_up.insert(id, key);
+                }
+                cancelled
             }
             (Some(Invite::Incoming { id, .. }), _) => {
                 self.note(key, Direction::Out, "480 Temporarily Unavailable");

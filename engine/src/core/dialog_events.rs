@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lockstep_sip::endpoint::{Event, Failure, IncomingId, Reply, RequestId, TerminationCause};
+use lockstep_sip::endpoint::{DialogId, Event, Failure, IncomingId, Reply, RequestId, TerminationCause};
 use lockstep_sip::message::{HeaderName, Headers, Method, Request, Response, StatusCode};
 use lockstep_sip::offer_answer::{Description, Role};
 
@@ -44,7 +44,9 @@ impl Switch {
                 self.tell_leg(leg, &status_line(&response), LegEvent::Progress { code, sdp });
             }
             Event::Answered { id, dialog, response, description } => {
-                let Some(leg) = self.exchange.borrow().requests.get(&id).copied() else { return };
+                let Some(leg) = self.exchange.borrow().requests.get(&id).copied() else {
+                    return self.end_unwanted(id, dialog, &response);
+                };
                 self.bind_early_dialog(leg, Some(dialog));
                 {
                     let mut exchange = self.exchange.borrow_mut();
@@ -73,8 +75,8 @@ impl Switch {
             Event::Failed { id, failure } => {
                 let (code, reason) = failure_of(&failure);
                 let line = format!("{code} {reason}");
-                let cancelled = self.exchange.borrow_mut().cancelled.remove(&id);
-                if let Some(leg) = cancelled {
+                let given_up = self.exchange.borrow_mut().given_up.remove(&id);
+                if let Some(leg) = given_up {
                     self.exchange.borrow_mut().note(leg, Direction::In, line.as_str());
                 }
                 let Some(leg) = self.exchange.borrow_mut().requests.remove(&id) else { return };
@@ -101,7 +103,24 @@ impl Switch {
                 self.probes.handle_outcome(&mut exchange, id, &outcome);
                 self.messages.handle_outcome(&mut exchange, id, &outcome);
             }
-            Event::Terminated { dialog, cause } => self.terminated(dialog, &cause),
+            Event::Terminated { dialog, cause } => {
+                self.terminated(dialog, &cause);
+                // A leg has an early dialog for each branch of its INVITE, and forgets only the one it talks in.
+                self.exchange.borrow_mut().dialogs.remove(&dialog);
+            }
+        }
+    }
+
+    /// An answer of a party who was given up before we learned of it: nobody is there to talk to.
+    fn end_unwanted(&mut self, id: RequestId, dialog: DialogId, response: &Response) {
+        let mut exchange = self.exchange.borrow_mut();
+        let now = exchange.now.instant;
+        if let Some(leg) = exchange.given_up.remove(&id) {
+            exchange.note(leg, Direction::In, status_line(response));
+            exchange.note(leg, Direction::Out, "BYE");
+        }
+        if let Err(error) = exchange.endpoint.bye(now, dialog, Headers::new()) {
+            tracing::debug!(%error, "a dialog that nobody wanted was over already");
         }
     }
 
@@ -132,13 +151,7 @@ impl Switch {
         true
     }
 
-    fn dialog_request(
-        &mut self,
-        id: IncomingId,
-        dialog: lockstep_sip::endpoint::DialogId,
-        request: &Request,
-        description: Option<Description>,
-    ) {
+    fn dialog_request(&mut self, id: IncomingId, dialog: DialogId, request: &Request, description: Option<Description>) {
         let Some(leg) = self.exchange.borrow().dialogs.get(&dialog).copied() else {
             return self.answer_at_once(id, Reply::new(StatusCode::CALL_DOES_NOT_EXIST));
         };
@@ -181,7 +194,7 @@ impl Switch {
         }
     }
 
-    fn terminated(&mut self, dialog: lockstep_sip::endpoint::DialogId, cause: &TerminationCause) {
+    fn terminated(&mut self, dialog: DialogId, cause: &TerminationCause) {
         let (line, code, reason, by_peer) = match cause {
             TerminationCause::Bye(request) => {
                 let (code, reason) = reason_of(&request.headers).unwrap_or((200, "Normal Clearing".to_owned()));
@@ -196,7 +209,7 @@ impl Switch {
         self.tell_dialog(dialog, line, LegEvent::Over { code, reason, by_peer });
     }
 
-    fn tell_dialog(&mut self, dialog: lockstep_sip::endpoint::DialogId, line: &str, event: LegEvent) {
+    fn tell_dialog(&mut self, dialog: DialogId, line: &str, event: LegEvent) {
         let leg = self.exchange.borrow().dialogs.get(&dialog).copied();
         if let Some(leg) = leg {
             self.tell_leg(leg, line, event);
@@ -214,7 +227,7 @@ impl Switch {
     }
 
     /// Forking gives one dialog per branch; requests of ours go to the latest until one answers.
-    fn bind_early_dialog(&mut self, leg: LegKey, dialog: Option<lockstep_sip::endpoint::DialogId>) {
+    fn bind_early_dialog(&mut self, leg: LegKey, dialog: Option<DialogId>) {
         let Some(dialog) = dialog else { return };
         let mut exchange = self.exchange.borrow_mut();
         let Some(link) = exchange.links.get_mut(&leg) else { return };

@@ -158,8 +158,8 @@ pub(crate) struct Exchange {
     pub requests: HashMap<RequestId, LegKey>,
     /// Re-INVITEs of ours under way.
     pub offers: HashMap<RequestId, LegKey>,
-    /// INVITEs that were cancelled and not answered yet, by legs that are gone: for timelines.
-    pub cancelled: HashMap<RequestId, LegKey>,
+    /// INVITEs that were given up and whose outcome has not come, by legs that are gone: for timelines.
+    pub given_up: HashMap<RequestId, LegKey>,
     pub media: HashMap<MediaLeg, LegKey>,
     /// Media that are being closed: their figures are the last that is heard of them.
     pub closing: BTreeMap<(CallKey, MediaLeg), LegId>,
@@ -248,7 +248,7 @@ impl Exchange {
             dialogs: HashMap::new(),
             requests: HashMap::new(),
             offers: HashMap::new(),
-            cancelled: HashMap::new(),
+            given_up: HashMap::new(),
             media: HashMap::new(),
             closing: BTreeMap::new(),
             routes: BTreeMap::new(),

@@ -203,13 +203,22 @@ impl Lab {
 
     /// Answers the call that rings.
     pub(super) fn pick_up(&mut self, phone: PhoneId) {
+        self.pick_up_at_once(&[phone]);
+    }
+
+    /// All answer at the same time: the engine reads their answers together before it acts on any.
+    pub(super) fn pick_up_at_once(&mut self, phones: &[PhoneId]) {
+        phones.iter().for_each(|phone| self.answer(*phone));
+        self.settle();
+    }
+
+    fn answer(&mut self, phone: PhoneId) {
         let now = self.now.instant;
         let phone = self.at(phone);
         let offer = phone.offer.take().expect("an INVITE with an offer came");
         let (answer, _) = phone.media.answer(&offer).unwrap();
         let reply = Reply::new(StatusCode::OK).body(Body::sdp(answer.into_bytes()));
         phone.endpoint.respond(now, phone.ringing.take().unwrap(), reply).unwrap();
-        self.settle();
     }
 
     pub(super) fn respond(&mut self, phone: PhoneId, code: u16) {
@@ -217,6 +226,26 @@ impl Lab {
         let phone = self.at(phone);
         let id = phone.ringing.expect("an INVITE came");
         phone.endpoint.respond(now, id, Reply::new(StatusCode::new(code).unwrap())).unwrap();
+        self.settle();
+    }
+
+    /// A branch of the INVITE that came to a phone rings at another one, behind a proxy at the same address.
+    pub(super) fn branch_rings(&mut self, phone: PhoneId, tag: &str) {
+        let phone = self.at(phone);
+        let invite = phone.invited.clone().expect("an INVITE came");
+        let field = |name: &str| invite.headers.get(name).expect("every request has it").text().into_owned();
+        let response = format!(
+            "SIP/2.0 180 Ringing\r\nVia: {}\r\nFrom: {}\r\nTo: {};tag={tag}\r\nCall-ID: {}\r\nCSeq: {}\r\nContact: <sip:{}>\r\n\
+             Content-Length: 0\r\n\r\n",
+            field("Via"),
+            field("From"),
+            field("To"),
+            field("Call-ID"),
+            field("CSeq"),
+            phone.address
+        );
+        let source = Source { protocol: Protocol::Udp, local: ENGINE.parse().unwrap(), remote: phone.address, flow: None };
+        self.switch.received(Received { source, bytes: response.as_bytes() });
         self.settle();
     }
 
@@ -229,11 +258,16 @@ impl Lab {
     }
 
     pub(super) fn give_up(&mut self, phone: PhoneId) {
+        self.cancel(phone);
+        self.settle();
+    }
+
+    /// Gives up; the CANCEL is carried with whatever is carried next.
+    pub(super) fn cancel(&mut self, phone: PhoneId) {
         let now = self.now.instant;
         let phone = self.at(phone);
         let id = phone.invite.expect("an INVITE was sent");
         phone.endpoint.cancel(now, id, Headers::new()).unwrap();
-        self.settle();
     }
 
     /// Whatever plays on the engine's legs plays to its end.

@@ -32,6 +32,53 @@ fn a_ring_group_stops_when_one_answers() {
 }
 
 #[test]
+fn of_two_who_answer_at_the_same_time_the_second_is_hung_up() {
+    let script = "async function main(data, ctx) { await ctx.bridge(['1001', '1002']); }";
+    let mut lab = Lab::new(USERS, &[("1000", script)]);
+    let phones = [("127.0.0.1:5071", "1001", "pw1"), ("127.0.0.1:5072", "1002", "pw2")];
+    let [first, second] = phones.map(|(address, user, password)| registered(&mut lab, address, user, password));
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    lab.pick_up_at_once(&[first, second]);
+    assert_eq!((lab.seen(first), lab.seen(second)), (vec!["invite".to_owned()], vec!["invite".to_owned(), "bye".to_owned()]));
+    lab.hang_up(first);
+    assert_eq!(lab.seen(caller), ["200", "bye"]);
+    let exchange = lab.switch.exchange.borrow();
+    assert_eq!((exchange.endpoint.dialog_count(), exchange.dialogs.len(), exchange.given_up.len()), (0, 0, 0));
+}
+
+#[test]
+fn a_callee_who_answers_while_the_caller_gives_up_is_hung_up() {
+    let script = "async function main(data, ctx) { await ctx.bridge('1001'); }";
+    let mut lab = Lab::new(USERS, &[("1000", script)]);
+    // Packets of phones that were made earlier arrive first: the CANCEL before the 200.
+    let caller = lab.phone("127.0.0.1:5070");
+    let callee = registered(&mut lab, "127.0.0.1:5071", "1001", "pw1");
+    lab.dial(caller, "1000");
+    lab.respond(callee, 180);
+    lab.cancel(caller);
+    lab.pick_up(callee);
+    assert_eq!(lab.seen(callee), ["invite", "bye"]);
+    assert_eq!(lab.switch.exchange.borrow().endpoint.dialog_count(), 0);
+}
+
+#[test]
+fn branches_of_a_call_that_ring_leave_nothing_behind() {
+    let script = "async function main(data, ctx) { await ctx.bridge('1001'); }";
+    let mut lab = Lab::new(USERS, &[("1000", script)]);
+    let callee = registered(&mut lab, "127.0.0.1:5071", "1001", "pw1");
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    ["one", "two"].map(|tag| lab.branch_rings(callee, tag));
+    assert_eq!(lab.switch.exchange.borrow().dialogs.len(), 3, "the caller's, and each branch's");
+    lab.pick_up(callee);
+    assert_eq!(lab.switch.exchange.borrow().dialogs.len(), 2);
+    lab.hang_up(callee);
+    assert_eq!(lab.seen(caller), ["180", "200", "bye"]);
+    assert_eq!(lab.switch.exchange.borrow().dialogs.len(), 0);
+}
+
+#[test]
 fn a_script_reaches_another_script_through_the_engine_itself() {
     let first = "async function main(data, ctx) {
       await ctx.answer();
