@@ -99,7 +99,9 @@ impl Reception {
 
     /// Takes the arrival of an audio packet into the jitter. `elapsed` is counted from any fixed moment.
     pub(crate) fn time(&mut self, elapsed: Duration, timestamp: RtpTimestamp) {
-        let arrival = (elapsed.as_micros() * u128::from(self.clock_rate) / 1_000_000) as u32;
+        let rate = u64::from(self.clock_rate);
+        // Seconds apart from their fraction: no product needs more than 64 bits, and this runs for every packet.
+        let arrival = (elapsed.as_secs() * rate + u64::from(elapsed.subsec_micros()) * rate / 1_000_000) as u32;
         let transit = arrival.wrapping_sub(timestamp.0);
         if let Some(last) = self.transit.replace(transit) {
             let difference = (transit.wrapping_sub(last) as i32).unsigned_abs();

@@ -9,6 +9,8 @@ use lockstep_media::codec::Codec;
 
 /// The longest kept, in octets: two hours of G.711.
 const MAX_OCTETS: usize = 2 * 3600 * 8_000;
+/// Room made at first, in octets: a minute, so that most calls never move what they have.
+const FIRST_OCTETS: usize = 60 * 8_000;
 /// A timestamp this far from the expected one (in ticks, 10 s) starts anew instead of leaving a gap.
 const MAX_JUMP: i64 = 10 * 8_000;
 
@@ -47,6 +49,9 @@ impl Track {
         // Older than the beginning: there is no place for it.
         let Ok(start) = usize::try_from(position) else { return false };
         let Some(stop) = start.checked_add(payload.len()).filter(|stop| *stop <= MAX_OCTETS) else { return false };
+        if self.codec.is_none() {
+            self.octets.reserve(FIRST_OCTETS);
+        }
         let own = *self.codec.get_or_insert(codec);
         let length = self.octets.len();
         if length < start {

@@ -11,7 +11,7 @@ use crate::script::Moment;
 pub(crate) struct Clock {
     origin: Instant,
     origin_unix_ms: u64,
-    now: Moment,
+    now: Instant,
 }
 
 impl Clock {
@@ -19,16 +19,16 @@ impl Clock {
     pub(crate) fn new(unix_ms: u64) -> Self {
         #[expect(clippy::disallowed_methods, reason = "an arbitrary origin: nothing but differences to it is ever used")]
         let origin = Instant::now();
-        Self { origin, origin_unix_ms: unix_ms, now: Moment { instant: origin, unix_ms } }
+        Self { origin, origin_unix_ms: unix_ms, now: origin }
     }
 
     pub(crate) fn now(&self) -> Instant {
-        self.now.instant
+        self.now
     }
 
     /// Both clocks.
     pub(crate) fn moment(&self) -> Moment {
-        self.now
+        self.moment_of(self.now)
     }
 
     pub(crate) fn moment_of(&self, instant: Instant) -> Moment {
@@ -44,13 +44,19 @@ impl Clock {
 
     /// Sets it forward; it never goes back.
     pub(crate) fn set(&mut self, now: Instant) {
-        if now > self.now.instant {
-            self.now = self.moment_of(now);
-        }
+        self.now = self.now.max(now);
     }
 
     /// Its origin on both clocks, for RTCP.
     pub(crate) fn wall_clock(&self) -> WallClock {
         WallClock { instant: self.origin, since_epoch: Duration::from_millis(self.origin_unix_ms) }
+    }
+}
+
+/// The earlier of two moments, where there are any.
+pub(super) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
     }
 }

@@ -10,6 +10,7 @@ use lockstep_media::io::{LegId, PoolEvent};
 use lockstep_media::recording::RecordingId;
 use lockstep_media::rtp::MAX_PACKET;
 use lockstep_media::stream::{Channel, Command, MediaEvent, MediaStream, Output, StreamConfig, WallClock};
+use rustc_hash::FxHashMap;
 
 use super::network::Packet;
 use super::phones::rtcp_of;
@@ -22,6 +23,17 @@ pub(crate) struct Recorded {
     /// Left and right in turn when there are two channels.
     pub channels: u8,
     pub samples: Vec<i16>,
+}
+
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It is for none of the legs.
+    NotMine,
+    /// Nothing follows from it before the leg's next deadline.
+    Quietly,
+    /// The leg was looked at, and something may follow.
+    Looked,
 }
 
 #[derive(Debug)]
@@ -37,7 +49,7 @@ struct Leg {
 #[derive(Debug)]
 pub(super) struct EngineMedia {
     legs: BTreeMap<LegId, Leg>,
-    addresses: BTreeMap<SocketAddr, (LegId, Channel)>,
+    addresses: FxHashMap<SocketAddr, (LegId, Channel)>,
     timers: BTreeSet<(Instant, LegId)>,
     clock: WallClock,
     media_timeout: Option<Duration>,
@@ -45,7 +57,7 @@ pub(super) struct EngineMedia {
     /// What the core is to be told.
     pub(super) reports: VecDeque<PoolEvent>,
     pub(super) outbox: VecDeque<Packet>,
-    pub(super) recorded: Vec<Recorded>,
+    pub(super) recorded: VecDeque<Recorded>,
     scratch: Box<[u8; MAX_PACKET]>,
     /// Streams that only time can move are not looked at after each packet.
     is_lazy: bool,
@@ -58,14 +70,14 @@ impl EngineMedia {
     pub(super) fn new(clock: WallClock, media_timeout: Option<Duration>) -> Self {
         Self {
             legs: BTreeMap::new(),
-            addresses: BTreeMap::new(),
+            addresses: FxHashMap::default(),
             timers: BTreeSet::new(),
             clock,
             media_timeout,
             cname: Arc::from("simulation@lockstep"),
             reports: VecDeque::new(),
             outbox: VecDeque::new(),
-            recorded: Vec::new(),
+            recorded: VecDeque::new(),
             scratch: Box::new([0; MAX_PACKET]),
             is_lazy: true,
             #[cfg(test)]
@@ -148,16 +160,16 @@ impl EngineMedia {
         self.reports.push_back(PoolEvent::Closed { leg: id, stats: leg.stream.stats() });
     }
 
-    /// Takes a packet; `false` when it is for none of the legs.
-    pub(super) fn handle_packet(&mut self, now: Instant, packet: &Packet) -> bool {
-        let Some((id, channel)) = self.addresses.get(&packet.to).copied() else { return false };
-        let Some(leg) = self.legs.get_mut(&id) else { return false };
+    /// Takes a packet.
+    pub(super) fn handle_packet(&mut self, now: Instant, packet: &Packet) -> Taken {
+        let Some((id, channel)) = self.addresses.get(&packet.to).copied() else { return Taken::NotMine };
+        let Some(leg) = self.legs.get_mut(&id) else { return Taken::NotMine };
         let peer = leg.peer;
         let forward = match channel {
             Channel::Rtp => {
                 let forward = leg.stream.handle_packet(now, packet.from, &packet.bytes);
                 if self.is_lazy && leg.stream.awaits_only_time() {
-                    return true;
+                    return Taken::Quietly;
                 }
                 forward
             }
@@ -176,7 +188,7 @@ impl EngineMedia {
             self.settle(now, peer);
         }
         self.settle(now, id);
-        true
+        Taken::Looked
     }
 
     /// The time of [`Self::next_deadline`] has come.
@@ -229,7 +241,7 @@ impl EngineMedia {
                     });
                     if let Some(((recording, recorded), duration)) = found {
                         let path = recorded.path.clone();
-                        self.recorded.push(recorded);
+                        self.recorded.push_back(recorded);
                         self.reports.push_back(PoolEvent::RecordingSaved { leg: id, id: recording, path, duration });
                     }
                 }

@@ -7,13 +7,14 @@
 //! A link is one direction between two hosts; SIP and media of a host share it, as they share a line. Each link draws
 //! from a generator of its own, so that traffic elsewhere changes nothing about it.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use rustc_hash::FxHashMap;
 use sha2::{Digest as _, Sha256};
 
 /// How long a packet that is held back arrives after those sent when it was: more than a packet time of audio.
@@ -66,24 +67,11 @@ struct Link {
     last: Option<Instant>,
 }
 
-/// A packet on its way. Ordered by arrival, then by when it was sent.
-#[derive(Debug, PartialEq, Eq)]
+/// A packet on its way.
+#[derive(Debug)]
 struct Flight {
     due: Instant,
-    number: u64,
     packet: Packet,
-}
-
-impl Ord for Flight {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.due, self.number).cmp(&(other.due, other.number))
-    }
-}
-
-impl PartialOrd for Flight {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
 }
 
 /// See the module.
@@ -94,9 +82,9 @@ pub(crate) struct Network {
     conditions: Conditions,
     /// Hosts whose lines differ from the rest.
     hosts: BTreeMap<IpAddr, Conditions>,
-    links: BTreeMap<(IpAddr, IpAddr), Link>,
-    flights: BinaryHeap<Reverse<Flight>>,
-    numbers: u64,
+    links: FxHashMap<(IpAddr, IpAddr), Link>,
+    /// By arrival, then by when they were sent. Few fly at once, and most of them arrive after those sent before.
+    flights: VecDeque<Flight>,
     trace: Option<Sha256>,
 }
 
@@ -108,9 +96,8 @@ impl Network {
             origin,
             conditions,
             hosts: BTreeMap::new(),
-            links: BTreeMap::new(),
-            flights: BinaryHeap::new(),
-            numbers: 0,
+            links: FxHashMap::default(),
+            flights: VecDeque::new(),
             trace: None,
         }
     }
@@ -149,8 +136,8 @@ impl Network {
         }
         let key = (packet.from.ip(), packet.to.ip());
         let link = match self.links.entry(key) {
-            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
                 // A host talks to itself without a line.
                 let own = if key.0 == key.1 { Some(Conditions::CLEAN) } else { None };
                 let host = own.or_else(|| self.hosts.get(&key.0).or_else(|| self.hosts.get(&key.1)).copied());
@@ -171,20 +158,19 @@ impl Network {
     }
 
     fn launch(&mut self, due: Instant, packet: Packet) {
-        self.numbers += 1;
-        self.flights.push(Reverse(Flight { due, number: self.numbers, packet }));
+        let overtaken = self.flights.iter().rev().take_while(|flight| flight.due > due).count();
+        self.flights.insert(self.flights.len() - overtaken, Flight { due, packet });
     }
 
     /// When the next packet arrives.
     pub(crate) fn next_arrival(&self) -> Option<Instant> {
-        self.flights.peek().map(|Reverse(flight)| flight.due)
+        self.flights.front().map(|flight| flight.due)
     }
 
     /// The next packet that has arrived by now.
     pub(crate) fn arrival(&mut self, now: Instant) -> Option<Packet> {
         self.next_arrival().filter(|due| *due <= now)?;
-        let Reverse(flight) = self.flights.pop()?;
-        Some(flight.packet)
+        self.flights.pop_front().map(|flight| flight.packet)
     }
 }
 

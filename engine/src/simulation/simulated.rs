@@ -1,5 +1,7 @@
 //! The loop of a simulation.
 
+mod orders;
+
 use std::cell::{OnceCell, Ref, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -15,10 +17,8 @@ use lockstep_ctx_api::OpResult;
 use lockstep_ctx_api::journal::{SecretNames, lines};
 use lockstep_sip::auth::Authenticator;
 use lockstep_sip::endpoint::Endpoint;
-use lockstep_sip::message::Host;
-use lockstep_sip::net::{Destination, Protocol, Received, Source};
+use lockstep_sip::net::{Protocol, Received, Source};
 use lockstep_sip::registrar::Registrar;
-use lockstep_sip::resolve::Target;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde_json::Value;
@@ -26,16 +26,16 @@ use tokio::sync::oneshot;
 
 use super::audio::Audio;
 use super::block_on::block_on;
-use super::clock::Clock;
+use super::clock::{Clock, earlier};
 use super::hosts::Hosts;
 use super::http::Http;
-use super::media::EngineMedia;
+use super::media::{EngineMedia, Taken};
 use super::network::{Conditions, Network, Packet};
 use super::outside::Outside;
 use super::phones::{Phones, Places};
 use super::project::{Project, engine_address};
 use super::rehearsal::{self, Stage};
-use super::world::{Order, Shared, SimulatedWorld};
+use super::world::{Shared, SimulatedWorld};
 use crate::class4::{Class4, Rejection, RouteTable};
 use crate::core::EventLog;
 use crate::core::directory::Directory;
@@ -217,13 +217,16 @@ impl Simulation {
         if let Some(outside) = &self.outside {
             return &outside.handle().platform().services;
         }
-        let clock = || StoreClock::manual(Arc::clone(&self.wall_ms));
-        self.services.get_or_init(|| match Platform::in_memory_at(&self.project.config, clock()) {
-            Ok(platform) => platform.services,
-            Err(error) => {
-                tracing::error!(%error, "a simulation has no stores");
-                HostServices::default()
-            }
+        self.services.get_or_init(|| {
+            self.wall_ms.store(self.clock.moment().unix_ms, Relaxed);
+            let clock = StoreClock::manual(Arc::clone(&self.wall_ms));
+            Platform::in_memory_at(&self.project.config, clock).map_or_else(
+                |error| {
+                    tracing::error!(%error, "a simulation has no stores");
+                    HostServices::default()
+                },
+                |platform| platform.services,
+            )
         })
     }
 
@@ -310,10 +313,13 @@ impl Simulation {
 
     /// The next moment at which anything happens.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let arrival = self.arrivals.first_key_value().map(|((due, _), _)| *due);
-        let others = [arrival, self.switch_deadline, self.media.next_deadline(), self.phones.next_deadline()];
-        let due = others.into_iter().fold(self.network.next_arrival(), earlier);
+        let due = earlier(self.network.next_arrival(), self.next_deadline_beside_network());
         due.map(|due| due.max(self.clock.now()))
+    }
+
+    fn next_deadline_beside_network(&self) -> Option<Instant> {
+        let arrival = self.arrivals.first_key_value().map(|((due, _), _)| *due);
+        [self.switch_deadline, self.media.next_deadline(), self.phones.next_deadline()].into_iter().fold(arrival, earlier)
     }
 
     /// Sets the clock to `now` and lets happen what happens then. Nothing before it may be left to do. Where the phones dial a
@@ -322,11 +328,15 @@ impl Simulation {
         let arrived = self.outside.as_ref().map(|outside| (outside.wait(now), outside.now()));
         if let Some((packets, now)) = arrived {
             self.clock.set(now);
-            packets.iter().for_each(|packet| self.phones.handle_packet(now, packet));
+            for packet in &packets {
+                self.phones.handle_packet(now, packet);
+            }
         } else {
             self.clock.set(now);
         }
-        self.wall_ms.store(self.clock.moment().unix_ms, Relaxed);
+        if self.services.get().is_some() {
+            self.wall_ms.store(self.clock.moment().unix_ms, Relaxed);
+        }
         let now = self.clock.now();
         while let Some(packet) = self.network.arrival(now) {
             self.deliver(now, &packet);
@@ -361,8 +371,26 @@ impl Simulation {
         self.settle();
         while let Some(due) = self.next_deadline().filter(|due| *due <= until) {
             self.advance_to(due);
+            self.hear_until(until);
         }
         self.advance_to(until);
+    }
+
+    /// Delivers what arrives before anything else happens, as long as nothing follows from it: most packets of a call are heard
+    /// and that is all. What [`Self::advance_to`] would do, without asking everybody else each time.
+    fn hear_until(&mut self, until: Instant) {
+        if self.outside.is_some() {
+            return;
+        }
+        let others = self.next_deadline_beside_network();
+        let is_next = |due: &Instant| *due <= until && others.is_none_or(|others| *due < others);
+        while let Some(due) = self.network.next_arrival().filter(is_next) {
+            self.clock.set(due);
+            let Some(packet) = self.network.arrival(due) else { return };
+            if self.deliver(due, &packet) {
+                return self.advance_to(due);
+            }
+        }
     }
 
     /// Lets time pass.
@@ -370,7 +398,8 @@ impl Simulation {
         self.run_until(self.clock.now() + time);
     }
 
-    fn deliver(&mut self, now: Instant, packet: &Packet) {
+    /// Hands a packet over; `false` when nothing follows from it before the next deadline but that it was heard.
+    fn deliver(&mut self, now: Instant, packet: &Packet) -> bool {
         if packet.to == engine_address() {
             let source = Source { protocol: Protocol::Udp, local: packet.to, remote: packet.from, flow: None };
             self.switch.set_time(self.clock.moment());
@@ -378,10 +407,15 @@ impl Simulation {
             self.touched = true;
             // One after another, as datagrams are read.
             self.pump();
-        } else if self.media.handle_packet(now, packet) {
-            self.report();
-        } else {
-            self.phones.handle_packet(now, packet);
+            return true;
+        }
+        match self.media.handle_packet(now, packet) {
+            Taken::NotMine => self.phones.handle_packet(now, packet),
+            Taken::Quietly => false,
+            Taken::Looked => {
+                self.report();
+                true
+            }
         }
     }
 
@@ -421,7 +455,7 @@ impl Simulation {
             while let Some(packet) = self.media.outbox.pop_front() {
                 self.network.send(now, packet);
             }
-            for recorded in self.media.recorded.drain(..) {
+            while let Some(recorded) = self.media.recorded.pop_front() {
                 self.shared.borrow_mut().audio.keep(&recorded);
             }
             self.poll_waiting(now);
@@ -430,67 +464,6 @@ impl Simulation {
             }
         }
         tracing::error!("something goes in circles at one moment of virtual time");
-    }
-
-    fn carry_out(&mut self, now: Instant) -> bool {
-        let mut any = false;
-        loop {
-            let Some(order) = self.shared.borrow_mut().orders.pop_front() else { return any };
-            any = true;
-            self.carry_out_one(now, order);
-        }
-    }
-
-    fn carry_out_one(&mut self, now: Instant, order: Order) {
-        match order {
-            Order::Transmit(transmit) => {
-                let from = transmit.destination.local.unwrap_or_else(engine_address);
-                let bytes = transmit.bytes.as_ref().into();
-                self.network.send(now, Packet { from, to: transmit.destination.remote, bytes });
-            }
-            Order::Open { leg, rtp } => {
-                let seed = self.rng.next_u64();
-                self.media.open(now, leg, rtp, seed);
-            }
-            Order::Media { leg, command } => self.media.command(now, leg, command),
-            Order::Join { a, b } => self.media.join(now, a, b),
-            Order::Part { leg } => self.media.part(now, leg),
-            Order::Close { leg } => self.media.close(now, leg),
-            Order::Record(order) => self.media.record(now, order),
-            Order::Load { ticket, sources, codec } => {
-                let http = &mut self.http;
-                let loaded = self.shared.borrow_mut().audio.load(now, &sources, codec, &mut |url| http.audio(url));
-                self.arrive(now + BACKGROUND, ticket, Arrived::Audio(loaded));
-            }
-            Order::Speak { ticket, args, codec } => {
-                let spoken = self.shared.borrow_mut().audio.speak(&args, codec);
-                self.arrive(now + BACKGROUND, ticket, Arrived::Audio(spoken));
-            }
-            Order::Resolve { ticket, target } => {
-                let hops = self.next_hops(&target);
-                self.arrive(now + BACKGROUND, ticket, Arrived::NextHops(hops));
-            }
-            Order::Fetch { ticket, args } => {
-                let (answer, delay) = self.http.answer(args);
-                self.arrive(now + delay, ticket, Arrived::Answered(answer));
-            }
-            Order::Route { ticket, table, facts } => {
-                let moment = self.clock.moment();
-                let (decision, took) = self.rehearse(|stage| rehearsal::route(stage, &table, &facts, moment));
-                self.arrive(now + SERVICE + took, ticket, Arrived::Routed(decision));
-            }
-            Order::Host { ticket, context, call } => {
-                let listens = call.listens;
-                let answer = self.services().call(&context, call);
-                if listens {
-                    self.waiting.push(Waiting { ticket, answer });
-                } else {
-                    // Whatever the machine takes for it, it takes the same time here.
-                    let answer = block_on(answer);
-                    self.arrive(now + SERVICE, ticket, Arrived::Answered(answer));
-                }
-            }
-        }
     }
 
     /// Sets the stage for runs outside calls.
@@ -544,19 +517,6 @@ impl Simulation {
         self.arrivals.insert((at, self.last_arrival), Arrival { ticket, what });
     }
 
-    fn next_hops(&mut self, target: &Target) -> Result<Vec<Destination>, String> {
-        if target.secure || target.protocol.is_some_and(|protocol| protocol != Protocol::Udp) {
-            return Err("a simulation has no transport but UDP".to_owned());
-        }
-        let port = target.port.unwrap_or(5060);
-        let address = match &target.host {
-            Host::V4(ip) => SocketAddr::new(IpAddr::V4(*ip), port),
-            Host::V6(ip) => SocketAddr::new(IpAddr::V6(*ip), port),
-            Host::Name(name) => self.address_of_name(name, port),
-        };
-        Ok(vec![Destination::new(Protocol::Udp, address)])
-    }
-
     /// Adds a phone; somebody is at its address from now on.
     pub(crate) fn add_phone(
         &mut self,
@@ -568,14 +528,6 @@ impl Simulation {
             self.shared.borrow_mut().reachable.insert(address);
         }
         Ok(id)
-    }
-}
-
-/// The earlier of two moments, where there are any.
-fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
     }
 }
 

@@ -319,20 +319,22 @@ impl Call {
         }
     }
 
-    pub(super) fn handle_packet(&mut self, now: Instant, channel: Channel, from: SocketAddr, bytes: &[u8]) {
-        let Some(stream) = &mut self.stream else { return };
+    /// Takes a packet; `false` when nothing follows from it before [`Self::due`] but that it was heard.
+    pub(super) fn handle_packet(&mut self, now: Instant, channel: Channel, from: SocketAddr, bytes: &[u8]) -> bool {
+        let Some(stream) = &mut self.stream else { return false };
         match channel {
             Channel::Rtp => {
                 self.heard.take(self.negotiated.as_deref(), bytes);
                 // A phone passes nothing on.
                 stream.handle_packet(now, from, bytes);
                 if self.is_lazy && stream.awaits_only_time() {
-                    return;
+                    return false;
                 }
             }
             Channel::Rtcp => stream.handle_rtcp(now, from, bytes),
         }
         self.due = Some(now);
+        true
     }
 
     /// When the media wants to be called.

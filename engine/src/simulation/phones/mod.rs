@@ -25,6 +25,7 @@ use lockstep_sip::message::{Headers, Host, Method, NameAddr, SipUri, StatusCode,
 use lockstep_sip::net::{Destination, Protocol, Received, Source};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use rustc_hash::FxHashMap;
 use thiserror::Error;
 
 pub(crate) use call::{Call, State, rtcp_of};
@@ -35,6 +36,7 @@ pub(crate) use room::is_quiet;
 use call::{CallParts, Outbox};
 use registration::Registration;
 
+use super::clock::earlier;
 use super::network::Packet;
 use crate::phone::{Ended, EndedBy};
 
@@ -113,7 +115,7 @@ pub(crate) struct Phones {
     /// Calls that are not over.
     live: Vec<PhoneCallId>,
     sip: BTreeMap<SocketAddr, PhoneId>,
-    media: BTreeMap<SocketAddr, (PhoneCallId, Channel)>,
+    media: FxHashMap<SocketAddr, (PhoneCallId, Channel)>,
     outbox: Outbox,
     is_lazy: bool,
 }
@@ -130,7 +132,7 @@ impl Phones {
             calls: Vec::new(),
             live: Vec::new(),
             sip: BTreeMap::new(),
-            media: BTreeMap::new(),
+            media: FxHashMap::default(),
             outbox: Outbox::new(),
             is_lazy: true,
         }
@@ -442,16 +444,17 @@ impl Phones {
         both.ok_or_else(|| PhoneError::Refused("no such call".to_owned()))
     }
 
-    /// A datagram arrived at one of [`Self::owns`].
-    pub(crate) fn handle_packet(&mut self, now: Instant, packet: &Packet) {
+    /// A datagram arrived. `false` when nothing follows from it before the next deadline but that it was heard.
+    pub(crate) fn handle_packet(&mut self, now: Instant, packet: &Packet) -> bool {
         if let Some((call, channel)) = self.media.get(&packet.to).copied() {
-            if let Some(call) = self.calls.get_mut(call.0) {
-                call.handle_packet(now, channel, packet.from, &packet.bytes);
-            }
+            self.calls.get_mut(call.0).is_some_and(|call| call.handle_packet(now, channel, packet.from, &packet.bytes))
         } else if let Some(phone) = self.sip.get(&packet.to).and_then(|id| self.phones.get_mut(id.0)) {
             let source = Source { protocol: Protocol::Udp, local: packet.to, remote: packet.from, flow: None };
             phone.endpoint.handle_received(now, Received { source, bytes: &packet.bytes });
             phone.dirty = true;
+            true
+        } else {
+            false
         }
     }
 
@@ -501,11 +504,11 @@ impl Phones {
 
     /// When [`Self::handle_timeout`] is due.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let phones = self.phones.iter().flat_map(|phone| {
-            [phone.deadline, phone.registration.as_ref().and_then(Registration::deadline)].into_iter().flatten()
+        let phones = self.phones.iter().fold(None, |due, phone| {
+            let registration = phone.registration.as_ref().and_then(Registration::deadline);
+            earlier(due, earlier(phone.deadline, registration))
         });
-        let calls = self.live.iter().filter_map(|id| self.calls.get(id.0).and_then(Call::due));
-        phones.chain(calls).min()
+        self.live.iter().fold(phones, |due, id| earlier(due, self.calls.get(id.0).and_then(Call::due)))
     }
 
     fn end(&mut self, now: Instant, id: PhoneCallId, ended: Ended) {
