@@ -69,7 +69,9 @@ fn branches_of_a_call_that_ring_leave_nothing_behind() {
     let callee = registered(&mut lab, "127.0.0.1:5071", "1001", "pw1");
     let caller = lab.phone("127.0.0.1:5070");
     lab.dial(caller, "1000");
-    ["one", "two"].map(|tag| lab.branch_rings(callee, tag));
+    for tag in ["one", "two"] {
+        lab.branch_rings(callee, tag);
+    }
     assert_eq!(lab.switch.exchange.borrow().dialogs.len(), 3, "the caller's, and each branch's");
     lab.pick_up(callee);
     assert_eq!(lab.switch.exchange.borrow().dialogs.len(), 2);
