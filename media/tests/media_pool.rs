@@ -289,11 +289,63 @@ fn a_recording_is_announced_written_and_reported_with_its_length() {
 fn a_recording_that_cannot_be_opened_is_reported_with_its_file() {
     let (mut pool, mut events) = pool(1, 4);
     let leg = pool.open_leg(Instant::now(), IP, None).unwrap();
-    let file = RecordingFile { path: "/nowhere/at/all.wav".into(), format: RecordingFormat::Wav };
+    let file = RecordingFile { path: "/dev/null/at/all.wav".into(), format: RecordingFormat::Wav };
     pool.record(leg.id, RecordingId(1), RecordingOptions::default(), file, Codec::Pcmu).unwrap();
     let seen = events_until(&mut events, |event| matches!(event, PoolEvent::RecordingFailed { .. }));
     let Some(PoolEvent::RecordingFailed { error, .. }) = seen.last() else { unreachable!() };
-    assert!(error.to_string().starts_with("cannot record to /nowhere/at/all.wav: "), "{error}");
+    assert!(error.to_string().starts_with("cannot record to /dev/null/at/all.wav: "), "{error}");
+}
+
+#[test]
+fn the_folder_of_a_recording_is_made_and_its_file_has_one_writer() {
+    let (mut pool, mut events) = pool(1, 4);
+    let leg = pool.open_leg(Instant::now(), IP, None).unwrap();
+    let folder = temporary("folder");
+    let path = folder.join("deeper/a.wav");
+    for id in [1, 2] {
+        let file = RecordingFile { path: path.clone(), format: RecordingFormat::Wav };
+        pool.record(leg.id, RecordingId(id), RecordingOptions::default(), file, Codec::Pcmu).unwrap();
+    }
+    let seen = events_until(&mut events, |event| matches!(event, PoolEvent::RecordingFailed { .. }));
+    assert!(seen.iter().any(|event| matches!(event, PoolEvent::RecordingStarted { id: RecordingId(1), .. })));
+    let Some(PoolEvent::RecordingFailed { id: RecordingId(2), error, .. }) = seen.last() else { panic!("{seen:?}") };
+    assert!(error.to_string().ends_with("another recording is being written there"), "{error}");
+    // Once the first is complete its file may be written again.
+    pool.send(leg.id, Command::StopRecording(RecordingId(1))).unwrap();
+    events_until(&mut events, |event| matches!(event, PoolEvent::RecordingSaved { .. }));
+    let file = RecordingFile { path, format: RecordingFormat::Wav };
+    pool.record(leg.id, RecordingId(3), RecordingOptions::default(), file, Codec::Pcmu).unwrap();
+    events_until(&mut events, |event| matches!(event, PoolEvent::RecordingStarted { id: RecordingId(3), .. }));
+    drop(pool);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn a_disk_that_hangs_keeps_no_leg_from_being_closed() {
+    let (mut pool, mut events) = pool(1, 4);
+    let leg = pool.open_leg(Instant::now(), IP, None).unwrap();
+    // Whoever writes a pipe waits until somebody reads it.
+    let path = temporary("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let file = RecordingFile { path: path.clone(), format: RecordingFormat::Wav };
+    let mut busy = false;
+    for id in 0.. {
+        while pool.record(leg.id, RecordingId(id), RecordingOptions::default(), file.clone(), Codec::Pcmu).is_err() {
+            std::thread::yield_now();
+        }
+        busy = std::iter::from_fn(|| events.try_recv()).any(|event| matches!(event, PoolEvent::RecordingFailed { .. }));
+        if busy {
+            break;
+        }
+    }
+    assert!(busy, "the queue is full");
+    pool.close(leg.id);
+    events_until(&mut events, |event| matches!(event, PoolEvent::Closed { .. }));
+    // Let it go on, so that the pool can end.
+    let reader = std::fs::OpenOptions::new().read(true).open(&path).unwrap();
+    drop(pool);
+    drop((reader, events));
+    std::fs::remove_file(&path).unwrap();
 }
 
 #[test]

@@ -3,3 +3,4 @@
 
 pub mod freeswitch;
 pub mod native;
+mod set_headers;

@@ -37,6 +37,8 @@ pub trait Switchboard {
     /// `NativeBackend::resolved`.
     /// `caller_id` is what the bridge shows, where it says so.
     fn resolve(&mut self, lookup: LookupId, uri: &str, caller_id: Option<&str>) -> Lookup;
+    /// What a look-up has found is not dialled or talked to any more; what it has not found yet is not wanted.
+    fn forget_routes(&mut self, lookup: LookupId, routes: &[RouteId]);
     /// Sends an INVITE.
     fn dial(&mut self, leg: LegId, dial: Dial, offer: String);
 

@@ -143,19 +143,17 @@ pub(crate) async fn hook(
 }
 
 /// Runs the scripts on `data`; what they made of it and their time, ms.
-async fn run_all(runner: &impl Runner, data: Value, hook: &Hook, scripts: &[String]) -> Result<(Value, f64), Rejection> {
+async fn run_all(runner: &impl Runner, data: Value, hook: &Hook, scripts: &[Link]) -> Result<(Value, f64), Rejection> {
     let mut data = data;
     let (mut sandbox, mut took) = (Duration::ZERO, Duration::ZERO);
-    for script in scripts {
-        // One caller waits for all of them.
-        let left = match hook.timeout {
-            Some(total) => match total.checked_sub(took).filter(|left| !left.is_zero()) {
-                Some(left) => Some(left),
-                None => return Err(hook.timeout_action.clone().because("the scripts before it took all of the time")),
-            },
-            None => None,
+    // One caller waits for all of them: together they have what the route gives, else as long as the one with the most time.
+    let total = hook.timeout.or_else(|| scripts.iter().map(|link| link.time).max()).unwrap_or_default();
+    for Link { script, time } in scripts {
+        let Some(left) = total.checked_sub(took).filter(|left| !left.is_zero()) else {
+            return Err(hook.timeout_action.clone().because("the scripts before it took all of the time"));
         };
-        let request = RunRequest::new(script.clone(), RunKind::Hook, data.to_string()).timeout(left);
+        let left = if hook.timeout.is_some() { left } else { left.min(*time) };
+        let request = RunRequest::new(script.clone(), RunKind::Hook, data.to_string()).timeout(Some(left));
         match runner.run(request).await {
             Ok(success) => {
                 sandbox += success.sandbox_time;
@@ -197,8 +195,15 @@ async fn run_all(runner: &impl Runner, data: Value, hook: &Hook, scripts: &[Stri
     Ok((data, sandbox.as_secs_f64() * 1_000.0))
 }
 
+/// One of the scripts in the way of a call.
+struct Link {
+    script: String,
+    /// What it may take where the route says nothing.
+    time: Duration,
+}
+
 /// Run First globals, the script of the route or DID, Run Last globals.
-fn chain(programs: &ProgramSet, hook: &Hook, with_globals: bool) -> Vec<String> {
+fn chain(programs: &ProgramSet, hook: &Hook, with_globals: bool) -> Vec<Link> {
     let globals = |when: GlobalRun| {
         let routes = move |program: &&Arc<Program>| {
             with_globals && program.settings.run == Some(when) && program.script_type != ScriptType::Worker
@@ -206,7 +211,12 @@ fn chain(programs: &ProgramSet, hook: &Hook, with_globals: bool) -> Vec<String> 
         let wanted = programs.iter().filter(routes);
         wanted.map(|program| program.name.clone())
     };
-    globals(GlobalRun::First).chain(hook.script.clone()).chain(globals(GlobalRun::Last)).collect()
+    let link = |script: String| {
+        let own = programs.by_name(&script).and_then(|program| program.settings.timeout_s);
+        let own = own.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        Link { time: own.unwrap_or_else(|| RunKind::Hook.timeout()), script }
+    };
+    globals(GlobalRun::First).chain(hook.script.clone()).chain(globals(GlobalRun::Last)).map(link).collect()
 }
 
 fn plain(value: &Value) -> String {

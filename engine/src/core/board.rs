@@ -113,6 +113,10 @@ impl Switchboard for Board {
         routing::resolve(&mut self.exchange.borrow_mut(), self.call, lookup, uri, caller_id)
     }
 
+    fn forget_routes(&mut self, lookup: LookupId, routes: &[RouteId]) {
+        self.exchange.borrow_mut().forget_lookup(self.call, lookup, routes);
+    }
+
     fn dial(&mut self, leg: LegId, dial: Dial, offer: String) {
         outgoing::invite(&mut self.exchange.borrow_mut(), (self.call, leg), dial, offer);
     }
@@ -212,7 +216,11 @@ impl Exchange {
         let request = DialogRequest::new(Method::Invite).with_body(Body::sdp(sdp));
         match self.endpoint.request(self.now.instant, dialog, request) {
             Ok(id) => drop(self.offers.insert(id, key)),
-            Err(error) => self.post(key, LegEvent::OfferRefused { code: 500, reason: error.to_string(), again: false }),
+            Err(error) => {
+                // What is in the way passes: an offer of the peer's, or one of ours.
+                let again = matches!(error, CommandError::Pending);
+                self.post(key, LegEvent::OfferRefused { code: 500, reason: error.to_string(), again });
+            }
         }
     }
 

@@ -326,6 +326,20 @@ impl Exchange {
         id
     }
 
+    /// Forgets a look-up of a call and the routes that it has found.
+    pub(crate) fn forget_lookup(&mut self, call: CallKey, lookup: LookupId, routes: &[RouteId]) {
+        for route in routes {
+            self.routes.remove(&(call, *route));
+        }
+        if let Some(customer) = self.customers.get(&call) {
+            self.guard.number_over(*customer, call, lookup);
+        }
+        self.waiting.remove(&(call, lookup));
+        if let Some(ticket) = self.hooks.remove(&(call, lookup)) {
+            self.abandon(ticket);
+        }
+    }
+
     /// Forgets everything of a call. Its dialogs end by themselves: a BYE has been sent, or the peer has sent one.
     pub(crate) fn forget_call(&mut self, call: CallKey) {
         let range = (call, LegId(0))..=(call, LegId(u32::MAX));

@@ -224,7 +224,11 @@ impl Switch {
         let destinations = self.destinations_of(target);
         let now = self.now();
         self.leave(key);
-        self.keep_call(key);
+        if !self.keep_call(key)
+            && let Some(journals) = &self.keeping.journals
+        {
+            journals.lost();
+        }
         let run = self.calls.get_mut(&key).and_then(|call| call.run.take());
         let journal = run.and_then(|run| {
             self.runs.remove(&run);

@@ -1,9 +1,10 @@
 //! Limits of what customers may call, so that a stolen password or a runaway script costs no fortune.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::exchange::CallKey;
+use crate::call::LookupId;
 use crate::cdr::DAY_MS;
 use crate::config::{Customer, CustomerLimits};
 use crate::script::Moment;
@@ -33,11 +34,26 @@ struct Book {
     /// Calls that may begin at once: what has gathered of `calls_per_second`, up to a second's worth.
     tokens: f64,
     filled: Instant,
-    /// Calls under way; whether the next number they dial was counted when they were let in.
-    live: BTreeMap<CallKey, bool>,
+    live: BTreeMap<CallKey, Live>,
     /// Days since the Unix epoch, UTC, that `spent` is of.
     day: u64,
     spent: f64,
+}
+
+/// A call under way.
+#[derive(Debug, Default)]
+struct Live {
+    /// The next number it dials was counted when it was let in.
+    prepaid: bool,
+    /// Numbers that it dials or talks to.
+    numbers: BTreeSet<LookupId>,
+}
+
+impl Live {
+    /// How much of `concurrent` it takes.
+    fn weight(&self) -> usize {
+        self.numbers.len().max(1)
+    }
 }
 
 /// All customers with limits.
@@ -56,18 +72,25 @@ impl Guard {
     /// Lets a call in that is to dial a number at once.
     pub(crate) fn admit(&mut self, now: Moment, customer: &Customer, call: CallKey) -> Result<(), Exceeded> {
         self.count(now, customer, call)?;
-        self.book(now, customer.id).live.insert(call, true);
+        self.book(now, customer.id).live.insert(call, Live { prepaid: true, ..Live::default() });
         Ok(())
     }
 
     /// Lets a call dial a number.
-    pub(crate) fn dial(&mut self, now: Moment, customer: &Customer, call: CallKey) -> Result<(), Exceeded> {
-        if self.book(now, customer.id).live.get_mut(&call).is_some_and(std::mem::take) {
-            return Ok(());
+    pub(crate) fn dial(&mut self, now: Moment, customer: &Customer, call: CallKey, number: LookupId) -> Result<(), Exceeded> {
+        let live = self.book(now, customer.id).live.get_mut(&call);
+        if !live.is_some_and(|live| std::mem::take(&mut live.prepaid)) {
+            self.count(now, customer, call)?;
         }
-        self.count(now, customer, call)?;
-        self.book(now, customer.id).live.insert(call, false);
+        self.book(now, customer.id).live.entry(call).or_default().numbers.insert(number);
         Ok(())
+    }
+
+    /// A number is neither dialled nor talked to any more.
+    pub(crate) fn number_over(&mut self, customer: i64, call: CallKey, number: LookupId) {
+        if let Some(live) = self.books.get_mut(&customer).and_then(|book| book.live.get_mut(&call)) {
+            live.numbers.remove(&number);
+        }
     }
 
     /// A call is over.
@@ -83,8 +106,9 @@ impl Guard {
         if spend_per_day.is_some_and(|most| book.spent >= most) {
             return Err(Exceeded::Spend);
         }
-        let others = book.live.keys().filter(|live| **live != call).count();
-        if concurrent.is_some_and(|most| others >= usize::try_from(most).unwrap_or(usize::MAX)) {
+        let weight = |(key, live): (&CallKey, &Live)| if *key == call { live.numbers.len() } else { live.weight() };
+        let under_way = || book.live.iter().map(weight).sum::<usize>();
+        if concurrent.is_some_and(|most| under_way() >= usize::try_from(most).unwrap_or(usize::MAX)) {
             return Err(Exceeded::Concurrent);
         }
         if let Some(rate) = calls_per_second {
@@ -154,8 +178,11 @@ mod tests {
     fn a_call_that_was_let_in_is_counted_once_and_frees_its_place() {
         let (mut guard, customer, now) = (Guard::default(), customer("concurrent = 1, calls_per_second = 1"), start());
         assert_eq!(guard.admit(now, &customer, CallKey(1)), Ok(()));
-        assert_eq!(guard.dial(now, &customer, CallKey(1)), Ok(()), "its first number");
-        assert_eq!(guard.dial(now, &customer, CallKey(1)), Err(Exceeded::Rate), "its second");
+        assert_eq!(guard.dial(now, &customer, CallKey(1), LookupId(1)), Ok(()), "its first number");
+        let second = (CallKey(1), LookupId(2));
+        assert_eq!(guard.dial(now, &customer, second.0, second.1), Err(Exceeded::Concurrent), "its second, beside the first");
+        guard.number_over(12, CallKey(1), LookupId(1));
+        assert_eq!(guard.dial(now, &customer, second.0, second.1), Err(Exceeded::Rate), "its second, after the first");
         assert_eq!(guard.admit(later(now, 1_000), &customer, CallKey(2)), Err(Exceeded::Concurrent));
         guard.release(12, CallKey(1));
         assert_eq!(guard.admit(later(now, 2_000), &customer, CallKey(2)), Ok(()));

@@ -41,6 +41,13 @@ pub(crate) struct Kept {
     bytes: usize,
 }
 
+impl Kept {
+    /// What is kept of a run; besides it the journal of another script, which has lost the call to this one.
+    fn of_run(self, run: RunId) -> (Self, Option<JournalId>) {
+        if self.run == Some(run) { (self, None) } else { (Self::default(), self.journal) }
+    }
+}
+
 /// How a call came out, as it is kept.
 #[derive(Serialize)]
 struct Outcome<'a> {
@@ -90,7 +97,7 @@ impl Switch {
     pub(super) fn keep_call(&mut self, key: CallKey) -> bool {
         let (Some(journals), Some(call)) = (&self.keeping.journals, self.calls.get_mut(&key)) else { return true };
         let (Some(run), Some(program)) = (call.run, call.program.clone()) else { return true };
-        let mut kept = if call.kept.run == Some(run) { call.kept } else { Kept::default() };
+        let (mut kept, closes) = call.kept.of_run(run);
         let (name, account, started_ms) = (&call.facts.id, &call.account, call.facts.started_at);
         let mut piece = None;
         self.host.read_journal(run, &mut |journal| {
@@ -103,7 +110,7 @@ impl Switch {
         let journal = *kept.journal.get_or_insert_with(|| journals.open());
         let grown = PIECE_BYTES + bytes.saturating_sub(kept.bytes);
         let to = tail.to();
-        let piece = Piece { journal, begin, tail: Some(tail), outcome: None, bytes: grown };
+        let piece = Piece { journal, begin, tail: Some(tail), outcome: None, closes, bytes: grown };
         let sent = journals.keep(piece);
         if sent {
             kept = Kept { run: Some(run), mark: to, bytes, ..kept };
@@ -116,7 +123,7 @@ impl Switch {
     pub(super) fn keep_past(&mut self, key: CallKey, kept: Kept, run: Option<(RunId, &Program)>, past: &PastCall) {
         self.keeping.unsaved.remove(&key);
         let Some(journals) = &self.keeping.journals else { return };
-        let kept = if run.is_some_and(|(run, _)| kept.run != Some(run)) { Kept::default() } else { kept };
+        let (kept, closes) = run.map_or((kept, None), |(run, _)| kept.of_run(run));
         let facts = &past.summary.facts;
         // A journal of a script that the call was taken away from was handed over then.
         let journal = past.journal.as_deref().zip(run);
@@ -136,7 +143,7 @@ impl Switch {
             serde_json::to_vec(&Outcome { summary: &summary, timeline: &timeline, recordings: &recordings }).unwrap_or_default()
         });
         let journal = kept.journal.unwrap_or_else(|| journals.open());
-        if !journals.keep(Piece { journal, begin, tail, outcome: Some(outcome), bytes }) {
+        if !journals.keep(Piece { journal, begin, tail, outcome: Some(outcome), closes, bytes }) {
             journals.lost();
         }
     }

@@ -17,6 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// One gateway's probes.
 #[derive(Debug)]
 struct Probe {
+    uri: SipUri,
     every: Duration,
     next: Instant,
     /// The request under way, and when it has taken too long.
@@ -32,10 +33,24 @@ pub(crate) struct Probes {
 impl Probes {
     /// Probes of the gateways in the directory; the first are due at once.
     pub(crate) fn new(exchange: &Exchange) -> Self {
+        let mut probes = Self { gateways: BTreeMap::new() };
+        probes.follow(exchange);
+        probes
+    }
+
+    /// The gateways are those of the directory as it is now: probes that are wanted as they were go on as they are.
+    pub(crate) fn follow(&mut self, exchange: &Exchange) {
         let now = exchange.now.instant;
-        let wanted = exchange.directory.gateways().filter_map(|entry| Some((entry.config.id, entry.config.probe_s?)));
-        let probe = |seconds: u32| Probe { every: Duration::from_secs(seconds.into()), next: now, pending: None };
-        Self { gateways: wanted.map(|(id, seconds)| (id, probe(seconds))).collect() }
+        let mut before = std::mem::take(&mut self.gateways);
+        let wanted = exchange.directory.gateways().filter_map(|entry| Some((entry, entry.config.probe_s?)));
+        self.gateways = wanted
+            .map(|(entry, seconds)| {
+                let every = Duration::from_secs(seconds.into());
+                let known = before.remove(&entry.config.id).filter(|known| known.uri == entry.uri && known.every == every);
+                let new = || Probe { uri: entry.uri.clone(), every, next: now, pending: None };
+                (entry.config.id, known.unwrap_or_else(new))
+            })
+            .collect();
     }
 
     /// When `handle_timeout` is due.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::directory::Directory;
-use super::probes::Probes;
 use super::switch::Switch;
 use crate::provisioning::Current;
 
@@ -17,6 +16,6 @@ impl Switch {
         exchange.config = Arc::clone(&current.config);
         exchange.table = Arc::clone(&current.routes);
         self.trunks.follow(&mut exchange, directory);
-        self.probes = Probes::new(&exchange);
+        self.probes.follow(&exchange);
     }
 }

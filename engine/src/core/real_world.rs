@@ -112,9 +112,6 @@ impl World for RealWorld {
     fn record(&mut self, order: RecordingOrder) -> Result<(), OpError> {
         let RecordingOrder { leg, id, options, path, format, codec } = order;
         let cannot = |why: String| OpError::new(ErrorCode::MediaError, format!("cannot record to {}: {why}", path.display()));
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|error| cannot(error.to_string()))?;
-        }
         let format = match format {
             RecordFormat::Wav => RecordingFormat::Wav,
             RecordFormat::Ogg => RecordingFormat::Ogg,

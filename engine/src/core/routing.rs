@@ -52,7 +52,7 @@ pub(crate) fn resolve(exchange: &mut Exchange, call: CallKey, lookup: LookupId, 
 
 /// Has Class 4 decide how a number is dialled.
 fn route_number(exchange: &mut Exchange, call: CallKey, lookup: LookupId, number: String, caller_id: Option<&str>) -> Lookup {
-    if let Err(refusal) = count(exchange, call) {
+    if let Err(refusal) = count(exchange, call, lookup) {
         return Lookup::Ready(Err(refusal));
     }
     let mut facts = exchange.origin(call);
@@ -72,10 +72,10 @@ fn route_number(exchange: &mut Exchange, call: CallKey, lookup: LookupId, number
 }
 
 /// Counts a number that a customer's call dials against what the customer may.
-fn count(exchange: &mut Exchange, call: CallKey) -> Result<(), Refusal> {
+fn count(exchange: &mut Exchange, call: CallKey, number: LookupId) -> Result<(), Refusal> {
     let customer = exchange.customers.get(&call).and_then(|id| exchange.directory.customer(*id));
     let Some(customer) = customer else { return Ok(()) };
-    exchange.guard.dial(exchange.now, customer, call).map_err(|exceeded| {
+    exchange.guard.dial(exchange.now, customer, call, number).map_err(|exceeded| {
         let (code, text, _) = exceeded.reply();
         tracing::warn!(customer = customer.id, ?exceeded, "a call is refused");
         Refusal::reply(code, text, EndedBy::Engine)

@@ -145,7 +145,15 @@ impl Keeper {
     }
 
     fn prepare(&mut self, piece: Piece, rows: &mut Vec<Row>) {
-        let Piece { journal, begin, tail, outcome, bytes: _ } = piece;
+        let closes = piece.closes;
+        self.prepare_rows(piece, rows);
+        if let Some(closed) = closes {
+            self.open.remove(&closed);
+        }
+    }
+
+    fn prepare_rows(&mut self, piece: Piece, rows: &mut Vec<Row>) {
+        let Piece { journal, begin, tail, outcome, closes: _, bytes: _ } = piece;
         let mut text = begin.map(|begin| self.begin(journal, *begin, rows)).unwrap_or_default();
         let Some(open) = self.open.get_mut(&journal) else { return };
         let subject = journal_subject(&open.uid);

@@ -16,6 +16,8 @@ pub struct Piece {
     pub tail: Option<Tail>,
     /// How it came out, as JSON; asked for where it is written.
     pub outcome: Option<Box<dyn FnOnce() -> Vec<u8> + Send>>,
+    /// A journal to which nothing will be added after this piece: this one, or one that this one follows.
+    pub closes: Option<JournalId>,
     /// What it takes in memory, roughly.
     pub bytes: usize,
 }

@@ -61,7 +61,7 @@ impl Fixture {
 }
 
 fn piece(journal: JournalId) -> Piece {
-    Piece { journal, begin: None, tail: None, outcome: None, bytes: 1 }
+    Piece { journal, begin: None, tail: None, outcome: None, closes: None, bytes: 1 }
 }
 
 fn journal(bundle: u64) -> Journal {
@@ -166,6 +166,23 @@ async fn past_its_size_the_oldest_journals_go() {
     fixture.journals.flush().await;
     assert_eq!((fixture.count("journals").await, fixture.count("journal_parts").await), (0, 0));
     assert_eq!(fixture.journals.counts().1, 0);
+}
+
+#[tokio::test]
+async fn a_journal_that_gets_nothing_more_is_closed_without_an_outcome() {
+    let fixture = Fixture::new(&JournalConfig::default());
+    let [first, second, whole] = [(); 3].map(|()| fixture.journals.open());
+    let begin = || Some(Box::new(Begin { name: "call".into(), account: "default".into(), started_ms: 0, script: None }));
+    let outcome = || -> Option<Box<dyn FnOnce() -> Vec<u8> + Send>> { Some(Box::new(|| b"{}".to_vec())) };
+    assert!(fixture.journals.keep(Piece { begin: begin(), ..piece(first) }));
+    assert!(fixture.journals.keep(Piece { begin: begin(), closes: Some(first), ..piece(second) }));
+    assert!(fixture.journals.keep(Piece { begin: begin(), closes: Some(whole), ..piece(whole) }));
+    for id in [first, second, whole] {
+        assert!(fixture.journals.keep(Piece { outcome: outcome(), ..piece(id) }));
+    }
+    fixture.journals.flush().await;
+    assert_eq!(fixture.count("journals").await, 3);
+    assert_eq!(fixture.count("journals WHERE sealed IS NOT NULL").await, 1);
 }
 
 #[tokio::test]

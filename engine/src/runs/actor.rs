@@ -368,11 +368,13 @@ impl State {
             started_ms: journal.start.at,
             script: Some(script),
         };
+        let id = journals.open();
         let piece = Piece {
-            journal: journals.open(),
+            journal: id,
             begin: Some(Box::new(begin)),
             tail: Some(journal.since(Mark::default())),
             outcome: None,
+            closes: Some(id),
             bytes: journal.bytes,
         };
         if !journals.keep(piece) {

@@ -181,21 +181,13 @@ impl LegSlot {
         again
     }
 
-    /// Hands over the last block of each finished recording; tried again at the next flush when the writer is behind.
+    /// Hands over the last block of each finished recording.
     fn end_recordings(&mut self, recorder: &Recorder) {
         let leg = self.id;
-        self.recordings.retain_mut(|block| {
-            if !block.finished {
-                return true;
-            }
+        for mut block in self.recordings.extract_if(.., |block| block.finished) {
             block.hand_over(leg, recorder);
-            recorder.send(Message::Finish { key: (leg, block.id) }).is_err()
-        });
-    }
-
-    /// Whether a finished recording still waits for the writer.
-    pub(super) fn is_recording(&self) -> bool {
-        !self.recordings.is_empty()
+            recorder.send(Message::Finish { key: (leg, block.id) });
+        }
     }
 }
 
@@ -207,12 +199,11 @@ impl Block {
         let samples = std::mem::take(&mut self.samples);
         let count = (samples.len() / usize::from(self.channels.max(1))) as u64;
         let message = Message::Samples { key: (leg, self.id), missed: self.missed, samples };
-        match recorder.send(message) {
-            Ok(()) => self.missed = 0,
-            Err(_) => {
-                self.missed += count;
-                recorder.count_dropped();
-            }
+        if recorder.send(message) {
+            self.missed = 0;
+        } else {
+            self.missed += count;
+            recorder.count_dropped();
         }
     }
 }

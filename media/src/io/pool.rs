@@ -47,7 +47,7 @@ pub struct PoolConfig {
     pub threads: usize,
     /// Ports for RTP and RTCP.
     pub ports: RangeInclusive<u16>,
-    /// How long a port rests after a call.
+    /// How long a port rests after a call at least; those that have rested longest are used first.
     pub quarantine: Duration,
     /// Report a leg from which nothing came for this long although it should.
     pub media_timeout: Option<Duration>,
@@ -66,7 +66,7 @@ impl Default for PoolConfig {
         Self {
             threads: 0,
             ports: 20_000..=29_999,
-            quarantine: Duration::from_secs(5),
+            quarantine: Duration::from_secs(1),
             media_timeout: None,
             max_lateness: Duration::from_millis(10),
             spare_descriptors: 1024,

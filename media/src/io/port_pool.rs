@@ -51,13 +51,31 @@ pub(super) struct PortPool {
     range: RangeInclusive<u16>,
     quarantine: Duration,
     seed: u64,
-    free: BTreeMap<IpAddr, VecDeque<Resting>>,
+    free: BTreeMap<IpAddr, Free>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Resting {
     port: u16,
     until: Instant,
+}
+
+/// The pairs of one address that no call has. Each queue is in the order of `until`.
+#[derive(Debug)]
+struct Free {
+    rested: VecDeque<Resting>,
+    /// Those that another program had when they were last tried.
+    taken: VecDeque<Resting>,
+}
+
+impl Free {
+    fn pop(&mut self, now: Instant) -> Option<Resting> {
+        let mut due = |queue: fn(&mut Self) -> &mut VecDeque<Resting>| {
+            let queue = queue(self);
+            queue.front().is_some_and(|resting| resting.until <= now).then(|| queue.pop_front()).flatten()
+        };
+        due(|free| &mut free.rested).or_else(|| due(|free| &mut free.taken))
+    }
 }
 
 impl PortPool {
@@ -77,19 +95,15 @@ impl PortPool {
         let (range, seed) = (&self.range, self.seed);
         let free = self.free.entry(ip).or_insert_with(|| shuffled(range, seed, now));
         for _ in 0..MAX_TRIES {
-            let resting = free.pop_front().ok_or_else(exhausted)?;
-            if resting.until > now {
-                free.push_front(resting);
-                return Err(exhausted());
-            }
+            let resting = free.pop(now).ok_or_else(exhausted)?;
             let address = SocketAddr::new(ip, resting.port);
             match bind(address) {
                 Ok(sockets) => return Ok((address, sockets)),
                 Err(error) if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) => {
-                    free.push_back(Resting { port: resting.port, until: now + TAKEN });
+                    free.taken.push_back(Resting { port: resting.port, until: now + TAKEN });
                 }
                 Err(error) => {
-                    free.push_front(resting);
+                    free.rested.push_front(resting);
                     let descriptors = matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
                     return Err(if descriptors { PortError::Descriptors } else { PortError::Socket { ip, error } });
                 }
@@ -101,14 +115,16 @@ impl PortPool {
     /// Gives a pair back; it rests before it is used again.
     pub(super) fn release(&mut self, now: Instant, address: SocketAddr) {
         if let Some(free) = self.free.get_mut(&address.ip()) {
-            free.push_back(Resting { port: address.port(), until: now + self.quarantine });
+            free.rested.push_back(Resting { port: address.port(), until: now + self.quarantine });
         }
     }
 
     /// Whether a pair could be given out at once on this address.
     pub(super) fn has_free(&self, now: Instant, ip: IpAddr) -> bool {
         match self.free.get(&ip) {
-            Some(free) => free.front().is_some_and(|resting| resting.until <= now),
+            Some(free) => {
+                [&free.rested, &free.taken].iter().any(|queue| queue.front().is_some_and(|resting| resting.until <= now))
+            }
             None => even_ports(&self.range).next().is_some(),
         }
     }
@@ -120,10 +136,10 @@ fn even_ports(range: &RangeInclusive<u16>) -> impl Iterator<Item = u16> {
     (first..=last).step_by(2).filter(move |&port| port < last)
 }
 
-fn shuffled(range: &RangeInclusive<u16>, seed: u64, now: Instant) -> VecDeque<Resting> {
+fn shuffled(range: &RangeInclusive<u16>, seed: u64, now: Instant) -> Free {
     let mut ports: Vec<u16> = even_ports(range).collect();
     ports.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-    ports.into_iter().map(|port| Resting { port, until: now }).collect()
+    Free { rested: ports.into_iter().map(|port| Resting { port, until: now }).collect(), taken: VecDeque::new() }
 }
 
 #[cfg(test)]
@@ -176,6 +192,21 @@ mod tests {
         assert_eq!(address.port(), tried[1]);
         assert_eq!(take(&mut pool, now), None);
         assert_eq!(take(&mut pool, now + TAKEN), Some(tried[0]));
+    }
+
+    #[test]
+    fn a_port_held_by_another_program_stands_in_no_others_way() {
+        let mut pool = PortPool::new(20_000..=20_003, Duration::from_secs(1), 1);
+        let now = Instant::now();
+        let held = |held: SocketAddr| move |address| if address == held { Err(io::ErrorKind::AddrInUse.into()) } else { Ok(()) };
+        let (first, ()) = pool.take(now, IP, |_| Ok(())).unwrap();
+        let other = SocketAddr::new(IP, 40_002 - first.port());
+        assert!(pool.take(now, IP, held(other)).is_err());
+        pool.release(now, first);
+        // Behind the one that is left alone for ten seconds.
+        let rested = now + Duration::from_secs(1);
+        assert!(pool.has_free(rested, IP));
+        assert_eq!(pool.take(rested, IP, held(other)).unwrap().0, first);
     }
 
     #[test]

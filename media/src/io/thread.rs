@@ -242,11 +242,10 @@ impl MediaThread {
         };
         let Some(leg) = self.legs.at(index) else { return };
         let again = leg.flush(now, &mut around);
-        if leg.closing && !leg.is_recording() {
+        if leg.closing {
             self.remove(index);
             return;
         }
-        let again = if leg.closing { now + RETRY } else { again };
         let tick = self.wheel.tick_of(again);
         if leg.tick != Some(tick) {
             leg.tick = Some(tick);
@@ -394,7 +393,7 @@ impl MediaThread {
         }
         let channels = if options.stereo { 2 } else { 1 };
         let path = file.path.clone();
-        if self.recorder.send(Message::Open { key: (leg, id), file, channels, rate }).is_err() {
+        if !self.recorder.send(Message::Open { key: (leg, id), file, channels, rate }) {
             self.outbox.push(PoolEvent::recorder_busy(leg, id, path));
             return;
         }

@@ -120,7 +120,7 @@ impl FreeSwitchBackend {
     }
 
     fn leave(&mut self, now: Instant, id: Option<OpId>, headers: &Headers, farewell: Farewell, cause: CallEndedCause) {
-        let mut given = std::mem::take(&mut self.headers);
+        let mut given = self.headers.take();
         given.extend(headers.iter().cloned());
         let prefix = if matches!(farewell, Farewell::Hangup(_)) { "sip_bye_h_" } else { "sip_rh_" };
         let told = self.header_variables(prefix, &given).and_then(|variables| {

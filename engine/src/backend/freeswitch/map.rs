@@ -21,8 +21,8 @@ impl FreeSwitchBackend {
         match op {
             Op::Set(args) => self.set(now, id, args),
             Op::SetHeader(args) => {
-                self.headers.push((args.name, args.value));
-                self.complete(id, Ok(Outcome::Unit));
+                let set = self.headers.set(args.name, args.value);
+                self.complete(id, set);
             }
             Op::BlockDtmf(args) => self.block_dtmf(now, id, &args.digits),
             Op::UnblockDtmf => self.block_dtmf(now, id, ""),
@@ -91,7 +91,7 @@ impl FreeSwitchBackend {
 
     /// One application, with the headers set so far and those given.
     fn with_headers(&mut self, prefix: &str, headers: Headers, app: &'static str) -> Result<Plan, OpError> {
-        let mut given = std::mem::take(&mut self.headers);
+        let mut given = self.headers.take();
         given.extend(headers);
         let variables = self.header_variables(prefix, &given)?;
         let mut steps = Vec::new();
@@ -147,7 +147,7 @@ impl FreeSwitchBackend {
     }
 
     fn bridge(&mut self, id: OpId, args: &BridgeArgs, instead: Option<Outcome>) -> Result<Plan, OpError> {
-        let headers = std::mem::take(&mut self.headers);
+        let headers = self.headers.take();
         self.settings.bridge(&self.channel, id, args, &headers, instead)
     }
 

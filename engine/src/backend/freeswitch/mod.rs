@@ -42,6 +42,8 @@ use end::Leaving;
 use task::{Doing, Executing, Finish, Next, Plan, Step, Task};
 use wire::{Awaited, Wire};
 
+use super::set_headers::SetHeaders;
+
 /// What is not heard of so long after it ought to be over is asked for.
 const CHECK_TIME: Duration = Duration::from_secs(5);
 /// How long an application of unknown length runs before it is asked for the first time.
@@ -84,7 +86,7 @@ pub struct FreeSwitchBackend {
     asides: BTreeMap<OpId, Aside>,
     recordings: BTreeMap<OpId, Recording>,
     /// Header fields for the next response or outgoing leg.
-    headers: Headers,
+    headers: SetHeaders,
     /// Keys that do not reach the script.
     blocked: String,
     /// Channel variables as the script knows them.
@@ -114,7 +116,7 @@ impl FreeSwitchBackend {
             executed: 0,
             asides: BTreeMap::new(),
             recordings: BTreeMap::new(),
-            headers: Headers::new(),
+            headers: SetHeaders::default(),
             blocked: String::new(),
             vars: channel.variables.clone(),
             channel,

@@ -25,7 +25,7 @@ impl<S: Switchboard> NativeBackend<S> {
             return Err(OpError::invalid_state("answer", self.a.state().name()));
         }
         let codecs = codecs_by_name("answer", &args.codecs, &self.setup.codecs)?;
-        let mut headers = std::mem::take(&mut self.headers);
+        let mut headers = self.headers.take();
         headers.extend(args.headers);
         self.a.answer(&mut self.board, headers, &codecs).map_err(|error| super::prefixed("answer", error))
     }
@@ -34,7 +34,7 @@ impl<S: Switchboard> NativeBackend<S> {
         if self.originated || self.a.state() >= LegState::Answering {
             return self.complete(id, Err(OpError::invalid_state("ring", self.a.state().name())));
         }
-        let mut headers = std::mem::take(&mut self.headers);
+        let mut headers = self.headers.take();
         headers.extend(args.headers);
         self.a.ring(&mut self.board, headers);
         self.tell_facts(now);

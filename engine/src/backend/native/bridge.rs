@@ -8,6 +8,7 @@ use lockstep_ctx_api::outcome::{BridgeResult, BridgeStatus};
 use lockstep_ctx_api::{BackendOutput, CallEndedCause, EndedBy, Event, OpError, OpId, Outcome};
 use lockstep_media::codec::Codec;
 use lockstep_media::digit::Digit;
+use lockstep_media::recording::RecordingId;
 use lockstep_media::stream::{Command, DtmfId, DtmfMethod, DtmfRequest};
 
 use super::end::{phrase, reason_header, refusal_parts};
@@ -30,13 +31,16 @@ pub(super) struct BridgeTask {
     codecs: Vec<Codec>,
     headers: Headers,
     lookups: BTreeMap<LookupId, usize>,
-    routes: BTreeMap<usize, Vec<RouteId>>,
+    /// By target, what was found for it by which look-up.
+    found: BTreeMap<usize, (LookupId, Vec<RouteId>)>,
     ringback: Option<AudioId>,
     /// What is played to parties who are asked to accept, or told who calls.
     prompts: BTreeMap<AudioId, LegId>,
     /// The leg the caller hears: early media, or joined.
     heard: Option<LegId>,
     joined: Option<LegId>,
+    /// Of the conversation; it ends with the bridge.
+    recording: Option<RecordingId>,
     /// A refusal in words for the caller.
     reply: Option<(u16, String, EndedBy)>,
     /// Given back instead of the bridge's own result: the bridge is the end of another operation.
@@ -44,6 +48,10 @@ pub(super) struct BridgeTask {
 }
 
 impl BridgeTask {
+    pub(super) fn plays_ringback(&self) -> bool {
+        self.ringback.is_some()
+    }
+
     pub(super) fn plays(&self, audio: AudioId) -> bool {
         self.ringback == Some(audio) || self.prompts.contains_key(&audio)
     }
@@ -108,7 +116,7 @@ impl<S: Switchboard> NativeBackend<S> {
         };
         args.caller_id = args.caller_id.or_else(|| self.vars.get("effective_caller_id_number").cloned());
         args.from_name = args.from_name.or_else(|| self.vars.get("effective_caller_id_name").cloned());
-        let mut headers = std::mem::take(&mut self.headers);
+        let mut headers = self.headers.take();
         headers.extend(self.vars.iter().filter_map(|(name, value)| {
             let name = name.strip_prefix("sip_h_").filter(|name| is_private_header(name))?;
             Some((name.to_owned(), value.clone()))
@@ -120,11 +128,12 @@ impl<S: Switchboard> NativeBackend<S> {
             codecs,
             headers,
             lookups: BTreeMap::new(),
-            routes: BTreeMap::new(),
+            found: BTreeMap::new(),
             ringback: None,
             prompts: BTreeMap::new(),
             heard: None,
             joined: None,
+            recording: None,
             reply: None,
             instead,
         })))
@@ -141,19 +150,24 @@ impl<S: Switchboard> NativeBackend<S> {
     }
 
     fn route_found(&mut self, now: Instant, lookup: LookupId, result: Result<Routes, Refusal>) {
-        let Some((_, Task::Bridge(task))) = &mut self.task else { return };
-        let Some(target) = task.lookups.remove(&lookup) else { return };
+        let wanted = match &mut self.task {
+            Some((_, Task::Bridge(task))) => task.lookups.remove(&lookup).map(|target| (task, target)),
+            Some(_) | None => None,
+        };
+        let Some((task, target)) = wanted else {
+            // The bridge that wanted to know is over.
+            let routes = result.map(|found| found.routes).unwrap_or_default();
+            return self.board.forget_routes(lookup, &routes);
+        };
         if let Err(refusal) = &result
             && let Some(by) = refusal.reply_by
         {
             task.reply = Some((refusal.code, refusal.reason.clone(), by));
         }
-        let routes = result.map(|found| {
-            let shape = (found.routes.len(), found.hunt);
-            task.routes.insert(target, found.routes);
-            shape
-        });
-        task.bridge.resolved(now, target, routes.map_err(|refusal| (refusal.code, refusal.reason)));
+        let shape = result.as_ref().map(|found| (found.routes.len(), found.hunt));
+        let routes = shape.map_err(|refusal| (refusal.code, refusal.reason.clone()));
+        task.found.insert(target, (lookup, result.map(|found| found.routes).unwrap_or_default()));
+        task.bridge.resolved(now, target, routes);
     }
 
     /// Carries out one step of the bridge; whether there was one.
@@ -184,6 +198,12 @@ impl<S: Switchboard> NativeBackend<S> {
 
     fn look_up(&mut self, now: Instant, target: usize) {
         let Some((_, Task::Bridge(task))) = &mut self.task else { return };
+        if task.args.strategy == BridgeStrategy::Sequential {
+            // The next one's turn has come: those before it are over.
+            for (lookup, routes) in std::mem::take(&mut task.found).into_values() {
+                self.board.forget_routes(lookup, &routes);
+            }
+        }
         let lookup = self.next_lookup;
         self.next_lookup = LookupId(lookup.0 + 1);
         let wanted = task.args.targets.get(target);
@@ -198,7 +218,7 @@ impl<S: Switchboard> NativeBackend<S> {
 
     fn dial_leg(&mut self, now: Instant, id: LegId, target: usize, route: usize) {
         let Some((_, Task::Bridge(task))) = &mut self.task else { return };
-        let Some(route) = task.routes.get(&target).and_then(|routes| routes.get(route)).copied() else { return };
+        let Some(route) = task.found.get(&target).and_then(|(_, routes)| routes.get(route)).copied() else { return };
         let Some(own) = task.args.targets.get(target) else { return };
         let mut headers = task.headers.clone();
         headers.extend(own.headers.iter().cloned());
@@ -315,7 +335,7 @@ impl<S: Switchboard> NativeBackend<S> {
         task.joined = Some(leg);
         let record = task.args.record.clone();
         if self.a.state() < LegState::Answering && !self.originated {
-            let headers = std::mem::take(&mut self.headers);
+            let headers = self.headers.take();
             if let Err(error) = self.a.answer(&mut self.board, headers, &self.setup.codecs.clone()) {
                 return self.caller_unanswerable(&error);
             }
@@ -327,8 +347,11 @@ impl<S: Switchboard> NativeBackend<S> {
         if let Some(name) = record {
             // A recording that cannot be written does not cost the caller the conversation.
             let args = RecordArgs { name, stereo: true, ..RecordArgs::default() };
-            if let Err(error) = self.open_recording(id, None, args) {
-                tracing::warn!(call = %self.setup.call_id, %error, "the bridge is not recorded");
+            let opened = self.open_recording(id, None, args);
+            let Some((_, Task::Bridge(task))) = &mut self.task else { return };
+            match opened {
+                Ok(recording) => task.recording = Some(recording),
+                Err(error) => tracing::warn!(call = %self.setup.call_id, %error, "the bridge is not recorded"),
             }
         }
     }
@@ -343,7 +366,8 @@ impl<S: Switchboard> NativeBackend<S> {
 
     fn bridge_done(&mut self, mut result: BridgeResult, joined: Option<LegId>, goes_on: bool) {
         self.stop_ringback();
-        let Some((id, Task::Bridge(task))) = self.task.take() else { return };
+        let Some((id, Task::Bridge(mut task))) = self.task.take() else { return };
+        self.release(&mut task);
         if let Some(leg) = task.heard {
             self.board.part(LegId::A, leg);
         }
@@ -384,6 +408,7 @@ impl<S: Switchboard> NativeBackend<S> {
         if let Some(audio) = task.ringback.take() {
             self.audio.stop(&mut self.board, audio);
         }
+        self.release(&mut task);
         if let Some(leg) = task.heard.take() {
             self.board.part(LegId::A, leg);
         }
@@ -394,6 +419,19 @@ impl<S: Switchboard> NativeBackend<S> {
         task.bridge.abandon();
         for leg in self.far.keys().copied().collect::<Vec<_>>() {
             self.drop_far(leg, Headers::new());
+        }
+    }
+
+    /// Gives back what only the bridge has a use for.
+    fn release(&mut self, task: &mut BridgeTask) {
+        if let Some(recording) = task.recording.take() {
+            self.stop_recording(recording);
+        }
+        for (lookup, routes) in std::mem::take(&mut task.found).into_values() {
+            self.board.forget_routes(lookup, &routes);
+        }
+        for lookup in std::mem::take(&mut task.lookups).into_keys() {
+            self.board.forget_routes(lookup, &[]);
         }
     }
 

@@ -30,7 +30,7 @@ impl<S: Switchboard> NativeBackend<S> {
         }
         let named = args.code.is_some() || args.reason.is_some();
         let code = args.code.unwrap_or(DECLINED.0);
-        let mut headers = std::mem::take(&mut self.headers);
+        let mut headers = self.headers.take();
         headers.extend(args.headers);
         let cause = if self.a.state() < LegState::Answering && !self.originated {
             self.a.refuse(&mut self.board, code, args.reason.clone(), headers);
@@ -57,7 +57,7 @@ impl<S: Switchboard> NativeBackend<S> {
             let message = format!("reject: expected a code from 400 to 699, got {}", args.code);
             return self.complete(id, Err(OpError::new(ErrorCode::RangeError, message)));
         }
-        let mut headers = std::mem::take(&mut self.headers);
+        let mut headers = self.headers.take();
         headers.extend(args.headers);
         self.a.refuse(&mut self.board, args.code, args.reason.clone(), headers);
         self.complete(id, Ok(Outcome::Unit));
@@ -82,7 +82,7 @@ impl<S: Switchboard> NativeBackend<S> {
         if let Some(message) = problem {
             return self.complete(id, Err(OpError::new(ErrorCode::RangeError, message)));
         }
-        let mut headers = std::mem::take(&mut self.headers);
+        let mut headers = self.headers.take();
         headers.extend(args.contacts.iter().filter_map(|contact| Some(("Contact".to_owned(), contact_value(contact)?))));
         self.a.refuse(&mut self.board, args.code, None, headers);
         self.complete(id, Ok(Outcome::Unit));

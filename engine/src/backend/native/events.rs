@@ -93,6 +93,8 @@ impl<S: Switchboard> NativeBackend<S> {
                 Ok(_) => {
                     self.tell_facts(now);
                     self.tell_hold();
+                    // An offer of ours may have met one of the peer's, which this ACK has settled.
+                    self.offer_hold();
                     if matches!(self.task, Some((_, Task::Answer))) {
                         self.complete_task(Ok(Outcome::Unit));
                     }

@@ -25,6 +25,8 @@ pub(super) struct Hold {
     /// A play source.
     music: Option<String>,
     playing: Option<AudioId>,
+    /// An operation plays in place of the music.
+    displaced: bool,
     /// What watchers and the script were told last, whichever side holds.
     told: bool,
 }
@@ -46,7 +48,11 @@ impl<S: Switchboard> NativeBackend<S> {
             return Err(OpError::invalid_state(if hold { "hold" } else { "unhold" }, state));
         }
         self.hold.wanted = hold;
-        self.hold.music = music;
+        let is_other = std::mem::replace(&mut self.hold.music, music) != self.hold.music;
+        if hold && is_other && self.hold.playing.is_some() {
+            self.stop_hold_music();
+            self.play_hold_music();
+        }
         self.offer_hold();
         self.settle(now);
         Ok(())
@@ -94,13 +100,26 @@ impl<S: Switchboard> NativeBackend<S> {
 
     /// What an operation plays to the party is not talked over.
     fn play_hold_music(&mut self) {
-        let is_free = match &self.task {
-            None | Some((_, Task::Bridge(_) | Task::Sleep { .. })) => true,
-            Some((_, Task::Answer | Task::Play(_) | Task::Collect(_) | Task::SendDtmf(_) | Task::Echo)) => false,
-        };
-        if is_free {
+        self.hold.displaced = !self.is_free_for_music();
+        if !self.hold.displaced {
             let source = self.hold.music.clone().unwrap_or_else(|| SILENCE.to_owned());
             self.play_to_held(source);
+        }
+    }
+
+    fn is_free_for_music(&self) -> bool {
+        let is_free = match &self.task {
+            None | Some((_, Task::Sleep { .. })) => true,
+            Some((_, Task::Bridge(task))) => !task.plays_ringback(),
+            Some((_, Task::Answer | Task::Play(_) | Task::Collect(_) | Task::SendDtmf(_) | Task::Echo)) => false,
+        };
+        is_free && self.asides.values().all(|(leg, _)| *leg != LegId::A)
+    }
+
+    /// The music goes on once nothing else is played any more.
+    pub(super) fn resume_hold_music(&mut self) {
+        if self.hold.displaced && self.hold.agreed && self.is_free_for_music() {
+            self.play_hold_music();
         }
     }
 
@@ -111,6 +130,7 @@ impl<S: Switchboard> NativeBackend<S> {
     }
 
     fn stop_hold_music(&mut self) {
+        self.hold.displaced = false;
         if let Some(audio) = self.hold.playing.take() {
             self.audio.stop(&mut self.board, audio);
         }
@@ -119,6 +139,7 @@ impl<S: Switchboard> NativeBackend<S> {
     /// It never ends by itself: something else is played, or there is no such file.
     pub(super) fn hold_music_ended(&mut self, result: Result<(), OpError>) {
         self.hold.playing = None;
+        self.hold.displaced = result.is_ok();
         if let Err(error) = result {
             tracing::warn!(call = %self.setup.call_id, %error, "no music on hold");
             if self.hold.music.take().is_some() {

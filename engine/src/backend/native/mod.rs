@@ -18,7 +18,7 @@ mod send_dtmf;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use lockstep_ctx_api::op::{Headers, Op, Vars};
+use lockstep_ctx_api::op::{Op, Vars};
 use lockstep_ctx_api::{
     BackendOutput, CallBackend, CallEndedCause, CallState, Event, OpError, OpId, OpResult, Outcome, event::FactsChange,
 };
@@ -38,6 +38,8 @@ use hold::Hold;
 use originate::Calling;
 use record::Recording;
 use send_dtmf::SendDtmfTask;
+
+use super::set_headers::SetHeaders;
 
 /// What a call is set up with.
 #[derive(Clone, Debug)]
@@ -106,7 +108,7 @@ pub struct NativeBackend<S> {
     /// Variables the script has set.
     vars: Vars,
     /// Header fields for the next response or outgoing leg.
-    headers: Headers,
+    headers: SetHeaders,
     told: (CallState, Option<Codec>),
     ended: bool,
     outputs: VecDeque<BackendOutput>,
@@ -137,7 +139,7 @@ impl<S: Switchboard> NativeBackend<S> {
             asides: BTreeMap::new(),
             joined: false,
             vars: Vars::new(),
-            headers: Headers::new(),
+            headers: SetHeaders::default(),
             told: (CallState::New, None),
             ended: false,
             outputs: VecDeque::new(),
@@ -193,7 +195,7 @@ impl<S: Switchboard> NativeBackend<S> {
     /// Makes sure the caller can hear something: starts early media on a call that is not answered (contract, 2.1 rule 6).
     fn audio_path(&mut self, now: Instant, operation: &str) -> Result<(), OpError> {
         if self.a.state() < LegState::Early {
-            let headers = std::mem::take(&mut self.headers);
+            let headers = self.headers.take();
             self.a.start_early_media(&mut self.board, headers).map_err(|error| prefixed(operation, error))?;
             self.tell_facts(now);
         }
@@ -230,7 +232,7 @@ impl<S: Switchboard> NativeBackend<S> {
                 Some((_, Task::Answer | Task::Play(_) | Task::SendDtmf(_) | Task::Echo | Task::Sleep { .. })) | None => false,
             };
             if !worked {
-                return;
+                return self.resume_hold_music();
             }
         }
     }
@@ -277,8 +279,8 @@ impl<S: Switchboard> CallBackend for NativeBackend<S> {
                 self.complete(id, Ok(Outcome::Unit));
             }
             Op::SetHeader(args) => {
-                self.headers.push((args.name, args.value));
-                self.complete(id, Ok(Outcome::Unit));
+                let set = self.headers.set(args.name, args.value);
+                self.complete(id, set);
             }
             Op::BlockDtmf(args) => self.block_dtmf(id, &args.digits),
             Op::UnblockDtmf => self.block_dtmf(id, ""),

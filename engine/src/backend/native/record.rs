@@ -55,14 +55,19 @@ pub enum RecordingEvent {
 
 impl<S: Switchboard> NativeBackend<S> {
     pub(super) fn start_record(&mut self, now: Instant, id: OpId, args: RecordArgs) {
-        let begun = self.audio_path(now, "record").and_then(|()| self.open_recording(id, Some(id), args));
+        let begun = self.audio_path(now, "record").and_then(|()| self.open_recording(id, Some(id), args)).map(drop);
         if let Err(error) = begun {
             self.complete(id, Err(error));
         }
     }
 
     /// Starts a recording of what leg A says and hears. `waiting` is completed once it runs.
-    pub(super) fn open_recording(&mut self, started_by: OpId, waiting: Option<OpId>, args: RecordArgs) -> Result<(), OpError> {
+    pub(super) fn open_recording(
+        &mut self,
+        started_by: OpId,
+        waiting: Option<OpId>,
+        args: RecordArgs,
+    ) -> Result<RecordingId, OpError> {
         let number = self.recordings.len() as u64;
         if number >= MAX_RECORDINGS {
             let message = format!("record: at most {MAX_RECORDINGS} recordings a call");
@@ -78,7 +83,7 @@ impl<S: Switchboard> NativeBackend<S> {
         let file = RecordingFile { name: args.name, format: args.format, options };
         let file = self.board.record(LegId::A, id, &file, self.a.codec()).map_err(|error| super::prefixed("record", error))?;
         self.recordings.insert(id, Recording { started_by, file, state: State::Starting { op: waiting } });
-        Ok(())
+        Ok(id)
     }
 
     pub(super) fn control_recording(&mut self, id: OpId, args: &RecordControlArgs) {
@@ -111,6 +116,16 @@ impl<S: Switchboard> NativeBackend<S> {
             }
         };
         self.complete(id, result);
+    }
+
+    /// Ends a recording that no script has in its hand.
+    pub(super) fn stop_recording(&mut self, id: RecordingId) {
+        if let Some(recording) = self.recordings.get_mut(&id)
+            && matches!(recording.state, State::Starting { .. } | State::Running)
+        {
+            recording.state = State::Stopping { waiting: Vec::new() };
+            self.board.media(LegId::A, Command::StopRecording(id));
+        }
     }
 
     /// Something became of a recording.

@@ -255,6 +255,19 @@ fn a_script_that_takes_too_long_has_the_routes_action() {
 }
 
 #[test]
+fn scripts_without_a_time_of_their_own_have_two_seconds_together() {
+    let waits =
+        |ms: u32| format!("async function main(data) {{ await new Promise((done) => setTimeout(done, {ms})); return data; }}");
+    for (each, reply) in [(600, vec![]), (900, vec!["500 ScriptForge Timeout".to_owned()])] {
+        let source = waits(each);
+        let scripts = [("last:z", source.as_str()), ("hook", &source), ("first:a", &source)];
+        let mut trunks = Trunks::new(&config("script = \"script-hook\""), &scripts);
+        trunks.dial("442012345678");
+        assert_eq!(trunks.caller_saw(), reply, "{each} ms each");
+    }
+}
+
+#[test]
 fn an_error_need_not_stop_the_call() {
     let config = config("script = \"script-hook\"\non_error = \"continue\"");
     let mut trunks = Trunks::new(&config, &[("hook", "function main(data) { data.routing.cli = '1'; nonsense(); }")]);
@@ -428,6 +441,27 @@ fn customers_stay_within_their_limits() {
 }
 
 #[test]
+fn numbers_that_one_call_dials_together_count_each() {
+    let dials = |strategy: &str| {
+        format!(
+            "async function main(data, ctx) {{
+               const to = ['442012345678', '442012345679', '442012345670'];
+               const {{ code }} = await ctx.bridge(to, {{ strategy: '{strategy}', continue_on: true }});
+               await ctx.bridge('442012345671', {{ continue_on: true }});
+               throw code + ' Both';
+             }}"
+        )
+    };
+    for (strategy, rung) in [("parallel", 2), ("sequential", 1)] {
+        let limits = config("customers = [12]").replace("addresses = [\"203", "limits = { concurrent = 2 }\naddresses = [\"203");
+        let mut trunks = Trunks::new(&limits, &[("1000", &dials(strategy))]);
+        trunks.dial("1000");
+        let invites = trunks.lab.seen(trunks.first);
+        assert_eq!(invites.len(), rung, "{strategy}: {invites:?}");
+    }
+}
+
+#[test]
 fn a_customer_behind_no_fixed_address_shows_a_password() {
     let config = config("").replace("addresses = [\"203.0.113.9\"]", "user = \"pbx\"\npassword = \"pw\"");
     let mut trunks = Trunks::new(&config, &[]);
@@ -463,4 +497,21 @@ fn a_gateway_that_does_not_answer_probes_is_tried_last() {
     trunks.lab.wait(60_000);
     trunks.dial("442012345678");
     assert!(trunks.lab.seen(back).contains(&"invite".to_owned()));
+}
+
+#[test]
+fn probes_go_on_whatever_else_is_provisioned() {
+    let config = config("").replace("id = 7", "id = 7\nprobe_s = 10").replace("5091", "5099");
+    let mut trunks = Trunks::new(&config, &[]);
+    let parsed = toml::from_str(&config).unwrap();
+    let current = crate::platform::Platform::in_memory(&parsed).unwrap().provisioning.current();
+    for _ in 0..8 {
+        trunks.lab.wait(2_000);
+        trunks.lab.switch.set_provisioning(&current);
+        trunks.lab.settle();
+    }
+    let sent = trunks.lab.switch.exchange.borrow().endpoint.transaction_count();
+    assert!(sent <= 2, "{sent} requests wait for a gateway that is asked every 10 s");
+    trunks.dial("442012345678");
+    assert_eq!(trunks.lab.seen(trunks.second), ["invite"], "the one that does not answer is tried last");
 }

@@ -221,3 +221,14 @@ fn both_calls_of_a_pair_can_be_led_elsewhere() {
         assert_eq!(lab.seen(phone), ["200", "bye"]);
     }
 }
+
+#[test]
+fn a_hold_that_meets_an_offer_of_the_partys_own_follows_its_ack() {
+    let mut lab = Lab::new("", &[("1000", WAITS)]);
+    let (phones, ids) = two_calls(&mut lab, ["1000", "1000"]);
+    lab.seen(phones[0]);
+    lab.offer_without_ack(phones[0]);
+    let id = ids[0].clone();
+    ask(&mut lab, |reply| Request::Hold { id, hold: true, music: None, reply }).unwrap();
+    assert_eq!(lab.seen(phones[0]), ["response 200", "offer"]);
+}

@@ -201,6 +201,21 @@ impl Lab {
         self.settle();
     }
 
+    /// A re-INVITE arrives and is answered; its ACK comes with whatever is carried next.
+    pub(super) fn offer_without_ack(&mut self, phone: PhoneId) {
+        let now = self.now.instant;
+        let caller = self.at(phone);
+        let request = DialogRequest::new(Method::Invite).with_body(Body::sdp(caller.media.offer().into_bytes()));
+        caller.endpoint.request(now, caller.dialog.expect("a call is up"), request).unwrap();
+        let mut packets = Vec::new();
+        self.poll_phone(phone.0, &mut packets);
+        for (from, transmit) in packets {
+            self.carry(from, &transmit);
+        }
+        self.switch.set_time(self.now);
+        self.switch.pump();
+    }
+
     /// Answers the call that rings.
     pub(super) fn pick_up(&mut self, phone: PhoneId) {
         self.pick_up_at_once(&[phone]);
@@ -436,6 +451,9 @@ impl Phone {
             }
             Event::Request { id, dialog: None, request, .. } if request.method == Method::Options => {
                 self.endpoint.respond(now, id, Reply::new(StatusCode::OK)).unwrap();
+            }
+            Event::Request { dialog: Some(_), request, .. } if request.method == Method::Invite => {
+                self.seen.push("offer".to_owned());
             }
             Event::Acked { .. }
             | Event::AckTimeout { .. }

@@ -5,13 +5,13 @@ mod wav;
 
 use std::{
     collections::BTreeMap,
-    fs::{File, OpenOptions},
+    fs::{self, File},
     io::{self, BufWriter},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering::Relaxed},
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -21,7 +21,7 @@ use self::{ogg_opus::OggOpusWriter, wav::WavWriter};
 use super::{LegId, PoolEvent, outbox::Outbox};
 use crate::recording::RecordingId;
 
-/// Blocks that may wait for the disk: at half a second a block, minutes of all recordings together.
+/// Blocks and new recordings that may wait for the disk: at half a second a block, four seconds of 500 recordings.
 const QUEUE: usize = 4096;
 /// Blocks kept for reuse.
 const SPARE_BLOCKS: usize = 1024;
@@ -31,7 +31,7 @@ const RETRY: Duration = Duration::from_millis(5);
 /// Where a recording goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordingFile {
-    /// Created or overwritten; its folder must exist.
+    /// Created or overwritten, with its folder. Nothing else may be writing it.
     pub path: PathBuf,
     /// How it is written.
     pub format: RecordingFormat,
@@ -80,6 +80,16 @@ pub(super) enum Message {
     Stop,
 }
 
+impl Message {
+    /// Whether a full queue refuses it. There is one end for each beginning.
+    fn is_bounded(&self) -> bool {
+        match self {
+            Self::Open { .. } | Self::Samples { .. } => true,
+            Self::Finish { .. } | Self::Stop => false,
+        }
+    }
+}
+
 /// The writer thread, and the way to it.
 pub(super) struct RecorderThread {
     recorder: Recorder,
@@ -88,11 +98,11 @@ pub(super) struct RecorderThread {
 
 impl RecorderThread {
     pub(super) fn start(events: Outbox) -> io::Result<Self> {
-        let (queue, messages) = sync_channel(QUEUE);
-        let spare = Arc::new(Mutex::new(Vec::new()));
-        let writer = Writer { events, spare: Arc::clone(&spare), open: BTreeMap::new() };
+        let (recorder, messages) = Recorder::new();
+        let (spare, waiting) = (Arc::clone(&recorder.spare), Arc::clone(&recorder.waiting));
+        let writer = Writer { events, spare, waiting, open: BTreeMap::new() };
         let handle = thread::Builder::new().name("recorder".into()).spawn(move || writer.run(&messages))?;
-        Ok(Self { recorder: Recorder { queue, spare, blocks_dropped: Arc::default() }, handle: Some(handle) })
+        Ok(Self { recorder, handle: Some(handle) })
     }
 
     pub(super) fn handle(&self) -> &Recorder {
@@ -112,17 +122,28 @@ impl RecorderThread {
 /// The way to the writer thread.
 #[derive(Clone)]
 pub(super) struct Recorder {
-    queue: SyncSender<Message>,
+    queue: Sender<Message>,
+    /// Messages in the queue that a bound is for.
+    waiting: Arc<AtomicUsize>,
     spare: Arc<Mutex<Vec<Vec<i16>>>>,
     pub(super) blocks_dropped: Arc<AtomicU64>,
 }
 
 impl Recorder {
-    /// Queues a message, never blocks. A full queue gives it back.
-    pub(super) fn send(&self, message: Message) -> Result<(), Message> {
-        self.queue.try_send(message).map_err(|error| match error {
-            TrySendError::Full(message) | TrySendError::Disconnected(message) => message,
-        })
+    fn new() -> (Self, Receiver<Message>) {
+        let (queue, messages) = channel();
+        let recorder = Self { queue, waiting: Arc::default(), spare: Arc::default(), blocks_dropped: Arc::default() };
+        (recorder, messages)
+    }
+
+    /// Queues a message, never blocks; says whether it was taken. There is always room for the end of a recording: a disk that
+    /// hangs must not keep legs from being closed.
+    pub(super) fn send(&self, message: Message) -> bool {
+        if message.is_bounded() && self.waiting.fetch_add(1, Relaxed) >= QUEUE {
+            self.waiting.fetch_sub(1, Relaxed);
+            return false;
+        }
+        self.queue.send(message).is_ok()
     }
 
     /// An empty block; a used one where that costs no waiting.
@@ -138,6 +159,7 @@ impl Recorder {
 
 struct Writer {
     events: Outbox,
+    waiting: Arc<AtomicUsize>,
     spare: Arc<Mutex<Vec<Vec<i16>>>>,
     open: BTreeMap<Key, Open>,
 }
@@ -166,6 +188,9 @@ impl Writer {
                 messages.recv().map_err(|_| RecvTimeoutError::Disconnected)
             };
             self.events.flush();
+            if message.as_ref().is_ok_and(Message::is_bounded) {
+                self.waiting.fetch_sub(1, Relaxed);
+            }
             match message {
                 Ok(Message::Open { key, file, channels, rate }) => self.open(key, file, channels, rate),
                 Ok(Message::Samples { key, missed, samples }) => self.samples(key, missed, samples),
@@ -182,20 +207,27 @@ impl Writer {
 
     fn open(&mut self, key: Key, file: RecordingFile, channels: u8, rate: u32) {
         let RecordingFile { path, format } = file;
-        let sink = OpenOptions::new().write(true).create(true).truncate(true).open(&path).and_then(|file| {
-            let file = BufWriter::new(file);
-            Ok(match format {
-                RecordingFormat::Wav => Sink::Wav(WavWriter::new(file, channels, rate)?),
-                RecordingFormat::Ogg => Sink::Ogg(Box::new(OggOpusWriter::new(file, channels, rate, serial(key))?)),
-            })
-        });
-        match sink {
+        match self.sink(key, &path, format, (channels, rate)) {
             Ok(sink) => {
                 self.open.insert(key, Open { path, channels, rate, length: 0, sink });
                 self.events.push(PoolEvent::RecordingStarted { leg: key.0, id: key.1 });
             }
             Err(error) => self.fail(key, path, error),
         }
+    }
+
+    fn sink(&self, key: Key, path: &Path, format: RecordingFormat, (channels, rate): (u8, u32)) -> io::Result<Sink> {
+        if self.open.values().any(|open| open.path == path) {
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another recording is being written there"));
+        }
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let file = BufWriter::new(File::create(path)?);
+        Ok(match format {
+            RecordingFormat::Wav => Sink::Wav(WavWriter::new(file, channels, rate)?),
+            RecordingFormat::Ogg => Sink::Ogg(Box::new(OggOpusWriter::new(file, channels, rate, serial(key))?)),
+        })
     }
 
     fn samples(&mut self, key: Key, missed: u64, mut samples: Vec<i16>) {
@@ -270,5 +302,21 @@ impl PoolEvent {
     pub(super) fn recorder_busy(leg: LegId, id: RecordingId, path: PathBuf) -> Self {
         let error = io::Error::new(io::ErrorKind::WouldBlock, "the disk is too far behind");
         Self::RecordingFailed { leg, id, error: RecordingError { path, error } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_takes_no_samples_and_every_end() {
+        let (recorder, messages) = Recorder::new();
+        let key = |id| (LegId(1), RecordingId(id));
+        let samples = || Message::Samples { key: key(1), missed: 0, samples: Vec::new() };
+        assert_eq!((0..QUEUE + 10).filter(|_| recorder.send(samples())).count(), QUEUE);
+        assert!((0..10).all(|id| recorder.send(Message::Finish { key: key(id) })));
+        assert!(!recorder.send(samples()));
+        assert_eq!(messages.try_iter().count(), QUEUE + 10, "what was refused is not there");
     }
 }

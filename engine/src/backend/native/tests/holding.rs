@@ -77,6 +77,47 @@ fn offers_that_meet_are_made_again_and_refused_ones_are_not() {
 }
 
 #[test]
+fn an_offer_that_must_wait_for_the_peers_follows_its_ack() {
+    let mut desk = Desk::answered();
+    let sdp = desk.caller.offer();
+    desk.leg(LegId::A, LegEvent::Offer { offer: OfferId(1), sdp: Some(sdp) });
+    desk.hold(true, None);
+    desk.leg(LegId::A, LegEvent::OfferRefused { code: 500, reason: "pending".into(), again: true });
+    desk.asked();
+    desk.leg(LegId::A, LegEvent::Acked { sdp: None });
+    assert_eq!(desk.asked(), ["a offer"]);
+    desk.agrees();
+    assert_eq!(events(&desk.outputs()), [Event::Hold]);
+}
+
+#[test]
+fn other_music_is_heard_at_once() {
+    let mut desk = Desk::answered();
+    desk.hold(true, Some("user/moh.wav"));
+    desk.agrees();
+    desk.asked();
+    desk.hold(true, Some("user/moh.wav"));
+    assert_eq!(desk.asked(), Vec::<String>::new());
+    desk.hold(true, Some("user/other.wav"));
+    assert_eq!(desk.asked(), ["a stop", "a play 500 ms"]);
+}
+
+#[test]
+fn the_music_goes_on_when_what_replaced_it_is_over() {
+    let mut desk = Desk::answered();
+    desk.hold(true, Some("user/moh.wav"));
+    desk.agrees();
+    desk.asked();
+    let music = desk.board.0.borrow().playing[&LegId::A];
+    desk.play("user/a.wav");
+    let ended = MediaEvent::PlayoutFinished { id: music, played: Duration::ZERO, end: PlayoutEnd::Replaced };
+    desk.media(LegId::A, ended);
+    assert_eq!(desk.asked(), ["a play 500 ms"]);
+    desk.audio_ends(LegId::A);
+    assert_eq!(desk.asked(), ["a play 500 ms"], "the music");
+}
+
+#[test]
 fn what_an_operation_plays_is_not_talked_over() {
     let mut desk = Desk::answered();
     desk.play("user/a.wav");

@@ -9,7 +9,7 @@ mod originating;
 mod playing;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -40,6 +40,8 @@ struct Book {
     missing: Vec<String>,
     routes: BTreeMap<String, (usize, Hunt)>,
     last_route: u64,
+    /// Routes that were found and not given back.
+    kept: BTreeSet<RouteId>,
     loads: Vec<LoadId>,
     playing: BTreeMap<LegId, PlayId>,
     offers: BTreeMap<LegId, String>,
@@ -133,9 +135,14 @@ impl Switchboard for FakeBoard {
         let Some((count, hunt)) = book.routes.get(uri).copied() else {
             return Lookup::Ready(Err(Refusal::new(404, "Not Found")));
         };
-        let routes = (0..count).map(|route| RouteId(book.last_route + route as u64)).collect();
+        let routes: Vec<_> = (0..count).map(|route| RouteId(book.last_route + route as u64)).collect();
         book.last_route += count as u64;
+        book.kept.extend(&routes);
         Lookup::Ready(Ok(Routes { routes, hunt }))
+    }
+
+    fn forget_routes(&mut self, _: LookupId, routes: &[RouteId]) {
+        self.0.borrow_mut().kept.retain(|kept| !routes.contains(kept));
     }
 
     fn dial(&mut self, leg: LegId, dial: Dial, offer: String) {
