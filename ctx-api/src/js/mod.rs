@@ -35,6 +35,7 @@ pub mod worker;
 
 pub use compiled::Compiled;
 pub use cost::{FixedCost, fixed_cost};
+pub use json::members as json_members;
 pub use marks::MARK;
 pub use process::{WorkerExit, run_worker};
 pub use program::{check, module_problem};

@@ -1,8 +1,9 @@
 //! `POST /v1/route`: the Class 4 hook for a SIP proxy in front.
 
+use axum::Extension;
 use axum::extract::{Query, State};
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -10,7 +11,7 @@ use super::AppState;
 use super::access::Caller;
 use super::body::RawBody;
 use super::error::ApiError;
-use crate::class4::Class4;
+use crate::class4::{Class4, Given};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,25 +26,30 @@ pub(super) async fn route(
     RawBody(body): RawBody,
 ) -> Result<Response, ApiError> {
     let Query(query) = query.map_err(|error| ApiError::bad_request(error.body_text()))?;
-    let data: Value = serde_json::from_slice(&body)
-        .map_err(|error| ApiError::unprocessable(format!("expected the routing object as JSON: {error}"), Value::Null))?;
-    if !data.is_object() {
-        return Err(ApiError::unprocessable("expected the routing object, a JSON object", Value::Null));
-    }
+    let given =
+        std::str::from_utf8(&body).ok().and_then(|text| Given::read(text).ok()).ok_or_else(|| no_routing_object(&body))?;
     let runs = state.engine.runs();
     if let Some(script) = &query.script {
         caller.program(runs, script)?;
     }
     let current = state.engine.platform().provisioning.current();
     let class4 = Class4::new(&current.routes, runs);
-    let customer = data.pointer("/routing/account_id").and_then(Value::as_i64);
     // The routes and scripts that apply are the customer's.
-    let account = customer.and_then(|id| current.account_of_customer(id));
+    let account = given.object.account().and_then(|id| current.account_of_customer(id));
     if !caller.is_operator && !account.is_some_and(|account| caller.sees(account)) {
         return Err(ApiError::forbidden("routing.account_id: expected a customer of the key's account"));
     }
-    match class4.hook(data, query.script.as_deref()).await {
-        Ok(data) => Ok(Json(data).into_response()),
+    match class4.hook(given, query.script.as_deref()).await {
+        Ok(data) => Ok(([(CONTENT_TYPE, "application/json")], data.print()).into_response()),
         Err(rejection) => Err(ApiError::rejected(&rejection)),
     }
+}
+
+/// Says what is wrong with a body.
+fn no_routing_object(body: &[u8]) -> ApiError {
+    let why = match super::body::parse::<Value>(body) {
+        Ok(_) => "expected the routing object, a JSON object".to_owned(),
+        Err(error) => format!("expected the routing object as JSON: {}", error.message()),
+    };
+    ApiError::unprocessable(why, Value::Null)
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use lockstep_ctx_api::wire::ScriptType;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Rejection;
-use super::change::normalise;
+use super::change::{Given, RoutingObject};
 use super::decision::{self, Decision};
 use super::facts::Facts;
 use super::table::{Built, Hook, RouteTable};
@@ -41,7 +41,12 @@ pub(crate) async fn route(
     let built = table.build(facts)?;
     let scripts = chain(programs, &built.hook, true);
     let Built { data, hook, costs } = built;
-    let (data, sandbox_ms) = run_all(runner, data, &hook, &scripts).await?;
+    if scripts.is_empty() {
+        return decide(table, facts, &data, (&hook, &costs), 0.0);
+    }
+    let (changed, sandbox_ms) = run_all(runner, RoutingObject::from(&data), &hook, &scripts).await?;
+    let data = serde_json::from_str(&changed.print())
+        .map_err(|error| Rejection::new(500, "Script Error").because(format!("what the scripts made of the routes: {error}")))?;
     decide(table, facts, &data, (&hook, &costs), sandbox_ms)
 }
 
@@ -100,7 +105,7 @@ impl Class4 {
     ///
     /// # Errors
     /// The SIP reply in place of a route.
-    pub async fn hook(&self, given: Value, script: Option<&str>) -> Result<Value, Rejection> {
+    pub(crate) async fn hook(&self, given: Given, script: Option<&str>) -> Result<RoutingObject, Rejection> {
         hook(&self.table, &self.runs.programs(), &self.runs, given, script).await
     }
 }
@@ -110,26 +115,22 @@ pub(crate) async fn hook(
     table: &RouteTable,
     programs: &ProgramSet,
     runner: &impl Runner,
-    given: Value,
+    given: Given,
     script: Option<&str>,
-) -> Result<Value, Rejection> {
-    let mut before = normalise(&Value::Object(serde_json::Map::new()), given.clone())
-        .map_err(|_| Rejection::new(400, "Bad Request").because("expected the routing object"))?;
-    let number = before.pointer("/routing/dest_number").map(plain).unwrap_or_default();
-    let customer = before.pointer("/routing/account_id").and_then(Value::as_i64);
-    let lays_out = |data: &Value| data.get("egress_routing").is_none() && data.pointer("/routing/egress_routing").is_none();
-    if lays_out(&given) {
-        let cli = before.pointer("/routing/cli").map(plain).unwrap_or_default();
-        let rows = Value::Array(table.rows(&number, customer, &cli));
-        before["routing"]["egress_routing"] = rows.clone();
-        before["egress_routing"] = rows;
+) -> Result<RoutingObject, Rejection> {
+    let Given { object: mut before, has_rows } = given;
+    let number = before.routing("dest_number").map(plain).unwrap_or_default();
+    let customer = before.account();
+    if !has_rows {
+        let cli = before.routing("cli").map(plain).unwrap_or_default();
+        before.set_list("egress_routing", Value::Array(table.rows(&number, customer, &cli)).to_string());
     }
-    if !before.pointer("/routing/log").is_some_and(Value::is_array) {
-        before["routing"]["log"] = json!([]);
+    if !before.routing("log").is_some_and(|log| log.starts_with('[')) {
+        before.set_routing("log", "[]".to_owned());
     }
     for (name, value) in table.vars_of(&number, customer) {
-        if before.get(&name).is_none() {
-            before[name] = value;
+        if !before.has(&name) {
+            before.set(&name, value.to_string());
         }
     }
     let mut hook = table.hook_of(&number, customer);
@@ -138,12 +139,17 @@ pub(crate) async fn hook(
     }
     let scripts = chain(programs, &hook, script.is_none());
     let (mut data, sandbox_ms) = run_all(runner, before, &hook, &scripts).await?;
-    data["sandbox_time"] = json!(sandbox_ms);
+    data.set("sandbox_time", Value::from(sandbox_ms).to_string());
     Ok(data)
 }
 
 /// Runs the scripts on `data`; what they made of it and their time, ms.
-async fn run_all(runner: &impl Runner, data: Value, hook: &Hook, scripts: &[Link]) -> Result<(Value, f64), Rejection> {
+async fn run_all(
+    runner: &impl Runner,
+    data: RoutingObject,
+    hook: &Hook,
+    scripts: &[Link],
+) -> Result<(RoutingObject, f64), Rejection> {
     let mut data = data;
     let (mut sandbox, mut took) = (Duration::ZERO, Duration::ZERO);
     // One caller waits for all of them: together they have what the route gives, else as long as the one with the most time.
@@ -153,13 +159,12 @@ async fn run_all(runner: &impl Runner, data: Value, hook: &Hook, scripts: &[Link
             return Err(hook.timeout_action.clone().because("the scripts before it took all of the time"));
         };
         let left = if hook.timeout.is_some() { left } else { left.min(*time) };
-        let request = RunRequest::new(script.clone(), RunKind::Hook, data.to_string()).timeout(Some(left));
+        let request = RunRequest::new(script.clone(), RunKind::Hook, data.print()).timeout(Some(left));
         match runner.run(request).await {
             Ok(success) => {
                 sandbox += success.sandbox_time;
                 took += success.took;
-                let after = success.result.as_deref().map_or(Ok(Value::Null), serde_json::from_str);
-                let changed = after.map_err(|error| error.to_string()).and_then(|after| normalise(&data, after));
+                let changed = RoutingObject::changed(&data, success.result.as_deref().unwrap_or("null"));
                 match (changed, hook.on_error) {
                     (Ok(changed), _) => data = changed,
                     (Err(why), OnError::Continue) => tracing::warn!(%script, %why, "the routes go on unchanged"),
@@ -219,6 +224,7 @@ fn chain(programs: &ProgramSet, hook: &Hook, with_globals: bool) -> Vec<Link> {
     globals(GlobalRun::First).chain(hook.script.clone()).chain(globals(GlobalRun::Last)).map(link).collect()
 }
 
-fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+/// Text as it is, anything else as JSON.
+fn plain(json: &str) -> String {
+    serde_json::from_str::<String>(json).unwrap_or_else(|_| json.to_owned())
 }

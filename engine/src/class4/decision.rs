@@ -164,7 +164,8 @@ mod tests {
     }
 
     fn read_back(data: &Value) -> Decision {
-        let data = super::super::change::normalise(&json!({ "routing": {} }), data.clone()).unwrap();
+        let given = super::super::change::Given::read(&data.to_string()).unwrap();
+        let data = serde_json::from_str(&given.object.print()).unwrap();
         read(&table(), &data, "441", "442", &[(7, Some(0.5)), (8, None)])
     }
 

@@ -7,10 +7,9 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use lockstep_ctx_api::op::{FetchArgs, Op};
 use lockstep_ctx_api::{ErrorCode, OpError, OpResult};
-use serde_json::Value;
 
 use super::block_on::block_on;
-use crate::class4::{self, Decision, Facts, Rejection, RouteTable};
+use crate::class4::{self, Decision, Facts, Given, Rejection, RouteTable, RoutingObject};
 use crate::host::{HostServices, RunContext};
 use crate::runs::{Desk, DeskOutput, Order, RunError, RunFailure, RunLog, RunRequest, RunSuccess};
 use crate::script::supervisor::RunBounds;
@@ -37,10 +36,15 @@ pub(crate) fn route(stage: Stage<'_>, table: &RouteTable, facts: &Facts, now: Mo
 }
 
 /// Has the scripts that apply to a routing object change it, as the hook over HTTP does; how long they took.
-pub(crate) fn hook(stage: Stage<'_>, table: &RouteTable, data: Value, now: Moment) -> (Result<Value, Rejection>, Duration) {
+pub(crate) fn hook(
+    stage: Stage<'_>,
+    table: &RouteTable,
+    given: Given,
+    now: Moment,
+) -> (Result<RoutingObject, Rejection>, Duration) {
     let programs = Arc::clone(stage.programs);
     let rehearsal = Rehearsal::new(stage, now);
-    let changed = block_on(class4::hook(table, &programs, &rehearsal, data, None));
+    let changed = block_on(class4::hook(table, &programs, &rehearsal, given, None));
     (changed, rehearsal.since(now))
 }
 

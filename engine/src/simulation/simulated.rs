@@ -36,7 +36,7 @@ use super::phones::{Phones, Places};
 use super::project::{Project, engine_address};
 use super::rehearsal::{self, Stage};
 use super::world::{Shared, SimulatedWorld};
-use crate::class4::{Class4, Rejection, RouteTable};
+use crate::class4::{Class4, Given, Rejection, RouteTable, RoutingObject};
 use crate::core::EventLog;
 use crate::core::directory::Directory;
 use crate::core::exchange::{Exchange, ExchangeParts};
@@ -476,15 +476,22 @@ impl Simulation {
     }
 
     /// The Class 4 hook: a routing object as the scripts leave it that apply to it, or the SIP reply they ask for.
-    pub(crate) fn hook(&mut self, data: Value) -> Result<Value, Rejection> {
+    pub(crate) fn hook(&mut self, data: &Value) -> Result<Value, Rejection> {
+        let given = Given::read(&data.to_string())?;
+        let changed = self.change(given)?;
+        // A routing object prints as JSON.
+        Ok(serde_json::from_str(&changed.print()).unwrap_or_default())
+    }
+
+    fn change(&mut self, given: Given) -> Result<RoutingObject, Rejection> {
         if let Some(outside) = &self.outside {
             let engine = outside.handle();
             let current = engine.platform().provisioning.current();
-            return block_on(Class4::new(&current.routes, engine.runs()).hook(data, None));
+            return block_on(Class4::new(&current.routes, engine.runs()).hook(given, None));
         }
         let table = RouteTable::new(&self.project.config);
         let moment = self.clock.moment();
-        self.rehearse(|stage| rehearsal::hook(stage, &table, data, moment)).0
+        self.rehearse(|stage| rehearsal::hook(stage, &table, given, moment)).0
     }
 
     /// Asks services that wait for something to happen whether it has.

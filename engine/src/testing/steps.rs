@@ -222,7 +222,7 @@ impl Session {
         let data = args.value();
         let Some(script) = script else {
             let changed =
-                self.stage.hook(data).map_err(|rejection| OpError::new(ErrorCode::InvalidState, rejection.to_string()))?;
+                self.stage.hook(&data).map_err(|rejection| OpError::new(ErrorCode::InvalidState, rejection.to_string()))?;
             return Ok(Some(self.reply(None, changed)));
         };
         let programs = self.stage.project().programs.clone();

@@ -3,8 +3,10 @@
 
 mod members;
 mod object;
+mod parts;
 mod print;
 mod tape;
 
 pub(super) use object::{install, read, touch};
+pub use parts::members;
 pub(super) use print::print;

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use rquickjs::{Array, Ctx, JsLifetime, Object, Value, qjs};
 
 use super::members::{Made, Maker, Member, Pending, release};
-use super::tape::{Node, Tape};
+use super::tape::{MAX_BYTES, Node, Tape};
 use crate::wire::Start;
 
 /// Texts up to this many octets are converted at once, which costs less.
@@ -166,7 +166,7 @@ pub(crate) fn read<'js>(ctx: &Ctx<'js>, start: &Arc<Start>) -> rquickjs::Result<
     // SAFETY: a live context.
     let Some(lazily) = (unsafe { of(raw) }) else { return ctx.json_parse(start.data.as_str()) };
     lazily.document.replace(None);
-    let tape = if start.data.len() > SMALL { Tape::read(&start.data) } else { None };
+    let tape = if start.data.len() > SMALL { Tape::read(&start.data, MAX_BYTES) } else { None };
     // A text that is none is refused by QuickJS, in its words.
     let Some((tape, root)) = tape.and_then(|tape| tape.node(0).map(|root| (tape, root))) else {
         return ctx.json_parse(start.data.as_str());

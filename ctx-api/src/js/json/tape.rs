@@ -3,7 +3,7 @@
 /// Nesting past which a text is left to QuickJS.
 const MAX_DEPTH: usize = 128;
 /// Octets of a text past which it is left to QuickJS, whose memory is metered.
-const MAX_BYTES: usize = 1 << 20;
+pub(super) const MAX_BYTES: usize = 1 << 20;
 
 /// What a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +36,9 @@ pub(super) struct Node {
 pub(super) struct Tape(Vec<Node>);
 
 impl Tape {
-    /// `None` for a text that is no JSON, and for one that is too long or nested too deeply.
-    pub(super) fn read(text: &str) -> Option<Self> {
-        if text.len() > MAX_BYTES {
+    /// `None` for a text that is no JSON, and for one that has more than `most` octets or is nested too deeply.
+    pub(super) fn read(text: &str, most: usize) -> Option<Self> {
+        if text.len() > most.min(u32::MAX as usize) {
             return None;
         }
         let mut reader = Reader { bytes: text.as_bytes(), at: 0, nodes: Vec::with_capacity(text.len() / 16) };
@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn values_are_found_where_they_stand() {
         let text = r#" {"a" : [1, {"b":null}], "c":"x\"y"} "#;
-        let tape = Tape::read(text).expect("JSON");
+        let tape = Tape::read(text, MAX_BYTES).expect("JSON");
         let shown = |(_, node): (u32, Node)| &text[node.start as usize..node.end as usize];
         assert_eq!(tape.children(0).map(shown).collect::<Vec<_>>(), ["\"a\"", r#"[1, {"b":null}]"#, "\"c\"", r#""x\"y""#]);
         let (array, _) = tape.children(0).nth(1).expect("an array");
@@ -258,11 +258,11 @@ mod tests {
             "\u{feff}{}",
             "/**/1",
         ] {
-            assert_eq!(Tape::read(text), None, "{text:?}");
+            assert_eq!(Tape::read(text, MAX_BYTES), None, "{text:?}");
             assert!(serde_json::from_str::<serde_json::Value>(text).is_err(), "{text:?}");
         }
         let deep = "[".repeat(MAX_DEPTH + 1) + &"]".repeat(MAX_DEPTH + 1);
-        assert_eq!(Tape::read(&deep), None);
+        assert_eq!(Tape::read(&deep, MAX_BYTES), None);
     }
 
     proptest! {
@@ -270,7 +270,7 @@ mod tests {
         fn any_text_is_taken_or_refused_as_elsewhere(text in r#"[\[\]{}",:\\0-9ab\-+.eEtrufalsn ]{0,24}"#) {
             // Lone surrogates are JSON here and a number may be of any size; neither can be written with these characters.
             let known = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
-            prop_assert_eq!(Tape::read(&text).is_some(), known);
+            prop_assert_eq!(Tape::read(&text, MAX_BYTES).is_some(), known);
         }
     }
 }

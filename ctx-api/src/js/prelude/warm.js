@@ -22,6 +22,8 @@
   // Parts that do, and are loaded anew by each run that names them.
   const RENEWED = { __proto__: null, abort: true, api: true, console: true, env: true, fetch: true, globals: true, ops: true, timers: true };
 
+  const freeze = Object.freeze;
+
   // Objects of the data are made when they are touched, and QuickJS would not touch what it makes inextensible.
   for (const [holder, name] of [[Object, 'freeze'], [Object, 'preventExtensions'], [Object, 'seal'], [Reflect, 'preventExtensions']]) {
     const native = holder[name];
@@ -97,7 +99,7 @@
         const { value, get, set } = getOwnPropertyDescriptor(object, key);
         left.push(value, get, set);
       }
-      Object.freeze(object);
+      freeze(object);
     }
   }
 
