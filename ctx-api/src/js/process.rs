@@ -1,7 +1,9 @@
 //! A worker process: [`Worker`] behind a socket.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
@@ -10,12 +12,14 @@ use thiserror::Error;
 use super::sandbox;
 use super::time_zone::TimeZones;
 use super::worker::{TurnProbe, Worker};
-use crate::wire::{self, FromWorker, RunState, ScriptError, ScriptErrorKind, ToWorker, TurnEnd, WireError};
+use crate::wire::{self, Epoch, FromWorker, RunId, RunState, ScriptError, ScriptErrorKind, ToWorker, TurnEnd, WireError};
 
 /// Niceness of a worker: media threads on the same core come first.
 const NICE: libc::c_int = 10;
 /// How much is read from the socket at once.
 const READ_BYTES: usize = 64 << 10;
+/// CPU time of a turn after which the engine may have moved other runs out of the way, µs: a little less than it waits.
+const SLOW_US: u32 = 40_000;
 /// Buffer kept for frames that go out, in bytes.
 const KEPT_CAPACITY: usize = 64 << 10;
 
@@ -63,9 +67,15 @@ fn serve(mut socket: &UnixStream, worker: &mut Worker, output: &Output) -> Resul
         };
         inbound.extend_from_slice(chunk.get(..count).unwrap_or_default());
         let mut used = 0;
+        let mut withdrawn = Withdrawn::default();
         while let Some((frame, length)) = wire::read_frame::<ToWorker>(inbound.get(used..).unwrap_or_default())? {
             used += length;
+            if withdrawn.has(&frame) {
+                continue;
+            }
             worker.handle(frame, &mut frames);
+            let is_slow = |frame: &FromWorker| matches!(frame, FromWorker::TurnEnd(end) if end.cpu_us >= SLOW_US);
+            let was_slow = frames.iter().any(is_slow);
             for frame in frames.drain(..) {
                 output.queue_bounded(frame, worker)?;
             }
@@ -73,8 +83,60 @@ fn serve(mut socket: &UnixStream, worker: &mut Worker, output: &Output) -> Resul
             if output.is_urgent() || !wire::has_whole_frame(inbound.get(used..).unwrap_or_default()) {
                 output.flush()?;
             }
+            if was_slow {
+                take_in(socket, &mut chunk, &mut inbound)?;
+                withdrawn = Withdrawn::among(inbound.get(used..).unwrap_or_default())?;
+            }
         }
         inbound.drain(..used);
+    }
+}
+
+/// Reads what has come, and does not wait for more.
+fn take_in(socket: &UnixStream, chunk: &mut [u8], inbound: &mut Vec<u8>) -> io::Result<()> {
+    loop {
+        // SAFETY: the buffer is valid for its length while the call lasts.
+        let count = unsafe { libc::recv(socket.as_raw_fd(), chunk.as_mut_ptr().cast(), chunk.len(), libc::MSG_DONTWAIT) };
+        match usize::try_from(count) {
+            // The end is found again by whoever waits.
+            Ok(0) => return Ok(()),
+            Ok(count) => inbound.extend_from_slice(chunk.get(..count).unwrap_or_default()),
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                match error.kind() {
+                    io::ErrorKind::Interrupted => {}
+                    io::ErrorKind::WouldBlock => return Ok(()),
+                    _ => return Err(error),
+                }
+            }
+        }
+    }
+}
+
+/// Runs that have been moved elsewhere while a slow turn went on: what is ahead of their `Drop` need not be done any more.
+#[derive(Default)]
+struct Withdrawn(BTreeMap<RunId, Epoch>);
+
+impl Withdrawn {
+    /// Those among frames that wait.
+    fn among(mut frames: &[u8]) -> Result<Self, WireError> {
+        let mut withdrawn = Self::default();
+        while let Some((frame, length)) = wire::read_frame::<ToWorker>(frames)? {
+            frames = frames.get(length..).unwrap_or_default();
+            if let ToWorker::Drop { run, epoch } = frame {
+                withdrawn.0.insert(run, epoch);
+            }
+        }
+        Ok(withdrawn)
+    }
+
+    fn has(&self, frame: &ToWorker) -> bool {
+        match frame {
+            ToWorker::Start { run, epoch, .. } | ToWorker::Entry { run, epoch, .. } => {
+                self.0.get(run).is_some_and(|dropped| epoch <= dropped)
+            }
+            ToWorker::Bundle { .. } | ToWorker::DropBundle { .. } | ToWorker::Drop { .. } => false,
+        }
     }
 }
 
@@ -137,5 +199,72 @@ fn too_large(end: &TurnEnd, got: usize) -> TurnEnd {
         wake_at: None,
         state: RunState::Failed(error),
         cpu_us: end.cpu_us,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Shutdown;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::js::PRELUDE_VERSION;
+    use crate::wire::{Bundle, Limits, RunHeader, ScriptType, Start};
+
+    fn start(run: u64, epoch: Epoch, data: &str) -> ToWorker {
+        let header = RunHeader {
+            bundle: 1,
+            script_type: ScriptType::App,
+            function: None,
+            env: Default::default(),
+            limits: Limits { memory_bytes: 16 << 20, turn_ms: 60_000, after_end_ms: 10_000 },
+            seed: [7; 32],
+            time_zone: "UTC".to_owned(),
+            prelude: PRELUDE_VERSION,
+        };
+        let start = Start { at: 0, data: data.to_owned(), call: None };
+        ToWorker::Start { run: RunId(run), epoch, header: Arc::new(header), start: Arc::new(start) }
+    }
+
+    /// What a worker says to frames that are all there when it begins: whose turns have ended.
+    fn turns(frames: &[ToWorker]) -> Vec<(u64, Epoch)> {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let source = "module.exports = (rounds) => { let sum = 0; for (let i = 0; i < rounds; i += 1) sum += i; return sum }";
+        let files = [("main.js".to_owned(), source.into())].into();
+        let sources = Arc::new(Bundle { entry: "main.js".to_owned(), files, ..Bundle::default() });
+        let mut bytes = Vec::new();
+        wire::write_frame(&ToWorker::Bundle { bundle: 1, sources }, &mut bytes).unwrap();
+        for frame in frames {
+            wire::write_frame(frame, &mut bytes).unwrap();
+        }
+        (&ours).write_all(&bytes).unwrap();
+        ours.shutdown(Shutdown::Write).unwrap();
+        let output = Output { socket: theirs.try_clone().unwrap(), buffer: RefCell::default(), urgent: Cell::new(false) };
+        serve(&theirs, &mut Worker::new().unwrap(), &output).unwrap();
+        drop((theirs, output));
+        let mut said = Vec::new();
+        (&ours).read_to_end(&mut said).unwrap();
+        let (mut rest, mut turns) = (said.as_slice(), Vec::new());
+        while let Some((frame, length)) = wire::read_frame::<FromWorker>(rest).unwrap() {
+            rest = &rest[length..];
+            if let FromWorker::TurnEnd(end) = frame {
+                turns.push((end.run.0, end.epoch));
+            }
+        }
+        turns
+    }
+
+    #[test]
+    fn what_was_moved_away_behind_a_slow_turn_is_not_done() {
+        // Far more rounds than fit into the time that counts as slow, on any machine.
+        let slow = start(1, 1, "20000000");
+        let frames = [slow, start(2, 1, "1"), start(3, 1, "1"), ToWorker::Drop { run: RunId(2), epoch: 1 }, start(2, 2, "1")];
+        assert_eq!(turns(&frames), [(1, 1), (3, 1), (2, 2)]);
+    }
+
+    #[test]
+    fn behind_a_short_turn_everything_is_done_in_its_order() {
+        let frames = [start(1, 1, "1"), start(2, 1, "1"), ToWorker::Drop { run: RunId(2), epoch: 1 }];
+        assert_eq!(turns(&frames), [(1, 1), (2, 1)]);
     }
 }

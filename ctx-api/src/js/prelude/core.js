@@ -22,6 +22,8 @@
   // ---- modules ---------------------------------------------------------------------------------------------------
 
   let modules = { __proto__: null };
+  // By file: gives the function `main` that the file declares.
+  let mains = { __proto__: null };
 
   function builtIn(name) {
     return modules[name] ??= name === 'cxC5Server' ? callClass(name) : factory('moduleSource', name)(callHost, runtime);
@@ -55,27 +57,25 @@
     if (module === undefined) {
       module = { id: file, filename: file, exports: {}, loaded: false };
       modules[file] = module;
-      let local;
       try {
         const run = runtime.wrapperOf?.(file) ?? host.loadClassic(file);
-        run.call(module.exports, module.exports, require, module, file, '.', (main) => { local = main; });
+        run.call(module.exports, module.exports, require, module, file, '.', (main) => { mains[file] = main; });
       } catch (error) {
         delete modules[file];
         throw error;
       }
       module.loaded = true;
-      // Only this file's own `main`; one that a `let` never initialised is none.
-      Object.defineProperty(module, 'main', {
-        get() {
-          try {
-            return local();
-          } catch {
-            return undefined;
-          }
-        },
-      });
     }
     return module;
+  }
+
+  // Only this file's own `main`; one that a `let` never initialised is none.
+  function ownMain(file) {
+    try {
+      return mains[file]();
+    } catch {
+      return undefined;
+    }
   }
 
   // ---- the run ---------------------------------------------------------------------------------------------------
@@ -94,13 +94,13 @@
     return (typeof object === 'object' && object !== null) || typeof object === 'function' ? asFunction(object[name]) : undefined;
   }
 
-  function classicEntry(module, name) {
+  function classicEntry(file, module, name) {
     const { exports } = module;
     // `module.export` is a typo in so many scripts that it works.
     const misspelt = module.export;
     let found = member(exports, name) ?? member(misspelt, name) ?? member(exports?.default, name);
     if (found === undefined && name === 'main') {
-      found = asFunction(exports) ?? asFunction(misspelt) ?? asFunction(exports?.default) ?? asFunction(module.main);
+      found = asFunction(exports) ?? asFunction(misspelt) ?? asFunction(exports?.default) ?? asFunction(ownMain(file));
     }
     return found;
   }
@@ -119,6 +119,7 @@
   // `data` is there when the host has read it already.
   function start(data) {
     modules = { __proto__: null };
+    mains = { __proto__: null };
     undecided = false;
     try {
       input = data === undefined ? host.input() : data;
@@ -131,7 +132,7 @@
         promise.then(() => run(entryOf((name) => moduleEntry(namespace, name)), namespace), host.fail);
       } else {
         const module = loadClassic(entry);
-        run(entryOf((name) => classicEntry(module, name)), module.exports);
+        run(entryOf((name) => classicEntry(entry, module, name)), module.exports);
       }
     } catch (error) {
       host.fail(error);
@@ -141,11 +142,13 @@
   // One run of a synchronous script in a context that it shares: what it returns. Failures are told at once.
   function serve(data, name) {
     modules = { __proto__: null };
+    mains = { __proto__: null };
     input = data;
     called = name;
     try {
-      const module = loadClassic(host.entry);
-      const main = entryOf((wanted) => classicEntry(module, wanted));
+      const { entry } = host;
+      const module = loadClassic(entry);
+      const main = entryOf((wanted) => classicEntry(entry, module, wanted));
       const result = main === undefined ? withoutMain(module.exports) : main(data, undefined);
       if (isPromise(result)) throw notSynchronous();
       return result === undefined ? data : result;
