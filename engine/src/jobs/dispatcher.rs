@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "an IO edge: sleeps until something is due")]
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
-use tokio::task::LocalSet;
+use tokio::task::{AbortHandle, LocalSet};
 
 use super::job::{Job, JobKind};
 use super::table::{self, TryEnd};
@@ -25,6 +25,8 @@ use crate::store::Place;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Looks between two sweeps of jobs that have been kept long enough.
 const LOOKS_PER_SWEEP: u32 = 60;
+/// How long it may take, at the end, to give back what is under way. What is not given back by then is when the next engine begins.
+const LAST_WRITES: Duration = Duration::from_secs(10);
 /// Jobs of one sweep's write.
 const SWEEP: usize = 1_000;
 
@@ -73,15 +75,21 @@ impl Drop for JobsThread {
 }
 
 async fn work(config: JobsConfig, jobs: Jobs, runs: RunsHandle, mut stopping: watch::Receiver<bool>) {
-    let own = async {
-        let _lock = take_over(jobs.store().place()).await;
-        jobs.inner.runs_here.store(true, Relaxed);
-        Dispatcher::new(config, jobs.clone(), runs).run().await;
+    // An error says that whoever could stop it is gone.
+    let _lock = tokio::select! {
+        lock = take_over(jobs.store().place()) => lock,
+        _ = stopping.wait_for(|stop| *stop) => return,
     };
+    jobs.inner.runs_here.store(true, Relaxed);
+    let dispatcher = Dispatcher::new(config, jobs, runs);
+    let running = Rc::clone(&dispatcher.running);
     tokio::select! {
-        () = own => {}
-        // An error says that whoever could stop it is gone.
+        () = dispatcher.run() => {}
         _ = stopping.wait_for(|stop| *stop) => {}
+    }
+    // Before another engine may take the jobs over: it would be given back what it has under way itself.
+    if tokio::time::timeout(LAST_WRITES, running.give_back()).await.is_err() {
+        tracing::error!("jobs under way could not be given back in time");
     }
 }
 
@@ -111,10 +119,11 @@ struct Dispatcher {
     running: Rc<RunningJobs>,
 }
 
-/// Jobs under way: those that are left when the thread stops go back.
+/// Jobs under way.
 struct RunningJobs {
     jobs: Jobs,
-    ids: RefCell<BTreeSet<(i64, u32)>>,
+    /// By number and try.
+    tasks: RefCell<BTreeMap<(i64, u32), AbortHandle>>,
     left: Notify,
     /// Their ends could not be written, and are tried again.
     troubled: Cell<bool>,
@@ -123,7 +132,7 @@ struct RunningJobs {
 impl Dispatcher {
     fn new(config: JobsConfig, jobs: Jobs, runs: RunsHandle) -> Self {
         let running =
-            RunningJobs { jobs: jobs.clone(), ids: RefCell::default(), left: Notify::new(), troubled: Cell::new(false) };
+            RunningJobs { jobs: jobs.clone(), tasks: RefCell::default(), left: Notify::new(), troubled: Cell::new(false) };
         let keeper = Keeper::new(jobs.clone());
         Self { config, jobs, runs, keeper, running: Rc::new(running) }
     }
@@ -149,7 +158,7 @@ impl Dispatcher {
                     self.sweep().await;
                 }
             }
-            let free = self.config.concurrency.saturating_sub(self.running.ids.borrow().len());
+            let free = self.config.concurrency.saturating_sub(self.running.tasks.borrow().len());
             if more && free > 0 && !self.running.troubled.get() {
                 (more, due) = self.take(free).await;
                 continue;
@@ -193,11 +202,13 @@ impl Dispatcher {
         let (runs, running) = (self.runs.clone(), Rc::clone(&self.running));
         let key = (job.id, job.attempt);
         self.jobs.publish(&job);
-        running.ids.borrow_mut().insert(key);
-        tokio::task::spawn_local(async move {
+        let tasks = Rc::clone(&self.running);
+        let task = tokio::task::spawn_local(async move {
             let end = attempt(&runs, &job).await;
             running.finish(&job, end).await;
         });
+        // It begins when this thread has time for it, and so is noted before it ends.
+        tasks.tasks.borrow_mut().insert(key, task.abort_handle());
     }
 
     async fn sweep(&self) {
@@ -235,16 +246,20 @@ impl RunningJobs {
                 }
             }
         }
-        self.ids.borrow_mut().remove(&key);
+        self.tasks.borrow_mut().remove(&key);
         self.left.notify_one();
     }
-}
 
-impl Drop for RunningJobs {
-    fn drop(&mut self) {
-        for key in std::mem::take(&mut *self.ids.borrow_mut()) {
-            // It is in line now, and written before the store closes.
-            drop(self.jobs.store().write(move |connection, now| table::finish(connection, now, key, &TryEnd::Interrupted)));
+    /// Ends what is under way and gives it back, as if it had not been tried. It is on disk once this resolves.
+    async fn give_back(&self) {
+        let tasks = self.tasks.take();
+        for (key, task) in tasks {
+            task.abort();
+            let given_back =
+                self.jobs.store().write(move |connection, now| table::finish(connection, now, key, &TryEnd::Interrupted));
+            if let Err(error) = given_back.await {
+                tracing::error!(job = key.0, %error, "a job under way cannot be given back: the next engine finds it");
+            }
         }
     }
 }
@@ -275,5 +290,42 @@ async fn attempt(runs: &RunsHandle, job: &Job) -> TryEnd {
             | RunError::Busy { .. }
             | RunError::Stuck) => TryEnd::Failed(error.to_string()),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::core::tests::lab::programs;
+    use crate::jobs::{JobState, NewJob};
+    use crate::store::{Clock, Store};
+
+    /// Another engine that gets the lock finds nothing under way, and nothing is given back later what it then has itself.
+    #[tokio::test]
+    async fn what_was_under_way_has_been_given_back_before_the_lock_is() {
+        let dir = std::env::temp_dir().join(format!("lockstep-jobs-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&dir).unwrap();
+        let store = Store::open(Place::File(dir.join("jobs.db")), Clock::system()).unwrap();
+        let jobs = Jobs::new(&store);
+        // Runs are asked for and never made.
+        let (runs, _inbox) = RunsHandle::new(watch::channel(programs(&[("1000", "")])).1);
+        let config = JobsConfig { concurrency: 1, keep: Duration::from_secs(60) };
+        let id = jobs.add(NewJob::new("a", "script-1000", "{}")).await.unwrap();
+        let (stop, stopping) = watch::channel(false);
+        let local = LocalSet::new();
+        let stopped = async {
+            while jobs.job("a", id).await.unwrap().unwrap().state != JobState::Active {
+                tokio::task::yield_now().await;
+            }
+            stop.send_replace(true);
+        };
+        local.run_until(async { tokio::join!(work(config, jobs.clone(), runs, stopping), stopped) }).await;
+        let job = jobs.job("a", id).await.unwrap().unwrap();
+        assert_eq!((job.state, job.attempt), (JobState::Waiting, 0));
+        let place = store.place().clone();
+        assert!(take_over(&place).await.is_some());
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 }
