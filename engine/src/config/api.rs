@@ -16,11 +16,19 @@ pub struct ApiConfig {
     pub public_listen: Option<SocketAddr>,
     /// The largest form, files included, MiB.
     pub form_mb: u32,
+    /// WebSockets that public scripts serve at once, and as many again with keys.
+    pub max_websockets: u32,
 }
 
 impl Default for ApiConfig {
     fn default() -> Self {
-        Self { keys: Vec::new(), listen: SocketAddr::from(([127, 0, 0, 1], 8080)), public_listen: None, form_mb: 16 }
+        Self {
+            keys: Vec::new(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            public_listen: None,
+            form_mb: 16,
+            max_websockets: 256,
+        }
     }
 }
 

@@ -27,7 +27,7 @@ impl Config {
             .chain(self.api.keys.iter().map(|key| &key.key))
             .chain(self.freeswitches.iter().map(|server| &server.password))
             .chain(self.users.iter().map(|user| &user.password))
-            .chain(self.rest.users.values())
+            .chain(self.rest.users.values().map(|user| &user.token))
             .chain(self.apps.iter().flat_map(|app| app.env.values()))
             .chain(headers.flat_map(credentials))
             .filter(|secret| !secret.is_empty())

@@ -17,12 +17,14 @@ pub struct SecurityConfig {
     pub fetch_allow: Vec<Net>,
     /// What the engine signs its own keys with (`cxHelper`).
     pub secret: Option<Secret>,
+    /// Text messages over SIP that the scripts of one account may send in a minute; there is no customer whom they are counted for.
+    pub messages_per_minute: u32,
 }
 
 impl Default for SecurityConfig {
     fn default() -> Self {
         let loopback = IpNet::new_assert(IpAddr::from([127, 0, 0, 0]), 8);
-        Self { local_nets: vec![Net(loopback)], fetch_allow: Vec::new(), secret: None }
+        Self { local_nets: vec![Net(loopback)], fetch_allow: Vec::new(), secret: None, messages_per_minute: 60 }
     }
 }
 

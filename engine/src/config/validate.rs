@@ -140,6 +140,9 @@ fn api(config: &Config, report: &mut Report) {
             report.error(path("key"), "is listed twice");
         }
     }
+    if !(1..=100_000).contains(&api.max_websockets) {
+        report.error(section("api", "max_websockets"), "expected 1 to 100000");
+    }
     if !(1..=1_024).contains(&api.form_mb) {
         report.error(section("api", "form_mb"), "expected 1 to 1024 MiB");
     }
@@ -231,6 +234,14 @@ fn messaging(config: &Config, report: &mut Report) {
 }
 
 fn rest(config: &Config, report: &mut Report) {
+    for (name, user) in &config.rest.users {
+        let known = [super::DEFAULT_ACCOUNT, super::EVERY_ACCOUNT].contains(&user.account.as_str())
+            || config.accounts.iter().any(|account| account.name == user.account);
+        if !known {
+            let path = [section("rest", "users"), section(name, "account")].concat();
+            report.error(path, format!("expected the name of an [[account]], found `{}`", user.account));
+        }
+    }
     if let Some(url) = &config.rest.base_url {
         http_url(report, section("rest", "base_url"), url);
     }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a key is good from now on")]
 
+use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -9,24 +10,41 @@ use lockstep_ctx_api::ErrorCode;
 use lockstep_ctx_api::host::HostReply;
 use serde_json::Value;
 
+use super::late::{Late, Served};
 use super::send::not_configured;
 use super::{Arguments, HostFuture, HostService, RunContext, answered, no_such_function};
-use crate::config::Secret;
+use crate::config::{Config, DEFAULT_ACCOUNT, Secret};
 use crate::security_key;
 
 /// What needs the engine's secret.
 pub(super) struct Helper {
     secret: Option<Secret>,
+    /// Whose customers they are, where no engine is served.
+    customers: BTreeMap<i64, String>,
+    late: Late,
 }
 
 impl Helper {
-    pub(super) fn new(secret: Option<Secret>) -> Self {
-        Self { secret }
+    pub(super) fn new(config: &Config, late: &Late) -> Self {
+        let customers = config.customers.iter().map(|customer| (customer.id, customer.account.clone())).collect();
+        Self { secret: config.security.secret.clone(), customers, late: late.clone() }
+    }
+
+    /// Whether scripts of an account may sign for a customer: for the account's own; those of the operator also for one that another engine
+    /// knows.
+    fn may_sign(&self, account: &str, customer: i64) -> bool {
+        let owner = match self.late.get() {
+            Some(Served { engine, .. }) => {
+                engine.platform().provisioning.current().account_of_customer(customer).map(str::to_owned)
+            }
+            None => self.customers.get(&customer).cloned(),
+        };
+        owner.as_deref().unwrap_or(DEFAULT_ACCOUNT) == account
     }
 }
 
 impl HostService for Helper {
-    fn call(&self, _context: &RunContext, function: &str, mut args: Arguments, _body: Option<Bytes>) -> HostFuture {
+    fn call(&self, context: &RunContext, function: &str, mut args: Arguments, _body: Option<Bytes>) -> HostFuture {
         if function != "generatePbxSecurityKey" {
             return no_such_function(&args);
         }
@@ -42,6 +60,9 @@ impl HostService for Helper {
             } else {
                 return Err(args.error(ErrorCode::TypeError, "`companyId` must be a whole number"));
             };
+            if !self.may_sign(&context.account, customer) {
+                return Err(args.error(ErrorCode::NotFound, format_args!("there is no customer {customer}")));
+            }
             security_key::make(secret.expose(), customer, &server, unix_s)
                 .ok_or_else(|| args.error(ErrorCode::TypeError, "`server` must be a host name or address"))
         })();

@@ -3,6 +3,7 @@
 //! A module of the prelude (`ctx-api/src/js/prelude/modules`) is the script's side of a service. The same table serves calls,
 //! runs outside calls and `lockstep run`.
 
+mod allowance;
 mod arguments;
 mod channel;
 mod context;
@@ -137,7 +138,7 @@ pub(crate) fn env_service(store: &Store, environment: &Environment) -> NamedServ
 /// What the configuration says of a provider cannot be used.
 pub(crate) fn providers(config: &Config, scripts: &Path, late: &Late, store: &Store) -> Result<Vec<NamedService>, String> {
     Ok(vec![
-        ("helper", Arc::new(helper::Helper::new(config.security.secret.clone()))),
+        ("helper", Arc::new(helper::Helper::new(config, late))),
         ("lookup", Arc::new(lookup::Lookup::new(config, store)?)),
         ("net", Arc::new(Net::new(EgressPolicy::new(config.security.clone())))),
         ("rest", Arc::new(rest::Rest::new(&config.rest, late)?)),

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::late::Late;
 use super::{Arguments, HostFuture, HostService, RunContext, no_such_function};
-use crate::config::RestConfig;
+use crate::config::{DEFAULT_ACCOUNT, EVERY_ACCOUNT, RestConfig, Secret};
 
 /// Octets of an answer.
 const MAX_ANSWER: usize = 8 << 20;
@@ -29,6 +29,8 @@ struct Shared {
 /// What a script asked for.
 struct Asked {
     label: String,
+    /// Whose script asks.
+    account: String,
     user: Option<String>,
     method: Method,
     path: String,
@@ -53,16 +55,17 @@ impl Rest {
 }
 
 impl HostService for Rest {
-    fn call(&self, _context: &RunContext, function: &str, args: Arguments, _body: Option<Bytes>) -> HostFuture {
+    fn call(&self, context: &RunContext, function: &str, args: Arguments, _body: Option<Bytes>) -> HostFuture {
         if function != "request" {
             return no_such_function(&args);
         }
         let shared = Arc::clone(&self.0);
-        Box::pin(async move { shared.exchange(asked(args)?).await })
+        let account = context.account.clone();
+        Box::pin(async move { shared.exchange(asked(args, account)?).await })
     }
 }
 
-fn asked(mut args: Arguments) -> Result<Asked, OpError> {
+fn asked(mut args: Arguments, account: String) -> Result<Asked, OpError> {
     let (user, method, path) = (args.opt_text("user")?, args.text("method")?, args.text("path")?);
     let query = match args.value() {
         Value::Null => Vec::new(),
@@ -71,7 +74,7 @@ fn asked(mut args: Arguments) -> Result<Asked, OpError> {
     };
     let body = args.opt_text("body")?;
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| args.error(ErrorCode::TypeError, "no such method"))?;
-    Ok(Asked { label: format!("cxRest.{}", method.as_str().to_ascii_lowercase()), user, method, path, query, body })
+    Ok(Asked { label: format!("cxRest.{}", method.as_str().to_ascii_lowercase()), account, user, method, path, query, body })
 }
 
 fn text_of(value: Value) -> String {
@@ -85,15 +88,13 @@ impl Shared {
     async fn exchange(&self, asked: Asked) -> Result<HostReply, OpError> {
         let label = &asked.label;
         let fail = |code, why: String| OpError::new(code, format!("{label}: {why}"));
+        let token = self.token(&asked).map_err(|why| fail(ErrorCode::NotConfigured, why))?;
         let mut url = self.url(&asked.path).map_err(|(code, why)| fail(code, why))?;
         if !asked.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&asked.query);
         }
         let mut request = self.client.request(asked.method, url);
-        if let Some(user) = &asked.user {
-            let token = self.config.users.get(user).ok_or_else(|| {
-                fail(ErrorCode::NotConfigured, format!("no user `{user}`: set [rest] users.{user} in lockstep.toml"))
-            })?;
+        if let Some(token) = token {
             request = request.bearer_auth(token.expose());
         }
         if let Some(body) = asked.body {
@@ -123,6 +124,21 @@ impl Shared {
         let said = value.pointer("/error/message").and_then(Value::as_str).unwrap_or(status.canonical_reason().unwrap_or(""));
         let code = if status.as_u16() == 404 { ErrorCode::NotFound } else { ErrorCode::NetworkError };
         Err(fail(code, format!("{} {said}", status.as_u16())))
+    }
+
+    /// The token to ask with. Without one our own interface takes us for this machine, which may do everything where there are no keys: that is
+    /// for the operator's scripts alone.
+    fn token(&self, asked: &Asked) -> Result<Option<&Secret>, String> {
+        let Some(name) = &asked.user else {
+            let is_operators = asked.account == DEFAULT_ACCOUNT;
+            return if is_operators { Ok(None) } else { Err("name a user: cxRest.auth('…')".to_owned()) };
+        };
+        let user = self.config.users.get(name);
+        let user = user.filter(|user| user.account == asked.account || user.account == EVERY_ACCOUNT);
+        user.map(|user| Some(&user.token)).ok_or_else(|| {
+            let account = &asked.account;
+            format!("no user `{name}` of the account {account}: set [rest] users.{name} in lockstep.toml")
+        })
     }
 
     /// `calls`, `/calls` and `/v1/calls` below the base; nothing above it and no other host.
@@ -156,6 +172,29 @@ mod tests {
         let config = RestConfig { base_url: Some("http://10.0.0.1:8080/".to_owned()), ..RestConfig::default() };
         let Rest(shared) = Rest::new(&config, &Late::default()).unwrap();
         shared.url(path).map(|url| url.to_string()).map_err(|(_, why)| why)
+    }
+
+    #[test]
+    fn a_user_is_there_for_the_scripts_of_its_account_and_nobody_only_for_the_operators() {
+        let config = "users = { ops = 'k1', north = { token = 'k2', account = 'north' }, all = { token = 'k3', account = '*' } }";
+        let Rest(shared) = Rest::new(&toml::from_str(config).unwrap(), &Late::default()).unwrap();
+        let token = |account: &str, user: Option<&str>| {
+            let asked = Asked {
+                label: String::new(),
+                account: account.to_owned(),
+                user: user.map(str::to_owned),
+                method: Method::GET,
+                path: "calls".to_owned(),
+                query: Vec::new(),
+                body: None,
+            };
+            shared.token(&asked).map(|token| token.map(|token| token.expose().to_owned())).map_err(|_| ())
+        };
+        let found = |text: &str| Ok(Some(text.to_owned()));
+        assert_eq!((token(DEFAULT_ACCOUNT, None), token("north", None)), (Ok(None), Err(())));
+        assert_eq!((token(DEFAULT_ACCOUNT, Some("ops")), token("north", Some("ops"))), (found("k1"), Err(())));
+        assert_eq!((token("north", Some("north")), token(DEFAULT_ACCOUNT, Some("north"))), (found("k2"), Err(())));
+        assert_eq!((token("north", Some("all")), token("south", Some("all"))), (found("k3"), found("k3")));
     }
 
     #[test]

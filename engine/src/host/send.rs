@@ -1,8 +1,9 @@
 //! Messages to people: `cxSend` and `api.send`.
+#![expect(clippy::disallowed_methods, reason = "an IO edge: messages are counted as they leave")]
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lockstep_ctx_api::host::HostReply;
@@ -10,6 +11,7 @@ use lockstep_ctx_api::{ErrorCode, OpError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::allowance::Allowance;
 use super::email::{Email, Mailer};
 use super::late::{Late, Served};
 use super::{Arguments, HostFuture, HostService, RunContext, answered, no_such_function};
@@ -30,6 +32,7 @@ pub(super) struct Send {
     sms: Option<Arc<Sms>>,
     notify: Option<Arc<HttpTemplate>>,
     late: Late,
+    allowance: Allowance,
 }
 
 /// A message over SIP as scripts describe it.
@@ -88,7 +91,8 @@ impl Send {
             .map_err(|why| format!("[notify] {why}"))?;
             notify = Some(Arc::new(request));
         }
-        Ok(Self { email, sms, notify, late: late.clone() })
+        let allowance = Allowance::new(config.security.messages_per_minute);
+        Ok(Self { email, sms, notify, late: late.clone(), allowance })
     }
 
     fn email(&self, mut args: Arguments) -> HostFuture {
@@ -101,7 +105,7 @@ impl Send {
         }
     }
 
-    fn sms(&self, mut args: Arguments) -> HostFuture {
+    fn sms(&self, account: &str, mut args: Arguments) -> HostFuture {
         let provider = self.sms.clone();
         let read = (|| {
             let (to, text) = (args.text("number")?, args.text("text")?);
@@ -122,14 +126,14 @@ impl Send {
                 // Without a provider it goes where a call to the number would go.
                 None => {
                     let message = TextMessage { to, from, content_type: PLAIN_TEXT.to_owned(), body: text };
-                    self.over_sip("cxSend.sms", message)
+                    self.over_sip("cxSend.sms", account, message)
                 }
             },
             Err(error) => answered(Err(error)),
         }
     }
 
-    fn sip(&self, mut args: Arguments) -> HostFuture {
+    fn sip(&self, account: &str, mut args: Arguments) -> HostFuture {
         let read = (|| {
             let SipMessage { to, from, text, body, content_type } = args.shape("message")?;
             for (name, value) in [("to", Some(&to)), ("from", from.as_ref()), ("content_type", content_type.as_ref())] {
@@ -143,17 +147,23 @@ impl Send {
             Ok(TextMessage { to, from, content_type, body: text.or(body).unwrap_or_default() })
         })();
         match read {
-            Ok(message) => self.over_sip("cxSend.sip", message),
+            Ok(message) => self.over_sip("cxSend.sip", account, message),
             Err(error) => answered(Err(error)),
         }
     }
 
     /// Sends a MESSAGE; the code it was taken with.
-    fn over_sip(&self, label: &'static str, message: TextMessage) -> HostFuture {
+    fn over_sip(&self, label: &'static str, account: &str, message: TextMessage) -> HostFuture {
         let Some(Served { engine, .. }) = self.late.get() else {
             let why = format!("{label}: no engine runs here that could send a SIP MESSAGE; set [sms] url in lockstep.toml");
             return answered(Err(OpError::new(ErrorCode::NotConfigured, why)));
         };
+        if !self.allowance.takes(account, Instant::now()) {
+            let most = self.allowance.per_minute;
+            let why =
+                format!("{label}: the account has sent {most} messages in a minute, which [security] messages_per_minute allows");
+            return answered(Err(OpError::new(ErrorCode::LimitError, why)));
+        }
         Box::pin(async move {
             match engine.message(message).await {
                 Ok(code) => Ok(HostReply::json(&json!({ "sent": true, "code": code }))),
@@ -184,12 +194,12 @@ impl Send {
 }
 
 impl HostService for Send {
-    fn call(&self, _context: &RunContext, function: &str, args: Arguments, _body: Option<Bytes>) -> HostFuture {
+    fn call(&self, context: &RunContext, function: &str, args: Arguments, _body: Option<Bytes>) -> HostFuture {
         match function {
             "email" => self.email(args),
-            "sms" => self.sms(args),
+            "sms" => self.sms(&context.account, args),
             "notify" => self.notify(args),
-            "sip" => self.sip(args),
+            "sip" => self.sip(&context.account, args),
             _ => no_such_function(&args),
         }
     }

@@ -16,6 +16,10 @@ fn services_of(toml: &str, scripts: &Path) -> HostServices {
 }
 
 async fn call(services: &HostServices, service: &str, function: &str, args: Value) -> OpResult {
+    call_by(&RunContext::default(), services, service, function, args).await
+}
+
+async fn call_by(by: &RunContext, services: &HostServices, service: &str, function: &str, args: Value) -> OpResult {
     let call = HostCall {
         service: service.to_owned(),
         function: function.to_owned(),
@@ -23,7 +27,7 @@ async fn call(services: &HostServices, service: &str, function: &str, args: Valu
         body: None,
         listens: false,
     };
-    services.call(&RunContext::default(), call).await
+    services.call(by, call).await
 }
 
 fn value(result: OpResult) -> Value {
@@ -213,4 +217,22 @@ fn a_wrong_section_is_named_by_key() {
         assert!(error.contains(expected), "{error}");
     }
     std::fs::remove_dir_all(&dir).unwrap();
+}
+
+#[tokio::test]
+async fn a_script_signs_for_its_accounts_customers_alone() {
+    let config = "[security]\nsecret = 'sixteen letters!'\n[[account]]\nname = 'north'\n[[customer]]\nid = 12\naddresses = ['198.51.100.1']\naccount = 'north'\n[[customer]]\nid = 13\naddresses = ['198.51.100.2']\n";
+    let services = services_of(config, Path::new("."));
+    for (account, customer, signs) in [
+        ("north", 12, true),
+        ("north", 13, false),
+        ("north", 14, false),
+        ("default", 13, true),
+        ("default", 12, false),
+        ("default", 14, true),
+    ] {
+        let by = RunContext { account: account.to_owned(), ..RunContext::default() };
+        let made = call_by(&by, &services, "helper", "generatePbxSecurityKey", json!([customer, "pbx.example.net"])).await;
+        assert_eq!(made.is_ok(), signs, "{account} {customer}: {made:?}");
+    }
 }
