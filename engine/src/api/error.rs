@@ -116,6 +116,15 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "worker_down", format!("the worker {name} is not up, or has no onMessage"))
     }
 
+    /// Every WebSocket that scripts may serve is taken.
+    pub(super) fn too_many_websockets() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "at_capacity",
+            "scripts serve as many WebSockets as [api] max_websockets allows",
+        )
+    }
+
     /// The same error under another word.
     pub(super) fn named(mut self, code: &'static str) -> Self {
         self.code = Code::Word(code);

@@ -46,6 +46,7 @@ use crate::config::{ApiConfig, ApiKey};
 use crate::core::EngineHandle;
 use crate::form::FormLimits;
 use crate::provisioning::Kind;
+use websocket::Places;
 
 /// The largest request body, in bytes.
 const MAX_BODY: usize = 1 << 20;
@@ -58,6 +59,8 @@ pub(crate) struct AppState {
     engine: EngineHandle,
     keys: Arc<[ApiKey]>,
     form_limits: FormLimits,
+    websockets: Places,
+    public_websockets: Places,
 }
 
 /// A bound, not yet serving HTTP interface.
@@ -78,7 +81,9 @@ impl Server {
     pub async fn bind(config: &ApiConfig, engine: EngineHandle) -> io::Result<Self> {
         let (listener, addr) = listen("listen", config.listen).await?;
         let form_limits = FormLimits { body: usize::try_from(config.form_mb).unwrap_or(usize::MAX) << 20 };
-        let state = AppState { engine, keys: config.keys.clone().into(), form_limits };
+        let places = || Places::new(config.max_websockets);
+        let (websockets, public_websockets) = (places(), places());
+        let state = AppState { engine, keys: config.keys.clone().into(), form_limits, websockets, public_websockets };
         let public = match config.public_listen {
             None => None,
             Some(address) => {

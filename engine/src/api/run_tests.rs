@@ -55,7 +55,8 @@ impl Site {
         let runs = RunsThread::start(runs_config, handle.clone(), inbox).unwrap();
         let (engine, _, _) = EngineHandle::new(Vec::new(), handle.clone(), platform.clone());
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        let api_config = ApiConfig { listen: loopback, public_listen: Some(loopback), form_mb: 1, ..ApiConfig::default() };
+        let api_config =
+            ApiConfig { listen: loopback, public_listen: Some(loopback), form_mb: 1, max_websockets: 2, ..ApiConfig::default() };
         let server = Server::bind(&api_config, engine).await.unwrap();
         let (api, public) = (server.addr(), server.public_addr().unwrap());
         tokio::spawn(server.serve(std::future::pending()));
@@ -309,6 +310,25 @@ async fn either_side_closes_a_websocket_and_the_run_is_over() {
     let mut socket = connect(site.api, "/v1/scripts/chat/ws").await;
     socket.close(None).await.unwrap();
     while !site.handle.list().await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn public_websockets_are_bounded_and_leave_those_with_keys_their_places() {
+    let source = "// @lockstep public=true\nfunction main(_, ws) { ws.on('data', (d) => ws.send(d)); }";
+    let site = Site::new(&[("echo.js", source)]).await;
+    let path = format!("/f/{}", site.uuid("echo"));
+    let mut first = connect(site.public, &path).await;
+    let _second = connect(site.public, &path).await;
+    let refused = tokio_tungstenite::connect_async(format!("ws://{}{path}", site.public)).await;
+    let Err(tokio_tungstenite::tungstenite::Error::Http(response)) = refused else { panic!("there are two places") };
+    assert_eq!((response.status().as_u16(), response.headers().contains_key("retry-after")), (503, true));
+    let mut keyed = connect(site.api, "/v1/scripts/echo/ws").await;
+    keyed.send(Frame::text("here")).await.unwrap();
+    assert_eq!(heard(&mut keyed).await, Frame::text("here"));
+    first.close(None).await.unwrap();
+    while tokio_tungstenite::connect_async(format!("ws://{}{path}", site.public)).await.is_err() {
         tokio::task::yield_now().await;
     }
 }

@@ -1,5 +1,6 @@
 //! A WebSocket that a script serves: `GET /f/{uuid}` with an upgrade where the script is public, `/v1/scripts/{id}/ws` with a key.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
@@ -9,6 +10,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use futures_util::{SinkExt as _, StreamExt as _};
 use lockstep_ctx_api::wire::WEBSOCKET_ENTRY;
+use tokio::sync::Semaphore;
 
 use super::AppState;
 use super::access::Caller;
@@ -36,12 +38,23 @@ pub(super) async fn serve(
     let runs = state.engine.runs();
     let program = caller.program(runs, &id)?;
     let upgrade = upgrade.map_err(|error| ApiError::bad_request(format!("expected a WebSocket: {}", error.body_text())))?;
-    accept(runs, program.name.clone(), query.as_deref(), upgrade)
+    accept(runs, &state.websockets, program.name.clone(), query.as_deref(), upgrade)
 }
 
-/// Upgrades, and runs `script` for as long as the connection lives. `query` gives the fields of its `data`.
+/// How many WebSockets scripts may serve: each is a run that lasts as long as its peer likes.
+#[derive(Clone, Debug)]
+pub(super) struct Places(Arc<Semaphore>);
+
+impl Places {
+    pub(super) fn new(count: u32) -> Self {
+        Self(Arc::new(Semaphore::new(usize::try_from(count).unwrap_or(Semaphore::MAX_PERMITS))))
+    }
+}
+
+/// Upgrades, where there is a place, and runs `script` for as long as the connection lives. `query` gives the fields of its `data`.
 pub(super) fn accept(
     runs: &RunsHandle,
+    places: &Places,
     script: String,
     query: Option<&str>,
     upgrade: WebSocketUpgrade,
@@ -52,7 +65,11 @@ pub(super) fn accept(
         .map_err(|error| ApiError::bad_request(format!("the query has {error}")))?;
     let data = fields.into_value().to_string();
     let runs = runs.clone();
-    Ok(upgrade.max_message_size(MAX_MESSAGE).on_upgrade(move |socket| attend(socket, runs, script, data)))
+    let place = Arc::clone(&places.0).try_acquire_owned().map_err(|_| ApiError::too_many_websockets())?;
+    Ok(upgrade.max_message_size(MAX_MESSAGE).on_upgrade(async move |socket| {
+        attend(socket, runs, script, data).await;
+        drop(place);
+    }))
 }
 
 async fn attend(socket: WebSocket, runs: RunsHandle, script: String, data: String) {
