@@ -1,7 +1,7 @@
 //! A bare connection to the engine's event socket.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::engine::{Engine, within};
 
@@ -33,6 +33,14 @@ impl Wire {
         wire.send(&format!("auth {PASSWORD}\n\n")).await;
         wire.until("+OK accepted\n\n").await;
         wire
+    }
+
+    /// The engine's connection to an application.
+    ///
+    /// # Panics
+    /// When the engine does not connect.
+    pub async fn called(application: &TcpListener) -> Self {
+        Self(within("a call for the application", application.accept()).await.expect("the engine connects").0)
     }
 
     /// Writes.

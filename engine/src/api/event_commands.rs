@@ -9,7 +9,7 @@ use super::access::{Caller, Granted};
 use super::calls;
 use super::error::ApiError;
 use crate::config::Scope;
-use crate::core::{EngineHandle, Execution, Originate};
+use crate::core::{Asker, EngineHandle, Execution, Originate};
 
 /// One command.
 #[derive(Debug, Deserialize)]
@@ -95,7 +95,7 @@ async fn carry_out(engine: &EngineHandle, (caller, granted): (&Caller, &Granted)
             if to.trim().is_empty() || to.contains(char::is_control) {
                 return Err(ApiError::bad_request("to: expected text without control characters"));
             }
-            engine.transfer(&call, &to).await?;
+            engine.transfer(&call, &to, Asker::Tenant).await?;
         }
         Command::Originate { body } => {
             let originate = Originate { account: caller.only(), ..calls::parse_originate(body.to_string().as_bytes())? };

@@ -57,6 +57,7 @@ async fn put(
     if let Some(account) = caller.only() {
         bind(kind, &account, &name, &mut given, &provisioning.current(), &state.engine.runs().programs())?;
     }
+    no_new_application(&caller, &provisioning.current(), &name, &given)?;
     script_is_there(&caller, state.engine.runs(), &given)?;
     let is_new = provisioning.put(kind, &name, given).await?;
     state.engine.provisioned().await?;
@@ -105,6 +106,27 @@ pub(super) fn script_is_there(caller: &Caller, runs: &RunsHandle, entry: &Map<St
         Some(message) => message,
     };
     Err(ProvisioningError::Invalid(vec![Wrong { key: "script".to_owned(), message }]).into())
+}
+
+/// Refuses an account's number that leads to an application: the engine would connect to wherever the account says, and only the operator
+/// names applications. Those that the number leads to already may stay.
+///
+/// # Errors
+/// 403, naming the destination.
+pub(super) fn no_new_application(
+    caller: &Caller,
+    current: &Current,
+    name: &str,
+    entry: &Map<String, Value>,
+) -> Result<(), ApiError> {
+    let wanted = entry.get("destinations").and_then(Value::as_array);
+    let there =
+        current.show(Kind::Did, name).and_then(|(_, entry)| entry["destinations"].as_array().cloned()).unwrap_or_default();
+    let mut applications = wanted.into_iter().flatten().filter(|to| to.as_str().is_some_and(|to| to.starts_with("socket:")));
+    match applications.find(|to| caller.only().is_some() && !there.contains(to)) {
+        Some(to) => Err(ApiError::forbidden(format!("destinations: {to} is an application, which only the operator names"))),
+        None => Ok(()),
+    }
 }
 
 /// Makes an entry the account's own; refused where it would take something from others.

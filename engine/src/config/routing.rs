@@ -36,6 +36,9 @@ pub struct Did {
     pub account: Option<String>,
     #[serde(default)]
     pub vars: toml::Table,
+    /// Put beside `lockstep.toml`, over HTTP.
+    #[serde(skip)]
+    pub is_put: bool,
 }
 
 /// `[[class5]]`: a Class 5 destination that an application on an event socket answers, not a script.

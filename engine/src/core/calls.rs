@@ -16,7 +16,7 @@ use super::channel::ChannelEvent;
 use super::exchange::{CallKey, LegKey, Purpose};
 use super::executions::OUTSIDE_TURN;
 use super::handle::EngineEvent;
-use super::live_call::{OnAnswer, ScriptState};
+use super::live_call::{OnAnswer, PLACED, ScriptState};
 use super::past_calls::PastCall;
 use super::switch::Switch;
 use crate::alerts::{Alert, Severity};
@@ -212,7 +212,7 @@ impl Switch {
                 call.plan.destinations = [application].into();
                 self.next_destination(key);
             }
-            Some(OnAnswer::Nobody) => call.script = ScriptState::Application,
+            Some(OnAnswer::Nobody) => call.script = ScriptState::Application(PLACED),
             None => {}
         }
     }
@@ -460,7 +460,7 @@ impl Switch {
     pub(super) fn remove_when_over(&mut self, key: CallKey) {
         let over = self.calls.get(&key).is_some_and(|call| {
             let script_is_over = match call.script {
-                ScriptState::Absent | ScriptState::Application => true,
+                ScriptState::Absent | ScriptState::Application(_) => true,
                 ScriptState::Running => false,
                 // Outcomes it did not await may still be news to it, and lead to a warning.
                 ScriptState::Over(_) => call.run.is_none_or(|run| self.host.is_quiet(run)),

@@ -10,7 +10,6 @@ use lockstep_sip::message::StatusCode;
 use super::call_facts::passed_on;
 use super::exchange::CallKey;
 use super::switch::Switch;
-use super::world::ApplicationCall;
 use crate::backend::native::Ending;
 use crate::config::Destination;
 
@@ -31,13 +30,13 @@ impl Switch {
                 call.backend.end(now, ending);
                 return self.touch(key);
             };
-            let target = match destination {
+            let target = match &destination {
                 Destination::Class5(name) => {
                     let programs = Arc::clone(&self.exchange.borrow().programs);
-                    match programs.by_class5(&name).or_else(|| programs.by_name(&name)) {
+                    match programs.by_class5(name).or_else(|| programs.by_name(name)) {
                         Some(program) => return self.start_script(key, Arc::clone(program)),
                         None => {
-                            let application = self.exchange.borrow().directory.application(&name).cloned();
+                            let application = self.exchange.borrow().directory.application(name).cloned();
                             if let Some(application) = application {
                                 call.plan.destinations.push_front(application);
                                 continue;
@@ -47,12 +46,9 @@ impl Switch {
                         }
                     }
                 }
-                Destination::User(name) => name,
-                Destination::External(number) => number,
-                Destination::Sip(uri) => uri,
-                Destination::Socket { addr, is_async, full } => {
-                    let wanted = ApplicationCall { call: call.facts.id.clone(), addr, is_async, full };
-                    if self.call_application(key, wanted) {
+                Destination::User(target) | Destination::External(target) | Destination::Sip(target) => target.clone(),
+                Destination::Socket { .. } => {
+                    if self.call_application(key, &destination) {
                         return self.touch(key);
                     }
                     continue;

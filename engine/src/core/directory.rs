@@ -1,6 +1,6 @@
 //! Who is who: users, DIDs, gateways and routes, and where a dialled target leads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use lockstep_ctx_api::CallFacts;
@@ -55,6 +55,8 @@ pub(crate) struct Directory {
     class5: Vec<Class5Application>,
     gateways: BTreeMap<i64, GatewayEntry>,
     customers: Vec<Customer>,
+    /// The applications that `lockstep.toml` names, as it writes them.
+    operators: BTreeSet<String>,
     /// Host names and addresses that mean this engine.
     own_hosts: Vec<Host>,
 }
@@ -64,12 +66,16 @@ impl Directory {
     pub(crate) fn new(config: &Config, own: impl IntoIterator<Item = IpAddr>) -> Self {
         let mut own_hosts: Vec<Host> = own.into_iter().chain(config.sip.external_ip).map(host_of_ip).collect();
         own_hosts.extend([config.sip.realm.as_str(), "localhost"].into_iter().filter_map(|name| Host::parse(name).ok()));
+        let named = config.dids.iter().filter(|did| !did.is_put).flat_map(|did| &did.destinations);
+        let named = named.chain(config.class5.iter().map(|entry| &entry.to));
+        let operators = named.filter(|to| matches!(to, DidDestination::Socket { .. })).map(ToString::to_string).collect();
         Self {
             users: config.users.iter().map(|user| (user.name.clone(), user.clone())).collect(),
             dids: config.dids.iter().map(|did| (number_key(&did.number).to_owned(), did.clone())).collect(),
             class5: config.class5.clone(),
             gateways: config.gateways.iter().filter_map(|gateway| Some((gateway.id, gateway_entry(gateway)?))).collect(),
             customers: config.customers.clone(),
+            operators,
             own_hosts,
         }
     }
@@ -166,6 +172,11 @@ impl Directory {
         let is_exact = |entry: &&Class5Application| matches!(entry.destination, Class5Destination::Exact(_));
         let mut fitting = self.class5.iter().filter(|entry| entry.destination.matches(dialled));
         fitting.clone().find(is_exact).or_else(|| fitting.next()).map(|entry| &entry.to)
+    }
+
+    /// Whether `lockstep.toml` names an application: it is the operator's then, whoever's call it gets.
+    pub(crate) fn is_operators(&self, application: &DidDestination) -> bool {
+        self.operators.contains(&application.to_string())
     }
 
     /// Whose call one is that no script has: its DID's or customer's, else that of the user who calls or is called.

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::channel::{Activity, Aftermath, ChannelEvent, Consequences, Execution};
 use super::exchange::CallKey;
-use super::handle::EngineError;
+use super::handle::{Asker, EngineError};
 use super::joining::TAKEN_BY;
 use super::live_call::ScriptState;
 use super::switch::Switch;
@@ -205,7 +205,7 @@ impl Switch {
     }
 
     /// Leads the call that one is joined with elsewhere, with `both` that one, too.
-    pub(super) fn transfer_other(&mut self, id: &str, target: &str, both: bool) -> Result<(), EngineError> {
+    pub(super) fn transfer_other(&mut self, id: &str, target: &str, both: bool, asker: Asker) -> Result<(), EngineError> {
         let key = self.live_call(id)?;
         let peer = self.calls.get(&key).and_then(|call| call.joined).map(|joined| joined.peer);
         let other = peer.and_then(|peer| self.calls.get(&peer)).map(|call| call.facts.id.clone());
@@ -213,15 +213,15 @@ impl Switch {
         if both {
             // Parted first, so that neither is hung up for the other's sake.
             self.part(key);
-            self.transfer(id, target)?;
+            self.transfer(id, target, asker)?;
         }
-        self.transfer(&other, target)
+        self.transfer(&other, target, asker)
     }
 
     /// Takes a call from whoever has it and leads it elsewhere.
-    pub(super) fn transfer(&mut self, id: &str, target: &str) -> Result<(), EngineError> {
+    pub(super) fn transfer(&mut self, id: &str, target: &str, asker: Asker) -> Result<(), EngineError> {
         let key = self.live_call(id)?;
-        let destinations = self.destinations_of(target);
+        let destinations = self.destinations_of(target, asker)?;
         let now = self.now();
         self.leave(key);
         if !self.keep_call(key)
@@ -255,40 +255,56 @@ impl Switch {
     }
 
     /// Where a call goes that is led to `target`: where a caller would have come who dialled it, else a number or URI.
-    fn destinations_of(&self, target: &str) -> VecDeque<Destination> {
-        if let Ok(destination @ (Destination::Socket { .. } | Destination::Class5(_) | Destination::Sip(_))) = target.parse() {
-            return [destination].into();
+    fn destinations_of(&self, target: &str, asker: Asker) -> Result<VecDeque<Destination>, EngineError> {
+        match target.parse() {
+            // We would connect to wherever the target says.
+            Ok(Destination::Socket { .. }) if asker == Asker::Tenant => {
+                let why = "an application is named in lockstep.toml, or on the event socket".to_owned();
+                return Err(EngineError::TargetRefused { target: target.to_owned(), why });
+            }
+            Ok(destination @ (Destination::Socket { .. } | Destination::Class5(_) | Destination::Sip(_))) => {
+                return Ok([destination].into());
+            }
+            Ok(Destination::User(_) | Destination::External(_)) | Err(_) => {}
         }
         let exchange = self.exchange.borrow();
-        match exchange.directory.incoming(target, &exchange.programs) {
+        Ok(match exchange.directory.incoming(target, &exchange.programs) {
             Some(route) => route.destinations.into(),
             None => [Destination::External(target.to_owned())].into(),
-        }
+        })
     }
 
     /// Has an application take over a call; whether that is tried.
-    pub(super) fn call_application(&mut self, key: CallKey, wanted: ApplicationCall) -> bool {
-        let addr = wanted.addr.clone();
-        let called = self.exchange.borrow_mut().world.call_application(wanted);
+    pub(super) fn call_application(&mut self, key: CallKey, application: &Destination) -> bool {
+        let Destination::Socket { addr, is_async, full } = application else { return false };
         let Some(call) = self.calls.get_mut(&key) else { return false };
-        match called {
-            Ok(()) => {
-                call.script = ScriptState::Application;
-                true
-            }
+        let mut exchange = self.exchange.borrow_mut();
+        let is_everybodys = exchange.config.accounts.is_empty() || exchange.directory.is_operators(application);
+        let wanted = ApplicationCall {
+            call: call.facts.id.clone(),
+            takeover: call.taken_over(),
+            account: (!is_everybodys).then(|| Arc::clone(&call.account)),
+            addr: addr.clone(),
+            is_async: *is_async,
+            full: *full,
+        };
+        match exchange.world.call_application(wanted) {
+            Ok(()) => true,
             Err(why) => {
                 tracing::warn!(call = %call.facts.id, %addr, %why, "the application of a call cannot be called");
+                call.script = ScriptState::Absent;
                 call.plan.failure = Some((503, "Service Unavailable".to_owned()));
                 false
             }
         }
     }
 
-    /// The application of a call could not be reached, or has let go of it.
-    pub(super) fn application_over(&mut self, id: &str, how: Result<(), String>) {
+    /// The application of a call could not be reached, or has let go of it; `takeover`: by which it had the call, and may have lost it
+    /// to another one since.
+    pub(super) fn application_over(&mut self, id: &str, takeover: u64, how: Result<(), String>) {
         let Ok(key) = self.live_call(id) else { return };
         let Some(call) = self.calls.get_mut(&key) else { return };
-        if call.script != ScriptState::Application {
+        if call.script != ScriptState::Application(takeover) {
             return;
         }
         match how {

@@ -89,6 +89,15 @@ pub struct Originate {
     pub timeout: Option<Duration>,
 }
 
+/// On whose behalf a call is led elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// A script or a key: it leads where a caller could get.
+    Tenant,
+    /// Whoever is on the event socket: it may also name an application.
+    Operator,
+}
+
 /// A script as the engine has it loaded.
 #[derive(Clone, Debug, Serialize)]
 pub struct ScriptInfo {
@@ -291,6 +300,7 @@ pub(crate) enum Request {
         id: String,
         target: String,
         both: bool,
+        asker: Asker,
         reply: oneshot::Sender<Result<(), EngineError>>,
     },
     Break {
@@ -301,6 +311,7 @@ pub(crate) enum Request {
     Transfer {
         id: String,
         target: String,
+        asker: Asker,
         reply: oneshot::Sender<Result<(), EngineError>>,
     },
     /// Let the parties of two calls hear each other.
@@ -316,8 +327,8 @@ pub(crate) enum Request {
         music: Option<String>,
         reply: oneshot::Sender<Result<(), EngineError>>,
     },
-    /// The application that owns a call could not be reached, for a reason, or has let go of it.
-    ApplicationOver(String, Result<(), String>),
+    /// The application that owns a call by this take-over could not be reached, for a reason, or has let go of it.
+    ApplicationOver(String, u64, Result<(), String>),
     Registrations(oneshot::Sender<Vec<Registration>>),
     Scripts(oneshot::Sender<Vec<ScriptInfo>>),
     ChangeScripts(Order, SaveAnswer),
@@ -531,14 +542,14 @@ impl EngineHandle {
     }
 
     /// Takes a live call from whoever owns it and leads it to `target`: what a caller could have dialled.
-    pub async fn transfer(&self, id: &str, target: &str) -> Result<(), EngineError> {
-        self.ask(|reply| Request::Transfer { id: id.to_owned(), target: target.to_owned(), reply }).await?
+    pub async fn transfer(&self, id: &str, target: &str, asker: Asker) -> Result<(), EngineError> {
+        self.ask(|reply| Request::Transfer { id: id.to_owned(), target: target.to_owned(), asker, reply }).await?
     }
 
     /// Leads the call that this one is joined with to `target`; with `both`, this one, too.
-    pub async fn transfer_other(&self, id: &str, target: &str, both: bool) -> Result<(), EngineError> {
+    pub async fn transfer_other(&self, id: &str, target: &str, both: bool, asker: Asker) -> Result<(), EngineError> {
         let (id, target) = (id.to_owned(), target.to_owned());
-        self.ask(|reply| Request::TransferOther { id, target, both, reply }).await?
+        self.ask(|reply| Request::TransferOther { id, target, both, asker, reply }).await?
     }
 
     /// Joins two answered calls, so that their parties hear each other until one of them goes; what runs on them stops.
@@ -553,9 +564,9 @@ impl EngineHandle {
         self.ask(|reply| Request::Hold { id: id.to_owned(), hold, music, reply }).await?
     }
 
-    /// The application that owned a call has let go of it, or could not be reached.
-    pub async fn application_over(&self, id: &str, how: Result<(), String>) -> Result<(), EngineError> {
-        self.requests.send(Request::ApplicationOver(id.to_owned(), how)).await.map_err(|_| EngineError::Stopped)
+    /// The application that owned a call by a take-over has let go of it, or could not be reached.
+    pub async fn application_over(&self, id: &str, takeover: u64, how: Result<(), String>) -> Result<(), EngineError> {
+        self.requests.send(Request::ApplicationOver(id.to_owned(), takeover, how)).await.map_err(|_| EngineError::Stopped)
     }
 
     /// Who is registered.

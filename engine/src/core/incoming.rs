@@ -382,6 +382,7 @@ impl Switch {
             program: None,
             run: None,
             script: ScriptState::Absent,
+            takeovers: 0,
             joined: None,
             plan: Plan { destinations: VecDeque::new(), ..Plan::default() },
             timer: None,

@@ -8,7 +8,7 @@ use lockstep_ctx_api::{CallBackend as _, CallState, EndedBy, Event};
 use super::channel::{Activity, ChannelEvent, Execution, says_yes};
 use super::exchange::CallKey;
 use super::executions::OUTSIDE_TURN;
-use super::handle::EngineError;
+use super::handle::{Asker, EngineError};
 use super::live_call::{LiveCall, ScriptState};
 use super::switch::Switch;
 use crate::backend::native::Ending;
@@ -149,22 +149,24 @@ impl Switch {
             // `NUMBER[:DIALPLAN[:CONTEXT]]`, where a number has no colon.
             let number =
                 if target.starts_with(|c: char| c.is_ascii_digit() || c == '+') { target.split(':').next() } else { None };
-            if let Err(error) = self.transfer(&id, number.unwrap_or(&target)) {
-                tracing::warn!(call = %id, %error, "the call cannot be transferred after its bridge");
+            // A script may have set the variable.
+            let Err(error) = self.transfer(&id, number.unwrap_or(&target), Asker::Tenant) else { return };
+            tracing::warn!(call = %id, %error, "the call cannot be transferred after its bridge");
+            if let Some(call) = self.calls.get_mut(&key) {
+                call.backend.end(now, left_alone());
             }
         } else if parks {
             // A script has the call back; where none has it, it waits.
             call.queue.go_on(TAKEN_BY);
             if call.script != ScriptState::Running {
-                call.script = ScriptState::Application;
+                call.taken_over();
                 let uuid = self.exchange.borrow_mut().uuid();
                 if let Err(error) = self.execute(&id, Execution::park(uuid)) {
                     tracing::warn!(call = %id, %error, "the call cannot be parked after its bridge");
                 }
             }
         } else {
-            let refusal = (480, "Temporarily Unavailable".to_owned());
-            call.backend.end(now, Ending { refusal, bye: None, by: EndedBy::Callee });
+            call.backend.end(now, left_alone());
         }
         self.touch(key);
     }
@@ -177,4 +179,9 @@ impl Switch {
             backend.pass_key(LegId::A, digit);
         }
     }
+}
+
+/// How a call ends whose other party is gone.
+fn left_alone() -> Ending {
+    Ending { refusal: (480, "Temporarily Unavailable".to_owned()), bye: None, by: EndedBy::Callee }
 }

@@ -26,13 +26,16 @@ use crate::config::Destination;
 use crate::host::Scratch;
 use crate::script::Program;
 
+/// The take-over by which whoever placed a call has it; those of applications count from 1.
+pub const PLACED: u64 = 0;
+
 /// Where the script of a call stands.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum ScriptState {
     /// There is none: the call goes to a user or to a number, or waits to be answered.
     Absent,
-    /// An application on an event socket has the call, or whoever placed it.
-    Application,
+    /// An application on an event socket has the call, or whoever placed it, by the take-over of this number.
+    Application(u64),
     Running,
     /// `main` has returned or thrown; what it left in the queue runs to its end, then the call ends like this.
     Over(Ending),
@@ -91,6 +94,8 @@ pub(crate) struct LiveCall {
     pub program: Option<Arc<Program>>,
     pub run: Option<RunId>,
     pub script: ScriptState,
+    /// How often others than scripts have taken the call over.
+    pub takeovers: u64,
     pub plan: Plan,
     /// The call it was joined with from outside.
     pub joined: Option<Joined>,
@@ -153,6 +158,13 @@ impl LiveCall {
         let duration_ms = ended_at.map(|at| at.saturating_sub(self.facts.started_at));
         let (entries, dropped) = self.log.into_entries();
         Timeline { call: self.facts, script, ended, duration_ms, entries, dropped }
+    }
+
+    /// Leaves the call to an application, or to whoever placed it; the number of this take-over.
+    pub(crate) fn taken_over(&mut self) -> u64 {
+        self.takeovers += 1;
+        self.script = ScriptState::Application(self.takeovers);
+        self.takeovers
     }
 
     /// How a leg is called in a timeline.

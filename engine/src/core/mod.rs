@@ -50,9 +50,10 @@ pub use channel::{
 pub use driver::{Engine, StartError};
 pub use event_log::{EventLog, Missed, Published, Watcher};
 pub use handle::{
-    CallFilter, CallSummary, EngineError, EngineEvent, EngineHandle, Metric, MetricKind, Originate, Readiness, Registration,
-    RegistrationChange, ScriptInfo, StatsSnapshot,
+    Asker, CallFilter, CallSummary, EngineError, EngineEvent, EngineHandle, Metric, MetricKind, Originate, Readiness,
+    Registration, RegistrationChange, ScriptInfo, StatsSnapshot,
 };
+pub use live_call::PLACED;
 pub use messages::TextMessage;
 pub(crate) use timeline_log::{detail as op_detail, outcome_text};
 pub(crate) use timeline_replayed::{last_ms, timeline_of};

@@ -42,14 +42,14 @@ impl Switch {
             }
             Request::Execute { id, execution, reply } => drop(reply.send(self.execute(&id, *execution))),
             Request::Broadcast { id, execution, far, reply } => drop(reply.send(self.broadcast(&id, *execution, far))),
-            Request::TransferOther { id, target, both, reply } => {
-                drop(reply.send(self.transfer_other(&id, &target, both)));
+            Request::TransferOther { id, target, both, asker, reply } => {
+                drop(reply.send(self.transfer_other(&id, &target, both, asker)));
             }
             Request::Break { id, all, reply } => drop(reply.send(self.break_off(&id, all))),
-            Request::Transfer { id, target, reply } => drop(reply.send(self.transfer(&id, &target))),
+            Request::Transfer { id, target, asker, reply } => drop(reply.send(self.transfer(&id, &target, asker))),
             Request::Join { first, second, reply } => drop(reply.send(self.join_calls(&first, &second))),
             Request::Hold { id, hold, music, reply } => drop(reply.send(self.set_hold(&id, hold, music))),
-            Request::ApplicationOver(id, how) => self.application_over(&id, how),
+            Request::ApplicationOver(id, takeover, how) => self.application_over(&id, takeover, how),
             Request::Registrations(reply) => drop(reply.send(self.registered())),
             Request::Message(message, reply) => self.messages.send(&mut self.exchange.borrow_mut(), message, reply),
             Request::Scripts(reply) => drop(reply.send(self.scripts())),

@@ -68,6 +68,10 @@ pub(crate) struct RecordingOrder {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApplicationCall {
     pub call: String,
+    /// Which of the call's take-overs it is.
+    pub takeover: u64,
+    /// Whose calls the application sees and steers; `None`: everybody's.
+    pub account: Option<Arc<str>>,
     /// `host:port`
     pub addr: String,
     /// Operations need not wait for one another's end.

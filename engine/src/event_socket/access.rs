@@ -21,6 +21,8 @@ pub(super) struct Rights {
     /// Names of events, in capitals.
     pub(super) events: Option<Vec<String>>,
     pub(super) without_log: bool,
+    /// Whose calls there are.
+    pub(super) account: Option<Arc<str>>,
 }
 
 impl Access {
@@ -52,6 +54,7 @@ impl Access {
             api: user.api.as_ref().map(|names| names.iter().map(|name| name.to_ascii_lowercase()).collect()),
             events: user.events.as_ref().map(|names| names.iter().map(|name| name.to_ascii_uppercase()).collect()),
             without_log: !user.log,
+            account: None,
         })
     }
 }

@@ -9,8 +9,10 @@ use lockstep_ctx_api::CallState;
 use super::access::Rights;
 use super::api;
 use super::execute::{self, Wait};
-use super::hub::{Hub, Listener};
+use super::hub::Hub;
+use super::listeners::Listener;
 use super::notices;
+use super::reach::{self, By};
 use super::wants::Format;
 use super::{cause::Cause, channel_headers, events};
 use crate::core::Channel;
@@ -87,7 +89,8 @@ impl Client {
 
     /// The application of a call.
     pub(super) fn outbound(hub: Arc<Hub>, listener: Arc<Listener>, application: Application) -> Self {
-        Self { application: Some(application), ..Self::inbound(hub, listener, Rights::default()) }
+        let rights = Rights { account: listener.account.clone(), ..Rights::default() };
+        Self { application: Some(application), ..Self::inbound(hub, listener, rights) }
     }
 
     /// Sends what is no answer.
@@ -137,7 +140,7 @@ impl Client {
         if self.application.as_ref().is_some_and(|application| !application.full) {
             return not_found();
         }
-        match verb {
+        let answer = match verb {
             // Some clients write it so, and servers that look for the first letters take it.
             "event" | "events" => self.events(args),
             "nixevent" => self.edit_events(args),
@@ -167,13 +170,21 @@ impl Client {
             }
             "api" if args.is_empty() => Answer::ok("-ERR no command"),
             "api" => {
-                let text = api::run(&self.hub, args, self.own_channel()).await;
+                let text = api::run(&self.hub, args, &self.by()).await;
                 Answer::Response(text)
             }
             "bgapi" => self.background(command),
             "sendevent" => self.send_event(command),
             _ => not_found(),
+        };
+        if self.application.is_some() && self.listener.wants().is_general() {
+            self.hub.widen(&self.listener);
         }
+        answer
+    }
+
+    fn by(&self) -> By {
+        By { own: self.own_channel().map(str::to_owned), account: self.rights.account.clone() }
     }
 
     fn own_channel(&self) -> Option<&str> {
@@ -286,9 +297,9 @@ impl Client {
             return Answer::ok("-ERR too many jobs are under way");
         };
         let uuid = command.headers().get("Job-UUID").map_or_else(new_uuid, str::to_owned);
-        let (hub, job, own) = (Arc::clone(&self.hub), uuid.clone(), self.own_channel().map(str::to_owned));
+        let (hub, job, by) = (Arc::clone(&self.hub), uuid.clone(), self.by());
         tokio::spawn(async move {
-            let text = api::run(&hub, &line, own.as_deref()).await;
+            let text = api::run(&hub, &line, &by).await;
             drop(permit);
             let (name, args) = line.split_once(' ').unwrap_or((&line, ""));
             let mut event = Event::new("BACKGROUND_JOB");
@@ -298,7 +309,7 @@ impl Client {
                 event.push("Job-Command-Arg", args);
             }
             event.body = Some(text);
-            hub.publish(event);
+            hub.publish(event, by.account);
         });
         let headers: Headers = [
             ("Content-Type", "command/reply"),
@@ -327,7 +338,7 @@ impl Client {
         event.push("Event-UUID", &uuid);
         let body = command.body();
         event.body = (!body.is_empty()).then(|| body.into_owned());
-        self.hub.publish(event);
+        self.hub.publish(event, self.rights.account.clone());
         Answer::Reply(format!("+OK {uuid}"))
     }
 
@@ -344,7 +355,9 @@ impl Client {
                 uuid.to_owned()
             }
         };
-        let Ok(channel) = self.hub.engine.channel(&target).await else {
+        // Its own call is an application's, whoever's that is.
+        let account = self.rights.account.as_deref().filter(|_| self.own_channel() != Some(&target));
+        let Some(channel) = reach::channel(&self.hub, account, &target).await else {
             return Answer::Reply(format!("-ERR invalid session id [{target}]"));
         };
         let header = |name: &str| command.headers().get(name);

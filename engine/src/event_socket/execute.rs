@@ -10,7 +10,7 @@ use super::applications::{Call, Plan};
 use super::files::playable;
 use super::hub::Hub;
 use super::{api, channel_headers};
-use crate::core::{Aftermath, Channel, Consequences, EngineError, Execution};
+use crate::core::{Aftermath, Asker, Channel, Consequences, EngineError, Execution};
 
 /// What is to be carried out.
 pub(super) struct Order<'a> {
@@ -70,7 +70,7 @@ pub(super) async fn execute(hub: &Arc<Hub>, channel: &Arc<Channel>, order: Order
             }
             (last, nothing)
         }
-        Plan::Transfer(target) => return engine.transfer(call, &target).await,
+        Plan::Transfer(target) => return engine.transfer(call, &target, Asker::Operator).await,
         Plan::End(cause) => {
             tracing::warn!(call, application = order.application, cause = cause.name, "an application ends the call");
             let (code, reason) = cause.to_sip(channel.state == CallState::Answered);

@@ -12,46 +12,17 @@ use bytes::Bytes;
 
 use super::channel_headers::{gmt, local_time};
 use super::events::{self, LogLine};
-use super::outbox::Outbox;
+use super::listeners::{Concern, Listener, Listeners};
 use super::schedule::Schedule;
-use super::wants::{Format, Wants};
+use super::wants::Format;
 use crate::config::Config;
-use crate::core::{EngineEvent, EngineHandle, Missed, Published};
+use crate::core::{EngineError, EngineEvent, EngineHandle, Missed, Published};
 use crate::esl::{Event, Headers, Message};
 
 /// How often the engine says that it lives, and how many calls it has.
 const HEARTBEAT: Duration = Duration::from_secs(20);
 /// Events handed over at once.
 const BATCH: usize = 128;
-
-/// One client, as the hub sees it.
-#[derive(Debug, Default)]
-pub(super) struct Listener {
-    wants: Mutex<Wants>,
-    pub(super) outbox: Outbox,
-    /// The call whose end is the end of this connection.
-    pub(super) own_call: Option<OwnCall>,
-}
-
-/// The call of an application's connection.
-#[derive(Debug)]
-pub(super) struct OwnCall {
-    pub(super) id: String,
-    /// Told once the last event of the call has been handed over.
-    pub(super) over: tokio::sync::Notify,
-}
-
-impl Listener {
-    /// The application of a call.
-    pub(super) fn of_call(id: &str) -> Self {
-        Self { own_call: Some(OwnCall { id: id.to_owned(), over: tokio::sync::Notify::new() }), ..Self::default() }
-    }
-
-    /// Nothing in here panics while it holds the lock.
-    pub(super) fn wants(&self) -> MutexGuard<'_, Wants> {
-        self.wants.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// What every event says of the engine.
 #[derive(Debug)]
@@ -103,7 +74,7 @@ fn hostname() -> String {
 pub(super) struct Hub {
     pub(super) engine: EngineHandle,
     pub(super) identity: Identity,
-    listeners: Mutex<Vec<Arc<Listener>>>,
+    listeners: Mutex<Listeners>,
     sequence: AtomicU64,
     pub(super) schedule: Schedule,
     /// A client has gone.
@@ -113,9 +84,15 @@ pub(super) struct Hub {
     pub(super) calls_peak: AtomicUsize,
 }
 
+/// An event, and whom it concerns; `None`: everybody.
+struct Told {
+    event: Event,
+    account: Option<Arc<str>>,
+}
+
 /// An event, written in the formats that were asked for so far.
 struct Written<'a> {
-    event: &'a Event,
+    told: &'a Told,
     plain: Option<Bytes>,
     json: Option<Bytes>,
     xml: Option<Bytes>,
@@ -128,7 +105,7 @@ impl Written<'_> {
             Format::Json => (&mut self.json, Message::event_json),
             Format::Xml => (&mut self.xml, Message::event_xml),
         };
-        let event = self.event;
+        let event = &self.told.event;
         kept.get_or_insert_with(|| {
             let mut bytes = Vec::with_capacity(4_096);
             message(event).write(&mut bytes);
@@ -152,31 +129,32 @@ impl Hub {
         }
     }
 
-    fn listeners(&self) -> MutexGuard<'_, Vec<Arc<Listener>>> {
+    /// Nothing in here panics while it holds the lock.
+    fn listeners(&self) -> MutexGuard<'_, Listeners> {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a client.
     pub(super) fn join(&self, listener: Arc<Listener>) {
-        self.listeners().push(listener);
+        self.listeners().add(listener);
     }
 
     /// Forgets a client.
     pub(super) fn leave(&self, listener: &Arc<Listener>) {
-        self.listeners().retain(|other| !Arc::ptr_eq(other, listener));
+        self.listeners().remove(listener);
         self.left.notify_one();
+    }
+
+    /// The application of a call has asked for more than what happens to it.
+    pub(super) fn widen(&self, listener: &Arc<Listener>) {
+        self.listeners().widen(listener);
     }
 
     /// Resolves when no client is left.
     pub(super) async fn all_gone(&self) {
-        while self.clients() > 0 {
+        while !self.listeners().is_empty() {
             self.left.notified().await;
         }
-    }
-
-    /// How many clients there are.
-    pub(super) fn clients(&self) -> usize {
-        self.listeners().len()
     }
 
     /// Hands over what happens, until the engine stops.
@@ -191,7 +169,10 @@ impl Hub {
                     while let Some(published) = next {
                         match published {
                             Ok(published) => batch.push(published),
-                            Err(Missed::Lagged(missed)) => tracing::error!(missed, "event sockets have missed events"),
+                            Err(Missed::Lagged(missed)) => {
+                                tracing::error!(missed, "event sockets have missed events");
+                                self.look_for_ends();
+                            }
                             Err(Missed::Closed) => {
                                 self.hand_over(&batch);
                                 return self.close();
@@ -205,21 +186,34 @@ impl Hub {
                 }
                 _ = heartbeat.tick() => {
                     let event = self.heartbeat().await;
-                    self.publish(event);
+                    self.publish(event, None);
                 }
             }
         }
     }
 
-    /// Tells every client that wants to know.
-    pub(super) fn publish(&self, event: Event) {
-        self.deliver(&[self.stamped(event, unix_ms())], &[]);
+    /// The end of an application's call may have been among what was missed: nothing else would ever end its connection.
+    fn look_for_ends(&self) {
+        let applications: Vec<_> = self.listeners().iter().filter(|listener| listener.own_call.is_some()).cloned().collect();
+        let engine = self.engine.clone();
+        tokio::spawn(async move {
+            for own in applications.iter().filter_map(|listener| listener.own_call.as_ref()) {
+                if let Err(EngineError::NoSuchCall(_) | EngineError::CallOver(_)) = engine.channel(&own.id).await {
+                    own.over.notify_one();
+                }
+            }
+        });
+    }
+
+    /// Tells every client that wants to know what concerns an account, or everybody.
+    pub(super) fn publish(&self, event: Event, account: Option<Arc<str>>) {
+        self.deliver(&[Told { event: self.stamped(event, unix_ms()), account }], &[]);
     }
 
     fn hand_over(&self, batch: &[Arc<Published>]) {
         let mut stamped = Vec::with_capacity(batch.len() * 2);
         let mut lines = Vec::new();
-        let nobody_listens = self.clients() == 0;
+        let nobody_listens = self.listeners().is_empty();
         for published in batch {
             match &published.event {
                 EngineEvent::CallStarted { .. } => drop(self.calls_seen.fetch_add(1, Ordering::Relaxed)),
@@ -229,42 +223,30 @@ impl Hub {
             if nobody_listens {
                 continue;
             }
-            lines.extend(events::log_line(&published.event));
-            let events = events::of_engine(&published.event, &self.identity.realm);
-            stamped.extend(events.into_iter().map(|event| self.stamped(event, published.at_ms)));
+            let account = &published.account;
+            lines.extend(events::log_line(&published.event).map(|line| (line, account.clone())));
+            let events = events::of_engine(&published.event, &self.identity.realm).into_iter();
+            stamped.extend(events.map(|event| Told { event: self.stamped(event, published.at_ms), account: account.clone() }));
         }
         self.deliver(&stamped, &lines);
     }
 
-    fn deliver(&self, events: &[Event], lines: &[LogLine]) {
-        if events.is_empty() && lines.is_empty() {
+    fn deliver(&self, told: &[Told], lines: &[(LogLine, Option<Arc<str>>)]) {
+        if told.is_empty() && lines.is_empty() {
             return;
         }
         let mut written: Vec<Written<'_>> =
-            events.iter().map(|event| Written { event, plain: None, json: None, xml: None }).collect();
+            told.iter().map(|told| Written { told, plain: None, json: None, xml: None }).collect();
         // Outside the lock: who comes or goes meanwhile does not wait.
-        let listeners = self.listeners().clone();
-        for listener in listeners {
-            let mut frames = Vec::new();
-            let mut over = false;
-            {
-                let wants = listener.wants();
-                for written in &mut written {
-                    let destroyed = written.event.name() == "CHANNEL_DESTROY";
-                    let own = listener.own_call.as_ref().is_some_and(|own| written.event.get("Unique-ID") == Some(&own.id));
-                    over |= destroyed && own;
-                    // The last an application hears of its call is how it ended.
-                    if wants.wants(written.event) && !(destroyed && own) {
-                        frames.push(written.in_format(wants.format));
-                    }
+        let concerned = self.listeners().concerned(told.iter().map(|told| &told.event));
+        for (listener, concern) in concerned {
+            match concern {
+                Concern::Everything => tell(&listener, &mut written.iter_mut(), lines),
+                Concern::These(at) => {
+                    let mut theirs =
+                        written.iter_mut().enumerate().filter(|(place, _)| at.contains(place)).map(|(_, written)| written);
+                    tell(&listener, &mut theirs, &[]);
                 }
-                frames.extend(lines.iter().filter(|line| wants.wants_line(line)).map(log_data));
-            }
-            if !frames.is_empty() {
-                listener.outbox.events(frames);
-            }
-            if let Some(own) = listener.own_call.as_ref().filter(|_| over) {
-                own.over.notify_one();
             }
         }
     }
@@ -321,6 +303,38 @@ impl Hub {
     }
 }
 
+/// Hands one client what it wants of a batch.
+fn tell<'a, 'b: 'a>(
+    listener: &Listener,
+    batch: &mut dyn Iterator<Item = &'a mut Written<'b>>,
+    lines: &[(LogLine, Option<Arc<str>>)],
+) {
+    let mut frames = Vec::new();
+    let mut over = false;
+    {
+        let wants = listener.wants();
+        let concerns = |account: &Option<Arc<str>>| listener.account.is_none() || listener.account == *account;
+        for written in batch {
+            let event = &written.told.event;
+            let own = listener.owns(event);
+            let destroyed = own && event.name() == "CHANNEL_DESTROY";
+            over |= destroyed;
+            // The last an application hears of its call is how it ended.
+            if (own || concerns(&written.told.account)) && wants.wants(event) && !destroyed {
+                frames.push(written.in_format(wants.format));
+            }
+        }
+        let lines = lines.iter().filter(|(line, account)| concerns(account) && wants.wants_line(line));
+        frames.extend(lines.map(|(line, _)| log_data(line)));
+    }
+    if !frames.is_empty() {
+        listener.outbox.events(frames);
+    }
+    if let Some(own) = listener.own_call.as_ref().filter(|_| over) {
+        own.over.notify_one();
+    }
+}
+
 /// A line of a log as clients of `log` get it.
 fn log_data(line: &LogLine) -> Bytes {
     let (file, number) = line.at.as_deref().and_then(|at| at.split_once(':')).unwrap_or(("lockstep", "0"));
@@ -344,4 +358,36 @@ fn log_data(line: &LogLine) -> Bytes {
 pub(super) fn unix_ms() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     crate::call::millis(since)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::handle::Request;
+
+    #[tokio::test]
+    async fn an_application_whose_calls_end_was_missed_is_told() {
+        let config = Config::default();
+        let platform = crate::platform::Platform::in_memory(&config).unwrap();
+        let (engine, mut requests, log) = EngineHandle::new(Vec::new(), crate::runs::RunsHandle::stopped(), platform);
+        let hub = Hub::new(engine, Identity::of(&config));
+        let listener = Arc::new(Listener::of_call("one", None));
+        hub.join(Arc::clone(&listener));
+        let running = hub.run();
+        tokio::pin!(running);
+        // It watches from now on, and then falls behind.
+        tokio::select! { biased; () = &mut running => unreachable!("the engine lives"), () = std::future::ready(()) => {} }
+        while log.watch_since(0).try_recv().is_none_or(|first| first.is_ok()) {
+            log.publish(0, None, EngineEvent::ScriptsLoaded { scripts: 1 });
+        }
+        let answering = async {
+            while let Some(request) = requests.recv().await {
+                if let Request::Channel(id, reply) = request {
+                    reply.send(Err(EngineError::NoSuchCall(id))).unwrap();
+                }
+            }
+        };
+        let over = listener.own_call.as_ref().unwrap().over.notified();
+        tokio::select! { () = over => {}, () = running => unreachable!("the engine lives"), () = answering => unreachable!("it asks") }
+    }
 }

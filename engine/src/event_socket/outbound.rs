@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 
 use super::client::{Application, Client};
-use super::hub::{Hub, Listener};
+use super::hub::Hub;
+use super::listeners::Listener;
 use super::{notices, server};
 use crate::core::ApplicationCall;
 
@@ -15,13 +16,14 @@ const CONNECT_TIME: Duration = Duration::from_secs(5);
 
 /// Has the application take over its call, until either of them has gone.
 pub(super) async fn call(hub: Arc<Hub>, wanted: ApplicationCall) {
-    let ApplicationCall { call, addr, is_async, full } = wanted;
+    let ApplicationCall { call, takeover, account, addr, is_async, full } = wanted;
+    let own = (call.as_str(), takeover);
     let stream = match tokio::time::timeout(CONNECT_TIME, TcpStream::connect(&addr)).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return over(&hub, &call, Err(format!("{addr}: {error}"))).await,
-        Err(_) => return over(&hub, &call, Err(format!("{addr}: no connection in {} s", CONNECT_TIME.as_secs()))).await,
+        Ok(Err(error)) => return over(&hub, own, Err(format!("{addr}: {error}"))).await,
+        Err(_) => return over(&hub, own, Err(format!("{addr}: no connection in {} s", CONNECT_TIME.as_secs()))).await,
     };
-    let listener = Arc::new(Listener::of_call(&call));
+    let listener = Arc::new(Listener::of_call(&call, account));
     hub.join(Arc::clone(&listener));
     let (mut commands, writing) = server::open(stream, &listener);
     let application = Application { call: call.clone(), is_async, full };
@@ -59,7 +61,7 @@ pub(super) async fn call(hub: Arc<Hub>, wanted: ApplicationCall) {
     }
     listener.outbox.close();
     hub.leave(&listener);
-    over(&hub, &call, Ok(())).await;
+    over(&hub, own, Ok(())).await;
     server::finish(commands, writing, &listener.outbox, &addr).await;
 }
 
@@ -70,8 +72,8 @@ async fn ended(listener: &Listener) {
     }
 }
 
-async fn over(hub: &Hub, call: &str, how: Result<(), String>) {
-    if let Err(error) = hub.engine.application_over(call, how).await {
+async fn over(hub: &Hub, (call, takeover): (&str, u64), how: Result<(), String>) {
+    if let Err(error) = hub.engine.application_over(call, takeover, how).await {
         tracing::debug!(%error, call, "the end of an application was not told");
     }
 }

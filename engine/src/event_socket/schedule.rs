@@ -9,6 +9,7 @@ use tokio::task::AbortHandle;
 
 use super::api;
 use super::hub::{Hub, unix_ms};
+use super::reach::By;
 use crate::esl::Event;
 
 /// Commands that may wait at once.
@@ -82,7 +83,7 @@ impl Schedule {
         let task = self.tasks().waiting.remove(&id);
         if let Some(task) = &task {
             task.timer.abort();
-            hub.publish(event("DEL_SCHEDULE", id, &task.wanted));
+            hub.publish(event("DEL_SCHEDULE", id, &task.wanted), None);
         }
         task.is_some()
     }
@@ -120,7 +121,7 @@ pub(super) fn add(hub: &Arc<Hub>, wanted: Wanted) -> Option<u32> {
     let added = event("ADD_SCHEDULE", id, &wanted);
     tasks.waiting.insert(id, Task { wanted, timer });
     drop(tasks);
-    hub.publish(added);
+    hub.publish(added, None);
     Some(id)
 }
 
@@ -133,8 +134,8 @@ fn wait(hub: Arc<Hub>, id: u32, wanted: Wanted) -> Pin<Box<dyn Future<Output = (
             if !wanted.when.repeats && hub.schedule.tasks().waiting.remove(&id).is_none() {
                 return;
             }
-            hub.publish(event("EXE_SCHEDULE", id, &wanted));
-            let answer = api::run(&hub, &wanted.command, None).await;
+            hub.publish(event("EXE_SCHEDULE", id, &wanted), None);
+            let answer = api::run(&hub, &wanted.command, &By::default()).await;
             tracing::debug!(command = %wanted.command, answer = %answer.trim_end(), "a scheduled command was carried out");
             if !wanted.when.repeats {
                 return;

@@ -7,16 +7,20 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::access::{Access, Rights};
 use super::client::{Client, Flow};
-use super::hub::{Hub, Listener};
+use super::hub::Hub;
+use super::listeners::Listener;
 use super::notices;
 use super::outbox::{Next, Outbox};
 use crate::esl::{Command, FrameReader, Limits, Message};
 
-/// Clients at once.
+/// Clients that have logged in, at once. Applications of calls are not counted: calls have their own limit.
 const MAX_CLIENTS: usize = 256;
+/// Clients that log in at once.
+const MAX_LOGINS: usize = 64;
 /// How long a client may take to log in.
 const LOGIN_TIME: Duration = Duration::from_secs(30);
 /// How long a client may leave what is sent to it unread before it is given up.
@@ -29,24 +33,37 @@ const COMMANDS_AT_ONCE: usize = 32;
 /// After an error in accepting, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
 
+const TOO_MANY: &str = "Too many clients.";
+
+/// What a client comes in by.
+struct Door {
+    access: Access,
+    /// Given back once it has logged in, or has not.
+    login: OwnedSemaphorePermit,
+    /// For those who have logged in.
+    places: Arc<Semaphore>,
+}
+
 /// Takes clients in until the thread ends.
 pub(super) async fn accept(listener: TcpListener, hub: Arc<Hub>, access: Access) {
+    let logins = Arc::new(Semaphore::new(MAX_LOGINS));
+    let places = Arc::new(Semaphore::new(MAX_CLIENTS));
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let rejected = if !access.admits(peer.ip()) {
-                    Some("Access Denied, go away.")
-                } else if hub.clients() >= MAX_CLIENTS {
-                    Some("Too many clients.")
-                } else {
-                    None
+                let login = match Arc::clone(&logins).try_acquire_owned() {
+                    _ if !access.admits(peer.ip()) => Err("Access Denied, go away."),
+                    login => login.map_err(|_| TOO_MANY),
                 };
-                match rejected {
-                    Some(why) => {
+                match login {
+                    Err(why) => {
                         tracing::warn!(%peer, why, "an event socket client was turned away");
                         tokio::spawn(reject(stream, why));
                     }
-                    None => drop(tokio::spawn(attend(stream, Arc::clone(&hub), access.clone()))),
+                    Ok(login) => {
+                        let door = Door { access: access.clone(), login, places: Arc::clone(&places) };
+                        tokio::spawn(attend(stream, Arc::clone(&hub), door));
+                    }
                 }
             }
             Err(error) => {
@@ -63,7 +80,7 @@ async fn reject(mut stream: TcpStream, why: &str) {
     let _ = tokio::time::timeout(LAST_WORDS, stream.write_all(&farewell)).await;
 }
 
-async fn attend(stream: TcpStream, hub: Arc<Hub>, access: Access) {
+async fn attend(stream: TcpStream, hub: Arc<Hub>, door: Door) {
     let peer = stream.peer_addr().map(|peer| peer.to_string()).unwrap_or_default();
     let listener = Arc::new(Listener::default());
     hub.join(Arc::clone(&listener));
@@ -71,8 +88,8 @@ async fn attend(stream: TcpStream, hub: Arc<Hub>, access: Access) {
     let mut greeting = Vec::new();
     Message::bare([("Content-Type", "auth/request")]).write(&mut greeting);
     listener.outbox.reply(greeting);
-    match tokio::time::timeout(LOGIN_TIME, log_in(&mut commands, &listener.outbox, &access)).await {
-        Ok(Some(rights)) => {
+    match tokio::time::timeout(LOGIN_TIME, log_in(&mut commands, &listener.outbox, door)).await {
+        Ok(Some((rights, _place))) => {
             tracing::info!(%peer, "an event socket client has logged in");
             let mut client = Client::inbound(Arc::clone(&hub), Arc::clone(&listener), rights);
             tokio::select! {
@@ -148,8 +165,9 @@ impl Commands {
     }
 }
 
-/// What a client may do once it has logged in; `None`: it has not.
-async fn log_in(commands: &mut Commands, outbox: &Outbox, access: &Access) -> Option<Rights> {
+/// What a client may do once it has logged in, and its place among the clients; `None`: it has not. Others may log in once this is over.
+async fn log_in(commands: &mut Commands, outbox: &Outbox, door: Door) -> Option<(Rights, OwnedSemaphorePermit)> {
+    let Door { access, login: _login, places } = door;
     loop {
         let command = match commands.next().await {
             Ok(Some(command)) => command,
@@ -165,18 +183,26 @@ async fn log_in(commands: &mut Commands, outbox: &Outbox, access: &Access) -> Op
             outbox.reply(reply);
         };
         match command.verb() {
-            "auth" if access.opens(command.args()) => {
-                answer("+OK accepted");
-                return Some(Rights::default());
-            }
             verb @ ("auth" | "userauth") => {
-                if let Some(rights) = access.user(command.args()).filter(|_| verb == "userauth") {
-                    outbox.reply(rights.reply().into_bytes());
-                    return Some(rights);
+                let rights = match verb {
+                    "auth" => access.opens(command.args()).then(Rights::default),
+                    _ => access.user(command.args()),
+                };
+                let Some(rights) = rights else {
+                    answer("-ERR invalid");
+                    outbox.events([notices::goodbye()]);
+                    return None;
+                };
+                let Ok(place) = places.try_acquire_owned() else {
+                    tracing::warn!(MAX_CLIENTS, "an event socket client was turned away: too many have logged in");
+                    outbox.events([notices::rejection(TOO_MANY).into()]);
+                    return None;
+                };
+                match verb {
+                    "auth" => answer("+OK accepted"),
+                    _ => outbox.reply(rights.reply().into_bytes()),
                 }
-                answer("-ERR invalid");
-                outbox.events([notices::goodbye()]);
-                return None;
+                return Some((rights, place));
             }
             "exit" | "quit" | "..." => {
                 answer("+OK bye");

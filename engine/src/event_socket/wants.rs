@@ -262,6 +262,13 @@ impl Wants {
         });
     }
 
+    /// Whether events of other channels than its own, or of none, may be wanted.
+    pub(super) fn is_general(&self) -> bool {
+        let any = self.all || !self.names.is_empty();
+        let of_its_channel = self.own.is_some() && !self.all && self.names.iter().all(|name| is_of_a_channel(name));
+        (any && !of_its_channel) || self.log_level.is_some()
+    }
+
     /// Whether the client is told of an event.
     pub(super) fn wants(&self, event: &Event) -> bool {
         let channel = event.get("Unique-ID");

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::late::{Late, Served};
 use super::{Arguments, HostFuture, HostService, RunContext, answered, no_such_function};
-use crate::core::{CallFilter, EngineError, EngineEvent, EngineHandle, Missed, Originate, Watcher};
+use crate::core::{Asker, CallFilter, EngineError, EngineEvent, EngineHandle, Missed, Originate, Watcher};
 
 /// The longest a call may ring, in milliseconds.
 const MAX_RING_MS: u64 = 300_000;
@@ -66,13 +66,13 @@ impl HostService for Telephony {
                 let (id, target) = (args.text("id")?, args.text("destination")?);
                 plain(&args, "destination", &target)?;
                 own(&engine, &account, &id).await.map_err(|error| refused(&args, &error))?;
-                engine.transfer(&id, &target).await.map_err(|error| refused(&args, &error))?;
+                engine.transfer(&id, &target, Asker::Tenant).await.map_err(|error| refused(&args, &error))?;
                 Ok(HostReply::undefined())
             }),
             "next" => Box::pin(async move {
                 let (id, seen) = (args.text("id")?, args.number("seen")?);
                 let events = engine.events().watch_since(seen.max(0.0) as u64);
-                Ok(HostReply::json(&next(events, &account, &id).await))
+                Ok(HostReply::json(&next(&engine, events, &account, &id).await))
             }),
             _ => no_such_function(&args),
         }
@@ -138,18 +138,26 @@ async fn lead(engine: EngineHandle, mut events: Watcher, id: String, destination
             CallState::New | CallState::Ringing | CallState::Early => {}
         }
     }
-    if let Err(error) = engine.transfer(&id, &destination).await {
+    if let Err(error) = engine.transfer(&id, &destination, Asker::Tenant).await {
         tracing::warn!(call = %id, %destination, %error, "an originated call could not be led on");
         drop(engine.hangup(&id, None, None).await);
     }
 }
 
 /// The next thing that happens to a call: `{seq, event, …}`.
-async fn next(mut events: Watcher, account: &str, id: &str) -> Value {
+async fn next(engine: &EngineHandle, mut events: Watcher, account: &str, id: &str) -> Value {
     loop {
         let published = match events.recv().await {
             Ok(published) => published,
-            Err(Missed::Lagged(_)) => continue,
+            // The end may have been among what was missed.
+            Err(Missed::Lagged(_)) => match engine.call(id).await.ok().filter(|call| *call.account == *account) {
+                Some(call) if call.ended.is_none() => continue,
+                call => {
+                    let duration_ms = call.as_ref().map(|call| call.duration_ms);
+                    let (seq, cause) = (engine.events().last(), call.and_then(|call| call.ended));
+                    return json!({ "seq": seq, "event": "hangup", "cause": cause, "duration_ms": duration_ms });
+                }
+            },
             Err(Missed::Closed) => return json!({ "seq": 0, "event": "hangup", "cause": null }),
         };
         if published.account.as_deref() != Some(account) {
@@ -182,4 +190,27 @@ fn refused(args: &Arguments, error: &EngineError) -> OpError {
         _ => ErrorCode::InvalidState,
     };
     args.error(code, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::handle::Request;
+
+    #[tokio::test]
+    async fn an_end_that_was_missed_is_told() {
+        let platform = crate::platform::Platform::in_memory(&crate::config::Config::default()).unwrap();
+        let (engine, mut requests, log) = EngineHandle::new(Vec::new(), crate::runs::RunsHandle::stopped(), platform);
+        let events = log.watch();
+        let other = || EngineEvent::ScriptsLoaded { scripts: 1 };
+        while log.watch_since(0).try_recv().is_none_or(|first| first.is_ok()) {
+            log.publish(0, None, other());
+        }
+        let answering = async {
+            let Some(Request::Call(id, reply)) = requests.recv().await else { panic!("the call is asked for") };
+            reply.send(Err(EngineError::NoSuchCall(id))).unwrap();
+        };
+        let (told, ()) = tokio::join!(next(&engine, events, "default", "one"), answering);
+        assert_eq!(told["event"], "hangup", "{told}");
+    }
 }

@@ -67,6 +67,9 @@ impl Entries {
                 Kind::Did => push::<Did>(&mut merged.config, value),
             };
             let at = pushed.map_err(|wrong| (*kind, name.clone(), wrong))?;
+            if let Some(did) = merged.config.dids.get_mut(at).filter(|_| *kind == Kind::Did) {
+                did.is_put = true;
+            }
             merged.places.insert((*kind, at), name.clone());
         }
         Ok(merged)

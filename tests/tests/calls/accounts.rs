@@ -101,3 +101,19 @@ async fn scripts_keys_and_jobs_of_another_account_are_not_there() {
     assert_eq!(ask(&engine, NORTH, "GET", "/metrics", "").await.0, 403, "figures of everybody");
     assert_eq!(ask(&engine, OPERATOR, "GET", "/metrics", "").await.0, 200);
 }
+
+#[tokio::test]
+async fn only_the_operator_leads_a_number_to_an_application() {
+    let engine = engine();
+    let number = |to: &[&str]| json!({ "destinations": to, "account": "north" }).to_string();
+    let application = "socket:127.0.0.1:8085 async full";
+    let (status, body) = ask(&engine, OPERATOR, "PUT", "/v1/dids/4420", &number(&[application])).await;
+    assert_eq!(status, 201, "{body}");
+    assert_eq!(ask(&engine, NORTH, "PUT", "/v1/dids/4420", &number(&["class5:100", application])).await.0, 200, "it may stay");
+    let other = number(&["socket:198.51.100.1:8084 async full"]);
+    let (status, body) = ask(&engine, NORTH, "PUT", "/v1/dids/4420", &other).await;
+    assert_eq!((status, &body["error"]["code"]), (403, &json!("forbidden")), "{body}");
+    let wanted = json!({ "did": "4421", "destinations": ["socket:198.51.100.1:8084 full"] }).to_string();
+    let (status, body) = ask(&engine, NORTH, "POST", "/v1/dids/allocate", &wanted).await;
+    assert_eq!((status, &body["error"]["code"]), (403, &json!("forbidden")), "{body}");
+}

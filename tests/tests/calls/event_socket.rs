@@ -5,6 +5,7 @@ use lockstep_tests::caller::{Caller, USERS, incoming, registered};
 use lockstep_tests::client::{Client, free_port};
 use lockstep_tests::engine::{Engine, Setup, within};
 use lockstep_tests::event_socket::{PASSWORD, Wire, config};
+use tokio::net::TcpListener;
 
 fn engine(more: &str) -> Setup {
     Engine::setup().config(&format!("{}{USERS}{more}", config())).main("1000", "await ctx.answer(); await ctx.waitForHangup();")
@@ -123,6 +124,122 @@ async fn a_call_that_is_placed_is_handed_to_an_application() {
     within("the end of the call", call.ended()).await;
     let nowhere = engine.request("POST", "/v1/calls", r#"{"to":"1001","destination":"5000"}"#).await;
     assert_eq!(nowhere.0, 422, "{}", nowhere.1);
+}
+
+/// An application that only the event socket has named is as blind to other accounts as their keys are to one another.
+#[tokio::test]
+async fn an_application_of_an_account_neither_sees_nor_touches_other_accounts_calls() {
+    let accounts = "[[account]]\nname = \"north\"\n[[app]]\nname = \"menus\"\naccount = \"north\"\n";
+    let waits = "// @lockstep class5_destination=2000 app=menus\n\
+        async function main(data, ctx) { await ctx.answer(); await ctx.waitForHangup(); }";
+    let engine = engine(accounts).script("north.js", waits).start();
+    let mut own = Caller::answered(&engine, "2000").await;
+    own.state("answered").await;
+    let other = Caller::answered(&engine, "1000").await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut operator = Wire::logged_in(&engine).await;
+    let to = format!("{} async full", listener.local_addr().unwrap());
+    let id = &own.id;
+    operator.send(&format!("sendmsg {id}\ncall-command: execute\nexecute-app-name: socket\nexecute-app-arg: {to}\n\n")).await;
+    operator.until("+OK\n\n").await;
+    let mut application = Wire::called(&listener).await;
+    application.send("connect\n\n").await;
+    application.until("Control: full\n").await;
+    application.send("event plain ALL\n\n").await;
+    application.until("+OK event listener enabled plain\n\n").await;
+    let (mine, theirs) = (own.id.clone(), other.id.clone());
+    for (command, answer) in [
+        (format!("uuid_exists {mine}"), "true"),
+        (format!("uuid_exists {theirs}"), "false"),
+        (format!("uuid_dump {theirs}"), "-ERR No such channel!\n"),
+        (format!("uuid_kill {theirs}"), "-ERR No such channel!\n"),
+        (format!("uuid_bridge {mine} {theirs}"), "-ERR No such channel!\n"),
+        (format!("uuid_hold toggle {theirs}"), "-ERR No such channel!\n"),
+        (format!("sched_hangup +1 {theirs}"), "-ERR No such channel!\n"),
+        (format!("eval uuid:{theirs} ${{caller_id_number}}"), "-ERR No such channel!\n"),
+        ("show channels".to_owned(), "-ERR permission denied\n"),
+        ("hupall".to_owned(), "-ERR permission denied\n"),
+        ("sched_api +1 none hupall".to_owned(), "-ERR permission denied\n"),
+    ] {
+        assert_eq!(application.api(&command).await, answer, "{command}");
+    }
+    application.send(&format!("sendmsg {theirs}\ncall-command: hangup\n\n")).await;
+    application.until(&format!("-ERR invalid session id [{theirs}]\n\n")).await;
+    operator.send(&format!("api uuid_kill {theirs}\n\n")).await;
+    assert_eq!(other.over(&engine).await.ended.code, 200);
+    application.send("sendmsg\ncall-command: hangup\n\n").await;
+    let seen = application.rest().await;
+    assert!(seen.contains("Event-Name: CHANNEL_HANGUP_COMPLETE\n") && !seen.contains(&theirs), "{seen}");
+    assert_eq!(own.over(&engine).await.ended.code, 200);
+}
+
+#[tokio::test]
+async fn a_key_leads_no_call_to_an_application() {
+    let engine = engine("").start();
+    let caller = Caller::answered(&engine, "1000").await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = format!("socket:{} async full", listener.local_addr().unwrap());
+    let mut events = engine.events_at("").await;
+    events.command(&serde_json::json!({ "id": 1, "command": "transfer", "call": caller.id, "to": to })).await;
+    let reply = events.find("a reply", |event| (event["id"] == 1).then(|| event.clone())).await;
+    assert_eq!(reply["error"]["code"], "target_refused", "{reply}");
+    assert_eq!(caller.hang_up(&engine).await.ended.code, 200, "its script has kept it");
+}
+
+#[tokio::test]
+async fn all_calls_are_hung_up_with_the_cause_that_is_said() {
+    let engine = engine("").start();
+    let mut wire = Wire::logged_in(&engine).await;
+    wire.send("event plain CHANNEL_HANGUP\n\n").await;
+    wire.until("enabled plain\n\n").await;
+    for (command, cause) in [("hupall", "MANAGER_REQUEST"), ("hupall user_busy", "USER_BUSY")] {
+        let caller = Caller::answered(&engine, "1000").await;
+        wire.send(&format!("api {command}\n\n")).await;
+        wire.until(&format!("+OK hangup all channels with cause {cause}\n")).await;
+        wire.until(&format!("Hangup-Cause: {cause}\n")).await;
+        caller.over(&engine).await;
+    }
+}
+
+#[tokio::test]
+async fn the_next_target_is_tried_when_the_call_with_the_id_that_was_asked_for_has_failed() {
+    let engine = engine("").start();
+    let mut phone = registered(&engine, "1001").await;
+    let mut wire = Wire::logged_in(&engine).await;
+    wire.send("api originate {origination_uuid=first}user/1002|user/1001 &park()\n\n").await;
+    let mut call = incoming(&mut phone).await;
+    call.answer();
+    let answer = wire.until("\n+OK ").await;
+    assert!(!answer.contains("-ERR"), "{answer}");
+    wire.until("\n").await;
+    wire.send("api hupall\n\n").await;
+    within("the end of the call", call.ended()).await;
+}
+
+/// Applications of calls, and those who have not logged in, take no client's place.
+#[tokio::test]
+async fn so_many_clients_may_be_connected_however_many_calls_have_applications() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = listener.local_addr().unwrap();
+    let engine = engine(&format!("[[did]]\nnumber = \"4000\"\ndestinations = [\"socket:{to} async full\"]\n")).start();
+    let caller = Caller::dial(&engine, "4000").await;
+    let mut application = Wire::called(&listener).await;
+    let silent = Wire::open(&engine).await;
+    let mut clients = Vec::new();
+    for _ in 0..256 {
+        clients.push(Wire::logged_in(&engine).await);
+    }
+    let mut late = Wire::open(&engine).await;
+    late.send(&format!("auth {PASSWORD}\n\n")).await;
+    assert!(late.rest().await.contains("text/rude-rejection"), "one more has no place");
+    let mut leaving = clients.pop().unwrap();
+    leaving.send("exit\n\n").await;
+    leaving.rest().await;
+    clients.push(Wire::logged_in(&engine).await);
+    drop(silent);
+    application.send("sendmsg\ncall-command: hangup\n\n").await;
+    application.until("+OK\n\n").await;
+    drop(caller);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::lab::{Lab, PhoneId};
 use super::watching::{ask, channels, play};
 use crate::core::Execution;
-use crate::core::handle::{EngineError, Request};
+use crate::core::handle::{Asker, EngineError, Request};
 
 const WAITS: &str = "async function main(data, ctx) { await ctx.answer(); await ctx.waitForHangup(); }";
 const PLAYS: &str = "async function main(data, ctx) { await ctx.play('user/x.wav'); }";
@@ -78,6 +78,17 @@ fn the_party_that_is_left_goes_where_its_variable_says() {
 }
 
 #[test]
+fn the_party_that_is_left_is_hung_up_where_its_variable_names_an_application() {
+    let mut lab = Lab::new("", &[("1000", WAITS)]);
+    let (phones, ids) = two_calls(&mut lab, ["1000", "1000"]);
+    set(&mut lab, &ids[0], "transfer_after_bridge", "socket:198.51.100.1:8084 full");
+    join(&mut lab, &ids).unwrap();
+    lab.hang_up(phones[1]);
+    assert_eq!(lab.seen(phones[0]), ["200", "bye"]);
+    assert!(lab.book.borrow().applications.is_empty());
+}
+
+#[test]
 fn a_call_without_a_script_waits_where_its_variable_says_so() {
     let mut lab = Lab::new(USER, &[("1000", WAITS)]);
     let callee = lab.phone("127.0.0.1:5079");
@@ -106,7 +117,7 @@ fn a_call_that_is_taken_elsewhere_leaves_the_other_to_its_end() {
     let (phones, ids) = two_calls(&mut lab, ["1000", "1000"]);
     join(&mut lab, &ids).unwrap();
     let id = ids[0].clone();
-    ask(&mut lab, |reply| Request::Transfer { id, target: "2000".into(), reply }).unwrap();
+    ask(&mut lab, |reply| Request::Transfer { id, target: "2000".into(), asker: Asker::Operator, reply }).unwrap();
     assert_eq!(lab.seen(phones[1]), ["200", "bye"]);
     lab.audio_ends();
     assert_eq!(lab.seen(phones[0]), ["200", "bye"]);
@@ -213,7 +224,8 @@ fn both_calls_of_a_pair_can_be_led_elsewhere() {
     let (phones, ids) = two_calls(&mut lab, ["1000", "1000"]);
     join(&mut lab, &ids).unwrap();
     let id = ids[0].clone();
-    ask(&mut lab, |reply| Request::TransferOther { id, target: "2000".into(), both: true, reply }).unwrap();
+    ask(&mut lab, |reply| Request::TransferOther { id, target: "2000".into(), both: true, asker: Asker::Operator, reply })
+        .unwrap();
     let scripts: Vec<Option<String>> = lab.switch.calls.values().map(|call| call.script_name()).collect();
     assert_eq!(scripts, [Some("script-2000".to_owned()), Some("script-2000".to_owned())]);
     lab.audio_ends();

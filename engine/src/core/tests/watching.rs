@@ -7,8 +7,8 @@ use lockstep_ctx_api::op::{Op, PlayArgs, SetArgs};
 use tokio::sync::oneshot;
 
 use super::lab::Lab;
-use crate::core::handle::{EngineEvent, Request};
-use crate::core::{ChannelEvent, Execution, Watcher};
+use crate::core::handle::{EngineError, EngineEvent, Request};
+use crate::core::{Asker, ChannelEvent, Execution, Watcher};
 
 const WAITS: &str = "async function main(data, ctx) { await ctx.answer(); await ctx.waitForHangup(); }";
 const PLAYS: &str = "async function main(data, ctx) { await ctx.answer(); await ctx.play('user/x.wav'); }";
@@ -140,7 +140,7 @@ fn a_call_can_be_taken_from_its_script_and_given_to_another() {
     lab.dial(caller, "1000");
     let mut parked = execute(&mut lab, None, "park");
     let id = only_call(&lab);
-    ask(&mut lab, |reply| Request::Transfer { id, target: "2000".into(), reply }).unwrap();
+    ask(&mut lab, |reply| Request::Transfer { id, target: "2000".into(), asker: Asker::Tenant, reply }).unwrap();
     assert!(parked.try_recv().unwrap().is_ok(), "what lasted until the call changes hands is over");
     assert_eq!(lab.switch.calls.values().next().unwrap().script_name().as_deref(), Some("script-2000"));
     lab.audio_ends();
@@ -154,9 +154,64 @@ fn a_socket_destination_calls_an_application_and_the_next_one_follows_when_it_is
     lab.dial(caller, "4420");
     let wanted = lab.book.borrow_mut().applications.pop().unwrap();
     assert_eq!((wanted.addr.as_str(), wanted.is_async, wanted.full), ("127.0.0.1:8085", true, true));
-    lab.switch.request(Request::ApplicationOver(wanted.call, Err("refused".into())));
+    lab.switch.request(Request::ApplicationOver(wanted.call, wanted.takeover, Err("refused".into())));
     lab.settle();
     assert_eq!(lab.seen(caller), ["200"]);
+}
+
+#[test]
+fn an_application_that_has_lost_its_call_to_another_does_not_end_it() {
+    let mut lab = Lab::new(SOCKET, &[]);
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "4420");
+    execute(&mut lab, Some(Op::Answer(Default::default())), "answer");
+    let id = only_call(&lab);
+    ask(&mut lab, |reply| Request::Transfer { id, target: "4420".into(), asker: Asker::Tenant, reply }).unwrap();
+    let wanted = std::mem::take(&mut lab.book.borrow_mut().applications);
+    let [first, second] = wanted.as_slice() else { panic!("two applications: {wanted:?}") };
+    for how in [Ok(()), Err("it is late".to_owned())] {
+        lab.switch.request(Request::ApplicationOver(first.call.clone(), first.takeover, how));
+        lab.settle();
+        assert_eq!(lab.switch.live, 1);
+    }
+    lab.switch.request(Request::ApplicationOver(second.call.clone(), second.takeover, Ok(())));
+    lab.settle();
+    assert_eq!(lab.seen(caller), ["200", "bye"]);
+}
+
+#[test]
+fn only_the_operator_names_an_application() {
+    const TARGET: &str = "socket:198.51.100.1:8084 async full";
+    let mut lab = Lab::new("", &[("1000", WAITS)]);
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    let transfer = |lab: &mut Lab, asker| {
+        let id = only_call(lab);
+        ask(lab, |reply| Request::Transfer { id, target: TARGET.into(), asker, reply })
+    };
+    assert!(matches!(transfer(&mut lab, Asker::Tenant), Err(EngineError::TargetRefused { .. })));
+    assert!(lab.book.borrow().applications.is_empty());
+    assert_eq!(lab.switch.calls.values().next().unwrap().script_name().as_deref(), Some("script-1000"), "its script keeps it");
+    transfer(&mut lab, Asker::Operator).unwrap();
+    assert_eq!(lab.book.borrow().applications.len(), 1);
+}
+
+#[test]
+fn an_application_that_the_configuration_does_not_name_sees_its_calls_account_alone() {
+    let north = "[[account]]\nname = \"north\"\n";
+    for (config, to, account) in [
+        (format!("{north}{SOCKET}"), "4420", None),
+        (format!("{north}{SOCKET}"), "socket:127.0.0.1:8085 async full", None),
+        (format!("{north}{SOCKET}"), "socket:127.0.0.1:8086 async full", Some("default")),
+        (SOCKET.to_owned(), "socket:127.0.0.1:8086 async full", None),
+    ] {
+        let mut lab = Lab::new(&config, &[("1000", WAITS)]);
+        let caller = lab.phone("127.0.0.1:5070");
+        lab.dial(caller, "1000");
+        let id = only_call(&lab);
+        ask(&mut lab, |reply| Request::Transfer { id, target: to.into(), asker: Asker::Operator, reply }).unwrap();
+        assert_eq!(lab.book.borrow().applications[0].account.as_deref(), account, "{to}");
+    }
 }
 
 #[test]
@@ -167,7 +222,7 @@ fn an_application_that_leaves_ends_the_call_once_its_queue_is_empty() {
     execute(&mut lab, Some(Op::Answer(Default::default())), "answer");
     execute(&mut lab, play(), "playback");
     let id = only_call(&lab);
-    lab.switch.request(Request::ApplicationOver(id, Ok(())));
+    lab.switch.request(Request::ApplicationOver(id, 1, Ok(())));
     lab.settle();
     assert_eq!(lab.seen(caller), ["200"]);
     lab.audio_ends();

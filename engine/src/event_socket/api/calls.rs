@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lockstep_ctx_api::CallState;
 
-use crate::core::{Channel, EngineError};
+use crate::core::{Asker, Channel, EngineError};
 use crate::event_socket::cause::{Cause, NORMAL_CLEARING};
 use crate::event_socket::execute::{self, Order, Wait, execute};
 use crate::event_socket::hub::Hub;
@@ -17,12 +17,11 @@ pub(super) async fn kill(hub: &Arc<Hub>, args: &str) -> Result<String, EngineErr
         return super::usage("<uuid> [cause]");
     }
     let channel = hub.engine.channel(uuid).await?;
-    end(hub, &channel, cause).await?;
+    end(hub, &channel, Cause::parse(cause.trim()).unwrap_or(NORMAL_CLEARING)).await?;
     super::done()
 }
 
-pub(super) async fn end(hub: &Arc<Hub>, channel: &Channel, cause: &str) -> Result<(), EngineError> {
-    let cause = Cause::parse(cause.trim()).unwrap_or(NORMAL_CLEARING);
+pub(super) async fn end(hub: &Arc<Hub>, channel: &Channel, cause: Cause) -> Result<(), EngineError> {
     let (code, reason) = cause.to_sip(channel.state == CallState::Answered);
     hub.engine.hangup(&channel.call, code, reason).await
 }
@@ -30,7 +29,8 @@ pub(super) async fn end(hub: &Arc<Hub>, channel: &Channel, cause: &str) -> Resul
 /// `hupall [CAUSE [NAME VALUE]]`: every call, or those with a variable of that value.
 pub(super) async fn hang_up_all(hub: &Arc<Hub>, args: &str) -> Result<String, EngineError> {
     let mut words = args.splitn(3, ' ');
-    let cause = words.next().unwrap_or_default();
+    let named = words.next().filter(|name| !name.is_empty()).unwrap_or("MANAGER_REQUEST");
+    let cause = Cause::parse(named).unwrap_or(NORMAL_CLEARING);
     let only = words.next().zip(words.next());
     let channels = hub.engine.channels().await?;
     for channel in channels.iter().filter(|channel| channel.uuid == channel.call) {
@@ -40,7 +40,6 @@ pub(super) async fn hang_up_all(hub: &Arc<Hub>, args: &str) -> Result<String, En
             let _ = end(hub, channel, cause).await;
         }
     }
-    let cause = Cause::parse(cause).unwrap_or(Cause::parse("MANAGER_REQUEST").unwrap_or(NORMAL_CLEARING));
     Ok(format!("+OK hangup all channels with cause {}\n", cause.name))
 }
 
@@ -59,7 +58,7 @@ pub(super) async fn transfer(hub: &Arc<Hub>, args: &str) -> Result<String, Engin
         if channel.other.as_ref().is_some_and(|other| other.uuid != other.call) {
             return Ok("-ERR the other leg is this call's own, and cannot be transferred by itself\n".to_owned());
         }
-        hub.engine.transfer_other(&channel.call, target, both).await?;
+        hub.engine.transfer_other(&channel.call, target, both, Asker::Operator).await?;
         return super::done();
     }
     if rest.contains(&"inline") {
@@ -73,7 +72,7 @@ pub(super) async fn transfer(hub: &Arc<Hub>, args: &str) -> Result<String, Engin
             execute(hub, &channel, order, Wait::UntilQueued).await?;
         }
     } else {
-        hub.engine.transfer(&channel.call, target).await?;
+        hub.engine.transfer(&channel.call, target, Asker::Operator).await?;
     }
     super::done()
 }

@@ -13,13 +13,19 @@ use std::sync::Arc;
 use super::channel_headers;
 use super::expand::expand;
 use super::hub::Hub;
+use super::reach::{self, By};
 use crate::core::EngineError;
 
-/// Carries out one command line. `own` is the channel of the application that asks.
-pub(super) async fn run(hub: &Arc<Hub>, line: &str, own: Option<&str>) -> String {
+/// Carries out one command line.
+pub(super) async fn run(hub: &Arc<Hub>, line: &str, by: &By) -> String {
     let (command, args) =
         line.trim().split_once(char::is_whitespace).map_or((line.trim(), ""), |(name, args)| (name, args.trim()));
     let name = command.to_ascii_lowercase();
+    if let Some(account) = &by.account
+        && let Some(refusal) = reach::refused(hub, account, &name, args).await
+    {
+        return refusal.to_owned();
+    }
     let answer = match name.as_str() {
         "status" => status::status(hub).await,
         "version" => Ok(status::version_line()),
@@ -34,8 +40,8 @@ pub(super) async fn run(hub: &Arc<Hub>, line: &str, own: Option<&str>) -> String
         // Changed files are found by themselves.
         "reloadxml" => Ok("+OK [Success]\n".to_owned()),
         "global_getvar" => Ok(global(hub, args)),
-        "eval" => Ok(eval(hub, args, own).await),
-        "originate" => originate::originate(hub, args).await,
+        "eval" => Ok(eval(hub, args, by.own.as_deref()).await),
+        "originate" => originate::originate(hub, args, by.account.as_deref()).await,
         "hupall" => calls::hang_up_all(hub, args).await,
         "uuid_kill" => calls::kill(hub, args).await,
         "uuid_transfer" => calls::transfer(hub, args).await,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lockstep_ctx_api::CallState;
 
-use crate::core::{ChannelEvent, EngineError, EngineEvent, Missed, Originate, Watcher};
+use crate::core::{Asker, ChannelEvent, EngineError, EngineEvent, Missed, Originate, PLACED, Watcher};
 use crate::event_socket::cause::Cause;
 use crate::event_socket::client::new_uuid;
 use crate::event_socket::dial_string::{DialString, Target};
@@ -90,7 +90,7 @@ fn split_dial(args: &str) -> Option<(&str, &str)> {
     None
 }
 
-pub(super) async fn originate(hub: &Arc<Hub>, args: &str) -> Result<String, EngineError> {
+pub(super) async fn originate(hub: &Arc<Hub>, args: &str, account: Option<&str>) -> Result<String, EngineError> {
     let Some(wanted) = Wanted::parse(args) else { return super::usage(USAGE) };
     let dial = match DialString::parse(&wanted.dial, |name| hub.identity.gateways.get(name).cloned()) {
         Ok(dial) => dial,
@@ -102,8 +102,13 @@ pub(super) async fn originate(hub: &Arc<Hub>, args: &str) -> Result<String, Engi
         );
     }
     let mut cause = Cause::of_sip(480);
+    let mut vars = dial.vars.clone();
     for target in dial.groups.iter().flatten() {
-        match ring(hub, &wanted, &dial, target).await? {
+        let mut own = vars.clone();
+        own.extend(target.vars.clone());
+        // A call that has failed keeps its id: only one of several can have the one that is asked for.
+        vars.remove("origination_uuid");
+        match ring(hub, &wanted, own, target, account).await? {
             Ok(uuid) => {
                 take_over(hub, &uuid, wanted.then).await?;
                 return Ok(format!("+OK {uuid}\n"));
@@ -115,9 +120,13 @@ pub(super) async fn originate(hub: &Arc<Hub>, args: &str) -> Result<String, Engi
 }
 
 /// Calls one target, and waits for what comes of it.
-async fn ring(hub: &Arc<Hub>, wanted: &Wanted, dial: &DialString, target: &Target) -> Result<Result<String, Cause>, EngineError> {
-    let mut vars: BTreeMap<String, String> = dial.vars.clone();
-    vars.extend(target.vars.clone());
+async fn ring(
+    hub: &Arc<Hub>,
+    wanted: &Wanted,
+    vars: BTreeMap<String, String>,
+    target: &Target,
+    account: Option<&str>,
+) -> Result<Result<String, Cause>, EngineError> {
     let var = |name: &str| vars.get(name).cloned();
     let seconds = ["originate_timeout", "leg_timeout", "call_timeout"].iter().find_map(|name| var(name)?.parse::<u64>().ok());
     let timeout = seconds.map(Duration::from_secs).or(wanted.timeout).unwrap_or(RING_TIME).clamp(Duration::from_secs(1), LONGEST);
@@ -127,6 +136,7 @@ async fn ring(hub: &Arc<Hub>, wanted: &Wanted, dial: &DialString, target: &Targe
         from: wanted.caller_number.clone().or_else(|| var("origination_caller_id_number")),
         from_name: wanted.caller_name.clone().or_else(|| var("origination_caller_id_name")),
         park: true,
+        account: account.map(str::to_owned),
         id: Some(id.clone()),
         timeout: Some(timeout),
         vars,
@@ -177,7 +187,7 @@ async fn answer(hub: &Arc<Hub>, watcher: &mut Watcher, id: &str) -> Result<Resul
 /// Gives the answered call what it was placed for.
 async fn take_over(hub: &Arc<Hub>, uuid: &str, then: Then) -> Result<(), EngineError> {
     match then {
-        Then::Transfer(target) => hub.engine.transfer(uuid, &target).await,
+        Then::Transfer(target) => hub.engine.transfer(uuid, &target, Asker::Operator).await,
         Then::Application { name, data } => {
             let Ok(channel) = hub.engine.channel(uuid).await else { return Ok(()) };
             let order = Order { application: &name, data: &data, uuid: new_uuid(), loops: 1 };
@@ -186,7 +196,7 @@ async fn take_over(hub: &Arc<Hub>, uuid: &str, then: Then) -> Result<(), EngineE
             }
             // A call that was placed for one application ends with it.
             execute(hub, &channel, order, Wait::UntilQueued).await?;
-            hub.engine.application_over(uuid, Ok(())).await
+            hub.engine.application_over(uuid, PLACED, Ok(())).await
         }
     }
 }
