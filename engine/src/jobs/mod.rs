@@ -6,6 +6,8 @@
 
 mod dispatcher;
 mod job;
+#[cfg(test)]
+mod running_tests;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use lockstep_tests::engine::{Engine, binary};
+use lockstep_engine::store::{Clock, Place, Store};
+use lockstep_tests::engine::{Engine, binary, within};
 use serde_json::{Value, json};
 
 async fn value(engine: &Engine, key: &str) -> Value {
@@ -91,4 +92,49 @@ exports.main = async ({ by }) => { if (by < 0) throw new Error('never less'); re
     assert!(cli.run(&["jobs", "retry", &id]).await.0, "a failed one");
     let (ok, _, error) = cli.run(&["jobs", "add", "nobody"]).await;
     assert!(!ok && error.contains("no script 'nobody'"), "{error}");
+}
+
+#[tokio::test]
+async fn a_schedule_that_came_due_while_the_engine_was_stopped_runs_once_at_the_start_and_keeps_its_result() {
+    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("the clock is right").as_secs();
+    // Once an hour, half an hour from now.
+    let minute = (now() / 60 + 30) % 60;
+    let source = format!(
+        "// @lockstep schedule={{ minutes = [{minute}] }}
+const {{ incr }} = require('cxKV');
+exports.main = async ({{ scheduled_at }}) => ({{ run: await incr('runs'), scheduled_at }});"
+    );
+    let engine = Engine::setup().script("report.js", &source).start();
+    let store = Store::open(Place::File(engine.folder().join("lockstep.db")), Clock::system()).expect("the engine's store");
+    // As if the engine had been stopped an hour ago.
+    let backwards = async || {
+        store
+            .write(|connection, _| Ok(connection.execute("UPDATE schedules SET seen_ms = seen_ms - 3600000", [])?))
+            .await
+            .expect("the store takes it")
+    };
+    within("the schedule to be seen", async { while backwards().await == 0 {} }).await;
+    drop(store);
+
+    let engine = engine.restart().await;
+    let mut job = Value::Null;
+    let done = async {
+        while job["state"] != "completed" {
+            job = engine.get("/v1/jobs").await["jobs"][0].clone();
+        }
+    };
+    within("the job that was missed", done).await;
+    let job = engine.get(&format!("/v1/jobs/{}", job["id"])).await;
+    assert_eq!((&job["kind"], &job["result"]["run"]), (&json!("schedule"), &json!(1)), "{job}");
+    let at = job["result"]["scheduled_at"].as_u64().expect("a time") / 1_000;
+    assert!(at.is_multiple_of(60) && at / 60 % 60 == minute && now() - at < 3_600, "{job}");
+    let engine = engine.restart().await;
+    // The schedules have been looked after before a job that comes later is run.
+    let (_, added) = engine.request("POST", "/v1/jobs", r#"{"script":"report","data":{}}"#).await;
+    let added: Value = serde_json::from_str(&added).expect("a job");
+    within("the next job", async { while engine.get(&format!("/v1/jobs/{}", added["id"])).await["state"] != "completed" {} })
+        .await;
+    let all = engine.get("/v1/jobs").await;
+    let scheduled = all["jobs"].as_array().expect("a list").iter().filter(|job| job["kind"] == "schedule").count();
+    assert_eq!(scheduled, 1, "once: {all}");
 }
