@@ -283,7 +283,11 @@ pub struct Customer {
 pub struct CustomerLimits {
     pub calls_per_second: Option<f64>,
     pub concurrent: Option<u32>,
+    /// Of calls to carriers, under way or over; in the currency of `cost`.
     pub spend_per_day: Option<f64>,
+    /// Whether calls under way are ended once `spend_per_day` is reached.
+    #[serde(default)]
+    pub cut_off: bool,
 }
 
 /// `[event_socket]`

@@ -400,6 +400,9 @@ fn gateways_and_routes(config: &Config, report: &mut Report) {
         if !is_amount(customer.limits.spend_per_day) {
             report.error(entry("customer", index, "limits"), "spend_per_day: expected more than 0");
         }
+        if customer.limits.cut_off && customer.limits.spend_per_day.is_none() {
+            report.error(entry("customer", index, "limits"), "cut_off: expected `spend_per_day` beside it");
+        }
     }
     report.duplicates("gateway", "id", config.gateways.iter().map(|gateway| gateway.id));
     for (index, gateway) in config.gateways.iter().enumerate() {

@@ -15,6 +15,7 @@ use super::call_facts::data_of;
 use super::channel::ChannelEvent;
 use super::exchange::{CallKey, LegKey, Purpose};
 use super::executions::OUTSIDE_TURN;
+use super::guard::Exceeded;
 use super::handle::EngineEvent;
 use super::live_call::{OnAnswer, PLACED, ScriptState};
 use super::past_calls::PastCall;
@@ -51,6 +52,24 @@ impl Switch {
         }
         call.backend.handle_timeout(now);
         self.touch(key);
+    }
+
+    /// Ends calls of customers who have spent what they may, where that is wanted.
+    pub(super) fn end_what_is_overspent(&mut self) {
+        let now = self.now();
+        let overspent = {
+            let mut exchange = self.exchange.borrow_mut();
+            let exchange = &mut *exchange;
+            exchange.guard.overspent(now, &exchange.directory, &exchange.attempts)
+        };
+        for (key, customer) in overspent {
+            let Some(call) = self.calls.get_mut(&key).filter(|call| call.ended.is_none()) else { continue };
+            tracing::warn!(customer, call = %call.facts.id, "a call is ended: its customer has spent what may be spent a day");
+            let (code, text, _) = Exceeded::Spend.reply();
+            let reply = (code, text.to_owned());
+            call.backend.end(now.instant, Ending { refusal: reply.clone(), bye: Some(reply), by: EndedBy::Engine });
+            self.touch(key);
+        }
     }
 
     /// Carries what a call wants done to its end.

@@ -19,14 +19,13 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::Rng;
 
 use super::directory::{Directory, host_of_ip};
-use super::guard::Guard;
+use super::guard::{Attempts, Guard};
 use super::recordings::Recordings;
 use super::routing::Way;
 use super::timeline::Direction;
 use super::watching::LegStep;
 use super::world::{Ticket, World};
 use crate::call::{LegEvent, LegId, LoadId, LookupId, RouteId};
-use crate::cdr::CdrAttempt;
 use crate::class4::{Decision, Facts, RouteTable};
 use crate::config::Config;
 use crate::script::{Moment, ProgramSet};
@@ -180,7 +179,7 @@ pub(crate) struct Exchange {
     /// What customers may call.
     pub guard: Guard,
     /// Gateways that calls have tried, for their records.
-    pub attempts: BTreeMap<CallKey, Vec<(LegId, CdrAttempt)>>,
+    pub attempts: Attempts,
     /// Class 4 hooks that bridges wait for.
     pub hooks: BTreeMap<(CallKey, LookupId), Ticket>,
     /// Look-ups that bridges wait for.

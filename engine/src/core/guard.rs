@@ -1,13 +1,22 @@
 //! Limits of what customers may call, so that a stolen password or a runaway script costs no fortune.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::directory::Directory;
 use super::exchange::CallKey;
-use crate::call::LookupId;
-use crate::cdr::DAY_MS;
+use crate::call::{LegId, LookupId};
+use crate::cdr::{CdrAttempt, DAY_MS};
 use crate::config::{Customer, CustomerLimits};
 use crate::script::Moment;
+
+/// How often calls are looked at that are ended once too much is spent.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// What a call that is put through costs at least, as far as letting others in is concerned.
+const RESERVED_MS: u64 = 60_000;
+
+/// INVITEs to gateways, of calls under way.
+pub(crate) type Attempts = BTreeMap<CallKey, Vec<(LegId, CdrAttempt)>>;
 
 /// Which limit a call would go past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +46,20 @@ struct Book {
     live: BTreeMap<CallKey, Live>,
     /// Days since the Unix epoch, UTC, that `spent` is of.
     day: u64,
+    /// By calls that are over.
     spent: f64,
+}
+
+impl Book {
+    /// What calls under way have cost; what rings or talks counts as though it had talked for `least` ms.
+    fn under_way(&self, now: Moment, attempts: &Attempts, least: u64) -> f64 {
+        let of_live = self.live.keys().filter_map(|call| attempts.get(call)).flatten();
+        let cost = |(_, attempt): &(LegId, CdrAttempt)| {
+            let reserved = attempt.price.filter(|_| attempt.ended_at.is_none()).map(|price| price * least as f64 / 60_000.0);
+            Some(attempt.cost(now.unix_ms)?.max(reserved.unwrap_or_default()))
+        };
+        of_live.filter_map(cost).sum()
+    }
 }
 
 /// A call under way.
@@ -60,6 +82,8 @@ impl Live {
 #[derive(Debug, Default)]
 pub(crate) struct Guard {
     books: BTreeMap<i64, Book>,
+    /// When calls are looked at that may have to be ended.
+    look_at: Option<Instant>,
 }
 
 impl Guard {
@@ -70,17 +94,24 @@ impl Guard {
     }
 
     /// Lets a call in that is to dial a number at once.
-    pub(crate) fn admit(&mut self, now: Moment, customer: &Customer, call: CallKey) -> Result<(), Exceeded> {
-        self.count(now, customer, call)?;
+    pub(crate) fn admit(&mut self, now: Moment, customer: &Customer, call: CallKey, attempts: &Attempts) -> Result<(), Exceeded> {
+        self.count(now, customer, call, attempts)?;
         self.book(now, customer.id).live.insert(call, Live { prepaid: true, ..Live::default() });
         Ok(())
     }
 
     /// Lets a call dial a number.
-    pub(crate) fn dial(&mut self, now: Moment, customer: &Customer, call: CallKey, number: LookupId) -> Result<(), Exceeded> {
+    pub(crate) fn dial(
+        &mut self,
+        now: Moment,
+        customer: &Customer,
+        call: CallKey,
+        number: LookupId,
+        attempts: &Attempts,
+    ) -> Result<(), Exceeded> {
         let live = self.book(now, customer.id).live.get_mut(&call);
         if !live.is_some_and(|live| std::mem::take(&mut live.prepaid)) {
-            self.count(now, customer, call)?;
+            self.count(now, customer, call, attempts)?;
         }
         self.book(now, customer.id).live.entry(call).or_default().numbers.insert(number);
         Ok(())
@@ -100,10 +131,43 @@ impl Guard {
         }
     }
 
-    fn count(&mut self, now: Moment, customer: &Customer, call: CallKey) -> Result<(), Exceeded> {
-        let CustomerLimits { calls_per_second, concurrent, spend_per_day } = customer.limits;
+    /// When [`overspent`](Self::overspent) is due.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.look_at
+    }
+
+    /// Calls to carriers that are to be ended, each with its customer: as much is spent as may be.
+    pub(crate) fn overspent(&mut self, now: Moment, directory: &Directory, attempts: &Attempts) -> Vec<(CallKey, i64)> {
+        if self.look_at.is_none_or(|at| at > now.instant) {
+            return Vec::new();
+        }
+        self.look_at = None;
+        let ids: Vec<i64> = self.books.keys().copied().collect();
+        let mut found = Vec::new();
+        for id in ids {
+            let limits = directory.customer(id).map(|customer| &customer.limits).filter(|limits| limits.cut_off);
+            let Some(most) = limits.and_then(|limits| limits.spend_per_day) else { continue };
+            let book = self.book(now, id);
+            if book.live.is_empty() {
+                continue;
+            }
+            if book.spent + book.under_way(now, attempts, 0) >= most {
+                let costs = |(_, attempt): &(LegId, CdrAttempt)| attempt.price.is_some() && attempt.ended_at.is_none();
+                let costly = book.live.keys().filter(|call| attempts.get(call).into_iter().flatten().any(costs));
+                found.extend(costly.map(|call| (*call, id)));
+            }
+            self.look_at = Some(now.instant + LOOK_EVERY);
+        }
+        found
+    }
+
+    fn count(&mut self, now: Moment, customer: &Customer, call: CallKey, attempts: &Attempts) -> Result<(), Exceeded> {
+        let CustomerLimits { calls_per_second, concurrent, spend_per_day, cut_off } = customer.limits;
+        if cut_off {
+            self.look_at.get_or_insert(now.instant + LOOK_EVERY);
+        }
         let book = self.book(now, customer.id);
-        if spend_per_day.is_some_and(|most| book.spent >= most) {
+        if spend_per_day.is_some_and(|most| book.spent + book.under_way(now, attempts, RESERVED_MS) >= most) {
             return Err(Exceeded::Spend);
         }
         let weight = |(key, live): (&CallKey, &Live)| if *key == call { live.numbers.len() } else { live.weight() };
@@ -138,12 +202,14 @@ impl Guard {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn customer(limits: &str) -> Customer {
         toml::from_str(&format!("id = 12\nlimits = {{ {limits} }}")).unwrap()
+    }
+
+    fn none() -> Attempts {
+        Attempts::new()
     }
 
     fn start() -> Moment {
@@ -159,7 +225,7 @@ mod tests {
     #[test]
     fn calls_come_at_their_rate_and_a_seconds_worth_at_once() {
         let (mut guard, customer, now) = (Guard::default(), customer("calls_per_second = 2"), start());
-        let mut begin = |now, call| guard.admit(now, &customer, CallKey(call));
+        let mut begin = |now, call| guard.admit(now, &customer, CallKey(call), &none());
         assert_eq!([begin(now, 1), begin(now, 2), begin(now, 3)], [Ok(()), Ok(()), Err(Exceeded::Rate)]);
         assert_eq!(begin(later(now, 499), 3), Err(Exceeded::Rate));
         assert_eq!(begin(later(now, 500), 3), Ok(()));
@@ -169,32 +235,85 @@ mod tests {
     #[test]
     fn slow_rates_let_the_first_call_in() {
         let (mut guard, customer, now) = (Guard::default(), customer("calls_per_second = 0.1"), start());
-        assert_eq!(guard.admit(now, &customer, CallKey(1)), Ok(()));
-        assert_eq!(guard.admit(later(now, 9_000), &customer, CallKey(2)), Err(Exceeded::Rate));
-        assert_eq!(guard.admit(later(now, 10_001), &customer, CallKey(2)), Ok(()));
+        assert_eq!(guard.admit(now, &customer, CallKey(1), &none()), Ok(()));
+        assert_eq!(guard.admit(later(now, 9_000), &customer, CallKey(2), &none()), Err(Exceeded::Rate));
+        assert_eq!(guard.admit(later(now, 10_001), &customer, CallKey(2), &none()), Ok(()));
     }
 
     #[test]
     fn a_call_that_was_let_in_is_counted_once_and_frees_its_place() {
         let (mut guard, customer, now) = (Guard::default(), customer("concurrent = 1, calls_per_second = 1"), start());
-        assert_eq!(guard.admit(now, &customer, CallKey(1)), Ok(()));
-        assert_eq!(guard.dial(now, &customer, CallKey(1), LookupId(1)), Ok(()), "its first number");
+        assert_eq!(guard.admit(now, &customer, CallKey(1), &none()), Ok(()));
+        assert_eq!(guard.dial(now, &customer, CallKey(1), LookupId(1), &none()), Ok(()), "its first number");
         let second = (CallKey(1), LookupId(2));
-        assert_eq!(guard.dial(now, &customer, second.0, second.1), Err(Exceeded::Concurrent), "its second, beside the first");
+        assert_eq!(
+            guard.dial(now, &customer, second.0, second.1, &none()),
+            Err(Exceeded::Concurrent),
+            "its second, beside the first"
+        );
         guard.number_over(12, CallKey(1), LookupId(1));
-        assert_eq!(guard.dial(now, &customer, second.0, second.1), Err(Exceeded::Rate), "its second, after the first");
-        assert_eq!(guard.admit(later(now, 1_000), &customer, CallKey(2)), Err(Exceeded::Concurrent));
+        assert_eq!(guard.dial(now, &customer, second.0, second.1, &none()), Err(Exceeded::Rate), "its second, after the first");
+        assert_eq!(guard.admit(later(now, 1_000), &customer, CallKey(2), &none()), Err(Exceeded::Concurrent));
         guard.release(12, CallKey(1));
-        assert_eq!(guard.admit(later(now, 2_000), &customer, CallKey(2)), Ok(()));
+        assert_eq!(guard.admit(later(now, 2_000), &customer, CallKey(2), &none()), Ok(()));
     }
 
     #[test]
     fn spending_is_limited_a_day() {
         let (mut guard, customer, now) = (Guard::default(), customer("spend_per_day = 5"), start());
         guard.spend(now, 12, 4.99);
-        assert_eq!(guard.admit(now, &customer, CallKey(1)), Ok(()));
+        assert_eq!(guard.admit(now, &customer, CallKey(1), &none()), Ok(()));
         guard.spend(now, 12, 0.01);
-        assert_eq!(guard.admit(now, &customer, CallKey(2)), Err(Exceeded::Spend));
-        assert_eq!(guard.admit(later(now, DAY_MS), &customer, CallKey(2)), Ok(()), "another day");
+        assert_eq!(guard.admit(now, &customer, CallKey(2), &none()), Err(Exceeded::Spend));
+        assert_eq!(guard.admit(later(now, DAY_MS), &customer, CallKey(2), &none()), Ok(()), "another day");
+    }
+
+    /// An attempt at 60 a minute, one a second.
+    fn talking(from: Moment) -> (LegId, CdrAttempt) {
+        let attempt = CdrAttempt { answered_at: Some(from.unix_ms), price: Some(60.0), ..CdrAttempt::default() };
+        (LegId(1), attempt)
+    }
+
+    #[test]
+    fn calls_under_way_count_by_what_they_have_cost_and_for_a_minute_at_least() {
+        let (mut guard, customer, now) = (Guard::default(), customer("spend_per_day = 150"), start());
+        let mut attempts = none();
+        let mut begin = |now, call, attempts: &Attempts| guard.admit(now, &customer, CallKey(call), attempts);
+        assert_eq!(begin(now, 1, &attempts), Ok(()));
+        attempts.insert(CallKey(1), vec![talking(now)]);
+        assert_eq!(begin(now, 2, &attempts), Ok(()), "a minute is spoken for");
+        let ringing = CdrAttempt { price: Some(60.0), ..CdrAttempt::default() };
+        attempts.insert(CallKey(2), vec![(LegId(1), ringing.clone())]);
+        assert_eq!(begin(now, 3, &attempts), Ok(()), "two minutes");
+        attempts.insert(CallKey(3), vec![(LegId(1), ringing)]);
+        assert_eq!(begin(now, 4, &attempts), Err(Exceeded::Spend), "three");
+        attempts.remove(&CallKey(3));
+        assert_eq!(begin(later(now, 89_000), 4, &attempts), Ok(()));
+        assert_eq!(begin(later(now, 90_000), 5, &attempts), Err(Exceeded::Spend), "89 s, 90 s and a minute");
+    }
+
+    #[test]
+    fn calls_are_ended_when_too_much_is_spent_where_that_is_wanted() {
+        let config = |limits: &str| format!("[[customer]]\nid = 12\nlimits = {{ spend_per_day = 10{limits} }}");
+        for (limits, expected) in [(", cut_off = true", vec![(CallKey(1), 12)]), ("", vec![])] {
+            let config: crate::config::Config = toml::from_str(&config(limits)).unwrap();
+            let directory = Directory::new(&config, []);
+            let (mut guard, now, mut attempts) = (Guard::default(), start(), none());
+            let customer = directory.customer(12).unwrap();
+            for call in [1, 2] {
+                guard.admit(now, customer, CallKey(call), &attempts).unwrap();
+            }
+            attempts.insert(CallKey(1), vec![talking(now)]);
+            let mut ended = Vec::new();
+            for second in 1..=10 {
+                assert_eq!(ended, [], "after {second} s");
+                ended = guard.overspent(later(now, second * 1_000), &directory, &attempts);
+            }
+            assert_eq!(ended, expected, "the other one has no carrier");
+            guard.release(12, CallKey(1));
+            guard.release(12, CallKey(2));
+            guard.overspent(later(now, 20_000), &directory, &attempts);
+            assert_eq!(guard.poll_timeout(), None, "nobody is left");
+        }
     }
 }

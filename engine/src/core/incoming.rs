@@ -142,7 +142,7 @@ impl Switch {
         let mut exchange = self.exchange.borrow_mut();
         let exchange = &mut *exchange;
         let Some(customer) = route.customer.and_then(|id| exchange.directory.customer(id)) else { return Ok(()) };
-        exchange.guard.admit(exchange.now, customer, call).map_err(|exceeded| {
+        exchange.guard.admit(exchange.now, customer, call, &exchange.attempts).map_err(|exceeded| {
             let (code, text, retry_after) = exceeded.reply();
             let reply = match retry_after {
                 Some(seconds) => refusal(code, Some(text), [("Retry-After", seconds.to_string())]),

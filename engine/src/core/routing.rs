@@ -75,7 +75,7 @@ fn route_number(exchange: &mut Exchange, call: CallKey, lookup: LookupId, number
 fn count(exchange: &mut Exchange, call: CallKey, number: LookupId) -> Result<(), Refusal> {
     let customer = exchange.customers.get(&call).and_then(|id| exchange.directory.customer(*id));
     let Some(customer) = customer else { return Ok(()) };
-    exchange.guard.dial(exchange.now, customer, call, number).map_err(|exceeded| {
+    exchange.guard.dial(exchange.now, customer, call, number, &exchange.attempts).map_err(|exceeded| {
         let (code, text, _) = exceeded.reply();
         tracing::warn!(customer = customer.id, ?exceeded, "a call is refused");
         Refusal::reply(code, text, EndedBy::Engine)

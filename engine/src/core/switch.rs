@@ -319,6 +319,7 @@ impl Switch {
             }
             self.call_timeout(key);
         }
+        self.end_what_is_overspent();
         self.keep_what_is_due();
         self.drain_further();
         self.sum_refusals_up();
@@ -336,6 +337,7 @@ impl Switch {
             self.host.next_timeout(),
             self.refusals.poll_timeout(),
             self.keeping.poll_timeout(),
+            exchange.guard.poll_timeout(),
             self.draining.filter(|draining| !draining.ended_rest).map(|draining| draining.until),
         ]
         .into_iter()

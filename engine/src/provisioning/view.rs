@@ -29,6 +29,7 @@ fn customer(customer: &Customer) -> Value {
     let limits = &customer.limits;
     let mut limits = json!({
         "calls_per_second": limits.calls_per_second, "concurrent": limits.concurrent, "spend_per_day": limits.spend_per_day,
+        "cut_off": limits.cut_off.then_some(true),
     });
     if let Some(limits) = limits.as_object_mut() {
         limits.retain(|_, value| !value.is_null());

@@ -1,5 +1,6 @@
 //! Text messages of scripts: MESSAGE requests to gateways and users.
 
+use lockstep_sip::auth::{Authenticator, AuthenticatorConfig, Verdict};
 use lockstep_tests::engine::Engine;
 use lockstep_tests::wire::Wire;
 use serde_json::{Value, json};
@@ -17,7 +18,7 @@ async fn run(engine: &Engine, function: &str, data: Value) -> Value {
     body["result"].clone()
 }
 
-/// Takes one MESSAGE and answers it with a status line's end.
+/// Takes one MESSAGE and answers it with a status line's end, and the header lines behind it.
 async fn answer(wire: &Wire, status: &str) -> String {
     let text = String::from_utf8(wire.receive().await).expect("a MESSAGE in UTF-8");
     let (head, _) = text.split_once("\r\n\r\n").expect("a whole message");
@@ -59,4 +60,50 @@ async fn a_text_goes_through_the_gateways_of_its_number_and_its_answer_is_the_sc
         sent.as_str().is_some_and(|text| text.starts_with("NetworkError: cxSend.sms: the message was refused: 404")),
         "{sent}"
     );
+}
+
+#[tokio::test]
+async fn a_gateway_that_challenges_a_text_is_shown_its_credentials_once() {
+    #[expect(clippy::disallowed_methods, reason = "an arbitrary origin")]
+    let now = std::time::Instant::now();
+    let wire = Wire::to(([127, 0, 0, 1], 9).into()).await;
+    let config = format!(
+        "[[gateway]]\nid = 7\naddress = \"sip:{}\"\nusername = \"desk\"\npassword = \"pw\"\n[[route]]\nprefix = \"44\"\ngateways = [7]",
+        wire.address()
+    );
+    let engine = Engine::setup().config(&config).script("texts.js", SCRIPT).start();
+    let wire = wire.towards(engine.udp());
+    let challenges = [
+        ("401 Unauthorized", "WWW-Authenticate", "Authorization"),
+        ("407 Proxy Auth", "Proxy-Authenticate", "Proxy-Authorization"),
+    ];
+    for (status, asks, shows) in challenges {
+        let mut carrier = Authenticator::new(AuthenticatorConfig::new("carrier"), [7; 32], now);
+        let challenge: Vec<String> = carrier.challenge(now, false).iter().map(|value| format!("{asks}: {value}")).collect();
+        let exchange = async {
+            let first = answer(&wire, &format!("{status}\r\n{}", challenge.join("\r\n"))).await;
+            assert!(!first.contains("uthorization:"), "nothing is shown before it is asked for: {first}");
+            let second = answer(&wire, "202 Accepted").await;
+            let field = |text: &str, name: &str| {
+                let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).map(str::to_owned);
+                value.unwrap_or_else(|| panic!("no {name} in {text}"))
+            };
+            let verdict = carrier
+                .verify(now, "MESSAGE", [field(&second, shows).as_str()], |user| (user == "desk").then(|| "pw".to_owned()));
+            assert_eq!(verdict, Verdict::Accepted { username: "desk".to_owned() }, "{second}");
+            assert_eq!(field(&first, "Call-ID"), field(&second, "Call-ID"));
+            assert_ne!(field(&first, "CSeq"), field(&second, "CSeq"), "another request (RFC 3261, section 22.1)");
+            assert!(second.ends_with("Grüße"), "{second}");
+        };
+        let (sent, ()) = tokio::join!(run(&engine, "text", json!({ "to": "441234" })), exchange);
+        assert_eq!(sent, json!({ "sent": true, "code": 202 }));
+    }
+    let refusing = async {
+        for _ in 0..2 {
+            answer(&wire, "407 No\r\nProxy-Authenticate: Digest realm=\"carrier\", nonce=\"n\", algorithm=MD5, qop=\"auth\"")
+                .await;
+        }
+    };
+    let (sent, ()) = tokio::join!(run(&engine, "caught", json!({ "to": "441234" })), refusing);
+    assert_eq!(sent, "NetworkError: cxSend.sms: the message was refused: 407 No", "wrong credentials are not tried again");
 }

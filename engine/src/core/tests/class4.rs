@@ -462,6 +462,39 @@ fn numbers_that_one_call_dials_together_count_each() {
 }
 
 #[test]
+fn what_calls_under_way_have_cost_counts_and_ends_them_where_that_is_wanted() {
+    let mut trunks = limited("spend_per_day = 90");
+    trunks.dial("442012345678");
+    trunks.lab.pick_up(trunks.first);
+    trunks.caller_saw();
+    trunks.lab.wait(89_000);
+    trunks.dial("442012345679");
+    assert_eq!(trunks.lab.seen(trunks.first).last().map(String::as_str), Some("invite"));
+    trunks.lab.respond(trunks.first, 486);
+    trunks.lab.wait(1_000);
+    trunks.caller_saw();
+    trunks.dial("442012345679");
+    assert_eq!(trunks.caller_saw(), ["403 Spending Limit Reached"]);
+    trunks.lab.wait(60_000);
+    assert_eq!(trunks.caller_saw(), [""; 0], "the call goes on");
+
+    let mut trunks = limited("spend_per_day = 90, cut_off = true");
+    trunks.dial("442012345678");
+    trunks.lab.pick_up(trunks.first);
+    trunks.caller_saw();
+    trunks.lab.wait(89_000);
+    assert_eq!(trunks.caller_saw(), [""; 0]);
+    trunks.lab.wait(3_000);
+    assert_eq!(
+        (trunks.caller_saw(), trunks.lab.seen(trunks.first).last().cloned()),
+        (vec!["bye SIP;cause=403;text=\"Spending Limit Reached\"".to_owned()], Some("bye".to_owned()))
+    );
+    let record = trunks.lab.book.borrow_mut().records.pop().unwrap();
+    assert_eq!((record.by.as_str(), record.reason.as_str()), ("engine", "Spending Limit Reached"));
+    assert!(record.cost.is_some_and(|cost| (90.0..=93.0).contains(&cost)), "{:?}", record.cost);
+}
+
+#[test]
 fn a_customer_behind_no_fixed_address_shows_a_password() {
     let config = config("").replace("addresses = [\"203.0.113.9\"]", "user = \"pbx\"\npassword = \"pw\"");
     let mut trunks = Trunks::new(&config, &[]);
