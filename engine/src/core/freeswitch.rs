@@ -11,6 +11,7 @@ use super::exchange::CallKey;
 use super::refusals::Refused;
 use super::switch::Switch;
 use crate::backend::freeswitch::{Channel, FreeSwitchBackend, Settings};
+use crate::config::{Destination, Did, User};
 use crate::esl::{Command, Message};
 use crate::script::Program;
 
@@ -61,6 +62,12 @@ impl Connections {
     /// None yet.
     pub(crate) fn new(settings: Settings, has_hosts: bool) -> Self {
         Self { settings: Arc::new(settings), has_hosts, ..Self::default() }
+    }
+
+    /// These are the users that calls can be bridged to; calls that live keep those they knew.
+    pub(super) fn know_users(&mut self, users: &[User]) {
+        let known_users = Arc::new(users.iter().map(|user| user.name.clone()).collect());
+        self.settings = Arc::new(Settings { known_users, ..self.settings.as_ref().clone() });
     }
 
     /// How many there are.
@@ -162,25 +169,39 @@ impl Switch {
             }
         };
         match self.program_for(&channel) {
-            Ok(program) => self.take_channel(id, channel, program),
+            Ok((program, did)) => self.take_channel(id, channel, program, did),
             Err((code, reason)) => self.refuse_channel(id, &channel, code, reason),
         }
     }
 
-    /// The script of a channel: the one its dialplan names, else the one its destination belongs to.
-    fn program_for(&mut self, channel: &Channel) -> Result<Arc<Program>, (u16, &'static str)> {
+    /// The script of a channel: the one its dialplan names, else the one that the number leads to, or the destination belongs to.
+    fn program_for(&mut self, channel: &Channel) -> Result<(Arc<Program>, Option<Did>), (u16, &'static str)> {
         if self.draining.is_some() || self.live >= self.max_calls {
             return Err((503, "Service Unavailable"));
         }
         if channel.state == CallState::Ended {
             return Err((487, "Request Terminated"));
         }
-        let programs = Arc::clone(&self.exchange.borrow().programs);
-        let program = match &channel.script {
-            Some(name) => programs.by_class5(name).or_else(|| programs.by_name(name)),
-            None => programs.by_class5(&channel.to),
+        let exchange = self.exchange.borrow();
+        let programs = &exchange.programs;
+        let named = |name: &str| programs.by_class5(name).or_else(|| programs.by_name(name));
+        let (program, did) = match &channel.script {
+            Some(name) => (named(name), None),
+            None => {
+                // Where the media server has the call, only scripts are led to; and a number whose script decides needs that decision.
+                let did = exchange.directory.did(&channel.to).filter(|did| did.script.is_none());
+                let led = did.into_iter().flat_map(|did| did.destinations.iter().map(move |to| (did, to)));
+                let mut led = led.filter_map(|(did, to)| match to {
+                    Destination::Class5(name) => Some((named(name)?, did)),
+                    _ => None,
+                });
+                match led.next() {
+                    Some((program, did)) => (Some(program), Some(did.clone())),
+                    None => (programs.by_class5(&channel.to), None),
+                }
+            }
         };
-        program.cloned().ok_or((404, "Not Found"))
+        program.map(|program| (Arc::clone(program), did)).ok_or((404, "Not Found"))
     }
 
     fn refuse_channel(&mut self, id: ConnectionId, channel: &Channel, code: u16, reason: &str) {
@@ -209,7 +230,7 @@ impl Switch {
         connection.link.send(bytes);
     }
 
-    fn take_channel(&mut self, id: ConnectionId, channel: Channel, program: Arc<Program>) {
+    fn take_channel(&mut self, id: ConnectionId, channel: Channel, program: Arc<Program>, did: Option<Did>) {
         self.last_call += 1;
         let key = CallKey(self.last_call);
         let now = self.now();
@@ -222,8 +243,8 @@ impl Switch {
             direction: if channel.is_outbound { "outbound" } else { "inbound" }.to_owned(),
             from: channel.from.clone(),
             to: channel.to.clone(),
-            did: None,
-            customer_id: None,
+            did: did.as_ref().map(|did| did.number.trim_start_matches('+').to_owned()),
+            customer_id: did.as_ref().and_then(|did| did.customer),
             state: channel.state,
             started_at: now.unix_ms,
             answered_at: (channel.state == CallState::Answered).then_some(now.unix_ms),
@@ -241,7 +262,9 @@ impl Switch {
         let backend = FreeSwitchBackend::new(call_id, channel, settings, (now.instant, now.unix_ms));
         let backend = Backend::FreeSwitch { backend: Box::new(backend), connection: id };
         self.counters.calls_taken += 1;
-        self.insert_call(key, backend, facts, start, toml::Table::new());
+        let mut own = facts.customer_id.map(|customer| self.exchange.borrow().customer_vars(customer)).unwrap_or_default();
+        own.extend(did.map(|did| did.vars).unwrap_or_default());
+        self.insert_call(key, backend, facts, start, own);
         self.start_script(key, program);
         self.announce(key);
     }

@@ -475,7 +475,7 @@ impl Exchange {
         OfferAnswer::new(local).probe(offer)
     }
 
-    fn customer_vars(&self, id: i64) -> toml::Table {
+    pub(super) fn customer_vars(&self, id: i64) -> toml::Table {
         self.config.customers.iter().find(|customer| customer.id == id).map(|customer| customer.vars.clone()).unwrap_or_default()
     }
 

@@ -74,6 +74,29 @@ async fn the_dialplan_names_the_script_or_the_destination_does() {
 }
 
 #[tokio::test]
+async fn numbers_and_users_that_are_put_over_http_count_for_the_next_call() {
+    let body = "ctx.log('came by ' + JSON.stringify([data.did, data.customer_id, data.vars.greeting]));\nawait ctx.bridge('1009', true);\nawait ctx.reject(486);";
+    let engine = engine().main("4000", body).start();
+    let dial = async |number: u32| Line::dial(engine.freeswitch(), channel("442080000000", number)).await;
+    let line = dial(1).await;
+    line.over().await;
+    assert_eq!(line.with(|channel| channel.response.clone()).as_deref(), Some("404 Not Found"), "nobody knows the number");
+
+    let put = async |path: &str, entry: &str| assert_eq!(engine.request("PUT", path, entry).await.0, 201, "{path}");
+    put("/v1/customers/12", r#"{"vars":{"greeting":"hello"}}"#).await;
+    put("/v1/dids/442080000000", r#"{"destinations":["class5:4000"],"customer":12}"#).await;
+    let mut events = engine.events().await;
+    let line = dial(2).await;
+    events.logged(r#"came by ["442080000000",12,"hello"]"#).await;
+    assert!(line.executes("bridge").await.contains("loopback/1009/"), "no user of ours yet");
+    line.over().await;
+    put("/v1/users/1009", r#"{"password":"pw-1009"}"#).await;
+    let line = dial(3).await;
+    assert!(line.executes("bridge").await.contains("user/1009"), "one now");
+    line.over().await;
+}
+
+#[tokio::test]
 async fn such_a_call_is_in_the_list_and_can_be_ended_from_outside() {
     let engine = engine().main("4000", "await ctx.answer();\nawait ctx.sleep(600_000);").start();
     let setup = channel("4000", 7);
