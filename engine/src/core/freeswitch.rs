@@ -32,6 +32,9 @@ impl ConnectionLink for NoLink {
     fn send(&mut self, _: Vec<u8>) {}
 }
 
+/// The script that a channel leads to, and the number it came by.
+type Led = (Arc<Program>, Option<Did>);
+
 /// Connections from media servers.
 #[derive(Default)]
 pub(crate) struct Connections {
@@ -175,7 +178,7 @@ impl Switch {
     }
 
     /// The script of a channel: the one its dialplan names, else the one that the number leads to, or the destination belongs to.
-    fn program_for(&mut self, channel: &Channel) -> Result<(Arc<Program>, Option<Did>), (u16, &'static str)> {
+    fn program_for(&mut self, channel: &Channel) -> Result<Led, (u16, &'static str)> {
         if self.draining.is_some() || self.live >= self.max_calls {
             return Err((503, "Service Unavailable"));
         }
