@@ -83,9 +83,15 @@ async fn work(config: JobsConfig, jobs: Jobs, runs: RunsHandle, mut stopping: wa
     jobs.inner.runs_here.store(true, Relaxed);
     let dispatcher = Dispatcher::new(config, jobs, runs);
     let running = Rc::clone(&dispatcher.running);
+    // Jobs that are being taken when it is told to stop are taken, and then given back with the others.
+    let mut told = stopping.clone();
+    let overdue = async {
+        let _ = told.wait_for(|stop| *stop).await;
+        tokio::time::sleep(LAST_WRITES).await;
+    };
     tokio::select! {
-        () = dispatcher.run() => {}
-        _ = stopping.wait_for(|stop| *stop) => {}
+        () = dispatcher.run(stopping) => {}
+        () = overdue => {}
     }
     // Before another engine may take the jobs over: it would be given back what it has under way itself.
     if tokio::time::timeout(LAST_WRITES, running.give_back()).await.is_err() {
@@ -137,7 +143,8 @@ impl Dispatcher {
         Self { config, jobs, runs, keeper, running: Rc::new(running) }
     }
 
-    async fn run(mut self) {
+    /// Takes jobs and starts them until it is told to stop.
+    async fn run(mut self, mut stopping: watch::Receiver<bool>) {
         match self.jobs.store().write(table::redeliver).await {
             Ok(0) => {}
             Ok(count) => tracing::warn!(count, "jobs of an engine that is gone run again"),
@@ -147,7 +154,8 @@ impl Dispatcher {
         let mut looks = 0u32;
         let mut due = None;
         let mut look_at = Instant::now();
-        loop {
+        // Without a sender nobody is left who could want it to go on.
+        while stopping.has_changed().is_ok() && !*stopping.borrow() {
             if look_at <= Instant::now() || self.keeper.next().is_some_and(|next| next <= self.now_ms()) {
                 look_at = Instant::now() + LOOK_EVERY;
                 looks = looks.wrapping_add(1);
@@ -168,6 +176,7 @@ impl Dispatcher {
             tokio::select! {
                 () = self.jobs.inner.changed.notified() => more = true,
                 () = self.running.left.notified() => {}
+                _ = stopping.wait_for(|stop| *stop) => {}
                 () = tokio::time::sleep_until((Instant::now() + wait).min(look_at).into()) => more = true,
             }
         }
