@@ -7,7 +7,6 @@
 //!   slab   │ head │ arena │ head │ arena │ …        other   │ head │ block │
 //! ```
 
-use std::alloc::{Layout, alloc, dealloc};
 use std::cell::RefCell;
 use std::ptr::null_mut;
 
@@ -15,8 +14,8 @@ use std::ptr::null_mut;
 pub(super) const ARENA: usize = 4096;
 /// What is taken for an arena, bytes.
 const ARENAS: std::ops::RangeInclusive<usize> = ARENA - 512..=ARENA;
-/// Bytes of a slab: with what the allocator below adds, a power of two.
-const SLAB: usize = (1 << 20) - 4096;
+/// Bytes of a slab: a large page of the processor, asked for of the kernel, for an allocator would add to it or round it up.
+const SLAB: usize = 2 << 20;
 /// An arena with its head.
 const CELL: usize = HEAD + ARENA;
 const CELLS: usize = SLAB / CELL;
@@ -43,20 +42,16 @@ struct Slab {
     free: *mut u8,
 }
 
-const LAYOUT: Layout = match Layout::from_size_align(SLAB, align_of::<Head>()) {
-    Ok(layout) => layout,
-    Err(_) => unreachable!(),
-};
-
 impl Slab {
     /// Null when there is no memory.
     fn create() -> *mut Slab {
-        // SAFETY: the layout has a size.
-        let cells = unsafe { alloc(LAYOUT) };
-        if cells.is_null() {
+        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: new memory, wherever the kernel puts it.
+        let cells = unsafe { libc::mmap(null_mut(), SLAB, access, kind, -1, 0) };
+        if cells == libc::MAP_FAILED {
             return null_mut();
         }
-        Box::into_raw(Box::new(Slab { cells, used: 0, fresh: 0, free: null_mut() }))
+        Box::into_raw(Box::new(Slab { cells: cells.cast(), used: 0, fresh: 0, free: null_mut() }))
     }
 
     /// # Safety
@@ -65,7 +60,8 @@ impl Slab {
         // SAFETY: as promised.
         unsafe {
             let slab = Box::from_raw(slab);
-            dealloc(slab.cells, LAYOUT);
+            // It fails for memory that is not there only.
+            libc::munmap(slab.cells.cast(), SLAB);
         }
     }
 
