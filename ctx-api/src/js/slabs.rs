@@ -4,32 +4,28 @@
 //! that size up or leaves room beside it; here arenas lie edge to edge in slabs. Everything else goes to the C allocator.
 //!
 //! ```text
-//!   slab   │ head │ arena │ head │ arena │ …        other   │ head │ block │
+//!   slab   │ its slab │ arena │ its slab │ arena │ …
+//!          0          8       4112       4120
 //! ```
+//!
+//! An arena is told by its address: eight past a multiple of sixteen, where the C allocator puts nothing that has sixteen octets.
 
 use std::cell::RefCell;
 use std::ptr::null_mut;
 
-/// The largest arena, bytes: QuickJS asks for this or somewhat less.
-pub(super) const ARENA: usize = 4096;
-/// What is taken for an arena, bytes.
-const ARENAS: std::ops::RangeInclusive<usize> = ARENA - 512..=ARENA;
+/// What is taken for an arena, bytes: QuickJS asks for 4 KiB or somewhat less.
+const ARENAS: std::ops::RangeInclusive<usize> = 3584..=4096;
 /// Bytes of a slab: a large page of the processor, asked for of the kernel, for an allocator would add to it or round it up.
 const SLAB: usize = 2 << 20;
-/// An arena with its head.
-const CELL: usize = HEAD + ARENA;
+/// Bytes before an arena: the address of its slab.
+const HEAD: usize = size_of::<*mut Slab>();
+/// Bytes of an arena.
+const ARENA: usize = CELL - HEAD;
+/// An arena and what stands before it: a multiple of sixteen.
+const CELL: usize = 4112;
 const CELLS: usize = SLAB / CELL;
-/// Bytes before each block. A multiple of the strictest alignment that C asks for.
-const HEAD: usize = size_of::<Head>();
-
-/// Stands before each block.
-#[repr(C, align(16))]
-struct Head {
-    /// Bytes that may be used.
-    usable: usize,
-    /// Where the block lies; null when the C allocator gave it.
-    slab: *mut Slab,
-}
+/// The least that the C allocator is asked for: smaller blocks of it may begin where arenas do.
+const LEAST: usize = 16;
 
 /// Many arenas that were asked for together.
 struct Slab {
@@ -38,7 +34,7 @@ struct Slab {
     used: usize,
     /// Cells that nobody has had yet come from here on.
     fresh: usize,
-    /// Cells that were given back: each holds the address of the next one.
+    /// Cells that were given back: each begins with the address of the next one.
     free: *mut u8,
 }
 
@@ -86,7 +82,7 @@ impl Slab {
     /// # Safety
     /// The cell came from [`Self::take`] of this slab, and nobody has it any more.
     unsafe fn give_back(&mut self, cell: *mut u8) {
-        // SAFETY: nobody else has the cell, and its beginning is aligned for a head.
+        // SAFETY: nobody else has the cell, and its beginning is aligned for an address.
         unsafe { cell.cast::<*mut u8>().write(self.free) };
         self.free = cell;
         self.used -= 1;
@@ -167,45 +163,31 @@ unsafe fn give_back_cell(slab: *mut Slab, cell: *mut u8) {
     }
 }
 
-/// # Safety
-/// `head` is null or the beginning of memory for a head and `usable` bytes, aligned for both.
-unsafe fn begin(head: *mut u8, usable: usize, slab: *mut Slab) -> *mut u8 {
-    if head.is_null() {
-        return null_mut();
-    }
-    // SAFETY: as promised.
-    unsafe {
-        head.cast::<Head>().write(Head { usable, slab });
-        head.add(HEAD)
-    }
+/// Whether a block is an arena of ours.
+fn is_arena(block: *mut u8) -> bool {
+    block.addr() % LEAST == HEAD
 }
 
-/// # Safety
-/// The block came from this module and has not been freed.
-unsafe fn head_of(block: *mut u8) -> *mut Head {
-    // SAFETY: each block stands behind its head.
-    unsafe { block.sub(HEAD).cast() }
-}
-
-/// A block of `size` bytes, aligned for anything; null when there is no memory.
+/// A block of `size` bytes, aligned for pointers; null when there is no memory.
 pub(super) fn allocate(size: usize) -> *mut u8 {
     if ARENAS.contains(&size) {
         let (slab, cell) = take_cell();
         if !cell.is_null() {
-            // SAFETY: a cell holds a head and an arena.
-            return unsafe { begin(cell, ARENA, slab) };
+            // SAFETY: the cell is ours, aligned, and holds an address and an arena.
+            return unsafe {
+                cell.cast::<*mut Slab>().write(slab);
+                cell.add(HEAD)
+            };
         }
     }
-    let Some(whole) = size.checked_add(HEAD) else { return null_mut() };
-    // SAFETY: no precondition; what comes is null or of that size.
-    unsafe { begin(libc::malloc(whole).cast(), size, null_mut()) }
+    // SAFETY: no precondition.
+    unsafe { libc::malloc(size.max(LEAST)).cast() }
 }
 
 /// A block of zeros, as [`allocate`].
 pub(super) fn allocate_zeroed(size: usize) -> *mut u8 {
-    let Some(whole) = size.checked_add(HEAD) else { return null_mut() };
-    // SAFETY: no precondition; what comes is null or of that size.
-    unsafe { begin(libc::calloc(1, whole).cast(), size, null_mut()) }
+    // SAFETY: no precondition.
+    unsafe { libc::calloc(1, size.max(LEAST)).cast() }
 }
 
 /// The bytes of a block that may be used.
@@ -213,8 +195,8 @@ pub(super) fn allocate_zeroed(size: usize) -> *mut u8 {
 /// # Safety
 /// The block is null (no bytes), or came from this module and has not been freed.
 pub(super) unsafe fn usable_size(block: *mut u8) -> usize {
-    // SAFETY: as promised.
-    if block.is_null() { 0 } else { unsafe { (*head_of(block)).usable } }
+    // SAFETY: null gives 0; what is no arena came from the C allocator.
+    if is_arena(block) { ARENA } else { unsafe { libc::malloc_usable_size(block.cast()) } }
 }
 
 /// Frees a block.
@@ -222,11 +204,14 @@ pub(super) unsafe fn usable_size(block: *mut u8) -> usize {
 /// # Safety
 /// The block came from this module, in this thread, and nobody has it any more.
 pub(super) unsafe fn free(block: *mut u8) {
-    // SAFETY: as promised.
+    // SAFETY: as promised; the address of its slab stands before an arena.
     unsafe {
-        let head = head_of(block);
-        let slab = (*head).slab;
-        if slab.is_null() { libc::free(head.cast()) } else { give_back_cell(slab, head.cast()) }
+        if is_arena(block) {
+            let cell = block.sub(HEAD);
+            give_back_cell(cell.cast::<*mut Slab>().read(), cell);
+        } else {
+            libc::free(block.cast());
+        }
     }
 }
 
@@ -241,10 +226,8 @@ pub(super) unsafe fn reallocate(block: *mut u8, size: usize) -> *mut u8 {
     }
     // SAFETY: as promised; the new block overlaps nothing, and both hold what is copied.
     unsafe {
-        let head = head_of(block);
-        if (*head).slab.is_null() {
-            let Some(whole) = size.checked_add(HEAD) else { return null_mut() };
-            return begin(libc::realloc(head.cast(), whole).cast(), size, null_mut());
+        if !is_arena(block) {
+            return libc::realloc(block.cast(), size.max(LEAST)).cast();
         }
         let moved = allocate(size);
         if !moved.is_null() {
@@ -259,9 +242,12 @@ pub(super) unsafe fn reallocate(block: *mut u8, size: usize) -> *mut u8 {
 mod tests {
     use super::*;
 
+    /// The largest arena that is asked for.
+    const LARGEST: usize = *ARENAS.end();
+
     fn filled(size: usize, with: u8) -> *mut u8 {
         let block = allocate(size);
-        assert!(!block.is_null() && block.addr().is_multiple_of(16), "{size}");
+        assert!(!block.is_null() && block.addr().is_multiple_of(8), "{size}");
         // SAFETY: a block of this size, and nobody else has it.
         unsafe {
             assert!(usable_size(block) >= size);
@@ -278,7 +264,7 @@ mod tests {
 
     #[test]
     fn blocks_keep_what_is_theirs_whatever_is_taken_and_given_back_beside_them() {
-        let sizes = [1, 16, 600, ARENA - 512, ARENA - 8, ARENA, ARENA + 1, 70_000];
+        let sizes = [1, 8, 16, 24, 600, LARGEST - 512, LARGEST - 8, LARGEST, LARGEST + 1, 70_000];
         let mut held: Vec<(*mut u8, usize, u8)> = Vec::new();
         for round in 0..3_000_usize {
             let (size, with) = (sizes[round * 7 % sizes.len()], (round % 251) as u8);
@@ -300,7 +286,7 @@ mod tests {
     #[test]
     fn a_block_that_grows_or_shrinks_keeps_its_beginning() {
         let mut block = filled(100, 7);
-        for size in [ARENA, ARENA + 1, ARENA - 100, 100, ARENA - 8, 100] {
+        for size in [LARGEST, LARGEST + 1, LARGEST - 100, 100, LARGEST - 8, 100] {
             // SAFETY: the last block is left for the new one.
             block = unsafe { reallocate(block, size) };
             assert!(holds(block, 100, 7), "{size}");
@@ -312,11 +298,11 @@ mod tests {
     #[test]
     fn zeroed_blocks_are_zero_in_memory_that_was_used() {
         for _ in 0..10 {
-            let used = filled(ARENA, 0xff);
+            let used = filled(LARGEST, 0xff);
             // SAFETY: nobody else has it.
             unsafe { free(used) };
-            let zeroed = allocate_zeroed(ARENA);
-            assert!(holds(zeroed, ARENA, 0));
+            let zeroed = allocate_zeroed(LARGEST);
+            assert!(holds(zeroed, LARGEST, 0));
             // SAFETY: nobody else has it.
             unsafe { free(zeroed) };
         }
@@ -325,7 +311,7 @@ mod tests {
     #[test]
     fn slabs_that_nobody_uses_are_given_up_but_one() {
         let roomy = || ROOMY.with(|roomy| roomy.borrow().0.len());
-        let blocks: Vec<_> = (0..CELLS * 3).map(|_| filled(ARENA, 1)).collect();
+        let blocks: Vec<_> = (0..CELLS * 3).map(|_| filled(LARGEST, 1)).collect();
         assert_eq!(roomy(), 0, "three full ones");
         for block in blocks {
             // SAFETY: each block stands in the list once.
@@ -342,7 +328,7 @@ mod tests {
         struct Block(*mut u8);
         impl Drop for Block {
             fn drop(&mut self) {
-                assert!(holds(self.0, ARENA, 9));
+                assert!(holds(self.0, LARGEST, 9));
                 // SAFETY: nobody else has it.
                 unsafe { free(self.0) };
             }
@@ -350,7 +336,7 @@ mod tests {
         // What a thread used first it lets go of last.
         let ended = std::thread::spawn(|| {
             LAST.with(|last| drop(last.borrow()));
-            LAST.with(|last| *last.borrow_mut() = Some(Block(filled(ARENA, 9))));
+            LAST.with(|last| *last.borrow_mut() = Some(Block(filled(LARGEST, 9))));
         });
         ended.join().unwrap();
     }
