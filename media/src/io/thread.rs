@@ -406,7 +406,10 @@ impl MediaThread {
     /// Ends a leg whose stream has said its goodbye.
     fn remove(&mut self, index: u32) {
         if let Some(slot) = self.take(index) {
-            self.outbox.push(PoolEvent::Closed { leg: slot.id, stats: slot.stream().stats() });
+            let closed = PoolEvent::Closed { leg: slot.id, stats: slot.stream().stats() };
+            // Whoever hears of it may open its ports.
+            drop(slot);
+            self.outbox.push(closed);
         }
     }
 
