@@ -27,7 +27,6 @@ mod run;
 mod sandbox;
 mod shareable;
 mod shared;
-mod slabs;
 mod time_zone;
 mod value;
 mod warm;
