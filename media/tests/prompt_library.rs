@@ -11,8 +11,8 @@ use std::{
 use lockstep_media::{
     codec::Codec,
     prompt::{
-        Cause, Fetch, FetchError, FetchRequest, Fetched, PromptConfig, PromptError, PromptLibrary, Source, http::FetchFuture,
-        stock,
+        Cause, Fetch, FetchError, FetchRequest, Fetched, Folders, PromptConfig, PromptError, PromptLibrary, Source,
+        http::FetchFuture, stock,
     },
 };
 use tokio::sync::{Semaphore, mpsc};
@@ -34,7 +34,7 @@ impl Folder {
     }
 
     fn config(&self) -> PromptConfig {
-        PromptConfig { user_dir: self.0.join("user"), ivr_dir: self.0.join("ivr"), ..PromptConfig::default() }
+        PromptConfig { folders: Folders::beneath(&self.0), ..PromptConfig::default() }
     }
 
     fn library(&self) -> PromptLibrary {
@@ -95,6 +95,29 @@ async fn names_of_the_same_content_share_one_copy() {
     assert!(Arc::ptr_eq(&x, &y));
     let other = library.load(now, source("user/x.ulaw"), Codec::Pcma).await.unwrap();
     assert_eq!((other.codec(), other.octets().len()), (Codec::Pcma, 800));
+}
+
+#[tokio::test]
+async fn each_account_has_its_own_folder_and_links_do_not_lead_to_anothers() {
+    let folder = Folder::new("accounts");
+    for account in ["north", "south"] {
+        fs::create_dir_all(folder.0.join("accounts").join(account).join("user")).unwrap();
+    }
+    folder.write("user/x.ulaw", &[1; 160]);
+    folder.write("user/only.ulaw", &[1; 160]);
+    folder.write("accounts/north/user/x.ulaw", &[2; 160]);
+    std::os::unix::fs::symlink("../../north/user/x.ulaw", folder.0.join("accounts/south/user/x.ulaw")).unwrap();
+    let (library, now) = (folder.library(), Instant::now());
+    let load = async |account: &str, name: &str| {
+        let source = source(name).of_account(&account.into());
+        library.load(now, source, Codec::Pcmu).await.map(|prompt| prompt.octets().to_vec())
+    };
+    assert_eq!(octets(&library, now, "user/x.ulaw").await, Ok(vec![1; 160]));
+    assert_eq!(load("north", "user/x.ulaw").await, Ok(vec![2; 160]));
+    for (account, name) in [("south", "user/x.ulaw"), ("north", "user/only.ulaw"), ("west", "user/x.ulaw")] {
+        assert_eq!(load(account, name).await, Err(PromptError::not_found(name)), "{account}");
+    }
+    assert!(load("north", "ivr/welcome.wav").await.is_ok(), "stock prompts are everybody's");
 }
 
 /// Whether a file holds these samples just as they are played.

@@ -275,6 +275,9 @@ fn lookups(config: &Config, report: &mut Report) {
     }
 }
 
+/// The longest name of an `[[account]]`, in characters.
+const MAX_ACCOUNT_NAME: usize = 64;
+
 fn accounts(config: &Config, report: &mut Report) {
     report.duplicates("account", "name", config.accounts.iter().map(|account| &account.name));
     // What names no account belongs to the default one, which need not be listed.
@@ -300,8 +303,15 @@ fn accounts(config: &Config, report: &mut Report) {
             report.error(path, message);
         }
     }
-    for (index, _) in config.accounts.iter().enumerate().filter(|(_, account)| account.name == super::EVERY_ACCOUNT) {
-        report.error(entry("account", index, "name"), "`*` stands for every account; expected another name");
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    for (index, name) in config.accounts.iter().map(|account| account.name.as_str()).enumerate() {
+        if name == super::EVERY_ACCOUNT {
+            report.error(entry("account", index, "name"), "`*` stands for every account; expected another name");
+        } else if name.is_empty() || name.len() > MAX_ACCOUNT_NAME || name.starts_with('.') || !name.chars().all(is_plain) {
+            // A folder has this name, too.
+            let message = format!("expected up to {MAX_ACCOUNT_NAME} letters, digits, `-`, `_` and `.`, found `{name}`");
+            report.error(entry("account", index, "name"), message);
+        }
     }
 }
 
@@ -497,6 +507,14 @@ mod tests {
             keys(text),
             ["script[0].app", "did[0].destinations[0]", "did[0].customer", "route[0].gateways[0]", "route[0].customers[0]"]
         );
+    }
+
+    #[test]
+    fn the_name_of_an_account_is_that_of_a_folder_too() {
+        for (name, fits) in [("north", true), ("a-b_c.2", true), ("*", false), ("", false), ("a/b", false), ("..", false)] {
+            let found = keys(&format!("[[account]]\nname = \"{name}\""));
+            assert_eq!(found.is_empty(), fits, "{name}: {found:?}");
+        }
     }
 
     #[test]

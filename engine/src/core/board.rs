@@ -2,11 +2,13 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_ctx_api::op::Headers as ScriptHeaders;
 use lockstep_ctx_api::{ErrorCode, OpError};
 use lockstep_media::codec::Codec;
+use lockstep_media::prompt::{PromptError, Source};
 use lockstep_media::recording::RecordingId;
 use lockstep_media::sdp::LocalMedia;
 use lockstep_media::stream::Command;
@@ -20,7 +22,7 @@ use super::outgoing;
 use super::routing;
 use super::timeline::Direction;
 use super::watching::LegStep;
-use super::world::{RecordingOrder, Ticket};
+use super::world::{RecordingOrder, Ticket, prompt_error};
 use crate::call::{
     AudioSource, Dial, LegEvent, LegId, LoadId, Loading, Lookup, LookupId, RecordingFile, RouteId, Signal, Switchboard,
     info_of_digit,
@@ -127,19 +129,24 @@ impl Switchboard for Board {
 
     fn load(&mut self, load: LoadId, source: &AudioSource, codec: Codec) -> Loading {
         let mut exchange = self.exchange.borrow_mut();
+        let exchange = &mut *exchange;
         let now = exchange.now.instant;
-        let at_hand = match source {
-            AudioSource::Files(sources) => exchange.world.audio_at_hand(now, sources, codec),
-            AudioSource::Speech(_) => None,
-        };
-        if let Some(result) = at_hand {
-            return Loading::Ready(result);
-        }
-        let ticket = exchange.ticket(Purpose::Audio(self.call, load));
-        exchange.loads.insert((self.call, load), ticket);
         match source {
-            AudioSource::Files(sources) => exchange.world.load_audio(now, ticket, sources.clone(), codec),
-            AudioSource::Speech(args) => exchange.world.speak(now, ticket, (**args).clone(), codec),
+            AudioSource::Files(names) => {
+                let sources = match exchange.sources(self.call, names) {
+                    Ok(sources) => sources,
+                    Err(error) => return Loading::Ready(Err(prompt_error(&error))),
+                };
+                if let Some(prompts) = exchange.world.audio_at_hand(now, &sources, codec) {
+                    return Loading::Ready(Ok(prompts));
+                }
+                let ticket = exchange.loading(self.call, load);
+                exchange.world.load_audio(now, ticket, sources, codec);
+            }
+            AudioSource::Speech(args) => {
+                let ticket = exchange.loading(self.call, load);
+                exchange.world.speak(now, ticket, (**args).clone(), codec);
+            }
         }
         Loading::Later
     }
@@ -153,7 +160,7 @@ impl Switchboard for Board {
 
     fn record(&mut self, leg: LegId, id: RecordingId, file: &RecordingFile, codec: Codec) -> Result<String, OpError> {
         let mut exchange = self.exchange.borrow_mut();
-        let (name, path) = exchange.recordings.file(&file.name, file.format)?;
+        let (name, path) = exchange.recordings.file(exchange.audio_of(self.call), &file.name, file.format)?;
         let media = exchange.links.get(&(self.call, leg)).and_then(|link| link.media);
         let media = media.ok_or_else(|| OpError::new(ErrorCode::InvalidState, "the call has no media"))?;
         let order = RecordingOrder { leg: media, id, options: file.options, path: path.clone(), format: file.format, codec };
@@ -164,6 +171,29 @@ impl Switchboard for Board {
 }
 
 impl Exchange {
+    /// Whose `user/` a call's names are resolved in, where it is not that of the account without a name.
+    fn audio_of(&self, call: CallKey) -> Option<&Arc<str>> {
+        self.owners.get(&call)
+    }
+
+    fn sources(&self, call: CallKey, names: &[String]) -> Result<Vec<Source>, PromptError> {
+        let account = self.audio_of(call);
+        let parse = |name: &String| {
+            let source = Source::parse(name)?;
+            Ok(match account {
+                Some(account) => source.of_account(account),
+                None => source,
+            })
+        };
+        names.iter().map(parse).collect()
+    }
+
+    fn loading(&mut self, call: CallKey, load: LoadId) -> Ticket {
+        let ticket = self.ticket(Purpose::Audio(call, load));
+        self.loads.insert((call, load), ticket);
+        ticket
+    }
+
     /// The result of background work is not wanted any more.
     pub(crate) fn abandon(&mut self, ticket: Ticket) {
         if self.tickets.remove(&ticket).is_some() {

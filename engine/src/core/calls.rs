@@ -24,6 +24,7 @@ use crate::alerts::{Alert, Severity};
 use crate::backend::native::Ending;
 use crate::call::LegEvent;
 use crate::cdr::{self, Cdr, CdrAttempt};
+use crate::config::DEFAULT_ACCOUNT;
 use crate::host::RunContext;
 use crate::script::{Program, ScriptOutput, StartRun, TurnOutput};
 
@@ -255,9 +256,10 @@ impl Switch {
         let run = StartRun { program: Arc::clone(&program), function: None, data, call: Some(start), env, seed };
         let run = self.host.start(now, run);
         call.run = Some(run);
+        let account: Arc<str> = program.account.as_str().into();
         // A call of ours stays whosever it was asked for by.
         if call.facts.direction == "inbound" {
-            call.account = program.account.as_str().into();
+            call.account = Arc::clone(&account);
         }
         call.script = ScriptState::Running;
         call.program = Some(program);
@@ -265,6 +267,16 @@ impl Switch {
         let (id, from, to) = (&call.facts.id, &call.facts.from, &call.facts.to);
         let script = call.script_name();
         tracing::debug!(call = %id, %from, %to, script = script.as_deref().unwrap_or_default(), "script started");
+        self.give_audio(key, &account);
+    }
+
+    /// From here on the call plays that account's audio, and records where it does.
+    pub(super) fn give_audio(&mut self, key: CallKey, account: &Arc<str>) {
+        match self.calls.get_mut(&key).and_then(|call| call.backend.free_switch_mut()) {
+            Some((backend, _)) => backend.play_audio_of(account),
+            None if **account == *DEFAULT_ACCOUNT => drop(self.exchange.borrow_mut().owners.remove(&key)),
+            None => drop(self.exchange.borrow_mut().owners.insert(key, Arc::clone(account))),
+        }
     }
 
     /// A script reports.

@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lockstep_media::io::{MediaPool, PoolConfig as MediaPoolConfig, PoolEvents};
-use lockstep_media::prompt::{PromptConfig, PromptLibrary};
+use lockstep_media::prompt::{Folders, PromptConfig, PromptLibrary};
 use lockstep_sip::auth::Authenticator;
 use lockstep_sip::endpoint::Endpoint;
 use lockstep_sip::net::Protocol;
@@ -198,10 +198,9 @@ impl Core {
         let fetcher =
             Fetcher::new(EgressPolicy::new(config.security.clone())).map_err(|error| StartError::Http(error.to_string()))?;
         let scripts_dir = loaded.resolve(&config.scripts.dir);
-        let user_dir = scripts_dir.join("user");
+        let folders = Folders::beneath(&scripts_dir);
         let prompt_config = PromptConfig {
-            user_dir: user_dir.clone(),
-            ivr_dir: scripts_dir.join("ivr"),
+            folders: folders.clone(),
             cache_bytes: usize::try_from(config.media.cache_mb).unwrap_or(256) << 20,
             threads: LOADERS,
             ..PromptConfig::default()
@@ -293,7 +292,7 @@ impl Core {
         let mut exchange = Exchange::new(ExchangeParts {
             now,
             codecs: setup::codecs(&config),
-            recordings: Recordings::new(&user_dir, config.media.recordings.as_deref().map(|dir| loaded.resolve(dir))),
+            recordings: Recordings::new(folders, config.media.recordings.as_deref().map(|dir| loaded.resolve(dir))),
             world: Box::new(world),
             endpoint: Endpoint::new(setup::endpoint_config(&config, sent_by, &listening), random_seed()),
             registrar: Registrar::new(setup::registrar_config(&config)),

@@ -168,6 +168,8 @@ pub(crate) struct Exchange {
     pub callers: BTreeMap<CallKey, (String, Option<String>)>,
     /// Whose calls they are, where they are a customer's.
     pub customers: BTreeMap<CallKey, i64>,
+    /// The accounts whose audio calls play, and where they record, but for the default one's.
+    pub owners: BTreeMap<CallKey, Arc<str>>,
     /// Max-Forwards as a call brought it.
     pub forwards: BTreeMap<CallKey, u8>,
     /// What Class 4 is told of calls, besides who is called, and when they came in.
@@ -254,6 +256,7 @@ impl Exchange {
             last_route: 0,
             callers: BTreeMap::new(),
             customers: BTreeMap::new(),
+            owners: BTreeMap::new(),
             forwards: BTreeMap::new(),
             origins: BTreeMap::new(),
             planned: BTreeMap::new(),
@@ -354,6 +357,7 @@ impl Exchange {
         if let Some(customer) = self.customers.remove(&call) {
             self.guard.release(customer, call);
         }
+        self.owners.remove(&call);
         self.handed.retain(|_, parent| *parent != call);
         self.attempts.remove(&call);
         self.forwards.remove(&call);

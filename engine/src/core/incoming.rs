@@ -1,6 +1,7 @@
 //! Requests from outside: calls that want to come in, registrations, keep-alives.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use lockstep_ctx_api::EndedBy;
@@ -366,9 +367,9 @@ impl Switch {
         tracing::info!(call = %id, %from, %to, direction = %facts.direction, remote = %facts.remote_addr, "call");
         self.ids.insert(id, key);
         let channel = Channel::of_call(&facts, &start.vars);
-        let account = self.exchange.borrow().directory.account_of(&facts, &start.vars).into();
+        let account: Arc<str> = self.exchange.borrow().directory.account_of(&facts, &start.vars).into();
         let call = LiveCall {
-            account,
+            account: Arc::clone(&account),
             backend,
             queue: OpQueue::new(),
             log: TimelineLog::new(facts.started_at),
@@ -395,6 +396,7 @@ impl Switch {
             kept: Kept::default(),
         };
         self.calls.insert(key, Box::new(call));
+        self.give_audio(key, &account);
         self.live += 1;
         self.touch(key);
     }

@@ -13,7 +13,7 @@ use lockstep_ctx_api::{ErrorCode, OpError};
 use lockstep_media::codec::Codec;
 use lockstep_media::io::{LegId as MediaLeg, MediaPool, RecordingFile, RecordingFormat};
 use lockstep_media::playout::EncodedPrompt;
-use lockstep_media::prompt::{PromptError, PromptLibrary, Source};
+use lockstep_media::prompt::{PromptLibrary, Source};
 use lockstep_media::stream::Command;
 use lockstep_sip::net::{Protocol, Transmit};
 use lockstep_sip::resolve::{Resolver, Target};
@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::handle::{Metric, MetricKind};
-use super::world::{ApplicationCall, Arrival, Arrived, OpenedMedia, RecordingOrder, Ticket, World};
+use super::world::{ApplicationCall, Arrival, Arrived, OpenedMedia, RecordingOrder, Ticket, World, prompt_error};
 use crate::cdr::{self, Cdr};
 use crate::class4::{Class4, Facts, RouteTable};
 use crate::fetch::Fetcher;
@@ -120,34 +120,16 @@ impl World for RealWorld {
         self.media.record(leg, id, options, file, codec).map_err(|error| cannot(error.to_string()))
     }
 
-    fn audio_at_hand(
-        &mut self,
-        now: Instant,
-        sources: &[String],
-        codec: Codec,
-    ) -> Option<Result<Vec<Arc<EncodedPrompt>>, OpError>> {
-        let mut prompts = Vec::with_capacity(sources.len());
-        for name in sources {
-            let source = match Source::parse(name) {
-                Ok(source) => source,
-                Err(error) => return Some(Err(prompt_error(&error))),
-            };
-            prompts.push(self.prompts.cached(now, &source, codec)?);
-        }
-        Some(Ok(prompts))
+    fn audio_at_hand(&mut self, now: Instant, sources: &[Source], codec: Codec) -> Option<Vec<Arc<EncodedPrompt>>> {
+        sources.iter().map(|source| self.prompts.cached(now, source, codec)).collect()
     }
 
-    fn load_audio(&mut self, now: Instant, ticket: Ticket, sources: Vec<String>, codec: Codec) {
-        let loads: Vec<_> =
-            sources.iter().map(|name| Source::parse(name).map(|source| self.prompts.load(now, source, codec))).collect();
+    fn load_audio(&mut self, now: Instant, ticket: Ticket, sources: Vec<Source>, codec: Codec) {
+        let loads: Vec<_> = sources.into_iter().map(|source| self.prompts.load(now, source, codec)).collect();
         self.spawn(ticket, async move {
             let mut prompts = Vec::with_capacity(loads.len());
             for load in loads {
-                let loaded = match load {
-                    Ok(load) => load.await,
-                    Err(error) => Err(error),
-                };
-                match loaded {
+                match load.await {
                     Ok(prompt) => prompts.push(prompt),
                     Err(error) => return Arrived::Audio(Err(prompt_error(&error))),
                 }
@@ -241,12 +223,4 @@ impl World for RealWorld {
             metric("lockstep_sip_connections", "Open SIP connections.", gauge, sip.connections as f64),
         ]
     }
-}
-
-fn prompt_error(error: &PromptError) -> OpError {
-    let code = match error {
-        PromptError::NotFound { .. } => ErrorCode::NotFound,
-        PromptError::Media { .. } => ErrorCode::MediaError,
-    };
-    OpError::new(code, error.to_string())
 }

@@ -207,8 +207,10 @@ impl Switch {
             if let Some(owner) = owner {
                 call.account = owner.into();
             }
+            let account = Arc::clone(&call.account);
             call.plan.on_answer = Some(on_answer);
             call.plan.ring_until = now.checked_add(wanted.timeout.unwrap_or(RING_TIME));
+            self.give_audio(key, &account);
         }
         self.announce(key);
         Ok(id)

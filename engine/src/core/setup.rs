@@ -71,6 +71,7 @@ pub(crate) fn media_servers(loaded: &Loaded, config: &Config) -> MediaServers {
         profile: media.profile.clone(),
         tts_engine: media.tts_engine.clone(),
         tts_voice: media.tts_voice.clone(),
+        account: None,
         known_users: std::sync::Arc::new(config.users.iter().map(|user| user.name.clone()).collect()),
     }
 }

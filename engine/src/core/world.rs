@@ -8,10 +8,11 @@ use std::time::Instant;
 
 use lockstep_ctx_api::host::HostCall;
 use lockstep_ctx_api::op::{FetchArgs, RecordFormat, TtsArgs};
-use lockstep_ctx_api::{OpError, OpResult};
+use lockstep_ctx_api::{ErrorCode, OpError, OpResult};
 use lockstep_media::codec::Codec;
 use lockstep_media::io::LegId as MediaLeg;
 use lockstep_media::playout::EncodedPrompt;
+use lockstep_media::prompt::{PromptError, Source};
 use lockstep_media::recording::{RecordingId, RecordingOptions};
 use lockstep_media::stream::Command;
 use lockstep_sip::net::{Destination, Protocol, Transmit};
@@ -80,6 +81,15 @@ pub struct ApplicationCall {
     pub full: bool,
 }
 
+/// What a script is told of audio that cannot be played.
+pub(crate) fn prompt_error(error: &PromptError) -> OpError {
+    let code = match error {
+        PromptError::NotFound { .. } => ErrorCode::NotFound,
+        PromptError::Media { .. } => ErrorCode::MediaError,
+    };
+    OpError::new(code, error.to_string())
+}
+
 /// Sockets, threads and background work, as the core uses them. Nothing here waits.
 pub(crate) trait World {
     /// Puts a SIP message on the wire; an error says that it will not arrive.
@@ -100,15 +110,10 @@ pub(crate) trait World {
     fn close_media(&mut self, leg: MediaLeg) -> bool;
     fn record(&mut self, order: RecordingOrder) -> Result<(), OpError>;
 
-    /// Audio by name, if all of it can be played without waiting; an error when it can be told at once.
-    fn audio_at_hand(
-        &mut self,
-        now: Instant,
-        sources: &[String],
-        codec: Codec,
-    ) -> Option<Result<Vec<Arc<EncodedPrompt>>, OpError>>;
-    /// Loads audio by name.
-    fn load_audio(&mut self, now: Instant, ticket: Ticket, sources: Vec<String>, codec: Codec);
+    /// Audio, if all of it can be played without waiting.
+    fn audio_at_hand(&mut self, now: Instant, sources: &[Source], codec: Codec) -> Option<Vec<Arc<EncodedPrompt>>>;
+    /// Loads audio.
+    fn load_audio(&mut self, now: Instant, ticket: Ticket, sources: Vec<Source>, codec: Codec);
     /// Speaks a text.
     fn speak(&mut self, now: Instant, ticket: Ticket, args: TtsArgs, codec: Codec);
     /// Finds the next hops of a URI.

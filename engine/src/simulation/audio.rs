@@ -10,23 +10,26 @@ use lockstep_ctx_api::op::TtsArgs;
 use lockstep_ctx_api::{ErrorCode, OpError};
 use lockstep_media::codec::Codec;
 use lockstep_media::playout::EncodedPrompt;
-use lockstep_media::prompt::{PromptConfig, PromptError, PromptLibrary, Source};
+use lockstep_media::prompt::{Folder, Folders, PromptConfig, PromptLibrary, Source};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest as _, Sha256};
 
 use super::block_on::block_on;
 use super::media::Recorded;
+use crate::core::world::prompt_error;
 
 /// The longest text that is spoken, in characters.
 const MAX_TEXT: usize = 10_000;
+/// Before the names of another account's audio.
+const ACCOUNTS: &str = "accounts/";
 /// How long a character of speech takes.
 const PER_CHARACTER: Duration = Duration::from_millis(60);
 
 /// Where a clip comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ClipKind {
-    /// A file, tone or URL, by the name the script gave.
+    /// A file, tone or URL, by the name the script gave; `accounts/NAME/` stands before another account's `user/`.
     Source,
     /// Speech: its text.
     Speech,
@@ -53,11 +56,11 @@ pub(crate) struct Kept {
 /// See the module.
 pub(crate) struct Audio {
     library: PromptLibrary,
-    user_dir: PathBuf,
+    folders: Folders,
     /// Files that exist only in the simulation: recordings by their path.
     recorded: BTreeMap<PathBuf, Kept>,
     /// What has been loaded once, and is at hand from then on.
-    at_hand: BTreeSet<(String, u8)>,
+    at_hand: BTreeSet<(Source, u8)>,
     /// What the engine has loaded, in that order.
     clips: Vec<Clip>,
     /// Why speech fails, where it is to.
@@ -67,10 +70,10 @@ pub(crate) struct Audio {
 }
 
 impl Audio {
-    pub(super) fn new(library: PromptLibrary, user_dir: PathBuf) -> Self {
+    pub(super) fn new(library: PromptLibrary, folders: Folders) -> Self {
         Self {
             library,
-            user_dir,
+            folders,
             recorded: BTreeMap::new(),
             at_hand: BTreeSet::new(),
             clips: Vec::new(),
@@ -81,12 +84,7 @@ impl Audio {
 
     /// A library for the scripts of a folder; simulations share it.
     pub(crate) fn library(scripts_dir: &Path) -> std::io::Result<PromptLibrary> {
-        let mut config = PromptConfig {
-            user_dir: scripts_dir.join("user"),
-            ivr_dir: scripts_dir.join("ivr"),
-            threads: 1,
-            ..PromptConfig::default()
-        };
+        let mut config = PromptConfig { folders: Folders::beneath(scripts_dir), threads: 1, ..PromptConfig::default() };
         // However slow the machine: the clock that matters stands still meanwhile.
         config.limits.budget = Duration::from_secs(60);
         PromptLibrary::new(config, None)
@@ -118,64 +116,72 @@ impl Audio {
         self.recorded.insert(recorded.path.clone(), kept);
     }
 
-    /// Recordings that have ended, by the names that scripts are told.
+    /// Recordings that have ended, by the names that scripts are told; `accounts/NAME/` stands before another account's.
     pub(crate) fn recordings(&self) -> impl Iterator<Item = (String, &Kept)> {
         self.recorded.iter().map(|(path, kept)| {
-            let below = path.strip_prefix(&self.user_dir).unwrap_or(path);
-            (format!("user/{}", below.display()), kept)
+            let name = match (path.strip_prefix(&self.folders.user), path.strip_prefix(&self.folders.accounts)) {
+                (Ok(below), _) => format!("user/{}", below.display()),
+                (Err(_), Ok(below)) => format!("{ACCOUNTS}{}", below.display()),
+                (Err(_), Err(_)) => path.display().to_string(),
+            };
+            (name, kept)
         })
     }
 
-    /// Whether all of it can be played without waiting; an error when one can be told at once.
-    pub(super) fn ready(
-        &mut self,
-        now: Instant,
-        sources: &[String],
-        codec: Codec,
-    ) -> Option<Result<Vec<Arc<EncodedPrompt>>, OpError>> {
-        for name in sources {
-            if let Err(error) = Source::parse(name) {
-                return Some(Err(prompt_error(&error)));
-            }
-            if !self.at_hand.contains(&(name.clone(), key_of(codec))) {
-                return None;
-            }
+    /// All of it, if it can be played without waiting.
+    pub(super) fn ready(&mut self, now: Instant, sources: &[Source], codec: Codec) -> Option<Vec<Arc<EncodedPrompt>>> {
+        let is_at_hand = |source: &Source| self.at_hand.contains(&(source.clone(), key_of(codec)));
+        if !sources.iter().all(is_at_hand) {
+            return None;
         }
-        let found: Result<Vec<_>, OpError> = sources.iter().map(|name| self.find(now, name, codec)).collect();
-        found.ok().map(Ok)
+        sources.iter().map(|source| self.find_source(now, source, codec).ok()).collect()
     }
 
     /// Loads what the engine asks for. `fetched` answers for URLs.
     pub(super) fn load(
         &mut self,
         now: Instant,
-        sources: &[String],
+        sources: &[Source],
         codec: Codec,
         fetched: &mut dyn FnMut(&str) -> Result<RemoteAudio, OpError>,
     ) -> Result<Vec<Arc<EncodedPrompt>>, OpError> {
         let mut prompts = Vec::with_capacity(sources.len());
-        for name in sources {
-            let prompt = match Source::parse(name).map_err(|error| prompt_error(&error))? {
+        for source in sources {
+            let prompt = match source {
                 Source::Url(url) => {
-                    let (bytes, extension) = fetched(&url)?;
-                    self.decode(name, bytes, extension, codec)?
+                    let (bytes, extension) = fetched(url)?;
+                    self.decode(url, bytes, extension, codec)?
                 }
-                Source::File { .. } | Source::Tone(_) | Source::Silence(_) => self.find(now, name, codec)?,
+                Source::File { .. } | Source::Tone(_) | Source::Silence(_) => self.find_source(now, source, codec)?,
             };
-            self.at_hand.insert((name.clone(), key_of(codec)));
-            self.note(ClipKind::Source, name, &prompt);
+            self.at_hand.insert((source.clone(), key_of(codec)));
+            let name = match source {
+                Source::File { folder: Folder::Account(account), .. } => format!("{ACCOUNTS}{account}/{}", source.name()),
+                _ => source.name(),
+            };
+            self.note(ClipKind::Source, &name, &prompt);
             prompts.push(prompt);
         }
         Ok(prompts)
     }
 
-    /// Audio by name, for whoever plays or expects it; URLs are refused.
+    /// Audio by name, for whoever plays or expects it; `accounts/NAME/` may stand before `user/`, URLs are refused.
     pub(crate) fn find(&self, now: Instant, name: &str, codec: Codec) -> Result<Arc<EncodedPrompt>, OpError> {
-        let source = Source::parse(name).map_err(|error| prompt_error(&error))?;
-        if let Some(kept) = name.strip_prefix("user/").and_then(|path| self.recorded.get(&self.user_dir.join(path))) {
+        let parse = |name| Source::parse(name).map_err(|error| prompt_error(&error));
+        let source = match name.strip_prefix(ACCOUNTS).and_then(|rest| rest.split_once('/')) {
+            Some((account, name)) if !account.starts_with('.') => parse(name)?.of_account(&account.into()),
+            _ => parse(name)?,
+        };
+        self.find_source(now, &source, codec)
+    }
+
+    fn find_source(&self, now: Instant, source: &Source, codec: Codec) -> Result<Arc<EncodedPrompt>, OpError> {
+        if let Source::File { folder, path } = source
+            && let Some(kept) = self.recorded.get(&self.folders.find(folder).join(path))
+        {
             return Ok(Arc::new(EncodedPrompt::from_samples(codec, &kept.mono)));
         }
-        self.library.load_blocking(now, &source, codec).map_err(|error| prompt_error(&error))
+        self.library.load_blocking(now, source, codec).map_err(|error| prompt_error(&error))
     }
 
     fn decode(&self, name: &str, bytes: Vec<u8>, extension: String, codec: Codec) -> Result<Arc<EncodedPrompt>, OpError> {
@@ -235,10 +241,28 @@ pub(crate) fn speech(text: &str, codec: Codec) -> EncodedPrompt {
     EncodedPrompt::from_samples(codec, &samples)
 }
 
-fn prompt_error(error: &PromptError) -> OpError {
-    let code = match error {
-        PromptError::NotFound { .. } => ErrorCode::NotFound,
-        PromptError::Media { .. } => ErrorCode::MediaError,
-    };
-    OpError::new(code, error.to_string())
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "nothing is loaded that a clock has to do with")]
+    fn what_an_account_has_recorded_is_found_among_its_audio_alone() {
+        let scripts = Path::new("/nowhere");
+        let mut audio = Audio::new(Audio::library(scripts).unwrap(), Folders::beneath(scripts));
+        let path = scripts.join("accounts/north/user/m.wav");
+        audio.keep(&Recorded { path, channels: 1, samples: vec![0; 160] });
+        assert_eq!(audio.recordings().map(|(name, _)| name).collect::<Vec<_>>(), ["accounts/north/user/m.wav"]);
+        let (now, codec) = (Instant::now(), Codec::Pcmu);
+        assert!(audio.find(now, "accounts/north/user/m.wav", codec).is_ok());
+        for name in ["user/m.wav", "accounts/south/user/m.wav", "accounts/../north/user/m.wav"] {
+            assert_eq!(audio.find(now, name, codec).unwrap_err().code, ErrorCode::NotFound, "{name}");
+        }
+        let own = Source::parse("user/m.wav").unwrap().of_account(&"north".into());
+        assert!(audio.load(now, std::slice::from_ref(&own), codec, &mut |_| unreachable!()).is_ok());
+        assert_eq!(audio.clips()[0].name, "accounts/north/user/m.wav");
+        assert!(audio.ready(now, &[own], codec).is_some());
+    }
 }

@@ -1,10 +1,10 @@
 //! What simulations of one project share: its configuration, its scripts, its audio.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use lockstep_media::prompt::PromptLibrary;
+use lockstep_media::prompt::{Folders, PromptLibrary};
 
 use super::audio::Audio;
 use crate::config::{Config, Loaded};
@@ -54,9 +54,9 @@ impl Project {
         self.programs.problems()
     }
 
-    /// The folder of the account's audio.
-    pub(crate) fn user_dir(&self) -> PathBuf {
-        Path::new(&self.scripts_dir).join("user")
+    /// The folders of the accounts' audio.
+    pub(crate) fn folders(&self) -> Folders {
+        Folders::beneath(&self.scripts_dir)
     }
 
     /// The password of a `[[user]]`.

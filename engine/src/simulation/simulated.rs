@@ -132,14 +132,14 @@ impl Simulation {
         let engine = engine_address();
         let listening = vec![(Protocol::Udp, engine)];
         let config = &project.config;
-        let audio = Audio::new(project.library.clone(), project.user_dir());
+        let audio = Audio::new(project.library.clone(), project.folders());
         let shared = Rc::new(RefCell::new(Shared::new(audio)));
         let world = SimulatedWorld { shared: Rc::clone(&shared), listening: listening.clone() };
         let now = clock.moment();
         let exchange = Exchange::new(ExchangeParts {
             now,
             codecs: setup::codecs(config),
-            recordings: Recordings::new(&project.user_dir(), None),
+            recordings: Recordings::new(project.folders(), None),
             world: Box::new(world),
             endpoint: Endpoint::new(setup::endpoint_config(config, listening.clone(), &listening), seed(&mut rng)),
             registrar: Registrar::new(setup::registrar_config(config)),

@@ -13,6 +13,7 @@ use lockstep_ctx_api::op::{FetchArgs, TtsArgs};
 use lockstep_media::codec::Codec;
 use lockstep_media::io::LegId;
 use lockstep_media::playout::EncodedPrompt;
+use lockstep_media::prompt::Source;
 use lockstep_media::stream::Command;
 use lockstep_sip::net::{Protocol, Transmit};
 use lockstep_sip::resolve::Target;
@@ -35,7 +36,7 @@ pub(super) enum Order {
     Part { leg: LegId },
     Close { leg: LegId },
     Record(RecordingOrder),
-    Load { ticket: Ticket, sources: Vec<String>, codec: Codec },
+    Load { ticket: Ticket, sources: Vec<Source>, codec: Codec },
     Speak { ticket: Ticket, args: TtsArgs, codec: Codec },
     Resolve { ticket: Ticket, target: Target },
     Fetch { ticket: Ticket, args: FetchArgs },
@@ -129,16 +130,11 @@ impl World for SimulatedWorld {
         Ok(())
     }
 
-    fn audio_at_hand(
-        &mut self,
-        now: Instant,
-        sources: &[String],
-        codec: Codec,
-    ) -> Option<Result<Vec<Arc<EncodedPrompt>>, OpError>> {
+    fn audio_at_hand(&mut self, now: Instant, sources: &[Source], codec: Codec) -> Option<Vec<Arc<EncodedPrompt>>> {
         self.shared.borrow_mut().audio.ready(now, sources, codec)
     }
 
-    fn load_audio(&mut self, _: Instant, ticket: Ticket, sources: Vec<String>, codec: Codec) {
+    fn load_audio(&mut self, _: Instant, ticket: Ticket, sources: Vec<Source>, codec: Codec) {
         self.order(Order::Load { ticket, sources, codec });
     }
 

@@ -8,7 +8,7 @@ use std::{
     collections::BTreeMap,
     future::Future,
     io::{self, Read},
-    path::PathBuf,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -25,7 +25,7 @@ use super::{
     http::{CachePolicy, Fetch, FetchError, FetchRequest, Fetched, extension_of},
     lru::ByteLru,
     pool::{LoaderPool, stopwatch},
-    source::{Folder, Source, extension},
+    source::{Folder, Folders, Source, extension},
     stock,
 };
 use crate::{codec::Codec, playout::EncodedPrompt, tone::Tone};
@@ -33,10 +33,8 @@ use crate::{codec::Codec, playout::EncodedPrompt, tone::Tone};
 /// Where prompts come from and what they may cost.
 #[derive(Debug, Clone)]
 pub struct PromptConfig {
-    /// The folder behind `user/`.
-    pub user_dir: PathBuf,
-    /// The folder behind `ivr/`; a name it lacks is looked for among the built-in prompts.
-    pub ivr_dir: PathBuf,
+    /// Where local files are.
+    pub folders: Folders,
     /// Octets of encoded audio kept.
     pub cache_bytes: usize,
     /// Octets of fetched files kept.
@@ -52,8 +50,7 @@ pub struct PromptConfig {
 impl Default for PromptConfig {
     fn default() -> Self {
         Self {
-            user_dir: "scripts/user".into(),
-            ivr_dir: "scripts/ivr".into(),
+            folders: Folders::beneath(Path::new("scripts")),
             cache_bytes: 256 << 20,
             remote_bytes: 128 << 20,
             recheck: Duration::from_secs(1),
@@ -300,7 +297,7 @@ impl Shared {
     fn load_local(&self, now: Instant, source: &Source, codec: Codec) -> Loaded {
         let media = |cause| PromptError::media(source.name(), cause);
         match source {
-            Source::File { folder, path } => self.load_file(now, source, *folder, path, codec),
+            Source::File { folder, path } => self.load_file(now, source, folder, path, codec),
             Source::Silence(length) => {
                 let prompt = Arc::new(EncodedPrompt::silence(codec, *length));
                 Ok(self.keep(hash_of(source.name().as_bytes()), codec, prompt))
@@ -314,13 +311,9 @@ impl Shared {
         }
     }
 
-    fn load_file(&self, now: Instant, source: &Source, folder: Folder, path: &str, codec: Codec) -> Loaded {
+    fn load_file(&self, now: Instant, source: &Source, folder: &Folder, path: &str, codec: Codec) -> Loaded {
         let media = |cause| PromptError::media(source.name(), cause);
-        let directory = match folder {
-            Folder::User => &self.config.user_dir,
-            Folder::Ivr => &self.config.ivr_dir,
-        };
-        let (bytes, stamp) = match beneath::open(directory, path) {
+        let (bytes, stamp) = match beneath::open(&self.config.folders.find(folder), path) {
             Ok((file, stamp)) => {
                 let known = self.lock().files.find(source).copied();
                 let unchanged = known.filter(|known| known.stamp == Some(stamp));
@@ -334,7 +327,7 @@ impl Shared {
                 (read(file, stamp, &self.config.limits).map_err(media)?, Some(stamp))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let built_in = if folder == Folder::Ivr { stock::find(path) } else { None };
+                let built_in = if *folder == Folder::Ivr { stock::find(path) } else { None };
                 (Bytes::from_static(built_in.ok_or_else(|| PromptError::not_found(source.name()))?), None)
             }
             Err(error) => return Err(media(Cause::Io(error.to_string()))),

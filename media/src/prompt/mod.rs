@@ -31,4 +31,4 @@ pub use decode::{Audio, Limits};
 pub use error::{Cause, PromptError};
 pub use http::{Fetch, FetchError, FetchRequest, Fetched};
 pub use library::{Loaded, PromptConfig, PromptLibrary};
-pub use source::{Folder, Source};
+pub use source::{Folder, Folders, Source};

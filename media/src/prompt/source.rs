@@ -1,6 +1,11 @@
 //! What a script may name as audio.
 
-use std::time::Duration;
+use std::{
+    borrow::Cow,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::error::{Cause, PromptError};
 
@@ -12,7 +17,7 @@ const MAX_SILENCE: Duration = Duration::from_secs(3600);
 /// A parsed name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
-    /// A file below one of the two folders.
+    /// A file below one of the folders.
     File {
         /// Which folder.
         folder: Folder,
@@ -27,13 +32,44 @@ pub enum Source {
     Silence(Duration),
 }
 
-/// The folders that audio is taken from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// What stands before the first slash of a file's name, and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Folder {
-    /// `user/`: the account's own audio.
+    /// `user/`: audio of the account that everything belongs to where none is named.
     User,
+    /// `user/` of another account.
+    Account(Arc<str>),
     /// `ivr/`: stock prompts.
     Ivr,
+}
+
+/// The folders that audio is taken from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folders {
+    /// Behind `user/`.
+    pub user: PathBuf,
+    /// Behind `ivr/`; a name it lacks is looked for among the built-in prompts.
+    pub ivr: PathBuf,
+    /// Holds the other accounts' `NAME/user/`.
+    pub accounts: PathBuf,
+}
+
+impl Folders {
+    /// Those of a folder with scripts.
+    #[must_use]
+    pub fn beneath(scripts: &Path) -> Self {
+        Self { user: scripts.join("user"), ivr: scripts.join("ivr"), accounts: scripts.join("accounts") }
+    }
+
+    /// Where the files of `folder` are.
+    #[must_use]
+    pub fn find(&self, folder: &Folder) -> Cow<'_, Path> {
+        match folder {
+            Folder::User => self.user.as_path().into(),
+            Folder::Account(account) => self.accounts.join(&**account).join("user").into(),
+            Folder::Ivr => self.ivr.as_path().into(),
+        }
+    }
 }
 
 impl Source {
@@ -73,11 +109,22 @@ impl Source {
         Ok(Self::File { folder, path: path.to_owned() })
     }
 
+    /// The same name, written by a script of another account.
+    ///
+    /// The account's name becomes that of a folder: it has to be checked before.
+    #[must_use]
+    pub fn of_account(self, account: &Arc<str>) -> Self {
+        match self {
+            Self::File { folder: Folder::User, path } => Self::File { folder: Folder::Account(Arc::clone(account)), path },
+            other => other,
+        }
+    }
+
     /// The name, as a script would write it.
     #[must_use]
     pub fn name(&self) -> String {
         match self {
-            Self::File { folder: Folder::User, path } => format!("user/{path}"),
+            Self::File { folder: Folder::User | Folder::Account(_), path } => format!("user/{path}"),
             Self::File { folder: Folder::Ivr, path } => format!("ivr/{path}"),
             Self::Url(url) => url.clone(),
             Self::Tone(tone) => format!("tone:{tone}"),
@@ -114,6 +161,19 @@ mod tests {
         for name in ["../../etc/passwd", "/etc/passwd", "user/../../x", "user/..", "ivr//etc/passwd", "user/", "user/a\0b"] {
             assert_eq!(Source::parse(name), Err(PromptError::not_found(name)), "{name}");
         }
+    }
+
+    #[test]
+    fn an_accounts_own_audio_has_the_name_that_everybodys_has() {
+        let folders = Folders::beneath(Path::new("/app/scripts"));
+        for (name, path) in [("user/x.wav", "/app/scripts/accounts/north/user"), ("ivr/x.wav", "/app/scripts/ivr")] {
+            let source = Source::parse(name).unwrap().of_account(&"north".into());
+            assert_eq!(source.name(), name);
+            let Source::File { folder, .. } = source else { panic!() };
+            assert_eq!(folders.find(&folder), Path::new(path));
+        }
+        let tone = Source::parse("tone:400,400/200").unwrap();
+        assert_eq!(tone.clone().of_account(&"north".into()), tone);
     }
 
     #[test]

@@ -35,7 +35,8 @@ pub struct Channel {
     queue: VecDeque<(u64, Command)>,
     pub(super) digits: VecDeque<char>,
     pub(super) blocks_digits: bool,
-    pub(super) recordings: Vec<String>,
+    /// Files that are being recorded.
+    pub recordings: Vec<String>,
     pub(super) is_over: bool,
     close_at: Option<u64>,
     is_closed: bool,

@@ -117,3 +117,41 @@ async fn only_the_operator_leads_a_number_to_an_application() {
     let (status, body) = ask(&engine, NORTH, "POST", "/v1/dids/allocate", &wanted).await;
     assert_eq!((status, &body["error"]["code"]), (403, &json!("forbidden")), "{body}");
 }
+
+/// Answers, plays and records names that other accounts use, too, and says what came of it.
+fn sounds(header: &str) -> String {
+    format!(
+        "// @lockstep {header}
+async function main(data, ctx) {{
+    await ctx.answer();
+    const tried = async (name) => await ctx.play(name).then(() => 'played', (error) => error.name);
+    ctx.log(`${{await tried('user/own.ulaw')}} ${{await tried('user/message.wav')}} ${{await tried('user/../accounts/north/user/own.ulaw')}}`);
+    const recording = await ctx.record('message');
+    await ctx.sleep(60);
+    const {{ file }} = await recording.stop();
+    ctx.log(`${{file}} ${{await tried(file)}}`);
+}}"
+    )
+}
+
+#[tokio::test]
+async fn each_account_plays_and_records_in_a_folder_of_its_own() {
+    let engine = Engine::setup()
+        .config(CONFIG)
+        .key(OPERATOR)
+        .script("north.js", &sounds("class5_destination=100 app=menus"))
+        .script("shared.js", &sounds("class5_destination=200"))
+        .file("scripts/accounts/north/user/own.ulaw", vec![0xff; 800])
+        .start();
+    let mut north = Caller::dial(&engine, "100").await;
+    north.logged("played NotFound NotFound").await;
+    north.logged("user/message.wav played").await;
+    north.over(&engine).await;
+    let recorded = |folder: &str| engine.folder().join(folder).join("user/message.wav").exists();
+    assert!(recorded("scripts/accounts/north") && !recorded("scripts"));
+    let mut shared = Caller::dial(&engine, "200").await;
+    shared.logged("NotFound NotFound NotFound").await;
+    shared.logged("user/message.wav played").await;
+    shared.over(&engine).await;
+    assert!(recorded("scripts"));
+}

@@ -97,6 +97,28 @@ async fn numbers_and_users_that_are_put_over_http_count_for_the_next_call() {
 }
 
 #[tokio::test]
+async fn a_script_of_an_account_plays_and_records_in_the_accounts_folder() {
+    let accounts = "[[account]]\nname = \"north\"\n[[app]]\nname = \"menus\"\naccount = \"north\"\n";
+    let script = "// @lockstep class5_destination=4000 app=menus
+async function main(data, ctx) {
+    await ctx.answer();
+    const recording = await ctx.record('message');
+    await ctx.play('user/welcome.wav');
+    const { file } = await recording.stop();
+    ctx.log(`recorded ${file}`);
+}";
+    let engine = engine().config(accounts).script("menu.js", script).start();
+    let mut events = engine.events().await;
+    let mut setup = channel("4000", 1);
+    setup.files = [("/s/accounts/north/user/welcome.wav".to_owned(), 100)].into();
+    let line = Line::dial(engine.freeswitch(), setup).await;
+    assert!(line.executes("playback").await.contains("/s/accounts/north/user/welcome.wav"));
+    assert_eq!(line.with(|channel| channel.recordings.clone()), ["/s/accounts/north/user/message.wav"]);
+    events.logged("recorded user/message.wav").await;
+    line.over().await;
+}
+
+#[tokio::test]
 async fn such_a_call_is_in_the_list_and_can_be_ended_from_outside() {
     let engine = engine().main("4000", "await ctx.answer();\nawait ctx.sleep(600_000);").start();
     let setup = channel("4000", 7);

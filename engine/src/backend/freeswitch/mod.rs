@@ -43,6 +43,7 @@ use task::{Doing, Executing, Finish, Next, Plan, Step, Task};
 use wire::{Awaited, Wire};
 
 use super::set_headers::SetHeaders;
+use crate::config::DEFAULT_ACCOUNT;
 
 /// What is not heard of so long after it ought to be over is asked for.
 const CHECK_TIME: Duration = Duration::from_secs(5);
@@ -58,6 +59,8 @@ const SHORTEST_ROUND: Duration = Duration::from_millis(100);
 pub struct Settings {
     /// The folder on the media server that holds `user/` and `ivr/`.
     pub files: String,
+    /// Whose `user/` it is, where that is not the one in `files` itself.
+    pub account: Option<Arc<str>>,
     /// Where our `[[user]]`s are called: `user/{target}`.
     pub users: String,
     /// Where all other extensions and numbers are called: `loopback/{target}/{context}`.
@@ -151,6 +154,14 @@ impl FreeSwitchBackend {
     /// The channel's id on the media server.
     pub fn uuid(&self) -> &str {
         &self.wire.uuid
+    }
+
+    /// From here on the call plays that account's audio, and records where it does.
+    pub fn play_audio_of(&mut self, account: &Arc<str>) {
+        let account = (**account != *DEFAULT_ACCOUNT).then(|| Arc::clone(account));
+        if self.settings.account != account {
+            self.settings = Arc::new(Settings { account, ..self.settings.as_ref().clone() });
+        }
     }
 
     /// Bytes for the connection.

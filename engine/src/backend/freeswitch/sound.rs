@@ -36,14 +36,23 @@ impl Settings {
             Ok(Source::Url(url)) => Ok(Sound { name: url_of(operation, &url)?.to_owned(), length: None }),
             Ok(Source::File { folder, path }) => {
                 let folder = match folder {
-                    Folder::User => "user",
-                    Folder::Ivr => "ivr",
+                    Folder::User | Folder::Account(_) => self.user_folder(),
+                    Folder::Ivr => format!("{}/ivr", self.files.trim_end_matches('/')),
                 };
                 let path = file_name(operation, &path)?;
-                Ok(Sound { name: format!("{}/{folder}/{path}", self.files.trim_end_matches('/')), length: None })
+                Ok(Sound { name: format!("{folder}/{path}"), length: None })
             }
             Err(error @ lockstep_media::prompt::PromptError::NotFound { .. }) => Err(not_found(error.to_string())),
             Err(error @ lockstep_media::prompt::PromptError::Media { .. }) => Err(media(error.to_string())),
+        }
+    }
+
+    /// The folder behind `user/` on the media server.
+    fn user_folder(&self) -> String {
+        let files = self.files.trim_end_matches('/');
+        match &self.account {
+            Some(account) => format!("{files}/accounts/{account}/user"),
+            None => format!("{files}/user"),
         }
     }
 
@@ -78,8 +87,8 @@ impl Settings {
         }
         let name = argument::word(operation, "name of a recording", name, "_-./+@")?;
         let has_extension = name.rsplit('/').next().is_some_and(|file| file.ends_with(&format!(".{extension}")));
-        let file = if has_extension { format!("user/{name}") } else { format!("user/{name}.{extension}") };
-        Ok((format!("{}/{file}", self.files.trim_end_matches('/')), file))
+        let file = if has_extension { name.to_owned() } else { format!("{name}.{extension}") };
+        Ok((format!("{}/{file}", self.user_folder()), format!("user/{file}")))
     }
 }
 
@@ -191,6 +200,21 @@ mod tests {
         for bad in ["../a", "/a", "a b", "{x=y}a", "a\nb", "a/../../b", ""] {
             assert!(settings.recording("record", bad, "wav").is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn each_account_has_its_own_folder() {
+        let settings = Settings { account: Some("north".into()), ..settings() };
+        for (source, name) in [
+            ("user/a.wav", "/srv/scripts/accounts/north/user/a.wav"),
+            ("ivr/1.wav", "/srv/scripts/ivr/1.wav"),
+            ("silence:500", "silence_stream://500"),
+        ] {
+            assert_eq!(settings.sound("play", source).unwrap().name, name);
+        }
+        let recording = ("/srv/scripts/accounts/north/user/r.wav".to_owned(), "user/r.wav".to_owned());
+        assert_eq!(settings.recording("record", "r", "wav").unwrap(), recording);
+        assert!(settings.recording("record", "../../south/user/r", "wav").is_err());
     }
 
     #[test]

@@ -15,6 +15,7 @@ use lockstep_ctx_api::{ErrorCode, OpError};
 use lockstep_media::codec::Codec;
 use lockstep_media::io::PoolEvent;
 use lockstep_media::playout::PlayoutEnd;
+use lockstep_media::prompt::Folders;
 use lockstep_media::sdp::{LocalMedia, OfferAnswer};
 use lockstep_media::stream::MediaEvent;
 use lockstep_sip::auth::{Authenticator, AuthenticatorConfig, ClientAuth, Side};
@@ -94,7 +95,7 @@ impl Lab {
         let exchange = Exchange::new(ExchangeParts {
             now,
             codecs: Codec::ALL.to_vec(),
-            recordings: Recordings::new(Path::new("scripts/user"), None),
+            recordings: Recordings::new(Folders::beneath(Path::new("scripts")), None),
             world: Box::new(world),
             endpoint: Endpoint::new(endpoint_config(engine), [1; 32]),
             registrar: Registrar::new(RegistrarConfig::default()),

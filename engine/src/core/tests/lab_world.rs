@@ -13,6 +13,7 @@ use lockstep_ctx_api::op::{FetchArgs, TtsArgs};
 use lockstep_media::codec::Codec;
 use lockstep_media::io::LegId as MediaLeg;
 use lockstep_media::playout::{EncodedPrompt, PlayId};
+use lockstep_media::prompt::Source;
 use lockstep_media::recording::RecordingId;
 use lockstep_media::stream::Command;
 use lockstep_sip::net::{Protocol, Transmit};
@@ -102,16 +103,11 @@ impl World for LabWorld {
         Ok(())
     }
 
-    fn audio_at_hand(
-        &mut self,
-        _: Instant,
-        sources: &[String],
-        codec: Codec,
-    ) -> Option<Result<Vec<Arc<EncodedPrompt>>, OpError>> {
-        Some(Ok(sources.iter().map(|_| Arc::new(EncodedPrompt::silence(codec, Duration::from_millis(100)))).collect()))
+    fn audio_at_hand(&mut self, _: Instant, sources: &[Source], codec: Codec) -> Option<Vec<Arc<EncodedPrompt>>> {
+        Some(sources.iter().map(|_| Arc::new(EncodedPrompt::silence(codec, Duration::from_millis(100)))).collect())
     }
 
-    fn load_audio(&mut self, _: Instant, _: Ticket, _: Vec<String>, _: Codec) {}
+    fn load_audio(&mut self, _: Instant, _: Ticket, _: Vec<Source>, _: Codec) {}
 
     fn speak(&mut self, _: Instant, _: Ticket, _: TtsArgs, _: Codec) {}
 
