@@ -75,6 +75,8 @@ pub struct TurnEnd {
     pub state: RunState,
     /// CPU time the turn took, µs.
     pub cpu_us: u32,
+    /// The run is over and its worker holds nothing of it: there is nothing to drop.
+    pub gone: bool,
 }
 
 impl TurnEnd {

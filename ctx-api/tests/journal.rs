@@ -55,6 +55,7 @@ fn end(turn: u32, issued: Vec<Issued>) -> TurnEnd {
         wake_at: None,
         state: RunState::Running,
         cpu_us: turn,
+        gone: false,
     }
 }
 

@@ -232,6 +232,7 @@ fn a_script_that_is_not_a_function_of_its_journal_is_caught() {
         wake_at: None,
         state: first.state.clone(),
         cpu_us: 0,
+        gone: false,
     };
     let error = replayer.turn_end(&journal, &end).unwrap_err().to_string();
     assert!(error.contains("ctx.answer") && error.contains("ctx.ring"), "{error}");

@@ -34,7 +34,7 @@ pub mod worker;
 
 pub use compiled::Compiled;
 pub use cost::{FixedCost, fixed_cost};
-pub use json::members as json_members;
+pub use json::{Part as JsonPart, Parts as JsonParts};
 pub use marks::MARK;
 pub use process::{WorkerExit, run_worker};
 pub use program::{check, module_problem};

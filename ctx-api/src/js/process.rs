@@ -199,6 +199,7 @@ fn too_large(end: &TurnEnd, got: usize) -> TurnEnd {
         wake_at: None,
         state: RunState::Failed(error),
         cpu_us: end.cpu_us,
+        gone: true,
     }
 }
 

@@ -237,6 +237,7 @@ impl Run {
             wake_at: wake_at.filter(|_| self.live.is_some()),
             state: self.state.clone(),
             cpu_us: u32::try_from((thread_cpu() - started).as_micros()).unwrap_or(u32::MAX),
+            gone: false,
         }
     }
 

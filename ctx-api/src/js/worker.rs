@@ -138,13 +138,13 @@ impl Worker {
                     zones.enter(&run.header().time_zone);
                 }
                 self.probe.begin(id, epoch);
-                let end = run.entry(entry);
+                let mut end = run.entry(entry);
                 self.probe.end();
                 out.extend(run.take_lines());
                 if run.is_warm()
                     && let Some(context) = self.runs.remove(&id)
                 {
-                    self.go_on_or_give_back(context, &end);
+                    self.go_on_or_give_back(context, &mut end);
                 }
                 out.push(FromWorker::TurnEnd(end));
             }
@@ -170,25 +170,27 @@ impl Worker {
     ) {
         let is_synchronous = header.script_type == ScriptType::Script;
         self.probe.begin(id, epoch);
-        let end = context.serve(id, epoch, header, start);
+        let mut end = context.serve(id, epoch, header, start);
         self.probe.end();
         out.extend(context.take_lines());
         if is_synchronous {
-            if !end.issued.is_empty() {
+            end.gone = end.issued.is_empty();
+            if !end.gone {
                 self.runs.insert(id, context.remains(&end));
             }
             self.warm.give_back(context);
         } else {
-            self.go_on_or_give_back(context, &end);
+            self.go_on_or_give_back(context, &mut end);
         }
         out.push(FromWorker::TurnEnd(end));
     }
 
     /// Keeps a run in the context that it was served in, or gives that back once nothing moves the run any more.
-    fn go_on_or_give_back(&mut self, mut context: Run, end: &TurnEnd) {
+    fn go_on_or_give_back(&mut self, mut context: Run, end: &mut TurnEnd) {
         if context.is_over(end) {
             // An entry may be on its way to a run that has had a timer or an operation.
-            if end.turn > 0 {
+            end.gone = end.turn == 0;
+            if !end.gone {
                 self.runs.insert(end.run, context.remains(end));
             }
             self.warm.give_back(context);

@@ -207,7 +207,7 @@ impl Run {
     /// they do in a worker that has run the script often enough to have it share a context, if it does.
     pub(crate) fn assert_replays(&self) {
         let mut worker = Worker::new().expect("the prelude compiles");
-        let recorded: Vec<TurnEnd> = self.turns.iter().map(|end| TurnEnd { cpu_us: 0, ..end.clone() }).collect();
+        let recorded: Vec<TurnEnd> = self.turns.iter().map(|end| TurnEnd { cpu_us: 0, gone: false, ..end.clone() }).collect();
         let owns_no_call = self.fed.iter().any(|frame| matches!(frame, ToWorker::Start { start, .. } if start.call.is_none()));
         for run in 1..=if owns_no_call { 14 } else { 1 } {
             let mut out = Vec::new();
@@ -220,7 +220,7 @@ impl Run {
                 worker.handle(frame, &mut out);
             }
             let replayed = out.into_iter().filter_map(|frame| match frame {
-                FromWorker::TurnEnd(end) => Some(TurnEnd { cpu_us: 0, run: RunId(1), ..end }),
+                FromWorker::TurnEnd(end) => Some(TurnEnd { cpu_us: 0, gone: false, run: RunId(1), ..end }),
                 FromWorker::Log { .. } | FromWorker::Ready { .. } => None,
             });
             assert_eq!(replayed.collect::<Vec<_>>(), recorded, "run {run}");

@@ -34,6 +34,7 @@ mod workers;
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::Router;
@@ -53,9 +54,21 @@ const MAX_BODY: usize = 1 << 20;
 /// The largest body that carries a script: 4 MiB of text, written as JSON.
 const MAX_SCRIPT: usize = 12 << 20;
 
-/// What every handler sees.
+/// What every handler sees. Cloned several times for each request.
 #[derive(Clone, Debug)]
-pub(crate) struct AppState {
+pub(crate) struct AppState(Arc<Parts>);
+
+impl Deref for AppState {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// See [`AppState`].
+#[derive(Debug)]
+pub(crate) struct Parts {
     engine: EngineHandle,
     keys: Arc<[ApiKey]>,
     form_limits: FormLimits,
@@ -83,7 +96,8 @@ impl Server {
         let form_limits = FormLimits { body: usize::try_from(config.form_mb).unwrap_or(usize::MAX) << 20 };
         let places = || Places::new(config.max_websockets);
         let (websockets, public_websockets) = (places(), places());
-        let state = AppState { engine, keys: config.keys.clone().into(), form_limits, websockets, public_websockets };
+        let parts = Parts { engine, keys: config.keys.clone().into(), form_limits, websockets, public_websockets };
+        let state = AppState(Arc::new(parts));
         let public = match config.public_listen {
             None => None,
             Some(address) => {

@@ -123,14 +123,14 @@ pub(crate) async fn hook(
     let customer = before.account();
     if !has_rows {
         let cli = before.routing("cli").map(plain).unwrap_or_default();
-        before.set_list("egress_routing", Value::Array(table.rows(&number, customer, &cli)).to_string());
+        before.set_rows(&Value::Array(table.rows(&number, customer, &cli)).to_string());
     }
     if !before.routing("log").is_some_and(|log| log.starts_with('[')) {
-        before.set_routing("log", "[]".to_owned());
+        before.set_routing("log", "[]");
     }
     for (name, value) in table.vars_of(&number, customer) {
         if !before.has(&name) {
-            before.set(&name, value.to_string());
+            before.set(&name, &value.to_string());
         }
     }
     let mut hook = table.hook_of(&number, customer);
@@ -139,7 +139,7 @@ pub(crate) async fn hook(
     }
     let scripts = chain(programs, &hook, script.is_none());
     let (mut data, sandbox_ms) = run_all(runner, before, &hook, &scripts).await?;
-    data.set("sandbox_time", Value::from(sandbox_ms).to_string());
+    data.set("sandbox_time", &Value::from(sandbox_ms).to_string());
     Ok(data)
 }
 

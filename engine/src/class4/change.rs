@@ -4,8 +4,11 @@
 //! `routing` are told apart; the rest is copied as it stands.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::{Bound, Range};
+use std::sync::Arc;
 
-use lockstep_ctx_api::js::json_members;
+use lockstep_ctx_api::js::{JsonPart, JsonParts};
 use serde_json::Value;
 
 use super::Rejection;
@@ -15,8 +18,79 @@ const TWICE: [&str; 3] = ["egress_routing", "headers", "remove_headers"];
 /// Names that only `routing` itself has: an object with one of them is `data.routing` returned bare.
 const ROUTING_ONLY: [&str; 6] = ["callid", "callidb", "dest_number", "account_id", "params", "ou"];
 
+/// JSON: a piece of a text that others have pieces of, too.
+#[derive(Clone)]
+struct Json {
+    text: Arc<str>,
+    at: Range<usize>,
+}
+
+impl Json {
+    fn as_str(&self) -> &str {
+        self.text.get(self.at.clone()).unwrap_or_default()
+    }
+
+    fn is_list(&self) -> bool {
+        self.as_str().starts_with('[')
+    }
+}
+
+impl From<&str> for Json {
+    fn from(text: &str) -> Self {
+        Self { at: 0..text.len(), text: text.into() }
+    }
+}
+
+impl PartialEq for Json {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Json {}
+
+impl fmt::Debug for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// JSON of members by their names.
-type Members = BTreeMap<String, String>;
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Members(BTreeMap<Box<str>, Json>);
+
+impl Members {
+    /// Of two members of one name the last counts.
+    fn new(text: &Arc<str>, parts: Vec<JsonPart<'_>>) -> Self {
+        let member = |part: JsonPart<'_>| (Box::from(&*part.name), Json { text: Arc::clone(text), at: part.value });
+        Self(parts.into_iter().map(member).collect())
+    }
+
+    fn of(value: Option<&Value>) -> Self {
+        let members = value.and_then(Value::as_object).into_iter().flatten();
+        Self(members.map(|(name, value)| (name.as_str().into(), value.to_string().as_str().into())).collect())
+    }
+
+    fn get(&self, name: &str) -> Option<&Json> {
+        self.0.get(name)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    fn set(&mut self, name: &str, json: Json) {
+        match self.0.get_mut(name) {
+            Some(slot) => *slot = json,
+            None => drop(self.0.insert(name.into(), json)),
+        }
+    }
+
+    /// Octets of the members as JSON, about.
+    fn size(&self) -> usize {
+        self.0.iter().map(|(name, json)| name.len() + json.at.len() + 4).sum()
+    }
+}
 
 /// A routing object that is whole: both spellings of a list agree, and `routing` is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,12 +115,16 @@ impl RoutingObject {
 
     /// The members of what somebody made of `before`.
     fn parts(before: &Self, after: &str) -> Result<Self, String> {
-        let mut top =
-            read(after).ok_or_else(|| format!("the routing script returned {}, expected the routing object", kind(after)))?;
-        let inner = top.remove("routing").and_then(|routing| read(&routing));
-        Ok(match inner {
-            Some(routing) => Self { top, routing },
-            None if ROUTING_ONLY.iter().any(|name| top.contains_key(*name)) => Self { top: before.top.clone(), routing: top },
+        let refused = || format!("the routing script returned {}, expected the routing object", kind(after));
+        let text = Arc::from(after);
+        let parts = JsonParts::read(after).ok_or_else(refused)?;
+        let mut outer = parts.members().ok_or_else(refused)?;
+        let routing = outer.iter().rev().find(|part| part.name == "routing").and_then(|part| parts.within(part));
+        outer.retain(|part| part.name != "routing");
+        let top = Members::new(&text, outer);
+        Ok(match routing {
+            Some(routing) => Self { top, routing: Members::new(&text, routing) },
+            None if ROUTING_ONLY.iter().any(|name| top.has(name)) => Self { top: before.top.clone(), routing: top },
             None => Self { top, routing: before.routing.clone() },
         })
     }
@@ -54,32 +132,40 @@ impl RoutingObject {
     /// Both spellings of each list as the one that counts.
     fn agreeing(mut self, before: &Self) -> Self {
         for name in TWICE {
-            let list = self.list_that_counts(before, name).filter(|list| list.starts_with('[')).unwrap_or("[]").to_owned();
-            self.set_list(name, list);
+            let list = self.list_that_counts(before, name).filter(|list| list.is_list()).cloned();
+            self.set_list(name, list.unwrap_or_else(|| "[]".into()));
         }
         self
     }
 
-    fn list_that_counts(&self, before: &Self, name: &str) -> Option<&str> {
+    fn list_that_counts(&self, before: &Self, name: &str) -> Option<&Json> {
         let (top_before, inner_before) = (before.top.get(name), before.routing.get(name));
-        let (top, inner) = (self.top.get(name), self.routing.get(name));
-        let counts = match (top, inner) {
-            (Some(list), _) if !is_same(list, top_before.or(inner_before)) => top,
-            (_, Some(list)) if !is_same(list, inner_before.or(top_before)) => inner,
+        match (self.top.get(name), self.routing.get(name)) {
+            // What follows from the texts alone needs no look at what they say.
+            (Some(top), Some(inner)) if top == inner || Some(inner) == inner_before => Some(top),
+            (Some(top), Some(inner)) if Some(top) == top_before => Some(inner),
+            (Some(top), Some(inner)) => {
+                let is_inner = is_same(top, top_before.or(inner_before)) && !is_same(inner, inner_before.or(top_before));
+                Some(if is_inner { inner } else { top })
+            }
             (top, inner) => top.or(inner),
-        };
-        counts.map(String::as_str)
+        }
     }
 
     /// Sets a list in both of its places.
-    pub(super) fn set_list(&mut self, name: &str, list: String) {
-        self.routing.insert(name.to_owned(), list.clone());
-        self.top.insert(name.to_owned(), list);
+    fn set_list(&mut self, name: &str, list: Json) {
+        self.routing.set(name, list.clone());
+        self.top.set(name, list);
+    }
+
+    /// Sets the rows, as JSON.
+    pub(super) fn set_rows(&mut self, rows: &str) {
+        self.set_list("egress_routing", rows.into());
     }
 
     /// JSON of a member of `routing`.
     pub(crate) fn routing(&self, name: &str) -> Option<&str> {
-        self.routing.get(name).map(String::as_str)
+        self.routing.get(name).map(Json::as_str)
     }
 
     /// The customer whose call it is.
@@ -88,30 +174,42 @@ impl RoutingObject {
     }
 
     /// Sets a member of `routing`, as JSON.
-    pub(super) fn set_routing(&mut self, name: &str, json: String) {
-        self.routing.insert(name.to_owned(), json);
+    pub(super) fn set_routing(&mut self, name: &str, json: &str) {
+        self.routing.set(name, json.into());
     }
 
     /// Whether there is a member of that name at the top.
     pub(super) fn has(&self, name: &str) -> bool {
-        name == "routing" || self.top.contains_key(name)
+        name == "routing" || self.top.has(name)
     }
 
     /// Sets a member at the top, as JSON.
-    pub(super) fn set(&mut self, name: &str, json: String) {
-        self.top.insert(name.to_owned(), json);
+    pub(super) fn set(&mut self, name: &str, json: &str) {
+        self.top.set(name, json.into());
     }
 
-    /// The whole of it as JSON.
+    /// The whole of it as JSON, members in the order of their names.
     pub(crate) fn print(&self) -> String {
-        let mut routing = String::new();
-        print(&self.routing, &mut routing);
-        let mut whole = String::with_capacity(routing.len() * 2);
-        let mut all: Vec<(&str, &str)> = self.top.iter().map(|(name, json)| (name.as_str(), json.as_str())).collect();
-        all.push(("routing", &routing));
-        all.sort_unstable();
-        print_all(all.into_iter(), &mut whole);
-        whole
+        let mut out = String::with_capacity(self.top.size() + self.routing.size() + 32);
+        out.push('{');
+        for (name, json) in self.top.0.range::<str, _>((Bound::Unbounded, Bound::Excluded("routing"))) {
+            print_member(name, json.as_str(), &mut out);
+            out.push(',');
+        }
+        out.push_str("\"routing\":{");
+        for (index, (name, json)) in self.routing.0.iter().enumerate() {
+            if index > 0 {
+                out.push(',');
+            }
+            print_member(name, json.as_str(), &mut out);
+        }
+        out.push('}');
+        for (name, json) in self.top.0.range::<str, _>((Bound::Excluded("routing"), Bound::Unbounded)) {
+            out.push(',');
+            print_member(name, json.as_str(), &mut out);
+        }
+        out.push('}');
+        out
     }
 }
 
@@ -132,7 +230,7 @@ impl Given {
         let before = RoutingObject::default();
         let given = RoutingObject::parts(&before, text)
             .map_err(|_| Rejection::new(400, "Bad Request").because("expected the routing object"))?;
-        let has_rows = [&given.top, &given.routing].iter().any(|members| members.contains_key("egress_routing"));
+        let has_rows = [&given.top, &given.routing].iter().any(|members| members.has("egress_routing"));
         Ok(Self { object: given.agreeing(&before), has_rows })
     }
 }
@@ -140,42 +238,32 @@ impl Given {
 impl From<&Value> for RoutingObject {
     /// An object that is whole.
     fn from(value: &Value) -> Self {
-        let members = |value: Option<&Value>| -> Members {
-            let members = value.and_then(Value::as_object).into_iter().flatten();
-            members.map(|(name, value)| (name.clone(), value.to_string())).collect()
-        };
-        let (mut top, routing) = (members(Some(value)), members(value.get("routing")));
-        top.remove("routing");
+        let (mut top, routing) = (Members::of(Some(value)), Members::of(value.get("routing")));
+        top.0.remove("routing");
         Self { top, routing }
     }
 }
 
-fn read(text: &str) -> Option<Members> {
-    Some(json_members(text)?.into_iter().map(|(name, json)| (name.into_owned(), json.to_owned())).collect())
-}
-
-fn print(members: &Members, out: &mut String) {
-    print_all(members.iter().map(|(name, json)| (name.as_str(), json.as_str())), out);
-}
-
-fn print_all<'a>(members: impl Iterator<Item = (&'a str, &'a str)>, out: &mut String) {
-    out.push('{');
-    for (index, (name, json)) in members.enumerate() {
-        if index > 0 {
-            out.push(',');
-        }
+fn print_member(name: &str, json: &str, out: &mut String) {
+    let is_plain = name.bytes().all(|octet| octet >= 0x20 && !matches!(octet, b'"' | b'\\'));
+    if is_plain {
+        out.push('"');
+        out.push_str(name);
+        out.push_str("\":");
+    } else {
         out.push_str(&Value::from(name).to_string());
         out.push(':');
-        out.push_str(json);
     }
-    out.push('}');
+    out.push_str(json);
 }
 
-/// Whether a list is as it was; one that was not there was empty.
-fn is_same(list: &str, was: Option<&String>) -> bool {
-    let was = was.map_or("[]", String::as_str);
-    let value = |text: &str| serde_json::from_str::<Value>(text).ok();
-    list == was || value(list) == value(was)
+/// Whether a list says what it said; one that was not there was empty.
+fn is_same(list: &Json, was: Option<&Json>) -> bool {
+    let value = |json: &Json| serde_json::from_str::<Value>(json.as_str()).ok();
+    match was {
+        Some(was) => list == was || value(list) == value(was),
+        None => value(list).is_some_and(|value| value.as_array().is_some_and(Vec::is_empty)),
+    }
 }
 
 fn kind(json: &str) -> &'static str {
@@ -227,6 +315,25 @@ mod tests {
         let after = r#"{"egress_routing": [ 1,2 ], "routing": {"egress_routing": [2]}}"#;
         let changed = RoutingObject::changed(&before(), after).unwrap();
         assert_eq!(changed.routing("egress_routing"), Some("[2]"));
+    }
+
+    #[test]
+    fn which_spelling_counts_is_told_by_what_they_say() {
+        let spelled = ["[]", "[ ]", "[1]", "[ 1]", "[2]", "7"];
+        let say = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        let lists = || spelled.into_iter().map(Some).chain([None]);
+        for was in ["[]", "[1]", "[1 ]"] {
+            let before = Given::read(&format!(r#"{{"egress_routing":{was},"routing":{{}}}}"#)).unwrap().object;
+            for (top, inner) in lists().flat_map(|top| lists().map(move |inner| (top, inner))) {
+                let is_changed = |list: Option<&str>| list.is_some_and(|list| say(list) != say(was));
+                let counts = if is_changed(top) || !is_changed(inner) { top.or(inner) } else { inner };
+                let expected = counts.map(say).filter(Value::is_array).unwrap_or_else(|| json!([]));
+                let member = |list: Option<&str>| list.map(|list| format!(r#""egress_routing":{list},"#)).unwrap_or_default();
+                let after = format!(r#"{{{}"routing":{{{}"x":1}},"y":2}}"#, member(top), member(inner));
+                let changed = RoutingObject::changed(&before, &after).unwrap();
+                assert_eq!(changed.routing("egress_routing").map(say), Some(expected), "{was}: {after}");
+            }
+        }
     }
 
     #[test]

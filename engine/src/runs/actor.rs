@@ -190,9 +190,11 @@ impl Actor {
                         return;
                     }
                     let mut state = self.state.borrow_mut();
+                    let now = Moment::now();
                     for order in orders.drain(..) {
-                        state.order(order);
+                        state.order(now, order);
                     }
+                    state.desk.pump(now);
                 }
                 control = inbox.controls.recv() => {
                     let mut state = self.state.borrow_mut();
@@ -221,14 +223,13 @@ impl Actor {
 }
 
 impl State {
-    fn order(&mut self, ordered: Ordered) {
+    fn order(&mut self, now: Moment, ordered: Ordered) {
         let Ordered { id, order, lines, scratch, channel, reply } = ordered;
         if reply.is_closed() {
             return;
         }
-        let now = Moment::now();
         let (program, function, kind) = (Arc::clone(&order.program), order.function.clone(), order.kind);
-        let ticket = match self.desk.submit(now, order) {
+        let ticket = match self.desk.take(now, order) {
             Ok(ticket) => ticket,
             Err(error) => {
                 let failure = RunFailure { run: id, error, took: std::time::Duration::ZERO, log: RunLog::default() };
@@ -252,7 +253,6 @@ impl State {
             reply: Some(reply),
         };
         self.asked.insert(ticket, asked);
-        self.carry_out();
     }
 
     fn cancel(&mut self, id: &str, reply: Option<oneshot::Sender<bool>>) {

@@ -147,6 +147,16 @@ impl Desk {
     /// # Errors
     /// [`RunError::Busy`] when too many wait already.
     pub fn submit(&mut self, now: Moment, order: Order) -> Result<Ticket, RunError> {
+        let ticket = self.take(now, order)?;
+        self.pump(now);
+        Ok(ticket)
+    }
+
+    /// The same for one of many, after the last of which [`pump`](Self::pump) is called: they go to their workers together.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn take(&mut self, now: Moment, order: Order) -> Result<Ticket, RunError> {
         let counted = order.kind.is_counted();
         let gate = self.gates.get(&order.program.name);
         let (running, waiting) = gate.map_or((0, 0), |gate| (gate.running, gate.waiting.len()));
@@ -176,7 +186,6 @@ impl Desk {
             self.runs.insert(ticket, run);
             self.start(now, ticket);
         }
-        self.pump(now);
         Ok(ticket)
     }
 

@@ -38,10 +38,15 @@ pub(super) struct Tape(Vec<Node>);
 impl Tape {
     /// `None` for a text that is no JSON, and for one that has more than `most` octets or is nested too deeply.
     pub(super) fn read(text: &str, most: usize) -> Option<Self> {
-        if text.len() > most.min(u32::MAX as usize) {
+        if text.len() > most { None } else { Self::read_outer(text, usize::MAX) }
+    }
+
+    /// Values within more than `kept` others are looked at, and left out.
+    pub(super) fn read_outer(text: &str, kept: usize) -> Option<Self> {
+        if text.len() > u32::MAX as usize {
             return None;
         }
-        let mut reader = Reader { bytes: text.as_bytes(), at: 0, nodes: Vec::with_capacity(text.len() / 16) };
+        let mut reader = Reader { bytes: text.as_bytes(), at: 0, kept, nodes: Vec::with_capacity(text.len() / 16) };
         reader.value(0)?;
         reader.skip_space();
         (reader.at == text.len()).then_some(Self(reader.nodes))
@@ -65,6 +70,8 @@ impl Tape {
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// The depth past which values make no nodes.
+    kept: usize,
     nodes: Vec<Node>,
 }
 
@@ -91,7 +98,9 @@ impl Reader<'_> {
         self.skip_space();
         let (index, start) = (self.nodes.len(), self.at);
         let node = Node { kind: Kind::Null, start: start as u32, end: 0, next: 0 };
-        self.nodes.push(node);
+        if depth <= self.kept {
+            self.nodes.push(node);
+        }
         let kind = match self.peek()? {
             b'{' => self.list(b'}', depth, Self::member).map(|()| Kind::Object)?,
             b'[' => self.list(b']', depth, Self::value).map(|()| Kind::Array)?,
@@ -102,7 +111,9 @@ impl Reader<'_> {
             _ => self.number().map(|()| Kind::Number)?,
         };
         let next = self.nodes.len() as u32;
-        *self.nodes.get_mut(index)? = Node { kind, end: self.at as u32, next, ..node };
+        if let Some(slot) = self.nodes.get_mut(index) {
+            *slot = Node { kind, end: self.at as u32, next, ..node };
+        }
         Some(())
     }
 
@@ -129,8 +140,10 @@ impl Reader<'_> {
         self.skip_space();
         let start = self.at as u32;
         let kind = Kind::String { escaped: self.string()? };
-        let next = self.nodes.len() as u32 + 1;
-        self.nodes.push(Node { kind, start, end: self.at as u32, next });
+        if depth <= self.kept {
+            let next = self.nodes.len() as u32 + 1;
+            self.nodes.push(Node { kind, start, end: self.at as u32, next });
+        }
         self.skip_space();
         self.take(b':')?;
         self.value(depth)
@@ -141,6 +154,13 @@ impl Reader<'_> {
         self.take(b'"')?;
         let mut escaped = false;
         loop {
+            while let Some(eight) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk) {
+                let plain = leading_plain(u64::from_le_bytes(*eight));
+                self.at += plain;
+                if plain < 8 {
+                    break;
+                }
+            }
             while self.peek().is_some_and(is_plain) {
                 self.at += 1;
             }
@@ -212,6 +232,16 @@ fn is_plain(octet: u8) -> bool {
     PLAIN[usize::from(octet)]
 }
 
+/// How many of eight octets, the lowest first, stand for themselves before one that does not.
+fn leading_plain(eight: u64) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = ONES << 7;
+    // The lowest high bit that is set is right: what a borrow makes of the octets above it does not matter.
+    let below = |octets: u64, bound: u8| octets.wrapping_sub(ONES * u64::from(bound)) & !octets & HIGHS;
+    let equal = |octet: u8| below(eight ^ (ONES * u64::from(octet)), 1);
+    ((below(eight, 0x20) | equal(b'"') | equal(b'\\')).trailing_zeros() / 8) as usize
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -265,7 +295,23 @@ mod tests {
         assert_eq!(Tape::read(&deep, MAX_BYTES), None);
     }
 
+    #[test]
+    fn what_is_too_far_in_is_looked_at_and_left_out() {
+        let tape = Tape::read_outer(r#"{"a":[1,{"b":2}],"c":3}"#, 1).expect("JSON");
+        let nodes = tape.children(0).map(|(_, node)| (node.start, node.end, node.next));
+        assert_eq!(nodes.collect::<Vec<_>>(), [(1, 4, 2), (5, 16, 3), (17, 20, 4), (21, 22, 5)]);
+        assert_eq!(Tape::read_outer(r#"{"a":[1,{"b":}],"c":3}"#, 1), None);
+    }
+
     proptest! {
+        #[test]
+        fn octets_that_stand_for_themselves_are_counted(octets in prop::array::uniform8(prop_oneof![
+            8 => any::<u8>(), 1 => Just(b'"'), 1 => Just(b'\\'), 1 => 0x1e_u8..0x24, 8 => Just(b'a')
+        ])) {
+            let plain = octets.iter().take_while(|octet| is_plain(**octet)).count();
+            prop_assert_eq!(leading_plain(u64::from_le_bytes(octets)), plain);
+        }
+
         #[test]
         fn any_text_is_taken_or_refused_as_elsewhere(text in r#"[\[\]{}",:\\0-9ab\-+.eEtrufalsn ]{0,24}"#) {
             // Lone surrogates are JSON here and a number may be of any size; neither can be written with these characters.

@@ -47,6 +47,7 @@ impl Supervisor {
         }
         run.epoch += 1;
         run.sent = 0;
+        run.gone = false;
         run.replayer = Replayer::new(run.recorder.journal());
         run.placement = Some(Placement { worker: key, epoch: run.epoch });
         worker.runs.insert(id);
@@ -65,6 +66,9 @@ impl Supervisor {
         worker.runs.remove(&id);
         worker.outstanding = worker.outstanding.saturating_sub(outstanding);
         worker.haunted |= outstanding > 0;
+        if run.gone && outstanding == 0 {
+            return;
+        }
         // A frame of two numbers: it cannot be too large.
         if worker.push(&ToWorker::Drop { run: id, epoch: at.epoch }).is_ok() {
             self.actions.push_back(Action::Flush(at.worker));

@@ -39,6 +39,8 @@ pub(super) struct Run {
     pub(super) recorder: Recorder,
     pub(super) replayer: Replayer,
     pub(super) placement: Option<Placement>,
+    /// Its worker holds nothing of it any more.
+    pub(super) gone: bool,
     pub(super) phase: Phase,
     /// Raised by every (re)build; 0: never built.
     pub(super) epoch: Epoch,
@@ -104,6 +106,7 @@ impl Run {
             replayer: Replayer::new(&journal),
             recorder: Recorder::new(journal, bounds),
             placement: None,
+            gone: false,
             phase: Phase::Running,
             epoch: 0,
             sent: 0,

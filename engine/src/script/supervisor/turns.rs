@@ -78,6 +78,7 @@ impl Supervisor {
             self.stop(id, ScriptErrorKind::WorkerDied, "the script's worker broke the protocol".into());
             return Err(ProtocolError { worker: key, message });
         }
+        run.gone = end.gone;
         let progress = run.replayer.turn_end(run.recorder.journal(), &end);
         if let Some(worker) = self.workers.get_mut(&key) {
             worker.outstanding = worker.outstanding.saturating_sub(1);

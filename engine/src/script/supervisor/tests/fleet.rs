@@ -198,6 +198,7 @@ impl Fleet {
                 wake_at: None,
                 state: RunState::Running,
                 cpu_us: 10,
+                gone: false,
             });
         }
     }

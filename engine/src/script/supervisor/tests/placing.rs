@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockstep_ctx_api::wire::{Bundle, ToWorker};
+use lockstep_ctx_api::wire::{Bundle, FromWorker, RunState, ToWorker, TurnEnd};
 
 use super::super::{RunBounds, Settings, Supervisor};
 use super::fleet::{Fleet, program};
@@ -106,4 +106,17 @@ fn dropping_a_run_hands_over_its_journal_and_frees_the_runtime() {
     assert!(fleet.workers[&home].inbox.contains(&ToWorker::Drop { run, epoch: 1 }));
     assert_eq!(fleet.supervisor.stats().runs, 0);
     assert!(fleet.supervisor.drop_run(fleet.now, run).is_none());
+}
+
+#[test]
+fn what_a_worker_has_nothing_of_is_not_dropped_there() {
+    let mut fleet = Fleet::new(1);
+    let run = fleet.start();
+    let home = fleet.home(run).unwrap();
+    let end = fleet.turn(home).unwrap();
+    let state = RunState::Finished { result: None };
+    fleet.send(home, FromWorker::TurnEnd(TurnEnd { issued: Vec::new(), awaited: Vec::new(), state, gone: true, ..end }));
+    assert!(fleet.supervisor.drop_run(fleet.now, run).is_some());
+    fleet.carry_out();
+    assert!(fleet.workers[&home].inbox.is_empty());
 }
