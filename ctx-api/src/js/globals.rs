@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use rquickjs::{Ctx, JsLifetime, Object, Value, qjs};
 
-use super::lazy::LazyClass;
+use super::hosted::{Classes, Hosting};
 use super::modules;
 
 /// Built-ins that are added to a context together.
@@ -133,14 +133,27 @@ const GLOBALS: &[(&str, Origin)] = &[
     ("vars", Part("globals")),
 ];
 
-/// Puts an object that has them between the global object and `Object.prototype`.
-pub(super) fn install(ctx: &Ctx<'_>, lazy: &LazyClass) -> rquickjs::Result<()> {
-    ctx.store_userdata(Added::default()).map_err(|_| rquickjs::Error::Unknown)?;
+/// Puts an object between the global object and `Object.prototype` that is to have them.
+pub(super) fn make_room<'js>(ctx: &Ctx<'js>, classes: Classes) -> rquickjs::Result<Object<'js>> {
     let globals = ctx.globals();
     let parent = globals.get_prototype();
+    let object = classes.lazy_object(ctx, parent.as_ref())?;
+    globals.set_prototype(Some(&object))?;
+    Ok(object)
+}
+
+/// Gives them to the object.
+pub(super) fn install(ctx: &Ctx<'_>, hosting: &Hosting, object: &Object<'_>) -> rquickjs::Result<()> {
+    ctx.store_userdata(Added::default()).map_err(|_| rquickjs::Error::Unknown)?;
     // A property belongs to the global object itself once it is made.
-    let object = lazy.object(ctx, parent.as_ref(), false, Box::new(load))?;
-    globals.set_prototype(Some(&object))
+    hosting.fill(object, false, Box::new(load));
+    Ok(())
+}
+
+/// Forgets what has been added.
+pub(super) fn uninstall(ctx: &Ctx<'_>) {
+    // It fails while somebody looks at it: nobody does between turns.
+    drop(ctx.remove_userdata::<Added>());
 }
 
 fn load<'js>(ctx: &Ctx<'js>, name: &str) -> rquickjs::Result<Option<Value<'js>>> {

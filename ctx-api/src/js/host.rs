@@ -5,7 +5,7 @@ use std::rc::Rc;
 use rquickjs::{Array, Ctx, Exception, Function, IntoJs, Object, Value, qjs};
 
 use super::convert::{CallArgs, Refusal};
-use super::lazy::LazyClass;
+use super::hosted::{self, Source};
 use super::modules::{Modules, dispatched, load_error};
 use super::prelude::Prelude;
 use super::shared::{Shared, Verdict, op_id};
@@ -16,39 +16,28 @@ use crate::error::{ErrorCode, OpError};
 use crate::op::{Op, OpClass};
 use crate::wire::{LogLevel, ScriptErrorKind, ScriptType};
 
-/// Builds the object the prelude's parts get. A run uses few of its functions, and only those are made.
-pub(super) fn object<'js>(
-    ctx: &Ctx<'js>,
-    lazy: &LazyClass,
-    shared: &Rc<Shared>,
-    prelude: &Rc<Prelude>,
-    modules: &Rc<Modules>,
-) -> rquickjs::Result<Object<'js>> {
-    let (lazy_class, run, prelude, modules) = (*lazy, shared.clone(), prelude.clone(), modules.clone());
-    lazy.object(
-        ctx,
-        None,
-        true,
-        Box::new(move |ctx, name| {
-            if name == "operations" {
-                return operations(ctx, lazy_class).map(|operations| Some(operations.into_value()));
-            }
-            if let Some(fact) = fact(ctx, &run, name)? {
-                return Ok(Some(fact));
-            }
-            let function = match function(ctx, &run, name)? {
-                Some(function) => Some(function),
-                None => loading(ctx, &run, &prelude, &modules, name)?,
-            };
-            Ok(function.map(Function::into_value))
-        }),
-    )
+/// Makes the properties of the object the prelude's parts get. A run uses few of its functions, and only those are made.
+pub(super) fn source(shared: &Rc<Shared>, prelude: &Rc<Prelude>, modules: &Rc<Modules>) -> Source {
+    let (run, prelude, modules) = (shared.clone(), prelude.clone(), modules.clone());
+    Box::new(move |ctx, name| {
+        if name == "operations" {
+            return operations(ctx).map(|operations| Some(operations.into_value()));
+        }
+        if let Some(fact) = fact(ctx, &run, name)? {
+            return Ok(Some(fact));
+        }
+        let function = match function(ctx, &run, name)? {
+            Some(function) => Some(function),
+            None => loading(ctx, &run, &prelude, &modules, name)?,
+        };
+        Ok(function.map(Function::into_value))
+    })
 }
 
 /// The prototype of `ctx`: the methods of the catalogue.
-fn operations<'js>(ctx: &Ctx<'js>, lazy: LazyClass) -> rquickjs::Result<Object<'js>> {
+fn operations<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
     let parent = Object::new(ctx.clone())?.get_prototype();
-    lazy.object(
+    hosted::lazy(
         ctx,
         parent.as_ref(),
         true,
@@ -79,57 +68,56 @@ fn fact<'js>(ctx: &Ctx<'js>, run: &Shared, name: &str) -> rquickjs::Result<Optio
 
 fn function<'js>(ctx: &Ctx<'js>, run: &Rc<Shared>, name: &str) -> rquickjs::Result<Option<Function<'js>>> {
     let run = run.clone();
-    let ctx = ctx.clone();
     match name {
-        "input" => Function::new(ctx, move |ctx: Ctx<'js>| ctx.json_parse(run.start().data.as_str())),
-        "fn" => Function::new(ctx, move || run.header().function.clone().unwrap_or_else(|| "main".to_owned())),
-        "startedAt" => Function::new(ctx, move || number(run.start().at)),
-        "env" => Function::new(ctx, move |ctx: Ctx<'js>| {
+        "input" => hosted::function(ctx, move |ctx: Ctx<'js>| ctx.json_parse(run.start().data.as_str())),
+        "fn" => hosted::function(ctx, move || run.header().function.clone().unwrap_or_else(|| "main".to_owned())),
+        "startedAt" => hosted::function(ctx, move || number(run.start().at)),
+        "env" => hosted::function(ctx, move |ctx: Ctx<'js>| {
             let env = Object::new(ctx)?;
             for (name, value) in &run.header().env {
                 env.set(name.as_str(), value.as_str())?;
             }
             Ok::<_, rquickjs::Error>(env)
         }),
-        "now" => Function::new(ctx, move || number(run.now.get()))?.with_name("now"),
-        "random" => Function::new(ctx, move || run.random())?.with_name("random"),
-        "issue" => Function::new(ctx, move |ctx: Ctx<'js>, operation: String, values: Array<'js>, stack: Value<'js>| {
+        "now" => hosted::function(ctx, move || number(run.now.get()))?.with_name("now"),
+        "random" => hosted::function(ctx, move || run.random())?.with_name("random"),
+        "issue" => hosted::function(ctx, move |ctx: Ctx<'js>, operation: String, values: Array<'js>, stack: Value<'js>| {
             issue(&ctx, &run, &operation, &values, &stack)
         }),
-        "awaited" => Function::new(ctx, move |key: f64| op_id(key).into_iter().for_each(|id| run.awaited(id))),
-        "cancel" => Function::new(ctx, move |key: f64| op_id(key).into_iter().for_each(|id| run.cancel(id))),
-        "log" => Function::new(ctx, move |ctx: Ctx<'js>, level: String, line: Value<'js>, stack: Value<'js>| {
+        "awaited" => hosted::function(ctx, move |key: f64| op_id(key).into_iter().for_each(|id| run.awaited(id))),
+        "cancel" => hosted::function(ctx, move |key: f64| op_id(key).into_iter().for_each(|id| run.cancel(id))),
+        "log" => hosted::function(ctx, move |ctx: Ctx<'js>, level: String, line: Value<'js>, stack: Value<'js>| {
             log(&ctx, &run, &level, &line, &stack)
         }),
-        "finish" => Function::new(ctx, move |ctx: Ctx<'js>, json: Value<'js>| {
+        "finish" => hosted::function(ctx, move |ctx: Ctx<'js>, json: Value<'js>| {
             run.decide(Verdict::Finished(optional_text(&ctx, &json)?));
             Ok::<_, rquickjs::Error>(())
         }),
-        "fail" => Function::new(ctx, move |ctx: Ctx<'js>, reason: Value<'js>| {
+        "fail" => hosted::function(ctx, move |ctx: Ctx<'js>, reason: Value<'js>| {
             run.decide(Verdict::Failed(errors::describe(&ctx, &reason, ScriptErrorKind::Thrown)));
         }),
-        "exit" => Function::new(ctx, move |ctx: Ctx<'js>, json: Value<'js>| -> rquickjs::Result<()> {
+        "exit" => hosted::function(ctx, move |ctx: Ctx<'js>, json: Value<'js>| -> rquickjs::Result<()> {
             run.decide(Verdict::Finished(optional_text(&ctx, &json)?));
             run.exited.set(true);
             Err(throw_uncatchable(&ctx))
         }),
-        "err" => Function::new(ctx, move |ctx: Ctx<'js>, reason: Value<'js>| -> rquickjs::Result<()> {
+        "err" => hosted::function(ctx, move |ctx: Ctx<'js>, reason: Value<'js>| -> rquickjs::Result<()> {
             run.decide(Verdict::Failed(errors::describe(&ctx, &reason, ScriptErrorKind::Thrown)));
             run.exited.set(true);
             Err(throw_uncatchable(&ctx))
         }),
-        "get" => Function::new(ctx, move |ctx: Ctx<'js>, key: Value<'js>| {
+        "get" => hosted::function(ctx, move |ctx: Ctx<'js>, key: Value<'js>| {
             let key = text(&ctx, &key)?;
             Ok::<_, rquickjs::Error>(run.mirror.borrow().var(&key).map(str::to_owned))
         }),
-        "header" => Function::new(ctx, move |ctx: Ctx<'js>, name: Value<'js>| {
+        "header" => hosted::function(ctx, move |ctx: Ctx<'js>, name: Value<'js>| {
             let name = text(&ctx, &name)?;
             Ok::<_, rquickjs::Error>(run.mirror.borrow().header(&name).map(str::to_owned))
         }),
-        "natives" => Function::new(ctx, move |ctx: Ctx<'js>, name: String| natives::object(&ctx, &run, &name)),
-        "print" => Function::new(ctx, |ctx: Ctx<'js>, value: Value<'js>| json::print(&ctx, &value)),
-        "touch" => Function::new(ctx, |ctx: Ctx<'js>, value: Value<'js>| json::touch(&ctx, &value)),
-        "facts" => Function::new(ctx, move |ctx: Ctx<'js>| facts(&ctx, &run.mirror.borrow().facts)),
+        "natives" => hosted::function(ctx, move |ctx: Ctx<'js>, name: String| natives::object(&ctx, &run, &name)),
+        "print" => hosted::function(ctx, |ctx: Ctx<'js>, value: Value<'js>| json::print(&ctx, &value)),
+        "touch" => hosted::function(ctx, |ctx: Ctx<'js>, value: Value<'js>| json::touch(&ctx, &value)),
+        "facts" => hosted::function(ctx, move |ctx: Ctx<'js>| facts(&ctx, &run.mirror.borrow().facts)),
         _ => return Ok(None),
     }
     .map(Some)
@@ -146,31 +134,30 @@ fn loading<'js>(
     let (run, modules, prelude) = (run.clone(), modules.clone(), prelude.clone());
     let program = run.program.clone();
     let unit = move |ctx: &Ctx<'js>, file: &str| run.program.unit(file).map_err(|error| load_error(ctx, &error));
-    let ctx = ctx.clone();
     match name {
-        "part" => Function::new(ctx, move |ctx: Ctx<'js>, name: String| prelude.part(&ctx, &name)),
-        "moduleSource" => Function::new(ctx, move |ctx: Ctx<'js>, name: String| prelude.module(&ctx, &name)),
-        "resolve" => Function::new(ctx, move |ctx: Ctx<'js>, name: Value<'js>| modules.resolve(&ctx, &text(&ctx, &name)?)),
-        "isBuiltIn" => Function::new(ctx, |name: String| super::program::is_built_in(&name)),
-        "isPackage" => Function::new(ctx, |name: String| packages::is_package(&name)),
-        "hasPackage" => Function::new(ctx, move |name: String| program.packages().bundles.contains_key(&name)),
-        "resolvePackage" => Function::new(ctx, move |ctx: Ctx<'js>, name: String| modules.resolve_within(&ctx, &name)),
+        "part" => hosted::function(ctx, move |ctx: Ctx<'js>, name: String| prelude.part(&ctx, &name)),
+        "moduleSource" => hosted::function(ctx, move |ctx: Ctx<'js>, name: String| prelude.module(&ctx, &name)),
+        "resolve" => hosted::function(ctx, move |ctx: Ctx<'js>, name: Value<'js>| modules.resolve(&ctx, &text(&ctx, &name)?)),
+        "isBuiltIn" => hosted::function(ctx, |name: String| super::program::is_built_in(&name)),
+        "isPackage" => hosted::function(ctx, |name: String| packages::is_package(&name)),
+        "hasPackage" => hosted::function(ctx, move |name: String| program.packages().bundles.contains_key(&name)),
+        "resolvePackage" => hosted::function(ctx, move |ctx: Ctx<'js>, name: String| modules.resolve_within(&ctx, &name)),
         "packageModule" => {
-            Function::new(ctx, move |ctx: Ctx<'js>, name: String| match packages::module_of(program.packages(), &name) {
+            hosted::function(ctx, move |ctx: Ctx<'js>, name: String| match packages::module_of(program.packages(), &name) {
                 Some(module) => Ok(vec![module.package.clone(), module.entry.clone()]),
                 None => Err(Exception::throw_reference(&ctx, &format!("no package has '{name}'"))),
             })
         }
-        "loadPackage" => Function::new(ctx, move |ctx: Ctx<'js>, name: String| {
+        "loadPackage" => hosted::function(ctx, move |ctx: Ctx<'js>, name: String| {
             let compiled = program.package(&name).map_err(|error| load_error(&ctx, &error))?;
             compile::load_expression(&ctx, &compiled)
         }),
-        "isModule" => Function::new(ctx, move |ctx: Ctx<'js>, file: String| {
+        "isModule" => hosted::function(ctx, move |ctx: Ctx<'js>, file: String| {
             Ok::<_, rquickjs::Error>(unit(&ctx, &file)?.kind == compile::Kind::Module)
         }),
-        "loadClassic" => Function::new(ctx, move |ctx: Ctx<'js>, file: String| compile::load_classic(&ctx, &*unit(&ctx, &file)?)),
-        "startModule" => Function::new(ctx, move |ctx: Ctx<'js>, file: String| modules.start(&ctx, &file)),
-        "requireModule" => Function::new(ctx, move |ctx: Ctx<'js>, file: String| modules.require(&ctx, &file)),
+        "loadClassic" => hosted::function(ctx, move |ctx: Ctx<'js>, file: String| compile::load_classic(&ctx, &*unit(&ctx, &file)?)),
+        "startModule" => hosted::function(ctx, move |ctx: Ctx<'js>, file: String| modules.start(&ctx, &file)),
+        "requireModule" => hosted::function(ctx, move |ctx: Ctx<'js>, file: String| modules.require(&ctx, &file)),
         _ => return Ok(None),
     }
     .map(Some)

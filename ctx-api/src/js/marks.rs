@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use rquickjs::function::Opt;
 use rquickjs::object::Property;
-use rquickjs::{Ctx, Function, Value};
+use rquickjs::{Ctx, Value};
 
+use super::hosted::function;
 use super::shared::HitSink;
 use super::value::text;
 
@@ -17,14 +17,13 @@ pub const MARK: &str = "__lockstep_mark";
 /// Gives a context the function.
 pub(super) fn install<'js>(ctx: &Ctx<'js>, sink: &Rc<HitSink>) -> rquickjs::Result<()> {
     let sink = Rc::clone(sink);
-    let mark = move |ctx: Ctx<'js>, number: u32, value: Opt<Value<'js>>| {
-        let value = value.0.unwrap_or_else(|| Value::new_undefined(ctx.clone()));
+    let mark = move |ctx: Ctx<'js>, number: u32, value: Value<'js>| {
         // Objects could tell that they are looked at.
         let shown = if value.is_string() || value.is_number() { text(&ctx, &value).ok() } else { None };
         sink(number, shown.as_deref());
         value
     };
     // A context that serves many runs moves what is configurable to where its runs cannot change it.
-    let function = Function::new(ctx.clone(), mark)?.with_name(MARK)?;
+    let function = function(ctx, mark)?.with_name(MARK)?;
     ctx.globals().prop(MARK, Property::from(function).configurable())
 }

@@ -11,7 +11,7 @@ use rquickjs::promise::PromiseState;
 use rquickjs::{Ctx, Exception, Function, JsLifetime, Module, Object, Persistent, Promise, Value};
 
 use super::compile::{self, Kind};
-use super::packages;
+use super::{hosted, packages};
 use super::program::{Found, Program, is_built_in};
 use crate::wire::ScriptError;
 
@@ -34,6 +34,12 @@ impl Modules {
         *self.dispatch.borrow_mut() = Some(Persistent::save(ctx, dispatch.clone()));
         ctx.store_userdata(Handle(self.clone())).map_err(|_| rquickjs::Error::Unknown)?;
         Ok(())
+    }
+
+    /// Undoes [`install`](Self::install).
+    pub(super) fn uninstall(ctx: &Ctx<'_>) {
+        // It fails while somebody looks at it: nobody does between turns.
+        drop(ctx.remove_userdata::<Handle>());
     }
 
     /// Lets go of every JavaScript value, which must happen before the runtime is freed.
@@ -109,7 +115,7 @@ fn not_found(ctx: &Ctx<'_>, message: &str) -> rquickjs::Error {
 }
 
 fn ignore_rejection<'js>(ctx: &Ctx<'js>, promise: &Promise<'js>) -> rquickjs::Result<()> {
-    let ignore = Function::new(ctx.clone(), || {})?;
+    let ignore = hosted::function(ctx, || {})?;
     promise.catch()?.call::<_, Value<'js>>((rquickjs::function::This(promise.clone()), ignore))?;
     Ok(())
 }
@@ -149,10 +155,7 @@ unsafe impl JsLifetime<'_> for Handle {
 
 /// Calls a function that the prelude's `core` or one of its parts left for the worker.
 pub(super) fn dispatched<'js>(ctx: &Ctx<'js>, function: &str, args: impl IntoArgs<'js>) -> rquickjs::Result<Value<'js>> {
-    let dispatch = {
-        let Some(handle) = ctx.userdata::<Handle>() else { return Err(rquickjs::Error::Unknown) };
-        handle.0.dispatch.borrow().clone()
-    };
+    let dispatch = of_run(ctx)?.dispatch.borrow().clone();
     match dispatch {
         Some(dispatch) => dispatch.restore(ctx)?.get::<_, Function<'js>>(function)?.call(args),
         None => Err(rquickjs::Error::Unknown),
@@ -202,8 +205,12 @@ impl ModuleDef for Bridged {
     }
 }
 
-/// Resolves and loads for QuickJS.
-pub(super) struct ModuleLoader(pub(super) Rc<Modules>);
+/// Resolves and loads for QuickJS, whichever run the context is of.
+pub(super) struct ModuleLoader;
+
+fn of_run(ctx: &Ctx<'_>) -> rquickjs::Result<Rc<Modules>> {
+    ctx.userdata::<Handle>().map(|handle| handle.0.clone()).ok_or(rquickjs::Error::Unknown)
+}
 
 impl Resolver for ModuleLoader {
     fn resolve<'js>(
@@ -213,7 +220,7 @@ impl Resolver for ModuleLoader {
         name: &str,
         _attributes: Option<ImportAttributes<'js>>,
     ) -> rquickjs::Result<String> {
-        self.0.resolve(ctx, name)
+        of_run(ctx)?.resolve(ctx, name)
     }
 }
 
@@ -224,6 +231,6 @@ impl Loader for ModuleLoader {
         name: &str,
         _attributes: Option<ImportAttributes<'js>>,
     ) -> rquickjs::Result<Module<'js, Declared>> {
-        self.0.declare(ctx, name)
+        of_run(ctx)?.declare(ctx, name)
     }
 }

@@ -5,17 +5,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rquickjs::context::intrinsic;
 use rquickjs::{Context, Ctx, FromJs, Function, Object, Persistent, Runtime, Value, qjs};
 
+use super::boot::{Intrinsics, Prepared};
 use super::deadline::{Deadline, Stop, thread_cpu};
-use super::lazy::LazyClass;
-use super::memory::{Meter, MeteredAllocator};
+use super::image::Copied;
+use super::memory::{Heap, HeapAllocator, Meter};
 use super::modules::{ModuleLoader, Modules, dispatched};
 use super::prelude::Prelude;
 use super::program::Program;
 use super::shared::{Pending, Shared, Sinks, Verdict, op_key};
-use super::{errors, globals, host, json, marks, value};
+use super::{errors, json, value};
 use crate::error::{CallEndedCause, ErrorCode, OpError};
 use crate::event::Event;
 use crate::op::{OpClass, OpId};
@@ -27,10 +27,6 @@ use crate::wire::{
 
 /// Stack of a script, in bytes: within the 2 MiB that threads have, and deep enough for packages that recurse a row at a time.
 const STACK_BYTES: usize = 1 << 20;
-
-/// What a script may use, besides what [`globals`] adds when it is named. Without `Eval` there is neither `eval` nor `new Function`;
-/// without `WeakRef` garbage collection cannot be seen; `performance` is the prelude's, on the script's clock.
-type Intrinsics = (intrinsic::RegExpCompiler, intrinsic::RegExp, intrinsic::Json, intrinsic::Promise);
 
 /// A run, until it is dropped.
 pub(super) struct Run {
@@ -63,8 +59,24 @@ struct Live {
     dispatch: Persistent<Object<'static>>,
     rejections: Rejections,
     modules: Rc<Modules>,
-    context: Context,
-    _runtime: Runtime,
+    home: Home,
+}
+
+/// Where a run's context lives.
+enum Home {
+    /// A copy of one that was booted before.
+    Copied(Copied),
+    /// One that was booted for this run.
+    Booted { context: Context, _runtime: Runtime },
+}
+
+impl Home {
+    fn context(&self) -> &Context {
+        match self {
+            Self::Copied(copied) => copied.context(),
+            Self::Booted { context, .. } => context,
+        }
+    }
 }
 
 impl Drop for Live {
@@ -92,7 +104,7 @@ impl Run {
         let shared = Rc::new(Shared::new(id, epoch, header, start, program, sinks));
         let (live, state) = match compiled {
             Err(error) => (None, RunState::Failed(error)),
-            Ok(_) => match Live::new(&shared, prelude, &meter, &deadline) {
+            Ok(_) => match Live::new(&shared, prelude, &meter, &deadline, true) {
                 Ok(live) => (Some(live), RunState::Running),
                 Err(error) => (None, RunState::Failed(error)),
             },
@@ -117,7 +129,7 @@ impl Run {
         let deadline = Deadline::new();
         let start = Arc::new(Start { at: 0, data: "null".to_owned(), call: None });
         let shared = Rc::new(Shared::new(RunId(0), 0, header, start, program, sinks));
-        let live = Live::new(&shared, prelude, &meter, &deadline)?;
+        let live = Live::new(&shared, prelude, &meter, &deadline, false)?;
         live.freeze()?;
         Ok(Self { live: Some(live), shared, meter, deadline, state: RunState::Running, next_turn: 0, is_warm: true })
     }
@@ -199,7 +211,7 @@ impl Run {
     pub(super) fn ask(&mut self, function: &str) -> Option<String> {
         let live = self.live.as_ref()?;
         self.deadline.arm(thread_cpu(), Duration::from_millis(self.shared.header().limits.turn_ms.into()));
-        let told = live.context.with(|ctx| {
+        let told = live.home.context().with(|ctx| {
             let function: Function<'_> = ctx.globals().get(function).ok()?;
             let told = function.call::<_, String>(());
             told.inspect_err(|_| drop(ctx.catch())).ok()
@@ -261,9 +273,29 @@ impl Run {
 }
 
 impl Live {
-    fn new(shared: &Rc<Shared>, prelude: &Rc<Prelude>, meter: &Rc<Meter>, deadline: &Rc<Deadline>) -> Result<Self, ScriptError> {
+    fn new(
+        shared: &Rc<Shared>,
+        prelude: &Rc<Prelude>,
+        meter: &Rc<Meter>,
+        deadline: &Rc<Deadline>,
+        may_copy: bool,
+    ) -> Result<Self, ScriptError> {
         let refused = |error: rquickjs::Error| limit_error(shared, Stop::Memory, Some(&error.to_string()));
-        let runtime = Runtime::new_with_alloc(MeteredAllocator(meter.clone())).map_err(refused)?;
+        // Who counts marks is rarely in a hurry, and warm contexts are made once.
+        let copied = if may_copy && shared.hit_sink().is_none() { Copied::new(prelude, meter) } else { None };
+        let (home, owned) = match copied {
+            Some(copied) => {
+                let owned = Rc::clone(copied.owned());
+                (Home::Copied(copied), owned)
+            }
+            None => {
+                let runtime = Runtime::new_with_alloc(HeapAllocator(Heap::new(meter.clone()))).map_err(refused)?;
+                runtime.set_loader(ModuleLoader, ModuleLoader);
+                let context = Context::custom::<Intrinsics>(&runtime).map_err(refused)?;
+                (Home::Booted { context, _runtime: runtime }, Rc::default())
+            }
+        };
+        let runtime = home.context().runtime();
         runtime.set_max_stack_size(STACK_BYTES);
         let (interrupt, memory) = (deadline.clone(), meter.clone());
         runtime.set_interrupt_handler(Some(Box::new(move || {
@@ -279,18 +311,25 @@ impl Live {
             track(&ctx, &tracked, promise, reason, handled);
         })));
         let modules = Modules::new(shared.program.clone());
-        runtime.set_loader(ModuleLoader(modules.clone()), ModuleLoader(modules.clone()));
-        let context = Context::custom::<Intrinsics>(&runtime).map_err(refused)?;
-        let dispatch = context.with(|ctx| {
-            let dispatch = boot(&ctx, shared, prelude, &modules);
+        let dispatch = home.context().with(|ctx| {
+            let prepared = match &home {
+                Home::Copied(copied) => copied.prepared(&ctx),
+                Home::Booted { .. } => Prepared::new(&ctx, prelude),
+            };
+            let dispatch = prepared.and_then(|prepared| prepared.belong_to(&ctx, shared, prelude, &modules, owned));
             dispatch.map_err(|_| errors::caught(&ctx, ScriptErrorKind::Load))
+        });
+        // What holds values goes before the runtime in this case, too.
+        let dispatch = dispatch.inspect_err(|_| {
+            rejections.borrow_mut().clear();
+            modules.clear();
         })?;
-        Ok(Self { dispatch, rejections, modules, context, _runtime: runtime })
+        Ok(Self { dispatch, rejections, modules, home })
     }
 
     /// Freezes what runs share.
     fn freeze(&self) -> Result<(), ScriptError> {
-        self.context.with(|ctx| {
+        self.home.context().with(|ctx| {
             let part = json::install(&ctx).and_then(|()| dispatched(&ctx, "load", ("warm",)));
             part.map(|_| ()).map_err(|_| errors::caught(&ctx, ScriptErrorKind::Load))
         })
@@ -299,7 +338,7 @@ impl Live {
     /// Removes what a run has left behind; whether all of it is gone.
     fn sweep(&self, meter: &Meter) -> bool {
         self.rejections.borrow_mut().clear();
-        self.context.with(|ctx| {
+        self.home.context().with(|ctx| {
             // SAFETY: the runtime of a live context.
             let runtime = unsafe { qjs::JS_GetRuntime(ctx.as_raw().as_ptr()) };
             // SAFETY: as above. Jobs are left where the script exited before they came to their turn.
@@ -329,7 +368,7 @@ impl Live {
         has_timers: bool,
         deliver: impl FnOnce(&Turn<'_, '_>) -> rquickjs::Result<()>,
     ) -> Option<u64> {
-        self.context.with(|ctx| {
+        self.home.context().with(|ctx| {
             let dispatch = self.dispatch.clone().restore(&ctx).ok()?;
             let concluded = shared.verdict.borrow().is_some();
             let turn = Turn { ctx: &ctx, dispatch, shared };
@@ -358,24 +397,6 @@ impl Live {
             None
         })
     }
-}
-
-/// Evaluates the prelude.
-fn boot<'js>(
-    ctx: &Ctx<'js>,
-    shared: &Rc<Shared>,
-    prelude: &Rc<Prelude>,
-    modules: &Rc<Modules>,
-) -> rquickjs::Result<Persistent<Object<'static>>> {
-    let lazy = LazyClass::new(ctx)?;
-    globals::install(ctx, &lazy)?;
-    if let Some(hits) = shared.hit_sink() {
-        marks::install(ctx, hits)?;
-    }
-    let host = host::object(ctx, &lazy, shared, prelude, modules)?;
-    let dispatch: Object<'js> = prelude.core(ctx)?.call((host,))?;
-    modules.install(ctx, &dispatch)?;
-    Ok(Persistent::save(ctx, dispatch))
 }
 
 fn track<'js>(ctx: &Ctx<'js>, rejections: &Rejections, promise: Value<'js>, reason: Value<'js>, handled: bool) {

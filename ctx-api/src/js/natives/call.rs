@@ -1,8 +1,9 @@
 use std::rc::Rc;
 
-use rquickjs::{Ctx, Function, Object, Value};
+use rquickjs::{Ctx, Object, Value};
 
 use crate::js::errors;
+use crate::js::hosted::function;
 use crate::js::shared::Shared;
 use crate::wire::ScriptErrorKind;
 
@@ -12,8 +13,8 @@ pub(super) fn object<'js>(ctx: &Ctx<'js>, shared: &Rc<Shared>) -> rquickjs::Resu
     let run = shared.clone();
     natives.set(
         "unawaited",
-        Function::new(
-            ctx.clone(),
+        function(
+            ctx,
             move |ctx: Ctx<'js>, operation: String, site: Value<'js>, failed: bool, value: Value<'js>| {
                 let error = failed.then(|| errors::describe(&ctx, &value, ScriptErrorKind::Thrown));
                 let error = error.filter(|error| error.kind != ScriptErrorKind::CallEnded).map(|error| error.message);

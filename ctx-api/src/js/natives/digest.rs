@@ -2,9 +2,11 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use md5::Md5;
-use rquickjs::{ArrayBuffer, Ctx, Exception, Function, Object};
+use rquickjs::{ArrayBuffer, Ctx, Exception, Object};
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha384, Sha512};
+
+use crate::js::hosted::function;
 
 /// The longest key that is derived, in bytes.
 const MAX_DERIVED: usize = 1 << 20;
@@ -15,22 +17,22 @@ pub(super) fn object<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
     let natives = Object::new(ctx.clone())?;
     natives.set(
         "hash",
-        Function::new(ctx.clone(), |ctx: Ctx<'js>, algorithm: String, data: ArrayBuffer<'js>| {
+        function(ctx, |ctx: Ctx<'js>, algorithm: String, data: ArrayBuffer<'js>| {
             let sum = Algorithm::named(&ctx, &algorithm)?.hash(bytes(&ctx, &data)?);
             ArrayBuffer::new_copy(ctx, sum)
         })?,
     )?;
     natives.set(
         "hmac",
-        Function::new(ctx.clone(), |ctx: Ctx<'js>, algorithm: String, key: ArrayBuffer<'js>, data: ArrayBuffer<'js>| {
+        function(ctx, |ctx: Ctx<'js>, algorithm: String, key: ArrayBuffer<'js>, data: ArrayBuffer<'js>| {
             let sum = Algorithm::named(&ctx, &algorithm)?.hmac(bytes(&ctx, &key)?, &[bytes(&ctx, &data)?]);
             ArrayBuffer::new_copy(ctx, sum)
         })?,
     )?;
-    natives.set("pbkdf2", Function::new(ctx.clone(), pbkdf2)?)?;
+    natives.set("pbkdf2", function(ctx, pbkdf2)?)?;
     natives.set(
         "equal",
-        Function::new(ctx.clone(), |ctx: Ctx<'js>, a: ArrayBuffer<'js>, b: ArrayBuffer<'js>| {
+        function(ctx, |ctx: Ctx<'js>, a: ArrayBuffer<'js>, b: ArrayBuffer<'js>| {
             let (a, b) = (bytes(&ctx, &a)?, bytes(&ctx, &b)?);
             let differences = a.iter().zip(b).fold(0, |all, (a, b)| all | (a ^ b));
             Ok::<_, rquickjs::Error>(a.len() == b.len() && std::hint::black_box(differences) == 0)

@@ -1,7 +1,8 @@
 use std::rc::Rc;
 
-use rquickjs::{ArrayBuffer, Ctx, Exception, Function, Object};
+use rquickjs::{ArrayBuffer, Ctx, Exception, Object};
 
+use crate::js::hosted::function;
 use crate::js::shared::Shared;
 
 /// What the web allows one call of `getRandomValues`.
@@ -13,7 +14,7 @@ pub(super) fn object<'js>(ctx: &Ctx<'js>, shared: &Rc<Shared>) -> rquickjs::Resu
     let run = shared.clone();
     natives.set(
         "bytes",
-        Function::new(ctx.clone(), move |ctx: Ctx<'js>, count: usize| {
+        function(ctx, move |ctx: Ctx<'js>, count: usize| {
             if count > MAX_BYTES {
                 return Err(Exception::throw_range(&ctx, "at most 65536 random bytes at once"));
             }

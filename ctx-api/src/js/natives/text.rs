@@ -1,7 +1,8 @@
 //! Between strings and bytes, in the encodings of `Buffer` and `TextDecoder`.
 
-use rquickjs::{ArrayBuffer, Ctx, Exception, Function, Object, Value};
+use rquickjs::{ArrayBuffer, Ctx, Exception, Object, Value};
 
+use crate::js::hosted::function;
 use crate::js::value::text;
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -13,7 +14,7 @@ pub(super) fn object<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
     let natives = Object::new(ctx.clone())?;
     natives.set(
         "encode",
-        Function::new(ctx.clone(), |ctx: Ctx<'js>, string: Value<'js>, encoding: String| {
+        function(ctx, |ctx: Ctx<'js>, string: Value<'js>, encoding: String| {
             let string = text(&ctx, &string)?;
             let Some(bytes) = encode(&string, &encoding) else {
                 return Err(Exception::throw_type(&ctx, &format!("Unknown encoding: {encoding}")));
@@ -23,7 +24,7 @@ pub(super) fn object<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
     )?;
     natives.set(
         "decode",
-        Function::new(ctx.clone(), |ctx: Ctx<'js>, buffer: ArrayBuffer<'js>, offset: usize, length: usize, encoding: String| {
+        function(ctx, |ctx: Ctx<'js>, buffer: ArrayBuffer<'js>, offset: usize, length: usize, encoding: String| {
             // SAFETY: read before any script code runs that could detach the buffer.
             let bytes = unsafe { buffer.as_bytes() }.and_then(|bytes| bytes.get(offset..)?.get(..length));
             let Some(bytes) = bytes else { return Err(Exception::throw_range(&ctx, "outside the buffer")) };

@@ -1,8 +1,9 @@
 //! `URL`, by the WHATWG standard.
 
-use rquickjs::{Ctx, Exception, Function, Object, Value};
+use rquickjs::{Ctx, Exception, Object, Value};
 use url::{Url, quirks};
 
+use crate::js::hosted::function;
 use crate::js::value::text;
 
 /// Reads one part of a URL.
@@ -25,7 +26,7 @@ pub(super) fn object<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
     let natives = Object::new(ctx.clone())?;
     natives.set(
         "parse",
-        Function::new(ctx.clone(), |ctx: Ctx<'js>, url: Value<'js>, base: Value<'js>| {
+        function(ctx, |ctx: Ctx<'js>, url: Value<'js>, base: Value<'js>| {
             let url = text(&ctx, &url)?;
             let parsed = if base.is_undefined() {
                 Url::parse(&url)
@@ -37,7 +38,7 @@ pub(super) fn object<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
     )?;
     natives.set(
         "with",
-        Function::new(ctx.clone(), |ctx: Ctx<'js>, href: String, part: String, value: Value<'js>| {
+        function(ctx, |ctx: Ctx<'js>, href: String, part: String, value: Value<'js>| {
             let value = text(&ctx, &value)?;
             let Ok(mut url) = Url::parse(&href) else { return Err(Exception::throw_type(&ctx, "Invalid URL")) };
             // By the standard, a part that does not fit leaves the URL as it was.

@@ -4,9 +4,11 @@ use std::io::{self, Read};
 
 use flate2::Compression;
 use flate2::bufread::{DeflateDecoder, DeflateEncoder, GzEncoder, MultiGzDecoder, ZlibDecoder, ZlibEncoder};
-use rquickjs::{ArrayBuffer, Ctx, Exception, Function, Object};
+use rquickjs::{ArrayBuffer, Ctx, Exception, Object};
 
 use super::digest::bytes;
+
+use crate::js::hosted::function;
 
 /// `compress(format, data, level)` → ArrayBuffer; `decompress(format, data, limit, lenient)` → `{output}` or `{failure}`;
 /// `crc32(data, start)` → number.
@@ -14,7 +16,7 @@ pub(super) fn object<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
     let natives = Object::new(ctx.clone())?;
     natives.set(
         "compress",
-        Function::new(ctx.clone(), |ctx: Ctx<'js>, format: String, data: ArrayBuffer<'js>, level: i32| {
+        function(ctx, |ctx: Ctx<'js>, format: String, data: ArrayBuffer<'js>, level: i32| {
             let level = u32::try_from(level).map_or_else(|_| Compression::default(), |level| Compression::new(level.min(9)));
             let Some(packed) = compress(&format, bytes(&ctx, &data)?, level) else {
                 return Err(Exception::throw_type(&ctx, &format!("unknown format: {format}")));
@@ -24,7 +26,7 @@ pub(super) fn object<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
     )?;
     natives.set(
         "decompress",
-        Function::new(ctx.clone(), |ctx: Ctx<'js>, format: String, data: ArrayBuffer<'js>, limit: usize, lenient: bool| {
+        function(ctx, |ctx: Ctx<'js>, format: String, data: ArrayBuffer<'js>, limit: usize, lenient: bool| {
             let answer = Object::new(ctx.clone())?;
             match decompress(&format, bytes(&ctx, &data)?, limit, lenient) {
                 Ok(output) => answer.set("output", ArrayBuffer::new_copy(ctx, output)?)?,
@@ -35,7 +37,7 @@ pub(super) fn object<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
     )?;
     natives.set(
         "crc32",
-        Function::new(ctx.clone(), |ctx: Ctx<'js>, data: ArrayBuffer<'js>, start: u32| {
+        function(ctx, |ctx: Ctx<'js>, data: ArrayBuffer<'js>, start: u32| {
             Ok::<_, rquickjs::Error>(crc32(start, bytes(&ctx, &data)?))
         })?,
     )?;

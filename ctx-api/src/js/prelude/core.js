@@ -223,6 +223,10 @@
     finish,
     exportsOf,
     load: part,
+    // Makes a part before anybody asks for it.
+    preload(name, make) {
+      parts[name] = make(host, runtime);
+    },
     opIssued() {},
     // The host asks for a global when a script first names it.
     global(from, name) {
@@ -262,7 +266,7 @@
   };
 
   // Two runs of the same journal must see the same.
-  Math.random = host.random;
+  Math.random = { random: () => host.random() }.random;
   globalThis.require = require;
 
   return dispatch;

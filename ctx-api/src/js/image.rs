@@ -1,0 +1,371 @@
+//! Runtimes that are copied instead of booted.
+//!
+//! QuickJS takes longer to build its built-ins than most calls take to run, and longer again to take them down. They are the same for
+//! every run. So a runtime is booted once, in memory of one piece; its bytes are the *image*. Another run gets a copy: what points into the
+//! image is moved by the distance between the two, and the runtime is where it was when the image was taken.
+//!
+//! ```text
+//!   image of a fresh runtime:   JSRuntime, atoms, classes
+//!   image of a booted one:      JSRuntime, atoms, classes, built-ins, the prelude's core │ what runs add lies beside
+//! ```
+//!
+//! A *shell* is a place for such copies, with the runtime that rquickjs knows of in it: its allocator and what it keeps. At the end of
+//! a run the objects are not freed one by one: what they hold outside is, from a list, and the next image is laid over them.
+//!
+//! Which words are addresses shows in that they point into the memory that the image was taken from, in two images. What else looks like
+//! one is left over from what a block held before, with a small field over its lower half: regions lie so that moving it leaves
+//! that field as it is. Which words of a fresh runtime are a shell's own (the addresses of its allocator and of what rquickjs keeps)
+//! shows by comparing two.
+
+use std::cell::RefCell;
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
+use std::rc::Rc;
+
+use rquickjs::{Context, Ctx, FromJs, Object, Runtime, Value, qjs};
+
+use super::boot::{self, Intrinsics, Prepared};
+use super::hosted::{Classes, Owned};
+use super::memory::{Heap, HeapAllocator, Meter};
+use super::modules::ModuleLoader;
+use super::prelude::Prelude;
+
+/// Bytes: what an image is booted in, several times its size.
+const WORKSHOP: usize = 2 << 20;
+/// Shells that wait for a run, in each thread: some 200 KiB each.
+const MAX_IDLE: usize = 64;
+/// Words of a shell's own that are plausible: its allocator, what rquickjs keeps, and the stack it was made on.
+const MAX_OWN: usize = 8;
+/// Parts of the prelude that most runs use.
+const PRELOADED: [&str; 1] = ["ops"];
+
+const WORD: usize = size_of::<usize>();
+
+/// Bytes of a region, and which of them are addresses within it.
+struct Image {
+    words: Vec<usize>,
+    /// Where it was taken.
+    base: usize,
+    /// Indices of the words that point into it.
+    addresses: Vec<u32>,
+}
+
+impl Image {
+    /// Copies what `heap` has in its region.
+    fn take(heap: &Heap) -> Option<Self> {
+        let region = heap.region()?;
+        let base = region.base().addr();
+        let within = base..base + region.capacity();
+        // SAFETY: the region has as many bytes, all of which were written.
+        let words = unsafe { std::slice::from_raw_parts(region.base().cast::<usize>(), region.used() / WORD) }.to_vec();
+        let addresses = words.iter().zip(0..).filter(|(word, _)| within.contains(*word)).map(|(_, at)| at).collect();
+        Some(Self { words, base, addresses })
+    }
+
+    /// The same with those words only for addresses that are none in another image of the same by chance: what a block held before may
+    /// be left between the fields of what it holds now. (QuickJS sorts some things by address, so that one image may have nothing where
+    /// another has an address.)
+    fn agreed(mut self, other: &Self) -> Option<Self> {
+        let within = other.base..other.base + other.bytes();
+        let words = (self.words.len() == other.words.len()).then_some(&other.words)?;
+        self.addresses.retain(|at| words.get(*at as usize).is_some_and(|word| *word == 0 || within.contains(word)));
+        Some(self)
+    }
+
+    fn bytes(&self) -> usize {
+        self.words.len() * WORD
+    }
+
+    /// Lays a copy over the beginning of a region.
+    ///
+    /// # Safety
+    /// The region holds as many bytes, and nobody uses what is in it.
+    unsafe fn lay(&self, region: *mut u8) {
+        let moved = region.addr().wrapping_sub(self.base);
+        // SAFETY: as promised; the indices are those of words.
+        unsafe {
+            let words = region.cast::<usize>();
+            words.copy_from_nonoverlapping(self.words.as_ptr(), self.words.len());
+            for at in &self.addresses {
+                let word = words.add(*at as usize);
+                *word = (*word).wrapping_add(moved);
+            }
+        }
+    }
+
+    /// The words in which two images of the same differ by more than where they were taken.
+    fn differences(&self, other: &Self) -> Option<Vec<u32>> {
+        if self.words.len() != other.words.len() {
+            return None;
+        }
+        let moved = other.base.wrapping_sub(self.base);
+        let mut addresses = self.addresses.iter().copied().peekable();
+        let pairs = self.words.iter().zip(&other.words).zip(0..);
+        let differing = pairs.filter(|((ours, theirs), at)| {
+            let expected = if addresses.next_if_eq(at).is_some() { ours.wrapping_add(moved) } else { **ours };
+            expected != **theirs
+        });
+        Some(differing.map(|(_, at)| at).collect())
+    }
+}
+
+/// Where in the image something lies, bytes.
+#[derive(Clone, Copy)]
+struct Place(usize);
+
+impl Place {
+    fn of(heap: &Heap, pointer: *const u8) -> Option<Self> {
+        let region = heap.region()?;
+        let place = pointer.addr().checked_sub(region.base().addr())?;
+        (place < region.used()).then_some(Self(place))
+    }
+}
+
+/// What copies are made from.
+struct Template {
+    fresh: Image,
+    booted: Image,
+    /// Words of a fresh runtime that are a shell's own.
+    own: Vec<u32>,
+    runtime: Place,
+    context: Place,
+    classes: Classes,
+    globals: Place,
+    host: Place,
+    dispatch: Place,
+}
+
+impl Template {
+    /// Boots a runtime and takes its images; `None` where something is not as it is expected here, so that runtimes are booted.
+    fn build(prelude: &Prelude) -> Option<Self> {
+        let [shell, other] = [Raw::new(WORKSHOP)?, deeper()?];
+        let (fresh, twin) = (Image::take(&shell.heap)?, Image::take(&other.heap)?);
+        let own = fresh.differences(&twin).filter(|own| own.len() <= MAX_OWN)?;
+        let booted = shell.boot(prelude)?;
+        let twin = other.boot(prelude)?;
+        let image = booted.booted.agreed(&twin.booted)?;
+        let template = Self { fresh, own, booted: image, ..booted };
+        for raw in [&shell, &other] {
+            // SAFETY: the context that was in the region is forgotten.
+            unsafe { template.freshen(raw, &raw.own(&template.own)) };
+        }
+        Some(template)
+    }
+
+    /// Makes a runtime fresh again, so that it can be freed.
+    ///
+    /// # Safety
+    /// No context, object or value of the runtime is used again.
+    unsafe fn freshen(&self, raw: &Raw, own: &[usize]) {
+        // SAFETY: as promised.
+        unsafe { raw.lay(&self.fresh, &self.own, own) };
+    }
+}
+
+/// A runtime that rquickjs made in a region.
+struct Raw {
+    runtime: Runtime,
+    heap: Rc<Heap>,
+}
+
+impl Raw {
+    fn new(capacity: usize) -> Option<Self> {
+        let heap = Heap::with_region(Meter::new(u64::MAX), capacity)?;
+        let runtime = Runtime::new_with_alloc(HeapAllocator(Rc::clone(&heap))).ok()?;
+        Some(Self { runtime, heap })
+    }
+
+    /// The values of a shell's own words.
+    fn own(&self, places: &[u32]) -> Vec<usize> {
+        let Some(region) = self.heap.region() else { return Vec::new() };
+        // SAFETY: the places are within a fresh runtime, which lies at the beginning of each region.
+        places.iter().map(|at| unsafe { region.base().cast::<usize>().add(*at as usize).read() }).collect()
+    }
+
+    /// Lays an image over the region, but for the shell's own words.
+    ///
+    /// # Safety
+    /// The region holds the image, and nobody uses what is in it.
+    unsafe fn lay(&self, image: &Image, places: &[u32], own: &[usize]) {
+        let Some(region) = self.heap.region() else { return };
+        // SAFETY: as promised; the places are within every image.
+        unsafe {
+            image.lay(region.base());
+            for (at, word) in places.iter().zip(own) {
+                region.base().cast::<usize>().add(*at as usize).write(*word);
+            }
+        }
+    }
+
+    /// Makes a context and the prelude's core in it, and takes the image. The context is left behind.
+    fn boot(&self, prelude: &Prelude) -> Option<Template> {
+        let context = ManuallyDrop::new(Context::custom::<Intrinsics>(&self.runtime).ok()?);
+        let heap = &self.heap;
+        let template = context.with(|ctx| {
+            let prepared = Prepared::new(&ctx, prelude).ok()?;
+            for part in PRELOADED {
+                let preload: rquickjs::Function<'_> = prepared.dispatch.get("preload").ok()?;
+                preload.call::<_, ()>((part, prelude.part(&ctx, part).ok()?)).ok()?;
+            }
+            // SAFETY: a live context.
+            let runtime = unsafe { qjs::JS_GetRuntime(ctx.as_raw().as_ptr()) };
+            // SAFETY: objects are addresses.
+            let place = |object: &Object<'_>| Place::of(heap, unsafe { qjs::JS_VALUE_GET_PTR(object.as_raw()) }.cast());
+            let template = Template {
+                fresh: Image { words: Vec::new(), base: 0, addresses: Vec::new() },
+                booted: Image::take(heap)?,
+                own: Vec::new(),
+                runtime: Place::of(heap, runtime.cast())?,
+                context: Place::of(heap, ctx.as_raw().as_ptr().cast())?,
+                classes: prepared.classes,
+                globals: place(&prepared.globals)?,
+                host: place(&prepared.host)?,
+                dispatch: place(&prepared.dispatch)?,
+            };
+            // The image counts these references: the copies' are taken from there.
+            std::mem::forget(prepared);
+            Some(template)
+        });
+        forget(context);
+        template
+    }
+}
+
+/// A runtime made further down the stack: where that was is a shell's own, too.
+#[inline(never)]
+fn deeper() -> Option<Raw> {
+    let depth = std::hint::black_box([0_usize; 64]);
+    let raw = Raw::new(WORKSHOP);
+    std::hint::black_box(depth);
+    raw
+}
+
+/// Forgets a context without freeing it, but lets go of its runtime.
+fn forget(context: ManuallyDrop<Context>) {
+    // SAFETY: the handle is the context's own, which is not used or dropped any more.
+    drop(unsafe { std::ptr::read(context.runtime()) });
+}
+
+/// A place for copies of the booted runtime.
+struct Shell {
+    raw: Raw,
+    template: Rc<Template>,
+    own: Vec<usize>,
+}
+
+impl Shell {
+    fn new(template: &Rc<Template>) -> Option<Self> {
+        let raw = Raw::new(template.booted.bytes())?;
+        let fresh = Image::take(&raw.heap)?;
+        raw.heap.region()?.close();
+        // A runtime that begins otherwise than the image does not take it.
+        let differing = template.fresh.differences(&fresh)?;
+        if !differing.iter().all(|at| template.own.contains(at)) {
+            return None;
+        }
+        Some(Self { own: raw.own(&template.own), raw, template: Rc::clone(template) })
+    }
+
+    fn at(&self, place: Place) -> *mut u8 {
+        let base = self.raw.heap.region().map_or(std::ptr::null_mut(), super::memory::Region::base);
+        base.wrapping_add(place.0)
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        // SAFETY: what was laid into the region is given up already.
+        unsafe { self.template.freshen(&self.raw, &self.own) };
+    }
+}
+
+/// A runtime that is a copy.
+pub(super) struct Copied {
+    shell: Option<Shell>,
+    context: ManuallyDrop<Context>,
+    owned: Rc<Owned>,
+}
+
+impl Copied {
+    /// A copy of this thread's image; `None` where runtimes have to be booted.
+    pub(super) fn new(prelude: &Prelude, meter: &Rc<Meter>) -> Option<Self> {
+        let shell = SHELLS.try_with(|shells| shells.borrow_mut().take(prelude)).ok()??;
+        shell.raw.heap.count_for(Rc::clone(meter), shell.template.booted.bytes());
+        // SAFETY: nobody uses what is in the region, and it holds the image.
+        unsafe { shell.raw.lay(&shell.template.booted, &shell.template.own, &shell.own) };
+        let context = NonNull::new(shell.at(shell.template.context).cast())?;
+        // SAFETY: a runtime and a context of it, which lie there since the image was laid; the image counts one reference to the
+        // context, which is this one.
+        let context = unsafe {
+            qjs::JS_UpdateStackTop(shell.at(shell.template.runtime).cast());
+            Context::from_raw(context, shell.raw.runtime.clone())
+        };
+        shell.raw.runtime.set_loader(ModuleLoader, ModuleLoader);
+        Some(Self { shell: Some(shell), context: ManuallyDrop::new(context), owned: Rc::default() })
+    }
+
+    pub(super) fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// What the objects of the context hold.
+    pub(super) fn owned(&self) -> &Rc<Owned> {
+        &self.owned
+    }
+
+    /// The objects that were made before the image was taken.
+    pub(super) fn prepared<'js>(&self, ctx: &Ctx<'js>) -> rquickjs::Result<Prepared<'js>> {
+        let Some(shell) = &self.shell else { return Err(rquickjs::Error::Unknown) };
+        let template = &shell.template;
+        let object = |place| {
+            let raw = qjs::JS_MKPTR(qjs::JS_TAG_OBJECT, shell.at(place).cast());
+            // SAFETY: an object of the context, and the image counts a reference to it that nobody has taken.
+            Object::from_js(ctx, unsafe { Value::from_raw(ctx.clone(), raw) })
+        };
+        let (globals, host) = (object(template.globals)?, object(template.host)?);
+        Ok(Prepared { classes: template.classes, globals, host, dispatch: object(template.dispatch)? })
+    }
+}
+
+impl Drop for Copied {
+    fn drop(&mut self) {
+        let Some(shell) = self.shell.take() else { return };
+        self.context.with(|ctx| boot::leave(&ctx));
+        shell.raw.runtime.set_interrupt_handler(None);
+        shell.raw.runtime.set_host_promise_rejection_tracker(None);
+        // SAFETY: no code of the context runs any more; whoever held values of it has let go of them.
+        unsafe {
+            self.owned.free_all();
+            shell.raw.heap.free_beside();
+            forget(ManuallyDrop::new(ManuallyDrop::take(&mut self.context)));
+        }
+        shell.raw.heap.count_for(Meter::new(u64::MAX), 0);
+        // While the thread ends there is nowhere to put it.
+        let _ = SHELLS.try_with(|shells| shells.borrow_mut().give_back(shell));
+    }
+}
+
+/// The image of a thread, and shells that wait.
+#[derive(Default)]
+struct Shells {
+    /// Present once it has been tried.
+    template: Option<Option<Rc<Template>>>,
+    idle: Vec<Shell>,
+}
+
+thread_local! {
+    static SHELLS: RefCell<Shells> = RefCell::default();
+}
+
+impl Shells {
+    fn take(&mut self, prelude: &Prelude) -> Option<Shell> {
+        let template = self.template.get_or_insert_with(|| Template::build(prelude).map(Rc::new)).as_ref()?;
+        self.idle.pop().or_else(|| Shell::new(template))
+    }
+
+    fn give_back(&mut self, shell: Shell) {
+        if self.idle.len() < MAX_IDLE {
+            self.idle.push(shell);
+        }
+    }
+}
