@@ -155,7 +155,9 @@ fn loading<'js>(
         "isModule" => hosted::function(ctx, move |ctx: Ctx<'js>, file: String| {
             Ok::<_, rquickjs::Error>(unit(&ctx, &file)?.kind == compile::Kind::Module)
         }),
-        "loadClassic" => hosted::function(ctx, move |ctx: Ctx<'js>, file: String| compile::load_classic(&ctx, &*unit(&ctx, &file)?)),
+        "loadClassic" => {
+            hosted::function(ctx, move |ctx: Ctx<'js>, file: String| compile::load_classic(&ctx, &*unit(&ctx, &file)?))
+        }
         "startModule" => hosted::function(ctx, move |ctx: Ctx<'js>, file: String| modules.start(&ctx, &file)),
         "requireModule" => hosted::function(ctx, move |ctx: Ctx<'js>, file: String| modules.require(&ctx, &file)),
         _ => return Ok(None),

@@ -37,7 +37,7 @@ const MAX_IDLE: usize = 64;
 /// Words of a shell's own that are plausible: its allocator, what rquickjs keeps, and the stack it was made on.
 const MAX_OWN: usize = 8;
 /// Parts of the prelude that most runs use.
-const PRELOADED: [&str; 1] = ["ops"];
+const PRELOADED: [&str; 2] = ["ops", "ctx"];
 
 const WORD: usize = size_of::<usize>();
 

@@ -253,9 +253,7 @@ impl Heap {
 /// The block is null (no bytes), or one of a heap's.
 unsafe fn usable_size(block: *mut u8) -> usize {
     // SAFETY: as promised: the size stands before a block of a region, and the others are the C allocator's.
-    unsafe {
-        if is_of_region(block) { block.cast::<usize>().sub(1).read() } else { libc::malloc_usable_size(block.cast()) }
-    }
+    unsafe { if is_of_region(block) { block.cast::<usize>().sub(1).read() } else { libc::malloc_usable_size(block.cast()) } }
 }
 
 /// Whether a block lies in a region: eight past a multiple of sixteen, where the C allocator puts nothing of sixteen octets or more.

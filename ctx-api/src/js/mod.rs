@@ -4,6 +4,7 @@
 //! a socket in a process of its own. Nothing here reads a clock, a file or a network: whatever a script learns arrives in an
 //! entry, which is what makes a run a function of its journal.
 
+mod boot;
 mod compile;
 mod compiled;
 mod convert;
@@ -11,7 +12,6 @@ mod cost;
 mod deadline;
 mod errors;
 mod globals;
-mod boot;
 mod host;
 mod hosted;
 mod image;

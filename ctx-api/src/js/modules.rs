@@ -11,8 +11,8 @@ use rquickjs::promise::PromiseState;
 use rquickjs::{Ctx, Exception, Function, JsLifetime, Module, Object, Persistent, Promise, Value};
 
 use super::compile::{self, Kind};
-use super::{hosted, packages};
 use super::program::{Found, Program, is_built_in};
+use super::{hosted, packages};
 use crate::wire::ScriptError;
 
 /// The modules of one run.

@@ -1,5 +1,6 @@
 //! The JavaScript side, driven frame by frame.
 
+mod copies;
 mod cost;
 mod determinism;
 mod globals;

@@ -13,15 +13,12 @@ pub(super) fn object<'js>(ctx: &Ctx<'js>, shared: &Rc<Shared>) -> rquickjs::Resu
     let run = shared.clone();
     natives.set(
         "unawaited",
-        function(
-            ctx,
-            move |ctx: Ctx<'js>, operation: String, site: Value<'js>, failed: bool, value: Value<'js>| {
-                let error = failed.then(|| errors::describe(&ctx, &value, ScriptErrorKind::Thrown));
-                let error = error.filter(|error| error.kind != ScriptErrorKind::CallEnded).map(|error| error.message);
-                let at = errors::call_site(&errors::stack_text(&ctx, &site));
-                run.warn_unawaited(&format!("ctx.{operation}()"), at, error.as_deref());
-            },
-        )?,
+        function(ctx, move |ctx: Ctx<'js>, operation: String, site: Value<'js>, failed: bool, value: Value<'js>| {
+            let error = failed.then(|| errors::describe(&ctx, &value, ScriptErrorKind::Thrown));
+            let error = error.filter(|error| error.kind != ScriptErrorKind::CallEnded).map(|error| error.message);
+            let at = errors::call_site(&errors::stack_text(&ctx, &site));
+            run.warn_unawaited(&format!("ctx.{operation}()"), at, error.as_deref());
+        })?,
     )?;
     Ok(natives)
 }

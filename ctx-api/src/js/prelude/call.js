@@ -1,25 +1,30 @@
 // The parts of `ctx` that live wholly in the worker: listeners, waiting for digits, and the stream of events.
 (function (host, runtime) {
   const { callSite, OpPromise, LOCAL } = runtime;
-  const { named, ownFrames } = runtime.part('failures');
   const { unawaited } = host.natives('call');
   const DEFAULT_TIMEOUT_S = 60;
 
-  const listeners = new Map();
-  const streams = new Set();
-  const waiters = new Set();
+  // Objects and arrays, not maps and sets: most runs never name those, and then do without them.
+  const listeners = { __proto__: null };
+  const streams = [];
+  const waiters = [];
   const EVENTS = ['dtmf', 'hangup', 'hold', 'unhold', 'speech', 'transcription', 'bridge', 'unbridge', 'transfer', 'media_timeout'];
 
   function listen(event, listener, once) {
     if (!EVENTS.includes(event)) throw new TypeError(`ctx.on: unknown event '${String(event)}'; events are ${EVENTS.join(', ')}`);
     if (typeof listener !== 'function') throw new TypeError('ctx.on: the listener must be a function');
-    let list = listeners.get(event);
-    if (list === undefined) listeners.set(event, (list = []));
-    list.push({ listener, once });
+    (listeners[event] ??= []).push({ listener, once });
+  }
+
+  // Whether it was there.
+  function remove(list, item) {
+    const index = list.indexOf(item);
+    if (index >= 0) list.splice(index, 1);
+    return index >= 0;
   }
 
   function unlisten(event, listener) {
-    const list = listeners.get(event);
+    const list = listeners[event];
     if (list === undefined) return;
     const index = listener === undefined ? -1 : list.findLastIndex((entry) => entry.listener === listener);
     if (listener === undefined) list.length = 0;
@@ -27,8 +32,8 @@
   }
 
   function emit(event) {
-    for (const stream of streams) stream.push(event);
-    const list = listeners.get(event.type);
+    for (const stream of [...streams]) stream.push(event);
+    const list = listeners[event.type];
     if (list === undefined) return;
     for (const entry of [...list]) {
       if (entry.once) unlisten(event.type, entry.listener);
@@ -65,8 +70,8 @@
     const site = callSite();
     // Made when the wait ends, but it belongs to the line that asked for it.
     function failure(name, message, detail) {
-      const error = named(name, message, detail);
-      return Object.defineProperty(error, 'stack', { value: ownFrames(site), writable: true, configurable: true });
+      const { named, ownFrames } = runtime.part('failures');
+      return Object.defineProperty(named(name, message, detail), 'stack', { value: ownFrames(site), writable: true, configurable: true });
     }
     let waits = false;
     const promise = new OpPromise((resolve, reject) => {
@@ -81,7 +86,7 @@
       let timer;
       const aborted = () => settle(reject, failure('AbortError', 'waitFor was aborted', { cause: signal.reason }));
       function settle(how, value) {
-        if (!waiters.delete(waiter)) return;
+        if (!remove(waiters, waiter)) return;
         if (timer !== undefined) runtime.part('timers').clearTimer(timer);
         signal?.removeEventListener('abort', aborted);
         if (OpPromise.issued(promise)) unawaited('waitFor', site, how === reject, value);
@@ -103,7 +108,7 @@
           digits += digit;
           try {
             test(matches, (value) => settle(resolve, value));
-            if (quits !== undefined && waiters.has(waiter)) {
+            if (quits !== undefined && waiters.includes(waiter)) {
               test(quits, () => settle(reject, failure('QuitError', `waitFor: '${digits}' asked to quit`)));
             }
           } catch (error) {
@@ -112,7 +117,7 @@
         },
         ended: (message) => settle(reject, ended(message)),
       };
-      waiters.add(waiter);
+      waiters.push(waiter);
       if (limit < Infinity) {
         const expire = () => settle(reject, failure('TimeoutError', `waitFor: no match within ${limit / 1000} s`));
         timer = runtime.part('timers').addTimer('waitFor', expire, limit, [], false, false);
@@ -138,11 +143,11 @@
       },
       end() {
         stream.done = true;
-        streams.delete(stream);
+        remove(streams, stream);
         for (const taker of takers.splice(0)) taker({ value: undefined, done: true });
       },
     };
-    if (!stream.done) streams.add(stream);
+    if (!stream.done) streams.push(stream);
     return {
       next() {
         if (queue.length > 0) return Promise.resolve({ value: queue.shift(), done: false });

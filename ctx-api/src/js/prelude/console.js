@@ -1,8 +1,9 @@
 // `console`: lines of the call's log.
 (function (host, { part, callSite }) {
   const { now } = host;
-  const timers = new Map();
-  const counts = new Map();
+  // Objects, not maps: most runs never name `Map`, and then do without it.
+  const timers = { __proto__: null };
+  const counts = { __proto__: null };
   let indent = '';
 
   function write(level, args) {
@@ -11,7 +12,7 @@
   }
 
   function elapsed(label) {
-    const started = timers.get(label);
+    const started = timers[label];
     if (started === undefined) write('warn', [`console: no timer '${label}'`]);
     return started === undefined ? undefined : `${label}: ${now() - started}ms`;
   }
@@ -53,22 +54,26 @@
     dir: (value) => write('info', [part('inspect').inspect(value)]),
     dirxml: (...args) => write('info', args),
     table,
-    time: (label = 'default') => void timers.set(String(label), now()),
+    time(label = 'default') {
+      timers[String(label)] = now();
+    },
     timeLog(label = 'default', ...args) {
       const text = elapsed(String(label));
       if (text !== undefined) write('info', [text, ...args]);
     },
     timeEnd(label = 'default') {
       const text = elapsed(String(label));
-      timers.delete(String(label));
+      delete timers[String(label)];
       if (text !== undefined) write('info', [text]);
     },
     count(label = 'default') {
-      const count = (counts.get(String(label)) ?? 0) + 1;
-      counts.set(String(label), count);
+      const count = (counts[String(label)] ?? 0) + 1;
+      counts[String(label)] = count;
       write('info', [`${label}: ${count}`]);
     },
-    countReset: (label = 'default') => void counts.delete(String(label)),
+    countReset(label = 'default') {
+      delete counts[String(label)];
+    },
     group(...args) {
       if (args.length > 0) write('info', args);
       indent += '  ';
