@@ -554,7 +554,7 @@ pub(crate) fn is_callees_word(code: u16) -> bool {
 }
 
 /// What a final response means for the script.
-fn status_of(code: u16) -> BridgeStatus {
+pub(crate) fn status_of(code: u16) -> BridgeStatus {
     match code {
         486 | 600 => BridgeStatus::Busy,
         408 | 480 => BridgeStatus::NoAnswer,
@@ -565,7 +565,7 @@ fn status_of(code: u16) -> BridgeStatus {
 
 /// Which of several failures is told (RFC 3261 16.7 step 6): 6xx, then the lowest class; within 4xx busy before no answer
 /// before the rest, because that is what the caller can act upon.
-fn preference(code: u16) -> u16 {
+pub(crate) fn preference(code: u16) -> u16 {
     match code {
         600.. => 0,
         486 => 1,

@@ -10,8 +10,8 @@ mod leg;
 mod switchboard;
 
 pub use audio::{Audio, AudioEnd, AudioId, AudioOptions, AudioStop};
-pub(crate) use bridge::is_callees_word;
 pub use bridge::{Bridge, BridgeRules, BridgeStep, Hunt};
+pub(crate) use bridge::{is_callees_word, preference, status_of};
 pub use collect::{CollectRules, CollectStep, Collected, Collector, Pattern};
 pub use digits::{Digits, is_key};
 pub use info::{digit_of_info, info_of_digit};

@@ -360,6 +360,8 @@ pub struct EventSocketMedia {
     pub dial: String,
     /// The SIP profile that calls `sip:` URIs; default: the one the call came in by.
     pub profile: Option<String>,
+    /// Where `[[gateway]]`s are called for numbers that a `[[route]]` leads to; default: at their address, by the profile.
+    pub gateways: Option<String>,
     /// Engine and voice of `ctx.tts` where neither the script nor the channel names one.
     pub tts_engine: Option<String>,
     pub tts_voice: Option<String>,
@@ -372,6 +374,7 @@ impl Default for EventSocketMedia {
             users: "user/{target}".to_owned(),
             dial: "loopback/{target}/{context}".to_owned(),
             profile: None,
+            gateways: None,
             tts_engine: None,
             tts_voice: None,
         }

@@ -176,9 +176,11 @@ fn media_servers(config: &Config, report: &mut Report) {
         report.warn(section("event_socket", "freeswitch_outbound"), message);
     }
     let media = &config.event_socket.media;
-    for (key, template) in [("users", &media.users), ("dial", &media.dial)] {
+    let templates = [("users", Some(&media.users)), ("dial", Some(&media.dial)), ("gateways", media.gateways.as_ref())];
+    for (key, template) in templates.into_iter().filter_map(|(key, template)| Some((key, template?))) {
         let path = || [section("event_socket", "media"), vec![Step::Key(key.to_owned())]].concat();
-        let is_plain = template.replace("{target}", "").replace("{context}", "");
+        let of_its_own = if key == "gateways" { "{gateway}" } else { "{context}" };
+        let is_plain = template.replace("{target}", "").replace(of_its_own, "");
         let is_word = |c: char| c.is_ascii_alphanumeric() || "-_.+*#@:/~".contains(c);
         if !template.contains("{target}") || !template.contains('/') || !is_plain.chars().all(is_word) {
             let message = format!("expected an endpoint such as `sofia/gateway/carrier/{{target}}`, found `{template}`");

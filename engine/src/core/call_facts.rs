@@ -8,6 +8,7 @@ use lockstep_sip::net::Source;
 use serde_json::{Map, Value, json};
 
 use super::gatekeeper::Caller;
+use crate::backend::freeswitch::Channel;
 use crate::class4::Facts;
 use crate::security_key;
 
@@ -65,6 +66,25 @@ pub(crate) fn origin_of(call: &str, request: &Request, source: &Source) -> Facts
         source_port: source.remote.port(),
         proto: source.protocol.as_str().to_ascii_lowercase(),
         identity: text(HeaderName::from("Identity")),
+        ..Facts::default()
+    }
+}
+
+/// What Class 4 is told of a call that a media server of others has, besides who is called.
+pub(crate) fn origin_of_channel(call: &str, channel: &Channel) -> Facts {
+    let text = |name: &str| channel.variables.get(name).cloned();
+    let whole = |name: &str| text(name).unwrap_or_default();
+    Facts {
+        callid: whole("sip_call_id"),
+        call: call.to_owned(),
+        server: whole("sip_to_host"),
+        request_user: channel.to.clone(),
+        from_user: text("sip_from_user").unwrap_or_else(|| channel.from.clone()),
+        user_agent: text("sip_user_agent"),
+        source_ip: channel.remote_addr.clone(),
+        source_port: text("sip_network_port").and_then(|port| port.parse().ok()).unwrap_or_default(),
+        proto: whole("sip_via_protocol").to_ascii_lowercase(),
+        identity: text("sip_h_identity").or_else(|| text("sip_h_Identity")),
         ..Facts::default()
     }
 }

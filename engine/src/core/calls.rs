@@ -93,6 +93,7 @@ impl Switch {
     fn pump_backend(&mut self, key: CallKey) -> bool {
         let mut worked = false;
         loop {
+            self.serve_channel(key);
             let Some(call) = self.calls.get_mut(&key) else { return false };
             match call.backend.poll_output() {
                 BackendOutput::Timeout(timer) => {

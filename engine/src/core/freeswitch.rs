@@ -7,11 +7,12 @@ use lockstep_ctx_api::wire::CallStart;
 use lockstep_ctx_api::{CallFacts, CallState};
 
 use super::backend::Backend;
+use super::call_facts::origin_of_channel;
 use super::exchange::CallKey;
 use super::refusals::Refused;
 use super::switch::Switch;
 use crate::backend::freeswitch::{Channel, FreeSwitchBackend, Settings};
-use crate::config::{Destination, Did, User};
+use crate::config::{Config, Destination, Did};
 use crate::esl::{Command, Message};
 use crate::script::Program;
 
@@ -32,8 +33,14 @@ impl ConnectionLink for NoLink {
     fn send(&mut self, _: Vec<u8>) {}
 }
 
-/// The script that a channel leads to, and the number it came by.
-type Led = (Arc<Program>, Option<Did>);
+/// Where a channel leads.
+struct Led {
+    program: Arc<Program>,
+    /// The number it came by.
+    did: Option<Did>,
+    /// Whose call it is.
+    customer: Option<i64>,
+}
 
 /// Connections from media servers.
 #[derive(Default)]
@@ -67,10 +74,11 @@ impl Connections {
         Self { settings: Arc::new(settings), has_hosts, ..Self::default() }
     }
 
-    /// These are the users that calls can be bridged to; calls that live keep those they knew.
-    pub(super) fn know_users(&mut self, users: &[User]) {
-        let known_users = Arc::new(users.iter().map(|user| user.name.clone()).collect());
-        self.settings = Arc::new(Settings { known_users, ..self.settings.as_ref().clone() });
+    /// These are the users that calls can be bridged to, and whether there are routes; calls that live keep what they knew.
+    pub(super) fn know(&mut self, config: &Config) {
+        let known_users = Arc::new(config.users.iter().map(|user| user.name.clone()).collect());
+        let has_routes = !config.routes.is_empty();
+        self.settings = Arc::new(Settings { known_users, has_routes, ..self.settings.as_ref().clone() });
     }
 
     /// How many there are.
@@ -172,7 +180,7 @@ impl Switch {
             }
         };
         match self.program_for(&channel) {
-            Ok((program, did)) => self.take_channel(id, channel, program, did),
+            Ok(led) => self.take_channel(id, channel, led),
             Err((code, reason)) => self.refuse_channel(id, &channel, code, reason),
         }
     }
@@ -204,7 +212,16 @@ impl Switch {
                 }
             }
         };
-        program.map(|program| (Arc::clone(program), did)).ok_or((404, "Not Found"))
+        let program = program.map(Arc::clone).ok_or((404, "Not Found"))?;
+        let customer = match &channel.customer {
+            // What it dials counts as that customer's: nobody else's may be meant.
+            Some(named) => {
+                let known = named.parse().ok().and_then(|id| exchange.directory.customer(id));
+                Some(known.ok_or((403, "Forbidden"))?.id)
+            }
+            None => did.as_ref().and_then(|did| did.customer),
+        };
+        Ok(Led { program, did, customer })
     }
 
     fn refuse_channel(&mut self, id: ConnectionId, channel: &Channel, code: u16, reason: &str) {
@@ -233,7 +250,8 @@ impl Switch {
         connection.link.send(bytes);
     }
 
-    fn take_channel(&mut self, id: ConnectionId, channel: Channel, program: Arc<Program>, did: Option<Did>) {
+    fn take_channel(&mut self, id: ConnectionId, channel: Channel, led: Led) {
+        let Led { program, did, customer } = led;
         self.last_call += 1;
         let key = CallKey(self.last_call);
         let now = self.now();
@@ -247,7 +265,7 @@ impl Switch {
             from: channel.from.clone(),
             to: channel.to.clone(),
             did: did.as_ref().map(|did| did.number.trim_start_matches('+').to_owned()),
-            customer_id: did.as_ref().and_then(|did| did.customer),
+            customer_id: customer,
             state: channel.state,
             started_at: now.unix_ms,
             answered_at: (channel.state == CallState::Answered).then_some(now.unix_ms),
@@ -261,6 +279,12 @@ impl Switch {
         if let Some(connection) = self.connections.open.get_mut(&id) {
             connection.stage = Stage::Call(key);
         }
+        let mut exchange = self.exchange.borrow_mut();
+        let name = channel.variables.get("caller_id_name").cloned();
+        exchange.callers.insert(key, (channel.from.clone(), name));
+        exchange.customers.extend(customer.map(|customer| (key, customer)));
+        exchange.origins.insert(key, (now.instant, origin_of_channel(&call_id, &channel)));
+        drop(exchange);
         let settings = Arc::clone(&self.connections.settings);
         let backend = FreeSwitchBackend::new(call_id, channel, settings, (now.instant, now.unix_ms));
         let backend = Backend::FreeSwitch { backend: Box::new(backend), connection: id };

@@ -16,6 +16,7 @@ pub(crate) mod exchange;
 mod executions;
 mod freeswitch;
 mod freeswitch_listener;
+mod freeswitch_routes;
 mod gatekeeper;
 mod guard;
 pub(crate) mod handle;

@@ -15,7 +15,7 @@ use crate::call::{Dial, LegEvent, Refusal, RouteId};
 use crate::cdr::CdrAttempt;
 
 /// Attempts of one call that its record tells of.
-const MAX_ATTEMPTS: usize = 200;
+pub(super) const MAX_ATTEMPTS: usize = 200;
 
 /// Starts to look for a gateway's next hops.
 pub(crate) fn look_up(exchange: &mut Exchange, purpose: Purpose, uri: &SipUri) -> Result<(), Refusal> {

@@ -9,7 +9,7 @@ use crate::provisioning::Current;
 impl Switch {
     /// New calls and registrations go by `current` from now on. Calls that live keep what they were set up with.
     pub(crate) fn set_provisioning(&mut self, current: &Current) {
-        self.connections.know_users(&current.config.users);
+        self.connections.know(&current.config);
         let mut exchange = self.exchange.borrow_mut();
         let own: Vec<_> = exchange.world.listening().iter().map(|(_, bound)| bound.ip()).collect();
         let mut directory = Directory::new(&current.config, own);

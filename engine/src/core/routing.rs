@@ -12,9 +12,10 @@ use lockstep_ctx_api::EndedBy;
 use lockstep_sip::message::{SipUri, Uri};
 use lockstep_sip::net::{Destination, Protocol};
 
-use super::directory::{Callee, host_of_ip};
+use super::directory::{Callee, host_of_ip, is_dialled_number};
 use super::exchange::{CallKey, Exchange, Purpose, Route, Waiting};
 use super::outgoing::look_up;
+use crate::backend::freeswitch::{RouteAnswer, Way as MediaServerWay};
 use crate::call::{Hunt, Lookup, LookupId, Refusal, RouteId, Routes};
 use crate::class4::{Attempt, Decision, Rejection, route_without_scripts};
 
@@ -52,23 +53,86 @@ pub(crate) fn resolve(exchange: &mut Exchange, call: CallKey, lookup: LookupId, 
 
 /// Has Class 4 decide how a number is dialled.
 fn route_number(exchange: &mut Exchange, call: CallKey, lookup: LookupId, number: String, caller_id: Option<&str>) -> Lookup {
+    match decide(exchange, call, lookup, number, caller_id) {
+        Some(decision) => decided(exchange, call, lookup, decision),
+        None => Lookup::Later,
+    }
+}
+
+/// What Class 4 decides on a number; `None`: its scripts are asked, and the answer arrives later.
+fn decide(
+    exchange: &mut Exchange,
+    call: CallKey,
+    lookup: LookupId,
+    number: String,
+    caller_id: Option<&str>,
+) -> Option<Result<Decision, Refusal>> {
     if let Err(refusal) = count(exchange, call, lookup) {
-        return Lookup::Ready(Err(refusal));
+        return Some(Err(refusal));
     }
     let mut facts = exchange.origin(call);
     let caller = || exchange.callers.get(&call).map(|(number, _)| number.clone());
     facts.cli = caller_id.map(str::to_owned).or_else(caller).unwrap_or_default();
     facts.dialled = number;
-    match route_without_scripts(&exchange.table, &exchange.programs, &facts) {
-        Some(decision) => decided(exchange, call, lookup, decision),
-        None => {
-            let ticket = exchange.ticket(Purpose::Routing(call, lookup));
-            exchange.hooks.insert((call, lookup), ticket);
-            let table = Arc::clone(&exchange.table);
-            exchange.world.route(ticket, table, Box::new(facts));
-            Lookup::Later
-        }
+    let decision = route_without_scripts(&exchange.table, &exchange.programs, &facts);
+    if decision.is_none() {
+        let ticket = exchange.ticket(Purpose::Routing(call, lookup));
+        exchange.hooks.insert((call, lookup), ticket);
+        let table = Arc::clone(&exchange.table);
+        exchange.world.route(ticket, table, Box::new(facts));
     }
+    decision.map(|decision| decision.map_err(|rejection| refusal_of(&rejection)))
+}
+
+/// Where a media server of others is to call what a script has written; `None`: the answer arrives later.
+pub(crate) fn answer(
+    exchange: &mut Exchange,
+    call: CallKey,
+    lookup: LookupId,
+    target: &str,
+    caller_id: Option<&str>,
+) -> Option<RouteAnswer> {
+    match exchange.directory.callee(target, &exchange.programs) {
+        Ok(Callee::User(name)) => Some(RouteAnswer::Local(name)),
+        Ok(Callee::Number(number)) => {
+            decide(exchange, call, lookup, number, caller_id).map(|decision| answer_of(exchange, call, decision))
+        }
+        Err(refusal) if is_dialled_number(target) => Some(RouteAnswer::Refused(refusal)),
+        // What is no number is for the dialplan over there.
+        Ok(Callee::Class5(_) | Callee::Gateway(..)) | Err(_) => Some(RouteAnswer::Local(target.to_owned())),
+    }
+}
+
+/// The scripts of Class 4 have decided on a number that a media server is to call.
+pub(crate) fn answered(
+    exchange: &mut Exchange,
+    call: CallKey,
+    lookup: LookupId,
+    decision: Result<Decision, Rejection>,
+) -> Option<RouteAnswer> {
+    exchange.hooks.remove(&(call, lookup))?;
+    Some(answer_of(exchange, call, decision.map_err(|rejection| refusal_of(&rejection))))
+}
+
+fn answer_of(exchange: &Exchange, call: CallKey, decision: Result<Decision, Refusal>) -> RouteAnswer {
+    let decision = match decision {
+        Ok(decision) => decision,
+        Err(refusal) => return RouteAnswer::Refused(refusal),
+    };
+    let mut ways = ways_of(exchange, decision.attempts);
+    ways.sort_by_key(|way| !exchange.directory.is_up(way.gateway));
+    let caller = exchange.callers.get(&call).map(|(number, _)| number.as_str());
+    let way = |Way { gateway, uri, attempt }| {
+        let Attempt { number, cli, remove_headers, headers, cost, .. } = attempt?;
+        let (uri, is_renamed) = (uri.to_string(), caller != Some(cli.as_str()));
+        let address = uri.split_once(':').map(|(_, address)| address.to_owned())?;
+        Some(MediaServerWay { gateway, number, address, cli, is_renamed, remove_headers, headers, price: cost })
+    };
+    let ways: Vec<_> = ways.into_iter().filter_map(way).collect();
+    if ways.is_empty() {
+        return RouteAnswer::Refused(Refusal::new(503, "no gateway can be reached"));
+    }
+    RouteAnswer::Gateways { ways, ring: decision.ring }
 }
 
 /// Counts a number that a customer's call dials against what the customer may.
@@ -90,16 +154,16 @@ pub(crate) fn routed(
     decision: Result<Decision, Rejection>,
 ) -> Option<Result<Routes, Refusal>> {
     exchange.hooks.remove(&(call, lookup))?;
-    match decided(exchange, call, lookup, decision) {
+    match decided(exchange, call, lookup, decision.map_err(|rejection| refusal_of(&rejection))) {
         Lookup::Ready(routes) => Some(routes),
         Lookup::Later => None,
     }
 }
 
-fn decided(exchange: &mut Exchange, call: CallKey, lookup: LookupId, decision: Result<Decision, Rejection>) -> Lookup {
+fn decided(exchange: &mut Exchange, call: CallKey, lookup: LookupId, decision: Result<Decision, Refusal>) -> Lookup {
     let decision = match decision {
         Ok(decision) => decision,
-        Err(rejection) => return Lookup::Ready(Err(refusal_of(&rejection))),
+        Err(refusal) => return Lookup::Ready(Err(refusal)),
     };
     let ways = ways_of(exchange, decision.attempts);
     reach(exchange, call, lookup, Waiting { ways, ring: decision.ring, gateway: 0, unreachable: Vec::new() })

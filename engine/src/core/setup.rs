@@ -69,6 +69,8 @@ pub(crate) fn media_servers(loaded: &Loaded, config: &Config) -> MediaServers {
         users: media.users.clone(),
         dial: media.dial.clone(),
         profile: media.profile.clone(),
+        gateways: media.gateways.clone(),
+        has_routes: !config.routes.is_empty(),
         tts_engine: media.tts_engine.clone(),
         tts_voice: media.tts_voice.clone(),
         account: None,

@@ -261,6 +261,10 @@ impl Switch {
             },
             (Purpose::Routing(key, lookup), Arrived::Routed(decision)) => {
                 self.note_decision(key, &decision);
+                if self.calls.get(&key).is_some_and(|call| !call.backend.is_native()) {
+                    let answer = routing::answered(&mut self.exchange.borrow_mut(), key, lookup, decision);
+                    return self.channel_routed(key, lookup, answer);
+                }
                 let found = routing::routed(&mut self.exchange.borrow_mut(), key, lookup, decision);
                 let backend = self.calls.get_mut(&key).and_then(|call| call.backend.native_mut());
                 if let (Some(found), Some(backend)) = (found, backend) {

@@ -8,4 +8,5 @@ mod fuzz;
 mod hostile_arguments;
 mod hostile_frames;
 mod lost;
+mod numbers;
 mod operations;

@@ -10,14 +10,19 @@ use uuid::Uuid;
 use super::argument;
 use super::cause::{code_of, phrase};
 use super::channel::Channel;
+use super::hunt::Hunt;
 use super::task::{Finish, Plan, Step};
 use super::{Settings, answer_time};
 use crate::esl::Event;
 
 /// How long targets ring when the script says 0.
-const DEFAULT_RING_TIME: Duration = Duration::from_secs(60);
+pub(super) const DEFAULT_RING_TIME: Duration = Duration::from_secs(60);
 /// Our own names of the legs are made from the call's.
 const LEGS: Uuid = Uuid::from_u128(0x6a1d_27e4_1f0c_4a55_9a3b_0c6f_52f1_7a10);
+
+/// What a bridge leaves behind that its result is read from.
+const LEFT_BEHIND: [&str; 4] =
+    ["originate_disposition", "bridge_hangup_cause", "last_bridge_hangup_cause", "last_bridge_proto_specific_hangup_cause"];
 
 /// A bridge under way.
 #[derive(Debug)]
@@ -32,6 +37,19 @@ pub(super) struct Bridging {
     continue_on: ContinueOn,
     /// Given back instead of the bridge's own result: the bridge is the end of another operation.
     pub instead: Option<Outcome>,
+    /// What is tried next should this come to nothing.
+    pub hunt: Option<Hunt>,
+}
+
+/// What a bridge needs that is one of several of an operation.
+#[derive(Debug, Default)]
+pub(super) struct Turned {
+    /// How many legs were dialled before.
+    pub place: usize,
+    /// How long the callee may neither ring nor answer.
+    pub patience: Option<Duration>,
+    /// The caller's own header fields are among those given, as far as they are to go on.
+    pub names_headers: bool,
 }
 
 /// What comes after a bridge.
@@ -52,6 +70,7 @@ impl Settings {
         args: &BridgeArgs,
         set_headers: &Headers,
         instead: Option<Outcome>,
+        turned: &Turned,
     ) -> Result<Plan, OpError> {
         check(args)?;
         let ring = match args.timeout_ms {
@@ -61,8 +80,9 @@ impl Settings {
         let mut legs = Vec::new();
         let mut strings = Vec::new();
         for (place, target) in args.targets.iter().enumerate() {
-            let leg = Uuid::new_v5(&LEGS, format!("{} {id} {place}", channel.uuid).as_bytes()).to_string();
-            strings.push(format!("{}{}", leg_variables(args, target, &leg, ring)?, self.endpoint(channel, &target.uri)?));
+            let leg = Uuid::new_v5(&LEGS, format!("{} {id} {}", channel.uuid, turned.place + place).as_bytes()).to_string();
+            let variables = leg_variables(args, target, &leg, ring, turned.patience)?;
+            strings.push(format!("{variables}{}", self.endpoint(channel, &target.uri)?));
             legs.push(leg);
         }
         let (separator, turns) = match args.strategy {
@@ -72,14 +92,14 @@ impl Settings {
         let record = args.record.as_ref().map(|name| self.recording("bridge", name, "wav")).transpose()?.map(|(path, _)| path);
         let mut variables = self.call_variables(args, set_headers)?;
         // What an earlier bridge has left would be taken for this one's, should its completion get lost.
-        variables.extend(["originate_disposition", "bridge_hangup_cause"].map(|name| (name.to_owned(), None)));
+        variables.extend(LEFT_BEHIND.map(|name| (name.to_owned(), None)));
         let mut steps = vec![Step::Set(variables)];
         steps.push(Step::Execute {
             app: "bridge",
             arg: format!("{}{}", self.confirmation(args)?, strings.join(separator)),
             lasts: Some(answer_time(crate::call::millis(ring), turns)),
         });
-        let bridging = Bridging { legs, joined: None, lasted: Duration::ZERO, record, continue_on: args.continue_on, instead };
+        let bridging = Bridging { legs, record, ..Bridging::new(args.continue_on, instead) };
         Ok(Plan { steps: steps.into(), finish: Finish::Bridge(Box::new(bridging)) })
     }
 
@@ -123,11 +143,21 @@ impl Settings {
         Ok(format!("{{group_confirm_key=1,group_confirm_file={file}}}"))
     }
 
+    /// Whether a target is neither a URI nor an endpoint nor a user of ours: an extension or a number.
+    pub(super) fn is_name(&self, target: &str) -> bool {
+        let is_uri = ["sip:", "sips:"].iter().any(|scheme| target.starts_with(scheme));
+        !is_uri && !target.contains('/') && !self.known_users.contains(target)
+    }
+
     /// Where a target is called: a `sip:` URI, a user of ours, a number, or an endpoint as FreeSWITCH writes it.
     fn endpoint(&self, channel: &Channel, target: &str) -> Result<String, OpError> {
         const EXTRA: &str = "-_.+*#@";
+        if target.contains(":_:") {
+            // FreeSWITCH would take it for several dial strings.
+            return Err(OpError::new(ErrorCode::RangeError, "bridge: target: expected one endpoint, found several"));
+        }
         if let Some(address) = target.strip_prefix("sip:").or_else(|| target.strip_prefix("sips:")) {
-            let address = argument::word("bridge", "target", address, "-_.+*#@:[]~")?;
+            let address = argument::word("bridge", "target", address, "-_.+*#@:[]~;=%")?;
             let profile = self.profile.as_ref().or_else(|| channel.variables.get("sofia_profile_name"));
             let profile = argument::word("bridge", "SIP profile", profile.map_or("external", String::as_str), "-_.")?;
             return Ok(format!("sofia/{profile}/{address}"));
@@ -143,7 +173,7 @@ impl Settings {
     }
 }
 
-fn check(args: &BridgeArgs) -> Result<(), OpError> {
+pub(super) fn check(args: &BridgeArgs) -> Result<(), OpError> {
     let unsupported = |what: &str| {
         let message = format!("bridge: FreeSWITCH has no {what}");
         Err(OpError::new(ErrorCode::Unsupported, message))
@@ -169,9 +199,16 @@ fn number_of(number: &str) -> Result<&str, OpError> {
 }
 
 /// `[a=b,…]`: the variables of one leg. Only words go in here: brackets know no dependable escape.
-fn leg_variables(args: &BridgeArgs, target: &BridgeTarget, leg: &str, ring: Duration) -> Result<String, OpError> {
+fn leg_variables(
+    args: &BridgeArgs,
+    target: &BridgeTarget,
+    leg: &str,
+    ring: Duration,
+    patience: Option<Duration>,
+) -> Result<String, OpError> {
     let ring = target.timeout_ms.filter(|ms| *ms > 0).map_or(ring, Duration::from_millis);
     let mut variables = vec![format!("origination_uuid={leg}"), format!("leg_timeout={}", ring.as_millis().div_ceil(1_000))];
+    variables.extend(patience.map(|time| format!("leg_progress_timeout={}", time.as_secs())));
     if let Some(number) = &target.caller_id {
         variables.push(format!("origination_caller_id_number={}", number_of(number)?));
     }
@@ -195,6 +232,12 @@ fn leg_variables(args: &BridgeArgs, target: &BridgeTarget, leg: &str, ring: Dura
 }
 
 impl Bridging {
+    /// One that has not begun.
+    pub(super) fn new(continue_on: ContinueOn, instead: Option<Outcome>) -> Self {
+        let legs = Vec::new();
+        Self { legs, joined: None, lasted: Duration::ZERO, record: None, continue_on, instead, hunt: None }
+    }
+
     /// The two are not joined any more.
     pub(super) fn parted(&mut self, now: Instant) {
         if let Some((_, since)) = &self.joined
@@ -205,19 +248,28 @@ impl Bridging {
     }
 
     /// What became of it.
-    pub(super) fn over(mut self, now: Instant, event: &Event) -> After {
+    pub(super) fn result(&mut self, now: Instant, event: &Event) -> BridgeResult {
         self.parted(now);
         let is_set = |name: &str| event.variable(name).filter(|value| !value.is_empty());
         let was_joined = self.joined.is_some() || is_set("originate_disposition") == Some("SUCCESS");
-        let bleg = self.joined.map(|(leg, _)| leg).or_else(|| is_set("bridge_uuid").filter(|_| was_joined).map(str::to_owned));
-        let result = if was_joined {
+        let bleg = self
+            .joined
+            .as_ref()
+            .map(|(leg, _)| leg.clone())
+            .or_else(|| is_set("bridge_uuid").filter(|_| was_joined).map(str::to_owned));
+        if was_joined {
             let duration_ms = crate::call::millis(self.lasted);
             BridgeResult { status: BridgeStatus::Completed, code: 200, reason: "OK".to_owned(), duration_ms, bleg }
         } else {
             let cause = is_set("originate_disposition").or_else(|| is_set("last_bridge_hangup_cause")).unwrap_or("NO_ANSWER");
             let code = sip_code(event, cause);
             BridgeResult { status: status_of(cause), code, reason: phrase(code).to_owned(), duration_ms: 0, bleg: None }
-        };
+        }
+    }
+
+    /// What comes after it. `by` has ended a call that does not go on.
+    pub(super) fn over(self, result: BridgeResult, by: EndedBy) -> After {
+        let was_joined = result.status == BridgeStatus::Completed;
         let goes_on = match self.continue_on {
             ContinueOn::Always => true,
             ContinueOn::Never => false,
@@ -231,7 +283,7 @@ impl Bridging {
             return After::Resolve(Outcome::Bridged(result));
         }
         let (code, reason) = if was_joined { (200, "Normal Clearing".to_owned()) } else { (result.code, result.reason) };
-        After::End(CallEndedCause { code, reason, by: EndedBy::Callee })
+        After::End(CallEndedCause { code, reason, by })
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Channel {
     pub codec: Option<String>,
     /// The script that the dialplan asks for.
     pub script: Option<String>,
+    /// Whose call it is: the `[[customer]]` that the dialplan names.
+    pub customer: Option<String>,
     /// The script's name of the call, where the engine itself has placed it.
     pub call_id: Option<String>,
     /// The media server.
@@ -79,6 +81,7 @@ impl Channel {
             remote_addr: text("Caller-Network-Addr"),
             codec: event.get("Channel-Read-Codec-Name").map(str::to_owned),
             script: event.variable("lockstep_script").filter(|script| !script.is_empty()).map(str::to_owned),
+            customer: event.variable("lockstep_customer").filter(|id| !id.is_empty()).map(str::to_owned),
             call_id: event.variable("lockstep_call").filter(|id| !id.is_empty()).map(str::to_owned),
             core: text("Core-UUID"),
             variables: with_classic_names(variables, event),

@@ -195,7 +195,8 @@ impl FreeSwitchBackend {
         self.is_ended = true;
         self.state = CallState::Ended;
         let over = || OpError::call_ended(cause.clone());
-        if let Some(task) = self.task.take() {
+        if let Some(mut task) = self.task.take() {
+            self.settle_hunt(now, &mut task);
             self.complete(task.id, Err(over()));
         }
         for id in std::mem::take(&mut self.asides).into_keys() {

@@ -67,7 +67,7 @@ impl FreeSwitchBackend {
                 }
                 if is_refused {
                     let message = format!("{}: FreeSWITCH: {}", task.name, text.trim_start_matches("-ERR").trim());
-                    self.complete_task(Err(OpError::new(ErrorCode::InvalidState, message)));
+                    self.complete_task(now, Err(OpError::new(ErrorCode::InvalidState, message)));
                     return self.wire.ask_now(now);
                 }
                 if !self.wire.is_async {
@@ -137,7 +137,7 @@ impl FreeSwitchBackend {
         });
         let was_doubtful = running.is_some_and(|executing| executing.is_doubtful && executing.uuid != uuid);
         if is_over && was_doubtful {
-            self.doubtful_over(event);
+            self.doubtful_over(now, event);
         } else if is_over {
             self.step_over(now, event);
         } else if !self.aside_executed(now, uuid, event) {
@@ -184,6 +184,7 @@ impl FreeSwitchBackend {
         {
             bridging.joined = Some((bleg.clone(), now));
             record = bridging.record.clone();
+            self.trial_answered(&bleg);
         }
         if let Some(path) = record.filter(|_| self.wire.is_full) {
             let rest = format!("start {}", argument::quoted(&path));

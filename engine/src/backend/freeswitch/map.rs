@@ -1,14 +1,17 @@
 //! Operations as applications of FreeSWITCH.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use lockstep_ctx_api::op::{AnswerArgs, BridgeArgs, BridgeStrategy, BridgeTarget, ContinueOn, EchoArgs, Headers, Op, PlayArgs};
 use lockstep_ctx_api::op::{RingArgs, SendDtmfArgs, TtsArgs};
 use lockstep_ctx_api::{CallState, ErrorCode, OpError, OpId, Outcome};
 
+use super::bridge::Turned;
+use super::hunt::Routing;
 use super::sound::Voice;
 use super::task::{Doing, Finish, Plan, Playing, Step};
-use super::{FreeSwitchBackend, argument};
+use super::{FreeSwitchBackend, argument, bridge};
 
 /// `w` and `W` among digits to be sent.
 const SHORT_PAUSE_MS: u64 = 500;
@@ -148,7 +151,13 @@ impl FreeSwitchBackend {
 
     fn bridge(&mut self, id: OpId, args: &BridgeArgs, instead: Option<Outcome>) -> Result<Plan, OpError> {
         let headers = self.headers.take();
-        self.settings.bridge(&self.channel, id, args, &headers, instead)
+        let is_asked_for = |target: &str| self.settings.has_routes && self.settings.is_name(target);
+        if let Some(mut routing) = Routing::of(args, is_asked_for) {
+            bridge::check(args)?;
+            (routing.headers, routing.instead) = (headers, instead);
+            return Ok(Plan { steps: VecDeque::new(), finish: Finish::Routing(Box::new(routing)) });
+        }
+        self.settings.bridge(&self.channel, id, args, &headers, instead, &Turned::default())
     }
 
     /// Hands the caller over to `target` as the end of an operation whose result stands.
@@ -179,7 +188,7 @@ impl FreeSwitchBackend {
             }
             Err(error) => {
                 tracing::warn!(call = %self.call_id, %error, "transfer_on_failure");
-                self.complete_task(Ok(outcome));
+                self.complete_task(now, Ok(outcome));
             }
         }
     }

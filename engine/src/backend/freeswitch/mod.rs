@@ -20,6 +20,7 @@ mod channel;
 mod collect;
 mod end;
 mod events;
+mod hunt;
 mod map;
 pub(crate) mod recover;
 mod sound;
@@ -31,11 +32,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lockstep_ctx_api::op::{Headers, Op, Vars};
+use lockstep_ctx_api::outcome::{BridgeResult, BridgeStatus};
 use lockstep_ctx_api::{
-    BackendOutput, CallBackend, CallState, ErrorCode, Event, OpClass, OpError, OpId, OpResult, Outcome, event::FactsChange,
+    BackendOutput, CallBackend, CallState, EndedBy, ErrorCode, Event, OpClass, OpError, OpId, OpResult, Outcome,
+    event::FactsChange,
 };
 
 pub use channel::{Channel, NoChannel};
+pub use hunt::{RouteAnswer, RouteRequest, Way};
 
 use aside::{Aside, Recording};
 use end::Leaving;
@@ -67,6 +71,10 @@ pub struct Settings {
     pub dial: String,
     /// The SIP profile that calls `sip:` URIs; `None`: the one the call came in by.
     pub profile: Option<String>,
+    /// Where `[[gateway]]`s are called: `sofia/gateway/carrier{gateway}/{target}`; `None`: at their address, by the profile.
+    pub gateways: Option<String>,
+    /// There are routes: numbers go through them.
+    pub has_routes: bool,
     pub tts_engine: Option<String>,
     pub tts_voice: Option<String>,
     /// Names of our `[[user]]`s.
@@ -103,6 +111,13 @@ pub struct FreeSwitchBackend {
     leaving: Option<Leaving>,
     is_ended: bool,
     outputs: VecDeque<BackendOutput>,
+    /// What the core is to be asked and told of numbers.
+    route_requests: VecDeque<RouteRequest>,
+    /// How many targets were asked for, and gateways tried.
+    lookups: u64,
+    trials: u32,
+    /// FreeSWITCH hands private headers of the caller on as it did when the call came.
+    copies_headers: bool,
 }
 
 impl FreeSwitchBackend {
@@ -129,6 +144,10 @@ impl FreeSwitchBackend {
             leaving: None,
             is_ended: false,
             outputs: VecDeque::new(),
+            route_requests: VecDeque::new(),
+            lookups: 0,
+            trials: 0,
+            copies_headers: true,
         };
         backend.watch(now);
         backend
@@ -218,7 +237,7 @@ impl FreeSwitchBackend {
         loop {
             let Some(task) = &mut self.task else { return };
             if task.stop_by.is_some() {
-                return self.stopped();
+                return self.stopped(now);
             }
             let Some(step) = task.steps.pop_front() else {
                 if let Finish::Play(playing) = &mut task.finish
@@ -232,7 +251,11 @@ impl FreeSwitchBackend {
                     task.steps.extend(round);
                     continue;
                 }
-                return self.finish_task();
+                if let Finish::Routing(_) = task.finish {
+                    task.doing = Doing::Idle;
+                    return self.ask_for_routes();
+                }
+                return self.finish_task(now);
             };
             let sent = match step {
                 Step::Set(variables) => variables
@@ -250,7 +273,7 @@ impl FreeSwitchBackend {
                 Ok(false) => {}
                 Err(error) => {
                     let error = OpError::new(ErrorCode::RangeError, error.to_string());
-                    return self.complete_task(Err(error));
+                    return self.complete_task(now, Err(error));
                 }
             }
         }
@@ -276,24 +299,26 @@ impl FreeSwitchBackend {
     }
 
     /// All steps are done.
-    fn finish_task(&mut self) {
+    fn finish_task(&mut self, now: Instant) {
         let Some(task) = &self.task else { return };
         let outcome = match &task.finish {
             Finish::Play(playing) => playing.outcome(None),
-            Finish::Unit | Finish::Unstoppable | Finish::Collect(_) | Finish::Bridge(_) => Outcome::Unit,
+            Finish::Unit | Finish::Unstoppable | Finish::Collect(_) | Finish::Routing(_) | Finish::Bridge(_) => Outcome::Unit,
         };
-        self.complete_task(Ok(outcome));
+        self.complete_task(now, Ok(outcome));
     }
 
-    fn complete_task(&mut self, result: OpResult) {
-        if let Some(task) = self.task.take() {
+    fn complete_task(&mut self, now: Instant, result: OpResult) {
+        if let Some(mut task) = self.task.take() {
+            self.settle_hunt(now, &mut task);
             self.complete(task.id, result);
         }
     }
 
     /// What was to be stopped has stopped.
-    fn stopped(&mut self) {
-        if let Some(task) = self.task.take() {
+    fn stopped(&mut self, now: Instant) {
+        if let Some(mut task) = self.task.take() {
+            self.settle_hunt(now, &mut task);
             self.complete(task.id, Err(OpError::aborted(task.name)));
         }
     }
@@ -303,11 +328,11 @@ impl FreeSwitchBackend {
         let Some(task) = &mut self.task else { return };
         task.doing = Doing::Waiting(now);
         if task.stop_by.is_some() {
-            return self.stopped();
+            return self.stopped(now);
         }
         let next = match &mut task.finish {
             Finish::Play(playing) => playing.executed(task.name, event),
-            Finish::Unit | Finish::Unstoppable => Next::Go,
+            Finish::Unit | Finish::Unstoppable | Finish::Routing(_) => Next::Go,
             Finish::Collect(_) | Finish::Bridge(_) if !task.steps.is_empty() => Next::Go,
             Finish::Collect(collecting) => match collecting.outcome(event) {
                 (outcome, None) => Next::Done(Ok(outcome)),
@@ -317,19 +342,30 @@ impl FreeSwitchBackend {
         };
         match next {
             Next::Go => self.advance(now),
-            Next::Done(result) => self.complete_task(result),
+            Next::Done(result) => self.complete_task(now, result),
         }
     }
 
     fn bridge_over(&mut self, now: Instant, event: &crate::esl::Event) {
-        let Some(task) = self.task.take() else { return };
-        let Finish::Bridge(bridging) = task.finish else { return };
+        let Some(Finish::Bridge(bridging)) = self.task.as_mut().map(|task| &mut task.finish) else { return };
         if let Some(path) = &bridging.record {
             let rest = format!("stop {}", argument::quoted(path));
             // The path was checked when the bridge began.
             let _ = self.wire.api(now, "uuid_record", &rest, Awaited::Nothing);
         }
-        match bridging.over(now, event) {
+        let result = bridging.result(now, event);
+        if bridging.hunt.is_some() && result.status != BridgeStatus::Completed {
+            return self.turn_failed(now, result.code, &result.reason);
+        }
+        self.bridge_concluded(now, result, EndedBy::Callee);
+    }
+
+    /// A bridge has its result. `by` has ended a call that does not go on after it.
+    fn bridge_concluded(&mut self, now: Instant, result: BridgeResult, by: EndedBy) {
+        let Some(mut task) = self.task.take() else { return };
+        self.settle_hunt(now, &mut task);
+        let Finish::Bridge(bridging) = task.finish else { return };
+        match bridging.over(result, by) {
             bridge::After::Resolve(outcome) => self.complete(task.id, Ok(outcome)),
             bridge::After::End(cause) => {
                 let refusal = (cause.code, cause.reason.clone());
@@ -395,15 +431,15 @@ impl CallBackend for FreeSwitchBackend {
         match (&task.doing, &task.finish) {
             (Doing::Executing(_), Finish::Unstoppable) => {
                 self.is_stuck = true;
-                self.stopped();
+                self.stopped(now);
             }
             // Without `async` the media server reads nothing while it plays: what comes next waits there.
-            (Doing::Executing(_), _) if !self.wire.is_async => self.stopped(),
+            (Doing::Executing(_), _) if !self.wire.is_async => self.stopped(now),
             (Doing::Executing(_), _) => {
                 task.stop_by = Some(now + STOP_TIME);
                 self.stop_running(now);
             }
-            (Doing::Idle | Doing::Waiting(_), _) => self.stopped(),
+            (Doing::Idle | Doing::Waiting(_), _) => self.stopped(now),
         }
     }
 
@@ -428,7 +464,7 @@ impl CallBackend for FreeSwitchBackend {
         let is_lost = self.is_lost();
         let Some(task) = &mut self.task else { return };
         if task.stop_by.is_some_and(|by| by <= now) {
-            return self.stopped();
+            return self.stopped(now);
         }
         match &mut task.doing {
             Doing::Waiting(until) if *until <= now => self.advance(now),

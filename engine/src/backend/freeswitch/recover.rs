@@ -55,7 +55,7 @@ fn traces(task: &Task) -> &'static [&'static str] {
             "last_bridge_proto_specific_hangup_cause",
             "bridge_uuid",
         ],
-        Finish::Unit | Finish::Unstoppable => &["uuid"],
+        Finish::Unit | Finish::Unstoppable | Finish::Routing(_) => &["uuid"],
     }
 }
 
@@ -126,7 +126,7 @@ impl FreeSwitchBackend {
             Finish::Collect(_) | Finish::Bridge(_) => true,
             // It lasts until somebody ends it.
             Finish::Unit => !matches!(&task.doing, Doing::Executing(executing) if executing.app == "echo"),
-            Finish::Unstoppable => false,
+            Finish::Unstoppable | Finish::Routing(_) => false,
         }
     }
 
@@ -206,11 +206,11 @@ impl FreeSwitchBackend {
     }
 
     /// The marker came back, and of the application before it was never heard that it was taken.
-    pub(super) fn doubtful_over(&mut self, event: &Event) {
+    pub(super) fn doubtful_over(&mut self, now: Instant, event: &Event) {
         let Some(task) = &self.task else { return };
         let is_answered = task.name == "answer" && event.get("Answer-State") == Some("answered");
         let result = if is_answered { Ok(Outcome::Unit) } else { Err(unconfirmed(task.name)) };
-        self.complete_task(result);
+        self.complete_task(now, result);
     }
 }
 

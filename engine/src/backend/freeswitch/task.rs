@@ -8,6 +8,7 @@ use lockstep_ctx_api::{ErrorCode, OpError, OpId, OpResult, Outcome};
 
 use super::bridge::Bridging;
 use super::collect::Collecting;
+use super::hunt::Routing;
 use crate::esl::Event;
 
 /// One step of an operation.
@@ -48,6 +49,8 @@ pub(super) enum Finish {
     Unit,
     Play(Playing),
     Collect(Collecting),
+    /// It is not known yet where the targets of a bridge are called.
+    Routing(Box<Routing>),
     Bridge(Box<Bridging>),
     /// The media server cannot be told to stop it.
     Unstoppable,
