@@ -1,5 +1,6 @@
 //! The routes of the configuration, and the object that scripts see of them.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -12,16 +13,18 @@ use crate::json::of_table;
 /// Customers, DIDs, routes and gateways, arranged for look-ups.
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable {
-    /// Longest prefix first, then the cheapest, then as configured.
-    routes: Vec<Route>,
-    gateways: Vec<i64>,
-    customers: Vec<(i64, toml::Table)>,
-    dids: Vec<DidEntry>,
+    /// By prefix; of one prefix the cheapest first, then as configured.
+    routes: HashMap<String, Vec<Route>>,
+    /// Octets of the longest prefix.
+    longest: usize,
+    gateways: HashSet<i64>,
+    customers: HashMap<i64, toml::Table>,
+    dids: HashMap<String, DidEntry>,
     server: String,
 }
 
-/// A DID's number, script and variables.
-type DidEntry = (String, Option<String>, toml::Table);
+/// A DID's script and variables.
+type DidEntry = (Option<String>, toml::Table);
 
 /// A call as the routes have it, before any script.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,14 +73,18 @@ impl Hook {
 impl RouteTable {
     /// Arranges a configuration.
     pub(crate) fn new(config: &Config) -> Self {
-        let mut routes = config.routes.clone();
+        let mut routes: HashMap<String, Vec<Route>> = HashMap::new();
+        for route in &config.routes {
+            routes.entry(key(&route.prefix).to_owned()).or_default().push(route.clone());
+        }
         let cost = |route: &Route| route.cost.unwrap_or(f64::INFINITY);
-        routes.sort_by(|a, b| (key(&b.prefix).len().cmp(&key(&a.prefix).len())).then_with(|| cost(a).total_cmp(&cost(b))));
+        routes.values_mut().for_each(|same| same.sort_by(|a, b| cost(a).total_cmp(&cost(b))));
         Self {
+            longest: routes.keys().map(String::len).max().unwrap_or_default(),
             routes,
             gateways: config.gateways.iter().map(|gateway| gateway.id).collect(),
             customers: config.customers.iter().map(|customer| (customer.id, customer.vars.clone())).collect(),
-            dids: config.dids.iter().map(|did| (key(&did.number).to_owned(), did.script.clone(), did.vars.clone())).collect(),
+            dids: config.dids.iter().map(|did| (key(&did.number).to_owned(), (did.script.clone(), did.vars.clone()))).collect(),
             server: config.sip.realm.clone(),
         }
     }
@@ -95,9 +102,9 @@ impl RouteTable {
             return Vec::new();
         }
         let open = |route: &&Route| route.customers.as_ref().is_none_or(|list| customer.is_some_and(|id| list.contains(&id)));
-        let fits = || self.routes.iter().filter(|route| number.starts_with(key(&route.prefix))).filter(open);
-        let longest = fits().next().map_or(0, |route| key(&route.prefix).len());
-        fits().filter(|route| key(&route.prefix).len() == longest).collect()
+        let of_prefix = |length| Some(self.routes.get(number.get(..length)?)?.iter().filter(open).collect());
+        let prefixes = (0..=self.longest.min(number.len())).rev();
+        prefixes.filter_map(of_prefix).find(|found: &Vec<&Route>| !found.is_empty()).unwrap_or_default()
     }
 
     /// Lays a call out.
@@ -120,7 +127,7 @@ impl RouteTable {
         }
         data.insert("routing".to_owned(), self.routing(facts, &rows));
         let hook = match (did, route) {
-            (Some((_, script, _)), _) => Hook { script: script.clone(), ..Hook::default() },
+            (Some((script, _)), _) => Hook { script: script.clone(), ..Hook::default() },
             (None, Some(route)) => Hook::of_route(route),
             (None, None) => Hook::default(),
         };
@@ -129,8 +136,8 @@ impl RouteTable {
 
     /// Variables of customer, DID and route; the narrower wins.
     fn vars(&self, customer: Option<i64>, did: Option<&DidEntry>, route: Option<&Route>) -> Map<String, Value> {
-        let customer = customer.and_then(|id| self.customers.iter().find(|(known, _)| *known == id)).map(|(_, vars)| vars);
-        let narrower = did.map(|(_, _, vars)| vars).into_iter().chain(route.map(|route| &route.vars));
+        let customer = customer.and_then(|id| self.customers.get(&id));
+        let narrower = did.map(|(_, vars)| vars).into_iter().chain(route.map(|route| &route.vars));
         let mut all = Map::new();
         for vars in customer.into_iter().chain(narrower) {
             all.extend(of_table(vars));
@@ -169,7 +176,7 @@ impl RouteTable {
     }
 
     fn did(&self, number: &str) -> Option<&DidEntry> {
-        self.dids.iter().find(|(known, ..)| known == key(number))
+        self.dids.get(key(number))
     }
 
     /// `egress_routing` of a number; of a DID there is none.
@@ -182,7 +189,7 @@ impl RouteTable {
 
     /// The hook of a number, for an object that somebody else has laid out.
     pub(super) fn hook_of(&self, number: &str, customer: Option<i64>) -> Hook {
-        if let Some((_, script, _)) = self.did(number) {
+        if let Some((script, _)) = self.did(number) {
             return Hook { script: script.clone(), ..Hook::default() };
         }
         self.matching(number, customer).first().map(|route| Hook::of_route(route)).unwrap_or_default()
@@ -235,6 +242,9 @@ fn key(number: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::option;
+    use proptest::prelude::{prop_assert_eq, proptest};
+
     use super::*;
 
     const CONFIG: &str = r#"
@@ -292,6 +302,32 @@ mod tests {
         assert_eq!(data["routing"]["account_id"], 12);
         assert_eq!(data["routing"]["egress_routing"][0]["gw"]["8"]["cli"], "441");
         assert_eq!(data["egress_routing"], data["routing"]["egress_routing"]);
+    }
+
+    proptest! {
+        /// The routes are found by prefix; what is found is what looking at each of them in turn finds.
+        #[test]
+        fn the_longest_open_prefix_decides_then_the_price_then_the_order(
+            routes in proptest::collection::vec(("\\+?[12]{0,4}", option::of(0..4_u8), option::of(12..14_i64)), 0..20),
+            number in "\\+?[12]{1,6}",
+            customer in option::of(12..14_i64),
+        ) {
+            let text: String = routes.iter().enumerate().map(|(index, (prefix, cost, of))| {
+                let cost = cost.map(|cost| format!("cost = {cost}\n")).unwrap_or_default();
+                let of = of.map(|of| format!("customers = [{of}]\n")).unwrap_or_default();
+                format!("[[route]]\nid = \"{index}\"\nprefix = \"{prefix}\"\ngateways = [7]\n{cost}{of}")
+            }).collect();
+            let config: Config = toml::from_str(&text).unwrap();
+            let mut fitting: Vec<&Route> = config.routes.iter().filter(|route| {
+                key(&number).starts_with(key(&route.prefix))
+                    && route.customers.as_ref().is_none_or(|list| customer.is_some_and(|id| list.contains(&id)))
+            }).collect();
+            let longest = fitting.iter().map(|route| key(&route.prefix).len()).max();
+            fitting.retain(|route| Some(key(&route.prefix).len()) == longest);
+            fitting.sort_by(|a, b| a.cost.unwrap_or(f64::INFINITY).total_cmp(&b.cost.unwrap_or(f64::INFINITY)));
+            let ids = |routes: Vec<&Route>| routes.iter().map(|route| route.id.clone()).collect::<Vec<_>>();
+            prop_assert_eq!(ids(RouteTable::new(&config).matching(&number, customer)), ids(fitting));
+        }
     }
 
     #[test]

@@ -53,6 +53,11 @@ impl Net {
         vec![Self(v4), Self(IpAddr::from(std::net::Ipv6Addr::LOCALHOST).into())]
     }
 
+    /// The address, where it is one alone.
+    pub(crate) fn single(&self) -> Option<IpAddr> {
+        (self.0.prefix_len() == self.0.max_prefix_len()).then(|| self.0.addr())
+    }
+
     /// Whether `ip` lies within.
     pub fn contains(&self, ip: IpAddr) -> bool {
         self.0.contains(&ip.to_canonical())

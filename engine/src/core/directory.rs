@@ -8,6 +8,7 @@ use lockstep_ctx_api::op::Vars;
 use lockstep_sip::message::{Host, SipUri, Uri};
 use lockstep_sip::net::Destination;
 
+use super::customers::Customers;
 use crate::call::Refusal;
 use crate::config::{
     Class5Application, Class5Destination, Config, Customer, DEFAULT_ACCOUNT, Destination as DidDestination, Did, Gateway, User,
@@ -54,7 +55,7 @@ pub(crate) struct Directory {
     dids: BTreeMap<String, Did>,
     class5: Vec<Class5Application>,
     gateways: BTreeMap<i64, GatewayEntry>,
-    customers: Vec<Customer>,
+    customers: Customers,
     /// The applications that `lockstep.toml` names, as it writes them.
     operators: BTreeSet<String>,
     /// Host names and addresses that mean this engine.
@@ -74,7 +75,7 @@ impl Directory {
             dids: config.dids.iter().map(|did| (number_key(&did.number).to_owned(), did.clone())).collect(),
             class5: config.class5.clone(),
             gateways: config.gateways.iter().filter_map(|gateway| Some((gateway.id, gateway_entry(gateway)?))).collect(),
-            customers: config.customers.clone(),
+            customers: Customers::new(&config.customers),
             operators,
             own_hosts,
         }
@@ -133,17 +134,17 @@ impl Directory {
 
     /// The customer whose PBX calls under this name.
     pub(crate) fn customer_named(&self, user: &str) -> Option<&Customer> {
-        self.customers.iter().find(|customer| customer.user.as_deref() == Some(user))
+        self.customers.named(user)
     }
 
     /// The customer with this id.
     pub(crate) fn customer(&self, id: i64) -> Option<&Customer> {
-        self.customers.iter().find(|customer| customer.id == id)
+        self.customers.with_id(id)
     }
 
     /// The customer whose calls come from `ip`.
     pub(crate) fn customer_at(&self, ip: IpAddr) -> Option<&Customer> {
-        self.customers.iter().find(|customer| customer.addresses.iter().any(|net| net.contains(ip)))
+        self.customers.at(ip)
     }
 
     /// Where a caller who dialled `dialled` is led; `None`: nobody is there.

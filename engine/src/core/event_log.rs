@@ -1,7 +1,8 @@
 //! What happens in the engine, numbered: watched live, and again from a number on.
 //!
 //! One bounded ring serves everybody. A watcher reads at its own pace from its own place; one that falls behind the ring is
-//! told how much it has missed, and holds up nobody. Nothing is kept before the first watcher has come.
+//! told how much it has missed, and holds up nobody. Nothing is kept before the first watcher has come, nor when the last has been
+//! gone for so long that it would find nothing of what it has seen.
 
 use std::collections::VecDeque;
 use std::ops::Deref;
@@ -54,6 +55,9 @@ struct Ring {
     last: u64,
     /// `last` is the number of the newest.
     kept: VecDeque<Arc<Published>>,
+    watchers: usize,
+    /// Where `last` was when the last watcher went.
+    left_at: u64,
 }
 
 #[derive(Debug)]
@@ -82,7 +86,7 @@ pub struct EventLog(Arc<Shared>);
 
 impl Default for EventLog {
     fn default() -> Self {
-        let ring = Mutex::new(Ring { last: 0, kept: VecDeque::new() });
+        let ring = Mutex::new(Ring { last: 0, kept: VecDeque::new(), watchers: 0, left_at: 0 });
         let (last, _) = watch::channel(0);
         let (alerts, raised) = mpsc::channel(ALERTS);
         Self(Arc::new(Shared {
@@ -98,7 +102,7 @@ impl Default for EventLog {
 }
 
 impl EventLog {
-    /// Whether anybody has ever watched: before that, events need not be made.
+    /// Whether anybody watches, or may come back to watch on: else events need not be made.
     pub fn is_watched(&self) -> bool {
         self.0.watched.load(Ordering::Relaxed)
     }
@@ -115,6 +119,10 @@ impl EventLog {
             ring.kept.pop_front();
         }
         ring.kept.push_back(Arc::new(Published { seq, at_ms, account, event }));
+        if ring.watchers == 0 && seq - ring.left_at > KEPT as u64 {
+            ring.kept = VecDeque::new();
+            self.0.watched.store(false, Ordering::Relaxed);
+        }
         drop(ring);
         self.0.last.send_replace(seq);
     }
@@ -148,16 +156,17 @@ impl EventLog {
 
     /// Everything from now on.
     pub fn watch(&self) -> Watcher {
-        self.0.watched.store(true, Ordering::Relaxed);
-        let seen = self.last();
-        self.watch_since(seen)
+        self.watch_since(u64::MAX)
     }
 
     /// Everything after event `seq`. What is not kept any more is said to be missed.
     pub fn watch_since(&self, seq: u64) -> Watcher {
+        let mut ring = self.0.ring();
+        ring.watchers += 1;
         self.0.watched.store(true, Ordering::Relaxed);
-        let seq = seq.min(self.last());
-        Watcher { shared: Arc::clone(&self.0), seen: seq, changed: self.0.last.subscribe(), batch: VecDeque::new() }
+        let seen = seq.min(ring.last);
+        drop(ring);
+        Watcher { shared: Arc::clone(&self.0), seen, changed: self.0.last.subscribe(), batch: VecDeque::new() }
     }
 }
 
@@ -211,6 +220,14 @@ impl Watcher {
     }
 }
 
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        let mut ring = self.shared.ring();
+        ring.watchers -= 1;
+        ring.left_at = ring.last;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,6 +259,29 @@ mod tests {
         let log = EventLog::default();
         log.publish(0, None, event(1));
         assert_eq!((log.last(), log.is_watched()), (0, false));
+    }
+
+    #[test]
+    fn events_are_made_while_the_last_watcher_may_come_back_and_then_no_more() {
+        let log = EventLog::default();
+        let mut watcher = log.watch();
+        log.publish(0, None, event(1));
+        assert_eq!(numbers(&mut watcher), [1]);
+        drop(watcher);
+        log.publish(0, None, event(2));
+        assert_eq!(numbers(&mut log.watch_since(1)), [2], "whoever comes back misses nothing");
+        for call in 0..=KEPT as u64 {
+            assert!(log.is_watched());
+            log.publish(0, None, event(call));
+        }
+        assert!(!log.is_watched());
+        let last = log.last();
+        log.publish(0, None, event(0));
+        assert_eq!(log.last(), last);
+        let mut late = log.watch_since(2);
+        assert_eq!(late.try_recv().map(|event| event.map(|event| event.seq)), Some(Err(Missed::Lagged(last - 2))));
+        log.publish(0, None, event(0));
+        assert_eq!(numbers(&mut late), [last + 1]);
     }
 
     #[test]

@@ -161,7 +161,9 @@ pub(crate) struct Exchange {
     pub given_up: HashMap<RequestId, LegKey>,
     pub media: HashMap<MediaLeg, LegKey>,
     /// Media that are being closed: their figures are the last that is heard of them.
-    pub closing: BTreeMap<(CallKey, MediaLeg), LegId>,
+    closing: BTreeMap<(CallKey, MediaLeg), LegId>,
+    /// The calls of those.
+    closing_of: HashMap<MediaLeg, CallKey>,
     pub routes: BTreeMap<(CallKey, RouteId), Route>,
     pub last_route: u64,
     /// Number and name of whoever calls, for the From of legs that a call dials.
@@ -177,7 +179,9 @@ pub(crate) struct Exchange {
     /// How the first number that a call dials goes on: the script of its DID has said so.
     pub planned: BTreeMap<CallKey, Decision>,
     /// INVITEs of ours that come back to us, by Call-ID: the call they are of.
-    pub handed: HashMap<String, CallKey>,
+    handed: HashMap<String, CallKey>,
+    /// The Call-IDs of those, by call.
+    handed_by: HashMap<CallKey, Vec<String>>,
     /// What customers may call.
     pub guard: Guard,
     /// Gateways that calls have tried, for their records.
@@ -252,6 +256,7 @@ impl Exchange {
             given_up: HashMap::new(),
             media: HashMap::new(),
             closing: BTreeMap::new(),
+            closing_of: HashMap::new(),
             routes: BTreeMap::new(),
             last_route: 0,
             callers: BTreeMap::new(),
@@ -261,6 +266,7 @@ impl Exchange {
             origins: BTreeMap::new(),
             planned: BTreeMap::new(),
             handed: HashMap::new(),
+            handed_by: HashMap::new(),
             guard: Guard::default(),
             attempts: BTreeMap::new(),
             hooks: BTreeMap::new(),
@@ -328,6 +334,17 @@ impl Exchange {
         id
     }
 
+    /// An INVITE of a call comes back to us as a call of its own.
+    pub(crate) fn hand(&mut self, call: CallKey, call_id: String) {
+        self.handed_by.entry(call).or_default().push(call_id.clone());
+        self.handed.insert(call_id, call);
+    }
+
+    /// The call that an INVITE of ours is of which has come back to us.
+    pub(crate) fn handed_by(&self, call_id: &str) -> Option<CallKey> {
+        self.handed.get(call_id).copied()
+    }
+
     /// Forgets a look-up of a call and the routes that it has found.
     pub(crate) fn forget_lookup(&mut self, call: CallKey, lookup: LookupId, routes: &[RouteId]) {
         for route in routes {
@@ -358,18 +375,24 @@ impl Exchange {
             self.guard.release(customer, call);
         }
         self.owners.remove(&call);
-        self.handed.retain(|_, parent| *parent != call);
+        for call_id in self.handed_by.remove(&call).unwrap_or_default() {
+            self.handed.remove(&call_id);
+        }
         self.attempts.remove(&call);
         self.forwards.remove(&call);
         self.origins.remove(&call);
         self.planned.remove(&call);
-        let hooks: Vec<_> = self.hooks.range((call, LookupId(0))..=(call, LookupId(u64::MAX))).map(|(key, _)| *key).collect();
+        let lookups = (call, LookupId(0))..=(call, LookupId(u64::MAX));
+        let hooks: Vec<_> = self.hooks.range(lookups.clone()).map(|(key, _)| *key).collect();
         for hook in hooks {
             if let Some(ticket) = self.hooks.remove(&hook) {
                 self.abandon(ticket);
             }
         }
-        self.waiting.retain(|(waiting, _), _| *waiting != call);
+        let waiting: Vec<_> = self.waiting.range(lookups).map(|(key, _)| *key).collect();
+        for lookup in waiting {
+            self.waiting.remove(&lookup);
+        }
     }
 
     /// Lets everything that belongs to a leg belong to another one, which has nothing yet.
@@ -395,6 +418,7 @@ impl Exchange {
         self.media.remove(&media);
         if self.world.close_media(media) {
             self.closing.insert((leg.0, media), leg.1);
+            self.closing_of.insert(media, leg.0);
         }
     }
 
@@ -405,7 +429,7 @@ impl Exchange {
 
     /// The leg whose media were these, once they are closed.
     pub(crate) fn closed_media(&mut self, media: MediaLeg) -> Option<LegKey> {
-        let (call, _) = *self.closing.keys().find(|(_, closing)| *closing == media)?;
+        let call = self.closing_of.remove(&media)?;
         self.closing.remove(&(call, media)).map(|leg| (call, leg))
     }
 

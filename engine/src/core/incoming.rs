@@ -163,8 +163,8 @@ impl Switch {
             // A call that comes from another one through ourselves stays whose that is.
             Caller::Local if exchange.is_own(source.remote) => {
                 let call_id = request.headers.call_id().map(|id| id.text().into_owned());
-                let parent = call_id.and_then(|id| exchange.handed.get(&id));
-                parent.and_then(|call| exchange.customers.get(call)).copied()
+                let parent = call_id.and_then(|id| exchange.handed_by(&id));
+                parent.and_then(|call| exchange.customers.get(&call)).copied()
             }
             Caller::Local | Caller::User(_) => None,
         };
@@ -478,7 +478,7 @@ impl Exchange {
     }
 
     pub(super) fn customer_vars(&self, id: i64) -> toml::Table {
-        self.config.customers.iter().find(|customer| customer.id == id).map(|customer| customer.vars.clone()).unwrap_or_default()
+        self.directory.customer(id).map(|customer| customer.vars.clone()).unwrap_or_default()
     }
 
     /// Requests in a dialog go to where the peer's come from when its Contact cannot be reached: a private address behind

@@ -7,6 +7,7 @@ mod board;
 mod call_facts;
 mod calls;
 mod channel;
+mod customers;
 mod destinations;
 mod dialog_events;
 pub(crate) mod directory;

@@ -46,7 +46,7 @@ pub(crate) fn invite(exchange: &mut Exchange, leg: LegKey, dial: Dial, offer: St
                     exchange.note(leg, Direction::Out, summary);
                     if let Some(call_id) = remote.filter(|remote| exchange.is_own(*remote)).and_then(|_| call_id_of(exchange, id))
                     {
-                        exchange.handed.insert(call_id, leg.0);
+                        exchange.hand(leg.0, call_id);
                     }
                     let attempts = exchange.attempts.entry(leg.0).or_default();
                     attempts.extend(attempt.filter(|_| attempts.len() < MAX_ATTEMPTS).map(|attempt| (leg.1, attempt)));

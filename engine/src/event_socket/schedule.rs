@@ -1,6 +1,6 @@
 //! Commands that are carried out later: `sched_api`, `sched_hangup`, `sched_transfer`, `sched_broadcast`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -65,7 +65,31 @@ struct Task {
 #[derive(Debug, Default)]
 struct Tasks {
     waiting: BTreeMap<u32, Task>,
+    /// What waits for a call, by the call: calls end far more often than there is something to forget.
+    of_calls: HashMap<String, BTreeSet<u32>>,
     last: u32,
+}
+
+impl Tasks {
+    fn insert(&mut self, id: u32, task: Task) {
+        if let Some(call) = &task.wanted.call {
+            self.of_calls.entry(call.clone()).or_default().insert(id);
+        }
+        self.waiting.insert(id, task);
+    }
+
+    fn remove(&mut self, id: u32) -> Option<Task> {
+        let task = self.waiting.remove(&id)?;
+        if let Some(call) = &task.wanted.call
+            && let Some(ids) = self.of_calls.get_mut(call)
+        {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.of_calls.remove(call);
+            }
+        }
+        Some(task)
+    }
 }
 
 /// See the module.
@@ -80,7 +104,7 @@ impl Schedule {
 
     /// Takes back what waits under a number.
     pub(super) fn cancel(&self, hub: &Hub, id: u32) -> bool {
-        let task = self.tasks().waiting.remove(&id);
+        let task = self.tasks().remove(id);
         if let Some(task) = &task {
             task.timer.abort();
             hub.publish(event("DEL_SCHEDULE", id, &task.wanted), None);
@@ -90,21 +114,21 @@ impl Schedule {
 
     /// Takes back everything of a group; how much that was.
     pub(super) fn cancel_group(&self, hub: &Hub, group: &str) -> usize {
-        let waiting = self.numbers(|wanted| wanted.group == group);
+        let tasks = self.tasks();
+        let theirs = tasks.waiting.iter().filter(|(_, task)| task.wanted.group == group);
+        let waiting: Vec<u32> = theirs.map(|(id, _)| *id).collect();
+        drop(tasks);
         waiting.into_iter().filter(|id| self.cancel(hub, *id)).count()
     }
 
     /// A call is over, and what was to be done to it is not done.
     pub(super) fn call_over(&self, call: &str) {
-        for id in self.numbers(|wanted| wanted.call.as_deref() == Some(call)) {
-            if let Some(task) = self.tasks().waiting.remove(&id) {
+        let mut tasks = self.tasks();
+        for id in tasks.of_calls.remove(call).unwrap_or_default() {
+            if let Some(task) = tasks.waiting.remove(&id) {
                 task.timer.abort();
             }
         }
-    }
-
-    fn numbers(&self, which: impl Fn(&Wanted) -> bool) -> Vec<u32> {
-        self.tasks().waiting.iter().filter(|(_, task)| which(&task.wanted)).map(|(id, _)| *id).collect()
     }
 }
 
@@ -119,7 +143,7 @@ pub(super) fn add(hub: &Arc<Hub>, wanted: Wanted) -> Option<u32> {
     // It finds itself in the list: whoever adds it holds the lock until it is there.
     let timer = tokio::spawn(wait(Arc::clone(hub), id, wanted.clone())).abort_handle();
     let added = event("ADD_SCHEDULE", id, &wanted);
-    tasks.waiting.insert(id, Task { wanted, timer });
+    tasks.insert(id, Task { wanted, timer });
     drop(tasks);
     hub.publish(added, None);
     Some(id)
@@ -131,7 +155,7 @@ fn wait(hub: Arc<Hub>, id: u32, wanted: Wanted) -> Pin<Box<dyn Future<Output = (
         let time = Duration::from_secs(wanted.when.after_s);
         loop {
             tokio::time::sleep(time).await;
-            if !wanted.when.repeats && hub.schedule.tasks().waiting.remove(&id).is_none() {
+            if !wanted.when.repeats && hub.schedule.tasks().remove(id).is_none() {
                 return;
             }
             hub.publish(event("EXE_SCHEDULE", id, &wanted), None);
@@ -157,6 +181,22 @@ fn event(name: &str, id: u32, wanted: &Wanted) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_waits_for_a_call_is_forgotten_with_it_and_nothing_else() {
+        let schedule = Schedule::default();
+        for (id, call) in [(1, Some("one")), (2, Some("one")), (3, Some("two")), (4, None)] {
+            let when = When { after_s: 60, repeats: false };
+            let wanted = Wanted { when, group: "g".to_owned(), call: call.map(str::to_owned), command: "status".to_owned() };
+            let timer = tokio::spawn(std::future::pending::<()>()).abort_handle();
+            schedule.tasks().insert(id, Task { wanted, timer });
+        }
+        assert!(schedule.tasks().remove(1).is_some());
+        schedule.call_over("one");
+        assert_eq!(schedule.tasks().waiting.keys().copied().collect::<Vec<_>>(), [3, 4]);
+        assert!(schedule.tasks().remove(3).is_some());
+        assert!(schedule.tasks().of_calls.is_empty());
+    }
 
     #[test]
     fn times_are_from_now_again_and_again_or_of_the_clock() {

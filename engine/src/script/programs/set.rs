@@ -1,7 +1,7 @@
 //! All programs of an engine at one moment.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use lockstep_ctx_api::wire::{Location, ScriptType};
@@ -16,6 +16,9 @@ pub struct ProgramSet {
     programs: BTreeMap<String, Arc<Program>>,
     /// Exact Class 5 destinations.
     exact: BTreeMap<String, Arc<Program>>,
+    /// Programs by file, in small letters, and by uuid.
+    other_names: HashMap<String, Arc<Program>>,
+    numbers: HashMap<u32, Arc<Program>>,
     /// Programs reached by a pattern, by name.
     patterns: Vec<Arc<Program>>,
     problems: BTreeMap<String, ScriptProblem>,
@@ -47,6 +50,10 @@ impl ProgramSet {
             ..Self::default()
         };
         for program in set.programs.values() {
+            for name in [program.file.to_lowercase(), program.uuid.clone()] {
+                set.other_names.entry(name).or_insert_with(|| Arc::clone(program));
+            }
+            set.numbers.entry(program.id).or_insert_with(|| Arc::clone(program));
             match &program.settings.class5_destination {
                 None => {}
                 Some(Class5Destination::Pattern { .. }) => set.patterns.push(Arc::clone(program)),
@@ -68,12 +75,8 @@ impl ProgramSet {
     /// The program called `name`: its name, its file, its uuid or its number, in any case of letters.
     pub fn by_name(&self, name: &str) -> Option<&Arc<Program>> {
         let name = name.to_lowercase();
-        self.programs.get(&name).or_else(|| {
-            let number = name.parse().ok();
-            let is_meant =
-                |program: &Program| program.file.to_lowercase() == name || program.uuid == name || Some(program.id) == number;
-            self.programs.values().find(|program| is_meant(program))
-        })
+        let by_number = || name.parse().ok().and_then(|number| self.numbers.get(&number));
+        self.programs.get(&name).or_else(|| self.other_names.get(&name)).or_else(by_number)
     }
 
     /// The program a caller reaches by dialling `destination`. An exact destination wins over a pattern; among patterns, the
