@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
 use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, LocalSet};
 
@@ -19,7 +20,7 @@ use super::table::{self, TryEnd};
 use super::{Jobs, run_id};
 use crate::runs::{RunError, RunKind, RunRequest, RunsHandle};
 use crate::schedule::Keeper;
-use crate::store::Place;
+use crate::store::{Place, StoreError};
 
 /// How often it looks without being told: another process may have added a job, or another engine gone away.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -125,20 +126,30 @@ struct Dispatcher {
     running: Rc<RunningJobs>,
 }
 
+/// Number of a job, and its try.
+type Key = (i64, u32);
+
 /// Jobs under way.
 struct RunningJobs {
     jobs: Jobs,
-    /// By number and try.
-    tasks: RefCell<BTreeMap<(i64, u32), AbortHandle>>,
+    /// Those whose ends are not on disk.
+    tasks: RefCell<BTreeMap<Key, AbortHandle>>,
+    /// How those of them ended that have: written down together.
+    ended: RefCell<BTreeMap<Key, TryEnd>>,
     left: Notify,
-    /// Their ends could not be written, and are tried again.
+    /// Ends could not be written, and are tried again.
     troubled: Cell<bool>,
 }
 
 impl Dispatcher {
     fn new(config: JobsConfig, jobs: Jobs, runs: RunsHandle) -> Self {
-        let running =
-            RunningJobs { jobs: jobs.clone(), tasks: RefCell::default(), left: Notify::new(), troubled: Cell::new(false) };
+        let running = RunningJobs {
+            jobs: jobs.clone(),
+            tasks: RefCell::default(),
+            ended: RefCell::default(),
+            left: Notify::new(),
+            troubled: Cell::new(false),
+        };
         let keeper = Keeper::new(jobs.clone());
         Self { config, jobs, runs, keeper, running: Rc::new(running) }
     }
@@ -166,9 +177,18 @@ impl Dispatcher {
                     self.sweep().await;
                 }
             }
-            let free = self.config.concurrency.saturating_sub(self.running.tasks.borrow().len());
-            if more && free > 0 && !self.running.troubled.get() {
-                (more, due) = self.take(free).await;
+            let ended = self.running.ended.borrow().len();
+            let free = (self.config.concurrency + ended).saturating_sub(self.running.tasks.borrow().len());
+            if !self.running.troubled.get() && (ended > 0 || more && free > 0) {
+                // What has ended makes room for what is taken: one after the other in line, they reach the disk together.
+                let written = self.running.write_ends();
+                if more && free > 0 {
+                    let taken = self.take(free);
+                    written.await;
+                    (more, due) = taken.await;
+                } else {
+                    written.await;
+                }
                 continue;
             }
             let next = [due, self.keeper.next()].into_iter().flatten().min();
@@ -187,22 +207,24 @@ impl Dispatcher {
     }
 
     /// Takes up to `free` jobs and starts them: whether there may be more, and when the next delayed one comes due.
-    async fn take(&self, free: usize) -> (bool, Option<u64>) {
+    fn take(&self, free: usize) -> impl Future<Output = (bool, Option<u64>)> {
         let taken = self
             .jobs
             .store()
             .write(move |connection, now| Ok((table::claim(connection, now, free)?, table::next_due(connection)?)));
-        match taken.await {
-            Ok((jobs, due)) => {
-                let more = jobs.len() == free;
-                for job in jobs {
-                    self.start(job);
+        async move {
+            match taken.await {
+                Ok((jobs, due)) => {
+                    let more = jobs.len() == free;
+                    for job in jobs {
+                        self.start(job);
+                    }
+                    (more, due)
                 }
-                (more, due)
-            }
-            Err(error) => {
-                tracing::error!(%error, "no jobs can be taken");
-                (false, None)
+                Err(error) => {
+                    tracing::error!(%error, "no jobs can be taken");
+                    (false, None)
+                }
             }
         }
     }
@@ -214,7 +236,8 @@ impl Dispatcher {
         let tasks = Rc::clone(&self.running);
         let task = tokio::task::spawn_local(async move {
             let end = attempt(&runs, &job).await;
-            running.finish(&job, end).await;
+            running.ended.borrow_mut().insert(key, end);
+            running.left.notify_one();
         });
         // It begins when this thread has time for it, and so is noted before it ends.
         tasks.tasks.borrow_mut().insert(key, task.abort_handle());
@@ -229,34 +252,49 @@ impl Dispatcher {
 }
 
 impl RunningJobs {
-    /// Writes down how a try ended, then tells whoever waits.
-    async fn finish(&self, job: &Job, end: TryEnd) {
-        let key = (job.id, job.attempt);
-        loop {
-            let end = end.clone();
-            match self.jobs.store().write(move |connection, now| table::finish(connection, now, key, &end)).await {
-                Ok(after) => {
-                    if let Some(after) = &after {
-                        self.jobs.publish(after);
+    /// Writes down how tries ended, then tells whoever waits. It is in line when this returns.
+    fn write_ends(&self) -> impl Future<Output = ()> {
+        let ends = self.ended.take();
+        let written = (!ends.is_empty()).then(|| {
+            let ends = ends.clone();
+            // Each by itself: one that cannot be written keeps none of the others from it.
+            let each = move |connection: &Connection, now| {
+                Ok(ends.iter().map(|(key, end)| table::finish(connection, now, *key, end)).collect::<Vec<_>>())
+            };
+            self.jobs.store().write(each)
+        });
+        async move {
+            let Some(written) = written else { return };
+            let mut results = written.await.map(Vec::into_iter);
+            for (key, end) in ends {
+                let result = match &mut results {
+                    Ok(results) => results.next().unwrap_or(Err(StoreError::Stopped)).map_err(|error| error.to_string()),
+                    Err(error) => Err(error.to_string()),
+                };
+                match result {
+                    Ok(after) => self.over(key, after),
+                    Err(error) => {
+                        tracing::error!(job = key.0, %error, "the end of a job cannot be written");
+                        self.ended.borrow_mut().insert(key, end);
+                        self.troubled.set(true);
                     }
-                    if let Some(after) = after.filter(|after| after.state.is_final()) {
-                        if let Some(error) = &after.error {
-                            tracing::warn!(job = after.id, script = after.script, %error, "a job failed");
-                            self.jobs.raise(&after, error);
-                        }
-                        self.jobs.tell(&after);
-                    }
-                    break;
-                }
-                Err(error) => {
-                    tracing::error!(job = job.id, %error, "the end of a job cannot be written");
-                    self.troubled.set(true);
-                    tokio::time::sleep(LOOK_EVERY).await;
                 }
             }
         }
+    }
+
+    /// The end of a try is on disk. `after`: the job as it is then; `None`: it was somebody else's already.
+    fn over(&self, key: Key, after: Option<Job>) {
         self.tasks.borrow_mut().remove(&key);
-        self.left.notify_one();
+        let Some(after) = after else { return };
+        self.jobs.publish(&after);
+        if after.state.is_final() {
+            if let Some(error) = &after.error {
+                tracing::warn!(job = after.id, script = after.script, %error, "a job failed");
+                self.jobs.raise(&after, error);
+            }
+            self.jobs.tell(&after);
+        }
     }
 
     /// Ends what is under way and gives it back, as if it had not been tried. It is on disk once this resolves.
@@ -264,9 +302,9 @@ impl RunningJobs {
         let tasks = self.tasks.take();
         for (key, task) in tasks {
             task.abort();
-            let given_back =
-                self.jobs.store().write(move |connection, now| table::finish(connection, now, key, &TryEnd::Interrupted));
-            if let Err(error) = given_back.await {
+            let end = self.ended.borrow_mut().remove(&key).unwrap_or(TryEnd::Interrupted);
+            let written = self.jobs.store().write(move |connection, now| table::finish(connection, now, key, &end));
+            if let Err(error) = written.await {
                 tracing::error!(job = key.0, %error, "a job under way cannot be given back: the next engine finds it");
             }
         }
@@ -336,5 +374,59 @@ mod tests {
         let place = store.place().clone();
         assert!(take_over(&place).await.is_some());
         std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    /// What a job came to is not lost where the engine stops before it is written down.
+    #[tokio::test]
+    async fn a_try_that_had_ended_by_the_stop_is_written_as_it_ended() {
+        let jobs = Jobs::new(&Store::in_memory(Clock::system()).unwrap());
+        let running =
+            Dispatcher::new(JobsConfig { concurrency: 2, keep: Duration::from_secs(60) }, jobs.clone(), RunsHandle::stopped())
+                .running;
+        for _ in 0..2 {
+            jobs.add(NewJob::new("a", "b", "{}")).await.unwrap();
+        }
+        let taken = jobs.store().write(|connection, now| table::claim(connection, now, 2)).await.unwrap();
+        let keys: Vec<Key> = taken.iter().map(|job| (job.id, job.attempt)).collect();
+        for key in &keys {
+            running.tasks.borrow_mut().insert(*key, tokio::spawn(std::future::pending::<()>()).abort_handle());
+        }
+        running.ended.borrow_mut().insert(keys[0], TryEnd::Completed(Some("1".to_owned())));
+        running.give_back().await;
+        let mut states = Vec::new();
+        for (id, _) in keys {
+            states.push(jobs.job("a", id).await.unwrap().unwrap().state);
+        }
+        assert_eq!(states, [JobState::Completed, JobState::Waiting]);
+    }
+
+    /// Ends are written together, and each comes to what it is by itself.
+    #[tokio::test]
+    async fn ends_are_written_together_and_make_room() {
+        let jobs = Jobs::new(&Store::in_memory(Clock::system()).unwrap());
+        let config = JobsConfig { concurrency: 3, keep: Duration::from_secs(60) };
+        let running = Dispatcher::new(config, jobs.clone(), RunsHandle::stopped()).running;
+        for _ in 0..3 {
+            jobs.add(NewJob::new("a", "b", "{}")).await.unwrap();
+        }
+        let taken = jobs.store().write(|connection, now| table::claim(connection, now, 3)).await.unwrap();
+        let ends = [TryEnd::Completed(None), TryEnd::Failed("no".to_owned())];
+        for (job, end) in taken.iter().zip(ends) {
+            let key = (job.id, job.attempt);
+            running.tasks.borrow_mut().insert(key, tokio::spawn(std::future::pending::<()>()).abort_handle());
+            running.ended.borrow_mut().insert(key, end);
+        }
+        // A try of which somebody else has written the end.
+        let key = (taken[2].id, taken[2].attempt);
+        let gone = jobs.store().write(move |connection, now| table::finish(connection, now, key, &TryEnd::Interrupted));
+        gone.await.unwrap();
+        running.ended.borrow_mut().insert(key, TryEnd::Completed(None));
+        running.write_ends().await;
+        let mut states = Vec::new();
+        for job in &taken {
+            states.push(jobs.job("a", job.id).await.unwrap().unwrap().state);
+        }
+        assert_eq!(states, [JobState::Completed, JobState::Failed, JobState::Waiting]);
+        assert!(running.tasks.borrow().is_empty() && running.ended.borrow().is_empty());
     }
 }

@@ -112,27 +112,43 @@ pub(super) fn claim(connection: &Connection, now: u64, limit: usize) -> Result<V
 }
 
 /// Notes how a try ended, if it is the one under way; the job as it is then.
-pub(super) fn finish(
+pub(super) fn finish(connection: &Connection, now: u64, key: (i64, u32), end: &TryEnd) -> Result<Option<Job>, StoreError> {
+    match end {
+        TryEnd::Completed(result) => ended(connection, now, key, (COMPLETED, result.as_deref(), None)),
+        TryEnd::GivenUp(why) => ended(connection, now, key, (FAILED, None, Some(why))),
+        TryEnd::Failed(why) => match under_way(connection, key)? {
+            Some(job) if job.attempt < job.attempts => {
+                let doubled = job.backoff_ms.saturating_mul(1 << (job.attempt - 1).min(32)).min(MAX_BACKOFF_MS);
+                let sql = format!("UPDATE jobs SET state = {DELAYED}, due_ms = ?, result = NULL, error = ? WHERE id = ?");
+                connection.prepare_cached(&sql)?.execute(params![now.saturating_add(doubled), why, job.id])?;
+                find(connection, job.id)
+            }
+            Some(_) => ended(connection, now, key, (FAILED, None, Some(why))),
+            None => Ok(None),
+        },
+        TryEnd::Interrupted => match under_way(connection, key)? {
+            Some(job) => interrupted(connection, job.id, job.attempt, &job).map(Some),
+            None => Ok(None),
+        },
+    }
+}
+
+/// No other try follows.
+fn ended(
     connection: &Connection,
     now: u64,
     (id, attempt): (i64, u32),
-    end: &TryEnd,
+    (state, result, error): (u8, Option<&str>, Option<&str>),
 ) -> Result<Option<Job>, StoreError> {
-    let Some(current) = find(connection, id)?.filter(|job| job.state == JobState::Active && job.attempt == attempt) else {
-        return Ok(None);
-    };
-    let (state, due_ms, finished_ms, result, error) = match end {
-        TryEnd::Completed(result) => (COMPLETED, current.due_ms, Some(now), result.as_deref(), None),
-        TryEnd::Failed(why) if attempt < current.attempts => {
-            let doubled = current.backoff_ms.saturating_mul(1 << (attempt - 1).min(32)).min(MAX_BACKOFF_MS);
-            (DELAYED, now.saturating_add(doubled), None, None, Some(why.as_str()))
-        }
-        TryEnd::Failed(why) | TryEnd::GivenUp(why) => (FAILED, current.due_ms, Some(now), None, Some(why.as_str())),
-        TryEnd::Interrupted => return interrupted(connection, id, attempt, &current).map(Some),
-    };
-    let sql = "UPDATE jobs SET state = ?, due_ms = ?, finished_ms = ?, result = ?, error = ? WHERE id = ?";
-    connection.prepare_cached(sql)?.execute(params![state, due_ms, finished_ms, result, error, id])?;
-    find(connection, id)
+    let sql = format!(
+        "UPDATE jobs SET state = ?, finished_ms = ?, result = ?, error = ? WHERE id = ? AND attempt = ? AND state = {ACTIVE}
+           RETURNING {COLUMNS}"
+    );
+    Ok(connection.prepare_cached(&sql)?.query_row(params![state, now, result, error, id, attempt], job).optional()?)
+}
+
+fn under_way(connection: &Connection, (id, attempt): (i64, u32)) -> Result<Option<Job>, StoreError> {
+    Ok(find(connection, id)?.filter(|job| job.state == JobState::Active && job.attempt == attempt))
 }
 
 fn interrupted(connection: &Connection, id: i64, attempt: u32, current: &Job) -> Result<Job, StoreError> {

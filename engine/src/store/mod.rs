@@ -29,6 +29,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::watch;
 
@@ -183,6 +184,8 @@ fn connect(place: &Place, read_only: bool) -> Result<Connection, StoreError> {
     };
     connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS.into()))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Plans do not depend on what is bound: statements would be prepared again and again, for times that are never the same.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     if !read_only {
         // NORMAL lost acknowledged writes in power-loss trials; FULL did not.
         connection.pragma_update(None, "journal_mode", "wal")?;

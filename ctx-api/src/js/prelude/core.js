@@ -24,6 +24,13 @@
   let modules = { __proto__: null };
   // By file: gives the function `main` that the file declares.
   let mains = { __proto__: null };
+  // The file that begins: the first thing it does is to hand over the way to its `main`.
+  let beginning;
+
+  // Scripts get at it, and runs may share it.
+  const tellMain = Object.freeze((main) => {
+    mains[beginning] = main;
+  });
 
   function builtIn(name) {
     return modules[name] ??= name === 'cxC5Server' ? callClass(name) : factory('moduleSource', name)(callHost, runtime);
@@ -59,7 +66,8 @@
       modules[file] = module;
       try {
         const run = runtime.wrapperOf?.(file) ?? host.loadClassic(file);
-        run.call(module.exports, module.exports, require, module, file, '.', (main) => { mains[file] = main; });
+        beginning = file;
+        run.call(module.exports, module.exports, require, module, file, '.', tellMain);
       } catch (error) {
         delete modules[file];
         throw error;
@@ -94,7 +102,7 @@
     return (typeof object === 'object' && object !== null) || typeof object === 'function' ? asFunction(object[name]) : undefined;
   }
 
-  function classicEntry(file, module, name) {
+  function classicEntry(name, file, module) {
     const { exports } = module;
     // `module.export` is a typo in so many scripts that it works.
     const misspelt = module.export;
@@ -111,9 +119,9 @@
   }
 
   // What is called: a function of the script, or what serves a WebSocket or a worker with some of them.
-  function entryOf(find) {
+  function entryOf(find, file, module) {
     const name = called;
-    return name[0] === '@' ? part('served')[name.slice(1)]?.(find) : find(name);
+    return name[0] === '@' ? part('served')[name.slice(1)]?.((wanted) => find(wanted, file, module)) : find(name, file, module);
   }
 
   // `data` is there when the host has read it already.
@@ -132,7 +140,7 @@
         promise.then(() => run(entryOf((name) => moduleEntry(namespace, name)), namespace), host.fail);
       } else {
         const module = loadClassic(entry);
-        run(entryOf((name) => classicEntry(entry, module, name)), module.exports);
+        run(entryOf(classicEntry, entry, module), module.exports);
       }
     } catch (error) {
       host.fail(error);
@@ -148,7 +156,7 @@
     try {
       const { entry } = host;
       const module = loadClassic(entry);
-      const main = entryOf((wanted) => classicEntry(entry, module, wanted));
+      const main = entryOf(classicEntry, entry, module);
       const result = main === undefined ? withoutMain(module.exports) : main(data, undefined);
       if (isPromise(result)) throw notSynchronous();
       return result === undefined ? data : result;
