@@ -100,6 +100,7 @@ fn nothing_of_a_run_is_seen_by_the_next() {
         "module.exports = { main(attack) { const seen = module.exports.seen; module.exports.seen = 1; return seen ? 'stained' : 'clean' } }",
         // The wrapper of the file is shared, but frozen.
         "const outer = arguments.callee; function main(attack) { if (attack) outer.leaked = 1; return outer.leaked ? 'stained' : 'clean' }",
+        "const tell = arguments[5]; function main(attack) { if (attack) tell.leaked = 1; return tell.leaked ? 'stained' : 'clean' }",
         // What is made when it is named is made again.
         "function main(attack) { if (attack) console.leaked = 1; return console.leaked ? 'stained' : 'clean' }",
         "function main(attack) { if (attack) process.env.LEAKED = '1'; return process.env.LEAKED ? 'stained' : 'clean' }",
