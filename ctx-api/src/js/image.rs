@@ -25,8 +25,9 @@ use std::rc::Rc;
 use rquickjs::{Context, Ctx, FromJs, Object, Runtime, Value, qjs};
 
 use super::boot::{self, Intrinsics, Prepared};
+use super::heap::{Heap, HeapAllocator, Region};
 use super::hosted::{Classes, Owned};
-use super::memory::{Heap, HeapAllocator, Meter};
+use super::memory::Meter;
 use super::modules::ModuleLoader;
 use super::prelude::Prelude;
 
@@ -267,7 +268,7 @@ impl Shell {
     }
 
     fn at(&self, place: Place) -> *mut u8 {
-        let base = self.raw.heap.region().map_or(std::ptr::null_mut(), super::memory::Region::base);
+        let base = self.raw.heap.region().map_or(std::ptr::null_mut(), Region::base);
         base.wrapping_add(place.0)
     }
 }

@@ -12,6 +12,7 @@ mod cost;
 mod deadline;
 mod errors;
 mod globals;
+mod heap;
 mod host;
 mod hosted;
 mod image;

@@ -9,8 +9,9 @@ use rquickjs::{Context, Ctx, FromJs, Function, Object, Persistent, Runtime, Valu
 
 use super::boot::{Intrinsics, Prepared};
 use super::deadline::{Deadline, Stop, thread_cpu};
+use super::heap::{Heap, HeapAllocator};
 use super::image::Copied;
-use super::memory::{Heap, HeapAllocator, Meter};
+use super::memory::Meter;
 use super::modules::{ModuleLoader, Modules, dispatched};
 use super::prelude::Prelude;
 use super::program::Program;
