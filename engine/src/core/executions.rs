@@ -15,7 +15,7 @@ use super::handle::{Asker, EngineError};
 use super::joining::TAKEN_BY;
 use super::live_call::ScriptState;
 use super::switch::Switch;
-use super::world::ApplicationCall;
+use super::world::{ApplicationCall, LedOn};
 use crate::backend::native::Ending;
 use crate::config::Destination;
 
@@ -239,6 +239,9 @@ impl Switch {
         call.journal = journal.or(call.journal.take());
         call.script = ScriptState::Absent;
         call.program = None;
+        if let Some(application) = call.application.take() {
+            application.tell();
+        }
         call.queue.go_on(TAKEN_BY);
         call.queue.cancel_all();
         if let Some(bridge) = call.plan.bridge.take() {
@@ -280,6 +283,8 @@ impl Switch {
         let Some(call) = self.calls.get_mut(&key) else { return false };
         let mut exchange = self.exchange.borrow_mut();
         let is_everybodys = exchange.config.accounts.is_empty() || exchange.directory.is_operators(application);
+        let led_on = LedOn::default();
+        call.application = Some(led_on.clone());
         let wanted = ApplicationCall {
             call: call.facts.id.clone(),
             takeover: call.taken_over(),
@@ -287,6 +292,7 @@ impl Switch {
             addr: addr.clone(),
             is_async: *is_async,
             full: *full,
+            led_on,
         };
         match exchange.world.call_application(wanted) {
             Ok(()) => true,

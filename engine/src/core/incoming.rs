@@ -384,6 +384,7 @@ impl Switch {
             run: None,
             script: ScriptState::Absent,
             takeovers: 0,
+            application: None,
             joined: None,
             plan: Plan { destinations: VecDeque::new(), ..Plan::default() },
             timer: None,

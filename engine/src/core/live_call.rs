@@ -19,7 +19,7 @@ use super::joining::Joined;
 use super::keeping::Kept;
 use super::timeline::Timeline;
 use super::timeline_log::TimelineLog;
-use super::world::Ticket;
+use super::world::{LedOn, Ticket};
 use crate::backend::native::Ending;
 use crate::call::LegId;
 use crate::config::Destination;
@@ -96,6 +96,8 @@ pub(crate) struct LiveCall {
     pub script: ScriptState,
     /// How often others than scripts have taken the call over.
     pub takeovers: u64,
+    /// The application that has it, or had it last.
+    pub application: Option<LedOn>,
     pub plan: Plan,
     /// The call it was joined with from outside.
     pub joined: Option<Joined>,

@@ -59,7 +59,7 @@ pub use live_call::PLACED;
 pub use messages::TextMessage;
 pub(crate) use timeline_log::{detail as op_detail, outcome_text};
 pub(crate) use timeline_replayed::{last_ms, timeline_of};
-pub use world::ApplicationCall;
+pub use world::{ApplicationCall, LedOn};
 
 #[cfg(test)]
 pub(crate) mod tests;

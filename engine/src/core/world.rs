@@ -17,6 +17,7 @@ use lockstep_media::recording::{RecordingId, RecordingOptions};
 use lockstep_media::stream::Command;
 use lockstep_sip::net::{Destination, Protocol, Transmit};
 use lockstep_sip::resolve::Target;
+use tokio::sync::Notify;
 
 use super::handle::Metric;
 use crate::cdr::Cdr;
@@ -79,7 +80,32 @@ pub struct ApplicationCall {
     pub is_async: bool,
     /// The application may use every command, not only those about its call.
     pub full: bool,
+    /// Told when others have taken the call over.
+    pub led_on: LedOn,
 }
+
+/// Says once, to whoever has the other copy, that a call has been led on.
+#[derive(Clone, Debug, Default)]
+pub struct LedOn(Arc<Notify>);
+
+impl LedOn {
+    pub(crate) fn tell(&self) {
+        self.0.notify_one();
+    }
+
+    /// Waits for it.
+    pub async fn told(&self) {
+        self.0.notified().await;
+    }
+}
+
+impl PartialEq for LedOn {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for LedOn {}
 
 /// What a script is told of audio that cannot be played.
 pub(crate) fn prompt_error(error: &PromptError) -> OpError {

@@ -68,8 +68,27 @@ fn is_same(password: &Secret, offered: &str) -> bool {
 impl Rights {
     /// Whether the command line of `api` or `bgapi` may be carried out.
     pub(super) fn allow_api(&self, line: &str) -> bool {
-        let command = line.split_whitespace().next().unwrap_or_default();
-        self.api.as_ref().is_none_or(|allowed| allowed.iter().any(|name| name.eq_ignore_ascii_case(command)))
+        let Some(allowed) = &self.api else { return true };
+        let mut line = line.trim();
+        loop {
+            let (command, args) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+            if !allowed.iter().any(|name| name.eq_ignore_ascii_case(command)) {
+                return false;
+            }
+            if !command.eq_ignore_ascii_case("sched_api") {
+                return true;
+            }
+            // `sched_api WHEN GROUP COMMAND`: what is done later has to be allowed, too.
+            match args.trim().splitn(3, ' ').nth(2) {
+                Some(later) => line = later.trim(),
+                None => return true,
+            }
+        }
+    }
+
+    /// Whether not every command is allowed.
+    pub(super) fn is_restricted(&self) -> bool {
+        self.api.is_some()
     }
 
     /// Whether calls and events may be made otherwise.
@@ -107,6 +126,23 @@ mod tests {
             assert_eq!(access.user(wrong), None, "{wrong}");
         }
         assert!(!access.opens(""), "there is no password without a name");
+    }
+
+    #[test]
+    fn what_is_scheduled_has_to_be_allowed_too() {
+        let rights = Rights { api: Some(vec!["sched_api".into(), "status".into()]), ..Rights::default() };
+        for (line, allowed) in [
+            ("sched_api +1 g status", true),
+            ("sched_api +1 g sched_api +1 g status", true),
+            ("sched_api", true),
+            ("sched_api +1 g originate user/1 &park", false),
+            ("SCHED_API +1 g  originate user/1 &park", false),
+            (" sched_api +1 g sched_api +1 g hupall", false),
+            ("sched_api  +1 g hupall", false),
+            ("sched_api\t+1 g hupall", false),
+        ] {
+            assert_eq!(rights.allow_api(line), allowed, "{line}");
+        }
     }
 
     #[test]

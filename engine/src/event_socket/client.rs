@@ -184,7 +184,8 @@ impl Client {
     }
 
     fn by(&self) -> By {
-        By { own: self.own_channel().map(str::to_owned), account: self.rights.account.clone() }
+        let own = self.own_channel().map(str::to_owned);
+        By { own, account: self.rights.account.clone(), is_restricted: self.rights.is_restricted() }
     }
 
     fn own_channel(&self) -> Option<&str> {
@@ -387,7 +388,7 @@ impl Client {
         let in_turn = self.application.as_ref().is_some_and(|application| !application.is_async)
             && !header("async").is_some_and(|value| value.eq_ignore_ascii_case("true"));
         let wait = if in_turn { Wait::UntilOver } else { Wait::UntilQueued };
-        let order = execute::Order { application, data, uuid, loops };
+        let order = execute::Order { application, data, uuid, loops, asker: self.by().asker() };
         match execute::execute(&self.hub, channel, order, wait).await {
             Ok(()) => Answer::ok("+OK"),
             Err(error) => Answer::Reply(format!("-ERR {error}")),

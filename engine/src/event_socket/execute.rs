@@ -19,6 +19,7 @@ pub(super) struct Order<'a> {
     pub(super) uuid: String,
     /// How often; 0: until stopped.
     pub(super) loops: u32,
+    pub(super) asker: Asker,
 }
 
 /// When the order counts as carried out.
@@ -44,7 +45,7 @@ pub(super) async fn execute(hub: &Arc<Hub>, channel: &Arc<Channel>, order: Order
             aftermath
         }),
         Plan::Schedule(data) => {
-            let answer = api::schedule(hub, order.application, &channel.uuid, &data).await;
+            let answer = api::schedule(hub, order.application, &channel.uuid, &data, order.asker).await;
             let refusal = answer.starts_with('-').then(|| answer.trim_end().to_owned());
             let aftermath: Aftermath = Box::new(move |_| Consequences { vars: Vec::new(), response: refusal });
             (idle(), aftermath)
@@ -70,7 +71,7 @@ pub(super) async fn execute(hub: &Arc<Hub>, channel: &Arc<Channel>, order: Order
             }
             (last, nothing)
         }
-        Plan::Transfer(target) => return engine.transfer(call, &target, Asker::Operator).await,
+        Plan::Transfer(target) => return engine.transfer(call, &target, order.asker).await,
         Plan::End(cause) => {
             tracing::warn!(call, application = order.application, cause = cause.name, "an application ends the call");
             let (code, reason) = cause.to_sip(channel.state == CallState::Answered);

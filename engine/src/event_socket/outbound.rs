@@ -16,7 +16,7 @@ const CONNECT_TIME: Duration = Duration::from_secs(5);
 
 /// Has the application take over its call, until either of them has gone.
 pub(super) async fn call(hub: Arc<Hub>, wanted: ApplicationCall) {
-    let ApplicationCall { call, takeover, account, addr, is_async, full } = wanted;
+    let ApplicationCall { call, takeover, account, addr, is_async, full, led_on } = wanted;
     let own = (call.as_str(), takeover);
     let stream = match tokio::time::timeout(CONNECT_TIME, TcpStream::connect(&addr)).await {
         Ok(Ok(stream)) => stream,
@@ -46,6 +46,8 @@ pub(super) async fn call(hub: Arc<Hub>, wanted: ApplicationCall) {
                 }
             },
             () = ended(&listener) => is_over = true,
+            // As for its end: the application has nothing to steer any more.
+            () = led_on.told() => is_over = true,
             () = listener.outbox.until_cut_off() => break,
         }
     }

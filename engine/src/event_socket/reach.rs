@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::hub::Hub;
-use crate::core::Channel;
+use crate::core::{Asker, Channel};
 
 /// Who asks for a command of `api`.
 #[derive(Clone, Debug, Default)]
@@ -12,11 +12,20 @@ pub(super) struct By {
     pub(super) own: Option<String>,
     /// Whose calls there are for it; `None`: everybody's.
     pub(super) account: Option<Arc<str>>,
+    /// Not every command is allowed to it: nor is naming an application, which would have those that are not.
+    pub(super) is_restricted: bool,
+}
+
+impl By {
+    /// As whom the engine sees it where a call is to be led to an application.
+    pub(super) fn asker(&self) -> Asker {
+        if self.is_restricted { Asker::Tenant } else { Asker::Operator }
+    }
 }
 
 /// Commands that concern no call.
 const HARMLESS: [&str; 8] = ["create_uuid", "echo", "eval", "strepoch", "version", "hostname", "switchname", "originate"];
-const DENIED: &str = "-ERR permission denied\n";
+pub(super) const DENIED: &str = "-ERR permission denied\n";
 const NOT_THERE: &str = "-ERR No such channel!\n";
 
 /// A channel, unless it is another account's: that is as if it were not there.

@@ -10,6 +10,7 @@ use tokio::task::AbortHandle;
 use super::api;
 use super::hub::{Hub, unix_ms};
 use super::reach::By;
+use crate::core::Asker;
 use crate::esl::Event;
 
 /// Commands that may wait at once.
@@ -27,6 +28,8 @@ pub(super) struct Wanted {
     pub(super) call: Option<String>,
     /// A command as `api` takes it.
     pub(super) command: String,
+    /// As whom it is carried out.
+    pub(super) asker: Asker,
 }
 
 /// Seconds from now, once or again and again.
@@ -153,13 +156,14 @@ pub(super) fn add(hub: &Arc<Hub>, wanted: Wanted) -> Option<u32> {
 fn wait(hub: Arc<Hub>, id: u32, wanted: Wanted) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     Box::pin(async move {
         let time = Duration::from_secs(wanted.when.after_s);
+        let by = By { is_restricted: wanted.asker == Asker::Tenant, ..By::default() };
         loop {
             tokio::time::sleep(time).await;
             if !wanted.when.repeats && hub.schedule.tasks().remove(id).is_none() {
                 return;
             }
             hub.publish(event("EXE_SCHEDULE", id, &wanted), None);
-            let answer = api::run(&hub, &wanted.command, &By::default()).await;
+            let answer = api::run(&hub, &wanted.command, &by).await;
             tracing::debug!(command = %wanted.command, answer = %answer.trim_end(), "a scheduled command was carried out");
             if !wanted.when.repeats {
                 return;
@@ -187,7 +191,13 @@ mod tests {
         let schedule = Schedule::default();
         for (id, call) in [(1, Some("one")), (2, Some("one")), (3, Some("two")), (4, None)] {
             let when = When { after_s: 60, repeats: false };
-            let wanted = Wanted { when, group: "g".to_owned(), call: call.map(str::to_owned), command: "status".to_owned() };
+            let wanted = Wanted {
+                when,
+                group: "g".to_owned(),
+                call: call.map(str::to_owned),
+                command: "status".to_owned(),
+                asker: Asker::Operator,
+            };
             let timer = tokio::spawn(std::future::pending::<()>()).abort_handle();
             schedule.tasks().insert(id, Task { wanted, timer });
         }

@@ -362,6 +362,55 @@ async fn a_user_may_do_and_see_what_its_entry_says() {
     assert!(stranger.rest().await.starts_with("Content-Type: command/reply\nReply-Text: -ERR invalid\n\n"));
 }
 
+/// An application has every command: whoever has not cannot make one.
+#[tokio::test]
+async fn a_user_with_some_commands_leads_no_call_to_an_application() {
+    let user = "[[event_socket.user]]\nname = \"wall\"\npassword = \"secret\"\n\
+        api = [\"originate\", \"uuid_transfer\", \"uuid_broadcast\", \"sched_api\"]\n";
+    let engine = engine(user).start();
+    let caller = Caller::answered(&engine, "1000").await;
+    let mut wire = Wire::open(&engine).await;
+    wire.send("userauth wall:secret\n\n").await;
+    wire.until("Allowed-LOG: false\n\n").await;
+    let id = caller.id.clone();
+    let refused = "-ERR socket:127.0.0.1:9";
+    for (command, answer) in [
+        ("originate user/1001 &socket(127.0.0.1:9 async full)".to_owned(), "-ERR permission denied\n"),
+        ("originate user/1001 socket:127.0.0.1:9".to_owned(), "-ERR permission denied\n"),
+        (format!("uuid_transfer {id} socket:127.0.0.1:9"), refused),
+        (format!("uuid_transfer {id} 'socket:127.0.0.1:9 async full' inline"), refused),
+        (format!("uuid_broadcast {id} socket::127.0.0.1:9 async full"), refused),
+    ] {
+        let answered = wire.api(&command).await;
+        assert!(answered.starts_with(answer), "{command}: {answered}");
+    }
+    wire.send("api sched_api +1 none hupall\n\n").await;
+    wire.until("Reply-Text: -ERR permission denied\n\n").await;
+    assert_eq!(caller.hang_up(&engine).await.ended.code, 200, "its script has kept it");
+}
+
+#[tokio::test]
+async fn an_application_is_disconnected_when_its_call_is_led_on() {
+    let engine = engine("").start();
+    let caller = Caller::answered(&engine, "1000").await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut operator = Wire::logged_in(&engine).await;
+    let to = format!("{} async full", listener.local_addr().unwrap());
+    operator.send(&format!("api uuid_transfer {} 'socket:{to}' inline\n\n", caller.id)).await;
+    let mut first = Wire::called(&listener).await;
+    first.send("connect\n\n").await;
+    first.until("Control: full\n").await;
+    operator.send(&format!("api uuid_transfer {} 'socket:{to}' inline\n\n", caller.id)).await;
+    let mut second = Wire::called(&listener).await;
+    let told = first.rest().await;
+    assert!(told.contains("Content-Type: text/disconnect-notice\n") && told.contains(&caller.id), "{told}");
+    // The other one has the call, whatever becomes of the first.
+    second.send("connect\n\n").await;
+    second.until("Control: full\n").await;
+    second.send("sendmsg\ncall-command: hangup\n\n").await;
+    assert_eq!(caller.over(&engine).await.ended.code, 200);
+}
+
 #[tokio::test]
 async fn a_broadcast_may_end_the_call() {
     let engine = engine("").start();

@@ -44,7 +44,7 @@ pub(super) async fn hang_up_all(hub: &Arc<Hub>, args: &str) -> Result<String, En
 }
 
 /// `uuid_transfer UUID [-bleg|-both] TARGET [DIALPLAN] [CONTEXT]`
-pub(super) async fn transfer(hub: &Arc<Hub>, args: &str) -> Result<String, EngineError> {
+pub(super) async fn transfer(hub: &Arc<Hub>, args: &str, asker: Asker) -> Result<String, EngineError> {
     let mut words = args.split_whitespace();
     let uuid = words.next().unwrap_or_default();
     let rest: Vec<&str> = words.collect();
@@ -58,7 +58,7 @@ pub(super) async fn transfer(hub: &Arc<Hub>, args: &str) -> Result<String, Engin
         if channel.other.as_ref().is_some_and(|other| other.uuid != other.call) {
             return Ok("-ERR the other leg is this call's own, and cannot be transferred by itself\n".to_owned());
         }
-        hub.engine.transfer_other(&channel.call, target, both, Asker::Operator).await?;
+        hub.engine.transfer_other(&channel.call, target, both, asker).await?;
         return super::done();
     }
     if rest.contains(&"inline") {
@@ -68,11 +68,11 @@ pub(super) async fn transfer(hub: &Arc<Hub>, args: &str) -> Result<String, Engin
         hub.engine.break_off(&channel.call, true).await?;
         for step in list.split(',') {
             let (application, data) = step.split_once(':').unwrap_or((step, ""));
-            let order = Order { application, data, uuid: client::new_uuid(), loops: 1 };
+            let order = Order { application, data, uuid: client::new_uuid(), loops: 1, asker };
             execute(hub, &channel, order, Wait::UntilQueued).await?;
         }
     } else {
-        hub.engine.transfer(&channel.call, target, Asker::Operator).await?;
+        hub.engine.transfer(&channel.call, target, asker).await?;
     }
     super::done()
 }
@@ -117,7 +117,7 @@ pub(super) async fn hold(hub: &Arc<Hub>, args: &str) -> Result<String, EngineErr
 }
 
 /// `uuid_broadcast UUID FILE|APP::ARGS [aleg|bleg|both]`
-pub(super) async fn broadcast(hub: &Arc<Hub>, args: &str) -> Result<String, EngineError> {
+pub(super) async fn broadcast(hub: &Arc<Hub>, args: &str, asker: Asker) -> Result<String, EngineError> {
     let Some((uuid, rest)) = args.split_once(' ') else { return super::usage("<uuid> <path> [aleg|bleg|both]") };
     let (what, leg) = match rest.rsplit_once(' ') {
         Some((what, leg @ ("aleg" | "bleg" | "both" | "holdb"))) => (what, leg),
@@ -127,7 +127,7 @@ pub(super) async fn broadcast(hub: &Arc<Hub>, args: &str) -> Result<String, Engi
     let (application, data) = what.split_once("::").unwrap_or(("playback", what));
     let (application, cause) =
         application.split_once('!').map_or((application, None), |(application, cause)| (application, Some(cause)));
-    let order = |application, data| Order { application, data, uuid: client::new_uuid(), loops: 1 };
+    let order = |application, data| Order { application, data, uuid: client::new_uuid(), loops: 1, asker };
     // `both` where there is only one is that one.
     let sides: &[bool] = match leg {
         "bleg" => &[true],
@@ -154,20 +154,20 @@ pub(super) async fn break_off(hub: &Arc<Hub>, args: &str) -> Result<String, Engi
 }
 
 /// Commands that are an application by another name.
-pub(super) async fn by_application(hub: &Arc<Hub>, command: &str, args: &str) -> Result<String, EngineError> {
+pub(super) async fn by_application(hub: &Arc<Hub>, command: &str, args: &str, asker: Asker) -> Result<String, EngineError> {
     let (uuid, data) = args.split_once(' ').unwrap_or((args, ""));
     let application = command.trim_start_matches("uuid_");
     if uuid.is_empty() {
         return super::usage("<uuid>");
     }
     let channel = hub.engine.channel(uuid).await?;
-    let order = Order { application, data, uuid: client::new_uuid(), loops: 1 };
+    let order = Order { application, data, uuid: client::new_uuid(), loops: 1, asker };
     execute(hub, &channel, order, Wait::UntilQueued).await?;
     super::done()
 }
 
 /// `uuid_record UUID start|stop FILE`
-pub(super) async fn record(hub: &Arc<Hub>, args: &str) -> Result<String, EngineError> {
+pub(super) async fn record(hub: &Arc<Hub>, args: &str, asker: Asker) -> Result<String, EngineError> {
     let words: Vec<&str> = args.split_whitespace().collect();
     let (uuid, application, file) = match words.as_slice() {
         [uuid, "start", file, ..] => (uuid, "record_session", *file),
@@ -175,7 +175,7 @@ pub(super) async fn record(hub: &Arc<Hub>, args: &str) -> Result<String, EngineE
         _ => return super::usage("<uuid> [start|stop] <path>"),
     };
     let channel = hub.engine.channel(uuid).await?;
-    let order = Order { application, data: file, uuid: client::new_uuid(), loops: 1 };
+    let order = Order { application, data: file, uuid: client::new_uuid(), loops: 1, asker };
     execute(hub, &channel, order, Wait::UntilOver).await?;
     Ok("+OK Success\n".to_owned())
 }

@@ -14,7 +14,7 @@ use super::channel_headers;
 use super::expand::expand;
 use super::hub::Hub;
 use super::reach::{self, By};
-use crate::core::EngineError;
+use crate::core::{Asker, EngineError};
 
 /// Carries out one command line.
 pub(super) async fn run(hub: &Arc<Hub>, line: &str, by: &By) -> String {
@@ -41,23 +41,23 @@ pub(super) async fn run(hub: &Arc<Hub>, line: &str, by: &By) -> String {
         "reloadxml" => Ok("+OK [Success]\n".to_owned()),
         "global_getvar" => Ok(global(hub, args)),
         "eval" => Ok(eval(hub, args, by.own.as_deref()).await),
-        "originate" => originate::originate(hub, args, by.account.as_deref()).await,
+        "originate" => originate::originate(hub, args, by).await,
         "hupall" => calls::hang_up_all(hub, args).await,
         "uuid_kill" => calls::kill(hub, args).await,
-        "uuid_transfer" => calls::transfer(hub, args).await,
-        "uuid_broadcast" => calls::broadcast(hub, args).await,
+        "uuid_transfer" => calls::transfer(hub, args, by.asker()).await,
+        "uuid_broadcast" => calls::broadcast(hub, args, by.asker()).await,
         "uuid_break" => calls::break_off(hub, args).await,
         "uuid_answer" | "uuid_pre_answer" | "uuid_ring_ready" | "uuid_park" | "uuid_send_dtmf" => {
-            calls::by_application(hub, &name, args).await
+            calls::by_application(hub, &name, args, by.asker()).await
         }
-        "uuid_record" => calls::record(hub, args).await,
+        "uuid_record" => calls::record(hub, args, by.asker()).await,
         "uuid_exists" => Ok(channels::exists(hub, args).await.to_string()),
         "uuid_getvar" => channels::variable(hub, args).await,
         "uuid_setvar" => channels::set_variable(hub, args).await,
         "uuid_setvar_multi" => channels::set_variables(hub, args).await,
         "uuid_dump" => channels::dump(hub, args).await,
-        "sched_api" => schedule::api(hub, args),
-        "sched_hangup" | "sched_transfer" | "sched_broadcast" => schedule::of_call(hub, &name, args).await,
+        "sched_api" => schedule::api(hub, args, by.asker()),
+        "sched_hangup" | "sched_transfer" | "sched_broadcast" => schedule::of_call(hub, &name, args, by.asker()).await,
         "unsched_api" => Ok(schedule::unschedule(hub, args)),
         "sched_del" => Ok(schedule::delete(hub, args)),
         "uuid_bridge" => calls::bridge(hub, args).await,
@@ -92,9 +92,9 @@ pub(super) async fn run(hub: &Arc<Hub>, line: &str, by: &By) -> String {
 }
 
 /// What `sched_hangup` and its like are as applications of a call, where the call is not named.
-pub(super) async fn schedule(hub: &Arc<Hub>, application: &str, call: &str, data: &str) -> String {
+pub(super) async fn schedule(hub: &Arc<Hub>, application: &str, call: &str, data: &str, asker: Asker) -> String {
     let (when, rest) = data.split_once(' ').unwrap_or((data, ""));
-    let answer = schedule::of_call(hub, application, &format!("{when} {call} {rest}")).await;
+    let answer = schedule::of_call(hub, application, &format!("{when} {call} {rest}"), asker).await;
     answer.unwrap_or_else(|error| refusal(&error))
 }
 

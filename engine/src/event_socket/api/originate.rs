@@ -14,6 +14,7 @@ use crate::event_socket::client::new_uuid;
 use crate::event_socket::dial_string::{DialString, Target};
 use crate::event_socket::execute::{Order, Wait, execute};
 use crate::event_socket::hub::Hub;
+use crate::event_socket::reach::{By, DENIED};
 
 const USAGE: &str =
     "<call url> <exten>|&<application_name>(<app_args>) [<dialplan>] [<context>] [<cid_name>] [<cid_num>] [<timeout_sec>]";
@@ -27,6 +28,16 @@ const LONGEST: Duration = Duration::from_secs(600);
 enum Then {
     Application { name: String, data: String },
     Transfer(String),
+}
+
+impl Then {
+    /// Whether an application on an event socket gets the call.
+    fn is_application(&self) -> bool {
+        match self {
+            Self::Application { name, .. } => name.trim() == "socket",
+            Self::Transfer(target) => target.starts_with("socket:"),
+        }
+    }
 }
 
 /// A command line, taken apart.
@@ -90,8 +101,12 @@ fn split_dial(args: &str) -> Option<(&str, &str)> {
     None
 }
 
-pub(super) async fn originate(hub: &Arc<Hub>, args: &str, account: Option<&str>) -> Result<String, EngineError> {
+pub(super) async fn originate(hub: &Arc<Hub>, args: &str, by: &By) -> Result<String, EngineError> {
     let Some(wanted) = Wanted::parse(args) else { return super::usage(USAGE) };
+    // Said before anybody's phone rings.
+    if by.is_restricted && wanted.then.is_application() {
+        return Ok(DENIED.to_owned());
+    }
     let dial = match DialString::parse(&wanted.dial, |name| hub.identity.gateways.get(name).cloned()) {
         Ok(dial) => dial,
         Err(unusable) => return Ok(format!("-ERR {}\n", unusable.0.name)),
@@ -108,9 +123,9 @@ pub(super) async fn originate(hub: &Arc<Hub>, args: &str, account: Option<&str>)
         own.extend(target.vars.clone());
         // A call that has failed keeps its id: only one of several can have the one that is asked for.
         vars.remove("origination_uuid");
-        match ring(hub, &wanted, own, target, account).await? {
+        match ring(hub, &wanted, own, target, by.account.as_deref()).await? {
             Ok(uuid) => {
-                take_over(hub, &uuid, wanted.then).await?;
+                take_over(hub, &uuid, wanted.then, by.asker()).await?;
                 return Ok(format!("+OK {uuid}\n"));
             }
             Err(failed) => cause = failed,
@@ -185,12 +200,12 @@ async fn answer(hub: &Arc<Hub>, watcher: &mut Watcher, id: &str) -> Result<Resul
 }
 
 /// Gives the answered call what it was placed for.
-async fn take_over(hub: &Arc<Hub>, uuid: &str, then: Then) -> Result<(), EngineError> {
+async fn take_over(hub: &Arc<Hub>, uuid: &str, then: Then, asker: Asker) -> Result<(), EngineError> {
     match then {
-        Then::Transfer(target) => hub.engine.transfer(uuid, &target, Asker::Operator).await,
+        Then::Transfer(target) => hub.engine.transfer(uuid, &target, asker).await,
         Then::Application { name, data } => {
             let Ok(channel) = hub.engine.channel(uuid).await else { return Ok(()) };
-            let order = Order { application: &name, data: &data, uuid: new_uuid(), loops: 1 };
+            let order = Order { application: &name, data: &data, uuid: new_uuid(), loops: 1, asker };
             if matches!(name.as_str(), "park" | "socket" | "transfer") {
                 return execute(hub, &channel, order, Wait::UntilQueued).await;
             }

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::core::EngineError;
+use crate::core::{Asker, EngineError};
 use crate::event_socket::hub::Hub;
 use crate::event_socket::schedule::{self, Wanted, When};
 
 const API: &str = "[+@]<time> <group_name> <command_string>[&]";
 
 /// `sched_api WHEN GROUP COMMAND[&]`
-pub(super) fn api(hub: &Arc<Hub>, args: &str) -> Result<String, EngineError> {
+pub(super) fn api(hub: &Arc<Hub>, args: &str, asker: Asker) -> Result<String, EngineError> {
     let mut words = args.splitn(3, ' ');
     let (Some(when), Some(group), Some(command)) = (words.next().and_then(When::parse), words.next(), words.next()) else {
         return super::usage(API);
@@ -19,7 +19,7 @@ pub(super) fn api(hub: &Arc<Hub>, args: &str) -> Result<String, EngineError> {
     if group.is_empty() || command.is_empty() {
         return super::usage(API);
     }
-    let wanted = Wanted { when, group: group.to_owned(), call: None, command };
+    let wanted = Wanted { when, group: group.to_owned(), call: None, command, asker };
     Ok(match schedule::add(hub, wanted) {
         Some(id) => format!("+OK Added: {id}\n"),
         None => too_many(),
@@ -27,7 +27,7 @@ pub(super) fn api(hub: &Arc<Hub>, args: &str) -> Result<String, EngineError> {
 }
 
 /// `sched_hangup WHEN UUID [CAUSE]` and its like: `COMMAND UUID REST`, later. `usual` is the rest where there is none.
-pub(super) async fn of_call(hub: &Arc<Hub>, name: &str, args: &str) -> Result<String, EngineError> {
+pub(super) async fn of_call(hub: &Arc<Hub>, name: &str, args: &str, asker: Asker) -> Result<String, EngineError> {
     let (command, usual, usage) = match name {
         "sched_hangup" => ("uuid_kill", "ALLOTTED_TIMEOUT", "[+]<time> <uuid> [<cause>]"),
         "sched_transfer" => ("uuid_transfer", "", "[+]<time> <uuid> <extension> [<dialplan>] [<context>]"),
@@ -41,7 +41,7 @@ pub(super) async fn of_call(hub: &Arc<Hub>, name: &str, args: &str) -> Result<St
     }
     let channel = hub.engine.channel(uuid).await?;
     let command = format!("{command} {uuid} {rest}");
-    let wanted = Wanted { when, group: uuid.to_owned(), call: Some(channel.call.clone()), command };
+    let wanted = Wanted { when, group: uuid.to_owned(), call: Some(channel.call.clone()), command, asker };
     Ok(match schedule::add(hub, wanted) {
         Some(_) => "+OK\n".to_owned(),
         None => too_many(),
