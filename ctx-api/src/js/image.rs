@@ -57,7 +57,7 @@ impl Image {
         let region = heap.region()?;
         let base = region.base().addr();
         let within = base..base + region.capacity();
-        // SAFETY: the region has as many bytes, all of which were written.
+        // SAFETY: the region has as many bytes, and began as zeros.
         let words = unsafe { std::slice::from_raw_parts(region.base().cast::<usize>(), region.used() / WORD) }.to_vec();
         let addresses = words.iter().zip(0..).filter(|(word, _)| within.contains(*word)).map(|(_, at)| at).collect();
         Some(Self { words, base, addresses })
@@ -144,6 +144,11 @@ impl Template {
         let own = fresh.differences(&twin).filter(|own| own.len() <= MAX_OWN)?;
         let booted = shell.boot(prelude)?;
         let twin = other.boot(prelude)?;
+        // Nothing else may have come to lie there.
+        let stays = |at: &u32| fresh.words.get(*at as usize) == booted.booted.words.get(*at as usize);
+        if !own.iter().all(stays) {
+            return None;
+        }
         let image = booted.booted.agreed(&twin.booted)?;
         let template = Self { fresh, own, booted: image, ..booted };
         for raw in [&shell, &other] {
@@ -368,5 +373,59 @@ impl Shells {
         if self.idle.len() < MAX_IDLE {
             self.idle.push(shell);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(base: usize, words: &[usize], addresses: &[u32]) -> Image {
+        Image { words: words.to_vec(), base, addresses: addresses.to_vec() }
+    }
+
+    #[test]
+    fn a_copy_points_into_itself_and_keeps_what_is_no_address() {
+        let region = Heap::with_region(Meter::new(u64::MAX), 64).unwrap();
+        let base = region.region().unwrap().base();
+        let image = image(0x10_0000, &[7, 0x10_0008, 0x10_0010], &[1, 2]);
+        // SAFETY: the region is larger, and nobody uses it.
+        let laid = unsafe {
+            image.lay(base);
+            std::slice::from_raw_parts(base.cast::<usize>(), 3).to_vec()
+        };
+        assert_eq!(laid, [7, base.addr() + 8, base.addr() + 16]);
+    }
+
+    #[test]
+    fn words_are_a_shells_own_when_more_than_the_place_differs() {
+        let ours = image(0x10_0000, &[7, 0x10_0008, 0xaaaa, 1], &[1]);
+        assert_eq!(ours.differences(&image(0x50_0000, &[7, 0x50_0008, 0xbbbb, 1], &[1])), Some(vec![2]));
+        assert_eq!(ours.differences(&image(0x50_0000, &[7, 0x50_0010, 0xaaaa, 2], &[1])), Some(vec![1, 3]));
+        assert_eq!(ours.differences(&image(0x50_0000, &[7], &[])), None, "another order of things");
+    }
+
+    #[test]
+    fn what_is_an_address_by_chance_is_left_alone() {
+        let ours = image(0x10_0000, &[0x10_0008, 0x10_0010, 0x10_0000], &[0, 1, 2]);
+        let theirs = image(0x50_0000, &[0x50_0008, 0x1234_5678, 0], &[0]);
+        assert_eq!(ours.agreed(&theirs).unwrap().addresses, [0, 2], "nothing may stand where another has an address");
+    }
+
+    #[test]
+    fn runtimes_of_this_quickjs_can_be_copied() {
+        let (prelude, meter) = (Prelude::new().unwrap(), Meter::new(64 << 20));
+        let [one, other] = [Copied::new(&prelude, &meter).unwrap(), Copied::new(&prelude, &meter).unwrap()];
+        for copy in [&one, &other] {
+            let sum: i32 = copy.context().with(|ctx| {
+                ctx.globals().set("seen", 1).unwrap();
+                ctx.json_parse("[40, 2]").unwrap().get::<Vec<i32>>().unwrap().iter().sum()
+            });
+            assert_eq!(sum, 42);
+        }
+        drop(one);
+        let next = Copied::new(&prelude, &meter).unwrap();
+        let seen: Option<i32> = next.context().with(|ctx| ctx.globals().get("seen").unwrap());
+        assert_eq!(seen, None, "the place was cleaned");
     }
 }
