@@ -465,5 +465,8 @@ pub enum FetchRedirect {
     Error,
 }
 
+/// What the variables that a script sets on its call may take together, names included, in bytes.
+pub const MAX_SET_BYTES: usize = 1 << 20;
+
 /// Call variables, in an order that does not depend on hashing.
 pub type Vars = BTreeMap<String, String>;

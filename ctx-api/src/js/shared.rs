@@ -14,7 +14,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use super::program::Program;
 use crate::error::{CallEndedCause, ErrorCode, OpError};
 use crate::event::{CallFacts, FactsChange};
-use crate::op::{Op, OpClass, OpId, Vars};
+use crate::op::{MAX_SET_BYTES, Op, OpClass, OpId, Vars};
 use crate::wire::{
     Epoch, FromWorker, Issued, Location, LogLevel, LogLine, RunHeader, RunId, ScriptError, ScriptErrorKind, Start,
 };
@@ -55,9 +55,6 @@ pub(super) struct TurnOutput {
     pub(super) cancels: Vec<OpId>,
 }
 
-/// What the variables that a script sets may take together, names included, in bytes.
-const MAX_VARS: usize = 1 << 20;
-
 /// What a script reads synchronously; only entries and its own `set` change it.
 #[derive(Debug, Default)]
 pub(super) struct Mirror {
@@ -87,8 +84,8 @@ impl Mirror {
     pub(super) fn set(&mut self, key: &str, value: Option<&str>) -> Result<(), OpError> {
         let size = |value: Option<&str>| value.map_or(0, |value| key.len() + value.len());
         let set_bytes = self.set_bytes.saturating_sub(size(self.vars.get(key).map(String::as_str))) + size(value);
-        if set_bytes > MAX_VARS && value.is_some() {
-            let message = format!("set: the variables of a call may take {MAX_VARS} bytes together");
+        if set_bytes > MAX_SET_BYTES && value.is_some() {
+            let message = format!("set: the variables of a call may take {MAX_SET_BYTES} bytes together");
             return Err(OpError::new(ErrorCode::LimitError, message));
         }
         self.set_bytes = set_bytes;

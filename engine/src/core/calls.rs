@@ -120,6 +120,12 @@ impl Switch {
             match output {
                 QueueOutput::Start(id, op) => {
                     call.log.started(now.unix_ms, id);
+                    if let Op::Set(args) = &op
+                        && let Err(error) = call.make_room(&args.key, args.value.as_deref())
+                    {
+                        call.queue.completed(id, Err(error));
+                        continue;
+                    }
                     self.operation_started(key, id, &op);
                     let Some(call) = self.calls.get_mut(&key) else { return false };
                     if op.class() == OpClass::Host {

@@ -376,6 +376,7 @@ impl Switch {
             facts,
             headers: start.headers,
             channel,
+            set_bytes: 0,
             legs: BTreeMap::new(),
             activities: BTreeMap::new(),
             outside: Outside::default(),

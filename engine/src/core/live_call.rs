@@ -9,7 +9,7 @@ use lockstep_ctx_api::journal::Journal;
 use lockstep_ctx_api::op::Headers;
 use lockstep_ctx_api::queue::OpQueue;
 use lockstep_ctx_api::wire::RunId;
-use lockstep_ctx_api::{CallEndedCause, CallFacts, OpId};
+use lockstep_ctx_api::{CallEndedCause, CallFacts, ErrorCode, OpError, OpId};
 
 use super::backend::Backend;
 use super::channel::{Activity, Channel};
@@ -83,6 +83,8 @@ pub(crate) struct LiveCall {
     pub headers: Headers,
     /// The call's own leg as watchers see it, with the call's variables.
     pub channel: Channel,
+    /// Bytes of the variables that scripts and applications have set.
+    pub set_bytes: usize,
     /// The legs of its bridges.
     pub legs: BTreeMap<LegId, Channel>,
     /// Operations under way, as watchers know them.
@@ -118,7 +120,26 @@ pub(crate) struct LiveCall {
     pub kept: Kept,
 }
 
+/// What the variables that are set on one call may take together, names included, in bytes: twice what a worker lets its script set.
+const MAX_SET: usize = 2 * lockstep_ctx_api::op::MAX_SET_BYTES;
+
 impl LiveCall {
+    /// Makes room for a variable that is about to be set.
+    ///
+    /// # Errors
+    /// When all of them would take too much. Workers refuse that themselves; applications and a worker gone wrong do not.
+    pub(super) fn make_room(&mut self, name: &str, value: Option<&str>) -> Result<(), OpError> {
+        let size = |value: Option<&str>| value.map_or(0, |value| name.len() + value.len());
+        let known = size(self.channel.vars.get(name).map(|value| &**value));
+        let bytes = self.set_bytes.saturating_sub(known).saturating_add(size(value));
+        if bytes > MAX_SET && value.is_some() {
+            let message = format!("set: the variables of a call may take {MAX_SET} bytes together");
+            return Err(OpError::new(ErrorCode::LimitError, message));
+        }
+        self.set_bytes = bytes;
+        Ok(())
+    }
+
     /// How long the call lasts or has lasted, ms.
     pub(crate) fn duration_ms(&self, unix_ms: u64) -> u64 {
         self.ended.as_ref().map_or(unix_ms, |(_, at)| *at).saturating_sub(self.facts.started_at)

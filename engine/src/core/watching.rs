@@ -292,6 +292,7 @@ impl Switch {
     pub(super) fn set_variable(&mut self, id: &str, name: &str, value: Option<&str>) -> Result<(), EngineError> {
         let key = self.live_call(id)?;
         let Some(call) = self.calls.get_mut(&key) else { return Err(EngineError::NoSuchCall(id.to_owned())) };
+        call.make_room(name, value).map_err(|error| EngineError::AtCapacity(error.message))?;
         let now = self.exchange.borrow().now.instant;
         call.channel.set(name, value);
         call.backend.set_variable(now, name, value);

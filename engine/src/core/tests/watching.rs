@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use lockstep_ctx_api::OpResult;
 use lockstep_ctx_api::op::{Op, PlayArgs, SetArgs};
+use lockstep_ctx_api::{ErrorCode, OpResult, Outcome};
 use tokio::sync::oneshot;
 
 use super::lab::Lab;
@@ -242,4 +242,25 @@ fn variables_are_seen_by_watchers_however_they_were_set() {
     let channel: Arc<crate::core::Channel> = ask(&mut lab, |reply| Request::Channel(id, reply)).unwrap();
     let vars = ["a", "b", "destination_number"].map(|name| channel.vars.get(name).map(|value| &**value));
     assert_eq!(vars, [Some("1"), Some("2"), Some("1000")]);
+}
+
+#[test]
+fn variables_that_others_set_are_bounded_too() {
+    let mut lab = Lab::new("", &[("1000", WAITS)]);
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    let id = only_call(&lab);
+    let half = Some("x".repeat(1 << 20));
+    let set = |key: &str| Some(Op::Set(SetArgs { key: key.into(), value: half.clone(), skip_write: false }));
+    let [mut first, mut again, mut second] = ["a", "a", "b"].map(|key| execute(&mut lab, set(key), "set"));
+    lab.settle();
+    assert_eq!(first.try_recv().unwrap(), Ok(Outcome::Unit));
+    assert_eq!(again.try_recv().unwrap(), Ok(Outcome::Unit), "in the place of what was there");
+    assert_eq!(second.try_recv().unwrap().unwrap_err().code, ErrorCode::LimitError);
+    let by_request = |lab: &mut Lab, name: &str, value: Option<String>| {
+        ask(lab, |reply| Request::SetVariable { id: id.clone(), name: name.into(), value, reply })
+    };
+    assert!(matches!(by_request(&mut lab, "b", half.clone()), Err(EngineError::AtCapacity(_))));
+    by_request(&mut lab, "a", None).unwrap();
+    by_request(&mut lab, "b", half.clone()).unwrap();
 }
