@@ -3,8 +3,8 @@
 //! QuickJS carves its small blocks out of arenas of one size, and most of a runtime is made of them. Arenas of runtimes that are gone are
 //! kept for the next ones. The first blocks of a runtime may lie in one piece, a [`Region`], so that it can be [copied](super::image).
 
-use std::alloc::Layout;
 use std::cell::{Cell, RefCell};
+use std::ptr::null_mut;
 use std::rc::Rc;
 
 use rquickjs::allocator::Allocator;
@@ -209,6 +209,8 @@ fn is_of_region(block: *mut u8) -> bool {
 
 /// Regions are a multiple of this apart, bytes.
 const APART: usize = 64 << 10;
+/// Regions are whole pages, bytes.
+const PAGE: usize = 4096;
 
 /// Memory in one piece, from which blocks are taken one after another while it is open.
 ///
@@ -218,7 +220,7 @@ const APART: usize = 64 << 10;
 /// ```
 pub(super) struct Region {
     base: *mut u8,
-    layout: Layout,
+    size: usize,
     used: Cell<usize>,
     is_open: Cell<bool>,
     /// Blocks that were given back while it was open.
@@ -226,12 +228,25 @@ pub(super) struct Region {
 }
 
 impl Region {
+    /// Takes it from the kernel: an allocator would round it up, and write to what nobody needs.
     fn new(capacity: usize) -> Option<Self> {
-        let layout = Layout::from_size_align(capacity.next_multiple_of(LEAST).max(LEAST), APART).ok()?;
-        // SAFETY: the layout is not empty.
-        let base = unsafe { std::alloc::alloc_zeroed(layout) };
+        let size = capacity.max(1).checked_next_multiple_of(PAGE)?;
+        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: new memory, wherever the kernel puts it.
+        let mapped = unsafe { libc::mmap(null_mut(), size.checked_add(APART)?, access, kind, -1, 0) };
+        if mapped == libc::MAP_FAILED {
+            return None;
+        }
+        let before = mapped.addr().next_multiple_of(APART) - mapped.addr();
+        let base = mapped.cast::<u8>().wrapping_add(before);
+        for (begin, length) in [(mapped.cast(), before), (base.wrapping_add(size), APART - before)] {
+            if length > 0 {
+                // SAFETY: pages just mapped that nobody uses; it fails for such as are not mapped only.
+                unsafe { libc::munmap(begin.cast(), length) };
+            }
+        }
         let (used, is_open, free) = (Cell::new(0), Cell::new(true), RefCell::default());
-        (!base.is_null()).then_some(Self { base, layout, used, is_open, free })
+        Some(Self { base, size, used, is_open, free })
     }
 
     /// Where it begins: a multiple of 64 Ki.
@@ -245,7 +260,7 @@ impl Region {
     }
 
     pub(super) fn capacity(&self) -> usize {
-        self.layout.size()
+        self.size
     }
 
     /// No block is taken from here any more.
@@ -265,7 +280,7 @@ impl Region {
             return block;
         }
         let begin = self.used.get();
-        let Some(end) = begin.checked_add(whole).filter(|end| *end <= self.layout.size()) else { return std::ptr::null_mut() };
+        let Some(end) = begin.checked_add(whole).filter(|end| *end <= self.size) else { return std::ptr::null_mut() };
         self.used.set(end);
         // SAFETY: within the region, aligned, and nobody has had it.
         unsafe {
@@ -285,8 +300,8 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
-        // SAFETY: allocated with this layout, and its blocks went before it.
-        unsafe { std::alloc::dealloc(self.base, self.layout) };
+        // SAFETY: mapped by `new`, and its blocks went before it.
+        unsafe { libc::munmap(self.base.cast(), self.size) };
     }
 }
 
