@@ -194,7 +194,7 @@ fn a_script_stuck_in_one_built_in_is_killed_alone_and_its_neighbours_do_not_wait
                const big = new Uint8Array(20_000_000);
                for (;;) big.fill(1);
              }",
-            400,
+            2_000,
         );
         let neighbour = program(2, PLAYLIST, 2_000);
         let stuck = core.start(&stuck);
@@ -203,23 +203,19 @@ fn a_script_stuck_in_one_built_in_is_killed_alone_and_its_neighbours_do_not_wait
 
         let (answer, _) = core.issued[&stuck][0].clone();
         core.pool.entry(Moment::now(), stuck, EntryKind::Outcome { op: answer, result: Ok(Outcome::Unit) });
-        let mut slowest = Duration::ZERO;
         for step in 0..19 {
-            let begun = tokio::time::Instant::now();
             for run in &neighbours {
                 let (op, _) = core.issued[run][step].clone();
                 core.complete(*run, op);
             }
             core.until("the neighbours go on", |core| neighbours.iter().all(|run| core.issued(*run) > step + 1)).await;
-            slowest = slowest.max(begun.elapsed());
         }
+        assert!(core.failed.is_empty(), "they have not waited for its end, which takes 2 s of CPU time");
         core.until("the stuck one has been ended", |core| core.failed.contains_key(&stuck)).await;
         assert_eq!(core.failed, BTreeMap::from([(stuck, ScriptErrorKind::TurnLimit)]));
         let stats = core.pool.stats();
         assert_eq!(stats.worker_deaths, 0);
         assert!(stats.rebuilds >= 10, "{stats:?}");
-        // Detection takes 50 ms of the stuck script's CPU time; the rest is the machine's other work.
-        assert!(slowest < Duration::from_millis(1_000), "a neighbour waited {slowest:?}");
         for run in &neighbours {
             let (op, _) = core.issued[run][19].clone();
             core.complete(*run, op);
