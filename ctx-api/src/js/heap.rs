@@ -268,6 +268,15 @@ impl Region {
         self.is_open.set(false);
     }
 
+    /// Gives its pages back to the kernel until they are written to again; whether that was possible. They are zeros then.
+    ///
+    /// # Safety
+    /// Nobody uses what is in the region.
+    pub(super) unsafe fn release(&self) -> bool {
+        // SAFETY: as promised; whole pages that `new` has mapped.
+        unsafe { libc::madvise(self.base.cast(), self.size, libc::MADV_DONTNEED) == 0 }
+    }
+
     /// A block of zeros; null when there is no room.
     fn take(&self, size: usize) -> *mut u8 {
         let whole = size.saturating_add(size_of::<usize>()).checked_next_multiple_of(LEAST).unwrap_or(usize::MAX);

@@ -30,6 +30,7 @@ use super::hosted::{Classes, Owned};
 use super::memory::Meter;
 use super::modules::ModuleLoader;
 use super::prelude::Prelude;
+use super::rest::Changes;
 
 /// Bytes: what an image is booted in, several times its size.
 const WORKSHOP: usize = 2 << 20;
@@ -37,6 +38,8 @@ const WORKSHOP: usize = 2 << 20;
 const MAX_IDLE: usize = 64;
 /// Words of a shell's own that are plausible: its allocator, what rquickjs keeps, and the stack it was made on.
 const MAX_OWN: usize = 8;
+/// A region rests when at most one in so many of its words has changed.
+const WORTH_RESTING: usize = 2;
 /// Parts of the prelude that most runs use.
 const PRELOADED: [&str; 2] = ["ops", "ctx"];
 
@@ -77,6 +80,16 @@ impl Image {
         self.words.len() * WORD
     }
 
+    /// The words of a copy that lies at `base`.
+    fn at(&self, base: usize) -> impl Iterator<Item = usize> {
+        let moved = base.wrapping_sub(self.base);
+        let mut addresses = self.addresses.iter().copied().peekable();
+        self.words.iter().zip(0..).map(move |(word, at)| match addresses.next_if_eq(&at) {
+            Some(_) => word.wrapping_add(moved),
+            None => *word,
+        })
+    }
+
     /// Lays a copy over the beginning of a region.
     ///
     /// # Safety
@@ -99,14 +112,8 @@ impl Image {
         if self.words.len() != other.words.len() {
             return None;
         }
-        let moved = other.base.wrapping_sub(self.base);
-        let mut addresses = self.addresses.iter().copied().peekable();
-        let pairs = self.words.iter().zip(&other.words).zip(0..);
-        let differing = pairs.filter(|((ours, theirs), at)| {
-            let expected = if addresses.next_if_eq(at).is_some() { ours.wrapping_add(moved) } else { **ours };
-            expected != **theirs
-        });
-        Some(differing.map(|(_, at)| at).collect())
+        let pairs = self.at(other.base).zip(&other.words).zip(0..);
+        Some(pairs.filter(|((expected, theirs), _)| expected != *theirs).map(|(_, at)| at).collect())
     }
 }
 
@@ -139,7 +146,8 @@ struct Template {
 impl Template {
     /// Boots a runtime and takes its images; `None` where something is not as it is expected here, so that runtimes are booted.
     fn build(prelude: &Prelude) -> Option<Self> {
-        let [shell, other] = [Raw::new(WORKSHOP)?, deeper()?];
+        // QuickJS takes down no runtime that still has objects: where something is amiss, both stay.
+        let [shell, other] = [Raw::new(WORKSHOP)?, deeper()?].map(ManuallyDrop::new);
         let (fresh, twin) = (Image::take(&shell.heap)?, Image::take(&other.heap)?);
         let own = fresh.differences(&twin).filter(|own| own.len() <= MAX_OWN)?;
         let booted = shell.boot(prelude)?;
@@ -151,9 +159,9 @@ impl Template {
         }
         let image = booted.booted.agreed(&twin.booted)?;
         let template = Self { fresh, own, booted: image, ..booted };
-        for raw in [&shell, &other] {
+        for raw in [shell, other].map(ManuallyDrop::into_inner) {
             // SAFETY: the context that was in the region is forgotten.
-            unsafe { template.freshen(raw, &raw.own(&template.own)) };
+            unsafe { template.freshen(&raw, &raw.own(&template.own)) };
         }
         Some(template)
     }
@@ -290,6 +298,8 @@ pub(super) struct Copied {
     shell: Option<Shell>,
     context: ManuallyDrop<Context>,
     owned: Rc<Owned>,
+    /// What is kept of the region while it rests: its pages are the kernel's then.
+    resting: RefCell<Option<Changes>>,
 }
 
 impl Copied {
@@ -307,11 +317,50 @@ impl Copied {
             Context::from_raw(context, shell.raw.runtime.clone())
         };
         shell.raw.runtime.set_loader(ModuleLoader, ModuleLoader);
-        Some(Self { shell: Some(shell), context: ManuallyDrop::new(context), owned: Rc::default() })
+        Some(Self { shell: Some(shell), context: ManuallyDrop::new(context), owned: Rc::default(), resting: RefCell::default() })
     }
 
+    /// The context, awake.
     pub(super) fn context(&self) -> &Context {
+        self.wake();
         &self.context
+    }
+
+    /// Keeps of the region only what the run has changed in it, and gives its pages back until it is next used; whether it does
+    /// so, which it does not where much has changed. Values of the context are not to be touched, nor let go of, before
+    /// [`wake`](Self::wake).
+    pub(super) fn rest(&mut self) -> bool {
+        let (Some(shell), None) = (&self.shell, self.resting.get_mut()) else { return false };
+        let image = &shell.template.booted;
+        let Some(region) = shell.raw.heap.region() else { return false };
+        // SAFETY: the region holds the image, and no code of the runtime runs: whoever runs it has borrowed this.
+        let now = unsafe { std::slice::from_raw_parts(region.base().cast::<usize>(), image.words.len()) };
+        let Some(changes) = Changes::between(image.at(now.as_ptr().addr()), now, image.words.len() / WORTH_RESTING) else {
+            return false;
+        };
+        // SAFETY: nobody looks at the region before `wake` has laid it again.
+        let given = unsafe { region.release() };
+        if given {
+            *self.resting.get_mut() = Some(changes);
+        }
+        given
+    }
+
+    pub(super) fn is_resting(&self) -> bool {
+        self.resting.borrow().is_some()
+    }
+
+    /// Puts the region back to what it was before it came to [`rest`](Self::rest).
+    pub(super) fn wake(&self) {
+        let Some(changes) = self.resting.take() else { return };
+        let Some(shell) = &self.shell else { return };
+        let Some(region) = shell.raw.heap.region() else { return };
+        let image = &shell.template.booted;
+        // SAFETY: the region holds the image, and has been nobody's since its pages were given back.
+        unsafe {
+            image.lay(region.base());
+            changes.apply(std::slice::from_raw_parts_mut(region.base().cast(), image.words.len()));
+        }
     }
 
     /// What the objects of the context hold.
@@ -335,6 +384,7 @@ impl Copied {
 
 impl Drop for Copied {
     fn drop(&mut self) {
+        self.wake();
         let Some(shell) = self.shell.take() else { return };
         self.context.with(|ctx| boot::leave(&ctx));
         shell.raw.runtime.set_interrupt_handler(None);
@@ -379,6 +429,24 @@ impl Shells {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Pages of a copy's region that are in memory.
+    fn resident(copy: &Copied) -> usize {
+        let region = copy.shell.as_ref().unwrap().raw.heap.region().unwrap();
+        let mut pages = vec![0_u8; region.capacity() / 4096];
+        // SAFETY: mapped, and as many octets as it has pages.
+        let told = unsafe { libc::mincore(region.base().cast(), region.capacity(), pages.as_mut_ptr()) };
+        assert_eq!(told, 0);
+        pages.iter().filter(|page| **page & 1 == 1).count()
+    }
+
+    /// What is in its region.
+    fn bytes(copy: &Copied) -> Vec<u8> {
+        let shell = copy.shell.as_ref().unwrap();
+        let region = shell.raw.heap.region().unwrap();
+        // SAFETY: no code of the runtime runs.
+        unsafe { std::slice::from_raw_parts(region.base(), shell.template.booted.bytes()) }.to_vec()
+    }
 
     fn image(base: usize, words: &[usize], addresses: &[u32]) -> Image {
         Image { words: words.to_vec(), base, addresses: addresses.to_vec() }
@@ -427,5 +495,44 @@ mod tests {
         let next = Copied::new(&prelude, &meter).unwrap();
         let seen: Option<i32> = next.context().with(|ctx| ctx.globals().get("seen").unwrap());
         assert_eq!(seen, None, "the place was cleaned");
+    }
+
+    #[test]
+    fn a_copy_at_rest_is_in_no_memory_and_wakes_as_it_was() {
+        let (prelude, meter) = (Prelude::new().unwrap(), Meter::new(64 << 20));
+        let mut copy = Copied::new(&prelude, &meter).unwrap();
+        for round in 0..3 {
+            copy.context().with(|ctx| {
+                let kept: Object<'_> = ctx.json_parse(r#"{"list": [1, {"deep": "text"}], "again": {}}"#).unwrap().get().unwrap();
+                ctx.globals().set(format!("kept{round}"), kept).unwrap();
+                ctx.run_gc();
+            });
+            let (before, pages) = (bytes(&copy), resident(&copy));
+            assert!(copy.rest() && copy.is_resting(), "round {round}");
+            assert!(!copy.rest(), "it rests already");
+            assert_eq!(resident(&copy), 0, "of {pages} pages");
+            copy.wake();
+            assert!(!copy.is_resting() && resident(&copy) == pages && bytes(&copy) == before, "round {round}");
+        }
+        let kept: String = copy.context().with(|ctx| {
+            let kept: Object<'_> = ctx.globals().get("kept0").unwrap();
+            ctx.json_stringify(kept).unwrap().unwrap().to_string().unwrap()
+        });
+        assert_eq!(kept, r#"{"list":[1,{"deep":"text"}],"again":{}}"#);
+    }
+
+    #[test]
+    fn a_copy_that_ends_at_rest_leaves_its_place_to_the_next() {
+        let (prelude, meter) = (Prelude::new().unwrap(), Meter::new(64 << 20));
+        for _ in 0..3 {
+            let mut copy = Copied::new(&prelude, &meter).unwrap();
+            let (sum, seen): (i32, Option<i32>) = copy.context().with(|ctx| {
+                let seen = ctx.globals().get("seen").unwrap();
+                ctx.globals().set("seen", 1).unwrap();
+                (ctx.json_parse("[40, 2]").unwrap().get::<Vec<i32>>().unwrap().iter().sum(), seen)
+            });
+            assert_eq!((sum, seen), (42, None));
+            assert!(copy.rest());
+        }
     }
 }

@@ -26,6 +26,7 @@ mod packages;
 mod prelude;
 mod process;
 mod program;
+mod rest;
 mod run;
 mod sandbox;
 mod shareable;

@@ -1,11 +1,13 @@
 //! A worker process: [`Worker`] behind a socket.
+#![expect(clippy::disallowed_methods, reason = "the process has a clock: the worker is told when to look for runs that wait")]
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
@@ -20,6 +22,10 @@ const NICE: libc::c_int = 10;
 const READ_BYTES: usize = 64 << 10;
 /// CPU time of a turn after which the engine may have moved other runs out of the way, µs: a little less than it waits.
 const SLOW_US: u32 = 40_000;
+/// How often runs are looked at that may have waited for long, when there is time: no frame waits.
+const SWEEPS_EVERY: Duration = Duration::from_secs(1);
+/// Sweeps that find a run waiting before the next one puts it to rest: waking it takes as long as a short turn.
+const PATIENCE: u8 = 5;
 /// Buffer kept for frames that go out, in bytes.
 const KEPT_CAPACITY: usize = 64 << 10;
 
@@ -45,6 +51,7 @@ pub fn run_worker(socket: UnixStream, probe: impl TurnProbe + 'static) -> Result
     // SAFETY: no memory is involved. Failing leaves the priority as it is, which is the operator's choice then.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
     let output = Rc::new(Output { socket: socket.try_clone()?, buffer: RefCell::default(), urgent: Cell::new(false) });
+    socket.set_read_timeout(Some(SWEEPS_EVERY))?;
     let log = output.clone();
     let mut worker = Worker::new()?.with_probe(probe).with_time_zones(TimeZones::read()).with_log_sink(move |line| {
         // A socket that fails is found out by the next read or write of the loop.
@@ -54,16 +61,20 @@ pub fn run_worker(socket: UnixStream, probe: impl TurnProbe + 'static) -> Result
     serve(&socket, &mut worker, &output)
 }
 
-fn serve(mut socket: &UnixStream, worker: &mut Worker, output: &Output) -> Result<(), WorkerExit> {
+fn serve(socket: &UnixStream, worker: &mut Worker, output: &Output) -> Result<(), WorkerExit> {
     let mut inbound = Vec::new();
     let mut frames = Vec::new();
     let mut chunk = vec![0; READ_BYTES];
+    let mut sweeps = Sweeps { next_at: Instant::now() + SWEEPS_EVERY };
     loop {
-        let count = match socket.read(&mut chunk) {
-            Ok(0) => return Ok(()),
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error.into()),
+        let flags = if sweeps.are_due(Instant::now()) { libc::MSG_DONTWAIT } else { 0 };
+        let count = match receive(socket, &mut chunk, flags)? {
+            Some(0) => return Ok(()),
+            Some(count) => count,
+            None => {
+                sweeps.go_on(worker, Instant::now());
+                continue;
+            }
         };
         inbound.extend_from_slice(chunk.get(..count).unwrap_or_default());
         let mut used = 0;
@@ -92,25 +103,49 @@ fn serve(mut socket: &UnixStream, worker: &mut Worker, output: &Output) -> Resul
     }
 }
 
-/// Reads what has come, and does not wait for more.
-fn take_in(socket: &UnixStream, chunk: &mut [u8], inbound: &mut Vec<u8>) -> io::Result<()> {
-    loop {
-        // SAFETY: the buffer is valid for its length while the call lasts.
-        let count = unsafe { libc::recv(socket.as_raw_fd(), chunk.as_mut_ptr().cast(), chunk.len(), libc::MSG_DONTWAIT) };
-        match usize::try_from(count) {
-            // The end is found again by whoever waits.
-            Ok(0) => return Ok(()),
-            Ok(count) => inbound.extend_from_slice(chunk.get(..count).unwrap_or_default()),
-            Err(_) => {
-                let error = io::Error::last_os_error();
-                match error.kind() {
-                    io::ErrorKind::Interrupted => {}
-                    io::ErrorKind::WouldBlock => return Ok(()),
-                    _ => return Err(error),
-                }
-            }
+/// When a worker looks for runs that have waited for long.
+struct Sweeps {
+    /// When the next one begins, or one that goes on has begun.
+    next_at: Instant,
+}
+
+impl Sweeps {
+    fn are_due(&self, now: Instant) -> bool {
+        now >= self.next_at
+    }
+
+    /// No frame waits: there is time for a part of one.
+    fn go_on(&mut self, worker: &mut Worker, now: Instant) {
+        if !worker.sweep(PATIENCE) {
+            self.next_at = now + SWEEPS_EVERY;
         }
     }
+}
+
+/// Reads once, with `flags` of `recv`: 0 for the socket's end, `None` when nothing has come in the time that one waits.
+fn receive(socket: &UnixStream, chunk: &mut [u8], flags: libc::c_int) -> io::Result<Option<usize>> {
+    loop {
+        // SAFETY: the buffer is valid for its length while the call lasts.
+        let count = unsafe { libc::recv(socket.as_raw_fd(), chunk.as_mut_ptr().cast(), chunk.len(), flags) };
+        if let Ok(count) = usize::try_from(count) {
+            return Ok(Some(count));
+        }
+        let error = io::Error::last_os_error();
+        match error.kind() {
+            io::ErrorKind::Interrupted => {}
+            io::ErrorKind::WouldBlock => return Ok(None),
+            _ => return Err(error),
+        }
+    }
+}
+
+/// Reads what has come, and does not wait for more.
+fn take_in(socket: &UnixStream, chunk: &mut [u8], inbound: &mut Vec<u8>) -> io::Result<()> {
+    // The end is found again by whoever waits.
+    while let Some(count @ 1..) = receive(socket, chunk, libc::MSG_DONTWAIT)? {
+        inbound.extend_from_slice(chunk.get(..count).unwrap_or_default());
+    }
+    Ok(())
 }
 
 /// Runs that have been moved elsewhere while a slow turn went on: what is ahead of their `Drop` need not be done any more.
@@ -205,12 +240,13 @@ fn too_large(end: &TurnEnd, got: usize) -> TurnEnd {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
     use std::net::Shutdown;
     use std::sync::Arc;
 
     use super::*;
     use crate::js::PRELUDE_VERSION;
-    use crate::wire::{Bundle, Limits, RunHeader, ScriptType, Start};
+    use crate::wire::{Bundle, CallStart, Entry, EntryKind, Limits, RunHeader, ScriptType, Start};
 
     fn start(run: u64, epoch: Epoch, data: &str) -> ToWorker {
         let header = RunHeader {
@@ -261,6 +297,33 @@ mod tests {
         let slow = start(1, 1, "20000000");
         let frames = [slow, start(2, 1, "1"), start(3, 1, "1"), ToWorker::Drop { run: RunId(2), epoch: 1 }, start(2, 2, "1")];
         assert_eq!(turns(&frames), [(1, 1), (3, 1), (2, 2)]);
+    }
+
+    #[test]
+    fn a_run_that_waits_for_seconds_is_put_to_rest_and_a_turn_wakes_it() {
+        let mut worker = Worker::new().unwrap();
+        let files = [("main.js".to_owned(), "module.exports = (data, ctx) => ctx.waitForHangup()".into())].into();
+        let sources = Arc::new(Bundle { entry: "main.js".to_owned(), files, ..Bundle::default() });
+        worker.handle(ToWorker::Bundle { bundle: 1, sources }, &mut Vec::new());
+        let ToWorker::Start { run, epoch, header, start } = start(1, 1, "1") else { unreachable!("it is one") };
+        let start = Arc::new(Start { call: Some(CallStart::default()), ..Start::clone(&start) });
+        worker.handle(ToWorker::Start { run, epoch, header, start }, &mut Vec::new());
+        let mut now = Instant::now();
+        let mut sweeps = Sweeps { next_at: now };
+        let mut waited = |worker: &mut Worker, seconds: u32| {
+            for _ in 0..seconds {
+                while sweeps.are_due(now) {
+                    sweeps.go_on(worker, now);
+                }
+                now += Duration::from_secs(1);
+            }
+            worker.resting_runs()
+        };
+        assert_eq!((waited(&mut worker, 5), waited(&mut worker, 1)), (0, 1));
+        let entry = Entry { at: 9_000, kind: EntryKind::Wake };
+        worker.handle(ToWorker::Entry { run, epoch, entry }, &mut Vec::new());
+        assert_eq!(worker.resting_runs(), 0);
+        assert_eq!((waited(&mut worker, 5), waited(&mut worker, 1)), (0, 1));
     }
 
     #[test]

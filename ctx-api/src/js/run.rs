@@ -40,6 +40,8 @@ pub(super) struct Run {
     next_turn: u32,
     /// The context serves other runs after this one, if nothing is left of it.
     is_warm: bool,
+    /// Sweeps since the last turn.
+    sweeps: u8,
 }
 
 /// Memory that a warm context may keep of its runs, in bytes, before it is looked at closely.
@@ -78,10 +80,26 @@ impl Home {
             Self::Booted { context, .. } => context,
         }
     }
+
+    /// Gives back memory until the context is used again; whether it did.
+    fn rest(&mut self) -> bool {
+        match self {
+            Self::Copied(copied) => copied.rest(),
+            Self::Booted { .. } => false,
+        }
+    }
+
+    /// Values of the context may be let go of.
+    fn wake(&self) {
+        if let Self::Copied(copied) = self {
+            copied.wake();
+        }
+    }
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
+        self.home.wake();
         self.rejections.borrow_mut().clear();
         self.modules.clear();
     }
@@ -110,7 +128,7 @@ impl Run {
                 Err(error) => (None, RunState::Failed(error)),
             },
         };
-        let mut run = Self { live, shared, meter, deadline, state, next_turn: 0, is_warm: false };
+        let mut run = Self { live, shared, meter, deadline, state, next_turn: 0, is_warm: false, sweeps: 0 };
         let end = run.turn(at, |turn| turn.call("start", ()));
         (run, end)
     }
@@ -132,7 +150,7 @@ impl Run {
         let shared = Rc::new(Shared::new(RunId(0), 0, header, start, program, sinks));
         let live = Live::new(&shared, prelude, &meter, &deadline, false)?;
         live.freeze()?;
-        Ok(Self { live: Some(live), shared, meter, deadline, state: RunState::Running, next_turn: 0, is_warm: true })
+        Ok(Self { live: Some(live), shared, meter, deadline, state: RunState::Running, next_turn: 0, is_warm: true, sweeps: 0 })
     }
 
     /// Runs the script of a warm context once: a synchronous one from beginning to end, any other as far as its first turn goes.
@@ -156,6 +174,18 @@ impl Run {
         end.state != RunState::Running && end.wake_at.is_none() && self.shared.pending.borrow().is_empty()
     }
 
+    /// Notes a sweep; puts the run to rest if `patience` sweeps have found it waiting before, and tells whether it did.
+    pub(super) fn sweep(&mut self, patience: u8) -> bool {
+        let seen = self.sweeps;
+        self.sweeps = seen.saturating_add(1);
+        // What does not pay is not tried again before the next turn.
+        seen == patience && self.live.as_mut().is_some_and(|live| live.home.rest())
+    }
+
+    pub(super) fn is_resting(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| matches!(&live.home, Home::Copied(copied) if copied.is_resting()))
+    }
+
     /// Frees the runtime of a run that has exited and still has to take in outcomes.
     pub(super) fn close_if_exited(&mut self) {
         if self.shared.exited.get() {
@@ -174,7 +204,7 @@ impl Run {
         let (header, start, program) = (self.shared.header(), self.shared.start(), Rc::clone(&self.shared.program));
         let shared = Rc::new(Shared::new(end.run, end.epoch, header, start, program, Sinks::default()));
         let (meter, deadline, state) = (Meter::new(0), Deadline::new(), end.state.clone());
-        Self { live: None, shared, meter, deadline, state, next_turn: self.next_turn, is_warm: false }
+        Self { live: None, shared, meter, deadline, state, next_turn: self.next_turn, is_warm: false, sweeps: 0 }
     }
 
     pub(super) fn epoch(&self) -> Epoch {
@@ -211,6 +241,7 @@ impl Run {
     /// Calls a global function between turns.
     pub(super) fn ask(&mut self, function: &str) -> Option<String> {
         let live = self.live.as_ref()?;
+        self.sweeps = 0;
         self.deadline.arm(thread_cpu(), Duration::from_millis(self.shared.header().limits.turn_ms.into()));
         let told = live.home.context().with(|ctx| {
             let function: Function<'_> = ctx.globals().get(function).ok()?;
@@ -229,6 +260,7 @@ impl Run {
     fn turn(&mut self, at: u64, deliver: impl FnOnce(&Turn<'_, '_>) -> rquickjs::Result<()>) -> TurnEnd {
         let number = self.next_turn;
         self.next_turn += 1;
+        self.sweeps = 0;
         self.shared.begin_turn(number, at);
         let started = thread_cpu();
         let mut wake_at = None;

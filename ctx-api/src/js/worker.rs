@@ -1,6 +1,7 @@
 //! Many runs, one thread: frames in, frames out.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -13,6 +14,9 @@ use super::shared::Sinks;
 use super::time_zone::TimeZones;
 use super::warm::WarmContexts;
 use crate::wire::{Epoch, FromWorker, RunHeader, RunId, ScriptError, ScriptType, Start, ToWorker, TurnEnd};
+
+/// Runs that a sweep visits at once when none of them is put to rest.
+const VISITS: usize = 256;
 
 /// Told which run's code is about to run, so that a watcher outside can see who is using up the CPU.
 pub trait TurnProbe {
@@ -41,6 +45,8 @@ pub struct Worker {
     packages: Rc<CompiledPackages>,
     compiled: Option<Compiled>,
     runs: BTreeMap<RunId, Run>,
+    /// The run that the sweep which goes on has come to.
+    swept: Option<RunId>,
     warm: WarmContexts,
     probe: Box<dyn TurnProbe>,
     sinks: Sinks,
@@ -59,6 +65,7 @@ impl Worker {
             packages: Rc::default(),
             compiled: None,
             runs: BTreeMap::new(),
+            swept: None,
             warm: WarmContexts::default(),
             probe: Box::new(NoProbe),
             sinks: Sinks::default(),
@@ -200,6 +207,27 @@ impl Worker {
         }
     }
 
+    /// Goes on with a sweep over all runs, or begins one, for about as long as a short turn takes; whether it goes on afterwards.
+    ///
+    /// A run that has had no turn since `patience` sweeps is put to rest: what it holds is kept in less memory, until something next
+    /// happens to it.
+    pub fn sweep(&mut self, patience: u8) -> bool {
+        let begin = self.swept.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut visited = 0;
+        for (id, run) in self.runs.range_mut((begin, Bound::Unbounded)).take(VISITS) {
+            self.swept = Some(*id);
+            visited += 1;
+            if run.sweep(patience) {
+                return true;
+            }
+        }
+        let goes_on = visited == VISITS;
+        if !goes_on {
+            self.swept = None;
+        }
+        goes_on
+    }
+
     /// Calls a function of a run's global object between turns, and gives the text it returns: for debuggers, which have put
     /// it into the script. `None` when the run is over, or the function is not there or throws.
     pub fn ask(&mut self, run: RunId, function: &str) -> Option<String> {
@@ -209,6 +237,11 @@ impl Worker {
     /// Runs that have not been dropped.
     pub fn live_runs(&self) -> usize {
         self.runs.len()
+    }
+
+    /// Runs that have been put to [rest](Self::sweep) and not been woken since.
+    pub fn resting_runs(&self) -> usize {
+        self.runs.values().filter(|run| run.is_resting()).count()
     }
 
     fn enter_zone(&mut self, zone: &str) {

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use lockstep_ctx_api::event::Event;
 use lockstep_ctx_api::js::{PRELUDE_VERSION, Worker};
+use lockstep_ctx_api::op::DtmfMethod;
 use lockstep_ctx_api::wire::{
-    Bundle, CallStart, Entry, EntryKind, FromWorker, Limits, RunHeader, RunId, RunState, ScriptType, Start, ToWorker, TurnEnd,
+    Bundle, CallStart, Entry, EntryKind, FromWorker, Limits, RunHeader, RunId, RunState, ScriptErrorKind, ScriptType, Start,
+    ToWorker, TurnEnd,
 };
+use proptest::prelude::*;
 
 use crate::harness::cause;
 
@@ -55,6 +59,11 @@ impl Many {
         self.handle(ToWorker::Entry { run: RunId(run), epoch: 0, entry });
     }
 
+    /// Puts every run to rest that can be.
+    fn rest(&mut self) {
+        while self.worker.sweep(0) {}
+    }
+
     fn drop_run(&mut self, run: u64) {
         self.handle(ToWorker::Drop { run: RunId(run), epoch: 0 });
     }
@@ -84,6 +93,10 @@ fn nothing_of_a_run_is_left_for_the_next_and_nothing_is_kept_of_it() {
     for run in 0..200 {
         let state = many.start(run);
         assert_eq!(state, RunState::Running, "run {run}");
+        if run % 3 == 0 {
+            many.rest();
+            assert_eq!(many.worker.resting_runs(), 1, "run {run}");
+        }
         if run % 2 == 0 {
             many.hang_up(run);
         }
@@ -99,9 +112,16 @@ fn many_runs_live_beside_each_other_and_end_in_any_order() {
     const RUNS: u64 = 150;
     for run in 0..RUNS {
         assert_eq!(many.start(run), RunState::Running, "run {run}");
+        if run == RUNS / 2 {
+            many.rest();
+            assert_eq!(many.worker.resting_runs(), many.worker.live_runs());
+        }
     }
     for run in (0..RUNS).map(|at| at * 7 % RUNS) {
         many.hang_up(run);
+        if run % 50 == 0 {
+            many.rest();
+        }
         many.drop_run(run);
     }
     assert_eq!(Arc::strong_count(&many.header), 1);
@@ -115,6 +135,8 @@ fn a_worker_that_ends_with_its_thread_leaves_nothing() {
         for run in 0..3 {
             assert_eq!(many.start(run), RunState::Running);
         }
+        many.rest();
+        assert_eq!(many.start(3), RunState::Running);
         Arc::clone(&many.header)
     });
     assert_eq!(Arc::strong_count(&thread.join().expect("the runs end well")), 1);
@@ -139,5 +161,132 @@ fn a_run_that_is_stopped_anywhere_leaves_a_place_for_the_next() {
         assert_ne!(states[0], RunState::Running, "{source}");
         assert!(states.iter().all(|state| *state == states[0]), "{source}: {states:?}");
         assert_eq!(Arc::strong_count(&many.header), 1, "{source}");
+    }
+}
+
+/// Answers every digit with what it finds of all that it holds, and does with each what a script may do.
+const EACH_DIGIT: &str = r#"
+const kept = new Map(), weak = [], list = [];
+class Mine { #count = 0; get count() { return this.#count; } add() { this.#count += 1; return this; } }
+const mine = new Mine();
+function* numbers() { for (let n = 0; ; n += 1) yield n; }
+const each = numbers();
+let timers = 0;
+const does = {
+  0: () => { for (let i = 0; i < 1200; i += 1) { const a = { i }; a.self = { a, text: 'x'.repeat(i % 700) }; } },
+  1: () => { kept.set(`key${kept.size}`, { at: Date.now(), random: Math.random(), big: 10n ** 30n }); },
+  2: () => { try { null.missing; } catch (error) { list.push(error.stack); } },
+  3: () => { setTimeout(() => { timers += 1; console.log(`timer ${timers}`); }, 100); },
+  4: () => { Array.prototype.mine = (Array.prototype.mine ?? 0) + 1; globalThis[`global${list.length}`] = /(\d+)-(?<name>x+)/u; },
+  5: () => { list.push(new Uint8Array(3000).fill(list.length), 'ä€'.repeat(400), Symbol.for('s').description); },
+  6: () => { ctx.play('a.wav').catch((error) => list.push(error.message)); },
+  7: () => { kept.clear(); list.length = 0; },
+  8: () => { const deep = (n) => n ? deep(n - 1) + 1 : 0; list.push(deep(300)); },
+  9: () => { Promise.reject(new Error('unheard')).catch(() => mine.add()); },
+};
+let ctx;
+module.exports = async (data, context) => {
+  ctx = context;
+  ctx.on('dtmf', ({ digit }) => {
+    does[digit]();
+    console.log(JSON.stringify([digit, mine.add().count, each.next().value, timers, [].mine, [...kept.values()].map(String),
+      [...kept].map(([key, { at, random }]) => [key, at, random]), list.map((item) => item.length ?? item), Object.keys(globalThis).length]));
+  });
+  await ctx.waitForHangup();
+  return list.length;
+};
+"#;
+
+/// A call of [`EACH_DIGIT`], and what became of it.
+struct Call {
+    many: Many,
+    said: Vec<FromWorker>,
+    wake_at: Option<u64>,
+}
+
+impl Call {
+    fn new() -> Self {
+        let mut call = Self { many: Many::new(EACH_DIGIT), said: Vec::new(), wake_at: None };
+        let start = Arc::new(Start { at: 0, data: "{}".to_owned(), call: Some(CallStart::default()) });
+        let header = Arc::clone(&call.many.header);
+        call.take(ToWorker::Start { run: RunId(1), epoch: 0, header, start });
+        call
+    }
+
+    fn take(&mut self, frame: ToWorker) {
+        let mut out = Vec::new();
+        self.many.worker.handle(frame, &mut out);
+        for frame in &mut out {
+            if let FromWorker::TurnEnd(end) = frame {
+                self.wake_at = end.wake_at;
+                end.cpu_us = 0;
+            }
+        }
+        self.said.append(&mut out);
+    }
+
+    fn entry(&mut self, at: u64, kind: EntryKind) {
+        self.take(ToWorker::Entry { run: RunId(1), epoch: 0, entry: Entry { at, kind } });
+    }
+
+    fn digit(&mut self, at: u64, digit: char) {
+        self.entry(at, EntryKind::Event(Event::Dtmf { digit, duration_ms: 100, method: DtmfMethod::Rfc4733 }));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_run_does_the_same_whenever_it_has_rested(steps in prop::collection::vec((0_u32..10, any::<bool>(), any::<bool>()), 1..25)) {
+        let digits = steps.len();
+        let (mut awake, mut rested) = (Call::new(), Call::new());
+        for ((digit, wakes, rests), at) in steps.into_iter().zip(1..) {
+            let at = at * 60;
+            if rests {
+                rested.many.rest();
+                prop_assert_eq!(rested.many.worker.resting_runs(), 1);
+            }
+            for call in [&mut awake, &mut rested] {
+                if wakes && call.wake_at.is_some_and(|due| due <= at) {
+                    call.entry(at, EntryKind::Wake);
+                }
+                call.digit(at, char::from_digit(digit, 10).unwrap());
+            }
+            prop_assert_eq!(awake.said.last(), rested.said.last());
+        }
+        rested.many.rest();
+        for call in [&mut awake, &mut rested] {
+            call.entry(10_000, EntryKind::CallEnded(cause()));
+        }
+        let is_over = |end: &FromWorker| matches!(end, FromWorker::TurnEnd(end) if matches!(end.state, RunState::Finished { .. }));
+        prop_assert!(awake.said.last().is_some_and(is_over), "{:?}", awake.said.last());
+        let lines = awake.said.iter().filter(|said| matches!(said, FromWorker::Log { line, .. } if line.text.starts_with('[')));
+        prop_assert_eq!(lines.count(), digits);
+        prop_assert_eq!(awake.said, rested.said);
+    }
+}
+
+#[test]
+fn limits_hold_for_a_run_that_has_rested() {
+    let source = "module.exports = async (data, ctx) => {
+      ctx.on('dtmf', ({ digit }) => { const all = []; for (;;) if (digit === '1') all.push(new Array(1000).fill(all)); });
+      await ctx.waitForHangup();
+    }";
+    for (digit, kind) in [('1', ScriptErrorKind::MemoryLimit), ('2', ScriptErrorKind::TurnLimit)] {
+        let mut many = Many::new(source);
+        Arc::make_mut(&mut many.header).limits.turn_ms = if digit == '1' { 20_000 } else { 50 };
+        assert_eq!(many.start(1), RunState::Running);
+        assert_eq!(many.start(2), RunState::Running);
+        many.rest();
+        let event = Event::Dtmf { digit, duration_ms: 100, method: DtmfMethod::Rfc4733 };
+        let entry = Entry { at: 1, kind: EntryKind::Event(event) };
+        let end = many.handle(ToWorker::Entry { run: RunId(1), epoch: 0, entry }).expect("every entry has a turn");
+        assert!(matches!(&end.state, RunState::Failed(error) if error.kind == kind), "{:?}", end.state);
+        assert_eq!(many.worker.resting_runs(), 1, "the other one");
+        many.rest();
+        many.drop_run(1);
+        many.drop_run(2);
+        assert_eq!(Arc::strong_count(&many.header), 1);
     }
 }
