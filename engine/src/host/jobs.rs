@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::kv::reply;
 use super::{Arguments, HostFuture, HostService, RunContext, answered, no_such_function};
-use crate::jobs::{self, Job, Jobs, NewJob};
+use crate::jobs::{self, Job, JobEnd, JobState, Jobs, NewJob};
 
 /// The longest delay, back-off or time-out a script may ask for: ten years.
 const MAX_MS: f64 = 315_576_000_000.0;
@@ -43,12 +43,21 @@ impl JobService {
     fn begin(&self, context: &RunContext, function: &str, args: &mut Arguments) -> Result<HostFuture, OpError> {
         Ok(match function {
             "add" => self.add(context, args)?,
-            "get" | "result" => {
+            "get" => {
                 let id = number(args)?;
-                let (jobs, account, wait) = (self.jobs.clone(), context.account.clone(), function == "result");
-                let found =
-                    async move { if wait { jobs.ended(&account, id).await.map(Some) } else { jobs.job(&account, id).await } };
-                reply(args, found, |job| shown(job.as_ref()))
+                let (jobs, account) = (self.jobs.clone(), context.account.clone());
+                reply(args, async move { jobs.job(&account, id).await }, |job| shown(&job))
+            }
+            "result" => {
+                let id = number(args)?;
+                let (jobs, account) = (self.jobs.clone(), context.account.clone());
+                reply(args, async move { jobs.result(&account, id).await }, |end| match end {
+                    JobEnd::Completed(result) => {
+                        let result = result.as_deref().unwrap_or("null");
+                        format!(r#"{{"state":"{}","result":{result}}}"#, JobState::Completed.name())
+                    }
+                    JobEnd::Failed(job) => shown(&Some(*job)),
+                })
             }
             "setProgress" | "setData" => {
                 let json = args.text("value")?;
@@ -106,7 +115,7 @@ fn number(args: &mut Arguments) -> Result<i64, OpError> {
     Ok(args.number("id")? as i64)
 }
 
-fn shown(job: Option<&Job>) -> String {
+fn shown(job: &Option<Job>) -> String {
     // What is in the store was checked when it was put there.
-    serde_json::to_string(&job).unwrap_or_else(|_| json!(null).to_string())
+    serde_json::to_string(job).unwrap_or_else(|_| json!(null).to_string())
 }

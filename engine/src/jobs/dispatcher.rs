@@ -18,6 +18,7 @@ use tokio::task::{AbortHandle, LocalSet};
 use super::job::{Job, JobKind};
 use super::table::{self, TryEnd};
 use super::{Jobs, run_id};
+use crate::background;
 use crate::runs::{RunError, RunKind, RunRequest, RunsHandle};
 use crate::schedule::Keeper;
 use crate::store::{Place, StoreError};
@@ -58,7 +59,10 @@ impl JobsThread {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopping) = watch::channel(false);
         let jobs = jobs.clone();
-        let work = move || LocalSet::new().block_on(&runtime, work(config, jobs, runs, stopping));
+        let work = move || {
+            background::step_back(background::WAITED_FOR);
+            LocalSet::new().block_on(&runtime, work(config, jobs, runs, stopping));
+        };
         let thread = std::thread::Builder::new().name("jobs".to_owned()).spawn(work)?;
         Ok(Self { stop, thread: Some(thread) })
     }

@@ -6,15 +6,15 @@
 
 mod dispatcher;
 mod job;
+mod known;
 #[cfg(test)]
 mod running_tests;
 mod table;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use lockstep_ctx_api::ErrorCode;
@@ -23,6 +23,7 @@ use tokio::sync::{Notify, oneshot};
 
 pub use dispatcher::{JobsConfig, JobsThread};
 pub use job::{Job, JobKind, JobState, NewJob};
+pub use known::JobEnd;
 pub use table::JobFilter;
 pub(crate) use table::{add, set_data, set_progress};
 
@@ -30,6 +31,7 @@ use crate::alerts::{Alert, Severity};
 use crate::core::{EngineEvent, EventLog};
 use crate::runs::RunsHandle;
 use crate::store::{Store, StoreError};
+use known::{Knowledge, Known};
 
 /// How often whoever waits for a job looks for himself where another process runs the jobs of the store.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -48,7 +50,7 @@ struct Inner {
     store: Store,
     /// Something may run that could not before.
     changed: Notify,
-    waiting: Mutex<HashMap<i64, Vec<oneshot::Sender<Job>>>>,
+    known: Mutex<Known>,
     /// This process runs the jobs of the store, and so hears of their ends.
     runs_here: AtomicBool,
     runs: OnceLock<RunsHandle>,
@@ -75,8 +77,8 @@ impl Jobs {
     }
 
     fn with(store: &Store, events: EventLog) -> Self {
-        let (store, changed, waiting, runs) = (store.clone(), Notify::new(), Mutex::default(), OnceLock::new());
-        Self { inner: Arc::new(Inner { store, changed, waiting, runs_here: AtomicBool::new(false), runs, events }) }
+        let (store, changed, known, runs) = (store.clone(), Notify::new(), Mutex::default(), OnceLock::new());
+        Self { inner: Arc::new(Inner { store, changed, known, runs_here: AtomicBool::new(false), runs, events }) }
     }
 
     /// The name of the account's script that is known as `script`: by name, file, uuid or number.
@@ -95,7 +97,13 @@ impl Jobs {
     /// Adds a job; its number, once it is on disk. It is in line when this returns.
     pub fn add(&self, new: NewJob) -> impl Future<Output = Result<i64, StoreError>> + Send + 'static + use<> {
         let jobs = self.clone();
-        let added = self.inner.store.write(move |connection, now| table::add(connection, now, &new));
+        let inner = Arc::clone(&self.inner);
+        let added = self.inner.store.write(move |connection, now| {
+            let id = table::add(connection, now, &new)?;
+            // Before anybody can have it run, so that its end comes later.
+            inner.known().added(id, &new.account);
+            Ok(id)
+        });
         async move {
             let id = added.await?;
             jobs.wake();
@@ -122,18 +130,40 @@ impl Jobs {
     /// When the account has no such job.
     pub async fn ended(&self, account: &str, id: i64) -> Result<Job, StoreError> {
         loop {
-            let told = self.tell_of(id);
-            let look = if self.inner.runs_here.load(Relaxed) { LOOK_SELDOM } else { LOOK_EVERY };
-            match self.job(account, id).await? {
-                None => return Err(StoreError::refused(ErrorCode::NotFound, format!("there is no job {id}"))),
-                Some(job) if job.state.is_final() => return Ok(job),
-                Some(_) => {
-                    if let Ok(Ok(job)) = tokio::time::timeout(look, told).await {
-                        return Ok(job);
-                    }
-                }
+            let told = self.inner.known().tell_of(id);
+            let job = self.known(account, id).await?;
+            if job.state.is_final() {
+                return Ok(job);
+            }
+            if let Some(job) = self.wait(told).await {
+                return Ok(job);
             }
         }
+    }
+
+    /// The same for whoever wants what the job gave: mostly that is known without asking the store.
+    ///
+    /// # Errors
+    /// When the account has no such job.
+    pub async fn result(&self, account: &str, id: i64) -> Result<JobEnd, StoreError> {
+        let known = self.inner.known().of(account, id);
+        match known {
+            Knowledge::Ended(end) => return Ok(end),
+            // Where another process runs the jobs, it is the one that knows.
+            Knowledge::Open(told) if self.inner.runs_here.load(Relaxed) => {
+                if let Some(job) = self.wait(told).await {
+                    return Ok(job.into());
+                }
+            }
+            Knowledge::Open(_) | Knowledge::Nothing => {}
+        }
+        self.ended(account, id).await.map(JobEnd::from)
+    }
+
+    /// Waits to be told of a job's end, but not so long that it would be missed when nobody tells.
+    async fn wait(&self, told: oneshot::Receiver<Job>) -> Option<Job> {
+        let look = if self.inner.runs_here.load(Relaxed) { LOOK_SELDOM } else { LOOK_EVERY };
+        tokio::time::timeout(look, told).await.ok()?.ok()
     }
 
     /// Runs a failed job again.
@@ -232,23 +262,15 @@ impl Jobs {
         found.ok_or_else(|| StoreError::refused(ErrorCode::NotFound, format!("there is no job {id}")))
     }
 
-    fn tell_of(&self, id: i64) -> oneshot::Receiver<Job> {
-        let (teller, told) = oneshot::channel();
-        let mut waiting = self.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let tellers = waiting.entry(id).or_default();
-        // Those who have looked for themselves in the meantime.
-        tellers.retain(|teller| !teller.is_closed());
-        tellers.push(teller);
-        told
-    }
-
     /// Tells whoever waits for a job that has ended, and whose end is on disk.
     fn tell(&self, job: &Job) {
-        let tellers = self.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&job.id);
-        for teller in tellers.into_iter().flatten() {
-            // Whoever waited may have gone.
-            let _ = teller.send(job.clone());
-        }
+        self.inner.known().ended(job);
+    }
+}
+
+impl Inner {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -168,6 +168,41 @@ async fn whoever_waits_is_told_of_the_end_on_disk() {
 }
 
 #[tokio::test]
+async fn what_a_job_gave_is_known_without_the_store_and_to_its_account_only() {
+    let office = Office::new();
+    office.jobs.inner.runs_here.store(true, Relaxed);
+    let id = office.add(|_| ()).await;
+    let mut result = Box::pin(office.jobs.result("a", id));
+    assert!(futures_util::future::FutureExt::now_or_never(result.as_mut()).is_none());
+    office.claim(1).await;
+    office.finish(id, 1, TryEnd::Completed(Some("7".to_owned()))).await;
+    office.jobs.tell(&office.job(id).await);
+    let seven = JobEnd::Completed(Some("7".to_owned()));
+    assert_eq!(result.await.unwrap(), seven);
+    office.jobs.store().write(|connection, _| table::forget(connection, u64::MAX >> 1, 10)).await.unwrap();
+    assert_eq!(office.jobs.result("a", id).await.unwrap(), seven);
+    assert!(office.jobs.result("b", id).await.unwrap_err().to_string().contains("no job"), "another account's");
+}
+
+#[tokio::test]
+async fn a_job_that_is_tried_again_after_it_had_failed_is_waited_for() {
+    let office = Office::new();
+    office.jobs.inner.runs_here.store(true, Relaxed);
+    let id = office.add(|_| ()).await;
+    office.claim(1).await;
+    office.finish(id, 1, failed()).await;
+    office.jobs.tell(&office.job(id).await);
+    assert!(matches!(office.jobs.result("a", id).await.unwrap(), JobEnd::Failed(job) if job.error.as_deref() == Some("no")));
+    office.jobs.retry("a", id).await.unwrap();
+    let mut result = Box::pin(office.jobs.result("a", id));
+    assert!(futures_util::future::FutureExt::now_or_never(result.as_mut()).is_none());
+    office.claim(1).await;
+    office.finish(id, 1, TryEnd::Completed(None)).await;
+    office.jobs.tell(&office.job(id).await);
+    assert_eq!(result.await.unwrap(), JobEnd::Completed(None));
+}
+
+#[tokio::test]
 async fn ended_jobs_are_forgotten_after_a_while_and_make_room() {
     let office = Office::new();
     let id = office.add(|_| ()).await;

@@ -23,6 +23,7 @@ use super::handle::{Control, Ordered, RunsHandle, RunsInbox};
 use super::host_ops::HostOps;
 use super::request::{RunError, RunFailure, RunKind, RunLog, RunSuccess, RunSummary};
 use crate::alerts::{Alert, Severity};
+use crate::background;
 use crate::core::EventLog;
 use crate::fetch::Fetcher;
 use crate::host::{Channel, HostServices, RunContext, Scratch};
@@ -68,7 +69,12 @@ impl RunsThread {
     /// When no thread can be started.
     pub fn start(config: RunsConfig, handle: RunsHandle, inbox: RunsInbox) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let work = move || LocalSet::new().block_on(&runtime, async move { Actor::new(config, &inbox).run(inbox).await });
+        let work = move || {
+            // At the workers' own priority, what they say one after the other is taken together: ahead of them, this thread would
+            // take the core from a worker with every frame.
+            background::step_back(background::WAITED_FOR);
+            LocalSet::new().block_on(&runtime, async move { Actor::new(config, &inbox).run(inbox).await });
+        };
         let thread = std::thread::Builder::new().name("runs".to_owned()).spawn(work)?;
         Ok(Self { handle, thread: Some(thread) })
     }
@@ -175,6 +181,7 @@ impl Actor {
 
     async fn run(mut self, mut inbox: RunsInbox) {
         let mut orders = Vec::with_capacity(BATCH);
+        let mut settled = Vec::with_capacity(BATCH);
         let mut programs_live = true;
         loop {
             let deadline = self.state.borrow().desk.next_timeout();
@@ -205,10 +212,13 @@ impl Actor {
                         Some(Control::Stop) | None => return,
                     }
                 }
-                Some((ticket, op, result)) = self.completions.recv() => {
+                // The state keeps a sender: there is always at least one.
+                _ = self.completions.recv_many(&mut settled, BATCH) => {
                     let mut state = self.state.borrow_mut();
-                    state.tasks.remove(&(ticket, op));
-                    state.desk.completed(Moment::now(), ticket, op, result);
+                    for (ticket, op, _) in &settled {
+                        state.tasks.remove(&(*ticket, *op));
+                    }
+                    state.desk.all_completed(Moment::now(), settled.drain(..));
                 }
                 changed = inbox.programs.changed(), if programs_live => {
                     programs_live = changed.is_ok();

@@ -197,15 +197,26 @@ impl Desk {
 
     /// An operation has settled.
     pub fn completed(&mut self, now: Moment, ticket: Ticket, op: OpId, result: OpResult) {
-        let Some(run) = self.runs.get_mut(&ticket) else { return };
-        if run.pending.remove(&op).is_none() {
-            return;
-        }
-        if let Stage::Running(id) | Stage::Settled(id) = run.stage {
-            self.host.entry(now, id, EntryKind::Outcome { op, result });
+        self.all_completed(now, [(ticket, op, result)]);
+    }
+
+    /// Operations have settled, in this order: what follows from it goes to the workers together.
+    pub fn all_completed(&mut self, now: Moment, settled: impl IntoIterator<Item = (Ticket, OpId, OpResult)>) {
+        let mut told = Vec::new();
+        for (ticket, op, result) in settled {
+            let Some(run) = self.runs.get_mut(&ticket) else { continue };
+            if run.pending.remove(&op).is_none() {
+                continue;
+            }
+            if let Stage::Running(id) | Stage::Settled(id) = run.stage {
+                self.host.entry(now, id, EntryKind::Outcome { op, result });
+            }
+            told.push(ticket);
         }
         self.pump(now);
-        self.leave_if_over(now, ticket);
+        for ticket in told {
+            self.leave_if_over(now, ticket);
+        }
         self.pump(now);
     }
 

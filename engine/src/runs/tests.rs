@@ -91,15 +91,18 @@ impl Office {
     }
 
     fn answer(&mut self, ticket: Ticket, op: OpId) {
-        let response = FetchResponse {
-            status: 200,
-            status_text: String::new(),
-            url: String::new(),
-            redirected: false,
-            headers: Default::default(),
-            body: Vec::new(),
-        };
-        self.desk.completed(self.now, ticket, op, Ok(Outcome::Fetched(response)));
+        self.desk.completed(self.now, ticket, op, Ok(Outcome::Fetched(response())));
+    }
+}
+
+fn response() -> FetchResponse {
+    FetchResponse {
+        status: 200,
+        status_text: String::new(),
+        url: String::new(),
+        redirected: false,
+        headers: Default::default(),
+        body: Vec::new(),
     }
 }
 
@@ -206,6 +209,31 @@ fn any_other_run_answers_when_all_is_done() {
     assert!(!outputs.iter().any(|output| matches!(output, DeskOutput::Settled { .. })), "{outputs:?}");
     office.answer(ticket, OpId { turn: 0, ordinal: 0 });
     assert_eq!(office.ends(), [(ticket, Ok(Some("1".to_owned())))]);
+}
+
+#[test]
+fn what_settles_together_is_told_in_its_order() {
+    let mut office = Office::new();
+    let source = "async function main() {
+        const order = [];
+        await Promise.all(['a', 'b'].map((name) => fetch(`https://${name}.example.net/`).then(() => order.push(name))));
+        return order;
+    }";
+    let ticket = office.submit(&program(source, None), RunKind::Form);
+    let performed: Vec<(Ticket, OpId)> = office
+        .outputs()
+        .into_iter()
+        .filter_map(|output| match output {
+            DeskOutput::Perform { ticket, op, .. } => Some((ticket, op)),
+            _ => None,
+        })
+        .collect();
+    let fetched = |(ticket, op)| (ticket, op, Ok(Outcome::Fetched(response())));
+    // Nobody waits for the last one any more.
+    let stray = (Ticket(99), OpId { turn: 0, ordinal: 0 });
+    office.desk.all_completed(office.now, performed.into_iter().rev().chain([stray]).map(fetched));
+    assert_eq!(office.ends(), [(ticket, Ok(Some(r#"["b","a"]"#.to_owned())))]);
+    assert_eq!(office.desk.runs(), 0);
 }
 
 #[test]

@@ -37,8 +37,8 @@
   }
 
   // Most runs require more modules than they call.
-  function callHost(...args) {
-    return part('ops').callHost(...args);
+  function callHost(service, name, args, body, options) {
+    return part('ops').callHostFrom(callHost, service, name, args, body, options);
   }
 
   function callClass(name) {
@@ -265,10 +265,11 @@
     get loads() {
       return loads;
     },
-    // Where the script stands, for operations and log lines. The host skips the frames of the runtime itself.
-    callSite() {
+    // Where the script stands, for operations and log lines. The host skips the frames of the runtime itself, but each takes its
+    // time to be written: those from `called` on are left out.
+    callSite(called) {
       const site = {};
-      capture(site);
+      capture(site, called);
       return site.stack;
     },
   };

@@ -35,8 +35,8 @@
     }
   }
 
-  // `label` is how messages name what is not a method of `ctx`.
-  function issue(operation, args, label, listens = false) {
+  // `from` is the function that the script called. `label` is how messages name what is not a method of `ctx`.
+  function issueFrom(from, operation, args, label, listens = false) {
     let resolve;
     let reject;
     const promise = new OpPromise((onResolve, onReject) => {
@@ -46,7 +46,7 @@
     try {
       const signal = signalOf(operation, args);
       if (signal !== undefined && signal.aborted) throw runtime.part('failures').abortError(label ?? operation, signal);
-      const key = host.issue(operation, args, callSite());
+      const key = host.issue(operation, args, callSite(from));
       const called = label ?? `ctx.${operation}`;
       const entry = { operation: label ?? operation, called, isHost: label !== undefined, listens, resolve, reject, signal, listener: undefined };
       OpPromise.mark(promise, key);
@@ -61,10 +61,24 @@
     return promise;
   }
 
+  function issue(operation, args, label) {
+    return issueFrom(issue, operation, args, label);
+  }
+
+  // A method of `ctx` that issues an operation.
+  function issuing(name) {
+    const method = { [name]: (...args) => issueFrom(method, name, args) }[name];
+    return method;
+  }
+
   // Calls a function of one of the engine's services; modules get this, scripts do not. The promise resolves with the reply's value,
   // with `{value, body}` where the reply has a body. `args` may be a function that makes them: what it throws, the promise rejects
   // with. `listens` says that what is waited for may never come.
-  function callHost(service, name, args = [], body, { signal, listens = false } = {}) {
+  function callHost(service, name, args, body, options) {
+    return callHostFrom(callHost, service, name, args, body, options);
+  }
+
+  function callHostFrom(from, service, name, args = [], body, { signal, listens = false } = {}) {
     let call;
     try {
       const list = typeof args === 'function' ? args() : args;
@@ -72,7 +86,7 @@
     } catch (error) {
       return new OpPromise((_, reject) => reject(runtime.part('failures').refused(error)));
     }
-    return issue('host', [call], `${service}.${name}`, listens);
+    return issueFrom(from, 'host', [call], `${service}.${name}`, listens);
   }
 
   function bufferOf(body) {
@@ -137,7 +151,7 @@
     fail,
     opIssued: (promise) => OpPromise.issued(promise),
     // The host asks for a method of `ctx` when a script first names it.
-    method: (name, isIssued) => (isIssued ? { [name]: (...args) => issue(name, args) } : runtime.part('ctx'))[name],
+    method: (name, isIssued) => (isIssued ? issuing(name) : runtime.part('ctx')[name]),
     event: (event) => runtime.heard?.(event),
     ended(cause, message) {
       runtime.endCause = Object.freeze(cause);
@@ -148,5 +162,5 @@
     },
   });
 
-  return { createCtx, cxC5Server, issue, callHost };
+  return { createCtx, cxC5Server, issue, callHost, callHostFrom };
 })
