@@ -230,8 +230,8 @@ fn held(calls: usize, rate: f64, hold: Duration) -> io::Result<(f64, f64, usize)
 
 fn memory(_: &[usize]) -> io::Result<Figure> {
     const CALLS: usize = 2_000;
-    // All of them are looked at before the first one's script has waited for the five seconds after which it is put to rest.
-    let (new_engine, new_worker, _) = held(1_000, 250.0, Duration::from_millis(800))?;
+    // These are looked at before the first one's script has waited for the five seconds after which it is put to rest.
+    let (new_engine, new_worker, _) = held(600, 300.0, Duration::from_secs(5))?;
     let (engine, worker, answered) = held(CALLS, 200.0, Duration::from_secs(24))?;
     let each = engine + worker;
     Ok(Figure {

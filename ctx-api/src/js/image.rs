@@ -44,6 +44,7 @@ const WORTH_RESTING: usize = 2;
 const PRELOADED: [&str; 2] = ["ops", "ctx"];
 
 const WORD: usize = size_of::<usize>();
+const PAGE_WORDS: usize = 512;
 
 /// Bytes of a region, and which of them are addresses within it.
 struct Image {
@@ -80,14 +81,34 @@ impl Image {
         self.words.len() * WORD
     }
 
-    /// The words of a copy that lies at `base`.
-    fn at(&self, base: usize) -> impl Iterator<Item = usize> {
+    /// Shows a copy that lies at `base` page by page: the index of its first word, and its words. Until `seen` says no.
+    fn pages(&self, base: usize, mut seen: impl FnMut(usize, &[usize]) -> bool) {
         let moved = base.wrapping_sub(self.base);
-        let mut addresses = self.addresses.iter().copied().peekable();
-        self.words.iter().zip(0..).map(move |(word, at)| match addresses.next_if_eq(&at) {
-            Some(_) => word.wrapping_add(moved),
-            None => *word,
-        })
+        let mut addresses = self.addresses.iter().map(|at| *at as usize).peekable();
+        let mut page = [0; PAGE_WORDS];
+        for (words, begin) in self.words.chunks(PAGE_WORDS).zip((0..).step_by(PAGE_WORDS)) {
+            let page = page.get_mut(..words.len()).unwrap_or_default();
+            page.copy_from_slice(words);
+            while let Some(at) = addresses.next_if(|at| *at < begin + words.len()) {
+                if let Some(word) = page.get_mut(at - begin) {
+                    *word = word.wrapping_add(moved);
+                }
+            }
+            if !seen(begin, page) {
+                return;
+            }
+        }
+    }
+
+    /// What is otherwise in a copy whose words are `now`; `None` for more than `most` of them.
+    fn changes(&self, now: &[usize], most: usize) -> Option<Changes> {
+        let mut changes = Changes::default();
+        self.pages(now.as_ptr().addr(), |begin, page| {
+            changes.note(begin, page, now.get(begin..).unwrap_or_default());
+            changes.words() <= most
+        });
+        changes.shrink();
+        (changes.words() <= most).then_some(changes)
     }
 
     /// Lays a copy over the beginning of a region.
@@ -112,8 +133,13 @@ impl Image {
         if self.words.len() != other.words.len() {
             return None;
         }
-        let pairs = self.at(other.base).zip(&other.words).zip(0..);
-        Some(pairs.filter(|((expected, theirs), _)| expected != *theirs).map(|(_, at)| at).collect())
+        let mut differing = Vec::new();
+        self.pages(other.base, |begin, page| {
+            let pairs = page.iter().zip(other.words.get(begin..).unwrap_or_default()).zip(begin as u32..);
+            differing.extend(pairs.filter(|((expected, theirs), _)| expected != theirs).map(|(_, at)| at));
+            true
+        });
+        Some(differing)
     }
 }
 
@@ -335,9 +361,7 @@ impl Copied {
         let Some(region) = shell.raw.heap.region() else { return false };
         // SAFETY: the region holds the image, and no code of the runtime runs: whoever runs it has borrowed this.
         let now = unsafe { std::slice::from_raw_parts(region.base().cast::<usize>(), image.words.len()) };
-        let Some(changes) = Changes::between(image.at(now.as_ptr().addr()), now, image.words.len() / WORTH_RESTING) else {
-            return false;
-        };
+        let Some(changes) = image.changes(now, image.words.len() / WORTH_RESTING) else { return false };
         // SAFETY: nobody looks at the region before `wake` has laid it again.
         let given = unsafe { region.release() };
         if given {
@@ -471,6 +495,16 @@ mod tests {
         assert_eq!(ours.differences(&image(0x50_0000, &[7, 0x50_0008, 0xbbbb, 1], &[1])), Some(vec![2]));
         assert_eq!(ours.differences(&image(0x50_0000, &[7, 0x50_0010, 0xaaaa, 2], &[1])), Some(vec![1, 3]));
         assert_eq!(ours.differences(&image(0x50_0000, &[7], &[])), None, "another order of things");
+    }
+
+    #[test]
+    fn where_more_differs_than_may_nothing_is_told() {
+        let image = image(0x10_0000, &[7; 3 * PAGE_WORDS], &[]);
+        let mut now = image.words.clone();
+        now[3] = 8;
+        now[2 * PAGE_WORDS + 1] = 9;
+        assert_eq!(image.changes(&now, 2).map(|changes| changes.words()), Some(2));
+        assert!(image.changes(&now, 1).is_none());
     }
 
     #[test]

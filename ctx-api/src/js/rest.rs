@@ -1,11 +1,11 @@
 //! What a run has changed of its image: all that has to be kept of its region while it waits.
 
 /// Words of a region that are not what its image has there, in stretches.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Changes {
-    stretches: Box<[Stretch]>,
+    stretches: Vec<Stretch>,
     /// Those of all stretches, one after another.
-    words: Box<[usize]>,
+    words: Vec<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,23 +16,33 @@ struct Stretch {
 }
 
 impl Changes {
-    /// What `now` has otherwise than `image`; `None` for more than `most` words.
-    pub(super) fn between(image: impl Iterator<Item = usize>, now: &[usize], most: usize) -> Option<Self> {
-        let (mut stretches, mut words) = (Vec::<Stretch>::new(), Vec::new());
-        for ((was, is), at) in image.zip(now).zip(0_u32..) {
-            if was == *is {
+    /// Adds what is otherwise in `now` than in `image`, whose first word has the index `begin`: after all that was noted before.
+    pub(super) fn note(&mut self, begin: usize, image: &[usize], now: &[usize]) {
+        // Most pages are as they were.
+        if now.starts_with(image) {
+            return;
+        }
+        for ((was, is), at) in image.iter().zip(now).zip(begin as u32..) {
+            if was == is {
                 continue;
             }
-            if words.len() == most {
-                return None;
-            }
-            words.push(*is);
-            match stretches.last_mut() {
+            self.words.push(*is);
+            match self.stretches.last_mut() {
                 Some(last) if last.begin + last.length == at => last.length += 1,
-                Some(_) | None => stretches.push(Stretch { begin: at, length: 1 }),
+                Some(_) | None => self.stretches.push(Stretch { begin: at, length: 1 }),
             }
         }
-        Some(Self { stretches: stretches.into(), words: words.into() })
+    }
+
+    /// How many words.
+    pub(super) fn words(&self) -> usize {
+        self.words.len()
+    }
+
+    /// Takes no more memory than is needed.
+    pub(super) fn shrink(&mut self) {
+        self.stretches.shrink_to_fit();
+        self.words.shrink_to_fit();
     }
 
     /// Makes them again to words that are as the image has them.
@@ -53,25 +63,26 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn only_what_differs_is_kept() {
-        let image = [1, 2, 3, 4, 5, 6];
-        let changes = Changes::between(image.into_iter(), &[1, 20, 30, 4, 5, 60], 3).unwrap();
-        assert_eq!(*changes.stretches, [Stretch { begin: 1, length: 2 }, Stretch { begin: 5, length: 1 }]);
-        assert_eq!(*changes.words, [20, 30, 60]);
+    fn between(image: &[usize], now: &[usize]) -> Changes {
+        let mut changes = Changes::default();
+        for (part, begin) in image.chunks(4).zip((0..).step_by(4)) {
+            changes.note(begin, part, &now[begin..]);
+        }
+        changes
     }
 
     #[test]
-    fn nothing_is_kept_where_more_differs_than_may() {
-        assert_eq!(Changes::between([1, 2, 3].into_iter(), &[0, 0, 3], 1), None);
-        assert!(Changes::between([1, 2, 3].into_iter(), &[0, 2, 3], 1).is_some());
+    fn only_what_differs_is_kept() {
+        let changes = between(&[1, 2, 3, 4, 5, 6], &[1, 2, 3, 40, 50, 6]);
+        assert_eq!(*changes.stretches, [Stretch { begin: 3, length: 2 }]);
+        assert_eq!((&*changes.words, changes.words()), (&[40, 50][..], 2));
     }
 
     proptest! {
         #[test]
         fn what_was_kept_makes_the_words_again(pairs in prop::collection::vec((0_usize..4, 0_usize..4), 0..200)) {
             let (image, now): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
-            let changes = Changes::between(image.iter().copied(), &now, usize::MAX).unwrap();
+            let changes = between(&image, &now);
             let mut words = image;
             changes.apply(&mut words);
             prop_assert_eq!(words, now);
