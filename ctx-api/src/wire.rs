@@ -205,6 +205,7 @@ pub struct RunHeader {
     pub env: Vars,
     pub limits: Limits,
     /// Seeds `Math.random` and `crypto`.
+    #[serde(with = "serde_bytes")]
     pub seed: [u8; 32],
     /// IANA name; what `Date` shows local times in.
     pub time_zone: String,

@@ -34,8 +34,10 @@ pub(super) struct Program {
     units: RefCell<BTreeMap<String, Result<Arc<Unit>, ScriptError>>>,
     compiled: Rc<CompiledPackages>,
     shared: Option<Compiled>,
-    /// Whether runs that may go on may share a context, once that has been asked.
+    /// Whether synchronous runs may share a context, once that has been asked.
     shareable: OnceCell<bool>,
+    /// The same of runs that may go on.
+    shareable_for_long: OnceCell<bool>,
 }
 
 impl Program {
@@ -45,7 +47,8 @@ impl Program {
 
     /// A program that shares the compiled packages of its worker, and what other workers have compiled.
     pub(super) fn with_compiled(bundle: Arc<Bundle>, compiled: Rc<CompiledPackages>, shared: Option<Compiled>) -> Rc<Self> {
-        Rc::new(Self { bundle, units: RefCell::default(), compiled, shared, shareable: OnceCell::new() })
+        let (shareable, shareable_for_long) = (OnceCell::new(), OnceCell::new());
+        Rc::new(Self { bundle, units: RefCell::default(), compiled, shared, shareable, shareable_for_long })
     }
 
     pub(super) fn entry(&self) -> &str {
@@ -69,14 +72,16 @@ impl Program {
     /// Whether synchronous runs of the entry may share a context whose built-ins are frozen: it is a classic file, and nothing in
     /// it looks as if it would change them. (One that does all the same finds them frozen.)
     pub(super) fn can_share_a_context(&self) -> bool {
-        let source = self.bundle.files.get(self.entry());
-        source.is_some_and(|source| shareable::leaves_built_ins_alone(source)) && self.is_classic(self.entry())
+        *self.shareable.get_or_init(|| {
+            let source = self.bundle.files.get(self.entry());
+            source.is_some_and(|source| shareable::leaves_built_ins_alone(source)) && self.is_classic(self.entry())
+        })
     }
 
     /// The same for runs that may go on after their first turn, whose built-ins must not even be seen to be frozen; they and the
     /// siblings they require use no packages, whose ways nobody knows.
     pub(super) fn can_share_a_context_for_long(&self) -> bool {
-        *self.shareable.get_or_init(|| {
+        *self.shareable_for_long.get_or_init(|| {
             let mut files = BTreeSet::from([self.entry().to_owned()]);
             let mut left: Vec<String> = files.iter().cloned().collect();
             while let Some(file) = left.pop() {

@@ -80,7 +80,8 @@
   // Only this file's own `main`; one that a `let` never initialised is none.
   function ownMain(file) {
     try {
-      return mains[file]();
+      const main = mains[file]();
+      return typeof main === 'function' ? main : undefined;
     } catch {
       return undefined;
     }
@@ -94,28 +95,31 @@
   // `main` has returned nothing, and callbacks may still call `exit`.
   let undecided = false;
 
-  function asFunction(value) {
-    return typeof value === 'function' ? value : undefined;
-  }
-
   function member(object, name) {
-    return (typeof object === 'object' && object !== null) || typeof object === 'function' ? asFunction(object[name]) : undefined;
+    if (typeof object !== 'function' && (typeof object !== 'object' || object === null)) return undefined;
+    const found = object[name];
+    return typeof found === 'function' ? found : undefined;
   }
 
   function classicEntry(name, file, module) {
     const { exports } = module;
     // `module.export` is a typo in so many scripts that it works.
     const misspelt = module.export;
-    let found = member(exports, name) ?? member(misspelt, name) ?? member(exports?.default, name);
-    if (found === undefined && name === 'main') {
-      found = asFunction(exports) ?? asFunction(misspelt) ?? asFunction(exports?.default) ?? asFunction(ownMain(file));
-    }
-    return found;
+    // Most files export nothing: there is nobody to call for what is not there.
+    const otherwise = exports?.default;
+    const found = member(exports, name)
+      ?? (misspelt === undefined ? undefined : member(misspelt, name))
+      ?? (otherwise === undefined ? undefined : member(otherwise, name));
+    if (found !== undefined || name !== 'main') return found;
+    if (typeof exports === 'function') return exports;
+    if (typeof misspelt === 'function') return misspelt;
+    if (typeof otherwise === 'function') return otherwise;
+    return ownMain(file);
   }
 
   function moduleEntry(namespace, name) {
     const found = member(namespace, name) ?? member(namespace.default, name);
-    return found ?? (name === 'main' ? asFunction(namespace.default) : undefined);
+    return found ?? (name === 'main' && typeof namespace.default === 'function' ? namespace.default : undefined);
   }
 
   // What is called: a function of the script, or what serves a WebSocket or a worker with some of them.

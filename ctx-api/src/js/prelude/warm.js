@@ -22,7 +22,8 @@
   // Parts that do, and are loaded anew by each run that names them.
   const RENEWED = { __proto__: null, abort: true, api: true, console: true, env: true, fetch: true, globals: true, ops: true, timers: true };
 
-  const freeze = Object.freeze;
+  const { freeze } = Object;
+  const { call } = Function.prototype;
 
   // Objects of the data are made when they are touched, and QuickJS would not touch what it makes inextensible.
   for (const [holder, name] of [[Object, 'freeze'], [Object, 'preventExtensions'], [Object, 'seal'], [Reflect, 'preventExtensions']]) {
@@ -126,6 +127,8 @@
     let wrapper = wrappers[file];
     if (wrapper === undefined) {
       wrapper = host.loadClassic(file);
+      // The one of `Function.prototype` is behind an accessor.
+      defineProperty(wrapper, 'call', { value: call });
       Object.freeze(wrapper.prototype);
       Object.freeze(wrapper);
       wrappers[file] = wrapper;
