@@ -5,20 +5,19 @@ use crate::host::{HostCall, MAX_CALL_BYTES};
 use crate::js::convert::{CallArgs, Converted};
 use crate::op::Op;
 
-/// Called by the prelude with one object: `{service, function, args, body, listens}`, where `args` is JSON.
+/// Called by the prelude with `service, function, args, body, listens`, where `args` is JSON.
 pub(super) fn convert(args: &CallArgs<'_, '_>) -> Converted<Op> {
-    let options = args.options(0)?;
-    let body = match options.get("body")?.value().cloned().and_then(ArrayBuffer::from_value) {
+    let body = match args.at(3).and_then(ArrayBuffer::from_value) {
         // SAFETY: copied before any script code runs that could detach the buffer.
         Some(buffer) => unsafe { buffer.as_bytes() }.map(<[u8]>::to_vec),
         None => None,
     };
     let call = HostCall {
-        service: options.get("service")?.string()?,
-        function: options.get("function")?.string()?,
-        args: options.get("args")?.string()?,
+        service: args.arg(0, "service").string()?,
+        function: args.arg(1, "function").string()?,
+        args: args.arg(2, "args").string()?,
         body,
-        listens: options.get("listens")?.opt_bool()?.unwrap_or(false),
+        listens: args.arg(4, "listens").opt_bool()?.unwrap_or(false),
     };
     let bytes = call.args.len() + call.body.as_ref().map_or(0, Vec::len);
     if bytes > MAX_CALL_BYTES {

@@ -35,8 +35,9 @@
     }
   }
 
-  // `from` is the function that the script called. `label` is how messages name what is not a method of `ctx`.
-  function issueFrom(from, operation, args, label, listens = false) {
+  // `from` is the function that the script called; `options` may have a signal. `label` is how messages name what is not a method
+  // of `ctx`.
+  function issueFrom(from, operation, args, options, label, listens = false) {
     let resolve;
     let reject;
     const promise = new OpPromise((onResolve, onReject) => {
@@ -44,7 +45,7 @@
       reject = onReject;
     });
     try {
-      const signal = signalOf(operation, args);
+      const signal = signalOf(operation, options);
       if (signal !== undefined && signal.aborted) throw runtime.part('failures').abortError(label ?? operation, signal);
       const key = host.issue(operation, args, callSite(from));
       const called = label ?? `ctx.${operation}`;
@@ -61,13 +62,17 @@
     return promise;
   }
 
+  function last(args) {
+    return args.length > 0 ? args[args.length - 1] : undefined;
+  }
+
   function issue(operation, args, label) {
-    return issueFrom(issue, operation, args, label);
+    return issueFrom(issue, operation, args, last(args), label);
   }
 
   // A method of `ctx` that issues an operation.
   function issuing(name) {
-    const method = { [name]: (...args) => issueFrom(method, name, args) }[name];
+    const method = { [name]: (...args) => issueFrom(method, name, args, last(args)) }[name];
     return method;
   }
 
@@ -78,15 +83,16 @@
     return callHostFrom(callHost, service, name, args, body, options);
   }
 
-  function callHostFrom(from, service, name, args = [], body, { signal, listens = false } = {}) {
+  function callHostFrom(from, service, name, args = [], body, options) {
     let call;
+    const listens = options?.listens ?? false;
     try {
       const list = typeof args === 'function' ? args() : args;
-      call = { service, function: name, args: JSON.stringify(list), body: bufferOf(body), listens, signal };
+      call = [service, name, JSON.stringify(list), bufferOf(body), listens];
     } catch (error) {
       return new OpPromise((_, reject) => reject(runtime.part('failures').refused(error)));
     }
-    return issueFrom(from, 'host', [call], `${service}.${name}`, listens);
+    return issueFrom(from, 'host', call, options, `${service}.${name}`, listens);
   }
 
   function bufferOf(body) {
@@ -94,8 +100,7 @@
     return body.buffer.slice(body.byteOffset, body.byteOffset + body.byteLength);
   }
 
-  function signalOf(operation, args) {
-    const options = args.length > 0 ? args[args.length - 1] : undefined;
+  function signalOf(operation, options) {
     if (typeof options !== 'object' || options === null || Array.isArray(options)) return undefined;
     const signal = options.signal;
     if (signal === undefined || signal === null) return undefined;
