@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::error::CallEndedCause;
 use crate::event::{CallFacts, Event};
-use crate::op::{Op, OpId, Vars};
+use crate::op::{Headers, Op, OpId, Vars};
 use crate::outcome::OpResult;
 use crate::packages::Packages;
 
@@ -244,9 +244,9 @@ pub struct Start {
 pub struct CallStart {
     pub facts: CallFacts,
     /// Call variables: `sip_from_user`, `sip_h_<Header>`, ….
-    pub vars: Vars,
+    pub vars: Arc<Vars>,
     /// Header fields of the INVITE in their order.
-    pub headers: Vec<(String, String)>,
+    pub headers: Arc<Headers>,
 }
 
 /// One inbound entry: exactly one turn.

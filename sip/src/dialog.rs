@@ -70,7 +70,7 @@ impl Dialog {
             local_cseq: 0,
             remote_cseq: Some(cseq.number),
             route_set: headers.name_addrs(HeaderName::RecordRoute)?,
-            remote_target: contact.map_or(from.uri, |contact| contact.uri),
+            remote_target: contact.map_or_else(|| from.uri.clone(), |contact| contact.uri),
         })
     }
 

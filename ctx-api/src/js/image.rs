@@ -35,7 +35,7 @@ use super::rest::Changes;
 /// Bytes: what an image is booted in, several times its size.
 const WORKSHOP: usize = 2 << 20;
 /// Shells that wait for a run, in each thread: some 200 KiB each.
-const MAX_IDLE: usize = 64;
+const MAX_IDLE: usize = 256;
 /// Words of a shell's own that are plausible: its allocator, what rquickjs keeps, and the stack it was made on.
 const MAX_OWN: usize = 8;
 /// A region rests when at most one in so many of its words has changed.

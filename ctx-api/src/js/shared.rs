@@ -14,7 +14,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use super::program::Program;
 use crate::error::{CallEndedCause, ErrorCode, OpError};
 use crate::event::{CallFacts, FactsChange};
-use crate::op::{MAX_SET_BYTES, Op, OpClass, OpId, Vars};
+use crate::op::{Headers, MAX_SET_BYTES, Op, OpClass, OpId, Vars};
 use crate::wire::{
     Epoch, FromWorker, Issued, Location, LogLevel, LogLine, RunHeader, RunId, ScriptError, ScriptErrorKind, Start,
 };
@@ -61,8 +61,8 @@ pub(super) struct Mirror {
     /// What the script has set takes this many bytes.
     set_bytes: usize,
     pub(super) facts: CallFacts,
-    pub(super) vars: Vars,
-    pub(super) headers: Vec<(String, String)>,
+    pub(super) vars: Arc<Vars>,
+    pub(super) headers: Arc<Headers>,
 }
 
 impl Mirror {
@@ -89,9 +89,10 @@ impl Mirror {
             return Err(OpError::new(ErrorCode::LimitError, message));
         }
         self.set_bytes = set_bytes;
+        let vars = Arc::make_mut(&mut self.vars);
         match value {
-            Some(value) => self.vars.insert(key.to_owned(), value.to_owned()),
-            None => self.vars.remove(key),
+            Some(value) => vars.insert(key.to_owned(), value.to_owned()),
+            None => vars.remove(key),
         };
         Ok(())
     }
@@ -110,7 +111,9 @@ impl Mirror {
         if codec.is_some() {
             self.facts.codec = codec;
         }
-        self.vars.extend(vars);
+        if !vars.is_empty() {
+            Arc::make_mut(&mut self.vars).extend(vars);
+        }
     }
 }
 

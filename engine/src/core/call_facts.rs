@@ -1,11 +1,14 @@
 //! What a script knows of its call when it starts, read off the INVITE.
 
+use std::collections::BTreeMap;
+
 use lockstep_ctx_api::op::{Headers, Vars};
 use lockstep_ctx_api::wire::CallStart;
 use lockstep_ctx_api::{CallFacts, CallState};
-use lockstep_sip::message::{HeaderName, NameAddr, Request, Uri};
+use lockstep_sip::message::{HeaderName, Request, Uri};
 use lockstep_sip::net::Source;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::gatekeeper::Caller;
 use crate::backend::freeswitch::Channel;
@@ -118,17 +121,17 @@ pub(crate) fn start_of(facts: CallFacts, request: &Request, source: &Source, cal
     let mut set = |name: &str, value: String| {
         vars.insert(name.to_owned(), value);
     };
-    let address = |address: Option<NameAddr>| address.map(|address| (user_of(&address.uri), host_of(&address.uri), address));
-    if let Some((user, host, from)) = address(request.headers.from().and_then(Result::ok)) {
+    if let Some(Ok(from)) = request.headers.from() {
+        let (user, host) = (user_of(&from.uri), host_of(&from.uri));
         set("caller_id_number", user.clone());
         set("caller_id_name", from.display_name.clone().unwrap_or_else(|| user.clone()));
         set("sip_from_user", user);
         set("sip_from_host", host);
-        set("sip_from_display", from.display_name.unwrap_or_default());
+        set("sip_from_display", from.display_name.clone().unwrap_or_default());
     }
-    if let Some((user, host, _)) = address(request.headers.to().and_then(Result::ok)) {
-        set("sip_to_user", user);
-        set("sip_to_host", host);
+    if let Some(Ok(to)) = request.headers.to() {
+        set("sip_to_user", user_of(&to.uri));
+        set("sip_to_host", host_of(&to.uri));
     }
     set("sip_req_user", dialled(request));
     set("sip_req_host", host_of(&request.uri));
@@ -159,27 +162,41 @@ pub(crate) fn start_of(facts: CallFacts, request: &Request, source: &Source, cal
         // Of a field that stands several times the first counts: the list is gone through from its end.
         vars.insert(format!("sip_h_{name}"), value.clone());
     }
-    CallStart { facts, vars, headers }
+    CallStart { facts, vars: vars.into(), headers: headers.into() }
 }
 
 /// The first argument of `main`: the facts, the headers, and the variables of script, DID and customer.
 pub(crate) fn data_of(start: &CallStart, vars: &toml::Table) -> String {
-    let facts = &start.facts;
-    let mut headers = Map::new();
-    for (name, value) in &start.headers {
-        headers.entry(name.clone()).or_insert_with(|| Value::String(value.clone()));
+    let mut headers = BTreeMap::new();
+    for (name, value) in start.headers.iter() {
+        headers.entry(name.as_str()).or_insert(value.as_str());
     }
-    json!({
-        "call_id": facts.id,
-        "from": facts.from,
-        "to": facts.to,
-        "direction": facts.direction,
-        "did": facts.did,
-        "customer_id": facts.customer_id,
-        "headers": headers,
-        "vars": crate::json::of_table(vars),
-    })
-    .to_string()
+    let CallFacts { id, from, to, direction, did, customer_id, .. } = &start.facts;
+    let data = Data {
+        call_id: id,
+        customer_id: *customer_id,
+        did: did.as_deref(),
+        direction,
+        from,
+        headers,
+        to,
+        vars: crate::json::of_table(vars),
+    };
+    // Text, numbers and tables with text for keys are always JSON.
+    serde_json::to_string(&data).unwrap_or_default()
+}
+
+/// The fields in the order of their names.
+#[derive(Serialize)]
+struct Data<'a> {
+    call_id: &'a str,
+    customer_id: Option<i64>,
+    did: Option<&'a str>,
+    direction: &'a str,
+    from: &'a str,
+    headers: BTreeMap<&'a str, &'a str>,
+    to: &'a str,
+    vars: Map<String, Value>,
 }
 
 fn host_of(uri: &Uri) -> String {

@@ -249,11 +249,7 @@ impl Switch {
         let now = self.now();
         let seed = self.exchange.borrow_mut().seed();
         let Some(call) = self.calls.get_mut(&key) else { return };
-        let start = CallStart {
-            facts: call.facts.clone(),
-            vars: call.channel.vars.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
-            headers: call.headers.clone(),
-        };
+        let start = CallStart { facts: call.facts.clone(), vars: call.channel.vars.whole(), headers: Arc::clone(&call.headers) };
         let mut vars = program.settings.vars.clone();
         for (name, value) in &call.vars {
             vars.insert(name.clone(), value.clone());

@@ -6,6 +6,8 @@ use lockstep_ctx_api::op::{DtmfMethod, Op, Vars};
 use lockstep_ctx_api::{CallEndedCause, CallFacts, CallState, OpId, OpResult};
 use serde::Serialize;
 
+use super::channel_vars::ChannelVars;
+
 /// When the steps of a channel's life were taken, in milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ChannelTimes {
@@ -20,9 +22,6 @@ pub struct ChannelTimes {
     /// All holds that are over, in milliseconds.
     pub hold_total_ms: u64,
 }
-
-/// Variables of a channel. Every event holds the channel as it was then: what did not change since is shared.
-pub type ChannelVars = imbl::OrdMap<Arc<str>, Arc<str>>;
 
 /// A file that is being recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -69,7 +68,7 @@ pub struct Channel {
 
 impl Channel {
     /// The channel of a call that has just begun.
-    pub(super) fn of_call(facts: &CallFacts, vars: &Vars) -> Self {
+    pub(super) fn of_call(facts: &CallFacts, vars: &Arc<Vars>) -> Self {
         let var = |name: &str| vars.get(name).cloned().unwrap_or_default();
         let outbound = facts.direction == "outbound";
         let peer = match (var("sip_from_user"), var("sip_from_host")) {
@@ -89,7 +88,7 @@ impl Channel {
             peer,
             codec: facts.codec.clone(),
             times: ChannelTimes { created: facts.started_at, ..ChannelTimes::default() },
-            vars: vars.iter().map(|(name, value)| (Arc::from(name.as_str()), Arc::from(value.as_str()))).collect(),
+            vars: ChannelVars::new(Arc::clone(vars)),
             running: None,
             recordings: Vec::new(),
             other: None,
@@ -153,9 +152,9 @@ impl Channel {
     /// Sets a variable, or removes it.
     pub(super) fn set(&mut self, name: &str, value: Option<&str>) {
         match value {
-            Some(value) => self.vars.insert(name.into(), value.into()),
+            Some(value) => self.vars.insert(name, value),
             None => self.vars.remove(name),
-        };
+        }
     }
 }
 

@@ -275,7 +275,7 @@ impl Switch {
         let mut vars = channel.variables.clone();
         vars.insert("call_id".to_owned(), call_id.clone());
         vars.insert("direction".to_owned(), facts.direction.clone());
-        let start = CallStart { facts: facts.clone(), vars, headers: channel.headers.clone() };
+        let start = CallStart { facts: facts.clone(), vars: vars.into(), headers: channel.headers.clone().into() };
         if let Some(connection) = self.connections.open.get_mut(&id) {
             connection.stage = Stage::Call(key);
         }

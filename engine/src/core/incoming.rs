@@ -213,12 +213,12 @@ impl Switch {
             }
         };
         let is_removed = |name: &str| remove_headers.iter().any(|removed| removed.eq_ignore_ascii_case(name));
-        for (name, _) in call.headers.extract_if(.., |(name, _)| is_removed(name)) {
+        for (name, _) in Arc::make_mut(&mut call.headers).extract_if(.., |(name, _)| is_removed(name)) {
             call.channel.set(&format!("sip_h_{name}"), None);
         }
         for (name, value) in headers {
             call.channel.set(&format!("sip_h_{name}"), Some(&value));
-            call.headers.push((name, value));
+            Arc::make_mut(&mut call.headers).push((name, value));
         }
         let mut exchange = self.exchange.borrow_mut();
         if let Some((number, name)) = exchange.callers.get_mut(&key)
@@ -320,7 +320,7 @@ impl Switch {
             if let Some(did) = facts.did.as_deref().and_then(|did| exchange.directory.did(did)) {
                 vars.extend(did.vars.clone());
             }
-            let name = request.headers.from().and_then(Result::ok).and_then(|from| from.display_name);
+            let name = request.headers.from().and_then(Result::ok).and_then(|from| from.display_name.clone());
             exchange.callers.insert(key, (facts.from.clone(), name));
             exchange.customers.extend(customer.map(|id| (key, id)));
             exchange.origins.insert(key, (now.instant, origin_of(&call_id, request, &source)));

@@ -142,7 +142,7 @@ impl Switch {
         let now = self.now().instant;
         let Some(call) = self.calls.get_mut(&key).filter(|call| call.ended.is_none()) else { return };
         let id = call.facts.id.clone();
-        let variable = |call: &LiveCall, name: &str| call.channel.vars.get(name).map(|value| value.to_string());
+        let variable = |call: &LiveCall, name: &str| call.channel.vars.get(name).map(str::to_owned);
         let target = variable(call, "transfer_after_bridge").filter(|target| !target.is_empty());
         let parks = variable(call, "park_after_bridge").is_some_and(|value| says_yes(&value));
         if let Some(target) = target {

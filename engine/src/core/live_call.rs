@@ -80,7 +80,7 @@ pub(crate) struct LiveCall {
     /// Whose call it is.
     pub account: Arc<str>,
     /// Header fields of the INVITE, as scripts see them.
-    pub headers: Headers,
+    pub headers: Arc<Headers>,
     /// The call's own leg as watchers see it, with the call's variables.
     pub channel: Channel,
     /// Bytes of the variables that scripts and applications have set.
@@ -130,7 +130,7 @@ impl LiveCall {
     /// When all of them would take too much. Workers refuse that themselves; applications and a worker gone wrong do not.
     pub(super) fn make_room(&mut self, name: &str, value: Option<&str>) -> Result<(), OpError> {
         let size = |value: Option<&str>| value.map_or(0, |value| name.len() + value.len());
-        let known = size(self.channel.vars.get(name).map(|value| &**value));
+        let known = size(self.channel.vars.get(name));
         let bytes = self.set_bytes.saturating_sub(known).saturating_add(size(value));
         if bytes > MAX_SET && value.is_some() {
             let message = format!("set: the variables of a call may take {MAX_SET} bytes together");

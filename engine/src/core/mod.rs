@@ -7,6 +7,7 @@ mod board;
 mod call_facts;
 mod calls;
 mod channel;
+mod channel_vars;
 mod customers;
 mod destinations;
 mod dialog_events;
@@ -47,8 +48,9 @@ mod watching;
 pub(crate) mod world;
 
 pub use channel::{
-    Activity, Aftermath, Channel, ChannelEvent, ChannelTimes, ChannelVars, Consequences, Execution, RunningRecording, says_yes,
+    Activity, Aftermath, Channel, ChannelEvent, ChannelTimes, Consequences, Execution, RunningRecording, says_yes,
 };
+pub use channel_vars::ChannelVars;
 pub use driver::{Engine, StartError};
 pub use event_log::{EventLog, Missed, Published, Watcher};
 pub use handle::{

@@ -193,7 +193,7 @@ impl Switch {
             vars.entry(name.to_owned()).or_insert_with(|| value.to_owned());
         }
         let data_vars = vars.iter().map(|(name, value)| (name.clone(), toml::Value::String(value.clone()))).collect();
-        let start = CallStart { facts: facts.clone(), vars, headers: Vec::new() };
+        let start = CallStart { facts: facts.clone(), vars: vars.into(), headers: Arc::default() };
         let board = Board { call: key, exchange: std::rc::Rc::clone(&self.exchange) };
         let now = self.now().instant;
         let backend = NativeBackend::originate(now, board, setup, &wanted.to);

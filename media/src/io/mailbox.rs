@@ -47,25 +47,34 @@ impl<T> Clone for Sender<T> {
 impl<T> Sender<T> {
     /// Queues a message, or gives it back when the queue is full or the thread is gone; never waits for the receiver.
     pub(super) fn send(&self, message: T) -> Result<(), T> {
-        self.push(message, self.shared.capacity)
+        self.push(message, self.shared.capacity, true)
+    }
+
+    /// The same for a message that may wait for the next one: a receiver that sleeps goes on sleeping, while there is room.
+    pub(super) fn leave(&self, message: T) -> Result<(), T> {
+        self.push(message, self.shared.capacity, false)
     }
 
     /// Queues a message even when the queue is full: for the end of a thread only.
     pub(super) fn send_last(&self, message: T) {
         // A thread that is gone needs not be told to go.
-        let _ = self.push(message, usize::MAX);
+        let _ = self.push(message, usize::MAX, true);
     }
 
-    fn push(&self, message: T, capacity: usize) -> Result<(), T> {
+    fn push(&self, message: T, capacity: usize, urgent: bool) -> Result<(), T> {
         if self.shared.closed.load(SeqCst) {
             return Err(message);
         }
-        {
+        let is_filling = {
             let mut queue = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
             if queue.len() >= capacity {
                 return Err(message);
             }
             queue.push_back(message);
+            queue.len() >= capacity.div_ceil(2)
+        };
+        if !urgent && !is_filling {
+            return Ok(());
         }
         // Pairs with the fence in `arm`: either this sees the receiver asleep, or the receiver sees the message.
         fence(SeqCst);
@@ -154,6 +163,25 @@ mod tests {
         inbox.disarm(true);
         assert_eq!((inbox.receive(), inbox.receive()), (Ok(Some(2)), Ok(Some(3))));
         assert_eq!(epoll.wait(&mut ready, Some(Duration::ZERO)).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_message_that_is_left_rings_only_when_the_queue_fills_and_comes_before_those_sent_later() {
+        let (sender, inbox) = mailbox::<u32>(4).unwrap();
+        let epoll = Epoll::new().unwrap();
+        epoll.add(inbox.as_raw_fd(), 0).unwrap();
+        let mut ready = [Readiness { events: 0, u64: 0 }; 1];
+        inbox.arm();
+        sender.leave(1).unwrap();
+        assert_eq!(epoll.wait(&mut ready, Some(Duration::ZERO)).unwrap(), 0, "it may wait");
+        sender.send(2).unwrap();
+        assert_eq!(epoll.wait(&mut ready, Some(Duration::ZERO)).unwrap(), 1);
+        inbox.disarm(true);
+        assert_eq!((inbox.receive(), inbox.receive()), (Ok(Some(1)), Ok(Some(2))));
+        inbox.arm();
+        sender.leave(3).unwrap();
+        sender.leave(4).unwrap();
+        assert_eq!(epoll.wait(&mut ready, Some(Duration::ZERO)).unwrap(), 1, "half full");
     }
 
     #[test]

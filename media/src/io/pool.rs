@@ -436,7 +436,12 @@ impl Thread {
 
     fn send_late(&mut self) {
         while let Some(order) = self.late.pop_front() {
-            if let Err(order) = self.mailbox.send(order) {
+            // A new leg has nothing to do before it is told something.
+            let sent = match order {
+                Order::Open(_) => self.mailbox.leave(order),
+                order => self.mailbox.send(order),
+            };
+            if let Err(order) = sent {
                 self.late.push_front(order);
                 return;
             }

@@ -14,7 +14,7 @@ use crate::net::Source;
 
 impl Endpoint {
     pub(super) fn handle_request(&mut self, now: Instant, mut request: Request, source: Source) {
-        let Some(Ok(via)) = request.headers.top_via() else {
+        let Some(Ok(via)) = request.headers.top_via().map(|via| via.cloned()) else {
             return;
         };
         let mut noted = via.clone();

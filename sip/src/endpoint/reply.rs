@@ -66,7 +66,7 @@ impl Endpoint {
     }
 
     pub(super) fn send_stateless(&mut self, mut response: Response, source: &Source) {
-        let Some(Ok(mut via)) = response.headers.top_via() else {
+        let Some(Ok(mut via)) = response.headers.top_via().map(|via| via.cloned()) else {
             return;
         };
         let destination = super::route::response_destination(&via, source);

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
@@ -11,8 +13,20 @@ use super::{
 };
 
 /// A header field value: octets without CR or LF. Usually UTF-8, but what arrived otherwise is kept, even a quoted NUL (RFC 4475 3.1.1.2).
-#[derive(Clone, PartialEq, Eq, Hash, Default)]
-pub struct HeaderValue(Bytes);
+#[derive(Clone, Default)]
+pub struct HeaderValue {
+    octets: Bytes,
+    /// What the octets say, once it was asked for: several places ask for the same few fields of each message.
+    read: OnceLock<Arc<Read>>,
+}
+
+/// A value that was read.
+#[derive(Debug)]
+enum Read {
+    Address(NameAddr),
+    /// The first element.
+    Via(Via),
+}
 
 /// A header field name or value that must not be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,9 +56,13 @@ fn is_line_break(b: u8) -> bool {
 }
 
 impl HeaderValue {
+    const fn of(octets: Bytes) -> HeaderValue {
+        HeaderValue { octets, read: OnceLock::new() }
+    }
+
     #[must_use]
     pub const fn from_static(value: &'static str) -> HeaderValue {
-        HeaderValue(Bytes::from_static(value.as_bytes()))
+        HeaderValue::of(Bytes::from_static(value.as_bytes()))
     }
 
     /// A value from outside, refused where it would break the message apart.
@@ -55,29 +73,78 @@ impl HeaderValue {
         if value.bytes().any(|b| is_line_break(b) || b == 0) {
             return Err(InvalidHeader::Value);
         }
-        Ok(HeaderValue(Bytes::copy_from_slice(trim(value).as_bytes())))
+        Ok(HeaderValue::of(Bytes::copy_from_slice(trim(value).as_bytes())))
     }
 
     /// Octets from the parser, line breaks already gone.
     pub(crate) fn from_parser(value: Bytes) -> HeaderValue {
-        HeaderValue(value)
+        HeaderValue::of(value)
     }
 
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.octets
     }
 
     /// A copy that does not keep the packet alive it was read from.
     #[must_use]
     pub fn detached(&self) -> HeaderValue {
-        HeaderValue(Bytes::copy_from_slice(&self.0))
+        HeaderValue::of(Bytes::copy_from_slice(&self.octets))
     }
 
     /// The text; octets that are not UTF-8 show as U+FFFD.
     #[must_use]
     pub fn text(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(&self.0)
+        match std::str::from_utf8(&self.octets) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => String::from_utf8_lossy(&self.octets),
+        }
+    }
+
+    /// The one address it holds.
+    pub(crate) fn address(&self) -> Result<&NameAddr, Malformed> {
+        let read = match self.read.get() {
+            Some(read) => read,
+            None => {
+                let address = NameAddr::parse(&self.text())?;
+                self.read.get_or_init(|| Arc::new(Read::Address(address)))
+            }
+        };
+        match &**read {
+            Read::Address(address) => Ok(address),
+            Read::Via(_) => Err(Malformed::expected("an address")),
+        }
+    }
+
+    /// Its first Via element.
+    fn via(&self) -> Result<&Via, Malformed> {
+        let read = match self.read.get() {
+            Some(read) => read,
+            None => {
+                let text = self.text();
+                let element = split_list(&text).next().ok_or(Malformed::expected("a Via element"))?;
+                let via = Via::parse(element)?;
+                self.read.get_or_init(|| Arc::new(Read::Via(via)))
+            }
+        };
+        match &**read {
+            Read::Via(via) => Ok(via),
+            Read::Address(_) => Err(Malformed::expected("a Via element")),
+        }
+    }
+}
+
+impl PartialEq for HeaderValue {
+    fn eq(&self, other: &HeaderValue) -> bool {
+        self.octets == other.octets
+    }
+}
+
+impl Eq for HeaderValue {}
+
+impl Hash for HeaderValue {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.octets.hash(state);
     }
 }
 
@@ -102,7 +169,7 @@ impl From<String> for HeaderValue {
                 *b = b' ';
             }
         }
-        HeaderValue(Bytes::from(bytes))
+        HeaderValue::of(Bytes::from(bytes))
     }
 }
 
@@ -219,12 +286,8 @@ impl Headers {
 
     /// The topmost Via.
     #[must_use]
-    pub fn top_via(&self) -> Option<Result<Via, Malformed>> {
-        let text = self.get(HeaderName::Via)?.text();
-        Some(match split_list(&text).next() {
-            Some(element) => Via::parse(element),
-            None => Err(Malformed::expected("a Via element")),
-        })
+    pub fn top_via(&self) -> Option<Result<&Via, Malformed>> {
+        Some(self.get(HeaderName::Via)?.via())
     }
 
     /// Replaces the topmost Via element, leaving what follows it.
@@ -247,19 +310,19 @@ impl Headers {
     }
 
     #[must_use]
-    pub fn from(&self) -> Option<Result<NameAddr, Malformed>> {
+    pub fn from(&self) -> Option<Result<&NameAddr, Malformed>> {
         self.name_addr(HeaderName::From)
     }
 
     #[must_use]
-    pub fn to(&self) -> Option<Result<NameAddr, Malformed>> {
+    pub fn to(&self) -> Option<Result<&NameAddr, Malformed>> {
         self.name_addr(HeaderName::To)
     }
 
     /// A header field that holds one address: From, To, Refer-To, Referred-By …
     #[must_use]
-    pub fn name_addr(&self, name: impl Into<HeaderName>) -> Option<Result<NameAddr, Malformed>> {
-        Some(NameAddr::parse(&self.get(name)?.text()))
+    pub fn name_addr(&self, name: impl Into<HeaderName>) -> Option<Result<&NameAddr, Malformed>> {
+        Some(self.get(name)?.address())
     }
 
     /// A header field that holds a list of addresses: Route, Record-Route, P-Asserted-Identity, Path …
@@ -396,18 +459,14 @@ impl Headers {
 
 /// Appends a tag to a raw From or To value that has none; the rest stays octet for octet.
 pub(crate) fn with_tag(value: &HeaderValue, tag: &str) -> HeaderValue {
-    let has_tag = match NameAddr::parse(&value.text()) {
-        Ok(address) => address.tag().is_some(),
-        Err(_) => false,
-    };
-    if has_tag {
+    if value.address().is_ok_and(|address| address.tag().is_some()) {
         return value.clone();
     }
     let mut bytes = Vec::with_capacity(value.as_bytes().len() + 5 + tag.len());
     bytes.extend_from_slice(value.as_bytes());
     bytes.extend_from_slice(b";tag=");
     bytes.extend_from_slice(tag.as_bytes());
-    HeaderValue(Bytes::from(bytes))
+    HeaderValue::of(Bytes::from(bytes))
 }
 
 impl FromIterator<Header> for Headers {
@@ -449,7 +508,7 @@ mod tests {
         let mut headers = Headers::new();
         headers.push("Via", "SIP/2.0/UDP a;branch=z9hG4bK1, SIP/2.0/UDP b;branch=z9hG4bK2");
         headers.push("Via", "SIP/2.0/UDP c");
-        let mut via = headers.top_via().expect("a Via").expect("a Via");
+        let mut via = headers.top_via().expect("a Via").expect("a Via").clone();
         via.params.set("received", Some("192.0.2.1"));
         headers.set_top_via(&via);
         assert_eq!(headers.via_count(), 3);

@@ -6,8 +6,7 @@ use bytes::Bytes;
 
 use super::scan::{decimal, is_token, split_list, trim};
 use super::{
-    CSeq, Header, HeaderName, HeaderValue, Headers, Malformed, Message, Method, NameAddr, Request, Response, StatusCode, Uri,
-    Via, limits,
+    CSeq, Header, HeaderName, HeaderValue, Headers, Malformed, Message, Method, Request, Response, StatusCode, Uri, Via, limits,
 };
 
 /// Why a message was refused.
@@ -269,7 +268,8 @@ fn content_length(headers: &Headers) -> Result<Option<usize>, Fault> {
 
 /// The fields every message must have (RFC 3261 8.1.1), once each, and readable.
 fn validate(start: &StartLine, headers: &Headers) -> Result<(), Fault> {
-    const SINGLE: [(HeaderName, &str); 6] = [
+    const COUNT: usize = 6;
+    const SINGLE: [(HeaderName, &str); COUNT] = [
         (HeaderName::From, "From"),
         (HeaderName::To, "To"),
         (HeaderName::CallId, "Call-ID"),
@@ -277,15 +277,18 @@ fn validate(start: &StartLine, headers: &Headers) -> Result<(), Fault> {
         (HeaderName::MaxForwards, "Max-Forwards"),
         (HeaderName::ContentType, "Content-Type"),
     ];
-    for (name, label) in &SINGLE {
-        if headers.iter().filter(|h| h.name == *name).count() > 1 {
-            return Err(Fault::Repeated(label));
+    let mut seen = [false; COUNT];
+    for header in headers.iter() {
+        for ((name, label), seen) in SINGLE.iter().zip(&mut seen) {
+            if header.name == *name && std::mem::replace(seen, true) {
+                return Err(Fault::Repeated(label));
+            }
         }
     }
     check_vias(headers)?;
     for (name, label) in [(HeaderName::From, "From"), (HeaderName::To, "To")] {
         let value = headers.get(name).ok_or(Fault::Missing(label))?;
-        NameAddr::parse(&value.text()).map_err(|e| Fault::Header(label, e))?;
+        value.address().map_err(|e| Fault::Header(label, e))?;
     }
     let call_id = headers.call_id().ok_or(Fault::Missing("Call-ID"))?;
     if call_id.as_bytes().is_empty() {
@@ -305,14 +308,15 @@ fn validate(start: &StartLine, headers: &Headers) -> Result<(), Fault> {
 
 /// The whole first Via field must be readable: its second element may be where a response of ours is to be sent on.
 fn check_vias(headers: &Headers) -> Result<(), Fault> {
+    top_via(headers)?;
     let value = headers.get(HeaderName::Via).ok_or(Fault::Missing("Via"))?;
-    for element in split_list(&value.text()) {
+    for element in split_list(&value.text()).skip(1) {
         Via::parse(element).map_err(|e| Fault::Header("Via", e))?;
     }
-    top_via(headers).map(|_| ())
+    Ok(())
 }
 
-fn top_via(headers: &Headers) -> Result<Via, Fault> {
+fn top_via(headers: &Headers) -> Result<&Via, Fault> {
     headers.top_via().ok_or(Fault::Missing("Via"))?.map_err(|e| Fault::Header("Via", e))
 }
 

@@ -180,7 +180,7 @@ Contact: <sip:a@192.0.2.1>
     let (id, _) = incoming(&mut net, b);
     net.at(b, |e, now| e.respond(now, id, reply(180))).expect("ringing");
     net.settle();
-    let tag = net.response(a).headers.to().expect("To").expect("To");
+    let tag = net.response(a).headers.to().expect("To").expect("To").clone();
     net.send(
         a,
         b,

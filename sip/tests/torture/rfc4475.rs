@@ -210,7 +210,7 @@ fn the_parts_of_a_uri_are_told_apart() {
     };
     assert_eq!(param_of("cparam01"), (true, false), "without brackets it is the header's");
     assert_eq!(param_of("cparam02"), (false, true), "inside the brackets it is the URI's");
-    let display = request(&sample("lwsdisp")).headers.from().unwrap().unwrap().display_name;
+    let display = request(&sample("lwsdisp")).headers.from().unwrap().unwrap().display_name.clone();
     assert_eq!(display.as_deref(), Some("caller"));
     let longreq = request(&sample("longreq"));
     assert_eq!((longreq.headers.via_count(), longreq.body.len()), (34, 150));

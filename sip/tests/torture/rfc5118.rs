@@ -48,7 +48,7 @@ fn the_port_is_what_stands_outside_the_brackets() {
 #[test]
 fn received_is_read_with_and_without_brackets() {
     for name in ["via-received-param-with-delim", "via-received-param-no-delim"] {
-        let via = request(&sample(name)).headers.top_via().unwrap().unwrap();
+        let via = request(&sample(name)).headers.top_via().unwrap().unwrap().clone();
         assert_eq!(via.host, Host::V6("2001:db8::9:1".parse().unwrap()), "{name}");
         assert_eq!(via.received(), Some(v6("2001:db8::9:255")), "{name}");
     }

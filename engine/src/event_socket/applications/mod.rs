@@ -83,7 +83,7 @@ impl<'a> Call<'a> {
     }
 
     fn variable(&self, name: &str) -> Option<&str> {
-        self.channel.vars.get(name).map(|value| &**value)
+        self.channel.vars.get(name)
     }
 
     /// Whether a variable says yes.

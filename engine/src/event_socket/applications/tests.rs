@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use lockstep_ctx_api::op::{ContinueOn, Op, Prompt};
 use lockstep_ctx_api::outcome::{BridgeResult, BridgeStatus, CollectStatus, GatherVia, Gathered};
 use lockstep_ctx_api::{CallState, OpResult, Outcome};
@@ -9,7 +7,9 @@ use crate::core::{Channel, Consequences};
 
 fn channel(vars: &[(&str, &str)]) -> Channel {
     let mut channel = Channel { uuid: "c".to_owned(), call: "c".to_owned(), ..Channel::default() };
-    channel.vars = vars.iter().map(|(name, value)| (Arc::from(*name), Arc::from(*value))).collect();
+    for (name, value) in vars {
+        channel.vars.insert(name, value);
+    }
     channel
 }
 

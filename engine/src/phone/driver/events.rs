@@ -77,8 +77,8 @@ impl Driver {
             commands: self.commands.clone(),
             events,
             heard,
-            from,
-            to,
+            from: from.clone(),
+            to: to.clone(),
             sip_call_id: request.headers.call_id().map(|value| value.text().into_owned()).unwrap_or_default(),
             headers: request.headers.iter().map(|header| (header.name.to_string(), header.value.text().into_owned())).collect(),
         };

@@ -101,9 +101,8 @@ impl Phones {
         request: &Arc<Request>,
         offer: Option<Description>,
     ) {
-        let user = |address: Option<Result<lockstep_sip::message::NameAddr, _>>| {
-            let address: Option<lockstep_sip::message::NameAddr> = address.and_then(Result::ok);
-            address.and_then(|address| address.uri.user().map(|user| user.into_owned())).unwrap_or_default()
+        let user = |address: Option<Result<&lockstep_sip::message::NameAddr, _>>| {
+            address.and_then(Result::ok).and_then(|address| address.uri.user().map(|user| user.into_owned())).unwrap_or_default()
         };
         let (from, to) = (user(request.headers.from()), user(request.headers.to()));
         let sip_call_id = request.headers.call_id().map(|value| value.text().into_owned()).unwrap_or_default();
