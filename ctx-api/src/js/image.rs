@@ -34,8 +34,13 @@ use super::rest::Changes;
 
 /// Bytes: what an image is booted in, several times its size.
 const WORKSHOP: usize = 2 << 20;
-/// Shells that wait for a run, in each thread: some 200 KiB each.
+/// Shells that wait for a run, in each thread, some 200 KiB each: where runs end and begin by the hundred, as they do after a
+/// moment without a processor, new ones would cost more than the runs.
 const MAX_IDLE: usize = 256;
+/// How many of them stay when nobody needs them.
+const KEPT_IDLE: usize = 64;
+/// Shells that are given up at once: each takes as long as a short turn.
+const GIVEN_UP: usize = 4;
 /// Words of a shell's own that are plausible: its allocator, what rquickjs keeps, and the stack it was made on.
 const MAX_OWN: usize = 8;
 /// A region rests when at most one in so many of its words has changed.
@@ -437,10 +442,21 @@ thread_local! {
     static SHELLS: RefCell<Shells> = RefCell::default();
 }
 
+/// Gives some memory back that this thread's runs do not need; to be called now and then.
+pub(super) fn tidy() {
+    drop(SHELLS.try_with(|shells| shells.borrow_mut().spare()));
+}
+
 impl Shells {
     fn take(&mut self, prelude: &Prelude) -> Option<Shell> {
         let template = self.template.get_or_insert_with(|| Template::build(prelude).map(Rc::new)).as_ref()?;
         self.idle.pop().or_else(|| Shell::new(template))
+    }
+
+    /// Of many shells some of those that have waited longest.
+    fn spare(&mut self) -> Vec<Shell> {
+        let spare = self.idle.len().saturating_sub(KEPT_IDLE).min(GIVEN_UP);
+        self.idle.drain(..spare).collect()
     }
 
     fn give_back(&mut self, shell: Shell) {
@@ -529,6 +545,20 @@ mod tests {
         let next = Copied::new(&prelude, &meter).unwrap();
         let seen: Option<i32> = next.context().with(|ctx| ctx.globals().get("seen").unwrap());
         assert_eq!(seen, None, "the place was cleaned");
+    }
+
+    #[test]
+    fn shells_of_a_rush_are_given_up_little_by_little() {
+        let (prelude, meter) = (Prelude::new().unwrap(), Meter::new(64 << 20));
+        let rush: Option<Vec<_>> = (0..KEPT_IDLE + GIVEN_UP + 1).map(|_| Copied::new(&prelude, &meter)).collect();
+        assert!(rush.is_some());
+        drop(rush);
+        let idle = || SHELLS.with(|shells| shells.borrow().idle.len());
+        let counts = [(); 4].map(|()| {
+            tidy();
+            idle()
+        });
+        assert_eq!(counts, [KEPT_IDLE + 1, KEPT_IDLE, KEPT_IDLE, KEPT_IDLE]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::compiled::Compiled;
+use super::image;
 use super::packages::CompiledPackages;
 use super::prelude::Prelude;
 use super::program::Program;
@@ -224,6 +225,7 @@ impl Worker {
         let goes_on = visited == VISITS;
         if !goes_on {
             self.swept = None;
+            image::tidy();
         }
         goes_on
     }
