@@ -16,7 +16,7 @@ const VIA_SIZE: usize = 100;
 
 #[derive(Debug)]
 pub(super) enum Kind {
-    FirstInvite(Forks),
+    FirstInvite(Box<Forks>),
     InDialog,
     Outside,
 }

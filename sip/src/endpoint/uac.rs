@@ -26,7 +26,7 @@ impl Endpoint {
         }
         let forks =
             Forks::new(HeaderValue::from(contact.to_string()), request.symmetric, request.body.clone().filter(Body::is_sdp));
-        self.start_outside(now, request, Kind::FirstInvite(forks))
+        self.start_outside(now, request, Kind::FirstInvite(Box::new(forks)))
     }
 
     /// Sends a request outside any dialog: REGISTER, OPTIONS, MESSAGE … Its responses come as `Response`.
