@@ -1,6 +1,7 @@
 //! Globals that exist once they are named: those of the prelude's parts, and those of QuickJS that most scripts never touch.
 
 use std::cell::Cell;
+use std::ffi::c_int;
 
 use rquickjs::{Ctx, JsLifetime, Object, Value, qjs};
 
@@ -44,6 +45,22 @@ impl Intrinsic {
         }
         Ok(())
     }
+}
+
+/// How many properties the global object has of its own; `None` when there is no memory to count them.
+pub(super) fn own_count(ctx: &Ctx<'_>) -> Option<u32> {
+    let (raw, globals) = (ctx.as_raw().as_ptr(), ctx.globals());
+    let (mut names, mut count) = (std::ptr::null_mut(), 0);
+    let which = (qjs::JS_GPN_STRING_MASK | qjs::JS_GPN_SYMBOL_MASK) as c_int;
+    // SAFETY: a live context and an object of it; the names are freed as many as they are.
+    unsafe {
+        if qjs::JS_GetOwnPropertyNames(raw, &raw mut names, &raw mut count, globals.as_raw(), which) < 0 {
+            ctx.catch();
+            return None;
+        }
+        qjs::JS_FreePropertyEnum(raw, names, count);
+    }
+    Some(count)
 }
 
 /// Which of them a context has.

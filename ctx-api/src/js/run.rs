@@ -16,7 +16,7 @@ use super::modules::{ModuleLoader, Modules, dispatched};
 use super::prelude::Prelude;
 use super::program::Program;
 use super::shared::{Pending, Shared, Sinks, Verdict, op_key};
-use super::{errors, json, value};
+use super::{errors, globals, json, value};
 use crate::error::{CallEndedCause, ErrorCode, OpError};
 use crate::event::Event;
 use crate::op::{OpClass, OpId};
@@ -379,7 +379,7 @@ impl Live {
                 return false;
             }
             let before = meter.used();
-            let swept = dispatched(&ctx, "sweep", ()).is_ok_and(|swept| swept.as_bool() == Some(true));
+            let swept = dispatched(&ctx, "sweep", (globals::own_count(&ctx),)).is_ok_and(|swept| swept.as_bool() == Some(true));
             if !swept {
                 ctx.catch();
                 return false;

@@ -150,11 +150,10 @@
     };
   }
 
-  // Nothing is left of the run that has ended.
-  dispatch.sweep = () => {
-    const left = ownKeys(scope);
-    if (left.length !== own.length) {
-      for (const key of left) if (!own.includes(key) && !deleteProperty(scope, key)) return false;
+  // Nothing is left of the run that has ended, after which the global object has `count` properties of its own.
+  dispatch.sweep = (count) => {
+    if (count !== own.length) {
+      for (const key of ownKeys(scope)) if (!own.includes(key) && !deleteProperty(scope, key)) return false;
     }
     if (runtime.loads !== loads) {
       loads = runtime.loads;
