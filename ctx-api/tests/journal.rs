@@ -39,6 +39,21 @@ fn journal() -> Journal {
     Journal::new(header, Arc::new(start))
 }
 
+#[test]
+fn seeds_of_older_journals_are_read() {
+    let RunHeader { bundle, script_type, function, env, limits, seed, time_zone, prelude } =
+        RunHeader::clone(&journal().header.run);
+    // As numbers one by one, which is how tuples are written.
+    let old =
+        rmp_serde::to_vec(&(bundle, script_type, function, env, limits, seed, time_zone, prelude)).expect("it can be written");
+    assert_eq!(rmp_serde::from_slice::<RunHeader>(&old).expect("it can be read"), *journal().header.run);
+    let new = rmp_serde::to_vec(&journal().header.run).expect("it can be written");
+    assert_eq!(rmp_serde::from_slice::<RunHeader>(&new).expect("it can be read"), *journal().header.run);
+    assert_ne!(old, new);
+    let text = serde_json::to_string(&journal().header.run).expect("it can be written");
+    assert_eq!(serde_json::from_str::<RunHeader>(&text).expect("it can be read"), *journal().header.run);
+}
+
 fn play(file: &str, line: u32) -> Issued {
     let op = Op::Play(PlayArgs { sources: vec![file.into()], ..PlayArgs::default() });
     Issued { op, at: Some(Location { file: "menu.js".into(), line, column: 9 }) }
