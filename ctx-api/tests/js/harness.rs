@@ -38,8 +38,8 @@ impl Setup {
         let vars = [("sip_from_user", "441234567890"), ("sip_h_X-Customer", "12")];
         let call = CallStart {
             facts,
-            vars: vars.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
-            headers: vec![("Subject".to_owned(), "Hello".to_owned())],
+            vars: Arc::new(vars.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+            headers: Arc::new(vec![("Subject".to_owned(), "Hello".to_owned())]),
         };
         Self { call: Some(call), ..Self::app(source) }
     }
