@@ -1,7 +1,8 @@
-//! Threads that step back for those that have calls.
+//! Threads that step back for those that move audio.
 #![expect(unsafe_code, reason = "a thread's priority is the system's to set")]
 
-/// Niceness of threads that scripts wait for: that of the workers.
+/// Niceness of threads that scripts wait for, the core's among them: that of the workers, so that none takes the processor from
+/// another for a single message.
 pub(crate) const WAITED_FOR: i32 = 10;
 /// Niceness of threads that nobody waits for.
 pub(crate) const UNHURRIED: i32 = 15;

@@ -37,6 +37,7 @@ use super::recordings::Recordings;
 use super::setup;
 use super::switch::{Switch, SwitchParts};
 use super::world::{ApplicationCall, Arrival};
+use crate::background;
 use crate::cdr;
 use crate::config::{self, Config, Loaded};
 use crate::fetch::{EgressPolicy, Fetcher};
@@ -358,6 +359,8 @@ impl Core {
     }
 
     async fn run(mut self) {
+        // Not before: threads have the niceness of the one that starts them, and those of media go ahead of everybody.
+        background::step_back(background::WAITED_FOR);
         tokio::task::spawn_local(self.platform.clone().keep_house());
         let mut handles_left = true;
         let mut drained_at: Option<Instant> = None;

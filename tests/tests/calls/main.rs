@@ -19,6 +19,7 @@ mod keys;
 mod mail;
 mod management;
 mod messages;
+mod priorities;
 mod provisioning;
 mod realtime;
 mod recording;
