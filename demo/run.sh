@@ -38,12 +38,17 @@ while [ -z "$sip" ] || [ -z "$api" ]; do
 done
 export LOCKSTEP_URL=$api
 
-"$lockstep" calls --follow &
+"$lockstep" calls --follow > >(tee "$work/timeline") &
 timeline=$!
 "$lockstep" phone call "sip:2008@$sip" --dtmf '42#@5' --duration 14 --record demo.wav >"$work/phone.log" || {
   cat "$work/phone.log" >&2
   exit 1
 }
+# On a busy machine the last lines of the timeline, its figures, come a moment after the phone has hung up.
+for _ in {1..100}; do
+  grep -q '  media  ' "$work/timeline" && break
+  sleep 0.1
+done
 echo
 echo "What the caller heard is in demo.wav."
 
