@@ -1,11 +1,13 @@
 //! One run: its runtime, and its turns.
 
+mod turn;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rquickjs::{Context, Ctx, FromJs, Function, Object, Persistent, Runtime, Value, qjs};
+use rquickjs::{Context, Ctx, Function, Object, Persistent, Runtime, Value, qjs};
 
 use super::boot::{Intrinsics, Prepared};
 use super::deadline::{Deadline, Stop, thread_cpu};
@@ -15,16 +17,12 @@ use super::memory::Meter;
 use super::modules::{ModuleLoader, Modules, dispatched};
 use super::prelude::Prelude;
 use super::program::Program;
-use super::shared::{Pending, Shared, Sinks, Verdict, op_key};
-use super::{errors, globals, json, value};
-use crate::error::{CallEndedCause, ErrorCode, OpError};
-use crate::event::Event;
-use crate::op::{OpClass, OpId};
-use crate::outcome::OpResult;
+use super::shared::{Shared, Sinks, Verdict};
+use super::{errors, globals, json};
 use crate::wire::{
-    Entry, EntryKind, Epoch, FromWorker, LogLevel, RunHeader, RunId, RunState, ScriptError, ScriptErrorKind, ScriptType, Start,
-    TurnEnd,
+    Entry, EntryKind, Epoch, FromWorker, RunHeader, RunId, RunState, ScriptError, ScriptErrorKind, ScriptType, Start, TurnEnd,
 };
+use turn::Turn;
 
 /// Stack of a script, in bytes: within the 2 MiB that threads have, and deep enough for packages that recurse a row at a time.
 const STACK_BYTES: usize = 1 << 20;
@@ -461,148 +459,4 @@ fn limit_error(shared: &Shared, stop: Stop, detail: Option<&str>) -> ScriptError
         None => message,
     };
     ScriptError { sip: None, kind, message, at: None, stack: Vec::new() }
-}
-
-/// The turn that runs now.
-struct Turn<'a, 'js> {
-    ctx: &'a Ctx<'js>,
-    dispatch: Object<'js>,
-    shared: &'a Rc<Shared>,
-}
-
-impl<'js> Turn<'_, 'js> {
-    fn call_for<T: FromJs<'js>>(&self, function: &str, args: impl rquickjs::function::IntoArgs<'js>) -> rquickjs::Result<T> {
-        self.dispatch.get::<_, Function<'js>>(function)?.call(args)
-    }
-
-    fn call(&self, function: &str, args: impl rquickjs::function::IntoArgs<'js>) -> rquickjs::Result<()> {
-        self.call_for::<Value<'js>>(function, args).map(|_| ())
-    }
-
-    /// Begins a run in a context that it shares.
-    fn begin(&self) -> rquickjs::Result<()> {
-        let data = json::read(self.ctx, &self.shared.start())?;
-        self.call("start", (data,))
-    }
-
-    /// Runs a synchronous script once in a context that it shares.
-    fn serve(&self) -> rquickjs::Result<()> {
-        let data = json::read(self.ctx, &self.shared.start())?;
-        let header = self.shared.header();
-        let result: Value<'js> = self.call_for("serve", (data, header.function.as_deref().unwrap_or("main")))?;
-        if self.shared.verdict.borrow().is_some() {
-            return Ok(());
-        }
-        match json::print(self.ctx, &result) {
-            Some(printed) => {
-                self.shared.decide(Verdict::Finished(Some(printed)));
-                Ok(())
-            }
-            None => self.call("finish", (result,)),
-        }
-    }
-
-    /// Runs microtasks until none is left.
-    fn drain(&self) -> rquickjs::Result<()> {
-        // SAFETY: the runtime of a live context.
-        let runtime = unsafe { qjs::JS_GetRuntime(self.ctx.as_raw().as_ptr()) };
-        while !self.shared.exited.get() {
-            let mut context = std::ptr::null_mut();
-            // SAFETY: `runtime` is live; the context a failed job leaves its exception in is this one, the runtime's only one.
-            match unsafe { qjs::JS_ExecutePendingJob(runtime, &raw mut context) } {
-                0 => break,
-                1.. => {}
-                _ => return Err(rquickjs::Error::Exception),
-            }
-        }
-        Ok(())
-    }
-
-    /// Settles the promise of an operation that is no longer pending.
-    fn settle(&self, id: OpId, pending: &Pending, result: OpResult) -> rquickjs::Result<()> {
-        self.warn_unless_awaited(pending, result.as_ref().err());
-        match result {
-            Ok(outcome) => self.call("settle", (op_key(id), value::outcome(self.ctx, outcome)?)),
-            Err(error) => self.fail(id, pending, &error),
-        }
-    }
-
-    fn fail(&self, id: OpId, pending: &Pending, error: &OpError) -> rquickjs::Result<()> {
-        let place = pending.at.as_ref().map(ToString::to_string);
-        let cause = error.cause.as_ref().map(|cause| value::cause(self.ctx, cause)).transpose()?;
-        self.call("fail", (op_key(id), error.code.name(), error.message.as_str(), place, cause))
-    }
-
-    /// Says that nobody waited for an operation. Settings take effect at once and are not waited for by anyone.
-    fn warn_unless_awaited(&self, pending: &Pending, error: Option<&OpError>) {
-        let Pending { operation, class, at, listened } = pending;
-        if *listened {
-            return;
-        }
-        let error = error.filter(|error| error.code != ErrorCode::CallEnded);
-        if error.is_none() && matches!(class, OpClass::Immediate | OpClass::Host) {
-            return;
-        }
-        let call = if *class == OpClass::Host { format!("{operation}()") } else { format!("ctx.{operation}()") };
-        self.shared.warn_unawaited(&call, at.clone(), error.map(ToString::to_string).as_deref());
-    }
-
-    fn event(&self, event: Event) -> rquickjs::Result<()> {
-        if let Event::Facts(change) = event {
-            self.shared.mirror.borrow_mut().apply(change);
-            return Ok(());
-        }
-        match value::event(self.ctx, &event)? {
-            Some(event) => self.call("event", (event,)),
-            None => Ok(()),
-        }
-    }
-
-    /// Runs the timers of the earliest deadline that has come: one `Wake` a deadline.
-    fn wake(&self) -> rquickjs::Result<()> {
-        let Some(deadline) = self.call_for::<Option<f64>>("nextDeadline", ())? else { return Ok(()) };
-        if deadline > value::number(self.shared.now.get()) {
-            return Ok(());
-        }
-        while !self.shared.exited.get() && self.call_for::<bool>("fire", (deadline,))? {
-            self.drain()?;
-        }
-        Ok(())
-    }
-
-    fn ended(&self, cause: &CallEndedCause) -> rquickjs::Result<()> {
-        *self.shared.end.borrow_mut() = Some(cause.clone());
-        self.shared.mirror.borrow_mut().facts.state = crate::event::CallState::Ended;
-        let all = self.shared.pending.take();
-        let (over, host): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, pending)| pending.class != OpClass::Host);
-        self.shared.pending.borrow_mut().extend(host);
-        let error = OpError::call_ended(cause.clone());
-        for (id, pending) in over {
-            self.warn_unless_awaited(&pending, Some(&error));
-            self.fail(id, &pending, &error)?;
-        }
-        self.drain()?;
-        self.call("ended", (value::cause(self.ctx, cause)?, error.message))
-    }
-
-    /// Promises nobody listened to fail the script; operations are only spoken of, and the end of a call is no failure.
-    fn report_unhandled(&self, rejections: &Rejections) -> rquickjs::Result<()> {
-        for Rejection { promise, reason, .. } in rejections.take() {
-            let (promise, reason) = (promise.restore(self.ctx)?, reason.restore(self.ctx)?);
-            let error = errors::describe(self.ctx, &reason, ScriptErrorKind::Thrown);
-            if error.kind == ScriptErrorKind::CallEnded {
-                continue;
-            }
-            match self.call_for::<Option<bool>>("opIssued", (promise,))? {
-                // Its outcome was reported when it came.
-                Some(true) => {}
-                Some(false) => {
-                    let place = error.at.as_ref().map(|at| format!("{}:{}: ", at.file, at.line)).unwrap_or_default();
-                    self.shared.log(LogLevel::Warn, format!("{place}{} (and was not awaited)", error.message), error.at);
-                }
-                None => self.shared.decide(Verdict::Failed(error)),
-            }
-        }
-        Ok(())
-    }
 }
