@@ -390,7 +390,7 @@ pub const MAX_BRIDGE_TARGETS: usize = 32;
 pub struct BridgeArgs {
     pub targets: Vec<BridgeTarget>,
     pub strategy: BridgeStrategy,
-    /// How long targets may ring: all together when parallel, each when sequential.
+    /// How long targets may ring: all together when parallel, each when sequential. 0: the usual time.
     pub timeout_ms: u64,
     pub caller_id: Option<String>,
     pub from_name: Option<String>,
@@ -409,6 +409,28 @@ pub struct BridgeArgs {
     /// Record the joined call under this name.
     pub record: Option<String>,
     pub codecs: Vec<String>,
+}
+
+impl BridgeArgs {
+    /// One target after the other, each for the usual ring time, and nothing else asked for.
+    pub fn to(targets: Vec<BridgeTarget>) -> Self {
+        Self {
+            targets,
+            strategy: BridgeStrategy::Sequential,
+            timeout_ms: 0,
+            caller_id: None,
+            from_name: None,
+            headers: Headers::new(),
+            ringback: None,
+            early_media: true,
+            whisper: None,
+            screen: None,
+            hangup_on: None,
+            continue_on: ContinueOn::Never,
+            record: None,
+            codecs: Vec::new(),
+        }
+    }
 }
 
 /// Arguments of `ctx.sleep(ms)`.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde_json::Value;
 
 use super::client::{Target, print_json};
-use super::{block_on, out};
+use super::{finish, out};
 
 /// List live and past calls, show one call's timeline, or follow calls as they happen.
 #[derive(Debug, clap::Args)]
@@ -33,10 +33,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
-    match block_on(work(args)) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(error)) | Err(error) => out::failed(error),
-    }
+    finish(work(args))
 }
 
 async fn work(args: &Args) -> Result<(), String> {

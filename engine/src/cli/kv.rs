@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::calls::encode;
 use super::client::{Target, print_json};
-use super::{block_on, out};
+use super::{finish, out};
 
 /// List, read, set and remove keys of the key-value store.
 #[derive(Debug, clap::Args)]
@@ -46,10 +46,7 @@ enum Action {
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
-    match block_on(work(args)) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(error)) | Err(error) => out::failed(error),
-    }
+    finish(work(args))
 }
 
 async fn work(args: &Args) -> Result<(), String> {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::calls::{encode, entry_line};
 use super::client::Target;
-use super::{block_on, out};
+use super::{finish, out};
 
 /// How many calls back `logs` without an id looks.
 const CALLS_BACK: usize = 20;
@@ -27,10 +27,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
-    match block_on(work(args)) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(error)) | Err(error) => out::failed(error),
-    }
+    finish(work(args))
 }
 
 async fn work(args: &Args) -> Result<(), String> {

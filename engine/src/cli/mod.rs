@@ -91,6 +91,14 @@ fn block_on<F: Future>(future: F) -> Result<F::Output, String> {
     Ok(runtime.block_on(future))
 }
 
+/// Does the work of a command that either succeeds or says why it did not.
+fn finish(work: impl Future<Output = Result<(), String>>) -> ExitCode {
+    match block_on(work) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) | Err(error) => out::failed(error),
+    }
+}
+
 /// Seconds as a command line gives them.
 fn seconds(text: &str) -> Result<Duration, String> {
     let expected = || format!("expected seconds, found `{text}`");

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::calls::encode;
 use super::client::{Target, print_json};
-use super::{block_on, out};
+use super::{finish, out};
 
 /// The largest file that is sent, in bytes: what the engine reads of a script.
 const MAX_SOURCE: u64 = 4 << 20;
@@ -56,10 +56,7 @@ enum Action {
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
-    match block_on(work(args)) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(error)) | Err(error) => out::failed(error),
-    }
+    finish(work(args))
 }
 
 async fn work(args: &Args) -> Result<(), String> {

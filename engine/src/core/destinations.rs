@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockstep_ctx_api::op::{BridgeArgs, BridgeStrategy, BridgeTarget, ContinueOn, Headers, Op};
+use lockstep_ctx_api::op::{BridgeArgs, BridgeTarget, ContinueOn, Headers, Op};
 use lockstep_ctx_api::{CallBackend, CallState, EndedBy, ErrorCode, OpId, OpResult, Outcome};
 use lockstep_sip::message::StatusCode;
 
@@ -89,19 +89,9 @@ impl Switch {
 /// A bridge no script has asked for: a DID or an extension that leads straight to a user or a number.
 fn direct_bridge(target: String, headers: Headers, more: bool) -> BridgeArgs {
     BridgeArgs {
-        targets: vec![BridgeTarget { uri: target, ..BridgeTarget::default() }],
-        strategy: BridgeStrategy::Sequential,
         timeout_ms: crate::call::millis(DIRECT_RING_TIME),
-        caller_id: None,
-        from_name: None,
         headers,
-        ringback: None,
-        early_media: true,
-        whisper: None,
-        screen: None,
-        hangup_on: None,
         continue_on: if more { ContinueOn::Fail } else { ContinueOn::Never },
-        record: None,
-        codecs: Vec::new(),
+        ..BridgeArgs::to(vec![BridgeTarget { uri: target, ..BridgeTarget::default() }])
     }
 }

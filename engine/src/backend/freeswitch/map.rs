@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use lockstep_ctx_api::op::{AnswerArgs, BridgeArgs, BridgeStrategy, BridgeTarget, ContinueOn, EchoArgs, Headers, Op, PlayArgs};
+use lockstep_ctx_api::op::{AnswerArgs, BridgeArgs, BridgeTarget, EchoArgs, Headers, Op, PlayArgs};
 use lockstep_ctx_api::op::{RingArgs, SendDtmfArgs, TtsArgs};
 use lockstep_ctx_api::{CallState, ErrorCode, OpError, OpId, Outcome};
 
@@ -163,22 +163,7 @@ impl FreeSwitchBackend {
     /// Hands the caller over to `target` as the end of an operation whose result stands.
     pub(super) fn transfer_after(&mut self, now: Instant, target: &str, outcome: Outcome) {
         let Some(id) = self.task.as_ref().map(|task| task.id) else { return };
-        let args = BridgeArgs {
-            targets: vec![BridgeTarget { uri: target.to_owned(), ..BridgeTarget::default() }],
-            strategy: BridgeStrategy::Sequential,
-            timeout_ms: 0,
-            caller_id: None,
-            from_name: None,
-            headers: Headers::new(),
-            ringback: None,
-            early_media: true,
-            whisper: None,
-            screen: None,
-            hangup_on: None,
-            continue_on: ContinueOn::Never,
-            record: None,
-            codecs: Vec::new(),
-        };
+        let args = BridgeArgs::to(vec![BridgeTarget { uri: target.to_owned(), ..BridgeTarget::default() }]);
         match self.bridge(id, &args, Some(outcome.clone())) {
             Ok(plan) => {
                 if let Some(task) = &mut self.task {

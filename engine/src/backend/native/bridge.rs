@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use lockstep_ctx_api::op::{BridgeArgs, BridgeStrategy, BridgeTarget, ContinueOn, Headers, RecordArgs};
+use lockstep_ctx_api::op::{BridgeArgs, BridgeStrategy, BridgeTarget, Headers, RecordArgs};
 use lockstep_ctx_api::outcome::{BridgeResult, BridgeStatus};
 use lockstep_ctx_api::{BackendOutput, CallEndedCause, EndedBy, Event, OpError, OpId, Outcome};
 use lockstep_media::codec::Codec;
@@ -65,22 +65,7 @@ impl<S: Switchboard> NativeBackend<S> {
 
     /// Hands the caller over to `target` and ends the call with that, as the end of an operation whose result stands.
     pub(super) fn transfer_after(&mut self, now: Instant, id: OpId, target: BridgeTarget, outcome: Outcome) {
-        let args = BridgeArgs {
-            targets: vec![target],
-            strategy: BridgeStrategy::Sequential,
-            timeout_ms: 0,
-            caller_id: None,
-            from_name: None,
-            headers: Headers::new(),
-            ringback: None,
-            early_media: true,
-            whisper: None,
-            screen: None,
-            hangup_on: None,
-            continue_on: ContinueOn::Never,
-            record: None,
-            codecs: Vec::new(),
-        };
+        let args = BridgeArgs::to(vec![target]);
         let begun = self.dial(now, args, Some(outcome));
         self.begin(id, begun);
     }

@@ -35,7 +35,6 @@ impl Call<'_> {
         let targets = dial.groups.iter().flatten().map(target).collect();
         let ringback = var("ringback").or_else(|| self.variable("transfer_ringback")).and_then(ringback);
         let args = BridgeArgs {
-            targets,
             strategy: if in_turn { BridgeStrategy::Sequential } else { BridgeStrategy::Parallel },
             timeout_ms: ring_ms,
             caller_id: var("origination_caller_id_number").map(str::to_owned),
@@ -43,12 +42,8 @@ impl Call<'_> {
             headers: sip_headers(&dial.vars),
             ringback,
             early_media: !var("ignore_early_media").is_some_and(says_yes),
-            whisper: None,
-            screen: None,
-            hangup_on: None,
             continue_on,
-            record: None,
-            codecs: Vec::new(),
+            ..BridgeArgs::to(targets)
         };
         Plan::with(Op::Bridge(args), bridged)
     }
