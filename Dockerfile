@@ -1,4 +1,5 @@
-# docker build -t lockstep . && docker run --network host -v "$PWD/demo:/srv/lockstep" lockstep
+# docker build -t lockstep . && docker run --network host lockstep
+# serves the sample scripts; docs/operation.md shows how to serve others.
 FROM rust:1.95-slim-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends build-essential pkg-config cmake && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
@@ -11,6 +12,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --create-home --home-dir /srv/lockstep lockstep
 COPY --from=build /src/target/dist/lockstep /usr/local/bin/lockstep
+COPY --chown=lockstep:lockstep demo/lockstep.toml /srv/lockstep/
+COPY --chown=lockstep:lockstep scripts /srv/scripts
 USER lockstep
 WORKDIR /srv/lockstep
 EXPOSE 5060/udp 5060/tcp 20000-29999/udp
