@@ -4,6 +4,7 @@
 //! in through `handle_*`, commands through [`stream::Command`], and everything it wants done leaves through
 //! [`stream::MediaStream::poll_output`]. Only `io` (and what `prompt` reads from disk) touches the world.
 
+pub mod beneath;
 pub mod codec;
 pub mod digit;
 pub mod dtmf;

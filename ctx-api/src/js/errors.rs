@@ -69,6 +69,7 @@ fn from_object<'js>(ctx: &Ctx<'js>, object: &Object<'js>, kind: ScriptErrorKind)
     let stack = field("stack").map(|stack| frames(&stack)).unwrap_or_default();
     let kind = match (name.as_deref(), message.as_deref()) {
         (Some("CallEnded"), _) => ScriptErrorKind::CallEnded,
+        (Some("AggregateError"), _) if are_ends(ctx, object) => ScriptErrorKind::CallEnded,
         (Some("RangeError"), Some("Maximum call stack size exceeded")) => ScriptErrorKind::StackLimit,
         _ if field("code").as_deref() == Some("MODULE_NOT_FOUND") => ScriptErrorKind::Load,
         _ => kind,
@@ -87,6 +88,19 @@ fn from_object<'js>(ctx: &Ctx<'js>, object: &Object<'js>, kind: ScriptErrorKind)
         at: stack.iter().find_map(|(_, at)| at.clone()),
         stack: stack.into_iter().map(|(frame, _)| frame).collect(),
     }
+}
+
+/// Whether an `AggregateError` is of nothing but ends of the call, as when one waits for any of several keys.
+fn are_ends<'js>(ctx: &Ctx<'js>, error: &Object<'js>) -> bool {
+    let name = |error: Object<'js>| error.get::<_, String>("name");
+    let ends = error.get::<_, Array<'js>>("errors").and_then(|errors| {
+        let names = errors.iter::<Object<'js>>().map(|error| error.and_then(name)).collect::<rquickjs::Result<Vec<_>>>()?;
+        Ok(!names.is_empty() && names.iter().all(|name| name == "CallEnded"))
+    });
+    ends.unwrap_or_else(|_| {
+        ctx.catch();
+        false
+    })
 }
 
 fn json<'js>(ctx: &Ctx<'js>, object: &Object<'js>) -> String {

@@ -45,6 +45,10 @@ pub(super) struct Pending {
     pub(super) at: Option<Location>,
     /// `then` was called on its promise.
     pub(super) listened: bool,
+    /// Once it succeeds, the script knows that the call is over.
+    pub(super) hangs_up: bool,
+    /// The script knew that when it asked for this.
+    pub(super) after_hangup: bool,
 }
 
 /// What the script asked for in the turn that runs now.
@@ -159,6 +163,8 @@ pub(super) struct Shared {
     pub(super) exited: Cell<bool>,
     /// How the call ended, once it has.
     pub(super) end: RefCell<Option<CallEndedCause>>,
+    /// The script has ended the call itself and been told so.
+    pub(super) hung_up: Cell<bool>,
     /// Made when first asked for.
     random: RefCell<Option<Randoms>>,
     lines: RefCell<Vec<FromWorker>>,
@@ -188,6 +194,7 @@ impl Shared {
             verdict: RefCell::default(),
             exited: Cell::new(false),
             end: RefCell::default(),
+            hung_up: Cell::new(false),
             random: RefCell::default(),
             lines: RefCell::default(),
             line_count: Cell::new(0),
@@ -239,7 +246,10 @@ impl Shared {
     pub(super) fn issue(&self, op: Op, at: Option<Location>) -> f64 {
         let mut output = self.output.borrow_mut();
         let id = OpId { turn: self.turn.get(), ordinal: output.issued.len() as u32 };
-        let pending = Pending { operation: op.label(), class: op.class(), at: at.clone(), listened: false };
+        let hangs_up = matches!(op, Op::Hangup(_) | Op::Reject(_) | Op::Redirect(_));
+        let after_hangup = self.hung_up.get();
+        let pending =
+            Pending { operation: op.label(), class: op.class(), at: at.clone(), listened: false, hangs_up, after_hangup };
         self.pending.borrow_mut().insert(id, pending);
         output.issued.push(Issued { op, at });
         op_key(id)

@@ -130,16 +130,16 @@ impl Collector {
     pub fn digit(&mut self, now: Instant, digit: char, ahead: &mut Digits) {
         match self.state {
             State::Done => ahead.keep(digit),
+            State::Prompting | State::Complaining { .. } if !self.rules.barge_in => ahead.keep(digit),
             State::Complaining { last } => {
                 ahead.keep(digit);
+                self.steps.push_back(CollectStep::StopAudio);
                 if self.tries_left > 0 {
-                    self.steps.push_back(CollectStep::StopAudio);
                     self.begin_try(now, ahead);
                 } else {
                     self.finish(last);
                 }
             }
-            State::Prompting if !self.rules.barge_in => ahead.keep(digit),
             State::Prompting => {
                 if self.rules.has_prompt {
                     self.steps.push_back(CollectStep::StopAudio);
@@ -413,6 +413,21 @@ mod tests {
         assert_eq!(desk.steps(), [PlayInvalid]);
         desk.audio_ends();
         assert_eq!(desk.steps(), [done(Timeout, "", None)]);
+    }
+
+    #[test]
+    fn the_last_invalid_prompt_is_over_when_the_entry_is() {
+        let wrong = || CollectRules { has_invalid_prompt: true, pattern: Some(Pattern::new("1").unwrap()), ..rules(1, 1) };
+        let mut desk = Desk::open(wrong(), "");
+        desk.key("95");
+        assert_eq!(desk.steps(), [PlayPrompt, StopAudio, PlayInvalid, StopAudio, done(Invalid, "9", None)]);
+        let mut desk = Desk::open(CollectRules { barge_in: false, ..wrong() }, "");
+        desk.audio_ends();
+        desk.key("95");
+        assert_eq!(desk.steps(), [PlayPrompt, PlayInvalid], "it is heard to its end");
+        desk.audio_ends();
+        assert_eq!(desk.steps(), [done(Invalid, "9", None)]);
+        assert_eq!(desk.ahead.take(), Some('5'));
     }
 
     #[test]

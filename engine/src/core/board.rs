@@ -160,10 +160,13 @@ impl Switchboard for Board {
 
     fn record(&mut self, leg: LegId, id: RecordingId, file: &RecordingFile, codec: Codec) -> Result<String, OpError> {
         let mut exchange = self.exchange.borrow_mut();
-        let (name, path) = exchange.recordings.file(exchange.audio_of(self.call), &file.name, file.format)?;
+        let account = exchange.audio_of(self.call);
+        let (name, path) = exchange.recordings.file(account, &file.name, file.format)?;
+        let within = exchange.recordings.within(account);
         let media = exchange.links.get(&(self.call, leg)).and_then(|link| link.media);
         let media = media.ok_or_else(|| OpError::new(ErrorCode::InvalidState, "the call has no media"))?;
-        let order = RecordingOrder { leg: media, id, options: file.options, path: path.clone(), format: file.format, codec };
+        let order =
+            RecordingOrder { leg: media, id, options: file.options, within, path: path.clone(), format: file.format, codec };
         exchange.world.record(order)?;
         exchange.recorded.entry(self.call).or_default().push(path);
         Ok(name)

@@ -45,12 +45,17 @@ impl Recordings {
     /// `play` finds the file under it, else nothing.
     fn place(&self, account: Option<&Arc<str>>) -> (PathBuf, String) {
         match (&self.place, account) {
-            (Place::Among(below), account) => {
-                let user = account.map_or(Folder::User, |account| Folder::Account(Arc::clone(account)));
-                (self.folders.find(&user).join(below), format!("user/{below}"))
-            }
+            (Place::Among(below), account) => (self.folders.find(&user_of(account)).join(below), format!("user/{below}")),
             (Place::Apart(folder), None) => (folder.clone(), String::new()),
             (Place::Apart(folder), Some(account)) => (folder.join(ACCOUNTS).join(&**account), String::new()),
+        }
+    }
+
+    /// The folder that an account's recordings must lie in, links on the way followed.
+    pub(crate) fn within(&self, account: Option<&Arc<str>>) -> PathBuf {
+        match &self.place {
+            Place::Among(_) => self.folders.find(&user_of(account)).into_owned(),
+            Place::Apart(_) => self.place(account).0,
         }
     }
 
@@ -90,6 +95,10 @@ impl Recordings {
         }
         Ok((format!("{prefix}{file}"), path))
     }
+}
+
+fn user_of(account: Option<&Arc<str>>) -> Folder {
+    account.map_or(Folder::User, |account| Folder::Account(Arc::clone(account)))
 }
 
 /// Without looking at the disk: no folder needs to be there yet.

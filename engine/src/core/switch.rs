@@ -36,7 +36,7 @@ use super::refusals::Refusals;
 use super::routing;
 use super::timeline::TimelineEntry;
 use super::trunks::Trunks;
-use super::world::{Arrival, Arrived};
+use super::world::{Arrival, Arrived, recording_error};
 use crate::backend::native::RecordingEvent;
 use crate::config::DEFAULT_ACCOUNT;
 use crate::journals::Journals;
@@ -197,7 +197,7 @@ impl Switch {
             PoolEvent::RecordingSaved { leg, id, duration, .. } => (leg, Err((id, RecordingEvent::Saved { duration }))),
             PoolEvent::RecordingFailed { leg, id, error } => {
                 tracing::warn!(%error, "a recording failed");
-                (leg, Err((id, RecordingEvent::Failed { why: error.to_string() })))
+                (leg, Err((id, RecordingEvent::Failed(recording_error(&error)))))
             }
             PoolEvent::Closed { leg, stats } => return self.media_closed(leg, &stats),
             PoolEvent::Stats { .. } => return,

@@ -1,6 +1,7 @@
 //! What the core needs of the world: sockets, media threads, prompts, names, HTTP. The engine implements [`World`] on
 //! tokio and real threads; a simulation implements it on a virtual clock.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use lockstep_ctx_api::host::HostCall;
 use lockstep_ctx_api::op::{FetchArgs, RecordFormat, TtsArgs};
 use lockstep_ctx_api::{ErrorCode, OpError, OpResult};
 use lockstep_media::codec::Codec;
-use lockstep_media::io::LegId as MediaLeg;
+use lockstep_media::io::{LegId as MediaLeg, RecordingError};
 use lockstep_media::playout::EncodedPrompt;
 use lockstep_media::prompt::{PromptError, Source};
 use lockstep_media::recording::{RecordingId, RecordingOptions};
@@ -61,6 +62,8 @@ pub(crate) struct RecordingOrder {
     pub leg: MediaLeg,
     pub id: RecordingId,
     pub options: RecordingOptions,
+    /// The folder that it must lie in.
+    pub within: PathBuf,
     pub path: PathBuf,
     pub format: RecordFormat,
     pub codec: Codec,
@@ -113,6 +116,11 @@ pub(crate) fn prompt_error(error: &PromptError) -> OpError {
         PromptError::NotFound { .. } => ErrorCode::NotFound,
         PromptError::Media { .. } => ErrorCode::MediaError,
     };
+    OpError::new(code, error.to_string())
+}
+
+pub(crate) fn recording_error(error: &RecordingError) -> OpError {
+    let code = if error.error.kind() == io::ErrorKind::NotFound { ErrorCode::NotFound } else { ErrorCode::MediaError };
     OpError::new(code, error.to_string())
 }
 

@@ -18,7 +18,6 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
 
 use super::{
-    beneath::{self, Stamp},
     decode::{self, Limits},
     encode::encode,
     error::{Cause, PromptError},
@@ -28,7 +27,12 @@ use super::{
     source::{Folder, Folders, Source, extension},
     stock,
 };
-use crate::{codec::Codec, playout::EncodedPrompt, tone::Tone};
+use crate::{
+    beneath::{self, Stamp},
+    codec::Codec,
+    playout::EncodedPrompt,
+    tone::Tone,
+};
 
 /// Where prompts come from and what they may cost.
 #[derive(Debug, Clone)]

@@ -13,7 +13,6 @@
 //! Everything below `library` is synchronous and runs on the loader threads of [`pool`]; nothing of it ever runs on
 //! a media thread or on the engine's core thread.
 
-pub mod beneath;
 pub mod decode;
 pub mod encode;
 pub mod error;

@@ -45,11 +45,19 @@
     }
   }
 
+  function expression(name, text) {
+    try {
+      return new RegExp(text);
+    } catch (error) {
+      throw new TypeError(`ctx.waitFor: \`${name}\` is no regular expression: ${error.message}, got '${text}'`);
+    }
+  }
+
   // A condition over the digits collected so far: what it found, or a falsy value.
   function condition(name, value) {
     if (typeof value === 'function') return value;
     let pattern;
-    if (typeof value === 'string' || typeof value === 'number') pattern = new RegExp(String(value));
+    if (typeof value === 'string' || typeof value === 'number') pattern = expression(name, String(value));
     else if (value instanceof RegExp) pattern = new RegExp(value.source, value.flags.replace(/[gy]/g, ''));
     else throw new TypeError(`ctx.waitFor: \`${name}\` must be a string, a RegExp or a function`);
     return (digits) => {

@@ -29,7 +29,10 @@
       const key = this.#key;
       if (key !== undefined) {
         this.#key = undefined;
-        if (key !== LOCAL) host.awaited(key);
+        if (key !== LOCAL) {
+          host.awaited(key);
+          if (key in pending) pending[key].isHeard = true;
+        }
       }
       return super.then(onFulfilled, onRejected);
     }
@@ -49,7 +52,7 @@
       if (signal !== undefined && signal.aborted) throw runtime.part('failures').abortError(label ?? operation, signal);
       const key = host.issue(operation, args, callSite(from));
       const called = label ?? `ctx.${operation}`;
-      const entry = { operation: label ?? operation, called, isHost: label !== undefined, listens, resolve, reject, signal, listener: undefined };
+      const entry = { operation: label ?? operation, called, isHost: label !== undefined, isHeard: false, listens, resolve, reject, signal, listener: undefined };
       OpPromise.mark(promise, key);
       pending[key] = entry;
       if (signal !== undefined) {
@@ -62,17 +65,18 @@
     return promise;
   }
 
-  function last(args) {
-    return args.length > 0 ? args[args.length - 1] : undefined;
+  // The options among an operation's arguments: the last one that is an object.
+  function optionsOf(args) {
+    return args.findLast((arg) => typeof arg === 'object' && arg !== null && !Array.isArray(arg));
   }
 
   function issue(operation, args, label) {
-    return issueFrom(issue, operation, args, last(args), label);
+    return issueFrom(issue, operation, args, optionsOf(args), label);
   }
 
   // A method of `ctx` that issues an operation.
   function issuing(name) {
-    const method = { [name]: (...args) => issueFrom(method, name, args, last(args)) }[name];
+    const method = { [name]: (...args) => issueFrom(method, name, args, optionsOf(args)) }[name];
     return method;
   }
 
@@ -101,8 +105,7 @@
   }
 
   function signalOf(operation, options) {
-    if (typeof options !== 'object' || options === null || Array.isArray(options)) return undefined;
-    const signal = options.signal;
+    const signal = options?.signal;
     if (signal === undefined || signal === null) return undefined;
     if (typeof signal !== 'object' || typeof signal.aborted !== 'boolean' || typeof signal.addEventListener !== 'function') {
       throw new TypeError(`ctx.${operation}: \`signal\` must be an AbortSignal`);
@@ -150,7 +153,9 @@
   }
 
   Object.assign(runtime, { OpPromise, LOCAL });
-  runtime.busyOperations = () => Object.values(pending).some((entry) => !entry.listens && (!host.hasCall || entry.isHost));
+  // What keeps a script of callbacks: operations of a call run to their end anyway, but whoever listens to one may go on from there.
+  runtime.busyOperations = () =>
+    Object.values(pending).some((entry) => !entry.listens && (entry.isHeard || entry.isHost || !host.hasCall));
   Object.assign(runtime.dispatch, {
     settle,
     fail,

@@ -74,6 +74,9 @@ impl<'js> Turn<'_, 'js> {
     /// Settles the promise of an operation that is no longer pending.
     pub(super) fn settle(&self, id: OpId, pending: &Pending, result: OpResult) -> rquickjs::Result<()> {
         self.warn_unless_awaited(pending, result.as_ref().err());
+        if pending.hangs_up && result.is_ok() {
+            self.shared.hung_up.set(true);
+        }
         match result {
             Ok(outcome) => self.call("settle", (op_key(id), value::outcome(self.ctx, outcome)?)),
             Err(error) => self.fail(id, pending, &error),
@@ -88,7 +91,7 @@ impl<'js> Turn<'_, 'js> {
 
     /// Says that nobody waited for an operation. Settings take effect at once and are not waited for by anyone.
     pub(super) fn warn_unless_awaited(&self, pending: &Pending, error: Option<&OpError>) {
-        let Pending { operation, class, at, listened } = pending;
+        let Pending { operation, class, at, listened, .. } = pending;
         if *listened {
             return;
         }
@@ -131,8 +134,12 @@ impl<'js> Turn<'_, 'js> {
         self.shared.pending.borrow_mut().extend(host);
         let error = OpError::call_ended(cause.clone());
         for (id, pending) in over {
-            self.warn_unless_awaited(&pending, Some(&error));
-            self.fail(id, &pending, &error)?;
+            let error = match pending.after_hangup {
+                true => &OpError::after_the_end(&pending.operation, cause),
+                false => &error,
+            };
+            self.warn_unless_awaited(&pending, Some(error));
+            self.fail(id, &pending, error)?;
         }
         self.drain()?;
         self.call("ended", (value::cause(self.ctx, cause)?, error.message))

@@ -35,22 +35,18 @@ enum State {
     Stopped {
         duration: Duration,
     },
-    Failed {
-        why: String,
-    },
+    Failed(OpError),
 }
 
 /// What becomes of a recording.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum RecordingEvent {
     Started,
     /// It is over and its file is complete.
     Saved {
         duration: Duration,
     },
-    Failed {
-        why: String,
-    },
+    Failed(OpError),
 }
 
 impl<S: Switchboard> NativeBackend<S> {
@@ -93,7 +89,7 @@ impl<S: Switchboard> NativeBackend<S> {
             return self.complete(id, Err(OpError::new(ErrorCode::InvalidState, format!("{name}: it has not started"))));
         };
         let result = match (&mut recording.state, args.action) {
-            (State::Failed { why }, _) => Err(OpError::new(ErrorCode::MediaError, format!("{name}: {why}"))),
+            (State::Failed(error), _) => Err(OpError::new(error.code, format!("{name}: {}", error.message))),
             (State::Running | State::Starting { .. }, RecordAction::Pause) => {
                 self.board.media(LegId::A, Command::PauseRecording(*recording_id));
                 Ok(Outcome::Unit)
@@ -137,9 +133,9 @@ impl<S: Switchboard> NativeBackend<S> {
             RecordingEvent::Saved { duration } => {
                 (State::Stopped { duration }, Ok(Outcome::Recorded { file, duration_ms: millis(duration) }))
             }
-            RecordingEvent::Failed { why } => {
-                let error = OpError::new(ErrorCode::MediaError, format!("record: {why}"));
-                (State::Failed { why }, Err(error))
+            RecordingEvent::Failed(error) => {
+                let told = OpError::new(error.code, format!("record: {}", error.message));
+                (State::Failed(error), Err(told))
             }
         };
         // A stop that overtook the start of its own recording still ends it.
@@ -149,7 +145,7 @@ impl<S: Switchboard> NativeBackend<S> {
         let waiting = match std::mem::replace(&mut recording.state, state) {
             State::Starting { op } => op.into_iter().collect(),
             State::Stopping { waiting } => waiting,
-            State::Running | State::Stopped { .. } | State::Failed { .. } => Vec::new(),
+            State::Running | State::Stopped { .. } | State::Failed(_) => Vec::new(),
         };
         for op in waiting {
             self.complete(op, result.clone());
@@ -160,7 +156,7 @@ impl<S: Switchboard> NativeBackend<S> {
     pub(super) fn cancel_recording_stop(&mut self, id: OpId) {
         let waiting = self.recordings.values_mut().find_map(|recording| match &mut recording.state {
             State::Stopping { waiting } => waiting.iter().position(|op| *op == id).map(|at| waiting.remove(at)),
-            State::Starting { .. } | State::Running | State::Stopped { .. } | State::Failed { .. } => None,
+            State::Starting { .. } | State::Running | State::Stopped { .. } | State::Failed(_) => None,
         });
         if let Some(op) = waiting {
             self.complete(op, Err(OpError::aborted(RecordAction::Stop.name())));
@@ -173,7 +169,7 @@ impl<S: Switchboard> NativeBackend<S> {
             .flat_map(|recording| match recording.state {
                 State::Stopping { waiting } => waiting,
                 State::Starting { op } => op.into_iter().collect(),
-                State::Running | State::Stopped { .. } | State::Failed { .. } => Vec::new(),
+                State::Running | State::Stopped { .. } | State::Failed(_) => Vec::new(),
             })
             .collect();
         for op in waiting {

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use lockstep_ctx_api::host::HostReply;
 use lockstep_ctx_api::op::Vars;
 use lockstep_ctx_api::wire::{Bundle, ScriptType};
-use lockstep_ctx_api::{ErrorCode, OpError};
+use lockstep_ctx_api::{ErrorCode, OpError, Outcome};
 use lockstep_media::codec::Codec;
 use lockstep_media::io::PoolEvent;
 use lockstep_media::playout::PlayoutEnd;
@@ -293,6 +294,17 @@ impl Lab {
         for (leg, id) in playing {
             let event = MediaEvent::PlayoutFinished { id, played: Duration::from_millis(100), end: PlayoutEnd::Completed };
             self.switch.media_report(PoolEvent::Media { leg, at: self.now.instant, event });
+        }
+        self.settle();
+    }
+
+    /// Services answer all that scripts have asked of them.
+    pub(super) fn services_answer(&mut self) {
+        let called = std::mem::take(&mut self.book.borrow_mut().called);
+        self.switch.set_time(self.now);
+        for ticket in called {
+            let what = Arrived::Answered(Ok(Outcome::Host(HostReply::undefined())));
+            self.switch.arrived(Arrival { ticket, what });
         }
         self.settle();
     }

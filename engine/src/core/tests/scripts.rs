@@ -82,6 +82,42 @@ fn code_after_the_end_of_the_call_runs_and_nothing_stays_pending() {
 }
 
 #[test]
+fn a_script_of_callbacks_goes_on_where_its_operations_lead() {
+    let script = "function main(data, ctx) {
+      ctx.answer().then(() => ctx.play('user/x.wav')).then(() => console.log('played'));
+    }";
+    let (mut lab, caller) = call(script);
+    assert_eq!(lab.seen(caller), ["200"]);
+    lab.audio_ends();
+    assert_eq!(lab.seen(caller), ["bye"]);
+    assert_eq!(logged(&lab), ["played"]);
+}
+
+#[test]
+fn what_listens_for_the_end_of_the_call_may_do_its_errands_after_main_has_returned() {
+    let script = "const { kv } = require('cxKV');
+    async function main(data, ctx) {
+      ctx.on('hangup', async () => { await kv.set('a', '1'); await kv.set('b', '2'); console.log('saved'); });
+      await ctx.answer();
+      ctx.play('user/x.wav').catch(() => {});
+    }";
+    let (mut lab, caller) = call(script);
+    lab.hang_up(caller);
+    assert_eq!(lab.past().len(), 0);
+    lab.services_answer();
+    assert_eq!(lab.past().len(), 0);
+    lab.services_answer();
+    assert_eq!(logged(&lab), ["saved"]);
+    // Not for ever.
+    let (mut lab, caller) = call(script);
+    lab.hang_up(caller);
+    lab.wait(9_900);
+    assert_eq!(lab.past().len(), 0);
+    lab.wait(200);
+    assert_eq!(logged(&lab), Vec::<String>::new());
+}
+
+#[test]
 fn a_script_that_never_ends_is_stopped_after_its_grace() {
     let script = "async function main(data, ctx) { await ctx.answer(); await new Promise(() => {}); }";
     let (mut lab, caller) = call(script);

@@ -155,11 +155,14 @@ impl Supervisor {
         let Some(run) = self.runs.get_mut(&id).filter(|run| run.phase != Phase::Stopped) else { return };
         let mut unix_ms = now.unix_ms;
         match &kind {
-            EntryKind::Outcome { .. } => run.pending = run.pending.saturating_sub(1),
+            EntryKind::Outcome { op, .. } => {
+                run.pending = run.pending.saturating_sub(1);
+                run.errands.retain(|errand| errand != op);
+            }
             // It settles what was pending; host operations may go on, and are counted off as they settle.
             EntryKind::CallEnded(_) => {
                 run.pending = 0;
-                if run.phase == Phase::Running {
+                if matches!(run.phase, Phase::Running | Phase::Finished) {
                     let grace = Duration::from_millis(run.header.limits.after_end_ms.into());
                     self.deadlines.set(Timer::Grace(id), now.instant, grace);
                 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lockstep_ctx_api::journal::{Bounds, FORMAT, Journal, JournalHeader, Recorder, Replayer};
 use lockstep_ctx_api::js::PRELUDE_VERSION;
+use lockstep_ctx_api::op::OpId;
 use lockstep_ctx_api::wire::{Entry, Epoch, Limits, RunHeader, RunId, Start, ToWorker};
 
 use super::WorkerKey;
@@ -54,6 +55,8 @@ pub(super) struct Run {
     pub(super) ended_turn: Option<u32>,
     /// Operations that have not settled.
     pub(super) pending: usize,
+    /// Host operations under way whose outcome is sure to come.
+    pub(super) errands: Vec<OpId>,
     /// CPU time of its turns so far, and so what rebuilding it takes.
     pub(super) cpu: Duration,
     pub(super) lines: LineCursor,
@@ -114,6 +117,7 @@ impl Run {
             last_turn: 0,
             ended_turn: None,
             pending: 0,
+            errands: Vec::new(),
             cpu: Duration::ZERO,
             lines: LineCursor::default(),
             wake_turn: None,
@@ -126,11 +130,14 @@ impl Run {
         }
     }
 
-    /// `main` is over and everything that was fed has been taken in.
+    /// `main` is over and everything that was fed has been taken in; what it left to its listeners has been done, too, unless it
+    /// failed.
     pub(super) fn is_quiet(&self) -> bool {
+        let has_heard_all = self.ended_turn == Some(self.last_turn);
         match self.phase {
             Phase::Running => false,
-            Phase::Finished | Phase::Failed => self.ended_turn == Some(self.last_turn),
+            Phase::Finished => has_heard_all && self.errands.is_empty(),
+            Phase::Failed => has_heard_all,
             Phase::Stopped => true,
         }
     }

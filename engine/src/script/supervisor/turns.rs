@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lockstep_ctx_api::journal::{Progress, ReplayError, TurnRecord};
-use lockstep_ctx_api::op::OpId;
+use lockstep_ctx_api::op::{Op, OpClass, OpId};
 use lockstep_ctx_api::wire::{
     Entry, EntryKind, Epoch, LogLevel, LogLine, RunId, RunState, ScriptErrorKind, ToWorker, TurnEnd, WireError, write_frame,
 };
@@ -118,6 +118,8 @@ impl Supervisor {
             return self.stop(id, ScriptErrorKind::Limit, message);
         }
         let (turn, cpu_us) = (end.turn, end.cpu_us);
+        let issued = (0..).zip(&end.issued).filter(|(_, issued)| is_errand(&issued.op));
+        run.errands.extend(issued.map(|(ordinal, _)| OpId { turn, ordinal }));
         let record = TurnRecord::from(end);
         let settled = match (&record.state, run.phase) {
             (RunState::Running, _) | (_, Phase::Finished | Phase::Failed | Phase::Stopped) => None,
@@ -142,7 +144,10 @@ impl Supervisor {
         }
         if let Some((phase, output)) = settled {
             run.phase = phase;
-            self.deadlines.clear(Timer::Grace(id));
+            // A call that was over before may have errands left.
+            if run.errands.is_empty() || phase == Phase::Failed {
+                self.deadlines.clear(Timer::Grace(id));
+            }
             self.outputs.push_back(output);
         }
         run.lines.turn_ended(turn);
@@ -200,6 +205,14 @@ impl Supervisor {
             self.outputs
                 .push_back(ScriptOutput::Log { run: id, line: LogLine { level: LogLevel::Warn, text: text.into(), at: None } });
         }
+    }
+}
+
+/// A host operation whose outcome is sure to come.
+fn is_errand(op: &Op) -> bool {
+    match op {
+        Op::Host(call) => !call.listens,
+        op => op.class() == OpClass::Host,
     }
 }
 

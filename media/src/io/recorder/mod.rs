@@ -5,7 +5,7 @@ mod wav;
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs::File,
     io::{self, BufWriter},
     path::{Path, PathBuf},
     sync::{
@@ -19,7 +19,7 @@ use std::{
 
 use self::{ogg_opus::OggOpusWriter, wav::WavWriter};
 use super::{LegId, PoolEvent, outbox::Outbox};
-use crate::recording::RecordingId;
+use crate::{beneath, recording::RecordingId};
 
 /// Blocks and new recordings that may wait for the disk: at half a second a block, four seconds of 500 recordings.
 const QUEUE: usize = 4096;
@@ -31,7 +31,9 @@ const RETRY: Duration = Duration::from_millis(5);
 /// Where a recording goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordingFile {
-    /// Created or overwritten, with its folder. Nothing else may be writing it.
+    /// The folder that it must lie in, whatever links are on the way.
+    pub within: PathBuf,
+    /// Created or overwritten, with its folder; begins with `within`. Nothing else may be writing it.
     pub path: PathBuf,
     /// How it is written.
     pub format: RecordingFormat,
@@ -206,8 +208,8 @@ impl Writer {
     }
 
     fn open(&mut self, key: Key, file: RecordingFile, channels: u8, rate: u32) {
-        let RecordingFile { path, format } = file;
-        match self.sink(key, &path, format, (channels, rate)) {
+        let RecordingFile { within, path, format } = file;
+        match self.sink(key, (&within, &path), format, (channels, rate)) {
             Ok(sink) => {
                 self.open.insert(key, Open { path, channels, rate, length: 0, sink });
                 self.events.push(PoolEvent::RecordingStarted { leg: key.0, id: key.1 });
@@ -216,14 +218,17 @@ impl Writer {
         }
     }
 
-    fn sink(&self, key: Key, path: &Path, format: RecordingFormat, (channels, rate): (u8, u32)) -> io::Result<Sink> {
+    fn sink(
+        &self,
+        key: Key,
+        (within, path): (&Path, &Path),
+        format: RecordingFormat,
+        (channels, rate): (u8, u32),
+    ) -> io::Result<Sink> {
         if self.open.values().any(|open| open.path == path) {
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another recording is being written there"));
         }
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let file = BufWriter::new(File::create(path)?);
+        let file = BufWriter::new(beneath::create(within, path.strip_prefix(within).map_err(io::Error::other)?)?);
         Ok(match format {
             RecordingFormat::Wav => Sink::Wav(WavWriter::new(file, channels, rate)?),
             RecordingFormat::Ogg => Sink::Ogg(Box::new(OggOpusWriter::new(file, channels, rate, serial(key))?)),
