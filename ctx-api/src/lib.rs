@@ -17,6 +17,7 @@ pub mod op;
 pub mod outcome;
 pub mod packages;
 pub mod queue;
+mod well_formed;
 pub mod wire;
 
 pub use backend::{BackendOutput, CallBackend};
@@ -25,3 +26,4 @@ pub use event::{CallFacts, CallState, Event};
 pub use op::{Op, OpClass, OpId};
 pub use outcome::{OpResult, Outcome};
 pub use queue::{OpQueue, QueueOutput};
+pub use well_formed::well_formed;

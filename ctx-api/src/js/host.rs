@@ -14,6 +14,7 @@ use super::{MAX_OPS_PER_TURN, compile, errors, json, natives, ops, packages};
 use crate::catalog;
 use crate::error::{ErrorCode, OpError};
 use crate::op::{Op, OpClass};
+use crate::well_formed;
 use crate::wire::{LogLevel, ScriptErrorKind, ScriptType};
 
 /// Makes the properties of the object the prelude's parts get. A run uses few of its functions, and only those are made.
@@ -90,14 +91,14 @@ fn function<'js>(ctx: &Ctx<'js>, run: &Rc<Shared>, name: &str) -> rquickjs::Resu
             log(&ctx, &run, &level, &line, &stack)
         }),
         "finish" => hosted::function(ctx, move |ctx: Ctx<'js>, json: Value<'js>| {
-            run.decide(Verdict::Finished(optional_text(&ctx, &json)?));
+            run.decide(Verdict::Finished(optional_json(&ctx, &json)?));
             Ok::<_, rquickjs::Error>(())
         }),
         "fail" => hosted::function(ctx, move |ctx: Ctx<'js>, reason: Value<'js>| {
             run.decide(Verdict::Failed(errors::describe(&ctx, &reason, ScriptErrorKind::Thrown)));
         }),
         "exit" => hosted::function(ctx, move |ctx: Ctx<'js>, json: Value<'js>| -> rquickjs::Result<()> {
-            run.decide(Verdict::Finished(optional_text(&ctx, &json)?));
+            run.decide(Verdict::Finished(optional_json(&ctx, &json)?));
             run.exited.set(true);
             Err(throw_uncatchable(&ctx))
         }),
@@ -243,6 +244,7 @@ fn throw_uncatchable(ctx: &Ctx<'_>) -> rquickjs::Error {
     ctx.throw(exception)
 }
 
-fn optional_text<'js>(ctx: &Ctx<'js>, value: &Value<'js>) -> rquickjs::Result<Option<String>> {
-    if value.is_undefined() { Ok(None) } else { text(ctx, value).map(Some) }
+/// JSON, as everybody can read it.
+fn optional_json<'js>(ctx: &Ctx<'js>, value: &Value<'js>) -> rquickjs::Result<Option<String>> {
+    if value.is_undefined() { Ok(None) } else { text(ctx, value).map(|json| Some(well_formed(json))) }
 }

@@ -97,6 +97,40 @@ async fn a_run_gives_its_result_and_its_log() {
     assert!(body["took_ms"].is_number() && body["run"].is_string(), "{body}");
 }
 
+const HALVES: &str = "const { kv, ko } = require('cxKV');
+const { sql } = require('cxUserspace');
+const half = '😀'.slice(0, 1);
+exports.main = () => ({ s: half, [half]: 1, n: 1 });
+exports.deep = () => { let list = []; for (let i = 0; i < 300; i += 1) list = [list]; return list };
+exports.kept = async () => {
+  await kv.set('text', half);
+  await ko.set('object', { half });
+  return [await kv.get('text'), await ko.get('object'), await sql('select ? as half', [half]), half];
+};
+exports.too_deep = () => sql('select ?', [exports.deep()]);";
+
+#[tokio::test]
+async fn half_a_character_is_replaced_and_loses_nothing() {
+    let site = Site::new(&[("half.js", HALVES)]).await;
+    let (status, body) = site.post_json("/v1/scripts/half/run", json!({})).await;
+    assert_eq!((status, &body["result"]), (200, &json!({ "s": "\u{fffd}", "\u{fffd}": 1, "n": 1 })));
+    let (status, body) = site.post_json("/v1/scripts/half/run", json!({ "fn": "kept" })).await;
+    let half = "\u{fffd}";
+    assert_eq!((status, &body["result"]), (200, &json!([half, { "half": half }, [{ "half": half }], half])), "{body}");
+}
+
+#[tokio::test]
+async fn a_result_may_be_nested_deeper_than_what_others_read() {
+    let site = Site::new(&[("half.js", HALVES)]).await;
+    let body = json!({ "fn": "deep" }).to_string();
+    let (status, response) = site.post("/v1/scripts/half/run", "application/json", body).await;
+    let text = response.text().await.unwrap();
+    assert!(status == 200 && text.contains(&format!("{}{}", "[".repeat(301), "]".repeat(301))), "{text}");
+    let (status, body) = site.post_json("/v1/scripts/half/run", json!({ "fn": "too_deep" })).await;
+    let message = body["error"]["message"].as_str().unwrap_or_default().to_owned();
+    assert!(status == 422 && message.contains("the arguments cannot be read: recursion limit"), "{body}");
+}
+
 #[tokio::test]
 async fn a_scripts_error_is_422_with_its_sip_code_and_place() {
     let site = Site::new(&[("bad.js", "function main(d) {\n  if (d.sip) throw '604 On DNC List';\n  null.x;\n}")]).await;

@@ -12,7 +12,7 @@ use futures_util::Stream;
 use futures_util::future::BoxFuture;
 use futures_util::stream;
 use lockstep_ctx_api::wire::LogLine;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -137,25 +137,33 @@ fn next_line(mut lines: mpsc::Receiver<LogLine>, last: Box<Event>) -> (Event, St
     }
 }
 
-fn event(name: &str, data: &Value) -> Event {
-    Event::default().event(name).data(data.to_string())
+fn event(name: &str, data: &impl Serialize) -> Event {
+    // JSON of our own, which prints.
+    Event::default().event(name).data(serde_json::to_string(data).unwrap_or_default())
 }
 
-fn succeeded(success: &RunSuccess, with_log: bool) -> Value {
-    // The runtime wrote it, so it is JSON; a number past what fits is the only thing that could be in the way.
-    let result = success.result.as_deref().map(|result| serde_json::from_str::<Value>(result).unwrap_or_default());
-    let mut answer = json!({
-        "run": success.run,
-        "result": result,
-        "took_ms": success.took.as_secs_f64() * 1_000.0,
-    });
-    if with_log {
-        answer["log"] = log_lines(&success.log);
+/// A run that gave a result, as it is shown.
+#[derive(Debug, Serialize)]
+struct Succeeded<'a> {
+    run: &'a str,
+    /// As the script has it, however deeply it is nested.
+    result: Option<&'a RawValue>,
+    took_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_dropped: Option<u64>,
+}
+
+fn succeeded(success: &RunSuccess, with_log: bool) -> Succeeded<'_> {
+    Succeeded {
+        run: &success.run,
+        // The runtime wrote it, so it is JSON.
+        result: success.result.as_deref().and_then(|result| serde_json::from_str(result).ok()),
+        took_ms: success.took.as_secs_f64() * 1_000.0,
+        log: with_log.then(|| log_lines(&success.log)),
+        log_dropped: Some(success.log.dropped).filter(|dropped| *dropped > 0),
     }
-    if success.log.dropped > 0 {
-        answer["log_dropped"] = json!(success.log.dropped);
-    }
-    answer
 }
 
 fn log_lines(log: &RunLog) -> Value {

@@ -1,6 +1,6 @@
 //! The arguments of one call of a service, read in order.
 
-use lockstep_ctx_api::{ErrorCode, OpError};
+use lockstep_ctx_api::{ErrorCode, OpError, well_formed};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -38,6 +38,11 @@ impl Arguments {
             Value::String(text) => Ok(text),
             other => Err(self.wrong(name, "a string", &other)),
         }
+    }
+
+    /// A string of JSON, as a module wrote it.
+    pub fn json(&mut self, name: &str) -> Result<String, OpError> {
+        self.text(name).map(well_formed)
     }
 
     /// A string, or null.

@@ -60,7 +60,7 @@ impl JobService {
                 })
             }
             "setProgress" | "setData" => {
-                let json = args.text("value")?;
+                let json = args.json("value")?;
                 let own = context.run_id.as_deref().and_then(jobs::job_of);
                 let (id, attempt) = own.ok_or_else(|| args.error(ErrorCode::InvalidState, "this run is no job"))?;
                 let progress = function == "setProgress";
@@ -78,7 +78,7 @@ impl JobService {
     }
 
     fn add(&self, context: &RunContext, args: &mut Arguments) -> Result<HostFuture, OpError> {
-        let (script, function, data) = (args.text("script")?, args.opt_text("fn")?, args.text("data")?);
+        let (script, function, data) = (args.text("script")?, args.opt_text("fn")?, args.json("data")?);
         let options: Options = args.shape("options")?;
         let bounded = |name: &str, value: Option<f64>, most: f64, default: f64| match value {
             None => Ok(default),

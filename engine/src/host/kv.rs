@@ -36,7 +36,12 @@ impl Kv {
                 })
             }
             "set" => {
-                let (key, value, ttl) = (args.text("key")?, args.text("value")?, ttl_ms(args)?);
+                let key = args.text("key")?;
+                let value = match space {
+                    Space::Texts => args.text("value")?,
+                    Space::Objects => args.json("value")?,
+                };
+                let ttl = ttl_ms(args)?;
                 let set = move |connection: &_, now| kv::set(connection, now, (&account, max_bytes), space, &key, &value, ttl);
                 reply(args, self.store.write(set), |()| String::new())
             }

@@ -90,8 +90,10 @@ impl HostServices {
         let Some(service) = self.0.get(call.service.as_str()) else {
             return fail(ErrorCode::Unsupported, format!("{label} is not available here"));
         };
-        let Ok(Value::Array(args)) = serde_json::from_str(&call.args) else {
-            return fail(ErrorCode::TypeError, format!("{label}: the arguments are no list"));
+        let args = match serde_json::from_str(&call.args) {
+            Ok(Value::Array(args)) => args,
+            Ok(_) => return fail(ErrorCode::TypeError, format!("{label}: the arguments are no list")),
+            Err(error) => return fail(ErrorCode::TypeError, format!("{label}: the arguments cannot be read: {error}")),
         };
         let answer = service.call(context, &call.function, Arguments::new(label, args), call.body.map(Bytes::from));
         Box::pin(async move { answer.await.map(Outcome::Host) })

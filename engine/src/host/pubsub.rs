@@ -28,7 +28,7 @@ impl PubSub {
         let account = &context.account;
         Ok(match function {
             "publish" => {
-                let (topic, id, payload) = (args.text("topic")?, args.opt_text("id")?, args.text("payload")?);
+                let (topic, id, payload) = (args.text("topic")?, args.opt_text("id")?, args.json("payload")?);
                 let reached = self.bus.publish(account, &topic, id.as_deref(), &payload).map_err(|error| refused(args, error))?;
                 value(json!(reached).to_string())
             }

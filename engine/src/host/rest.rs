@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lockstep_ctx_api::host::HostReply;
-use lockstep_ctx_api::{ErrorCode, OpError};
+use lockstep_ctx_api::{ErrorCode, OpError, well_formed};
 use reqwest::{Client, Method, Url};
 use serde_json::Value;
 
@@ -72,7 +72,7 @@ fn asked(mut args: Arguments, account: String) -> Result<Asked, OpError> {
         Value::Object(pairs) => pairs.into_iter().map(|(key, value)| (key, text_of(value))).collect(),
         _ => return Err(args.error(ErrorCode::TypeError, "`query` must be an object")),
     };
-    let body = args.opt_text("body")?;
+    let body = args.opt_text("body")?.map(well_formed);
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| args.error(ErrorCode::TypeError, "no such method"))?;
     Ok(Asked { label: format!("cxRest.{}", method.as_str().to_ascii_lowercase()), account, user, method, path, query, body })
 }
@@ -82,6 +82,17 @@ fn text_of(value: Value) -> String {
         Value::String(text) => text,
         other => other.to_string(),
     }
+}
+
+/// The JSON of an answer; anything else is text.
+fn answered_with(body: &[u8]) -> Value {
+    if body.is_empty() {
+        return Value::Null;
+    }
+    let text = || String::from_utf8_lossy(body).into_owned();
+    // What has been stored over HTTP comes back as it was written.
+    let read = serde_json::from_slice(body).or_else(|_| serde_json::from_str(&well_formed(text())));
+    read.unwrap_or_else(|_| Value::from(text()))
 }
 
 impl Shared {
@@ -114,10 +125,7 @@ impl Shared {
             }
             body.extend_from_slice(&chunk);
         }
-        let value = match body.as_slice() {
-            [] => Value::Null,
-            body => serde_json::from_slice(body).unwrap_or_else(|_| Value::from(String::from_utf8_lossy(body).into_owned())),
-        };
+        let value = answered_with(&body);
         if status.is_success() {
             return Ok(HostReply::json(&value));
         }
@@ -195,6 +203,13 @@ mod tests {
         assert_eq!((token(DEFAULT_ACCOUNT, Some("ops")), token("north", Some("ops"))), (found("k1"), Err(())));
         assert_eq!((token("north", Some("north")), token(DEFAULT_ACCOUNT, Some("north"))), (found("k2"), Err(())));
         assert_eq!((token("north", Some("all")), token("south", Some("all"))), (found("k3"), found("k3")));
+    }
+
+    #[test]
+    fn an_answer_with_half_a_character_is_json_all_the_same() {
+        let answer = |body: &str| answered_with(body.as_bytes());
+        assert_eq!(answer(r#"{"jobs":[{"data":"\ud83d"},1]}"#), serde_json::json!({ "jobs": [{ "data": "\u{fffd}" }, 1] }));
+        assert_eq!((answer(""), answer(r"no \ud83d")), (Value::Null, Value::from(r"no \ud83d")));
     }
 
     #[test]

@@ -35,7 +35,7 @@ impl Userspace {
         let max_bytes = self.max_bytes;
         Ok(match function {
             "create" => {
-                let (area, key, data) = (args.text("area")?, args.text("key")?, args.text("data")?);
+                let (area, key, data) = (args.text("area")?, args.text("key")?, args.json("data")?);
                 let create = move |connection: &_, now| {
                     userspace::create(connection, now, (&account, max_bytes), (&area, &key), &data).map(|()| data)
                 };
@@ -47,7 +47,7 @@ impl Userspace {
                 reply(args, found, or_null)
             }
             "update" => {
-                let (area, key, data) = (args.text("area")?, args.text("key")?, args.text("data")?);
+                let (area, key, data) = (args.text("area")?, args.text("key")?, args.json("data")?);
                 let update = move |connection: &_, now| {
                     let changed = userspace::update(connection, now, (&account, max_bytes), (&area, &key), &data)?;
                     Ok(changed.then_some(data))

@@ -4,6 +4,7 @@ use crate::error::{ErrorCode, OpError};
 use crate::host::{HostCall, MAX_CALL_BYTES};
 use crate::js::convert::{CallArgs, Converted};
 use crate::op::Op;
+use crate::well_formed;
 
 /// Called by the prelude with `service, function, args, body, listens`, where `args` is JSON.
 pub(super) fn convert(args: &CallArgs<'_, '_>) -> Converted<Op> {
@@ -15,7 +16,7 @@ pub(super) fn convert(args: &CallArgs<'_, '_>) -> Converted<Op> {
     let call = HostCall {
         service: args.arg(0, "service").string()?,
         function: args.arg(1, "function").string()?,
-        args: args.arg(2, "args").string()?,
+        args: well_formed(args.arg(2, "args").string()?),
         body,
         listens: args.arg(4, "listens").opt_bool()?.unwrap_or(false),
     };

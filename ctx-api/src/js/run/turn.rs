@@ -6,6 +6,7 @@ use crate::js::shared::{Pending, Shared, Verdict, op_key};
 use crate::js::{errors, json, value};
 use crate::op::{OpClass, OpId};
 use crate::outcome::OpResult;
+use crate::well_formed;
 use crate::wire::{LogLevel, ScriptErrorKind};
 use rquickjs::{Ctx, FromJs, Function, Object, Value, qjs};
 use std::rc::Rc;
@@ -48,7 +49,7 @@ impl<'js> Turn<'_, 'js> {
         }
         match json::print(self.ctx, &result) {
             Some(printed) => {
-                self.shared.decide(Verdict::Finished(Some(printed)));
+                self.shared.decide(Verdict::Finished(Some(well_formed(printed))));
                 Ok(())
             }
             None => self.call("finish", (result,)),
