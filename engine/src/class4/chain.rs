@@ -8,7 +8,7 @@ use lockstep_ctx_api::wire::ScriptType;
 use serde_json::Value;
 
 use super::Rejection;
-use super::change::{Given, RoutingObject};
+use super::change::{Given, RoutingObject, plain};
 use super::decision::{self, Decision};
 use super::facts::Facts;
 use super::table::{Built, Hook, RouteTable};
@@ -45,8 +45,13 @@ pub(crate) async fn route(
         return decide(table, facts, &data, (&hook, &costs), 0.0);
     }
     let (changed, sandbox_ms) = run_all(runner, RoutingObject::from(&data), &hook, &scripts).await?;
-    let data = serde_json::from_str(&changed.print())
-        .map_err(|error| Rejection::new(500, "Script Error").because(format!("what the scripts made of the routes: {error}")))?;
+    let data = match serde_json::from_str(&changed.print()) {
+        Ok(changed) => changed,
+        Err(error) => {
+            hook.failed(&format!("what the scripts made of the routes cannot be read: {error}"))?;
+            data
+        }
+    };
     decide(table, facts, &data, (&hook, &costs), sandbox_ms)
 }
 
@@ -164,14 +169,9 @@ async fn run_all(
             Ok(success) => {
                 sandbox += success.sandbox_time;
                 took += success.took;
-                let changed = RoutingObject::changed(&data, success.result.as_deref().unwrap_or("null"));
-                match (changed, hook.on_error) {
-                    (Ok(changed), _) => data = changed,
-                    (Err(why), OnError::Continue) => tracing::warn!(%script, %why, "the routes go on unchanged"),
-                    (Err(why), OnError::Reject) => {
-                        tracing::warn!(%script, %why, "a routing script failed");
-                        return Err(Rejection::new(500, "Script Error").because(why));
-                    }
+                match RoutingObject::changed(&data, success.result.as_deref().unwrap_or("null")) {
+                    Ok(changed) => data = changed,
+                    Err(why) => hook.failed(&format!("{script}: {why}"))?,
                 }
             }
             Err(failure) => {
@@ -200,6 +200,25 @@ async fn run_all(
     Ok((data, sandbox.as_secs_f64() * 1_000.0))
 }
 
+impl Hook {
+    /// What scripts gave is no routing object.
+    ///
+    /// # Errors
+    /// Unless the routes go on unchanged then.
+    fn failed(&self, why: &str) -> Result<(), Rejection> {
+        match self.on_error {
+            OnError::Continue => {
+                tracing::warn!(why, "the routes go on unchanged");
+                Ok(())
+            }
+            OnError::Reject => {
+                tracing::warn!(why, "a routing script failed");
+                Err(Rejection::new(500, "Script Error").because(why))
+            }
+        }
+    }
+}
+
 /// One of the scripts in the way of a call.
 struct Link {
     script: String,
@@ -222,9 +241,4 @@ fn chain(programs: &ProgramSet, hook: &Hook, with_globals: bool) -> Vec<Link> {
         Link { time: own.unwrap_or_else(|| RunKind::Hook.timeout()), script }
     };
     globals(GlobalRun::First).chain(hook.script.clone()).chain(globals(GlobalRun::Last)).map(link).collect()
-}
-
-/// Text as it is, anything else as JSON.
-fn plain(json: &str) -> String {
-    serde_json::from_str::<String>(json).unwrap_or_else(|_| json.to_owned())
 }

@@ -9,14 +9,30 @@ use std::ops::{Bound, Range};
 use std::sync::Arc;
 
 use lockstep_ctx_api::js::{JsonPart, JsonParts};
+use lockstep_ctx_api::well_formed;
 use serde_json::Value;
 
 use super::Rejection;
 
 /// Lists that stand both at the top and under `routing`.
 const TWICE: [&str; 3] = ["egress_routing", "headers", "remove_headers"];
-/// Names that only `routing` itself has: an object with one of them is `data.routing` returned bare.
-const ROUTING_ONLY: [&str; 6] = ["callid", "callidb", "dest_number", "account_id", "params", "ou"];
+/// Names that `routing` has: an object with one of them that the whole has not is `data.routing` returned bare.
+const ROUTING_ONLY: [&str; 14] = [
+    "callid",
+    "callidb",
+    "server",
+    "switch",
+    "direction",
+    "account_id",
+    "cli",
+    "dest_number",
+    "ou",
+    "card_rev",
+    "params",
+    "stir_shaken",
+    "profile",
+    "log",
+];
 
 /// JSON: a piece of a text that others have pieces of, too.
 #[derive(Clone)]
@@ -75,6 +91,12 @@ impl Members {
         self.0.get(name)
     }
 
+    /// Whether these are `routing`'s rather than those of the whole object `before`, which may have variables of such names.
+    fn is_routing(&self, before: &RoutingObject) -> bool {
+        let is_inner = |name: &str| ROUTING_ONLY.contains(&name) || before.routing.has(name);
+        self.0.keys().any(|name| is_inner(name) && !before.top.has(name))
+    }
+
     fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
@@ -124,7 +146,7 @@ impl RoutingObject {
         let top = Members::new(&text, outer);
         Ok(match routing {
             Some(routing) => Self { top, routing: Members::new(&text, routing) },
-            None if ROUTING_ONLY.iter().any(|name| top.has(name)) => Self { top: before.top.clone(), routing: top },
+            None if top.is_routing(before) => Self { top: before.top.clone(), routing: top },
             None => Self { top, routing: before.routing.clone() },
         })
     }
@@ -170,7 +192,7 @@ impl RoutingObject {
 
     /// The customer whose call it is.
     pub(crate) fn account(&self) -> Option<i64> {
-        self.routing("account_id")?.parse().ok()
+        plain(self.routing("account_id")?).trim().parse().ok()
     }
 
     /// Sets a member of `routing`, as JSON.
@@ -228,7 +250,7 @@ impl Given {
     /// It is no object.
     pub(crate) fn read(text: &str) -> Result<Self, Rejection> {
         let before = RoutingObject::default();
-        let given = RoutingObject::parts(&before, text)
+        let given = RoutingObject::parts(&before, &well_formed(text.to_owned()))
             .map_err(|_| Rejection::new(400, "Bad Request").because("expected the routing object"))?;
         let has_rows = [&given.top, &given.routing].iter().any(|members| members.has("egress_routing"));
         Ok(Self { object: given.agreeing(&before), has_rows })
@@ -242,6 +264,11 @@ impl From<&Value> for RoutingObject {
         top.0.remove("routing");
         Self { top, routing }
     }
+}
+
+/// Text as it is, anything else as JSON.
+pub(super) fn plain(json: &str) -> String {
+    serde_json::from_str::<String>(json).unwrap_or_else(|_| json.to_owned())
 }
 
 fn print_member(name: &str, json: &str, out: &mut String) {
@@ -343,6 +370,36 @@ mod tests {
         let bare = changed(&before(), &json!({ "callid": "b" }));
         assert_eq!((&bare["x"], &bare["routing"]["callid"]), (&json!(1), &json!("b")));
         assert_eq!(RoutingObject::changed(&before(), " null").unwrap(), before());
+    }
+
+    #[test]
+    fn any_member_of_routing_tells_that_it_is_bare_unless_a_variable_has_its_name() {
+        let given = |text: &str| Given::read(text).unwrap().object;
+        let before = given(r#"{"routing":{"cli":"1","mine":2,"egress_routing":[]},"log":"a variable"}"#);
+        for (after, member) in [
+            (json!({ "cli": "777", "egress_routing": [1] }), "cli"),
+            (json!({ "mine": 3 }), "mine"),
+            (json!({ "direction": "orig" }), "direction"),
+        ] {
+            let data = changed(&before, &after);
+            assert_eq!((&data["routing"][member], &data["log"]), (&after[member], &json!("a variable")), "{after}");
+        }
+        let whole = changed(&before, &json!({ "log": "another", "headers": [] }));
+        assert_eq!((&whole["log"], &whole["routing"]["cli"]), (&json!("another"), &json!("1")));
+        let bare = given(r#"{"cli":"1","egress_routing":[]}"#);
+        assert_eq!(bare.routing("cli"), Some(r#""1""#));
+    }
+
+    #[test]
+    fn a_customer_may_be_a_text() {
+        let customer = |id: &str| Given::read(&format!(r#"{{"routing":{{"account_id":{id}}}}}"#)).unwrap().object.account();
+        assert_eq!([r#""12""#, "12", "null", r#""x""#, "[12]"].map(customer), [Some(12), Some(12), None, None, None]);
+    }
+
+    #[test]
+    fn half_a_character_is_replaced_and_keeps_no_change_from_being_seen() {
+        let before = Given::read(r#"{"headers":["\ud83d"],"routing":{}}"#).unwrap().object;
+        assert_eq!(before.routing("headers"), Some(r#"["\ufffd"]"#));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What is to be dialled: the routing object, read back.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -55,9 +56,9 @@ pub(super) fn read(
     costs: &[(i64, Option<f64>)],
 ) -> Decision {
     let mut log: Vec<String> = list(data.pointer("/routing/log")).iter().filter_map(text).collect();
-    let cli = data.pointer("/routing/cli").and_then(text).filter(|cli| is_plain(cli)).unwrap_or_else(|| original_cli.to_owned());
-    let number = data.pointer("/routing/dest_number").and_then(text).filter(|number| !number.is_empty() && is_plain(number));
-    let number = number.unwrap_or_else(|| dialled.to_owned());
+    let cli = number_of("routing.cli", data.pointer("/routing/cli"), &mut log).unwrap_or_else(|| original_cli.to_owned());
+    let number = number_of("routing.dest_number", data.pointer("/routing/dest_number"), &mut log);
+    let number = number.filter(|number| !number.is_empty()).unwrap_or_else(|| dialled.to_owned());
     let everywhere = Fields::read(data, &mut log);
     let mut attempts = Vec::new();
     for row in list(data.get("egress_routing")) {
@@ -67,7 +68,7 @@ pub(super) fn read(
                 log.push(format!("no gateway {id}: left out"));
                 continue;
             };
-            let own_cli = gateway.get("cli").and_then(text).filter(|own| own != original_cli && is_plain(own));
+            let own_cli = number_of(format_args!("gw[{id}].cli"), gateway.get("cli"), &mut log).filter(|own| own != original_cli);
             attempts.push(Attempt {
                 gateway: id,
                 number: number.clone(),
@@ -129,10 +130,25 @@ fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// The gateways of a row: `{"7": {"cli": …}}`, or just an id.
+/// A number or caller id; one that cannot be used is left out, and `log` says so of `place`.
+fn number_of(place: impl Display, value: Option<&Value>, log: &mut Vec<String>) -> Option<String> {
+    let value = value.filter(|value| !value.is_null())?;
+    let number = text(value).filter(|number| is_plain(number));
+    if number.is_none() {
+        log.push(format!("{place}: {value} is no number or name that can be dialled or shown: left out"));
+    }
+    number
+}
+
+/// The gateways of a row, in the order that JavaScript gives them: `{"7": {"cli": …}}`, or just an id.
 fn gateways(row: &Value) -> Vec<(String, Value)> {
     match row.get("gw") {
-        Some(Value::Object(gateways)) => gateways.iter().map(|(id, gateway)| (id.clone(), gateway.clone())).collect(),
+        Some(Value::Object(gateways)) => {
+            let mut gateways: Vec<_> = gateways.iter().map(|(id, gateway)| (id.clone(), gateway.clone())).collect();
+            // Numbers first, the lowest before the others.
+            gateways.sort_by_key(|(id, _)| id.parse::<u32>().map_or(u64::MAX, u64::from));
+            gateways
+        }
         Some(id @ (Value::String(_) | Value::Number(_))) => text(id).map(|id| (id, Value::Null)).into_iter().collect(),
         _ => Vec::new(),
     }
@@ -199,7 +215,24 @@ mod tests {
         assert_eq!(decision.attempts.iter().map(|attempt| attempt.gateway).collect::<Vec<_>>(), [7, 8]);
         assert_eq!((decision.cli.as_str(), decision.attempts[0].number.as_str()), ("441", "442"));
         assert!(decision.attempts[0].headers.is_empty());
-        assert_eq!(decision.log.len(), 2 + 4 + 1, "{:?}", decision.log);
+        assert_eq!(decision.log.len(), 2 + 2 + 4 + 1, "{:?}", decision.log);
+        assert!(decision.log[2].starts_with(r#"routing.cli: "a\r\nb" is no number"#), "{:?}", decision.log);
+    }
+
+    #[test]
+    fn a_caller_id_of_one_gateway_that_cannot_be_used_is_said_too_and_none_is_none() {
+        let gateways = json!({ "7": { "cli": "44 111" }, "8": { "cli": null } });
+        let decision = read_back(&json!({ "routing": { "cli": null }, "egress_routing": [{ "gw": gateways }] }));
+        assert_eq!(decision.attempts.iter().map(|attempt| attempt.cli.as_str()).collect::<Vec<_>>(), ["441", "441"]);
+        assert_eq!(decision.log.len(), 1, "{:?}", decision.log);
+        assert!(decision.log[0].starts_with("gw[7].cli: \"44 111\""), "{:?}", decision.log);
+    }
+
+    #[test]
+    fn gateways_of_one_row_are_tried_by_their_numbers() {
+        let row = json!({ "gw": { "10": {}, "7": {}, "x": {}, "100": {}, "8": {} } });
+        let order: Vec<String> = gateways(&row).into_iter().map(|(id, _)| id).collect();
+        assert_eq!(order, ["7", "8", "10", "100", "x"]);
     }
 
     #[test]

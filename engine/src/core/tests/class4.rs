@@ -276,6 +276,30 @@ fn an_error_need_not_stop_the_call() {
 }
 
 #[test]
+fn half_a_character_does_not_stop_the_call() {
+    let script = "function main(data) { data.note = '😀x'.slice(0, 1); data.routing.log.push(data.note); data.routing.cli = '449'; return data }";
+    for on_error in ["reject", "continue"] {
+        let config = config(&format!("script = \"script-hook\"\non_error = \"{on_error}\""));
+        let mut trunks = Trunks::new(&config, &[("hook", script)]);
+        trunks.dial("442012345678");
+        assert_eq!(trunks.lab.seen(trunks.first), ["invite"], "{on_error}");
+        assert_eq!(trunks.from(trunks.first), "449", "{on_error}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_back_is_an_error_of_the_script() {
+    let script = "function main(data) { data.deep = []; for (let i = 0; i < 126; i += 1) data.deep = [data.deep]; return data }";
+    for (on_error, replies) in [("reject", vec!["500 Script Error"]), ("continue", vec![])] {
+        let config = config(&format!("script = \"script-hook\"\non_error = \"{on_error}\""));
+        let mut trunks = Trunks::new(&config, &[("hook", script)]);
+        trunks.dial("442012345678");
+        assert_eq!(trunks.caller_saw(), replies, "{on_error}");
+        assert_eq!(trunks.lab.seen(trunks.first).len(), usize::from(on_error == "continue"), "{on_error}");
+    }
+}
+
+#[test]
 fn globals_run_before_and_after_and_each_sees_what_came_before() {
     let config = config("script = \"script-hook\"");
     let step = |name: &str| format!("function main(data) {{ data.routing.cli += '-{name}'; return data; }}");
