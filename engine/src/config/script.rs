@@ -300,16 +300,14 @@ impl Schedule {
             .or_else(|| outside("hours", &self.hours, 0..=23))
             .or_else(|| outside("days", &self.days, 1..=31))
             .or_else(|| {
-                (!looks_like_zone(&self.timezone))
-                    .then(|| format!("timezone: expected an IANA name such as `Europe/London`, found `{}`", self.timezone))
+                jiff::tz::TimeZone::get(&self.timezone).is_err().then(|| {
+                    format!(
+                        "timezone: expected an IANA name such as `Europe/London`, found `{}`, which no zone is called",
+                        self.timezone
+                    )
+                })
             })
     }
-}
-
-/// IANA names are ASCII words joined by slashes; whether the zone exists is for the time zone database to say.
-fn looks_like_zone(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_uppercase())
-        && name.split('/').all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "_+-".contains(c)))
 }
 
 fn utc() -> String {
@@ -367,6 +365,21 @@ mod tests {
         second.memory_mb = Some(16);
         let merged = first.or(second);
         assert_eq!((merged.turn_ms, merged.memory_mb), (Some(5), Some(16)));
+    }
+
+    #[test]
+    fn a_time_zone_that_does_not_exist_is_named() {
+        let problem = |zone: &str| {
+            let schedule = Schedule { timezone: zone.to_owned(), ..toml::from_str("").unwrap() };
+            schedule.problem()
+        };
+        for zone in ["UTC", "Europe/Berlin", "America/Argentina/Ushuaia", "Etc/GMT+5"] {
+            assert_eq!(problem(zone), None);
+        }
+        for zone in ["Mars/X", "Europe/Berln", "", "../etc/passwd", "+02:00"] {
+            let said = problem(zone).unwrap_or_default();
+            assert!(said.starts_with("timezone: ") && said.contains(&format!("`{zone}`")), "{zone}: {said}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use rusqlite::Connection;
 use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, LocalSet};
 
-use super::job::{Job, JobKind};
+use super::job::{Job, JobKind, JobState};
 use super::table::{self, TryEnd};
 use super::{Jobs, run_id};
 use crate::background;
@@ -191,7 +191,7 @@ impl Dispatcher {
                     written.await;
                     (more, due) = taken.await;
                 } else {
-                    written.await;
+                    due = [due, written.await].into_iter().flatten().min();
                 }
                 continue;
             }
@@ -256,8 +256,9 @@ impl Dispatcher {
 }
 
 impl RunningJobs {
-    /// Writes down how tries ended, then tells whoever waits. It is in line when this returns.
-    fn write_ends(&self) -> impl Future<Output = ()> {
+    /// Writes down how tries ended, then tells whoever waits: when the first of those comes due that are tried again. It is in line
+    /// when this returns.
+    fn write_ends(&self) -> impl Future<Output = Option<u64>> {
         let ends = self.ended.take();
         let written = (!ends.is_empty()).then(|| {
             let ends = ends.clone();
@@ -268,15 +269,15 @@ impl RunningJobs {
             self.jobs.store().write(each)
         });
         async move {
-            let Some(written) = written else { return };
-            let mut results = written.await.map(Vec::into_iter);
+            let mut results = written?.await.map(Vec::into_iter);
+            let mut due = None;
             for (key, end) in ends {
                 let result = match &mut results {
                     Ok(results) => results.next().unwrap_or(Err(StoreError::Stopped)).map_err(|error| error.to_string()),
                     Err(error) => Err(error.to_string()),
                 };
                 match result {
-                    Ok(after) => self.over(key, after),
+                    Ok(after) => due = [due, self.over(key, after)].into_iter().flatten().min(),
                     Err(error) => {
                         tracing::error!(job = key.0, %error, "the end of a job cannot be written");
                         self.ended.borrow_mut().insert(key, end);
@@ -284,13 +285,14 @@ impl RunningJobs {
                     }
                 }
             }
+            due
         }
     }
 
-    /// The end of a try is on disk. `after`: the job as it is then; `None`: it was somebody else's already.
-    fn over(&self, key: Key, after: Option<Job>) {
+    /// The end of a try is on disk. `after`: the job as it is then; `None`: it was somebody else's already. When it comes due again.
+    fn over(&self, key: Key, after: Option<Job>) -> Option<u64> {
         self.tasks.borrow_mut().remove(&key);
-        let Some(after) = after else { return };
+        let after = after?;
         self.jobs.publish(&after);
         if after.state.is_final() {
             if let Some(error) = &after.error {
@@ -299,6 +301,7 @@ impl RunningJobs {
             }
             self.jobs.tell(&after);
         }
+        (after.state == JobState::Delayed).then_some(after.due_ms)
     }
 
     /// Ends what is under way and gives it back, as if it had not been tried. It is on disk once this resolves.
@@ -335,22 +338,28 @@ async fn attempt(runs: &RunsHandle, job: &Job) -> TryEnd {
                 Some(at) => format!("{} ({at})", error.message),
                 None => error.message.clone(),
             }),
-            error @ (RunError::NoSuchScript(_)
-            | RunError::TimedOut { .. }
-            | RunError::TimedOutWaiting { .. }
-            | RunError::Busy { .. }
-            | RunError::Stuck) => TryEnd::Failed(error.to_string()),
+            error @ RunError::NoSuchScript(_) => {
+                if job.absent_ms.is_none() {
+                    tracing::warn!(job = job.id, %error, "a job waits for its script");
+                }
+                TryEnd::Absent(error.to_string())
+            }
+            error @ (RunError::TimedOut { .. } | RunError::TimedOutWaiting { .. } | RunError::Busy { .. } | RunError::Stuck) => {
+                TryEnd::Failed(error.to_string())
+            }
         },
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicU64;
+
     use tokio::sync::watch;
 
     use super::*;
     use crate::core::tests::lab::programs;
-    use crate::jobs::{JobState, NewJob};
+    use crate::jobs::NewJob;
     use crate::store::{Clock, Store};
 
     /// Another engine that gets the lock finds nothing under way, and nothing is given back later what it then has itself.
@@ -404,6 +413,31 @@ mod tests {
         assert_eq!(states, [JobState::Completed, JobState::Waiting]);
     }
 
+    #[tokio::test]
+    async fn a_job_whose_script_is_not_there_waits_for_it() {
+        let jobs = Jobs::new(&Store::in_memory(Clock::system()).unwrap());
+        jobs.add(NewJob::new("a", "gone", "{}")).await.unwrap();
+        let job = jobs.store().write(|connection, now| table::claim(connection, now, 1)).await.unwrap().remove(0);
+        let (runs, _inbox) = RunsHandle::new(watch::channel(programs(&[])).1);
+        assert_eq!(attempt(&runs, &job).await, TryEnd::Absent("no script gone".to_owned()));
+    }
+
+    /// Who waits for the next one that comes due is told of it with the end that delays it.
+    #[tokio::test]
+    async fn a_try_that_is_followed_by_another_tells_when() {
+        let hand = Arc::new(AtomicU64::new(1_000_000));
+        let jobs = Jobs::new(&Store::in_memory(Clock::manual(hand)).unwrap());
+        let config = JobsConfig { concurrency: 3, keep: Duration::from_secs(60) };
+        let running = Dispatcher::new(config, jobs.clone(), RunsHandle::stopped()).running;
+        for backoff_ms in [300, 200] {
+            jobs.add(NewJob { attempts: 2, backoff_ms, ..NewJob::new("a", "b", "{}") }).await.unwrap();
+        }
+        let taken = jobs.store().write(|connection, now| table::claim(connection, now, 2)).await.unwrap();
+        let keys = taken.iter().map(|job| (job.id, job.attempt));
+        running.ended.borrow_mut().extend(keys.map(|key| (key, TryEnd::Failed("no".to_owned()))));
+        assert_eq!(running.write_ends().await, Some(1_000_200));
+    }
+
     /// Ends are written together, and each comes to what it is by itself.
     #[tokio::test]
     async fn ends_are_written_together_and_make_room() {
@@ -425,7 +459,7 @@ mod tests {
         let gone = jobs.store().write(move |connection, now| table::finish(connection, now, key, &TryEnd::Interrupted));
         gone.await.unwrap();
         running.ended.borrow_mut().insert(key, TryEnd::Completed(None));
-        running.write_ends().await;
+        assert_eq!(running.write_ends().await, None);
         let mut states = Vec::new();
         for job in &taken {
             states.push(jobs.job("a", job.id).await.unwrap().unwrap().state);

@@ -9,7 +9,7 @@ use serde::Serialize;
 ///             ▲            │ ▲ pause, resume      │
 ///             │            ▼ │                    ├──► failed
 ///             │           paused                  │
-///             └──────────── back-off ─────────────┘ retry ──► waiting
+///             └────── back-off, no script ────────┘ retry ──► waiting
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -161,6 +161,9 @@ pub struct Job {
     pub created_ms: u64,
     pub started_ms: Option<u64>,
     pub finished_ms: Option<u64>,
+    /// Since when its script has not been there.
+    #[serde(skip)]
+    pub absent_ms: Option<u64>,
 }
 
 fn as_json<S: serde::Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {

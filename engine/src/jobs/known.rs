@@ -146,6 +146,7 @@ mod tests {
             created_ms: 0,
             started_ms: None,
             finished_ms: None,
+            absent_ms: None,
         }
     }
 

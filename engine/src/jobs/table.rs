@@ -11,13 +11,17 @@ use crate::store::{StoreError, usage};
 const MAX_JOBS: u64 = 1_000_000;
 /// The longest wait between two tries.
 const MAX_BACKOFF_MS: u64 = 3_600_000;
+/// Between two looks for a script that is not there: as long as it has been away already, within these bounds.
+const LOOKS_FOR_SCRIPT_MS: (u64, u64) = (1_000, 60_000);
+/// How long a job waits for its script: somebody may be mending it.
+const MAX_ABSENCE_MS: u64 = 24 * 3_600_000;
 /// How often a job may be lost with its process before it counts as what brings processes down.
 const MAX_REDELIVERIES: u32 = 20;
 /// Kind under which usage is counted.
 const KIND: &str = "jobs";
 
 const COLUMNS: &str = "id, account, queue, script, function, kind, data, state, priority, attempts, attempt, redelivered, \
-                       backoff_ms, timeout_ms, due_ms, progress, result, error, created_ms, started_ms, finished_ms";
+                       backoff_ms, timeout_ms, due_ms, progress, result, error, created_ms, started_ms, finished_ms, absent_ms";
 
 /// How a try ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +34,8 @@ pub(super) enum TryEnd {
     GivenUp(String),
     /// The engine is stopping: as if it had not been tried.
     Interrupted,
+    /// Its script is not there: as if it had not been tried, and another try follows for as long as a script may be away.
+    Absent(String),
 }
 
 fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
@@ -56,6 +62,7 @@ fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
         created_ms: row.get(18)?,
         started_ms: row.get(19)?,
         finished_ms: row.get(20)?,
+        absent_ms: row.get(21)?,
     })
 }
 
@@ -119,7 +126,9 @@ pub(super) fn finish(connection: &Connection, now: u64, key: (i64, u32), end: &T
         TryEnd::Failed(why) => match under_way(connection, key)? {
             Some(job) if job.attempt < job.attempts => {
                 let doubled = job.backoff_ms.saturating_mul(1 << (job.attempt - 1).min(32)).min(MAX_BACKOFF_MS);
-                let sql = format!("UPDATE jobs SET state = {DELAYED}, due_ms = ?, result = NULL, error = ? WHERE id = ?");
+                let sql = format!(
+                    "UPDATE jobs SET state = {DELAYED}, due_ms = ?, result = NULL, error = ?, absent_ms = NULL WHERE id = ?"
+                );
                 connection.prepare_cached(&sql)?.execute(params![now.saturating_add(doubled), why, job.id])?;
                 find(connection, job.id)
             }
@@ -130,7 +139,25 @@ pub(super) fn finish(connection: &Connection, now: u64, key: (i64, u32), end: &T
             Some(job) => interrupted(connection, job.id, job.attempt, &job).map(Some),
             None => Ok(None),
         },
+        TryEnd::Absent(why) => match under_way(connection, key)? {
+            Some(job) => absent(connection, now, &job, why),
+            None => Ok(None),
+        },
     }
+}
+
+/// The script of a job is not there.
+fn absent(connection: &Connection, now: u64, job: &Job, why: &str) -> Result<Option<Job>, StoreError> {
+    let since = job.absent_ms.unwrap_or(now);
+    let away = now.saturating_sub(since);
+    if away >= MAX_ABSENCE_MS {
+        return ended(connection, now, (job.id, job.attempt), (FAILED, None, Some(why)));
+    }
+    let (least, most) = LOOKS_FOR_SCRIPT_MS;
+    let due = now.saturating_add(away.clamp(least, most)).min(since.saturating_add(MAX_ABSENCE_MS));
+    let sql = format!("UPDATE jobs SET state = {DELAYED}, attempt = ?, due_ms = ?, error = ?, absent_ms = ? WHERE id = ?");
+    connection.prepare_cached(&sql)?.execute(params![job.attempt - 1, due, why, since, job.id])?;
+    find(connection, job.id)
 }
 
 /// No other try follows.
@@ -141,7 +168,8 @@ fn ended(
     (state, result, error): (u8, Option<&str>, Option<&str>),
 ) -> Result<Option<Job>, StoreError> {
     let sql = format!(
-        "UPDATE jobs SET state = ?, finished_ms = ?, result = ?, error = ? WHERE id = ? AND attempt = ? AND state = {ACTIVE}
+        "UPDATE jobs SET state = ?, finished_ms = ?, result = ?, error = ?, absent_ms = NULL
+           WHERE id = ? AND attempt = ? AND state = {ACTIVE}
            RETURNING {COLUMNS}"
     );
     Ok(connection.prepare_cached(&sql)?.query_row(params![state, now, result, error, id, attempt], job).optional()?)
@@ -222,7 +250,8 @@ pub(super) fn retry(connection: &Connection, now: u64, id: i64) -> Result<bool, 
     let Some(current) = find(connection, id)?.filter(|job| job.state == JobState::Failed) else { return Ok(false) };
     let state = ready_state(connection, &current.account, &current.queue)?;
     let sql =
-        "UPDATE jobs SET state = ?, attempt = 0, redelivered = 0, due_ms = ?, finished_ms = NULL, error = NULL WHERE id = ?";
+        "UPDATE jobs SET state = ?, attempt = 0, redelivered = 0, due_ms = ?, finished_ms = NULL, error = NULL, absent_ms = NULL
+           WHERE id = ?";
     connection.prepare_cached(sql)?.execute(params![state, now, id])?;
     Ok(true)
 }

@@ -203,6 +203,43 @@ async fn a_job_that_is_tried_again_after_it_had_failed_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_job_waits_for_its_script_for_a_day_and_no_try_counts_meanwhile() {
+    let absent = || TryEnd::Absent("no script work".to_owned());
+    let office = Office::new();
+    let id = office.add(|new| new.attempts = 2).await;
+    let mut looks = 0;
+    let mut waits = Vec::new();
+    loop {
+        assert_eq!(office.claim(1).await, [id]);
+        office.finish(id, 1, absent()).await;
+        let job = office.job(id).await;
+        looks += 1;
+        if job.state.is_final() {
+            break;
+        }
+        assert_eq!((job.state, job.attempt, job.error.as_deref()), (JobState::Delayed, 0, Some("no script work")));
+        let wait = job.due_ms - office.hand.load(Ordering::SeqCst);
+        waits.push(wait);
+        office.pass(wait - 1);
+        assert_eq!(office.claim(1).await, [0; 0]);
+        office.pass(1);
+    }
+    assert_eq!(waits[..8], [1_000, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000]);
+    assert!((1_440..1_460).contains(&looks), "{looks}");
+    assert_eq!(office.job(id).await.state, JobState::Failed);
+
+    // One whose script comes back has all of its tries.
+    office.jobs.retry("a", id).await.unwrap();
+    office.claim(1).await;
+    office.finish(id, 1, absent()).await;
+    assert_eq!(office.state(id).await, JobState::Delayed, "the day begins anew");
+    office.pass(1_000);
+    office.claim(1).await;
+    office.finish(id, 1, failed()).await;
+    assert_eq!((office.job(id).await.attempt, office.job(id).await.absent_ms), (1, None));
+}
+
+#[tokio::test]
 async fn ended_jobs_are_forgotten_after_a_while_and_make_room() {
     let office = Office::new();
     let id = office.add(|_| ()).await;

@@ -17,37 +17,50 @@ const DAY_MS: u64 = 86_400_000;
 pub(crate) struct Keeper {
     jobs: Jobs,
     started_ms: u64,
-    /// When each scheduled script runs next, by account and name.
-    next: BTreeMap<(String, String), u64>,
+    /// When it looked last.
+    looked_ms: u64,
+    /// When each scheduled script runs next, and by what.
+    next: BTreeMap<Key, (u64, Schedule)>,
+    /// Schedules that the store knows; `None`: it has not been asked.
+    kept: Option<BTreeSet<Key>>,
 }
+
+/// Account and name of a script.
+type Key = (String, String);
 
 impl Keeper {
     /// One that has not looked yet: what came due before now was missed.
     pub(crate) fn new(jobs: Jobs) -> Self {
         let started_ms = jobs.store().clock().now_ms();
-        Self { jobs, started_ms, next: BTreeMap::new() }
+        Self { jobs, started_ms, looked_ms: started_ms, next: BTreeMap::new(), kept: None }
     }
 
     /// When the next script is due.
     pub(crate) fn next(&self) -> Option<u64> {
-        self.next.values().min().copied()
+        self.next.values().map(|(at, _)| *at).min()
     }
 
     /// Makes jobs of what has come due.
     pub(crate) async fn look(&mut self, programs: &ProgramSet) {
         let now = self.jobs.store().clock().now_ms();
-        let mut known = BTreeSet::new();
+        let scheduled = programs.iter().filter(|program| program.settings.schedule.is_some());
+        let known: BTreeSet<Key> = scheduled.map(|program| key_of(program)).collect();
+        if let Err(error) = self.forget(programs, &known).await {
+            tracing::error!(%error, "schedules that are gone cannot be forgotten");
+        }
         for program in programs.iter() {
             let Some(schedule) = &program.settings.schedule else { continue };
-            let key = (program.account.clone(), program.name.clone());
-            known.insert(key.clone());
-            if self.next.get(&key).is_some_and(|next| *next > now && next_after(schedule, now) == Some(*next)) {
+            let key = key_of(program);
+            let is_ahead =
+                |(next, by): &(u64, Schedule)| *next > now && by == schedule && next_after(schedule, now) == Some(*next);
+            if self.next.get(&key).is_some_and(is_ahead) {
                 continue;
             }
             match self.settle(program, schedule, now).await {
                 Ok(()) => {
+                    self.kept.get_or_insert_default().insert(key.clone());
                     match next_after(schedule, now) {
-                        Some(next) => self.next.insert(key, next),
+                        Some(next) => self.next.insert(key, (next, schedule.clone())),
                         None => self.next.remove(&key),
                     };
                 }
@@ -55,30 +68,70 @@ impl Keeper {
             }
         }
         self.next.retain(|key, _| known.contains(key));
+        self.looked_ms = now;
     }
 
-    /// Makes one job of whatever came due since the script was last looked after, in the same write that says it was.
+    /// Forgets the schedules that have been taken away: one that is put back has missed nothing. A script that the engine did not
+    /// find at its start may have one all the same, which shows when it is back.
+    async fn forget(&mut self, programs: &ProgramSet, known: &BTreeSet<Key>) -> Result<(), StoreError> {
+        let kept = match &mut self.kept {
+            Some(kept) => kept,
+            None => {
+                let found: BTreeSet<Key> = programs.iter().map(|program| key_of(program)).collect();
+                let stored = self.jobs.store().read(|connection, _| stored(connection)).await?;
+                self.kept.insert(stored.intersection(&found).cloned().collect())
+            }
+        };
+        let gone: Vec<Key> = kept.difference(known).cloned().collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let write = move |connection: &Connection, _| {
+            let mut delete = connection.prepare_cached("DELETE FROM schedules WHERE account = ? AND script = ?")?;
+            gone.iter().try_for_each(|(account, script)| delete.execute([account, script]).map(drop))?;
+            Ok(())
+        };
+        self.jobs.store().write(write).await?;
+        kept.retain(|key| known.contains(key));
+        Ok(())
+    }
+
+    /// Makes one job of whatever came due since the script was last looked after, in the same write that says it was. A schedule
+    /// that has changed since then is as old as the last look.
     async fn settle(&self, program: &Program, schedule: &Schedule, now: u64) -> Result<(), StoreError> {
         let (account, script, schedule) = (program.account.clone(), program.name.clone(), schedule.clone());
-        let started_ms = self.started_ms;
+        let (started_ms, looked_ms) = (self.started_ms, self.looked_ms);
         let write = move |connection: &Connection, _| {
-            let seen: Option<u64> = connection
-                .prepare_cached("SELECT seen_ms FROM schedules WHERE account = ? AND script = ?")?
-                .query_row(params![account, script], |row| row.get(0))
+            let seen: Option<(u64, Option<String>)> = connection
+                .prepare_cached("SELECT seen_ms, schedule FROM schedules WHERE account = ? AND script = ?")?
+                .query_row(params![account, script], |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()?;
-            let due = seen.and_then(|seen| latest(&schedule, seen, now)).filter(|due| *due >= started_ms || schedule.catch_up);
-            if let Some(due) = due {
-                let data = json!({ "scheduled_at": due, "schedule": described(&schedule) }).to_string();
+            let shown = described(&schedule);
+            let text = shown.to_string();
+            let since = seen.map(|(seen, known)| if known.is_none_or(|known| known == text) { seen } else { looked_ms });
+            let due = since.and_then(|since| latest(&schedule, since, now));
+            if let Some(due) = due.filter(|due| *due >= started_ms || schedule.catch_up) {
+                let data = json!({ "scheduled_at": due, "schedule": shown }).to_string();
                 let new = NewJob { kind: JobKind::Schedule, ..NewJob::new(account.clone(), script.clone(), data) };
                 jobs::add(connection, now, &new)?;
             }
-            let sql = "INSERT INTO schedules (account, script, seen_ms) VALUES (?, ?, ?)
-                       ON CONFLICT DO UPDATE SET seen_ms = excluded.seen_ms";
-            connection.prepare_cached(sql)?.execute(params![account, script, now])?;
+            let sql = "INSERT INTO schedules (account, script, seen_ms, schedule) VALUES (?, ?, ?, ?)
+                       ON CONFLICT DO UPDATE SET seen_ms = excluded.seen_ms, schedule = excluded.schedule";
+            connection.prepare_cached(sql)?.execute(params![account, script, now, text])?;
             Ok(())
         };
         self.jobs.store().write(write).await
     }
+}
+
+fn key_of(program: &Program) -> Key {
+    (program.account.clone(), program.name.clone())
+}
+
+fn stored(connection: &Connection) -> Result<BTreeSet<Key>, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT account, script FROM schedules")?;
+    let keys = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(keys.collect::<rusqlite::Result<_>>()?)
 }
 
 /// The latest time after `seen` and up to `now`. Looked for near `now` first: a schedule of minutes has many.
@@ -120,29 +173,35 @@ mod tests {
         programs: ProgramSet,
     }
 
+    /// A script with or without a schedule.
+    fn programs(schedule: Option<&str>) -> ProgramSet {
+        let schedule = schedule.map(|schedule| toml::from_str(schedule).unwrap());
+        let settings = ScriptEntry { schedule, ..ScriptEntry::new("tick.js") };
+        let program = Program {
+            name: "tick".into(),
+            file: "tick.js".into(),
+            uuid: "00000000-0000-8000-8000-000000000000".into(),
+            id: 1,
+            account: "default".into(),
+            script_type: ScriptType::App,
+            settings,
+            limits: ProgramLimits { memory_bytes: 16 << 20, turn_ms: 2_000, after_end_ms: 10_000 },
+            time_zone: "UTC".into(),
+            env: BTreeMap::new(),
+            environment: Default::default(),
+            bundle_id: 1,
+            bundle: Arc::new(Bundle { entry: "tick.js".into(), files: BTreeMap::new(), packages: Default::default() }),
+            version: "0123456789abcdef".into(),
+            sources: BTreeMap::new(),
+        };
+        ProgramSet::new([Arc::new(program)], Vec::new())
+    }
+
     impl Office {
         fn new(schedule: &str) -> Self {
             let hand = Arc::new(AtomicU64::new(NOON));
             let store = Store::in_memory(Clock::manual(Arc::clone(&hand))).unwrap();
-            let settings = ScriptEntry { schedule: Some(toml::from_str(schedule).unwrap()), ..ScriptEntry::new("tick.js") };
-            let program = Program {
-                name: "tick".into(),
-                file: "tick.js".into(),
-                uuid: "00000000-0000-8000-8000-000000000000".into(),
-                id: 1,
-                account: "default".into(),
-                script_type: ScriptType::App,
-                settings,
-                limits: ProgramLimits { memory_bytes: 16 << 20, turn_ms: 2_000, after_end_ms: 10_000 },
-                time_zone: "UTC".into(),
-                env: BTreeMap::new(),
-                environment: Default::default(),
-                bundle_id: 1,
-                bundle: Arc::new(Bundle { entry: "tick.js".into(), files: BTreeMap::new(), packages: Default::default() }),
-                version: "0123456789abcdef".into(),
-                sources: BTreeMap::new(),
-            };
-            Self { store, hand, programs: ProgramSet::new([Arc::new(program)], Vec::new()) }
+            Self { store, hand, programs: programs(Some(schedule)) }
         }
 
         fn pass(&self, ms: u64) {
@@ -202,6 +261,82 @@ mod tests {
         office.pass(100 * DAY_MS + 30_000);
         Keeper::new(Jobs::new(&office.store)).look(&office.programs).await;
         assert_eq!(office.made().await, [100 * DAY_MS / MINUTE]);
+    }
+
+    #[tokio::test]
+    async fn a_changed_schedule_has_missed_nothing() {
+        for catch_up in [true, false] {
+            let mut office = Office::new("minutes = [50]");
+            let mut keeper = Keeper::new(Jobs::new(&office.store));
+            keeper.look(&office.programs).await;
+            office.pass(30 * MINUTE);
+            keeper.look(&office.programs).await;
+            office.programs = programs(Some(&format!("minutes = [20]\ncatch_up = {catch_up}")));
+            keeper.look(&office.programs).await;
+            assert_eq!((office.made().await, keeper.next()), (vec![], Some(NOON + 80 * MINUTE)));
+            // Also where it was changed while no engine ran.
+            office.pass(60 * MINUTE);
+            office.programs = programs(Some("minutes = [25]"));
+            let mut keeper = Keeper::new(Jobs::new(&office.store));
+            keeper.look(&office.programs).await;
+            assert_eq!((office.made().await, keeper.next()), (vec![], Some(NOON + 145 * MINUTE)));
+            office.pass(55 * MINUTE);
+            keeper.look(&office.programs).await;
+            assert_eq!(office.made().await, [145]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_change_just_before_the_time_does_not_lose_it() {
+        for next in ["minutes = [10, 20]", "minutes = [10]\nhours = []\ncatch_up = false"] {
+            let mut office = Office::new("minutes = [10]");
+            let mut keeper = Keeper::new(Jobs::new(&office.store));
+            office.pass(10 * MINUTE - 500);
+            keeper.look(&office.programs).await;
+            office.programs = programs(Some(next));
+            office.pass(500);
+            keeper.look(&office.programs).await;
+            assert_eq!(office.made().await, [10], "{next}");
+        }
+        // One that was seen long before is what counts from then on.
+        let mut office = Office::new("minutes = [10]");
+        let mut keeper = Keeper::new(Jobs::new(&office.store));
+        keeper.look(&office.programs).await;
+        office.programs = programs(Some("minutes = [10, 20]"));
+        keeper.look(&office.programs).await;
+        office.pass(10 * MINUTE);
+        keeper.look(&office.programs).await;
+        assert_eq!(office.made().await, [10]);
+    }
+
+    #[tokio::test]
+    async fn a_schedule_that_was_taken_away_and_put_back_has_missed_nothing() {
+        for away in [programs(None), ProgramSet::default()] {
+            let office = Office::new("minutes = [10]");
+            let mut keeper = Keeper::new(Jobs::new(&office.store));
+            keeper.look(&office.programs).await;
+            keeper.look(&away).await;
+            office.pass(30 * MINUTE);
+            keeper.look(&office.programs).await;
+            assert_eq!((office.made().await, keeper.next()), (vec![], Some(NOON + 70 * MINUTE)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_script_that_is_not_found_at_the_start_is_caught_up_when_it_is() {
+        let office = Office::new("minutes = [10]");
+        Keeper::new(Jobs::new(&office.store)).look(&office.programs).await;
+        office.pass(30 * MINUTE);
+        let mut keeper = Keeper::new(Jobs::new(&office.store));
+        keeper.look(&ProgramSet::default()).await;
+        keeper.look(&office.programs).await;
+        assert_eq!(office.made().await, [10]);
+        // One that is there without its schedule is not.
+        office.pass(60 * MINUTE);
+        let mut keeper = Keeper::new(Jobs::new(&office.store));
+        keeper.look(&programs(None)).await;
+        keeper.look(&office.programs).await;
+        assert_eq!(office.made().await, [10]);
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("tables/0003_management.sql"),
     include_str!("tables/0004_cdrs.sql"),
     include_str!("tables/0005_journals.sql"),
+    include_str!("tables/0006_absent_scripts_and_schedules.sql"),
 ];
 
 /// Brings `connection`'s file up to date, whole or not at all.
