@@ -219,7 +219,8 @@ impl Core {
         let dns = HickoryDns::from_system(&resolve_config).map_err(|error| StartError::Names(error.to_string()))?;
 
         let mut loader = Loader::new(&loaded.dir, &config).with_environment(&platform.environment).with_program(&program);
-        let reload = loader.load().map_err(|error| StartError::Scripts { dir: scripts_dir.clone(), error })?;
+        let kept = |file: &str| kept_text(&platform.store, file);
+        let reload = loader.load_or(kept).map_err(|error| StartError::Scripts { dir: scripts_dir.clone(), error })?;
         report(&reload);
         let mut named_scripts = NamedScripts::new(&loaded.named_scripts);
         named_scripts.look(&reload.set, &platform.provisioning.current());
@@ -443,6 +444,13 @@ impl Core {
         self.switch.borrow_mut().set_programs(reload.set, &reload.retired);
         tokio::task::spawn_local(keep_texts(self.platform.store.clone(), reload.texts, asked));
     }
+}
+
+/// The text of a script that was live when the last engine ran.
+fn kept_text(store: &Store, file: &str) -> Option<String> {
+    let name = file.to_owned();
+    let read = store.read(move |connection, _| script_versions::live_source(connection, &name));
+    block_on(read).inspect_err(|error| tracing::error!(file, %error, "what was live cannot be read")).ok().flatten()
 }
 
 /// Writes down the texts that are live now, then tells whoever asked for them.

@@ -11,7 +11,7 @@ mod names;
 pub use bundle::{BundleError, bundle};
 pub use library::Library;
 pub use manifest::Manifest;
-pub use names::named_modules;
+pub use names::{computes_names, named_modules};
 
 /// Where the texts lie within the folder of `package.json`.
 const BUNDLES: &str = ".bundles";

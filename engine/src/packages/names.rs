@@ -11,6 +11,12 @@ static NAMED: LazyLock<Regex> = LazyLock::new(|| {
         .expect("the pattern is constant")
 });
 
+/// The same with something else than a plain string, from which the name comes only when it runs.
+static COMPUTED: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"\b(?:require|import)\s*\(\s*(?:[^'\x22`\s)]|`[^`]*\$\{|['\x22`][^'\x22`]*['\x22`]\s*[^\s),])")
+        .expect("the pattern is constant")
+});
+
 /// The module that brings knex, which scripts do not name themselves.
 const USERSPACE: &str = "cxUserspace";
 
@@ -22,6 +28,11 @@ pub fn named_modules(source: &str) -> BTreeSet<String> {
         names.insert("knex".to_owned());
     }
     names
+}
+
+/// Whether `source` also asks for modules whose names it makes up.
+pub fn computes_names(source: &str) -> bool {
+    COMPUTED.is_match(source)
 }
 
 /// The package of a module's name: `csv-parse` of `csv-parse/lib/sync`, `@a/b` of `@a/b/c`.
@@ -54,6 +65,16 @@ mod tests {
     fn knex_comes_with_the_module_that_has_it() {
         assert_eq!(names("const u = require('cxUserspace'); u.knex('db', 't')"), ["cxUserspace", "knex"]);
         assert_eq!(names("const u = require('cxUserspace'); u.read('a', 'b')"), ["cxUserspace"]);
+    }
+
+    #[test]
+    fn names_that_are_made_up_are_noticed() {
+        for source in ["require(name)", "await import( `./${name}` )", "require('./' + name)"] {
+            assert!(computes_names(source), "{source}");
+        }
+        for source in ["require('a'), require(\"b\"), import(`c`)", "import a from 'a'", "function main() {}", "require()"] {
+            assert!(!computes_names(source), "{source}");
+        }
     }
 
     #[test]

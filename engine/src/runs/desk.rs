@@ -23,6 +23,9 @@ use crate::script::{Moment, Program, ScriptHost, ScriptOutput, ScriptStats, Star
 
 /// Runs of one script that may wait for their turn.
 const MAX_WAITING: usize = 1_000;
+/// Runs of one script whose results have been handed over, and which go on with what they did not await: further ones keep their
+/// turn until that is done.
+pub(super) const MAX_ASIDE: usize = 100;
 /// Runs at once where a script says nothing.
 const DEFAULT_CONCURRENCY: usize = 1;
 /// A wall time further away than this is as good as none.
@@ -102,6 +105,8 @@ struct Run {
     stage: Stage,
     /// Operations that have not settled.
     pending: BTreeMap<OpId, Pending>,
+    /// It has made room for the next one.
+    aside: bool,
     /// How the run ended, until that is said.
     end: Option<(Result<Option<String>, RunError>, Instant)>,
     started: Instant,
@@ -125,6 +130,8 @@ enum Stage {
 #[derive(Default)]
 struct Gate {
     running: usize,
+    /// Those that have made room.
+    aside: usize,
     waiting: VecDeque<Ticket>,
 }
 
@@ -175,6 +182,7 @@ impl Desk {
             timeout,
             stage: Stage::Waiting(Box::new(order)),
             pending: BTreeMap::new(),
+            aside: false,
             end: None,
             started: now.instant,
         };
@@ -351,14 +359,22 @@ impl Desk {
         self.outputs.push_back(DeskOutput::Settled { ticket, end, took, sandbox_time });
     }
 
-    /// A run whose function is over leaves once nothing of it is under way.
+    /// A run whose function is over leaves once nothing of it is under way. One whose result has been handed over makes room for
+    /// the next one until then.
     fn leave_if_over(&mut self, now: Moment, ticket: Ticket) {
-        let Some(run) = self.runs.get(&ticket) else { return };
-        if let Stage::Settled(id) = run.stage
-            && run.pending.values().all(|pending| pending.listens)
-            && self.host.is_quiet(id)
-        {
+        let Some(run) = self.runs.get_mut(&ticket) else { return };
+        let Stage::Settled(id) = run.stage else { return };
+        if run.pending.values().all(|pending| pending.listens) && self.host.is_quiet(id) {
             self.leave(now, ticket);
+        } else if run.kind.is_urgent()
+            && !run.aside
+            && let Some(gate) = self.gates.get_mut(&run.program.name).filter(|gate| gate.aside < MAX_ASIDE)
+        {
+            run.aside = true;
+            gate.aside += 1;
+            gate.running = gate.running.saturating_sub(1);
+            let script = run.program.name.clone();
+            self.let_in(now, &script);
         }
     }
 
@@ -395,7 +411,8 @@ impl Desk {
                 if run.kind.is_counted()
                     && let Some(gate) = self.gates.get_mut(name)
                 {
-                    gate.running = gate.running.saturating_sub(1);
+                    let place = if run.aside { &mut gate.aside } else { &mut gate.running };
+                    *place = place.saturating_sub(1);
                 }
             }
         }
@@ -407,7 +424,7 @@ impl Desk {
     fn let_in(&mut self, now: Moment, script: &str) {
         while let Some(gate) = self.gates.get_mut(script) {
             let Some(next) = gate.waiting.front().copied() else {
-                if gate.running == 0 {
+                if gate.running == 0 && gate.aside == 0 {
                     self.gates.remove(script);
                 }
                 return;

@@ -137,6 +137,35 @@ fn a_script_says_how_many_of_its_runs_go_on_at_once() {
     assert_eq!(tickets.map(|ticket| office.desk.is_waiting(ticket).unwrap()), [false, false, true]);
 }
 
+const LEAVES_BEHIND: &str = "function main(data) { fetch('https://example.net/'); return data.n }";
+
+#[test]
+fn what_a_hook_leaves_behind_keeps_no_turn_but_past_a_bound() {
+    let mut office = Office::new();
+    let program = program(LEAVES_BEHIND, None);
+    for _ in 0..super::desk::MAX_ASIDE {
+        let ticket = office.submit(&program, RunKind::Hook);
+        assert_eq!(office.desk.is_waiting(ticket), Some(false));
+    }
+    let last = office.submit(&program, RunKind::Hook);
+    let waits = office.submit(&program, RunKind::Hook);
+    assert_eq!((office.desk.is_waiting(last), office.desk.is_waiting(waits)), (Some(false), Some(true)));
+    office.answer(last, OpId { turn: 0, ordinal: 0 });
+    assert_eq!(office.desk.is_waiting(waits), Some(false));
+    office.pass(Duration::from_secs(2));
+    assert_eq!(office.desk.runs(), 0, "all of them have a time");
+}
+
+#[test]
+fn what_a_form_leaves_behind_keeps_its_turn_until_it_is_done() {
+    let mut office = Office::new();
+    let program = program(LEAVES_BEHIND, None);
+    let (_, next) = (office.submit(&program, RunKind::Form), office.submit(&program, RunKind::Form));
+    assert_eq!(office.desk.is_waiting(next), Some(true));
+    office.answer_fetches();
+    assert_eq!(office.desk.is_waiting(next), Some(false));
+}
+
 #[test]
 fn jobs_do_not_wait_for_forms() {
     let mut office = Office::new();

@@ -24,7 +24,7 @@ pub fn worker_topic(name: &str) -> String {
 
 /// One worker that is kept up; dropping it ends its run.
 struct Kept {
-    bundle: u64,
+    program: Arc<Program>,
     task: JoinHandle<()>,
 }
 
@@ -45,12 +45,12 @@ pub async fn keep_workers(runs: RunsHandle) {
             .filter(|program| program.script_type == ScriptType::Worker)
             .map(|program| (program.name.as_str(), program))
             .collect();
-        kept.retain(|name, worker| workers.get(name.as_str()).is_some_and(|program| program.bundle_id == worker.bundle));
+        kept.retain(|name, worker| workers.get(name.as_str()).is_some_and(|program| program.runs_as(&worker.program)));
         for (name, program) in workers {
             kept.entry(name.to_owned()).or_insert_with(|| {
                 tracing::info!(worker = name, "worker is started");
                 let task = tokio::spawn(keep(runs.clone(), name.to_owned()));
-                Kept { bundle: program.bundle_id, task }
+                Kept { program: Arc::clone(program), task }
             });
         }
         if changes.changed().await.is_err() {

@@ -90,6 +90,11 @@ pub fn source(connection: &Connection, file: &str, number: u32) -> Result<Option
     Ok(connection.prepare_cached(sql)?.query_row(params![file, number], |row| row.get(0)).optional()?)
 }
 
+/// The text that was live last.
+pub fn live_source(connection: &Connection, file: &str) -> Result<Option<String>, StoreError> {
+    live(connection, file)?.map_or(Ok(None), |number| source(connection, file, number))
+}
+
 /// The version before the live one.
 pub fn before_live(connection: &Connection, file: &str) -> Result<Option<u32>, StoreError> {
     let sql = "SELECT MAX(number) FROM script_versions WHERE file = ?1
@@ -131,6 +136,8 @@ mod tests {
             [(3, true), (2, false), (1, false)]
         );
         assert_eq!(store.read(|db, _| source(db, "a.js", 2)).await.unwrap().as_deref(), Some("two"));
+        let last = async |file: &'static str| store.read(move |db, _| live_source(db, file)).await.unwrap();
+        assert_eq!((last("a.js").await.as_deref(), last("b.js").await), (Some("one"), None));
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@ use lockstep_ctx_api::packages::PackageBundle;
 use lockstep_ctx_api::wire::{Bundle, Location};
 
 use super::program::{Program, ProgramLimits, digest_of, id_of, uuid_of, version_of};
+use super::reach::reach;
 use super::set::{ProgramSet, ScriptProblem};
 use crate::config::{App, Config, DEFAULT_ACCOUNT, DEFAULT_MEMORY_MB, DEFAULT_TURN_MS, ScriptEntry, header_comment};
 use crate::packages::{Library, named_modules};
@@ -144,14 +145,34 @@ impl Loader {
     /// # Errors
     /// When the folder cannot be listed. A folder that does not exist is empty.
     pub fn load(&mut self) -> io::Result<Reload> {
+        self.load_or(|_| None)
+    }
+
+    /// The same for an engine that starts: a file that has no good version has the text that `kept` says was live last.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn load_or(&mut self, kept: impl Fn(&str) -> Option<String>) -> io::Result<Reload> {
         let found = self.scan()?;
         self.files.retain(|file, _| found.contains_key(file));
         for (file, stamp) in found {
             if self.files.get(&file).is_none_or(|known| known.stamp != stamp) {
                 self.read(&file, stamp);
+                self.fall_back(&file, &kept);
             }
         }
         Ok(self.publish())
+    }
+
+    /// Has a file without a text that can be run have the one that is kept.
+    fn fall_back(&mut self, file: &str, kept: impl Fn(&str) -> Option<String>) {
+        if self.files.get(file).is_none_or(|known| known.sound.is_some()) {
+            return;
+        }
+        let sound = kept(file).and_then(|source| self.compile(file, &source.into()).ok()).map(|(sound, _)| sound);
+        if let Some(known) = self.files.get_mut(file) {
+            known.sound = sound;
+        }
     }
 
     /// Every script in the folder with what identifies its content.
@@ -274,8 +295,9 @@ impl Loader {
         for siblings in apps.values() {
             let sources: BTreeMap<String, SourceDigest> =
                 siblings.iter().map(|(file, sound)| (file.clone(), sound.digest.clone())).collect();
+            let names = siblings.iter().map(|(file, sound)| (file.as_str(), &sound.names)).collect();
             for (file, sound) in siblings {
-                let packages = self.library.select(&modules_within_reach(file, siblings));
+                let packages = self.library.select(&reach(file, &names).modules);
                 let mut sources = sources.clone();
                 sources.extend(packages.bundles.iter().map(|(name, bundle)| (format!("npm:{name}"), digest_of_package(bundle))));
                 let name = name_of(file);
@@ -367,22 +389,6 @@ impl Loader {
             sources: sources.clone(),
         }
     }
-}
-
-/// The modules that a script names, or a sibling that it reaches.
-fn modules_within_reach(entry: &str, siblings: &BTreeMap<String, &Sound>) -> BTreeSet<String> {
-    let mut modules = BTreeSet::new();
-    let mut reached = BTreeSet::from([entry]);
-    let mut next = vec![entry];
-    while let Some(sound) = next.pop().and_then(|file| siblings.get(file)) {
-        for name in &sound.names {
-            let wanted = name_of(name.strip_prefix("./").unwrap_or(name));
-            let found = siblings.keys().filter(|file| name_of(file) == wanted || file.eq_ignore_ascii_case(name));
-            next.extend(found.map(String::as_str).filter(|file| reached.insert(file)));
-        }
-        modules.extend(sound.names.iter().cloned());
-    }
-    modules
 }
 
 fn digest_of_package(bundle: &PackageBundle) -> SourceDigest {

@@ -2,6 +2,7 @@
 
 mod loader;
 mod program;
+mod reach;
 mod save;
 mod set;
 mod watch;

@@ -113,6 +113,53 @@ fn a_syntax_error_leaves_the_last_good_version_live_and_says_where() {
 }
 
 #[test]
+fn a_text_that_cannot_be_run_at_the_start_leaves_the_kept_one_live() {
+    let mut folder = Folder::new();
+    folder.write("menu.js", "function main() {\n  let = ;\n}");
+    folder.write("good.js", EMPTY);
+    folder.write("lost.js", "function (");
+    let kept = |file: &str| match file {
+        "menu.js" => Some("// @lockstep class5_destination=1000\nfunction main() {}".to_owned()),
+        "lost.js" => Some("nor was this (".to_owned()),
+        _ => panic!("{file} has a text"),
+    };
+    let mut loader = folder.loader(&Config::default());
+    let reload = loader.load_or(kept).unwrap();
+    assert_eq!(reload.set.by_class5("1000").map(|program| program.name.as_str()), Some("menu"));
+    assert!(reload.set.by_name("lost").is_none());
+    let files = |problems: Vec<ScriptProblem>| problems.into_iter().map(|problem| problem.file).collect::<Vec<_>>();
+    assert_eq!(files(reload.new_problems), ["lost.js", "menu.js"]);
+    assert_eq!(reload.texts.iter().map(|text| text.file.as_str()).collect::<Vec<_>>(), ["good.js"]);
+
+    folder.write("menu.js", "function main() { return 2 }");
+    let mended = loader.load().unwrap();
+    assert!(mended.set.by_class5("1000").is_none() && mended.set.by_name("menu").is_some());
+}
+
+#[test]
+fn a_script_runs_as_before_until_something_that_it_gets_at_changes() {
+    let mut folder = Folder::new();
+    folder.write("worker.js", "// @lockstep type=worker\nconst { a } = require('./one'); function onMessage() {}");
+    folder.write("one.js", "exports.a = require('two')");
+    folder.write("two.js", EMPTY);
+    folder.write("other.js", EMPTY);
+    folder.write("open.js", "exports.main = (name) => require(name)");
+    let mut loader = folder.loader(&Config::default());
+    let mut now = loader.load().unwrap().set;
+    let mut changed = |file: &str, text: &str| {
+        folder.write(file, text);
+        let before = std::mem::replace(&mut now, loader.load().unwrap().set);
+        ["worker", "open"].map(|name| !now.by_name(name).unwrap().runs_as(before.by_name(name).unwrap()))
+    };
+    assert_eq!(changed("other.js", "function main() { return 1 }"), [false, true]);
+    assert_eq!(changed("new.js", EMPTY), [false, true]);
+    assert_eq!(changed("two.js", "function main() { return 1 }"), [true, true]);
+    assert_eq!(changed("one.js", EMPTY), [true, true]);
+    assert_eq!(changed("two.js", EMPTY), [false, true]);
+    assert_eq!(changed("worker.js", "// @lockstep type=worker memory_mb=20\nfunction onMessage() {}"), [true, true]);
+}
+
+#[test]
 fn a_problem_is_told_once_and_again_when_the_file_has_changed() {
     let mut folder = Folder::new();
     folder.write("bad.js", "function (");
