@@ -16,8 +16,6 @@ use super::time_zone::TimeZones;
 use super::worker::{TurnProbe, Worker};
 use crate::wire::{self, Epoch, FromWorker, RunId, RunState, ScriptError, ScriptErrorKind, ToWorker, TurnEnd, WireError};
 
-/// Niceness of a worker: media threads on the same core come first.
-const NICE: libc::c_int = 10;
 /// How much is read from the socket at once.
 const READ_BYTES: usize = 64 << 10;
 /// CPU time of a turn after which the engine may have moved other runs out of the way, µs: a little less than it waits.
@@ -42,14 +40,12 @@ pub enum WorkerExit {
 
 /// Serves runs over `socket` until the engine closes it.
 ///
-/// Takes over the process: lowers its priority and shuts it in (no files, no network, no new processes) as far as the kernel can;
-/// `Ready` says which layers hold. Call it early in a process of its own that has a single thread.
+/// Takes over the process: shuts it in (no files, no network, no new processes) as far as the kernel can; `Ready` says which layers
+/// hold. Call it early in a process of its own that has a single thread.
 ///
 /// # Errors
 /// When the socket fails, a frame makes no sense, or the runtime cannot be set up.
 pub fn run_worker(socket: UnixStream, probe: impl TurnProbe + 'static) -> Result<(), WorkerExit> {
-    // SAFETY: no memory is involved. Failing leaves the priority as it is, which is the operator's choice then.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
     let output = Rc::new(Output { socket: socket.try_clone()?, buffer: RefCell::default(), urgent: Cell::new(false) });
     socket.set_read_timeout(Some(SWEEPS_EVERY))?;
     let log = output.clone();

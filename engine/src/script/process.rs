@@ -12,6 +12,7 @@ use thiserror::Error;
 use tokio::process::{Child, Command};
 
 use super::probe::{ProbeReader, ProbeWriter};
+use crate::background;
 
 /// A worker process and the engine's ends of what it was given.
 pub(super) struct WorkerProcess {
@@ -68,6 +69,7 @@ pub fn worker_main(fd: RawFd, probe_fd: RawFd) -> Result<(), WorkerError> {
     }
     // When memory runs out, scripts go before the engine that carries their calls. Where /proc is missing, the kernel decides.
     let _ = std::fs::write("/proc/self/oom_score_adj", "500");
+    background::step_back(background::WAITED_FOR);
     let probe = ProbeWriter::open(&take_fd(probe_fd)?)?;
     let socket = UnixStream::from(take_fd(fd)?);
     Ok(run_worker(socket, probe)?)

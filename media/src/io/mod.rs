@@ -32,6 +32,7 @@ pub use lateness::Lateness;
 pub use pool::{Gauges, Leg, MediaPool, PoolConfig, PoolEvents, SendError};
 pub use port_pool::PortError;
 pub use recorder::{RecordingError, RecordingFile, RecordingFormat};
+pub use sys::may_go_ahead;
 
 use crate::{
     recording::RecordingId,

@@ -140,6 +140,12 @@ pub(super) fn prefer_this_thread() -> Priority {
     Priority::Default
 }
 
+/// Whether the system gives threads of this process a better priority than others have: tried on a thread of its own.
+pub fn may_go_ahead() -> bool {
+    let tried = std::thread::Builder::new().spawn(prefer_this_thread).map(std::thread::JoinHandle::join);
+    tried.is_ok_and(|priority| priority.is_ok_and(|priority| priority != Priority::Default))
+}
+
 /// The cores this process may run on.
 pub(super) fn allowed_cores() -> Vec<usize> {
     // SAFETY: an all-zero set is a valid value.

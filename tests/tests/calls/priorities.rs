@@ -1,4 +1,4 @@
-//! Who comes first where threads share a core: media, then everybody else alike (decisions 0053 and 0057).
+//! Who comes first where threads share a core: media, then everybody else alike (decisions 0053, 0057 and 0058).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -37,4 +37,9 @@ async fn signalling_and_scripts_have_one_priority_and_media_comes_first() {
         assert_eq!(nice, of("core"), "{threads:?}");
     }
     assert!(of("media-0") < of("core") && of("core") < of("journals"), "{threads:?}");
+    // Whoever started the engine has set its place among the machine's programs. It gives way to them only where media can have
+    // none before all others.
+    let ours = niceness(std::process::id()).into_values().max().expect("this thread");
+    let goes_ahead = of("media-0") < ours;
+    assert_eq!(of("core"), if goes_ahead { ours } else { ours.max(10) }, "{threads:?}");
 }
