@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use oxc_ast::AstKind;
-use oxc_ast::ast::{BindingPattern, CallExpression, Expression, IdentifierReference, VariableDeclarator};
+use oxc_ast::ast::{BindingPattern, CallExpression, Expression, VariableDeclarator};
 use oxc_semantic::{NodeId, Semantic, SymbolId};
 use oxc_span::{GetSpan, Span};
+
+use super::{constants, entry, options};
 
 /// How an operation relates to the call's queue, as far as a reader of the source cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +63,8 @@ pub(crate) struct OperationCall {
     pub(crate) name: &'static str,
     pub(super) kind: Kind,
     pub(super) span: Span,
-    /// An options object with a `signal` is among its arguments.
-    pub(super) has_signal: bool,
+    /// Its options end it, or may: a `signal`, or the `timeout_ms` of a bridge.
+    pub(super) is_ended: bool,
 }
 
 impl OperationCall {
@@ -76,10 +78,12 @@ impl OperationCall {
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
     by_node: BTreeMap<NodeId, OperationCall>,
+    /// By start and end.
+    by_span: BTreeMap<(u32, u32), NodeId>,
 }
 
 impl Calls {
-    /// Finds them: on anything named `ctx`, on what `new cxC5Server()` gave, on another name for either, and on names
+    /// Finds them: on anything named `ctx`, on what `new cxC5Server()` gave, on another name for either, on what an entry is called with, and on names
     /// destructured from them.
     pub(crate) fn find(semantic: &Semantic<'_>) -> Self {
         let names = Names::find(semantic);
@@ -88,7 +92,9 @@ impl Calls {
             let AstKind::CallExpression(call) = node.kind() else { continue };
             if let Some((name, kind)) = names.operation(semantic, call) {
                 let span = call.span();
-                calls.by_node.insert(node.id(), OperationCall { name, kind, span, has_signal: has_signal(call) });
+                let is_ended = options::end(semantic, name, call);
+                calls.by_node.insert(node.id(), OperationCall { name, kind, span, is_ended });
+                calls.by_span.insert((span.start, span.end), node.id());
             }
         }
         calls
@@ -101,22 +107,12 @@ impl Calls {
 
     /// The operation that the call at `span` is of.
     pub(crate) fn at(&self, span: Span) -> Option<&OperationCall> {
-        self.by_node.values().find(|call| call.span == span)
+        self.by_node.get(self.by_span.get(&(span.start, span.end))?)
     }
 }
 
 fn lookup(name: &str) -> Option<(&'static str, Kind)> {
     OPERATIONS.iter().find(|(known, _)| *known == name).copied()
-}
-
-fn has_signal(call: &CallExpression<'_>) -> bool {
-    call.arguments.iter().any(|argument| match argument.as_expression() {
-        Some(Expression::ObjectExpression(object)) => object
-            .properties
-            .iter()
-            .any(|property| property.as_property().is_none_or(|property| property.key.is_specific_static_name("signal"))),
-        _ => false,
-    })
 }
 
 /// What the script calls its `ctx`, and its operations.
@@ -130,20 +126,16 @@ struct Names {
 impl Names {
     fn find(semantic: &Semantic<'_>) -> Self {
         let mut names = Self::default();
+        for pattern in entry::contexts(semantic) {
+            names.bind_pattern(pattern);
+        }
         for node in semantic.nodes().iter() {
-            match node.kind() {
-                AstKind::ImportDeclaration(import) if import.source.value == C5_MODULE => {
-                    for specifier in import.specifiers.iter().flatten() {
-                        names.classes.insert(specifier.local().symbol_id());
-                    }
+            if let AstKind::ImportDeclaration(import) = node.kind()
+                && import.source.value == C5_MODULE
+            {
+                for specifier in import.specifiers.iter().flatten() {
+                    names.classes.insert(specifier.local().symbol_id());
                 }
-                // The second parameter of `main` owns the call, whatever it is called.
-                AstKind::Function(function) if function.name().is_some_and(|name| name == "main") => {
-                    if let Some(parameter) = function.params.items.get(1) {
-                        names.bind_pattern(&parameter.pattern);
-                    }
-                }
-                _ => {}
             }
         }
         // Names are given before they are passed on, except by hoisting; a second look catches those.
@@ -187,21 +179,18 @@ impl Names {
         }
     }
 
-    fn symbol(semantic: &Semantic<'_>, identifier: &IdentifierReference<'_>) -> Option<SymbolId> {
-        semantic.scoping().get_reference(identifier.reference_id()).symbol_id()
-    }
-
     fn is_context(&self, semantic: &Semantic<'_>, expression: &Expression<'_>) -> bool {
         match expression.get_inner_expression() {
             Expression::Identifier(identifier) => {
                 identifier.name == "ctx"
-                    || Self::symbol(semantic, identifier).is_some_and(|symbol| self.contexts.contains(&symbol))
+                    || constants::symbol(semantic, identifier).is_some_and(|symbol| self.contexts.contains(&symbol))
             }
             // `this.ctx`, `self.ctx`
             Expression::StaticMemberExpression(member) => member.property.name == "ctx",
             Expression::NewExpression(new) => match new.callee.get_inner_expression() {
                 Expression::Identifier(class) => {
-                    class.name == C5_MODULE || Self::symbol(semantic, class).is_some_and(|symbol| self.classes.contains(&symbol))
+                    class.name == C5_MODULE
+                        || constants::symbol(semantic, class).is_some_and(|symbol| self.classes.contains(&symbol))
                 }
                 callee => is_require_of_c5(callee),
             },
@@ -218,7 +207,7 @@ impl Names {
                 member.static_property_name().and_then(|name| lookup(&name))
             }
             Expression::Identifier(identifier) => {
-                Self::symbol(semantic, identifier).and_then(|symbol| self.operations.get(&symbol).copied())
+                constants::symbol(semantic, identifier).and_then(|symbol| self.operations.get(&symbol).copied())
             }
             _ => None,
         }

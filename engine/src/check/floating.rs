@@ -1,152 +1,39 @@
 //! Operations whose promise nobody listens to: they run all the same, in program order, but nobody learns how they ended, and
 //! the script does not wait.
 
-use oxc_ast::AstKind;
-use oxc_ast::ast::{AssignmentTarget, Expression, LogicalOperator};
-use oxc_semantic::{NodeId, Semantic, SymbolId};
-use oxc_span::GetSpan;
+use std::collections::BTreeSet;
+
+use oxc_semantic::Semantic;
 
 use super::Remark;
 use super::calls::{Calls, OperationCall};
+use super::fate::{Fate, Lost, follow};
 
-/// Callees that drop what their callback returns.
-const DROPPING: &[&str] =
-    &["forEach", "on", "once", "off", "addEventListener", "setTimeout", "setInterval", "setImmediate", "queueMicrotask"];
-
-/// Members of a promise whose use means that somebody listens.
-const LISTENING: &[&str] = &["then", "catch", "finally"];
-
-/// Finds them, in the order of the text.
+/// Finds them, in the order of the text; in a callback that nobody waits for, the first.
 pub(super) fn find(semantic: &Semantic<'_>, calls: &Calls) -> Vec<Remark> {
-    calls.iter().filter_map(|(node, call)| Some((call.span, sentence(call, fate(semantic, node)?)))).collect()
+    let mut callbacks = BTreeSet::new();
+    let lost = calls.iter().filter_map(|(node, call)| Some((call, follow(semantic, node)?)));
+    lost.filter(|(_, fate)| fate.callback.is_none_or(|callback| callbacks.insert(callback)))
+        .map(|(call, fate)| (call.span, sentence(call, fate)))
+        .collect()
 }
 
-/// What becomes of a promise that nobody listens to.
-enum Lost {
-    /// The expression is a statement of its own, or its value is thrown away.
-    Dropped,
-    /// Kept in a variable that is never read.
-    Unread(String),
-    /// Returned to a caller that ignores it.
-    Ignored(String),
-    /// Used where a value was meant.
-    Misused(String),
-}
-
-fn sentence(call: &OperationCall, lost: Lost) -> String {
+fn sentence(call: &OperationCall, fate: Fate) -> String {
     let operation = call.display();
-    match lost {
-        Lost::Dropped => format!("{operation} is not awaited"),
-        Lost::Unread(name) => format!("{operation} is not awaited: `{name}` is never used"),
-        Lost::Ignored(by) => format!("{operation} is not awaited: {by} ignores what its callback returns"),
-        Lost::Misused(how) => format!("{operation} is not awaited: {how}"),
-    }
-}
-
-/// Follows the value of `node` to where it goes; `None` when somebody listens, or may.
-fn fate(semantic: &Semantic<'_>, node: NodeId) -> Option<Lost> {
-    let nodes = semantic.nodes();
-    let mut child = node;
-    loop {
-        let span = nodes.kind(child).span();
-        let parent = nodes.parent_id(child);
-        match nodes.kind(parent) {
-            // Transparent: the value is the parent's.
-            AstKind::ParenthesizedExpression(_)
-            | AstKind::ChainExpression(_)
-            | AstKind::TSAsExpression(_)
-            | AstKind::TSNonNullExpression(_)
-            | AstKind::TSSatisfiesExpression(_)
-            | AstKind::TSTypeAssertion(_) => child = parent,
-            AstKind::ConditionalExpression(conditional) if conditional.test.span() == span => return truthy(),
-            AstKind::ConditionalExpression(_) => child = parent,
-            AstKind::LogicalExpression(logical) if logical.left.span() == span => match logical.operator {
-                // `ctx.play() ?? x`: never null.
-                LogicalOperator::And | LogicalOperator::Or | LogicalOperator::Coalesce => return truthy(),
-            },
-            AstKind::LogicalExpression(_) => child = parent,
-            AstKind::SequenceExpression(sequence) => match sequence.expressions.last() {
-                Some(last) if last.span() == span => child = parent,
-                _ => return Some(Lost::Dropped),
-            },
-            // An array that is itself dropped drops its elements.
-            AstKind::ArrayExpression(_) => child = parent,
-
-            AstKind::ExpressionStatement(_) => return Some(Lost::Dropped),
-            AstKind::ForStatement(statement) if statement.test.as_ref().is_some_and(|test| test.span() == span) => {
-                return truthy();
-            }
-            AstKind::ForStatement(_) => return Some(Lost::Dropped),
-            AstKind::IfStatement(_) | AstKind::WhileStatement(_) | AstKind::DoWhileStatement(_) => return truthy(),
-            AstKind::SwitchStatement(_) | AstKind::SwitchCase(_) | AstKind::BinaryExpression(_) | AstKind::TemplateLiteral(_) => {
-                return Some(Lost::Misused("a promise is used as if it were its result".to_owned()));
-            }
-            AstKind::UnaryExpression(unary) => {
-                return match unary.operator {
-                    // `void ctx.play()` says that nobody means to wait.
-                    oxc_ast::ast::UnaryOperator::Void => None,
-                    oxc_ast::ast::UnaryOperator::LogicalNot => truthy(),
-                    _ => Some(Lost::Misused("a promise is used as if it were its result".to_owned())),
-                };
-            }
-            AstKind::StaticMemberExpression(member) => {
-                let name = member.property.name.as_str();
-                let listened = LISTENING.contains(&name);
-                return (!listened).then(|| Lost::Misused(format!("a promise has no `{name}`; await it first")));
-            }
-            AstKind::VariableDeclarator(declarator) => {
-                if declarator.id.is_destructuring_pattern() {
-                    return Some(Lost::Misused("a promise is taken apart as if it were its result".to_owned()));
-                }
-                return declarator.id.get_binding_identifier().and_then(|name| unread(semantic, name.symbol_id()));
-            }
-            AstKind::AssignmentExpression(assignment) => {
-                let AssignmentTarget::AssignmentTargetIdentifier(target) = &assignment.left else { return None };
-                let symbol = semantic.scoping().get_reference(target.reference_id()).symbol_id()?;
-                // `x = ctx.play()` may be a value in turn; then its variable is read or not all the same.
-                return unread(semantic, symbol);
-            }
-            AstKind::ArrowFunctionExpression(arrow) if arrow.body.is_expression() => return ignored(semantic, parent),
-            AstKind::ReturnStatement(_) => {
-                let function = enclosing_function(semantic, parent)?;
-                return ignored(semantic, function);
-            }
-            _ => return None,
-        }
-    }
-}
-
-fn truthy() -> Option<Lost> {
-    Some(Lost::Misused("a promise is always true".to_owned()))
-}
-
-fn unread(semantic: &Semantic<'_>, symbol: SymbolId) -> Option<Lost> {
-    let read = semantic.symbol_references(symbol).any(|reference| reference.is_read());
-    (!read).then(|| Lost::Unread(semantic.scoping().symbol_name(symbol).to_owned()))
-}
-
-fn enclosing_function(semantic: &Semantic<'_>, node: NodeId) -> Option<NodeId> {
-    semantic
-        .nodes()
-        .ancestors(node)
-        .find(|ancestor| matches!(ancestor.kind(), AstKind::Function(_) | AstKind::ArrowFunctionExpression(_)))
-        .map(|ancestor| ancestor.id())
-}
-
-/// Whether the function at `node` is a callback of something that drops what it returns.
-fn ignored(semantic: &Semantic<'_>, node: NodeId) -> Option<Lost> {
-    let nodes = semantic.nodes();
-    let AstKind::CallExpression(call) = nodes.parent_kind(node) else { return None };
-    let span = nodes.kind(node).span();
-    if !call.arguments.iter().any(|argument| argument.span() == span) {
-        return None;
-    }
-    let callee = match call.callee.get_inner_expression() {
-        Expression::Identifier(name) => name.name.as_str(),
-        Expression::StaticMemberExpression(member) => member.property.name.as_str(),
-        _ => return None,
+    let wrong = match fate.callback {
+        Some(_) => "is awaited in a callback that nobody waits for",
+        None => "is not awaited",
     };
-    DROPPING.contains(&callee).then(|| Lost::Ignored(callee.to_owned()))
+    let why = match fate.lost {
+        Lost::Dropped => return format!("{operation} {wrong}"),
+        Lost::ArrayDropped => "an array of promises is thrown away".to_owned(),
+        Lost::ArrayAwaited => "`await` does not wait for what an array holds; use Promise.all".to_owned(),
+        Lost::Unread(name) => format!("`{name}` is never used"),
+        Lost::Ignored(by) => format!("{by} ignores what its callback returns"),
+        Lost::Misused(how) => how,
+        Lost::Tested(how) => how.to_owned(),
+    };
+    format!("{operation} {wrong}: {why}")
 }
 
 #[cfg(test)]
@@ -185,6 +72,13 @@ mod tests {
             "for (const f of data.files) await ctx.play(f)",
             "await Promise.all(data.files.map((f) => ctx.play(f)))",
             "const hello = () => ctx.play('a'); await hello()",
+            "let r = ctx.ivr('a', 5, 1, 1); r = await r; log(r.status)",
+            "let p; await (p = ctx.play('a'))",
+            "const p = ctx.play('a'); if (data.x) p.catch(log); else log(p.reason)",
+            "const p = ctx.play('a'); data.list.forEach(async () => { await p; })",
+            "let playing; ctx.on('dtmf', () => { if (!playing) playing = ctx.play('a'); })",
+            "let a = ctx.play('a'), b = a; a = b; b = a",
+            "await (ctx.play('a') || data.x)",
         ] {
             assert_eq!(floating(body), [""; 0], "{body}");
         }
@@ -227,6 +121,85 @@ mod tests {
         assert_eq!(floating("if (ctx.play('a')) {}"), ["ctx.play() is not awaited: a promise is always true"]);
         assert_eq!(floating("const { status } = ctx.ivr('a', 5, 1, 1);").len(), 1);
         assert_eq!(floating("const p = ctx.play('a');"), ["ctx.play() is not awaited: `p` is never used"]);
+    }
+
+    #[test]
+    fn a_variable_is_not_listened_to_by_reading_members_of_it() {
+        assert_eq!(
+            floating("const res = ctx.ivr('a', 5, 1, 1); if (res.status === 'success') data.z = res.value;"),
+            ["ctx.ivr() is not awaited: a promise has no `status`; await it first"]
+        );
+        for body in [
+            "let res; res = ctx.ivr('a', 5, 1, 1); log(res.value)",
+            "const res = ctx.ivr('a', 5, 1, 1); log(res?.value, res['status'])",
+            "const res = ctx.ivr('a', 5, 1, 1); const { status } = res",
+            "const res = ctx.ivr('a', 5, 1, 1), again = res; log(again.value)",
+            "for (const f of data.files) { const r = ctx.play(f); if (r.reason) break; }",
+            "const key = ctx.waitFor('1'); if (key === '1') log('one')",
+            "const p = ctx.play('a'); if (p) log('played')",
+        ] {
+            assert_eq!(floating(body).len(), 1, "{body}");
+        }
+    }
+
+    #[test]
+    fn an_array_of_promises_wants_promise_all() {
+        let awaited = "ctx.play() is not awaited: `await` does not wait for what an array holds; use Promise.all";
+        assert_eq!(floating("await data.files.map((f) => ctx.play(f));"), [awaited]);
+        assert_eq!(
+            floating("data.files.map((f) => ctx.play(f));"),
+            ["ctx.play() is not awaited: an array of promises is thrown away"]
+        );
+        assert_eq!(
+            floating("const later = data.files.map((f) => ctx.play(f));"),
+            ["ctx.play() is not awaited: `later` is never used"]
+        );
+        for body in [
+            "await [ctx.play('a')]",
+            "const all = [ctx.play('a')]; await all",
+            "const all = data.files?.map(function (f) { return ctx.play(f); }); await all",
+            "await Array.from(data.files, (f) => ctx.play(f))",
+            "await data.files.flatMap((f) => [ctx.play(f)])",
+            "data.files.forEach((f) => [ctx.play(f)])",
+        ] {
+            assert_eq!(floating(body).len(), 1, "{body}");
+        }
+        for body in [
+            "await Promise.all(data.files?.map((f) => ctx.play(f)) ?? [])",
+            "const all = data.files.map((f) => ctx.play(f)); log(all.length); await Promise.all(all)",
+            "const all = data.files.map((f) => ctx.play(f)); for (const p of all) await p",
+            "for (const p of data.files.map((f) => ctx.play(f))) await p",
+            "await Promise.all([ctx.play('a'), ctx.say('b')].map((p) => p.catch(log)))",
+            "void data.files.map((f) => ctx.play(f))",
+            "await Promise.map(data.files, (f) => ctx.play(f))",
+            "const [a, b] = [ctx.play('a'), ctx.play('b')]; await a; await b",
+            "const [a, b] = data.files.map((f) => ctx.play(f)); await a; await b",
+        ] {
+            assert_eq!(floating(body), [""; 0], "{body}");
+        }
+    }
+
+    #[test]
+    fn an_async_callback_is_itself_to_be_waited_for() {
+        assert_eq!(
+            floating("data.files.forEach(async (f) => { await ctx.play(f); await ctx.say('next'); });"),
+            ["ctx.play() is awaited in a callback that nobody waits for: forEach ignores what its callback returns"]
+        );
+        assert_eq!(
+            floating("await data.files.map(async (f) => { await ctx.play(f); });"),
+            [
+                "ctx.play() is awaited in a callback that nobody waits for: `await` does not wait for what an array holds; use Promise.all"
+            ]
+        );
+        assert_eq!(floating("const r = data.files.map(async (f) => { await ctx.play(f); });").len(), 1);
+        for body in [
+            "await Promise.all(data.files.map(async (f) => { await ctx.play(f); }))",
+            "ctx.on('dtmf', async () => { await ctx.hangup(); })",
+            "setTimeout(async () => { await ctx.hangup(); }, 1000)",
+            "const go = async () => { await ctx.play('a'); }; await go()",
+        ] {
+            assert_eq!(floating(body), [""; 0], "{body}");
+        }
     }
 
     #[test]

@@ -5,8 +5,14 @@
 //! ([`modules`]).
 
 mod calls;
+mod constants;
+mod entry;
+mod fate;
 mod floating;
 mod modules;
+mod nesting;
+mod options;
+mod places;
 mod race;
 
 use std::path::Path;
@@ -20,8 +26,10 @@ use serde::Serialize;
 pub use modules::Modules;
 
 pub(crate) use calls::Calls;
+pub(crate) use places::line_column;
 
 use crate::typescript;
+use places::Places;
 
 /// The longest script looked at, in bytes.
 pub const MAX_SOURCE: usize = 4 << 20;
@@ -75,46 +83,70 @@ impl Code {
 
 /// Looks at the source of `file`; findings come in the order of the text.
 pub fn check(file: &str, source: &str, modules: &Modules) -> Vec<Finding> {
-    let report = Report { file, source };
-    if source.len() > MAX_SOURCE {
-        return vec![report.finding(
-            0,
-            Code::Syntax,
-            format!("the script has {} bytes, at most {MAX_SOURCE} expected", source.len()),
-        )];
+    let mut remarks = match refusal(source) {
+        Some(refusal) => vec![refusal],
+        None => nesting::on_a_deep_stack(|| look(file, source, modules)),
+    };
+    remarks.sort_by_key(|(span, _, _)| span.start);
+    let mut places = Places::new(source);
+    let finding = |(span, code, message): (Span, Code, String)| {
+        let (line, column) = places.at(span.start as usize);
+        Finding { file: file.to_owned(), line, column, code, message }
+    };
+    let mut findings: Vec<Finding> = remarks.into_iter().map(finding).collect();
+    if findings.iter().all(|finding| finding.code != Code::Syntax)
+        && let Err(error) = crate::config::header_comment::read(file, source)
+    {
+        findings.push(Finding { file: file.to_owned(), line: error.line, column: 1, code: Code::Header, message: error.message });
+        findings.sort_by_key(|finding| (finding.line, finding.column));
     }
+    findings
+}
+
+/// Why the text is not even parsed.
+fn refusal(source: &str) -> Option<(Span, Code, String)> {
+    if source.len() > MAX_SOURCE {
+        let message = format!("the script has {} bytes, at most {MAX_SOURCE} expected", source.len());
+        return Some((Span::empty(0), Code::Syntax, message));
+    }
+    let offset = nesting::too_deep(source)?;
+    let message = format!("SyntaxError: more than {} brackets within each other", nesting::MAX_DEPTH);
+    Some((Span::empty(u32::try_from(offset).unwrap_or(u32::MAX)), Code::Syntax, message))
+}
+
+fn look(file: &str, source: &str, modules: &Modules) -> Vec<(Span, Code, String)> {
     let allocator = Allocator::default();
     let parsed = Parser::new(&allocator, source, source_type(file)).parse();
-    let mut findings: Vec<Finding> = parsed.diagnostics.errors().map(|error| report.diagnostic(error)).collect();
-    if !findings.is_empty() {
-        return findings;
+    let mut mistakes: Vec<Remark> = parsed.diagnostics.errors().map(diagnostic).collect();
+    if !mistakes.is_empty() {
+        return of(Code::Syntax, mistakes).collect();
     }
     let analysed = SemanticBuilder::new_compiler().with_build_nodes(true).with_check_syntax_error(true).build(&parsed.program);
-    findings.extend(analysed.diagnostics.errors().map(|error| report.diagnostic(error)));
+    let semantic = &analysed.semantic;
+    mistakes.extend(analysed.diagnostics.errors().map(diagnostic));
     if typescript::is_typescript(file)
-        && let Err(refusals) = typescript::erase(source, &parsed.program, analysed.semantic.scoping())
+        && let Err(refusals) = typescript::erase(source, &parsed.program, semantic.scoping())
     {
-        findings.extend(refusals.into_iter().map(|(span, message)| report.finding(span.start, Code::Syntax, message)));
+        mistakes.extend(refusals);
     }
-    if !findings.is_empty() {
-        return findings;
+    if !mistakes.is_empty() {
+        return of(Code::Syntax, mistakes).collect();
     }
+    let calls = Calls::find(semantic);
+    of(Code::Floating, floating::find(semantic, &calls))
+        .chain(of(Code::Race, race::find(semantic, &calls)))
+        .chain(of(Code::Module, modules.find(semantic)))
+        .collect()
+}
 
-    if let Err(error) = crate::config::header_comment::read(file, source) {
-        findings.push(Finding { file: file.to_owned(), line: error.line, column: 1, code: Code::Header, message: error.message });
-    }
-    let calls = calls::Calls::find(&analysed.semantic);
-    for (span, message) in floating::find(&analysed.semantic, &calls) {
-        findings.push(report.finding(span.start, Code::Floating, message));
-    }
-    for (span, message) in race::find(&analysed.semantic, &calls) {
-        findings.push(report.finding(span.start, Code::Race, message));
-    }
-    for (span, message) in modules.find(&analysed.semantic) {
-        findings.push(report.finding(span.start, Code::Module, message));
-    }
-    findings.sort_by_key(|finding| (finding.line, finding.column));
-    findings
+fn of(code: Code, remarks: Vec<Remark>) -> impl Iterator<Item = (Span, Code, String)> {
+    remarks.into_iter().map(move |(span, message)| (span, code, message))
+}
+
+fn diagnostic(error: &oxc_diagnostics::OxcDiagnostic) -> Remark {
+    let offset = error.labels.first().map_or(0, |label| label.offset());
+    let help = error.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
+    (Span::empty(offset), format!("SyntaxError: {}{help}", error.message))
 }
 
 /// TypeScript by its extension; whether a `.js` file is a module is for its text to say.
@@ -125,35 +157,6 @@ pub(crate) fn source_type(file: &str) -> SourceType {
         Some("cjs") => SourceType::cjs(),
         _ => SourceType::unambiguous(),
     }
-}
-
-struct Report<'a> {
-    file: &'a str,
-    source: &'a str,
-}
-
-impl Report<'_> {
-    fn finding(&self, offset: u32, code: Code, message: String) -> Finding {
-        let (line, column) = line_column(self.source, offset as usize);
-        Finding { file: self.file.to_owned(), line, column, code, message }
-    }
-
-    fn diagnostic(&self, error: &oxc_diagnostics::OxcDiagnostic) -> Finding {
-        let offset = error.labels.first().map_or(0, |label| label.offset());
-        let mut message = format!("SyntaxError: {}", error.message);
-        if let Some(help) = &error.help {
-            message.push_str(&format!(" ({help})"));
-        }
-        self.finding(offset, Code::Syntax, message)
-    }
-}
-
-/// Line and column of a byte offset, counted from 1; columns in UTF-16 code units.
-pub(crate) fn line_column(source: &str, offset: usize) -> (usize, usize) {
-    let before = source.get(..offset).unwrap_or(source);
-    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-    let column = before.get(line_start..).map_or(0, |line| line.encode_utf16().count());
-    (before.matches('\n').count() + 1, column + 1)
 }
 
 /// A place in the source and what is to be said of it.
@@ -213,7 +216,23 @@ mod tests {
     }
 
     #[test]
-    fn columns_count_as_editors_do() {
-        assert_eq!(line_column("a😀b", 5), (1, 4));
+    fn what_is_nested_deep_is_read_or_refused() {
+        let nested = |depth: usize| format!("const x = {}1{};\n", "(".repeat(depth), ")".repeat(depth));
+        assert_eq!(found(&nested(nesting::MAX_DEPTH - 1)), [""; 0]);
+        let findings = check("a.js", &format!("\n{}", nested(1_000_000)), &Modules::none());
+        assert_eq!(findings.len(), 1);
+        assert_eq!((findings[0].line, findings[0].code), (2, Code::Syntax), "{findings:?}");
+    }
+
+    #[test]
+    fn long_chains_and_many_findings_are_read() {
+        let chain = format!("const x = 1{};\n", " + 1".repeat(20_000));
+        assert_eq!(found(&chain), [""; 0]);
+        // What is found again and again in one variable and one array, on one line.
+        let many = format!(
+            "async function main(data, ctx) {{ let x; const all = [ctx.say('a')]; {} }}",
+            "x = ctx.say('a'); Promise.race(all); ".repeat(2_000)
+        );
+        assert_eq!(found(&many).len(), 1);
     }
 }
