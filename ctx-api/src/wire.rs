@@ -138,6 +138,8 @@ pub enum ScriptErrorKind {
     Diverged,
     /// An uncaught `CallEnded`: a normal end.
     CallEnded,
+    /// It has no function of the name that was asked for.
+    NoFunction,
 }
 
 /// A place in a script, 1-based.

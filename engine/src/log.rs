@@ -2,9 +2,13 @@
 //!
 //! Fields hold ids, addresses and counts; passwords, keys and authorization headers are never given to it.
 
+use std::fmt::{self, Write as _};
 use std::io::IsTerminal;
 
+use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt as _;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
 /// Names the filter, in tracing's syntax: `info`, `lockstep_engine::call=debug,warn`.
 pub const FILTER_VARIABLE: &str = "LOCKSTEP_LOG";
@@ -31,8 +35,77 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), String> {
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second start in one process (a test that runs two engines) keeps the first log.
     let _ = match format {
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Text => {
+            let builder = builder.with_ansi(std::io::stderr().is_terminal());
+            builder.fmt_fields(debug_fn(write_field).delimited(" ")).try_init()
+        }
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     Ok(())
+}
+
+/// One field of a line. What peers and scripts say ends up in some: a line break of theirs must not begin a line of ours.
+fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let name = field.name();
+    if name != "message" {
+        let name = name.strip_prefix("r#").unwrap_or(name);
+        if writer.has_ansi_escapes() {
+            write!(writer, "\x1b[3m{name}\x1b[0m\x1b[2m=\x1b[0m")?;
+        } else {
+            write!(writer, "{name}=")?;
+        }
+    }
+    write!(Escaped(writer), "{value:?}")
+}
+
+/// Writes control characters as escapes.
+struct Escaped<'a, 'w>(&'a mut Writer<'w>);
+
+impl fmt::Write for Escaped<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        while let Some((at, control)) = rest.char_indices().find(|(_, c)| c.is_control() && *c != '\t') {
+            let (plain, after) = rest.split_at(at);
+            self.0.write_str(plain)?;
+            write!(self.0, "{}", control.escape_default())?;
+            rest = after.get(control.len_utf8()..).unwrap_or_default();
+        }
+        self.0.write_str(rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_a_peer_says_stays_on_its_line() {
+        let lines = Lines::default();
+        let sink = lines.clone();
+        let builder = tracing_subscriber::fmt().without_time().with_ansi(false).with_target(false);
+        let log = builder.with_writer(move || sink.clone()).fmt_fields(debug_fn(write_field).delimited(" ")).finish();
+        tracing::subscriber::with_default(log, || {
+            let (to, at) = ("5015\nFAKE\0\u{1b}[2J", None::<u8>);
+            tracing::info!(%to, code = 404, script = "a", at, "refused:\r\n{}", "a\tb");
+        });
+        let written = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let expected = " INFO refused:\\r\\na\tb to=5015\\nFAKE\\u{0}\\u{1b}[2J code=404 script=\"a\"\n";
+        assert_eq!(written, expected);
+    }
 }

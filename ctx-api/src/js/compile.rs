@@ -28,13 +28,17 @@ pub(super) struct Unit {
     bytecode: Vec<u8>,
 }
 
-/// Name of the wrapper's parameter through which a classic file's own `main` is reached.
+/// Name of the wrapper's parameter through which a classic file's own `main` and `onMessage` are reached.
 const LOCALS: &str = "__lockstep_locals";
+
+/// Ends a module that has a function `main`, whether it exports that or not: the prelude's `core` finds it by this name.
+const OWN_MAIN: &str = ";export { main as __lockstep_main };";
 
 /// Compiles a file in whichever of the two dialects it is written in.
 ///
 /// The syntax decides: a file that is a valid function body is classic; one with `import`, `export` or top-level `await` is not, and
-/// is a module. When it is neither, the error further into the file is the one its author made.
+/// is a module. When it is neither, the error further into the file is the one its author made, unless it lies past its end, where
+/// the wrapper of classic files goes on.
 pub(super) fn compile(name: &str, source: &str) -> Result<Unit, ScriptError> {
     with_compiler(|ctx| {
         let classic =
@@ -42,19 +46,30 @@ pub(super) fn compile(name: &str, source: &str) -> Result<Unit, ScriptError> {
                 Ok(bytecode) => return Ok(Unit { kind: Kind::Classic, bytecode }),
                 Err(()) => errors::caught(ctx, ScriptErrorKind::Load),
             };
-        match compile_raw(
-            ctx,
-            name,
-            source,
-            qjs::JS_EVAL_TYPE_MODULE | qjs::JS_EVAL_FLAG_STRICT,
-            1,
-            qjs::JS_WRITE_OBJ_STRIP_SOURCE,
-        ) {
-            Ok(bytecode) => Ok(Unit { kind: Kind::Module, bytecode }),
+        let as_module = |source: &str| {
+            let flags = qjs::JS_EVAL_TYPE_MODULE | qjs::JS_EVAL_FLAG_STRICT;
+            compile_raw(ctx, name, source, flags, 1, qjs::JS_WRITE_OBJ_STRIP_SOURCE)
+        };
+        match as_module(source) {
+            Ok(bytecode) => {
+                // It does not compile where the module has no `main`.
+                let bytecode = as_module(&format!("{source}\n{OWN_MAIN}")).unwrap_or_else(|()| {
+                    ctx.catch();
+                    bytecode
+                });
+                Ok(Unit { kind: Kind::Module, bytecode })
+            }
             Err(()) => {
                 let module = errors::caught(ctx, ScriptErrorKind::Load);
-                let place = |error: &ScriptError| error.at.as_ref().map(|at| (at.line, at.column));
-                Err(if place(&module) > place(&classic) { module } else { classic })
+                let lines = u32::try_from(source.lines().count()).unwrap_or(u32::MAX);
+                let place = |error: &ScriptError| error.at.as_ref().map(|at| (at.line, at.column)).filter(|at| at.0 <= lines);
+                let mut error = if place(&module) >= place(&classic) { module } else { classic };
+                // What is missing at the end is missed at the end of the last line, not below it.
+                if let Some(at) = error.at.as_mut().filter(|at| at.line > lines) {
+                    let last = source.lines().last().map_or(0, |line| line.encode_utf16().count());
+                    (at.line, at.column) = (lines.max(1), u32::try_from(last + 1).unwrap_or(u32::MAX));
+                }
+                Err(error)
             }
         }
     })
@@ -158,7 +173,8 @@ fn wrap(source: &str) -> String {
     let hashbang = if source.starts_with("#!") { "//" } else { "" };
     format!(
         "(function (exports, require, module, __filename, __dirname, {LOCALS}) {{{strict}\
-         {LOCALS}(() => typeof main === 'undefined' ? undefined : main);\n\n{hashbang}{source}\n}})"
+         {LOCALS}((name) => name === 'onMessage' ? typeof onMessage === 'undefined' ? undefined : onMessage \
+         : typeof main === 'undefined' ? undefined : main);\n\n{hashbang}{source}\n}})"
     )
 }
 

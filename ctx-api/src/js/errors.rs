@@ -71,8 +71,11 @@ fn from_object<'js>(ctx: &Ctx<'js>, object: &Object<'js>, kind: ScriptErrorKind)
         (Some("CallEnded"), _) => ScriptErrorKind::CallEnded,
         (Some("AggregateError"), _) if are_ends(ctx, object) => ScriptErrorKind::CallEnded,
         (Some("RangeError"), Some("Maximum call stack size exceeded")) => ScriptErrorKind::StackLimit,
-        _ if field("code").as_deref() == Some("MODULE_NOT_FOUND") => ScriptErrorKind::Load,
-        _ => kind,
+        _ => match field("code").as_deref() {
+            Some("MODULE_NOT_FOUND") => ScriptErrorKind::Load,
+            Some("NO_FUNCTION") => ScriptErrorKind::NoFunction,
+            _ => kind,
+        },
     };
     let sip = message.as_deref().and_then(sip_reply);
     let shown = match (name, message) {

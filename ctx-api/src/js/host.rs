@@ -15,7 +15,7 @@ use crate::catalog;
 use crate::error::{ErrorCode, OpError};
 use crate::op::{Op, OpClass};
 use crate::well_formed;
-use crate::wire::{LogLevel, ScriptErrorKind, ScriptType};
+use crate::wire::{Location, LogLevel, ScriptError, ScriptErrorKind, ScriptType};
 
 /// Makes the properties of the object the prelude's parts get. A run uses few of its functions, and only those are made.
 pub(super) fn source(shared: &Rc<Shared>, prelude: &Rc<Prelude>, modules: &Rc<Modules>) -> Source {
@@ -194,6 +194,9 @@ fn issue<'js>(ctx: &Ctx<'js>, run: &Shared, operation: &str, values: &Array<'js>
     for option in args.into_unknown() {
         run.log(LogLevel::Warn, format!("ctx.{operation} has no option '{option}'"), at.clone());
     }
+    if op.class() == OpClass::Host && run.header().script_type == ScriptType::Script {
+        return Err(refuse_asynchronous(ctx, run, operation, &op, at));
+    }
     if op.class() != OpClass::Host
         && let Some(cause) = &*run.end.borrow()
     {
@@ -203,6 +206,18 @@ fn issue<'js>(ctx: &Ctx<'js>, run: &Shared, operation: &str, values: &Array<'js>
         run.mirror.borrow_mut().set(&set.key, set.value.as_deref()).map_err(|error| throw(ctx, error))?;
     }
     Ok(run.issue(op, at))
+}
+
+/// Ends a run of type `script` that starts what it could never hear the end of.
+fn refuse_asynchronous(ctx: &Ctx<'_>, run: &Shared, operation: &str, op: &Op, at: Option<Location>) -> rquickjs::Error {
+    let called = match op {
+        Op::Host(call) => format!("{}.{}", call.service, call.function),
+        _ => operation.to_owned(),
+    };
+    let message = format!("Error: a script of type 'script' is synchronous and cannot call {called}; make it type 'app'");
+    run.decide(Verdict::Failed(ScriptError { sip: None, kind: ScriptErrorKind::Thrown, message, at, stack: Vec::new() }));
+    run.exited.set(true);
+    throw_uncatchable(ctx)
 }
 
 /// Throws what a script would see had the engine refused the operation.

@@ -16,6 +16,7 @@ mod heap;
 mod host;
 mod hosted;
 mod image;
+mod imports;
 mod json;
 mod marks;
 mod memory;

@@ -11,9 +11,13 @@ use rquickjs::promise::PromiseState;
 use rquickjs::{Ctx, Exception, Function, JsLifetime, Module, Object, Persistent, Promise, Value};
 
 use super::compile::{self, Kind};
-use super::program::{Found, Program, is_built_in};
+use super::imports::imports;
+use super::program::{Program, is_built_in};
 use super::{hosted, packages};
 use crate::wire::ScriptError;
+
+/// A module and the promise of its evaluation.
+type Evaluated<'js> = rquickjs::Result<(Module<'js, rquickjs::module::Evaluated>, Promise<'js>)>;
 
 /// The modules of one run.
 pub(super) struct Modules {
@@ -51,8 +55,7 @@ impl Modules {
     /// The canonical name of a module: its file, or its name when it is built in.
     pub(super) fn resolve(&self, ctx: &Ctx<'_>, name: &str) -> rquickjs::Result<String> {
         match self.program.resolve(name) {
-            Ok(Found::BuiltIn(name)) => Ok(name.to_owned()),
-            Ok(Found::Sibling(name) | Found::Package(name)) => Ok(name),
+            Ok(found) => Ok(found.name().to_owned()),
             Err(message) => Err(not_found(ctx, &message)),
         }
     }
@@ -60,6 +63,42 @@ impl Modules {
     /// As [`Modules::resolve`], for what one package asks of another.
     pub(super) fn resolve_within(&self, ctx: &Ctx<'_>, name: &str) -> rquickjs::Result<String> {
         packages::find_within(self.program.packages(), name).map_err(|message| not_found(ctx, &message))
+    }
+
+    /// As [`Modules::resolve`], for an `import` of the file `importer`.
+    fn resolve_import(&self, ctx: &Ctx<'_>, importer: &str, name: &str) -> rquickjs::Result<String> {
+        self.resolve(ctx, name).map_err(|error| {
+            let place = self.program.source(importer).and_then(|source| {
+                let import = imports(source).find(|import| import.module == name)?;
+                Some(located(importer, import.place(source)))
+            });
+            place.map_or(error, |place| throw_at(ctx, &place))
+        })
+    }
+
+    /// Links and evaluates a module. What cannot be linked is placed where it is asked for.
+    fn evaluate<'js>(&self, ctx: &Ctx<'js>, module: Module<'js, Declared>) -> Evaluated<'js> {
+        module.eval().map_err(|error| match self.unlinked(ctx) {
+            Some(place) => throw_at(ctx, &place),
+            None => error,
+        })
+    }
+
+    /// Where the export is asked for that the pending exception says is missing; the exception stays pending.
+    fn unlinked(&self, ctx: &Ctx<'_>) -> Option<String> {
+        let thrown = ctx.catch();
+        let message = thrown.as_exception().and_then(Exception::message);
+        ctx.throw(thrown);
+        let message = message?;
+        let (export, rest) = message.split_once("export '")?.1.split_once("' in module '")?;
+        let module = rest.split('\'').next()?;
+        let declared = self.declared.borrow();
+        declared.keys().find_map(|file| {
+            let source = self.program.source(file)?;
+            let leads_there = |name: &str| self.program.resolve(name).is_ok_and(|found| found.name() == module);
+            let import = imports(source).find(|import| import.asks_for(export) && leads_there(import.module))?;
+            Some(located(file, import.place(source)))
+        })
     }
 
     fn declare<'js>(&self, ctx: &Ctx<'js>, file: &str) -> rquickjs::Result<Module<'js, Declared>> {
@@ -79,7 +118,7 @@ impl Modules {
 
     /// Evaluates the entry module: `{promise, namespace}`.
     pub(super) fn start<'js>(&self, ctx: &Ctx<'js>, file: &str) -> rquickjs::Result<Object<'js>> {
-        let (module, promise) = self.declare(ctx, file)?.eval()?;
+        let (module, promise) = self.evaluate(ctx, self.declare(ctx, file)?)?;
         let started = Object::new(ctx.clone())?;
         started.set("promise", promise)?;
         started.set("namespace", module.namespace()?)?;
@@ -88,7 +127,7 @@ impl Modules {
 
     /// `require` of an ECMAScript module, which works as long as it does not await at its top level.
     pub(super) fn require<'js>(&self, ctx: &Ctx<'js>, file: &str) -> rquickjs::Result<Object<'js>> {
-        let (module, promise) = self.declare(ctx, file)?.eval()?;
+        let (module, promise) = self.evaluate(ctx, self.declare(ctx, file)?)?;
         match promise.state() {
             PromiseState::Resolved => module.namespace(),
             PromiseState::Rejected => {
@@ -124,16 +163,22 @@ fn ignore_rejection<'js>(ctx: &Ctx<'js>, promise: &Promise<'js>) -> rquickjs::Re
 pub(super) fn load_error(ctx: &Ctx<'_>, error: &ScriptError) -> rquickjs::Error {
     let message = error.message.strip_prefix("SyntaxError: ").unwrap_or(&error.message);
     let thrown = Exception::throw_syntax(ctx, message);
-    if let Some(at) = &error.at {
-        let exception = ctx.catch();
-        if let Some(object) = exception.as_object()
-            && object.set("stack", format!("    at {at}\n")).is_err()
-        {
-            ctx.catch();
-        }
-        return ctx.throw(exception);
+    error.at.as_ref().map_or(thrown, |at| throw_at(ctx, &at.to_string()))
+}
+
+/// Throws the pending exception as one of the place `at`.
+fn throw_at(ctx: &Ctx<'_>, at: &str) -> rquickjs::Error {
+    let exception = ctx.catch();
+    if let Some(object) = exception.as_object()
+        && object.set("stack", format!("    at {at}\n")).is_err()
+    {
+        ctx.catch();
     }
-    thrown
+    ctx.throw(exception)
+}
+
+fn located(file: &str, (line, column): (usize, usize)) -> String {
+    format!("{file}:{line}:{column}")
 }
 
 /// A module that can be kept from turn to turn.
@@ -216,11 +261,11 @@ impl Resolver for ModuleLoader {
     fn resolve<'js>(
         &mut self,
         ctx: &Ctx<'js>,
-        _base: &str,
+        base: &str,
         name: &str,
         _attributes: Option<ImportAttributes<'js>>,
     ) -> rquickjs::Result<String> {
-        of_run(ctx)?.resolve(ctx, name)
+        of_run(ctx)?.resolve_import(ctx, base, name)
     }
 }
 

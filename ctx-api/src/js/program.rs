@@ -27,6 +27,16 @@ pub(super) enum Found {
     Package(String),
 }
 
+impl Found {
+    /// The canonical name of the module.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::BuiltIn(name) => name,
+            Self::Sibling(name) | Self::Package(name) => name,
+        }
+    }
+}
+
 /// A bundle whose files are compiled when they are first needed.
 #[derive(Debug)]
 pub(super) struct Program {
@@ -113,6 +123,11 @@ impl Program {
             return Err(format!("'{name}' is for files named *.test.js, which `lockstep test` runs"));
         }
         find(name, self.bundle.files.keys().map(String::as_str), &self.bundle.packages)
+    }
+
+    /// The text of a file.
+    pub(super) fn source(&self, file: &str) -> Option<&str> {
+        self.bundle.files.get(file).map(|source| &**source)
     }
 
     /// The packages that the program carries.

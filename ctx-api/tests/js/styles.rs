@@ -25,6 +25,12 @@ fn main_in_every_place_it_may_stand() {
         "export default { main: (data) => data.n + 1 }",
         "export const main = (data) => data.n + 1",
         "function main(data) { return data.n + 1 }\nexport { main }",
+        "import { kv } from 'cxKV'; async function main(data) { return data.n + 1 }",
+        "await null; const main = (data) => data.n + 1 // no line break at the end",
+        "import { kv } from 'cxKV'; export default (data) => data.n + 1; function main() { return 'not this one' }",
+        "module.exports = { one: 1, main(data) { return data.n + this.one } }",
+        "export default { one: 1, main(data) { return data.n + this.one } }",
+        "class Menu { one = 1; main(data) { return data.n + this.one } } module.exports = new Menu()",
         "#!/usr/bin/env node\nfunction main(data) { return data.n + 1 }",
         "\u{feff}function main(data) { return data.n + 1 }",
         "exit(vars.n + 1)",
@@ -32,6 +38,7 @@ fn main_in_every_place_it_may_stand() {
         "const { n } = vars(); exit(n + 1); function main() { return 'not reached' }",
         "function main(data) { Promise.resolve().then(() => exit(data.n + 1)) }",
         "function main(data) { return new Promise((resolve) => setTimeout(() => resolve(data.n + 1), 0)) }",
+        "function main(data) { exit(Promise.resolve(data.n + 1)); return 'not this' }",
     ];
     for source in places {
         let mut run = Setup::app(source).start();
@@ -148,6 +155,9 @@ fn a_syntax_error_has_its_position_in_both_dialects() {
         ("function main() {\n  retrun 1;\n}", 2),
         ("export function main() {\n  retrun 1;\n}", 2),
         ("import { x } from 'cxC5Server'\nconst = 1", 2),
+        ("function main() { return 1", 1),
+        ("function main() {\n  return 1\n", 2),
+        ("function main() { return 1\n}}\n", 2),
     ] {
         let run = Setup::app(source).start();
         let error = run.error();
@@ -160,6 +170,39 @@ fn a_syntax_error_has_its_position_in_both_dialects() {
 fn a_missing_function_is_named_with_those_there_are() {
     let run = Setup::app("exports.search = () => 1; exports.list = () => 2").function("allocate").start();
     assert_eq!(run.error().message, "Error: main.js has no function 'allocate'; it exports search, list");
+}
+
+#[test]
+fn what_every_object_has_is_no_function_of_the_script() {
+    for source in ["module.exports = { list() {} }", "module.exports = () => 1", "module.exports = new (class { list() {} })()"] {
+        for name in ["toString", "constructor", "valueOf", "__defineGetter__", "hasOwnProperty"] {
+            let run = Setup::app(source).function(name).start();
+            assert_eq!(run.error().kind, ScriptErrorKind::NoFunction, "{source}: {name}: {}", run.error());
+        }
+    }
+    for name in ["call", "bind", "caller", "arguments"] {
+        let run = Setup::app("module.exports = () => 1").function(name).start();
+        assert_eq!(run.error().kind, ScriptErrorKind::NoFunction, "{name}: {}", run.error());
+    }
+    let run = Setup::app("exports.toString = () => 'mine'").function("toString").start();
+    assert_eq!(run.result(), "\"mine\"");
+}
+
+#[test]
+fn functions_of_a_driver_call_each_other_by_this() {
+    let functions = "{ all: [3], list() { return this.all }, search(q) { return this.list().concat(q.n) } }";
+    for export in ["module.exports =", "module.export =", "export default"] {
+        let run = Setup::app(&format!("{export} {functions}")).function("search").script_type(ScriptType::Driver).start();
+        assert_eq!(run.result(), "[3,1]", "{export}");
+        run.assert_replays();
+    }
+}
+
+#[test]
+fn only_a_string_is_a_string_to_those_who_ask() {
+    assert_eq!(Setup::app("function main() { return 'text' }").start().result(), "\"text\"");
+    let run = Setup::app("function main() { return new Date(0) }").start();
+    assert_eq!(run.result(), " \"1970-01-01T00:00:00.000Z\"");
 }
 
 #[test]
@@ -206,6 +249,16 @@ fn unknown_modules_and_forbidden_names_say_so() {
         let run = Setup::app(source).start();
         assert_eq!((run.error().message.as_str(), run.error().kind), (unknown, ScriptErrorKind::Load), "{source}");
     }
+    for (source, place) in [
+        ("\nimport { a } from 'one'", "one.js:2:15"),
+        ("\nimport { incr, gone } from 'cxKV'", "main.js:2:28"),
+        ("import { b } from 'two'", "main.js:1:19"),
+    ] {
+        let run =
+            Setup::app(source).file("one.js", "// one\nimport x from 'left-pad'").file("two.js", "export const a = 1").start();
+        let error = run.error();
+        assert_eq!(error.at.as_ref().map(ToString::to_string).as_deref(), Some(place), "{source}: {error}");
+    }
     let run = Setup::app("require('./MyLib')").file("MyLib.js", "").start();
     assert!(run.error().message.contains("lowercase letters, digits, '-' and '_'"), "{}", run.error());
 }
@@ -227,9 +280,14 @@ fn the_type_script_is_synchronous() {
         ("require('x')", "has no require"),
         ("export function main() {}", "cannot be a module"),
         ("setTimeout(() => {}, 1)", "has no setTimeout"),
+        ("function main(d) { fetch('http://127.0.0.1/'); return d }", "cannot call fetch; make it type 'app'"),
+        ("function main(d) { setEnvVar('A', '1'); return d }", "cannot call env.set; make it type 'app'"),
+        ("function main(d) { exit(Promise.resolve(7)) }", "exit was given a promise"),
     ] {
         let run = run(source);
         assert!(run.error().message.contains(part), "{source}: {}", run.error());
+        assert!(run.pending().is_empty(), "{source}: {:?}", run.pending());
+        run.assert_replays();
     }
 }
 

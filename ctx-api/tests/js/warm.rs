@@ -3,12 +3,9 @@
 use std::sync::Arc;
 
 use lockstep_ctx_api::js::{PRELUDE_VERSION, Worker};
-use lockstep_ctx_api::op::OpId;
 use lockstep_ctx_api::wire::{
-    Bundle, Entry, EntryKind, FromWorker, Limits, RunHeader, RunId, RunState, ScriptErrorKind, ScriptType, Start, ToWorker,
-    TurnEnd,
+    Bundle, FromWorker, Limits, RunHeader, RunId, RunState, ScriptErrorKind, ScriptType, Start, ToWorker, TurnEnd,
 };
-use lockstep_ctx_api::{ErrorCode, OpError};
 
 use crate::harness::EPOCH_MS;
 
@@ -291,16 +288,15 @@ fn an_error_has_its_place_in_every_run() {
 }
 
 #[test]
-fn an_operation_that_outlives_its_run_settles_into_nothing() {
+fn a_synchronous_script_starts_no_operation_and_the_next_run_is_clean() {
     let mut bench = Bench::new("function main(attack) { if (attack) fetch('https://example.net/'); return 'clean' }");
-    let end = bench.end("1");
-    assert_eq!(end.issued.len(), 1);
-    let result = Err(OpError::new(ErrorCode::NetworkError, "no"));
-    let kind = EntryKind::Outcome { op: OpId { turn: 0, ordinal: 0 }, result };
-    let entry = Entry { at: EPOCH_MS + 5, kind };
-    let settled = bench.frame(ToWorker::Entry { run: end.run, epoch: 1, entry }).expect("an entry is a turn");
-    assert_eq!((settled.turn, settled.state), (1, end.state));
-    assert_eq!(bench.run("0"), "\"clean\"");
+    for _ in 0..3 {
+        let end = bench.end("1");
+        let RunState::Failed(error) = &end.state else { panic!("{end:?}") };
+        assert!(error.message.contains("cannot call fetch"), "{error}");
+        assert_eq!((end.issued.len(), error.at.as_ref().map(|at| at.line)), (0, Some(1)));
+        assert_eq!(bench.run("0"), "\"clean\"");
+    }
 }
 
 #[test]

@@ -107,13 +107,17 @@ async fn call(state: &AppState, uuid: &str, function: Option<String>, request: R
 fn is_public(program: &Program, function: &str) -> bool {
     match &program.settings.public {
         None | Some(Public::All(false)) => false,
-        Some(Public::All(true)) => true,
+        // What begins so is no function of the script, but a way to serve it.
+        Some(Public::All(true)) => !function.starts_with('@'),
         Some(Public::Functions(functions)) => functions.iter().any(|public| public == function),
     }
 }
 
 /// The status a script threw; of anything else only that it went wrong.
 fn failed(error: &RunError) -> Response {
+    if error.is_no_function() {
+        return ApiError::no_public_function().into_response();
+    }
     let (code, text) = match error {
         RunError::TimedOut { .. } | RunError::TimedOutWaiting { .. } => (504, "Gateway Timeout".to_owned()),
         error => error.sip(),

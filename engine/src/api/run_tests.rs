@@ -269,6 +269,19 @@ async fn only_what_is_public_is_served_to_everybody() {
 }
 
 #[tokio::test]
+async fn a_public_function_that_is_not_there_is_not_found() {
+    let source = "// @lockstep public=true\nmodule.exports = { hi() { return new Date(0) } }";
+    let site = Site::new(&[("open.js", source)]).await;
+    let uuid = site.uuid("open");
+    for name in ["", "/nope", "/toString", "/constructor", "/@worker", "/@websocket"] {
+        assert_eq!(site.public(Method::GET, &format!("/f/{uuid}{name}")).await.status().as_u16(), 404, "{name}");
+    }
+    let response = site.public(Method::GET, &format!("/f/{uuid}/hi")).await;
+    assert_eq!((response.status().as_u16(), &response.headers()["content-type"]), (200, &"application/json".parse().unwrap()));
+    assert_eq!(body_of(response).await, json!("1970-01-01T00:00:00.000Z"));
+}
+
+#[tokio::test]
 async fn a_public_function_sets_the_status_and_tells_no_secrets() {
     let source = "// @lockstep public=true\nfunction main(d) { if (d.code) throw d.code; null.password }";
     let site = Site::new(&[("open.js", source)]).await;
@@ -382,7 +395,7 @@ async fn a_worker_stays_up_handles_messages_and_has_no_network() {
     let source = "// @lockstep type=worker
         const { kv, incr } = require('cxKV');
         exports.main = async () => { try { await fetch('http://127.0.0.1:1/') } catch (e) { await kv.set('refused', e.message) } };
-        exports.onMessage = async (msg) => { if (msg.die) throw new Error('mortal'); await kv.set('seen', msg.text) };";
+        async function onMessage(msg) { if (msg.die) throw new Error('mortal'); await kv.set('seen', msg.text) }";
     let ask = "exports.main = async (d) => require('cxKV').kv.get(d.key)";
     let site = Site::new(&[("keeper.js", source), ("ask.js", ask)]).await;
     let keeping = tokio::spawn(crate::runs::keep_workers(site.handle.clone()));

@@ -8,7 +8,8 @@ use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::future::{FusedFuture, FutureExt as _};
+use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use lockstep_ctx_api::wire::WEBSOCKET_ENTRY;
 use tokio::sync::Semaphore;
 
@@ -17,7 +18,7 @@ use super::access::Caller;
 use super::error::ApiError;
 use crate::form::Fields;
 use crate::host::{Channel, FromPeer, Peer, ToPeer};
-use crate::runs::{RunKind, RunRequest, RunsHandle};
+use crate::runs::{RunFailure, RunKind, RunRequest, RunSuccess, RunsHandle};
 
 /// The largest message either side may send, in bytes.
 const MAX_MESSAGE: usize = 1 << 20;
@@ -76,9 +77,20 @@ async fn attend(socket: WebSocket, runs: RunsHandle, script: String, data: Strin
     let (channel, peer) = Channel::new();
     let mut request = RunRequest::new(script, RunKind::WebSocket, data).function(Some(WEBSOCKET_ENTRY.to_owned()));
     request.channel = Some(channel);
+    let (sink, stream) = socket.split();
+    converse(peer, sink, stream, runs.run(request)).await;
+}
+
+/// Carries messages between a script, whose `run` serves `peer`, and a connection, until one of them has ended.
+async fn converse<E>(
+    peer: Peer,
+    mut sink: impl Sink<Message> + Unpin,
+    mut stream: impl Stream<Item = Result<Message, E>> + Unpin,
+    run: impl Future<Output = Result<RunSuccess, RunFailure>>,
+) {
     let Peer { to_script, mut from_script } = peer;
-    let (mut sink, mut stream) = socket.split();
-    let mut run = Box::pin(runs.run(request));
+    // Its end may be seen before its channel closes, and after: whoever looks again finds it pending.
+    let mut run = Box::pin(run.fuse());
     let mut pings = tokio::time::interval(PING_INTERVAL);
     let mut unanswered = 0;
     // Dropping the run, when the peer has gone and the script does not notice, ends it.
@@ -132,7 +144,7 @@ async fn attend(socket: WebSocket, runs: RunsHandle, script: String, data: Strin
     // The peer may have gone; it then needs no goodbye.
     let _ = tokio::time::timeout(SEND_TIMEOUT, sink.send(Message::Close(last))).await;
     let closed = FromPeer::Closed { code: 1000, reason: String::new() };
-    if to_script.try_send(closed).is_ok() && !from_script.is_closed() {
+    if !run.is_terminated() && to_script.try_send(closed).is_ok() && !from_script.is_closed() {
         // An end that the script itself asked for is one that it may finish at.
         let _ = tokio::time::timeout(LAST_WORDS, run).await;
     }
@@ -149,7 +161,7 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 async fn leave(
     to_script: &tokio::sync::mpsc::Sender<FromPeer>,
     closed: FromPeer,
-    run: impl Future<Output = Result<crate::runs::RunSuccess, crate::runs::RunFailure>>,
+    run: impl Future<Output = Result<RunSuccess, RunFailure>>,
 ) {
     let finish = async {
         // A run that is over needs not be told.
@@ -158,4 +170,34 @@ async fn leave(
     };
     // What it does after that is its own loss: the run is dropped.
     let _ = tokio::time::timeout(LAST_WORDS, finish).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Mutex;
+
+    use futures_util::{sink, stream};
+
+    use super::*;
+    use crate::runs::{RunError, RunLog};
+
+    fn failed() -> Result<RunSuccess, RunFailure> {
+        Err(RunFailure { run: "1".into(), error: RunError::Stuck, took: Duration::ZERO, log: RunLog::default() })
+    }
+
+    #[tokio::test]
+    async fn a_run_that_is_over_before_its_channel_closes_is_not_waited_for_again() {
+        let (channel, peer) = Channel::new();
+        let sent: Arc<Mutex<Vec<Message>>> = Arc::default();
+        let out = sink::unfold(Arc::clone(&sent), async move |sent, message| {
+            sent.lock().unwrap().push(message);
+            Ok::<_, Infallible>(sent)
+        });
+        let quiet = stream::pending::<Result<Message, Infallible>>();
+        converse(peer, Box::pin(out), quiet, async { failed() }).await;
+        drop(channel);
+        let sent = sent.lock().unwrap();
+        assert!(matches!(&sent[..], [.., Message::Close(Some(frame))] if frame.code == 1011), "{sent:?}");
+    }
 }

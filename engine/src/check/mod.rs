@@ -18,7 +18,7 @@ mod race;
 use std::path::Path;
 
 use oxc_allocator::Allocator;
-use oxc_parser::Parser;
+use oxc_parser::{ParseOptions, Parser};
 use oxc_semantic::SemanticBuilder;
 use oxc_span::{SourceType, Span};
 use serde::Serialize;
@@ -116,7 +116,7 @@ fn refusal(source: &str) -> Option<(Span, Code, String)> {
 
 fn look(file: &str, source: &str, modules: &Modules) -> Vec<(Span, Code, String)> {
     let allocator = Allocator::default();
-    let parsed = Parser::new(&allocator, source, source_type(file)).parse();
+    let parsed = Parser::new(&allocator, source, source_type(file)).with_options(parsing()).parse();
     let mut mistakes: Vec<Remark> = parsed.diagnostics.errors().map(diagnostic).collect();
     if !mistakes.is_empty() {
         return of(Code::Syntax, mistakes).collect();
@@ -147,6 +147,11 @@ fn diagnostic(error: &oxc_diagnostics::OxcDiagnostic) -> Remark {
     let offset = error.labels.first().map_or(0, |label| label.offset());
     let help = error.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
     (Span::empty(offset), format!("SyntaxError: {}{help}", error.message))
+}
+
+/// Patterns are looked into, too: a wrong one keeps the whole text from being compiled.
+pub(crate) fn parsing() -> ParseOptions {
+    ParseOptions { parse_regular_expression: true, ..ParseOptions::default() }
 }
 
 /// TypeScript by its extension; whether a `.js` file is a module is for its text to say.
@@ -180,6 +185,13 @@ mod tests {
     fn a_syntax_error_has_line_and_column() {
         let findings = check("a.js", "function main() {\n  const = 1;\n}\n", &Modules::none());
         assert_eq!((findings[0].line, findings[0].code), (2, Code::Syntax), "{findings:?}");
+    }
+
+    #[test]
+    fn a_wrong_pattern_is_a_syntax_error_at_its_place() {
+        let findings = check("a.js", "function main() {\n  return /(/.test('x');\n}\n", &Modules::none());
+        let places: Vec<_> = findings.iter().map(|finding| (finding.line, finding.code)).collect();
+        assert_eq!(places, [(2, Code::Syntax)], "{findings:?}");
     }
 
     #[test]

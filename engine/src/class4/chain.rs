@@ -186,10 +186,12 @@ async fn run_all(
                         return Err(Rejection::new(code, text));
                     }
                     (error, OnError::Continue) => {
-                        tracing::warn!(%script, %error, "a routing script failed: the routes go on unchanged")
+                        let at = error.at().map(tracing::field::display);
+                        tracing::warn!(%script, %error, at, "a routing script failed: the routes go on unchanged")
                     }
                     (error, OnError::Reject) => {
-                        tracing::warn!(%script, %error, "a routing script failed");
+                        let at = error.at().map(tracing::field::display);
+                        tracing::warn!(%script, %error, at, "a routing script failed");
                         let (code, text) = error.sip();
                         return Err(Rejection::new(code, text).because(error.to_string()));
                     }

@@ -53,7 +53,10 @@ fn check(loaded: &Loaded) -> ExitCode {
     let mut loader = Loader::new(&loaded.dir, &loaded.config);
     let reload = match loader.load() {
         Ok(reload) => reload,
-        Err(error) => return out::failed(format!("{}: {error}", loader.dir().display())),
+        Err(error) => {
+            let message = format!("cannot read the folder {}: {error}", loader.dir().display());
+            return out::failed(loaded.places.problem("scripts.dir", message));
+        }
     };
     let warnings = loaded.warnings.iter().map(ToString::to_string).chain(reload.new_warnings);
     for warning in warnings {
@@ -76,7 +79,11 @@ fn serve(args: &Args, loaded: Loaded) -> Result<(), String> {
     let program = std::env::current_exe().map_err(|error| format!("cannot find the lockstep binary: {error}"))?;
     let grace = Duration::from_secs(loaded.config.sip.drain_s.into());
     let config = loaded.config.clone();
-    let mut engine = Engine::start(loaded, program).map_err(|error| error.to_string())?;
+    let places = loaded.places.clone();
+    let mut engine = Engine::start(loaded, program).map_err(|error| match error.key() {
+        Some(key) => places.problem(key, error.to_string()).to_string(),
+        None => error.to_string(),
+    })?;
     let handle = engine.handle.clone();
     let event_socket = engine.take_applications().map(|applications| EventSocket::start(&config, handle.clone(), applications));
     let event_socket = event_socket.transpose().map_err(|error| error.to_string())?;

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use toml::de::DeTable;
 use toml::{Spanned, Table};
 
+use super::environment::Override;
 use super::error::{ConfigError, Place, Problem};
 use super::locate::{self, Step};
 use super::{Config, FILE_NAME, NamedScript, environment, script_names, validate};
@@ -23,6 +24,32 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// Keys that name scripts.
     pub named_scripts: Vec<NamedScript>,
+    /// Where its values come from.
+    pub places: Places,
+}
+
+/// Where the values of a configuration come from: a problem of one may show only when it is used.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    path: PathBuf,
+    text: String,
+    overrides: Vec<Override>,
+}
+
+impl Places {
+    /// The finding that `message` is about `key`, such as `store.path`.
+    pub fn problem(&self, key: &str, message: impl Into<String>) -> Problem {
+        let steps: Vec<Step> = key.split('.').map(|step| Step::Key(step.to_owned())).collect();
+        let (document, _) = DeTable::parse_recoverable(&self.text);
+        Problem { place: self.of(&document, &steps), key: key.to_owned(), message: message.into() }
+    }
+
+    fn of(&self, document: &Spanned<DeTable<'_>>, key: &[Step]) -> Place {
+        match self.overrides.iter().find(|change| key.starts_with(&change.path)) {
+            Some(change) => Place::Variable(change.name.clone()),
+            None => place_of_key(&self.path, &self.text, document, key),
+        }
+    }
 }
 
 impl Loaded {
@@ -57,8 +84,8 @@ impl Config {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(ConfigError::Unreadable { path, error }),
         };
-        let Parsed { config, warnings, named_scripts } = parse(&path, &text, variables).map_err(ConfigError::Invalid)?;
-        Ok(Loaded { config, dir: dir.to_owned(), warnings, named_scripts })
+        let Parsed { config, warnings, named_scripts, places } = parse(&path, &text, variables).map_err(ConfigError::Invalid)?;
+        Ok(Loaded { config, dir: dir.to_owned(), warnings, named_scripts, places })
     }
 }
 
@@ -68,6 +95,7 @@ struct Parsed {
     config: Config,
     warnings: Vec<Problem>,
     named_scripts: Vec<NamedScript>,
+    places: Places,
 }
 
 /// Parses and checks `text`; `path` is only named in messages.
@@ -95,10 +123,8 @@ fn parse(path: &Path, text: &str, variables: impl IntoIterator<Item = (String, S
         config = Config::deserialize(table).unwrap_or(config);
     }
 
-    let place = |path_to_key: &[Step]| match overrides.iter().find(|change| path_to_key.starts_with(&change.path)) {
-        Some(change) => Place::Variable(change.name.clone()),
-        None => place_of_key(path, text, &document, path_to_key),
-    };
+    let places = Places { path: path.to_owned(), text: text.to_owned(), overrides };
+    let place = |key: &[Step]| places.of(&document, key);
     let located = |finding: validate::Finding| Problem {
         place: place(&finding.path),
         key: locate::render(&finding.path),
@@ -111,7 +137,7 @@ fn parse(path: &Path, text: &str, variables: impl IntoIterator<Item = (String, S
         let named = |(path, wanted): (Vec<Step>, _)| NamedScript { place: place(&path), key: locate::render(&path), wanted };
         let named_scripts = script_names::find(&config).into_iter().map(named).collect();
         let warnings = warnings.into_iter().map(located).collect();
-        Ok(Parsed { config, warnings, named_scripts })
+        Ok(Parsed { config, warnings, named_scripts, places })
     } else {
         Err(report.errors.into_iter().map(located).collect())
     }
@@ -185,6 +211,23 @@ mod tests {
     fn what_contradicts_itself_is_placed_too() {
         let found = errors("[[user]]\nname = \"1\"\npassword = \"a\"\n[[user]]\nname = \"1\"\npassword = \"b\"\n");
         assert_eq!(found, ["lockstep.toml:5:8: user[1].name: `1` is already the name of user[0]"]);
+    }
+
+    #[test]
+    fn what_shows_only_when_it_is_used_is_placed_too() {
+        let variables = [("LOCKSTEP_SIP__LISTEN".to_owned(), "udp:127.0.0.1:5060".to_owned())];
+        let parsed = parse(Path::new("lockstep.toml"), "\n[store]\npath = \"/proc/x\"\n", variables).unwrap();
+        let said = |key: &str| parsed.places.problem(key, "cannot be used").to_string();
+        assert_eq!(said("store.path"), "lockstep.toml:3:8: store.path: cannot be used");
+        assert_eq!(said("sip.listen"), "LOCKSTEP_SIP__LISTEN: sip.listen: cannot be used");
+        assert_eq!(said("scripts.dir"), "lockstep.toml: scripts.dir: cannot be used");
+    }
+
+    #[test]
+    fn a_script_that_is_named_is_placed() {
+        let parsed = parse(Path::new("lockstep.toml"), "[[script]]\nfile = \"nope.js\"\n", []).unwrap();
+        let named: Vec<_> = parsed.named_scripts.iter().map(|named| named.problem("gone".to_owned()).to_string()).collect();
+        assert_eq!(named, ["lockstep.toml:2:8: script[0].file: gone"]);
     }
 
     #[test]

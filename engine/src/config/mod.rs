@@ -36,7 +36,7 @@ pub use drivers::DriversConfig;
 pub(crate) use entry::entry;
 pub use error::{ConfigError, Problem};
 pub use journal::JournalConfig;
-pub use load::Loaded;
+pub use load::{Loaded, Places};
 pub use lookup::LookupProvider;
 pub use media::{Codec, MediaConfig, PortRange};
 pub use messaging::{EmailConfig, EmailTls, NotifyConfig, SmsConfig};

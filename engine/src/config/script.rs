@@ -116,7 +116,7 @@ impl ScriptEntry {
     }
 
     /// What is out of range, as (key, sentence).
-    pub(super) fn problems(&self) -> Vec<(&'static str, String)> {
+    pub(crate) fn problems(&self) -> Vec<(&'static str, String)> {
         let mut problems = Vec::new();
         if self.file.is_empty() || self.file.contains(['/', '\\']) || self.file.starts_with('.') {
             problems.push(("file", format!("expected the name of a file within the scripts folder, found `{}`", self.file)));
@@ -132,6 +132,10 @@ impl ScriptEntry {
         }
         if self.memory_mb.is_some_and(|mb| !(1..=4096).contains(&mb)) {
             problems.push(("memory_mb", "expected 1 to 4096 MB".to_owned()));
+        }
+        if self.kind == Some(ScriptType::Worker) && self.class5_destination.is_some() {
+            let message = "expected none on a worker: it is sent messages, and no call reaches it";
+            problems.push(("class5_destination", message.to_owned()));
         }
         if let Some(schedule) = &self.schedule {
             problems.extend(schedule.problem().map(|sentence| ("schedule", sentence)));
@@ -380,6 +384,15 @@ mod tests {
             let said = problem(zone).unwrap_or_default();
             assert!(said.starts_with("timezone: ") && said.contains(&format!("`{zone}`")), "{zone}: {said}");
         }
+    }
+
+    #[test]
+    fn no_call_reaches_a_worker() {
+        let mut entry = ScriptEntry::new("a.js");
+        entry.class5_destination = Some("5013".parse().unwrap());
+        assert_eq!(entry.problems(), []);
+        entry.kind = Some(ScriptType::Worker);
+        assert_eq!(entry.problems().into_iter().map(|(key, _)| key).collect::<Vec<_>>(), ["class5_destination"]);
     }
 
     #[test]

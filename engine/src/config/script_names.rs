@@ -11,6 +11,8 @@ pub enum Wanted {
     Script(String),
     /// What a caller can be led to: a script's Class 5 destination, or its name.
     Class5(String),
+    /// A file of the folder.
+    File(String),
 }
 
 /// A key that names a script.
@@ -32,6 +34,9 @@ impl NamedScript {
 pub(super) fn find(config: &Config) -> Vec<(Vec<Step>, Wanted)> {
     let key = |name: &str| Step::Key(name.to_owned());
     let mut found = Vec::new();
+    for (index, script) in config.script_entries.iter().enumerate() {
+        found.push((vec![key("script"), Step::Index(index), key("file")], Wanted::File(script.file.clone())));
+    }
     let drivers = [("did", &config.drivers.did), ("alert", &config.drivers.alert)];
     for (name, script) in drivers {
         found.extend(script.iter().map(|script| (vec![key("drivers"), key(name)], Wanted::Script(script.clone()))));

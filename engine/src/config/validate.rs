@@ -122,6 +122,9 @@ fn api(config: &Config, report: &mut Report) {
         let message = format!("expected `keys` for an address other machines reach, found {} without any", api.listen);
         report.error(section("api", "listen"), message);
     }
+    if api.public_listen == Some(api.listen) && api.listen.port() != 0 {
+        report.error(section("api", "public_listen"), format!("{} is already `listen`; expected another address", api.listen));
+    }
     for (index, key) in api.keys.iter().enumerate() {
         let path = |name: &str| {
             let mut path = item(section("api", "keys"), index);
@@ -524,6 +527,12 @@ mod tests {
         assert_eq!(keys("[api]\nlisten = \"0.0.0.0:8080\""), ["api.listen"]);
         assert_eq!(keys("[api]\nlisten = \"0.0.0.0:8080\"\nkeys = [{ key = \"k\", scopes = [\"read\"] }]"), [""; 0]);
         assert_eq!(keys("[api]\nlisten = \"[::1]:8080\""), [""; 0]);
+    }
+
+    #[test]
+    fn public_functions_need_an_address_of_their_own() {
+        assert_eq!(keys("[api]\nlisten = \"127.0.0.1:8080\"\npublic_listen = \"127.0.0.1:8080\""), ["api.public_listen"]);
+        assert_eq!(keys("[api]\nlisten = \"127.0.0.1:0\"\npublic_listen = \"127.0.0.1:0\""), [""; 0]);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::live_call::{OnAnswer, PLACED, ScriptState};
 use super::past_calls::PastCall;
 use super::switch::Switch;
 use crate::alerts::{Alert, Severity};
-use crate::backend::native::Ending;
+use crate::backend::native::{Ending, contact_value};
 use crate::call::LegEvent;
 use crate::cdr::{self, Cdr, CdrAttempt};
 use crate::config::DEFAULT_ACCOUNT;
@@ -341,6 +341,10 @@ impl Switch {
         let (code, reason) = match &error.sip {
             Some((code, reason)) => {
                 tracing::info!(call = %call.facts.id, code, %reason, "the script ended the call");
+                if (300..400).contains(code) && contact_value(reason).is_none() {
+                    let expected = "expected a sip: or tel: URI, or a list of addresses";
+                    tracing::warn!(call = %call.facts.id, code, %reason, "the text of a 3xx is its Contact: {expected}");
+                }
                 (*code, reason.clone())
             }
             None => {

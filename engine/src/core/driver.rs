@@ -66,11 +66,11 @@ const APPLICATION_QUEUE: usize = 1_024;
 pub enum StartError {
     #[error("{0}")]
     Listen(io::Error),
-    #[error("[sip] listen: {0} is not available yet; expected udp or tcp")]
+    #[error("{0} is not available yet; expected udp or tcp")]
     Transport(String),
     #[error("media threads: {0}")]
     Media(io::Error),
-    #[error("scripts folder {}: {error}", dir.display())]
+    #[error("cannot read the folder {}: {error}", dir.display())]
     Scripts { dir: PathBuf, error: io::Error },
     #[error(transparent)]
     Platform(#[from] PlatformError),
@@ -84,7 +84,7 @@ pub enum StartError {
     Names(String),
     #[error("{what} {}: {error}", path.display())]
     Folder { what: &'static str, path: PathBuf, error: io::Error },
-    #[error("[event_socket] freeswitch_outbound {address}: {error}")]
+    #[error("cannot listen on {address}: {error}")]
     EventSocket { address: SocketAddr, error: io::Error },
     #[error("core thread: {0}")]
     Thread(io::Error),
@@ -92,6 +92,19 @@ pub enum StartError {
     Jobs(io::Error),
     #[error("thread for runs: {0}")]
     Runs(io::Error),
+}
+
+impl StartError {
+    /// The key of the configuration whose value cannot be used.
+    pub fn key(&self) -> Option<&'static str> {
+        match self {
+            Self::Listen(_) | Self::Transport(_) => Some("sip.listen"),
+            Self::Scripts { .. } => Some("scripts.dir"),
+            Self::Platform(PlatformError::Store(_)) => Some("store.path"),
+            Self::EventSocket { .. } => Some("event_socket.freeswitch_outbound"),
+            _ => None,
+        }
+    }
 }
 
 /// A started engine.

@@ -329,14 +329,17 @@ impl State {
                 DeskOutput::Log { ticket, line } => self.log(ticket, line),
                 DeskOutput::Settled { ticket, end, took, sandbox_time } => {
                     let Some(asked) = self.asked.get_mut(&ticket) else { continue };
-                    asked.failed = end.as_ref().is_err_and(|error| !error.is_deliberate());
+                    asked.failed = end.as_ref().is_err_and(|error| !error.is_deliberate() && !error.is_no_function());
                     let Some(reply) = asked.reply.take() else { continue };
                     let (run, log) = (Arc::clone(&asked.id), std::mem::take(&mut asked.log));
                     let answer = match end {
                         Ok(result) => Ok(RunSuccess { run, result, took, sandbox_time, log }),
                         Err(error) => {
-                            if !error.is_deliberate() {
-                                tracing::warn!(run = %asked.id, script = asked.program.name, %error, "a run failed");
+                            if error.is_no_function() && asked.kind.is_anybodys() {
+                                tracing::debug!(run = %asked.id, script = asked.program.name, %error, "not found");
+                            } else if !error.is_deliberate() {
+                                let at = error.at().map(tracing::field::display);
+                                tracing::warn!(run = %asked.id, script = asked.program.name, %error, at, "a run failed");
                                 // Of a job it counts how it ends.
                                 if !matches!(asked.kind, RunKind::Job | RunKind::Schedule) {
                                     self.events.raise(alert_of(asked, &error));

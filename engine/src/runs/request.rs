@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_ctx_api::op::Vars;
-use lockstep_ctx_api::wire::{LogLine, ScriptError};
+use lockstep_ctx_api::wire::{Location, LogLine, ScriptError, ScriptErrorKind};
 use serde::Serialize;
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -52,6 +52,11 @@ impl RunKind {
             Self::Hook | Self::Form | Self::Driver | Self::Public => true,
             Self::Job | Self::Schedule | Self::Api | Self::WebSocket | Self::Worker => false,
         }
+    }
+
+    /// Whether anybody at all may make the run, and name its function.
+    pub(super) fn is_anybodys(self) -> bool {
+        matches!(self, Self::Public | Self::WebSocket)
     }
 
     /// Whether the result is handed over as soon as it is known. For the others it comes with everything the run has logged,
@@ -200,6 +205,19 @@ impl RunError {
             Self::Busy { .. } | Self::Cancelled | Self::Stopped => (503, "Service Unavailable"),
         };
         (code, text.to_owned())
+    }
+
+    /// Where the script stood.
+    pub fn at(&self) -> Option<&Location> {
+        match self {
+            Self::Script(error) => error.at.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// What was asked for is not there.
+    pub fn is_no_function(&self) -> bool {
+        matches!(self, Self::Script(error) if error.kind == ScriptErrorKind::NoFunction)
     }
 
     /// The script asked for this SIP reply itself: not an error in it.

@@ -70,7 +70,8 @@ async fn keep(runs: RunsHandle, name: String) {
                 success.took
             }
             Err(failure) => {
-                tracing::error!(worker = name, error = %failure, wait_s = wait.as_secs(), "a worker has died and is started again");
+                let (at, wait_s) = (failure.error.at().map(tracing::field::display), wait.as_secs());
+                tracing::error!(worker = name, error = %failure, at, wait_s, "a worker has died and is started again");
                 failure.took
             }
         };

@@ -61,7 +61,7 @@ impl Outside {
         config.script_entries.iter_mut().for_each(|entry| entry.schedule = None);
         let dir = std::env::current_dir().map_err(|error| format!("the current folder: {error}"))?;
         let program = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
-        let loaded = Loaded { config, dir, warnings: Vec::new(), named_scripts: Vec::new() };
+        let loaded = Loaded { config, dir, warnings: Vec::new(), named_scripts: Vec::new(), places: Default::default() };
         let engine = Engine::start(loaded, program).map_err(|error| error.to_string())?;
         let handle = engine.handle.clone();
         let address = handle.sip_udp_address().ok_or("the engine does not listen on UDP")?;

@@ -10,9 +10,8 @@ use lockstep_ctx_api::wire::Location;
 use oxc_allocator::Allocator;
 use oxc_parser::Parser;
 use oxc_semantic::SemanticBuilder;
-use oxc_span::SourceType;
 
-use crate::check::line_column;
+use crate::check::{line_column, parsing, source_type};
 
 pub(crate) use apart::{serve, strip_apart};
 pub(crate) use erase::erase;
@@ -29,7 +28,7 @@ pub(crate) struct Refused {
     pub(crate) message: String,
 }
 
-/// The JavaScript in `source`, octet for octet where it was.
+/// The JavaScript in `source`, octet for octet where it was, of a file of either language.
 ///
 /// # Errors
 /// The first thing in the text that does not parse, or cannot be erased.
@@ -40,7 +39,7 @@ pub(crate) fn strip(file: &str, source: &str) -> Result<String, Refused> {
         Refused { at: Location { file: file.into(), line: number(line), column: number(column) }, message }
     };
     let allocator = Allocator::default();
-    let parsed = Parser::new(&allocator, source, SourceType::ts()).parse();
+    let parsed = Parser::new(&allocator, source, source_type(file)).with_options(parsing()).parse();
     if let Some(error) = parsed.diagnostics.errors().next() {
         let offset = error.labels.first().map_or(0, |label| label.offset());
         return Err(refused(offset, format!("SyntaxError: {}", error.message)));

@@ -22,7 +22,7 @@
   // ---- modules ---------------------------------------------------------------------------------------------------
 
   let modules = { __proto__: null };
-  // By file: gives the function `main` that the file declares.
+  // By file: gives the functions `main` and `onMessage` that the file declares.
   let mains = { __proto__: null };
   // The file that begins: the first thing it does is to hand over the way to its `main`.
   let beginning;
@@ -77,11 +77,11 @@
     return module;
   }
 
-  // Only this file's own `main`; one that a `let` never initialised is none.
-  function ownMain(file) {
+  // Only this file's own `main` or `onMessage`; one that a `let` never initialised is none.
+  function ownFunction(file, name) {
     try {
-      const main = mains[file]();
-      return typeof main === 'function' ? main : undefined;
+      const own = mains[file](name);
+      return typeof own === 'function' ? own : undefined;
     } catch {
       return undefined;
     }
@@ -92,13 +92,20 @@
   let input;
   // What is called.
   let called;
+  // The object it is called on: functions of a driver call each other by `this`.
+  let owner;
   // `main` has returned nothing, and callbacks may still call `exit`.
   let undecided = false;
 
+  // What every object or function has is nobody's to call.
   function member(object, name) {
-    if (typeof object !== 'function' && (typeof object !== 'object' || object === null)) return undefined;
+    const isFunction = typeof object === 'function';
+    if (!isFunction && (typeof object !== 'object' || object === null)) return undefined;
+    if (name in (isFunction ? Function : Object).prototype && !Object.hasOwn(object, name)) return undefined;
     const found = object[name];
-    return typeof found === 'function' ? found : undefined;
+    if (typeof found !== 'function') return undefined;
+    owner = object;
+    return found;
   }
 
   function classicEntry(name, file, module) {
@@ -110,22 +117,32 @@
     const found = member(exports, name)
       ?? (misspelt === undefined ? undefined : member(misspelt, name))
       ?? (otherwise === undefined ? undefined : member(otherwise, name));
-    if (found !== undefined || name !== 'main') return found;
+    if (found !== undefined) return found;
+    if (name !== 'main') return name === 'onMessage' ? ownFunction(file, name) : undefined;
     if (typeof exports === 'function') return exports;
     if (typeof misspelt === 'function') return misspelt;
     if (typeof otherwise === 'function') return otherwise;
-    return ownMain(file);
+    return ownFunction(file, name);
   }
 
   function moduleEntry(namespace, name) {
     const found = member(namespace, name) ?? member(namespace.default, name);
-    return found ?? (name === 'main' && typeof namespace.default === 'function' ? namespace.default : undefined);
+    if (found !== undefined || name !== 'main') return found;
+    return typeof namespace.default === 'function' ? namespace.default : namespace.__lockstep_main;
   }
 
   // What is called: a function of the script, or what serves a WebSocket or a worker with some of them.
   function entryOf(find, file, module) {
-    const name = called;
-    return name[0] === '@' ? part('served')[name.slice(1)]?.((wanted) => find(wanted, file, module)) : find(name, file, module);
+    owner = undefined;
+    if (called[0] !== '@') return find(called, file, module);
+    const serve = part('served')[called.slice(1)]?.((wanted) => {
+      owner = undefined;
+      const found = find(wanted, file, module);
+      const on = owner;
+      return found && on ? (...args) => on[wanted](...args) : found;
+    });
+    owner = undefined;
+    return serve;
   }
 
   // `data` is there when the host has read it already.
@@ -161,8 +178,8 @@
       const { entry } = host;
       const module = loadClassic(entry);
       const main = entryOf(classicEntry, entry, module);
-      const result = main === undefined ? withoutMain(module.exports) : main(data, undefined);
-      if (isPromise(result)) throw notSynchronous();
+      const result = main === undefined ? withoutMain(module.exports) : owner === undefined ? main(data) : owner[called](data);
+      if (isPromise(result)) throw part('failures').notSynchronous('main returned a promise');
       return result === undefined ? data : result;
     } catch (error) {
       host.fail(error);
@@ -175,23 +192,19 @@
     const exported = Object.keys(exports ?? {});
     if (called === 'main' && exported.length === 0) return;
     const others = exported.length > 0 ? `; it exports ${exported.join(', ')}` : '';
-    throw new Error(`${host.entry} has no function '${called}'${others}`);
+    throw part('failures').lacking(`${host.entry} has no function '${called}'${others}`);
   }
 
   function isPromise(result) {
     return (typeof result === 'object' || typeof result === 'function') && result !== null && typeof result.then === 'function';
   }
 
-  function notSynchronous() {
-    return new Error("main returned a promise, but a script of type 'script' is synchronous; make it type 'app'");
-  }
-
   function run(main, exported) {
     let result;
     try {
-      result = main === undefined ? withoutMain(exported) : main(input, runtime.ctx);
+      result = main === undefined ? withoutMain(exported) : owner === undefined ? main(input, runtime.ctx) : owner[called](input, runtime.ctx);
       const later = isPromise(result);
-      if (later && host.type === 'script') throw notSynchronous();
+      if (later && host.type === 'script') throw part('failures').notSynchronous('main returned a promise');
       if (!later) {
         conclude(result, true);
         return;
@@ -204,6 +217,8 @@
   }
 
   function conclude(result, synchronous) {
+    // `exit` was given a promise, and what that resolves with counts.
+    if (runtime.leaving) return;
     // A synchronous script of a call that returned nothing is written in callbacks; any other one has said that it is done.
     if (result === undefined && host.type !== 'script' && (synchronous || !host.hasCall)) undecided = true;
     else finish(result);
@@ -220,7 +235,9 @@
 
   function json(value) {
     try {
-      return runtime.print?.(value) ?? JSON.stringify(value);
+      const text = runtime.print?.(value) ?? JSON.stringify(value);
+      // To a browser a string is a page. What only JSON makes one of, a date, is told from it by the space before it.
+      return typeof value !== 'string' && text?.[0] === '"' ? ` ${text}` : text;
     } catch (error) {
       throw new TypeError(`the result cannot be written as JSON: ${error.message}`);
     }

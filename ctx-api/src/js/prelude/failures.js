@@ -1,4 +1,4 @@
-// What operations reject with: loaded when the first one does.
+// What operations and the run itself fail with: loaded when the first one does.
 (function (host, runtime) {
   function abortError(operation, signal) {
     // What fetch rejects with is fixed by the web; operations follow Node's way.
@@ -40,5 +40,14 @@
     return error;
   }
 
-  return { abortError, named, failed, ownFrames, refused };
+  // By its code those who asked are told that there is no such thing, rather than that it failed.
+  function lacking(message) {
+    return Object.assign(new Error(message), { code: 'NO_FUNCTION' });
+  }
+
+  function notSynchronous(what) {
+    return new Error(`${what}, but a script of type 'script' is synchronous; make it type 'app'`);
+  }
+
+  return { abortError, lacking, notSynchronous, named, failed, ownFrames, refused };
 })

@@ -1,5 +1,7 @@
 // The oldest style's `vars`, `exit` and `err`, and `process`.
-(function (host, { input, json }) {
+(function (host, runtime) {
+  const { input, json } = runtime;
+
   // The oldest style's `vars`: the data itself, and a function that returns it.
   function vars() {
     if (typeof input !== 'object' || input === null) return () => input;
@@ -18,9 +20,18 @@
     });
   }
 
+  const err = (reason) => host.err(reason);
+
+  function exit(value) {
+    if (typeof value?.then !== 'function') return host.exit(json(value === undefined ? input : value));
+    if (host.type === 'script') throw runtime.part('failures').notSynchronous('exit was given a promise');
+    runtime.leaving = true;
+    Promise.resolve(value).then(exit, err);
+  }
+
   return {
-    exit: (value) => host.exit(json(value === undefined ? input : value)),
-    err: (reason) => host.err(reason),
+    exit,
+    err,
     global: globalThis,
     process: { env: host.env(), nextTick: (callback, ...args) => queueMicrotask(() => callback(...args)) },
     vars: vars(),

@@ -53,7 +53,7 @@
     // Old: `main(_, ws)`; new: an exported `onData(data)`. It stays open until either side closes.
     websocket(find) {
       const [main, onData] = [find('main'), find('onData')];
-      if (main === undefined && onData === undefined) throw new Error(`${host.entry} serves no WebSocket: it exports neither onData nor main`);
+      if (main === undefined && onData === undefined) throw runtime.part('failures').lacking(`${host.entry} serves no WebSocket: it exports neither onData nor main`);
       return async (data) => {
         const { ws, serve } = socket();
         runtime.socket = ws;
@@ -68,7 +68,7 @@
     // `main` once, then `onMessage` for what comes, one message after another.
     worker(find) {
       const [main, onMessage] = [find('main'), find('onMessage')];
-      if (main === undefined && onMessage === undefined) throw new Error(`${host.entry} is no worker: it exports neither onMessage nor main`);
+      if (main === undefined && onMessage === undefined) throw runtime.part('failures').lacking(`${host.entry} is no worker: it has neither onMessage nor main`);
       return async (data) => {
         let last;
         if (onMessage !== undefined) {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use lockstep_ctx_api::op::{HangupArgs, Headers, RedirectArgs, RejectArgs};
 use lockstep_ctx_api::{CallEndedCause, EndedBy, ErrorCode, OpError, OpId, Outcome};
-use lockstep_sip::message::{NameAddr, StatusCode, Uri};
+use lockstep_sip::message::{Contacts, HeaderName, StatusCode, Uri};
 
 use super::{NativeBackend, Task};
 use crate::call::{LegState, Switchboard};
@@ -150,12 +150,24 @@ pub(super) fn answered_elsewhere() -> Headers {
     vec![reason_header(200, "Call completed elsewhere")]
 }
 
-/// A URI as a Contact value.
-fn contact_value(uri: &str) -> Option<String> {
-    let address = NameAddr::parse(uri).ok()?;
-    match address.uri {
-        Uri::Sip(_) | Uri::Tel(_) => Some(format!("<{}>", address.uri)),
-        Uri::Other { .. } => None,
+/// A Contact value for one URI with its parameters, or for a list of addresses, which stays as it is.
+pub(crate) fn contact_value(text: &str) -> Option<String> {
+    let text = text.trim();
+    if text.contains(char::is_control) {
+        return None;
+    }
+    let leads_to_phone = |uri: &Uri| matches!(uri, Uri::Sip(_) | Uri::Tel(_));
+    // Without brackets the parameters would be the header's (RFC 3261, section 20.10).
+    if let Some(uri) = Uri::parse(text).ok().filter(leads_to_phone) {
+        return Some(format!("<{uri}>"));
+    }
+    let mut headers = lockstep_sip::message::Headers::new();
+    headers.push(HeaderName::Contact, text);
+    match headers.contacts().ok()? {
+        Contacts::List(list) if !list.is_empty() && list.iter().all(|address| leads_to_phone(&address.uri)) => {
+            Some(text.to_owned())
+        }
+        Contacts::List(_) | Contacts::Wildcard => None,
     }
 }
 
@@ -174,10 +186,20 @@ mod tests {
     }
 
     #[test]
+    fn a_contact_keeps_the_parameters_of_its_uri_and_its_fellows() {
+        let value = "sip:a@example.net;transport=tcp";
+        assert_eq!(contact_value(value), Some(format!("<{value}>")));
+        let list = "<sip:b@example.net>;q=0.5, \"C\" <sip:c@example.net;lr>;q=0.3";
+        assert_eq!(contact_value(list).as_deref(), Some(list));
+        let (text, headers) = refusal_parts(302, list);
+        assert_eq!((text, headers), (None, vec![("Contact".to_owned(), list.to_owned())]));
+    }
+
+    #[test]
     fn contacts_are_bracketed_and_checked() {
         assert_eq!(contact_value("sip:a@example.net").as_deref(), Some("<sip:a@example.net>"));
-        assert_eq!(contact_value("\"A\" <tel:+44>").as_deref(), Some("<tel:+44>"));
-        for bad in ["1001", "sip:", "http://x", "sip:a b", "sip:a>,<sip:b"] {
+        assert_eq!(contact_value("\"A\" <tel:+44>").as_deref(), Some("\"A\" <tel:+44>"));
+        for bad in ["1001", "bob@example.net", "Moved Temporarily", "*", "", "sip:", "http://x", "sip:a b", "sip:a>,<sip:b"] {
             assert_eq!(contact_value(bad), None, "{bad}");
         }
     }

@@ -253,19 +253,21 @@ impl Loader {
             problem(format!("@lockstep: {}", error.message), Some(at))
         })?;
         let digest = digest_of(source);
+        let parse = |source: &str| match &self.program {
+            Some(program) => typescript::strip_apart(program, file, source),
+            None => typescript::strip(file, source),
+        };
         let source = if typescript::is_typescript(file) {
-            let stripped = match &self.program {
-                Some(program) => typescript::strip_apart(program, file, source),
-                None => typescript::strip(file, source),
-            };
-            stripped.map_err(|refused| problem(refused.message, Some(refused.at)))?.into()
+            parse(source).map_err(|refused| problem(refused.message, Some(refused.at)))?.into()
         } else {
             Arc::clone(source)
         };
         let bundle =
             Bundle { entry: file.to_owned(), files: [(file.to_owned(), Arc::clone(&source))].into(), ..Bundle::default() };
         if let Some(error) = js::check(&bundle).into_iter().next() {
-            return Err(problem(error.message, error.at));
+            // Of a wrong pattern the compiler does not say where it stands.
+            let at = error.at.or_else(|| parse(&source).err().map(|refused| refused.at));
+            return Err(problem(error.message, at));
         }
         let idle = header.without_effect().into_iter();
         let warnings = idle.map(|(key, sentence)| format!("{file}: @lockstep: {key}: {sentence}")).collect();
@@ -273,18 +275,16 @@ impl Loader {
             Some(entry) => entry.clone().or(header),
             None => header,
         };
+        // Each may be right by itself.
+        if let Some((key, sentence)) = settings.problems().into_iter().next() {
+            return Err(problem(format!("{key}: {sentence}"), None));
+        }
         Ok((Sound { digest, names: named_modules(&source), source, settings }, warnings))
     }
 
     /// Makes programs of what is sound, keeping those whose sources and settings are what they were.
     fn publish(&mut self) -> Reload {
         let mut problems: Vec<ScriptProblem> = self.files.values().filter_map(|file| file.problem.clone()).collect();
-        let mut missing = self.entries.keys().filter(|file| !self.files.contains_key(*file));
-        problems.extend(missing.by_ref().map(|file| ScriptProblem {
-            file: file.clone(),
-            message: format!("named by a [[script]] entry, but there is no such file in {}", self.dir.display()),
-            at: None,
-        }));
         let mut apps: BTreeMap<Option<&str>, BTreeMap<String, &Sound>> = BTreeMap::new();
         for (file, state) in &self.files {
             if let Some(sound) = &state.sound {

@@ -90,13 +90,13 @@ impl ProgramSet {
 
     /// Why a name in the configuration leads to no script; `None`: it leads to one.
     pub fn lacks(&self, wanted: &Wanted) -> Option<String> {
-        let (name, expected) = match wanted {
-            Wanted::Script(name) => (name, "the name of a script"),
-            Wanted::Class5(name) => (name, "a Class 5 destination, or the name of a script"),
-        };
-        let program = match wanted {
-            Wanted::Script(name) => self.by_name(name),
-            Wanted::Class5(name) => self.by_class5(name).or_else(|| self.by_name(name)),
+        let (name, expected, program) = match wanted {
+            Wanted::File(file) => return self.lacks_file(file),
+            Wanted::Script(name) => (name, "the name of a script", self.by_name(name)),
+            Wanted::Class5(name) => {
+                let program = self.by_class5(name).or_else(|| self.by_name(name));
+                (name, "a Class 5 destination, or the name of a script", program)
+            }
         };
         let of_file = || self.problems().find(|problem| name_of(&problem.file) == name_of(name) || problem.file == *name);
         match program {
@@ -109,6 +109,12 @@ impl ProgramSet {
                 None => format!("expected {expected}, found `{name}`"),
             }),
         }
+    }
+
+    /// A file that is there and wrong has a problem of its own.
+    fn lacks_file(&self, file: &str) -> Option<String> {
+        let is_there = self.programs.values().any(|program| program.file == file) || self.problem(file).is_some();
+        (!is_there).then(|| format!("expected a file of the scripts folder, found none called `{file}`"))
     }
 
     /// Every program, by name.

@@ -1,8 +1,10 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use lockstep_ctx_api::wire::ScriptType;
+
 use super::*;
-use crate::config::Secret;
+use crate::config::{Secret, Wanted};
 use crate::script::programs::save::{SaveError, SaveScript};
 
 /// A scripts folder that goes with the test.
@@ -245,6 +247,29 @@ fn a_wrong_header_comment_names_its_line() {
 }
 
 #[test]
+fn a_wrong_pattern_is_refused_with_its_place() {
+    let mut folder = Folder::new();
+    for file in ["bad.js", "typed.ts"] {
+        folder.write(file, "function main() {\n  return /(/.test('x');\n}");
+    }
+    let reload = folder.loader(&Config::default()).load().unwrap();
+    let places: Vec<_> = reload.set.problems().map(|problem| problem.at.as_ref().map(|at| at.line)).collect();
+    assert_eq!(places, [Some(2), Some(2)], "{:?}", reload.set);
+}
+
+#[test]
+fn a_worker_that_calls_are_to_reach_is_refused_however_it_is_said() {
+    let mut folder = Folder::new();
+    folder.write("a.js", "// @lockstep type=worker class5_destination=5013\nfunction onMessage() {}");
+    folder.write("b.js", "// @lockstep class5_destination=5014\nfunction onMessage() {}");
+    let mut config = Config::default();
+    config.script_entries.push(ScriptEntry { kind: Some(ScriptType::Worker), ..ScriptEntry::new("b.js") });
+    let reload = folder.loader(&config).load().unwrap();
+    assert_eq!(reload.set.iter().count(), 0);
+    assert!(reload.set.problems().all(|problem| problem.message.contains("class5_destination")), "{:?}", reload.set);
+}
+
+#[test]
 fn siblings_are_those_of_the_same_app() {
     let mut folder = Folder::new();
     folder.write("a.js", "// @lockstep app=sales\nfunction main() {}");
@@ -320,7 +345,8 @@ fn an_entry_without_a_file_is_a_problem_and_a_missing_folder_is_empty() {
     let mut config = Config::default();
     config.script_entries.push(ScriptEntry::new("gone.js"));
     let reload = folder.loader(&config).load().unwrap();
-    assert!(reload.set.problem("gone.js").unwrap().message.contains("no such file"));
+    let lacks = reload.set.lacks(&Wanted::File("gone.js".to_owned()));
+    assert_eq!(lacks.as_deref(), Some("expected a file of the scripts folder, found none called `gone.js`"));
     config.scripts.dir = "nowhere".into();
     assert_eq!(folder.loader(&config).load().unwrap().set.iter().count(), 0);
 }
