@@ -230,6 +230,49 @@ fn what_a_script_leaves_alone_goes_back_as_it_came() {
 }
 
 #[test]
+fn what_a_script_assigns_stands_among_what_it_left_alone() {
+    let pad = "y".repeat(256);
+    let data = format!(r#"{{"o":{{"one" : 1.0,"b":{{"x" : 1}},"a":[ 1 ],"c":"s"}},"pad":"{pad}"}}"#);
+    for (source, result) in [
+        ("data.o.c = 't'", r#"{"one" : 1.0,"b":{"x" : 1},"a":[ 1 ],"c":"t"}"#),
+        ("data.o.c = 's'; data.o.z = 1; data.o.b.x = 2", r#"{"one" : 1.0,"b":{"x":2},"a":[ 1 ],"c":"s","z":1}"#),
+        ("data.o.a; data.o.one = data.o.one; data.o['\\n'] = 1", r#"{"one":1,"b":{"x" : 1},"a":[1],"c":"s","\n":1}"#),
+        ("data.o.b = undefined; data.o.z = 1; data.o.z = undefined", r#"{"one" : 1.0,"a":[ 1 ],"c":"s"}"#),
+        ("data.o.z = 1; data.o[5] = 1", r#"{"5":1,"one":1,"b":{"x" : 1},"a":[1],"c":"s","z":1}"#),
+        ("data.o.z = 1; delete data.o.c; data.o[Symbol.iterator] = 1", r#"{"one":1,"b":{"x" : 1},"a":[1],"z":1}"#),
+        ("data.o.z = data.o; delete data.o.z; data.o.b = data.o.b.x", r#"{"one":1,"b":1,"a":[1],"c":"s"}"#),
+    ] {
+        let mut bench = Bench::new(&format!("function main(data) {{ {source}; return data.o }}"));
+        assert_eq!([bench.run(&data), bench.run(&data)], [result, result], "{source}");
+    }
+}
+
+#[test]
+fn array_indexes_come_first_once_an_object_is_touched() {
+    let pad = "y".repeat(256);
+    for (text, result) in [
+        (r#"{"b":1,"10":2,"9":3}"#, r#"{"9":3,"10":2,"b":1}"#),
+        (r#"{"b":1,"4294967294":2}"#, r#"{"4294967294":2,"b":1}"#),
+        (r#"{"b":1,"\u0039":2}"#, r#"{"9":2,"b":1}"#),
+        (r#"{"9":1,"10":2,"b" : 3}"#, r#"{"9":1,"10":2,"b" : 3}"#),
+    ] {
+        let data = format!(r#"{{"o":{text},"pad":"{pad}"}}"#);
+        let mut bench = Bench::new("function main(data) { data.o.z; return data.o }");
+        assert_eq!(bench.run(&data), result, "{text}");
+    }
+}
+
+#[test]
+fn objects_of_many_members_are_like_those_of_few() {
+    let members: Vec<String> = (0..5_000).map(|member| format!(r#""k{member}":{member}"#)).collect();
+    let data = format!("{{{}}}", members.join(","));
+    let source = "function main(data) { let sum = 0; for (const key of Object.keys(data)) sum += data[key]; \
+                  for (let i = 0; i < 5000; i += 1) data['n' + i] = i; data.k4999 = 0; return [sum, data.n4999, Object.keys(data).length, data] }";
+    let result = Bench::new(source).run(&data);
+    assert!(result.starts_with(r#"[12497500,4999,10000,{"k0":0,"k1":1,"#) && result.ends_with(r#""n4998":4998,"n4999":4999}]"#));
+}
+
+#[test]
 fn of_two_members_of_one_name_the_later_counts() {
     let pad = "y".repeat(256);
     let data = format!(r#"{{"o":{{"a":1,"b":{{}},"a":2}},"p":{{"a":{{"x":1}},"a":3}},"pad":"{pad}"}}"#);

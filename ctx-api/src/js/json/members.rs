@@ -1,6 +1,6 @@
 //! What an object of the text has in it, as JavaScript values.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ffi::{CString, c_int};
 
 use rquickjs::qjs;
@@ -8,28 +8,33 @@ use rquickjs::qjs;
 use super::object::{Document, pack};
 use super::tape::{Kind, Node};
 
-/// Members up to which names are compared one with another.
+/// Members up to which they are looked through for a name.
 const FEW: usize = 16;
 
 /// An exception is pending in the context.
 #[derive(Debug)]
 pub(super) struct Pending;
 
-/// A member as it was made.
+/// A member of an object.
 pub(super) struct Member {
     pub(super) atom: qjs::JSAtom,
-    pub(super) value: qjs::JSValue,
-    /// Its name on the tape; its value follows.
-    pub(super) name: u32,
+    /// `None` until somebody asks for it.
+    pub(super) value: Option<qjs::JSValue>,
+    /// Its name on the tape, which its value follows; `None`: a script has added it.
+    pub(super) name: Option<u32>,
+    /// A script has put its value in the place of the text's.
+    pub(super) is_changed: bool,
 }
 
 /// An object that has been touched.
 pub(super) struct Made {
-    /// As in the text. Its references are the object's, which marks and frees them.
+    /// As in the text, with what scripts have added after it. Its references are the object's, which marks and frees them.
     pub(super) members: Vec<Member>,
+    /// Where they are by name, when they are many.
+    places: HashMap<qjs::JSAtom, usize>,
     /// Members have become properties.
     pub(super) is_plain: bool,
-    /// No name comes twice: the members are what the text says.
+    /// No name comes twice, and all are in the order in which JavaScript names them: the members are what the text says.
     pub(super) is_regular: bool,
     pub(super) serial: u64,
     /// Where it was printed last: number of the print, and the part of its text.
@@ -134,48 +139,46 @@ impl Maker<'_> {
         }
     }
 
+    /// Whether a name that stands behind another in the text is named behind it by JavaScript, too: array indexes come first and
+    /// in their order.
+    fn is_in_order(&self, before: Option<&Member>, atom: qjs::JSAtom, name: Node) -> bool {
+        let Some(before) = before else { return true };
+        match (small_index(before.atom), small_index(atom)) {
+            (Some(before), Some(index)) => before < index,
+            (None, Some(_)) => false,
+            // Larger ones are no such atoms.
+            (_, None) => !self.document.string(name).starts_with(|first: char| first.is_ascii_digit() || first == '\\'),
+        }
+    }
+
+    /// The members of an object, without their values.
+    ///
     /// # Safety
     /// The context is live; the references belong to whoever gets the members.
     pub(super) unsafe fn members(&self, index: u32) -> Result<Box<Made>, Pending> {
         let mut owned = Owned { raw: self.raw, made: Made::of(self.document.serial()) };
         let made = &mut owned.made;
-        let mut known: HashSet<qjs::JSAtom> = HashSet::new();
+        // As many as there are where none is an object or array.
+        let nodes = self.document.tape.node(index).map_or(0, |node| node.next.saturating_sub(index));
+        made.members.reserve_exact((nodes / 2).min(FEW as u32) as usize);
         let mut children = self.document.tape.children(index);
-        while let (Some((name, key)), Some((at, node))) = (children.next(), children.next()) {
+        while let (Some((name, key)), Some(_)) = (children.next(), children.next()) {
             // SAFETY: as promised; what is made is the members'.
-            let (atom, value) = unsafe {
-                let atom = self.atom(key);
-                if atom == 0 {
-                    return Err(Pending);
-                }
-                match self.value(at, node) {
-                    Ok(value) => (atom, value),
-                    Err(Pending) => {
-                        qjs::JS_FreeAtom(self.raw, atom);
-                        return Err(Pending);
-                    }
-                }
-            };
-            let is_known = if made.members.len() < FEW {
-                made.members.iter().any(|member| member.atom == atom)
-            } else {
-                if known.is_empty() {
-                    known.extend(made.members.iter().map(|member| member.atom));
-                }
-                !known.insert(atom)
-            };
-            if !is_known {
-                made.members.push(Member { atom, value, name });
-                continue;
+            let atom = unsafe { self.atom(key) };
+            if atom == 0 {
+                return Err(Pending);
             }
-            // Of two members of one name the later counts, in the place of the earlier.
-            made.is_regular = false;
-            if let Some(member) = made.members.iter_mut().find(|member| member.atom == atom) {
-                let before = std::mem::replace(&mut member.value, value);
-                // SAFETY: both references are the members'.
-                unsafe {
-                    qjs::JS_FreeValue(self.raw, before);
-                    qjs::JS_FreeAtom(self.raw, atom);
+            match made.find(atom).and_then(|at| made.members.get_mut(at)) {
+                None => {
+                    made.is_regular &= self.is_in_order(made.members.last(), atom, key);
+                    made.add(Member { atom, value: None, name: Some(name), is_changed: false });
+                }
+                Some(member) => {
+                    // Of two members of one name the later counts, in the place of the earlier.
+                    member.name = Some(name);
+                    made.is_regular = false;
+                    // SAFETY: the reference was just made.
+                    unsafe { qjs::JS_FreeAtom(self.raw, atom) };
                 }
             }
         }
@@ -185,8 +188,34 @@ impl Maker<'_> {
 
 impl Made {
     fn of(serial: u64) -> Self {
-        Self { members: Vec::new(), is_plain: false, is_regular: true, serial, printed: None }
+        Self { members: Vec::new(), places: HashMap::new(), is_plain: false, is_regular: true, serial, printed: None }
     }
+
+    /// Which member has that name.
+    pub(super) fn find(&self, name: qjs::JSAtom) -> Option<usize> {
+        if self.places.is_empty() {
+            self.members.iter().position(|member| member.atom == name)
+        } else {
+            self.places.get(&name).copied()
+        }
+    }
+
+    /// Adds a member of a name that none has.
+    pub(super) fn add(&mut self, member: Member) {
+        let count = self.members.len();
+        if count == FEW {
+            self.places = self.members.iter().map(|member| member.atom).zip(0..).collect();
+        }
+        if count >= FEW {
+            self.places.insert(member.atom, count);
+        }
+        self.members.push(member);
+    }
+}
+
+/// The number that an atom is, as those of array indexes below 2^31 are.
+pub(super) fn small_index(atom: qjs::JSAtom) -> Option<u32> {
+    (atom >> 31 == 1).then_some(atom & (u32::MAX >> 1))
 }
 
 /// Members that no object has taken over yet.
@@ -208,7 +237,9 @@ pub(super) unsafe fn release(runtime: *mut qjs::JSRuntime, made: &mut Made) {
     for Member { atom, value, .. } in made.members.drain(..) {
         // SAFETY: as promised; each reference is given up once.
         unsafe {
-            qjs::JS_FreeValueRT(runtime, value);
+            if let Some(value) = value {
+                qjs::JS_FreeValueRT(runtime, value);
+            }
             qjs::JS_FreeAtomRT(runtime, atom);
         }
     }

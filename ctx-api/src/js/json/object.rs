@@ -1,16 +1,15 @@
 //! Objects that are a piece of text until they are touched.
 //!
 //! QuickJS asks a class with exotic methods for what it does not find among an object's properties. Until then such an object is
-//! only a place on the tape. Whatever a script does to it first gives it all its members, in their order; those that are
-//! objects are such pieces of text again. From then on it has properties like any other object, and QuickJS finds them by itself.
+//! only a place on the tape. Touching it gives it a list of its members in their order, each of which is made when it is asked
+//! for; those that are objects are such pieces of text again. What a script assigns goes into that list, too.
 //!
 //! ```text
-//!   text ──enumerated──► listed ──changed──► plain
-//!     └────────touched in any other way───────┘
+//!   text ──touched──► listed ──a member deleted, hidden or closed──► plain
 //! ```
 //!
-//! An object that is enumerated while it is still text must not change its shape in the middle of that, hence `listed`: members are
-//! made and are handed out, but are no properties yet.
+//! A `plain` object has properties like any other, and QuickJS finds them by itself. None becomes one while it is only looked at:
+//! its shape must not change in the middle of an enumeration.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
@@ -19,7 +18,7 @@ use std::sync::Arc;
 
 use rquickjs::{Array, Ctx, JsLifetime, Object, Value, qjs};
 
-use super::members::{Made, Maker, Member, Pending, release};
+use super::members::{Made, Maker, Member, Pending, release, small_index};
 use super::tape::{MAX_BYTES, Node, Tape};
 use crate::wire::Start;
 
@@ -256,26 +255,66 @@ unsafe fn list(raw: *mut qjs::JSContext, lazily: &Lazily, object: qjs::JSValue, 
     }
 }
 
-/// Gives an object its properties unless it has them; its members when it just got them.
+/// What an object of the class has as members; `None`: properties, or nothing.
 ///
 /// # Safety
 /// `object` is of the class.
-unsafe fn settle(raw: *mut qjs::JSContext, lazily: &Lazily, object: qjs::JSValue) -> Result<Option<*mut Made>, Pending> {
+unsafe fn members(raw: *mut qjs::JSContext, lazily: &Lazily, object: qjs::JSValue) -> Result<Option<*mut Made>, Pending> {
+    // SAFETY: as promised.
+    unsafe {
+        match state(object, lazily.serial()) {
+            State::Text(node) => list(raw, lazily, object, node).map(Some),
+            State::Listed(made) => Ok(Some(made)),
+            State::Plain(_) | State::Stale => Ok(None),
+        }
+    }
+}
+
+/// The value of a member, which keeps the reference.
+///
+/// # Safety
+/// The box is that of a live object of this run.
+unsafe fn value_of(raw: *mut qjs::JSContext, lazily: &Lazily, made: *mut Made, at: usize) -> Result<qjs::JSValue, Pending> {
+    // SAFETY: as promised. Nothing is borrowed while a value is made, which may be when QuickJS collects garbage.
+    unsafe {
+        let known = &*made;
+        let Some(member) = known.members.get(at) else { return Err(Pending) };
+        if let Some(value) = member.value {
+            return Ok(value);
+        }
+        let name = member.name.ok_or(Pending)?;
+        let document = lazily.document.borrow().clone().ok_or(Pending)?;
+        let maker = Maker { raw, class: lazily.places.class, document: &document };
+        let value = maker.value(name + 1, document.tape.node(name + 1).ok_or(Pending)?)?;
+        let known = &mut *made;
+        if let Some(member) = known.members.get_mut(at) {
+            member.value = Some(value);
+        }
+        Ok(value)
+    }
+}
+
+/// Gives an object its properties unless it has them; whether it just got them.
+///
+/// # Safety
+/// `object` is of the class.
+unsafe fn settle(raw: *mut qjs::JSContext, lazily: &Lazily, object: qjs::JSValue) -> Result<bool, Pending> {
     // SAFETY: as promised; the box lives as long as the object.
     unsafe {
-        let made = match state(object, lazily.serial()) {
-            State::Text(node) => list(raw, lazily, object, node)?,
-            State::Listed(made) => made,
-            State::Plain(_) | State::Stale => return Ok(None),
-        };
+        let Some(made) = members(raw, lazily, object)? else { return Ok(false) };
         let flags = (qjs::JS_PROP_C_W_E | qjs::JS_PROP_NO_EXOTIC) as c_int;
-        for Member { atom, value, .. } in &(*made).members {
-            if qjs::JS_DefinePropertyValue(raw, object, *atom, qjs::JS_DupValue(raw, *value), flags) < 0 {
+        let known = &*made;
+        let count = known.members.len();
+        for at in 0..count {
+            let value = value_of(raw, lazily, made, at)?;
+            let known = &*made;
+            let Some(atom) = known.members.get(at).map(|member| member.atom) else { continue };
+            if qjs::JS_DefinePropertyValue(raw, object, atom, qjs::JS_DupValue(raw, value), flags) < 0 {
                 return Err(Pending);
             }
         }
         (*made).is_plain = true;
-        Ok(Some(made))
+        Ok(true)
     }
 }
 
@@ -288,24 +327,21 @@ unsafe extern "C" fn get_own_property(
     // SAFETY: QuickJS calls with a live context and an object of the class, whose box lives as long as the call; the descriptor is
     // null or to be filled in.
     unsafe {
-        // Most often all it has are properties, and QuickJS has looked among them.
+        // All that a plain object has are properties, and QuickJS has looked among them.
         if held(object).is_some_and(|made| (*made).is_plain) {
             return 0;
         }
         let Some(lazily) = of(raw) else { return 0 };
-        let made = match state(object, lazily.serial()) {
-            State::Text(_) => match settle(raw, lazily, object) {
-                Ok(Some(made)) => made,
-                Ok(None) => return 0,
-                Err(Pending) => return -1,
-            },
-            State::Listed(made) => made,
-            State::Plain(_) | State::Stale => return 0,
+        let made = match members(raw, lazily, object) {
+            Ok(Some(made)) => made,
+            Ok(None) => return 0,
+            Err(Pending) => return -1,
         };
-        let Some(member) = (*made).members.iter().find(|member| member.atom == name) else { return 0 };
+        let Some(at) = (*made).find(name) else { return 0 };
         if let Some(descriptor) = descriptor.as_mut() {
+            let Ok(value) = value_of(raw, lazily, made, at) else { return -1 };
             descriptor.flags = qjs::JS_PROP_C_W_E as c_int;
-            descriptor.value = qjs::JS_DupValue(raw, member.value);
+            descriptor.value = qjs::JS_DupValue(raw, value);
             descriptor.getter = qjs::JS_UNDEFINED;
             descriptor.setter = qjs::JS_UNDEFINED;
         }
@@ -324,39 +360,45 @@ unsafe extern "C" fn get_own_property_names(
         names.write(std::ptr::null_mut());
         count.write(0);
         let Some(lazily) = of(raw) else { return 0 };
-        let made = match state(object, lazily.serial()) {
-            State::Text(node) => match list(raw, lazily, object, node) {
-                Ok(made) => made,
-                Err(Pending) => return -1,
-            },
-            State::Listed(made) => made,
-            State::Plain(_) | State::Stale => return 0,
+        let made = match members(raw, lazily, object) {
+            Ok(Some(made)) => made,
+            Ok(None) => return 0,
+            Err(Pending) => return -1,
         };
         let Some(document) = lazily.document.borrow().clone() else { return 0 };
         let members = &(*made).members;
-        // Array indexes come first, in their order.
-        let mut order: Vec<(Option<u32>, &Member)> =
-            members.iter().map(|member| (array_index(&document, member), member)).collect();
-        order.sort_by_key(|(index, _)| index.map_or((1, 0), |index| (0, index)));
-        let bytes = size_of::<qjs::JSPropertyEnum>() * order.len().max(1);
+        let bytes = size_of::<qjs::JSPropertyEnum>() * members.len().max(1);
         let list = qjs::js_malloc(raw, bytes as _).cast::<qjs::JSPropertyEnum>();
         if list.is_null() {
             return -1;
         }
-        for (at, (_, member)) in order.iter().enumerate() {
+        for (at, member) in members.iter().enumerate() {
             let atom = qjs::JS_DupAtom(raw, member.atom);
             list.add(at).write(qjs::JSPropertyEnum { is_enumerable: true, atom });
         }
         names.write(list);
-        count.write(order.len() as u32);
+        count.write(members.len() as u32);
+        // Array indexes come first, in their order.
+        if members.len() > 1 && members.iter().any(|member| array_index(&document, member).is_some()) {
+            let mut order: Vec<(Option<u32>, qjs::JSAtom)> =
+                members.iter().map(|member| (array_index(&document, member), member.atom)).collect();
+            order.sort_by_key(|(index, _)| index.map_or((1, 0), |index| (0, index)));
+            for (at, (_, atom)) in order.into_iter().enumerate() {
+                (*list.add(at)).atom = atom;
+            }
+        }
         0
     }
 }
 
-/// The array index that a name is, if it is one.
+/// The array index that a member's name is, if it is one. What scripts add is none.
 fn array_index(document: &Document, member: &Member) -> Option<u32> {
-    let name = document.string(document.tape.node(member.name)?);
-    let is_canonical = name == "0" || (!name.starts_with('0') && name.bytes().all(|byte| byte.is_ascii_digit()));
+    let small = small_index(member.atom);
+    if small.is_some() {
+        return small;
+    }
+    let name = document.string(document.tape.node(member.name?)?);
+    let is_canonical = !name.starts_with('0') && name.bytes().all(|byte| byte.is_ascii_digit());
     name.parse().ok().filter(|index| is_canonical && *index != u32::MAX)
 }
 
@@ -365,9 +407,9 @@ unsafe extern "C" fn delete_property(raw: *mut qjs::JSContext, object: qjs::JSVa
     unsafe {
         let Some(lazily) = of(raw) else { return 1 };
         match settle(raw, lazily, object) {
-            Ok(Some(_)) => qjs::JS_DeleteProperty(raw, object, name, 0),
+            Ok(true) => qjs::JS_DeleteProperty(raw, object, name, 0),
             // There is no such property.
-            Ok(None) => 1,
+            Ok(false) => 1,
             Err(Pending) => -1,
         }
     }
@@ -384,12 +426,83 @@ unsafe extern "C" fn define_own_property(
 ) -> c_int {
     // SAFETY: as above.
     unsafe {
-        if let Some(lazily) = of(raw)
-            && settle(raw, lazily, object).is_err()
-        {
-            return -1;
+        if let Some(lazily) = of(raw) {
+            match assign(raw, lazily, object, name, value, flags) {
+                Ok(true) => return 1,
+                Ok(false) => {}
+                Err(Pending) => return -1,
+            }
+            if settle(raw, lazily, object).is_err() {
+                return -1;
+            }
         }
         qjs::JS_DefineProperty(raw, object, name, value, getter, setter, flags | qjs::JS_PROP_NO_EXOTIC as c_int)
+    }
+}
+
+/// Puts a value into the list of members if it is an ordinary one; `false`: it is to be a property.
+///
+/// # Safety
+/// `object` is of the class.
+unsafe fn assign(
+    raw: *mut qjs::JSContext,
+    lazily: &Lazily,
+    object: qjs::JSValue,
+    name: qjs::JSAtom,
+    value: qjs::JSValue,
+    flags: c_int,
+) -> Result<bool, Pending> {
+    let has = |flag: u32| flags & flag as c_int != 0;
+    let says = |said: u32, flag: u32| has(said).then(|| has(flag));
+    let attributes = [
+        says(qjs::JS_PROP_HAS_CONFIGURABLE, qjs::JS_PROP_CONFIGURABLE),
+        says(qjs::JS_PROP_HAS_WRITABLE, qjs::JS_PROP_WRITABLE),
+        says(qjs::JS_PROP_HAS_ENUMERABLE, qjs::JS_PROP_ENUMERABLE),
+    ];
+    let is_ordinary =
+        has(qjs::JS_PROP_HAS_VALUE) && !has(qjs::JS_PROP_HAS_GET | qjs::JS_PROP_HAS_SET) && !attributes.contains(&Some(false));
+    if !is_ordinary {
+        return Ok(false);
+    }
+    // SAFETY: as promised; the list keeps references of its own, and what it held is let go of once it is out of it.
+    unsafe {
+        let Some(made) = members(raw, lazily, object)? else { return Ok(false) };
+        if let Some(at) = (*made).find(name) {
+            let known = &mut *made;
+            let Some(member) = known.members.get_mut(at) else { return Ok(false) };
+            member.is_changed = true;
+            let before = member.value.replace(qjs::JS_DupValue(raw, value));
+            if let Some(before) = before {
+                qjs::JS_FreeValue(raw, before);
+            }
+            return Ok(true);
+        }
+        if attributes != [Some(true); 3] || !is_word(raw, name) {
+            return Ok(false);
+        }
+        let (atom, value) = (qjs::JS_DupAtom(raw, name), qjs::JS_DupValue(raw, value));
+        (*made).add(Member { atom, value: Some(value), name: None, is_changed: true });
+        Ok(true)
+    }
+}
+
+/// Whether a name is neither a symbol nor an array index, whose place would not be the last.
+unsafe fn is_word(raw: *mut qjs::JSContext, name: qjs::JSAtom) -> bool {
+    // SAFETY: an atom of the context; the value and its text live until they are freed.
+    unsafe {
+        let value = qjs::JS_AtomToValue(raw, name);
+        let mut is_word = false;
+        if qjs::JS_VALUE_GET_NORM_TAG(value) == qjs::JS_TAG_STRING {
+            let text = qjs::JS_ToCStringLen2(raw, std::ptr::null_mut(), value, false);
+            if text.is_null() {
+                qjs::JS_FreeValue(raw, qjs::JS_GetException(raw));
+            } else {
+                is_word = !(*text).cast_unsigned().is_ascii_digit();
+                qjs::JS_FreeCString(raw, text);
+            }
+        }
+        qjs::JS_FreeValue(raw, value);
+        is_word
     }
 }
 
@@ -405,7 +518,9 @@ unsafe extern "C" fn mark(runtime: *mut qjs::JSRuntime, object: qjs::JSValue, ma
     // SAFETY: QuickJS calls with an object of the class; its box lives as long as it does.
     unsafe {
         if let Some(made) = held(object) {
-            (*made).members.iter().for_each(|member| qjs::JS_MarkValue(runtime, member.value, mark));
+            let known = &*made;
+            let values = known.members.iter().filter_map(|member| member.value);
+            values.for_each(|value| qjs::JS_MarkValue(runtime, value, mark));
         }
     }
 }

@@ -164,11 +164,7 @@ impl Printer {
                         self.copy(&document, node.start, node.end);
                         Ok(())
                     }
-                    State::Listed(made) if (*made).is_regular => {
-                        self.enter(object, |printer| printer.members(object, &*made, true))
-                    }
-                    State::Listed(_) => self.enter(object, |printer| printer.all(object)),
-                    State::Plain(made) => self.once(object, made),
+                    State::Listed(made) | State::Plain(made) => self.once(object, made),
                     State::Stale => Err(Refused),
                 };
             }
@@ -203,11 +199,16 @@ impl Printer {
         let start = self.out.len();
         // SAFETY: as above.
         unsafe {
+            let (is_plain, is_regular) = ((*made).is_plain, (*made).is_regular);
             self.enter(object, |printer| {
+                if is_regular && !is_plain {
+                    return printer.members(object, &*made);
+                }
+                // What is asked for here may make members.
                 let names = printer.names(object)?;
                 let made = &*made;
-                let is_whole = made.is_regular && names.atoms().eq(made.members.iter().map(|member| member.atom));
-                if is_whole { printer.members(object, made, false) } else { printer.properties(object, &names) }
+                let is_whole = is_regular && names.atoms().eq(made.members.iter().map(|member| member.atom));
+                if is_whole { printer.members(object, made) } else { printer.properties(object, &names) }
             })?;
             (*made).printed = Some((self.print, start, self.out.len()));
         }
@@ -274,8 +275,8 @@ impl Printer {
         Ok(())
     }
 
-    /// Prints an object of which only the text's members are left, in their order.
-    unsafe fn members(&mut self, object: qjs::JSValue, made: &Made, are_listed: bool) -> Result<(), Refused> {
+    /// Prints an object that has the text's members, in their order, and after them what a script has added.
+    unsafe fn members(&mut self, object: qjs::JSValue, made: &Made) -> Result<(), Refused> {
         let document = self.document.clone().ok_or(Refused)?;
         self.out.push(b'{');
         let begin = self.out.len();
@@ -283,12 +284,14 @@ impl Printer {
         let mut same: Option<(u32, u32)> = None;
         for member in &made.members {
             self.step()?;
-            let (name, text) = document.tape.node(member.name).zip(document.tape.node(member.name + 1)).ok_or(Refused)?;
+            let text = member.name.and_then(|name| document.tape.node(name).zip(document.tape.node(name + 1)));
             // SAFETY: values live as long as they are held.
             unsafe {
-                let own = if are_listed { None } else { Some(self.own(object, member.atom)?.ok_or(Refused)?) };
-                let value = own.as_ref().map_or(member.value, |own| own.value);
-                if is_same(value, member.value) && self.is_untouched(value, text.kind) {
+                let own = if made.is_plain { Some(self.own(object, member.atom)?.ok_or(Refused)?) } else { None };
+                let value = own.as_ref().map(|own| own.value).or(member.value);
+                if let Some((name, text)) = text.filter(|_| !member.is_changed)
+                    && self.is_untouched(value.zip(member.value), text.kind)
+                {
                     same = Some((same.map_or(name.start, |(start, _)| start), text.end));
                     continue;
                 }
@@ -298,9 +301,12 @@ impl Printer {
                 }
                 let before = self.out.len();
                 self.separate(begin);
-                self.copy(&document, name.start, name.end);
+                match text {
+                    Some((name, _)) => self.copy(&document, name.start, name.end),
+                    None => self.name(member.atom)?,
+                }
                 self.out.push(b':');
-                if !self.value(value)? {
+                if !self.value(value.ok_or(Refused)?)? {
                     self.out.truncate(before);
                 }
             }
@@ -313,8 +319,12 @@ impl Printer {
         Ok(())
     }
 
-    /// Whether a value that is where it was is also what it was.
-    unsafe fn is_untouched(&self, value: qjs::JSValue, kind: Kind) -> bool {
+    /// Whether a value is the one that was made of the text, and still what it was then; `None`: nobody has asked for it.
+    unsafe fn is_untouched(&self, values: Option<(qjs::JSValue, qjs::JSValue)>, kind: Kind) -> bool {
+        let Some((value, made)) = values else { return true };
+        if !is_same(value, made) {
+            return false;
+        }
         match kind {
             Kind::Null | Kind::True | Kind::False | Kind::Number | Kind::String { .. } => true,
             Kind::Array => false,
@@ -334,8 +344,7 @@ impl Printer {
                 let value = self.own(object, name)?.ok_or(Refused)?;
                 let before = self.out.len();
                 self.separate(begin);
-                let text = Held { raw: self.raw, value: qjs::JS_AtomToString(self.raw, name) };
-                self.quoted(text.value)?;
+                self.name(name)?;
                 self.out.push(b':');
                 if !self.value(value.value)? {
                     self.out.truncate(before);
@@ -344,6 +353,14 @@ impl Printer {
         }
         self.out.push(b'}');
         Ok(())
+    }
+
+    unsafe fn name(&mut self, atom: qjs::JSAtom) -> Result<(), Refused> {
+        // SAFETY: an atom of the context, and a string.
+        unsafe {
+            let text = Held { raw: self.raw, value: qjs::JS_AtomToString(self.raw, atom) };
+            self.quoted(text.value)
+        }
     }
 
     fn whole(&mut self, number: i32) {

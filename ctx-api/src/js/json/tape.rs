@@ -154,15 +154,19 @@ impl Reader<'_> {
         self.take(b'"')?;
         let mut escaped = false;
         loop {
-            while let Some(eight) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk) {
-                let plain = leading_plain(u64::from_le_bytes(*eight));
-                self.at += plain;
-                if plain < 8 {
-                    break;
+            match self.bytes.get(self.at..).and_then(<[u8]>::first_chunk) {
+                Some(eight) => {
+                    let plain = leading_plain(u64::from_le_bytes(*eight));
+                    self.at += plain;
+                    if plain == 8 {
+                        continue;
+                    }
                 }
-            }
-            while self.peek().is_some_and(is_plain) {
-                self.at += 1;
+                None => {
+                    while self.peek().is_some_and(is_plain) {
+                        self.at += 1;
+                    }
+                }
             }
             match self.peek()? {
                 b'"' => {
