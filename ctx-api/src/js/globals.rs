@@ -47,8 +47,31 @@ impl Intrinsic {
     }
 }
 
+/// What tells whether a run has changed the global object: how many properties it has, and what it inherits from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shape {
+    pub(super) own: Option<u32>,
+    /// The address of its prototype.
+    prototype: usize,
+    is_extensible: bool,
+}
+
+impl Shape {
+    pub(super) fn of(ctx: &Ctx<'_>) -> Self {
+        let (raw, globals) = (ctx.as_raw().as_ptr(), ctx.globals());
+        // SAFETY: a live context and an object of it; only the address of the prototype is used, and the reference given up.
+        let (prototype, is_extensible) = unsafe {
+            let prototype = qjs::JS_GetPrototype(raw, globals.as_raw());
+            let address = qjs::JS_VALUE_GET_PTR(prototype).addr();
+            qjs::JS_FreeValue(raw, prototype);
+            (address, qjs::JS_IsExtensible(raw, globals.as_raw()) == 1)
+        };
+        Self { own: own_count(ctx), prototype, is_extensible }
+    }
+}
+
 /// How many properties the global object has of its own; `None` when there is no memory to count them.
-pub(super) fn own_count(ctx: &Ctx<'_>) -> Option<u32> {
+fn own_count(ctx: &Ctx<'_>) -> Option<u32> {
     let (raw, globals) = (ctx.as_raw().as_ptr(), ctx.globals());
     let (mut names, mut count) = (std::ptr::null_mut(), 0);
     let which = (qjs::JS_GPN_STRING_MASK | qjs::JS_GPN_SYMBOL_MASK) as c_int;

@@ -61,6 +61,7 @@ fn fact<'js>(ctx: &Ctx<'js>, run: &Shared, name: &str) -> rquickjs::Result<Optio
             script_type.into_js(ctx)
         }
         "entry" => run.program.entry().into_js(ctx),
+        "onlyDeclares" => run.program.only_declares_functions().into_js(ctx),
         "hasCall" => run.start().call.is_some().into_js(ctx),
         _ => return Ok(None),
     }
@@ -116,6 +117,7 @@ fn function<'js>(ctx: &Ctx<'js>, run: &Rc<Shared>, name: &str) -> rquickjs::Resu
             Ok::<_, rquickjs::Error>(run.mirror.borrow().header(&name).map(str::to_owned))
         }),
         "natives" => hosted::function(ctx, move |ctx: Ctx<'js>, name: String| natives::object(&ctx, &run, &name)),
+        "loaded" => hosted::function(ctx, move || run.loads.set(run.loads.get().wrapping_add(1))),
         "print" => hosted::function(ctx, |ctx: Ctx<'js>, value: Value<'js>| json::print(&ctx, &value)),
         "touch" => hosted::function(ctx, |ctx: Ctx<'js>, value: Value<'js>| json::touch(&ctx, &value)),
         "facts" => hosted::function(ctx, move |ctx: Ctx<'js>| facts(&ctx, &run.mirror.borrow().facts)),

@@ -48,6 +48,7 @@ pub(super) struct Program {
     shareable: OnceCell<bool>,
     /// The same of runs that may go on.
     shareable_for_long: OnceCell<bool>,
+    only_declares: OnceCell<bool>,
 }
 
 impl Program {
@@ -57,8 +58,15 @@ impl Program {
 
     /// A program that shares the compiled packages of its worker, and what other workers have compiled.
     pub(super) fn with_compiled(bundle: Arc<Bundle>, compiled: Rc<CompiledPackages>, shared: Option<Compiled>) -> Rc<Self> {
-        let (shareable, shareable_for_long) = (OnceCell::new(), OnceCell::new());
-        Rc::new(Self { bundle, units: RefCell::default(), compiled, shared, shareable, shareable_for_long })
+        Rc::new(Self {
+            bundle,
+            units: RefCell::default(),
+            compiled,
+            shared,
+            shareable: OnceCell::new(),
+            shareable_for_long: OnceCell::new(),
+            only_declares: OnceCell::new(),
+        })
     }
 
     pub(super) fn entry(&self) -> &str {
@@ -110,6 +118,15 @@ impl Program {
                 }
             }
             true
+        })
+    }
+
+    /// Whether the entry does nothing but declare functions, and these are nothing but called: nobody can tell whether it has been
+    /// evaluated once or for each run.
+    pub(super) fn only_declares_functions(&self) -> bool {
+        *self.only_declares.get_or_init(|| {
+            let source = self.bundle.files.get(self.entry());
+            source.is_some_and(|source| shareable::only_declares_functions(source)) && self.is_classic(self.entry())
         })
     }
 

@@ -60,8 +60,13 @@ struct Live {
     dispatch: Persistent<Object<'static>>,
     rejections: Rejections,
     modules: Rc<Modules>,
+    /// Of a context that runs share: what it is like when nothing of a run is left in it.
+    clean: Option<Clean>,
     home: Home,
 }
+
+/// The global object, and how many parts of the prelude have been loaded.
+type Clean = (globals::Shape, u32);
 
 /// Where a run's context lives.
 enum Home {
@@ -146,8 +151,8 @@ impl Run {
         let deadline = Deadline::new();
         let start = Arc::new(Start { at: 0, data: "null".to_owned(), call: None });
         let shared = Rc::new(Shared::new(RunId(0), 0, header, start, program, sinks));
-        let live = Live::new(&shared, prelude, &meter, &deadline, false)?;
-        live.freeze()?;
+        let mut live = Live::new(&shared, prelude, &meter, &deadline, false)?;
+        live.clean = Some(live.freeze(&shared)?);
         Ok(Self { live: Some(live), shared, meter, deadline, state: RunState::Running, next_turn: 0, is_warm: true, sweeps: 0 })
     }
 
@@ -194,7 +199,7 @@ impl Run {
     /// Whether nothing is left of the last run, so that the context may serve the next one.
     pub(super) fn is_clean(&self) -> bool {
         let Some(live) = &self.live else { return false };
-        self.deadline.stopped().is_none() && !self.meter.exceeded() && live.sweep(&self.meter)
+        self.deadline.stopped().is_none() && !self.meter.exceeded() && live.sweep(&self.shared, &self.meter)
     }
 
     /// What is left of this run once its context serves others: it takes in what is still on its way to it.
@@ -355,19 +360,20 @@ impl Live {
             rejections.borrow_mut().clear();
             modules.clear();
         })?;
-        Ok(Self { dispatch, rejections, modules, home })
+        Ok(Self { dispatch, rejections, modules, clean: None, home })
     }
 
     /// Freezes what runs share.
-    fn freeze(&self) -> Result<(), ScriptError> {
+    fn freeze(&self, shared: &Shared) -> Result<Clean, ScriptError> {
         self.home.context().with(|ctx| {
             let part = json::install(&ctx).and_then(|()| dispatched(&ctx, "load", ("warm",)));
-            part.map(|_| ()).map_err(|_| errors::caught(&ctx, ScriptErrorKind::Load))
+            let frozen = part.map(|_| (globals::Shape::of(&ctx), shared.loads.get()));
+            frozen.map_err(|_| errors::caught(&ctx, ScriptErrorKind::Load))
         })
     }
 
     /// Removes what a run has left behind; whether all of it is gone.
-    fn sweep(&self, meter: &Meter) -> bool {
+    fn sweep(&self, shared: &Shared, meter: &Meter) -> bool {
         self.rejections.borrow_mut().clear();
         self.home.context().with(|ctx| {
             // SAFETY: the runtime of a live context.
@@ -377,10 +383,14 @@ impl Live {
                 return false;
             }
             let before = meter.used();
-            let swept = dispatched(&ctx, "sweep", (globals::own_count(&ctx),)).is_ok_and(|swept| swept.as_bool() == Some(true));
-            if !swept {
-                ctx.catch();
-                return false;
+            let found = globals::Shape::of(&ctx);
+            if self.clean != Some((found, shared.loads.get())) {
+                let swept = dispatched(&ctx, "sweep", (found.own,)).is_ok_and(|swept| swept.as_bool() == Some(true));
+                if !swept {
+                    ctx.catch();
+                    return false;
+                }
+                shared.loads.set(self.clean.map_or(0, |(_, loads)| loads));
             }
             if before > KEPT_BYTES {
                 // SAFETY: as above; nothing of this runtime is being evaluated.

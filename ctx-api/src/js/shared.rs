@@ -165,6 +165,8 @@ pub(super) struct Shared {
     pub(super) end: RefCell<Option<CallEndedCause>>,
     /// The script has ended the call itself and been told so.
     pub(super) hung_up: Cell<bool>,
+    /// Parts of the prelude that have been loaded since the context was frozen.
+    pub(super) loads: Cell<u32>,
     /// Made when first asked for.
     random: RefCell<Option<Randoms>>,
     lines: RefCell<Vec<FromWorker>>,
@@ -195,6 +197,7 @@ impl Shared {
             exited: Cell::new(false),
             end: RefCell::default(),
             hung_up: Cell::new(false),
+            loads: Cell::new(0),
             random: RefCell::default(),
             lines: RefCell::default(),
             line_count: Cell::new(0),

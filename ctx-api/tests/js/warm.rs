@@ -115,6 +115,26 @@ fn nothing_of_a_run_is_seen_by_the_next() {
 }
 
 #[test]
+fn a_file_of_functions_runs_like_one_that_does_more() {
+    for source in [
+        "function main() { return vars.n }",
+        "function main(data) { if (data.n > 1) exit({ n: vars().n }); data.n += 1 }",
+        "function main({ n }) { throw new Error(`40${n} No`) }",
+        "function main() { return help() } function help() { this.count = (this.count || 0) + 1; return this.count }",
+        "function main() { leaked = typeof leaked; console.seen = leaked + console.seen; return console.seen }",
+        "function main(data) { return typeof require + typeof module + typeof exports + data.main }",
+        "function main(data) { return { then: data.n > 1 ? () => 1 : 0 } }",
+        "'use strict'; const N = 2; function main(data) { return data.n / N + half(data) } function half({ n }) { return n / 2 }",
+    ] {
+        let mut benches = [Bench::new(source), Bench::new(&format!("{source}\nvar other;"))];
+        for data in [r#"{"n":1}"#, r#"{"n":2}"#, r#"{"n":3}"#, r#"{"n":1}"#] {
+            let [once, anew] = benches.each_mut().map(|bench| bench.run(data));
+            assert_eq!(once, anew, "{source} {data}");
+        }
+    }
+}
+
+#[test]
 fn synchronous_scripts_do_share_a_context() {
     let mut bench = Bench::new("function main() { return Object.isFrozen(Math) }");
     assert_eq!([bench.run("0"), bench.run("0")], ["true", "true"]);

@@ -11,6 +11,7 @@
 
   function load(name) {
     loads += 1;
+    runtime.loaded?.();
     return (parts[name] = factory('part', name)(host, runtime));
   }
 
@@ -168,23 +169,34 @@
     }
   }
 
-  // One run of a synchronous script in a context that it shares: what it returns. Failures are told at once.
+  // The `main` of a file that does nothing but declare functions: evaluating it again would make no difference.
+  let lasting;
+
+  // One run of a synchronous script in a context that it shares: what it returns. Failures are told at once. Without `name` it is
+  // `main` that is called.
   function serve(data, name) {
-    modules = { __proto__: null };
-    mains = { __proto__: null };
     input = data;
-    called = name;
     try {
-      const { entry } = host;
-      const module = loadClassic(entry);
-      const main = entryOf(classicEntry, entry, module);
-      const result = main === undefined ? withoutMain(module.exports) : owner === undefined ? main(data) : owner[called](data);
+      const result = name === undefined && lasting !== undefined ? lasting(data) : evaluated(data, name);
       if (isPromise(result)) throw part('failures').notSynchronous('main returned a promise');
       return result === undefined ? data : result;
     } catch (error) {
       host.fail(error);
       return undefined;
     }
+  }
+
+  function evaluated(data, name) {
+    modules = { __proto__: null };
+    mains = { __proto__: null };
+    called = name ?? 'main';
+    const { entry } = host;
+    const module = loadClassic(entry);
+    const main = entryOf(classicEntry, entry, module);
+    if (main === undefined) return withoutMain(module.exports);
+    if (owner !== undefined) return owner[called](data);
+    if (name === undefined && host.onlyDeclares) lasting = main;
+    return main(data);
   }
 
   // A file that only sets something up is a script, too; one that has other functions was meant otherwise.

@@ -120,6 +120,8 @@
   runtime.factoryOf = (kind, name) => (factories[`${kind} ${name}`] ??= host[kind](name));
   // Data is printed by whoever has read it.
   runtime.print = host.print;
+  // The host looks by itself whether a run has left anything behind, but for the parts it has loaded.
+  runtime.loaded = host.loaded;
 
   // The function around a file of the script: called anew by each run, and the same for all of them.
   const wrappers = { __proto__: null };

@@ -43,7 +43,7 @@ impl<'js> Turn<'_, 'js> {
     pub(super) fn serve(&self) -> rquickjs::Result<()> {
         let data = json::read(self.ctx, &self.shared.start())?;
         let header = self.shared.header();
-        let result: Value<'js> = self.call_for("serve", (data, header.function.as_deref().unwrap_or("main")))?;
+        let result: Value<'js> = self.call_for("serve", (data, header.function.as_deref()))?;
         if self.shared.verdict.borrow().is_some() {
             return Ok(());
         }
