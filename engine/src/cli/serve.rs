@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{block_on, out};
 use crate::alerts;
 use crate::api;
+use crate::background;
 use crate::config::{ApiConfig, Config, FILE_NAME, Loaded};
 use crate::core::{Engine, EngineHandle};
 use crate::event_socket::EventSocket;
@@ -88,6 +89,8 @@ fn serve(args: &Args, loaded: Loaded) -> Result<(), String> {
     let event_socket = engine.take_applications().map(|applications| EventSocket::start(&config, handle.clone(), applications));
     let event_socket = event_socket.transpose().map_err(|error| error.to_string())?;
     let sockets = Sockets { freeswitch: engine.freeswitch, event_socket: event_socket.as_ref().and_then(EventSocket::address) };
+    // No thread that is to go ahead is started after this.
+    background::step_back(background::WAITED_FOR);
     block_on(attend(&config.api, handle, sockets, grace))??;
     engine.wait();
     if let Some(event_socket) = event_socket {

@@ -1,4 +1,4 @@
-//! Who comes first where threads share a core: media, then everybody else alike (decisions 0053, 0057 and 0058).
+//! Who comes first where threads share a core: media, then everybody else alike (decisions 0053, 0055, 0057 and 0058).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,7 +24,7 @@ fn nice_of(stat: &str) -> Option<(String, i64)> {
 }
 
 #[tokio::test]
-async fn signalling_and_scripts_have_one_priority_and_media_comes_first() {
+async fn signalling_the_interface_and_scripts_have_one_priority_and_media_comes_first() {
     let engine = Engine::setup().main("100", "ctx.log('runs');\nawait ctx.waitForHangup();").start();
     let mut events = engine.events().await;
     let _call = phone("555").await.dial(&engine.uri("100"), Dial::default()).await.expect("the call is placed");
@@ -33,7 +33,7 @@ async fn signalling_and_scripts_have_one_priority_and_media_comes_first() {
     let of = |name: &str| *threads.get(name).unwrap_or_else(|| panic!("no thread {name}: {threads:?}"));
     let workers: Vec<i64> = engine.workers().into_iter().flat_map(|pid| niceness(pid).into_values()).collect();
     assert!(!workers.is_empty(), "somebody runs the script");
-    for nice in workers.into_iter().chain([of("runs"), of("jobs"), of("store")]) {
+    for nice in workers.into_iter().chain([of("lockstep"), of("runs"), of("jobs"), of("store")]) {
         assert_eq!(nice, of("core"), "{threads:?}");
     }
     assert!(of("media-0") < of("core") && of("core") < of("journals"), "{threads:?}");
