@@ -384,6 +384,8 @@ pub fn type_declarations() -> String {
     text.push_str("}\n\n");
     text.push_str(include_str!("../types/globals.d.ts"));
     text.push_str(include_str!("../types/modules.d.ts"));
+    text.push_str(include_str!("../types/control.d.ts"));
+    text.push_str(include_str!("../types/routing.d.ts"));
     text.push_str(include_str!("../types/test.d.ts"));
     text
 }

@@ -439,7 +439,7 @@ declare module 'cxUserspace' {
   export function random(area: string): Promise<any>;
   /** Records in the order of their keys. */
   export function list(area: string, options?: ListOptions): Promise<{ key: string; data: any }[]>;
-  /** One statement on the account's own database: rows, or what it changed. */
+  /** One statement on the account's own database: rows, or what it changed. An integer past 2^53 - 1 is a `bigint`. */
   export function sql(text: string, params?: unknown[] | Record<string, unknown>): Promise<any>;
   /** knex's query builder on a table of the account's database; without a table knex itself. Transactions are refused. */
   export function knex(database: string, table?: string): any;
@@ -564,6 +564,192 @@ declare module 'cxJob' {
   export function setProgress(progress: unknown): Promise<void>;
   /** Within a job: what another try gets as its data. */
   export function setData(data: unknown): Promise<void>;
+}
+
+declare module 'cxOriginate' {
+  /**
+   * Calls `destination` and, once it is answered, leads it to `extension`: what a caller could have dialled, or `class5:NAME` of a script
+   * of the account. Resolves when the call is placed; rejects with `NotFound` when nobody is at `extension`. The first two are not used.
+   */
+  export function originate(
+    companyId: unknown,
+    server: unknown,
+    destination: string | number,
+    cli: string | number | null | undefined,
+    extension: string | number,
+  ): Promise<{ call_id: string }>;
+}
+
+declare module 'cxCallControl' {
+  /** A live call of the account. */
+  interface LiveCall extends Omit<CallFacts, 'did' | 'customer_id' | 'answered_at' | 'codec'> {
+    readonly did: string | null;
+    readonly customer_id: number | null;
+    readonly answered_at: number | null;
+    readonly codec: string | null;
+    readonly script: string | null;
+    readonly account: string;
+    /** How long it has lasted. */
+    readonly duration_ms: number;
+  }
+  /** A device of a user of the account that has registered. */
+  interface Registration {
+    user: string;
+    account: string;
+    contact: string;
+    /** Where its packets come from. */
+    remote: string;
+    user_agent: string | null;
+    expires_s: number;
+  }
+  interface Wanted {
+    /** User, number or `sip:` URI. */
+    to: string | number;
+    /** Caller id. */
+    from?: string | number | null;
+    /** Where it is led once it is answered. */
+    destination: string | number;
+    /** How long it may ring, 1,000 to 300,000; 60,000 unless said otherwise. */
+    timeout_ms?: number;
+  }
+  interface PlacedEvents {
+    originated: { call_id: string };
+    ringing: { call_id: string };
+    early: { call_id: string };
+    answered: { call_id: string };
+    hangup: { call_id: string; cause: { code: number; reason: string; by: 'caller' | 'callee' | 'script' | 'engine' } | null; duration_ms?: number };
+    /** It could not be placed. Without a listener the run fails. */
+    error: Error;
+  }
+  interface PlacedCall {
+    /** Set from `originated` on. */
+    readonly id?: string;
+    on<E extends keyof PlacedEvents>(event: E, listener: (facts: PlacedEvents[E]) => void): this;
+    once<E extends keyof PlacedEvents>(event: E, listener: (facts: PlacedEvents[E]) => void): this;
+    off<E extends keyof PlacedEvents>(event: E, listener: (facts: PlacedEvents[E]) => void): this;
+  }
+  interface Class5 {
+    originate(wanted: Wanted): PlacedCall;
+    originate(destination: string | number, cli: string | number | null | undefined, extension: string | number): PlacedCall;
+    /** Live calls, at most 1,000. */
+    calls(): Promise<LiveCall[]>;
+    hangup(id: string): Promise<void>;
+    /** Takes a call from its owner and leads it elsewhere; rejects with `NotFound` when nobody is there, and the call stays where it is. */
+    transfer(id: string, destination: string | number): Promise<void>;
+  }
+  interface Class4 {
+    registrations(user?: string | number): Promise<Registration[]>;
+    dialogs(): Promise<LiveCall[]>;
+  }
+  /** The server is accepted and not used. */
+  export function C5(server?: unknown): Class5;
+  export function C4(server?: unknown): Class4;
+}
+
+declare module 'cxRest' {
+  type Query = Record<string, string | number | boolean>;
+  /** Paths are below `/v1`; answers are what the interface says, as JSON. Rejects with `NotFound` on 404, else with `NetworkError`, each with the interface's message. */
+  interface Client {
+    get(path: string, query?: Query): Promise<any>;
+    post(path: string, body?: unknown): Promise<any>;
+    put(path: string, body?: unknown): Promise<any>;
+    delete(path: string, query?: Query): Promise<any>;
+    /** The same as `post`, `get` and `put`. */
+    create(path: string, body?: unknown): Promise<any>;
+    read(path: string, query?: Query): Promise<any>;
+    update(path: string, body?: unknown): Promise<any>;
+  }
+  /** `user`: a name under `[rest.users]`; without one, only for scripts of the account `default`. */
+  interface Auth {
+    (user?: string): Client;
+    new (user?: string): Client;
+  }
+  export const auth: Auth;
+  const cxRest: Auth & { auth: Auth };
+  export default cxRest;
+  export { cxRest };
+}
+
+declare module 'cxHelper' {
+  /** A key good for a day: an INVITE with it in `X-PBX-Security-Key` is that customer's. `companyId`: `id` of a `[[customer]]`. */
+  export function generatePbxSecurityKey(companyId: number | string, server: string): Promise<string>;
+}
+
+/** A header field to be added. */
+interface RoutingHeader {
+  key: string;
+  value: string | number | boolean;
+}
+
+/** One attempt: a gateway, or several that are tried in the order of their ids. */
+interface EgressRow {
+  /** By id of the `[[gateway]]`. */
+  gw: Record<string, { cli?: string | number }>;
+  /** Added on this row's legs, after `remove_headers`. */
+  headers?: RoutingHeader[];
+  /** Names of fields, or objects with the name as `key`. */
+  remove_headers?: Array<string | { key: string }>;
+}
+
+/** `data.routing` of a routing script. */
+interface Routing {
+  /** Call-ID of the leg that called. */
+  callid: string;
+  /** The engine's id of the call. */
+  callidb: string;
+  /** Host name or address that the call came in at. */
+  server: string;
+  /** This engine's own name. */
+  switch: string;
+  /** `orig`: it came in by a DID; `term`: it goes out. */
+  direction: 'orig' | 'term';
+  /** `id` of the `[[customer]]`; `null`: nobody's. */
+  account_id: number | null;
+  /** Caller id of every destination. */
+  cli: string;
+  /** What is dialled. */
+  dest_number: string;
+  /** User part of the request URI as it came. */
+  ou: string;
+  card_rev: number;
+  params: {
+    /** User part of From. */
+    fU: string;
+    /** User part of the request URI. */
+    oU: string;
+    callid: string;
+    userAgent: string | null;
+    /** Address and port that the INVITE came from. */
+    si: string;
+    sp: number;
+    proto: string;
+  };
+  /** What an Identity header claims (RFC 8225, RFC 8588): not verified. */
+  stir_shaken?: { attest: string | null; origid: string | null; cert_id: string | null };
+  /** Milliseconds since the call came in. */
+  profile: { auth: number; ingress: number; total: number };
+  /** Tried in this order, at most 32; none is left: `503 No Routes Available`. A DID begins with none. */
+  egress_routing: EgressRow[];
+  headers: RoutingHeader[];
+  remove_headers: Array<string | { key: string }>;
+  /** Lines for the timeline of the call. */
+  log: unknown[];
+  [name: string]: unknown;
+}
+
+/**
+ * What a Class 4 script gets, and returns: whole, or `data.routing` bare, or nothing. The lists stand at the top, too; of the two the
+ * one that was changed counts, of two changed ones the one at the top. Besides, the variables of customer, DID and route.
+ */
+interface RoutingData {
+  routing: Routing;
+  egress_routing: EgressRow[];
+  /** Added on every leg, after `remove_headers`. */
+  headers: RoutingHeader[];
+  remove_headers: Array<string | { key: string }>;
+  /** What scripts took, in milliseconds: of an object that came over HTTP, on its way back. */
+  sandbox_time?: number;
+  [name: string]: any;
 }
 
 declare module 'lockstep:test' {

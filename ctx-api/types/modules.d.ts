@@ -42,7 +42,7 @@ declare module 'cxUserspace' {
   export function random(area: string): Promise<any>;
   /** Records in the order of their keys. */
   export function list(area: string, options?: ListOptions): Promise<{ key: string; data: any }[]>;
-  /** One statement on the account's own database: rows, or what it changed. */
+  /** One statement on the account's own database: rows, or what it changed. An integer past 2^53 - 1 is a `bigint`. */
   export function sql(text: string, params?: unknown[] | Record<string, unknown>): Promise<any>;
   /** knex's query builder on a table of the account's database; without a table knex itself. Transactions are refused. */
   export function knex(database: string, table?: string): any;

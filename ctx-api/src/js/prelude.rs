@@ -22,7 +22,7 @@ macro_rules! parts {
 const CORE: &str = include_str!("prelude/core.js");
 
 /// Every other part: an expression that is a function.
-const PARTS: &[(&str, &str)] = parts!["abort" "api" "buffer" "call" "clone" "console" "crypto" "ctx" "env" "failures" "fetch" "globals" "inspect" "ops" "packages" "served" "test/expect" "test/phones" "test/steps" "test/suite" "test/surroundings" "text" "time" "timers" "url" "warm"];
+const PARTS: &[(&str, &str)] = parts!["abort" "api" "arguments" "buffer" "call" "clone" "console" "crypto" "ctx" "env" "failures" "fetch" "globals" "inspect" "ops" "packages" "served" "test/expect" "test/phones" "test/steps" "test/suite" "test/surroundings" "text" "time" "timers" "url" "warm"];
 
 macro_rules! modules {
     ($($name:literal)*) => {
@@ -117,6 +117,14 @@ fn compile_part(name: &str, source: &'static str) -> Result<Arc<Vec<u8>>, Script
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_module_has_types() {
+        let types = crate::catalog::type_declarations();
+        for name in module_names() {
+            assert!(types.contains(&format!("declare module '{name}'")), "{name}");
+        }
+    }
 
     #[test]
     fn every_part_and_module_compiles() {

@@ -66,6 +66,50 @@ fn arguments_that_do_not_fit_reject_the_promise_at_their_line() {
 }
 
 #[test]
+fn an_argument_that_is_missing_is_no_text() {
+    let control = "const { C4, C5 } = require('cxCallControl'); function main() { return";
+    let failing = "new Promise((_, reject) => C5()";
+    for (source, message) in [
+        (
+            "const { originate } = require('cxOriginate'); function main() { return originate(1, 's', '45123', '44999') }"
+                .to_owned(),
+            "cxOriginate.originate: `extension` must be a string, got undefined",
+        ),
+        (
+            format!("{control} {failing}.originate({{ to: 1 }}).on('error', reject)) }}"),
+            "C5().originate: `destination` must be a string, got undefined",
+        ),
+        (
+            format!("{control} {failing}.originate('1', '2').on('error', reject)) }}"),
+            "C5().originate: `extension` must be a string, got undefined",
+        ),
+        (format!("{control} C5().transfer('a') }}"), "C5().transfer: `destination` must be a string, got undefined"),
+        (format!("{control} C5().hangup() }}"), "C5().hangup: `id` must be a string, got undefined"),
+        (
+            "const { generatePbxSecurityKey } = require('cxHelper'); function main() { return generatePbxSecurityKey(12) }"
+                .to_owned(),
+            "cxHelper.generatePbxSecurityKey: `server` must be a string, got undefined",
+        ),
+        (
+            "const { sip } = require('cxSend'); function main() { return sip() }".to_owned(),
+            "cxSend.sip: `to` must be a string, got undefined",
+        ),
+        ("function main() { return api.send.sms('441') }".to_owned(), "cxSend.sms: `text` must be a string, got undefined"),
+    ] {
+        assert_eq!(Setup::app(&source).start().error().message, format!("TypeError: {message}"), "{source}");
+    }
+}
+
+#[test]
+fn integers_that_no_number_holds_are_given_and_taken_as_bigint() {
+    let source = "const { sql } = require('cxUserspace'); async function main() { const [{ n }] = await sql('select ? as n', [9007199254740993n]); return typeof n + n }";
+    let mut run = Setup::app(source).start();
+    assert_eq!(asked(&run).args, r#"["select ? as n",[{"$int":"9007199254740993"}]]"#);
+    answer(&mut run, r#"{"columns":["n"],"rows":[{"n":{"$int":"9007199254740993"}}],"changes":0,"lastID":0}"#);
+    assert_eq!(run.result(), "\"bigint9007199254740993\"");
+}
+
+#[test]
 fn a_call_that_was_not_awaited_and_failed_is_spoken_of() {
     let mut run =
         Setup::call("const { kv } = require('cxKV');\nasync function main(_, ctx) { kv.set('a', 'b'); await ctx.answer() }")

@@ -209,7 +209,9 @@ impl From<EngineError> for ApiError {
         let (status, code) = match &error {
             EngineError::NoSuchCall(_) => (StatusCode::NOT_FOUND, "no_such_call"),
             EngineError::CallOver(_) => (StatusCode::CONFLICT, "call_over"),
-            EngineError::NoSuchDestination(_) => (StatusCode::UNPROCESSABLE_ENTITY, "no_such_destination"),
+            EngineError::NoSuchDestination(_) | EngineError::NobodyThere { .. } => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "no_such_destination")
+            }
             EngineError::TargetRefused { .. } => (StatusCode::FORBIDDEN, "target_refused"),
             EngineError::NoRecording(_) => (StatusCode::NOT_FOUND, "no_recording"),
             EngineError::MessageRefused { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "message_refused"),

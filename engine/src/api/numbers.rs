@@ -11,7 +11,7 @@ use super::access::Caller;
 use super::body::{JsonBody, RawBody};
 use super::drivers::argument;
 use super::error::ApiError;
-use super::provisioning::{no_new_application, script_is_there};
+use super::provisioning::{no_new_application, scripts_are_there};
 use crate::config::DEFAULT_ACCOUNT;
 use crate::provisioning::Kind;
 use crate::runs::{RunKind, RunRequest};
@@ -37,7 +37,7 @@ pub(super) async fn allocate(
     own(&state, &caller, &mut wanted)?;
     // What would be refused afterwards is not bought first.
     if wanted.contains_key("destinations") || wanted.contains_key("script") {
-        script_is_there(&caller, state.engine.runs(), &wanted)?;
+        scripts_are_there(&caller, (state.engine.runs(), &provisioning.current()), &number, &wanted)?;
         no_new_application(&caller, &provisioning.current(), &number, &wanted)?;
         provisioning.check(Kind::Did, &number, wanted.clone())?;
     }
@@ -48,7 +48,7 @@ pub(super) async fn allocate(
         return Err(ApiError::driver_said("allocate", "an object, stored as the DID", &allocated));
     };
     let entry = entry_of(allocated, wanted);
-    let may = script_is_there(&caller, state.engine.runs(), &entry);
+    let may = scripts_are_there(&caller, (state.engine.runs(), &provisioning.current()), &number, &entry);
     let may = may.and_then(|()| no_new_application(&caller, &provisioning.current(), &number, &entry));
     let stored = match may {
         Ok(()) => provisioning.put(Kind::Did, &number, entry).await.map_err(ApiError::from),

@@ -58,7 +58,7 @@ async fn put(
         bind(kind, &account, &name, &mut given, &provisioning.current(), &state.engine.runs().programs())?;
     }
     no_new_application(&caller, &provisioning.current(), &name, &given)?;
-    script_is_there(&caller, state.engine.runs(), &given)?;
+    scripts_are_there(&caller, (state.engine.runs(), &provisioning.current()), &name, &given)?;
     let is_new = provisioning.put(kind, &name, given).await?;
     state.engine.provisioned().await?;
     let shown = provisioning.current().show(kind, &name).map(|(_, entry)| entry);
@@ -92,20 +92,37 @@ fn no_such_entry(kind: Kind, name: &str) -> ApiError {
     ApiError::not_found("not_found", format!("there is no {} {name}", kind.list()))
 }
 
-/// Refuses a route or number whose script is not there, or somebody else's.
+/// Refuses a route or number whose script is not there, or somebody else's; so with scripts that an account newly leads its number to,
+/// unless anybody could dial them.
 ///
 /// # Errors
 /// As for any other wrong key of an entry.
-pub(super) fn script_is_there(caller: &Caller, runs: &RunsHandle, entry: &Map<String, Value>) -> Result<(), ApiError> {
-    let Some(name) = entry.get("script").and_then(Value::as_str) else { return Ok(()) };
+pub(super) fn scripts_are_there(
+    caller: &Caller,
+    (runs, current): (&RunsHandle, &Current),
+    name: &str,
+    entry: &Map<String, Value>,
+) -> Result<(), ApiError> {
     let programs = runs.programs();
-    let is_seen = || programs.by_name(name).is_some_and(|program| caller.sees(&program.account));
-    let message = match programs.lacks(&Wanted::Script(name.to_owned())) {
-        None if is_seen() => return Ok(()),
-        None => format!("expected the name of a script of the account, found `{name}`"),
-        Some(message) => message,
-    };
-    Err(ProvisioningError::Invalid(vec![Wrong { key: "script".to_owned(), message }]).into())
+    let is_seen = |name: &str| programs.by_name(name).is_some_and(|program| caller.sees(&program.account));
+    let mut wrong = Vec::new();
+    if let Some(name) = entry.get("script").and_then(Value::as_str) {
+        let message = match programs.lacks(&Wanted::Script(name.to_owned())) {
+            None if is_seen(name) => None,
+            None => Some(format!("expected the name of a script of the account, found `{name}`")),
+            message => message,
+        };
+        wrong.extend(message.map(|message| Wrong { key: "script".to_owned(), message }));
+    }
+    for (index, destination) in new_destinations(caller, current, name, entry) {
+        let Some(name) = destination.strip_prefix("class5:") else { continue };
+        let is_application = || current.config.class5.iter().any(|application| application.destination.matches(name));
+        if programs.by_class5(name).is_none() && !is_seen(name) && !is_application() {
+            let message = format!("expected a Class 5 destination, or the name of a script of the account, found `{name}`");
+            wrong.push(Wrong { key: format!("destinations[{index}]"), message });
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(ProvisioningError::Invalid(wrong).into()) }
 }
 
 /// Refuses an account's number that leads to an application: the engine would connect to wherever the account says, and only the operator
@@ -119,14 +136,26 @@ pub(super) fn no_new_application(
     name: &str,
     entry: &Map<String, Value>,
 ) -> Result<(), ApiError> {
-    let wanted = entry.get("destinations").and_then(Value::as_array);
-    let there =
-        current.show(Kind::Did, name).and_then(|(_, entry)| entry["destinations"].as_array().cloned()).unwrap_or_default();
-    let mut applications = wanted.into_iter().flatten().filter(|to| to.as_str().is_some_and(|to| to.starts_with("socket:")));
-    match applications.find(|to| caller.only().is_some() && !there.contains(to)) {
-        Some(to) => Err(ApiError::forbidden(format!("destinations: {to} is an application, which only the operator names"))),
+    match new_destinations(caller, current, name, entry).find(|(_, to)| to.starts_with("socket:")) {
+        Some((_, to)) => {
+            Err(ApiError::forbidden(format!("destinations: \"{to}\" is an application, which only the operator names")))
+        }
         None => Ok(()),
     }
+}
+
+/// Where an account's number is to lead that it does not lead to yet, with their places in the list; an operator's leads anywhere.
+fn new_destinations<'a>(
+    caller: &Caller,
+    current: &Current,
+    name: &str,
+    entry: &'a Map<String, Value>,
+) -> impl Iterator<Item = (usize, &'a str)> + use<'a> {
+    let wanted = entry.get("destinations").and_then(Value::as_array).filter(|_| !caller.is_operator);
+    let there =
+        current.show(Kind::Did, name).and_then(|(_, entry)| entry["destinations"].as_array().cloned()).unwrap_or_default();
+    let wanted = wanted.into_iter().flatten().enumerate().filter(move |(_, to)| !there.contains(to));
+    wanted.filter_map(|(index, to)| Some((index, to.as_str()?)))
 }
 
 /// Makes an entry the account's own; refused where it would take something from others.
@@ -183,5 +212,60 @@ impl From<ProvisioningError> for ApiError {
             ProvisioningError::NotFound { .. } => Self::not_found("not_found", message),
             ProvisioningError::Store(error) => error.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::config::{Config, DEFAULT_ACCOUNT};
+    use crate::core::tests::lab::{given_to, programs};
+    use crate::platform::Platform;
+
+    const CONFIG: &str = r#"
+        [[account]]
+        name = "north"
+        [[class5]]
+        destination = "4000"
+        to = "socket:127.0.0.1:8085"
+        [[did]]
+        number = "4420"
+        account = "north"
+        destinations = ["class5:script-private"]
+    "#;
+
+    /// Keys that are refused of a number that leads there.
+    fn refused(account: &str, number: &str, entry: Value) -> Vec<String> {
+        let config: Config = toml::from_str(CONFIG).unwrap();
+        let current = Platform::in_memory(&config).unwrap().provisioning.current();
+        let scripts = programs(&["own", "secret", "private", "5000"].map(|name| (name, "function main() {}")));
+        let scripts = given_to("north", &scripts, "script-own", false);
+        let scripts = given_to("default", &scripts, "script-secret", false);
+        let scripts = given_to("default", &scripts, "script-private", false);
+        let (runs, _inbox) = RunsHandle::new(watch::channel(scripts).1);
+        let caller = Caller { account: account.to_owned(), is_operator: account == DEFAULT_ACCOUNT };
+        match scripts_are_there(&caller, (&runs, &current), number, entry.as_object().unwrap()) {
+            Ok(()) => Vec::new(),
+            Err(error) => {
+                let problems = error.body()["details"]["problems"].as_array().cloned().unwrap_or_default();
+                problems.iter().map(|problem| problem["key"].as_str().unwrap().to_owned()).collect()
+            }
+        }
+    }
+
+    #[test]
+    fn an_account_leads_its_numbers_to_what_can_be_dialled_and_to_its_own_scripts() {
+        let wanted = ["class5:script-own", "class5:script-secret", "class5:nowhere"];
+        assert_eq!(refused("north", "4477", json!({ "destinations": wanted })), ["destinations[1]", "destinations[2]"]);
+        assert_eq!(refused("north", "4477", json!({ "destinations": ["class5:5000", "class5:4000", "user:1001"] })), [""; 0]);
+        assert_eq!(refused("north", "4477", json!({ "script": "script-secret" })), ["script"]);
+        assert_eq!(
+            refused("north", "4420", json!({ "destinations": ["class5:script-private"] })),
+            [""; 0],
+            "it leads there already"
+        );
+        assert_eq!(refused(DEFAULT_ACCOUNT, "4477", json!({ "destinations": wanted })), [""; 0], "the operator's");
     }
 }

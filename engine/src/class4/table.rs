@@ -304,6 +304,19 @@ mod tests {
         assert_eq!(data["egress_routing"], data["routing"]["egress_routing"]);
     }
 
+    #[test]
+    fn every_name_of_the_object_is_in_the_types() {
+        let types = lockstep_ctx_api::catalog::type_declarations();
+        let routing = types.split_once("interface Routing {").and_then(|(_, rest)| rest.split_once("\n}")).unwrap().0;
+        let data = built(&Facts { identity: Some("e30.e30".into()), ..call("442012", Some(12)) }).unwrap().data;
+        let routing_of = data["routing"].as_object().unwrap();
+        let params = routing_of["params"].as_object().unwrap();
+        assert!(routing_of.contains_key("stir_shaken"));
+        for name in routing_of.keys().chain(params.keys()) {
+            assert!(routing.contains(&format!(" {name}: ")) || routing.contains(&format!(" {name}?: ")), "{name}");
+        }
+    }
+
     proptest! {
         /// The routes are found by prefix; what is found is what looking at each of them in turn finds.
         #[test]

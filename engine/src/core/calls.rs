@@ -328,8 +328,8 @@ impl Switch {
         if unanswered && !will_answer {
             tracing::warn!(call = %call.facts.id, "the script returned before it answered the call: 480");
         }
-        call.script =
-            ScriptState::Over(Ending { refusal: (480, "Temporarily Unavailable".to_owned()), bye: None, by: EndedBy::Script });
+        let refusal = (480, "Temporarily Unavailable".to_owned());
+        call.script = ScriptState::OverUndecided(Ending { refusal, bye: None, by: EndedBy::Script });
     }
 
     fn script_failed(&mut self, key: CallKey, error: &ScriptError) {
@@ -364,13 +364,19 @@ impl Switch {
             }
         };
         let ending = Ending { refusal: (code, reason.clone()), bye: Some((code, reason)), by: EndedBy::Script };
-        call.script = ScriptState::Over(ending.clone());
+        let is_chosen = error.sip.is_some();
+        let state = if is_chosen { ScriptState::Over } else { ScriptState::OverUndecided };
+        call.script = state(ending.clone());
         let line = LogLine { level: LogLevel::Error, text: error.message.clone(), at: error.at.clone() };
         let unix_ms = self.now().unix_ms;
         if let Some(call) = self.calls.get_mut(&key) {
             call.log.log(unix_ms, &line);
             // What an erroneous script has left in the queue does not run.
-            call.backend.end(now, ending);
+            if is_chosen || !call.has_further_destination() {
+                call.backend.end(now, ending);
+            } else {
+                call.queue.cancel_all();
+            }
         }
     }
 
@@ -397,18 +403,25 @@ impl Switch {
         self.publish_entry(key, watched);
     }
 
-    /// The script is over and so is everything it left in the queue: the call is hung up.
+    /// The script is over and so is everything it left in the queue: the call goes to its next destination, or is hung up.
     fn end_when_script_is_over(&mut self, key: CallKey) {
         let now = self.now().instant;
         let Some(call) = self.calls.get_mut(&key) else { return };
-        if let ScriptState::Over(ending) = &call.script
-            && call.ended.is_none()
-            && call.joined.is_none()
-            && call.queue.is_idle()
-        {
-            call.backend.end(now, ending.clone());
-            self.settle_call(key);
+        let (ScriptState::Over(ending) | ScriptState::OverUndecided(ending)) = &call.script else { return };
+        if call.ended.is_some() || call.joined.is_some() || !call.queue.is_idle() {
+            return;
         }
+        let ending = ending.clone();
+        if matches!(call.script, ScriptState::OverUndecided(_)) && call.has_further_destination() {
+            self.take_away(key);
+            if let Some(call) = self.calls.get_mut(&key) {
+                call.plan.failure = Some(ending.refusal);
+            }
+            self.next_destination(key);
+        } else {
+            call.backend.end(now, ending);
+        }
+        self.settle_call(key);
     }
 
     fn call_ended(&mut self, key: CallKey, cause: CallEndedCause) {
@@ -501,7 +514,7 @@ impl Switch {
                 ScriptState::Absent | ScriptState::Application(_) => true,
                 ScriptState::Running => false,
                 // Outcomes it did not await may still be news to it, and lead to a warning.
-                ScriptState::Over(_) => call.run.is_none_or(|run| self.host.is_quiet(run)),
+                ScriptState::Over(_) | ScriptState::OverUndecided(_) => call.run.is_none_or(|run| self.host.is_quiet(run)),
             };
             call.ended.is_some() && script_is_over && !self.exchange.borrow().awaits_figures(key)
         });

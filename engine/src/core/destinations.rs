@@ -15,6 +15,8 @@ use crate::config::Destination;
 
 /// How long a user or a number that a DID leads to may ring.
 const DIRECT_RING_TIME: Duration = Duration::from_secs(60);
+/// Our own reply, or that of others, to a call that goes in circles.
+const TOO_MANY_HOPS: u16 = 483;
 /// The turn of bridges that lead straight to a user or a number.
 const NO_TURN: u32 = u32::MAX;
 
@@ -72,6 +74,10 @@ impl Switch {
             Ok(Outcome::Bridged(bridged)) => {
                 let phrase = StatusCode::new(bridged.code).map_or("", StatusCode::default_reason);
                 call.plan.failure = Some((bridged.code, phrase.to_owned()));
+                // DIDs that lead to each other would be gone round again by each of their destinations.
+                if bridged.code == TOO_MANY_HOPS {
+                    call.plan.destinations.clear();
+                }
             }
             Ok(_) => {}
             Err(error) if error.code == ErrorCode::CallEnded => {}

@@ -37,6 +37,8 @@ pub(crate) enum Callee {
     Number(String),
     /// This URI at this gateway.
     Gateway(i64, SipUri),
+    /// Comes in by this DID, as a caller's from outside does: its script, customer and variables count, and each of its destinations.
+    Did(String),
 }
 
 /// Where an incoming call leads.
@@ -147,11 +149,12 @@ impl Directory {
         self.customers.at(ip)
     }
 
-    /// Where a caller who dialled `dialled` is led; `None`: nobody is there.
+    /// Where a caller who dialled `dialled` is led; `None`: nobody is there. A DID does not lead to itself.
     pub(crate) fn incoming(&self, dialled: &str, programs: &ProgramSet) -> Option<IncomingRoute> {
         if let Some(did) = self.dids.get(number_key(dialled)).filter(|did| !did.destinations.is_empty() || did.script.is_some()) {
+            let is_itself = |to: &&DidDestination| matches!(to, DidDestination::External(number) if is_same(number, &did.number));
             return Some(IncomingRoute {
-                destinations: did.destinations.clone(),
+                destinations: did.destinations.iter().filter(|to| !is_itself(to)).cloned().collect(),
                 did: Some(did.number.clone()),
                 customer: did.customer,
             });
@@ -222,22 +225,41 @@ impl Directory {
         if programs.by_class5(target).is_some() || self.application(target).is_some() {
             return Ok(Callee::Class5(target.to_owned()));
         }
-        let number = number_key(target);
-        if let Some(did) = self.dids.get(number) {
-            return match did.destinations.first() {
-                Some(DidDestination::Class5(name)) => Ok(Callee::Class5(name.clone())),
-                Some(DidDestination::User(name)) => Ok(Callee::User(name.clone())),
-                // As a caller from outside would reach it.
-                Some(DidDestination::Socket { .. }) => Ok(Callee::Class5(target.to_owned())),
-                Some(DidDestination::External(number)) if number_key(number) != number_key(target) => {
-                    Self::callee_by_route(number)
-                }
-                Some(DidDestination::External(_) | DidDestination::Sip(_)) | None => {
-                    Err(Refusal::new(404, format!("the DID {target} leads nowhere")))
-                }
-            };
+        match self.did(target) {
+            Some(did) => self.callee_by_did(did, target),
+            None => Self::callee_by_route(target),
         }
-        Self::callee_by_route(target)
+    }
+
+    /// A DID that is nothing but another name of one user or number is dialled as that.
+    fn callee_by_did(&self, did: &Did, target: &str) -> Result<Callee, Refusal> {
+        match did.destinations.as_slice() {
+            [] if did.script.is_none() => Err(leads_nowhere(target)),
+            [DidDestination::User(name)] if is_bare(did) => Ok(Callee::User(name.clone())),
+            [DidDestination::External(number)] if is_bare(did) && self.did(number).is_none() => Self::callee_by_route(number),
+            _ => Ok(Callee::Did(target.to_owned())),
+        }
+    }
+
+    /// What a script may reach by writing `target` where nothing can come in by a DID: a DID is its first destination there.
+    pub(crate) fn first_callee(&self, target: &str, programs: &ProgramSet) -> Result<Callee, Refusal> {
+        let number = match self.callee(target, programs)? {
+            Callee::Did(number) => number,
+            other => return Ok(other),
+        };
+        match self.did(&number).and_then(|did| did.destinations.first()) {
+            Some(DidDestination::Class5(name)) => Ok(Callee::Class5(name.clone())),
+            Some(DidDestination::User(name)) => Ok(Callee::User(name.clone())),
+            Some(DidDestination::Sip(uri)) => self.callee(uri, programs),
+            Some(DidDestination::External(other)) if !is_same(other, &number) => Self::callee_by_route(other),
+            Some(DidDestination::Socket { .. }) => Ok(Callee::Did(number)),
+            Some(DidDestination::External(_)) | None => Err(leads_nowhere(&number)),
+        }
+    }
+
+    /// Whether a DID has nothing that only a call has which comes in by it.
+    pub(crate) fn is_bare(&self, number: &str) -> bool {
+        self.did(number).is_some_and(is_bare)
     }
 
     fn callee_by_uri(&self, uri: SipUri, programs: &ProgramSet) -> Result<Callee, Refusal> {
@@ -278,6 +300,18 @@ fn gateway_entry(gateway: &Gateway) -> Option<GatewayEntry> {
         // The configuration has checked it.
         Ok(Uri::Tel(_) | Uri::Other { .. }) | Err(_) => None,
     }
+}
+
+fn is_bare(did: &Did) -> bool {
+    did.script.is_none() && did.customer.is_none() && did.vars.is_empty()
+}
+
+fn leads_nowhere(number: &str) -> Refusal {
+    Refusal::new(404, format!("the DID {number} leads nowhere"))
+}
+
+fn is_same(one: &str, other: &str) -> bool {
+    number_key(one) == number_key(other)
 }
 
 /// Numbers are the same with and without the `+` of the international form.
@@ -391,6 +425,13 @@ mod tests {
             assert_eq!(route.destinations.len(), 2);
         }
         assert_eq!(directory().incoming("442080000001", &ProgramSet::default()), None);
+    }
+
+    #[test]
+    fn of_a_did_messages_reach_the_first_destination() {
+        let first = directory().first_callee("442080000000", &ProgramSet::default());
+        assert_eq!(first, Ok(Callee::User("1001".into())));
+        assert_eq!(callee("442080000000"), Callee::Did("442080000000".into()), "a call may reach the second");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! They go through the same queue as a script's operations, behind what waits there, with ids of a turn of their own.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lockstep_ctx_api::op::Op;
@@ -10,6 +10,7 @@ use lockstep_ctx_api::{CallBackend as _, CallState, EndedBy, OpError, OpId, OpRe
 use tokio::sync::oneshot;
 
 use super::channel::{Activity, Aftermath, ChannelEvent, Consequences, Execution};
+use super::directory::IncomingRoute;
 use super::exchange::CallKey;
 use super::handle::{Asker, EngineError};
 use super::joining::TAKEN_BY;
@@ -67,6 +68,31 @@ impl Outside {
     pub(super) fn consequences(&mut self, id: OpId, result: &OpResult) -> Consequences {
         let aftermath = self.pending.get_mut(&id).and_then(|pending| pending.aftermath.take());
         aftermath.map(|aftermath| aftermath(result)).unwrap_or_default()
+    }
+}
+
+/// Who wants a call led elsewhere, and what kind of call.
+pub(super) struct Leading<'a> {
+    asker: Asker,
+    /// Whose call it is; `None`: everybody's.
+    account: Option<&'a str>,
+    customer: Option<i64>,
+    is_native: bool,
+}
+
+impl<'a> Leading<'a> {
+    /// A call that a script or a key places.
+    pub(super) fn of_placed(account: Option<&'a str>) -> Self {
+        Self { asker: Asker::Tenant, account, customer: None, is_native: true }
+    }
+
+    /// Whether a script of this account can be named that nobody could dial.
+    fn may_name(&self, account: &str) -> bool {
+        match self.asker {
+            Asker::Operator => true,
+            Asker::Tenant => self.account.is_none_or(|own| own == account),
+            Asker::Variable => false,
+        }
     }
 }
 
@@ -211,6 +237,9 @@ impl Switch {
         let other = peer.and_then(|peer| self.calls.get(&peer)).map(|call| call.facts.id.clone());
         let other = other.ok_or_else(|| EngineError::NotBridged(id.to_owned()))?;
         if both {
+            for key in [Some(key), peer].into_iter().flatten() {
+                self.route_of(key, target, asker)?;
+            }
             // Parted first, so that neither is hung up for the other's sake.
             self.part(key);
             self.transfer(id, target, asker)?;
@@ -221,9 +250,37 @@ impl Switch {
     /// Takes a call from whoever has it and leads it elsewhere.
     pub(super) fn transfer(&mut self, id: &str, target: &str, asker: Asker) -> Result<(), EngineError> {
         let key = self.live_call(id)?;
-        let destinations = self.destinations_of(target, asker)?;
-        let now = self.now();
+        let IncomingRoute { destinations, did, .. } = self.route_of(key, target, asker)?;
+        tracing::info!(call = %id, %target, "transferred");
         self.leave(key);
+        self.take_away(key);
+        if let Some(call) = self.calls.get_mut(&key) {
+            call.plan.destinations = destinations.into();
+            call.plan.on_answer = None;
+            call.plan.failure = None;
+            call.facts.did = did.or(call.facts.did.take());
+        }
+        // What runs has stopped before anything else begins.
+        self.settle_call(key);
+        self.next_destination(key);
+        Ok(())
+    }
+
+    /// Where a live call goes that is led to `target`.
+    fn route_of(&self, key: CallKey, target: &str, asker: Asker) -> Result<IncomingRoute, EngineError> {
+        let call = self.calls.get(&key);
+        let leading = Leading {
+            asker,
+            account: call.map(|call| &*call.account),
+            customer: call.and_then(|call| call.facts.customer_id),
+            is_native: call.is_none_or(|call| call.backend.is_native()),
+        };
+        self.led_to(target, &leading)
+    }
+
+    /// Takes a call from whoever has it; what is under way is stopped.
+    pub(super) fn take_away(&mut self, key: CallKey) {
+        let now = self.now();
         if !self.keep_call(key)
             && let Some(journals) = &self.keeping.journals
         {
@@ -234,8 +291,7 @@ impl Switch {
             self.runs.remove(&run);
             self.host.drop_run(now, run)
         });
-        let Some(call) = self.calls.get_mut(&key) else { return Err(EngineError::NoSuchCall(id.to_owned())) };
-        tracing::info!(call = %id, %target, "transferred");
+        let Some(call) = self.calls.get_mut(&key) else { return };
         call.journal = journal.or(call.journal.take());
         call.script = ScriptState::Absent;
         call.program = None;
@@ -247,34 +303,45 @@ impl Switch {
         if let Some(bridge) = call.plan.bridge.take() {
             call.backend.cancel(now.instant, bridge);
         }
-        call.plan.destinations = destinations;
-        call.plan.on_answer = None;
-        call.plan.failure = None;
         self.release_outside(key);
-        // What runs has stopped before anything else begins.
-        self.settle_call(key);
-        self.next_destination(key);
-        Ok(())
     }
 
     /// Where a call goes that is led to `target`: where a caller would have come who dialled it, else a number or URI.
-    fn destinations_of(&self, target: &str, asker: Asker) -> Result<VecDeque<Destination>, EngineError> {
+    ///
+    /// # Errors
+    /// Nobody is there, or not for who asks.
+    pub(super) fn led_to(&self, target: &str, leading: &Leading<'_>) -> Result<IncomingRoute, EngineError> {
+        let nobody = |why: String| EngineError::NobodyThere { target: target.to_owned(), why };
+        let straight = |to: Destination| IncomingRoute { destinations: vec![to], did: None, customer: None };
+        let exchange = self.exchange.borrow();
+        let (directory, programs) = (&exchange.directory, &exchange.programs);
+        let is_callable = |target: &str| self.is_callable(target, leading.customer).map_err(nobody);
         match target.parse() {
             // We would connect to wherever the target says.
-            Ok(Destination::Socket { .. }) if asker == Asker::Tenant => {
+            Ok(Destination::Socket { .. }) if leading.asker != Asker::Operator => {
                 let why = "an application is named in lockstep.toml, or on the event socket".to_owned();
                 return Err(EngineError::TargetRefused { target: target.to_owned(), why });
             }
-            Ok(destination @ (Destination::Socket { .. } | Destination::Class5(_) | Destination::Sip(_))) => {
-                return Ok([destination].into());
+            Ok(application @ Destination::Socket { .. }) => return Ok(straight(application)),
+            Ok(Destination::Class5(name)) => {
+                let is_there = programs.by_class5(&name).is_some()
+                    || programs.by_name(&name).is_some_and(|program| leading.may_name(&program.account))
+                    || directory.application(&name).is_some();
+                let why = || nobody("it is no Class 5 destination, nor a script of the account".to_owned());
+                return if is_there { Ok(straight(Destination::Class5(name))) } else { Err(why()) };
             }
+            // On a media server of others, what we do not know is for its dialplan.
+            Ok(Destination::Sip(uri)) if !leading.is_native => return Ok(straight(Destination::Sip(uri))),
+            Ok(Destination::Sip(uri)) => return is_callable(&uri).map(|()| straight(Destination::Sip(uri))),
             Ok(Destination::User(_) | Destination::External(_)) | Err(_) => {}
         }
-        let exchange = self.exchange.borrow();
-        Ok(match exchange.directory.incoming(target, &exchange.programs) {
-            Some(route) => route.destinations.into(),
-            None => [Destination::External(target.to_owned())].into(),
-        })
+        let wanted = straight(Destination::External(target.to_owned()));
+        match directory.incoming(target, programs) {
+            Some(route) if !leading.is_native || route.did.as_deref().is_none_or(|did| directory.is_bare(did)) => Ok(route),
+            None if !leading.is_native => Ok(wanted),
+            // A DID with more to it is called, and comes in as it would from outside.
+            Some(_) | None => is_callable(target).map(|()| wanted),
+        }
     }
 
     /// Has an application take over a call; whether that is tried.
@@ -321,7 +388,7 @@ impl Switch {
                     tracing::warn!(call = %id, "the application left before it answered the call: 480");
                 }
                 let refusal = (480, "Temporarily Unavailable".to_owned());
-                call.script = ScriptState::Over(Ending { refusal, bye: None, by: EndedBy::Script });
+                call.script = ScriptState::OverUndecided(Ending { refusal, bye: None, by: EndedBy::Script });
                 self.touch(key);
             }
             Err(why) => {

@@ -79,7 +79,7 @@ pub struct Originate {
     pub from_name: Option<String>,
     /// The Class 5 destination whose script owns the call once it is answered.
     pub destination: String,
-    /// Nobody takes over when it is answered: it waits for whoever placed it. `destination` is unused then.
+    /// Nobody takes over when it is answered: it waits for whoever placed it, who means to lead it to `destination`, if to any.
     pub park: bool,
     /// Whose call it is, and whose scripts it may be handed to; absent: whosever its script is.
     pub account: Option<String>,
@@ -92,8 +92,10 @@ pub struct Originate {
 /// On whose behalf a call is led elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asker {
-    /// A script or a key: it leads where a caller could get.
+    /// A script or a key: it leads where a caller could get, and to the scripts of the call's account.
     Tenant,
+    /// A variable of the call, which anybody may have set who has had it: it leads where a caller could get.
+    Variable,
     /// Whoever is on the event socket: it may also name an application.
     Operator,
 }
@@ -230,6 +232,8 @@ pub enum EngineError {
     CallOver(String),
     #[error("{0} is not a Class 5 destination")]
     NoSuchDestination(String),
+    #[error("nobody is at {target}: {why}")]
+    NobodyThere { target: String, why: String },
     #[error("{target} may not be called: {why}")]
     TargetRefused { target: String, why: String },
     #[error("a call {0} exists already")]

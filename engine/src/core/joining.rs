@@ -149,8 +149,7 @@ impl Switch {
             // `NUMBER[:DIALPLAN[:CONTEXT]]`, where a number has no colon.
             let number =
                 if target.starts_with(|c: char| c.is_ascii_digit() || c == '+') { target.split(':').next() } else { None };
-            // A script may have set the variable.
-            let Err(error) = self.transfer(&id, number.unwrap_or(&target), Asker::Tenant) else { return };
+            let Err(error) = self.transfer(&id, number.unwrap_or(&target), Asker::Variable) else { return };
             tracing::warn!(call = %id, %error, "the call cannot be transferred after its bridge");
             if let Some(call) = self.calls.get_mut(&key) {
                 call.backend.end(now, left_alone());

@@ -9,7 +9,7 @@ use lockstep_ctx_api::journal::Journal;
 use lockstep_ctx_api::op::Headers;
 use lockstep_ctx_api::queue::OpQueue;
 use lockstep_ctx_api::wire::RunId;
-use lockstep_ctx_api::{CallEndedCause, CallFacts, ErrorCode, OpError, OpId};
+use lockstep_ctx_api::{CallEndedCause, CallFacts, CallState, ErrorCode, OpError, OpId};
 
 use super::backend::Backend;
 use super::channel::{Activity, Channel};
@@ -37,8 +37,11 @@ pub(crate) enum ScriptState {
     /// An application on an event socket has the call, or whoever placed it, by the take-over of this number.
     Application(u64),
     Running,
-    /// `main` has returned or thrown; what it left in the queue runs to its end, then the call ends like this.
+    /// `main` has refused the call; it ends like this.
     Over(Ending),
+    /// `main` has returned, or failed by itself; what it left in the queue runs to its end, then the call ends like this. One that
+    /// was not answered by then goes to its next destination, if there is one.
+    OverUndecided(Ending),
 }
 
 /// Who takes over a call of ours when it is answered.
@@ -138,6 +141,11 @@ impl LiveCall {
         }
         self.set_bytes = bytes;
         Ok(())
+    }
+
+    /// Whether it was not answered, and leads to somebody else if nobody refuses it.
+    pub(super) fn has_further_destination(&self) -> bool {
+        self.facts.state != CallState::Answered && !self.plan.destinations.is_empty()
     }
 
     /// How long the call lasts or has lasted, ms.

@@ -149,7 +149,7 @@ fn refuse(reply: Sent, code: u16, reason: String) {
 /// The ways to a target, in the order they are tried.
 fn ways(exchange: &mut Exchange, to: &str) -> Result<VecDeque<Way>, (u16, String)> {
     let programs = Arc::clone(&exchange.programs);
-    let callee = exchange.directory.callee(to, &programs).map_err(|refusal| (refusal.code, refusal.reason))?;
+    let callee = exchange.directory.first_callee(to, &programs).map_err(|refusal| (refusal.code, refusal.reason))?;
     let now = exchange.now.instant;
     let found: VecDeque<Way> = match callee {
         Callee::User(name) => {
@@ -161,7 +161,9 @@ fn ways(exchange: &mut Exchange, to: &str) -> Result<VecDeque<Way>, (u16, String
             };
             bindings.map(way).collect()
         }
-        Callee::Class5(name) => return Err((404, format!("{name} is a script's: it takes calls and no messages"))),
+        Callee::Class5(name) | Callee::Did(name) => {
+            return Err((404, format!("{name} is a script's: it takes calls and no messages")));
+        }
         Callee::Number(number) => {
             let gateways = exchange.table.gateways_of(&number, None);
             if gateways.is_empty() {

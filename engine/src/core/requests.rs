@@ -11,6 +11,7 @@ use super::backend::Backend;
 use super::board::Board;
 use super::directory::Callee;
 use super::exchange::CallKey;
+use super::executions::Leading;
 use super::handle::{CallFilter, CallJournal, CallSummary, EngineError, Originate, Readiness, Request, ScriptInfo};
 use super::live_call::OnAnswer;
 use super::switch::{Draining, Switch};
@@ -156,11 +157,14 @@ impl Switch {
             return Err(EngineError::CallExists(id.clone()));
         }
         let on_answer = if wanted.park {
+            if !wanted.destination.is_empty() {
+                self.led_to(&wanted.destination, &Leading::of_placed(wanted.account.as_deref()))?;
+            }
             OnAnswer::Nobody
         } else {
             self.on_answer(&wanted, &programs).ok_or_else(|| EngineError::NoSuchDestination(wanted.destination.clone()))?
         };
-        self.is_callable(&wanted.to, &programs).map_err(|why| EngineError::TargetRefused { target: wanted.to.clone(), why })?;
+        self.is_callable(&wanted.to, None).map_err(|why| EngineError::TargetRefused { target: wanted.to.clone(), why })?;
         self.last_call += 1;
         let key = CallKey(self.last_call);
         let from = wanted.from.clone().unwrap_or_else(|| wanted.destination.clone());
@@ -229,12 +233,14 @@ impl Switch {
         Some(OnAnswer::Application(application.clone()))
     }
 
-    /// Whether a call of ours can be led to `target`; why not otherwise.
-    fn is_callable(&self, target: &str, programs: &ProgramSet) -> Result<(), String> {
+    /// Whether a call of ours, or of `customer`, can be led to `target`; why not otherwise.
+    pub(super) fn is_callable(&self, target: &str, customer: Option<i64>) -> Result<(), String> {
         let exchange = self.exchange.borrow();
-        match exchange.directory.callee(target, programs) {
-            Ok(Callee::Number(number)) if !exchange.table.leads_to(&number, None) => Err(format!("no route leads to {number}")),
-            Ok(Callee::Number(_) | Callee::User(_) | Callee::Class5(_) | Callee::Gateway(..)) => Ok(()),
+        match exchange.directory.callee(target, &exchange.programs) {
+            Ok(Callee::Number(number)) if !exchange.table.leads_to(&number, customer) => {
+                Err(format!("no route leads to {number}"))
+            }
+            Ok(Callee::Number(_) | Callee::User(_) | Callee::Class5(_) | Callee::Gateway(..) | Callee::Did(_)) => Ok(()),
             Err(refusal) => Err(refusal.reason),
         }
     }

@@ -1,7 +1,7 @@
 //! From what is dialled to the ways there: users' bindings, other scripts, and numbers through the Class 4 hook to gateways.
 //!
 //! ```text
-//!   target ──► user, script ──────────────────────────────────────────────► routes
+//!   target ──► user, script, DID ─────────────────────────────────────────► routes
 //!        └───► number ──limits──► Class 4 (scripts, if any) ──► attempts ──► next hops of each gateway ──► routes
 //! ```
 
@@ -41,7 +41,7 @@ pub(crate) fn resolve(exchange: &mut Exchange, call: CallKey, lookup: LookupId, 
     }
     match exchange.directory.callee(target, &exchange.programs) {
         Ok(Callee::User(name)) => Lookup::Ready(user_routes(exchange, call, &name)),
-        Ok(Callee::Class5(name)) => Lookup::Ready(class5_route(exchange, call, &name)),
+        Ok(Callee::Class5(name) | Callee::Did(name)) => Lookup::Ready(own_route(exchange, call, &name)),
         Ok(Callee::Gateway(gateway, uri)) => {
             let way = Way { gateway, uri, attempt: None };
             reach(exchange, call, lookup, Waiting { ways: vec![way], ring: None, gateway, unreachable: Vec::new() })
@@ -92,14 +92,14 @@ pub(crate) fn answer(
     target: &str,
     caller_id: Option<&str>,
 ) -> Option<RouteAnswer> {
-    match exchange.directory.callee(target, &exchange.programs) {
+    match exchange.directory.first_callee(target, &exchange.programs) {
         Ok(Callee::User(name)) => Some(RouteAnswer::Local(name)),
         Ok(Callee::Number(number)) => {
             decide(exchange, call, lookup, number, caller_id).map(|decision| answer_of(exchange, call, decision))
         }
         Err(refusal) if is_dialled_number(target) => Some(RouteAnswer::Refused(refusal)),
         // What is no number is for the dialplan over there.
-        Ok(Callee::Class5(_) | Callee::Gateway(..)) | Err(_) => Some(RouteAnswer::Local(target.to_owned())),
+        Ok(Callee::Class5(_) | Callee::Gateway(..) | Callee::Did(_)) | Err(_) => Some(RouteAnswer::Local(target.to_owned())),
     }
 }
 
@@ -284,8 +284,8 @@ fn gateway_routes(exchange: &mut Exchange, call: CallKey, waiting: Waiting) -> R
     Ok(Routes { routes, hunt: Hunt::InTurn { ring } })
 }
 
-/// Another script is called through ourselves: a call of its own, with its own queue and its own journal.
-fn class5_route(exchange: &mut Exchange, call: CallKey, name: &str) -> Result<Routes, Refusal> {
+/// Another script, or a DID, is called through ourselves: a call of its own, with its own queue and its own journal.
+fn own_route(exchange: &mut Exchange, call: CallKey, name: &str) -> Result<Routes, Refusal> {
     let max_forwards = forwards_left(exchange, call)?.min(MAX_SCRIPT_HOPS);
     let own = exchange.world.listening();
     let (protocol, mut address) = own

@@ -141,7 +141,8 @@ impl HostService for Lookup {
             return self.record(context, area, args);
         }
         let Some(provider) = self.providers.get(name).cloned() else {
-            return not_configured(&label, &format!("[lookup.{name}] url"));
+            let key = if name == USERSPACE { "area" } else { "url" };
+            return not_configured(&label, &format!("[lookup.{name}] {key}"));
         };
         match number(&mut args) {
             Ok(number) => Box::pin(async move {

@@ -104,6 +104,7 @@ fn originate(engine: EngineHandle, account: String, mut args: Arguments) -> Host
         let call = Originate {
             to: wanted.to,
             from: wanted.from,
+            destination: wanted.destination.clone(),
             park: true,
             account: Some(account),
             timeout: wanted.timeout_ms.map(Duration::from_millis),
@@ -185,7 +186,7 @@ fn plain(args: &Arguments, name: &str, text: &str) -> Result<(), OpError> {
 
 fn refused(args: &Arguments, error: &EngineError) -> OpError {
     let code = match error {
-        EngineError::NoSuchCall(_) | EngineError::NoSuchDestination(_) => ErrorCode::NotFound,
+        EngineError::NoSuchCall(_) | EngineError::NoSuchDestination(_) | EngineError::NobodyThere { .. } => ErrorCode::NotFound,
         EngineError::AtCapacity(_) | EngineError::TooManyOperations(_) => ErrorCode::LimitError,
         _ => ErrorCode::InvalidState,
     };

@@ -163,6 +163,8 @@ async fn what_is_not_configured_says_what_to_set() {
     );
     let said = message(call(&services, "lookup", "hlr", json!(["1"])).await);
     assert_eq!(said, "NotConfigured: api.lookup.hlr: set [lookup.hlr] url in lockstep.toml");
+    let said = message(call(&services, "lookup", "userspaceLookup", json!(["1"])).await);
+    assert_eq!(said, "NotConfigured: api.lookup.userspaceLookup: set [lookup.userspaceLookup] area in lockstep.toml");
     assert_eq!(value(call(&services, "lookup", "ping", json!([])).await), "pong");
 }
 

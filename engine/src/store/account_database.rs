@@ -308,6 +308,10 @@ fn parameter(value: &Value) -> Result<Box<dyn ToSql>, StoreError> {
             None => Box::new(number.as_f64()),
         },
         Value::String(text) => Box::new(text.clone()),
+        Value::Object(object) if object.contains_key(INTEGER) => {
+            let whole = object.get(INTEGER).and_then(Value::as_str).and_then(|digits| digits.parse::<i64>().ok());
+            Box::new(whole.ok_or_else(|| refused(ErrorCode::RangeError, "a BigInt must fit into 64 bits".to_owned()))?)
+        }
         Value::Object(object) => match object.get(BYTES).and_then(Value::as_str).map(from_base64) {
             Some(Some(bytes)) => Box::new(bytes),
             _ => return Err(refused(ErrorCode::TypeError, "a parameter is an object; pass JSON.stringify of it".to_owned())),
@@ -320,6 +324,10 @@ fn parameter(value: &Value) -> Result<Box<dyn ToSql>, StoreError> {
 
 /// How bytes travel in JSON: `{"$bytes": "base64"}`.
 const BYTES: &str = "$bytes";
+/// How an integer travels that is a `BigInt` for a script: `{"$int": "9007199254740993"}`.
+const INTEGER: &str = "$int";
+/// JavaScript's numbers hold every integer up to this one.
+const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
 
 fn from_base64(text: &str) -> Option<Vec<u8>> {
     use base64::Engine as _;
@@ -330,6 +338,7 @@ fn cell(value: ValueRef<'_>) -> Value {
     use base64::Engine as _;
     match value {
         ValueRef::Null => Value::Null,
+        ValueRef::Integer(whole) if whole.unsigned_abs() > MAX_SAFE_INTEGER => json!({ INTEGER: whole.to_string() }),
         ValueRef::Integer(whole) => Value::from(whole),
         ValueRef::Real(number) => Value::from(number),
         ValueRef::Text(text) => Value::from(String::from_utf8_lossy(text)),

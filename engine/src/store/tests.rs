@@ -218,6 +218,22 @@ async fn sql(databases: &AccountDatabases, text: &str, parameters: Value) -> Res
 }
 
 #[tokio::test]
+async fn integers_that_a_number_of_javascript_does_not_hold_travel_as_texts() {
+    let db = databases();
+    for (whole, travels) in [
+        (9_007_199_254_740_991_i64, json!(9_007_199_254_740_991_i64)),
+        (9_007_199_254_740_993, json!({ "$int": "9007199254740993" })),
+        (i64::MIN, json!({ "$int": "-9223372036854775808" })),
+    ] {
+        let given = json!([{ "$int": whole.to_string() }]);
+        let rows = sql(&db, "SELECT ? AS n", given).await.unwrap();
+        assert_eq!(rows.rows[0]["n"], travels);
+    }
+    let wrong = sql(&db, "SELECT ?", json!([{ "$int": "9223372036854775808" }])).await.expect_err("too large");
+    assert_eq!(wrong.0, ErrorCode::RangeError);
+}
+
+#[tokio::test]
 async fn a_statement_takes_parameters_and_gives_rows() {
     let db = databases();
     sql(&db, "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT, data BLOB)", Value::Null).await.unwrap();

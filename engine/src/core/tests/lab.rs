@@ -140,6 +140,12 @@ impl Lab {
         PhoneId(self.phones.len() - 1)
     }
 
+    /// Whose script it is from now on, and whether anybody can dial it.
+    pub(super) fn give_script(&mut self, name: &str, account: &str, is_dialled: bool) {
+        self.programs = given_to(account, &self.programs, name, is_dialled);
+        self.switch.set_programs(Arc::clone(&self.programs), &[]);
+    }
+
     pub(super) fn at(&mut self, phone: PhoneId) -> &mut Phone {
         &mut self.phones[phone.0]
     }
@@ -512,6 +518,19 @@ fn outgoing(from: SocketAddr, method: Method, to: &str, body: Option<Body>) -> O
 
 fn endpoint_config(address: SocketAddr) -> EndpointConfig {
     EndpointConfig { sent_by: vec![(Protocol::Udp, address)], has_tcp: false, ..EndpointConfig::default() }
+}
+
+/// The same programs, but for whose this one is and whether anybody can dial it.
+pub(crate) fn given_to(account: &str, programs: &ProgramSet, name: &str, is_dialled: bool) -> Arc<ProgramSet> {
+    let changed = programs.iter().map(|program| {
+        let mut program = Program::clone(program);
+        if program.name == name {
+            program.account = account.to_owned();
+            program.settings.class5_destination.take_if(|_| !is_dialled);
+        }
+        Arc::new(program)
+    });
+    Arc::new(ProgramSet::new(changed.collect::<Vec<_>>(), Vec::new()))
 }
 
 /// Programs of these scripts: (Class 5 destination, source). `first:` and `last:` before a destination make a global of it.

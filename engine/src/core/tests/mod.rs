@@ -5,6 +5,7 @@ mod incoming;
 mod joining;
 pub(crate) mod lab;
 mod lab_world;
+mod leading;
 mod outgoing;
 mod scripts;
 mod watching;

@@ -1,9 +1,9 @@
 use super::lab::{ENGINE, Lab, PhoneId};
 use crate::core::handle::{Originate, Request};
 
-const USERS: &str = "[[user]]\nname = \"1001\"\npassword = \"pw1\"\n[[user]]\nname = \"1002\"\npassword = \"pw2\"\n";
+pub(super) const USERS: &str = "[[user]]\nname = \"1001\"\npassword = \"pw1\"\n[[user]]\nname = \"1002\"\npassword = \"pw2\"\n";
 
-fn registered(lab: &mut Lab, address: &str, user: &str, password: &str) -> PhoneId {
+pub(super) fn registered(lab: &mut Lab, address: &str, user: &str, password: &str) -> PhoneId {
     let phone = lab.phone(address);
     lab.knows_password(phone, user, password);
     lab.register(phone, user);

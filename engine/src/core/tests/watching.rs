@@ -10,7 +10,7 @@ use super::lab::Lab;
 use crate::core::handle::{EngineError, EngineEvent, Request};
 use crate::core::{Asker, ChannelEvent, Execution, Watcher};
 
-const WAITS: &str = "async function main(data, ctx) { await ctx.answer(); await ctx.waitForHangup(); }";
+pub(super) const WAITS: &str = "async function main(data, ctx) { await ctx.answer(); await ctx.waitForHangup(); }";
 const PLAYS: &str = "async function main(data, ctx) { await ctx.answer(); await ctx.play('user/x.wav'); }";
 const SOCKET: &str = "[[did]]\nnumber = \"4420\"\ndestinations = [\"socket:127.0.0.1:8085 async full\", \"class5:1000\"]\n";
 
@@ -41,7 +41,7 @@ pub(super) fn ask<T>(lab: &mut Lab, request: impl FnOnce(oneshot::Sender<T>) -> 
     answer.try_recv().unwrap()
 }
 
-fn only_call(lab: &Lab) -> String {
+pub(super) fn only_call(lab: &Lab) -> String {
     lab.switch.calls.values().next().unwrap().facts.id.clone()
 }
 
@@ -155,6 +155,17 @@ fn a_socket_destination_calls_an_application_and_the_next_one_follows_when_it_is
     let wanted = lab.book.borrow_mut().applications.pop().unwrap();
     assert_eq!((wanted.addr.as_str(), wanted.is_async, wanted.full), ("127.0.0.1:8085", true, true));
     lab.switch.request(Request::ApplicationOver(wanted.call, wanted.takeover, Err("refused".into())));
+    lab.settle();
+    assert_eq!(lab.seen(caller), ["200"]);
+}
+
+#[test]
+fn the_next_destination_follows_an_application_that_leaves_without_an_answer() {
+    let mut lab = Lab::new(SOCKET, &[("1000", PLAYS)]);
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "4420");
+    let wanted = lab.book.borrow_mut().applications.pop().unwrap();
+    lab.switch.request(Request::ApplicationOver(wanted.call, wanted.takeover, Ok(())));
     lab.settle();
     assert_eq!(lab.seen(caller), ["200"]);
 }

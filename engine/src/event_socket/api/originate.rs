@@ -202,7 +202,14 @@ async fn answer(hub: &Arc<Hub>, watcher: &mut Watcher, id: &str) -> Result<Resul
 /// Gives the answered call what it was placed for.
 async fn take_over(hub: &Arc<Hub>, uuid: &str, then: Then, asker: Asker) -> Result<(), EngineError> {
     match then {
-        Then::Transfer(target) => hub.engine.transfer(uuid, &target, asker).await,
+        Then::Transfer(target) => {
+            let led = hub.engine.transfer(uuid, &target, asker).await;
+            if led.is_err() {
+                // It may have ended meanwhile.
+                drop(hub.engine.hangup(uuid, Some(404), None).await);
+            }
+            led
+        }
         Then::Application { name, data } => {
             let Ok(channel) = hub.engine.channel(uuid).await else { return Ok(()) };
             let order = Order { application: &name, data: &data, uuid: new_uuid(), loops: 1, asker };

@@ -1,5 +1,7 @@
 // Calls and registrations of the engine, seen and steered from any script.
-(function (host) {
+(function (host, runtime) {
+  const { text, optionalText } = runtime.part('arguments');
+
   class Emitter {
     #listeners = { __proto__: null };
 
@@ -31,13 +33,16 @@
   }
 
   function wantedCall(destination, cli, extension) {
-    const given = typeof destination === 'object' && destination !== null ? destination : { to: destination, from: cli, destination: extension };
-    const from = given.from === undefined || given.from === null ? null : String(given.from);
-    return { ...given, to: String(given.to), from, destination: String(given.destination) };
+    const label = 'C5().originate';
+    if (typeof destination !== 'object' || destination === null) {
+      return { to: text(label, 'destination', destination), from: optionalText(label, 'cli', cli), destination: text(label, 'extension', extension) };
+    }
+    const { to, from, destination: extensionOf } = destination;
+    return { ...destination, to: text(label, 'to', to), from: optionalText(label, 'from', from), destination: text(label, 'destination', extensionOf) };
   }
 
-  async function follow(emitter, wanted) {
-    let { id, seen } = await host('telephony', 'originate', () => [wanted]);
+  async function follow(emitter, args) {
+    let { id, seen } = await host('telephony', 'originate', () => [wantedCall(...args)]);
     emitter.id = id;
     emitter.emit('originated', { call_id: id });
     for (;;) {
@@ -52,20 +57,20 @@
     return {
       originate(...args) {
         const emitter = new Emitter();
-        follow(emitter, wantedCall(...args)).catch((error) => {
+        follow(emitter, args).catch((error) => {
           if (!emitter.emit('error', error)) throw error;
         });
         return emitter;
       },
       calls: () => host('telephony', 'calls'),
-      hangup: (id) => host('telephony', 'hangup', () => [String(id)]),
-      transfer: (id, destination) => host('telephony', 'transfer', () => [String(id), String(destination)]),
+      hangup: (id) => host('telephony', 'hangup', () => [text('C5().hangup', 'id', id)]),
+      transfer: (id, destination) => host('telephony', 'transfer', () => [text('C5().transfer', 'id', id), text('C5().transfer', 'destination', destination)]),
     };
   }
 
   function C4() {
     return {
-      registrations: (user) => host('telephony', 'registrations', () => [user === undefined || user === null ? null : String(user)]),
+      registrations: (user) => host('telephony', 'registrations', () => [optionalText('C4().registrations', 'user', user)]),
       dialogs: () => host('telephony', 'calls'),
     };
   }

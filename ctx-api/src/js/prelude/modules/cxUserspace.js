@@ -1,11 +1,7 @@
 // Records of any shape in named areas, and SQL on the account's own database.
 (function (host, runtime) {
-  function text(operation, name, value) {
-    if (value === undefined || value === null || typeof value === 'object' || typeof value === 'symbol' || typeof value === 'function') {
-      throw new TypeError(`cxUserspace.${operation}: \`${name}\` must be a string, got ${value === null ? 'null' : typeof value}`);
-    }
-    return String(value);
-  }
+  const { text: asText } = runtime.part('arguments');
+  const text = (operation, name, value) => asText(`cxUserspace.${operation}`, name, value);
 
   // Data travels as text, so that an object's keys keep their order.
   function json(operation, data) {
@@ -19,12 +15,15 @@
   const write = (operation) => (area, key, data) =>
     call(operation, (check) => [check('area', area), check('key', key), json(operation, data)]);
 
-  // What comes out of a column of bytes, and what goes into one.
+  // What comes out of a column of bytes, or of an integer that no number of JavaScript holds; and what goes into one.
+  function cell({ $bytes, $int }) {
+    return $int === undefined ? Uint8Array.from(atob($bytes), (char) => char.charCodeAt(0)) : BigInt($int);
+  }
+
   function received(rows) {
     for (const row of rows) {
       for (const name of Object.keys(row)) {
-        const cell = row[name];
-        if (typeof cell === 'object' && cell !== null) row[name] = Uint8Array.from(atob(cell.$bytes), (char) => char.charCodeAt(0));
+        if (typeof row[name] === 'object' && row[name] !== null) row[name] = cell(row[name]);
       }
     }
     return rows;
@@ -32,7 +31,7 @@
 
   function parameter(value) {
     if (value === undefined) return null;
-    if (typeof value === 'bigint') return Number(value);
+    if (typeof value === 'bigint') return { $int: String(value) };
     if (typeof value !== 'object' || value === null) return value;
     if (value instanceof Date) return value.toISOString();
     if (ArrayBuffer.isView(value)) {

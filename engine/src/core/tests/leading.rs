@@ -1,0 +1,238 @@
+//! Where calls are led: by their DID's destinations one after another, by scripts that dial a DID, and by those who transfer them.
+
+use super::lab::{Lab, PhoneId};
+use super::outgoing::{USERS, registered};
+use super::watching::{WAITS, ask, only_call};
+use crate::core::Asker;
+use crate::core::handle::{EngineError, Originate, Request};
+
+const CALLER: &str = "127.0.0.1:5070";
+const CARRIER: &str = "127.0.0.1:5091";
+const ANSWERS: &str = "async function main(data, ctx) { await ctx.answer(); await ctx.waitForHangup(); }";
+const STAYS: &str = "async function main(data, ctx) { await ctx.waitForHangup(); }";
+const GATEWAY: &str = "[[gateway]]\nid = 7\naddress = \"sip:127.0.0.1:5091\"\n";
+
+fn did(number: &str, rest: &str) -> String {
+    format!("[[did]]\nnumber = \"{number}\"\n{rest}\n")
+}
+
+fn dialled(lab: &mut Lab, to: &str) -> PhoneId {
+    let caller = lab.phone(CALLER);
+    lab.dial(caller, to);
+    caller
+}
+
+fn transfer(lab: &mut Lab, target: &str, asker: Asker) -> Result<(), EngineError> {
+    let id = only_call(lab);
+    ask(lab, |reply| Request::Transfer { id, target: target.to_owned(), asker, reply })
+}
+
+#[test]
+fn a_dids_next_destination_follows_one_whose_script_did_not_answer() {
+    let next = "200";
+    for (script, heard) in [
+        ("function main() {}", next),
+        ("async function main(data, ctx) { await ctx.ring(); }", next),
+        ("function main(data) { data.missing.field; }", next),
+        ("function main(data, ctx) { ctx.play('user/x.wav'); data.missing.field; }", next),
+        ("async function main(data, ctx) { await ctx.bridge('1001', true); }", next),
+        ("function main() { throw '486 Busy Here'; }", "486 Busy Here"),
+        ("async function main(data, ctx) { await ctx.reject(603); }", "603 Decline"),
+        ("async function main(data, ctx) { await ctx.hangup(); }", "603 Decline"),
+        ("async function main(data, ctx) { await ctx.bridge('1001'); }", "480 Temporarily Unavailable"),
+    ] {
+        let config = USERS.to_owned() + &did("4420", "destinations = [\"class5:1000\", \"class5:2000\"]");
+        let mut lab = Lab::new(&config, &[("1000", script), ("2000", ANSWERS)]);
+        let caller = dialled(&mut lab, "4420");
+        assert_eq!(lab.seen(caller).last().map(String::as_str), Some(heard), "{script}");
+        let has = lab.switch.calls.values().next().and_then(|call| call.script_name());
+        assert_eq!(has.is_some_and(|name| name == "script-2000"), heard == next, "{script}");
+    }
+}
+
+#[test]
+fn what_the_last_destination_came_to_is_the_reply() {
+    for (destinations, heard) in [
+        ("\"class5:1000\", \"class5:2000\"", "500 Script Error"),
+        ("\"class5:2000\", \"class5:1000\"", "480 Temporarily Unavailable"),
+        ("\"class5:2000\", \"class5:nowhere\"", "500 Script Error"),
+    ] {
+        let config = did("4420", &format!("destinations = [{destinations}]"));
+        let mut lab =
+            Lab::new(&config, &[("1000", "function main() {}"), ("2000", "function main(data) { data.missing.field; }")]);
+        let caller = dialled(&mut lab, "4420");
+        assert_eq!(lab.seen(caller), [heard], "{destinations}");
+    }
+}
+
+#[test]
+fn an_answered_call_does_not_go_to_the_next_destination() {
+    let config = did("4420", "destinations = [\"class5:1000\", \"class5:2000\"]");
+    for (script, heard) in [
+        ("async function main(data, ctx) { await ctx.answer(); }", "bye"),
+        ("async function main(data, ctx) { await ctx.answer(); data.missing.field; }", "bye SIP;cause=500;text=\"Script Error\""),
+    ] {
+        let mut lab = Lab::new(&config, &[("1000", script), ("2000", ANSWERS)]);
+        let caller = dialled(&mut lab, "4420");
+        assert_eq!(lab.seen(caller), ["200", heard], "{script}");
+    }
+}
+
+/// Bridges to a DID, which has these keys, and dials that script.
+fn bridged(keys: &str, second: &str) -> (Lab, PhoneId, PhoneId) {
+    let config = format!("{USERS}{GATEWAY}[[customer]]\nid = 12\nvars = {{ week = \"9-21\" }}\n{}", did("4420", keys));
+    let bridges = "async function main(data, ctx) { await ctx.bridge('+4420'); }";
+    let mut lab = Lab::new(&config, &[("1000", bridges), ("2000", second)]);
+    let carrier = lab.phone(CARRIER);
+    let caller = dialled(&mut lab, "1000");
+    (lab, caller, carrier)
+}
+
+#[test]
+fn a_did_that_a_script_dials_has_all_of_its_destinations() {
+    for keys in [
+        "destinations = [\"user:1001\", \"class5:2000\"]",
+        "destinations = [\"external:4420\", \"class5:2000\"]",
+        "destinations = [\"class5:script-2000\"]",
+    ] {
+        let (mut lab, caller, _) = bridged(keys, ANSWERS);
+        assert_eq!(lab.seen(caller).last().map(String::as_str), Some("200"), "{keys}");
+    }
+    let (mut lab, _, carrier) = bridged("destinations = [\"sip:desk@127.0.0.1:5091\"]", ANSWERS);
+    assert_eq!(lab.seen(carrier), ["invite"]);
+    assert_eq!(lab.at(carrier).invited.as_ref().unwrap().uri.to_string(), "sip:desk@127.0.0.1:5091");
+}
+
+#[test]
+fn a_did_that_a_script_dials_has_its_customer_and_variables() {
+    let says = "function main(data) { throw `486 ${data.did} ${data.customer_id} ${data.vars.week} ${data.vars.colour}`; }";
+    let (lab, _, _) = bridged("destinations = [\"class5:2000\"]\ncustomer = 12\nvars = { colour = \"red\" }", says);
+    let reasons: Vec<String> = lab.past().iter().map(|call| call.ended.clone().unwrap().reason).collect();
+    assert!(reasons.iter().any(|reason| reason == "4420 12 9-21 red"), "{reasons:?}");
+}
+
+#[test]
+fn a_did_that_is_but_another_name_of_a_user_is_that_user() {
+    let config = USERS.to_owned() + &did("4420", "destinations = [\"user:1001\"]");
+    let mut lab = Lab::new(&config, &[("1000", "async function main(data, ctx) { await ctx.bridge('4420'); }")]);
+    let phone = registered(&mut lab, "127.0.0.1:5071", "1001", "pw1");
+    dialled(&mut lab, "1000");
+    assert_eq!((lab.seen(phone), lab.switch.live), (vec!["invite".to_owned()], 1), "no call in between");
+}
+
+#[test]
+fn the_script_of_a_did_blocks_whoever_reaches_it() {
+    let config = USERS.to_owned() + &did("4420", "destinations = [\"class5:2000\"]\nscript = \"script-block\"");
+    let scripts = [
+        ("1000", "async function main(data, ctx) { await ctx.bridge('4420'); }"),
+        ("2000", ANSWERS),
+        ("3000", WAITS),
+        ("block", "function main() { throw '603 Decline'; }"),
+    ];
+    for to in ["4420", "1000"] {
+        let mut lab = Lab::new(&config, &scripts);
+        let caller = dialled(&mut lab, to);
+        assert_eq!(lab.seen(caller), ["603 Decline"], "{to}");
+    }
+    let mut lab = Lab::new(&config, &scripts);
+    let caller = dialled(&mut lab, "3000");
+    transfer(&mut lab, "4420", Asker::Tenant).unwrap();
+    assert_eq!(lab.seen(caller), ["200", "bye SIP;cause=603;text=\"Decline\""]);
+}
+
+#[test]
+fn a_call_of_ours_may_go_to_a_did_whose_destination_is_a_uri() {
+    let config = GATEWAY.to_owned() + &did("4420", "destinations = [\"sip:desk@127.0.0.1:5091\"]");
+    let mut lab = Lab::new(&config, &[("1000", WAITS)]);
+    let carrier = lab.phone(CARRIER);
+    let wanted = Originate { to: "4420".into(), destination: "1000".into(), ..Originate::default() };
+    ask(&mut lab, |reply| Request::Originate(wanted, reply)).unwrap();
+    assert_eq!(lab.seen(carrier), ["invite"]);
+}
+
+#[test]
+fn a_transferred_call_knows_the_did_it_is_led_to() {
+    let says = "function main(data) { throw `486 ${data.did}`; }";
+    let config = did("4420", "destinations = [\"class5:2000\"]");
+    let mut lab = Lab::new(&config, &[("1000", WAITS), ("2000", says)]);
+    let caller = dialled(&mut lab, "1000");
+    transfer(&mut lab, "4420", Asker::Tenant).unwrap();
+    assert_eq!(lab.seen(caller), ["200", "bye SIP;cause=486;text=\"4420\""]);
+}
+
+#[test]
+fn dids_that_lead_to_each_other_end_the_call_before_long() {
+    let config = did("4420", "destinations = [\"external:4421\", \"external:4421\", \"external:4421\"]")
+        + &did("4421", "destinations = [\"external:4420\", \"external:4420\", \"external:4420\"]");
+    let mut lab = Lab::new(&config, &[]);
+    let caller = dialled(&mut lab, "4420");
+    assert_eq!(lab.seen(caller), ["483 Too Many Hops"]);
+    let taken = lab.switch.counters.calls_taken;
+    assert!((2..=20).contains(&taken), "{taken} calls");
+}
+
+/// A call of `north`, which has a script of its own that nobody can dial; so has `default`, and others that can be dialled.
+fn two_accounts() -> Lab {
+    let config =
+        format!("{USERS}{GATEWAY}[[account]]\nname = \"north\"\n{}", did("4420", "destinations = [\"class5:script-secret\"]"));
+    let scripts = [("1000", WAITS), ("own", STAYS), ("secret", STAYS), ("5000", STAYS)];
+    let mut lab = Lab::new(&config, &scripts);
+    lab.give_script("script-1000", "north", true);
+    lab.give_script("script-own", "north", false);
+    lab.give_script("script-secret", "default", false);
+    dialled(&mut lab, "1000");
+    lab
+}
+
+#[test]
+fn an_account_leads_its_calls_to_what_can_be_dialled_and_to_its_own_scripts() {
+    let uuid = |lab: &Lab| lab.switch.exchange.borrow().programs.by_name("script-secret").unwrap().uuid.clone();
+    let secret = uuid(&two_accounts());
+    for (target, asker, reached) in [
+        ("5000", Asker::Tenant, Some("script-5000")),
+        ("class5:5000", Asker::Tenant, Some("script-5000")),
+        ("class5:script-own", Asker::Tenant, Some("script-own")),
+        ("class5:script-own", Asker::Variable, None),
+        // The operator has led this number there.
+        ("4420", Asker::Tenant, Some("script-secret")),
+        ("class5:script-secret", Asker::Tenant, None),
+        ("class5:script-secret.js", Asker::Tenant, None),
+        (format!("class5:{secret}").as_str(), Asker::Tenant, None),
+        ("class5:3", Asker::Tenant, None),
+        ("class5:script-secret", Asker::Variable, None),
+        ("class5:script-secret", Asker::Operator, Some("script-secret")),
+        ("class5:nowhere", Asker::Operator, None),
+        ("script-secret", Asker::Tenant, None),
+    ] {
+        let mut lab = two_accounts();
+        let led = transfer(&mut lab, target, asker);
+        let has = lab.switch.calls.values().next().and_then(|call| call.script_name());
+        assert_eq!(has.as_deref(), Some(reached.unwrap_or("script-1000")), "{target} {asker:?}: {led:?}");
+        assert_eq!(matches!(led, Err(EngineError::NobodyThere { .. })), reached.is_none(), "{target} {asker:?}: {led:?}");
+    }
+}
+
+#[test]
+fn a_call_stays_where_it_is_when_nobody_is_where_it_is_to_go() {
+    for target in ["nosuch", "449", "user:nosuch", "sip:nosuch@127.0.0.1", "sip:x@198.51.100.1", "undefined"] {
+        let mut lab = two_accounts();
+        let led = transfer(&mut lab, target, Asker::Tenant);
+        assert!(matches!(led, Err(EngineError::NobodyThere { .. })), "{target}: {led:?}");
+        assert_eq!(lab.switch.calls.values().next().unwrap().script_name().as_deref(), Some("script-1000"), "{target}");
+    }
+}
+
+#[test]
+fn nobody_is_rung_for_a_call_that_cannot_be_led_on() {
+    for (destination, is_placed) in
+        [("class5:script-secret", false), ("449", false), ("class5:script-own", true), ("5000", true), ("1002", true)]
+    {
+        let mut lab = two_accounts();
+        let phone = registered(&mut lab, "127.0.0.1:5071", "1001", "pw1");
+        let account = Some("north".to_owned());
+        let wanted =
+            Originate { to: "1001".into(), destination: destination.into(), park: true, account, ..Originate::default() };
+        let placed = ask(&mut lab, |reply| Request::Originate(wanted, reply));
+        assert_eq!((placed.is_ok(), lab.seen(phone).len()), (is_placed, usize::from(is_placed)), "{destination}: {placed:?}");
+    }
+}
