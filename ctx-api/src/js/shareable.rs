@@ -21,6 +21,9 @@ const TELLS: [&str; 11] = [
     "eval",
 ];
 
+/// Words of whoever gets at what each evaluation of a file has of its own, or at the functions it declares.
+const OF_ONE_EVALUATION: [&str; 3] = ["arguments", "exports", "module"];
+
 /// Globals that are the same objects for all runs of a shared context.
 const FROZEN: [&str; 42] = [
     "AggregateError",
@@ -133,7 +136,7 @@ fn begins_with_assignment(rest: &[Token<'_>]) -> bool {
 /// these functions but calling them: evaluating it once is as good as evaluating it for each run.
 pub(super) fn only_declares_functions(source: &str) -> bool {
     let Tokens { tokens, is_certain } = Tokens::of(source);
-    if !is_certain || tokens.contains(&Token::Word("arguments")) {
+    if !is_certain || OF_ONE_EVALUATION.iter().any(|word| tokens.contains(&Token::Word(word))) {
         return false;
     }
     let Some(names) = declared(&tokens) else { return false };
@@ -410,6 +413,8 @@ mod tests {
             "function main() { return f(...f) } function f() {}",
             "function main() { return new main() }",
             "function main() { return arguments.callee }",
+            "function main() { return exports.seen = 1 }",
+            "function main() { return module.seen }",
             "function main() { return x ? main : 1 }",
             "function main() { return `${main}` }",
             "function main() { return /[}]/ } let count = 0; function f() { return /[{]/ }",

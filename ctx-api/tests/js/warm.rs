@@ -98,6 +98,9 @@ fn nothing_of_a_run_is_seen_by_the_next() {
         // The wrapper of the file is shared, but frozen.
         "const outer = arguments.callee; function main(attack) { if (attack) outer.leaked = 1; return outer.leaked ? 'stained' : 'clean' }",
         "const tell = arguments[5]; function main(attack) { if (attack) tell.leaked = 1; return tell.leaked ? 'stained' : 'clean' }",
+        // So do the objects of one evaluation, also where the file does nothing but declare functions.
+        "function main(attack) { if (attack) exports.leaked = 1; return exports.leaked ? 'stained' : 'clean' }",
+        "function main(attack) { if (attack) module.leaked = 1; return module.leaked ? 'stained' : 'clean' }",
         // What is made when it is named is made again.
         "function main(attack) { if (attack) console.leaked = 1; return console.leaked ? 'stained' : 'clean' }",
         "function main(attack) { if (attack) process.env.LEAKED = '1'; return process.env.LEAKED ? 'stained' : 'clean' }",
