@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::piece::{Begin, JournalId, Piece};
 use super::seal::{MasterKey, hex};
-use super::table::{self, Row};
+use super::table::{self, Begun, Row};
 use crate::store::{Store, StoreError};
 
 /// Pieces that are written together.
@@ -154,33 +154,42 @@ impl Keeper {
 
     fn prepare_rows(&mut self, piece: Piece, rows: &mut Vec<Row>) {
         let Piece { journal, begin, tail, outcome, closes: _, bytes: _ } = piece;
-        let mut text = begin.map(|begin| self.begin(journal, *begin, rows)).unwrap_or_default();
+        let (begun, mut text) = begin.map(|begin| self.begin(journal, *begin, rows)).unzip();
         let Some(open) = self.open.get_mut(&journal) else { return };
-        let subject = journal_subject(&open.uid);
-        text.push_str(&tail.as_ref().map(lines::render_tail).unwrap_or_default());
-        if !text.is_empty() {
-            let sealed = self.key.seal(&subject, open.next_part, text.as_bytes());
-            rows.push(Row::Part { uid: open.uid.clone(), part: open.next_part, sealed });
-            open.next_part = open.next_part.saturating_add(1);
+        let (uid, part) = (open.uid.clone(), open.next_part);
+        let subject = journal_subject(&uid);
+        if let Some(tail) = &tail {
+            text.get_or_insert_default().push_str(&lines::render_tail(tail));
         }
-        if let Some(outcome) = outcome {
-            let sealed = self.key.seal(&subject, OUTCOME, &outcome());
-            rows.push(Row::Outcome { uid: open.uid.clone(), sealed });
+        let text = text.filter(|text| !text.is_empty());
+        let sealed = text.map(|text| self.key.seal(&subject, part, text.as_bytes()));
+        if sealed.is_some() {
+            open.next_part = part.saturating_add(1);
+        }
+        let outcome = outcome.map(|outcome| self.key.seal(&subject, OUTCOME, &outcome()));
+        if outcome.is_some() {
             self.open.remove(&journal);
+        }
+        match begun {
+            Some(begun) => rows.push(Row::Journal { begun, first: sealed, outcome }),
+            None => {
+                rows.extend(sealed.map(|sealed| Row::Part { uid: uid.clone(), part, sealed }));
+                rows.extend(outcome.map(|sealed| Row::Outcome { uid, sealed }));
+            }
         }
     }
 
-    /// Makes room for a journal; its first lines.
-    fn begin(&mut self, journal: JournalId, begin: Begin, rows: &mut Vec<Row>) -> String {
+    /// Makes room for a journal; what lies readable of it, and its first lines.
+    fn begin(&mut self, journal: JournalId, begin: Begin, rows: &mut Vec<Row>) -> (Begun, String) {
         let uid = uuid::Uuid::new_v4().simple().to_string();
         let Begin { name, account, started_ms, script } = begin;
         let bundle = script.as_ref().map(|script| self.bundle(script.bundle_id, &script.bundle, rows));
-        rows.push(Row::Journal { uid: uid.clone(), name, account, bundle, started_ms });
         if self.open.len() >= MAX_OPEN {
             self.open.pop_first();
         }
-        self.open.insert(journal, Open { uid, next_part: 0 });
-        script.map(|script| lines::render_head(&script.header, &script.start)).unwrap_or_default()
+        self.open.insert(journal, Open { uid: uid.clone(), next_part: 0 });
+        let head = script.map(|script| lines::render_head(&script.header, &script.start)).unwrap_or_default();
+        (Begun { uid, name, account, bundle, started_ms }, head)
     }
 
     /// The hash of a bundle in the store, where it is put unless it is there.

@@ -20,12 +20,11 @@ pub(super) enum Row {
         bundle: String,
         texts: Vec<String>,
     },
+    /// A journal, and as much of it as there is: of most calls all, for they are short.
     Journal {
-        uid: String,
-        name: String,
-        account: String,
-        bundle: Option<String>,
-        started_ms: u64,
+        begun: Begun,
+        first: Option<Vec<u8>>,
+        outcome: Option<Vec<u8>>,
     },
     Part {
         uid: String,
@@ -38,6 +37,18 @@ pub(super) enum Row {
         sealed: Vec<u8>,
     },
 }
+
+/// What lies readable in the store.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub(super) uid: String,
+    pub(super) name: String,
+    pub(super) account: String,
+    pub(super) bundle: Option<String>,
+    pub(super) started_ms: u64,
+}
+
+const ADD_PART: &str = "INSERT INTO journal_parts (uid, part, sealed) VALUES (?, ?, ?)";
 
 /// Writes `rows` in their order.
 pub(super) fn write(connection: &Connection, rows: &[Row]) -> Result<(), StoreError> {
@@ -54,9 +65,15 @@ pub(super) fn write(connection: &Connection, rows: &[Row]) -> Result<(), StoreEr
                     connection.prepare_cached(sql)?.execute(params![bundle, text])?;
                 }
             }
-            Row::Journal { uid, name, account, bundle, started_ms } => {
-                let sql = "INSERT INTO journals (uid, name, account, bundle, started_ms) VALUES (?, ?, ?, ?, ?)";
-                connection.prepare_cached(sql)?.execute(params![uid, name, account, bundle, started_ms])?;
+            Row::Journal { begun: Begun { uid, name, account, bundle, started_ms }, first, outcome } => {
+                let bytes: usize = [first, outcome].into_iter().flatten().map(Vec::len).sum();
+                let sql =
+                    "INSERT INTO journals (uid, name, account, bundle, started_ms, bytes, sealed) VALUES (?, ?, ?, ?, ?, ?, ?)";
+                connection.prepare_cached(sql)?.execute(params![uid, name, account, bundle, started_ms, bytes, outcome])?;
+                if let Some(sealed) = first {
+                    connection.prepare_cached(ADD_PART)?.execute(params![uid, 0, sealed])?;
+                }
+                grown += bytes;
             }
             Row::Part { uid, part, sealed } => {
                 // Of a journal that was swept away while its call went on, nothing more is kept.
@@ -64,8 +81,7 @@ pub(super) fn write(connection: &Connection, rows: &[Row]) -> Result<(), StoreEr
                 if connection.prepare_cached(sql)?.execute(params![uid, sealed.len()])? == 0 {
                     continue;
                 }
-                let sql = "INSERT INTO journal_parts (uid, part, sealed) VALUES (?, ?, ?)";
-                connection.prepare_cached(sql)?.execute(params![uid, part, sealed])?;
+                connection.prepare_cached(ADD_PART)?.execute(params![uid, part, sealed])?;
                 grown += sealed.len();
             }
             Row::Outcome { uid, sealed } => {

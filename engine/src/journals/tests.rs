@@ -29,9 +29,7 @@ impl Fixture {
         Self { store, hand, key, journals }
     }
 
-    /// Writes a call's journal in pieces of one entry each.
-    async fn write(&self, name: &str, journal: &Journal, bundle: &Bundle) {
-        let id = self.journals.open();
+    fn begin(&self, name: &str, journal: &Journal, bundle: &Bundle) -> Option<Box<Begin>> {
         let script = ScriptStart {
             header: journal.header.clone(),
             start: Arc::clone(&journal.start),
@@ -39,8 +37,13 @@ impl Fixture {
             bundle: Arc::new(bundle.clone()),
         };
         let started_ms = self.hand.load(SeqCst);
-        let begin = Begin { name: name.into(), account: "default".into(), started_ms, script: Some(script) };
-        assert!(self.journals.keep(Piece { begin: Some(Box::new(begin)), ..piece(id) }));
+        Some(Box::new(Begin { name: name.into(), account: "default".into(), started_ms, script: Some(script) }))
+    }
+
+    /// Writes a call's journal in pieces of one entry each.
+    async fn write(&self, name: &str, journal: &Journal, bundle: &Bundle) {
+        let id = self.journals.open();
+        assert!(self.journals.keep(Piece { begin: self.begin(name, journal, bundle), ..piece(id) }));
         let mut so_far = Journal { entries: Vec::new(), ..journal.clone() };
         let mut mark = Mark::default();
         for entry in &journal.entries {
@@ -109,6 +112,33 @@ async fn a_journal_is_read_back_with_what_was_run() {
     assert_eq!(fixture.journals.latest(Some("default".into()), 10).await.unwrap().len(), 1);
     assert!(fixture.journals.latest(Some("other".into()), 10).await.unwrap().is_empty());
     assert!(fixture.journals.find("call-2", false).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_journal_that_comes_as_a_whole_is_read_and_counted_like_one_that_comes_in_pieces() {
+    let fixture = Fixture::new(&JournalConfig::default());
+    let whole = journal(1);
+    fixture.write("in pieces", &whole, &bundle(SOURCE)).await;
+    let parts = fixture.count("journal_parts").await;
+    let id = fixture.journals.open();
+    let outcome = Box::new(|| br#"{"summary":{"id":"x"}}"#.to_vec());
+    let begin = fixture.begin("whole", &whole, &bundle(SOURCE));
+    let tail = Some(whole.since(Mark::default()));
+    assert!(fixture.journals.keep(Piece { begin, tail, outcome: Some(outcome), ..piece(id) }));
+    fixture.journals.flush().await;
+    assert_eq!(fixture.count("journal_parts").await, parts + 1);
+    for name in ["in pieces", "whole"] {
+        let found = fixture.journals.find(name, false).await.unwrap().unwrap();
+        assert_eq!(found.journal.unwrap().entries, whole.entries, "{name}");
+        assert_eq!(found.outcome.unwrap()["summary"]["id"], "x", "{name}");
+        let sql = "SELECT bytes - length(sealed) - (SELECT sum(length(sealed)) FROM journal_parts WHERE uid = journals.uid)
+                   FROM journals WHERE name = ?";
+        let off = fixture.store.read(move |connection, _| Ok(connection.query_row(sql, [name], |row| row.get::<_, i64>(0))?));
+        assert_eq!(off.await.unwrap(), 0, "{name}");
+    }
+    let sql = "SELECT (SELECT bytes FROM journal_size) - (SELECT sum(bytes) FROM journals)";
+    let off = fixture.store.read(move |connection, _| Ok(connection.query_row(sql, [], |row| row.get::<_, i64>(0))?));
+    assert_eq!(off.await.unwrap(), 0);
 }
 
 #[tokio::test]
