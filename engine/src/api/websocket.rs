@@ -190,7 +190,7 @@ mod tests {
     async fn a_run_that_is_over_before_its_channel_closes_is_not_waited_for_again() {
         let (channel, peer) = Channel::new();
         let sent: Arc<Mutex<Vec<Message>>> = Arc::default();
-        let out = sink::unfold(Arc::clone(&sent), async move |sent, message| {
+        let out = sink::unfold(Arc::clone(&sent), async move |sent: Arc<Mutex<Vec<Message>>>, message: Message| {
             sent.lock().unwrap().push(message);
             Ok::<_, Infallible>(sent)
         });

@@ -93,8 +93,6 @@
   let input;
   // What is called.
   let called;
-  // The object it is called on: functions of a driver call each other by `this`.
-  let owner;
   // `main` has returned nothing, and callbacks may still call `exit`.
   let undecided = false;
 
@@ -105,8 +103,14 @@
     if (name in (isFunction ? Function : Object).prototype && !Object.hasOwn(object, name)) return undefined;
     const found = object[name];
     if (typeof found !== 'function') return undefined;
-    owner = object;
+    runtime.owner = object;
     return found;
+  }
+
+  // Functions of a driver call each other by `this`.
+  function calls(main, data, ctx) {
+    const { owner } = runtime;
+    return owner === undefined ? main(data, ctx) : owner[called](data, ctx);
   }
 
   function classicEntry(name, file, module) {
@@ -134,16 +138,9 @@
 
   // What is called: a function of the script, or what serves a WebSocket or a worker with some of them.
   function entryOf(find, file, module) {
-    owner = undefined;
-    if (called[0] !== '@') return find(called, file, module);
-    const serve = part('served')[called.slice(1)]?.((wanted) => {
-      owner = undefined;
-      const found = find(wanted, file, module);
-      const on = owner;
-      return found && on ? (...args) => on[wanted](...args) : found;
-    });
-    owner = undefined;
-    return serve;
+    const name = called;
+    runtime.owner = undefined;
+    return name[0] === '@' ? part('served')[name.slice(1)]?.((wanted) => find(wanted, file, module)) : find(name, file, module);
   }
 
   // `data` is there when the host has read it already.
@@ -194,7 +191,7 @@
     const module = loadClassic(entry);
     const main = entryOf(classicEntry, entry, module);
     if (main === undefined) return withoutMain(module.exports);
-    if (owner !== undefined) return owner[called](data);
+    if (runtime.owner !== undefined) return calls(main, data);
     if (name === undefined && host.onlyDeclares) lasting = main;
     return main(data);
   }
@@ -214,7 +211,7 @@
   function run(main, exported) {
     let result;
     try {
-      result = main === undefined ? withoutMain(exported) : owner === undefined ? main(input, runtime.ctx) : owner[called](input, runtime.ctx);
+      result = main === undefined ? withoutMain(exported) : calls(main, input, runtime.ctx);
       const later = isPromise(result);
       if (later && host.type === 'script') throw part('failures').notSynchronous('main returned a promise');
       if (!later) {
@@ -288,6 +285,8 @@
   const runtime = {
     part,
     parts,
+    // The object that exports what is called.
+    owner: undefined,
     builtIn,
     dispatch,
     get input() {

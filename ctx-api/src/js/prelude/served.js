@@ -2,6 +2,14 @@
 (function (host, runtime) {
   const { callHost } = runtime.part('ops');
 
+  // Calls what `find` finds on the object that exports it.
+  const onOwner = (find) => (name) => {
+    const found = find(name);
+    const { owner } = runtime;
+    runtime.owner = undefined;
+    return found !== undefined && owner !== undefined ? (...args) => owner[name](...args) : found;
+  };
+
   // The WebSocket of this run, as scripts see it.
   function socket() {
     const listeners = { __proto__: null };
@@ -52,7 +60,7 @@
   return {
     // Old: `main(_, ws)`; new: an exported `onData(data)`. It stays open until either side closes.
     websocket(find) {
-      const [main, onData] = [find('main'), find('onData')];
+      const [main, onData] = ['main', 'onData'].map(onOwner(find));
       if (main === undefined && onData === undefined) throw runtime.part('failures').lacking(`${host.entry} serves no WebSocket: it exports neither onData nor main`);
       return async (data) => {
         const { ws, serve } = socket();
@@ -67,7 +75,7 @@
 
     // `main` once, then `onMessage` for what comes, one message after another.
     worker(find) {
-      const [main, onMessage] = [find('main'), find('onMessage')];
+      const [main, onMessage] = ['main', 'onMessage'].map(onOwner(find));
       if (main === undefined && onMessage === undefined) throw runtime.part('failures').lacking(`${host.entry} is no worker: it has neither onMessage nor main`);
       return async (data) => {
         let last;
