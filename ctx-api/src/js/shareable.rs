@@ -136,7 +136,9 @@ fn begins_with_assignment(rest: &[Token<'_>]) -> bool {
 /// these functions but calling them: evaluating it once is as good as evaluating it for each run.
 pub(super) fn only_declares_functions(source: &str) -> bool {
     let Tokens { tokens, is_certain } = Tokens::of(source);
-    if !is_certain || OF_ONE_EVALUATION.iter().any(|word| tokens.contains(&Token::Word(word))) {
+    // Comments as in a web page reach to the end of their line.
+    let has_markup = source.contains("<!--") || source.contains("-->");
+    if !is_certain || has_markup || OF_ONE_EVALUATION.iter().any(|word| tokens.contains(&Token::Word(word))) {
         return false;
     }
     let Some(names) = declared(&tokens) else { return false };
@@ -422,6 +424,7 @@ mod tests {
             "function main() { return 'a' } /'/.test(count += 1) // '",
             "function main() { return f(1) / 2 } function f() { return /[{]/ }",
             "function main() {",
+            "function main() {} <!-- function f() {\nlet count = 0; <!-- }",
             "function* main() {}",
             "class main {}",
             "async () => 1",
