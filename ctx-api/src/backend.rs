@@ -31,6 +31,8 @@ pub enum BackendOutput {
         result: OpResult,
     },
     Event(Event),
+    /// A line for the call's log: what went wrong and cost the script nothing.
+    Warning(String),
     /// The call is over; said once, after the last `Completed`.
     Ended(CallEndedCause),
     /// Nothing more now; call `handle_timeout` then, if ever.

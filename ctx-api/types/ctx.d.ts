@@ -151,13 +151,14 @@ interface BridgeOptions extends Abortable {
   timeout_ms?: number;
   caller_id?: string;
   from_name?: string;
+  /** Instead of those of the same name that `header` or `set` has set; a destination's own come instead of these. */
   headers?: HeaderFields;
-  /** What the caller hears while it rings and the far end sends nothing. */
+  /** What the caller hears while it rings and the far end sends nothing; the usual tone where it cannot be played. */
   ringback?: string;
   early_media?: boolean;
-  /** Played to the answering party before the two are joined. */
+  /** Played to the answering party before the two are joined; until then it rings for the caller. */
   whisper?: string;
-  /** Played to the answering party, who must press a digit to accept. */
+  /** Played to the answering party, who must press a digit to accept; until then it rings for the caller. */
   screen?: string;
   /** Digit of the caller that ends the bridge. */
   hangup_on?: string;
@@ -229,9 +230,9 @@ interface Ctx {
   /** Sets a call variable; `null` or `undefined` removes it. `sip_h_X-…` set before a bridge becomes a header of the new leg. */
   set(key: string, value: string | number | boolean | null | undefined, skipWrite?: boolean): Promise<void>;
 
-  /** Reads a header of the incoming INVITE, or sets one for the next response or outgoing leg. CR, LF and NUL are refused. */
+  /** Reads a header of the incoming INVITE, or sets one for the next response or outgoing leg; the same name in that operation's own `headers` takes its place. CR, LF and NUL are refused. */
   header(name: string): string | undefined;
-  /** Reads a header of the incoming INVITE, or sets one for the next response or outgoing leg. CR, LF and NUL are refused. */
+  /** Reads a header of the incoming INVITE, or sets one for the next response or outgoing leg; the same name in that operation's own `headers` takes its place. CR, LF and NUL are refused. */
   header(name: string, value: string | number): Promise<void>;
 
   /** Writes a line to the call's own log. */

@@ -149,13 +149,14 @@ interface BridgeOptions extends Abortable {
   timeout_ms?: number;
   caller_id?: string;
   from_name?: string;
+  /** Instead of those of the same name that `header` or `set` has set; a destination's own come instead of these. */
   headers?: HeaderFields;
-  /** What the caller hears while it rings and the far end sends nothing. */
+  /** What the caller hears while it rings and the far end sends nothing; the usual tone where it cannot be played. */
   ringback?: string;
   early_media?: boolean;
-  /** Played to the answering party before the two are joined. */
+  /** Played to the answering party before the two are joined; until then it rings for the caller. */
   whisper?: string;
-  /** Played to the answering party, who must press a digit to accept. */
+  /** Played to the answering party, who must press a digit to accept; until then it rings for the caller. */
   screen?: string;
   /** Digit of the caller that ends the bridge. */
   hangup_on?: string;

@@ -34,11 +34,23 @@ impl SetHeaders {
         Ok(Outcome::Unit)
     }
 
+    /// What waits.
+    pub(super) fn fields(&self) -> &Headers {
+        &self.fields
+    }
+
     /// What is to go out now; nothing is set any more.
     pub(super) fn take(&mut self) -> Headers {
         self.bytes = 0;
         std::mem::take(&mut self.fields)
     }
+}
+
+/// Fields of one place with those of a narrower one, which stand in for all of the same name.
+pub(super) fn narrowed(mut broad: Headers, narrow: &Headers) -> Headers {
+    broad.retain(|(name, _)| !narrow.iter().any(|(own, _)| own.eq_ignore_ascii_case(name)));
+    broad.extend(narrow.iter().cloned());
+    broad
 }
 
 fn size((name, value): &(String, String)) -> usize {

@@ -13,6 +13,9 @@
 //!   callee has spoken ([`is_callees_word`]): gateways say anything else of themselves.
 //! * A 6xx of a binding speaks for the whole user (RFC 3261 16.7 step 5), but not for the other members of a group.
 //! * The caller hears the first far end whose media arrives; until then a ring-back tone, once there is a media path at all.
+//!   When that far end is gone or is asked to accept, the caller hears another whose media has arrived, or the tone again.
+
+mod hearing;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -112,6 +115,10 @@ enum Attempt {
 struct Leg {
     target: usize,
     attempt: Attempt,
+    /// For the caller; so it does while its party is asked to accept.
+    rings: bool,
+    /// Its media has arrived before it answered.
+    has_media: bool,
     /// While it rings: the next route is tried then.
     give_up_at: Option<Instant>,
 }
@@ -144,6 +151,7 @@ pub struct Bridge {
     dialled: usize,
     /// The leg whose early media the caller hears.
     heard: Option<LegId>,
+    /// Since the caller last heard a far end, if ever.
     told_ringing: bool,
     done: bool,
     steps: VecDeque<BridgeStep>,
@@ -213,31 +221,13 @@ impl Bridge {
         }
     }
 
-    /// A far end rings, by 180 or by a provisional response with media.
-    pub fn ringing(&mut self, leg: LegId) {
-        if self.is(leg, |attempt| matches!(attempt, Attempt::Ringing)) && !self.told_ringing {
-            self.told_ringing = true;
-            self.steps.push_back(BridgeStep::Ringing);
-        }
-    }
-
-    /// Media of a far end has arrived before it answered.
-    pub fn media_arrived(&mut self, leg: LegId) {
-        let ringing = self.is(leg, |attempt| matches!(attempt, Attempt::Ringing));
-        if ringing && self.rules.early_media && self.heard.is_none() {
-            self.heard = Some(leg);
-            self.steps.push_back(BridgeStep::EarlyMedia { leg });
-        }
-    }
-
     /// A far end answered.
     pub fn answered(&mut self, now: Instant, leg: LegId) {
         if !self.is(leg, |attempt| matches!(attempt, Attempt::Ringing)) {
             return;
         }
         if self.rules.screen {
-            self.set(leg, Attempt::Screening { until: None });
-            self.steps.push_back(BridgeStep::Screen { leg });
+            self.ask(leg, Attempt::Screening { until: None }, BridgeStep::Screen { leg });
         } else {
             self.accept(now, leg);
         }
@@ -264,15 +254,13 @@ impl Bridge {
     /// A leg came to nothing: a final response, no response, or a BYE of the far end before it was joined or after.
     pub fn leg_over(&mut self, now: Instant, leg: LegId, code: u16, reason: &str) {
         let Some(over) = self.legs.remove(&leg) else { return };
-        if self.heard == Some(leg) {
-            self.heard = None;
-        }
         match over.attempt {
             Attempt::Joined { since } => self.finish_joined(now, leg, since),
             Attempt::Whispering => self.fail_target(now, over.target, 480, "Temporarily Unavailable"),
             Attempt::Screening { .. } => self.fail_attempt(now, over.target, 480, "Temporarily Unavailable"),
             Attempt::Ringing => self.fail_attempt(now, over.target, code, reason),
         }
+        self.hear_another();
     }
 
     /// The caller's digit, or the operation's signal, ends a joined bridge as its normal end.
@@ -310,7 +298,6 @@ impl Bridge {
         for leg in slow {
             self.steps.push_back(BridgeStep::Drop { leg, elsewhere: false });
             let Some(over) = self.legs.remove(&leg) else { continue };
-            self.heard.take_if(|heard| *heard == leg);
             let (code, reason) = match over.attempt {
                 Attempt::Ringing => (408, "Request Timeout"),
                 Attempt::Screening { .. } | Attempt::Whispering | Attempt::Joined { .. } => (480, "Temporarily Unavailable"),
@@ -327,6 +314,7 @@ impl Bridge {
         for target in late {
             self.ring_time_over(now, target);
         }
+        self.hear_another();
     }
 
     /// When `handle_timeout` is due.
@@ -413,14 +401,13 @@ impl Bridge {
             let leg = self.next_leg;
             self.next_leg = LegId(leg.0 + 1);
             self.dialled += 1;
-            self.legs.insert(leg, Leg { target: index, attempt: Attempt::Ringing, give_up_at });
+            self.legs.insert(leg, Leg { target: index, attempt: Attempt::Ringing, rings: false, has_media: false, give_up_at });
             self.steps.push_back(BridgeStep::Dial { leg, target: index, route });
         }
     }
 
     fn accept(&mut self, now: Instant, leg: LegId) {
         self.drop_legs(Some(leg), true);
-        self.heard = None;
         let winner = self.legs.get(&leg).map(|leg| leg.target);
         for (index, target) in self.targets.iter_mut().enumerate() {
             target.ring_until = None;
@@ -429,14 +416,24 @@ impl Bridge {
             }
         }
         if self.rules.whisper {
-            self.set(leg, Attempt::Whispering);
-            self.steps.push_back(BridgeStep::Whisper { leg });
+            self.ask(leg, Attempt::Whispering, BridgeStep::Whisper { leg });
         } else {
             self.join(now, leg);
         }
     }
 
+    /// Prompts a party who has answered; the caller, who is not to hear that, is told that it rings.
+    fn ask(&mut self, leg: LegId, attempt: Attempt, step: BridgeStep) {
+        if let Some(leg) = self.legs.get_mut(&leg) {
+            leg.attempt = attempt;
+            leg.rings = true;
+        }
+        self.steps.push_back(step);
+        self.hear_another();
+    }
+
     fn join(&mut self, now: Instant, leg: LegId) {
+        self.heard = None;
         self.set(leg, Attempt::Joined { since: now });
         self.steps.push_back(BridgeStep::Join { leg });
     }
@@ -495,9 +492,6 @@ impl Bridge {
             .collect();
         for leg in ringing {
             self.legs.remove(&leg);
-            if self.heard == Some(leg) {
-                self.heard = None;
-            }
             self.steps.push_back(BridgeStep::Drop { leg, elsewhere: false });
         }
         let Some(target) = self.targets.get_mut(index) else { return };

@@ -104,6 +104,7 @@ impl Switch {
                 BackendOutput::Completed { id, result } if call.outside.is_aside(id) => self.settled(key, id, result),
                 BackendOutput::Completed { id, result } => call.queue.completed(id, result),
                 BackendOutput::Event(event) => self.call_event(key, event),
+                BackendOutput::Warning(text) => self.log_line(key, &LogLine { level: LogLevel::Warn, text, at: None }),
                 BackendOutput::Ended(cause) => self.call_ended(key, cause),
             }
             worked = true;
@@ -294,7 +295,7 @@ impl Switch {
             ScriptOutput::Quiet { .. } => {}
             // Said of runs outside calls only: keys and hang-ups always may come.
             ScriptOutput::Stuck { .. } => {}
-            ScriptOutput::Log { line, .. } => self.script_log(key, &line),
+            ScriptOutput::Log { line, .. } => self.log_line(key, &line),
         }
         self.touch(key);
     }
@@ -387,7 +388,7 @@ impl Switch {
         }
     }
 
-    fn script_log(&mut self, key: CallKey, line: &LogLine) {
+    fn log_line(&mut self, key: CallKey, line: &LogLine) {
         let unix_ms = self.now().unix_ms;
         let Some(call) = self.calls.get_mut(&key) else { return };
         let id = &call.facts.id;

@@ -73,12 +73,12 @@ pub struct OutgoingRequest {
 }
 
 impl OutgoingRequest {
-    /// A request with the given addresses and next hops and nothing else.
+    /// A request with the given addresses and next hops and nothing else; the URI without what a request line may not carry.
     #[must_use]
     pub fn new(method: Method, uri: Uri, from: NameAddr, to: NameAddr, destinations: Vec<Destination>) -> OutgoingRequest {
         OutgoingRequest {
             method,
-            uri,
+            uri: uri.into_request_uri(),
             from,
             to,
             contact: None,

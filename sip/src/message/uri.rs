@@ -102,6 +102,16 @@ impl Uri {
         self.as_sip().map(|uri| &uri.host)
     }
 
+    /// Without what may not stand in a request line: header fields and the `method` parameter (RFC 3261 19.1.1, table 1).
+    #[must_use]
+    pub fn into_request_uri(mut self) -> Uri {
+        if let Uri::Sip(uri) = &mut self {
+            uri.headers.clear();
+            uri.params.remove("method");
+        }
+        self
+    }
+
     /// Whether both name the same resource (RFC 3261 19.1.4; telephone numbers without their visual separators).
     #[must_use]
     pub fn is_equivalent(&self, other: &Uri) -> bool {
@@ -436,6 +446,13 @@ mod tests {
         assert_eq!(u.port, Some(5070));
         assert_eq!(u.transport(), Some("TCP"));
         assert_eq!(u.headers.len(), 2);
+    }
+
+    #[test]
+    fn a_request_line_carries_neither_header_fields_nor_a_method() {
+        let written = uri("sips:bob:pw@example.net:5070;method=BYE;user=phone;lr?X-Evil=1&Route=%3Csip:x%3E");
+        assert_eq!(written.into_request_uri().to_string(), "sips:bob:pw@example.net:5070;user=phone;lr");
+        assert_eq!(uri("tel:+44;method=x").into_request_uri().to_string(), "tel:+44;method=x");
     }
 
     #[test]

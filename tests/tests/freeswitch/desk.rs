@@ -71,6 +71,7 @@ impl Desk {
                 match self.backend.poll_output() {
                     BackendOutput::Completed { id, result } => self.done.push((id, result)),
                     BackendOutput::Event(event) => self.events.push(event),
+                    BackendOutput::Warning(_) => {}
                     BackendOutput::Ended(cause) => self.ended = Some(cause),
                     BackendOutput::Timeout(at) => break at,
                 }

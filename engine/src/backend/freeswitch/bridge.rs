@@ -13,6 +13,7 @@ use super::channel::Channel;
 use super::hunt::Hunt;
 use super::task::{Finish, Plan, Step};
 use super::{Settings, answer_time};
+use crate::backend::set_headers::narrowed;
 use crate::esl::Event;
 
 /// How long targets ring when the script says 0.
@@ -105,17 +106,18 @@ impl Settings {
 
     /// Variables of the calling channel. What they hold may be any text: it goes through no dial string.
     fn call_variables(&self, args: &BridgeArgs, set_headers: &Headers) -> Result<Vec<(String, Option<String>)>, OpError> {
-        let mut headers: Headers = set_headers.clone();
-        headers.extend(args.headers.iter().cloned());
+        let mut headers = narrowed(set_headers.clone(), &args.headers);
         if let [only] = args.targets.as_slice() {
-            headers.extend(only.headers.iter().cloned());
+            headers = narrowed(headers, &only.headers);
         }
+        // FreeSWITCH would ask whoever sends early media to accept, who cannot hear the question before the answer.
+        let hears_early_media = args.early_media && args.screen.is_none();
         let mut exported = Vec::new();
         let mut variables = vec![
             // Whether the call goes on is for the script to say, not for the media server.
             ("continue_on_fail".to_owned(), Some("true".to_owned())),
             ("hangup_after_bridge".to_owned(), Some("false".to_owned())),
-            ("ignore_early_media".to_owned(), Some((!args.early_media).to_string())),
+            ("ignore_early_media".to_owned(), Some((!hears_early_media).to_string())),
             ("bridge_terminate_key".to_owned(), args.hangup_on.clone()),
         ];
         for (name, value) in headers {

@@ -9,6 +9,7 @@ use super::cause::{cause_of, code_of, phrase};
 use super::wire::Awaited;
 use super::{FreeSwitchBackend, argument};
 use crate::backend::native::Ending;
+use crate::backend::set_headers::narrowed;
 use crate::esl::{Event, Unsendable};
 
 /// How long the media server may take to end a call before it is told again, and then before we take it for ended.
@@ -120,8 +121,7 @@ impl FreeSwitchBackend {
     }
 
     fn leave(&mut self, now: Instant, id: Option<OpId>, headers: &Headers, farewell: Farewell, cause: CallEndedCause) {
-        let mut given = self.headers.take();
-        given.extend(headers.iter().cloned());
+        let given = narrowed(self.headers.take(), headers);
         let prefix = if matches!(farewell, Farewell::Hangup(_)) { "sip_bye_h_" } else { "sip_rh_" };
         let told = self.header_variables(prefix, &given).and_then(|variables| {
             self.say_farewell(now, variables, farewell).map_err(|error| OpError::new(ErrorCode::RangeError, error.to_string()))

@@ -88,7 +88,6 @@ pub struct Way {
 #[derive(Debug)]
 pub(super) struct Routing {
     pub args: BridgeArgs,
-    pub headers: Headers,
     pub instead: Option<Outcome>,
     targets: Vec<Found>,
 }
@@ -106,6 +105,7 @@ enum Found {
 #[derive(Debug)]
 pub(super) struct Hunt {
     args: BridgeArgs,
+    /// Fields of every leg's INVITE that `header` has set.
     headers: Headers,
     turns: VecDeque<Turn>,
     /// Why targets have failed so far.
@@ -158,13 +158,13 @@ impl Routing {
     pub(super) fn of(args: &BridgeArgs, is_asked_for: impl Fn(&str) -> bool) -> Option<Self> {
         let found = |target: &BridgeTarget| if is_asked_for(&target.uri) { Found::ToAsk } else { Found::Written };
         let targets: Vec<Found> = args.targets.iter().map(found).collect();
-        let routing = || Self { args: args.clone(), headers: Headers::new(), instead: None, targets };
+        let routing = || Self { args: args.clone(), instead: None, targets };
         args.targets.iter().any(|target| is_asked_for(&target.uri)).then(routing)
     }
 
     /// All answers are here: what is to be called, in which order.
     fn hunt(self) -> (Hunt, Option<Outcome>) {
-        let Self { args, headers, instead, targets } = self;
+        let Self { args, instead, targets } = self;
         let is_in_turn = args.strategy == BridgeStrategy::Sequential || targets.len() == 1;
         let (mut failures, mut lookups) = (vec![None; targets.len()], Vec::new());
         let mut turns: VecDeque<Turn> = VecDeque::new();
@@ -197,7 +197,8 @@ impl Routing {
                 None => turns.extend(called.next().map(|called| vec![called])),
             }
         }
-        (Hunt { args, headers, turns, failures, lookups, target: None, trials: Vec::new(), dialled: 0 }, instead)
+        let (headers, trials) = (Headers::new(), Vec::new());
+        (Hunt { args, headers, turns, failures, lookups, target: None, trials, dialled: 0 }, instead)
     }
 }
 
@@ -351,6 +352,10 @@ impl FreeSwitchBackend {
         let Some(task) = &mut self.task else { return };
         let Finish::Bridge(bridging) = &mut task.finish else { return };
         let Some(hunt) = &mut bridging.hunt else { return };
+        let is_first = hunt.dialled == 0;
+        if is_first {
+            hunt.headers.clone_from(self.headers.fields());
+        }
         let Some(Dialling { args, headers, turned, ways }) = hunt.next(now, &self.settings, &self.channel.headers) else {
             let Refusal { code, reason, reply_by } = hunt.failure();
             let result = BridgeResult { status: status_of(code), code, reason, duration_ms: 0, bleg: None };
@@ -359,6 +364,9 @@ impl FreeSwitchBackend {
         match self.settings.bridge(&self.channel, task.id, &args, &headers, None, &turned) {
             Ok(plan) => {
                 let Finish::Bridge(planned) = plan.finish else { return };
+                if is_first {
+                    self.headers.take();
+                }
                 hunt.trials.clear();
                 for (place, way) in ways {
                     let Some(leg) = planned.legs.get(place) else { continue };

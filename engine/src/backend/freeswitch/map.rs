@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use lockstep_ctx_api::op::{AnswerArgs, BridgeArgs, BridgeTarget, EchoArgs, Headers, Op, PlayArgs};
 use lockstep_ctx_api::op::{RingArgs, SendDtmfArgs, TtsArgs};
-use lockstep_ctx_api::{CallState, ErrorCode, OpError, OpId, Outcome};
+use lockstep_ctx_api::{BackendOutput, CallState, ErrorCode, OpError, OpId, Outcome};
 
 use super::bridge::Turned;
 use super::hunt::Routing;
 use super::sound::Voice;
 use super::task::{Doing, Finish, Plan, Playing, Step};
 use super::{FreeSwitchBackend, argument, bridge};
+use crate::backend::set_headers::narrowed;
 
 /// `w` and `W` among digits to be sent.
 const SHORT_PAUSE_MS: u64 = 500;
@@ -62,7 +63,7 @@ impl FreeSwitchBackend {
             Op::SendDtmf(args) => self.begin(now, id, name, send_dtmf(&args)),
             Op::Echo(args) => self.begin(now, id, name, Ok(echo(&args))),
             Op::Bridge(args) => {
-                let plan = self.bridge(id, &args, None);
+                let plan = self.bridge(id, args, None);
                 self.begin(now, id, name, plan);
             }
             Op::Sleep(args) => {
@@ -94,9 +95,8 @@ impl FreeSwitchBackend {
 
     /// One application, with the headers set so far and those given.
     fn with_headers(&mut self, prefix: &str, headers: Headers, app: &'static str) -> Result<Plan, OpError> {
-        let mut given = self.headers.take();
-        given.extend(headers);
-        let variables = self.header_variables(prefix, &given)?;
+        let variables = self.header_variables(prefix, &narrowed(self.headers.fields().clone(), &headers))?;
+        self.headers.take();
         let mut steps = Vec::new();
         if !variables.is_empty() {
             steps.push(Step::Set(variables));
@@ -149,22 +149,28 @@ impl FreeSwitchBackend {
         audio(vec![Step::execute("speak", arg)], &args.play)
     }
 
-    fn bridge(&mut self, id: OpId, args: &BridgeArgs, instead: Option<Outcome>) -> Result<Plan, OpError> {
-        let headers = self.headers.take();
+    fn bridge(&mut self, id: OpId, mut args: BridgeArgs, instead: Option<Outcome>) -> Result<Plan, OpError> {
+        if let Some(Err(error)) = args.ringback.as_ref().map(|source| self.settings.sound("bridge", source)) {
+            // A tone of the script's choice that cannot be played gives way to the usual one.
+            self.outputs.push_back(BackendOutput::Warning(error.message));
+            args.ringback = None;
+        }
         let is_asked_for = |target: &str| self.settings.has_routes && self.settings.is_name(target);
-        if let Some(mut routing) = Routing::of(args, is_asked_for) {
-            bridge::check(args)?;
-            (routing.headers, routing.instead) = (headers, instead);
+        if let Some(mut routing) = Routing::of(&args, is_asked_for) {
+            bridge::check(&args)?;
+            routing.instead = instead;
             return Ok(Plan { steps: VecDeque::new(), finish: Finish::Routing(Box::new(routing)) });
         }
-        self.settings.bridge(&self.channel, id, args, &headers, instead, &Turned::default())
+        let plan = self.settings.bridge(&self.channel, id, &args, self.headers.fields(), instead, &Turned::default())?;
+        self.headers.take();
+        Ok(plan)
     }
 
     /// Hands the caller over to `target` as the end of an operation whose result stands.
     pub(super) fn transfer_after(&mut self, now: Instant, target: &str, outcome: Outcome) {
         let Some(id) = self.task.as_ref().map(|task| task.id) else { return };
         let args = BridgeArgs::to(vec![BridgeTarget { uri: target.to_owned(), ..BridgeTarget::default() }]);
-        match self.bridge(id, &args, Some(outcome.clone())) {
+        match self.bridge(id, args, Some(outcome.clone())) {
             Ok(plan) => {
                 if let Some(task) = &mut self.task {
                     (task.steps, task.finish, task.doing) = (plan.steps, plan.finish, Doing::Waiting(now));

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lockstep_ctx_api::op::{Op, PlayArgs, SetArgs, SleepArgs};
+use lockstep_ctx_api::op::{BridgeArgs, BridgeTarget, ContinueOn, Op, PlayArgs, SetArgs, SetHeaderArgs, SleepArgs};
 use lockstep_ctx_api::{BackendOutput, CallBackend, CallState, EndedBy, ErrorCode, OpId, OpResult, Outcome};
 
-use super::{Channel, FreeSwitchBackend, Settings};
+use super::{Channel, FreeSwitchBackend, RouteAnswer, RouteRequest, Settings};
+use crate::call::Refusal;
 use crate::esl::{Command, Event, FrameReader, Limits, Message};
 
 struct Desk {
@@ -14,12 +15,17 @@ struct Desk {
     backend: FreeSwitchBackend,
     sent: FrameReader,
     done: Vec<(u32, OpResult)>,
+    warnings: Vec<String>,
     ended: Option<lockstep_ctx_api::CallEndedCause>,
 }
 
 impl Desk {
-    #[expect(clippy::disallowed_methods, reason = "a test needs one moment to count from")]
     fn new(socket_mode: &str, control: &str) -> Self {
+        Self::with(socket_mode, control, Settings::default())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test needs one moment to count from")]
+    fn with(socket_mode: &str, control: &str, settings: Settings) -> Self {
         let now = Instant::now();
         let mut event = Event::new("CHANNEL_DATA");
         for (name, value) in [
@@ -31,11 +37,11 @@ impl Desk {
         ] {
             event.push(name, value);
         }
-        let settings = Settings { files: "/s".into(), dial: "loopback/{target}/{context}".into(), ..Settings::default() };
+        let settings = Settings { files: "/s".into(), dial: "loopback/{target}/{context}".into(), ..settings };
         let channel = Channel::of(&event).unwrap();
         let backend = FreeSwitchBackend::new("u-1".into(), channel, Arc::new(settings), (now, 0));
         let sent = FrameReader::of_commands(Limits::FROM_CLIENT);
-        let mut desk = Self { now, backend, sent, done: Vec::new(), ended: None };
+        let mut desk = Self { now, backend, sent, done: Vec::new(), warnings: Vec::new(), ended: None };
         for _ in desk.sent() {
             desk.reply("+OK");
         }
@@ -48,6 +54,7 @@ impl Desk {
                 BackendOutput::Completed { id, result } => self.done.push((id.turn, result)),
                 BackendOutput::Ended(cause) => self.ended = Some(cause),
                 BackendOutput::Event(_) => {}
+                BackendOutput::Warning(text) => self.warnings.push(text),
                 BackendOutput::Timeout(_) => return,
             }
         }
@@ -292,4 +299,79 @@ fn a_hangup_nobody_confirms_is_repeated_and_then_taken_for_done() {
     desk.pass(Duration::from_secs(3));
     assert_eq!(desk.done, [(1, Ok(Outcome::Unit))]);
     assert_eq!(desk.ended.as_ref().map(|cause| (cause.code, cause.by)), Some((486, EndedBy::Script)));
+}
+
+fn bridge(target: &str) -> BridgeArgs {
+    BridgeArgs::to(vec![BridgeTarget { uri: target.to_owned(), ..BridgeTarget::default() }])
+}
+
+/// What the bridges so far have set and executed; every command is answered.
+fn dialled(desk: &mut Desk) -> Vec<String> {
+    let mut all = Vec::new();
+    loop {
+        let sent = desk.sent();
+        if sent.is_empty() {
+            return all;
+        }
+        for _ in &sent {
+            desk.reply("+OK");
+        }
+        all.extend(sent);
+    }
+}
+
+fn sets_header(desk: &mut Desk, turn: u32) {
+    desk.submit(turn, Op::SetHeader(SetHeaderArgs { name: "X-Once".into(), value: "yes".into() }));
+}
+
+#[test]
+fn a_header_waits_for_the_first_bridge_that_calls_anybody() {
+    let mut desk = Desk::new("async", "full");
+    sets_header(&mut desk, 1);
+    desk.submit(2, Op::Bridge(bridge("a:_:b")));
+    assert!(matches!(desk.done.last(), Some((2, Err(error))) if error.code == ErrorCode::RangeError), "{:?}", desk.done);
+    desk.submit(3, Op::Bridge(bridge("1001")));
+    let sent = dialled(&mut desk);
+    assert!(sent.iter().any(|command| command.contains("sip_h_X-Once") && command.contains("yes")), "{sent:?}");
+}
+
+#[test]
+fn a_header_waits_while_numbers_lead_nowhere() {
+    let mut desk = Desk::with("async", "full", Settings { has_routes: true, ..Settings::default() });
+    sets_header(&mut desk, 1);
+    for turn in [2, 3] {
+        desk.submit(turn, Op::Bridge(BridgeArgs { continue_on: ContinueOn::Always, ..bridge("4420") }));
+        let asked = std::iter::from_fn(|| desk.backend.take_route_request());
+        let lookup =
+            asked.filter_map(|asked| if let RouteRequest::Find { lookup, .. } = asked { Some(lookup) } else { None }).last();
+        let answer = match turn {
+            2 => RouteAnswer::Refused(Refusal::new(404, "Not Found")),
+            _ => RouteAnswer::Local("1001".into()),
+        };
+        desk.backend.routed(desk.now, lookup.unwrap(), answer);
+        desk.drain();
+    }
+    assert!(matches!(desk.done.last(), Some((2, Ok(Outcome::Bridged(result)))) if result.code == 404), "{:?}", desk.done);
+    let sent = dialled(&mut desk);
+    assert!(sent.iter().any(|command| command.contains("sip_h_X-Once") && command.contains("yes")), "{sent:?}");
+}
+
+#[test]
+fn whoever_is_asked_to_accept_is_not_heard_before() {
+    for (screen, ignored) in [(None, "false"), (Some("ivr/press.wav"), "true")] {
+        let mut desk = Desk::new("async", "full");
+        desk.submit(1, Op::Bridge(BridgeArgs { screen: screen.map(str::to_owned), ..bridge("1001") }));
+        let sent = dialled(&mut desk);
+        let set = sent.iter().find(|command| command.contains("ignore_early_media")).unwrap();
+        assert!(set.contains(ignored), "{set}");
+    }
+}
+
+#[test]
+fn ring_back_that_cannot_be_played_gives_way_to_the_usual_one() {
+    let mut desk = Desk::new("async", "full");
+    desk.submit(1, Op::Bridge(BridgeArgs { ringback: Some("tone:what".into()), ..bridge("1001") }));
+    let sent = dialled(&mut desk);
+    assert!(sent.iter().any(|command| command.contains("ringback") && command.contains("%(2000,4000,440,480)")), "{sent:?}");
+    assert_eq!(desk.warnings.len(), 1, "{:?}", desk.warnings);
 }

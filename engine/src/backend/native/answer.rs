@@ -7,6 +7,7 @@ use lockstep_ctx_api::{ErrorCode, OpError, OpId, Outcome};
 use lockstep_media::codec::Codec;
 
 use super::{NativeBackend, Task};
+use crate::backend::set_headers::narrowed;
 use crate::call::{LegState, Switchboard};
 
 impl<S: Switchboard> NativeBackend<S> {
@@ -25,17 +26,17 @@ impl<S: Switchboard> NativeBackend<S> {
             return Err(OpError::invalid_state("answer", self.a.state().name()));
         }
         let codecs = codecs_by_name("answer", &args.codecs, &self.setup.codecs)?;
-        let mut headers = self.headers.take();
-        headers.extend(args.headers);
-        self.a.answer(&mut self.board, headers, &codecs).map_err(|error| super::prefixed("answer", error))
+        let headers = narrowed(self.headers.fields().clone(), &args.headers);
+        self.a.answer(&mut self.board, headers, &codecs).map_err(|error| super::prefixed("answer", error))?;
+        self.headers.take();
+        Ok(())
     }
 
     pub(super) fn ring(&mut self, now: Instant, id: OpId, args: RingArgs) {
         if self.originated || self.a.state() >= LegState::Answering {
             return self.complete(id, Err(OpError::invalid_state("ring", self.a.state().name())));
         }
-        let mut headers = self.headers.take();
-        headers.extend(args.headers);
+        let headers = narrowed(self.headers.take(), &args.headers);
         self.a.ring(&mut self.board, headers);
         self.tell_facts(now);
         self.complete(id, Ok(Outcome::Unit));

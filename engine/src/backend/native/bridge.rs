@@ -13,6 +13,7 @@ use lockstep_media::stream::{Command, DtmfId, DtmfMethod, DtmfRequest};
 
 use super::end::{phrase, reason_header, refusal_parts};
 use super::{NativeBackend, Task};
+use crate::backend::set_headers::narrowed;
 use crate::call::{
     AudioId, AudioOptions, AudioSource, Bridge, BridgeRules, BridgeStep, Dial, Leg, LegId, LegState, Lookup, LookupId, Refusal,
     RouteId, Routes, Switchboard,
@@ -29,7 +30,10 @@ pub(super) struct BridgeTask {
     pub(super) bridge: Bridge,
     args: BridgeArgs,
     codecs: Vec<Codec>,
-    headers: Headers,
+    /// Fields of every leg's INVITE that `header` has set; `None` until one is sent.
+    set_headers: Option<Headers>,
+    /// Those that variables stand for.
+    variable_headers: Headers,
     lookups: BTreeMap<LookupId, usize>,
     /// By target, what was found for it by which look-up.
     found: BTreeMap<usize, (LookupId, Vec<RouteId>)>,
@@ -101,17 +105,17 @@ impl<S: Switchboard> NativeBackend<S> {
         };
         args.caller_id = args.caller_id.or_else(|| self.vars.get("effective_caller_id_number").cloned());
         args.from_name = args.from_name.or_else(|| self.vars.get("effective_caller_id_name").cloned());
-        let mut headers = self.headers.take();
-        headers.extend(self.vars.iter().filter_map(|(name, value)| {
+        let variable_headers = self.vars.iter().filter_map(|(name, value)| {
             let name = name.strip_prefix("sip_h_").filter(|name| is_private_header(name))?;
             Some((name.to_owned(), value.clone()))
-        }));
-        headers.append(&mut args.headers);
+        });
+        let variable_headers = variable_headers.collect();
         Ok(Task::Bridge(Box::new(BridgeTask {
             bridge: Bridge::start(now, rules, self.next_leg),
             args,
             codecs,
-            headers,
+            set_headers: None,
+            variable_headers,
             lookups: BTreeMap::new(),
             found: BTreeMap::new(),
             ringback: None,
@@ -205,8 +209,9 @@ impl<S: Switchboard> NativeBackend<S> {
         let Some((_, Task::Bridge(task))) = &mut self.task else { return };
         let Some(route) = task.found.get(&target).and_then(|(_, routes)| routes.get(route)).copied() else { return };
         let Some(own) = task.args.targets.get(target) else { return };
-        let mut headers = task.headers.clone();
-        headers.extend(own.headers.iter().cloned());
+        let set = task.set_headers.as_ref().unwrap_or_else(|| self.headers.fields());
+        let places = [set, &task.args.headers, &own.headers];
+        let headers = places.into_iter().fold(task.variable_headers.clone(), narrowed);
         let dial = Dial {
             route,
             caller_id: own.caller_id.clone().or_else(|| task.args.caller_id.clone()),
@@ -216,6 +221,7 @@ impl<S: Switchboard> NativeBackend<S> {
         let mut leg = Leg::outbound(id);
         match leg.dial(&mut self.board, Some(LegId::A), task.codecs.clone(), dial) {
             Ok(()) => {
+                task.set_headers.get_or_insert_with(|| self.headers.take());
                 self.far.insert(id, leg);
             }
             Err(error) => {
@@ -296,6 +302,7 @@ impl<S: Switchboard> NativeBackend<S> {
     fn prompt_far(&mut self, now: Instant, leg: LegId, screen: bool) {
         // A party who accepts before the question is over is not asked to its end.
         self.stop_prompts(leg);
+        self.unhear(leg);
         let Some((_, Task::Bridge(task))) = &mut self.task else { return };
         let file = if screen { &task.args.screen } else { &task.args.whisper };
         let (Some(file), Some(far)) = (file, self.far.get(&leg)) else {
@@ -320,10 +327,11 @@ impl<S: Switchboard> NativeBackend<S> {
         task.joined = Some(leg);
         let record = task.args.record.clone();
         if self.a.state() < LegState::Answering && !self.originated {
-            let headers = self.headers.take();
+            let headers = self.headers.fields().clone();
             if let Err(error) = self.a.answer(&mut self.board, headers, &self.setup.codecs.clone()) {
                 return self.caller_unanswerable(&error);
             }
+            self.headers.take();
             self.tell_facts(now);
         }
         self.hear(leg);
@@ -336,7 +344,7 @@ impl<S: Switchboard> NativeBackend<S> {
             let Some((_, Task::Bridge(task))) = &mut self.task else { return };
             match opened {
                 Ok(recording) => task.recording = Some(recording),
-                Err(error) => tracing::warn!(call = %self.setup.call_id, %error, "the bridge is not recorded"),
+                Err(error) => self.warn(format!("bridge: not recorded: {}", error.message)),
             }
         }
     }
@@ -422,13 +430,19 @@ impl<S: Switchboard> NativeBackend<S> {
 
     pub(super) fn bridge_audio_ended(&mut self, now: Instant, audio: AudioId, result: Result<(), OpError>) {
         let Some((_, Task::Bridge(task))) = &mut self.task else { return };
-        if let Err(error) = &result {
-            tracing::warn!(call = %self.setup.call_id, %error, "a prompt of the bridge cannot be played");
-        }
+        let mut rings_on = false;
         if task.ringback == Some(audio) {
             task.ringback = None;
+            // One of the script's choice that cannot be played gives way to that of the configuration.
+            rings_on = result.is_err() && task.args.ringback.take().is_some();
         } else if let Some(leg) = task.prompts.remove(&audio) {
             task.bridge.prompt_ended(now, leg);
+        }
+        if let Err(error) = result {
+            self.warn(format!("bridge: {}", error.message));
+        }
+        if rings_on {
+            self.far_end_rings(now);
         }
     }
 

@@ -7,6 +7,7 @@ use lockstep_ctx_api::{CallEndedCause, EndedBy, ErrorCode, OpError, OpId, Outcom
 use lockstep_sip::message::{Contacts, HeaderName, StatusCode, Uri};
 
 use super::{NativeBackend, Task};
+use crate::backend::set_headers::narrowed;
 use crate::call::{LegState, Switchboard};
 
 /// Final response of `hangup()` on a call nobody answered: the callee does not want it, and there is no use in trying again.
@@ -30,8 +31,7 @@ impl<S: Switchboard> NativeBackend<S> {
         }
         let named = args.code.is_some() || args.reason.is_some();
         let code = args.code.unwrap_or(DECLINED.0);
-        let mut headers = self.headers.take();
-        headers.extend(args.headers);
+        let mut headers = narrowed(self.headers.take(), &args.headers);
         let cause = if self.a.state() < LegState::Answering && !self.originated {
             self.a.refuse(&mut self.board, code, args.reason.clone(), headers);
             let reason = args.reason.unwrap_or_else(|| phrase(code).to_owned());
@@ -57,8 +57,7 @@ impl<S: Switchboard> NativeBackend<S> {
             let message = format!("reject: expected a code from 400 to 699, got {}", args.code);
             return self.complete(id, Err(OpError::new(ErrorCode::RangeError, message)));
         }
-        let mut headers = self.headers.take();
-        headers.extend(args.headers);
+        let headers = narrowed(self.headers.take(), &args.headers);
         self.a.refuse(&mut self.board, args.code, args.reason.clone(), headers);
         self.complete(id, Ok(Outcome::Unit));
         let reason = args.reason.unwrap_or_else(|| phrase(args.code).to_owned());

@@ -188,6 +188,11 @@ impl<S: Switchboard> NativeBackend<S> {
         }
     }
 
+    /// Tells whoever reads the call's log what went wrong without costing the script anything.
+    fn warn(&mut self, text: String) {
+        self.outputs.push_back(BackendOutput::Warning(text));
+    }
+
     fn unix_ms(&self, now: Instant) -> u64 {
         let (instant, unix_ms) = self.setup.clock;
         unix_ms.saturating_add(millis(now.saturating_duration_since(instant)))
@@ -196,8 +201,9 @@ impl<S: Switchboard> NativeBackend<S> {
     /// Makes sure the caller can hear something: starts early media on a call that is not answered (contract, 2.1 rule 6).
     fn audio_path(&mut self, now: Instant, operation: &str) -> Result<(), OpError> {
         if self.a.state() < LegState::Early {
-            let headers = self.headers.take();
+            let headers = self.headers.fields().clone();
             self.a.start_early_media(&mut self.board, headers).map_err(|error| prefixed(operation, error))?;
+            self.headers.take();
             self.tell_facts(now);
         }
         if self.a.has_media_path() { Ok(()) } else { Err(OpError::invalid_state(operation, self.a.state().name())) }

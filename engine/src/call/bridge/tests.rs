@@ -156,12 +156,82 @@ fn the_caller_hears_the_first_media_and_only_that() {
 }
 
 #[test]
+fn early_media_that_comes_to_nothing_gives_way_to_that_of_another() {
+    let mut switch = Switch::dial(rules(2));
+    (0..2).for_each(|target| switch.resolve(target, 1, Hunt::Together));
+    switch.bridge.media_arrived(LegId(1));
+    switch.bridge.media_arrived(LegId(2));
+    switch.steps();
+    switch.fails(1, BUSY);
+    assert_eq!(switch.steps(), [BridgeStep::EarlyMedia { leg: LegId(2) }]);
+}
+
+#[test]
+fn early_media_that_comes_to_nothing_gives_way_to_the_ringing_of_another() {
+    let mut switch = Switch::dial(BridgeRules { ring_times: [10, 30].map(Duration::from_secs).to_vec(), ..rules(2) });
+    (0..2).for_each(|target| switch.resolve(target, 1, Hunt::Together));
+    (1..=2).for_each(|leg| switch.bridge.ringing(LegId(leg)));
+    switch.bridge.media_arrived(LegId(1));
+    switch.steps();
+    switch.wait(10);
+    assert_eq!(switch.steps(), [dropped(1, false), BridgeStep::Ringing]);
+}
+
+#[test]
+fn after_early_media_of_a_failed_gateway_the_next_one_rings_audibly() {
+    let mut switch = Switch::dial(rules(1));
+    switch.resolve(0, 3, Hunt::InTurn { ring: Some(Duration::from_secs(5)) });
+    switch.bridge.ringing(LegId(1));
+    switch.bridge.media_arrived(LegId(1));
+    switch.steps();
+    switch.fails(1, (503, "Service Unavailable"));
+    assert_eq!(switch.steps(), [dialled(2, 0, 1)]);
+    switch.bridge.ringing(LegId(2));
+    switch.bridge.media_arrived(LegId(2));
+    assert_eq!(switch.steps(), [BridgeStep::Ringing, BridgeStep::EarlyMedia { leg: LegId(2) }]);
+    switch.wait(5);
+    assert_eq!(switch.steps(), [dropped(2, false), dialled(3, 0, 2)]);
+    switch.bridge.ringing(LegId(3));
+    assert_eq!(switch.steps(), [BridgeStep::Ringing]);
+}
+
+#[test]
+fn a_decline_ends_the_ringing_of_the_same_user_for_the_caller_too() {
+    let mut switch = Switch::dial(rules(1));
+    switch.resolve(0, 2, Hunt::Together);
+    (1..=2).for_each(|leg| switch.bridge.ringing(LegId(leg)));
+    switch.bridge.media_arrived(LegId(1));
+    switch.steps();
+    switch.fails(1, (603, "Decline"));
+    let steps = switch.steps();
+    assert_eq!(steps.first(), Some(&dropped(2, false)));
+    assert!(!steps.contains(&BridgeStep::Ringing), "{steps:?}");
+}
+
+#[test]
+fn whoever_is_asked_is_not_heard_any_more_but_rings() {
+    for screen in [true, false] {
+        let mut switch = Switch::dial(BridgeRules { screen, whisper: !screen, ..rules(1) });
+        switch.resolve(0, 1, Hunt::Together);
+        switch.bridge.ringing(LegId(1));
+        switch.bridge.media_arrived(LegId(1));
+        switch.steps();
+        switch.answers(1);
+        let leg = LegId(1);
+        let prompt = if screen { BridgeStep::Screen { leg } } else { BridgeStep::Whisper { leg } };
+        assert_eq!(switch.steps(), [prompt, BridgeStep::Ringing]);
+        switch.bridge.media_arrived(leg);
+        assert_eq!(switch.steps(), []);
+    }
+}
+
+#[test]
 fn whoever_is_asked_must_press_a_key_before_the_others_stop_ringing() {
     let mut switch = Switch::dial(BridgeRules { screen: true, whisper: true, ..rules(2) });
     (0..2).for_each(|target| switch.resolve(target, 1, Hunt::Together));
     switch.steps();
     switch.answers(1);
-    assert_eq!(switch.steps(), [BridgeStep::Screen { leg: LegId(1) }]);
+    assert_eq!(switch.steps(), [BridgeStep::Screen { leg: LegId(1) }, BridgeStep::Ringing]);
     switch.bridge.far_digit(switch.now, LegId(1));
     assert_eq!(switch.steps(), [dropped(2, true), BridgeStep::Whisper { leg: LegId(1) }]);
     switch.bridge.prompt_ended(switch.now, LegId(1));

@@ -145,6 +145,20 @@ fn a_did_that_leads_nowhere_is_not_found_in_standard_words() {
 }
 
 #[test]
+fn what_a_uri_would_add_to_a_request_stays_behind() {
+    let script = "async function main(data, ctx) {
+      await ctx.bridge('sip:x@198.51.100.7;method=BYE;user=phone?X-Evil=1');
+    }";
+    let mut lab = Lab::new("[[gateway]]\nid = 7\naddress = \"sip:198.51.100.7\"", &[("1000", script)]);
+    let carrier = lab.phone("198.51.100.7:5060");
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    let invite = lab.at(carrier).invited.clone().unwrap();
+    assert_eq!(invite.uri.to_string(), "sip:x@198.51.100.7;user=phone");
+    assert!(invite.headers.get("X-Evil").is_none());
+}
+
+#[test]
 fn the_callee_is_told_who_calls() {
     let script = "async function main(data, ctx) {
       ctx.set('sip_h_X-Ticket', '77');

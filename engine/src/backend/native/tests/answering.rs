@@ -148,3 +148,21 @@ fn an_offer_that_cannot_be_read_changes_nothing() {
     assert!(asked == ["a refuse offer 400"] || asked == ["a refuse offer 488"], "{asked:?}");
     assert_eq!(desk.outputs(), []);
 }
+
+#[test]
+fn a_header_outlasts_audio_that_could_not_begin() {
+    let mut desk = Desk::with_offer(Peer::new(), None);
+    desk.submit(Op::SetHeader(SetHeaderArgs { name: "X-Id".into(), value: "7".into() }));
+    let play = desk.play("user/x.wav");
+    assert_eq!(error_of(&desk.outputs(), play).0, ErrorCode::InvalidState);
+    desk.submit(Op::Answer(AnswerArgs::default()));
+    assert_eq!(desk.asked().last().map(String::as_str), Some("a 200 X-Id: 7"));
+}
+
+#[test]
+fn a_header_of_the_answer_itself_stands_in_for_one_set_before() {
+    let mut desk = Desk::ringing();
+    desk.submit(Op::SetHeader(SetHeaderArgs { name: "X-Id".into(), value: "7".into() }));
+    desk.submit(Op::Answer(AnswerArgs { headers: vec![("x-id".into(), "8".into())], ..AnswerArgs::default() }));
+    assert_eq!(desk.asked().last().map(String::as_str), Some("a 200 x-id: 8"));
+}

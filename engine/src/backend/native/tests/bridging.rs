@@ -1,4 +1,4 @@
-use lockstep_ctx_api::op::{BridgeArgs, BridgeStrategy, BridgeTarget, ContinueOn, SetArgs};
+use lockstep_ctx_api::op::{BridgeArgs, BridgeStrategy, BridgeTarget, ContinueOn, Headers, SetArgs, SetHeaderArgs};
 use lockstep_ctx_api::outcome::{BridgeResult, BridgeStatus};
 
 use super::*;
@@ -65,15 +65,28 @@ fn an_unanswered_caller_is_told_to_ring_and_answered_when_the_far_end_answers() 
     assert_eq!(desk.asked(), ["1 media PCMU sendrecv", "a media PCMU sendrecv", "a 200", "join a 1"]);
 }
 
+/// A far end sends media before it answers.
+fn speaks_early(desk: &mut Desk, leg: u32) {
+    let offer = desk.board.0.borrow().offers[&LegId(leg)].clone();
+    let sdp = Peer::new().answer(&offer);
+    desk.leg(LegId(leg), LegEvent::Progress { code: 183, sdp: Some(sdp) });
+    let source = "127.0.0.1:40000".parse().unwrap();
+    desk.media(LegId(leg), MediaEvent::MediaStarted { source });
+}
+
+fn fields(given: &[(&str, &str)]) -> Headers {
+    given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn sets_header(desk: &mut Desk, name: &str, value: &str) {
+    desk.submit(Op::SetHeader(SetHeaderArgs { name: name.into(), value: value.into() }));
+}
+
 #[test]
 fn the_far_ends_early_media_reach_an_unanswered_caller() {
     let (mut desk, _) = dialling(Desk::ringing(), bridge(&["1001"]));
     desk.asked();
-    let offer = desk.board.0.borrow().offers[&LegId(1)].clone();
-    let sdp = Peer::new().answer(&offer);
-    desk.leg(LegId(1), LegEvent::Progress { code: 183, sdp: Some(sdp) });
-    let source = "127.0.0.1:40000".parse().unwrap();
-    desk.media(LegId(1), MediaEvent::MediaStarted { source });
+    speaks_early(&mut desk, 1);
     assert_eq!(desk.asked(), ["1 media PCMU sendrecv", "a 180", "a media PCMU sendrecv", "a 183 sdp", "join a 1"]);
     desk.picks_up(1);
     assert_eq!(desk.asked(), ["1 media PCMU sendrecv", "a 200"]);
@@ -85,6 +98,37 @@ fn ring_back_of_the_scripts_choice_opens_early_media() {
     desk.asked();
     desk.leg(LegId(1), LegEvent::Progress { code: 180, sdp: None });
     assert_eq!(desk.asked(), ["a media PCMU sendrecv", "a 183 sdp", "a play 500 ms"]);
+}
+
+#[test]
+fn ring_back_that_cannot_be_played_gives_way_to_the_usual_one() {
+    let args = BridgeArgs { ringback: Some("user/nope.wav".into()), ..bridge(&["1001"]) };
+    let (mut desk, _) = dialling(Desk::answered(), args);
+    desk.board.0.borrow_mut().missing.push("user/nope.wav".into());
+    desk.asked();
+    desk.leg(LegId(1), LegEvent::Progress { code: 180, sdp: None });
+    assert_eq!(desk.asked(), ["a play 500 ms"]);
+    assert_eq!(desk.outputs(), [BackendOutput::Warning("bridge: no such audio: user/nope.wav".into())]);
+}
+
+#[test]
+fn the_usual_ring_back_is_tried_once() {
+    let (mut desk, _) = dialling(Desk::answered(), bridge(&["1001"]));
+    desk.board.0.borrow_mut().missing.push("tone:ringback".into());
+    desk.asked();
+    desk.leg(LegId(1), LegEvent::Progress { code: 180, sdp: None });
+    assert_eq!(desk.asked(), [""; 0]);
+    assert_eq!(desk.outputs(), [BackendOutput::Warning("bridge: no such audio: tone:ringback".into())]);
+}
+
+#[test]
+fn early_media_that_comes_to_nothing_gives_way_to_ring_back() {
+    let (mut desk, _) = dialling(Desk::answered(), bridge(&["1001", "1002"]));
+    desk.leg(LegId(2), LegEvent::Progress { code: 180, sdp: None });
+    speaks_early(&mut desk, 1);
+    desk.asked();
+    desk.leg(LegId(1), LegEvent::Failed { code: 486, reason: "Busy Here".into() });
+    assert_eq!(desk.asked(), ["part a 1", "1 close", "a play 500 ms"]);
 }
 
 #[test]
@@ -153,6 +197,40 @@ fn variables_and_headers_travel_with_the_new_leg() {
 }
 
 #[test]
+fn a_header_waits_for_the_first_leg_that_is_called() {
+    let mut desk = Desk::answered();
+    sets_header(&mut desk, "X-Once", "yes");
+    desk.submit(Op::Bridge(bridge(&["9999"])));
+    desk.asked();
+    let (mut desk, _) = dialling(desk, bridge(&["1001", "1002"]));
+    let dialled = |asked: Vec<String>| asked.into_iter().filter(|asked| asked.contains("dial")).collect::<Vec<_>>();
+    assert_eq!(dialled(desk.asked()), ["1 dial route 0 X-Once: yes", "2 dial route 1 X-Once: yes"]);
+    for leg in [1, 2] {
+        desk.leg(LegId(leg), LegEvent::Failed { code: 486, reason: "Busy Here".into() });
+    }
+    let (mut desk, _) = dialling(desk, bridge(&["1001"]));
+    assert_eq!(dialled(desk.asked()), ["3 dial route 2"]);
+}
+
+#[test]
+fn of_a_header_that_is_set_in_several_places_the_narrowest_goes_out() {
+    let mut desk = Desk::answered();
+    for (name, value) in [("X-A", "header"), ("X-B", "header")] {
+        sets_header(&mut desk, name, value);
+    }
+    for key in ["sip_h_X-A", "sip_h_X-B", "sip_h_X-C"] {
+        desk.submit(Op::Set(SetArgs { key: key.into(), value: Some("variable".into()), skip_write: false }));
+    }
+    desk.knows("1001", 1, Hunt::Together);
+    let mut args = bridge(&["1001"]);
+    args.headers = fields(&[("x-a", "options"), ("X-D", "options"), ("X-E", "options")]);
+    args.targets[0].headers = fields(&[("X-E", "one"), ("x-e", "two"), ("X-A", "target")]);
+    desk.submit(Op::Bridge(args));
+    let expected = "1 dial route 0 X-C: variable X-B: header X-D: options X-E: one x-e: two X-A: target";
+    assert_eq!(desk.asked().last().map(String::as_str), Some(expected));
+}
+
+#[test]
 fn the_callers_hangup_key_ends_the_bridge_and_not_the_call() {
     let (mut desk, id) = dialling(Desk::answered(), BridgeArgs { hangup_on: Some("*".into()), ..bridge(&["1001"]) });
     desk.picks_up(1);
@@ -179,12 +257,33 @@ fn keys_by_info_pass_the_bridge_as_telephone_events() {
 fn whoever_is_screened_must_press_a_key() {
     let args = BridgeArgs { screen: Some("ivr/accept.wav".into()), whisper: Some("ivr/who.wav".into()), ..bridge(&["1001"]) };
     let (mut desk, _) = dialling(Desk::answered(), args);
+    desk.asked();
     desk.picks_up(1);
-    assert_eq!(desk.asked().last().map(String::as_str), Some("1 play 500 ms"));
+    assert_eq!(desk.asked(), ["1 media PCMU sendrecv", "1 play 500 ms", "a play 500 ms"]);
     desk.key(LegId(1), '1');
     assert_eq!(desk.asked(), ["1 stop", "1 play 500 ms"]);
     desk.audio_ends(LegId(1));
-    assert_eq!(desk.asked(), ["join a 1"]);
+    assert_eq!(desk.asked(), ["a stop", "join a 1"]);
+}
+
+#[test]
+fn whoever_has_sent_early_media_is_not_heard_while_asked_to_accept() {
+    for asks_for_key in [true, false] {
+        let prompt = Some("ivr/accept.wav".to_owned());
+        let (screen, whisper) = if asks_for_key { (prompt, None) } else { (None, prompt) };
+        let (mut desk, _) = dialling(Desk::answered(), BridgeArgs { screen, whisper, ..bridge(&["1001"]) });
+        speaks_early(&mut desk, 1);
+        desk.asked();
+        desk.picks_up(1);
+        assert_eq!(desk.asked(), ["1 media PCMU sendrecv", "part a 1", "1 play 500 ms", "a play 500 ms"]);
+        if asks_for_key {
+            desk.key(LegId(1), '1');
+            assert_eq!(desk.asked(), ["1 stop", "a stop", "join a 1"]);
+        } else {
+            desk.audio_ends(LegId(1));
+            assert_eq!(desk.asked(), ["a stop", "join a 1"]);
+        }
+    }
 }
 
 #[test]
