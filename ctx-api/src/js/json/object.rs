@@ -12,7 +12,7 @@
 //! its shape must not change in the middle of an enumeration.
 
 use std::cell::{Cell, RefCell};
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -24,6 +24,9 @@ use crate::wire::Start;
 
 /// Texts up to this many octets are converted at once, which costs less.
 const SMALL: usize = 256;
+
+/// Members up to which a list takes further ones: those of ordinary objects are metered.
+const MAX_LISTED: usize = 256;
 
 /// The text that the objects of a run are pieces of.
 pub(super) struct Document {
@@ -477,7 +480,9 @@ unsafe fn assign(
             }
             return Ok(true);
         }
-        if attributes != [Some(true); 3] || !is_word(raw, name) {
+        let known = &*made;
+        let is_full = known.members.len() >= MAX_LISTED;
+        if is_full || attributes != [Some(true); 3] || !is_word(raw, name) {
             return Ok(false);
         }
         let (atom, value) = (qjs::JS_DupAtom(raw, name), qjs::JS_DupValue(raw, value));
@@ -497,7 +502,7 @@ unsafe fn is_word(raw: *mut qjs::JSContext, name: qjs::JSAtom) -> bool {
             if text.is_null() {
                 qjs::JS_FreeValue(raw, qjs::JS_GetException(raw));
             } else {
-                is_word = !(*text).cast_unsigned().is_ascii_digit();
+                is_word = !CStr::from_ptr(text).to_bytes().first().is_some_and(u8::is_ascii_digit);
                 qjs::JS_FreeCString(raw, text);
             }
         }
