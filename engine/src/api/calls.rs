@@ -227,15 +227,17 @@ pub(super) fn parse_originate(body: &[u8]) -> Result<Originate, ApiError> {
     if body.timeout_ms.is_some_and(|ms| !(1_000..=300_000).contains(&ms)) {
         return Err(invalid("timeout_ms", "expected 1000 to 300000"));
     }
-    let mut vars = BTreeMap::new();
+    let (mut vars, mut data) = (BTreeMap::new(), toml::Table::new());
     for (key, value) in body.vars {
-        let text = match value {
-            Value::String(text) => text,
+        let text = match &value {
+            Value::String(text) => text.clone(),
             Value::Number(_) | Value::Bool(_) => value.to_string(),
             Value::Null | Value::Array(_) | Value::Object(_) => {
                 return Err(invalid("vars", &format!("expected text, a number or a truth value for `{key}`")));
             }
         };
+        let typed = toml::Value::try_from(&value).unwrap_or_else(|_| toml::Value::String(text.clone()));
+        data.insert(key.clone(), typed);
         vars.insert(key, text);
     }
     Ok(Originate {
@@ -243,6 +245,7 @@ pub(super) fn parse_originate(body: &[u8]) -> Result<Originate, ApiError> {
         from: body.from,
         destination: body.destination,
         vars,
+        data: Some(data),
         timeout: body.timeout_ms.map(Duration::from_millis),
         ..Originate::default()
     })
@@ -257,6 +260,9 @@ mod tests {
         let body = br#"{"to":"1001","destination":"1000","vars":{"a":1,"b":true,"c":"x"},"timeout_ms":5000}"#;
         let originate = parse_originate(body).unwrap();
         assert_eq!(originate.vars.values().map(String::as_str).collect::<Vec<_>>(), ["1", "true", "x"]);
+        let data = originate.data.unwrap();
+        let typed = [toml::Value::Integer(1), toml::Value::Boolean(true), toml::Value::String("x".to_owned())];
+        assert_eq!(data.into_iter().map(|(_, value)| value).collect::<Vec<_>>(), typed, "the script has them as they were sent");
         assert_eq!(originate.timeout, Some(Duration::from_secs(5)));
     }
 

@@ -164,6 +164,7 @@ impl From<SaveError> for ApiError {
             SaveError::Name(_) => Self::unprocessable(error.to_string(), Value::Null),
             SaveError::Exists(_) => Self::conflict("script_exists", error.to_string()),
             SaveError::NoSuchScript(_) => Self::not_found("no_such_script", error.to_string()),
+            SaveError::Taken(_) => Self::conflict("taken", error.to_string()),
             SaveError::NotYours(_) => Self::forbidden(error.to_string()),
             SaveError::Unwritable { .. } => Self::conflict("unwritable", error.to_string()),
         }

@@ -19,6 +19,11 @@ pub(super) struct Target {
 }
 
 impl Target {
+    #[cfg(test)]
+    pub(super) fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
     fn base(&self) -> &str {
         self.url.trim_end_matches('/')
     }

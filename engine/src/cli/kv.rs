@@ -32,9 +32,13 @@ enum Action {
         limit: u32,
     },
     /// Print the value of a key.
-    Get { key: String },
+    Get {
+        #[arg(id = "name", value_name = "KEY")]
+        key: String,
+    },
     /// Set a key.
     Set {
+        #[arg(id = "name", value_name = "KEY")]
         key: String,
         value: String,
         /// Seconds until it is gone.
@@ -42,7 +46,10 @@ enum Action {
         ttl: Option<f64>,
     },
     /// Remove a key.
-    Del { key: String },
+    Del {
+        #[arg(id = "name", value_name = "KEY")]
+        key: String,
+    },
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
@@ -77,4 +84,33 @@ async fn work(args: &Args) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn the_name_of_a_key_is_not_the_key_to_the_engine() {
+        for line in [
+            ["kv", "--key", "secret", "get", "colour"],
+            ["kv", "get", "colour", "--key", "secret"],
+            ["kv", "del", "--key", "secret", "colour"],
+        ] {
+            let args = Line::parse_from(line).args;
+            let (Some(Action::Get { key }) | Some(Action::Del { key })) = args.action else { panic!("{line:?}") };
+            assert_eq!((key.as_str(), args.target.key()), ("colour", Some("secret")), "{line:?}");
+        }
+        let args = Line::parse_from(["kv", "set", "colour", "red"]).args;
+        let Some(Action::Set { key, value, .. }) = args.action else { panic!("set") };
+        assert_eq!((key.as_str(), value.as_str()), ("colour", "red"));
+    }
 }

@@ -16,6 +16,7 @@ mod replay;
 mod run;
 mod scripts;
 mod serve;
+mod signals;
 mod strip;
 mod test;
 mod types;

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
-
+use super::signals::Signals;
 use super::{block_on, out};
 use crate::alerts;
 use crate::api;
@@ -111,9 +110,7 @@ struct Sockets {
 /// Prints the addresses, serves the API, and drains the engine once a signal asks for it.
 async fn attend(api: &ApiConfig, engine: EngineHandle, sockets: Sockets, grace: Duration) -> Result<(), String> {
     // Before anybody learns that we are ready: a signal from here on stops the engine in order.
-    let unavailable = |error: std::io::Error| format!("cannot wait for signals: {error}");
-    let mut terminate = signal(SignalKind::terminate()).map_err(unavailable)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(unavailable)?;
+    let mut signals = Signals::listen()?;
     let server = api::Server::bind(api, engine.clone()).await.map_err(|error| error.to_string())?;
     engine.platform().late.set(Some(Served { engine: engine.clone(), api: server.addr() }));
     announce(&engine, sockets, &server);
@@ -123,8 +120,7 @@ async fn attend(api: &ApiConfig, engine: EngineHandle, sockets: Sockets, grace: 
     let mut grace = Some(grace);
     loop {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            () = signals.told_to_end() => {}
             () = engine.stopped() => break,
         }
         // The second signal means it: whoever asks twice does not wait for calls to end.

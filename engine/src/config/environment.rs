@@ -44,8 +44,11 @@ pub(super) fn apply(table: &mut Table, change: &Override) -> Result<(), Problem>
     let text = Value::String(change.value.clone());
     let list = Value::Array(change.value.split(',').map(|part| Value::String(part.trim().to_owned())).collect());
     let typed = toml::from_str::<Table>(&format!("v = {}", change.value)).ok().and_then(|mut table| table.remove("v"));
+    // A value that is plainly a list or a table was meant as one: what is wrong within it is the reason.
+    let is_composed = matches!(typed, Some(Value::Array(_) | Value::Table(_)));
     let mut first_error = None;
-    for candidate in [Some(text), typed, Some(list)].into_iter().flatten() {
+    let readings = [(false, Some(text)), (is_composed, typed), (false, Some(list))];
+    for (is_reason, candidate) in readings.into_iter().filter_map(|(is_reason, value)| Some((is_reason, value?))) {
         let mut changed = table.clone();
         insert(&mut changed, &change.path, candidate).map_err(problem)?;
         match Config::deserialize(changed.clone()) {
@@ -54,7 +57,9 @@ pub(super) fn apply(table: &mut Table, change: &Override) -> Result<(), Problem>
                 return Ok(());
             }
             Err(error) => {
-                first_error.get_or_insert(error);
+                if first_error.is_none() || is_reason {
+                    first_error = Some(error);
+                }
             }
         }
     }

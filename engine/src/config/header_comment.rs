@@ -57,7 +57,8 @@ fn shortened(message: String) -> String {
 fn parse(file: &str, settings: &str) -> Result<ScriptEntry, String> {
     let mut table = toml::Table::new();
     let mut rest = settings.trim();
-    while !rest.is_empty() {
+    // Another comment may follow the settings.
+    while !rest.is_empty() && !rest.starts_with("//") {
         let Some((key, after)) = rest.split_once('=') else {
             return Err(format!("expected `key=value`, found `{rest}`"));
         };
@@ -66,7 +67,10 @@ fn parse(file: &str, settings: &str) -> Result<ScriptEntry, String> {
             return Err(format!("expected a key of [[script]], found `{key}`"));
         }
         let (value, remainder) = split_value(after.trim_start());
-        if table.insert(key.to_owned(), interpret(value)).is_some() {
+        // What callers dial is text, even where it looks like a number: `+44…`, `0800…`.
+        let is_dialled = key == "class5_destination" && !value.starts_with(['"', '\'']);
+        let value = if is_dialled { toml::Value::String(value.to_owned()) } else { interpret(value) };
+        if table.insert(key.to_owned(), value).is_some() {
             return Err(format!("`{key}` is given twice"));
         }
         rest = remainder.trim_start();
@@ -117,7 +121,26 @@ fn interpret(text: &str) -> toml::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Class5Destination;
     use lockstep_ctx_api::wire::ScriptType;
+
+    #[test]
+    fn a_comment_may_follow_the_settings() {
+        let entry = read("menu.js", "// @lockstep class5_destination=/10+/ // modules, x=1\n").unwrap();
+        assert!(entry.class5_destination.unwrap().matches("100"));
+        assert!(read("menu.js", "// @lockstep // nothing").unwrap().class5_destination.is_none());
+        assert!(read("menu.js", "// @lockstep memory_mb=16 modules").is_err());
+    }
+
+    #[test]
+    fn what_is_dialled_is_taken_as_it_stands() {
+        for dialled in ["+441234567890", "0800", "1_000", "0x10", "1.10", "12e4", "true", "1000"] {
+            let entry = read("menu.js", &format!("// @lockstep class5_destination={dialled}")).unwrap();
+            assert_eq!(entry.class5_destination, Some(Class5Destination::Exact(dialled.to_owned())));
+        }
+        let quoted = read("menu.js", "// @lockstep class5_destination=\"front desk\"").unwrap();
+        assert!(quoted.class5_destination.unwrap().matches("front desk"));
+    }
 
     #[test]
     fn reads_the_keys_of_a_script_entry() {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use lockstep_ctx_api::CallFacts;
 use lockstep_ctx_api::op::Vars;
@@ -13,7 +14,7 @@ use crate::call::Refusal;
 use crate::config::{
     Class5Application, Class5Destination, Config, Customer, DEFAULT_ACCOUNT, Destination as DidDestination, Did, Gateway, User,
 };
-use crate::script::ProgramSet;
+use crate::script::{Program, ProgramSet};
 
 /// A gateway and where it was last found.
 #[derive(Clone, Debug)]
@@ -159,7 +160,7 @@ impl Directory {
                 customer: did.customer,
             });
         }
-        let destination = if programs.by_class5(dialled).is_some() {
+        let destination = if self.script_of(dialled, programs).is_some() {
             DidDestination::Class5(dialled.to_owned())
         } else if let Some(application) = self.application(dialled) {
             application.clone()
@@ -169,6 +170,14 @@ impl Directory {
             return None;
         };
         Some(IncomingRoute { destinations: vec![destination], did: None, customer: None })
+    }
+
+    /// The script that whoever dials this reaches. A pattern of one account takes no calls to the users of another.
+    fn script_of<'a>(&self, dialled: &str, programs: &'a ProgramSet) -> Option<&'a Arc<Program>> {
+        let program = programs.by_class5(dialled)?;
+        let is_pattern = programs.exact(dialled).is_none();
+        let others = |user: &User| user.account != program.account;
+        (!(is_pattern && self.user(dialled).is_some_and(others))).then_some(program)
     }
 
     /// The application that answers a Class 5 destination which no script has.

@@ -85,7 +85,10 @@ pub struct Originate {
     pub account: Option<String>,
     /// The call's id; one that is taken is refused.
     pub id: Option<String>,
+    /// Call variables.
     pub vars: BTreeMap<String, String>,
+    /// `data.vars` of its script; absent: the variables.
+    pub data: Option<toml::Table>,
     pub timeout: Option<Duration>,
 }
 

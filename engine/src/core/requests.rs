@@ -187,6 +187,8 @@ impl Switch {
         };
         let id = facts.id.clone();
         let mut vars = wanted.vars;
+        let as_text = || vars.iter().map(|(name, value)| (name.clone(), toml::Value::String(value.clone()))).collect();
+        let data_vars = wanted.data.unwrap_or_else(as_text);
         for (name, value) in [
             ("call_id", id.as_str()),
             ("uuid", id.as_str()),
@@ -196,7 +198,6 @@ impl Switch {
         ] {
             vars.entry(name.to_owned()).or_insert_with(|| value.to_owned());
         }
-        let data_vars = vars.iter().map(|(name, value)| (name.clone(), toml::Value::String(value.clone()))).collect();
         let start = CallStart { facts: facts.clone(), vars: vars.into(), headers: Arc::default() };
         let board = Board { call: key, exchange: std::rc::Rc::clone(&self.exchange) };
         let now = self.now().instant;

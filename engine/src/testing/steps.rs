@@ -284,7 +284,8 @@ impl Session {
             "hold" => {
                 let hold = args.value() == Value::Bool(true);
                 self.stage.phones.hold(now, id, hold).map_err(refused)?;
-                done(self)
+                self.wait(op, Awaited::Agreed(id), PATIENCE);
+                Ok(None)
             }
             "press" => self.press(op, id, args),
             "receives" => {

@@ -32,6 +32,8 @@ pub(super) enum Awaited {
     Ringing(PhoneCallId),
     Answered(PhoneCallId),
     Ended(PhoneCallId),
+    /// The answer to its own new offer.
+    Agreed(PhoneCallId),
     Pressed {
         call: PhoneCallId,
         number: u64,
@@ -103,6 +105,7 @@ impl Awaited {
             Self::Ringing(call)
             | Self::Answered(call)
             | Self::Ended(call)
+            | Self::Agreed(call)
             | Self::Said(call)
             | Self::Pressed { call, .. }
             | Self::Keys { call, .. }
@@ -121,6 +124,7 @@ impl Awaited {
             Self::Ringing(_) => "the call to ring".to_owned(),
             Self::Answered(_) => "the call to be answered".to_owned(),
             Self::Ended(_) => "the call to end".to_owned(),
+            Self::Agreed(_) => "the new offer to be answered".to_owned(),
             Self::Pressed { .. } => "the keys to be sent".to_owned(),
             Self::Said(_) => "it to be said".to_owned(),
             Self::Keys { wanted, .. } => format!("to receive the keys {wanted}"),
@@ -160,6 +164,10 @@ impl Awaited {
             Self::Ended(id) => on_call(stage, *id, |call| match call.ended() {
                 Some(ended) => Progress::Done(json!({ "code": ended.code, "reason": ended.reason, "by": ended.by.name() })),
                 None => Progress::Waiting,
+            }),
+            Self::Agreed(id) => on_call(stage, *id, |call| match call.reoffers() {
+                true => over_or_waiting(call),
+                false => Progress::Done(Value::Null),
             }),
             Self::Pressed { call, number } => on_call(stage, *call, |call| match call.ended() {
                 _ if call.has_pressed(*number) => Progress::Done(Value::Null),

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::dtmf::Keys;
 use super::report::Report;
 use super::{Common, audio};
+use crate::cli::signals::Signals;
 use crate::phone::{Credentials, Dial, Phone, PhoneCall, PhoneConfig, PhoneEvent};
 
 /// Place a call; exit 0 if it was answered.
@@ -75,13 +76,14 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, String> {
         codecs: args.common.codecs(),
         ..PhoneConfig::default()
     };
+    let signals = Signals::listen()?;
     let report = Report::new(args.common.json);
     let phone = Phone::start(config).await.map_err(|error| error.to_string())?;
     let dial = Dial { from: args.from.clone(), headers: args.header.clone(), late_offer: false };
     let mut call = phone.dial(&target, dial).await.map_err(|error| error.to_string())?;
     report.note(1, "calling", json!({ "target": target }), format!("calling {target}"));
 
-    let answered = follow(&args, &report, &mut call, prompt).await;
+    let answered = follow(&args, &report, &mut call, prompt, signals).await;
     if let Some(path) = &args.record {
         let duration = audio::save(path, call.heard())?;
         let details = json!({ "file": path, "duration_ms": u64::try_from(duration.as_millis()).unwrap_or(u64::MAX) });
@@ -93,7 +95,13 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, String> {
 }
 
 /// Sees the call through; says whether it was answered.
-async fn follow(args: &Args, report: &Report, call: &mut PhoneCall, prompt: Option<Arc<EncodedPrompt>>) -> bool {
+async fn follow(
+    args: &Args,
+    report: &Report,
+    call: &mut PhoneCall,
+    prompt: Option<Arc<EncodedPrompt>>,
+    mut signals: Signals,
+) -> bool {
     let mut answered = None;
     let mut keys: Vec<&Keys> = args.dtmf.iter().collect();
     // The next to be pressed stands last.
@@ -137,7 +145,7 @@ async fn follow(args: &Args, report: &Report, call: &mut PhoneCall, prompt: Opti
                     }
                 }
             }
-            _ = tokio::signal::ctrl_c(), if !told_to_end => {
+            () = signals.told_to_end(), if !told_to_end => {
                 told_to_end = true;
                 call.hangup();
             }

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::report::Report;
 use super::{Common, audio};
+use crate::cli::signals::Signals;
 use crate::phone::{Credentials, Phone, PhoneCall, PhoneConfig, PhoneEvent};
 
 /// How long a registration is asked for.
@@ -75,6 +76,7 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, String> {
         }
     }
 
+    let mut signals = Signals::listen()?;
     let args = Arc::new(args);
     let mut calls = 0;
     let mut live = tokio::task::JoinSet::new();
@@ -86,7 +88,7 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, String> {
                 live.spawn(serve(Arc::clone(&args), report, calls, call, prompt.clone()));
             }
             Some(ended) = live.join_next(), if !live.is_empty() => problem(ended)?,
-            _ = tokio::signal::ctrl_c() => {
+            () = signals.told_to_end() => {
                 live.shutdown().await;
                 break;
             }

@@ -46,6 +46,21 @@ fn a_stranger_is_challenged_and_a_user_comes_in_by_digest() {
 }
 
 #[test]
+fn a_pattern_takes_no_calls_to_the_users_of_another_account() {
+    let users = format!("{USERS}[[account]]\nname = \"default\"\n[[account]]\nname = \"north\"\n");
+    let users = users.replacen("password = \"pw2\"", "password = \"pw2\"\naccount = \"north\"", 1);
+    let mut lab = Lab::new(&users, &[("/1.*/", ANSWER)]);
+    let phones = ["127.0.0.1:5070", "127.0.0.1:5071", "127.0.0.1:5072"];
+    for (phone, (dialled, seen)) in
+        phones.into_iter().zip([("1001", "200"), ("1002", "480 Temporarily Unavailable"), ("1003", "200")])
+    {
+        let caller = lab.phone(phone);
+        lab.dial(caller, dialled);
+        assert_eq!(lab.seen(caller)[0], seen, "{dialled}");
+    }
+}
+
+#[test]
 fn a_gateway_calls_by_address() {
     let gateway = "[[gateway]]\nid = 7\naddress = \"sip:g.example.net\"\naddresses = [\"203.0.113.0/24\"]";
     let mut lab = Lab::new(gateway, &[("1000", ANSWER)]);

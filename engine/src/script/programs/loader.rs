@@ -16,7 +16,9 @@ use lockstep_ctx_api::wire::{Bundle, Location};
 use super::program::{Program, ProgramLimits, digest_of, id_of, uuid_of, version_of};
 use super::reach::reach;
 use super::set::{ProgramSet, ScriptProblem};
-use crate::config::{App, Config, DEFAULT_ACCOUNT, DEFAULT_MEMORY_MB, DEFAULT_TURN_MS, ScriptEntry, header_comment};
+use crate::config::{
+    App, Class5Destination, Config, DEFAULT_ACCOUNT, DEFAULT_MEMORY_MB, DEFAULT_TURN_MS, ScriptEntry, header_comment,
+};
 use crate::packages::{Library, named_modules};
 use crate::script::Environment;
 use crate::typescript;
@@ -44,6 +46,8 @@ pub struct Loader {
     next_bundle: u64,
     /// Problems that a reload has told already, by file.
     reported: BTreeMap<String, ScriptProblem>,
+    /// What was live last.
+    pub(super) set: Arc<ProgramSet>,
     /// What the next reload tells of files that were read.
     warnings: Vec<String>,
     texts: Vec<ScriptText>,
@@ -117,6 +121,7 @@ impl Loader {
             live: BTreeMap::new(),
             next_bundle: 1,
             reported: BTreeMap::new(),
+            set: Arc::default(),
             texts: Vec::new(),
         }
     }
@@ -207,14 +212,15 @@ impl Loader {
         self.files.keys()
     }
 
-    /// The account that a text would belong to as the script `file`.
+    /// The account that a text would belong to as the script `file`, and what callers would dial to reach it.
     ///
     /// # Errors
     /// Why it would not be live.
-    pub(super) fn owner_of(&self, file: &str, source: &Arc<str>) -> Result<String, ScriptProblem> {
+    pub(super) fn claims_of(&self, file: &str, source: &Arc<str>) -> Result<(String, Option<Class5Destination>), ScriptProblem> {
         let (sound, _) = self.compile(file, source)?;
         let app = sound.settings.app.as_ref().and_then(|app| self.apps.get(app));
-        Ok(app.map_or(DEFAULT_ACCOUNT, |app| &app.account).to_owned())
+        let owner = app.map_or(DEFAULT_ACCOUNT, |app| &app.account).to_owned();
+        Ok((owner, sound.settings.class5_destination))
     }
 
     fn read(&mut self, file: &str, stamp: Stamp) {
@@ -328,12 +334,13 @@ impl Loader {
         let in_use = |bundle: u64| live.values().any(|program| program.bundle_id == bundle);
         let retired = self.live.values().map(|program| program.bundle_id).filter(|bundle| !in_use(*bundle)).collect();
         self.live = live;
-        let set = ProgramSet::new(self.live.values().cloned(), problems);
+        let set = self.set.followed_by(self.live.values().cloned(), problems);
         let known = std::mem::take(&mut self.reported);
         self.reported = set.problems().map(|problem| (problem.file.clone(), problem.clone())).collect();
         let new_problems = set.problems().filter(|problem| known.get(&problem.file) != Some(*problem)).cloned().collect();
+        self.set = Arc::new(set);
         Reload {
-            set: Arc::new(set),
+            set: Arc::clone(&self.set),
             retired,
             new_problems,
             new_warnings: std::mem::take(&mut self.warnings),

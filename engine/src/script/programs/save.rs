@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::loader::{Loader, MAX_SOURCE, Reload, is_script, name_of};
 use super::set::ScriptProblem;
+use crate::config::Class5Destination;
 
 /// The longest file name, in bytes.
 const MAX_NAME: usize = 100;
@@ -41,6 +42,8 @@ pub enum SaveError {
     NoSuchScript(String),
     #[error("the script would belong to the account {0}: expected an `app` of the key's account")]
     NotYours(String),
+    #[error("class5_destination {0} belongs to another script")]
+    Taken(String),
     #[error("{file}: {why}")]
     Unwritable { file: String, why: String },
 }
@@ -57,13 +60,21 @@ impl Loader {
             let message = format!("{} bytes, at most {MAX_SOURCE} are read", source.len());
             return Err(SaveError::Invalid(ScriptProblem { file: file.clone(), message, at: None }));
         }
-        if let Some(other) = self.known_files().find(|known| name_of(known) == name_of(file) && (*must_be_new || *known != file))
-        {
+        let name = name_of(file);
+        // A file of this name whose text never ran is mended by whoever may write all of them.
+        let is_mended = |known: &str| known == file && account.is_none() && self.set.by_name(&name).is_none();
+        let is_other = |known: &&String| name_of(known) == name && (*must_be_new && !is_mended(known) || *known != file);
+        if let Some(other) = self.known_files().find(is_other) {
             return Err(SaveError::Exists(other.clone()));
         }
-        let owner = self.owner_of(file, source).map_err(SaveError::Invalid)?;
+        let (owner, destination) = self.claims_of(file, source).map_err(SaveError::Invalid)?;
         if account.as_ref().is_some_and(|account| *account != owner) {
             return Err(SaveError::NotYours(owner));
+        }
+        if let Some(Class5Destination::Exact(destination)) = destination
+            && self.set.exact(&destination).is_some_and(|holder| holder.name != name)
+        {
+            return Err(SaveError::Taken(destination));
         }
         let unwritable = |error: io::Error| SaveError::Unwritable { file: file.clone(), why: error.to_string() };
         replace(self.dir(), file, source).map_err(unwritable)?;

@@ -44,6 +44,12 @@ impl std::fmt::Display for ScriptProblem {
 impl ProgramSet {
     /// Of two programs with the same exact destination the first by name is reached; the other is a problem.
     pub fn new(programs: impl IntoIterator<Item = Arc<Program>>, problems: Vec<ScriptProblem>) -> Self {
+        Self::default().followed_by(programs, problems)
+    }
+
+    /// The set after this one: whoever has an exact destination here keeps it.
+    pub fn followed_by(&self, programs: impl IntoIterator<Item = Arc<Program>>, problems: Vec<ScriptProblem>) -> Self {
+        let has = |program: &Program, destination: &str| self.exact(destination).is_some_and(|had| had.name == program.name);
         let mut set = Self {
             programs: programs.into_iter().map(|program| (program.name.clone(), program)).collect(),
             problems: problems.into_iter().map(|problem| (problem.file.clone(), problem)).collect(),
@@ -61,10 +67,16 @@ impl ProgramSet {
                     Entry::Vacant(entry) => {
                         entry.insert(Arc::clone(program));
                     }
-                    Entry::Occupied(first) => {
-                        let message = format!("class5_destination {destination} already belongs to {}", first.get().file);
-                        let problem = ScriptProblem { file: program.file.clone(), message, at: None };
-                        set.problems.entry(program.file.clone()).or_insert(problem);
+                    Entry::Occupied(mut holder) => {
+                        let other = match has(program, destination) {
+                            true => holder.insert(Arc::clone(program)),
+                            false => Arc::clone(program),
+                        };
+                        let holder = holder.get();
+                        let whose = if holder.account == other.account { &holder.file } else { "a script of another account" };
+                        let message = format!("class5_destination {destination} already belongs to {whose}");
+                        let problem = ScriptProblem { file: other.file.clone(), message, at: None };
+                        set.problems.entry(other.file.clone()).or_insert(problem);
                     }
                 },
             }
@@ -77,6 +89,11 @@ impl ProgramSet {
         let name = name.to_lowercase();
         let by_number = || name.parse().ok().and_then(|number| self.numbers.get(&number));
         self.programs.get(&name).or_else(|| self.other_names.get(&name)).or_else(by_number)
+    }
+
+    /// The program whose exact destination this is.
+    pub fn exact(&self, destination: &str) -> Option<&Arc<Program>> {
+        self.exact.get(destination)
     }
 
     /// The program a caller reaches by dialling `destination`. An exact destination wins over a pattern; among patterns, the

@@ -192,6 +192,11 @@ impl Call {
         }
     }
 
+    /// Whether a new offer of its own waits for its answer.
+    pub(crate) fn reoffers(&self) -> bool {
+        self.reinvite.is_some()
+    }
+
     /// How the call ended, once it has.
     pub(crate) fn ended(&self) -> Option<&Ended> {
         match &self.state {

@@ -329,6 +329,37 @@ fn clashes_of_names_and_destinations_are_problems_of_the_second() {
 }
 
 #[test]
+fn whoever_has_a_destination_keeps_it() {
+    let mut folder = Folder::new();
+    let mut config = Config::default();
+    config.apps.push(App { name: "sales".into(), account: "north".into(), env: BTreeMap::new() });
+    folder.write("menu.js", "// @lockstep class5_destination=1\nfunction main() {}");
+    let mut loader = folder.loader(&config);
+    loader.load().unwrap();
+    let claimed = "// @lockstep class5_destination=1\nfunction main() { /* another */ }";
+    assert_eq!(loader.save(&saved("first.js", claimed)).unwrap_err(), SaveError::Taken("1".to_owned()));
+    assert!(loader.save(&saved("menu.js", claimed)).is_ok(), "its own");
+    // A file may still be put there by hand, and comes first by name.
+    folder.write("a.js", "// @lockstep class5_destination=1 app=sales\nfunction main() {}");
+    let reload = loader.load().unwrap();
+    assert_eq!(reload.set.by_class5("1").unwrap().file, "menu.js");
+    let problem = reload.set.problem("a.js").unwrap();
+    assert_eq!(problem.message, "class5_destination 1 already belongs to a script of another account");
+}
+
+#[test]
+fn a_file_that_never_ran_is_mended_by_saving_it() {
+    let mut folder = Folder::new();
+    folder.write("menu.js", "function main( {}");
+    let mut loader = folder.loader(&Config::default());
+    loader.load().unwrap();
+    let new = SaveScript { must_be_new: true, ..saved("menu.js", EMPTY) };
+    let of_an_account = SaveScript { account: Some("default".to_owned()), ..new.clone() };
+    assert_eq!(loader.save(&of_an_account).unwrap_err(), SaveError::Exists("menu.js".to_owned()));
+    assert!(loader.save(&new).unwrap().set.by_name("menu").is_some());
+}
+
+#[test]
 fn an_exact_destination_wins_over_a_pattern() {
     let mut folder = Folder::new();
     folder.write("any.js", "// @lockstep class5_destination=/1.*/\nfunction main() {}");
