@@ -13,7 +13,7 @@ use std::{
 
 /// Jobs that may wait. Past it the machine is not going to catch up while callers still listen.
 const QUEUE: usize = 1024;
-/// The niceness of loader threads: below the engine's core and media threads, like script workers.
+/// The niceness of loader threads: below the engine's core, script workers and media threads where those have not stepped back.
 const NICE: i32 = 10;
 
 type Job = Box<dyn FnOnce() + Send>;
