@@ -73,6 +73,19 @@ async fn versions_are_kept_over_a_restart_and_gone_back_to() {
 }
 
 #[tokio::test]
+async fn a_text_that_cannot_be_run_leaves_the_last_good_one_live_over_a_restart() {
+    let engine = Engine::setup().script("menu.js", &text(1)).start();
+    assert_eq!(put(&engine, &text(2)).await.0, 200);
+    std::fs::write(engine.folder().join("scripts/menu.js"), "function (").expect("the folder is there");
+    let engine = engine.crash_and_restart();
+    assert_eq!(live(&engine).await, 2);
+    let (_, listed) = ask(&engine, "GET", "/v1/scripts/menu", &Value::Null).await;
+    assert!(listed["error"].to_string().contains("menu.js:"), "{listed}");
+    assert_eq!(put(&engine, &text(3)).await.0, 200);
+    assert_eq!(live(&engine).await, 3);
+}
+
+#[tokio::test]
 async fn the_command_line_pushes_shows_and_rolls_back() {
     let engine = Engine::setup().start();
     let folder = engine.folder().to_owned();
