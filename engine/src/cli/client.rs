@@ -33,6 +33,17 @@ impl Target {
         self.send(reqwest::Method::GET, path, None).await
     }
 
+    /// Events of one type, one after another, until the engine ends.
+    pub(super) async fn follow_type(&self, kind: &str, print: impl Fn(&Value)) -> Result<(), String> {
+        self.follow(&format!("?types={kind}"), |event| {
+            if event["type"] == kind {
+                print(&event);
+            }
+            true
+        })
+        .await
+    }
+
     /// `DELETE path`
     pub(super) async fn delete(&self, path: &str) -> Result<Value, String> {
         self.send(reqwest::Method::DELETE, path, None).await

@@ -13,6 +13,9 @@ use super::{finish, out};
 pub(super) struct Args {
     #[command(subcommand)]
     action: Option<Action>,
+    /// Print jobs as they come, run and end.
+    #[arg(long, short)]
+    follow: bool,
     /// Print JSON.
     #[arg(long, global = true)]
     json: bool,
@@ -68,6 +71,10 @@ pub(super) fn run(args: &Args) -> ExitCode {
 }
 
 async fn work(args: &Args) -> Result<(), String> {
+    if args.follow {
+        let print = |job: &Value| if args.json { out::line(job) } else { out::line(line(job)) };
+        return args.target.follow_type("job", print).await;
+    }
     let latest = Action::List { state: None, queue: None, limit: 100 };
     let target = &args.target;
     let answer = match args.action.as_ref().unwrap_or(&latest) {

@@ -18,6 +18,9 @@ const MAX_SOURCE: u64 = 4 << 20;
 pub(super) struct Args {
     #[command(subcommand)]
     action: Option<Action>,
+    /// Tell when scripts were loaded again.
+    #[arg(long, short)]
+    follow: bool,
     /// Print JSON.
     #[arg(long, global = true)]
     json: bool,
@@ -60,6 +63,13 @@ pub(super) fn run(args: &Args) -> ExitCode {
 }
 
 async fn work(args: &Args) -> Result<(), String> {
+    if args.follow {
+        let print = |event: &Value| match args.json {
+            true => out::line(event),
+            false => out::line(format!("{} scripts are live", event["scripts"])),
+        };
+        return args.target.follow_type("scripts-loaded", print).await;
+    }
     let path = |name: &str, rest: &str| format!("/v1/scripts/{}{rest}", encode(name));
     match args.action.as_ref().unwrap_or(&Action::List) {
         Action::List => show(args, &args.target.get("/v1/scripts").await?, print_table),

@@ -135,8 +135,12 @@ fn run_once(args: &Args) -> Result<bool, String> {
     let started = Instant::now();
     let Loaded { files, projects } = load(args)?;
     let plan = Plan { filter: args.filter.as_deref(), jobs: jobs(args), audio: args.audio.as_deref(), realtime: args.realtime };
+    let wanted = count(&files, &plan);
+    if let Some(filter) = plan.filter.filter(|_| wanted == 0) {
+        return Err(format!("no test has a name with `{filter}` in it"));
+    }
     out::line("TAP version 14");
-    out::line(format!("1..{}", count(&files, &plan)));
+    out::line(format!("1..{wanted}"));
     let (mut tally, mut reports, mut passed) = (Tally::default(), Vec::new(), Duration::ZERO);
     run_tests(&files, &plan, |report: Report| {
         tally.count(&report);

@@ -90,6 +90,23 @@ exports.main = async ({ by }) => { if (by < 0) throw new Error('never less'); re
     let shown: Value = serde_json::from_str(&shown).unwrap();
     assert!(shown["error"].as_str().is_some_and(|error| error.contains("never less")), "{shown}");
     assert!(cli.run(&["jobs", "retry", &id]).await.0, "a failed one");
+    let mut follower = Command::new(binary());
+    let follower = follower.args(["jobs", "--follow", "--json", "--url", &cli.url]).stdout(std::process::Stdio::piped());
+    let mut follower = follower.spawn().unwrap();
+    let mut lines = std::io::BufReader::new(follower.stdout.take().unwrap());
+    let first = tokio::task::spawn_blocking(move || {
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut lines, &mut line).unwrap();
+        line
+    });
+    // It sees what happens once it is connected.
+    while !first.is_finished() {
+        assert!(cli.run(&["jobs", "add", "count", "--data", r#"{"by":1}"#]).await.0);
+    }
+    let followed: Value = serde_json::from_str(&first.await.unwrap()).unwrap();
+    assert_eq!((&followed["type"], &followed["script"]), (&json!("job"), &json!("count")));
+    follower.kill().unwrap();
+    follower.wait().unwrap();
     let (ok, _, error) = cli.run(&["jobs", "add", "nobody"]).await;
     assert!(!ok && error.contains("no script 'nobody'"), "{error}");
 }
