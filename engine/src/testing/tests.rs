@@ -1,3 +1,5 @@
+mod bridging;
+
 use std::sync::Arc;
 
 use lockstep_ctx_api::wire::ScriptType;
