@@ -135,7 +135,10 @@ async fn work(args: &Args) -> Result<Option<String>, Failure> {
     match outcome {
         Ok(success) => Ok(success.result),
         Err(RunFailure { error: RunError::Script(error), .. }) => Err(Failure::Script(error)),
-        Err(failure) => Err(Failure::Said(failure.error.to_string())),
+        Err(failure) => {
+            let (code, text) = failure.error.sip();
+            Err(Failure::Said(format!("{code} {text}\n{}", failure.error)))
+        }
     }
 }
 
@@ -302,7 +305,7 @@ mod tests {
         let Err(Failure::Said(error)) = outcome("never", "function main() { return new Promise(() => {}) }", &[]) else {
             panic!("nothing settles the promise");
         };
-        assert!(error.contains("nothing can bring about"), "{error}");
+        assert_eq!(error, "500 Script Error\nthe script waits for something that nothing can bring about");
     }
 
     #[test]

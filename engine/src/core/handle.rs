@@ -107,6 +107,8 @@ pub enum Asker {
 #[derive(Clone, Debug, Serialize)]
 pub struct ScriptInfo {
     pub name: String,
+    /// `SCRIPTFORGE_ID`.
+    pub id: u32,
     pub uuid: String,
     pub file: String,
     #[serde(rename = "type")]

@@ -252,6 +252,7 @@ impl Switch {
             .iter()
             .map(|program| ScriptInfo {
                 name: program.name.clone(),
+                id: program.id,
                 uuid: program.uuid.clone(),
                 file: program.file.clone(),
                 script_type: format!("{:?}", program.script_type).to_lowercase(),
