@@ -5,8 +5,8 @@ use super::*;
 const RINGING: &str = "await call.hears({ tone: '440+480' }, { at_least_ms: 500, timeout_ms: 2_500 });";
 const EARLY_MEDIA: &str = "await call.hears({ tone: 600 }, { at_least_ms: 500 });";
 
-/// Three who send audio before they answer: one is busy, one does not answer, one accepts by a key.
-const FAR_ENDS: [(&str, &str); 3] = [
+/// Three who send audio before they answer: one is busy, one does not answer, one accepts by a key. And one who says what came.
+const FAR_ENDS: [(&str, &str); 4] = [
     ("201", "async function main(data, ctx) { await ctx.play('tone:600,1000/0'); await ctx.reject(486); }"),
     ("202", "async function main(data, ctx) { await ctx.play('tone:700,5000/0'); await ctx.reject(480); }"),
     (
@@ -19,6 +19,7 @@ const FAR_ENDS: [(&str, &str); 3] = [
           await ctx.play('tone:1200,1000/0');
         }",
     ),
+    ("204", "async function main(data, ctx) { await ctx.reject(486, data.headers['X-A']); }"),
 ];
 
 /// A test in which 1000 answers and does this.
@@ -68,7 +69,7 @@ fn of_two_with_early_media_the_second_is_heard_after_the_first() {
 
 #[test]
 fn a_ring_back_that_cannot_be_played_costs_a_warning_and_not_the_ringing() {
-    let warned = "expect((await call.logs()).map((line) => line.text).join()).toContain('user/nope.wav');";
+    let warned = "expect((await call.logs()).join()).toContain('user/nope.wav');";
     rings("await ctx.bridge('1001', { ringback: 'user/nope.wav' });", &format!("{RINGING} {warned}"));
 }
 
@@ -76,4 +77,13 @@ fn a_ring_back_that_cannot_be_played_costs_a_warning_and_not_the_ringing() {
 fn a_header_waits_for_the_first_invite() {
     let script = "ctx.header('X-Once', 'yes'); await ctx.bridge('1009', true); await ctx.bridge('1001');";
     rings(script, "expect(b.headers['X-Once']).toBe('yes');");
+}
+
+#[test]
+fn of_a_header_set_in_several_places_the_narrowest_goes_out() {
+    let script = "ctx.set('sip_h_X-A', 'broad'); ctx.header('X-A', 'broad');
+      const target = { uri: '204', headers: { 'X-A': 'narrow' } };
+      const { reason } = await ctx.bridge(target, { headers: { 'x-a': 'middle' }, continue_on: true });
+      console.log(reason);";
+    passes(script, &format!("{DIALLED} await call.ended(); expect((await call.logs()).join()).toContain('narrow');"));
 }
