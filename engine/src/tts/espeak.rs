@@ -26,7 +26,7 @@ const MAX_AUDIO: usize = 32 << 20;
 const MAX_MESSAGES: usize = 4096;
 /// Words a minute; its own default of 175 is hard to follow over a telephone.
 const SPEED: &str = "150";
-/// Like script workers and prompt loaders: behind everything that carries calls.
+/// Like prompt loaders: behind everything that carries calls.
 const NICE: i32 = 10;
 
 /// Runs espeak-ng.
