@@ -107,12 +107,6 @@
     return found;
   }
 
-  // Functions of a driver call each other by `this`.
-  function calls(main, data, ctx) {
-    const { owner } = runtime;
-    return owner === undefined ? main(data, ctx) : owner[called](data, ctx);
-  }
-
   function classicEntry(name, file, module) {
     const { exports } = module;
     // `module.export` is a typo in so many scripts that it works.
@@ -175,7 +169,7 @@
     input = data;
     try {
       const result = name === undefined && lasting !== undefined ? lasting(data) : evaluated(data, name);
-      if (isPromise(result)) throw part('failures').notSynchronous('main returned a promise');
+      if (isPromise(result)) throw part('failures').notSynchronous();
       return result === undefined ? data : result;
     } catch (error) {
       host.fail(error);
@@ -191,7 +185,7 @@
     const module = loadClassic(entry);
     const main = entryOf(classicEntry, entry, module);
     if (main === undefined) return withoutMain(module.exports);
-    if (runtime.owner !== undefined) return calls(main, data);
+    if (runtime.owner !== undefined) return runtime.owner[called](data);
     if (name === undefined && host.onlyDeclares) lasting = main;
     return main(data);
   }
@@ -199,9 +193,7 @@
   // A file that only sets something up is a script, too; one that has other functions was meant otherwise.
   function withoutMain(exports) {
     const exported = Object.keys(exports ?? {});
-    if (called === 'main' && exported.length === 0) return;
-    const others = exported.length > 0 ? `; it exports ${exported.join(', ')}` : '';
-    throw part('failures').lacking(`${host.entry} has no function '${called}'${others}`);
+    if (called !== 'main' || exported.length > 0) throw part('failures').withoutFunction(called, exported);
   }
 
   function isPromise(result) {
@@ -211,9 +203,12 @@
   function run(main, exported) {
     let result;
     try {
-      result = main === undefined ? withoutMain(exported) : calls(main, input, runtime.ctx);
+      const { owner, ctx } = runtime;
+      if (main === undefined) result = withoutMain(exported);
+      // Functions of a driver call each other by `this`.
+      else result = owner === undefined ? main(input, ctx) : owner[called](input, ctx);
       const later = isPromise(result);
-      if (later && host.type === 'script') throw part('failures').notSynchronous('main returned a promise');
+      if (later && host.type === 'script') throw part('failures').notSynchronous();
       if (!later) {
         conclude(result, true);
         return;
@@ -248,7 +243,7 @@
       // To a browser a string is a page. What only JSON makes one of, a date, is told from it by the space before it.
       return typeof value !== 'string' && text?.[0] === '"' ? ` ${text}` : text;
     } catch (error) {
-      throw new TypeError(`the result cannot be written as JSON: ${error.message}`);
+      throw part('failures').unprintable(error);
     }
   }
 

@@ -45,9 +45,18 @@
     return Object.assign(new Error(message), { code: 'NO_FUNCTION' });
   }
 
-  function notSynchronous(what) {
+  function withoutFunction(name, exported) {
+    const others = exported.length > 0 ? `; it exports ${exported.join(', ')}` : '';
+    return lacking(`${host.entry} has no function '${name}'${others}`);
+  }
+
+  function unprintable(error) {
+    return new TypeError(`the result cannot be written as JSON: ${error.message}`);
+  }
+
+  function notSynchronous(what = 'main returned a promise') {
     return new Error(`${what}, but a script of type 'script' is synchronous; make it type 'app'`);
   }
 
-  return { abortError, lacking, notSynchronous, named, failed, ownFrames, refused };
+  return { abortError, lacking, withoutFunction, unprintable, notSynchronous, named, failed, ownFrames, refused };
 })

@@ -9,6 +9,7 @@
   // Parts that keep nothing of a run, with the globals they give.
   const LASTING = {
     __proto__: null,
+    arguments: [],
     buffer: ['Buffer', 'atob', 'btoa'],
     clone: ['structuredClone'],
     crypto: ['crypto'],
