@@ -168,26 +168,25 @@
   function serve(data, name) {
     input = data;
     try {
-      const result = name === undefined && lasting !== undefined ? lasting(data) : evaluated(data, name);
-      if (isPromise(result)) throw part('failures').notSynchronous();
+      let result;
+      if (name === undefined && lasting !== undefined) {
+        result = lasting(data);
+      } else {
+        modules = { __proto__: null };
+        mains = { __proto__: null };
+        called = name ?? 'main';
+        const { entry } = host;
+        const module = loadClassic(entry);
+        const main = entryOf(classicEntry, entry, module);
+        if (name === undefined && runtime.owner === undefined && host.onlyDeclares) lasting = main;
+        result = main === undefined ? withoutMain(module.exports) : calls(main, data);
+      }
+      if (isPromise(result)) throw part('failures').notSynchronous('main returned a promise');
       return result === undefined ? data : result;
     } catch (error) {
       host.fail(error);
       return undefined;
     }
-  }
-
-  function evaluated(data, name) {
-    modules = { __proto__: null };
-    mains = { __proto__: null };
-    called = name ?? 'main';
-    const { entry } = host;
-    const module = loadClassic(entry);
-    const main = entryOf(classicEntry, entry, module);
-    if (main === undefined) return withoutMain(module.exports);
-    if (runtime.owner !== undefined) return runtime.owner[called](data);
-    if (name === undefined && host.onlyDeclares) lasting = main;
-    return main(data);
   }
 
   // A file that only sets something up is a script, too; one that has other functions was meant otherwise.
