@@ -178,10 +178,12 @@
         const { entry } = host;
         const module = loadClassic(entry);
         const main = entryOf(classicEntry, entry, module);
-        if (name === undefined && runtime.owner === undefined && host.onlyDeclares) lasting = main;
-        result = main === undefined ? withoutMain(module.exports) : calls(main, data);
+        const { owner } = runtime;
+        if (main === undefined) result = withoutMain(module.exports);
+        else result = owner === undefined ? main(data) : owner[called](data);
+        if (name === undefined && owner === undefined && host.onlyDeclares) lasting = main;
       }
-      if (isPromise(result)) throw part('failures').notSynchronous('main returned a promise');
+      if (isPromise(result)) throw part('failures').notSynchronous();
       return result === undefined ? data : result;
     } catch (error) {
       host.fail(error);
