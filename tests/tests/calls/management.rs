@@ -23,7 +23,7 @@ async fn a_call_is_placed_and_its_script_runs_once_it_is_answered() {
     call.answer();
     within("an ACK", call.answered()).await.unwrap();
     let facts = events.logged("facts").await;
-    assert_eq!(facts["text"], "facts [\"outbound\",\"answered\",\"42\"]");
+    assert_eq!(facts["text"], "facts [\"outbound\",\"answered\",42]");
     within("a BYE", call.ended()).await;
     let heard = call.heard().with(|capture| capture.octets().to_vec());
     lockstep_tests::audio::compare(&heard, &[whole(&["1.wav"])]).unwrap();
