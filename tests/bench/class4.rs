@@ -6,16 +6,19 @@ use std::net::{SocketAddrV4, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lockstep_ctx_api::wire::{Bundle, ScriptType};
+use lockstep_ctx_api::js::{PRELUDE_VERSION, Worker};
+use lockstep_ctx_api::wire::{
+    Bundle, FromWorker, Limits, RunHeader, RunId, RunState, ScriptType, Start, ToWorker, TurnEnd, read_frame, write_frame,
+};
 use lockstep_engine::config::{ScriptEntry, SecurityConfig};
 use lockstep_engine::fetch::{EgressPolicy, Fetcher};
 use lockstep_engine::host::HostServices;
-use lockstep_engine::runs::{Desk, DeskOutput, Order, RunKind, RunRequest, RunsConfig, RunsHandle, RunsThread, ScriptPlace};
-use lockstep_engine::script::supervisor::RunBounds;
-use lockstep_engine::script::{InProcess, Moment, Program, ProgramLimits, ProgramSet};
+use lockstep_engine::runs::{RunKind, RunRequest, RunsConfig, RunsHandle, RunsThread, ScriptPlace};
+use lockstep_engine::script::{Program, ProgramLimits, ProgramSet};
 use serde_json::{Value, json};
 
 use crate::load::{Load, Plan};
+use crate::net;
 use crate::server::{CALLEE_PORT, Server, binary};
 use crate::stats::{Figure, Sorted};
 
@@ -100,35 +103,64 @@ fn program(source: &str) -> Arc<Program> {
     })
 }
 
-/// Runs a second where a worker and whoever orders them are one thread.
+/// Runs a second inside a worker: it reads frames as they come over its socket and writes those that go back. Who orders the runs is
+/// not timed.
 fn inside(source: &str, data: &str) -> io::Result<f64> {
+    let mut worker = Worker::new().map_err(|error| io::Error::other(error.message))?;
     let program = program(source);
-    let mut desk = Desk::new(Box::new(InProcess::new(Moment::now(), RunBounds::default())));
-    let (began, mut runs) = (Instant::now(), 0_u32);
-    while began.elapsed() < TIME {
-        let order = Order {
-            program: Arc::clone(&program),
-            kind: RunKind::Hook,
-            function: None,
-            data: data.to_owned(),
-            env: BTreeMap::new(),
-            timeout: Duration::from_secs(2),
-            seed: [7; 32],
-        };
-        desk.submit(Moment::now(), order).map_err(io::Error::other)?;
-        let mut settled = false;
-        while let Some(output) = desk.poll_output() {
-            if let DeskOutput::Settled { end, .. } = output {
-                end.map_err(io::Error::other)?;
-                settled = true;
+    worker.handle(ToWorker::Bundle { bundle: program.bundle_id, sources: Arc::clone(&program.bundle) }, &mut Vec::new());
+    let (mut inbound, mut outbound, mut frames) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut took, mut runs) = (Duration::ZERO, 0);
+    while took < TIME {
+        inbound.clear();
+        for _ in 0..AT_ONCE {
+            runs += 1;
+            write_frame(&start(&program, RunId(runs), data), &mut inbound).map_err(io::Error::other)?;
+        }
+        outbound.clear();
+        let began = Instant::now();
+        let mut rest = inbound.as_slice();
+        while let Some((frame, length)) = read_frame::<ToWorker>(rest).map_err(io::Error::other)? {
+            rest = rest.get(length..).unwrap_or_default();
+            worker.handle(frame, &mut frames);
+            for frame in frames.drain(..) {
+                write_frame(&frame, &mut outbound).map_err(io::Error::other)?;
             }
         }
-        if !settled {
-            return Err(io::Error::other("a run waits for something"));
+        took += began.elapsed();
+        let settled = settled(&outbound)?;
+        if settled != AT_ONCE {
+            return Err(io::Error::other(format!("{settled} of {AT_ONCE} runs gave a result")));
         }
-        runs += 1;
     }
-    Ok(f64::from(runs) / began.elapsed().as_secs_f64())
+    Ok(runs as f64 / took.as_secs_f64())
+}
+
+/// The frame that has a worker run the program.
+fn start(program: &Program, run: RunId, data: &str) -> ToWorker {
+    let header = RunHeader {
+        bundle: program.bundle_id,
+        script_type: program.script_type,
+        function: None,
+        env: program.env.clone(),
+        limits: Limits { memory_bytes: program.limits.memory_bytes, turn_ms: program.limits.turn_ms, after_end_ms: 10_000 },
+        seed: [7; 32],
+        time_zone: program.time_zone.clone(),
+        prelude: PRELUDE_VERSION,
+    };
+    let start = Start { at: 1_800_000_000_000, data: data.to_owned(), call: None };
+    ToWorker::Start { run, epoch: 0, header: Arc::new(header), start: Arc::new(start) }
+}
+
+/// How many of a worker's frames are the end of a run that gave a result, and left nothing in the worker.
+fn settled(mut frames: &[u8]) -> io::Result<usize> {
+    let mut settled = 0;
+    while let Some((frame, length)) = read_frame::<FromWorker>(frames).map_err(io::Error::other)? {
+        frames = frames.get(length..).unwrap_or_default();
+        let is_settled = |end: &TurnEnd| end.gone && matches!(end.state, RunState::Finished { result: Some(_) });
+        settled += usize::from(matches!(&frame, FromWorker::TurnEnd(end) if is_settled(end)));
+    }
+    Ok(settled)
 }
 
 /// The same in one QuickJS context: parse, call, print.
@@ -151,8 +183,9 @@ fn bare(source: &str, data: &str) -> io::Result<f64> {
         .map_err(io::Error::other)
 }
 
-/// Runs a second through the thread of runs and one worker process, all on one core.
-fn through_engine(data: &str) -> io::Result<f64> {
+/// Runs a second through the thread of runs and one worker process, all on one core; and how long one took, in milliseconds, where half
+/// as many came from the other core.
+fn through_engine(data: &str) -> io::Result<(f64, Sorted)> {
     let programs = Arc::new(ProgramSet::new([program(SCRIPT)], Vec::new()));
     let (_keep, watched) = tokio::sync::watch::channel(programs);
     let (handle, inbox) = RunsHandle::new(watched);
@@ -175,8 +208,40 @@ fn through_engine(data: &str) -> io::Result<f64> {
             Ok::<_, io::Error>(runs)
         };
         let runs = futures_util::future::try_join_all((0..AT_ONCE).map(|_| one())).await?;
-        Ok(f64::from(runs.into_iter().sum::<u32>()) / began.elapsed().as_secs_f64())
+        let rate = f64::from(runs.into_iter().sum::<u32>()) / began.elapsed().as_secs_f64();
+        net::pin(0);
+        let times = paced(&handle, data, rate / 2.0).await;
+        net::pin(1);
+        Ok((rate, times?))
     })
+}
+
+/// How long runs take of which so many are ordered a second, one by one, whatever has become of those before.
+async fn paced(handle: &RunsHandle, data: &str, rate: f64) -> io::Result<Sorted> {
+    let (due, mut ordered) = tokio::sync::mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        let began = Instant::now();
+        let moments = (0..).map(|number| Duration::from_secs_f64(f64::from(number) / rate));
+        for moment in moments.take_while(|moment| *moment < TIME) {
+            std::thread::sleep(moment.saturating_sub(began.elapsed()));
+            if due.send(()).is_err() {
+                return;
+            }
+        }
+    });
+    let mut under_way = tokio::task::JoinSet::new();
+    while let Some(()) = ordered.recv().await {
+        let (handle, order) = (handle.clone(), RunRequest::new("main", RunKind::Hook, data));
+        under_way.spawn(async move {
+            let began = Instant::now();
+            handle.run(order).await.map(|_| began.elapsed().as_secs_f64() * 1e3)
+        });
+    }
+    let mut times = Vec::with_capacity(under_way.len());
+    while let Some(ended) = under_way.join_next().await {
+        times.push(ended.map_err(io::Error::other)?.map_err(io::Error::other)?);
+    }
+    Ok(Sorted::new(times))
 }
 
 /// Routing scripts inside a worker.
@@ -184,7 +249,7 @@ pub(crate) fn worker(_: &[usize]) -> io::Result<Figure> {
     let data = object();
     let rate = inside(SCRIPT, &data)?;
     Ok(Figure {
-        name: "Class 4 runs inside a worker, 4 KB object, 20-line script",
+        name: "Class 4 runs inside a worker, frames in to frames out, 4 KB object, 20-line script",
         measured: format!("{rate:.0}/s"),
         bar: "≥ 15,000/s",
         comparison: format!("bare QuickJS: parse, call, print: {:.0}/s", bare(SCRIPT, &data)?),
@@ -196,7 +261,7 @@ pub(crate) fn worker(_: &[usize]) -> io::Result<Figure> {
 pub(crate) fn tiny(_: &[usize]) -> io::Result<Figure> {
     let rate = inside(TINY, "{}")?;
     Ok(Figure {
-        name: "Class 4 runs inside a worker, one-line script",
+        name: "Class 4 runs inside a worker, frames in to frames out, one-line script",
         measured: format!("{rate:.0}/s"),
         bar: "≥ 150,000/s",
         comparison: format!("bare QuickJS: parse, call, print: {:.0}/s", bare(TINY, "{}")?),
@@ -207,13 +272,14 @@ pub(crate) fn tiny(_: &[usize]) -> io::Result<Figure> {
 /// Routing scripts through the engine's queue and a worker process.
 pub(crate) fn engine(_: &[usize]) -> io::Result<Figure> {
     let data = object();
-    let rate = through_engine(&data)?;
+    let (rate, times) = through_engine(&data)?;
+    let p99 = times.percentile(0.99);
     Ok(Figure {
         name: "Class 4 runs through the engine, worker and load on one core",
-        measured: format!("{rate:.0}/s"),
-        bar: "≥ 8,000/s",
+        measured: format!("{rate:.0}/s, p99 {p99:.2} ms at half of that"),
+        bar: "≥ 8,000/s, p99 < 1 ms",
         comparison: format!("bare QuickJS: parse, call, print: {:.0}/s", bare(SCRIPT, &data)?),
-        met: rate >= 8_000.0,
+        met: rate >= 8_000.0 && p99 < 1.0,
     })
 }
 
