@@ -80,7 +80,10 @@ const ACTIONS = {
 function main(data) {
   const seen = data.todo.map(({ action, path, key, value }) => {
     try {
-      return [action, ACTIONS[action](at(data.tree, path), key, value, data.tree)];
+      const o = at(data.tree, path);
+      // An array of four thousand million elements takes minutes to go through.
+      const name = key === '4294967294' && (Array.isArray(o) || Array.isArray(data.tree)) ? '7' : key;
+      return [action, ACTIONS[action](o, name, value, data.tree)];
     } catch (error) {
       return [action, String(error)];
     }

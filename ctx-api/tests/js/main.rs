@@ -3,6 +3,7 @@
 mod copies;
 mod cost;
 mod determinism;
+mod ending;
 mod globals;
 mod harness;
 mod host_calls;

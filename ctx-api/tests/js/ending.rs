@@ -1,0 +1,91 @@
+//! How scripts come to their end: what keeps one, and what it is told of the end of its call.
+
+use lockstep_ctx_api::wire::{EntryKind, ScriptErrorKind};
+use lockstep_ctx_api::{CallEndedCause, EndedBy, Op};
+
+use crate::harness::{Setup, cause};
+
+#[test]
+fn a_callback_script_stays_until_its_timers_are_done() {
+    let mut run = Setup::call("function main(data, ctx) { ctx.answer(); setTimeout(() => ctx.hangup(), 5000) }").start();
+    assert!(run.is_running());
+    run.done("answer");
+    run.wake();
+    assert_eq!((run.pending(), run.result()), (vec!["hangup"], "undefined"));
+}
+
+#[test]
+fn an_async_main_is_over_when_it_returns() {
+    let run = Setup::call("async function main(data, ctx) { setTimeout(() => ctx.hangup(), 3600_000) }").start();
+    assert_eq!(run.result(), "undefined");
+}
+
+#[test]
+fn callbacks_still_run_after_main_has_returned() {
+    let mut run = Setup::call(
+        "function main(data, ctx) { ctx.answer().then(() => ctx.play('x.wav')).then(() => ctx.hangup()).catch(() => {}) }",
+    )
+    .start();
+    run.done("answer");
+    assert_eq!(run.pending(), ["play"]);
+    assert!(run.is_running(), "whoever listens to an operation has more to say");
+    run.done("play");
+    assert_eq!(run.pending(), ["hangup"]);
+    run.done("hangup");
+    assert_eq!(run.result(), "undefined");
+}
+
+#[test]
+fn an_operation_nobody_listens_to_keeps_no_script_of_callbacks() {
+    let run = Setup::call("function main(data, ctx) { ctx.answer(); ctx.play('x.wav') }").start();
+    assert_eq!(run.result(), "undefined");
+    let waits = Setup::call("function main(data, ctx) { ctx.answer(); ctx.waitForHangup().then(() => ctx.log('over')) }").start();
+    assert_eq!(waits.result(), "undefined", "listeners keep nothing alive");
+}
+
+#[test]
+fn a_callback_of_an_operation_may_refuse_the_call() {
+    let mut run = Setup::call("function main(data, ctx) { ctx.sleep(100).then(() => err([486, 'Busy Here'])) }").start();
+    run.done("sleep");
+    assert_eq!(run.error().sip, Some((486, "Busy Here".to_owned())));
+}
+
+#[test]
+fn a_script_that_has_hung_up_is_told_of_its_own_mistake() {
+    let mut run = Setup::call(
+        "async function main(data, ctx) {
+           const held = ctx.play('long.wav').catch((error) => ctx.log(error.name));
+           await ctx.hangup();
+           await ctx.play('x.wav').catch((error) => ctx.log(error.name, error.message));
+         }",
+    )
+    .start();
+    run.done("hangup");
+    run.entry(EntryKind::CallEnded(CallEndedCause { by: EndedBy::Script, ..cause() }));
+    assert_eq!(run.texts(), ["CallEnded", "InvalidState play: the call is ended"]);
+}
+
+#[test]
+fn waiting_for_any_of_several_ends_with_the_call() {
+    let mut run =
+        Setup::call("async function main(data, ctx) { await Promise.any([ctx.waitFor('1'), ctx.waitFor('2')]) }").start();
+    run.hangup();
+    assert_eq!(run.error().kind, ScriptErrorKind::CallEnded);
+    let mixed = Setup::call("async function main() { await Promise.any([Promise.reject(new Error('other'))]) }").start();
+    assert_eq!(mixed.error().kind, ScriptErrorKind::Thrown);
+}
+
+#[test]
+fn a_normal_clearing_may_be_named_by_its_code() {
+    let mut run = Setup::call(
+        "async function main(data, ctx) {
+           await ctx.hangup({ code: 202 }).catch((error) => ctx.log(error.name));
+           await ctx.hangup({ code: 200, reason: 'bye' });
+         }",
+    )
+    .start();
+    assert_eq!(run.texts(), ["RangeError"]);
+    let Op::Hangup(args) = run.op("hangup") else { unreachable!() };
+    assert_eq!((args.code, args.reason.as_deref()), (None, Some("bye")));
+    run.done("hangup");
+}
