@@ -132,19 +132,20 @@ impl Switch {
         description: Option<Description>,
     ) -> bool {
         let Some(leg) = self.exchange.borrow().offers.get(&id).copied() else { return false };
+        let refused = |(code, reason): (u16, String)| {
+            (format!("{code} {reason}"), LegEvent::OfferRefused { again: code == 491, code, reason })
+        };
         let (line, event) = match outcome {
             Ok(response) if response.status.is_provisional() => {
                 self.exchange.borrow_mut().note(leg, Direction::In, status_line(response));
                 return true;
             }
-            Ok(response) => {
+            Ok(response) if response.status.is_success() => {
                 let sdp = description.map(|description| description.sdp);
                 (status_line(response), LegEvent::OfferAnswered { sdp })
             }
-            Err(failure) => {
-                let (code, reason) = failure_of(failure);
-                (format!("{code} {reason}"), LegEvent::OfferRefused { again: code == 491, code, reason })
-            }
+            Ok(response) => refused(response_code(response)),
+            Err(failure) => refused(failure_of(failure)),
         };
         self.exchange.borrow_mut().offers.remove(&id);
         self.tell_leg(leg, &line, event);

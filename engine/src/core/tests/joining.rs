@@ -6,7 +6,7 @@ use lockstep_sip::message::Method;
 use tokio::sync::oneshot;
 
 use super::lab::{Lab, PhoneId};
-use super::watching::{ask, channels, play};
+use super::watching::{ask, channels, only_call, play};
 use crate::core::Execution;
 use crate::core::handle::{Asker, EngineError, Request};
 
@@ -243,4 +243,21 @@ fn a_hold_that_meets_an_offer_of_the_partys_own_follows_its_ack() {
     let id = ids[0].clone();
     ask(&mut lab, |reply| Request::Hold { id, hold: true, music: None, reply }).unwrap();
     assert_eq!(lab.seen(phones[0]), ["response 200", "offer"]);
+}
+
+#[test]
+fn a_hold_that_the_party_cannot_take_now_is_offered_again() {
+    let mut lab = Lab::new("", &[("1000", WAITS)]);
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    let mut watcher = lab.switch.events.watch();
+    let id = only_call(&lab);
+    ask(&mut lab, |reply| Request::Hold { id, hold: true, music: None, reply }).unwrap();
+    lab.respond(caller, 491);
+    assert_eq!(lab.seen(caller), ["200", "offer"]);
+    // The one that did not make the Call-ID tries again within two seconds.
+    lab.wait(2_000);
+    assert_eq!(lab.seen(caller), ["offer"]);
+    lab.pick_up(caller);
+    assert_eq!(channels(&mut watcher), ["a held"]);
 }

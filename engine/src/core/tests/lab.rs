@@ -471,7 +471,9 @@ impl Phone {
             Event::Request { id, dialog: None, request, .. } if request.method == Method::Options => {
                 self.endpoint.respond(now, id, Reply::new(StatusCode::OK)).unwrap();
             }
-            Event::Request { dialog: Some(_), request, .. } if request.method == Method::Invite => {
+            Event::Request { id, dialog: Some(_), request, description, .. } if request.method == Method::Invite => {
+                self.ringing = Some(id);
+                self.offer = description.map(|offer| offer.sdp);
                 self.seen.push("offer".to_owned());
             }
             Event::Acked { .. }
