@@ -25,7 +25,10 @@ pub(super) async fn call(
         return Err(ApiError::unprocessable(format!("{} is not of type driver", program.file), Value::Null));
     }
     let data = argument(&body)?;
-    match runs.run(RunRequest::new(program.name.as_str(), RunKind::Driver, data).function(Some(function))).await {
+    let request = RunRequest::new(program.name.as_str(), RunKind::Driver, data)
+        .of_account(program.account.as_str())
+        .function(Some(function));
+    match runs.run(request).await {
         Ok(success) => {
             let json = success.result.unwrap_or_else(|| "null".to_owned());
             Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())

@@ -31,7 +31,9 @@ pub(super) async fn submit(
     let program = caller.program(state.engine.runs(), &id)?;
     let scratch = Scratch::default();
     let data = form::read(request, state.form_limits, &scratch).await?;
-    let mut request = RunRequest::new(program.name.as_str(), RunKind::Form, data.to_string()).function(query.function);
+    let mut request = RunRequest::new(program.name.as_str(), RunKind::Form, data.to_string())
+        .of_account(program.account.as_str())
+        .function(query.function);
     request.scratch = scratch;
     match state.engine.runs().run(request).await {
         Ok(success) => Ok(answer::page(success.result)),

@@ -96,7 +96,9 @@ async fn call(state: &AppState, uuid: &str, function: Option<String>, request: R
         },
         _ => fields.into_value(),
     };
-    let mut request = RunRequest::new(program.uuid.clone(), RunKind::Public, data.to_string()).function(function);
+    let mut request = RunRequest::new(program.uuid.clone(), RunKind::Public, data.to_string())
+        .of_account(program.account.as_str())
+        .function(function);
     request.scratch = scratch;
     match runs.run(request).await {
         Ok(success) => Ok(answer::page(success.result)),

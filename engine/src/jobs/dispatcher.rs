@@ -325,6 +325,7 @@ async fn attempt(runs: &RunsHandle, job: &Job) -> TryEnd {
         JobKind::Schedule => RunKind::Schedule,
     };
     let mut request = RunRequest::new(job.script.clone(), kind, job.data.clone())
+        .of_account(job.account.clone())
         .function(job.function.clone())
         .timeout(job.timeout_ms.map(Duration::from_millis));
     request.id = Arc::from(run_id(job));
@@ -355,10 +356,11 @@ async fn attempt(runs: &RunsHandle, job: &Job) -> TryEnd {
 mod tests {
     use std::sync::atomic::AtomicU64;
 
+    use futures_util::FutureExt as _;
     use tokio::sync::watch;
 
     use super::*;
-    use crate::core::tests::lab::programs;
+    use crate::core::tests::lab::{given_to, programs};
     use crate::jobs::NewJob;
     use crate::store::{Clock, Store};
 
@@ -372,17 +374,17 @@ mod tests {
         // Runs are asked for and never made.
         let (runs, _inbox) = RunsHandle::new(watch::channel(programs(&[("1000", "")])).1);
         let config = JobsConfig { concurrency: 1, keep: Duration::from_secs(60) };
-        let id = jobs.add(NewJob::new("a", "script-1000", "{}")).await.unwrap();
+        let id = jobs.add(NewJob::new("default", "script-1000", "{}")).await.unwrap();
         let (stop, stopping) = watch::channel(false);
         let local = LocalSet::new();
         let stopped = async {
-            while jobs.job("a", id).await.unwrap().unwrap().state != JobState::Active {
+            while jobs.job("default", id).await.unwrap().unwrap().state != JobState::Active {
                 tokio::task::yield_now().await;
             }
             stop.send_replace(true);
         };
         local.run_until(async { tokio::join!(work(config, jobs.clone(), runs, stopping), stopped) }).await;
-        let job = jobs.job("a", id).await.unwrap().unwrap();
+        let job = jobs.job("default", id).await.unwrap().unwrap();
         assert_eq!((job.state, job.attempt), (JobState::Waiting, 0));
         let place = store.place().clone();
         assert!(take_over(&place).await.is_some());
@@ -420,6 +422,17 @@ mod tests {
         let job = jobs.store().write(|connection, now| table::claim(connection, now, 1)).await.unwrap().remove(0);
         let (runs, _inbox) = RunsHandle::new(watch::channel(programs(&[])).1);
         assert_eq!(attempt(&runs, &job).await, TryEnd::Absent("no script gone".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_job_does_not_run_what_another_account_has_put_in_place_of_its_script() {
+        let jobs = Jobs::new(&Store::in_memory(Clock::system()).unwrap());
+        jobs.add(NewJob::new("south", "script-1000", r#"{"secret":42}"#)).await.unwrap();
+        let job = jobs.store().write(|connection, now| table::claim(connection, now, 1)).await.unwrap().remove(0);
+        let scripts = given_to("north", &programs(&[("1000", "")]), "script-1000", true);
+        let (runs, _inbox) = RunsHandle::new(watch::channel(scripts).1);
+        let absent = TryEnd::Absent("no script script-1000".to_owned());
+        assert_eq!(attempt(&runs, &job).now_or_never(), Some(absent));
     }
 
     /// Who waits for the next one that comes due is told of it with the end that delays it.

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::desk::Order;
 use super::request::{RunError, RunFailure, RunKind, RunLog, RunRequest, RunSuccess, RunSummary, RunsError};
 use crate::host::{Channel, Scratch};
-use crate::script::ProgramSet;
+use crate::script::{Program, ProgramSet};
 
 /// Runs that may wait to be taken in before those who ask wait too.
 const QUEUE: usize = 4_096;
@@ -87,13 +87,14 @@ impl RunsHandle {
     /// # Errors
     /// What kept it from giving a result.
     pub async fn run(&self, request: RunRequest) -> Result<RunSuccess, RunFailure> {
-        let RunRequest { id, script, kind, function, data, timeout, mut env, lines, scratch, channel } = request;
+        let RunRequest { id, script, account, kind, function, data, timeout, mut env, lines, scratch, channel } = request;
         let failure = |error| RunFailure { run: Arc::clone(&id), error, took: std::time::Duration::ZERO, log: RunLog::default() };
         if self.is_stopped() {
             return Err(failure(RunError::Stopped));
         }
         let found = self.programs.borrow().by_name(&script).cloned();
-        let Some(program) = found else { return Err(failure(RunError::NoSuchScript(script))) };
+        let is_theirs = |program: &Arc<Program>| account.as_ref().is_none_or(|account| *account == program.account);
+        let Some(program) = found.filter(is_theirs) else { return Err(failure(RunError::NoSuchScript(script))) };
         env.entry("CORRELATION_ID".to_owned()).or_insert_with(|| id.to_string());
         let is_limited = !matches!(kind, RunKind::WebSocket | RunKind::Worker);
         let own = program

@@ -73,6 +73,8 @@ pub struct RunRequest {
     pub id: Arc<str>,
     /// Name, file, uuid or number of the script.
     pub script: String,
+    /// Whose script it has to be; `None`: anybody's.
+    pub account: Option<String>,
     pub kind: RunKind,
     /// Exported function to call; `None`: `main`.
     pub function: Option<String>,
@@ -97,6 +99,7 @@ impl RunRequest {
             // As good as `new_v4`, which asks the kernel each time.
             id: uuid::Builder::from_random_bytes(rand::random()).into_uuid().to_string().into(),
             script: script.into(),
+            account: None,
             kind,
             function: None,
             data: data.into(),
@@ -106,6 +109,13 @@ impl RunRequest {
             scratch: Scratch::default(),
             channel: None,
         }
+    }
+
+    /// Takes only a script of `account`: the name may have become another's by the time of the run.
+    #[must_use]
+    pub fn of_account(mut self, account: impl Into<String>) -> Self {
+        self.account = Some(account.into());
+        self
     }
 
     /// Calls `function` instead of `main`.
