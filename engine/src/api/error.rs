@@ -152,6 +152,11 @@ impl ApiError {
         Self::conflict("no_earlier_version", format!("no version of {file} before the live one is kept"))
     }
 
+    /// Our own fault.
+    pub(super) fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the request failed within the engine; the log says more")
+    }
+
     /// The body is larger than the operation takes.
     pub(super) fn body_too_large() -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the body is larger than is taken here")

@@ -8,6 +8,7 @@ mod answer;
 mod apps;
 mod body;
 mod calls;
+mod carried;
 mod cdrs;
 mod drivers;
 mod error;
@@ -215,6 +216,7 @@ fn router(state: AppState) -> Router {
         .route("/v1/route", post(route::route))
         .merge(public_routes(&state))
         .route("/v1/events", get(events::events))
+        .route_layer(middleware::from_fn(carried::through))
         .route_layer(middleware::from_fn_with_state(state.clone(), access::check))
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)

@@ -39,6 +39,17 @@ pub(super) enum Reach {
     Engine,
 }
 
+/// What has a script run for whoever asks: it ends with the connection.
+const RUNS: [&str; 7] = [
+    "/v1/scripts/{id}/run",
+    "/v1/forms/{id}",
+    "/v1/drivers/{id}/{fn}",
+    "/v1/route",
+    "/v1/dids/search",
+    "/f/{id}",
+    "/f/{id}/{fn}",
+];
+
 /// A query parameter.
 #[derive(Debug)]
 pub(super) struct Parameter {
@@ -63,4 +74,9 @@ pub(super) fn operation(method: &Method, path: &str) -> Option<&'static Operatio
     // axum answers HEAD with the handler of GET.
     let method = if method == Method::HEAD { &Method::GET } else { method };
     operations().find(|operation| operation.method == *method && operation.path == path)
+}
+
+/// Whether a request changes something, and so is carried through once it has come.
+pub(super) fn is_change(method: &Method, path: &str) -> bool {
+    !method.is_safe() && !RUNS.contains(&path)
 }
