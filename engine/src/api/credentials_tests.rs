@@ -17,6 +17,7 @@ use crate::fetch::{EgressPolicy, Fetcher};
 use crate::platform::Platform;
 use crate::runs::{RunsConfig, RunsHandle, RunsThread, ScriptPlace};
 use crate::script::programs::Loader;
+use crate::store::script_versions::{self, Noted, Origin};
 
 const CONFIG: &str = r#"
 [[account]]
@@ -62,6 +63,7 @@ struct House {
     client: Client,
     job: i64,
     uuid: String,
+    platform: Platform,
     dir: PathBuf,
     _runs: RunsThread,
 }
@@ -97,12 +99,12 @@ impl House {
         let (services, events) = (platform.services.clone(), platform.events.clone());
         let runs_config = RunsConfig { place: ScriptPlace::InProcess, fetcher, services, events, journals: None };
         let runs = RunsThread::start(runs_config, handle.clone(), inbox).unwrap();
-        let (engine, _, _) = EngineHandle::new(Vec::new(), handle, platform);
+        let (engine, _, _) = EngineHandle::new(Vec::new(), handle, platform.clone());
         let server = Server::bind(&api_config, engine).await.unwrap();
         let api = server.addr();
         tokio::spawn(server.serve(std::future::pending()));
         let client = crate::fetch::client_builder().build().unwrap();
-        let mut house = Self { api, client, job: 0, uuid, dir, _runs: runs };
+        let mut house = Self { api, client, job: 0, uuid, platform, dir, _runs: runs };
         let north = key_of("north", Scope::Admin);
         let kept = house.send("PUT", "/v1/kv/pin", Some(&north), r#"{"value":"1234"}"#.into()).await;
         assert_eq!(kept.0, 204, "{}", kept.1);
@@ -258,6 +260,37 @@ async fn what_is_norths_is_not_there_for_south() {
     assert_eq!(house.send("GET", "/v1/kv/pin", Some(&north), Vec::new()).await.1["value"], "1234", "nothing of it is lost");
     assert_eq!(house.send("GET", "/v1/dids/4420", Some(&north), Vec::new()).await.0, 200);
     assert_eq!(house.send("GET", &format!("/v1/jobs/{}", house.job), Some(&north), Vec::new()).await.1["state"], "delayed");
+}
+
+#[tokio::test]
+async fn a_text_is_shown_to_its_owner_whatever_has_become_of_its_file() {
+    let house = House::new().await;
+    let record = async |file: &'static str, account: &'static str, source: &'static str| {
+        let noted = Noted { file, account, source, sha256: source };
+        let write = move |connection: &_, now| script_versions::record(connection, now, noted, None, Origin::Http);
+        house.platform.store.write(write).await.unwrap();
+    };
+    record("menu.js", "south", "the secret").await;
+    record("menu.js", "north", SCRIPT).await;
+    record("gone.js", "south", "the secret").await;
+    let ask = async |account: &str, path: &str| {
+        let (status, body) = house.send("GET", path, Some(&key_of(account, Scope::Admin)), Vec::new()).await;
+        let versions = body["versions"].as_array().into_iter().flatten();
+        (status, versions.map(|version| version["version"].clone()).collect::<Vec<_>>())
+    };
+    for (account, path, status, versions) in [
+        ("north", "/v1/scripts/menu/versions", 200, vec![json!(2)]),
+        ("north", "/v1/scripts/menu/versions/1", 404, vec![]),
+        ("south", "/v1/scripts/menu/versions", 200, vec![json!(1)]),
+        ("south", "/v1/scripts/gone/versions", 200, vec![json!(1)]),
+        ("south", "/v1/scripts/gone/versions/1", 200, vec![]),
+        ("north", "/v1/scripts/gone/versions", 404, vec![]),
+        ("operator", "/v1/scripts/menu/versions", 200, vec![json!(2), json!(1)]),
+    ] {
+        assert_eq!(ask(account, path).await, (status, versions), "{account} {path}");
+    }
+    let back = house.send("POST", "/v1/scripts/gone/rollback", Some(&key_of("north", Scope::Admin)), b"{}".to_vec()).await;
+    assert_eq!(back.0, 404, "{}", back.1);
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use super::access::Caller;
 use super::body::JsonBody;
 use super::error::ApiError;
 use crate::core::ScriptInfo;
-use crate::script::programs::{SaveError, SaveScript};
+use crate::script::programs::{SaveError, SaveScript, is_called};
 use crate::store::script_versions;
 
 #[derive(Debug, Deserialize)]
@@ -62,10 +62,11 @@ pub(super) async fn show(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let script = find(&state, &caller, &id).await?;
-    let file = script.file.clone();
+    let (file, owner) = (script.file.clone(), caller.only());
     let versions = state.engine.platform().store.read(move |connection, _| {
-        let live = script_versions::list(connection, &file)?.into_iter().find(|version| version.live);
-        let source = live.as_ref().map(|live| script_versions::source(connection, &file, live.version)).transpose()?;
+        let live = script_versions::list(connection, &file, owner.as_deref())?.into_iter().find(|version| version.live);
+        let source = live.as_ref().map(|live| script_versions::source(connection, &file, live.version, owner.as_deref()));
+        let source = source.transpose()?;
         Ok((live, source.flatten()))
     });
     let (live, source) = versions.await?;
@@ -101,8 +102,12 @@ pub(super) async fn versions(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let file = find(&state, &caller, &id).await?.file;
-    let versions = state.engine.platform().store.read(move |connection, _| script_versions::list(connection, &file)).await?;
+    let Kept { file, is_there } = kept(&state, &caller, &id).await?;
+    let owner = caller.only();
+    let listed =
+        state.engine.platform().store.read(move |connection, _| script_versions::list(connection, &file, owner.as_deref()));
+    let mut versions = listed.await?;
+    versions.iter_mut().for_each(|version| version.live &= is_there);
     Ok(Json(json!({ "versions": versions })).into_response())
 }
 
@@ -112,8 +117,8 @@ pub(super) async fn version(
     path: Result<Path<(String, u32)>, PathRejection>,
 ) -> Result<Response, ApiError> {
     let Path((id, number)) = path.map_err(|_| ApiError::bad_request("expected the number of a version"))?;
-    let file = find(&state, &caller, &id).await?.file;
-    let source = text(&state, &file, number).await?;
+    let file = kept(&state, &caller, &id).await?.file;
+    let source = text(&state, &caller, &file, number).await?;
     Ok(Json(json!({ "version": number, "source": &*source })).into_response())
 }
 
@@ -123,18 +128,20 @@ pub(super) async fn roll_back(
     Path(id): Path<String>,
     JsonBody(Back { version }): JsonBody<Back>,
 ) -> Result<Response, ApiError> {
-    let file = find(&state, &caller, &id).await?.file;
+    let Kept { file, is_there } = kept(&state, &caller, &id).await?;
     let number = match version {
         Some(number) => number,
         None => {
-            let wanted = file.clone();
-            let before =
-                state.engine.platform().store.read(move |connection, _| script_versions::before_live(connection, &wanted));
+            let (wanted, owner) = (file.clone(), caller.only());
+            let before = state.engine.platform().store.read(move |connection, _| match is_there {
+                true => script_versions::before_live(connection, &wanted, owner.as_deref()),
+                false => script_versions::last_live(connection, &wanted, owner.as_deref()),
+            });
             before.await?.ok_or_else(|| ApiError::no_earlier_version(&file))?
         }
     };
-    let source = text(&state, &file, number).await?;
-    let save = SaveScript { file, source, must_be_new: false, account: caller.only(), version: Some(number) };
+    let source = text(&state, &caller, &file, number).await?;
+    let save = SaveScript { file, source, must_be_new: !is_there, account: caller.only(), version: Some(number) };
     Ok(Json(state.engine.save_script(save).await?).into_response())
 }
 
@@ -145,9 +152,40 @@ async fn find(state: &AppState, caller: &Caller, id: &str) -> Result<ScriptInfo,
     found.ok_or_else(|| SaveError::NoSuchScript(id.to_owned()).into())
 }
 
-async fn text(state: &AppState, file: &str, number: u32) -> Result<Arc<str>, ApiError> {
-    let wanted = file.to_owned();
-    let source = state.engine.platform().store.read(move |connection, _| script_versions::source(connection, &wanted, number));
+/// A script that has versions.
+struct Kept {
+    file: String,
+    /// It has not been removed.
+    is_there: bool,
+}
+
+/// The same, and one that was removed if the caller has versions of it.
+async fn kept(state: &AppState, caller: &Caller, id: &str) -> Result<Kept, ApiError> {
+    let runs = state.engine.runs();
+    let missing = match caller.program(runs, id) {
+        Ok(program) => return Ok(Kept { file: program.file.clone(), is_there: true }),
+        Err(error) if runs.is_stopped() => return Err(error),
+        Err(error) => error,
+    };
+    let (id, owner) = (id.to_owned(), caller.only());
+    let found = state.engine.platform().store.read(move |connection, _| {
+        for file in script_versions::files(connection)?.into_iter().filter(|file| is_called(file, &id)) {
+            if !script_versions::list(connection, &file, owner.as_deref())?.is_empty() {
+                return Ok(Some(file));
+            }
+        }
+        Ok(None)
+    });
+    found.await?.map(|file| Kept { file, is_there: false }).ok_or(missing)
+}
+
+async fn text(state: &AppState, caller: &Caller, file: &str, number: u32) -> Result<Arc<str>, ApiError> {
+    let (wanted, owner) = (file.to_owned(), caller.only());
+    let source = state
+        .engine
+        .platform()
+        .store
+        .read(move |connection, _| script_versions::source(connection, &wanted, number, owner.as_deref()));
     let source =
         source.await?.ok_or_else(|| ApiError::not_found("no_such_version", format!("{file} has no version {number}")))?;
     Ok(source.into())

@@ -49,7 +49,7 @@ use crate::script::programs::{Asked, Change, Loader, Reload, ScriptText, Watch, 
 use crate::script::{Moment, PoolConfig, ProgramSet, WorkerPool};
 use crate::simulation::block_on;
 use crate::store::Store;
-use crate::store::script_versions::{self, Origin};
+use crate::store::script_versions::{self, Noted, Origin};
 use crate::tts::Tts;
 
 /// Reports of one kind taken before the others get their turn.
@@ -470,10 +470,12 @@ fn kept_text(store: &Store, file: &str) -> Option<String> {
 async fn keep_texts(store: Store, texts: Vec<ScriptText>, asked: Option<Asked>) {
     let (known, answer) = asked.map_or((None, None), |asked| (asked.version, Some(asked.answer)));
     let origin = if answer.is_some() { Origin::Http } else { Origin::Folder };
-    for ScriptText { file, source, sha256 } in texts {
+    for ScriptText { file, account, source, sha256 } in texts {
         let name = file.clone();
-        let kept = store
-            .write(move |connection, now| script_versions::record(connection, now, &file, (&source, &sha256), known, origin));
+        let kept = store.write(move |connection, now| {
+            let noted = Noted { file: &file, account: &account, source: &source, sha256: &sha256 };
+            script_versions::record(connection, now, noted, known, origin)
+        });
         if let Err(error) = kept.await {
             tracing::error!(file = name, %error, "the script is live, but its version is not kept");
         }

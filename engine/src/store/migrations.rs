@@ -13,6 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("tables/0004_cdrs.sql"),
     include_str!("tables/0005_journals.sql"),
     include_str!("tables/0006_absent_scripts_and_schedules.sql"),
+    include_str!("tables/0007_owners_of_versions.sql"),
 ];
 
 /// Brings `connection`'s file up to date, whole or not at all.
@@ -32,4 +33,25 @@ pub(super) fn run(connection: &mut Connection) -> Result<(), StoreError> {
     }
     transaction.commit()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::script_versions;
+
+    #[test]
+    fn texts_that_an_older_engine_kept_are_there_and_no_accounts() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let before = 6;
+        for sql in &MIGRATIONS[..before] {
+            connection.execute_batch(sql).unwrap();
+        }
+        connection.pragma_update(None, "user_version", before as u32).unwrap();
+        let kept = "INSERT INTO script_versions (file, number, source, sha256, origin, saved_ms) VALUES ('a.js', 1, 'one', '', 'http', 0)";
+        connection.execute_batch(kept).unwrap();
+        run(&mut connection).unwrap();
+        assert_eq!(script_versions::source(&connection, "a.js", 1, None).unwrap().as_deref(), Some("one"));
+        assert_eq!(script_versions::source(&connection, "a.js", 1, Some("north")).unwrap(), None);
+    }
 }

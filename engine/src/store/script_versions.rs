@@ -1,5 +1,7 @@
 //! Versions of scripts: every text that could be run, and which of them lies in the folder.
 //!
+//! A text belongs to the account whose script it was last: a file that was removed may come back as another's.
+//!
 //! Every function works within a read or write of the [`Store`](super::Store).
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -41,13 +43,22 @@ pub struct ScriptVersion {
     pub live: bool,
 }
 
-/// Notes that a text of `file` lies in the folder now: one that is the live version's changes nothing, one that is said to be a kept
+/// A text as it is noted.
+#[derive(Clone, Copy, Debug)]
+pub struct Noted<'a> {
+    pub file: &'a str,
+    /// Whose script it is.
+    pub account: &'a str,
+    pub source: &'a str,
+    pub sha256: &'a str,
+}
+
+/// Notes that a text lies in the folder now: one that is the live version's changes nothing, one that is said to be a kept
 /// version makes that the live one, and any other becomes the next version. The number of the version.
 pub fn record(
     connection: &Connection,
     now: u64,
-    file: &str,
-    (source, sha256): (&str, &str),
+    Noted { file, account, source, sha256 }: Noted<'_>,
     known: Option<u32>,
     origin: Origin,
 ) -> Result<u32, StoreError> {
@@ -55,6 +66,8 @@ pub fn record(
     for number in [known, live(connection, file)?].into_iter().flatten() {
         let same = connection.prepare_cached(with_digest)?.exists(params![file, number, sha256])?;
         if same {
+            let own = "UPDATE script_versions SET account = ?3 WHERE file = ?1 AND number = ?2 AND account IS NOT ?3";
+            connection.prepare_cached(own)?.execute(params![file, number, account])?;
             set_live(connection, file, number)?;
             return Ok(number);
         }
@@ -62,44 +75,60 @@ pub fn record(
     let newest = "SELECT COALESCE(MAX(number), 0) FROM script_versions WHERE file = ?";
     let newest: u32 = connection.prepare_cached(newest)?.query_row([file], |row| row.get(0))?;
     let number = newest.saturating_add(1);
-    let insert = "INSERT INTO script_versions (file, number, source, sha256, origin, saved_ms) VALUES (?, ?, ?, ?, ?, ?)";
-    connection.prepare_cached(insert)?.execute(params![file, number, source, sha256, origin.name(), now])?;
+    let insert =
+        "INSERT INTO script_versions (file, number, source, sha256, origin, saved_ms, account) VALUES (?, ?, ?, ?, ?, ?, ?)";
+    connection.prepare_cached(insert)?.execute(params![file, number, source, sha256, origin.name(), now, account])?;
     set_live(connection, file, number)?;
     let forget = "DELETE FROM script_versions WHERE file = ? AND number <= ?";
     connection.prepare_cached(forget)?.execute(params![file, number.saturating_sub(MAX_VERSIONS)])?;
     Ok(number)
 }
 
-/// Every kept version, the newest first.
-pub fn list(connection: &Connection, file: &str) -> Result<Vec<ScriptVersion>, StoreError> {
+/// Every kept version of `owner`, or of anybody, the newest first.
+pub fn list(connection: &Connection, file: &str, owner: Option<&str>) -> Result<Vec<ScriptVersion>, StoreError> {
     let live = live(connection, file)?;
-    let sql = "SELECT number, sha256, origin, saved_ms, length(CAST(source AS BLOB)) FROM script_versions WHERE file = ? ORDER BY number DESC";
+    let sql = "SELECT number, sha256, origin, saved_ms, length(CAST(source AS BLOB)) FROM script_versions
+                 WHERE file = ?1 AND (?2 IS NULL OR account = ?2) ORDER BY number DESC";
     let read = |row: &Row<'_>| {
         let version: u32 = row.get(0)?;
         let (sha256, origin) = (row.get(1)?, row.get(2)?);
         Ok(ScriptVersion { version, sha256, origin, saved_ms: row.get(3)?, bytes: row.get(4)?, live: live == Some(version) })
     };
     let mut statement = connection.prepare_cached(sql)?;
-    let found = statement.query_map([file], read)?;
+    let found = statement.query_map(params![file, owner], read)?;
     Ok(found.collect::<rusqlite::Result<_>>()?)
 }
 
-/// The text of a version.
-pub fn source(connection: &Connection, file: &str, number: u32) -> Result<Option<String>, StoreError> {
-    let sql = "SELECT source FROM script_versions WHERE file = ? AND number = ?";
-    Ok(connection.prepare_cached(sql)?.query_row(params![file, number], |row| row.get(0)).optional()?)
+/// The text of a version, if it is `owner`'s; of anybody's without one.
+pub fn source(connection: &Connection, file: &str, number: u32, owner: Option<&str>) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT source FROM script_versions WHERE file = ?1 AND number = ?2 AND (?3 IS NULL OR account = ?3)";
+    Ok(connection.prepare_cached(sql)?.query_row(params![file, number, owner], |row| row.get(0)).optional()?)
 }
 
 /// The text that was live last.
 pub fn live_source(connection: &Connection, file: &str) -> Result<Option<String>, StoreError> {
-    live(connection, file)?.map_or(Ok(None), |number| source(connection, file, number))
+    live(connection, file)?.map_or(Ok(None), |number| source(connection, file, number, None))
 }
 
-/// The version before the live one.
-pub fn before_live(connection: &Connection, file: &str) -> Result<Option<u32>, StoreError> {
-    let sql = "SELECT MAX(number) FROM script_versions WHERE file = ?1
+/// The version of `owner`, or of anybody, before the live one.
+pub fn before_live(connection: &Connection, file: &str, owner: Option<&str>) -> Result<Option<u32>, StoreError> {
+    let sql = "SELECT MAX(number) FROM script_versions WHERE file = ?1 AND (?2 IS NULL OR account = ?2)
                  AND number < (SELECT number FROM script_live WHERE file = ?1)";
-    Ok(connection.prepare_cached(sql)?.query_row([file], |row| row.get(0))?)
+    Ok(connection.prepare_cached(sql)?.query_row(params![file, owner], |row| row.get(0))?)
+}
+
+/// The version that was live last, if it is `owner`'s; anybody's without one.
+pub fn last_live(connection: &Connection, file: &str, owner: Option<&str>) -> Result<Option<u32>, StoreError> {
+    let sql = "SELECT number FROM script_versions WHERE file = ?1 AND (?2 IS NULL OR account = ?2)
+                 AND number = (SELECT number FROM script_live WHERE file = ?1)";
+    Ok(connection.prepare_cached(sql)?.query_row(params![file, owner], |row| row.get(0)).optional()?)
+}
+
+/// Every file that has had a version, by name.
+pub fn files(connection: &Connection) -> Result<Vec<String>, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT file FROM script_live ORDER BY file")?;
+    let found = statement.query_map([], |row| row.get(0))?;
+    Ok(found.collect::<rusqlite::Result<_>>()?)
 }
 
 fn live(connection: &Connection, file: &str) -> Result<Option<u32>, StoreError> {
@@ -121,7 +150,12 @@ mod tests {
     use super::*;
 
     async fn recorded(store: &Store, text: &'static str, known: Option<u32>) -> u32 {
-        store.write(move |db, now| record(db, now, "a.js", (text, text), known, Origin::Folder)).await.unwrap()
+        recorded_for(store, "north", text, known).await
+    }
+
+    async fn recorded_for(store: &Store, account: &'static str, text: &'static str, known: Option<u32>) -> u32 {
+        let noted = Noted { file: "a.js", account, source: text, sha256: text };
+        store.write(move |db, now| record(db, now, noted, known, Origin::Folder)).await.unwrap()
     }
 
     #[tokio::test]
@@ -130,12 +164,12 @@ mod tests {
         assert_eq!((recorded(&store, "one", None).await, recorded(&store, "one", None).await), (1, 1));
         assert_eq!(recorded(&store, "two", None).await, 2);
         assert_eq!(recorded(&store, "one", None).await, 3, "gone back to by hand: that is a change, too");
-        let listed = store.read(|db, _| list(db, "a.js")).await.unwrap();
+        let listed = store.read(|db, _| list(db, "a.js", None)).await.unwrap();
         assert_eq!(
             listed.iter().map(|version| (version.version, version.live)).collect::<Vec<_>>(),
             [(3, true), (2, false), (1, false)]
         );
-        assert_eq!(store.read(|db, _| source(db, "a.js", 2)).await.unwrap().as_deref(), Some("two"));
+        assert_eq!(store.read(|db, _| source(db, "a.js", 2, None)).await.unwrap().as_deref(), Some("two"));
         let last = async |file: &'static str| store.read(move |db, _| live_source(db, file)).await.unwrap();
         assert_eq!((last("a.js").await.as_deref(), last("b.js").await), (Some("one"), None));
     }
@@ -146,7 +180,7 @@ mod tests {
         for text in ["one", "two", "three"] {
             recorded(&store, text, None).await;
         }
-        let before = async || store.read(|db, _| before_live(db, "a.js")).await.unwrap();
+        let before = async || store.read(|db, _| before_live(db, "a.js", None)).await.unwrap();
         assert_eq!(before().await, Some(2));
         assert_eq!(recorded(&store, "two", Some(2)).await, 2);
         assert_eq!(before().await, Some(1));
@@ -156,13 +190,38 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_text_is_its_owners_alone_also_where_the_file_has_become_anothers() {
+        let store = Store::in_memory(Clock::manual(Arc::default())).unwrap();
+        recorded_for(&store, "south", "one", None).await;
+        recorded_for(&store, "south", "two", None).await;
+        let seen = async |owner: &'static str| {
+            let read = move |db: &Connection, _| {
+                let numbers = list(db, "a.js", Some(owner))?.iter().map(|version| version.version).collect::<Vec<_>>();
+                let first = source(db, "a.js", 1, Some(owner))?;
+                Ok((numbers, first, before_live(db, "a.js", Some(owner))?, last_live(db, "a.js", Some(owner))?))
+            };
+            store.read(read).await.unwrap()
+        };
+        assert_eq!(seen("south").await, (vec![2, 1], Some("one".to_owned()), Some(1), Some(2)));
+        recorded_for(&store, "north", "three", None).await;
+        assert_eq!(seen("north").await, (vec![3], None, None, Some(3)));
+        assert_eq!(seen("south").await, (vec![2, 1], Some("one".to_owned()), Some(2), None));
+        recorded_for(&store, "south", "three", None).await;
+        assert_eq!(seen("north").await, (vec![], None, None, None), "the script has moved, and its text with it");
+    }
+
+    #[tokio::test]
     async fn the_oldest_versions_give_way() {
         let store = Store::in_memory(Clock::manual(Arc::default())).unwrap();
         for number in 0..MAX_VERSIONS + 3 {
             let text = number.to_string();
-            store.write(move |db, now| record(db, now, "a.js", (&text, &text), None, Origin::Http)).await.unwrap();
+            let write = move |db: &Connection, now| {
+                let noted = Noted { file: "a.js", account: "north", source: &text, sha256: &text };
+                record(db, now, noted, None, Origin::Http)
+            };
+            store.write(write).await.unwrap();
         }
-        let listed = store.read(|db, _| list(db, "a.js")).await.unwrap();
+        let listed = store.read(|db, _| list(db, "a.js", None)).await.unwrap();
         assert_eq!((listed.len() as u32, listed.last().map(|version| version.version)), (MAX_VERSIONS, Some(4)));
     }
 }

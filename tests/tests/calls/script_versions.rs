@@ -46,6 +46,12 @@ async fn a_saved_script_serves_the_next_call_and_a_wrong_one_never_does() {
     assert_eq!(file, text(2), "files stay the truth");
     assert_eq!(ask(&engine, "DELETE", "/v1/scripts/menu", &Value::Null).await.0, 204);
     assert_eq!(ask(&engine, "GET", "/v1/scripts/menu", &Value::Null).await.0, 404);
+
+    let versions = engine.get("/v1/scripts/menu/versions").await;
+    assert_eq!(versions["versions"].as_array().map(Vec::len), Some(2), "they stay: {versions}");
+    assert_eq!(versions["versions"][0]["live"], false, "{versions}");
+    assert_eq!(ask(&engine, "POST", "/v1/scripts/menu/rollback", &json!({})).await.0, 200);
+    assert_eq!(live(&engine).await, 2, "what was live last is back");
 }
 
 #[tokio::test]

@@ -57,6 +57,8 @@ pub struct Loader {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScriptText {
     pub file: String,
+    /// Whose script it is.
+    pub account: String,
     pub source: Arc<str>,
     pub sha256: String,
 }
@@ -218,9 +220,13 @@ impl Loader {
     /// Why it would not be live.
     pub(super) fn claims_of(&self, file: &str, source: &Arc<str>) -> Result<(String, Option<Class5Destination>), ScriptProblem> {
         let (sound, _) = self.compile(file, source)?;
-        let app = sound.settings.app.as_ref().and_then(|app| self.apps.get(app));
-        let owner = app.map_or(DEFAULT_ACCOUNT, |app| &app.account).to_owned();
-        Ok((owner, sound.settings.class5_destination))
+        Ok((self.owner_of(&sound.settings).to_owned(), sound.settings.class5_destination))
+    }
+
+    /// The account that a script belongs to.
+    fn owner_of(&self, settings: &ScriptEntry) -> &str {
+        let app = settings.app.as_ref().and_then(|app| self.apps.get(app));
+        app.map_or(DEFAULT_ACCOUNT, |app| &app.account)
     }
 
     fn read(&mut self, file: &str, stamp: Stamp) {
@@ -230,7 +236,8 @@ impl Loader {
         let (sound, problem) = match self.examine(file, &stamp) {
             Ok((source, sound, warnings)) => {
                 self.warnings.extend(warnings);
-                self.texts.push(ScriptText { file: file.to_owned(), source, sha256: sound.digest.sha256.clone() });
+                let (account, sha256) = (self.owner_of(&sound.settings).to_owned(), sound.digest.sha256.clone());
+                self.texts.push(ScriptText { file: file.to_owned(), account, source, sha256 });
                 (Some(sound), None)
             }
             Err(problem) => (before, Some(problem)),

@@ -11,5 +11,5 @@ pub(crate) use loader::is_script;
 pub use loader::{Loader, Reload, ScriptText};
 pub use program::{Program, ProgramLimits, digest_of, version_of};
 pub use save::{SaveError, SaveScript};
-pub use set::{ProgramSet, ScriptProblem};
+pub use set::{ProgramSet, ScriptProblem, is_called};
 pub use watch::{Asked, Change, Order, SaveAnswer, Watch, watch};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lockstep_ctx_api::wire::{Location, ScriptType};
 
 use super::loader::name_of;
-use super::program::Program;
+use super::program::{Program, id_of, uuid_of};
 use crate::config::{Class5Destination, Wanted};
 
 /// What new calls run. A set never changes; the next one replaces it.
@@ -39,6 +39,13 @@ impl std::fmt::Display for ScriptProblem {
             None => write!(f, "{}: {}", self.file, self.message),
         }
     }
+}
+
+/// Whether a script in `file` would be known as `id`: by name, file, uuid or number, in any case of letters.
+pub fn is_called(file: &str, id: &str) -> bool {
+    let (name, id) = (name_of(file), id.to_lowercase());
+    let uuid = uuid_of(&name);
+    id == name || id == file.to_lowercase() || id == uuid || id.parse::<u32>() == Ok(id_of(&uuid))
 }
 
 impl ProgramSet {
