@@ -186,16 +186,17 @@ impl Driver {
         let Some(call) = self.calls.get_mut(&call_id) else { return };
         match outcome {
             Ok(response) if !response.status.is_final() => return,
-            Ok(_) => {
+            Ok(response) if response.status.is_success() => {
                 if let Some(answer) = description {
                     // What was agreed before goes on where the new description is of no use.
                     let _ = call.take_answer(&answer.sdp);
                 }
             }
-            Err(failure) => {
+            Ok(response) => {
                 call.withdraw_offer();
-                call.glare = matches!(failure, Failure::Response(response) if response.status == StatusCode::REQUEST_PENDING);
+                call.glare = response.status == StatusCode::REQUEST_PENDING;
             }
+            Err(_) => call.withdraw_offer(),
         }
         call.reinvite = None;
         if std::mem::take(&mut call.reinvite_again) {

@@ -230,13 +230,13 @@ impl Phones {
         let Some(call) = call.and_then(|call| self.calls.get_mut(call.0)) else { return };
         match outcome {
             Ok(response) if !response.status.is_final() => return,
-            Ok(_) => {
+            Ok(response) if response.status.is_success() => {
                 if let Some(answer) = description {
                     // What was agreed before goes on where the new description is of no use.
                     let _ = call.take_answer(now, &answer.sdp);
                 }
             }
-            Err(_) => call.withdraw_offer(),
+            Ok(_) | Err(_) => call.withdraw_offer(),
         }
         call.reinvite = None;
     }
