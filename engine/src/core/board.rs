@@ -13,11 +13,11 @@ use lockstep_media::recording::RecordingId;
 use lockstep_media::sdp::LocalMedia;
 use lockstep_media::stream::Command;
 use lockstep_sip::auth::ClientAuth;
-use lockstep_sip::endpoint::{Body, CommandError, DialogRequest, IncomingId, Reply};
+use lockstep_sip::endpoint::{Body, CommandError, DialogRequest, IncomingId, Reply, RequestId};
 use lockstep_sip::message::{HeaderValue, Headers, Method, StatusCode};
 use rand_chacha::rand_core::Rng;
 
-use super::exchange::{CallKey, Exchange, Invite, Purpose, redirect_headers, script_headers};
+use super::exchange::{CallKey, Exchange, Invite, LegKey, Purpose, redirect_headers, script_headers};
 use super::outgoing;
 use super::routing;
 use super::timeline::Direction;
@@ -241,7 +241,7 @@ impl Exchange {
         }
     }
 
-    fn offer(&mut self, key: (CallKey, LegId), sdp: String) {
+    fn offer(&mut self, key: LegKey, sdp: String) {
         let Some(link) = self.links.get_mut(&key) else { return };
         let Some(dialog) = link.dialog else { return };
         link.auth.iter_mut().for_each(ClientAuth::begin_request);
@@ -257,18 +257,11 @@ impl Exchange {
         }
     }
 
-    fn reply(&self, key: (CallKey, LegId), status: StatusCode) -> Reply {
+    fn reply(&self, key: LegKey, status: StatusCode) -> Reply {
         Reply { contact: self.links.get(&key).and_then(|link| link.contact.clone()), ..Reply::new(status) }
     }
 
-    fn reply_to_invite(
-        &mut self,
-        key: (CallKey, LegId),
-        code: u16,
-        reason: Option<String>,
-        headers: &ScriptHeaders,
-        sdp: Option<String>,
-    ) {
+    fn reply_to_invite(&mut self, key: LegKey, code: u16, reason: Option<String>, headers: &ScriptHeaders, sdp: Option<String>) {
         let Some(Invite::Incoming { id, .. }) = self.links.get(&key).and_then(|link| link.invite.clone()) else { return };
         let status = StatusCode::new(code).unwrap_or(StatusCode::SERVER_INTERNAL_ERROR);
         let mut reply = self.reply(key, status);
@@ -286,14 +279,14 @@ impl Exchange {
         }
     }
 
-    fn answer_request(&mut self, key: (CallKey, LegId), id: IncomingId, reply: Reply) {
+    fn answer_request(&mut self, key: LegKey, id: IncomingId, reply: Reply) {
         self.note(key, Direction::Out, format!("{} {}", reply.status.code(), reply.status.default_reason()));
         if let Err(error) = self.endpoint.respond(self.now.instant, id, reply) {
             tracing::debug!(%error, "a response was not sent");
         }
     }
 
-    fn hang_up(&mut self, key: (CallKey, LegId), headers: &ScriptHeaders) {
+    fn hang_up(&mut self, key: LegKey, headers: &ScriptHeaders) {
         let Some(link) = self.links.get(&key) else { return };
         let (invite, dialog, answered) = (link.invite.clone(), link.dialog, link.answered);
         let (code, reason) = if answered { (200, "Normal Clearing") } else { (487, "Request Terminated") };
@@ -305,17 +298,7 @@ impl Exchange {
                 self.note(key, Direction::Out, "BYE");
                 self.endpoint.bye(now, dialog, headers).map(|_| ())
             }
-            (Some(Invite::Outgoing { id }), _) => {
-                let cancelled = self.endpoint.cancel(now, id, headers);
-                if cancelled.is_ok() {
-                    self.note(key, Direction::Out, "CANCEL");
-                }
-                // Where the peer has answered, its answer is on the way to us and is met with BYE.
-                if matches!(cancelled, Ok(()) | Err(CommandError::Answered)) {
-                    self.given_up.insert(id, key);
-                }
-                cancelled
-            }
+            (Some(Invite::Outgoing { id }), _) => self.cancel(key, id, headers),
             (Some(Invite::Incoming { id, .. }), _) => {
                 self.note(key, Direction::Out, "480 Temporarily Unavailable");
                 let reply = Reply { headers, ..Reply::new(StatusCode::TEMPORARILY_UNAVAILABLE) };
@@ -330,8 +313,21 @@ impl Exchange {
         self.forget_leg(key);
     }
 
+    /// Gives up an INVITE of ours.
+    pub(super) fn cancel(&mut self, key: LegKey, id: RequestId, headers: Headers) -> Result<(), CommandError> {
+        let cancelled = self.endpoint.cancel(self.now.instant, id, headers);
+        if cancelled.is_ok() {
+            self.note(key, Direction::Out, "CANCEL");
+        }
+        // Where the peer has answered, its answer is on the way to us and is met with BYE.
+        if matches!(cancelled, Ok(()) | Err(CommandError::Answered)) {
+            self.given_up.insert(id, key);
+        }
+        cancelled
+    }
+
     /// Tells a leg something once the call that caused it has finished what it is doing.
-    pub(crate) fn post(&mut self, leg: (CallKey, LegId), event: LegEvent) {
+    pub(crate) fn post(&mut self, leg: LegKey, event: LegEvent) {
         self.posted.push_back((leg, event));
     }
 }

@@ -6,7 +6,7 @@ use lockstep_sip::endpoint::{DialogId, Event, Failure, IncomingId, Reply, Reques
 use lockstep_sip::message::{HeaderName, Headers, Method, Request, Response, StatusCode};
 use lockstep_sip::offer_answer::{Description, Role};
 
-use super::exchange::LegKey;
+use super::exchange::{Invite, LegKey};
 use super::outgoing;
 use super::switch::Switch;
 use super::timeline::Direction;
@@ -199,6 +199,10 @@ impl Switch {
         let (line, code, reason, by_peer) = match cause {
             TerminationCause::Bye(request) => {
                 let (code, reason) = reason_of(&request.headers).unwrap_or((200, "Normal Clearing".to_owned()));
+                let branch = self.branch_of(dialog);
+                if let Some((leg, invite)) = branch {
+                    return self.branch_over(leg, invite, code, reason);
+                }
                 ("BYE", code, reason, true)
             }
             TerminationCause::AckTimeout => ("no ACK", 408, "No ACK".to_owned(), false),
@@ -210,6 +214,38 @@ impl Switch {
         self.tell_dialog(dialog, line, LegEvent::Over { code, reason, by_peer });
     }
 
+    /// The leg and the INVITE that an early dialog is a branch of.
+    fn branch_of(&self, dialog: DialogId) -> Option<(LegKey, RequestId)> {
+        let exchange = self.exchange.borrow();
+        let leg = *exchange.dialogs.get(&dialog)?;
+        let link = exchange.links.get(&leg).filter(|link| !link.answered)?;
+        match link.invite {
+            Some(Invite::Outgoing { id }) => Some((leg, id)),
+            Some(Invite::Incoming { .. }) | None => None,
+        }
+    }
+
+    /// A callee's BYE before its answer, though RFC 3261 15 keeps it from that: with the last branch the INVITE is given up.
+    fn branch_over(&mut self, leg: LegKey, invite: RequestId, code: u16, reason: String) {
+        {
+            let mut exchange = self.exchange.borrow_mut();
+            exchange.note(leg, Direction::In, "BYE");
+            let other = exchange.endpoint.early_dialog(invite);
+            if let Some(link) = exchange.links.get_mut(&leg) {
+                link.dialog = other;
+            }
+            if other.is_some() {
+                return;
+            }
+            if let Err(error) = exchange.cancel(leg, invite, Headers::new()) {
+                tracing::debug!(%error, "an INVITE was over before it was given up");
+            }
+        }
+        // The INVITE has failed, whatever a BYE without a cause would say of a call that was up.
+        let (code, reason) = if code < 300 { (480, "Temporarily Unavailable".to_owned()) } else { (code, reason) };
+        self.tell(leg, LegEvent::Failed { code, reason });
+    }
+
     fn tell_dialog(&mut self, dialog: DialogId, line: &str, event: LegEvent) {
         let leg = self.exchange.borrow().dialogs.get(&dialog).copied();
         if let Some(leg) = leg {
@@ -219,6 +255,10 @@ impl Switch {
 
     fn tell_leg(&mut self, leg: LegKey, line: &str, event: LegEvent) {
         self.exchange.borrow_mut().note(leg, Direction::In, line);
+        self.tell(leg, event);
+    }
+
+    fn tell(&mut self, leg: LegKey, event: LegEvent) {
         let is_over = matches!(event, LegEvent::Over { .. } | LegEvent::Failed { .. });
         self.leg_event(leg, event);
         // A call that dials again and again must not keep what every attempt has left behind.
@@ -271,6 +311,7 @@ pub(super) fn failure_of(failure: &Failure) -> (u16, String) {
         Failure::Timeout => (408, "Request Timeout".to_owned()),
         Failure::Transport => (503, "Service Unavailable".to_owned()),
         Failure::Cancelled => (487, "Request Terminated".to_owned()),
+        Failure::Unusable => (502, "Bad Gateway".to_owned()),
         Failure::DialogEnded => (481, "Call Does Not Exist".to_owned()),
     }
 }

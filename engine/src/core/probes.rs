@@ -94,7 +94,7 @@ impl Probes {
             Ok(response) | Err(Failure::Response(response)) if response.status.code() != 503 => Ok(()),
             Ok(_) | Err(Failure::Response(_)) => Err("503"),
             Err(Failure::Timeout) => Err("no answer"),
-            Err(Failure::Transport | Failure::Cancelled | Failure::DialogEnded) => Err("unreachable"),
+            Err(Failure::Transport | Failure::Cancelled | Failure::Unusable | Failure::DialogEnded) => Err("unreachable"),
         };
         tell(exchange, *gateway, answer);
     }

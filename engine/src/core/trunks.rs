@@ -171,7 +171,7 @@ impl Trunks {
                 trunk.registration.handle_response(now, cseq, &contact, response);
             }
             Err(Failure::Timeout) => trunk.registration.handle_failure(now, cseq, RegistrationFailure::Timeout),
-            Err(Failure::Transport | Failure::Cancelled | Failure::DialogEnded) => {
+            Err(Failure::Transport | Failure::Cancelled | Failure::Unusable | Failure::DialogEnded) => {
                 trunk.registration.handle_failure(now, cseq, RegistrationFailure::Unreachable);
             }
         }

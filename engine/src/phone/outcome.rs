@@ -25,6 +25,7 @@ pub(crate) fn ended_by(failure: &Failure) -> Ended {
         Failure::Response(response) => Ended::new(response.status.code(), response.reason.text(), EndedBy::Remote),
         Failure::Timeout => Ended::new(408, "no answer in time", EndedBy::Network),
         Failure::Transport => Ended::new(503, "cannot be reached", EndedBy::Network),
+        Failure::Unusable => Ended::new(502, "an answer that cannot be used", EndedBy::Network),
         Failure::Cancelled | Failure::DialogEnded => Ended::new(487, "Request Terminated", EndedBy::Local),
     }
 }

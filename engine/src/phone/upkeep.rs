@@ -71,7 +71,7 @@ impl Upkeep {
         if let Some((_, cseq)) = self.under_way.take() {
             let failure = match failure {
                 Failure::Transport => RegistrationFailure::Unreachable,
-                Failure::Response(_) | Failure::Timeout | Failure::Cancelled | Failure::DialogEnded => {
+                Failure::Response(_) | Failure::Timeout | Failure::Cancelled | Failure::Unusable | Failure::DialogEnded => {
                     RegistrationFailure::Timeout
                 }
             };

@@ -115,6 +115,9 @@ pub enum Failure {
     Transport,
     /// Cancelled by us, and nobody answered in between (or the 2xx that crossed was acknowledged and ended).
     Cancelled,
+    /// The INVITE was answered by a 2xx that makes no dialog: it cannot be read, or comes from one branch too many. As far as it tells
+    /// where to, it has been acknowledged and ended.
+    Unusable,
     /// The dialog ended while the request was under way.
     DialogEnded,
 }

@@ -109,7 +109,7 @@ impl Endpoint {
         }
         let Some(dialog) = self.fork(id, &tag, &response) else {
             self.end_lost_fork(now, id, tag, &response);
-            self.tell_failure(now, id, Failure::Response(response));
+            self.tell_failure(now, id, Failure::Unusable);
             return;
         };
         self.answer_fork(now, id, tag, dialog, response);
@@ -191,6 +191,15 @@ impl Endpoint {
         Some(dialog)
     }
 
+    /// Of the early dialogs of an INVITE of ours that are left, the one begun last.
+    #[must_use]
+    pub fn early_dialog(&self, invite: RequestId) -> Option<DialogId> {
+        let Kind::FirstInvite(forks) = &self.requests.get(&invite)?.kind else {
+            return None;
+        };
+        forks.dialogs.iter().map(|(_, dialog)| *dialog).rfind(|dialog| self.dialogs.contains_key(dialog))
+    }
+
     /// A branch that answered although another won or we cancelled: ACK, then BYE (RFC 3261 13.2.2.4, 9.1).
     fn end_lost_fork(&mut self, now: Instant, id: RequestId, tag: String, response: &Response) {
         let max_forks = self.config.max_forks;
@@ -206,7 +215,13 @@ impl Endpoint {
         if forks.lost.len() >= max_forks {
             return;
         }
-        let Ok(mut dialog) = Dialog::for_uac(&client.request, response) else {
+        let dialog = Dialog::for_uac(&client.request, response).or_else(|_| {
+            // Without a route that can be read, straight to its Contact.
+            let mut bare = response.clone();
+            bare.headers.remove(HeaderName::RecordRoute);
+            Dialog::for_uac(&client.request, &bare)
+        });
+        let Ok(mut dialog) = dialog else {
             return;
         };
         dialog.confirm_as_uac(response);

@@ -1,6 +1,6 @@
 //! One INVITE, several phones (RFC 3261 13.2.2.4).
 
-use lockstep_sip::endpoint::{Event, TerminationCause};
+use lockstep_sip::endpoint::{Event, Failure, TerminationCause};
 use lockstep_sip::message::{Method, Request, Response};
 use lockstep_sip::offer_answer::Role;
 
@@ -94,6 +94,21 @@ fn the_number_of_branches_is_bounded() {
     net.settle();
     assert_eq!(net.events(a).len(), 3);
     assert_eq!(net.at(a, |e, _| e.dialog_count()), 3);
+}
+
+#[test]
+fn an_answer_whose_route_cannot_be_read_is_ended_and_is_a_failure() {
+    let mut net = Net::new();
+    let (a, b, invite) = invited(&mut net);
+    let mut ok = answer(&net, b, &invite, 200, "one");
+    ok.headers.push("Record-Route", "<>");
+    net.reply(b, &invite, &ok);
+    net.settle();
+    assert!(matches!(net.event(a), Event::Failed { failure: Failure::Unusable, .. }));
+    let ended = net.requests(b);
+    assert_eq!(ended.iter().map(|r| &r.method).collect::<Vec<_>>(), [&Method::Ack, &Method::Bye]);
+    assert!(ended.iter().all(|r| !r.headers.contains("Route")));
+    assert_eq!(net.at(a, |e, _| e.dialog_count()), 0);
 }
 
 #[test]

@@ -252,23 +252,12 @@ impl Lab {
         self.settle();
     }
 
-    /// A branch of the INVITE that came to a phone rings at another one, behind a proxy at the same address.
-    pub(super) fn branch_rings(&mut self, phone: PhoneId, tag: &str) {
-        let phone = self.at(phone);
-        let invite = phone.invited.clone().expect("an INVITE came");
-        let field = |name: &str| invite.headers.get(name).expect("every request has it").text().into_owned();
-        let response = format!(
-            "SIP/2.0 180 Ringing\r\nVia: {}\r\nFrom: {}\r\nTo: {};tag={tag}\r\nCall-ID: {}\r\nCSeq: {}\r\nContact: <sip:{}>\r\n\
-             Content-Length: 0\r\n\r\n",
-            field("Via"),
-            field("From"),
-            field("To"),
-            field("Call-ID"),
-            field("CSeq"),
-            phone.address
-        );
-        let source = Source { protocol: Protocol::Udp, local: ENGINE.parse().unwrap(), remote: phone.address, flow: None };
-        self.switch.received(Received { source, bytes: response.as_bytes() });
+    /// A packet comes from a phone's address of which its endpoint knows nothing: from behind a proxy there.
+    pub(super) fn packet_from(&mut self, phone: PhoneId, packet: &str) {
+        let source =
+            Source { protocol: Protocol::Udp, local: ENGINE.parse().unwrap(), remote: self.at(phone).address, flow: None };
+        self.switch.set_time(self.now);
+        self.switch.received(Received { source, bytes: packet.as_bytes() });
         self.settle();
     }
 

@@ -63,24 +63,6 @@ fn a_callee_who_answers_while_the_caller_gives_up_is_hung_up() {
 }
 
 #[test]
-fn branches_of_a_call_that_ring_leave_nothing_behind() {
-    let script = "async function main(data, ctx) { await ctx.bridge('1001'); }";
-    let mut lab = Lab::new(USERS, &[("1000", script)]);
-    let callee = registered(&mut lab, "127.0.0.1:5071", "1001", "pw1");
-    let caller = lab.phone("127.0.0.1:5070");
-    lab.dial(caller, "1000");
-    for tag in ["one", "two"] {
-        lab.branch_rings(callee, tag);
-    }
-    assert_eq!(lab.switch.exchange.borrow().dialogs.len(), 3, "the caller's, and each branch's");
-    lab.pick_up(callee);
-    assert_eq!(lab.switch.exchange.borrow().dialogs.len(), 2);
-    lab.hang_up(callee);
-    assert_eq!(lab.seen(caller), ["180", "200", "bye"]);
-    assert_eq!(lab.switch.exchange.borrow().dialogs.len(), 0);
-}
-
-#[test]
 fn a_script_reaches_another_script_through_the_engine_itself() {
     let first = "async function main(data, ctx) {
       await ctx.answer();
