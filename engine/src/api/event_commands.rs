@@ -20,10 +20,7 @@ enum Command {
     /// Leads a call elsewhere: to what a caller could have dialled.
     Transfer { call: String, to: String },
     /// Places a call, as `POST /v1/calls` does.
-    Originate {
-        #[serde(flatten)]
-        body: Value,
-    },
+    Originate(Value),
     /// Plays into a call, behind what waits there.
     Play { call: String, sources: Vec<String> },
     /// Stops what `play` has begun; with `all`, what still waits, too.
@@ -42,7 +39,7 @@ impl Command {
         match self {
             Self::Hangup { .. }
             | Self::Transfer { .. }
-            | Self::Originate { .. }
+            | Self::Originate(_)
             | Self::Play { .. }
             | Self::Stop { .. }
             | Self::Set { .. } => Scope::Run,
@@ -57,7 +54,7 @@ impl Command {
             | Self::Play { call, .. }
             | Self::Stop { call, .. }
             | Self::Set { call, .. } => Some(call),
-            Self::Originate { .. } => None,
+            Self::Originate(_) => None,
         }
     }
 }
@@ -97,7 +94,7 @@ async fn carry_out(engine: &EngineHandle, (caller, granted): (&Caller, &Granted)
             }
             engine.transfer(&call, &to, Asker::Tenant).await?;
         }
-        Command::Originate { body } => {
+        Command::Originate(body) => {
             let originate = Originate { account: caller.only(), ..calls::parse_originate(body.to_string().as_bytes())? };
             let id = engine.originate(originate).await?;
             return Ok(json!({ "id": id }));
@@ -135,6 +132,16 @@ mod tests {
         let reply = answered(&Granted::everything(), r#"{"id":7,"command":"hangup","call":"x"}"#).await;
         assert_eq!((reply["id"].as_i64(), reply["ok"].as_bool()), (Some(7), Some(false)));
         assert_eq!(reply["error"]["code"], "stopping", "the engine of this test is gone");
+    }
+
+    #[tokio::test]
+    async fn a_call_is_placed_by_what_http_would_take() {
+        let originate = |body: &str| format!(r#"{{"id":1,"command":"originate",{body}}}"#);
+        let code = async |body: &str| answered(&Granted::everything(), &originate(body)).await["error"]["code"].clone();
+        let whole = r#""to":"1000","from":"2","destination":"1000","vars":{"a":"b"},"timeout_ms":1000"#;
+        assert_eq!(code(whole).await, "stopping", "it has got to the engine, which is gone");
+        assert_eq!(code(r#""to":"1000""#).await, "invalid_body");
+        assert_eq!(code(r#""to":"1000","destination":"1000","colour":"red""#).await, "invalid_body");
     }
 
     #[tokio::test]
