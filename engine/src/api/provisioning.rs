@@ -11,7 +11,7 @@ use super::AppState;
 use super::access::Caller;
 use super::body::JsonBody;
 use super::error::ApiError;
-use crate::config::Wanted;
+use crate::config::{Net, Wanted};
 use crate::provisioning::{Current, Kind, ProvisioningError, Wrong};
 use crate::runs::RunsHandle;
 use crate::script::ProgramSet;
@@ -158,6 +158,14 @@ fn new_destinations<'a>(
     wanted.filter_map(|(index, to)| Some((index, to.as_str()?)))
 }
 
+/// Whether whoever dials this reaches what is not the account's: a script, a number, an application, or somebody outside.
+fn is_dialled_for_others(account: &str, name: &str, current: &Current, programs: &ProgramSet) -> bool {
+    programs.by_class5(name).is_some_and(|program| program.account != account)
+        || current.show(Kind::Did, name).is_some_and(|(owner, _)| owner != Some(account))
+        || current.config.class5.iter().any(|application| application.destination.matches(name))
+        || current.routes.leads_anybody_to(name)
+}
+
 /// Makes an entry the account's own; refused where it would take something from others.
 fn bind(
     kind: Kind,
@@ -181,11 +189,17 @@ fn bind(
     if kind == Kind::Did && there.is_none() {
         return Err(ApiError::forbidden("a number is allocated (POST /v1/dids/allocate), or put by the operator"));
     }
-    // A user is dialled by name, before scripts are: nobody may take the place of another's.
-    let dialled = programs.by_class5(name).is_some_and(|program| program.account != account)
-        || current.show(Kind::Did, name).is_some_and(|(owner, _)| owner != Some(account));
-    if kind == Kind::User && there.is_none() && dialled {
+    // A user is dialled by name, before scripts and routes are: nobody may take the place of another's.
+    if kind == Kind::User && there.is_none() && is_dialled_for_others(account, name, current, programs) {
         return Err(ApiError::conflict("taken", format!("{name} is dialled for something else already")));
+    }
+    let nets = |entry: Option<&Value>| {
+        let texts = entry.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+        texts.filter_map(|text| text.parse::<Net>().ok()).collect::<Vec<_>>()
+    };
+    let known = nets(there.as_ref().and_then(|(_, entry)| entry.get("addresses")));
+    if let Some(net) = nets(given.get("addresses")).iter().find(|net| kind == Kind::Customer && !known.contains(net)) {
+        return Err(ApiError::forbidden(format!("addresses: whose calls come from {net} only the operator says")));
     }
     let customer = given.get("customer").and_then(Value::as_i64);
     if customer.is_some_and(|id| current.account_of_customer(id) != Some(account)) {
@@ -235,6 +249,47 @@ mod tests {
         account = "north"
         destinations = ["class5:script-private"]
     "#;
+
+    /// The code of the refusal of an entry of north's; `None`: it may be put.
+    fn refusal(kind: Kind, name: &str, entry: Value) -> Option<Value> {
+        let config = format!(
+            "{CONFIG}
+            [[customer]]
+            id = 12
+            account = \"north\"
+            addresses = [\"192.0.2.0/24\"]
+            [[gateway]]
+            id = 7
+            address = \"sip:sbc.example.net\"
+            [[route]]
+            prefix = \"+44\"
+            customers = [12]
+            gateways = [7]"
+        );
+        let current = Platform::in_memory(&toml::from_str(&config).unwrap()).unwrap().provisioning.current();
+        let scripts = given_to("south", &programs(&[("5000", "")]), "script-5000", true);
+        let mut entry = entry.as_object().cloned().unwrap();
+        bind(kind, "north", name, &mut entry, &current, &scripts).err().map(|error| error.body()["code"].clone())
+    }
+
+    #[test]
+    fn an_accounts_user_takes_nobodys_calls() {
+        let user = |name| refusal(Kind::User, name, json!({ "password": "x" }));
+        assert_eq!(user("anna"), None);
+        assert_eq!(user("331234"), None, "no route leads there");
+        for taken in ["442071838750", "+442071838750", "4000", "5000"] {
+            assert_eq!(user(taken), Some(json!("taken")), "{taken}");
+        }
+    }
+
+    #[test]
+    fn an_account_does_not_say_whose_calls_come_from_an_address() {
+        let customer = |name, addresses: &[&str]| refusal(Kind::Customer, name, json!({ "addresses": addresses }));
+        assert_eq!(customer("13", &[]), None);
+        assert_eq!(customer("13", &["192.0.2.9"]), Some(json!("forbidden")));
+        assert_eq!(customer("12", &["192.0.2.0/24"]), None, "it is there already");
+        assert_eq!(customer("12", &["192.0.2.0/24", "0.0.0.0/0"]), Some(json!("forbidden")));
+    }
 
     /// Keys that are refused of a number that leads there.
     fn refused(account: &str, number: &str, entry: Value) -> Vec<String> {

@@ -94,15 +94,19 @@ impl RouteTable {
         self.gateways.contains(&id)
     }
 
-    /// The routes of the longest prefix that fits.
+    /// The routes of the longest prefix that fits, of those that are open to the customer.
     fn matching(&self, number: &str, customer: Option<i64>) -> Vec<&Route> {
+        let is_open = |route: &Route| route.customers.as_ref().is_none_or(|list| customer.is_some_and(|id| list.contains(&id)));
+        self.fitting(number, is_open)
+    }
+
+    fn fitting(&self, number: &str, is_wanted: impl Fn(&Route) -> bool) -> Vec<&Route> {
         let number = key(number);
         let is_number = !number.is_empty() && number.chars().all(|c| c.is_ascii_digit() || matches!(c, '*' | '#'));
         if !is_number {
             return Vec::new();
         }
-        let open = |route: &&Route| route.customers.as_ref().is_none_or(|list| customer.is_some_and(|id| list.contains(&id)));
-        let of_prefix = |length| Some(self.routes.get(number.get(..length)?)?.iter().filter(open).collect());
+        let of_prefix = |length| Some(self.routes.get(number.get(..length)?)?.iter().filter(|route| is_wanted(route)).collect());
         let prefixes = (0..=self.longest.min(number.len())).rev();
         prefixes.filter_map(of_prefix).find(|found: &Vec<&Route>| !found.is_empty()).unwrap_or_default()
     }
@@ -173,6 +177,11 @@ impl RouteTable {
     /// Whether a route leads there.
     pub(crate) fn leads_to(&self, number: &str, customer: Option<i64>) -> bool {
         !self.matching(number, customer).is_empty()
+    }
+
+    /// Whether a route leads there, whoever dials.
+    pub(crate) fn leads_anybody_to(&self, number: &str) -> bool {
+        !self.fitting(number, |_| true).is_empty()
     }
 
     fn did(&self, number: &str) -> Option<&DidEntry> {
