@@ -12,7 +12,6 @@ use lockstep_media::prompt::{PromptError, Source};
 use lockstep_media::recording::RecordingId;
 use lockstep_media::sdp::LocalMedia;
 use lockstep_media::stream::Command;
-use lockstep_sip::auth::ClientAuth;
 use lockstep_sip::endpoint::{Body, CommandError, DialogRequest, IncomingId, Reply, RequestId};
 use lockstep_sip::message::{HeaderValue, Headers, Method, StatusCode};
 use rand_chacha::rand_core::Rng;
@@ -242,9 +241,7 @@ impl Exchange {
     }
 
     fn offer(&mut self, key: LegKey, sdp: String) {
-        let Some(link) = self.links.get_mut(&key) else { return };
-        let Some(dialog) = link.dialog else { return };
-        link.auth.iter_mut().for_each(ClientAuth::begin_request);
+        let Some(dialog) = self.links.get(&key).and_then(|link| link.dialog) else { return };
         self.note(key, Direction::Out, "INVITE");
         let request = DialogRequest::new(Method::Invite).with_body(Body::sdp(sdp));
         match self.endpoint.request(self.now.instant, dialog, request) {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use lockstep_ctx_api::OpId;
 use lockstep_media::codec::Codec;
 use lockstep_media::io::LegId as MediaLeg;
-use lockstep_sip::auth::{Authenticator, ClientAuth};
+use lockstep_sip::auth::Authenticator;
 use lockstep_sip::endpoint::{DialogId, Endpoint, IncomingId, RequestId};
 use lockstep_sip::message::{Headers, NameAddr, SipUri, Uri};
 use lockstep_sip::net::{Destination, Protocol, Source};
@@ -18,6 +18,7 @@ use lockstep_sip::registrar::Registrar;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::Rng;
 
+use super::credentials::Credentials;
 use super::directory::{Directory, host_of_ip};
 use super::guard::{Attempts, Guard};
 use super::recordings::Recordings;
@@ -57,7 +58,7 @@ pub(crate) enum Purpose {
 pub(crate) enum Invite {
     /// From the peer.
     Incoming { id: IncomingId, source: Source },
-    /// From us. `auth` answers challenges.
+    /// From us.
     Outgoing { id: RequestId },
 }
 
@@ -68,7 +69,8 @@ pub(crate) struct Link {
     pub dialog: Option<DialogId>,
     /// Our 2xx was sent, or the peer's came.
     pub answered: bool,
-    pub auth: Option<ClientAuth>,
+    /// The Call-ID by which the credentials for its gateway are kept.
+    pub credentials: Option<String>,
     pub media: Option<MediaLeg>,
     /// Where we tell the peer to send its requests.
     pub contact: Option<NameAddr>,
@@ -159,6 +161,8 @@ pub(crate) struct Exchange {
     pub offers: HashMap<RequestId, LegKey>,
     /// INVITEs that were given up and whose outcome has not come, by legs that are gone: for timelines.
     pub given_up: HashMap<RequestId, LegKey>,
+    /// What answers gateways' challenges.
+    pub credentials: Credentials,
     pub media: HashMap<MediaLeg, LegKey>,
     /// Media that are being closed: their figures are the last that is heard of them.
     closing: BTreeMap<(CallKey, MediaLeg), LegId>,
@@ -254,6 +258,7 @@ impl Exchange {
             requests: HashMap::new(),
             offers: HashMap::new(),
             given_up: HashMap::new(),
+            credentials: Credentials::default(),
             media: HashMap::new(),
             closing: BTreeMap::new(),
             closing_of: HashMap::new(),
@@ -441,6 +446,9 @@ impl Exchange {
         }
         if let Some(Invite::Outgoing { id }) = link.invite {
             self.requests.remove(&id);
+        }
+        if let Some(call_id) = link.credentials {
+            self.credentials.leave(self.now.instant, call_id);
         }
         if let Some(media) = link.media {
             self.close_media(leg, media);

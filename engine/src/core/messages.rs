@@ -11,6 +11,7 @@ use lockstep_sip::message::{Method, NameAddr, Request, Response, SipUri, Uri};
 use lockstep_sip::net::Destination;
 use tokio::sync::oneshot;
 
+use super::credentials;
 use super::dialog_events::failure_of;
 use super::directory::{Callee, host_of_ip};
 use super::exchange::Exchange;
@@ -86,7 +87,7 @@ impl Messages {
     pub(crate) fn challenged(&mut self, exchange: &mut Exchange, id: RequestId, request: &Request, response: &Response) {
         let auth = self.pending.get_mut(&id).and_then(|pending| pending.auth.as_mut());
         let now = exchange.now.instant;
-        let result = match auth.and_then(|auth| outgoing::credentials(auth, request, response)) {
+        let result = match auth.and_then(|auth| credentials::answer(auth, request, response)) {
             Some(headers) => exchange.endpoint.resend_with(now, id, &headers),
             None => exchange.endpoint.abandon(now, id),
         };

@@ -8,6 +8,7 @@ mod call_facts;
 mod calls;
 mod channel;
 mod channel_vars;
+mod credentials;
 mod customers;
 mod destinations;
 mod dialog_events;

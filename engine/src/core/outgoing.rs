@@ -1,8 +1,8 @@
 //! Calls that leave the engine: from a route to an INVITE.
 
-use lockstep_sip::auth::{ClientAuth, Side};
+use lockstep_sip::auth::ClientAuth;
 use lockstep_sip::endpoint::{Body, OutgoingRequest, RequestId};
-use lockstep_sip::message::{Headers, Method, NameAddr, Request, Response, SipUri, Uri};
+use lockstep_sip::message::{Method, NameAddr, Request, Response, SipUri, Uri};
 use lockstep_sip::net::Destination;
 use lockstep_sip::resolve::Target;
 use rand_chacha::rand_core::Rng;
@@ -38,9 +38,14 @@ pub(crate) fn invite(exchange: &mut Exchange, leg: LegKey, dial: Dial, offer: St
             let attempt = attempt_of(exchange, leg.0, route, &request);
             match exchange.endpoint.invite(exchange.now.instant, request) {
                 Ok(id) => {
+                    let kept = auth.and_then(|auth| {
+                        let call_id = call_id_of(exchange, id)?;
+                        exchange.credentials.keep(call_id.clone(), auth);
+                        Some(call_id)
+                    });
                     let link = exchange.links.entry(leg).or_default();
                     link.invite = Some(Invite::Outgoing { id });
-                    link.auth = auth;
+                    link.credentials = kept;
                     link.contact = contact;
                     exchange.requests.insert(id, leg);
                     exchange.note(leg, Direction::Out, summary);
@@ -135,37 +140,20 @@ pub(super) fn without_params(uri: &Uri) -> Uri {
     }
 }
 
-/// An INVITE of ours was challenged: sends it again with the gateway's credentials, or takes the challenge for the answer.
+/// A request of ours on a call was challenged: sends it again with the gateway's credentials, or takes the challenge for the answer.
 pub(crate) fn challenged(exchange: &mut Exchange, id: RequestId, request: &Request, response: &Response) {
     let now = exchange.now.instant;
-    let leg = exchange.requests.get(&id).or_else(|| exchange.offers.get(&id)).copied();
-    let auth = leg.and_then(|leg| exchange.links.get_mut(&leg)?.auth.as_mut());
-    let headers = auth.and_then(|auth| credentials(auth, request, response));
-    let result = match headers {
+    let result = match exchange.credentials.answer(id, request, response) {
         Some(headers) => {
+            let leg = exchange.requests.get(&id).or_else(|| exchange.offers.get(&id)).copied();
             if let Some(leg) = leg {
-                exchange.note(leg, Direction::Out, format!("INVITE {} with credentials", request.uri));
+                exchange.note(leg, Direction::Out, format!("{} {} with credentials", request.method, request.uri));
             }
             exchange.endpoint.resend_with(now, id, &headers)
         }
         None => exchange.endpoint.abandon(now, id),
     };
     if let Err(error) = result {
-        tracing::debug!(%error, "a challenged INVITE was over already");
+        tracing::debug!(%error, "a challenged request was over already");
     }
-}
-
-pub(super) fn credentials(auth: &mut ClientAuth, request: &Request, response: &Response) -> Option<Headers> {
-    let side = Side::of_status(response.status.code())?;
-    let challenges: Vec<String> =
-        response.headers.get_all(side.challenge_header()).map(|value| value.text().into_owned()).collect();
-    if let Err(refusal) = auth.challenged(side, challenges.iter().map(String::as_str)) {
-        tracing::warn!(%refusal, "a gateway refuses our credentials");
-        return None;
-    }
-    let mut headers = Headers::new();
-    for (name, value) in auth.authorize(request.method.as_str(), &request.uri.to_string(), &request.body) {
-        headers.push(name, value);
-    }
-    Some(headers)
 }

@@ -20,7 +20,7 @@ pub(super) struct ClientId(pub(super) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     Request(RequestId),
-    /// CANCEL, and BYE for a call nobody wants: the outcome changes nothing.
+    /// CANCEL: the outcome changes nothing.
     Detached,
 }
 

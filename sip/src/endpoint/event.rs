@@ -65,7 +65,9 @@ pub enum Event {
         /// An offer here (the INVITE had none) must be answered with `ack`; otherwise the ACK has been sent.
         description: Option<Description>,
     },
-    /// 401 or 407. Call `resend_with` or `abandon`; without either, `Failed` follows after a while.
+    /// 401 or 407. Call `resend_with` or `abandon`; without either, `Failed` or `Response` follows after a while.
+    ///
+    /// An id that no command gave is that of a session refresh, or of a BYE of the endpoint's own accord, whose outcome is not told.
     Challenged {
         id: RequestId,
         /// The request as it was sent, for the digest's URI and body.

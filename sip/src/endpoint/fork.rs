@@ -5,10 +5,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::client::Purpose;
 use super::dialogs::DialogEntry;
 use super::key::cseq_number;
-use super::outgoing::{Cancel, Kind};
+use super::outgoing::{Cancel, Kind, Outgoing};
 use super::route::Path;
 use super::{Body, DialogId, Endpoint, Event, Failure, RequestId, TerminationCause};
 use crate::dialog::{Dialog, DialogKey};
@@ -240,7 +239,8 @@ impl Endpoint {
         self.transmit(None, destination, ack.clone());
         let mut bye = dialog.request(Method::Bye);
         self.complete_request(&mut bye, None, &Headers::new(), None, 70);
-        self.start_client(now, bye, destination, Purpose::Detached);
+        let bye_id = RequestId(self.new_id());
+        self.start_outgoing(now, bye_id, Outgoing::new(bye, Kind::OwnBye, None, vec![destination], false));
         if let Some(Kind::FirstInvite(forks)) = self.requests.get_mut(&id).map(|o| &mut o.kind) {
             forks.lost.push((tag, ack, destination));
         }

@@ -227,7 +227,7 @@ impl Endpoint {
     }
 
     pub(super) fn send_bye(&mut self, now: Instant, dialog: DialogId, id: RequestId, headers: Headers) {
-        self.start_bye(now, dialog, id, &headers);
+        self.start_bye(now, dialog, id, Kind::InDialog, &headers);
         self.terminate_dialog(now, dialog, TerminationCause::LocalBye);
     }
 
@@ -237,27 +237,23 @@ impl Endpoint {
             return;
         };
         match entry.pending_bye.take() {
-            Some((id, headers)) => self.start_bye(now, dialog, id, &headers),
+            Some((id, headers)) => self.start_bye(now, dialog, id, Kind::InDialog, &headers),
             None => {
-                let mut bye = entry.dialog.request(Method::Bye);
-                let destination = entry.path.destinations(&entry.dialog).into_iter().next();
-                self.complete_request(&mut bye, None, &Headers::new(), None, 70);
-                if let Some(destination) = destination {
-                    self.start_client(now, bye, destination, super::client::Purpose::Detached);
-                }
+                let id = RequestId(self.new_id());
+                self.start_bye(now, dialog, id, Kind::OwnBye, &Headers::new());
             }
         }
         self.terminate_dialog(now, dialog, cause);
     }
 
-    fn start_bye(&mut self, now: Instant, dialog: DialogId, id: RequestId, headers: &Headers) {
+    fn start_bye(&mut self, now: Instant, dialog: DialogId, id: RequestId, kind: Kind, headers: &Headers) {
         let Some(entry) = self.dialogs.get_mut(&dialog) else {
             return;
         };
         let mut bye = entry.dialog.request(Method::Bye);
         let attempts = entry.path.destinations(&entry.dialog);
         self.complete_request(&mut bye, None, headers, None, 70);
-        let outgoing = Outgoing::new(bye, Kind::InDialog, Some(dialog), attempts, false);
+        let outgoing = Outgoing::new(bye, kind, Some(dialog), attempts, false);
         self.start_outgoing(now, id, outgoing);
     }
 

@@ -89,8 +89,10 @@ impl Endpoint {
         }
         if !status.is_final() {
             self.send_cancel_if_possible(now, id);
-            let dialog = self.requests.get(&id).and_then(|o| o.dialog);
-            self.event(Event::Response { id, dialog, outcome: Ok(response), description: None });
+            if let Some(outgoing) = self.requests.get(&id).filter(|o| o.is_told()) {
+                let dialog = outgoing.dialog;
+                self.event(Event::Response { id, dialog, outcome: Ok(response), description: None });
+            }
             return;
         }
         let Some(outgoing) = self.requests.remove(&id) else {
@@ -122,7 +124,9 @@ impl Endpoint {
             }
             self.schedule_dialog(dialog);
         }
-        self.event(Event::Response { id, dialog: outgoing.dialog, outcome: Ok(response), description });
+        if outgoing.is_told() {
+            self.event(Event::Response { id, dialog: outgoing.dialog, outcome: Ok(response), description });
+        }
         if let Some(dialog) = outgoing.dialog {
             match status {
                 // The peer knows no such dialog, so there is nobody to send a BYE to.
@@ -170,7 +174,9 @@ impl Endpoint {
                 entry.offer_answer.abandon();
             }
         }
-        self.event(Event::Response { id, dialog: outgoing.dialog, outcome: Err(failure), description: None });
+        if outgoing.is_told() {
+            self.event(Event::Response { id, dialog: outgoing.dialog, outcome: Err(failure), description: None });
+        }
         // A peer that is silent to INFO may still talk; one silent to a change of the session has gone (RFC 3261 12.2.1.2, RFC 5057).
         if let Some(dialog) = outgoing.dialog
             && is_silent

@@ -18,6 +18,8 @@ const VIA_SIZE: usize = 100;
 pub(super) enum Kind {
     FirstInvite(Box<Forks>),
     InDialog,
+    /// A BYE of the endpoint's own accord; the engine is asked for credentials, and not told of its outcome.
+    OwnBye,
     Outside,
 }
 
@@ -76,6 +78,11 @@ impl Outgoing {
             challenge: None,
             patience: None,
         }
+    }
+
+    /// Whether the engine knows of it and learns what comes of it.
+    pub(super) fn is_told(&self) -> bool {
+        !matches!(self.kind, Kind::OwnBye)
     }
 }
 

@@ -103,6 +103,37 @@ fn a_challenged_bye_can_be_sent_again_after_the_dialog_is_gone() {
 }
 
 #[test]
+fn a_challenged_bye_of_the_endpoints_own_can_be_sent_again_and_is_not_heard_of_otherwise() {
+    let mut net = Net::new();
+    let a = net.endpoint("192.0.2.1:5060");
+    let b = net.scripted("192.0.2.2:5060");
+    let call = net.call(a, b);
+    net.settle();
+    let invite = net.requests(b).remove(0);
+    net.reply(b, &invite, &scripted_response(&invite, 180, "t", net.address(b)));
+    net.settle();
+    net.at(a, |e, now| e.cancel(now, call, Headers::new())).expect("cancelled");
+    net.reply(b, &invite, &with_sdp(scripted_response(&invite, 200, "t", net.address(b)), "v=0\r\n"));
+    net.settle();
+    net.events(a);
+    let bye = net.requests(b).pop().expect("a BYE");
+    net.reply(b, &bye, &scripted_response(&bye, 407, "t", net.address(b)));
+    net.settle();
+    let Event::Challenged { id, request, .. } = net.event(a) else {
+        panic!("not challenged");
+    };
+    assert_eq!(request.method, Method::Bye);
+    net.at(a, |e, now| e.resend_with(now, id, &credentials("Proxy-Authorization"))).expect("sent again");
+    net.settle();
+    let again = net.requests(b).remove(0);
+    assert_eq!(again.headers.get("CSeq"), Some(&"3 BYE".into()));
+    assert!(again.headers.contains("Proxy-Authorization"));
+    net.reply(b, &again, &scripted_response(&again, 200, "t", net.address(b)));
+    net.settle();
+    assert!(net.events(a).is_empty());
+}
+
+#[test]
 fn a_series_of_requests_keeps_its_call_id() {
     let mut net = Net::new();
     let a = net.endpoint("192.0.2.1:5060");

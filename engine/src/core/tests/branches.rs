@@ -17,7 +17,7 @@ fn ring(lab: &mut Lab, phone: PhoneId, tag: &str) {
         "SIP/2.0 180 Ringing\r\nVia: {via}\r\nFrom: {from}\r\nTo: {to};tag={tag}\r\nCall-ID: {call_id}\r\nCSeq: {cseq}\r\n\
          Contact: <sip:{address}>\r\nContent-Length: 0\r\n\r\n"
     );
-    lab.packet_from(phone, &ringing);
+    lab.packet_from(address, ringing.as_bytes());
 }
 
 /// A branch sends a BYE, with further fields.
@@ -28,7 +28,7 @@ fn hang_up(lab: &mut Lab, phone: PhoneId, tag: &str, fields: &str) {
         "BYE sip:lockstep@{ENGINE} SIP/2.0\r\nVia: SIP/2.0/UDP {address};branch=z9hG4bK{tag}\r\nMax-Forwards: 70\r\n\
          From: {to};tag={tag}\r\nTo: {from}\r\nCall-ID: {call_id}\r\nCSeq: 1 BYE\r\n{fields}Content-Length: 0\r\n\r\n"
     );
-    lab.packet_from(phone, &bye);
+    lab.packet_from(address, bye.as_bytes());
 }
 
 #[test]

@@ -24,7 +24,7 @@ use lockstep_sip::endpoint::{
     Body, Config as EndpointConfig, DialogId, DialogRequest, Endpoint, Event, Failure, IncomingId, OutgoingRequest, Output,
     Reply, RequestId, TerminationCause,
 };
-use lockstep_sip::message::{Headers, Method, NameAddr, Request, Response, StatusCode, Uri};
+use lockstep_sip::message::{Headers, Message, Method, NameAddr, Request, Response, StatusCode, Uri, parse};
 use lockstep_sip::net::{Destination, Protocol, Received, Source, Transmit};
 use lockstep_sip::registrar::{Registrar, RegistrarConfig};
 use rand_chacha::ChaCha12Rng;
@@ -76,6 +76,8 @@ pub(super) struct Lab {
     pub(super) decides: bool,
     /// What routing scripts reach.
     pub(super) services: HostServices,
+    /// Requests of the engine to where there is no phone.
+    pub(super) unclaimed: Vec<Request>,
 }
 
 /// Names a phone of the laboratory.
@@ -110,7 +112,8 @@ impl Lab {
         let events = EventLog::default();
         let host = Box::new(InProcess::new(now, RunBounds::default()));
         let parts = SwitchParts { exchange, host, events, max_calls: 100, ringback: "tone:ringback".to_owned(), journals: None };
-        Self { now, switch: Switch::new(parts), book, phones: Vec::new(), programs, decides: true, services }
+        let switch = Switch::new(parts);
+        Self { now, switch, book, phones: Vec::new(), programs, decides: true, services, unclaimed: Vec::new() }
     }
 
     /// A phone at an address.
@@ -252,12 +255,11 @@ impl Lab {
         self.settle();
     }
 
-    /// A packet comes from a phone's address of which its endpoint knows nothing: from behind a proxy there.
-    pub(super) fn packet_from(&mut self, phone: PhoneId, packet: &str) {
-        let source =
-            Source { protocol: Protocol::Udp, local: ENGINE.parse().unwrap(), remote: self.at(phone).address, flow: None };
+    /// A packet comes that the test has written.
+    pub(super) fn packet_from(&mut self, remote: SocketAddr, packet: &[u8]) {
+        let source = Source { protocol: Protocol::Udp, local: ENGINE.parse().unwrap(), remote, flow: None };
         self.switch.set_time(self.now);
-        self.switch.received(Received { source, bytes: packet.as_bytes() });
+        self.switch.received(Received { source, bytes: packet });
         self.settle();
     }
 
@@ -397,6 +399,8 @@ impl Lab {
             self.switch.received(received);
         } else if let Some(phone) = self.phones.iter_mut().find(|phone| phone.address == to) {
             phone.endpoint.handle_received(self.now.instant, received);
+        } else if let Ok(Message::Request(request)) = parse(&transmit.bytes) {
+            self.unclaimed.push(request);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Whole calls in memory: the switch, a script runtime and phones on one clock, without a socket or a thread.
 
 mod branches;
+mod challenges;
 mod class4;
 mod incoming;
 mod joining;
