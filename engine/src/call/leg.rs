@@ -158,8 +158,8 @@ impl Leg {
         Ok(())
     }
 
-    /// The ACK came, with an answer when our 2xx carried an offer. An answer that cannot be used is an error; the leg is
-    /// then to be hung up.
+    /// The ACK came, with an answer when our 2xx carried an offer. An answer to the first one that cannot be used is an error;
+    /// the leg is then to be hung up. Later what was agreed before goes on (RFC 3261 14.1).
     pub fn acked(&mut self, board: &mut dyn Switchboard, sdp: Option<&[u8]>) -> Result<Option<HoldChange>, SdpError> {
         let first = self.state == LegState::Answering;
         let late_offer = matches!(&self.side, Side::Inbound { offer: None });
@@ -170,8 +170,14 @@ impl Leg {
         if !due {
             return Ok(None);
         }
-        let sdp = sdp.ok_or(SdpError::NoAudio)?;
-        self.take_answer(board, sdp)
+        match sdp.ok_or(SdpError::NoAudio).and_then(|sdp| self.take_answer(board, sdp)) {
+            Err(error) if !first => {
+                tracing::debug!(%error, "a re-INVITE without an offer brought no answer to ours");
+                self.exchange.iter_mut().for_each(OfferAnswer::withdraw_offer);
+                Ok(None)
+            }
+            outcome => outcome,
+        }
     }
 
     /// Opens ports without telling the peer: legs that will be joined with this one are opened near it.
@@ -206,7 +212,11 @@ impl Leg {
     pub fn answered(&mut self, board: &mut dyn Switchboard, sdp: Option<&[u8]>) -> Result<(), SdpError> {
         self.reach(LegState::Answered);
         match sdp {
-            Some(sdp) => self.take_answer(board, sdp).map(|_| ()),
+            Some(sdp) => match self.take_answer(board, sdp) {
+                // An UPDATE has renewed what the 183 had settled, and the 2xx repeats that.
+                Err(SdpError::UnexpectedAnswer) if self.negotiated().is_some() => Ok(()),
+                outcome => outcome.map(|_| ()),
+            },
             // The answer came in a reliable 183, or never; without one there is nobody to talk to.
             None if self.negotiated().is_some() => Ok(()),
             None => Err(SdpError::NoAudio),

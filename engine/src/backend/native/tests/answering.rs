@@ -141,6 +141,20 @@ fn a_re_invite_without_an_offer_gets_ours() {
 }
 
 #[test]
+fn an_ack_without_an_answer_to_the_offer_in_between_leaves_what_was_agreed() {
+    let mut desk = Desk::answered();
+    for sdp in [None, Some("v=0\r\nm=audio".into())] {
+        desk.leg(LegId::A, LegEvent::Offer { offer: OfferId(1), sdp: None });
+        assert_eq!(desk.asked(), ["a accept offer"]);
+        desk.leg(LegId::A, LegEvent::Acked { sdp });
+        assert_eq!((desk.asked(), desk.outputs()), (vec![], vec![]));
+    }
+    let sdp = desk.caller.offer();
+    desk.leg(LegId::A, LegEvent::Offer { offer: OfferId(2), sdp: Some(sdp) });
+    assert_eq!(desk.asked(), ["a accept offer", "a media PCMU sendrecv"]);
+}
+
+#[test]
 fn an_offer_that_cannot_be_read_changes_nothing() {
     let mut desk = Desk::answered();
     desk.leg(LegId::A, LegEvent::Offer { offer: OfferId(1), sdp: Some("v=0\r\nm=audio".into()) });

@@ -2,6 +2,7 @@ use lockstep_ctx_api::op::{BridgeArgs, BridgeStrategy, BridgeTarget, ContinueOn,
 use lockstep_ctx_api::outcome::{BridgeResult, BridgeStatus};
 
 use super::*;
+use crate::call::OfferId;
 
 fn bridge(targets: &[&str]) -> BridgeArgs {
     BridgeArgs {
@@ -90,6 +91,17 @@ fn the_far_ends_early_media_reach_an_unanswered_caller() {
     assert_eq!(desk.asked(), ["1 media PCMU sendrecv", "a 180", "a media PCMU sendrecv", "a 183 sdp", "join a 1"]);
     desk.picks_up(1);
     assert_eq!(desk.asked(), ["1 media PCMU sendrecv", "a 200"]);
+}
+
+#[test]
+fn an_update_of_the_far_end_that_rings_does_not_cost_its_answer() {
+    let (mut desk, _) = dialling(Desk::answered(), bridge(&["1001"]));
+    speaks_early(&mut desk, 1);
+    let sdp = Peer::new().offer();
+    desk.leg(LegId(1), LegEvent::Offer { offer: OfferId(1), sdp: Some(sdp) });
+    desk.outputs();
+    desk.picks_up(1);
+    assert_eq!(events(&desk.outputs()), [Event::Bridge { bleg: "call-1".into() }]);
 }
 
 #[test]
