@@ -10,6 +10,7 @@ mod body;
 mod calls;
 mod carried;
 mod cdrs;
+mod connections;
 mod drivers;
 mod error;
 mod event_commands;
@@ -42,12 +43,15 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, post, put};
+use futures_util::future::OptionFuture;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::config::{ApiConfig, ApiKey};
 use crate::core::EngineHandle;
 use crate::form::FormLimits;
 use crate::provisioning::Kind;
+use connections::Door;
 use websocket::Places;
 
 /// The largest request body, in bytes.
@@ -80,11 +84,11 @@ pub(crate) struct Parts {
 /// A bound, not yet serving HTTP interface.
 #[derive(Debug)]
 pub struct Server {
-    listener: TcpListener,
+    door: Door,
     addr: SocketAddr,
     router: Router,
     /// Where only public functions are served.
-    public: Option<(TcpListener, SocketAddr, Router)>,
+    public: Option<(Door, SocketAddr, Router)>,
 }
 
 impl Server {
@@ -93,7 +97,7 @@ impl Server {
     /// # Errors
     /// Those of binding, with the address in the message.
     pub async fn bind(config: &ApiConfig, engine: EngineHandle) -> io::Result<Self> {
-        let (listener, addr) = listen("listen", config.listen).await?;
+        let (door, addr) = listen(config, "listen", config.listen).await?;
         let form_limits = FormLimits { body: usize::try_from(config.form_mb).unwrap_or(usize::MAX) << 20 };
         let places = || Places::new(config.max_websockets);
         let (websockets, public_websockets) = (places(), places());
@@ -102,15 +106,15 @@ impl Server {
         let public = match config.public_listen {
             None => None,
             Some(address) => {
-                let (listener, addr) = listen("public_listen", address).await?;
+                let (door, addr) = listen(config, "public_listen", address).await?;
                 let router = public_routes(&state)
                     .fallback(error::no_such_path)
                     .method_not_allowed_fallback(error::no_such_method)
                     .with_state(state.clone());
-                Some((listener, addr, router))
+                Some((door, addr, router))
             }
         };
-        Ok(Self { listener, addr, router: router(state), public })
+        Ok(Self { door, addr, router: router(state), public })
     }
 
     /// Where it listens; a port that was 0 in the configuration is filled in.
@@ -124,32 +128,22 @@ impl Server {
     }
 
     /// Serves until `stop` resolves, then lets requests under way end.
-    ///
-    /// # Errors
-    /// Those of accepting connections.
-    pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
-        let service = self.router.into_make_service_with_connect_info::<SocketAddr>();
-        let Some((public, _, router)) = self.public else {
-            return axum::serve(self.listener, service).with_graceful_shutdown(stop).await;
-        };
-        let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
+    pub async fn serve(self, stop: impl Future<Output = ()>) {
+        let (told, stopping) = watch::channel(false);
         let stop = async move {
             stop.await;
-            drop(stopping);
+            told.send_replace(true);
         };
-        // An error here is the sender's end: the other server has been told to stop.
-        let public = axum::serve(public, router).with_graceful_shutdown(async move { drop(stopped.await) });
-        let (main, public) =
-            tokio::join!(axum::serve(self.listener, service).with_graceful_shutdown(stop).into_future(), public.into_future());
-        main.and(public)
+        let public = OptionFuture::from(self.public.map(|(door, _, router)| door.serve(router, stopping.clone())));
+        tokio::join!(stop, self.door.serve(self.router, stopping), public);
     }
 }
 
-async fn listen(key: &str, address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+async fn listen(config: &ApiConfig, key: &str, address: SocketAddr) -> io::Result<(Door, SocketAddr)> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("api.{key}: cannot listen on {address}: {error}"));
     let listener = TcpListener::bind(address).await.map_err(named)?;
     let addr = listener.local_addr().map_err(named)?;
-    Ok((listener, addr))
+    Ok((Door::new(listener, config.max_connections), addr))
 }
 
 /// What `public_listen` serves.

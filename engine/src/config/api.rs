@@ -16,6 +16,8 @@ pub struct ApiConfig {
     pub public_listen: Option<SocketAddr>,
     /// The largest form, files included, MiB.
     pub form_mb: u32,
+    /// Connections that each of the two addresses takes at once.
+    pub max_connections: u32,
     /// WebSockets that public scripts serve at once, and as many again with keys.
     pub max_websockets: u32,
 }
@@ -27,6 +29,7 @@ impl Default for ApiConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             public_listen: None,
             form_mb: 16,
+            max_connections: 1_024,
             max_websockets: 256,
         }
     }

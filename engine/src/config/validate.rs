@@ -143,11 +143,14 @@ fn api(config: &Config, report: &mut Report) {
             report.error(path("key"), "is listed twice");
         }
     }
-    if !(1..=100_000).contains(&api.max_websockets) {
-        report.error(section("api", "max_websockets"), "expected 1 to 100000");
-    }
-    if !(1..=1_024).contains(&api.form_mb) {
-        report.error(section("api", "form_mb"), "expected 1 to 1024 MiB");
+    for (key, value, most) in [
+        ("max_connections", api.max_connections, 100_000),
+        ("max_websockets", api.max_websockets, 100_000),
+        ("form_mb", api.form_mb, 1_024),
+    ] {
+        if !(1..=most).contains(&value) {
+            report.error(section("api", key), format!("expected 1 to {most}, found {value}"));
+        }
     }
     let socket = &config.event_socket;
     let nobody = socket.password.as_ref().is_none_or(super::Secret::is_empty) && socket.users.is_empty();

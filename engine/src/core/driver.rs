@@ -552,12 +552,15 @@ fn protocols(listening: &[(Protocol, SocketAddr)]) -> Vec<Protocol> {
 }
 
 fn media_config(config: &Config) -> MediaPoolConfig {
+    let default = MediaPoolConfig::default();
     MediaPoolConfig {
+        // Connections of both addresses of the HTTP interface leave as much to all else.
+        spare_descriptors: default.spare_descriptors + 2 * u64::from(config.api.max_connections),
         threads: usize::from(config.media.threads),
         ports: config.media.ports.first..=config.media.ports.last,
         media_timeout: setup::media_timeout(config),
         cname: format!("{:016x}@lockstep", rand::rng().next_u64()),
-        ..MediaPoolConfig::default()
+        ..default
     }
 }
 
