@@ -479,7 +479,7 @@ impl<S: Switchboard> NativeBackend<S> {
 /// caller must not learn of a way around the gateways; credentials that a gateway wants are ours to give, not the caller's.
 fn of_callee(code: u16) -> u16 {
     match code {
-        ..400 => 480,
+        ..=399 => 480,
         401 | 407 => 502,
         other => other,
     }
