@@ -122,6 +122,11 @@ impl Endpoint {
             if changes_session && status == StatusCode::REQUEST_PENDING {
                 self.wait_out_glare(now, dialog);
             }
+            if !status.is_success()
+                && let Some(entry) = self.dialogs.get_mut(&dialog)
+            {
+                entry.refresh_refused(now, id, &method, &response);
+            }
             self.schedule_dialog(dialog);
         }
         if outgoing.is_told() {
@@ -173,6 +178,12 @@ impl Endpoint {
             if outgoing.had_offer {
                 entry.offer_answer.abandon();
             }
+            if let Failure::Response(response) = &failure {
+                entry.refresh_refused(now, id, &outgoing.request.method, response);
+            }
+        }
+        if let Some(dialog) = outgoing.dialog {
+            self.schedule_dialog(dialog);
         }
         if outgoing.is_told() {
             self.event(Event::Response { id, dialog: outgoing.dialog, outcome: Err(failure), description: None });

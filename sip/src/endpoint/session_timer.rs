@@ -3,6 +3,8 @@
 //! ```text
 //!  2xx with Session-Expires: N ──N/2──► refresh, if we are the refresher ──N − min(32, N/3)──► BYE, if nothing refreshed it
 //! ```
+//!
+//! A peer that refuses a refresh lives: it is asked again while there is time, at the latest after half of what is left.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +12,7 @@ use super::dialogs::DialogEntry;
 use super::{Config, DialogId, DialogRequest, Endpoint, Reply, RequestId, TerminationCause};
 use crate::message::{HeaderName, Headers, Method, Refresher, Request, Response, SessionExpires, StatusCode};
 
-/// When another of our requests is under way, the refresh tries again after this.
+/// When another of our requests is under way, the refresh tries again after this; one that was refused not before.
 const RETRY: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +22,8 @@ pub(super) struct SessionTimer {
     we_refresh: bool,
     /// When we refresh; `None` when the peer does, and while our refresh is under way.
     refresh_at: Option<Instant>,
+    /// Our refresh under way.
+    refresh: Option<RequestId>,
     expires_at: Instant,
 }
 
@@ -32,6 +36,7 @@ impl SessionTimer {
             interval,
             we_refresh,
             refresh_at: we_refresh.then(|| now + whole / 2),
+            refresh: None,
             expires_at: now + whole.saturating_sub(margin),
         }
     }
@@ -83,6 +88,26 @@ impl DialogEntry {
             Some(Err(_)) | None => None,
         };
     }
+
+    /// If that request was a refresh of ours: says when to try again.
+    pub(super) fn refresh_refused(&mut self, now: Instant, id: RequestId, method: &Method, response: &Response) {
+        let Some(timer) = self.session_timer.as_mut().filter(|timer| timer.refresh == Some(id)) else {
+            return;
+        };
+        let asked = match response.status {
+            StatusCode::REQUEST_PENDING => self.glare_over,
+            // Its Allow was that of somebody on the way.
+            StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED if *method == Method::Update => {
+                self.peer_allows_update = false;
+                Some(now)
+            }
+            _ => response.headers.retry_after().map(|seconds| now + Duration::from_secs(seconds.into()).max(RETRY)),
+        };
+        let left = timer.expires_at.saturating_duration_since(now);
+        let half = (left / 2 >= RETRY).then(|| now + left / 2);
+        timer.refresh = None;
+        timer.refresh_at = asked.filter(|at| *at < timer.expires_at).or(half);
+    }
 }
 
 impl Endpoint {
@@ -110,30 +135,26 @@ impl Endpoint {
             return;
         }
         if timer.refresh_at.is_some_and(|at| at <= now) {
-            let refreshed = self.send_refresh(now, id);
+            let refresh = self.send_refresh(now, id);
             if let Some(entry) = self.dialogs.get_mut(&id)
                 && let Some(timer) = &mut entry.session_timer
             {
-                // Its 2xx starts the timer anew; a refusal leaves it to run out.
-                timer.refresh_at = (!refreshed).then(|| now + RETRY);
+                // Its 2xx starts the timer anew.
+                timer.refresh_at = refresh.is_none().then(|| now + RETRY);
+                timer.refresh = refresh;
             }
         }
     }
 
     /// An UPDATE without a description where the peer knows it, else a re-INVITE that repeats ours.
-    fn send_refresh(&mut self, now: Instant, id: DialogId) -> bool {
-        let Some(entry) = self.dialogs.get(&id) else {
-            return false;
-        };
+    fn send_refresh(&mut self, now: Instant, id: DialogId) -> Option<RequestId> {
+        let entry = self.dialogs.get(&id)?;
         let request = if entry.peer_allows_update {
             DialogRequest::new(Method::Update)
         } else {
-            let Some(body) = entry.local_sdp.clone() else {
-                return false;
-            };
-            DialogRequest::new(Method::Invite).with_body(body)
+            DialogRequest::new(Method::Invite).with_body(entry.local_sdp.clone()?)
         };
-        self.request(now, id, request).is_ok()
+        self.request(now, id, request).ok()
     }
 
     /// 422: ask again with the interval it names, once per answer that names a longer one (RFC 4028 7.3).

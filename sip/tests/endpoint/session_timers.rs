@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lockstep_sip::endpoint::{Event, TerminationCause};
-use lockstep_sip::message::Method;
+use lockstep_sip::message::{Method, Request};
 
 use crate::calls::incoming;
 use crate::in_dialog::{Talk, scripted_call, scripted_call_with};
@@ -87,17 +87,65 @@ fn a_peer_without_update_is_refreshed_by_re_invite() {
     assert_eq!(net.at(b, |e, _| e.dialog_count()), 1);
 }
 
-#[test]
-fn a_refused_refresh_lets_the_session_run_out() {
-    let mut net = Net::new();
+/// We have been asked to refresh every 120 s; the first refresh.
+fn asked_to_refresh(net: &mut Net) -> (NodeId, NodeId, Request) {
     let extra = TIMER.replace("1800", "120;refresher=uas");
-    let (peer, b, _) = scripted_call_with(&mut net, &extra);
+    let (peer, b, _) = scripted_call_with(net, &extra);
     net.run(Duration::from_secs(61));
     let update = net.requests(peer).remove(0);
-    let refused = scripted_response(&update, 403, "", net.address(peer));
+    assert_eq!(update.method, Method::Update);
+    (peer, b, update)
+}
+
+#[test]
+fn a_refused_refresh_is_tried_again_while_there_is_time() {
+    // The RFC's wait for who did not make the Call-ID; what the peer asks for; half of the 28 s that are left.
+    for (code, retry_after, within) in
+        [(491, None, 0..3), (500, Some("5"), 4..6), (500, Some("3600"), 12..15), (403, None, 12..15)]
+    {
+        let mut net = Net::new();
+        let (peer, b, update) = asked_to_refresh(&mut net);
+        let mut refused = scripted_response(&update, code, "", net.address(peer));
+        retry_after.iter().for_each(|seconds| refused.headers.push("Retry-After", *seconds));
+        net.reply(peer, &update, &refused);
+        net.run(Duration::from_secs(within.start));
+        assert_eq!(net.summaries(peer), Vec::<String>::new(), "{code}");
+        net.run(Duration::from_secs(within.end - within.start));
+        let again = net.requests(peer).remove(0);
+        assert_eq!(again.method, Method::Update, "{code}");
+        let mut ok = scripted_response(&again, 200, "", net.address(peer));
+        ok.headers.push("Session-Expires", "120;refresher=uac");
+        net.reply(peer, &again, &ok);
+        net.run(Duration::from_secs(40));
+        assert_eq!(net.at(b, |e, _| e.dialog_count()), 1, "{code}");
+    }
+}
+
+#[test]
+fn a_peer_that_does_not_know_update_after_all_is_refreshed_by_re_invite() {
+    let mut net = Net::new();
+    let (peer, _, update) = asked_to_refresh(&mut net);
+    let refused = scripted_response(&update, 405, "", net.address(peer));
     net.reply(peer, &update, &refused);
-    net.run(Duration::from_secs(30));
+    net.settle();
+    assert_eq!(net.summaries(peer), ["INVITE"]);
+}
+
+#[test]
+fn a_session_whose_refreshes_are_all_refused_runs_out() {
+    let mut net = Net::new();
+    let (peer, b, update) = asked_to_refresh(&mut net);
+    let mut refused = vec![update];
+    for _ in 0..30 {
+        for request in refused.drain(..) {
+            net.reply(peer, &request, &scripted_response(&request, 403, "", net.address(peer)));
+        }
+        net.run(Duration::from_secs(1));
+        refused = net.requests(peer);
+    }
     assert!(matches!(net.events(b).last(), Some(Event::Terminated { cause: TerminationCause::SessionExpired, .. })));
+    let tries = net.times_of("UPDATE").len();
+    assert!((4..12).contains(&tries), "{tries}, repetitions included");
 }
 
 #[test]
