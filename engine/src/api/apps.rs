@@ -1,6 +1,6 @@
 //! `/v1/apps` and their variables
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -11,6 +11,7 @@ use super::AppState;
 use super::access::{Caller, Granted};
 use super::body::JsonBody;
 use super::error::ApiError;
+use super::path::Path;
 use crate::config::{App, Scope};
 use crate::store::app_env::{self, Flags, Variable};
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -16,6 +16,7 @@ use super::access::Caller;
 use super::body::{self, RawBody};
 use super::error::ApiError;
 use super::journals::stored;
+use super::path::Path;
 use crate::core::{CallFilter, CallSummary, EngineError, Originate, last_ms, timeline_of};
 use crate::journals::Stored;
 use crate::report;
@@ -229,6 +230,9 @@ pub(super) fn parse_originate(body: &[u8]) -> Result<Originate, ApiError> {
     }
     let (mut vars, mut data) = (BTreeMap::new(), toml::Table::new());
     for (key, value) in body.vars {
+        if key.contains(char::is_control) {
+            return Err(invalid("vars", &format!("expected names without control characters, found {key:?}")));
+        }
         let text = match &value {
             Value::String(text) => text.clone(),
             Value::Number(_) | Value::Bool(_) => value.to_string(),
@@ -236,6 +240,10 @@ pub(super) fn parse_originate(body: &[u8]) -> Result<Originate, ApiError> {
                 return Err(invalid("vars", &format!("expected text, a number or a truth value for `{key}`")));
             }
         };
+        let is_header = key.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("sip_h_"));
+        if is_header && text.contains(['\r', '\n']) {
+            return Err(invalid("vars", &format!("expected one line for the header `{key}`")));
+        }
         let typed = toml::Value::try_from(&value).unwrap_or_else(|_| toml::Value::String(text.clone()));
         data.insert(key.clone(), typed);
         vars.insert(key, text);
@@ -254,6 +262,17 @@ pub(super) fn parse_originate(body: &[u8]) -> Result<Originate, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_header_among_the_variables_is_one_line() {
+        let refused = |vars: Value| {
+            let body = json!({ "to": "1001", "destination": "1000", "vars": vars }).to_string();
+            parse_originate(body.as_bytes()).is_err()
+        };
+        assert!(refused(json!({ "sip_h_X-A": "1\r\nX-B: 2" })));
+        assert!(refused(json!({ "sip_h_X\r\nX-B": "2" })));
+        assert!(!refused(json!({ "note": "one\ntwo", "sip_h_X-A": "1" })));
+    }
 
     #[test]
     fn variables_become_text() {

@@ -1,7 +1,7 @@
 //! `POST /v1/drivers/{script}/{fn}`
 
 use axum::Extension;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use lockstep_ctx_api::wire::ScriptType;
@@ -11,6 +11,7 @@ use super::AppState;
 use super::access::Caller;
 use super::body::RawBody;
 use super::error::ApiError;
+use super::path::Path;
 use crate::runs::{RunKind, RunRequest};
 
 pub(super) async fn call(

@@ -1,7 +1,7 @@
 //! `POST /v1/forms/{script}`: a web page's form, answered by a script.
 
 use axum::Extension;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Query, Request, State};
 use axum::response::Response;
 use serde::Deserialize;
 
@@ -9,6 +9,7 @@ use super::AppState;
 use super::access::Caller;
 use super::answer;
 use super::error::ApiError;
+use super::path::Path;
 use crate::form;
 use crate::host::Scratch;
 use crate::runs::{RunKind, RunRequest};

@@ -1,7 +1,7 @@
 //! `/v1/freeswitch`: the servers of `[[freeswitch]]`.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -11,6 +11,7 @@ use super::AppState;
 use super::access::Caller;
 use super::body::JsonBody;
 use super::error::ApiError;
+use super::path::Path;
 use crate::core::Originate;
 use crate::freeswitch::{Fleet, HostError};
 

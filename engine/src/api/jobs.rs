@@ -1,7 +1,7 @@
 //! `/v1/jobs` and `/v1/queues`
 
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -12,13 +12,13 @@ use super::AppState;
 use super::access::Caller;
 use super::body::JsonBody;
 use super::error::ApiError;
-use crate::jobs::{Job, JobFilter, JobState, NewJob};
+use super::path::Path;
+use crate::jobs::{Job, JobFilter, JobState, MAX_ATTEMPTS, MAX_MS, MAX_PRIORITY, NewJob};
 
 const DEFAULT_LIST: usize = 100;
-/// The most tries of a job.
-const MAX_ATTEMPTS: u32 = 1_000;
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Listed {
     state: Option<String>,
     queue: Option<String>,
@@ -72,6 +72,15 @@ pub(super) async fn add(
     if !(1..=MAX_ATTEMPTS).contains(&attempts) {
         return Err(ApiError::bad_request(format!("expected 1 to {MAX_ATTEMPTS} attempts, found {attempts}")));
     }
+    for (key, value, most) in [
+        ("delay_ms", wanted.delay_ms, MAX_MS),
+        ("timeout_ms", wanted.timeout_ms, MAX_MS),
+        ("priority", wanted.priority.map(u64::from), MAX_PRIORITY.into()),
+    ] {
+        if let Some(value) = value.filter(|value| *value > most) {
+            return Err(ApiError::bad_request(format!("{key}: expected 0 to {most}, found {value}")));
+        }
+    }
     let jobs = &state.engine.platform().jobs;
     let script = jobs.script(&account, &wanted.script)?;
     let data = wanted.data.map_or_else(|| "{}".to_owned(), |data| data.get().to_owned());
@@ -93,7 +102,7 @@ pub(super) async fn add(
 pub(super) async fn show(
     State(state): State<AppState>,
     Extension(Caller { account, .. }): Extension<Caller>,
-    id: Result<Path<i64>, PathRejection>,
+    id: Result<Path<i64>, ApiError>,
 ) -> Result<Response, ApiError> {
     let id = number(id)?;
     let found = state.engine.platform().jobs.job(&account, id).await?;
@@ -104,7 +113,7 @@ pub(super) async fn show(
 pub(super) async fn retry(
     State(state): State<AppState>,
     Extension(Caller { account, .. }): Extension<Caller>,
-    id: Result<Path<i64>, PathRejection>,
+    id: Result<Path<i64>, ApiError>,
 ) -> Result<Response, ApiError> {
     Ok(Json(state.engine.platform().jobs.retry(&account, number(id)?).await?).into_response())
 }
@@ -112,7 +121,7 @@ pub(super) async fn retry(
 pub(super) async fn cancel(
     State(state): State<AppState>,
     Extension(Caller { account, .. }): Extension<Caller>,
-    id: Result<Path<i64>, PathRejection>,
+    id: Result<Path<i64>, ApiError>,
 ) -> Result<Response, ApiError> {
     Ok(Json(state.engine.platform().jobs.cancel(&account, number(id)?).await?).into_response())
 }
@@ -135,6 +144,6 @@ pub(super) async fn resume(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn number(id: Result<Path<i64>, PathRejection>) -> Result<i64, ApiError> {
+fn number(id: Result<Path<i64>, ApiError>) -> Result<i64, ApiError> {
     id.map(|Path(id)| id).map_err(|_| ApiError::bad_request("expected the number of a job"))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use lockstep_ctx_api::journal::{Journal, lines};
@@ -14,6 +14,7 @@ use serde::Deserialize;
 use super::AppState;
 use super::access::Caller;
 use super::error::ApiError;
+use super::path::Path;
 use crate::core::EngineError;
 use crate::journals::Stored;
 

@@ -1,7 +1,7 @@
 //! `/v1/kv`
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -12,12 +12,14 @@ use super::AppState;
 use super::access::Caller;
 use super::body::JsonBody;
 use super::error::ApiError;
+use super::path::Path;
 use crate::store::kv::{self, Space};
 
 const DEFAULT_LIST: usize = 100;
 const MAX_LIST: usize = 10_000;
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Listed {
     prefix: Option<String>,
     after: Option<String>,

@@ -24,6 +24,7 @@ mod kv;
 mod metrics;
 mod numbers;
 mod openapi;
+mod path;
 mod provisioning;
 mod public;
 mod recording;
@@ -277,6 +278,11 @@ mod tests {
             (Method::GET, "/v1/calls?limit=many", 400, "bad_request"),
             (Method::DELETE, "/v1/calls/x?code=200", 400, "bad_request"),
             (Method::POST, "/v1/calls", 422, "invalid_body"),
+            (Method::GET, "/v1/calls/%FF", 400, "bad_request"),
+            (Method::GET, "/v1/kv/%FF", 400, "bad_request"),
+            (Method::GET, "/v1/kv?prefx=a", 400, "bad_request"),
+            (Method::GET, "/v1/jobs?stat=failed", 400, "bad_request"),
+            (Method::GET, "/v1/jobs/one", 400, "bad_request"),
             (Method::GET, "/v1/calls/x", 503, "stopping"),
             (Method::GET, "/v1/calls/x/recording?number=one", 400, "bad_request"),
         ] {

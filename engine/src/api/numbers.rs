@@ -36,11 +36,15 @@ pub(super) async fn allocate(
     }
     own(&state, &caller, &mut wanted)?;
     // What would be refused afterwards is not bought first.
-    if wanted.contains_key("destinations") || wanted.contains_key("script") {
-        scripts_are_there(&caller, (state.engine.runs(), &provisioning.current()), &number, &wanted)?;
-        no_new_application(&caller, &provisioning.current(), &number, &wanted)?;
-        provisioning.check(Kind::Did, &number, wanted.clone())?;
+    scripts_are_there(&caller, (state.engine.runs(), &provisioning.current()), &number, &wanted)?;
+    no_new_application(&caller, &provisioning.current(), &number, &wanted)?;
+    let mut expected = wanted.clone();
+    expected.remove("number");
+    if !expected.contains_key("script") {
+        // The driver may say where it leads.
+        expected.entry("destinations").or_insert_with(|| json!(["external:1"]));
     }
+    provisioning.check(Kind::Did, &number, expected)?;
     let mut asked = wanted.clone();
     asked.insert("did".to_owned(), number.clone().into());
     let allocated = call(&state, "allocate", Value::Object(asked).to_string()).await?;

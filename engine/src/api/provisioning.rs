@@ -1,6 +1,6 @@
 //! `/v1/dids`, `/v1/users`, `/v1/gateways`, `/v1/routes`, `/v1/customers`
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
@@ -11,6 +11,7 @@ use super::AppState;
 use super::access::Caller;
 use super::body::JsonBody;
 use super::error::ApiError;
+use super::path::Path;
 use crate::config::{Net, Wanted};
 use crate::provisioning::{Current, Kind, ProvisioningError, Wrong};
 use crate::runs::RunsHandle;

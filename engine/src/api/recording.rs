@@ -6,7 +6,7 @@ use std::path::{Path as FilePath, PathBuf};
 use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -17,6 +17,7 @@ use super::AppState;
 use super::access::Caller;
 use super::error::ApiError;
 use super::journals::stored;
+use super::path::Path;
 use crate::core::EngineError;
 
 /// Octets read at once.

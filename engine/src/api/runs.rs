@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -21,6 +21,7 @@ use super::AppState;
 use super::access::Caller;
 use super::body::JsonBody;
 use super::error::ApiError;
+use super::path::Path;
 use crate::runs::{RunFailure, RunKind, RunLog, RunRequest, RunSuccess, RunsError, RunsHandle};
 
 /// Lines that may wait for a client that reads slowly; past it, it misses some.

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -14,6 +13,7 @@ use super::AppState;
 use super::access::Caller;
 use super::body::JsonBody;
 use super::error::ApiError;
+use super::path::Path;
 use crate::core::ScriptInfo;
 use crate::script::programs::{SaveError, SaveScript, is_called};
 use crate::store::script_versions;
@@ -114,7 +114,7 @@ pub(super) async fn versions(
 pub(super) async fn version(
     State(state): State<AppState>,
     Extension(caller): Extension<Caller>,
-    path: Result<Path<(String, u32)>, PathRejection>,
+    path: Result<Path<(String, u32)>, ApiError>,
 ) -> Result<Response, ApiError> {
     let Path((id, number)) = path.map_err(|_| ApiError::bad_request("expected the number of a version"))?;
     let file = kept(&state, &caller, &id).await?.file;

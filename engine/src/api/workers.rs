@@ -1,7 +1,7 @@
 //! `POST /v1/workers/{script}/messages`
 
 use axum::Extension;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use lockstep_ctx_api::wire::ScriptType;
 use serde_json::Value;
@@ -10,6 +10,7 @@ use super::AppState;
 use super::access::Caller;
 use super::body::RawBody;
 use super::error::ApiError;
+use super::path::Path;
 use crate::runs::worker_topic;
 
 /// Hands a message to a worker's `onMessage`.

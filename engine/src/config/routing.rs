@@ -4,7 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use super::security::Net;
 use super::{Class5Destination, Secret, default_account};
@@ -16,9 +17,19 @@ pub struct User {
     pub name: String,
     pub password: Secret,
     /// Shown to who is called, and sent as caller id; default: the name.
+    #[serde(default, deserialize_with = "one_line")]
     pub caller_id: Option<String>,
     #[serde(default = "default_account")]
     pub account: String,
+}
+
+/// What becomes part of a header.
+fn one_line<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    if text.as_ref().is_some_and(|text| text.contains(char::is_control)) {
+        return Err(D::Error::custom("expected text without control characters"));
+    }
+    Ok(text)
 }
 
 /// `[[did]]`: a number callers reach us by.

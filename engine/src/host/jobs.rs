@@ -7,14 +7,7 @@ use serde_json::json;
 
 use super::kv::reply;
 use super::{Arguments, HostFuture, HostService, RunContext, answered, no_such_function};
-use crate::jobs::{self, Job, JobEnd, JobState, Jobs, NewJob};
-
-/// The longest delay, back-off or time-out a script may ask for: ten years.
-const MAX_MS: f64 = 315_576_000_000.0;
-/// The most tries a script may ask for.
-const MAX_ATTEMPTS: f64 = 1_000.0;
-/// The last of the priorities.
-const MAX_PRIORITY: f64 = 2_097_152.0;
+use crate::jobs::{self, Job, JobEnd, JobState, Jobs, MAX_ATTEMPTS, MAX_MS, MAX_PRIORITY, NewJob};
 
 /// The service.
 pub(super) struct JobService {
@@ -80,19 +73,19 @@ impl JobService {
     fn add(&self, context: &RunContext, args: &mut Arguments) -> Result<HostFuture, OpError> {
         let (script, function, data) = (args.text("script")?, args.opt_text("fn")?, args.json("data")?);
         let options: Options = args.shape("options")?;
-        let bounded = |name: &str, value: Option<f64>, most: f64, default: f64| match value {
+        let bounded = |name: &str, value: Option<f64>, most: u64, default: f64| match value {
             None => Ok(default),
-            Some(value) if (0.0..=most).contains(&value) => Ok(value),
+            Some(value) if (0.0..=most as f64).contains(&value) => Ok(value),
             Some(value) => Err(args.error(ErrorCode::RangeError, format_args!("`{name}` must be 0 to {most}, got {value}"))),
         };
         let script = self.jobs.script(&context.account, &script).map_err(|error| error.into_op_error(args.label()))?;
         let default = NewJob::new(context.account.clone(), script, data);
         let new = NewJob {
             function: function.filter(|function| function != "main"),
-            attempts: bounded("attempts", options.attempts, MAX_ATTEMPTS, 1.0)? as u32,
+            attempts: bounded("attempts", options.attempts, MAX_ATTEMPTS.into(), 1.0)? as u32,
             delay_ms: bounded("delay_ms", options.delay_ms, MAX_MS, 0.0)? as u64,
             backoff_ms: bounded("backoff_ms", options.backoff_ms, MAX_MS, default.backoff_ms as f64)? as u64,
-            priority: bounded("priority", options.priority, MAX_PRIORITY, 0.0)? as u32,
+            priority: bounded("priority", options.priority, MAX_PRIORITY.into(), 0.0)? as u32,
             timeout_ms: options
                 .timeout_ms
                 .map(|ms| bounded("timeout_ms", Some(ms), MAX_MS, 0.0))

@@ -84,6 +84,13 @@ pub enum JobKind {
     Schedule,
 }
 
+/// The longest delay, back-off or time-out of a job: ten years.
+pub const MAX_MS: u64 = 315_576_000_000;
+/// The most tries.
+pub const MAX_ATTEMPTS: u32 = 1_000;
+/// The last of the priorities.
+pub const MAX_PRIORITY: u32 = 2_097_152;
+
 /// A job to be made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewJob {

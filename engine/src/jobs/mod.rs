@@ -22,7 +22,7 @@ use serde_json::json;
 use tokio::sync::{Notify, oneshot};
 
 pub use dispatcher::{JobsConfig, JobsThread};
-pub use job::{Job, JobKind, JobState, NewJob};
+pub use job::{Job, JobKind, JobState, MAX_ATTEMPTS, MAX_MS, MAX_PRIORITY, NewJob};
 pub use known::JobEnd;
 pub use table::JobFilter;
 pub(crate) use table::{add, set_data, set_progress};

@@ -41,6 +41,15 @@ impl Kind {
         matches!(self, Self::Customer | Self::Gateway)
     }
 
+    /// The key of the name that an entry's password goes with, where that is not the entry's own.
+    pub(super) fn password_of(self) -> Option<&'static str> {
+        match self {
+            Self::Customer => Some("user"),
+            Self::Gateway => Some("username"),
+            Self::User | Self::Route | Self::Did => None,
+        }
+    }
+
     pub(super) fn of_list(list: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.list() == list)
     }

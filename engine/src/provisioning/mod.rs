@@ -272,10 +272,12 @@ fn check_name(kind: Kind, name: &str) -> Result<String, ProvisioningError> {
         !name.is_empty() && name.len() <= MAX_NAME && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.+*#".contains(c));
     // A number is written in one way.
     let is_id = !kind.is_numbered() || name.parse::<i64>().is_ok_and(|id| id.to_string() == name);
-    if is_word && is_id { Ok(name) } else { Err(ProvisioningError::Name(name)) }
+    // The `+` of the international form is no part of a number, and there is one.
+    let is_plain = kind != Kind::Did || !name.contains('+');
+    if is_word && is_id && is_plain { Ok(name) } else { Err(ProvisioningError::Name(name)) }
 }
 
-/// The entry as it is kept: under its name, without what is only shown, and with the passwords it had.
+/// The entry as it is kept: under its name, without what is only shown, and with the password it had, where it still needs one.
 fn complete(
     kind: Kind,
     name: &str,
@@ -283,6 +285,13 @@ fn complete(
     before: Option<&Map<String, Value>>,
 ) -> Result<Map<String, Value>, ProvisioningError> {
     let wrong = |key: &str, message: String| ProvisioningError::Invalid(vec![Wrong { key: key.to_owned(), message }]);
+    // What says `null` is to have none; so is an entry without the name that the password goes with.
+    let drops = |secret: &str| {
+        let is_none = |key: &str| given.get(key).is_some_and(Value::is_null);
+        let name = kind.password_of();
+        is_none(secret) || name.is_some_and(|name| is_none(name) || !given.contains_key(name))
+    };
+    let dropped: Vec<&str> = SECRETS.into_iter().filter(|secret| drops(secret)).collect();
     given.retain(|key, value| !SHOWN_ONLY.contains(&key.as_str()) && !value.is_null());
     let key = kind.name_key();
     let named = if kind.is_numbered() { name.parse::<i64>().map_or(Value::Null, Value::from) } else { name.into() };
@@ -303,7 +312,10 @@ fn complete(
             }
             Some(_) => {}
             None => {
-                if let Some(kept) = before.and_then(|before| before.get(secret)).filter(|_| !given.contains_key(secret)) {
+                if let Some(kept) = before
+                    .and_then(|before| before.get(secret))
+                    .filter(|_| !given.contains_key(secret) && !dropped.contains(&secret))
+                {
                     given.insert(secret.to_owned(), kept.clone());
                 }
             }

@@ -80,6 +80,18 @@ async fn problems_name_the_key_and_nothing_is_changed() {
             "password: expected the secret itself; `env:` and `file:` count in lockstep.toml only",
         ),
         (Kind::Route, "all", json!({ "prefix": "1", "gateways": [9] }), "gateways[0]: expected the id of a [[gateway]], found 9"),
+        (
+            Kind::User,
+            "2",
+            json!({ "password": "x", "caller_id": "a\r\nb" }),
+            "caller_id: expected text without control characters",
+        ),
+        (
+            Kind::Did,
+            "++1",
+            json!({ "destinations": ["user:1001"] }),
+            "expected a name of 1 to 100 letters, digits and `-_.+*#`, found `+1`",
+        ),
         (Kind::Customer, "012", json!({}), "expected a name of 1 to 100 letters, digits and `-_.+*#`, found `012`"),
     ] {
         assert_eq!(put(&provisioning, kind, name, entry.clone()).await, Err(expected.to_owned()), "{entry}");
@@ -101,6 +113,25 @@ async fn passwords_are_kept_and_never_shown() {
     let current = provisioning.current();
     let user = current.config.users.iter().find(|user| user.name == "2").unwrap();
     assert_eq!(user.password.expose(), "hunter2");
+}
+
+#[tokio::test]
+async fn a_password_goes_with_the_name_it_is_for() {
+    let provisioning = provisioning();
+    let password = || {
+        let current = provisioning.current();
+        let customer = current.config.customers.iter().find(|customer| customer.id == 13).unwrap();
+        customer.password.as_ref().map(|password| password.expose().to_owned())
+    };
+    let with = json!({ "user": "pbx", "password": "hunter2" });
+    let keeping = json!({ "user": "pbx", "account": "north" });
+    for without in [json!({}), json!({ "user": null, "password": null }), json!({ "password": null })] {
+        put(&provisioning, Kind::Customer, "13", with.clone()).await.unwrap();
+        put(&provisioning, Kind::Customer, "13", keeping.clone()).await.unwrap();
+        assert_eq!(password().as_deref(), Some("hunter2"), "it is kept");
+        put(&provisioning, Kind::Customer, "13", without).await.unwrap();
+        assert_eq!(password(), None);
+    }
 }
 
 #[tokio::test]

@@ -44,6 +44,10 @@ async fn an_allocated_number_is_called_at_once_and_a_released_one_no_more() {
 
     let nowhere = json!({ "did": "442080000005", "destinations": ["user:7"] });
     assert_eq!(post(&engine, "/v1/dids/allocate", nowhere).await.0, 422);
+    let unknown = json!({ "did": "442080000004", "colour": "red" });
+    assert_eq!(post(&engine, "/v1/dids/allocate", unknown).await.0, 422);
+    let last = post(&engine, "/v1/scripts/numbers/run", json!({ "fn": "released" })).await.1;
+    assert_eq!(last["result"], Value::Null, "neither was bought first");
     let (status, refused) = post(&engine, "/v1/dids/allocate", json!({ "did": "442080000009" })).await;
     assert_eq!((status, &refused["error"]["code"]), (422, &json!(404)), "what the driver says: {refused}");
     let (status, refused) = post(&engine, "/v1/dids/allocate", json!({ "did": "442080000006" })).await;
