@@ -88,7 +88,8 @@ pub enum Event {
         /// An offer in a re-INVITE or UPDATE.
         description: Option<Description>,
     },
-    /// The peer cancelled a re-INVITE before our final response; 487 has been sent, the dialog goes on as before.
+    /// The peer cancelled a re-INVITE before our final response; 487 has been sent, the dialog goes on as before. One whose `Request`
+    /// has not been polled by then is not told at all.
     RequestCancelled { id: IncomingId, dialog: DialogId },
     /// A response to a request of ours other than a first INVITE. After a final one or a failure the id is gone.
     ///

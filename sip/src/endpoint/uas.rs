@@ -9,7 +9,7 @@ use super::dialogs::{DialogEntry, Unacked};
 use super::key::{ServerKey, cseq_number, to_tag};
 use super::route::Path;
 use super::server::{NewServer, ServerKind};
-use super::{CommandError, DialogId, Endpoint, Event, IncomingId, Reply};
+use super::{CommandError, DialogId, Endpoint, Event, IncomingId, Output, Reply};
 use crate::dialog::Dialog;
 use crate::message::{HeaderValue, Method, Request, StatusCode, Via};
 use crate::net::{Destination, Source};
@@ -208,10 +208,13 @@ impl Endpoint {
         };
         // Unanswered, so this cannot fail.
         let _ = self.respond(now, id, Reply::new(StatusCode::REQUEST_TERMINATED));
-        self.event(match kind {
-            ServerKind::FirstInvite => Event::Cancelled { id, dialog, request: Arc::new(request) },
-            ServerKind::ReInvite | ServerKind::Other => Event::RequestCancelled { id, dialog },
-        });
+        let untold = |output: &Output| matches!(output, Output::Event(Event::Request { id: told, .. }) if *told == id);
+        match (kind, self.outputs.iter().position(untold)) {
+            (ServerKind::FirstInvite, _) => self.event(Event::Cancelled { id, dialog, request: Arc::new(request) }),
+            // The engine, which would carry it out, has not heard of it yet.
+            (ServerKind::ReInvite | ServerKind::Other, Some(at)) => drop(self.outputs.remove(at)),
+            (ServerKind::ReInvite | ServerKind::Other, None) => self.event(Event::RequestCancelled { id, dialog }),
+        }
     }
 }
 

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use lockstep_sip::endpoint::{CommandError, Event, Failure, RequestId};
 use lockstep_sip::message::{Headers, Method};
+use lockstep_sip::net::{Protocol, Received, Source};
 
 use crate::calls::{connected, incoming};
+use crate::in_dialog::scripted_call;
 use crate::net::{Net, NodeId, answer, invite_to, offer, reply, scripted_response, with_sdp};
 
 fn cancel(net: &mut Net, node: NodeId, id: RequestId) {
@@ -156,6 +158,23 @@ fn a_cancelled_re_invite_leaves_the_dialog_as_it_was() {
     // Both sides may offer again.
     let request = lockstep_sip::endpoint::DialogRequest::new(Method::Invite).with_body(answer());
     net.at(b, |e, now| e.request(now, db, request)).expect("a re-INVITE");
+}
+
+#[test]
+fn a_re_invite_that_is_cancelled_before_anybody_heard_of_it_is_not_told() {
+    let mut net = Net::new();
+    let (peer, b, mut talk) = scripted_call(&mut net);
+    let invite = talk.request("INVITE", "").replace('\n', "\r\n");
+    let cancel = invite.replace("INVITE", "CANCEL");
+    let source = Source { protocol: Protocol::Udp, local: net.address(b), remote: net.address(peer), flow: None };
+    net.at(b, |e, now| {
+        for text in [&invite, &cancel] {
+            e.handle_received(now, Received { source, bytes: text.as_bytes() });
+        }
+    });
+    net.settle();
+    assert!(net.events(b).is_empty());
+    assert_eq!(net.summaries(peer), ["200 CANCEL", "487 INVITE"]);
 }
 
 #[test]
