@@ -15,8 +15,8 @@ use super::end::{phrase, reason_header, refusal_parts};
 use super::{NativeBackend, Task};
 use crate::backend::set_headers::narrowed;
 use crate::call::{
-    AudioId, AudioOptions, AudioSource, Bridge, BridgeRules, BridgeStep, Dial, Leg, LegId, LegState, Lookup, LookupId, Refusal,
-    RouteId, Routes, Switchboard,
+    AudioId, AudioOptions, AudioSource, Bridge, BridgeRules, BridgeStep, Dial, Hunt, Leg, LegId, LegState, Lookup, LookupId,
+    Refusal, RouteId, Routes, Switchboard,
 };
 
 /// How long targets ring when the script says 0.
@@ -45,6 +45,8 @@ pub(super) struct BridgeTask {
     joined: Option<LegId>,
     /// Of the conversation; it ends with the bridge.
     recording: Option<RecordingId>,
+    /// Whether gateways are among the targets.
+    by_gateways: bool,
     /// A refusal in words for the caller.
     reply: Option<(u16, String, EndedBy)>,
     /// Given back instead of the bridge's own result: the bridge is the end of another operation.
@@ -123,6 +125,7 @@ impl<S: Switchboard> NativeBackend<S> {
             heard: None,
             joined: None,
             recording: None,
+            by_gateways: false,
             reply: None,
             instead,
         })))
@@ -153,6 +156,7 @@ impl<S: Switchboard> NativeBackend<S> {
         {
             task.reply = Some((refusal.code, refusal.reason.clone(), by));
         }
+        task.by_gateways |= !matches!(&result, Ok(found) if found.hunt == Hunt::Together);
         let shape = result.as_ref().map(|found| (found.routes.len(), found.hunt));
         let routes = shape.map_err(|refusal| (refusal.code, refusal.reason.clone()));
         task.found.insert(target, (lookup, result.map(|found| found.routes).unwrap_or_default()));
@@ -381,7 +385,7 @@ impl<S: Switchboard> NativeBackend<S> {
         } else {
             let reply = task.reply.filter(|(known, text, _)| (*known, text) == (code, &reason));
             // Why a target cannot be called is for the script and the log; the caller gets the standard phrase.
-            let told = of_callee(code);
+            let told = of_callee(code, task.by_gateways);
             let (shown, text) = if reply.is_some() { (code, reason.as_str()) } else { (told, phrase(told)) };
             if self.a.state() < LegState::Answering && !self.originated {
                 let (text, headers) = refusal_parts(shown, text);
@@ -476,11 +480,14 @@ impl<S: Switchboard> NativeBackend<S> {
 }
 
 /// What the caller is told of a far end's final response. Redirections are not followed and their Contacts not handed on, since a
-/// caller must not learn of a way around the gateways; credentials that a gateway wants are ours to give, not the caller's.
-fn of_callee(code: u16) -> u16 {
+/// caller must not learn of a way around the gateways; credentials that a gateway wants are ours to give, not the caller's. A 503
+/// would say that we are out of service (RFC 3261 16.7 step 6).
+fn of_callee(code: u16, by_gateways: bool) -> u16 {
     match code {
         ..=399 => 480,
         401 | 407 => 502,
+        503 if by_gateways => 502,
+        503 => 480,
         other => other,
     }
 }

@@ -129,6 +129,7 @@ fn the_caller_is_told_what_came_of_it_and_nothing_of_the_gateways() {
         ([404, 503], "404 Not Found"),
         ([302, 302], "480 Temporarily Unavailable"),
         ([407, 401], "502 Bad Gateway"),
+        ([503, 503], "502 Bad Gateway"),
     ] {
         let mut trunks = Trunks::new(&config(""), &[]);
         trunks.dial("442012345678");

@@ -118,6 +118,17 @@ fn the_caller_is_not_told_in_our_words_why_a_target_cannot_be_called() {
 }
 
 #[test]
+fn a_phone_that_is_out_of_service_does_not_make_us_say_that_we_are() {
+    let script = "async function main(data, ctx) { await ctx.bridge('1001'); }";
+    let mut lab = Lab::new(USERS, &[("1000", script)]);
+    let phone = registered(&mut lab, "127.0.0.1:5071", "1001", "pw1");
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    lab.respond(phone, 503);
+    assert_eq!(lab.seen(caller), ["480 Temporarily Unavailable"]);
+}
+
+#[test]
 fn a_did_that_leads_nowhere_is_not_found_in_standard_words() {
     let config = "[[did]]\nnumber = \"4420\"\ndestinations = [\"external:33123\", \"external:33124\"]";
     let mut lab = Lab::new(config, &[]);
