@@ -1,6 +1,7 @@
 //! Requests from outside: calls that want to come in, registrations, keep-alives.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -112,10 +113,12 @@ impl Switch {
             return Err((Refused::Unknown, refusal(404, None, [])));
         };
         if let Some(offer) = &offer
-            && let Err(error) = self.exchange.borrow().probe(offer)
+            && let Err(error) = self.exchange.borrow().probe(offer, source.local.ip())
         {
             let code = if error.is_malformed() { 400 } else { 488 };
-            let warning = format!("304 lockstep \"{}\"", plain(&error.to_string()));
+            // RFC 3261 20.43: an incompatible network protocol, or a media type that is not available.
+            let number = if matches!(error, SdpError::AddressFamily { .. }) { 300 } else { 304 };
+            let warning = format!("{number} lockstep \"{}\"", plain(&error.to_string()));
             return Err((Refused::Media, refusal(code, None, [("Warning", warning)])));
         }
         self.count_against_limits(&route)?;
@@ -467,9 +470,9 @@ struct Taken<'a> {
 
 impl Exchange {
     /// Whether an offer can be accepted: asked before anything is opened or run for the call.
-    fn probe(&self, offer: &[u8]) -> Result<(), SdpError> {
+    fn probe(&self, offer: &[u8], address: IpAddr) -> Result<(), SdpError> {
         let local = LocalMedia {
-            address: std::net::Ipv4Addr::LOCALHOST.into(),
+            address,
             rtp_port: 9,
             codecs: self.codecs.clone(),
             packet_time: std::time::Duration::from_millis(20),
@@ -501,12 +504,12 @@ impl Exchange {
 }
 
 /// Addresses that mean something else on the peer's side of a NAT. Loopback is meant literally: both are this machine.
-fn is_private(ip: std::net::IpAddr) -> bool {
+fn is_private(ip: IpAddr) -> bool {
     match ip.to_canonical() {
-        std::net::IpAddr::V4(ip) => {
+        IpAddr::V4(ip) => {
             ip.is_private() || ip.is_link_local() || ip.is_unspecified() || (ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64)
         }
-        std::net::IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_unspecified(),
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_unspecified(),
     }
 }
 

@@ -48,6 +48,14 @@ pub enum SdpError {
         /// Our codecs.
         ours: String,
     },
+    /// The media are on the other version of IP.
+    #[error("sdp has audio over {got}, expected {expected}")]
+    AddressFamily {
+        /// Theirs.
+        got: &'static str,
+        /// That of the address we are reached at.
+        expected: &'static str,
+    },
     /// An answer came although nothing was offered.
     #[error("sdp answer without an offer")]
     UnexpectedAnswer,
@@ -61,6 +69,7 @@ impl SdpError {
             SdpError::NoAudio
             | SdpError::UnsupportedProfile { .. }
             | SdpError::NoCommonCodec { .. }
+            | SdpError::AddressFamily { .. }
             | SdpError::UnexpectedAnswer => false,
         }
     }

@@ -193,7 +193,7 @@ impl OfferAnswer {
         if !theirs.is_plain_rtp() {
             return Err(SdpError::UnsupportedProfile { got: theirs.protocol.clone() });
         }
-        let mut remote = Remote::read(&answer, theirs, &self.local.codecs)?;
+        let mut remote = Remote::read(&answer, theirs, &self.local)?;
         remote.rtcp_mux &= offer.rtcp_mux;
         if !remote.rtcp_mux && remote.rtcp_address == remote.address {
             remote.rtcp_address = remote.address.and_then(next_port);
@@ -208,25 +208,24 @@ impl OfferAnswer {
         self.offer = None;
     }
 
-    /// The section to accept. `None` when every audio section has port 0 and there was one before.
+    /// The section to accept. `None` when every section has port 0 and there was audio before; an offer that has something else in
+    /// its place, as of fax (T.38), is none that we can do anything with.
     fn choose(&self, offer: &SessionDescription) -> Result<Option<(usize, Remote)>, SdpError> {
         let mut problem = None;
-        let mut removed = false;
-        for (index, media) in offer.media.iter().enumerate().filter(|(_, media)| media.is_audio()) {
-            if media.port == 0 {
-                removed = true;
-            } else if !media.is_plain_rtp() {
+        for (index, media) in offer.media.iter().enumerate().filter(|(_, media)| media.is_audio() && media.port != 0) {
+            if !media.is_plain_rtp() {
                 problem.get_or_insert(SdpError::UnsupportedProfile { got: media.protocol.clone() });
             } else {
-                match Remote::read(offer, media, &self.local.codecs) {
+                match Remote::read(offer, media, &self.local) {
                     Ok(remote) => return Ok(Some((index, remote))),
                     Err(error) => problem = Some(error),
                 }
             }
         }
+        let is_removed = offer.media.iter().any(MediaDescription::is_audio) && offer.media.iter().all(|media| media.port == 0);
         match problem {
             Some(error) => Err(error),
-            None if removed && self.current.is_some() => Ok(None),
+            None if self.current.is_some() && is_removed => Ok(None),
             None => Err(SdpError::NoAudio),
         }
     }

@@ -1,12 +1,13 @@
 //! What the other side's audio section asks for.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::description::{ConnectionAddress, MediaDescription, SessionDescription, find};
 use super::direction::Direction;
 use super::error::SdpError;
+use super::offer_answer::LocalMedia;
 use crate::codec::Codec;
 use crate::rtp::PayloadType;
 
@@ -25,8 +26,13 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    /// Reads an audio section as far as `ours`, the codecs we speak, go.
-    pub(super) fn read(description: &SessionDescription, media: &MediaDescription, ours: &[Codec]) -> Result<Remote, SdpError> {
+    /// Reads an audio section as far as the codecs we speak go.
+    pub(super) fn read(
+        description: &SessionDescription,
+        media: &MediaDescription,
+        local: &LocalMedia,
+    ) -> Result<Remote, SdpError> {
+        let ours = local.codecs.as_slice();
         let mut codecs: Vec<(PayloadType, Codec)> = Vec::new();
         let mut telephone_events = Vec::new();
         for format in &media.formats {
@@ -58,6 +64,12 @@ impl Remote {
             Some(ConnectionAddress::Ip(ip)) => Some(*ip),
             Some(ConnectionAddress::Host(_)) | None => None,
         };
+        // The unspecified address only says that nothing is to be sent.
+        if let Some(ip) = ip.filter(|ip| !ip.is_unspecified())
+            && family(ip) != family(local.address)
+        {
+            return Err(SdpError::AddressFamily { got: family(ip), expected: family(local.address) });
+        }
         let said = [&media.attributes, &description.attributes]
             .into_iter()
             .find_map(|attributes| attributes.iter().find_map(|attribute| Direction::from_attribute(&attribute.name)))
@@ -80,6 +92,13 @@ impl Remote {
             packet_time,
             max_packet_time,
         })
+    }
+}
+
+fn family(ip: IpAddr) -> &'static str {
+    match ip.to_canonical() {
+        IpAddr::V4(_) => "IPv4",
+        IpAddr::V6(_) => "IPv6",
     }
 }
 

@@ -130,8 +130,8 @@ fn what_is_not_acceptable_says_why() {
 
 #[test]
 fn the_connection_of_the_section_wins_over_that_of_the_session() {
-    let (_, negotiated) = answer("m=audio 4000 RTP/AVP 0\nc=IN IP6 2001:db8::9\n");
-    assert_eq!(negotiated.remote, Some("[2001:db8::9]:4000".parse().unwrap()));
+    let (_, negotiated) = answer("m=audio 4000 RTP/AVP 0\nc=IN IP4 192.0.2.9\n");
+    assert_eq!(negotiated.remote, Some("192.0.2.9:4000".parse().unwrap()));
     let (_, named) = answer("m=audio 4000 RTP/AVP 0\nc=IN IP4 media.example.net\n");
     assert_eq!((named.remote, named.direction), (None, Direction::SendRecv));
 }
@@ -139,8 +139,21 @@ fn the_connection_of_the_section_wins_over_that_of_the_session() {
 #[test]
 fn an_answer_over_ipv6_says_so() {
     let mut leg = OfferAnswer::new(LocalMedia { address: "2001:db8::5".parse().unwrap(), ..local() });
-    let (sdp, _) = leg.answer(&offer("m=audio 4000 RTP/AVP 0\n")).unwrap();
+    let (sdp, _) = leg.answer(&offer("m=audio 4000 RTP/AVP 0\nc=IN IP6 2001:db8::9\n")).unwrap();
     assert!(sdp.contains("o=- 4711 1 IN IP6 2001:db8::5\r\n") && sdp.contains("\r\nc=IN IP6 2001:db8::5\r\n"), "{sdp}");
+}
+
+#[test]
+fn media_over_the_other_version_of_ip_are_refused_both_ways() {
+    let other = "m=audio 4000 RTP/AVP 0\nc=IN IP6 2001:db8::9\n";
+    let expected = SdpError::AddressFamily { got: "IPv6", expected: "IPv4" };
+    assert_eq!(refusal(other), expected);
+    let mut leg = OfferAnswer::new(local());
+    leg.offer();
+    assert_eq!(leg.take_answer(&offer(other)), Err(expected));
+    // A section that can be reached is taken in its place.
+    let (sdp, _) = answer(&format!("{other}m=audio 4002 RTP/AVP 0\n"));
+    assert_eq!(sections(&sdp)[..2], ["m=audio 0 RTP/AVP 0", "m=audio 20000 RTP/AVP 0"]);
 }
 
 #[test]
@@ -244,6 +257,15 @@ fn a_stream_that_is_taken_away_is_refused_in_its_place_and_can_come_back() {
     assert_eq!((negotiated.remote, negotiated.direction, negotiated.held), (None, Direction::Inactive, true));
     let (_, back) = leg.answer(&offer("m=audio 4000 RTP/AVP 0\n")).unwrap();
     assert_eq!(back.direction, Direction::SendRecv);
+}
+
+#[test]
+fn audio_that_gives_way_to_fax_is_not_taken_away() {
+    let mut leg = OfferAnswer::new(local());
+    leg.answer(&offer("m=audio 4000 RTP/AVP 0\n")).unwrap();
+    let fax = offer("m=audio 0 RTP/AVP 0\nm=image 4000 udptl t38\n");
+    assert_eq!(leg.answer(&fax).unwrap_err(), SdpError::NoAudio);
+    assert_eq!(leg.current().map(|current| current.direction), Some(Direction::SendRecv));
 }
 
 #[test]
