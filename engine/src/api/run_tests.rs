@@ -97,6 +97,15 @@ async fn a_run_gives_its_result_and_its_log() {
     assert!(body["took_ms"].is_number() && body["run"].is_string(), "{body}");
 }
 
+#[tokio::test]
+async fn what_a_job_is_asked_with_is_bounded_as_it_is_for_scripts() {
+    let site = Site::new(&[("work.js", "exports.main = () => 1")]).await;
+    for (key, value) in [("delay_ms", i64::MAX as u64), ("timeout_ms", u64::MAX), ("priority", u64::from(u32::MAX))] {
+        let (status, body) = site.post_json("/v1/jobs", json!({ "script": "work", key: value })).await;
+        assert_eq!((status, &body["error"]["code"]), (400, &json!("bad_request")), "{key}: {body}");
+    }
+}
+
 const HALVES: &str = "const { kv, ko } = require('cxKV');
 const { sql } = require('cxUserspace');
 const half = '😀'.slice(0, 1);

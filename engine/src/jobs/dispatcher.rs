@@ -259,7 +259,12 @@ impl RunningJobs {
     /// Writes down how tries ended, then tells whoever waits: when the first of those comes due that are tried again. It is in line
     /// when this returns.
     fn write_ends(&self) -> impl Future<Output = Option<u64>> {
-        let ends = self.ended.take();
+        let mut ends = self.ended.take();
+        for ((id, _), end) in &mut ends {
+            if matches!(end, TryEnd::Failed(_)) && self.jobs.is_unwanted(*id) {
+                *end = TryEnd::GivenUp("cancelled".to_owned());
+            }
+        }
         let written = (!ends.is_empty()).then(|| {
             let ends = ends.clone();
             // Each by itself: one that cannot be written keeps none of the others from it.
@@ -360,8 +365,12 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
+    use crate::config::Config;
     use crate::core::tests::lab::{given_to, programs};
+    use crate::fetch::{EgressPolicy, Fetcher};
     use crate::jobs::NewJob;
+    use crate::platform::Platform;
+    use crate::runs::{RunsConfig, RunsThread, ScriptPlace};
     use crate::store::{Clock, Store};
 
     /// Another engine that gets the lock finds nothing under way, and nothing is given back later what it then has itself.
@@ -422,6 +431,41 @@ mod tests {
         let job = jobs.store().write(|connection, now| table::claim(connection, now, 1)).await.unwrap().remove(0);
         let (runs, _inbox) = RunsHandle::new(watch::channel(programs(&[])).1);
         assert_eq!(attempt(&runs, &job).await, TryEnd::Absent("no script gone".to_owned()));
+    }
+
+    /// The run is over and its end not written down, or the job is taken and its run not begun.
+    #[tokio::test]
+    async fn a_job_is_cancelled_also_between_its_states() {
+        let config = Config::default();
+        let platform = Platform::in_memory(&config).unwrap();
+        let runs_config = RunsConfig {
+            place: ScriptPlace::InProcess,
+            fetcher: Fetcher::new(EgressPolicy::new(config.security)).unwrap(),
+            services: platform.services.clone(),
+            events: platform.events.clone(),
+            journals: None,
+        };
+        let (handle, inbox) = RunsHandle::new(watch::channel(programs(&[])).1);
+        let runs = RunsThread::start(runs_config, handle.clone(), inbox).unwrap();
+        let jobs = platform.jobs.clone();
+        jobs.inner.runs.set(runs.handle()).unwrap();
+        jobs.inner.runs_here.store(true, Relaxed);
+        let config = JobsConfig { concurrency: 1, keep: Duration::from_secs(60) };
+        let running = Dispatcher::new(config, jobs.clone(), handle).running;
+        let id = jobs.add(NewJob { attempts: 5, ..NewJob::new("a", "b", "{}") }).await.unwrap();
+        let job = jobs.store().write(|connection, now| table::claim(connection, now, 1)).await.unwrap().remove(0);
+        running.ended.borrow_mut().insert((job.id, job.attempt), TryEnd::Failed("no".to_owned()));
+        let written = async {
+            while !jobs.is_unwanted(id) {
+                tokio::task::yield_now().await;
+            }
+            running.write_ends().await
+        };
+        let (cancelled, due) = tokio::join!(jobs.cancel("a", id), written);
+        let cancelled = cancelled.unwrap();
+        assert_eq!((cancelled.state, cancelled.error.as_deref(), due), (JobState::Failed, Some("cancelled"), None));
+        assert!(jobs.cancel("a", id).await.unwrap_err().to_string().contains("nothing to cancel"));
+        assert!(!jobs.is_unwanted(id));
     }
 
     #[tokio::test]

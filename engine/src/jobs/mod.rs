@@ -51,6 +51,8 @@ struct Inner {
     /// Something may run that could not before.
     changed: Notify,
     known: Mutex<Known>,
+    /// Jobs that somebody is cancelling.
+    cancelling: Mutex<Vec<i64>>,
     /// This process runs the jobs of the store, and so hears of their ends.
     runs_here: AtomicBool,
     runs: OnceLock<RunsHandle>,
@@ -78,7 +80,8 @@ impl Jobs {
 
     fn with(store: &Store, events: EventLog) -> Self {
         let (store, changed, known, runs) = (store.clone(), Notify::new(), Mutex::default(), OnceLock::new());
-        Self { inner: Arc::new(Inner { store, changed, known, runs_here: AtomicBool::new(false), runs, events }) }
+        let (cancelling, runs_here) = (Mutex::default(), AtomicBool::new(false));
+        Self { inner: Arc::new(Inner { store, changed, known, cancelling, runs_here, runs, events }) }
     }
 
     /// The name of the account's script that is known as `script`: by name, file, uuid or number.
@@ -185,24 +188,42 @@ impl Jobs {
     /// # Errors
     /// When the account has no such job, or it has ended.
     pub async fn cancel(&self, account: &str, id: i64) -> Result<Job, StoreError> {
-        self.known(account, id).await?;
-        if !self.inner.store.write(move |connection, now| table::cancel(connection, now, id)).await? {
-            let job = self.known(account, id).await?;
-            let runs = self.inner.runs.get().filter(|_| job.state == JobState::Active);
-            let ended = match runs {
-                Some(runs) => runs.cancel(&run_id(&job)).await.is_ok(),
-                None => false,
-            };
-            if !ended {
-                let message = format!("job {id} is {}: there is nothing to cancel", job.state.name());
-                return Err(StoreError::refused(ErrorCode::InvalidState, message));
-            }
-            return self.ended(account, id).await;
+        let mut job = self.known(account, id).await?;
+        let nothing = |job: &Job| {
+            let message = format!("job {id} is {}: there is nothing to cancel", job.state.name());
+            Err(StoreError::refused(ErrorCode::InvalidState, message))
+        };
+        if job.state.is_final() {
+            return nothing(&job);
         }
-        let job = self.known(account, id).await?;
-        self.tell(&job);
-        self.publish(&job);
+        // From here on no try of it is followed by another.
+        let _wanted = Cancelling::new(&self.inner, id);
+        // It may be between two states: its run over and not written down, or taken and not begun.
+        while !job.state.is_final() {
+            if self.inner.store.write(move |connection, now| table::cancel(connection, now, id)).await? {
+                let job = self.known(account, id).await?;
+                self.tell(&job);
+                self.publish(&job);
+                return Ok(job);
+            }
+            job = self.known(account, id).await?;
+            if job.state != JobState::Active {
+                continue;
+            }
+            let runs = self.inner.runs.get().filter(|_| self.inner.runs_here.load(Relaxed));
+            match runs {
+                None => return nothing(&job),
+                Some(runs) if runs.is_stopped() => return Err(StoreError::Stopped),
+                Some(runs) if runs.cancel(&run_id(&job)).await.is_ok() => return self.ended(account, id).await,
+                Some(_) => {}
+            }
+        }
         Ok(job)
+    }
+
+    /// Whether somebody is cancelling a job.
+    fn is_unwanted(&self, id: i64) -> bool {
+        self.inner.cancelling().contains(&id)
     }
 
     /// Holds back a queue of the account; jobs that run go on.
@@ -268,7 +289,33 @@ impl Jobs {
     }
 }
 
+/// Somebody is cancelling a job, until dropped.
+struct Cancelling<'a> {
+    inner: &'a Inner,
+    id: i64,
+}
+
+impl<'a> Cancelling<'a> {
+    fn new(inner: &'a Inner, id: i64) -> Self {
+        inner.cancelling().push(id);
+        Self { inner, id }
+    }
+}
+
+impl Drop for Cancelling<'_> {
+    fn drop(&mut self) {
+        let mut cancelling = self.inner.cancelling();
+        if let Some(at) = cancelling.iter().position(|id| *id == self.id) {
+            cancelling.swap_remove(at);
+        }
+    }
+}
+
 impl Inner {
+    fn cancelling(&self) -> MutexGuard<'_, Vec<i64>> {
+        self.cancelling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
