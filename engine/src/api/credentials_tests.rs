@@ -263,6 +263,20 @@ async fn what_is_norths_is_not_there_for_south() {
 }
 
 #[tokio::test]
+async fn of_two_accounts_that_put_the_same_one_has_it() {
+    let house = House::new().await;
+    for number in 0..20 {
+        let path = format!("/v1/users/dup{number}");
+        let put = async |account: &str| {
+            house.send("PUT", &path, Some(&key_of(account, Scope::Admin)), br#"{"password":"x"}"#.to_vec()).await.0
+        };
+        let (north, south) = tokio::join!(put("north"), put("south"));
+        // The core has stopped: what is stored is answered with 503.
+        assert!([(503, 409), (409, 503)].contains(&(north, south)), "{north} {south}");
+    }
+}
+
+#[tokio::test]
 async fn a_text_is_shown_to_its_owner_whatever_has_become_of_its_file() {
     let house = House::new().await;
     let record = async |file: &'static str, account: &'static str, source: &'static str| {

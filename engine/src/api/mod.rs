@@ -78,6 +78,7 @@ pub(crate) struct Parts {
     engine: EngineHandle,
     keys: Arc<[ApiKey]>,
     form_limits: FormLimits,
+    numbers: numbers::UnderWay,
     websockets: Places,
     public_websockets: Places,
 }
@@ -102,7 +103,8 @@ impl Server {
         let form_limits = FormLimits { body: usize::try_from(config.form_mb).unwrap_or(usize::MAX) << 20 };
         let places = || Places::new(config.max_websockets);
         let (websockets, public_websockets) = (places(), places());
-        let parts = Parts { engine, keys: config.keys.clone().into(), form_limits, websockets, public_websockets };
+        let (keys, numbers) = (config.keys.clone().into(), numbers::UnderWay::default());
+        let parts = Parts { engine, keys, form_limits, numbers, websockets, public_websockets };
         let state = AppState(Arc::new(parts));
         let public = match config.public_listen {
             None => None,

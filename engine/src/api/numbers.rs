@@ -1,5 +1,8 @@
 //! `POST /v1/dids/search|allocate|release`: numbers from a carrier, by the driver that the configuration binds.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -19,6 +22,39 @@ use crate::runs::{RunKind, RunRequest};
 /// Keys of a `[[did]]`; what else a driver says of a number becomes one of its variables.
 const KEYS: [&str; 7] = ["number", "destinations", "script", "customer", "account", "vars", "did"];
 
+/// Numbers that the driver is buying or giving back.
+#[derive(Debug, Default)]
+pub(super) struct UnderWay(Mutex<BTreeSet<String>>);
+
+/// One of them, until dropped.
+#[derive(Debug)]
+struct Busy<'a> {
+    numbers: &'a UnderWay,
+    number: String,
+}
+
+impl UnderWay {
+    /// # Errors
+    /// 409 while another request has the number.
+    fn begin(&self, number: &str) -> Result<Busy<'_>, ApiError> {
+        if self.lock().insert(number.to_owned()) {
+            Ok(Busy { numbers: self, number: number.to_owned() })
+        } else {
+            Err(ApiError::conflict("taken", format!("the DID {number} is just being allocated or released")))
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.numbers.lock().remove(&self.number);
+    }
+}
+
 pub(super) async fn search(State(state): State<AppState>, RawBody(body): RawBody) -> Result<Response, ApiError> {
     let found = call(&state, "search", argument(&body)?).await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], found.to_string()).into_response())
@@ -31,9 +67,12 @@ pub(super) async fn allocate(
 ) -> Result<Response, ApiError> {
     let provisioning = &state.engine.platform().provisioning;
     let number = take_number(&mut wanted)?;
-    if provisioning.current().show(Kind::Did, &number).is_some() {
-        return Err(ApiError::conflict("taken", format!("there is a DID {number} already")));
-    }
+    let _busy = state.numbers.begin(&number)?;
+    let is_new = || match provisioning.current().show(Kind::Did, &number) {
+        None => Ok(()),
+        Some(_) => Err(ApiError::conflict("taken", format!("there is a DID {number} already"))),
+    };
+    is_new()?;
     own(&state, &caller, &mut wanted)?;
     // What would be refused afterwards is not bought first.
     scripts_are_there(&caller, (state.engine.runs(), &provisioning.current()), &number, &wanted)?;
@@ -52,11 +91,16 @@ pub(super) async fn allocate(
         return Err(ApiError::driver_said("allocate", "an object, stored as the DID", &allocated));
     };
     let entry = entry_of(allocated, wanted);
-    let may = scripts_are_there(&caller, (state.engine.runs(), &provisioning.current()), &number, &entry);
+    let turn = provisioning.turn().await;
+    let may = is_new();
+    let may = may.and_then(|()| scripts_are_there(&caller, (state.engine.runs(), &provisioning.current()), &number, &entry));
     let may = may.and_then(|()| no_new_application(&caller, &provisioning.current(), &number, &entry));
     let stored = match may {
-        Ok(()) => provisioning.put(Kind::Did, &number, entry).await.map_err(ApiError::from),
-        Err(error) => Err(error),
+        Ok(()) => turn.put(Kind::Did, &number, entry).await.map_err(ApiError::from),
+        Err(error) => {
+            drop(turn);
+            Err(error)
+        }
     };
     if let Err(error) = stored {
         // Nobody would know that it is ours.
@@ -76,6 +120,7 @@ pub(super) async fn release(
 ) -> Result<Response, ApiError> {
     let provisioning = &state.engine.platform().provisioning;
     let number = take_number(&mut wanted)?;
+    let _busy = state.numbers.begin(&number)?;
     let current = provisioning.current();
     let found = current.show(Kind::Did, &number).filter(|(account, _)| caller.sees(account.unwrap_or(DEFAULT_ACCOUNT)));
     let Some((_, mut entry)) = found else {
@@ -92,7 +137,7 @@ pub(super) async fn release(
     if released != Value::Bool(true) {
         return Err(ApiError::conflict("not_released", format!("the driver did not release {number}: it said {released}")));
     }
-    provisioning.remove(Kind::Did, &number).await?;
+    provisioning.turn().await.remove(Kind::Did, &number).await?;
     state.engine.provisioned().await?;
     Ok(Json(json!({ "released": true })).into_response())
 }
@@ -156,6 +201,15 @@ mod tests {
 
     fn object(value: Value) -> Map<String, Value> {
         value.as_object().cloned().unwrap()
+    }
+
+    #[test]
+    fn a_number_is_under_way_once() {
+        let numbers = UnderWay::default();
+        let busy = numbers.begin("44").unwrap();
+        assert!(numbers.begin("44").is_err() && numbers.begin("45").is_ok());
+        drop(busy);
+        assert!(numbers.begin("44").is_ok());
     }
 
     #[test]

@@ -55,12 +55,14 @@ async fn put(
     JsonBody(mut given): JsonBody<Map<String, Value>>,
 ) -> Result<Response, ApiError> {
     let provisioning = &state.engine.platform().provisioning;
+    // Whose it is must not change between the look and the change.
+    let turn = provisioning.turn().await;
     if let Some(account) = caller.only() {
         bind(kind, &account, &name, &mut given, &provisioning.current(), &state.engine.runs().programs())?;
     }
     no_new_application(&caller, &provisioning.current(), &name, &given)?;
     scripts_are_there(&caller, (state.engine.runs(), &provisioning.current()), &name, &given)?;
-    let is_new = provisioning.put(kind, &name, given).await?;
+    let is_new = turn.put(kind, &name, given).await?;
     state.engine.provisioned().await?;
     let shown = provisioning.current().show(kind, &name).map(|(_, entry)| entry);
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
@@ -74,12 +76,13 @@ async fn remove(
     Path(name): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     let provisioning = &state.engine.platform().provisioning;
+    let turn = provisioning.turn().await;
     let current = provisioning.current();
     let is_there = current.show(kind, &name).is_some_and(|(account, _)| is_theirs(&caller, account));
     if !is_there {
         return Err(no_such_entry(kind, &name));
     }
-    provisioning.remove(kind, &name).await?;
+    turn.remove(kind, &name).await?;
     state.engine.provisioned().await?;
     Ok(StatusCode::NO_CONTENT)
 }

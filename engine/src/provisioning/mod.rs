@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{MutexGuard, watch};
 
 use crate::class4::RouteTable;
 use crate::config::{Config, Wanted};
@@ -165,32 +165,9 @@ impl Provisioning {
         Arc::clone(&self.inner.current.borrow())
     }
 
-    /// Puts an entry, or replaces it; whether it is new. It is in force, and on disk, once this returns. Passwords that are not given are kept.
-    ///
-    /// # Errors
-    /// Why it was not put.
-    pub async fn put(&self, kind: Kind, name: &str, given: Map<String, Value>) -> Result<bool, ProvisioningError> {
-        let name = check_name(kind, name)?;
-        let _turn = self.inner.turn.lock().await;
-        let current = self.current();
-        let before = current.entries.find(kind, &name);
-        if before.is_none() && current.merged.place(kind, &name).is_some() {
-            return Err(ProvisioningError::ReadOnly { kind, name });
-        }
-        let entry = complete(kind, &name, given, before)?;
-        let text = Value::Object(entry.clone()).to_string();
-        if text.len() > MAX_BYTES {
-            let message = format!("{} bytes, at most {MAX_BYTES} expected", text.len());
-            return Err(ProvisioningError::Invalid(vec![Wrong { key: String::new(), message }]));
-        }
-        let is_new = before.is_none();
-        let mut entries = current.entries.clone();
-        entries.put(kind, &name, entry).map_err(|wrong| ProvisioningError::Invalid(vec![wrong]))?;
-        let next = self.checked(entries, (kind, &name))?;
-        let list = kind.list();
-        self.inner.store.write(move |connection, now| provisioned::put(connection, now, list, &name, &text)).await?;
-        self.inner.current.send_replace(Arc::new(next));
-        Ok(is_new)
+    /// Waits for the changes that others are making. What is in force stays as it is until the turn is over.
+    pub async fn turn(&self) -> Turn<'_> {
+        Turn { provisioning: self, _only: self.inner.turn.lock().await }
     }
 
     /// Whether an entry could be put.
@@ -204,30 +181,6 @@ impl Provisioning {
         let mut entries = current.entries.clone();
         entries.put(kind, &name, entry).map_err(|wrong| ProvisioningError::Invalid(vec![wrong]))?;
         self.checked(entries, (kind, &name)).map(drop)
-    }
-
-    /// Removes an entry.
-    ///
-    /// # Errors
-    /// Why it was not removed.
-    pub async fn remove(&self, kind: Kind, name: &str) -> Result<(), ProvisioningError> {
-        let name = plain(kind, name);
-        let _turn = self.inner.turn.lock().await;
-        let current = self.current();
-        let mut entries = current.entries.clone();
-        if !entries.remove(kind, &name) {
-            let is_there = current.merged.place(kind, &name).is_some();
-            return Err(if is_there {
-                ProvisioningError::ReadOnly { kind, name }
-            } else {
-                ProvisioningError::NotFound { kind, name }
-            });
-        }
-        let next = self.checked(entries, (kind, &name))?;
-        let list = kind.list();
-        self.inner.store.write(move |connection, _| provisioned::remove(connection, list, &name)).await?;
-        self.inner.current.send_replace(Arc::new(next));
-        Ok(())
     }
 
     /// The state that `entries` make, one of which was changed.
@@ -246,6 +199,67 @@ impl Provisioning {
             return Err(ProvisioningError::InUse(format!("{} {user}: {}", list.list(), said(&[wrong]))));
         }
         Ok(Current::new(entries, merged))
+    }
+}
+
+/// Whoever has it may make a change, by what it has seen in force.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    provisioning: &'a Provisioning,
+    _only: MutexGuard<'a, ()>,
+}
+
+impl Turn<'_> {
+    /// Puts an entry, or replaces it; whether it is new. It is in force, and on disk, once this returns. Passwords that are not given are kept.
+    ///
+    /// # Errors
+    /// Why it was not put.
+    pub async fn put(self, kind: Kind, name: &str, given: Map<String, Value>) -> Result<bool, ProvisioningError> {
+        let Provisioning { inner } = self.provisioning;
+        let name = check_name(kind, name)?;
+        let current = self.provisioning.current();
+        let before = current.entries.find(kind, &name);
+        if before.is_none() && current.merged.place(kind, &name).is_some() {
+            return Err(ProvisioningError::ReadOnly { kind, name });
+        }
+        let entry = complete(kind, &name, given, before)?;
+        let text = Value::Object(entry.clone()).to_string();
+        if text.len() > MAX_BYTES {
+            let message = format!("{} bytes, at most {MAX_BYTES} expected", text.len());
+            return Err(ProvisioningError::Invalid(vec![Wrong { key: String::new(), message }]));
+        }
+        let is_new = before.is_none();
+        let mut entries = current.entries.clone();
+        entries.put(kind, &name, entry).map_err(|wrong| ProvisioningError::Invalid(vec![wrong]))?;
+        let next = self.provisioning.checked(entries, (kind, &name))?;
+        let list = kind.list();
+        inner.store.write(move |connection, now| provisioned::put(connection, now, list, &name, &text)).await?;
+        inner.current.send_replace(Arc::new(next));
+        Ok(is_new)
+    }
+
+    /// Removes an entry.
+    ///
+    /// # Errors
+    /// Why it was not removed.
+    pub async fn remove(self, kind: Kind, name: &str) -> Result<(), ProvisioningError> {
+        let Provisioning { inner } = self.provisioning;
+        let name = plain(kind, name);
+        let current = self.provisioning.current();
+        let mut entries = current.entries.clone();
+        if !entries.remove(kind, &name) {
+            let is_there = current.merged.place(kind, &name).is_some();
+            return Err(if is_there {
+                ProvisioningError::ReadOnly { kind, name }
+            } else {
+                ProvisioningError::NotFound { kind, name }
+            });
+        }
+        let next = self.provisioning.checked(entries, (kind, &name))?;
+        let list = kind.list();
+        inner.store.write(move |connection, _| provisioned::remove(connection, list, &name)).await?;
+        inner.current.send_replace(Arc::new(next));
+        Ok(())
     }
 }
 

@@ -27,7 +27,7 @@ fn provisioning() -> Provisioning {
 
 async fn put(provisioning: &Provisioning, kind: Kind, name: &str, entry: Value) -> Result<bool, String> {
     let Value::Object(entry) = entry else { panic!("an entry is an object") };
-    provisioning.put(kind, name, entry).await.map_err(|error| error.to_string())
+    provisioning.turn().await.put(kind, name, entry).await.map_err(|error| error.to_string())
 }
 
 #[tokio::test]
@@ -52,8 +52,8 @@ async fn what_the_configuration_says_is_not_changed() {
     let provisioning = provisioning();
     let refused = put(&provisioning, Kind::User, "1001", json!({ "password": "other" })).await.unwrap_err();
     assert_eq!(refused, "the user 1001 is the configuration's: change it in lockstep.toml");
-    assert!(matches!(provisioning.remove(Kind::Gateway, "7").await, Err(ProvisioningError::ReadOnly { .. })));
-    assert!(matches!(provisioning.remove(Kind::Gateway, "8").await, Err(ProvisioningError::NotFound { .. })));
+    assert!(matches!(provisioning.turn().await.remove(Kind::Gateway, "7").await, Err(ProvisioningError::ReadOnly { .. })));
+    assert!(matches!(provisioning.turn().await.remove(Kind::Gateway, "8").await, Err(ProvisioningError::NotFound { .. })));
     let current = provisioning.current();
     let (_, route) = current.list(Kind::Route).next().unwrap();
     assert_eq!((&route["id"], &route["source"]), (&json!("route-1"), &json!("configuration")));
@@ -139,10 +139,10 @@ async fn what_is_in_use_stays() {
     let provisioning = provisioning();
     put(&provisioning, Kind::Gateway, "8", json!({ "address": "sip:h" })).await.unwrap();
     put(&provisioning, Kind::Route, "all", json!({ "prefix": "", "gateways": [8] })).await.unwrap();
-    let refused = provisioning.remove(Kind::Gateway, "8").await.unwrap_err().to_string();
+    let refused = provisioning.turn().await.remove(Kind::Gateway, "8").await.unwrap_err().to_string();
     assert_eq!(refused, "still in use: route all: gateways[0]: expected the id of a [[gateway]], found 8");
-    provisioning.remove(Kind::Route, "all").await.unwrap();
-    provisioning.remove(Kind::Gateway, "8").await.unwrap();
+    provisioning.turn().await.remove(Kind::Route, "all").await.unwrap();
+    provisioning.turn().await.remove(Kind::Gateway, "8").await.unwrap();
     assert!(provisioning.current().show(Kind::Gateway, "8").is_none());
 }
 
