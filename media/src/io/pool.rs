@@ -338,7 +338,7 @@ impl MediaPool {
     pub fn gauges(&self) -> Gauges {
         let sum = |read: fn(&Counters) -> u64| self.threads.iter().map(|thread| read(&thread.counters)).sum();
         Gauges {
-            legs: self.legs.len() + self.closing.len(),
+            legs: self.legs.len(),
             threads: self.threads.len(),
             lateness: self.lateness(),
             received: sum(|counters| counters.received.load(Relaxed)),
