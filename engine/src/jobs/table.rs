@@ -4,11 +4,15 @@ use lockstep_ctx_api::ErrorCode;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::job::{ACTIVE, COMPLETED, DELAYED, FAILED, Job, JobKind, JobState, NewJob, PAUSED, READY};
-use crate::store::text::{check_json, check_key};
+use crate::store::text::{check_json, check_key, check_value};
 use crate::store::{StoreError, usage};
 
 /// Jobs an account may have, those that are kept after their end included.
 const MAX_JOBS: u64 = 1_000_000;
+/// What the data, progress and results of an account's jobs may take.
+const MAX_BYTES: u64 = 1 << 30;
+/// What those of one page of a list take at most, the last job's aside.
+const PAGE_BYTES: usize = 4 << 20;
 /// The longest wait between two tries.
 const MAX_BACKOFF_MS: u64 = 3_600_000;
 /// Between two looks for a script that is not there: as long as it has been away already, within these bounds.
@@ -73,7 +77,7 @@ pub(crate) fn add(connection: &Connection, now: u64, new: &NewJob) -> Result<i64
     if usage::of(connection, &new.account, KIND)?.entries >= MAX_JOBS {
         return Err(StoreError::refused(ErrorCode::LimitError, format!("the account has {MAX_JOBS} jobs, which is the most")));
     }
-    usage::change(connection, &new.account, KIND, 1, 0, u64::MAX)?;
+    usage::change(connection, &new.account, KIND, 1, length(&new.data), MAX_BYTES)?;
     let state = if new.delay_ms > 0 { DELAYED } else { ready_state(connection, &new.account, &new.queue)? };
     let sql = "INSERT INTO jobs (account, queue, script, function, kind, data, state, priority, attempts, backoff_ms, timeout_ms,
                  due_ms, created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
@@ -121,7 +125,18 @@ pub(super) fn claim(connection: &Connection, now: u64, limit: usize) -> Result<V
 /// Notes how a try ended, if it is the one under way; the job as it is then.
 pub(super) fn finish(connection: &Connection, now: u64, key: (i64, u32), end: &TryEnd) -> Result<Option<Job>, StoreError> {
     match end {
-        TryEnd::Completed(result) => ended(connection, now, key, (COMPLETED, result.as_deref(), None)),
+        TryEnd::Completed(result) => {
+            let result = result.as_deref();
+            if let Some(error) = result.and_then(|result| check_value(result).err()) {
+                let why = format!("the result cannot be kept: {error}");
+                return ended(connection, now, key, (FAILED, None, Some(&why)));
+            }
+            let job = ended(connection, now, key, (COMPLETED, result, None))?;
+            if let Some((job, result)) = job.as_ref().zip(result) {
+                usage::change(connection, &job.account, KIND, 0, length(result), u64::MAX)?;
+            }
+            Ok(job)
+        }
         TryEnd::GivenUp(why) => ended(connection, now, key, (FAILED, None, Some(why))),
         TryEnd::Failed(why) => match under_way(connection, key)? {
             Some(job) if job.attempt < job.attempts => {
@@ -223,7 +238,7 @@ pub struct JobFilter {
     pub before: Option<i64>,
 }
 
-/// Jobs of an account, the newest first.
+/// Jobs of an account, the newest first; fewer than `limit` where they are large.
 pub(super) fn list(connection: &Connection, account: &str, filter: &JobFilter, limit: usize) -> Result<Vec<Job>, StoreError> {
     let (state, least, most) = match filter.state {
         None => (None, 0, u32::MAX),
@@ -241,8 +256,15 @@ pub(super) fn list(connection: &Connection, account: &str, filter: &JobFilter, l
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let bounds = params![account, filter.before.unwrap_or(i64::MAX), state, least, most, filter.queue, limit];
-    let jobs = statement.query_map(bounds, job)?;
-    Ok(jobs.collect::<rusqlite::Result<_>>()?)
+    let mut rows = statement.query(bounds)?;
+    let (mut jobs, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()?.filter(|_| bytes < PAGE_BYTES) {
+        let found = job(row)?;
+        let texts = [Some(&found.data), found.progress.as_ref(), found.result.as_ref()];
+        bytes += texts.into_iter().flatten().map(String::len).sum::<usize>();
+        jobs.push(found);
+    }
+    Ok(jobs)
 }
 
 /// A failed job runs again, with all its attempts; whether it had failed.
@@ -281,12 +303,21 @@ pub(super) fn set_paused(connection: &Connection, account: &str, queue: &str, pa
 /// What a job says of itself while it runs. `column` is one of ours.
 fn say(connection: &Connection, column: &str, id: i64, attempt: u32, json: &str) -> Result<(), StoreError> {
     check_json(json)?;
-    let sql = format!("UPDATE jobs SET {column} = ? WHERE id = ? AND attempt = ? AND state = {ACTIVE}");
-    let changed = connection.prepare_cached(&sql)?.execute(params![json, id, attempt])?;
-    if changed == 0 {
-        return Err(StoreError::refused(ErrorCode::InvalidState, "the job is not under way any more"));
-    }
+    let sql = format!(
+        "SELECT account, COALESCE(octet_length({column}), 0) FROM jobs WHERE id = ? AND attempt = ? AND state = {ACTIVE}"
+    );
+    let known = connection.prepare_cached(&sql)?.query_row(params![id, attempt], |row| Ok((row.get(0)?, row.get(1)?)));
+    let (account, before): (String, i64) =
+        known.optional()?.ok_or_else(|| StoreError::refused(ErrorCode::InvalidState, "the job is not under way any more"))?;
+    usage::change(connection, &account, KIND, 0, length(json) - before, MAX_BYTES)?;
+    let sql = format!("UPDATE jobs SET {column} = ? WHERE id = ?");
+    connection.prepare_cached(&sql)?.execute(params![json, id])?;
     Ok(())
+}
+
+/// Octets of a text, as usage is counted.
+fn length(text: &str) -> i64 {
+    i64::try_from(text.len()).unwrap_or(i64::MAX)
 }
 
 /// How far the job has come.
@@ -301,11 +332,13 @@ pub(crate) fn set_data(connection: &Connection, id: i64, attempt: u32, json: &st
 
 /// Forgets up to `limit` jobs that ended before `before`; how many.
 pub(super) fn forget(connection: &Connection, before: u64, limit: usize) -> Result<usize, StoreError> {
-    let sql = "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE finished_ms < ? LIMIT ?) RETURNING account";
-    let gone: Vec<String> =
-        connection.prepare_cached(sql)?.query_map(params![before, limit], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    for account in &gone {
-        usage::change(connection, account, KIND, -1, 0, u64::MAX)?;
+    let sql = "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE finished_ms < ? LIMIT ?) RETURNING account,
+                 octet_length(data) + COALESCE(octet_length(progress), 0) + COALESCE(octet_length(result), 0)";
+    let mut delete = connection.prepare_cached(sql)?;
+    let gone = delete.query_map(params![before, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let gone: Vec<(String, i64)> = gone.collect::<rusqlite::Result<_>>()?;
+    for (account, bytes) in &gone {
+        usage::change(connection, account, KIND, -1, -bytes, u64::MAX)?;
     }
     Ok(gone.len())
 }

@@ -51,6 +51,53 @@ fn failed() -> TryEnd {
     TryEnd::Failed("no".to_owned())
 }
 
+/// What the account's jobs take.
+async fn bytes(office: &Office) -> u64 {
+    office.jobs.store().read(|connection, _| crate::store::usage::of(connection, "a", "jobs")).await.unwrap().bytes
+}
+
+#[tokio::test]
+async fn what_jobs_take_is_counted_until_they_are_forgotten() {
+    let office = Office::new();
+    let id = office.add(|new| new.data = "[1]".to_owned()).await;
+    assert_eq!(bytes(&office).await, 3);
+    office.claim(1).await;
+    for (progress, expected) in [("10", 5), ("5", 4)] {
+        office.jobs.store().write(move |connection, _| table::set_progress(connection, id, 1, progress)).await.unwrap();
+        assert_eq!(bytes(&office).await, expected);
+    }
+    office.finish(id, 1, TryEnd::Completed(Some("1234".to_owned()))).await;
+    assert_eq!(bytes(&office).await, 8);
+    office.jobs.store().write(|connection, now| table::forget(connection, now + 1, 10)).await.unwrap();
+    assert_eq!(bytes(&office).await, 0);
+}
+
+#[tokio::test]
+async fn a_list_ends_where_it_becomes_large_and_goes_on_from_there() {
+    let office = Office::new();
+    let large = format!("\"{}\"", "x".repeat(1_000_000));
+    for _ in 0..6 {
+        office.add(|new| new.data.clone_from(&large)).await;
+    }
+    let page = async |before| {
+        let filter = JobFilter { before, ..JobFilter::default() };
+        let jobs = office.jobs.list("a", filter, 100).await.unwrap();
+        jobs.iter().map(|job| job.id).collect::<Vec<_>>()
+    };
+    assert_eq!((page(None).await, page(Some(2)).await), (vec![6, 5, 4, 3, 2], vec![1]));
+}
+
+#[tokio::test]
+async fn a_result_that_is_too_large_fails_its_job() {
+    let office = Office::new();
+    let id = office.add(|new| new.attempts = 3).await;
+    office.claim(1).await;
+    office.finish(id, 1, TryEnd::Completed(Some(format!("\"{}\"", "x".repeat(1 << 20))))).await;
+    let job = office.job(id).await;
+    assert_eq!((job.state, job.result), (JobState::Failed, None));
+    assert!(job.error.unwrap().starts_with("the result cannot be kept"));
+}
+
 #[tokio::test]
 async fn those_without_a_priority_come_first_then_the_lowest_number_then_the_oldest() {
     let office = Office::new();
