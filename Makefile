@@ -13,7 +13,7 @@ TEST_PACKAGES := sip-tester baresip-core kamailio kamailio-extra-modules kamaili
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: build ## start the engine with the sample scripts and place a call (STAY=1: stay up)
+demo: packages ## start the engine with the sample scripts and place a call (STAY=1: stay up)
 	@demo/run.sh $(if $(STAY),--stay)
 
 # Where packages come from is npm's configuration; what they are is in the lock file. None of them runs anything when it is installed.
@@ -24,7 +24,8 @@ $(NPM_LOCK): scripts/package.json scripts/package-lock.json | deps
 	@touch $@
 
 packages: deps $(NPM_LOCK) ## install and bundle the npm packages that scripts may load
-	@cargo run --quiet --locked --package lockstep-engine -- bundle scripts >/dev/null
+	cargo build --locked --package lockstep-engine
+	@target/debug/lockstep bundle scripts >/dev/null
 
 test: deps packages clients ## everything that must hold: format, lints, unit tests, scenarios with outside peers
 	cargo fmt --all --check

@@ -3,7 +3,7 @@
 # The caller dials 2008 (scripts/read-back.js) and keys 4 2 #; what it hears is written to demo.wav.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-lockstep=${LOCKSTEP:-target/release/lockstep}
+lockstep=${LOCKSTEP:-target/debug/lockstep}
 work=$(mktemp -d)
 engine=
 timeline=

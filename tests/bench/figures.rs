@@ -216,13 +216,16 @@ fn runtime(_: &[usize]) -> io::Result<Figure> {
     })
 }
 
-/// What one of `calls` that wait holds, KiB of the engine and of its worker, half of `hold` after the last one has come; and how many
-/// were answered.
+/// What one of `calls` that wait holds, KiB of the engine and of its worker, half of `hold` after the last one has come, in an engine that
+/// has had a call before; and how many were answered.
 fn held(calls: usize, rate: f64, hold: Duration) -> io::Result<(f64, f64, usize)> {
     let server = Server::start()?;
+    let plan = |calls, rate, hold| Plan { number: "7005", calls, rate, hold, speak: false, digit_after: None };
+    // What all calls share comes with the first.
+    Load::new(server.sip, 0)?.run(&plan(1, 1.0, Duration::from_millis(200)), Duration::ZERO, || ());
     let before = server.memory();
     let during = Cell::new((0, 0));
-    let plan = Plan { number: "7005", calls, rate, hold, speak: false, digit_after: None };
+    let plan = plan(calls, rate, hold);
     let seen = Load::new(server.sip, 0)?.run(&plan, Duration::ZERO, || during.set(server.memory()));
     let kib = |during: u64, before: u64| during.saturating_sub(before) as f64 / calls as f64 / 1024.0;
     Ok((kib(during.get().0, before.0), kib(during.get().1, before.1), seen.answered))

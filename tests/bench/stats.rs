@@ -31,12 +31,19 @@ pub(crate) struct Figure {
     pub(crate) met: bool,
 }
 
+/// A figure, and the share (0–1) of the processors' time that was stolen while it was measured.
+pub(crate) struct Row {
+    pub(crate) figure: Figure,
+    pub(crate) stolen: f64,
+}
+
 /// The table as Markdown.
-pub(crate) fn table(figures: &[Figure]) -> String {
-    let mut text = String::from("| figure | measured | bar | | comparison in the same run |\n|---|---|---|---|---|\n");
-    for figure in figures {
-        let verdict = if figure.met { "met" } else { "MISSED" };
-        let _ = writeln!(text, "| {} | {} | {} | {verdict} | {} |", figure.name, figure.measured, figure.bar, figure.comparison);
+pub(crate) fn table(rows: &[Row]) -> String {
+    let mut text =
+        String::from("| figure | measured | bar | | comparison in the same run | stolen |\n|---|---|---|---|---|---|\n");
+    for Row { figure: Figure { name, measured, bar, comparison, met }, stolen } in rows {
+        let verdict = if *met { "met" } else { "MISSED" };
+        let _ = writeln!(text, "| {name} | {measured} | {bar} | {verdict} | {comparison} | {:.0} % |", stolen * 100.0);
     }
     text
 }

@@ -3,17 +3,27 @@
 //! QuickJS carves its small blocks out of arenas of one size, and most of a runtime is made of them. Arenas of runtimes that are gone are
 //! kept for the next ones. The first blocks of a runtime may lie in one piece, a [`Region`], so that it can be [copied](super::image).
 
-use std::cell::{Cell, RefCell};
-use std::ptr::null_mut;
+mod arenas;
+mod region;
+
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use rquickjs::allocator::Allocator;
 use rustc_hash::FxHashSet;
 
 use super::memory::Meter;
+pub(super) use arenas::Lengths;
+pub(super) use region::Region;
 
 /// What QuickJS carves its small blocks out of, bytes: it asks for this or somewhat less, and most of a runtime is made of it.
 const ARENA: usize = 4096;
+
+/// Whether a request of `size` bytes is one for an arena.
+fn is_arena(size: usize) -> bool {
+    (ARENA - 512..=ARENA).contains(&size)
+}
+
 /// Arenas kept for the next runtime: 1 MiB.
 const MAX_SPARE: usize = 256;
 
@@ -34,7 +44,7 @@ thread_local! {
 }
 
 fn take_block(size: usize) -> *mut u8 {
-    if !(ARENA - 512..=ARENA).contains(&size) {
+    if !is_arena(size) {
         // SAFETY: no precondition.
         return unsafe { libc::malloc(size) }.cast();
     }
@@ -83,9 +93,9 @@ impl Heap {
         Rc::new(Self { meter: RefCell::new(meter), region: None, beside: RefCell::default() })
     }
 
-    /// A heap whose first blocks lie in a region of `capacity` bytes; `None` when there is no memory.
-    pub(super) fn with_region(meter: Rc<Meter>, capacity: usize) -> Option<Rc<Self>> {
-        let region = Some(Region::new(capacity)?);
+    /// A heap whose first blocks lie in a region of `capacity` bytes, with arenas of such lengths; `None` when there is no memory.
+    pub(super) fn with_region(meter: Rc<Meter>, capacity: usize, lengths: &Lengths) -> Option<Rc<Self>> {
+        let region = Some(Region::new(capacity, lengths.clone())?);
         Some(Rc::new(Self { meter: RefCell::new(meter), region, beside: RefCell::default() }))
     }
 
@@ -115,7 +125,7 @@ impl Heap {
             return std::ptr::null_mut();
         }
         let block = match &self.region {
-            Some(region) if region.is_open.get() => region.take(size),
+            Some(region) if region.is_open() => region.take(size),
             Some(_) | None if zeroed => {
                 // SAFETY: no precondition.
                 self.noted(unsafe { libc::calloc(1, size.max(LEAST)) }.cast())
@@ -207,113 +217,6 @@ fn is_of_region(block: *mut u8) -> bool {
     block.addr() % LEAST == size_of::<usize>()
 }
 
-/// Regions are a multiple of this apart, bytes.
-const APART: usize = 64 << 10;
-/// Regions are whole pages, bytes.
-const PAGE: usize = 4096;
-
-/// Memory in one piece, from which blocks are taken one after another while it is open.
-///
-/// ```text
-///   │ size │ block │ size │ block …
-///   0      8       16·n   16·n+8
-/// ```
-pub(super) struct Region {
-    base: *mut u8,
-    size: usize,
-    used: Cell<usize>,
-    is_open: Cell<bool>,
-    /// Blocks that were given back while it was open.
-    free: RefCell<Vec<(*mut u8, usize)>>,
-}
-
-impl Region {
-    /// Takes it from the kernel: an allocator would round it up, and write to what nobody needs.
-    fn new(capacity: usize) -> Option<Self> {
-        let size = capacity.max(1).checked_next_multiple_of(PAGE)?;
-        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        // SAFETY: new memory, wherever the kernel puts it.
-        let mapped = unsafe { libc::mmap(null_mut(), size.checked_add(APART)?, access, kind, -1, 0) };
-        if mapped == libc::MAP_FAILED {
-            return None;
-        }
-        let before = mapped.addr().next_multiple_of(APART) - mapped.addr();
-        let base = mapped.cast::<u8>().wrapping_add(before);
-        for (begin, length) in [(mapped.cast(), before), (base.wrapping_add(size), APART - before)] {
-            if length > 0 {
-                // SAFETY: pages just mapped that nobody uses; it fails for such as are not mapped only.
-                unsafe { libc::munmap(begin.cast(), length) };
-            }
-        }
-        let (used, is_open, free) = (Cell::new(0), Cell::new(true), RefCell::default());
-        Some(Self { base, size, used, is_open, free })
-    }
-
-    /// Where it begins: a multiple of 64 Ki.
-    pub(super) fn base(&self) -> *mut u8 {
-        self.base
-    }
-
-    /// Bytes from the beginning to the end of the last block.
-    pub(super) fn used(&self) -> usize {
-        self.used.get()
-    }
-
-    pub(super) fn capacity(&self) -> usize {
-        self.size
-    }
-
-    /// No block is taken from here any more.
-    pub(super) fn close(&self) {
-        self.is_open.set(false);
-    }
-
-    /// Gives its pages back to the kernel until they are written to again; whether that was possible. They are zeros then.
-    ///
-    /// # Safety
-    /// Nobody uses what is in the region.
-    pub(super) unsafe fn release(&self) -> bool {
-        // SAFETY: as promised; whole pages that `new` has mapped.
-        unsafe { libc::madvise(self.base.cast(), self.size, libc::MADV_DONTNEED) == 0 }
-    }
-
-    /// A block of zeros; null when there is no room.
-    fn take(&self, size: usize) -> *mut u8 {
-        let whole = size.saturating_add(size_of::<usize>()).checked_next_multiple_of(LEAST).unwrap_or(usize::MAX);
-        let usable = whole - size_of::<usize>();
-        let mut free = self.free.borrow_mut();
-        if let Some(at) = free.iter().position(|(_, found)| *found == usable) {
-            let (block, _) = free.swap_remove(at);
-            // SAFETY: nobody has the block, and it has as many bytes.
-            unsafe { block.write_bytes(0, usable) };
-            return block;
-        }
-        let begin = self.used.get();
-        let Some(end) = begin.checked_add(whole).filter(|end| *end <= self.size) else { return std::ptr::null_mut() };
-        self.used.set(end);
-        // SAFETY: within the region, aligned, and nobody has had it.
-        unsafe {
-            let head = self.base.add(begin);
-            head.cast::<usize>().write(usable);
-            head.add(size_of::<usize>())
-        }
-    }
-
-    fn give_back(&self, block: *mut u8, usable: usize) {
-        // What a run gives back stays unused until the region is.
-        if self.is_open.get() {
-            self.free.borrow_mut().push((block, usable));
-        }
-    }
-}
-
-impl Drop for Region {
-    fn drop(&mut self) {
-        // SAFETY: mapped by `new`, and its blocks went before it.
-        unsafe { libc::munmap(self.base.cast(), self.size) };
-    }
-}
-
 /// A heap as QuickJS sees it.
 pub(super) struct HeapAllocator(pub(super) Rc<Heap>);
 
@@ -366,7 +269,7 @@ mod tests {
     }
 
     fn heaps() -> [Rc<Heap>; 2] {
-        [Heap::new(Meter::new(u64::MAX)), Heap::with_region(Meter::new(u64::MAX), 64 << 10).unwrap()]
+        [Heap::new(Meter::new(u64::MAX)), Heap::with_region(Meter::new(u64::MAX), 64 << 10, &Lengths::default()).unwrap()]
     }
 
     #[test]
@@ -425,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_region_that_is_full_or_a_limit_that_is_reached_gives_nothing() {
-        let heap = Heap::with_region(Meter::new(u64::MAX), 4096).unwrap();
+        let heap = Heap::with_region(Meter::new(u64::MAX), 4096, &Lengths::default()).unwrap();
         assert!(heap.allocate(5_000, false).is_null());
         assert!(!heap.allocate(4_000, false).is_null());
         let heap = Heap::new(Meter::new(1_000));
@@ -434,7 +337,7 @@ mod tests {
 
     #[test]
     fn what_lies_beside_a_region_goes_at_once() {
-        let heap = Heap::with_region(Meter::new(u64::MAX), 4096).unwrap();
+        let heap = Heap::with_region(Meter::new(u64::MAX), 4096, &Lengths::default()).unwrap();
         heap.region().unwrap().close();
         let blocks: Vec<_> = (0..100).map(|size| filled(&heap, 600 + size * 50, 1)).collect();
         assert_eq!(heap.beside.borrow().len(), blocks.len());

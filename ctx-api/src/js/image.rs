@@ -28,7 +28,7 @@ use std::rc::Rc;
 use rquickjs::{Context, Ctx, FromJs, Object, Runtime, Value, qjs};
 
 use super::boot::{self, Intrinsics, Prepared};
-use super::heap::{Heap, HeapAllocator, Region};
+use super::heap::{Heap, HeapAllocator, Lengths, Region};
 use super::hosted::{Classes, Owned};
 use super::memory::Meter;
 use super::modules::ModuleLoader;
@@ -67,6 +67,7 @@ impl Image {
     /// Copies what `heap` has in its region.
     fn take(heap: &Heap) -> Option<Self> {
         let region = heap.region()?;
+        region.settle();
         let base = region.base().addr();
         let within = base..base + region.capacity();
         // SAFETY: the region has as many bytes, and began as zeros.
@@ -169,6 +170,7 @@ struct Template {
     booted: Image,
     /// Words of a fresh runtime that are a shell's own.
     own: Vec<u32>,
+    lengths: Lengths,
     runtime: Place,
     context: Place,
     classes: Classes,
@@ -178,10 +180,23 @@ struct Template {
 }
 
 impl Template {
+    /// How long the arenas of a booted runtime have to be.
+    fn lengths(prelude: &Prelude) -> Option<Lengths> {
+        let raw = ManuallyDrop::new(Raw::new(WORKSHOP, &Lengths::default())?);
+        let fresh = Image::take(&raw.heap)?;
+        raw.boot(prelude)?;
+        let lengths = raw.heap.region()?.lengths();
+        let raw = ManuallyDrop::into_inner(raw);
+        // SAFETY: the context that was in the region is forgotten.
+        unsafe { raw.lay(&fresh, &[], &[]) };
+        Some(lengths)
+    }
+
     /// Boots a runtime and takes its images; `None` where something is not as it is expected here, so that runtimes are booted.
     fn build(prelude: &Prelude) -> Option<Self> {
         // QuickJS takes down no runtime that still has objects: where something is amiss, both stay.
-        let [shell, other] = [Raw::new(WORKSHOP)?, deeper()?].map(ManuallyDrop::new);
+        let lengths = Self::lengths(prelude)?;
+        let [shell, other] = [Raw::new(WORKSHOP, &lengths)?, deeper(&lengths)?].map(ManuallyDrop::new);
         let (fresh, twin) = (Image::take(&shell.heap)?, Image::take(&other.heap)?);
         let own = fresh.differences(&twin).filter(|own| own.len() <= MAX_OWN)?;
         let booted = shell.boot(prelude)?;
@@ -192,7 +207,7 @@ impl Template {
             return None;
         }
         let image = booted.booted.agreed(&twin.booted)?;
-        let template = Self { fresh, own, booted: image, ..booted };
+        let template = Self { fresh, own, booted: image, lengths, ..booted };
         for raw in [shell, other].map(ManuallyDrop::into_inner) {
             // SAFETY: the context that was in the region is forgotten.
             unsafe { template.freshen(&raw, &raw.own(&template.own)) };
@@ -217,8 +232,8 @@ struct Raw {
 }
 
 impl Raw {
-    fn new(capacity: usize) -> Option<Self> {
-        let heap = Heap::with_region(Meter::new(u64::MAX), capacity)?;
+    fn new(capacity: usize, lengths: &Lengths) -> Option<Self> {
+        let heap = Heap::with_region(Meter::new(u64::MAX), capacity, lengths)?;
         let runtime = Runtime::new_with_alloc(HeapAllocator(Rc::clone(&heap))).ok()?;
         Some(Self { runtime, heap })
     }
@@ -263,6 +278,7 @@ impl Raw {
                 fresh: Image { words: Vec::new(), base: 0, addresses: Vec::new() },
                 booted: Image::take(heap)?,
                 own: Vec::new(),
+                lengths: Lengths::default(),
                 runtime: Place::of(heap, runtime.cast())?,
                 context: Place::of(heap, ctx.as_raw().as_ptr().cast())?,
                 classes: prepared.classes,
@@ -281,9 +297,9 @@ impl Raw {
 
 /// A runtime made further down the stack: where that was is a shell's own, too.
 #[inline(never)]
-fn deeper() -> Option<Raw> {
+fn deeper(lengths: &Lengths) -> Option<Raw> {
     let depth = std::hint::black_box([0_usize; 64]);
-    let raw = Raw::new(WORKSHOP);
+    let raw = Raw::new(WORKSHOP, lengths);
     std::hint::black_box(depth);
     raw
 }
@@ -303,7 +319,7 @@ struct Shell {
 
 impl Shell {
     fn new(template: &Rc<Template>) -> Option<Self> {
-        let raw = Raw::new(template.booted.bytes())?;
+        let raw = Raw::new(template.booted.bytes(), &template.lengths)?;
         let fresh = Image::take(&raw.heap)?;
         raw.heap.region()?.close();
         // A runtime that begins otherwise than the image does not take it.

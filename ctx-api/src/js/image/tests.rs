@@ -24,7 +24,7 @@ fn image(base: usize, words: &[usize], addresses: &[u32]) -> Image {
 
 #[test]
 fn a_copy_points_into_itself_and_keeps_what_is_no_address() {
-    let region = Heap::with_region(Meter::new(u64::MAX), 64).unwrap();
+    let region = Heap::with_region(Meter::new(u64::MAX), 64, &Lengths::default()).unwrap();
     let base = region.region().unwrap().base();
     let image = image(0x10_0000, &[7, 0x10_0008, 0x10_0010], &[1, 2]);
     // SAFETY: the region is larger, and nobody uses it.
@@ -75,6 +75,15 @@ fn runtimes_of_this_quickjs_can_be_copied() {
     let next = Copied::new(&prelude, &meter).unwrap();
     let seen: Option<i32> = next.context().with(|ctx| ctx.globals().get("seen").unwrap());
     assert_eq!(seen, None, "the place was cleaned");
+}
+
+#[test]
+fn an_image_is_shorter_than_the_runtime_that_quickjs_makes() {
+    let prelude = Prelude::new().unwrap();
+    let raw = ManuallyDrop::new(Raw::new(WORKSHOP, &Lengths::default()).unwrap());
+    let whole = raw.boot(&prelude).unwrap().booted.bytes();
+    let short = Template::build(&prelude).unwrap().booted.bytes();
+    assert!(short < whole - whole / 10, "{short} of {whole} bytes");
 }
 
 #[test]
