@@ -72,6 +72,8 @@ pub(super) struct Client {
     pub(super) purpose: Purpose,
     /// The ACK for a non-2xx, to be repeated with its response.
     ack: Option<Bytes>,
+    /// The ACK for a 2xx that comes when the dialog is over.
+    pub(super) late_ack: Option<(Destination, Bytes)>,
 }
 
 impl Endpoint {
@@ -112,7 +114,16 @@ impl Endpoint {
         if let Some(flow) = destination.flow {
             self.flows.entry(flow).or_default().insert(id);
         }
-        let client = Client { key, machine, request: Arc::new(request), bytes: bytes.clone(), destination, purpose, ack: None };
+        let client = Client {
+            key,
+            machine,
+            request: Arc::new(request),
+            bytes: bytes.clone(),
+            destination,
+            purpose,
+            ack: None,
+            late_ack: None,
+        };
         self.clients.insert(id, Box::new(client));
         self.transmit(Some(id), destination, bytes);
         id

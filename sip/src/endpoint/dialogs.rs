@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::credentials::credentials;
+use super::key::cseq_number;
+use super::outgoing::Outgoing;
 use super::route::Path;
 use super::schedule::Owner;
 use super::session_timer::SessionTimer;
@@ -143,8 +146,9 @@ impl Endpoint {
         }
         let mut orphans = Vec::new();
         for request in entry.requests {
-            if self.requests.remove(&request).is_some() {
+            if let Some(outgoing) = self.requests.remove(&request) {
                 self.schedule.set(Owner::Request(request), None);
+                self.leave_ack(&entry.dialog, &entry.path, &outgoing);
                 orphans.push(request);
             }
         }
@@ -153,6 +157,19 @@ impl Endpoint {
             self.event(Event::Response { id: request, dialog: Some(id), outcome: Err(Failure::DialogEnded), description: None });
         }
         true
+    }
+
+    /// A re-INVITE outlives its dialog: a 2xx that still comes is to be acknowledged (RFC 3261 13.2.2.4).
+    fn leave_ack(&mut self, dialog: &Dialog, path: &Path, outgoing: &Outgoing) {
+        let destination = path.destinations(dialog).into_iter().next();
+        let (Method::Invite, Some(client), Some(destination)) = (&outgoing.request.method, outgoing.client, destination) else {
+            return;
+        };
+        let ack = dialog.ack(cseq_number(&outgoing.request));
+        let ack = self.finish_ack(ack, &destination, &credentials(&outgoing.request), None);
+        if let Some(client) = self.clients.get_mut(&client) {
+            client.late_ack = Some((destination, ack));
+        }
     }
 
     pub(super) fn dialog_timeout(&mut self, now: Instant, id: DialogId) {

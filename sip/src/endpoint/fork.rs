@@ -229,13 +229,8 @@ impl Endpoint {
         let Some(destination) = path.destinations(&dialog).into_iter().next() else {
             return;
         };
-        let mut ack = dialog.ack(cseq_number(&invite));
-        let credentials = super::credentials::credentials(&invite);
-        self.complete_request(&mut ack, None, &credentials, None, 70);
-        let branch = self.new_branch();
-        let via = self.via(&destination, &branch);
-        ack.headers.push_front(HeaderName::Via, via.to_string());
-        let ack = ack.to_bytes();
+        let ack = dialog.ack(cseq_number(&invite));
+        let ack = self.finish_ack(ack, &destination, &super::credentials::credentials(&invite), None);
         self.transmit(None, destination, ack.clone());
         let mut bye = dialog.request(Method::Bye);
         self.complete_request(&mut bye, None, &Headers::new(), None, 70);

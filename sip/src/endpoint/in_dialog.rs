@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use rand_chacha::rand_core::Rng;
 
 use super::dialogs::{PendingAck, SentAck};
@@ -12,7 +13,7 @@ use super::server::{NewServer, ServerKind};
 use super::{Body, CommandError, DialogId, DialogRequest, Endpoint, Event, Reply, RequestId, TerminationCause};
 use crate::dialog::DialogState;
 use crate::message::{HeaderName, Headers, Method, Request, StatusCode, Via};
-use crate::net::Source;
+use crate::net::{Destination, Source};
 use crate::offer_answer::{Description, OfferRefused};
 
 impl Endpoint {
@@ -279,19 +280,30 @@ impl Endpoint {
         if body.as_ref().is_some_and(Body::is_sdp) {
             entry.local_sdp.clone_from(&body);
         }
-        let mut ack = entry.dialog.ack(cseq);
+        let ack = entry.dialog.ack(cseq);
         let Some(destination) = entry.path.destinations(&entry.dialog).into_iter().next() else {
             return;
         };
-        self.complete_request(&mut ack, None, headers, body, 70);
-        let branch = self.new_branch();
-        let via = self.via(&destination, &branch);
-        ack.headers.push_front(HeaderName::Via, via.to_string());
-        let bytes = ack.to_bytes();
+        let bytes = self.finish_ack(ack, &destination, headers, body);
         if let Some(entry) = self.dialogs.get_mut(&dialog) {
             entry.sent_ack = Some(SentAck { cseq, destination, bytes: bytes.clone() });
         }
         self.transmit(None, destination, bytes);
+    }
+
+    /// The ACK of a 2xx as it is sent.
+    pub(super) fn finish_ack(
+        &mut self,
+        mut ack: Request,
+        destination: &Destination,
+        headers: &Headers,
+        body: Option<Body>,
+    ) -> Bytes {
+        self.complete_request(&mut ack, None, headers, body, 70);
+        let branch = self.new_branch();
+        let via = self.via(destination, &branch);
+        ack.headers.push_front(HeaderName::Via, via.to_string());
+        ack.to_bytes()
     }
 
     /// A 2xx for an INVITE of ours: acknowledge now, or let the engine answer the offer in it.

@@ -48,7 +48,10 @@ impl Endpoint {
             return;
         };
         let Some(outgoing) = self.requests.get(&id) else {
-            self.acknowledge_again(&response);
+            match self.clients.get(&client).and_then(|client| client.late_ack.clone()) {
+                Some((destination, ack)) if response.status.is_success() => self.transmit(None, destination, ack),
+                Some(_) | None => self.acknowledge_again(&response),
+            }
             return;
         };
         if outgoing.client != Some(client) {

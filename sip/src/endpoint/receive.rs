@@ -132,7 +132,7 @@ fn check_body(request: &Request) -> Option<Reply> {
             return Some(Reply::new(StatusCode::UNSUPPORTED_MEDIA_TYPE).header(HeaderName::AcceptEncoding, "identity"));
         }
         let is_understood = match headers.content_type() {
-            Some(Ok(content_type)) => content_type.is("application", "sdp") || content_type.kind == "multipart",
+            Some(Ok(content_type)) => content_type.is("application", "sdp") || request.sdp().is_some(),
             Some(Err(_)) => false,
             None => request.sdp().is_some(),
         };

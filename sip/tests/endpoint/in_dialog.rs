@@ -345,6 +345,35 @@ fn a_body_the_engine_gave_with_its_type_reaches_the_peer() {
     assert_eq!(status(&net.event(a)), 200);
 }
 
+#[test]
+fn the_answer_to_a_re_invite_is_acknowledged_though_the_dialog_is_over() {
+    let mut net = Net::new();
+    let a = net.endpoint("192.0.2.1:5060");
+    let b = net.scripted("192.0.2.2:5060");
+    net.call(a, b);
+    net.settle();
+    let invite = net.requests(b).remove(0);
+    let ok = with_sdp(scripted_response(&invite, 200, "t", net.address(b)), "v=0\r\n");
+    net.reply(b, &invite, &ok);
+    net.settle();
+    let Event::Answered { dialog, .. } = net.event(a) else {
+        panic!("not answered");
+    };
+    net.at(a, |e, now| e.request(now, dialog, reinvite())).expect("a re-INVITE");
+    net.settle();
+    let again = net.requests(b).pop().expect("a re-INVITE");
+    net.at(a, |e, now| e.bye(now, dialog, Headers::new())).expect("a BYE");
+    net.settle();
+    assert_eq!(net.summaries(b), ["BYE"]);
+    // Its ACK is lost the first time.
+    for _ in 0..2 {
+        net.reply(b, &again, &with_sdp(scripted_response(&again, 200, "t", net.address(b)), "v=0\r\n"));
+        net.settle();
+        let ack = net.requests(b).remove(0);
+        assert_eq!((ack.method, ack.headers.cseq().map(|cseq| cseq.map(|cseq| cseq.number))), (Method::Ack, Some(Ok(2))));
+    }
+}
+
 /// Writes the requests of a scripted caller whose call is up.
 pub(crate) struct Talk {
     from: SocketAddr,

@@ -60,6 +60,10 @@ fn bodies_we_cannot_read_get_415_and_answers_we_cannot_give_406() {
     let response = answer_to(&request("INVITE", "Content-Type: application/unknown\n", "x"));
     assert_eq!(response.status.code(), 415);
     assert!(response.headers.list_contains("Accept", "application/sdp"));
+    for multipart in ["Content-Type: multipart/mixed;boundary=b\n", "Content-Type: multipart/mixed\n"] {
+        let body = "--b\nContent-Type: text/plain\n\nx\n--b--\n";
+        assert_eq!(answer_to(&request("INVITE", multipart, body)).status.code(), 415, "{multipart}");
+    }
     let gzip = "Content-Type: application/sdp\nContent-Encoding: gzip\n";
     let response = answer_to(&request("INVITE", gzip, "x"));
     assert_eq!(response.status.code(), 415);
