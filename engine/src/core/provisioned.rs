@@ -17,6 +17,9 @@ impl Switch {
         exchange.config = Arc::clone(&current.config);
         exchange.table = Arc::clone(&current.routes);
         self.trunks.follow(&mut exchange, directory);
+        if self.draining.is_some() {
+            self.trunks.unregister(exchange.now.instant);
+        }
         self.probes.follow(&exchange);
     }
 }

@@ -138,6 +138,18 @@ fn a_did_that_leads_nowhere_is_not_found_in_standard_words() {
 }
 
 #[test]
+fn gateways_that_are_provisioned_while_we_stop_are_not_registered_at() {
+    let mut lab = Lab::new("", &[]);
+    lab.switch.request(Request::Drain(std::time::Duration::from_secs(30)));
+    let gateway = "address = \"sip:198.51.100.7\"\nusername = \"us\"\npassword = \"secret\"\nregister = true";
+    let config = toml::from_str(&format!("[[gateway]]\nid = 7\n{gateway}")).unwrap();
+    let current = crate::platform::Platform::in_memory(&config).unwrap().provisioning.current();
+    lab.switch.set_provisioning(&current);
+    lab.settle();
+    assert_eq!(lab.unclaimed.len(), 0);
+}
+
+#[test]
 fn what_a_uri_would_add_to_a_request_stays_behind() {
     let script = "async function main(data, ctx) {
       await ctx.bridge('sip:x@198.51.100.7;method=BYE;user=phone?X-Evil=1');
