@@ -41,6 +41,9 @@ impl JobService {
                 let (jobs, account) = (self.jobs.clone(), context.account.clone());
                 reply(args, async move { jobs.job(&account, id).await }, |job| shown(&job))
             }
+            "result" if !self.jobs.can_run() => {
+                return Err(args.error(ErrorCode::Unsupported, "nothing runs jobs here; call the function itself"));
+            }
             "result" => {
                 let id = number(args)?;
                 let (jobs, account) = (self.jobs.clone(), context.account.clone());

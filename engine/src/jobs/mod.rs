@@ -30,7 +30,7 @@ pub(crate) use table::{add, set_data, set_progress};
 use crate::alerts::{Alert, Severity};
 use crate::core::{EngineEvent, EventLog};
 use crate::runs::RunsHandle;
-use crate::store::{Store, StoreError};
+use crate::store::{Place, Store, StoreError};
 use known::{Knowledge, Known};
 
 /// How often whoever waits for a job looks for himself where another process runs the jobs of the store.
@@ -95,6 +95,11 @@ impl Jobs {
         found
             .map(|program| program.name.clone())
             .ok_or_else(|| StoreError::refused(ErrorCode::NotFound, format!("no script '{script}'")))
+    }
+
+    /// Whether anybody can run the jobs: threads of this process, or another process that has the file.
+    pub(crate) fn can_run(&self) -> bool {
+        self.inner.runs.get().is_some() || *self.inner.store.place() != Place::Memory
     }
 
     /// Adds a job; its number, once it is on disk. It is in line when this returns.

@@ -1,5 +1,6 @@
 //! Running many tests, several at a time, and what became of each.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -70,7 +71,10 @@ pub(crate) fn run(files: &[TestFile], plan: &Plan<'_>, mut told: impl FnMut(Repo
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 let Some((file, index)) = tests.get(number) else { return };
-                if send.send((number, run_one(file, *index, plan))).is_err() {
+                // One that brings its thread down is a report like any other: the rest is run all the same.
+                let report = catch_unwind(AssertUnwindSafe(|| run_one(file, *index, plan)));
+                let report = report.unwrap_or_else(|_| broken(file, *index));
+                if send.send((number, report)).is_err() {
                     return;
                 }
             }
@@ -97,6 +101,19 @@ pub(crate) fn count(files: &[TestFile], plan: &Plan<'_>) -> usize {
         plan.filter.is_none_or(|filter| format!("{} {}", file.name, test.name()).contains(filter))
     };
     files.iter().map(|file| file.tests.iter().filter(|test| fits(file, test)).count()).sum()
+}
+
+/// A test of which nothing is known but that the engine panicked.
+fn broken(file: &TestFile, index: usize) -> Report {
+    let message = "the engine panicked: that is its own fault, not the test's".to_owned();
+    let wrong = Wrong { name: "Error".to_owned(), message, stack: String::new() };
+    Report {
+        file: file.name.clone(),
+        name: file.tests.get(index).map(Listed::name).unwrap_or_default(),
+        verdict: Verdict::Failed { wrongs: vec![wrong], story: String::new(), audio: Vec::new() },
+        passed: Duration::ZERO,
+        lines: Vec::new(),
+    }
 }
 
 /// Runs one test on a stage of its own.

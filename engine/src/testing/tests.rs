@@ -59,6 +59,20 @@ fn a_menu_is_heard_answered_and_spoken() {
 }
 
 #[test]
+fn a_script_that_waits_for_a_job_is_told_that_none_runs() {
+    let waits = "async function main(data, ctx) {
+      await ctx.answer();
+      const job = await require('cxJob').add('work', 'main', {});
+      await job.result.catch((error) => ctx.tts(`${error.name}: ${error.message}`));
+    }";
+    let body = format!("{DIALLED} await call.hears({{ tts: /Unsupported.*nothing runs jobs/ }}); await call.ended();");
+    let project = project_of(programs(&[("1000", waits)]));
+    let file = file_of(project, &format!("test('it', async () => {{\n{body}\n}});")).expect("it loads");
+    let report = run_one(&file, 0, &Plan::default());
+    assert!(matches!(report.verdict, Verdict::Passed), "{}", tap(1, &report));
+}
+
+#[test]
 fn what_is_not_heard_is_told_with_what_was() {
     let report =
         outcome(&format!("{DIALLED} await call.press('7'); await call.hears({{ tts: 'pressed 8' }});")).expect("it fails");
