@@ -34,7 +34,7 @@ struct Jobs {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
-    script: String,
+    script: ScriptId,
     #[serde(rename = "fn")]
     function: Option<String>,
     data: Option<Box<RawValue>>,
@@ -44,6 +44,14 @@ pub(super) struct Wanted {
     priority: Option<u32>,
     timeout_ms: Option<u64>,
     queue: Option<String>,
+}
+
+/// How a script is named: its number, or a text.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum ScriptId {
+    Number(u32),
+    Text(String),
 }
 
 pub(super) async fn list(
@@ -82,7 +90,10 @@ pub(super) async fn add(
         }
     }
     let jobs = &state.engine.platform().jobs;
-    let script = jobs.script(&account, &wanted.script)?;
+    let script = match wanted.script {
+        ScriptId::Number(number) => jobs.script(&account, &number.to_string())?,
+        ScriptId::Text(text) => jobs.script(&account, &text)?,
+    };
     let data = wanted.data.map_or_else(|| "{}".to_owned(), |data| data.get().to_owned());
     let default = NewJob::new(account.clone(), script, data);
     let new = NewJob {

@@ -1,9 +1,11 @@
 //! `/v1/openapi.json`, written from the table of operations.
 
 use axum::Json;
+use axum::http::Method;
 use serde_json::{Map, Value, json};
 
 use super::routes::{Operation, operations};
+use crate::provisioning::Kind;
 
 pub(super) async fn document() -> Json<Value> {
     Json(build())
@@ -11,22 +13,24 @@ pub(super) async fn document() -> Json<Value> {
 
 fn build() -> Value {
     let mut paths = Map::new();
+    let schemas = all_schemas();
     for operation in operations() {
         let path = paths.entry(operation.path).or_insert_with(|| json!({}));
-        path[operation.method.as_str().to_ascii_lowercase()] = describe(operation);
+        path[operation.method.as_str().to_ascii_lowercase()] = describe(operation, &schemas);
     }
     json!({
         "openapi": "3.1.0",
         "info": { "title": "Lockstep", "version": env!("CARGO_PKG_VERSION") },
+        "servers": [{ "url": "/" }],
         "paths": paths,
         "components": {
             "securitySchemes": { "key": { "type": "http", "scheme": "bearer" } },
-            "schemas": all_schemas(),
+            "schemas": schemas,
         },
     })
 }
 
-fn describe(operation: &Operation) -> Value {
+fn describe(operation: &Operation, schemas: &Value) -> Value {
     let mut parameters: Vec<Value> = operation
         .path
         .split('/')
@@ -39,20 +43,76 @@ fn describe(operation: &Operation) -> Value {
     let mut responses = Map::new();
     let (status, schema) = operation.success;
     responses.insert(status.to_string(), success(schema));
-    let keyed: &[u16] = if operation.scope.is_some() { &[401, 403] } else { &[] };
-    for status in operation.failures.iter().chain(keyed) {
-        responses.entry(status.to_string()).or_insert_with(
-            || json!({ "description": "See `error`.", "content": { "application/json": { "schema": reference("Error") } } }),
-        );
+    if is_put_beside_the_configuration(operation) {
+        responses.insert("201".to_owned(), success(schema));
     }
-    let mut described = json!({ "summary": operation.summary, "parameters": parameters, "responses": responses });
+    if let Some(media_type) = other_media_type(operation) {
+        responses[&status.to_string()]["content"][media_type] = json!({ "schema": { "type": "string" } });
+    }
+    let error = json!({ "description": "See `error`.", "content": { "application/json": { "schema": reference("Error") } } });
+    let keyed: &[u16] = if operation.scope.is_some() { &[401, 403] } else { &[] };
+    let malformed: &[u16] = if parameters.is_empty() { &[] } else { &[400] };
+    let large: &[u16] = if operation.body.is_some() { &[413] } else { &[] };
+    for status in operation.failures.iter().chain(keyed).chain(malformed).chain(large) {
+        responses.entry(status.to_string()).or_insert_with(|| error.clone());
+    }
+    // A public function throws any status; the engine may be overloaded or stopping whatever is asked of it.
+    responses.insert("default".to_owned(), error);
+    let mut described = json!({
+        "operationId": name_of(operation), "summary": operation.summary, "parameters": parameters, "responses": responses,
+        "security": [],
+    });
     if let Some(body) = operation.body {
-        described["requestBody"] = json!({ "required": true, "content": { "application/json": { "schema": reference(body) } } });
+        // What is empty is an empty object.
+        let is_required = schemas[body]["required"].is_array();
+        let schema = json!({ "schema": reference(body) });
+        described["requestBody"] = json!({ "required": is_required, "content": { "application/json": schema } });
+        if is_form(operation) {
+            for media_type in ["application/x-www-form-urlencoded", "multipart/form-data"] {
+                described["requestBody"]["content"][media_type] = schema.clone();
+            }
+        }
     }
     if let Some(scope) = operation.scope {
         described["security"] = json!([{ "key": [scope.name()] }]);
     }
     described
+}
+
+/// What a generated client calls it: `getCallsByIdTimeline`.
+fn name_of(operation: &Operation) -> String {
+    let mut name = operation.method.as_str().to_ascii_lowercase();
+    for part in operation.path.split(['/', '.']).filter(|part| !part.is_empty() && *part != "v1") {
+        let (by, word) = match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
+            Some(parameter) => ("By", parameter),
+            None => ("", part),
+        };
+        let mut word = word.to_owned();
+        if let Some(first) = word.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
+        name = format!("{name}{by}{word}");
+    }
+    name
+}
+
+/// Whether 201 is answered besides 200.
+fn is_put_beside_the_configuration(operation: &Operation) -> bool {
+    let list = operation.path.strip_prefix("/v1/").and_then(|rest| rest.strip_suffix("s/{name}"));
+    operation.method == Method::PUT && list.is_some_and(|list| Kind::ALL.iter().any(|kind| kind.list() == list))
+}
+
+fn is_form(operation: &Operation) -> bool {
+    operation.path.starts_with("/v1/forms/") || operation.path.starts_with("/f/")
+}
+
+/// What success may be sent as besides JSON.
+fn other_media_type(operation: &Operation) -> Option<&'static str> {
+    match operation.path {
+        "/v1/scripts/{id}/run" => Some("text/event-stream"),
+        "/v1/calls/{id}/timeline" => Some("text/html"),
+        _ => is_form(operation).then_some("text/html"),
+    }
 }
 
 fn success(schema: &str) -> Value {
@@ -164,27 +224,32 @@ fn schemas() -> Value {
             "properties": {
                 "run": text, "script": text, "fn": { "type": ["string", "null"] },
                 "kind": { "enum": ["hook", "form", "driver", "public", "job", "schedule", "api", "websocket", "worker"] },
-                "waiting": { "type": "boolean" }, "age_ms": ms,
+                "account": text, "waiting": { "type": "boolean" }, "age_ms": ms,
             },
         } } } },
         "Script": {
             "type": "object",
             "properties": {
-                "name": text, "uuid": text, "file": text, "type": { "enum": ["script", "app", "driver", "worker"] },
-                "app": { "type": ["string", "null"] }, "account": text, "class5_destination": { "type": ["string", "null"] },
-                "version": text, "error": text,
+                "name": text, "id": { "type": "integer" }, "uuid": text, "file": text,
+                "type": { "enum": ["script", "app", "driver", "worker"] }, "app": { "type": ["string", "null"] }, "account": text,
+                "class5_destination": { "type": ["string", "null"] }, "version": text, "error": { "type": ["string", "null"] },
+                "live": { "anyOf": [reference("ScriptVersion"), { "type": "null" }] }, "source": { "type": ["string", "null"] },
             },
         },
         "NewScript": { "type": "object", "required": ["file", "source"], "properties": { "file": text, "source": text } },
         "ScriptSource": { "type": "object", "required": ["source"], "properties": { "version": { "type": "integer" }, "source": text } },
         "RollBack": { "type": "object", "properties": { "version": { "type": "integer" } } },
-        "ScriptVersions": { "type": "object", "properties": { "versions": { "type": "array", "items": {
+        "ScriptVersion": {
             "type": "object",
             "properties": {
                 "version": { "type": "integer" }, "sha256": text, "origin": { "enum": ["folder", "http"] }, "saved_ms": ms,
                 "bytes": { "type": "integer" }, "live": { "type": "boolean" },
             },
-        } } } },
+        },
+        "ScriptVersions": {
+            "type": "object",
+            "properties": { "versions": { "type": "array", "items": reference("ScriptVersion") } },
+        },
         "Scripts": { "type": "object", "properties": { "scripts": { "type": "array", "items": reference("Script") } } },
     })
 }
@@ -208,7 +273,7 @@ fn stored_schemas() -> Value {
             "type": "object",
             "required": ["script"],
             "properties": {
-                "script": text, "fn": text, "data": {}, "attempts": { "type": "integer" }, "backoff_ms": ms, "delay_ms": ms,
+                "script": { "type": ["string", "integer"] }, "fn": text, "data": {}, "attempts": { "type": "integer" }, "backoff_ms": ms, "delay_ms": ms,
                 "priority": { "type": "integer" }, "timeout_ms": ms, "queue": text,
             },
         },
@@ -219,7 +284,8 @@ fn stored_schemas() -> Value {
                 "state": { "enum": ["waiting", "prioritized", "delayed", "active", "completed", "failed", "paused"] },
                 "kind": { "enum": ["job", "schedule"] }, "data": {}, "progress": {}, "result": {},
                 "error": { "type": ["string", "null"] }, "attempt": { "type": "integer" }, "attempts": { "type": "integer" },
-                "redelivered": { "type": "integer" }, "priority": { "type": "integer" }, "created_ms": ms, "due_ms": ms,
+                "redelivered": { "type": "integer" }, "priority": { "type": "integer" }, "backoff_ms": ms,
+                "timeout_ms": { "type": ["integer", "null"] }, "created_ms": ms, "due_ms": ms,
                 "started_ms": { "type": ["integer", "null"] }, "finished_ms": { "type": ["integer", "null"] },
             },
         },
@@ -265,7 +331,9 @@ fn provisioned_schemas() -> Value {
         "Customer": { "type": "object", "properties": {
             "id": { "type": "integer" }, "addresses": texts, "user": text, "password": password, "account": text, "limits": {
                 "type": "object",
-                "properties": { "calls_per_second": number, "concurrent": { "type": "integer" }, "spend_per_day": number },
+                "properties": {
+                    "calls_per_second": number, "concurrent": { "type": "integer" }, "spend_per_day": number, "cut_off": flag,
+                },
             }, "vars": vars, "source": source,
         } },
         "User": { "type": "object", "properties": {
@@ -299,7 +367,7 @@ fn provisioned_schemas() -> Value {
         "description": "The number, and what a DID has besides: destinations, vars, customer, script.",
         "properties": { "did": text, "destinations": texts, "script": text, "customer": { "type": "integer" }, "vars": vars },
     });
-    for kind in crate::provisioning::Kind::ALL {
+    for kind in Kind::ALL {
         let mut name = kind.list().to_owned();
         name[..1].make_ascii_uppercase();
         let list = json!({ "type": "array", "items": reference(&name) });
@@ -321,6 +389,22 @@ fn all_schemas() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_clients_are_made_from_is_there() {
+        let document = build();
+        let names: Vec<String> = operations().map(name_of).collect();
+        let distinct: std::collections::BTreeSet<&String> = names.iter().collect();
+        assert_eq!(distinct.len(), names.len(), "{names:?}");
+        let paths = &document["paths"];
+        assert_eq!(paths["/v1/calls/{id}/timeline"]["get"]["operationId"], "getCallsByIdTimeline");
+        assert!(paths["/v1/users/{name}"]["put"]["responses"]["201"].is_object());
+        assert!(paths["/v1/apps/{app}/env/{name}"]["put"]["responses"]["201"].is_null());
+        assert!(paths["/v1/scripts/{id}/run"]["post"]["responses"]["200"]["content"]["text/event-stream"].is_object());
+        assert_eq!(paths["/v1/scripts/{id}/run"]["post"]["requestBody"]["required"], false);
+        assert_eq!(paths["/v1/jobs"]["post"]["requestBody"]["required"], true);
+        assert_eq!(paths["/v1/health"]["get"]["security"], json!([]));
+    }
 
     #[test]
     fn every_operation_is_described_and_every_reference_leads_somewhere() {

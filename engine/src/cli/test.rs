@@ -79,6 +79,10 @@ pub(super) fn run(args: &Args) -> ExitCode {
             Err(error) => out::failed(error),
         };
     }
+    if jiff::tz::TimeZone::get(&args.timezone).is_err() {
+        let zone = &args.timezone;
+        return out::failed(format!("--timezone: expected an IANA name such as `Europe/London`, found `{zone}`"));
+    }
     if let Err(code) = zone::enter(&args.timezone) {
         return code;
     }

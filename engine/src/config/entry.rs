@@ -11,6 +11,9 @@ use super::locate;
 /// # Errors
 /// The key within the entry, and what was expected of it.
 pub(crate) fn entry<T: DeserializeOwned>(value: &Map<String, Value>) -> Result<T, (String, String)> {
+    if let Some(wrong) = value.iter().find_map(|(key, value)| unfit(key.clone(), value)) {
+        return Err(wrong);
+    }
     let whole = |message: String| (String::new(), message);
     let table = toml::Table::try_from(value).map_err(|error| whole(error.to_string().trim().replace('\n', ", ")))?;
     let text = toml::to_string(&table).map_err(|error| whole(error.to_string()))?;
@@ -22,6 +25,19 @@ pub(crate) fn entry<T: DeserializeOwned>(value: &Map<String, Value>) -> Result<T
         let key = span.map(|span| locate::render(&locate::path_at(&document, &span)));
         (key.unwrap_or_default(), message)
     })
+}
+
+/// Where JSON holds what the configuration cannot.
+fn unfit(key: String, value: &Value) -> Option<(String, String)> {
+    match value {
+        Value::Null => Some((key, "expected a value, found null".to_owned())),
+        Value::Number(number) if number.as_i64().is_none() && number.is_u64() => {
+            Some((key, format!("expected a number up to {}, found {number}", i64::MAX)))
+        }
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+        Value::Array(items) => items.iter().enumerate().find_map(|(at, item)| unfit(format!("{key}[{at}]"), item)),
+        Value::Object(fields) => fields.iter().find_map(|(name, field)| unfit(format!("{key}.{name}"), field)),
+    }
 }
 
 #[cfg(test)]
@@ -40,6 +56,8 @@ mod tests {
         assert_eq!(key, "destinations");
         assert!(message.contains("expected `class5:NAME`"), "{message}");
         assert_eq!(wrong(r#"{"number": 44}"#).0, "number");
+        assert_eq!(wrong(r#"{"number": "44", "vars": {"a": [1, null]}}"#).0, "vars.a[1]");
+        assert_eq!(wrong(r#"{"number": "44", "vars": {"a": 12345678901234567890}}"#).0, "vars.a");
         assert_eq!(wrong(r#"{"number": "44", "colour": "red"}"#).0, "colour");
         let (key, message) = read::<User>(r#"{"name": "1001"}"#).unwrap_err();
         assert_eq!((key.as_str(), message.as_str()), ("", "missing field `password`"));

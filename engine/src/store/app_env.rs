@@ -15,7 +15,9 @@ const MAX_VARIABLES: usize = 1_000;
 const MAX_NAME: usize = 128;
 const MAX_VALUE: usize = 32 << 10;
 /// Names that say who a script is.
-const RESERVED: [&str; 6] = ["SCRIPTFORGE_ID", "SCRIPTFORGE_UUID", "SCRIPTFORGE_NAME", "APP_ID", "EXEC_HOST", "CORRELATION_ID"];
+const RESERVED: [&str; 4] = ["APP_ID", "EXEC_HOST", "CORRELATION_ID", "JOB_ID"];
+/// What such names begin with.
+const RESERVED_PREFIX: &str = "SCRIPTFORGE_";
 
 /// What may be done with a variable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -110,7 +112,7 @@ fn check(name: &str, value: &str) -> Result<(), StoreError> {
         let message = format!("expected a name of 1 to {MAX_NAME} letters, digits and `_`, got '{name}'");
         return Err(StoreError::refused(ErrorCode::RangeError, message));
     }
-    if RESERVED.contains(&name) {
+    if RESERVED.contains(&name) || name.starts_with(RESERVED_PREFIX) {
         return Err(StoreError::refused(ErrorCode::RangeError, format!("'{name}' is the engine's own")));
     }
     if value.len() > MAX_VALUE || value.contains('\0') {
@@ -151,7 +153,9 @@ mod tests {
     async fn names_and_values_have_bounds() {
         let store = Store::in_memory(Clock::system()).unwrap();
         let long = "x".repeat(MAX_VALUE + 1);
-        for (name, value) in [("", "v"), ("1A", "v"), ("A-B", "v"), ("APP_ID", "v"), ("A", long.as_str()), ("A", "\0")] {
+        let own = [("APP_ID", "v"), ("JOB_ID", "v"), ("SCRIPTFORGE_X", "v")];
+        let wrong = [("", "v"), ("1A", "v"), ("A-B", "v"), ("A", long.as_str()), ("A", "\0")];
+        for (name, value) in own.into_iter().chain(wrong) {
             let (name, value) = (name.to_owned(), value.to_owned());
             assert!(store.write(move |db, now| set(db, now, OWNER, (&name, &value), None)).await.is_err());
         }

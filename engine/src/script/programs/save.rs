@@ -67,6 +67,9 @@ impl Loader {
         if let Some(other) = self.known_files().find(is_other) {
             return Err(SaveError::Exists(other.clone()));
         }
+        if !must_be_new && !self.known_files().any(|known| known == file) {
+            return Err(SaveError::NoSuchScript(file.clone()));
+        }
         let (owner, destination) = self.claims_of(file, source).map_err(SaveError::Invalid)?;
         if account.as_ref().is_some_and(|account| *account != owner) {
             return Err(SaveError::NotYours(owner));

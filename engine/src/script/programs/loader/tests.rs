@@ -192,13 +192,14 @@ fn saved(file: &str, source: &str) -> SaveScript {
 fn a_text_is_saved_whole_or_refused_with_its_place() {
     let mut folder = Folder::new();
     let mut loader = folder.loader(&Config::default());
-    let reload = loader.save(&saved("menu.js", EMPTY)).unwrap();
+    let new = |file: &str| SaveScript { must_be_new: true, ..saved(file, EMPTY) };
+    assert_eq!(loader.save(&saved("menu.js", EMPTY)).unwrap_err(), SaveError::NoSuchScript("menu.js".to_owned()));
+    let reload = loader.save(&new("menu.js")).unwrap();
     assert_eq!((reload.set.by_name("menu").is_some(), reload.texts[0].source.as_ref()), (true, EMPTY));
     let refused = loader.save(&saved("menu.js", "function main() {\n  let = ;\n}")).unwrap_err();
     assert!(refused.to_string().starts_with("menu.js:2:"), "{refused}");
     assert_eq!(fs::read_to_string(folder.path.join("scripts/menu.js")).unwrap(), EMPTY);
-    let again = loader.save(&SaveScript { must_be_new: true, ..saved("menu.js", EMPTY) });
-    assert_eq!(again.unwrap_err(), SaveError::Exists("menu.js".to_owned()));
+    assert_eq!(loader.save(&new("menu.js")).unwrap_err(), SaveError::Exists("menu.js".to_owned()));
     assert_eq!(loader.save(&saved("Menu.mjs", EMPTY)).unwrap_err(), SaveError::Exists("menu.js".to_owned()));
     for name in ["../menu.js", "a/b.js", ".hidden.js", "menu.test.js", "menu", "me nu.js", "types.d.ts"] {
         assert_eq!(loader.save(&saved(name, EMPTY)).unwrap_err(), SaveError::Name(name.to_owned()));
@@ -219,6 +220,7 @@ fn a_text_belongs_to_the_account_of_its_app_and_to_no_other() {
     let mut loader = folder.loader(&config);
     let save = |account: &str, header: &str| SaveScript {
         account: Some(account.to_owned()),
+        must_be_new: true,
         ..saved("menu.js", &format!("{header}\nfunction main() {{}}"))
     };
     assert_eq!(loader.save(&save("north", "")).unwrap_err(), SaveError::NotYours("default".to_owned()));
@@ -337,7 +339,8 @@ fn whoever_has_a_destination_keeps_it() {
     let mut loader = folder.loader(&config);
     loader.load().unwrap();
     let claimed = "// @lockstep class5_destination=1\nfunction main() { /* another */ }";
-    assert_eq!(loader.save(&saved("first.js", claimed)).unwrap_err(), SaveError::Taken("1".to_owned()));
+    let first = SaveScript { must_be_new: true, ..saved("first.js", claimed) };
+    assert_eq!(loader.save(&first).unwrap_err(), SaveError::Taken("1".to_owned()));
     assert!(loader.save(&saved("menu.js", claimed)).is_ok(), "its own");
     // A file may still be put there by hand, and comes first by name.
     folder.write("a.js", "// @lockstep class5_destination=1 app=sales\nfunction main() {}");
