@@ -104,3 +104,45 @@ fn an_interval_repeats_until_it_is_cleared_even_from_within() {
     assert_eq!((run.texts(), run.last().wake_at, run.now), (vec!["1", "2", "3"], None, EPOCH_MS + 300));
     assert_eq!(run.result(), r#"{"n":1}"#);
 }
+
+#[test]
+fn a_timer_can_be_put_off_and_revived_but_not_once_it_is_cleared() {
+    let mut run = Setup::app(
+        "function main() {
+            const idle = setTimeout(() => console.log('idle'), 100);
+            setTimeout(() => idle.refresh(), 60);
+            setTimeout(() => idle.refresh().refresh(), 200);
+            const never = setTimeout(() => console.log('never'), 10);
+            clearTimeout(never);
+            never.refresh();
+            const closed = setTimeout(() => console.log('closed'), 10).close();
+            closed.refresh();
+            const tick = setInterval(() => { console.log('tick'); tick.refresh(); if (tick.seen) clearInterval(tick); tick.seen = true }, 250);
+        }",
+    )
+    .start();
+    let mut heard = Vec::new();
+    while run.last().wake_at.is_some() {
+        run.wake();
+        heard.extend(
+            run.texts().iter().skip(heard.len()).map(|text| format!("{} {text}", run.now - EPOCH_MS)).collect::<Vec<_>>(),
+        );
+    }
+    assert_eq!(heard, ["160 idle", "250 tick", "300 idle", "500 tick"]);
+    run.assert_replays();
+}
+
+#[test]
+fn timers_say_how_they_are_made_into_promises() {
+    let mut run = Setup::app(
+        "async function main() {
+            const promisified = Symbol.for('nodejs.util.promisify.custom');
+            return [await setTimeout[promisified](500, 'late'), await setImmediate[promisified]('now')];
+        }",
+    )
+    .start();
+    run.wake();
+    assert_eq!(run.now, EPOCH_MS + 500);
+    run.wake();
+    assert_eq!(run.result(), r#"["late","now"]"#);
+}

@@ -141,3 +141,35 @@ async fn siblings_come_before_packages_and_both_before_nodes_modules() {
     let source = "const { join } = require('path'); const same = require('events') === require('node:events'); function main() { return [join('a', '..', 'b'), same] }";
     assert_eq!(run(source, json!({})).await.value(), json!(["b", true]));
 }
+
+#[tokio::test]
+async fn timers_come_as_promises_too() {
+    let source = r#"
+        const { promisify } = require('util');
+        const { setTimeout: wait, setInterval: every, scheduler } = require('timers/promises');
+        async function main() {
+          const began = Date.now();
+          await promisify(setTimeout)(20);
+          await scheduler.wait(20);
+          let rounds = '';
+          for await (const mark of every(10, 'x')) {
+            rounds += mark;
+            if (rounds.length === 3) break;
+          }
+          const aborted = await wait(1000, 0, { signal: AbortSignal.abort('no') }).catch(({ name, code, cause }) => [name, code, cause]);
+          return [Date.now() - began >= 70, rounds, aborted];
+        }"#;
+    let value = run(source, json!({})).await.value();
+    assert_eq!(value, json!([true, "xxx", ["AbortError", "ABORT_ERR", "no"]]));
+}
+
+#[tokio::test]
+async fn query_strings_are_escaped_as_nodes() {
+    let source = r#"
+        const { escape, unescape, parse, stringify } = require('querystring');
+        function main() {
+          return [escape("a b&c='ä'"), unescape('a%20b%C3%A4'), unescape('100%/ä%41'), parse('a=1&b=x+y'), stringify({ a: [1, 2] })];
+        }"#;
+    let value = run(source, json!({})).await.value();
+    assert_eq!(value, json!(["a%20b%26c%3D'%C3%A4'", "a bä", "100%/äA", { "a": "1", "b": "x y" }, "a=1&a=2"]));
+}

@@ -7,8 +7,24 @@
   let timerCount = 0;
 
   class Timeout {
-    constructor(id) {
-      this.id = id;
+    #timer;
+    constructor(timer) {
+      this.id = timer.id;
+      this.#timer = timer;
+    }
+    // Begins anew, also where it has fired; not where it has been cleared.
+    refresh() {
+      const timer = this.#timer;
+      if (!timer.isCleared) {
+        disarm(timer.id);
+        arm(timer, timer.delay);
+      }
+      return this;
+    }
+    close() {
+      this.#timer.isCleared = true;
+      clear(this.id);
+      return this;
     }
     ref() {
       return this;
@@ -36,17 +52,24 @@
     delay = Math.trunc(Number(delay));
     // As in Node: what does not fit a 32-bit timer is due at once.
     if (!(delay >= 1 && delay <= 0x7fffffff)) delay = name === 'setImmediate' ? 0 : 1;
-    const timer = { id: ++timerCount, callback, args, period: repeat ? delay : undefined, due: 0, keepsAlive };
+    const timer = { id: ++timerCount, callback, args, delay, period: repeat ? delay : undefined, due: 0, keepsAlive, isCleared: false };
     arm(timer, delay);
-    return new Timeout(timer.id);
+    return new Timeout(timer);
   }
 
   function clearTimer(handle) {
-    if (handle === undefined || handle === null) return;
-    const id = Number(handle);
+    if (handle instanceof Timeout) handle.close();
+    else if (handle !== undefined && handle !== null) clear(Number(handle));
+  }
+
+  function clear(id) {
+    disarm(id);
+    if (firing !== undefined && firing.id === id) firing.period = undefined;
+  }
+
+  function disarm(id) {
     const index = timers.findIndex((timer) => timer.id === id);
     if (index >= 0) timers.splice(index, 1);
-    else if (firing !== undefined && firing.id === id) firing.period = undefined;
   }
 
   let firing;
@@ -64,7 +87,10 @@
     } finally {
       firing = undefined;
     }
-    if (timer.period !== undefined) arm(timer, timer.period);
+    if (timer.period !== undefined) {
+      disarm(timer.id);
+      arm(timer, timer.period);
+    }
     return true;
   }
 
@@ -79,14 +105,22 @@
     },
   });
 
-  const { setImmediate } = set('setImmediate', false);
+  const { setTimeout } = set('setTimeout', false);
+  const { setImmediate: immediate } = set('setImmediate', false);
+  const setImmediate = (callback, ...args) => immediate(callback, 0, ...args);
+
+  // What `util.promisify` makes of a function whose callback comes first.
+  const promisified = Symbol.for('nodejs.util.promisify.custom');
+  const promising = (start) => ({ value: start, configurable: true });
+  Object.defineProperty(setTimeout, promisified, promising((delay, value) => new Promise((resolve) => setTimeout(resolve, delay, value))));
+  Object.defineProperty(setImmediate, promisified, promising((value) => new Promise((resolve) => setImmediate(resolve, value))));
 
   return {
     addTimer,
     clearTimer,
-    ...set('setTimeout', false),
+    setTimeout,
     ...set('setInterval', true),
-    setImmediate: (callback, ...args) => setImmediate(callback, 0, ...args),
+    setImmediate,
     clearTimeout: clearTimer,
     clearInterval: clearTimer,
     clearImmediate: clearTimer,
