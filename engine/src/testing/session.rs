@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::{BoxFuture, FutureExt as _};
 use lockstep_ctx_api::host::{HostCall, HostReply};
 use lockstep_ctx_api::op::{Op, OpId, Vars};
 use lockstep_ctx_api::wire::LogLine;
@@ -25,6 +26,8 @@ use crate::simulation::{Conditions, Options, PhoneCallId, PhoneId, Project, Simu
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(7 * 86_400);
 /// What a test may do at one moment before it must let time pass.
 const MAX_ROUNDS: u32 = 10_000;
+/// How often those who listen are asked where nothing but a running engine could say that something has happened.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// How far each call's audio and keys have been taken in by steps.
 #[derive(Debug, Default)]
@@ -68,13 +71,17 @@ pub(crate) struct Session {
     pub(super) stage: Simulation,
     desk: Desk,
     test: Ticket,
+    /// Of the test file.
+    context: RunContext,
     program: Arc<Program>,
     pub(super) waits: Vec<Wait>,
     /// Phones by the number the test gave them.
     pub(super) phones: BTreeMap<u64, PhoneId>,
     pub(super) cursors: Cursors,
-    /// Runs of scripts outside calls: who waits for them.
-    runs: BTreeMap<Ticket, OpId>,
+    /// Runs of scripts outside calls.
+    runs: BTreeMap<Ticket, Run>,
+    /// What those and the test have asked services that wait for something to happen.
+    listening: Vec<Listening>,
     /// Answers that come later: of HTTP, for runs outside calls.
     later: BTreeMap<(Instant, u64), (Ticket, OpId, OpResult)>,
     last_later: u64,
@@ -84,6 +91,19 @@ pub(crate) struct Session {
     ending: Option<Ending>,
     stopped: Option<Wrong>,
     pub(super) skipped: Option<String>,
+}
+
+/// A run of a script that a step waits for.
+struct Run {
+    step: OpId,
+    context: RunContext,
+}
+
+/// A call of a service that has not answered.
+struct Listening {
+    ticket: Ticket,
+    op: OpId,
+    answer: BoxFuture<'static, OpResult>,
 }
 
 impl Session {
@@ -130,11 +150,13 @@ impl Session {
             stage,
             desk,
             test,
+            context: RunContext::of(assignment.program),
             program: Arc::clone(assignment.program),
             waits: Vec::new(),
             phones: BTreeMap::new(),
             cursors: Cursors::default(),
             runs: BTreeMap::new(),
+            listening: Vec::new(),
             later: BTreeMap::new(),
             last_later: 0,
             steps: Vec::new(),
@@ -170,7 +192,8 @@ impl Session {
             rounds = 0;
             let due = self.waits.iter().map(|wait| wait.what.due().map_or(wait.deadline, |due| due.min(wait.deadline)));
             let later = self.later.first_key_value().map(|((at, _), _)| *at);
-            let next = [self.stage.next_deadline(), self.desk.next_timeout(), later].into_iter().flatten().chain(due).min();
+            let look = (self.stage.is_real() && !self.listening.is_empty()).then(|| self.stage.now() + LOOK);
+            let next = [self.stage.next_deadline(), self.desk.next_timeout(), later, look].into_iter().flatten().chain(due).min();
             let Some(next) = next else {
                 return Err(wrong("the test waits for something that nothing can bring about"));
             };
@@ -201,6 +224,7 @@ impl Session {
             self.take(output);
         }
         self.stage.settle();
+        acted |= self.listen();
         let mut waiting = Vec::new();
         for mut wait in std::mem::take(&mut self.waits) {
             let progress = wait.what.look(&mut self.stage, &mut self.cursors);
@@ -257,7 +281,7 @@ impl Session {
                 self.stopped = Some(wrong("the test waits for something that nothing can bring about"));
             }
             DeskOutput::Settled { ticket, end, .. } => {
-                let Some(op) = self.runs.remove(&ticket) else { return };
+                let Some(op) = self.runs.get(&ticket).map(|run| run.step) else { return };
                 self.waits.retain(|wait| wait.op != op);
                 let result = match end {
                     Ok(result) => {
@@ -272,24 +296,44 @@ impl Session {
                 };
                 self.complete_step(op, result);
             }
-            DeskOutput::Log { .. } | DeskOutput::Abandon { .. } | DeskOutput::Gone { .. } => {}
+            DeskOutput::Abandon { ticket, op } => self.listening.retain(|asked| (asked.ticket, asked.op) != (ticket, op)),
+            DeskOutput::Gone { ticket, .. } => {
+                self.runs.remove(&ticket);
+            }
+            DeskOutput::Log { .. } => {}
         }
+    }
+
+    /// Asks services that wait for something to happen whether it has; whether one answered.
+    fn listen(&mut self) -> bool {
+        let mut answered = Vec::new();
+        self.listening.retain_mut(|asked| match asked.answer.as_mut().now_or_never() {
+            Some(result) => {
+                answered.push((asked.ticket, asked.op, result));
+                false
+            }
+            None => true,
+        });
+        let any = !answered.is_empty();
+        if any {
+            self.desk.all_completed(self.stage.clock().moment(), answered);
+        }
+        any
     }
 
     fn perform(&mut self, ticket: Ticket, op: OpId, what: Op) {
         let now = self.stage.clock().moment();
         match what {
             Op::Host(call) if call.service == "test" && ticket == self.test => self.step(op, call),
-            // Nobody runs jobs here: whoever waits for one is told at once.
-            Op::Host(call) if call.listens && call.service != "jobs" => {
-                let error =
-                    OpError::new(ErrorCode::Unsupported, format!("{}: a test cannot listen; its scripts can", call.label()));
-                self.desk.completed(now, ticket, op, Err(error));
-            }
             Op::Host(call) => {
-                let context = RunContext::of(&self.program);
-                let result = block_on(self.stage.services().call(&context, call));
-                self.desk.completed(now, ticket, op, result);
+                let context = self.runs.get(&ticket).map_or(&self.context, |run| &run.context);
+                let listens = call.listens;
+                let answer = self.stage.services().call(context, call);
+                if listens {
+                    self.listening.push(Listening { ticket, op, answer });
+                } else {
+                    self.desk.completed(now, ticket, op, block_on(answer));
+                }
             }
             Op::Fetch(args) => {
                 let (result, delay) = self.stage.http.answer(args);
@@ -326,8 +370,9 @@ impl Session {
 
     /// Runs a function of a script outside any call; its result completes `op`.
     pub(super) fn run_script(&mut self, op: OpId, order: Order, limit: Duration) -> Result<(), OpError> {
+        let context = RunContext::of(&order.program);
         let ticket = self.desk.submit(self.stage.clock().moment(), order).map_err(|error| misuse(error.to_string()))?;
-        self.runs.insert(ticket, op);
+        self.runs.insert(ticket, Run { step: op, context });
         self.wait(op, Awaited::Run, limit);
         Ok(())
     }

@@ -73,6 +73,24 @@ fn a_script_that_waits_for_a_job_is_told_that_none_runs() {
 }
 
 #[test]
+fn scripts_outside_calls_and_the_test_itself_listen() {
+    let hears = "const { subscribe } = require('cxPubSub');
+      function main() { return new Promise((resolve) => subscribe('news', resolve)); }";
+    let says = "function main() { return require('cxPubSub').publish('news', 'hello'); }";
+    let source = "import { run } from 'lockstep:test'; import { subscribe } from 'cxPubSub';
+      test('it', async () => {
+        const own = new Promise((resolve) => subscribe('news', resolve));
+        const heard = run('script-1000', 'main');
+        await time.advance(10);
+        expect(await run('script-2000', 'main')).toBe(2);
+        expect([await heard, await own]).toEqual(['hello', 'hello']);
+      });";
+    let file = file_of(project_of(programs(&[("1000", hears), ("2000", says)])), source).expect("it loads");
+    let report = run_one(&file, 0, &Plan::default());
+    assert!(matches!(report.verdict, Verdict::Passed), "{}", tap(1, &report));
+}
+
+#[test]
 fn what_is_not_heard_is_told_with_what_was() {
     let report =
         outcome(&format!("{DIALLED} await call.press('7'); await call.hears({{ tts: 'pressed 8' }});")).expect("it fails");
