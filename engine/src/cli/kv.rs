@@ -1,12 +1,13 @@
 //! `lockstep kv`
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::calls::encode;
 use super::client::{Target, print_json};
-use super::{finish, out};
+use super::{finish, out, seconds};
 
 /// List, read, set and remove keys of the key-value store.
 #[derive(Debug, clap::Args)]
@@ -42,8 +43,8 @@ enum Action {
         key: String,
         value: String,
         /// Seconds until it is gone.
-        #[arg(long, value_name = "SECONDS")]
-        ttl: Option<f64>,
+        #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+        ttl: Option<Duration>,
     },
     /// Remove a key.
     Del {
@@ -77,7 +78,8 @@ async fn work(args: &Args) -> Result<(), String> {
             if args.json { print_json(&entry) } else { out::line(entry["value"].as_str().unwrap_or_default()) }
         }
         Action::Set { key, value, ttl } => {
-            args.target.put(&path(key), &json!({ "value": value, "ttl_s": ttl })).await?;
+            let ttl_s = ttl.map(|ttl| ttl.as_secs_f64());
+            args.target.put(&path(key), &json!({ "value": value, "ttl_s": ttl_s })).await?;
         }
         Action::Del { key } => {
             args.target.delete(&path(key)).await?;

@@ -111,6 +111,14 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
+    fn seconds_are_a_time() {
+        assert_eq!(super::seconds("1.5"), Ok(std::time::Duration::from_millis(1_500)));
+        for wrong in ["nan", "inf", "-1", "soon"] {
+            assert!(super::seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn the_grammar_of_the_command_line_is_sound() {
         super::Cli::command().debug_assert();
     }
