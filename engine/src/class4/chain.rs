@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use lockstep_ctx_api::wire::ScriptType;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use super::Rejection;
 use super::change::{Given, RoutingObject, plain};
@@ -16,16 +17,45 @@ use crate::config::{GlobalRun, OnError};
 use crate::runs::{RunError, RunFailure, RunKind, RunRequest, RunSuccess, RunsHandle};
 use crate::script::{Program, ProgramSet};
 
+/// Octets of what a script gave that are read at once. What is longer is read elsewhere: all calls share the thread that asks.
+const AT_ONCE: usize = 16 << 10;
+/// How many of those are read at a time: each takes many times its size meanwhile.
+static READERS: Semaphore = Semaphore::const_new(2);
+
 /// Makes the runs of routing scripts: [`RunsHandle`], and whatever stands for it in a simulation.
 pub(crate) trait Runner {
     /// Makes a run and waits for its end.
     fn run(&self, request: RunRequest) -> BoxFuture<'_, Result<RunSuccess, RunFailure>>;
+
+    /// Has another thread do what takes the longer the more a script has given; `None`: it could not.
+    fn beside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> BoxFuture<'_, Option<T>>;
 }
 
 impl Runner for RunsHandle {
     fn run(&self, request: RunRequest) -> BoxFuture<'_, Result<RunSuccess, RunFailure>> {
         Self::run(self, request).boxed()
     }
+
+    fn beside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> BoxFuture<'_, Option<T>> {
+        let read = async move {
+            let _turn = READERS.acquire().await.ok()?;
+            tokio::task::spawn_blocking(work).await.ok()
+        };
+        read.boxed()
+    }
+}
+
+/// Does what takes the longer the more a script has given: here if that is little.
+async fn read<T: Send + 'static>(
+    runner: &impl Runner,
+    octets: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Rejection> {
+    if octets <= AT_ONCE {
+        return Ok(work());
+    }
+    let failed = || Rejection::new(500, "Script Error").because("what the scripts gave could not be read");
+    runner.beside(work).await.ok_or_else(failed)
 }
 
 /// Lays a call out, has the scripts change it, and reads what is to be dialled.
@@ -33,7 +63,7 @@ impl Runner for RunsHandle {
 /// # Errors
 /// The SIP reply in place of a route.
 pub(crate) async fn route(
-    table: &RouteTable,
+    table: &Arc<RouteTable>,
     programs: &ProgramSet,
     runner: &impl Runner,
     facts: &Facts,
@@ -45,14 +75,19 @@ pub(crate) async fn route(
         return decide(table, facts, &data, (&hook, &costs), 0.0);
     }
     let (changed, sandbox_ms) = run_all(runner, RoutingObject::from(&data), &hook, &scripts).await?;
-    let data = match serde_json::from_str(&changed.print()) {
-        Ok(changed) => changed,
-        Err(error) => {
-            hook.failed(&format!("what the scripts made of the routes cannot be read: {error}"))?;
-            data
-        }
+    let octets = changed.size();
+    let (own, cli, dialled) = (Arc::clone(table), facts.cli.clone(), facts.dialled.clone());
+    let work = move || {
+        let changed = serde_json::from_str::<Value>(&changed.print());
+        (changed.map(|changed| decision::read(&own, &changed, &cli, &dialled, &costs)), costs)
     };
-    decide(table, facts, &data, (&hook, &costs), sandbox_ms)
+    match read(runner, octets, work).await? {
+        (Ok(decision), _) => decided(facts, &hook, decision, sandbox_ms),
+        (Err(error), costs) => {
+            hook.failed(&format!("what the scripts made of the routes cannot be read: {error}"))?;
+            decide(table, facts, &data, (&hook, &costs), sandbox_ms)
+        }
+    }
 }
 
 /// The same where no script has a say in it; `None`: one has.
@@ -75,7 +110,10 @@ fn decide(
     (hook, costs): (&Hook, &[(i64, Option<f64>)]),
     sandbox_ms: f64,
 ) -> Result<Decision, Rejection> {
-    let decision = decision::read(table, data, &facts.cli, &facts.dialled, costs);
+    decided(facts, hook, decision::read(table, data, &facts.cli, &facts.dialled, costs), sandbox_ms)
+}
+
+fn decided(facts: &Facts, hook: &Hook, decision: Decision, sandbox_ms: f64) -> Result<Decision, Rejection> {
     // A DID has destinations of its own.
     if decision.attempts.is_empty() && facts.did.is_none() {
         return Err(Rejection::new(503, "No Routes Available").because("no row is left"));
@@ -169,9 +207,15 @@ async fn run_all(
             Ok(success) => {
                 sandbox += success.sandbox_time;
                 took += success.took;
-                match RoutingObject::changed(&data, success.result.as_deref().unwrap_or("null")) {
-                    Ok(changed) => data = changed,
-                    Err(why) => hook.failed(&format!("{script}: {why}"))?,
+                let result = success.result.unwrap_or_else(|| "null".to_owned());
+                let refused;
+                (data, refused) = read(runner, result.len(), move || match RoutingObject::changed(&data, &result) {
+                    Ok(changed) => (changed, None),
+                    Err(why) => (data, Some(why)),
+                })
+                .await?;
+                if let Some(why) = refused {
+                    hook.failed(&format!("{script}: {why}"))?;
                 }
             }
             Err(failure) => {
@@ -243,4 +287,60 @@ fn chain(programs: &ProgramSet, hook: &Hook, with_globals: bool) -> Vec<Link> {
         Link { time: own.unwrap_or_else(|| RunKind::Hook.timeout()), script }
     };
     globals(GlobalRun::First).chain(hook.script.clone()).chain(globals(GlobalRun::Last)).map(link).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::future::ready;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::runs::RunLog;
+
+    /// Stands for a script that returns this.
+    struct Returns {
+        result: String,
+        /// How often something was done by another thread.
+        beside: Cell<usize>,
+    }
+
+    impl Runner for Returns {
+        fn run(&self, request: RunRequest) -> BoxFuture<'_, Result<RunSuccess, RunFailure>> {
+            let (took, sandbox_time, log) = (Duration::ZERO, Duration::ZERO, RunLog::default());
+            ready(Ok(RunSuccess { run: request.id, result: Some(self.result.clone()), took, sandbox_time, log })).boxed()
+        }
+
+        fn beside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> BoxFuture<'_, Option<T>> {
+            self.beside.set(self.beside.get() + 1);
+            ready(Some(work())).boxed()
+        }
+    }
+
+    fn routed(result: &Value) -> (Result<Decision, Rejection>, usize) {
+        let config = "[[gateway]]\nid = 7\naddress = \"sip:a.example.net\"\n[[route]]\nprefix = \"\"\ngateways = [7]\nscript = \"script-x\"";
+        let table = Arc::new(RouteTable::new(&toml::from_str(config).unwrap()));
+        let facts = Facts { dialled: "442".into(), ..Facts::default() };
+        let runner = Returns { result: result.to_string(), beside: Cell::new(0) };
+        let decision = route(&table, &ProgramSet::default(), &runner, &facts).now_or_never().unwrap();
+        (decision, runner.beside.get())
+    }
+
+    #[test]
+    fn what_a_script_gave_is_read_beside_the_calls_where_it_is_much() {
+        let rows = |count: usize| json!({ "egress_routing": vec![json!({ "gw": { "7": {} } }); count] });
+        let (few, beside) = routed(&rows(3));
+        assert_eq!((few.unwrap().attempts.len(), beside), (3, 0));
+        let (many, beside) = routed(&rows(20_000));
+        assert_eq!((many.unwrap().attempts.len(), beside), (32, 2));
+    }
+
+    #[test]
+    fn a_result_without_end_is_a_failure_of_the_script() {
+        let (refused, _) = routed(&json!({ "routing": {}, "x": "x".repeat(2 << 20) }));
+        let refused = refused.unwrap_err();
+        assert_eq!((refused.code, refused.text.as_str()), (500, "Script Error"));
+        assert!(refused.why.is_some_and(|why| why.contains("octets, expected at most 1048576")));
+    }
 }

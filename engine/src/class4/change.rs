@@ -14,6 +14,10 @@ use serde_json::Value;
 
 use super::Rejection;
 
+/// Octets of what a script returns: as of the body that `POST /v1/route` takes.
+const MAX_RESULT: usize = 1 << 20;
+/// Members of the whole object, and of `routing`.
+const MAX_MEMBERS: usize = 4_096;
 /// Lists that stand both at the top and under `routing`.
 const TWICE: [&str; 3] = ["egress_routing", "headers", "remove_headers"];
 /// Names that `routing` has: an object with one of them that the whole has not is `data.routing` returned bare.
@@ -127,8 +131,11 @@ impl RoutingObject {
     /// the top.
     ///
     /// # Errors
-    /// It is no object.
+    /// It is no object, or too large.
     pub(super) fn changed(before: &Self, after: &str) -> Result<Self, String> {
+        if after.len() > MAX_RESULT {
+            return Err(format!("the routing script returned {} octets, expected at most {MAX_RESULT}", after.len()));
+        }
         if after.trim() == "null" {
             return Ok(before.clone());
         }
@@ -143,6 +150,9 @@ impl RoutingObject {
         let mut outer = parts.members().ok_or_else(refused)?;
         let routing = outer.iter().rev().find(|part| part.name == "routing").and_then(|part| parts.within(part));
         outer.retain(|part| part.name != "routing");
+        if outer.len().max(routing.as_ref().map_or(0, Vec::len)) > MAX_MEMBERS {
+            return Err(format!("the routing object has more than {MAX_MEMBERS} members"));
+        }
         let top = Members::new(&text, outer);
         Ok(match routing {
             Some(routing) => Self { top, routing: Members::new(&text, routing) },
@@ -210,9 +220,14 @@ impl RoutingObject {
         self.top.set(name, json.into());
     }
 
+    /// Octets of it as JSON, about.
+    pub(super) fn size(&self) -> usize {
+        self.top.size() + self.routing.size()
+    }
+
     /// The whole of it as JSON, members in the order of their names.
     pub(crate) fn print(&self) -> String {
-        let mut out = String::with_capacity(self.top.size() + self.routing.size() + 32);
+        let mut out = String::with_capacity(self.size() + 32);
         out.push('{');
         for (name, json) in self.top.0.range::<str, _>((Bound::Unbounded, Bound::Excluded("routing"))) {
             print_member(name, json.as_str(), &mut out);
@@ -417,6 +432,16 @@ mod tests {
         {
             let refused = RoutingObject::changed(&before(), &other.to_string()).unwrap_err();
             assert!(refused.contains(named), "{refused}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused_and_said() {
+        let large = json!({ "routing": {}, "x": "x".repeat(MAX_RESULT) }).to_string();
+        assert!(RoutingObject::changed(&before(), &large).unwrap_err().contains("octets, expected at most 1048576"));
+        let members: serde_json::Map<_, _> = (0..=MAX_MEMBERS).map(|n| (format!("v{n}"), json!(n))).collect();
+        for many in [json!({ "routing": members }), Value::Object(members.clone())] {
+            assert!(RoutingObject::changed(&before(), &many.to_string()).unwrap_err().contains("more than 4096 members"));
         }
     }
 

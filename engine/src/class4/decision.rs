@@ -1,6 +1,8 @@
 //! What is to be dialled: the routing object, read back.
 
-use std::fmt::Display;
+use std::borrow::Cow;
+use std::fmt::{self, Display, Write as _};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -10,10 +12,16 @@ use super::table::RouteTable;
 
 /// Gateways tried for one call.
 const MAX_ATTEMPTS: usize = 32;
-/// Header fields of one place: of the whole object, or of one row.
+/// Header fields of one place, of the whole object or of one row: so many are removed and so many added.
 const MAX_HEADERS: usize = 64;
+/// Octets of their names and values together: half of what a datagram takes.
+const MAX_HEADER_BYTES: usize = 32 << 10;
 /// Octets of a number or caller id.
 const MAX_NUMBER: usize = 128;
+/// Lines of a log.
+const MAX_LINES: usize = 50;
+/// Octets of a line.
+const MAX_LINE: usize = 1_000;
 
 /// How a call is to go on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -22,10 +30,8 @@ pub struct Decision {
     pub attempts: Vec<Attempt>,
     /// Caller id for whoever is called.
     pub cli: String,
-    /// Names of fields that no leg of the call gets, before `headers` are added; attempts have them already.
-    pub remove_headers: Vec<String>,
-    /// Fields of every leg; attempts have them already.
-    pub headers: Vec<(String, String)>,
+    /// What every leg of the call gets and does not get; attempts have it already.
+    pub everywhere: Arc<Fields>,
     /// What scripts wrote into `routing.log`, and what of their changes could not be used.
     pub log: Vec<String>,
     /// How long each gateway but the last may ring; `None`: as long as the call may.
@@ -40,14 +46,22 @@ pub struct Attempt {
     pub gateway: i64,
     pub number: String,
     pub cli: String,
-    /// Names of fields that are left out, before `headers` are added.
-    pub remove_headers: Vec<String>,
-    pub headers: Vec<(String, String)>,
+    /// Of every leg, then its own. All are removed before any is added.
+    pub fields: Vec<Arc<Fields>>,
     /// Price of a minute.
     pub cost: Option<f64>,
 }
 
-/// Reads a normalised routing object. `original_cli` is what the rows were laid out with.
+/// Header fields that a leg does not get, and those that it gets besides: `remove_headers` and `headers` of one place.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Fields {
+    /// Names.
+    pub remove: Vec<String>,
+    pub add: Vec<(String, String)>,
+}
+
+/// Reads a normalised routing object. `original_cli` is what the rows were laid out with. What is past a bound is counted and not
+/// kept.
 pub(super) fn read(
     table: &RouteTable,
     data: &Value,
@@ -55,64 +69,133 @@ pub(super) fn read(
     dialled: &str,
     costs: &[(i64, Option<f64>)],
 ) -> Decision {
-    let mut log: Vec<String> = list(data.pointer("/routing/log")).iter().filter_map(text).collect();
+    let mut log = Log::default();
+    list(data.pointer("/routing/log")).iter().filter_map(text).for_each(|line| log.say(line));
     let cli = number_of("routing.cli", data.pointer("/routing/cli"), &mut log).unwrap_or_else(|| original_cli.to_owned());
     let number = number_of("routing.dest_number", data.pointer("/routing/dest_number"), &mut log);
     let number = number.filter(|number| !number.is_empty()).unwrap_or_else(|| dialled.to_owned());
-    let everywhere = Fields::read(data, &mut log);
-    let mut attempts = Vec::new();
+    let everywhere = Arc::new(Fields::read(data, &mut log));
+    let (mut attempts, mut too_many) = (Vec::new(), 0_usize);
     for row in list(data.get("egress_routing")) {
+        let gateways = gateways(row);
+        if gateways.is_empty() {
+            log.say(format_args!("egress_routing: {row} names no gateway: left out"));
+        }
+        if gateways.is_empty() || attempts.len() == MAX_ATTEMPTS {
+            too_many += gateways.len();
+            continue;
+        }
         let own = Fields::read(row, &mut log);
-        for (id, gateway) in gateways(row) {
+        let own = (!own.is_empty()).then(|| Arc::new(own));
+        let all = Some(&everywhere).filter(|fields| !fields.is_empty());
+        for (id, gateway) in gateways {
             let Some(id) = id.parse::<i64>().ok().filter(|id| table.has_gateway(*id)) else {
-                log.push(format!("no gateway {id}: left out"));
+                log.say(format_args!("no gateway {id}: left out"));
                 continue;
             };
+            if attempts.len() == MAX_ATTEMPTS {
+                too_many += 1;
+                continue;
+            }
             let own_cli = number_of(format_args!("gw[{id}].cli"), gateway.get("cli"), &mut log).filter(|own| own != original_cli);
             attempts.push(Attempt {
                 gateway: id,
                 number: number.clone(),
                 cli: own_cli.unwrap_or_else(|| cli.clone()),
-                remove_headers: everywhere.remove.iter().chain(&own.remove).cloned().collect(),
-                headers: everywhere.add.iter().chain(&own.add).cloned().collect(),
+                fields: all.into_iter().chain(&own).map(Arc::clone).collect(),
                 cost: costs.iter().find(|(known, _)| *known == id).and_then(|(_, cost)| *cost),
             });
         }
     }
-    if attempts.len() > MAX_ATTEMPTS {
-        log.push(format!("{} attempts, the first {MAX_ATTEMPTS} are made", attempts.len()));
-        attempts.truncate(MAX_ATTEMPTS);
+    if too_many > 0 {
+        log.say(format_args!("{too_many} gateways past the first {MAX_ATTEMPTS}: left out"));
     }
-    let Fields { remove: remove_headers, add: headers } = everywhere;
-    Decision { attempts, cli, remove_headers, headers, log, ring: None, sandbox_ms: 0.0 }
+    Decision { attempts, cli, everywhere, log: log.into_lines(), ring: None, sandbox_ms: 0.0 }
 }
 
-/// `headers` and `remove_headers` of one place.
+/// Lines for the call's timeline.
 #[derive(Default)]
-struct Fields {
-    remove: Vec<String>,
-    add: Vec<(String, String)>,
+struct Log {
+    lines: Vec<String>,
+    /// Lines past the bound.
+    more: usize,
+}
+
+impl Log {
+    fn say(&mut self, line: impl Display) {
+        if self.lines.len() == MAX_LINES {
+            self.more += 1;
+            return;
+        }
+        let mut short = Line(String::new());
+        // One that is too long ends where it is full.
+        let _ = write!(short, "{line}");
+        self.lines.push(short.0);
+    }
+
+    fn into_lines(mut self) -> Vec<String> {
+        if self.more > 0 {
+            self.lines.push(format!("and {} more lines", self.more));
+        }
+        self.lines
+    }
+}
+
+/// A line in the making.
+struct Line(String);
+
+impl fmt::Write for Line {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        let end = part.floor_char_boundary(MAX_LINE.saturating_sub(self.0.len()));
+        self.0.push_str(part.get(..end).unwrap_or_default());
+        if end == part.len() {
+            return Ok(());
+        }
+        self.0.push('…');
+        Err(fmt::Error)
+    }
 }
 
 impl Fields {
-    fn read(place: &Value, log: &mut Vec<String>) -> Self {
+    fn read(place: &Value, log: &mut Log) -> Self {
         let mut fields = Self::default();
+        let (mut room, mut too_many) = (MAX_HEADER_BYTES, 0_usize);
+        let mut fits = |count: usize, octets: usize| {
+            let left = room.checked_sub(octets).filter(|_| count < MAX_HEADERS);
+            too_many += usize::from(left.is_none());
+            room = left.unwrap_or(room);
+            left.is_some()
+        };
         for item in list(place.get("remove_headers")) {
-            match text(item).or_else(|| item.get("key").and_then(text)) {
-                Some(name) if is_name(&name) => fields.remove.push(name),
-                _ => log.push(format!("remove_headers: {item} is not the name of a header: left out")),
+            match text(item).or_else(|| item.get("key").and_then(text)).filter(|name| is_name(name)) {
+                Some(name) if fits(fields.remove.len(), name.len()) => fields.remove.push(name.into_owned()),
+                Some(_) => {}
+                None => log.say(format_args!("remove_headers: {item} is not the name of a header: left out")),
             }
         }
         for item in list(place.get("headers")) {
             let pair = item.get("key").and_then(text).zip(item.get("value").and_then(text));
-            match pair {
-                Some((name, value)) if is_name(&name) && is_plain_value(&value) => fields.add.push((name, value)),
-                _ => log.push(format!("headers: {item} is no key with a value: left out")),
+            match pair.filter(|(name, value)| is_name(name) && is_plain_value(value)) {
+                Some((name, value)) if fits(fields.add.len(), name.len() + value.len()) => {
+                    fields.add.push((name.into_owned(), value.into_owned()));
+                }
+                Some(_) => {}
+                None => log.say(format_args!("headers: {item} is no key with a value: left out")),
             }
         }
-        fields.remove.truncate(MAX_HEADERS);
-        fields.add.truncate(MAX_HEADERS);
+        if too_many > 0 {
+            log.say(format_args!("{too_many} headers past {MAX_HEADERS} or past {MAX_HEADER_BYTES} octets: left out"));
+        }
         fields
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.add.is_empty()
+    }
+
+    /// Whether a leg does not get the fields of this name that others gave it.
+    pub(crate) fn removes(&self, name: &str) -> bool {
+        self.remove.iter().any(|removed| removed.eq_ignore_ascii_case(name))
     }
 }
 
@@ -121,35 +204,35 @@ fn list(value: Option<&Value>) -> &[Value] {
 }
 
 /// Text; numbers and truth values as they print.
-fn text(value: &Value) -> Option<String> {
+fn text(value: &Value) -> Option<Cow<'_, str>> {
     match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(truth) => Some(truth.to_string()),
+        Value::String(text) => Some(text.into()),
+        Value::Number(number) => Some(number.to_string().into()),
+        Value::Bool(truth) => Some(truth.to_string().into()),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
 /// A number or caller id; one that cannot be used is left out, and `log` says so of `place`.
-fn number_of(place: impl Display, value: Option<&Value>, log: &mut Vec<String>) -> Option<String> {
+fn number_of(place: impl Display, value: Option<&Value>, log: &mut Log) -> Option<String> {
     let value = value.filter(|value| !value.is_null())?;
     let number = text(value).filter(|number| is_plain(number));
     if number.is_none() {
-        log.push(format!("{place}: {value} is no number or name that can be dialled or shown: left out"));
+        log.say(format_args!("{place}: {value} is no number or name that can be dialled or shown: left out"));
     }
-    number
+    number.map(Cow::into_owned)
 }
 
 /// The gateways of a row, in the order that JavaScript gives them: `{"7": {"cli": …}}`, or just an id.
-fn gateways(row: &Value) -> Vec<(String, Value)> {
+fn gateways(row: &Value) -> Vec<(Cow<'_, str>, &Value)> {
     match row.get("gw") {
         Some(Value::Object(gateways)) => {
-            let mut gateways: Vec<_> = gateways.iter().map(|(id, gateway)| (id.clone(), gateway.clone())).collect();
+            let mut gateways: Vec<_> = gateways.iter().map(|(id, gateway)| (Cow::from(id.as_str()), gateway)).collect();
             // Numbers first, the lowest before the others.
             gateways.sort_by_key(|(id, _)| id.parse::<u32>().map_or(u64::MAX, u64::from));
             gateways
         }
-        Some(id @ (Value::String(_) | Value::Number(_))) => text(id).map(|id| (id, Value::Null)).into_iter().collect(),
+        Some(id @ (Value::String(_) | Value::Number(_))) => text(id).map(|text| (text, id)).into_iter().collect(),
         _ => Vec::new(),
     }
 }
@@ -201,9 +284,10 @@ mod tests {
             "egress_routing": [{ "gw": { "7": {} }, "headers": [{ "key": "X-B", "value": "2" }], "remove_headers": ["X-C"] }, { "gw": { "8": {} } }] });
         let decision = read_back(&data);
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        assert_eq!(decision.attempts[0].headers, [pair("X-A", "1"), pair("X-B", "2")]);
-        assert_eq!(decision.attempts[0].remove_headers, ["X-Old", "X-Older", "X-C"]);
-        assert_eq!(decision.attempts[1].headers, [pair("X-A", "1")]);
+        let fields = |index: usize| decision.attempts[index].fields.iter().map(|fields| Fields::clone(fields));
+        assert_eq!(fields(0).flat_map(|fields| fields.add).collect::<Vec<_>>(), [pair("X-A", "1"), pair("X-B", "2")]);
+        assert_eq!(fields(0).flat_map(|fields| fields.remove).collect::<Vec<_>>(), ["X-Old", "X-Older", "X-C"]);
+        assert_eq!(fields(1).flat_map(|fields| fields.add).collect::<Vec<_>>(), [pair("X-A", "1")]);
     }
 
     #[test]
@@ -214,8 +298,9 @@ mod tests {
         let decision = read_back(&data);
         assert_eq!(decision.attempts.iter().map(|attempt| attempt.gateway).collect::<Vec<_>>(), [7, 8]);
         assert_eq!((decision.cli.as_str(), decision.attempts[0].number.as_str()), ("441", "442"));
-        assert!(decision.attempts[0].headers.is_empty());
-        assert_eq!(decision.log.len(), 2 + 2 + 4 + 1, "{:?}", decision.log);
+        assert!(decision.attempts[0].fields.is_empty());
+        assert_eq!(decision.log.len(), 2 + 2 + 4 + 1 + 2, "{:?}", decision.log);
+        assert_eq!(decision.log.last().map(String::as_str), Some("egress_routing: 5 names no gateway: left out"));
         assert!(decision.log[2].starts_with(r#"routing.cli: "a\r\nb" is no number"#), "{:?}", decision.log);
     }
 
@@ -231,13 +316,35 @@ mod tests {
     #[test]
     fn gateways_of_one_row_are_tried_by_their_numbers() {
         let row = json!({ "gw": { "10": {}, "7": {}, "x": {}, "100": {}, "8": {} } });
-        let order: Vec<String> = gateways(&row).into_iter().map(|(id, _)| id).collect();
+        let order: Vec<_> = gateways(&row).into_iter().map(|(id, _)| id).collect();
         assert_eq!(order, ["7", "8", "10", "100", "x"]);
     }
 
     #[test]
-    fn attempts_are_bounded() {
+    fn attempts_headers_and_lines_are_bounded_and_what_is_past_the_bounds_is_counted() {
+        let fields: Vec<_> = (0..100).map(|n| json!({ "key": format!("X-{n}"), "value": n })).collect();
         let rows: Vec<_> = (0..100).map(|_| json!({ "gw": { "7": {} } })).collect();
-        assert_eq!(read_back(&json!({ "routing": {}, "egress_routing": rows })).attempts.len(), MAX_ATTEMPTS);
+        let lines: Vec<_> = (0..100).map(|n| if n == 0 { json!("ä".repeat(5_000)) } else { json!(n) }).collect();
+        let decision = read_back(&json!({ "routing": { "log": lines }, "headers": fields, "egress_routing": rows }));
+        assert_eq!(decision.attempts.len(), MAX_ATTEMPTS);
+        assert_eq!(decision.everywhere.add.len(), MAX_HEADERS);
+        assert_eq!((decision.log.len(), decision.log[0].len()), (MAX_LINES + 1, MAX_LINE + "…".len()));
+        assert_eq!(decision.log.last().map(String::as_str), Some("and 52 more lines"));
+
+        let few = read_back(&json!({ "routing": {}, "headers": fields, "egress_routing": rows }));
+        assert_eq!(few.log, ["36 headers past 64 or past 32768 octets: left out", "68 gateways past the first 32: left out"]);
+    }
+
+    #[test]
+    fn a_large_header_is_left_out_and_one_of_all_is_there_once() {
+        let field = |name: &str, octets: usize| json!({ "key": name, "value": "a".repeat(octets) });
+        let rows: Vec<_> = (0..30).map(|_| json!({ "gw": { "7": {} } })).collect();
+        let headers = [field("X-Big", 1_000_000), field("X-Fits", 30_000), field("X-No-More", 3_000), field("X-Small", 7)];
+        let decision = read_back(&json!({ "routing": {}, "headers": headers, "egress_routing": rows }));
+        let names: Vec<_> = decision.everywhere.add.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["X-Fits", "X-Small"]);
+        assert_eq!(decision.log, ["2 headers past 64 or past 32768 octets: left out"]);
+        let shared = |attempt: &Attempt| attempt.fields.iter().all(|fields| Arc::ptr_eq(fields, &decision.everywhere));
+        assert!(decision.attempts.len() == 30 && decision.attempts.iter().all(shared));
     }
 }

@@ -12,7 +12,7 @@ mod table;
 pub use chain::Class4;
 pub(crate) use chain::{Runner, hook, route, route_without_scripts};
 pub(crate) use change::{Given, RoutingObject};
-pub use decision::{Attempt, Decision};
+pub use decision::{Attempt, Decision, Fields};
 pub use facts::Facts;
 pub use table::RouteTable;
 

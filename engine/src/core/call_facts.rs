@@ -94,7 +94,7 @@ pub(crate) fn origin_of_channel(call: &str, channel: &Channel) -> Facts {
 
 /// Fields of an INVITE that go on to whom it leads: private ones, and those that say who calls and why to whoever it reaches.
 /// `vouched` tells whether the identity it asserts may be believed (RFC 3325, section 8).
-pub(crate) fn passed_on(headers: &Headers, vouched: bool) -> Headers {
+pub(crate) fn passed_on(headers: &[(String, String)], vouched: bool) -> Headers {
     const END_TO_END: [&str; 9] = [
         "alert-info",
         "diversion",

@@ -60,7 +60,13 @@ impl Switch {
             let id = OpId { turn: NO_TURN, ordinal: call.plan.bridges };
             call.plan.bridge = Some(id);
             let more = !call.plan.destinations.is_empty();
-            let headers = passed_on(&call.headers, call.plan.vouched);
+            let added = &call.plan.everywhere.add;
+            let callers = call.headers.get(..call.headers.len().saturating_sub(added.len())).unwrap_or_default();
+            let mut headers = passed_on(callers, call.plan.vouched);
+            // The rows of a DID's script have them from Class 4.
+            if !self.exchange.borrow().planned.contains_key(&key) {
+                headers.extend(added.iter().cloned());
+            }
             call.backend.submit(now, id, Op::Bridge(direct_bridge(target, headers, more)));
             return self.touch(key);
         }

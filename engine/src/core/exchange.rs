@@ -27,7 +27,7 @@ use super::timeline::Direction;
 use super::watching::LegStep;
 use super::world::{Ticket, World};
 use crate::call::{LegEvent, LegId, LoadId, LookupId, RouteId};
-use crate::class4::{Decision, Facts, RouteTable};
+use crate::class4::{Decision, Facts, Fields, RouteTable};
 use crate::config::Config;
 use crate::script::{Moment, ProgramSet};
 
@@ -90,10 +90,8 @@ pub(crate) struct Route {
     pub from_name: Option<String>,
     /// The caller id that Class 4 has given this way; it wins over the bridge's.
     pub cli: Option<String>,
-    /// Names of fields of the bridge that this way does not get.
-    pub remove_headers: Vec<String>,
-    /// Fields that it gets besides.
-    pub headers: Vec<(String, String)>,
+    /// Fields of the bridge that this way does not get, and those that it gets besides.
+    pub fields: Vec<Arc<Fields>>,
     /// Price of a minute.
     pub cost: Option<f64>,
     /// How long it may say nothing at all; `None`: as long as SIP has it.
@@ -112,8 +110,7 @@ impl Route {
             caller_id: None,
             from_name: None,
             cli: None,
-            remove_headers: Vec::new(),
-            headers: Vec::new(),
+            fields: Vec::new(),
             cost: None,
             patience: None,
         }
@@ -475,16 +472,16 @@ impl Exchange {
 }
 
 /// Header fields a script may set. Those that run the protocol are the endpoint's, whatever a script says.
-pub(crate) fn script_headers(given: &[(String, String)]) -> Headers {
+pub(crate) fn script_headers<'a>(given: impl IntoIterator<Item = &'a (String, String)>) -> Headers {
     permitted(given, false)
 }
 
 /// Header fields of a response that sends the caller elsewhere (3xx): its Contacts are where to.
-pub(crate) fn redirect_headers(given: &[(String, String)]) -> Headers {
+pub(crate) fn redirect_headers<'a>(given: impl IntoIterator<Item = &'a (String, String)>) -> Headers {
     permitted(given, true)
 }
 
-fn permitted(given: &[(String, String)], redirects: bool) -> Headers {
+fn permitted<'a>(given: impl IntoIterator<Item = &'a (String, String)>, redirects: bool) -> Headers {
     const RESERVED: [&str; 28] = [
         "via",
         "v",

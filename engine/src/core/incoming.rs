@@ -36,8 +36,6 @@ use crate::host::Scratch;
 
 /// Seconds after which a caller who was refused for lack of room may try again.
 const RETRY_AFTER: u32 = 5;
-/// Lines of a routing script that a timeline takes.
-const MAX_LINES: usize = 50;
 
 impl Switch {
     /// A new call wants to come in.
@@ -205,7 +203,7 @@ impl Switch {
     pub(super) fn admitted(&mut self, key: CallKey, decision: Result<Decision, Rejection>) {
         let now = self.now().instant;
         let Some(call) = self.calls.get_mut(&key).filter(|call| call.ended.is_none()) else { return };
-        let Decision { attempts, cli, remove_headers, headers, ring, log, sandbox_ms } = match decision {
+        let Decision { attempts, cli, everywhere, ring, log, sandbox_ms } = match decision {
             Ok(decision) => decision,
             Err(rejection) => {
                 let refusal = super::routing::refusal_of(&rejection);
@@ -215,14 +213,17 @@ impl Switch {
                 return self.touch(key);
             }
         };
-        let is_removed = |name: &str| remove_headers.iter().any(|removed| removed.eq_ignore_ascii_case(name));
-        for (name, _) in Arc::make_mut(&mut call.headers).extract_if(.., |(name, _)| is_removed(name)) {
-            call.channel.set(&format!("sip_h_{name}"), None);
+        if !everywhere.is_empty() {
+            let headers = Arc::make_mut(&mut call.headers);
+            for (name, _) in headers.extract_if(.., |(name, _)| everywhere.removes(name)) {
+                call.channel.set(&format!("sip_h_{name}"), None);
+            }
+            for (name, value) in &everywhere.add {
+                call.channel.set(&format!("sip_h_{name}"), Some(value));
+            }
+            headers.extend(everywhere.add.iter().cloned());
         }
-        for (name, value) in headers {
-            call.channel.set(&format!("sip_h_{name}"), Some(&value));
-            Arc::make_mut(&mut call.headers).push((name, value));
-        }
+        call.plan.everywhere = everywhere;
         let mut exchange = self.exchange.borrow_mut();
         if let Some((number, name)) = exchange.callers.get_mut(&key)
             && *number != cli
@@ -238,7 +239,7 @@ impl Switch {
             // Rows that a script has given a DID come before its destinations.
             let number = call.facts.to.clone();
             call.plan.destinations.push_front(DidDestination::External(number));
-            let decision = Decision { attempts, cli, ring, log, sandbox_ms, ..Decision::default() };
+            let decision = Decision { attempts, cli, ring, log, sandbox_ms, everywhere: Arc::default() };
             exchange.planned.insert(key, decision);
         }
         drop(exchange);
@@ -257,7 +258,7 @@ impl Switch {
                 None => format!("not routed: {rejection}"),
             }],
         };
-        for text in lines.into_iter().take(MAX_LINES) {
+        for text in lines {
             tracing::info!(call = %call.facts.id, "routing: {text}");
             call.log.log(unix_ms, &LogLine { level: LogLevel::Info, text, at: None });
         }

@@ -22,6 +22,7 @@ use super::timeline_log::TimelineLog;
 use super::world::{LedOn, Ticket};
 use crate::backend::native::Ending;
 use crate::call::LegId;
+use crate::class4::Fields;
 use crate::config::Destination;
 use crate::host::Scratch;
 use crate::script::Program;
@@ -66,6 +67,8 @@ pub(crate) struct Plan {
     pub script_ms: f64,
     /// The identity that the caller asserts may be passed on.
     pub vouched: bool,
+    /// What the routing scripts of its DID had every destination get; what they added stands last among the call's headers.
+    pub everywhere: Arc<Fields>,
     /// Why the last one came to nothing.
     pub failure: Option<(u16, String)>,
     /// A call of ours: who takes over when it is answered.

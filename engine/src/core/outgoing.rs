@@ -102,9 +102,9 @@ fn build_invite(
     let destinations = with_local(exchange, route.destinations);
     let mut request = OutgoingRequest::new(Method::Invite, route.uri, from, to, destinations);
     request.contact = Some(contact);
-    let is_removed = |name: &str| route.remove_headers.iter().any(|removed| removed.eq_ignore_ascii_case(name));
-    let kept = dial.headers.into_iter().filter(|(name, _)| !is_removed(name));
-    request.headers = script_headers(&kept.chain(route.headers).collect::<Vec<_>>());
+    let is_removed = |name: &str| route.fields.iter().any(|fields| fields.removes(name));
+    let kept = dial.headers.iter().filter(|(name, _)| !is_removed(name));
+    request.headers = script_headers(kept.chain(route.fields.iter().flat_map(|fields| &fields.add)));
     request.patience = route.patience;
     request.body = Some(Body::sdp(offer.into_bytes()));
     request.symmetric = route.symmetric;

@@ -123,10 +123,10 @@ fn answer_of(exchange: &Exchange, call: CallKey, decision: Result<Decision, Refu
     ways.sort_by_key(|way| !exchange.directory.is_up(way.gateway));
     let caller = exchange.callers.get(&call).map(|(number, _)| number.as_str());
     let way = |Way { gateway, uri, attempt }| {
-        let Attempt { number, cli, remove_headers, headers, cost, .. } = attempt?;
+        let Attempt { number, cli, fields, cost, .. } = attempt?;
         let (uri, is_renamed) = (uri.to_string(), caller != Some(cli.as_str()));
         let address = uri.split_once(':').map(|(_, address)| address.to_owned())?;
-        Some(MediaServerWay { gateway, number, address, cli, is_renamed, remove_headers, headers, price: cost })
+        Some(MediaServerWay { gateway, number, address, cli, is_renamed, fields, price: cost })
     };
     let ways: Vec<_> = ways.into_iter().filter_map(way).collect();
     if ways.is_empty() {
@@ -272,9 +272,9 @@ fn gateway_routes(exchange: &mut Exchange, call: CallKey, waiting: Waiting) -> R
             ..Route::to(Uri::Sip(uri), max_forwards)
         };
         let mut is_renamed = false;
-        if let Some(Attempt { cli, remove_headers, headers, cost, .. }) = attempt {
+        if let Some(Attempt { cli, fields, cost, .. }) = attempt {
             is_renamed = caller.as_ref() != Some(&cli);
-            route = Route { cli: Some(cli), remove_headers, headers, cost, ..route };
+            route = Route { cli: Some(cli), fields, cost, ..route };
         }
         let route = with_caller(exchange, call, route);
         // The caller's name does not go with somebody else's number.

@@ -28,7 +28,12 @@ pub(crate) struct Stage<'a> {
 }
 
 /// Has the scripts of Class 4 decide on a call; how long they took.
-pub(crate) fn route(stage: Stage<'_>, table: &RouteTable, facts: &Facts, now: Moment) -> (Result<Decision, Rejection>, Duration) {
+pub(crate) fn route(
+    stage: Stage<'_>,
+    table: &Arc<RouteTable>,
+    facts: &Facts,
+    now: Moment,
+) -> (Result<Decision, Rejection>, Duration) {
     let programs = Arc::clone(stage.programs);
     let rehearsal = Rehearsal::new(stage, now);
     let decision = block_on(class4::route(table, &programs, &rehearsal, facts));
@@ -70,6 +75,10 @@ struct State<'a> {
 impl class4::Runner for Rehearsal<'_> {
     fn run(&self, request: RunRequest) -> BoxFuture<'_, Result<RunSuccess, RunFailure>> {
         ready(self.0.borrow_mut().run(request)).boxed()
+    }
+
+    fn beside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> BoxFuture<'_, Option<T>> {
+        ready(Some(work())).boxed()
     }
 }
 

@@ -7,6 +7,7 @@
 //! FreeSWITCH's own fail-over (`a|b`) goes on after every failure; ours stops at the callee's own word.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lockstep_ctx_api::op::{BridgeArgs, BridgeStrategy, BridgeTarget, Headers};
@@ -18,6 +19,7 @@ use super::task::{Doing, Finish, Task};
 use super::wire::Awaited;
 use super::{FreeSwitchBackend, Settings};
 use crate::call::{LookupId, Refusal, is_callees_word, preference, status_of};
+use crate::class4::Fields;
 
 /// How long a gateway may neither ring nor answer while there is another to try. FreeSWITCH does not tell of a `100 Trying`: it
 /// is longer than for calls of our own.
@@ -77,9 +79,8 @@ pub struct Way {
     pub cli: String,
     /// The caller id is not the caller's own.
     pub is_renamed: bool,
-    /// Names of fields that are left out, before `headers` are added.
-    pub remove_headers: Vec<String>,
-    pub headers: Headers,
+    /// Fields that are left out, and those that are added then.
+    pub fields: Vec<Arc<Fields>>,
     /// Price of a minute.
     pub price: Option<f64>,
 }
@@ -231,8 +232,8 @@ impl Hunt {
                         let time = left.map(|left| ring.map_or(left, |ring| ring.min(left)));
                         target.timeout_ms = time.map(crate::call::millis).or(target.timeout_ms);
                         turned.patience = (!is_last && is_alone).then_some(PATIENCE);
-                        let is_removed = |name: &str| way.remove_headers.iter().any(|removed| removed.eq_ignore_ascii_case(name));
-                        if is_alone && !way.remove_headers.is_empty() {
+                        let is_removed = |name: &str| way.fields.iter().any(|fields| fields.removes(name));
+                        if is_alone && way.fields.iter().any(|fields| !fields.remove.is_empty()) {
                             // What is to go must not be copied: the rest is named one by one.
                             turned.names_headers = true;
                             let copied = caller_headers.iter().filter(|(name, _)| is_copied(name)).cloned();
@@ -241,7 +242,7 @@ impl Hunt {
                             args.headers.retain(|(name, _)| !is_removed(name));
                         }
                         target.headers.retain(|(name, _)| !is_removed(name));
-                        target.headers.extend(way.headers.iter().cloned());
+                        target.headers.extend(way.fields.iter().flat_map(|fields| &fields.add).cloned());
                         if way.is_renamed && target.from_name.is_none() && args.from_name.is_none() {
                             target.from_name = Some(way.cli.trim_start_matches('+').to_owned()).filter(|name| !name.is_empty());
                         }

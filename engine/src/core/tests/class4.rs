@@ -385,6 +385,23 @@ fn rows_that_a_script_gives_a_did_are_dialled_before_its_destinations() {
 }
 
 #[test]
+fn what_a_dids_script_adds_goes_to_every_destination_once() {
+    let filter = "function main(data) {
+      data.headers.push({ key: 'X-Did', value: 1 }, { key: 'Account', value: 'a7' });
+      data.egress_routing.push({ gw: { 8: {} }, headers: [{ key: 'X-Row', value: 'r' }], remove_headers: ['X-Did'] });
+    }";
+    let did = DID.replace("class5:1000", "external:4420222");
+    let mut trunks = Trunks::new(&config(&did), &[("filter", filter)]);
+    trunks.lab.dial_with_headers(trunks.caller, "1800", &[("X-Did", "0"), ("X-Own", "1"), ("Call-Info", "<sip:x@y>")]);
+    let second = trunks.second;
+    let names = ["X-Did", "Account", "X-Row", "X-Own", "Call-Info"];
+    assert_eq!(names.map(|name| trunks.header(second, name).join(",")), ["1", "a7", "r", "1", ""]);
+    trunks.lab.respond(second, 503);
+    let first = trunks.first;
+    assert_eq!(names.map(|name| trunks.header(first, name).join(",")), ["0,1", "a7", "", "1", ""]);
+}
+
+#[test]
 fn a_caller_who_gives_up_while_a_script_decides_is_not_routed() {
     let mut trunks = Trunks::hooked("function main(data) { return data; }");
     trunks.lab.decides = false;
