@@ -80,7 +80,10 @@ impl Config {
                 let error = std::io::Error::new(std::io::ErrorKind::FileTooLarge, format!("more than {MAX_FILE} bytes"));
                 return Err(ConfigError::Unreadable { path, error });
             }
-            Ok(_) => std::fs::read_to_string(&path).map_err(|error| ConfigError::Unreadable { path: path.clone(), error })?,
+            Ok(_) => {
+                let read = std::fs::read(&path).map_err(|error| ConfigError::Unreadable { path: path.clone(), error })?;
+                text_of(&path, read).map_err(|problem| ConfigError::Invalid(vec![problem]))?
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(ConfigError::Unreadable { path, error }),
         };
@@ -149,6 +152,15 @@ fn place_in_file(path: &Path, text: &str, span: Option<std::ops::Range<usize>>) 
     Place::File { path: path.to_owned(), line, column }
 }
 
+fn text_of(path: &Path, octets: Vec<u8>) -> Result<String, Problem> {
+    String::from_utf8(octets).map_err(|error| {
+        let end = error.utf8_error().valid_up_to();
+        let before = String::from_utf8_lossy(error.as_bytes().get(..end).unwrap_or_default());
+        let place = place_in_file(path, &before, Some(end..end));
+        Problem { place, key: String::new(), message: "expected text in UTF-8".to_owned() }
+    })
+}
+
 fn place_of_key(path: &Path, text: &str, document: &Spanned<DeTable<'_>>, key: &[Step]) -> Place {
     place_in_file(path, text, locate::span_of(document, key))
 }
@@ -193,6 +205,12 @@ mod tests {
             found[0].starts_with("lockstep.toml:2:1: media.port: unknown field `port`, expected one of `ports`"),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn what_is_no_utf_8_has_a_place() {
+        let problem = text_of(Path::new("lockstep.toml"), b"[sip]\nrealm = \"\xE4\"\n".to_vec()).unwrap_err();
+        assert_eq!(problem.to_string(), "lockstep.toml:2:10: expected text in UTF-8");
     }
 
     #[test]

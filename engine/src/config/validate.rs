@@ -143,13 +143,14 @@ fn api(config: &Config, report: &mut Report) {
             report.error(path("key"), "is listed twice");
         }
     }
-    for (key, value, most) in [
-        ("max_connections", api.max_connections, 100_000),
-        ("max_websockets", api.max_websockets, 100_000),
-        ("form_mb", api.form_mb, 1_024),
+    for (table, key, value, most) in [
+        ("api", "max_connections", api.max_connections, 100_000),
+        ("api", "max_websockets", api.max_websockets, 100_000),
+        ("api", "form_mb", api.form_mb, 1_024),
+        ("jobs", "concurrency", config.jobs.concurrency.into(), u16::MAX.into()),
     ] {
         if !(1..=most).contains(&value) {
-            report.error(section("api", key), format!("expected 1 to {most}, found {value}"));
+            report.error(section(table, key), format!("expected 1 to {most}, found {value}"));
         }
     }
     let socket = &config.event_socket;
@@ -411,14 +412,13 @@ fn gateways_and_routes(config: &Config, report: &mut Report) {
         {
             report.error(entry("customer", index, "user"), format!("`{name}` is already the name of another customer or user"));
         }
-        let is_amount = |amount: Option<f64>| amount.is_none_or(|amount| amount.is_finite() && amount > 0.0);
-        if !is_amount(customer.limits.calls_per_second) {
-            report.error(entry("customer", index, "limits"), "calls_per_second: expected more than 0");
+        let limits = &customer.limits;
+        for (key, amount) in [("calls_per_second", limits.calls_per_second), ("spend_per_day", limits.spend_per_day)] {
+            if amount.is_some_and(|amount| !(amount.is_finite() && amount > 0.0)) {
+                report.error(entry("customer", index, "limits"), format!("{key}: expected more than 0"));
+            }
         }
-        if !is_amount(customer.limits.spend_per_day) {
-            report.error(entry("customer", index, "limits"), "spend_per_day: expected more than 0");
-        }
-        if customer.limits.cut_off && customer.limits.spend_per_day.is_none() {
+        if limits.cut_off && limits.spend_per_day.is_none() {
             report.error(entry("customer", index, "limits"), "cut_off: expected `spend_per_day` beside it");
         }
     }
@@ -553,7 +553,9 @@ mod tests {
     }
 
     #[test]
-    fn registering_needs_credentials() {
+    fn what_nothing_could_use_is_refused() {
+        assert_eq!(keys("[event_socket]\nlisten = \"127.0.0.1:8021\""), ["event_socket.listen"]);
+        assert_eq!(keys("[jobs]\nconcurrency = 0"), ["jobs.concurrency"]);
         assert_eq!(keys("[[gateway]]\nid = 1\naddress = \"sip:h\"\nregister = true"), ["gateway[0].register"]);
     }
 
@@ -564,11 +566,6 @@ mod tests {
         assert_eq!(keys(&class5("4000", socket)), [""; 0]);
         assert_eq!(keys(&class5("\"4000\"", "to = \"class5:1000\"")), ["class5[0].to"]);
         assert_eq!(keys(&(class5("\"4\"", socket) + &class5("4", socket))), ["class5[1].destination"]);
-    }
-
-    #[test]
-    fn an_event_socket_needs_a_password() {
-        assert_eq!(keys("[event_socket]\nlisten = \"127.0.0.1:8021\""), ["event_socket.listen"]);
     }
 
     #[test]
