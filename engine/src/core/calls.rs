@@ -324,7 +324,8 @@ impl Switch {
 
     fn script_finished(&mut self, key: CallKey) {
         let Some(call) = self.calls.get_mut(&key) else { return };
-        let unanswered = call.ended.is_none() && call.facts.state != CallState::Answered;
+        let state = call.backend.state();
+        let unanswered = call.ended.is_none() && !matches!(state, CallState::Answered | CallState::Ended);
         let will_answer = !call.queue.is_idle();
         if unanswered && !will_answer {
             tracing::warn!(call = %call.facts.id, "the script returned before it answered the call: 480");
