@@ -65,6 +65,9 @@ impl Target {
     }
 
     async fn send(&self, method: reqwest::Method, path: &str, body: Option<&Value>) -> Result<Value, String> {
+        if let Some(dots) = dots_in(path) {
+            return Err(format!("`{dots}` cannot be named in an address: there it is a step in its path"));
+        }
         let client = crate::fetch::client_builder().build().map_err(|error| innermost(&error))?;
         let mut request = client.request(method, format!("{}{path}", self.base()));
         if let Some(key) = &self.key {
@@ -116,6 +119,12 @@ impl Target {
     }
 }
 
+/// The part of a path that URLs have for a step (WHATWG URL, 3.1), however it is written.
+fn dots_in(path: &str) -> Option<&str> {
+    let path = path.split_once('?').map_or(path, |(path, _)| path);
+    path.split('/').find(|part| matches!(*part, "." | ".."))
+}
+
 /// The innermost cause of an error: `Connection refused` rather than three layers of wrapping.
 fn innermost(error: &dyn std::error::Error) -> String {
     let mut cause = error;
@@ -128,4 +137,16 @@ fn innermost(error: &dyn std::error::Error) -> String {
 /// Prints a value, indented for people who asked for JSON.
 pub(super) fn print_json(value: &Value) {
     out::line(serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_are_steps_in_a_path_are_found() {
+        assert_eq!(dots_in("/v1/kv/.."), Some(".."));
+        assert_eq!(dots_in("/v1/queues/./pause?x=1"), Some("."));
+        assert_eq!(dots_in("/v1/kv/...?prefix=/../"), None);
+    }
 }

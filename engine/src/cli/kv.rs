@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::calls::encode;
 use super::client::{Target, print_json};
-use super::{finish, out, seconds};
+use super::{finish, out, some_seconds};
 
 /// List, read, set and remove keys of the key-value store.
 #[derive(Debug, clap::Args)]
@@ -43,7 +43,7 @@ enum Action {
         key: String,
         value: String,
         /// Seconds until it is gone.
-        #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+        #[arg(long, value_name = "SECONDS", value_parser = some_seconds)]
         ttl: Option<Duration>,
     },
     /// Remove a key.

@@ -106,6 +106,13 @@ fn seconds(text: &str) -> Result<Duration, String> {
     text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).ok_or_else(expected)
 }
 
+/// The same, more than none.
+fn some_seconds(text: &str) -> Result<Duration, String> {
+    seconds(text).and_then(|seconds| {
+        if seconds.is_zero() { Err(format!("expected more than 0 seconds, found `{text}`")) } else { Ok(seconds) }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -116,6 +123,9 @@ mod tests {
         for wrong in ["nan", "inf", "-1", "soon"] {
             assert!(super::seconds(wrong).is_err(), "{wrong}");
         }
+        assert_eq!(super::seconds("0"), Ok(std::time::Duration::ZERO));
+        assert!(super::some_seconds("0").is_err());
+        assert!(super::some_seconds("0.5").is_ok());
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub(super) struct Args {
     #[arg(long = "type", value_enum)]
     kind: Option<Kind>,
     /// End the run after this many seconds; 10, or the script's own timeout_s.
-    #[arg(long, value_name = "SECONDS", value_parser = super::seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = super::some_seconds)]
     timeout: Option<Duration>,
     /// The folder of a lockstep.toml whose apps, variables and limits apply.
     #[arg(long, value_name = "DIR")]
