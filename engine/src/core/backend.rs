@@ -47,6 +47,14 @@ impl Backend {
         }
     }
 
+    /// Another script has the call from now on.
+    pub(super) fn has_new_script(&mut self) {
+        match self {
+            Self::Native(backend) => backend.has_new_script(),
+            Self::FreeSwitch { backend, .. } => backend.has_new_script(),
+        }
+    }
+
     /// Ends the call from outside its script.
     pub(super) fn end(&mut self, now: Instant, ending: Ending) {
         match self {

@@ -260,6 +260,7 @@ impl Switch {
         let run = StartRun { program: Arc::clone(&program), function: None, data, call: Some(start), env, seed };
         let run = self.host.start(now, run);
         call.run = Some(run);
+        call.backend.has_new_script();
         let account: Arc<str> = program.account.as_str().into();
         // A call of ours stays whosever it was asked for by.
         if call.facts.direction == "inbound" {

@@ -41,7 +41,11 @@ impl FreeSwitchBackend {
                 self.begin(now, id, name, plan);
             }
             Op::EarlyMedia => {
-                let plan = self.before_answer(name).and_then(|()| self.with_headers("sip_ph_", Headers::new(), "pre_answer"));
+                let plan = match self.before_answer(name) {
+                    Ok(()) => self.with_headers("sip_ph_", Headers::new(), "pre_answer"),
+                    Err(_) if self.answered_before => Ok(nothing()),
+                    Err(error) => Err(error),
+                };
                 self.begin(now, id, name, plan);
             }
             Op::Play(args) => {
@@ -106,6 +110,9 @@ impl FreeSwitchBackend {
     }
 
     fn answer(&mut self, args: AnswerArgs) -> Result<Plan, OpError> {
+        if self.state == CallState::Answered && std::mem::take(&mut self.answered_before) {
+            return Ok(nothing());
+        }
         self.before_answer("answer")?;
         let codecs: Vec<&str> =
             args.codecs.iter().map(|codec| argument::word("answer", "codec", codec, "-_.@")).collect::<Result<_, _>>()?;
@@ -118,6 +125,9 @@ impl FreeSwitchBackend {
     }
 
     fn ring(&mut self, args: RingArgs) -> Result<Plan, OpError> {
+        if self.answered_before {
+            return Ok(nothing());
+        }
         self.before_answer("ring")?;
         self.with_headers("sip_ph_", args.headers, "ring_ready")
     }
@@ -203,6 +213,11 @@ fn audio(round: Vec<Step>, args: &PlayArgs) -> Result<Plan, OpError> {
     steps.extend(round.iter().cloned());
     let finish = playing(round, args.repeat);
     Ok(Plan { steps: steps.into(), finish })
+}
+
+/// What is done already.
+fn nothing() -> Plan {
+    Plan { steps: VecDeque::new(), finish: Finish::Unit }
 }
 
 /// `send_dtmf` returns at once; the keys take their time.

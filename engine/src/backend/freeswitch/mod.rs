@@ -91,6 +91,8 @@ pub struct FreeSwitchBackend {
     /// One moment on both clocks; the second in milliseconds since the Unix epoch.
     clock: (Instant, u64),
     state: CallState,
+    /// Its answer is not the doing of the script that has the call, which has not been told of it.
+    answered_before: bool,
     task: Option<Task>,
     /// How many applications were started.
     executed: u64,
@@ -130,6 +132,7 @@ impl FreeSwitchBackend {
             wire: Wire::new(now, &channel),
             clock,
             state: channel.state,
+            answered_before: false,
             task: None,
             executed: 0,
             asides: BTreeMap::new(),
@@ -168,6 +171,11 @@ impl FreeSwitchBackend {
     /// Where the call stands.
     pub fn state(&self) -> CallState {
         self.state
+    }
+
+    /// Another script has the call from now on.
+    pub fn has_new_script(&mut self) {
+        self.answered_before = self.state == CallState::Answered;
     }
 
     /// The channel's id on the media server.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lockstep_ctx_api::op::{BridgeArgs, BridgeTarget, ContinueOn, Op, PlayArgs, SetArgs, SetHeaderArgs, SleepArgs};
+use lockstep_ctx_api::op::{AnswerArgs, BridgeArgs, BridgeTarget, ContinueOn, Op, PlayArgs, SetArgs, SetHeaderArgs, SleepArgs};
 use lockstep_ctx_api::{BackendOutput, CallBackend, CallState, EndedBy, ErrorCode, OpId, OpResult, Outcome};
 
 use super::{Channel, FreeSwitchBackend, RouteAnswer, RouteRequest, Settings};
@@ -185,6 +185,19 @@ fn a_connection_that_breaks_settles_everything() {
     assert_eq!(desk.backend.state(), CallState::Ended);
     desk.submit(3, play());
     assert_eq!(desk.done[2].1.as_ref().unwrap_err().code, ErrorCode::InvalidState);
+}
+
+#[test]
+fn a_script_that_finds_its_channel_answered_may_answer_it_once() {
+    let mut desk = Desk::new("async", "full");
+    desk.sent();
+    desk.backend.has_new_script();
+    for turn in [1, 2] {
+        desk.submit(turn, Op::Answer(AnswerArgs::default()));
+    }
+    assert!(desk.sent().is_empty());
+    let codes: Vec<_> = desk.done.iter().map(|(_, result)| result.as_ref().err().map(|error| error.code)).collect();
+    assert_eq!(codes, [None, Some(ErrorCode::InvalidState)]);
 }
 
 /// A connection that takes the place of another, and what is said over it.

@@ -12,11 +12,15 @@ use crate::call::{LegState, Switchboard};
 
 impl<S: Switchboard> NativeBackend<S> {
     pub(super) fn start_answer(&mut self, now: Instant, id: OpId, args: AnswerArgs) {
-        // The same script serves calls that come in and calls we place; of the latter the callee has answered already.
-        if self.originated && self.a.state() == LegState::Answered && !std::mem::replace(&mut self.answer_told, true) {
-            return self.complete(id, Ok(Outcome::Unit));
-        }
-        let begun = self.send_answer(args);
+        // The same script serves calls that come in, calls that we place and calls that are led to it: of those somebody has
+        // answered already.
+        let begun = match self.a.state() {
+            LegState::Answered if std::mem::take(&mut self.answered_before) => return self.complete(id, Ok(Outcome::Unit)),
+            LegState::Answering if std::mem::take(&mut self.answered_before) => Ok(()),
+            LegState::New | LegState::Ringing | LegState::Early | LegState::Answering | LegState::Answered | LegState::Over => {
+                self.send_answer(args)
+            }
+        };
         self.begin(id, begun.map(|()| Task::Answer));
         self.tell_facts(now);
     }
@@ -33,6 +37,9 @@ impl<S: Switchboard> NativeBackend<S> {
     }
 
     pub(super) fn ring(&mut self, now: Instant, id: OpId, args: RingArgs) {
+        if self.is_answered_before() {
+            return self.complete(id, Ok(Outcome::Unit));
+        }
         if self.originated || self.a.state() >= LegState::Answering {
             return self.complete(id, Err(OpError::invalid_state("ring", self.a.state().name())));
         }
@@ -43,12 +50,24 @@ impl<S: Switchboard> NativeBackend<S> {
     }
 
     pub(super) fn start_early_media(&mut self, now: Instant, id: OpId) {
-        let result = if self.originated || self.a.state() >= LegState::Answering {
+        let result = if self.is_answered_before() {
+            Ok(())
+        } else if self.originated || self.a.state() >= LegState::Answering {
             Err(OpError::invalid_state("earlyMedia", self.a.state().name()))
         } else {
             self.audio_path(now, "earlyMedia")
         };
         self.complete(id, result.map(|()| Outcome::Unit));
+    }
+
+    /// Another script has the call from now on.
+    pub fn has_new_script(&mut self) {
+        self.answered_before = self.originated || self.a.state() >= LegState::Answering;
+    }
+
+    /// Whether the call was answered before its script came, which has not been told.
+    fn is_answered_before(&self) -> bool {
+        self.answered_before && self.a.state() >= LegState::Answering
     }
 }
 

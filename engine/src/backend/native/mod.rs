@@ -89,8 +89,8 @@ pub struct NativeBackend<S> {
     a: Leg,
     /// We called the party of leg A, not they us.
     originated: bool,
-    /// The script of a call of ours has been told that it is answered.
-    answer_told: bool,
+    /// Its answer is not the doing of the script that has the call, which has not been told of it.
+    answered_before: bool,
     /// Whom we call, until they answer.
     calling: Option<Calling>,
     /// Legs of the bridge that runs, or of the callee who has not answered.
@@ -127,7 +127,7 @@ impl<S: Switchboard> NativeBackend<S> {
             setup,
             a,
             originated,
-            answer_told: false,
+            answered_before: originated,
             calling: None,
             far: BTreeMap::new(),
             next_leg: LegId(1),

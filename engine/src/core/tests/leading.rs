@@ -78,6 +78,22 @@ fn an_answered_call_does_not_go_to_the_next_destination() {
     }
 }
 
+#[test]
+fn a_script_that_an_answered_call_is_led_to_may_answer_it_once() {
+    let twice = "async function main(data, ctx) {
+      await ctx.ring();
+      await ctx.earlyMedia();
+      await ctx.answer();
+      await ctx.answer().catch((error) => { throw `486 ${error.name}`; });
+    }";
+    let mut lab = Lab::new("", &[("1000", ANSWERS), ("2000", ANSWERS), ("3000", twice)]);
+    let caller = dialled(&mut lab, "1000");
+    for target in ["2000", "3000"] {
+        transfer(&mut lab, target, Asker::Operator).unwrap();
+    }
+    assert_eq!(lab.seen(caller), ["200", "bye SIP;cause=486;text=\"InvalidState\""]);
+}
+
 /// Bridges to a DID, which has these keys, and dials that script.
 fn bridged(keys: &str, second: &str) -> (Lab, PhoneId, PhoneId) {
     let config = format!("{USERS}{GATEWAY}[[customer]]\nid = 12\nvars = {{ week = \"9-21\" }}\n{}", did("4420", keys));
