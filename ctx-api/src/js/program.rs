@@ -44,10 +44,8 @@ pub(super) struct Program {
     units: RefCell<BTreeMap<String, Result<Arc<Unit>, ScriptError>>>,
     compiled: Rc<CompiledPackages>,
     shared: Option<Compiled>,
-    /// Whether synchronous runs may share a context, once that has been asked.
-    shareable: OnceCell<bool>,
-    /// The same of runs that may go on.
-    shareable_for_long: OnceCell<bool>,
+    /// The files of runs that share a context, if they may, once that has been asked.
+    sharing: OnceCell<Option<BTreeSet<String>>>,
     only_declares: OnceCell<bool>,
 }
 
@@ -63,8 +61,7 @@ impl Program {
             units: RefCell::default(),
             compiled,
             shared,
-            shareable: OnceCell::new(),
-            shareable_for_long: OnceCell::new(),
+            sharing: OnceCell::new(),
             only_declares: OnceCell::new(),
         })
     }
@@ -87,25 +84,32 @@ impl Program {
         unit
     }
 
-    /// Whether synchronous runs of the entry may share a context whose built-ins are frozen: it is a classic file, and nothing in
-    /// it looks as if it would change them. (One that does all the same finds them frozen.)
+    /// Whether runs that own no call may share a context whose built-ins are frozen: nobody must be able to tell, since a run that
+    /// goes on may be rebuilt in either kind of context.
     pub(super) fn can_share_a_context(&self) -> bool {
-        *self.shareable.get_or_init(|| {
-            let source = self.bundle.files.get(self.entry());
-            source.is_some_and(|source| shareable::leaves_built_ins_alone(source)) && self.is_classic(self.entry())
-        })
+        self.sharing().is_some()
     }
 
-    /// The same for runs that may go on after their first turn, whose built-ins must not even be seen to be frozen; they and the
-    /// siblings they require use no packages, whose ways nobody knows.
-    pub(super) fn can_share_a_context_for_long(&self) -> bool {
-        *self.shareable_for_long.get_or_init(|| {
+    /// Names of the properties that its files may give to objects by assigning to them; `None`: any.
+    pub(super) fn assigned(&self) -> Option<Vec<&str>> {
+        let mut names = Vec::new();
+        for file in self.sharing()? {
+            names.extend(shareable::assigned(self.source(file)?)?);
+        }
+        names.sort_unstable();
+        names.dedup();
+        Some(names)
+    }
+
+    /// The files that runs in a shared context consist of: the entry and the siblings that it requires, if they are classic, leave
+    /// built-ins alone and use no packages, whose ways nobody knows.
+    fn sharing(&self) -> Option<&BTreeSet<String>> {
+        let files = self.sharing.get_or_init(|| {
             let mut files = BTreeSet::from([self.entry().to_owned()]);
             let mut left: Vec<String> = files.iter().cloned().collect();
             while let Some(file) = left.pop() {
-                let source = self.bundle.files.get(&file).filter(|_| self.is_classic(&file));
-                let Some(requires) = source.and_then(|source| shareable::plain_requires(source)) else { return false };
-                for name in requires {
+                let source = self.source(&file).filter(|_| self.is_classic(&file));
+                for name in shareable::plain_requires(source?)? {
                     match self.resolve(name) {
                         Ok(Found::BuiltIn(name)) if name != prelude::TEST_MODULE => {}
                         Ok(Found::Sibling(sibling)) => {
@@ -113,12 +117,13 @@ impl Program {
                                 left.push(sibling);
                             }
                         }
-                        Ok(Found::BuiltIn(_) | Found::Package(_)) | Err(_) => return false,
+                        Ok(Found::BuiltIn(_) | Found::Package(_)) | Err(_) => return None,
                     }
                 }
             }
-            true
-        })
+            Some(files)
+        });
+        files.as_ref()
     }
 
     /// Whether the entry does nothing but declare functions, and these are nothing but called: nobody can tell whether it has been

@@ -3,23 +3,24 @@
 //! Isolation does not rest on it: whatever a script does, it finds the built-ins frozen. It is that nobody should be able to
 //! tell: a run that goes on is rebuilt after its worker's death, and replayed, in whatever context is at hand.
 
-/// Words of whoever wants to change built-ins, or to look at whether they can be changed.
-const CHANGES: [&str; 6] = ["prototype", "__proto__", "setPrototypeOf", "globalThis", "global.", "defineProperty"];
+use super::tokens::{Token, Tokens};
 
-/// Further words for scripts that may go on after their first turn.
-const TELLS: [&str; 11] = [
-    "defineProperties",
+/// Words of whoever wants to change built-ins, or to look at whether they can be changed.
+const CHANGES: [&str; 10] = [
+    "prototype",
+    "__proto__",
     "getOwnProperty",
-    "isFrozen",
-    "isSealed",
-    "isExtensible",
+    "getPrototypeOf",
+    "setPrototypeOf",
+    "globalThis",
+    "defineProperties",
+    "defineProperty",
     "prepareStackTrace",
     "stackTraceLimit",
-    "Reflect",
-    "callee",
-    "import",
-    "eval",
 ];
+
+/// Names of the same kind, which are parts of ordinary words, too.
+const TELLS: [&str; 7] = ["Reflect", "eval", "global", "import", "isExtensible", "isFrozen", "isSealed"];
 
 /// Words of whoever gets at what each evaluation of a file has of its own, or at the functions it declares.
 const OF_ONE_EVALUATION: [&str; 3] = ["arguments", "exports", "module"];
@@ -70,52 +71,81 @@ const FROZEN: [&str; 42] = [
     "performance",
 ];
 
-/// Whether nothing in a synchronous script looks as if it would change built-ins.
-pub(super) fn leaves_built_ins_alone(source: &str) -> bool {
-    !CHANGES.iter().any(|word| source.contains(word))
-}
-
 /// The modules that a classic file requires, if it can be told, and if the file only ever calls built-ins, makes objects of them
 /// and reads their members: whatever else it does with them might show that they are frozen.
 pub(super) fn plain_requires(source: &str) -> Option<Vec<&str>> {
-    if !leaves_built_ins_alone(source) || TELLS.iter().any(|word| source.contains(word)) {
+    if CHANGES.iter().any(|word| source.contains(word)) {
         return None;
     }
     let mut requires = Vec::new();
-    let Tokens { tokens, .. } = Tokens::of(source);
+    let Tokens { tokens, is_certain } = Tokens::of(source);
+    if !is_certain && TELLS.iter().any(|word| source.contains(word)) {
+        return None;
+    }
+    // Where it is not, a function that is not called on an object has the global object for `this`.
+    let is_strict = tokens.first() == Some(&Token::Text("use strict"));
+    let has_arguments = tokens.contains(&Token::Word("arguments"));
     for (at, token) in tokens.iter().enumerate() {
-        let (before, after) =
-            (at.checked_sub(1).and_then(|at| tokens.get(at)).copied(), tokens.get(at + 1..).unwrap_or_default());
-        match *token {
-            Token::Word("require") if before != Some(Token::Mark('.')) => match after {
-                [Token::Mark('('), Token::Text(name), Token::Mark(')'), ..] => requires.push(*name),
-                _ => return None,
+        let before = |steps: usize| at.checked_sub(steps).and_then(|at| tokens.get(at)).copied();
+        let after = tokens.get(at + 1..).unwrap_or_default();
+        let is_member = before(1) == Some(Token::Mark('.'));
+        let is_plain = match *token {
+            Token::Word("require") if !is_member => match after {
+                [Token::Mark('('), Token::Text(name), Token::Mark(')'), ..] => {
+                    requires.push(*name);
+                    true
+                }
+                _ => false,
             },
-            Token::Word(name) if FROZEN.contains(&name) && before != Some(Token::Mark('.')) => {
-                if !is_plain_use(name, before, after) {
-                    return None;
+            Token::Word("constructor") => !is_member && matches!(after, [Token::Mark('('), ..]),
+            Token::Text("constructor") => false,
+            Token::Word("callee") | Token::Text("callee") => !has_arguments,
+            // As a statement it assigns to whatever its object has.
+            Token::Word("with") => is_member,
+            Token::Word("this") if !is_strict && !is_member => matches!(after, [Token::Mark('.' | '[' | '?'), ..]),
+            Token::Word(name) if TELLS.contains(&name) => false,
+            Token::Text(name) if TELLS.contains(&name) => false,
+            Token::Word(name) if FROZEN.contains(&name) => {
+                if is_member {
+                    is_plain_member(after)
+                } else {
+                    is_plain_use(name, [before(2), before(1)], after)
                 }
             }
-            Token::Word(_) | Token::Text(_) | Token::Mark(_) | Token::Pattern => {}
+            Token::Text(name) if FROZEN.contains(&name) && before(1) == Some(Token::Mark('[')) => match after {
+                [Token::Mark(']'), after @ ..] => is_plain_member(after),
+                _ => true,
+            },
+            Token::Word(_) | Token::Text(_) | Token::Mark(_) | Token::Pattern => true,
+        };
+        if !is_plain {
+            return None;
         }
     }
     Some(requires)
 }
 
+/// Whether what may be a built-in, read from what may be the global object, is not changed in that place.
+fn is_plain_member(after: &[Token<'_>]) -> bool {
+    match after {
+        [Token::Mark('['), ..] => false,
+        [Token::Mark('.'), Token::Word(_), rest @ ..] => is_plain_member(rest) && !begins_with_assignment(rest),
+        _ => true,
+    }
+}
+
 /// Whether a built-in is called, made objects of, compared with, or one of its members read.
-fn is_plain_use(name: &str, before: Option<Token<'_>>, after: &[Token<'_>]) -> bool {
+fn is_plain_use(name: &str, [earlier, before]: [Option<Token<'_>>; 2], after: &[Token<'_>]) -> bool {
     if matches!(before, Some(Token::Word("delete"))) {
         return false;
     }
     match after {
         [Token::Mark('('), ..] => true,
-        [Token::Mark('.'), Token::Word(_), rest @ ..] => {
-            let mut rest = rest;
-            while let [Token::Mark('.'), Token::Word(_), further @ ..] = rest {
-                rest = further;
-            }
-            !begins_with_assignment(rest) && !matches!(rest, [Token::Mark('['), ..])
-        }
+        // A symbol names a property: what is given under that name is not looked at.
+        [Token::Mark('.'), Token::Word(_), Token::Mark(']'), rest @ ..] if name == "Symbol" => !begins_with_assignment(rest),
+        [Token::Mark('.'), Token::Word(_), ..] => is_plain_member(after),
+        // `Math.max.apply(Math, …)`
+        [Token::Mark(','), ..] if before == Some(Token::Mark('(')) => matches!(earlier, Some(Token::Word("apply" | "call"))),
         [Token::Mark(')'), ..] if matches!(name, "Boolean" | "Number" | "String") => before == Some(Token::Mark('(')),
         _ => matches!(before, Some(Token::Word("new" | "instanceof" | "extends" | "typeof"))) && !begins_with_assignment(after),
     }
@@ -130,6 +160,68 @@ fn begins_with_assignment(rest: &[Token<'_>]) -> bool {
         [Token::Mark('|' | '&' | '?' | '*' | '<' | '>'), rest @ ..] => begins_with_assignment(rest),
         _ => false,
     }
+}
+
+/// Names of the properties that assignments in a file may give to objects; `None` where that cannot be told.
+pub(super) fn assigned(source: &str) -> Option<Vec<&str>> {
+    let Tokens { tokens, is_certain } = Tokens::of(source);
+    if !is_certain {
+        return None;
+    }
+    let mut names = Vec::new();
+    for (at, token) in tokens.iter().enumerate() {
+        let before = |steps: usize| at.checked_sub(steps).and_then(|at| tokens.get(at)).copied();
+        let after = tokens.get(at + 1..).unwrap_or_default();
+        match *token {
+            // To an object that is made there it gives nothing else than an assignment to its properties would.
+            Token::Word("assign") if !matches!(after, [Token::Mark('('), Token::Mark('{'), ..]) => return None,
+            Token::Word(name) if before(1) == Some(Token::Mark('.')) && is_assigned(after) => names.push(name),
+            Token::Mark(']') if is_assigned(after) => match [before(2), before(1)] {
+                [Some(Token::Mark('[')), Some(Token::Text(name))] if !name.contains('\\') => names.push(name),
+                [Some(Token::Mark('[')), Some(Token::Word(index))] if is_literal(Token::Word(index)) => {}
+                _ => return None,
+            },
+            Token::Mark('}') if is_assigned(after) && !is_declaration(tokens.get(..at).unwrap_or_default()) => return None,
+            Token::Mark(')') if matches!(after, [Token::Mark('='), next, ..] if !matches!(next, Token::Mark('=' | '>'))) => {
+                return None;
+            }
+            // `++counts[key]`
+            Token::Mark(mark @ ('+' | '-')) if matches!(after, [Token::Mark(next), Token::Word(_), Token::Mark('.' | '['), ..] if *next == mark) =>
+            {
+                return None;
+            }
+            Token::Word(_) | Token::Text(_) | Token::Mark(_) | Token::Pattern => {}
+        }
+    }
+    Some(names)
+}
+
+/// Whether what stands before these tokens is given a value.
+fn is_assigned(rest: &[Token<'_>]) -> bool {
+    match rest {
+        [Token::Word("of" | "in"), ..] => true,
+        // Comparisons, and what stands last in a pattern.
+        [Token::Mark('!' | '<' | '>' | '}' | ']' | ')'), Token::Mark('='), ..] => false,
+        _ => begins_with_assignment(rest),
+    }
+}
+
+/// Whether the braces that are closed after these tokens are the pattern of a declaration.
+fn is_declaration(before: &[Token<'_>]) -> bool {
+    let mut depth = 0_usize;
+    let opened = before.iter().rposition(|token| match token {
+        Token::Mark('}') => {
+            depth += 1;
+            false
+        }
+        Token::Mark('{') if depth > 0 => {
+            depth -= 1;
+            false
+        }
+        token => *token == Token::Mark('{'),
+    });
+    let kind = opened.and_then(|at| at.checked_sub(1)).and_then(|at| before.get(at));
+    matches!(kind, Some(Token::Word("const" | "let" | "var")))
 }
 
 /// Whether a classic file does nothing but declare functions and constants that are numbers or strings, and nothing is done with
@@ -204,144 +296,6 @@ fn after_group<'t, 'a>(tokens: &'t [Token<'a>], open: char, close: char) -> Opti
     None
 }
 
-/// As much of a text's grammar as is needed here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Token<'a> {
-    Word(&'a str),
-    /// A string, without its quotation marks and with its escapes.
-    Text(&'a str),
-    Mark(char),
-    /// A regular expression, or a piece of a template.
-    Pattern,
-}
-
-/// A text split up, without its comments.
-struct Tokens<'a> {
-    tokens: Vec<Token<'a>>,
-    /// Each slash was told for a division or a regular expression, and everything that was opened is closed.
-    is_certain: bool,
-}
-
-/// Words after which an expression begins, and so a slash begins a regular expression.
-const BEFORE_EXPRESSIONS: [&str; 14] =
-    ["await", "case", "delete", "do", "else", "in", "instanceof", "new", "of", "return", "throw", "typeof", "void", "yield"];
-
-impl<'a> Tokens<'a> {
-    fn of(source: &'a str) -> Self {
-        let mut split = Self { tokens: Vec::new(), is_certain: true };
-        // For each template that is open, the braces that are open in the code within it.
-        let mut templates: Vec<usize> = Vec::new();
-        let mut rest = source;
-        while let Some(first) = rest.chars().next() {
-            let skipped = |end: Option<usize>| rest.get(end.unwrap_or(rest.len())..).unwrap_or_default();
-            let mut token = None;
-            rest = if rest.starts_with("//") {
-                skipped(rest.find('\n'))
-            } else if rest.starts_with("/*") {
-                skipped(rest.find("*/").map(|end| end + 2))
-            } else if let Some((text, length)) = string(rest, first) {
-                token = Some(Token::Text(text));
-                skipped(Some(length))
-            } else if is_word(first) {
-                let end = rest.find(|next| !is_word(next)).unwrap_or(rest.len());
-                token = Some(Token::Word(rest.get(..end).unwrap_or_default()));
-                skipped(Some(end))
-            } else if first == '`' || (first == '}' && templates.last() == Some(&0)) {
-                if first == '}' {
-                    templates.pop();
-                }
-                token = Some(Token::Pattern);
-                let (length, goes_on) = template(rest);
-                if goes_on {
-                    templates.push(0);
-                }
-                skipped(length)
-            } else if first == '/'
-                && let Some(length) = split.pattern(rest)
-            {
-                token = Some(Token::Pattern);
-                skipped(Some(length))
-            } else {
-                match (first, templates.last_mut()) {
-                    ('{', Some(open)) => *open += 1,
-                    ('}', Some(open)) => *open = open.saturating_sub(1),
-                    ('"' | '\'' | '\\', _) => split.is_certain = false,
-                    _ => {}
-                }
-                token = Some(Token::Mark(first)).filter(|_| !first.is_whitespace());
-                skipped(Some(first.len_utf8()))
-            };
-            split.tokens.extend(token);
-        }
-        split.is_certain &= templates.is_empty();
-        split
-    }
-
-    /// The length of the regular expression that a text begins with, which begins with a slash.
-    fn pattern(&mut self, text: &str) -> Option<usize> {
-        match self.tokens.last() {
-            Some(Token::Word(word)) if !BEFORE_EXPRESSIONS.contains(word) => return None,
-            Some(Token::Text(_) | Token::Pattern | Token::Mark(']')) => return None,
-            // After the head of an `if` it is one, after the end of a block it may be.
-            Some(Token::Mark(')' | '}' | '+' | '-')) => {
-                self.is_certain = false;
-                return None;
-            }
-            Some(Token::Word(_) | Token::Mark(_)) | None => {}
-        }
-        let (mut escaped, mut in_class) = (false, false);
-        for (at, next) in text.char_indices().skip(1) {
-            match next {
-                '\n' | '\r' | '\u{2028}' | '\u{2029}' => break,
-                _ if escaped => escaped = false,
-                '\\' => escaped = true,
-                '[' => in_class = true,
-                ']' => in_class = false,
-                '/' if !in_class => return Some(at + 1),
-                _ => {}
-            }
-        }
-        self.is_certain = false;
-        None
-    }
-}
-
-/// How far a piece of a template reaches, its first mark and its last included, and whether code follows; `None`: to the end.
-fn template(text: &str) -> (Option<usize>, bool) {
-    let mut before = ' ';
-    for (at, next) in text.char_indices().skip(1) {
-        before = match (before, next) {
-            ('\\', _) => ' ',
-            ('$', '{') => return (Some(at + 1), true),
-            (_, '`') => return (Some(at + 1), false),
-            _ => next,
-        };
-    }
-    (None, true)
-}
-
-fn is_word(letter: char) -> bool {
-    letter.is_alphanumeric() || letter == '_' || letter == '$'
-}
-
-/// The string that a text begins with, and its length with the marks around it; none where it is not closed in its line.
-fn string(text: &str, first: char) -> Option<(&str, usize)> {
-    if first != '"' && first != '\'' {
-        return None;
-    }
-    let mut escaped = false;
-    for (at, next) in text.char_indices().skip(1) {
-        match next {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            '\n' => return None,
-            _ if next == first => return Some((text.get(1..at)?, at + 1)),
-            _ => {}
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -356,6 +310,9 @@ mod tests {
             "const half = Math.PI / 2, same = Number.MAX_VALUE === 1; data.Date = 1; row.Error += 2",
             "let found = /* Array */ Array.isArray(data) ? data : []",
             "const url = typeof URL === 'undefined' ? '' : new URL('http://a/b')",
+            "const important = Math.max.apply(Math, data.interval), { callee } = data; row.Date.getTime(); row['Error'] = 1",
+            "class List { constructor(x) { this.x = x } }; this.count = this['n'] + this?.m",
+            "'use strict'; class List { add(x) { this.all.push(x); return this } }",
         ] {
             assert_eq!(plain_requires(source), Some(vec![]), "{source}");
         }
@@ -378,11 +335,50 @@ mod tests {
             "delete Array.from",
             "Object.isFrozen(data)",
             "Error.stackTraceLimit = 50",
+            "Object.getPrototypeOf([1]).sum = 1",
+            "[].constructor.extra = 5",
+            "[]['constructor'].extra = 5",
+            "(function (root) { root.Math.random = 1 })(function () { return this }())",
+            "this.JSON.extra = 5",
+            "this['Math'].max = 1",
+            "root.Math.max.seen = 1",
+            "const self = this",
+            "arguments.callee.count = 1",
+            "with (list) { find = 1 }",
+            "list[Symbol.iterator] = function* () {}",
+            "const all = [Math, 1]",
             "const found = await import('./x')",
             "it`s ${ Math.max = 1 }`",
             "const quote = /'/; Math.max = 1",
         ] {
             assert_eq!(plain_requires(source), None, "{source}");
+        }
+    }
+
+    #[test]
+    fn assigned_names_are_told() {
+        for (source, names) in [
+            ("row.gw[id].cli = 1; const { routing } = data; x.a += x.b >= 1 ? 2 : 3; x.c++", vec!["cli", "a", "c"]),
+            ("list['find'] = 1; list[0] = 2; if (list[i] === 1 || list[i] !== list[j] || list[i] <= 2) f(list[k])", vec!["find"]),
+            ("for (const { a } of rows) Object.assign({}, a); for (x.with of rows); const f = (a) => a.b", vec!["with"]),
+            ("let { a, ...rest } = { b: { c } }", vec![]),
+        ] {
+            assert_eq!(assigned(source), Some(names), "{source}");
+        }
+        for source in [
+            "rates[code] = 1",
+            "counts[code] += 1",
+            "++counts[code]",
+            "--counts.at",
+            "[list.find] = [1]",
+            "({ a: list.find } = row)",
+            "for (list[code] of rows);",
+            "(list.find) = 1",
+            "Object.assign(list, row)",
+            "list['fi\\x6ed'] = 1",
+            "if (a) /'/.test(b) // '",
+        ] {
+            assert_eq!(assigned(source), None, "{source}");
         }
     }
 

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! A run of type `script` is always over after its first turn. The others mostly are; what makes one fit to share a context is
-//! in its program's text ([`Program::can_share_a_context_for_long`]), so that a run may be rebuilt in either kind of context.
+//! in its program's text ([`Program::can_share_a_context`]), so that a run may be rebuilt in either kind of context.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -68,15 +68,12 @@ impl WarmContexts {
     ) -> Option<Run> {
         let is_synchronous = header.script_type == ScriptType::Script;
         let may_share = match header.script_type {
-            ScriptType::Script => program.can_share_a_context(),
+            ScriptType::Script => true,
             // What serves connections and messages stays.
-            ScriptType::App | ScriptType::Driver => {
-                !header.function.as_deref().is_some_and(|function| function.starts_with('@'))
-                    && program.can_share_a_context_for_long()
-            }
+            ScriptType::App | ScriptType::Driver => !header.function.as_deref().is_some_and(|function| function.starts_with('@')),
             ScriptType::Worker => false,
         };
-        if !may_share {
+        if !may_share || !program.can_share_a_context() {
             return None;
         }
         self.uses += 1;

@@ -67,7 +67,8 @@
   function letObjectsDiffer(holder, keys) {
     for (const key of keys) {
       const descriptor = getOwnPropertyDescriptor(holder, key);
-      if (descriptor === undefined || !('value' in descriptor)) continue;
+      // One that was never writable keeps them from it in every context.
+      if (!descriptor?.configurable || !descriptor.writable) continue;
       const { value, enumerable } = descriptor;
       defineProperty(holder, key, {
         configurable: true,
@@ -75,6 +76,7 @@
         get: () => value,
         set(other) {
           if (this === holder) throw new TypeError(`'${String(key)}' is shared by all runs and cannot be changed`);
+          if (typeof this !== 'object' && typeof this !== 'function') return;
           defineProperty(this, key, { value: other, writable: true, enumerable: true, configurable: true });
         },
       });
@@ -89,6 +91,17 @@
     letObjectsDiffer(prototype, ['constructor', 'toJSON', 'toLocaleString', 'toString', 'valueOf']);
   }
 
+  // What this script's text may assign, and so give to objects that inherit from shared ones; `undefined`: anything. An accessor
+  // takes its time, so that the others are left as they are.
+  const { assigned } = host;
+  const primitives = [BigInt, Boolean, Number, String, Symbol].map(({ prototype }) => prototype);
+  function assignable(object) {
+    const own = ownKeys(object);
+    if (assigned !== undefined) return assigned.filter((key) => own.includes(key));
+    // By keys that are computed it is done to lists, at times to other objects; hardly ever to classes, and never to what has none.
+    return own.includes('constructor') && !primitives.includes(object) ? own.filter((key) => typeof key === 'string') : [];
+  }
+
   function freezeAll(roots) {
     const seen = new Set([scope]);
     const left = [...roots];
@@ -97,6 +110,7 @@
       if ((typeof object !== 'object' && typeof object !== 'function') || object === null || seen.has(object)) continue;
       seen.add(object);
       left.push(getPrototypeOf(object));
+      letObjectsDiffer(object, assignable(object));
       for (const key of ownKeys(object)) {
         const { value, get, set } = getOwnPropertyDescriptor(object, key);
         left.push(value, get, set);
