@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::access::{Caller, Granted};
 use super::error::ApiError;
+use super::websocket::farewell;
 use super::{AppState, event_commands};
 use crate::core::timeline::What;
 use crate::core::{ChannelEvent, EngineEvent, EngineHandle, Missed, Published, Watcher};
@@ -176,7 +177,14 @@ impl EventsClient {
                 },
                 _ = ping.tick() => Message::Ping(Vec::new().into()),
                 inbound = socket.recv() => match inbound {
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                    Some(Ok(Message::Close(_))) | None => return,
+                    Some(Err(error)) => {
+                        if let Some(frame) = farewell(error) {
+                            // The client may have gone.
+                            let _ = tokio::time::timeout(SEND_TIMEOUT, socket.send(Message::Close(Some(frame)))).await;
+                        }
+                        return;
+                    }
                     Some(Ok(Message::Text(command))) => {
                         Message::Text(event_commands::answer(&self.engine, (&self.caller, &self.granted), &command).await.into())
                     }

@@ -371,6 +371,24 @@ async fn either_side_closes_a_websocket_and_the_run_is_over() {
 }
 
 #[tokio::test]
+async fn whoever_sends_too_much_at_once_is_told() {
+    let site = Site::new(&[("echo.js", "exports.onData = (d, ws) => ws.send(d)")]).await;
+    for (path, bytes) in [("/v1/scripts/echo/ws", (1 << 20) + 1), ("/v1/events", (64 << 10) + 1)] {
+        let mut socket = connect(site.api, path).await;
+        socket.send(Frame::text("x".repeat(bytes))).await.unwrap();
+        let told = loop {
+            match heard(&mut socket).await {
+                Frame::Close(Some(close)) => break u16::from(close.code),
+                // The greeting of the events.
+                Frame::Text(_) => {}
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(told, 1009, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn public_websockets_are_bounded_and_leave_those_with_keys_their_places() {
     let source = "// @lockstep public=true\nfunction main(_, ws) { ws.on('data', (d) => ws.send(d)); }";
     let site = Site::new(&[("echo.js", source)]).await;

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use futures_util::future::{FusedFuture, FutureExt as _};
-use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
+use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _, TryStreamExt as _};
 use lockstep_ctx_api::wire::WEBSOCKET_ENTRY;
 use tokio::sync::Semaphore;
+use tokio_tungstenite::tungstenite::Error as Wrong;
 
 use super::AppState;
 use super::access::Caller;
@@ -23,6 +24,8 @@ use crate::runs::{RunFailure, RunKind, RunRequest, RunSuccess, RunsHandle};
 
 /// The largest message either side may send, in bytes.
 const MAX_MESSAGE: usize = 1 << 20;
+/// The largest frame that is read at all: a larger one ends the connection before its peer can be told why.
+const MAX_FRAME: usize = 2 * MAX_MESSAGE;
 /// How long a client may take to accept one message.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// A ping this often finds clients that went away without saying so.
@@ -68,7 +71,7 @@ pub(super) fn accept(
     let data = fields.into_value().to_string();
     let runs = runs.clone();
     let place = Arc::clone(&places.0).try_acquire_owned().map_err(|_| ApiError::too_many_websockets())?;
-    Ok(upgrade.max_message_size(MAX_MESSAGE).on_upgrade(async move |socket| {
+    Ok(upgrade.max_message_size(MAX_MESSAGE).max_frame_size(MAX_FRAME).on_upgrade(async move |socket| {
         attend(socket, runs, script, data).await;
         drop(place);
     }))
@@ -79,14 +82,25 @@ async fn attend(socket: WebSocket, runs: RunsHandle, script: String, data: Strin
     let mut request = RunRequest::new(script, RunKind::WebSocket, data).function(Some(WEBSOCKET_ENTRY.to_owned()));
     request.channel = Some(channel);
     let (sink, stream) = socket.split();
-    converse(peer, sink, stream, runs.run(request)).await;
+    converse(peer, sink, stream.map_err(farewell), runs.run(request)).await;
+}
+
+/// What whoever sent something wrong is told (RFC 6455, 7.4.1); `None`: the connection itself has failed.
+pub(super) fn farewell(error: axum::Error) -> Option<CloseFrame> {
+    let code = match error.into_inner().downcast_ref::<Wrong>()? {
+        Wrong::Capacity(_) => close_code::SIZE,
+        Wrong::Protocol(_) => close_code::PROTOCOL,
+        Wrong::Utf8(_) => close_code::INVALID,
+        _ => return None,
+    };
+    Some(CloseFrame { code, reason: "".into() })
 }
 
 /// Carries messages between a script, whose `run` serves `peer`, and a connection, until one of them has ended.
-async fn converse<E>(
+async fn converse(
     peer: Peer,
     mut sink: impl Sink<Message> + Unpin,
-    mut stream: impl Stream<Item = Result<Message, E>> + Unpin,
+    mut stream: impl Stream<Item = Result<Message, Option<CloseFrame>>> + Unpin,
     run: impl Future<Output = Result<RunSuccess, RunFailure>>,
 ) {
     let Peer { to_script, mut from_script } = peer;
@@ -117,7 +131,15 @@ async fn converse<E>(
                         leave(&to_script, FromPeer::Closed { code, reason }, run).await;
                         return;
                     }
-                    Some(Err(_)) | None => {
+                    Some(Err(wrong)) => {
+                        if let Some(frame) = wrong {
+                            // The peer may have gone.
+                            let _ = tokio::time::timeout(SEND_TIMEOUT, sink.send(Message::Close(Some(frame)))).await;
+                        }
+                        leave(&to_script, FromPeer::Closed { code: 1006, reason: String::new() }, run).await;
+                        return;
+                    }
+                    None => {
                         leave(&to_script, FromPeer::Closed { code: 1006, reason: String::new() }, run).await;
                         return;
                     }
@@ -195,7 +217,7 @@ mod tests {
             sent.lock().unwrap().push(message);
             Ok::<_, Infallible>(sent)
         });
-        let quiet = stream::pending::<Result<Message, Infallible>>();
+        let quiet = stream::pending::<Result<Message, Option<CloseFrame>>>();
         converse(peer, Box::pin(out), quiet, async { failed() }).await;
         drop(channel);
         let sent = sent.lock().unwrap();
