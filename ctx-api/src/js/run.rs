@@ -17,8 +17,10 @@ use super::memory::Meter;
 use super::modules::{ModuleLoader, Modules, dispatched};
 use super::prelude::Prelude;
 use super::program::Program;
-use super::shared::{Shared, Sinks, Verdict};
+use super::shared::{Pending, Shared, Sinks, Verdict};
 use super::{errors, globals, json};
+use crate::error::OpError;
+use crate::op::OpClass;
 use crate::wire::{
     Entry, EntryKind, Epoch, FromWorker, RunHeader, RunId, RunState, ScriptError, ScriptErrorKind, ScriptType, Start, TurnEnd,
 };
@@ -230,6 +232,7 @@ impl Run {
         match kind {
             EntryKind::Outcome { op, result } => {
                 let pending = self.shared.pending.borrow_mut().remove(&op);
+                self.warn_of_what_it_left(at, &pending, result.as_ref().err());
                 self.turn(at, |turn| match pending {
                     Some(pending) => turn.settle(op, &pending, result),
                     None => Ok(()),
@@ -237,7 +240,25 @@ impl Run {
             }
             EntryKind::Event(event) => self.turn(at, |turn| turn.event(event)),
             EntryKind::Wake => self.turn(at, |turn| turn.wake()),
-            EntryKind::CallEnded(cause) => self.turn(at, |turn| turn.ended(&cause)),
+            EntryKind::CallEnded(cause) => {
+                if self.live.is_none() {
+                    let all = self.shared.pending.take();
+                    let (over, host): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, pending)| pending.class != OpClass::Host);
+                    self.shared.pending.borrow_mut().extend(host);
+                    self.warn_of_what_it_left(at, over.iter().map(|(_, pending)| pending), None);
+                }
+                self.turn(at, |turn| turn.ended(&cause))
+            }
+        }
+    }
+
+    /// Operations that a script did not await before it exited are spoken of when they settle, like any others.
+    fn warn_of_what_it_left<'a>(&self, at: u64, left: impl IntoIterator<Item = &'a Pending>, error: Option<&OpError>) {
+        if self.live.is_none() && self.shared.exited.get() {
+            self.shared.begin_turn(self.next_turn, at);
+            for pending in left {
+                self.shared.warn_unless_awaited(pending, error);
+            }
         }
     }
 
@@ -414,7 +435,7 @@ impl Live {
             let concluded = shared.verdict.borrow().is_some();
             let turn = Turn { ctx: &ctx, dispatch, shared };
             let outcome = deliver(&turn).and_then(|()| turn.drain()).and_then(|()| {
-                turn.report_unhandled(&self.rejections)?;
+                turn.report_unhandled(&self.rejections, concluded)?;
                 // A synchronous script in a context that it shares is over when it returns.
                 if has_timers { turn.call_for::<Option<f64>>("turnEnd", ()) } else { Ok(None) }
             });

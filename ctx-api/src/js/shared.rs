@@ -302,6 +302,12 @@ impl Shared {
         }
     }
 
+    /// Fails the run, unless it has failed already: what it returned in the same turn does not count.
+    pub(super) fn overrule(&self, error: ScriptError) {
+        drop(self.verdict.borrow_mut().take_if(|verdict| matches!(verdict, Verdict::Finished(_))));
+        self.decide(Verdict::Failed(error));
+    }
+
     /// Ends the run at a limit. What the script made of that in this turn (it sees an ordinary error) does not count.
     pub(super) fn stop(&self, mut error: ScriptError, concluded: bool) {
         if !concluded && let Some(Verdict::Failed(seen)) = self.verdict.take() {
@@ -311,6 +317,20 @@ impl Shared {
             }
         }
         self.decide(Verdict::Failed(error));
+    }
+
+    /// Says that nobody waited for an operation. Settings take effect at once and are not waited for by anyone.
+    pub(super) fn warn_unless_awaited(&self, pending: &Pending, error: Option<&OpError>) {
+        let Pending { operation, class, at, listened, .. } = pending;
+        if *listened {
+            return;
+        }
+        let error = error.filter(|error| error.code != ErrorCode::CallEnded);
+        if error.is_none() && matches!(class, OpClass::Immediate | OpClass::Host) {
+            return;
+        }
+        let call = if *class == OpClass::Host { format!("{operation}()") } else { format!("ctx.{operation}()") };
+        self.warn_unawaited(&call, at.clone(), error.map(ToString::to_string).as_deref());
     }
 
     /// Says that nobody waited for what has settled.

@@ -21,6 +21,27 @@ fn an_async_main_is_over_when_it_returns() {
 }
 
 #[test]
+fn a_call_that_was_hung_up_is_ended() {
+    for (operation, name) in [("hangup()", "hangup"), ("reject(486)", "reject")] {
+        let source = format!("async function main(data, ctx) {{ await ctx.{operation}; ctx.log(ctx.call.state) }}");
+        let mut run = Setup::call(&source).start();
+        run.done(name);
+        assert_eq!(run.texts(), ["ended"], "{operation}");
+    }
+}
+
+#[test]
+fn what_was_not_awaited_before_an_exit_is_spoken_of() {
+    let source = "async function main(data, ctx) {\n  await ctx.answer();\n  ctx.play('a.wav'); ctx.play('b.wav'); ctx.play('c.wav');\n  exit() }";
+    let mut run = Setup::call(source).start();
+    run.done("answer");
+    run.done("play");
+    assert_eq!(run.texts(), ["main.js:3: ctx.play() was not awaited"]);
+    run.hangup();
+    assert_eq!(run.texts(), ["main.js:3: ctx.play() was not awaited"; 3]);
+}
+
+#[test]
 fn callbacks_still_run_after_main_has_returned() {
     let mut run = Setup::call(
         "function main(data, ctx) { ctx.answer().then(() => ctx.play('x.wav')).then(() => ctx.hangup()).catch(() => {}) }",

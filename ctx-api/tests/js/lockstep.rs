@@ -551,6 +551,12 @@ fn a_rejection_nobody_handles_fails_the_script_at_the_end_of_the_turn() {
         Setup::call("async function main(data, ctx) {\n  Promise.reject(new Error('500 lost'));\n  await ctx.sleep(1) }").start();
     assert_eq!(run.error().message, "Error: 500 lost");
     assert_eq!(run.error().at.as_ref().map(|at| at.line), Some(2));
+    let floating = Setup::app("function main() { Promise.reject(new Error('floating')); return { ok: 1 } }").start();
+    assert_eq!(floating.error().message, "Error: floating");
+    let mut later =
+        Setup::call("function main(d, ctx) { ctx.sleep(1).then(() => { throw new Error('later') }); return 1 }").start();
+    later.done("sleep");
+    assert_eq!((later.result(), later.texts()), ("undefined", vec!["Uncaught Error: later"]));
 }
 
 #[test]

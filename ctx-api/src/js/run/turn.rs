@@ -1,7 +1,7 @@
 //! One turn of a run.
 
-use crate::error::{CallEndedCause, ErrorCode, OpError};
-use crate::event::Event;
+use crate::error::{CallEndedCause, OpError};
+use crate::event::{CallState, Event};
 use crate::js::shared::{Pending, Shared, Verdict, op_key};
 use crate::js::{errors, json, value};
 use crate::op::{OpClass, OpId};
@@ -74,9 +74,11 @@ impl<'js> Turn<'_, 'js> {
 
     /// Settles the promise of an operation that is no longer pending.
     pub(super) fn settle(&self, id: OpId, pending: &Pending, result: OpResult) -> rquickjs::Result<()> {
-        self.warn_unless_awaited(pending, result.as_ref().err());
+        self.shared.warn_unless_awaited(pending, result.as_ref().err());
         if pending.hangs_up && result.is_ok() {
             self.shared.hung_up.set(true);
+            // The engine's own word of it comes after this.
+            self.shared.mirror.borrow_mut().facts.state = CallState::Ended;
         }
         match result {
             Ok(outcome) => self.call("settle", (op_key(id), value::outcome(self.ctx, outcome)?)),
@@ -88,20 +90,6 @@ impl<'js> Turn<'_, 'js> {
         let place = pending.at.as_ref().map(ToString::to_string);
         let cause = error.cause.as_ref().map(|cause| value::cause(self.ctx, cause)).transpose()?;
         self.call("fail", (op_key(id), error.code.name(), error.message.as_str(), place, cause))
-    }
-
-    /// Says that nobody waited for an operation. Settings take effect at once and are not waited for by anyone.
-    pub(super) fn warn_unless_awaited(&self, pending: &Pending, error: Option<&OpError>) {
-        let Pending { operation, class, at, listened, .. } = pending;
-        if *listened {
-            return;
-        }
-        let error = error.filter(|error| error.code != ErrorCode::CallEnded);
-        if error.is_none() && matches!(class, OpClass::Immediate | OpClass::Host) {
-            return;
-        }
-        let call = if *class == OpClass::Host { format!("{operation}()") } else { format!("ctx.{operation}()") };
-        self.shared.warn_unawaited(&call, at.clone(), error.map(ToString::to_string).as_deref());
     }
 
     pub(super) fn event(&self, event: Event) -> rquickjs::Result<()> {
@@ -129,7 +117,7 @@ impl<'js> Turn<'_, 'js> {
 
     pub(super) fn ended(&self, cause: &CallEndedCause) -> rquickjs::Result<()> {
         *self.shared.end.borrow_mut() = Some(cause.clone());
-        self.shared.mirror.borrow_mut().facts.state = crate::event::CallState::Ended;
+        self.shared.mirror.borrow_mut().facts.state = CallState::Ended;
         let all = self.shared.pending.take();
         let (over, host): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, pending)| pending.class != OpClass::Host);
         self.shared.pending.borrow_mut().extend(host);
@@ -139,15 +127,16 @@ impl<'js> Turn<'_, 'js> {
                 true => &OpError::after_the_end(&pending.operation, cause),
                 false => &error,
             };
-            self.warn_unless_awaited(&pending, Some(error));
+            self.shared.warn_unless_awaited(&pending, Some(error));
             self.fail(id, &pending, error)?;
         }
         self.drain()?;
         self.call("ended", (value::cause(self.ctx, cause)?, error.message))
     }
 
-    /// Promises nobody listened to fail the script; operations are only spoken of, and the end of a call is no failure.
-    pub(super) fn report_unhandled(&self, rejections: &Rejections) -> rquickjs::Result<()> {
+    /// Promises nobody listened to fail the script, if it was not over (`concluded`) before this turn; operations are only spoken of,
+    /// and the end of a call is no failure.
+    pub(super) fn report_unhandled(&self, rejections: &Rejections, concluded: bool) -> rquickjs::Result<()> {
         for Rejection { promise, reason, .. } in rejections.take() {
             let (promise, reason) = (promise.restore(self.ctx)?, reason.restore(self.ctx)?);
             let error = errors::describe(self.ctx, &reason, ScriptErrorKind::Thrown);
@@ -161,7 +150,8 @@ impl<'js> Turn<'_, 'js> {
                     let place = error.at.as_ref().map(|at| format!("{}:{}: ", at.file, at.line)).unwrap_or_default();
                     self.shared.log(LogLevel::Warn, format!("{place}{} (and was not awaited)", error.message), error.at);
                 }
-                None => self.shared.decide(Verdict::Failed(error)),
+                None if concluded => self.shared.decide(Verdict::Failed(error)),
+                None => self.shared.overrule(error),
             }
         }
         Ok(())
