@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use lockstep_ctx_api::CallState;
 use lockstep_ctx_api::op::{Op, RecordAction, RecordControlArgs, SleepArgs};
+use lockstep_ctx_api::{CallState, OpResult};
 use tokio::sync::oneshot;
 
 use super::applications::{Call, Plan};
@@ -29,8 +29,21 @@ pub(super) enum Wait {
     UntilOver,
 }
 
+/// Tells what came of an application.
+pub(super) type Done = oneshot::Receiver<OpResult>;
+
 /// Carries out one application on a channel.
 pub(super) async fn execute(hub: &Arc<Hub>, channel: &Arc<Channel>, order: Order<'_>, wait: Wait) -> Result<(), EngineError> {
+    let done = begin(hub, channel, order).await?;
+    if let Some(done) = done.filter(|_| wait == Wait::UntilOver) {
+        // Settled, or the engine has stopped: over in either case.
+        let _ = done.await;
+    }
+    Ok(())
+}
+
+/// Begins to carry out one application on a channel; what tells of its end, unless the call is somebody else's by then.
+async fn begin(hub: &Arc<Hub>, channel: &Arc<Channel>, order: Order<'_>) -> Result<Option<Done>, EngineError> {
     let engine = &hub.engine;
     let call = channel.call.as_str();
     let gateway = |name: &str| hub.identity.gateways.get(name).cloned();
@@ -71,35 +84,35 @@ pub(super) async fn execute(hub: &Arc<Hub>, channel: &Arc<Channel>, order: Order
             }
             (last, nothing)
         }
-        Plan::Transfer(target) => return engine.transfer(call, &target, order.asker).await,
+        Plan::Transfer(target) => return engine.transfer(call, &target, order.asker).await.map(|()| None),
         Plan::End(cause) => {
             tracing::warn!(call, application = order.application, cause = cause.name, "an application ends the call");
             let (code, reason) = cause.to_sip(channel.state == CallState::Answered);
-            return engine.hangup(call, code, reason).await;
+            return engine.hangup(call, code, reason).await.map(|()| None);
         }
     };
     let execution =
         Execution { op, application: order.application.to_owned(), data: order.data.to_owned(), uuid: order.uuid, aftermath };
-    let done: oneshot::Receiver<_> = engine.execute(call, execution).await?;
-    if wait == Wait::UntilOver {
-        // Settled, or the engine has stopped: over in either case.
-        let _ = done.await;
-    }
-    Ok(())
+    engine.execute(call, execution).await.map(Some)
 }
 
 /// Carries out one application on the party of a channel, or with `far` on the one it is bridged to: what plays is heard at once.
-pub(super) async fn broadcast(hub: &Arc<Hub>, channel: &Arc<Channel>, order: Order<'_>, far: bool) -> Result<(), EngineError> {
+pub(super) async fn broadcast(
+    hub: &Arc<Hub>,
+    channel: &Arc<Channel>,
+    order: Order<'_>,
+    far: bool,
+) -> Result<Option<Done>, EngineError> {
     let gateway = |name: &str| hub.identity.gateways.get(name).cloned();
     let plan = Call::new(order.application, order.data, order.loops, channel, &gateway).plan();
     match plan {
         Plan::Operation(op, aftermath) if matches!(*op, Op::Play(_) | Op::Tts(_)) => {
             let (application, data) = (order.application.to_owned(), order.data.to_owned());
             let execution = Execution { op: Some(*op), application, data, uuid: order.uuid, aftermath };
-            hub.engine.broadcast(&channel.call, execution, far).await.map(drop)
+            hub.engine.broadcast(&channel.call, execution, far).await.map(Some)
         }
         _ if far => Err(EngineError::NotBridged(channel.uuid.clone())),
-        _ => execute(hub, channel, order, Wait::UntilQueued).await,
+        _ => begin(hub, channel, order).await,
     }
 }
 

@@ -216,6 +216,19 @@ async fn the_next_target_is_tried_when_the_call_with_the_id_that_was_asked_for_h
     within("the end of the call", call.ended()).await;
 }
 
+#[tokio::test]
+async fn a_placed_call_that_its_target_cannot_have_is_hung_up() {
+    let engine = engine("").start();
+    let mut phone = registered(&engine, "1001").await;
+    let mut wire = Wire::logged_in(&engine).await;
+    for target in ["&transfer(9999)", "&transfer()", "'&socket(nonsense)'"] {
+        wire.send(&format!("api originate user/1001 {target}\n\n")).await;
+        let mut call = incoming(&mut phone).await;
+        call.answer();
+        within("the end of the call", call.ended()).await;
+    }
+}
+
 /// Applications of calls, and those who have not logged in, take no client's place.
 #[tokio::test]
 async fn so_many_clients_may_be_connected_however_many_calls_have_applications() {
@@ -416,8 +429,11 @@ async fn a_broadcast_may_end_the_call() {
     let engine = engine("").start();
     let caller = Caller::answered(&engine, "1000").await;
     let mut wire = Wire::logged_in(&engine).await;
+    wire.send("event plain PLAYBACK_STOP\n\n").await;
+    wire.until("enabled plain\n\n").await;
     wire.send(&format!("api uuid_broadcast {} playback!user_busy::tone_stream://%(100,0,440) both\n\n", caller.id)).await;
     wire.until("+OK Message sent\n").await;
+    wire.until("Playback-Status: done\n").await;
     assert_eq!(caller.over(&engine).await.ended.code, 486);
 }
 

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use lockstep_ctx_api::CallState;
+use lockstep_ctx_api::{CallState, ErrorCode};
 
 use crate::core::{Asker, Channel, EngineError};
 use crate::event_socket::cause::{Cause, NORMAL_CLEARING};
-use crate::event_socket::execute::{self, Order, Wait, execute};
+use crate::event_socket::execute::{self, Done, Order, Wait, execute};
 use crate::event_socket::hub::Hub;
 use crate::event_socket::{channel_headers, client};
 
@@ -135,14 +135,26 @@ pub(super) async fn broadcast(hub: &Arc<Hub>, args: &str, asker: Asker) -> Resul
         _ => &[false],
     };
     let is_far = channel.uuid != channel.call;
+    let mut begun = Vec::new();
     for other in sides {
-        execute::broadcast(hub, &channel, order(application, data), *other != is_far).await?;
+        begun.extend(execute::broadcast(hub, &channel, order(application, data), *other != is_far).await?);
     }
     if let Some(cause) = cause {
-        // `app!cause`: the call ends so when that is over.
-        execute(hub, &channel, order("hangup", cause), Wait::UntilQueued).await?;
+        tokio::spawn(end_after(Arc::clone(hub), Arc::clone(&channel), begun, cause.to_owned(), asker));
     }
     Ok("+OK Message sent\n".to_owned())
+}
+
+/// `app!cause`: the call ends so when what was begun is over, unless it was cut off by others who have the call then.
+async fn end_after(hub: Arc<Hub>, channel: Arc<Channel>, begun: Vec<Done>, cause: String, asker: Asker) {
+    for done in begun {
+        if matches!(done.await, Ok(Err(error)) if error.code == ErrorCode::AbortError) {
+            return;
+        }
+    }
+    let order = Order { application: "hangup", data: &cause, uuid: client::new_uuid(), loops: 1, asker };
+    // It may have ended meanwhile.
+    drop(execute(&hub, &channel, order, Wait::UntilQueued).await);
 }
 
 /// `uuid_break UUID [all]`

@@ -9,6 +9,7 @@ use std::time::Duration;
 use lockstep_ctx_api::CallState;
 
 use crate::core::{Asker, ChannelEvent, EngineError, EngineEvent, Missed, Originate, PLACED, Watcher};
+use crate::event_socket::applications::words;
 use crate::event_socket::cause::Cause;
 use crate::event_socket::client::new_uuid;
 use crate::event_socket::dial_string::{DialString, Target};
@@ -31,6 +32,26 @@ enum Then {
 }
 
 impl Then {
+    fn parse(target: &str) -> Self {
+        let Some(application) = target.strip_prefix('&') else { return Self::Transfer(target.to_owned()) };
+        let (name, data) = match application.split_once('(') {
+            Some((name, data)) => (name, data.strip_suffix(')').unwrap_or(data)),
+            None => (application, ""),
+        };
+        let inside = quoted(data).filter(|(_, after)| after.is_empty()).map(|(inside, _)| inside);
+        Self::Application { name: name.to_owned(), data: inside.unwrap_or(data).to_owned() }
+    }
+
+    /// Whether somebody else has the call then, and it stays up.
+    fn hands_on(&self) -> bool {
+        match self {
+            Self::Application { name, data } => {
+                name == "park" || (matches!(name.as_str(), "socket" | "transfer") && !data.trim().is_empty())
+            }
+            Self::Transfer(_) => true,
+        }
+    }
+
     /// Whether an application on an event socket gets the call.
     fn is_application(&self) -> bool {
         match self {
@@ -54,32 +75,16 @@ impl Wanted {
     fn parse(args: &str) -> Option<Self> {
         let (dial, rest) = split_dial(args)?;
         let rest = rest.trim();
-        let (then, rest) = match rest.strip_prefix('&') {
-            Some(application) => {
-                // The closing one may stand in the arguments, too.
-                let (inside, after) = match application.find('(') {
-                    Some(_) => {
-                        let close = application.rfind(')')?;
-                        application.split_at(close + 1)
-                    }
-                    None => application.split_at(application.find(' ').unwrap_or(application.len())),
-                };
-                let (name, data) = match inside.split_once('(') {
-                    Some((name, data)) => (name, data.strip_suffix(')').unwrap_or(data)),
-                    None => (inside, ""),
-                };
-                (Then::Application { name: name.to_owned(), data: data.to_owned() }, after)
-            }
-            None => {
-                let (target, after) = rest.split_once(' ').unwrap_or((rest, ""));
-                (Then::Transfer(target.to_owned()), after)
-            }
+        let (target, rest) = match quoted(rest) {
+            Some(parts) => parts,
+            None => rest.split_at(end_of_target(rest)?),
         };
+        let then = Then::parse(target.trim());
         if matches!(&then, Then::Transfer(target) if target.is_empty()) {
             return None;
         }
-        let words: Vec<&str> = rest.split_whitespace().collect();
-        let word = |at: usize| words.get(at).filter(|word| **word != "_undef_").map(|word| (*word).to_owned());
+        let words = words(rest);
+        let word = |at: usize| words.get(at).filter(|word| *word != "_undef_").cloned();
         let timeout = word(4).and_then(|word| word.parse().ok()).map(Duration::from_secs);
         Some(Self { dial: dial.to_owned(), then, caller_name: word(2), caller_number: word(3), timeout })
     }
@@ -99,6 +104,22 @@ fn split_dial(args: &str) -> Option<(&str, &str)> {
         }
     }
     None
+}
+
+/// What stands in quotation marks at the beginning, and what follows. They end before a blank: there may be others inside.
+fn quoted(text: &str) -> Option<(&str, &str)> {
+    let inside = text.strip_prefix('\'')?;
+    let mut marks = inside.match_indices('\'').map(|(at, _)| (inside.get(..at), inside.get(at + 1..)));
+    let found = marks.find(|(_, after)| after.is_some_and(|after| after.is_empty() || after.starts_with(' ')))?;
+    found.0.zip(found.1)
+}
+
+/// Where a target without quotation marks ends: at a blank, or with the last bracket of an application's arguments.
+fn end_of_target(rest: &str) -> Option<usize> {
+    let blank = rest.find(' ').unwrap_or(rest.len());
+    let has_arguments = rest.starts_with('&') && rest.find('(').is_some_and(|open| open < blank);
+    // The closing one may stand in the arguments, too.
+    if has_arguments { rest.rfind(')').map(|close| close + 1) } else { Some(blank) }
 }
 
 pub(super) async fn originate(hub: &Arc<Hub>, args: &str, by: &By) -> Result<String, EngineError> {
@@ -199,26 +220,24 @@ async fn answer(hub: &Arc<Hub>, watcher: &mut Watcher, id: &str) -> Result<Resul
     }
 }
 
-/// Gives the answered call what it was placed for.
+/// Gives the answered call what it was placed for. One that cannot have it is hung up: nobody else knows of it.
 async fn take_over(hub: &Arc<Hub>, uuid: &str, then: Then, asker: Asker) -> Result<(), EngineError> {
-    match then {
-        Then::Transfer(target) => {
-            let led = hub.engine.transfer(uuid, &target, asker).await;
-            if led.is_err() {
-                // It may have ended meanwhile.
-                drop(hub.engine.hangup(uuid, Some(404), None).await);
-            }
-            led
-        }
+    let taken = match &then {
+        Then::Transfer(target) => hub.engine.transfer(uuid, target, asker).await,
         Then::Application { name, data } => {
             let Ok(channel) = hub.engine.channel(uuid).await else { return Ok(()) };
-            let order = Order { application: &name, data: &data, uuid: new_uuid(), loops: 1, asker };
-            if matches!(name.as_str(), "park" | "socket" | "transfer") {
-                return execute(hub, &channel, order, Wait::UntilQueued).await;
-            }
-            // A call that was placed for one application ends with it.
-            execute(hub, &channel, order, Wait::UntilQueued).await?;
-            hub.engine.application_over(uuid, PLACED, Ok(())).await
+            let order = Order { application: name, data, uuid: new_uuid(), loops: 1, asker };
+            execute(hub, &channel, order, Wait::UntilQueued).await
+        }
+    };
+    match taken {
+        Ok(()) if then.hands_on() => Ok(()),
+        // A call that was placed for one application ends with it.
+        Ok(()) => hub.engine.application_over(uuid, PLACED, Ok(())).await,
+        Err(error) => {
+            // It may have ended meanwhile.
+            drop(hub.engine.hangup(uuid, Some(404), None).await);
+            Err(error)
         }
     }
 }
@@ -246,8 +265,27 @@ mod tests {
             Wanted::parse("user/1 &socket(127.0.0.1:8085 async full)").unwrap().then,
             Then::Application { name: "socket".into(), data: "127.0.0.1:8085 async full".into() }
         );
-        for bad in ["", "user/1", "user/1 ", "{a=1 b}"] {
+        for bad in ["", "user/1", "user/1 ", "user/1 ''", "{a=1 b}"] {
             assert_eq!(Wanted::parse(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_holds_blanks_may_be_quoted() {
+        let application = |name: &str, data: &str| Then::Application { name: name.into(), data: data.into() };
+        for (target, expected) in [
+            ("'&socket(127.0.0.1:8084 async full)'", application("socket", "127.0.0.1:8084 async full")),
+            ("&socket('127.0.0.1:8084 async full')", application("socket", "127.0.0.1:8084 async full")),
+            ("'&park()'", application("park", "")),
+            ("'&park'", application("park", "")),
+            ("&bridge('user/1002')", application("bridge", "user/1002")),
+            ("'&bridge({a='x y'}user/1002)'", application("bridge", "{a='x y'}user/1002")),
+            ("&bridge({a='x y'}user/1002)", application("bridge", "{a='x y'}user/1002")),
+            ("'1000'", Then::Transfer("1000".into())),
+        ] {
+            let wanted = Wanted::parse(&format!("user/1 {target} XML default 'Al Bo' 4420 30")).unwrap();
+            let named = (wanted.caller_name.as_deref(), wanted.caller_number.as_deref());
+            assert_eq!((wanted.then, named), (expected, (Some("Al Bo"), Some("4420"))), "{target}");
         }
     }
 }

@@ -161,7 +161,7 @@ impl<'a> Call<'a> {
 }
 
 /// Words of an argument; one in single quotes may hold blanks.
-fn words(text: &str) -> Vec<String> {
+pub(super) fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();
     let mut quoted = false;
