@@ -163,7 +163,13 @@ pub(crate) async fn hook(
 ) -> Result<RoutingObject, Rejection> {
     let Given { object: mut before, has_rows } = given;
     let number = before.routing("dest_number").map(plain).unwrap_or_default();
-    let customer = before.account();
+    let mut customer = before.account();
+    if before.routing("account_id").is_none_or(|id| id == "null")
+        && let Some(own) = table.customer_of_did(&number)
+    {
+        customer = Some(own);
+        before.set_routing("account_id", &own.to_string());
+    }
     if !has_rows {
         let cli = before.routing("cli").map(plain).unwrap_or_default();
         before.set_rows(&Value::Array(table.rows(&number, customer, &cli)).to_string());
@@ -318,9 +324,11 @@ mod tests {
         }
     }
 
+    const ROUTE: &str =
+        "[[gateway]]\nid = 7\naddress = \"sip:a.example.net\"\n[[route]]\nprefix = \"\"\ngateways = [7]\nscript = \"script-x\"";
+
     fn routed(result: &Value) -> (Result<Decision, Rejection>, usize) {
-        let config = "[[gateway]]\nid = 7\naddress = \"sip:a.example.net\"\n[[route]]\nprefix = \"\"\ngateways = [7]\nscript = \"script-x\"";
-        let table = Arc::new(RouteTable::new(&toml::from_str(config).unwrap()));
+        let table = Arc::new(RouteTable::new(&toml::from_str(ROUTE).unwrap()));
         let facts = Facts { dialled: "442".into(), ..Facts::default() };
         let runner = Returns { result: result.to_string(), beside: Cell::new(0) };
         let decision = route(&table, &ProgramSet::default(), &runner, &facts).now_or_never().unwrap();
@@ -334,6 +342,33 @@ mod tests {
         assert_eq!((few.unwrap().attempts.len(), beside), (3, 0));
         let (many, beside) = routed(&rows(20_000));
         assert_eq!((many.unwrap().attempts.len(), beside), (32, 2));
+    }
+
+    #[test]
+    fn an_object_for_a_did_that_names_no_customer_is_of_the_dids() {
+        let config = "[[customer]]\nid = 12\nvars = { a = 1 }\n[[customer]]\nid = 13\n\
+                      [[did]]\nnumber = \"+4420800\"\ncustomer = 12\ndestinations = [\"class5:1\"]";
+        let table = RouteTable::new(&toml::from_str(config).unwrap());
+        let runner = Returns { result: "null".into(), beside: Cell::new(0) };
+        for (account, expected, has_vars) in
+            [("", Some(12), true), (r#","account_id":null"#, Some(12), true), (r#","account_id":13"#, Some(13), false)]
+        {
+            let given = Given::read(&format!(r#"{{"routing":{{"dest_number":"4420800"{account}}}}}"#)).unwrap();
+            let data = hook(&table, &ProgramSet::default(), &runner, given, None).now_or_never().unwrap().unwrap();
+            assert_eq!((data.account(), data.has("a")), (expected, has_vars), "{account}");
+        }
+    }
+
+    #[test]
+    fn rows_for_an_object_without_a_caller_id_have_none() {
+        let table = RouteTable::new(&toml::from_str(ROUTE).unwrap());
+        let runner = Returns { result: "null".into(), beside: Cell::new(0) };
+        for (cli, gateway) in [("", "{}"), (r#","cli":"441""#, r#"{"cli":"441"}"#)] {
+            let given = Given::read(&format!(r#"{{"routing":{{"dest_number":"442"{cli}}}}}"#)).unwrap();
+            let data = hook(&table, &ProgramSet::default(), &runner, given, None).now_or_never().unwrap().unwrap();
+            let rows: Value = serde_json::from_str(data.routing("egress_routing").unwrap()).unwrap();
+            assert_eq!(rows[0]["gw"]["7"].to_string(), gateway);
+        }
     }
 
     #[test]

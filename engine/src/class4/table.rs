@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::Rejection;
 use super::facts::{Facts, stir_shaken};
-use crate::config::{Config, OnError, Route, TimeoutAction};
+use crate::config::{Config, Did, OnError, Route, TimeoutAction};
 use crate::json::of_table;
 
 /// Customers, DIDs, routes and gateways, arranged for look-ups.
@@ -23,8 +23,14 @@ pub struct RouteTable {
     server: String,
 }
 
-/// A DID's script and variables.
-type DidEntry = (Option<String>, toml::Table);
+/// What is known of a DID.
+#[derive(Clone, Debug)]
+struct DidEntry {
+    script: Option<String>,
+    vars: toml::Table,
+    /// Whose calls come in by it.
+    customer: Option<i64>,
+}
 
 /// A call as the routes have it, before any script.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,6 +76,12 @@ impl Hook {
     }
 }
 
+impl DidEntry {
+    fn of(did: &Did) -> Self {
+        Self { script: did.script.clone(), vars: did.vars.clone(), customer: did.customer }
+    }
+}
+
 impl RouteTable {
     /// Arranges a configuration.
     pub(crate) fn new(config: &Config) -> Self {
@@ -84,7 +96,7 @@ impl RouteTable {
             routes,
             gateways: config.gateways.iter().map(|gateway| gateway.id).collect(),
             customers: config.customers.iter().map(|customer| (customer.id, customer.vars.clone())).collect(),
-            dids: config.dids.iter().map(|did| (key(&did.number).to_owned(), (did.script.clone(), did.vars.clone()))).collect(),
+            dids: config.dids.iter().map(|did| (key(&did.number).to_owned(), DidEntry::of(did))).collect(),
             server: config.sip.realm.clone(),
         }
     }
@@ -123,7 +135,7 @@ impl RouteTable {
             return Err(Rejection::new(404, "Not Found").because(format!("no route leads to {}", facts.dialled)));
         }
         let costs = self.costs(&routes);
-        let rows = rows_of(&costs, &facts.cli);
+        let rows = rows_of(&costs, Some(&facts.cli));
         let route = routes.first().copied();
         let mut data = self.vars(facts.customer, did, route);
         for (name, list) in [("egress_routing", json!(rows)), ("headers", json!([])), ("remove_headers", json!([]))] {
@@ -131,7 +143,7 @@ impl RouteTable {
         }
         data.insert("routing".to_owned(), self.routing(facts, &rows));
         let hook = match (did, route) {
-            (Some((script, _)), _) => Hook { script: script.clone(), ..Hook::default() },
+            (Some(DidEntry { script, .. }), _) => Hook { script: script.clone(), ..Hook::default() },
             (None, Some(route)) => Hook::of_route(route),
             (None, None) => Hook::default(),
         };
@@ -141,7 +153,7 @@ impl RouteTable {
     /// Variables of customer, DID and route; the narrower wins.
     fn vars(&self, customer: Option<i64>, did: Option<&DidEntry>, route: Option<&Route>) -> Map<String, Value> {
         let customer = customer.and_then(|id| self.customers.get(&id));
-        let narrower = did.map(|(_, vars)| vars).into_iter().chain(route.map(|route| &route.vars));
+        let narrower = did.map(|did| &did.vars).into_iter().chain(route.map(|route| &route.vars));
         let mut all = Map::new();
         for vars in customer.into_iter().chain(narrower) {
             all.extend(of_table(vars));
@@ -188,17 +200,22 @@ impl RouteTable {
         self.dids.get(key(number))
     }
 
-    /// `egress_routing` of a number; of a DID there is none.
+    /// Whose calls come in by a DID.
+    pub(super) fn customer_of_did(&self, number: &str) -> Option<i64> {
+        self.did(number)?.customer
+    }
+
+    /// `egress_routing` of a number; of a DID there is none. Without a caller id the rows have none.
     pub(super) fn rows(&self, number: &str, customer: Option<i64>, cli: &str) -> Vec<Value> {
         if self.did(number).is_some() {
             return Vec::new();
         }
-        rows_of(&self.costs(&self.matching(number, customer)), cli)
+        rows_of(&self.costs(&self.matching(number, customer)), Some(cli).filter(|cli| !cli.is_empty()))
     }
 
     /// The hook of a number, for an object that somebody else has laid out.
     pub(super) fn hook_of(&self, number: &str, customer: Option<i64>) -> Hook {
-        if let Some((script, _)) = self.did(number) {
+        if let Some(DidEntry { script, .. }) = self.did(number) {
             return Hook { script: script.clone(), ..Hook::default() };
         }
         self.matching(number, customer).first().map(|route| Hook::of_route(route)).unwrap_or_default()
@@ -239,8 +256,9 @@ impl RouteTable {
     }
 }
 
-fn rows_of(costs: &[(i64, Option<f64>)], cli: &str) -> Vec<Value> {
-    let row = |id: &i64| json!({ "gw": { id.to_string(): { "cli": cli } }, "headers": [], "remove_headers": [] });
+fn rows_of(costs: &[(i64, Option<f64>)], cli: Option<&str>) -> Vec<Value> {
+    let gateway = cli.map_or_else(|| json!({}), |cli| json!({ "cli": cli }));
+    let row = |id: &i64| json!({ "gw": { id.to_string(): gateway }, "headers": [], "remove_headers": [] });
     costs.iter().map(|(id, _)| row(id)).collect()
 }
 
