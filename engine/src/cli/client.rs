@@ -104,10 +104,15 @@ impl Target {
         while let Some(message) = socket.next().await {
             match message {
                 Ok(Message::Text(text)) => {
-                    if let Ok(event) = serde_json::from_str(&text)
-                        && !each(event)
-                    {
-                        break;
+                    let Ok(event) = serde_json::from_str(&text) else { continue };
+                    match about_itself(&event) {
+                        Some(words) if words.is_empty() => {}
+                        Some(words) => out::error(words),
+                        None => {
+                            if !each(event) {
+                                break;
+                            }
+                        }
                     }
                 }
                 Ok(Message::Close(_)) => break,
@@ -116,6 +121,15 @@ impl Target {
             }
         }
         Ok(())
+    }
+}
+
+/// What the socket says of itself rather than of calls, in words; empty where there is nothing to be told.
+fn about_itself(event: &Value) -> Option<String> {
+    match event["type"].as_str() {
+        Some("hello") => Some(String::new()),
+        Some("lagged") => Some(format!("{} events were not read in time and are missing here", event["missed"])),
+        _ => None,
     }
 }
 
@@ -141,6 +155,8 @@ pub(super) fn print_json(value: &Value) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -148,5 +164,16 @@ mod tests {
         assert_eq!(dots_in("/v1/kv/.."), Some(".."));
         assert_eq!(dots_in("/v1/queues/./pause?x=1"), Some("."));
         assert_eq!(dots_in("/v1/kv/...?prefix=/../"), None);
+    }
+
+    #[test]
+    fn what_the_socket_says_of_itself_is_no_event() {
+        let said = |event: Value| about_itself(&event);
+        assert_eq!(said(json!({ "type": "hello", "seq": 7 })).as_deref(), Some(""));
+        assert_eq!(
+            said(json!({ "type": "lagged", "missed": 3 })).as_deref(),
+            Some("3 events were not read in time and are missing here")
+        );
+        assert_eq!(said(json!({ "type": "log", "entry": {} })), None);
     }
 }
