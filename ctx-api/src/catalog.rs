@@ -263,7 +263,7 @@ pub const OPERATIONS: &[Operation] = &[
         V1,
         &["(destination: Destination | Destination[], options?: BridgeOptions | ContinueOn): Promise<BridgeResult>"],
         &[TypeError, RangeError, InvalidState, LimitError, NetworkError],
-        "Dials and joins; resolves at the end of the bridge, also when nobody could be reached: `status` and `code` say how it went. A destination is an extension or user, a Class 5 destination, a number, a `sip:` URI, or an object.",
+        "Dials and joins; resolves at the end of the bridge, also when nobody could be reached: `status` and `code` say how it went. A destination is an extension or user, a Class 5 destination, a number, a `sip:` URI (`sip:1001@example.net?X-Id=7` sends the header field `X-Id`), or an object.",
     ),
     operation(
         "sleep",

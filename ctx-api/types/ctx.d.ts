@@ -310,7 +310,7 @@ interface Ctx {
   /** Starts recording the call in the background; resolves with a handle once it has started. */
   record(name: string, options?: RecordOptions): Promise<Recording>;
 
-  /** Dials and joins; resolves at the end of the bridge, also when nobody could be reached: `status` and `code` say how it went. A destination is an extension or user, a Class 5 destination, a number, a `sip:` URI, or an object. */
+  /** Dials and joins; resolves at the end of the bridge, also when nobody could be reached: `status` and `code` say how it went. A destination is an extension or user, a Class 5 destination, a number, a `sip:` URI (`sip:1001@example.net?X-Id=7` sends the header field `X-Id`), or an object. */
   bridge(destination: Destination | Destination[], options?: BridgeOptions | ContinueOn): Promise<BridgeResult>;
 
   /** Does nothing for a while. */

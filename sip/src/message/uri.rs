@@ -127,6 +127,12 @@ impl Uri {
 }
 
 impl SipUri {
+    /// The header fields that a request made from the URI is to have, without escapes (RFC 3261 19.1.5).
+    pub fn fields(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        let fields = self.headers.iter().map(|(name, value)| (unescape(name), unescape(value)));
+        fields.filter(|(name, _)| !name.eq_ignore_ascii_case("body"))
+    }
+
     /// `sip:user@host`; characters that need it are escaped in the user part.
     #[must_use]
     pub fn new(user: Option<&str>, host: Host, port: Option<u16>) -> SipUri {
@@ -446,6 +452,10 @@ mod tests {
         assert_eq!(u.port, Some(5070));
         assert_eq!(u.transport(), Some("TCP"));
         assert_eq!(u.headers.len(), 2);
+        let fields: Vec<_> = u.fields().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(fields, ["a=b", "C= "]);
+        let Uri::Sip(u) = uri("sip:a@b?body=v%3D0&X%2DId=%C3%BC") else { panic!("not a sip uri") };
+        assert_eq!(u.fields().collect::<Vec<_>>(), [("X-Id".into(), "ü".into())]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use lockstep_media::codec::Codec;
 use lockstep_media::digit::Digit;
 use lockstep_media::recording::RecordingId;
 use lockstep_media::stream::{Command, DtmfId, DtmfMethod, DtmfRequest};
+use lockstep_sip::message::Uri;
 
 use super::end::{phrase, reason_header, refusal_parts};
 use super::{NativeBackend, Task};
@@ -214,7 +215,7 @@ impl<S: Switchboard> NativeBackend<S> {
         let Some(route) = task.found.get(&target).and_then(|(_, routes)| routes.get(route)).copied() else { return };
         let Some(own) = task.args.targets.get(target) else { return };
         let set = task.set_headers.as_ref().unwrap_or_else(|| self.headers.fields());
-        let places = [set, &task.args.headers, &own.headers];
+        let places = [set, &task.args.headers, &fields_of(&own.uri), &own.headers];
         let headers = places.into_iter().fold(task.variable_headers.clone(), narrowed);
         let dial = Dial {
             route,
@@ -477,6 +478,12 @@ impl<S: Switchboard> NativeBackend<S> {
     fn far_name(&self, leg: LegId) -> String {
         format!("{}-{}", self.setup.call_id, leg.0)
     }
+}
+
+/// What a target's URI says behind its question mark.
+fn fields_of(target: &str) -> Headers {
+    let Ok(Uri::Sip(uri)) = Uri::parse(target) else { return Headers::new() };
+    uri.fields().map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
 }
 
 /// What the caller is told of a far end's final response. Redirections are not followed and their Contacts not handed on, since a

@@ -209,6 +209,15 @@ fn variables_and_headers_travel_with_the_new_leg() {
 }
 
 #[test]
+fn the_fields_of_a_targets_uri_travel_with_its_leg() {
+    let mut args = bridge(&["sip:1001@example.net?X-Id=a%20b&X-Own=uri&body=v%3D0"]);
+    args.headers = fields(&[("x-id", "all"), ("X-All", "1")]);
+    args.targets[0].headers = fields(&[("X-Own", "target")]);
+    let (mut desk, _) = dialling(Desk::answered(), args);
+    assert_eq!(desk.asked().last().map(String::as_str), Some("1 dial route 0 X-All: 1 X-Id: a b X-Own: target"));
+}
+
+#[test]
 fn a_header_waits_for_the_first_leg_that_is_called() {
     let mut desk = Desk::answered();
     sets_header(&mut desk, "X-Once", "yes");
