@@ -31,10 +31,16 @@ struct Process {
 
 impl Process {
     fn start() -> Self {
+        Self::start_in("UTC")
+    }
+
+    /// One of an engine in that time zone.
+    fn start_in(time_zone: &str) -> Self {
         let (socket, theirs) = UnixStream::pair().expect("a socket pair");
         let child = Command::new(std::env::current_exe().expect("this program"))
             .args(["--exact", "the_process_itself", "--nocapture", "--test-threads=1"])
             .env(CHILD, "1")
+            .env("TZ", time_zone)
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::null())
             .spawn()
@@ -124,6 +130,36 @@ fn each_run_sees_local_times_in_its_own_zone() {
         assert_eq!(worker.run(3, source, "Asia/Kolkata").1, finished(r#"[15,-330,"2023-12-31T18:30:00.000Z"]"#));
     }
     assert_eq!(worker.run(4, source, "Nowhere/Land").1, utc);
+    worker.end();
+}
+
+#[test]
+fn the_zone_of_the_engine_has_all_its_history() {
+    if !std::path::Path::new("/usr/share/zoneinfo/Africa/Casablanca").exists() {
+        return;
+    }
+    let mut worker = Process::start_in("Africa/Casablanca");
+    worker.receive();
+    // In Ramadan, and before the summer time that now lasts.
+    let source = "function main() { return [[2026, 2, 1], [2026, 4, 1], [2010, 0, 1]].map((d) => new Date(Date.UTC(...d, 12)).getHours()) }";
+    assert_eq!(worker.run(1, source, "Africa/Casablanca").1, finished("[12,13,12]"));
+    worker.end();
+}
+
+#[test]
+fn local_times_within_a_change_of_the_clock_are_those_of_the_standard() {
+    if !std::path::Path::new("/usr/share/zoneinfo/Europe/London").exists() {
+        return;
+    }
+    let mut worker = Process::start();
+    worker.receive();
+    let source = "function main() {
+        const late = new Date(2026, 9, 25);
+        late.setHours(1, 30);
+        const days = [new Date(2026, 2, 29, 1, 30), new Date(2026, 2, 29, 2), new Date('2026-10-25T01:30:00'), new Date('10/25/2026, 1:30:00 AM'), late, new Date('2026-10-25'), new Date('2026-10-25T01:30:00Z')];
+        return days.map((day) => day.toISOString().slice(11, 16)).join();
+    }";
+    assert_eq!(worker.run(1, source, "Europe/London").1, finished("\"01:30,01:00,00:30,00:30,00:30,00:00,01:30\""));
     worker.end();
 }
 

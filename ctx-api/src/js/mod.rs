@@ -1,8 +1,8 @@
 //! The JavaScript side: one QuickJS runtime per run, fed entry by entry.
 //!
 //! [`Worker`] is sans-IO: frames in, frames out, used by simulations and `lockstep run` as it is. [`run_worker`] puts it behind
-//! a socket in a process of its own. Nothing here reads a clock, a file or a network: whatever a script learns arrives in an
-//! entry, which is what makes a run a function of its journal.
+//! a socket in a process of its own. Nothing here reads a clock, a network, or a file but those of the system's time zones: whatever
+//! a script learns arrives in an entry, which is what makes a run a function of its journal.
 
 mod boot;
 mod compile;

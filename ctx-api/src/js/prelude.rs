@@ -22,7 +22,7 @@ macro_rules! parts {
 const CORE: &str = include_str!("prelude/core.js");
 
 /// Every other part: an expression that is a function.
-const PARTS: &[(&str, &str)] = parts!["abort" "api" "arguments" "buffer" "call" "clone" "console" "crypto" "ctx" "env" "failures" "fetch" "globals" "inspect" "ops" "packages" "served" "test/expect" "test/phones" "test/steps" "test/suite" "test/surroundings" "text" "time" "timers" "url" "warm"];
+const PARTS: &[(&str, &str)] = parts!["abort" "api" "arguments" "buffer" "call" "clone" "console" "crypto" "ctx" "env" "failures" "fetch" "globals" "inspect" "locale" "ops" "packages" "served" "test/expect" "test/phones" "test/steps" "test/suite" "test/surroundings" "text" "time" "timers" "url" "warm"];
 
 macro_rules! modules {
     ($($name:literal)*) => {

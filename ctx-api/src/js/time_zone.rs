@@ -1,12 +1,17 @@
-//! Local time in the zone of the run whose turn it is.
+//! Time zones: that of the run whose turn it is, for local time, and any other by its name.
 //!
 //! QuickJS asks the C library for local time, which knows one zone a process. A worker process is single-threaded and runs one turn
-//! at a time, so the zone is switched between turns, when it differs at all. The sandbox lets no file be read later, so the rule of
-//! every zone (the POSIX line at the end of its file) is read beforehand.
+//! at a time, so the zone is switched between turns, when it differs at all. The sandbox lets no file be read later, so the system's
+//! database is read beforehand, and the C library begins with the engine's zone, of which it then has the whole table. Of other zones
+//! it gets the rule for all times to come (the POSIX line at the end of their files).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 const DATABASE: &str = "/usr/share/zoneinfo";
 /// Bound on what is read from the database.
@@ -16,39 +21,91 @@ unsafe extern "C" {
     fn tzset();
 }
 
-/// The rules of the zones this system knows.
-#[derive(Debug, Default)]
-pub(super) struct TimeZones {
-    rules: BTreeMap<String, CString>,
-    current: String,
+/// Seconds that a zone's clock is ahead of UTC at a time, in milliseconds since 1970; `None` for a zone that is not known.
+pub(super) fn offset(zone: &str, at: f64) -> Option<i32> {
+    let zone = Database::of_this_system().zone(zone)?;
+    // Far away it is what it is at the end of the calendar.
+    let end = if at < 0.0 { Timestamp::MIN } else { Timestamp::MAX };
+    let at = Timestamp::from_millisecond(at as i64).unwrap_or(end);
+    Some(zone.to_offset(at).seconds())
 }
 
-impl TimeZones {
-    /// Reads the system's database; an absent one leaves UTC only.
-    pub(super) fn read() -> Self {
-        let mut zones = Self::default();
-        zones.read_directory(Path::new(DATABASE), "");
-        zones
+/// The system's zones.
+#[derive(Debug, Default)]
+struct Database {
+    /// TZif files (RFC 8536), by their names. Many have several.
+    files: BTreeMap<String, Arc<[u8]>>,
+    parsed: Mutex<BTreeMap<String, TimeZone>>,
+}
+
+impl Database {
+    /// Read once a process; an absent one leaves UTC only.
+    fn of_this_system() -> &'static Self {
+        static READ: OnceLock<Database> = OnceLock::new();
+        READ.get_or_init(|| {
+            let mut database = Self::default();
+            database.read_directory(Path::new(DATABASE), "", &mut BTreeSet::new());
+            database
+        })
     }
 
-    fn read_directory(&mut self, directory: &Path, prefix: &str) {
+    fn read_directory(&mut self, directory: &Path, prefix: &str, texts: &mut BTreeSet<Arc<[u8]>>) {
         let Ok(entries) = std::fs::read_dir(directory) else { return };
         for entry in entries.flatten() {
             let Ok(name) = entry.file_name().into_string() else { continue };
             // `right` and `posix` repeat every zone.
-            if self.rules.len() >= MAX_ZONES || name == "right" || name == "posix" {
+            if self.files.len() >= MAX_ZONES || name == "right" || name == "posix" {
                 continue;
             }
             let zone = format!("{prefix}{name}");
             let path = entry.path();
             if path.is_dir() {
                 if prefix.matches('/').count() < 2 {
-                    self.read_directory(&path, &format!("{zone}/"));
+                    self.read_directory(&path, &format!("{zone}/"), texts);
                 }
-            } else if let Some(rule) = std::fs::read(&path).ok().as_deref().and_then(posix_rule) {
-                self.rules.insert(zone, rule);
+            } else if let Some(file) = std::fs::read(&path).ok().filter(|file| file.starts_with(b"TZif")) {
+                let file: Arc<[u8]> = file.into();
+                let known = texts.get(&file).cloned();
+                let file = known.unwrap_or_else(|| {
+                    texts.insert(Arc::clone(&file));
+                    file
+                });
+                self.files.insert(zone, file);
             }
         }
+    }
+
+    /// A zone by its name in any case.
+    fn zone(&self, name: &str) -> Option<TimeZone> {
+        if ["UTC", "GMT", "Etc/UTC", "Etc/GMT"].iter().any(|utc| utc.eq_ignore_ascii_case(name)) {
+            return Some(TimeZone::UTC);
+        }
+        let entry = self.files.get_key_value(name);
+        let (name, file) = entry.or_else(|| self.files.iter().find(|(zone, _)| zone.eq_ignore_ascii_case(name)))?;
+        let mut parsed = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(zone) = parsed.get(name) {
+            return Some(zone.clone());
+        }
+        let zone = TimeZone::tzif(name, file).ok()?;
+        parsed.insert(name.clone(), zone.clone());
+        Some(zone)
+    }
+}
+
+/// Switches the zone of the process.
+#[derive(Debug)]
+pub(super) struct TimeZones {
+    current: String,
+}
+
+impl TimeZones {
+    /// Reads what there is to read of files; the process begins in the zone of its `TZ`.
+    pub(super) fn read() -> Self {
+        let zones = Database::of_this_system();
+        let current = std::env::var("TZ").ok().filter(|zone| zones.files.contains_key(zone)).unwrap_or_default();
+        // SAFETY: the worker process has one thread, so nobody changes the environment meanwhile.
+        unsafe { tzset() };
+        Self { current }
     }
 
     /// Makes local times those of `zone`; an unknown one is UTC.
@@ -57,8 +114,7 @@ impl TimeZones {
             return;
         }
         zone.clone_into(&mut self.current);
-        let utc = c"UTC0";
-        let rule = self.rules.get(zone).map_or(utc, CString::as_c_str);
+        let rule = Database::of_this_system().files.get(zone).and_then(|file| posix_rule(file)).unwrap_or_else(|| c"UTC0".into());
         // SAFETY: the worker process has one thread, so nobody reads the environment meanwhile; both strings end in a NUL.
         unsafe {
             libc::setenv(c"TZ".as_ptr(), rule.as_ptr(), 1);
@@ -95,6 +151,18 @@ mod tests {
     fn other_files_have_no_rule() {
         for file in [&b"TZif"[..], b"# tzdata", b"TZif2 \n\n", b"", b"TZif2\n\xff\xff\n"] {
             assert_eq!(posix_rule(file), None, "{file:?}");
+        }
+    }
+
+    #[test]
+    fn a_zone_is_found_by_its_name_whatever_its_case() {
+        let june = 1_781_000_000_000.0;
+        assert_eq!((offset("UTC", june), offset("etc/utc", june), offset("Nowhere/Land", june)), (Some(0), Some(0), None));
+        if Path::new(DATABASE).join("America/New_York").exists() {
+            assert_eq!(offset("america/new_york", june), Some(-4 * 3600));
+            // Ramadan 2026, of which the rule at the end of the file says nothing.
+            assert_eq!(offset("Africa/Casablanca", 1_772_366_400_000.0), Some(0));
+            assert_eq!((offset("Europe/London", 0.0), offset("Europe/London", f64::MAX)), (Some(3600), Some(0)));
         }
     }
 }

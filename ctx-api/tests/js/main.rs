@@ -9,6 +9,7 @@ mod harness;
 mod host_calls;
 mod lazy_data;
 mod limits;
+mod locale;
 mod lockstep;
 mod operations;
 mod styles;

@@ -12,6 +12,7 @@ use thiserror::Error;
 use tokio::process::{Child, Command};
 
 use super::probe::{ProbeReader, ProbeWriter};
+use super::programs::local_time_zone;
 use crate::background;
 
 /// A worker process and the engine's ends of what it was given.
@@ -39,6 +40,7 @@ pub(super) fn spawn(program: &Path) -> io::Result<WorkerProcess> {
         .env_clear()
         // A call's runtime is freed when the next one is about to be created: memory given back at once is faulted in again.
         .env("MIMALLOC_PURGE_DELAY", PURGE_DELAY_MS)
+        .env("TZ", local_time_zone())
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::from(page))
         .stderr(Stdio::inherit())

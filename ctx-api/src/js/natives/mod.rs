@@ -6,6 +6,7 @@ mod random;
 mod text;
 mod url;
 mod zlib;
+mod zone;
 
 use std::rc::Rc;
 
@@ -27,6 +28,7 @@ pub(super) fn object<'js>(ctx: &Ctx<'js>, shared: &Rc<Shared>, part: &str) -> rq
         "text" => text::object(ctx),
         "url" => url::object(ctx),
         "zlib" => zlib::object(ctx),
+        "zone" => zone::object(ctx),
         other => Err(Exception::throw_reference(ctx, &format!("the runtime has no natives '{other}'"))),
     }
 }

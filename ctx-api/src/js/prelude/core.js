@@ -302,6 +302,16 @@
     },
   };
 
+  // As people read it.
+  const localized = (name, made) => ({
+    [name](...args) {
+      return part('locale')[made](this.valueOf(), ...args);
+    },
+  })[name];
+  Number.prototype.toLocaleString = localized('toLocaleString', 'number');
+  Object.defineProperty(BigInt.prototype, 'toLocaleString', { value: Number.prototype.toLocaleString, writable: true, configurable: true });
+  String.prototype.localeCompare = localized('localeCompare', 'compare');
+
   // Two runs of the same journal must see the same.
   Math.random = { random: () => host.random() }.random;
   globalThis.require = require;

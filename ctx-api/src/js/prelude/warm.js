@@ -21,7 +21,7 @@
     warm: [],
   };
   // Parts that do, and are loaded anew by each run that names them.
-  const RENEWED = { __proto__: null, abort: true, api: true, console: true, env: true, fetch: true, globals: true, ops: true, timers: true };
+  const RENEWED = { __proto__: null, abort: true, api: true, console: true, env: true, fetch: true, globals: true, locale: true, ops: true, timers: true };
 
   const { freeze } = Object;
   const { call } = Function.prototype;

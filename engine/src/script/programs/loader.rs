@@ -422,7 +422,8 @@ pub(super) fn name_of(file: &str) -> String {
 }
 
 /// The machine's time zone by its IANA name, as Node would show it; UTC where nothing names one.
-fn local_time_zone() -> String {
+/// The IANA name of the zone whose time is the local one.
+pub(crate) fn local_time_zone() -> String {
     let named = std::env::var("TZ").ok().map(|zone| zone.trim_start_matches(':').to_owned());
     let linked = || {
         let target = fs::read_link("/etc/localtime").ok()?;

@@ -7,8 +7,8 @@ mod save;
 mod set;
 mod watch;
 
-pub(crate) use loader::is_script;
 pub use loader::{Loader, Reload, ScriptText};
+pub(crate) use loader::{is_script, local_time_zone};
 pub use program::{Program, ProgramLimits, digest_of, version_of};
 pub use save::{SaveError, SaveScript};
 pub use set::{ProgramSet, ScriptProblem, is_called};

@@ -1,0 +1,366 @@
+// Dates, numbers and the order of texts as people read them: what scripts use of the standard's (ECMA-402), with Node's results.
+// What would come out wrong is refused.
+(function (host, { part }) {
+  const { offset } = host.natives('zone');
+  const { Date } = part('time');
+
+  // What is first and last of a date, the clock, and the marks in numbers.
+  const LOCALES = {
+    __proto__: null,
+    'en-us': { order: 'mdy', cycle: 'h12', otherCycle: 'h24', noon: ['AM', 'PM'], group: ',', point: '.' },
+    'en-gb': { order: 'dmy', cycle: 'h23', otherCycle: 'h23', noon: ['am', 'pm'], group: ',', point: '.' },
+    'en-ca': { order: 'ymd', cycle: 'h12', otherCycle: 'h24', noon: ['a.m.', 'p.m.'], group: ',', point: '.', isNumeric: true },
+    'sv-se': { order: 'ymd', cycle: 'h23', otherCycle: 'h23', noon: ['fm', 'em'], group: '\u00a0', point: ',', isNumeric: true, between: ' ' },
+    'de-de': { order: 'd.m.y', cycle: 'h23', otherCycle: 'h23', noon: ['AM', 'PM'], group: '.', point: ',', isNumeric: true },
+  };
+  for (const tag in LOCALES) LOCALES[tag].tag = tag;
+  const WHOLE = { __proto__: null, en: 'en-us', sv: 'sv-se', de: 'de-de' };
+
+  const WEEKDAYS = ['Sunday', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday'];
+  const MONTHS = ['January', 'February', 'March', 'April', 'May', 'June', 'July', 'August', 'September', 'October', 'November', 'December'];
+
+  const DIGITS = ['numeric', '2-digit'];
+  const NAMED = ['long', 'short', 'narrow'];
+  const CYCLES = ['h11', 'h12', 'h23', 'h24'];
+  const FIELDS = {
+    weekday: NAMED, year: DIGITS, month: [...DIGITS, ...NAMED], day: DIGITS,
+    hour: DIGITS, minute: DIGITS, second: DIGITS,
+  };
+  const DATE = ['weekday', 'year', 'month', 'day'];
+  const TIME = ['hour', 'minute', 'second'];
+
+  const two = (number) => String(number).padStart(2, '0');
+  const refused = (what) => new TypeError(`${what} is not supported (docs/scripts.md)`);
+
+  // ---- arguments -------------------------------------------------------------------------------------------------
+
+  function localeOf(locales) {
+    const [first = 'en-US'] = Array.isArray(locales) ? locales : [locales];
+    if (typeof first !== 'string' || !/^[a-z]{2,8}(-[a-z0-9]{1,8})*$/i.test(first)) {
+      throw new RangeError('Incorrect locale information provided');
+    }
+    const [, tag, hourCycle] = /^(.*?)(?:-u-hc-(h11|h12|h23|h24))?$/.exec(first.toLowerCase());
+    const locale = LOCALES[WHOLE[tag] ?? tag];
+    if (locale === undefined) throw refused(`the locale '${first}'`);
+    return hourCycle === undefined ? locale : { ...locale, asked: hourCycle };
+  }
+
+  function given(options) {
+    if (options === null) throw new TypeError('Cannot convert undefined or null to object');
+    return options ?? {};
+  }
+
+  function oneOf(options, name, values) {
+    if (options[name] === undefined) return undefined;
+    const value = String(options[name]);
+    if (!values.includes(value)) throw new RangeError(`Value ${value} out of range for option ${name}: it is one of ${values.join(', ')}`);
+    return value;
+  }
+
+  function refuse(options, names) {
+    for (const name of names) if (options[name] !== undefined) throw refused(`the option '${name}'`);
+  }
+
+  // ---- dates -----------------------------------------------------------------------------------------------------
+
+  // `required` are the fields of which one is to be there for `defaults` not to be added.
+  function formatDate(date, locales, options, required, defaults) {
+    const locale = localeOf(locales);
+    options = given(options);
+    if (options.calendar !== 'gregory') refuse(options, ['calendar']);
+    if (options.numberingSystem !== 'latn') refuse(options, ['numberingSystem']);
+    refuse(options, ['dayPeriod', 'era', 'fractionalSecondDigits', 'timeZoneName']);
+    const shown = {};
+    for (const name of [...DATE, ...TIME]) shown[name] = oneOf(options, name, FIELDS[name]);
+    const hourCycle = oneOf(options, 'hourCycle', CYCLES);
+    const styles = {
+      date: oneOf(options, 'dateStyle', ['full', 'long', 'medium', 'short']),
+      time: oneOf(options, 'timeStyle', ['full', 'long', 'medium', 'short']),
+    };
+    const explicit = [...DATE, ...TIME].find((name) => shown[name] !== undefined);
+    if (styles.date === undefined && styles.time === undefined) {
+      if (!required.some((name) => shown[name] !== undefined)) for (const name of defaults) shown[name] = 'numeric';
+    } else {
+      if (explicit !== undefined) throw new TypeError(`Can't set option ${explicit} when dateStyle or timeStyle is used`);
+      if (styles.time !== undefined && !required.includes('hour')) throw new TypeError('Invalid option : timeStyle');
+      if (styles.date !== undefined && !required.includes('day')) throw new TypeError('Invalid option : dateStyle');
+      applyStyles(shown, styles, locale);
+    }
+    const zone = options.timeZone === undefined ? undefined : String(options.timeZone);
+    const at = date.getTime();
+    const shift = zone === undefined ? date.getTimezoneOffset() * -60 : offset(zone, at);
+    if (shift === undefined) throw new RangeError(`Invalid time zone specified: ${zone}`);
+    if (Number.isNaN(at)) return 'Invalid Date';
+    let cycle = hourCycle ?? locale.asked ?? locale.cycle;
+    if (options.hour12 !== undefined) cycle = options.hour12 ? 'h12' : locale.otherCycle;
+    return written(new Date(at + shift * 1000), shown, locale, cycle, styles);
+  }
+
+  function applyStyles(shown, { date, time }, locale) {
+    if (time === 'full' || time === 'long') throw refused(`the value '${time}' of the option 'timeStyle'`);
+    if (date !== undefined) {
+      Object.assign(shown, { year: 'numeric', month: date === 'medium' ? 'short' : 'long', day: 'numeric' });
+      if (date === 'full') shown.weekday = 'long';
+      if (date === 'short') {
+        shown.month = 'numeric';
+        if (locale.order === 'mdy') shown.year = '2-digit';
+        if (locale.order === 'd.m.y') Object.assign(shown, { year: '2-digit', month: '2-digit', day: '2-digit' });
+      }
+    }
+    if (time !== undefined) Object.assign(shown, { hour: locale.cycle === 'h12' ? 'numeric' : '2-digit', minute: '2-digit' });
+    if (time === 'medium') shown.second = '2-digit';
+  }
+
+  // `local` has the local time for UTC.
+  function written(local, shown, locale, cycle, styles) {
+    const day = dateOf(local, shown, locale);
+    const time = timeOf(local, shown, locale, cycle);
+    if (day === undefined || time === undefined) return day ?? time ?? '';
+    if (locale.between !== undefined) return day + locale.between + time;
+    const isWeekdayOnly = shown.year === undefined && shown.month === undefined && shown.day === undefined;
+    const isClock = shown.hour !== undefined && (shown.minute !== undefined || locale.order === 'mdy');
+    if (isWeekdayOnly && isClock) return `${day} ${time}`;
+    return day + (shown.month === 'long' ? ' at ' : ', ') + time;
+  }
+
+  function named(name, form) {
+    return form === 'long' ? name : name.slice(0, form === 'short' ? 3 : 1);
+  }
+
+  function dateOf(local, shown, locale) {
+    const digits = (name, number) => (shown[name] === undefined ? undefined : shown[name] === '2-digit' ? two(number % 100) : String(number));
+    const weekday = shown.weekday && named(WEEKDAYS[local.getUTCDay()], shown.weekday);
+    const year = digits('year', local.getUTCFullYear());
+    const day = digits('day', local.getUTCDate());
+    const isNamed = NAMED.includes(shown.month);
+    let month = isNamed ? monthName(local, shown.month, locale) : digits('month', local.getUTCMonth() + 1);
+    if (locale.isNumeric) return numericDate({ weekday, year, month, day, isNamed }, locale);
+    let rest;
+    if (month === undefined && weekday !== undefined && day !== undefined) {
+      return [...(locale.order === 'mdy' ? [day, weekday] : [weekday, day]), year].filter(Boolean).join(' ');
+    }
+    if (month === undefined) {
+      rest = day !== undefined && year !== undefined ? `${year} (day: ${day})` : day ?? year;
+    } else if (locale.order === 'mdy') {
+      if (!isNamed) rest = [month, day, year].filter(Boolean).join('/');
+      else rest = (day === undefined ? month : `${month} ${day}`) + (year === undefined ? '' : `${day === undefined ? ' ' : ', '}${year}`);
+    } else if (isNamed) {
+      rest = [day, month, year].filter(Boolean).join(' ');
+    } else {
+      if (day !== undefined || year !== undefined) month = month.padStart(2, '0');
+      rest = [day?.padStart(2, '0'), month, year].filter(Boolean).join('/');
+    }
+    if (weekday === undefined || rest === undefined) return weekday ?? rest;
+    if (day !== undefined && month !== undefined) {
+      return locale.order === 'dmy' && year === undefined ? `${weekday} ${rest}` : `${weekday}, ${rest}`;
+    }
+    return `${rest} ${weekday}`;
+  }
+
+  function monthName(local, form, locale) {
+    const name = MONTHS[local.getUTCMonth()];
+    return locale.order === 'dmy' && form === 'short' && name === 'September' ? 'Sept' : named(name, form);
+  }
+
+  function numericDate({ weekday, year, month, day, isNamed }, locale) {
+    const all = [year, month, day];
+    if (weekday === undefined && all.every((text) => text === undefined)) return undefined;
+    if (weekday !== undefined || isNamed || all.includes(undefined)) {
+      throw refused('of this locale, a date of other fields than year, month and day in digits');
+    }
+    return locale.order === 'd.m.y' ? `${day}.${month}.${year}` : [year, month.padStart(2, '0'), day.padStart(2, '0')].join('-');
+  }
+
+  function timeOf(local, shown, locale, cycle) {
+    if (shown.hour === undefined) {
+      if (shown.minute === undefined) return shown.second && String(local.getUTCSeconds());
+      if (shown.second === undefined) return String(local.getUTCMinutes());
+      return `${two(local.getUTCMinutes())}:${two(local.getUTCSeconds())}`;
+    }
+    if (shown.minute === undefined && (shown.second !== undefined || locale.order === 'd.m.y')) {
+      throw refused('an hour without minutes, of this locale or with seconds,');
+    }
+    const isHalf = cycle === 'h11' || cycle === 'h12';
+    let hour = local.getUTCHours();
+    const noon = isHalf ? ` ${locale.noon[hour < 12 ? 0 : 1]}` : '';
+    if (isHalf) hour %= 12;
+    if (hour === 0 && (cycle === 'h12' || cycle === 'h24')) hour = isHalf ? 12 : 24;
+    const isShort = isHalf || (locale.order === 'dmy' && shown.minute === '2-digit' && shown.second !== 'numeric');
+    let time = isShort && shown.hour === 'numeric' ? String(hour) : two(hour);
+    if (shown.minute !== undefined) time += `:${two(local.getUTCMinutes())}`;
+    if (shown.second !== undefined) time += `:${two(local.getUTCSeconds())}`;
+    return time + noon;
+  }
+
+  // ---- numbers ---------------------------------------------------------------------------------------------------
+
+  const SIGNS = {
+    __proto__: null,
+    AUD: 'A$', BRL: 'R$', CAD: 'CA$', CNY: 'CN¥', EUR: '€', GBP: '£', HKD: 'HK$', ILS: '₪', INR: '₹', JPY: '¥', KRW: '₩',
+    MXN: 'MX$', NZD: 'NZ$', PHP: '₱', TWD: 'NT$', USD: '$', VND: '₫', XCD: 'EC$',
+  };
+  const LOCAL_SIGNS = { 'en-gb': { JPY: 'JP¥', USD: 'US$' }, 'en-ca': { CAD: '$', USD: 'US$', JPY: 'JP¥' } };
+  const WITHOUT_DIGITS = ['CLP', 'ISK', 'JPY', 'KRW', 'PYG', 'UGX', 'VND', 'XAF', 'XOF', 'XPF'];
+  const WITH_THREE_DIGITS = ['BHD', 'JOD', 'KWD', 'OMR', 'TND'];
+
+  function formatNumber(value, locales, options) {
+    const locale = localeOf(locales);
+    options = given(options);
+    if (options.numberingSystem !== 'latn') refuse(options, ['numberingSystem']);
+    if (options.notation !== 'standard') refuse(options, ['notation']);
+    if (options.signDisplay !== 'auto') refuse(options, ['signDisplay']);
+    if (options.currencySign !== 'standard') refuse(options, ['currencySign']);
+    if (options.currencyDisplay !== 'symbol') refuse(options, ['currencyDisplay']);
+    refuse(options, ['maximumSignificantDigits', 'minimumSignificantDigits', 'roundingIncrement', 'roundingMode', 'roundingPriority', 'trailingZeroDisplay', 'unit', 'compactDisplay']);
+    const style = options.style === 'unit' ? undefined : oneOf(options, 'style', ['decimal', 'percent', 'currency']) ?? 'decimal';
+    if (style === undefined) throw refused("the style 'unit'");
+    const currency = style === 'currency' ? currencyOf(options) : undefined;
+    const usual = currency === undefined ? undefined : WITHOUT_DIGITS.includes(currency) ? 0 : WITH_THREE_DIGITS.includes(currency) ? 3 : 2;
+    const [least, most] = digitsOf(options, usual ?? 0, usual ?? (style === 'percent' ? 0 : 3));
+    const whole = count(options, 'minimumIntegerDigits', 1, 21) ?? 1;
+    const grouped = options.useGrouping === undefined || (options.useGrouping !== false && options.useGrouping !== 'false');
+    const isNegative = value < 0 || Object.is(value, -0);
+    const text = magnitude(value, { style, least, most, whole, group: grouped ? locale.group : '', point: locale.point });
+    const sign = !isNegative ? '' : locale.order === 'ymd' && locale.point === ',' ? '\u2212' : '-';
+    if (style === 'percent') return `${sign}${text}${locale.point === ',' ? '\u00a0' : ''}%`;
+    return currency === undefined ? sign + text : withCurrency(sign, text, currency, locale);
+  }
+
+  function currencyOf({ currency }) {
+    if (currency === undefined) throw new TypeError('Currency code is required with currency style.');
+    if (!/^[a-z]{3}$/i.test(currency)) throw new RangeError(`Invalid currency code : ${String(currency)}`);
+    return String(currency).toUpperCase();
+  }
+
+  function withCurrency(sign, text, currency, locale) {
+    if (locale.point === ',') {
+      const known = currency === 'EUR' ? '€' : currency === 'SEK' && locale.order === 'ymd' ? 'kr' : undefined;
+      if (known === undefined) throw refused(`of this locale, the currency ${currency}`);
+      return `${sign}${text}\u00a0${known}`;
+    }
+    const symbol = LOCAL_SIGNS[locale.tag]?.[currency] ?? SIGNS[currency];
+    return symbol === undefined ? `${sign}${currency}\u00a0${text}` : sign + symbol + text;
+  }
+
+  function count(options, name, least, most) {
+    if (options[name] === undefined) return undefined;
+    const number = Number(options[name]);
+    if (!(number >= least && number <= most)) throw new RangeError(`${name} value is out of range.`);
+    return Math.floor(number);
+  }
+
+  // How many digits there are after the point, at least and at most.
+  function digitsOf(options, least, most) {
+    const minimum = count(options, 'minimumFractionDigits', 0, 100);
+    const maximum = count(options, 'maximumFractionDigits', 0, 100);
+    if (minimum !== undefined && maximum !== undefined && minimum > maximum) {
+      throw new RangeError('maximumFractionDigits value is out of range.');
+    }
+    return [minimum ?? Math.min(least, maximum ?? least), maximum ?? Math.max(most, minimum ?? most)];
+  }
+
+  // Without its sign. What is rounded are the decimal digits that stand for the number.
+  function magnitude(value, { style, least, most, whole, group, point }) {
+    if (Number.isNaN(value)) return 'NaN';
+    if (value === Infinity || value === -Infinity) return '∞';
+    const [, before, after = '', power = '0'] = /^-?(\d+)(?:\.(\d+))?(?:e([+-]\d+))?$/.exec(String(value));
+    // The number is `digits` with the point before the digit at `place`.
+    let digits = before + after;
+    let place = before.length + Number(power) + (style === 'percent' ? 2 : 0);
+    if (place <= 0) {
+      digits = '0'.repeat(1 - place) + digits;
+      place = 1;
+    }
+    digits = digits.padEnd(place, '0');
+    if (digits.length > place + most) {
+      const isUp = digits[place + most] >= '5';
+      digits = digits.slice(0, place + most);
+      if (isUp) {
+        const { length } = digits;
+        digits = String(BigInt(digits) + 1n).padStart(length, '0');
+        place += digits.length - length;
+      }
+    }
+    const fraction = digits.slice(place).replace(/0+$/, '').padEnd(least, '0');
+    const integer = digits.slice(0, place).replace(/^0+/, '').padStart(whole, '0');
+    return integer.replace(/\B(?=(\d{3})+$)/g, group) + (fraction === '' ? '' : point + fraction);
+  }
+
+  // ---- the order of texts ----------------------------------------------------------------------------------------
+
+  // What is not a letter or a digit comes first, in the order of the Unicode Collation Algorithm.
+  const MARKS = '_-,;:!?.\'"()[]{}@*/\\&#%`^+<=>|~$';
+
+  function rank(character) {
+    if (/\s/.test(character)) return character.codePointAt(0) / 0x110000;
+    const mark = MARKS.indexOf(character);
+    return mark >= 0 ? 1 + mark : 0x100 + character.codePointAt(0);
+  }
+
+  const ASCII = Array.from({ length: 128 }, (_, code) => rank(String.fromCharCode(code).toLowerCase()));
+
+  // Of texts that have ASCII only.
+  function compareAscii(one, other, isCaseSeen) {
+    const length = Math.min(one.length, other.length);
+    for (let index = 0; index < length; index++) {
+      const difference = ASCII[one.charCodeAt(index)] - ASCII[other.charCodeAt(index)];
+      if (difference !== 0) return Math.sign(difference);
+    }
+    if (one.length !== other.length || !isCaseSeen) return Math.sign(one.length - other.length);
+    // The small letter is first, and has the higher code.
+    for (let index = 0; index < length; index++) {
+      const difference = other.charCodeAt(index) - one.charCodeAt(index);
+      if (difference !== 0) return Math.sign(difference);
+    }
+    return 0;
+  }
+
+  // A text as three: letters alone, their accents, and their case; with `numeric`, digits as the numbers they are.
+  function keysOf(text, numeric) {
+    const pieces = text.normalize('NFD').match(numeric ? /\d+|\p{M}|[^]/gu : /\p{M}|[^]/gu) ?? [];
+    const keys = [[], [], []];
+    for (const piece of pieces) {
+      if (/^\p{M}$/u.test(piece)) {
+        keys[1].push(keys[0].length * 0x110000 + piece.codePointAt(0));
+      } else {
+        const small = piece.toLowerCase();
+        if (numeric && /^\d/.test(piece)) keys[0].push(rank('0'), Number(piece));
+        else keys[0].push(rank(small));
+        keys[2].push(piece === small ? 0 : 1);
+      }
+    }
+    return keys;
+  }
+
+  function order(a, b) {
+    for (let index = 0; index < a.length && index < b.length; index++) {
+      if (a[index] !== b[index]) return a[index] < b[index] ? -1 : 1;
+    }
+    return Math.sign(a.length - b.length);
+  }
+
+  function compare(one, other, locales, options) {
+    other = String(other);
+    options = given(options);
+    if (options.usage !== 'sort') refuse(options, ['usage']);
+    if (options.caseFirst !== 'false') refuse(options, ['caseFirst']);
+    if (options.ignorePunctuation !== false) refuse(options, ['ignorePunctuation']);
+    const sensitivity = oneOf(options, 'sensitivity', ['base', 'accent', 'case', 'variant']) ?? 'variant';
+    if (one === other) return 0;
+    const isCaseSeen = sensitivity === 'case' || sensitivity === 'variant';
+    if (!options.numeric && /^[\0-\x7f]*$/.test(one) && /^[\0-\x7f]*$/.test(other)) return compareAscii(one, other, isCaseSeen);
+    const [a, b] = [keysOf(one, options.numeric), keysOf(other, options.numeric)];
+    return order(a[0], b[0])
+      || (sensitivity === 'accent' || sensitivity === 'variant' ? order(a[1], b[1]) : 0)
+      || (isCaseSeen ? order(a[2], b[2]) : 0);
+  }
+
+  const all = ['year', 'month', 'day', ...TIME];
+  return {
+    dateTime: (date, locales, options) => formatDate(date, locales, options, [...DATE, ...TIME], all),
+    date: (date, locales, options) => formatDate(date, locales, options, DATE, ['year', 'month', 'day']),
+    time: (date, locales, options) => formatDate(date, locales, options, TIME, TIME),
+    number: formatNumber,
+    compare,
+  };
+})
