@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use lockstep_ctx_api::CallState;
 
 use super::cause::Cause;
-use crate::core::{Activity, Channel, ChannelTimes};
+use crate::core::{Activity, Channel, ChannelTimes, ChannelVars};
 use crate::esl::Headers;
 
 /// A step of the state machine that clients expect behind a channel, and its number.
@@ -215,6 +215,7 @@ fn each_variable(channel: &Channel, mut each: impl FnMut(&str, &str)) {
     derived("call_uuid", &channel.call);
     derived("channel_name", &name(channel));
     derived("sofia_profile_name", "internal");
+    each_of_invite(&channel.vars, &mut derived);
     if let Some((codec, rate, _)) = codec(channel) {
         for (name, value) in [("read_codec", codec.as_str()), ("read_rate", rate), ("write_codec", &codec), ("write_rate", rate)]
         {
@@ -240,6 +241,51 @@ fn each_variable(channel: &Channel, mut each: impl FnMut(&str, &str)) {
         }
         each_time(&channel.times, ended, &mut derived);
     }
+}
+
+/// What follows from the header fields of the INVITE that came in, and from where it came from.
+fn each_of_invite(vars: &ChannelVars, each: &mut impl FnMut(&str, &str)) {
+    for (field, uri, full) in [
+        ("sip_h_From", "sip_from_uri", Some("sip_full_from")),
+        ("sip_h_To", "sip_to_uri", Some("sip_full_to")),
+        ("sip_h_Contact", "sip_contact_uri", None),
+    ] {
+        let Some(value) = vars.get(field) else { continue };
+        if let Some(full) = full {
+            each(full, value);
+        }
+        if let Some(address) = address(value) {
+            each(uri, address);
+        }
+    }
+    if let Some(tag) = vars.get("sip_h_From").and_then(|from| from.rsplit_once(";tag=")) {
+        each("sip_from_tag", tag.1.split(';').next().unwrap_or_default());
+    }
+    if let Some((user, host)) = vars.get("sip_h_Contact").and_then(address).and_then(|contact| contact.split_once('@')) {
+        each("sip_contact_user", user);
+        let port = host.rsplit_once(':').filter(|(host, _)| !host.contains(':') || host.ends_with(']'));
+        each("sip_contact_host", port.map_or(host, |(host, _)| host));
+    }
+    if let Some(user) = vars.get("sip_req_user") {
+        each("sip_req_uri", &format!("{user}@{}", vars.get("sip_req_host").unwrap_or_default()));
+    }
+    for (known, name) in
+        [("sip_network_ip", "sip_received_ip"), ("sip_network_port", "sip_received_port"), ("sip_h_Max-Forwards", "max_forwards")]
+    {
+        if let Some(value) = vars.get(known) {
+            each(name, value);
+        }
+    }
+}
+
+/// User, host and port of a From, To or Contact.
+fn address(field: &str) -> Option<&str> {
+    let uri = match field.rsplit_once('<') {
+        Some((_, rest)) => rest.split_once('>')?.0,
+        None => field,
+    };
+    let (_, address) = uri.split_once(':')?;
+    address.split([';', '?', '>']).next()
 }
 
 /// What a call-detail record wants: when, and how long.
@@ -282,6 +328,9 @@ fn each_time(times: &ChannelTimes, ended: u64, each: &mut impl FnMut(&str, &str)
         each(&millis, &ms.to_string());
         each(&micros, &ms.saturating_mul(1_000).to_string());
     }
+    each("hold_accum_seconds", &(times.hold_total_ms / 1_000).to_string());
+    each("hold_accum_ms", &times.hold_total_ms.to_string());
+    each("hold_accum_usec", &times.hold_total_ms.saturating_mul(1_000).to_string());
 }
 
 /// What clients call an operation.
@@ -325,4 +374,41 @@ fn formatted(unix_ms: u64, zone: TimeZone, format: &str) -> String {
 
 fn micros(at: Option<u64>) -> u64 {
     at.map_or(0, |ms| ms.saturating_mul(1_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn addresses_of_the_invite_are_variables_under_the_names_that_applications_read() {
+        let vars = [
+            ("sip_h_From", "\"A <b>\" <sip:al@h.example:5070;user=phone>;tag=7a;x=1"),
+            ("sip_h_To", "sip:4001@e.example;x=1"),
+            ("sip_h_Contact", "<sip:al@192.0.2.7:39423;transport=udp>"),
+            ("sip_h_Max-Forwards", "69"),
+            ("sip_req_user", "4001"),
+            ("sip_req_host", "e.example"),
+            ("sip_network_ip", "192.0.2.7"),
+        ];
+        let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let channel = Channel { vars: ChannelVars::new(Arc::new(vars)), ..Channel::default() };
+        for (name, value) in [
+            ("sip_from_uri", "al@h.example:5070"),
+            ("sip_full_from", "\"A <b>\" <sip:al@h.example:5070;user=phone>;tag=7a;x=1"),
+            ("sip_from_tag", "7a"),
+            ("sip_to_uri", "4001@e.example"),
+            ("sip_contact_uri", "al@192.0.2.7:39423"),
+            ("sip_contact_user", "al"),
+            ("sip_contact_host", "192.0.2.7"),
+            ("sip_req_uri", "4001@e.example"),
+            ("sip_received_ip", "192.0.2.7"),
+            ("max_forwards", "69"),
+        ] {
+            assert_eq!(variable(&channel, name).as_deref(), Some(value), "{name}");
+        }
+        assert_eq!(variable(&channel, "sip_received_port"), None);
+    }
 }
