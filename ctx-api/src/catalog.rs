@@ -80,7 +80,7 @@ pub const OPERATIONS: &[Operation] = &[
         V1,
         &["(name: string): string | undefined", "(name: string, value: string | number): Promise<void>"],
         &[TypeError, InvalidState],
-        "Reads a header of the incoming INVITE, or sets one for the next response or outgoing leg; the same name in that operation's own `headers` takes its place. CR, LF and NUL are refused.",
+        "Reads a header of the incoming INVITE, or sets one for the next response or outgoing leg; the same name in that operation's own `headers` takes its place. Control characters other than tabs are refused.",
     ),
     operation("log", Class::Local, V1, &["(...values: unknown[]): void"], &[], "Writes a line to the call's own log."),
     operation(

@@ -135,7 +135,7 @@ impl Op {
     }
 }
 
-/// Header fields in the order the script gave them. Names and values hold no CR, LF or NUL: the binding refuses those.
+/// Header fields in the order the script gave them. Names and values hold no control characters but tabs: the binding refuses others.
 pub type Headers = Vec<(String, String)>;
 
 /// Arguments of `ctx.set(k, v, skipWrite)`.

@@ -230,9 +230,9 @@ interface Ctx {
   /** Sets a call variable; `null` or `undefined` removes it. `sip_h_X-…` set before a bridge becomes a header of the new leg. */
   set(key: string, value: string | number | boolean | null | undefined, skipWrite?: boolean): Promise<void>;
 
-  /** Reads a header of the incoming INVITE, or sets one for the next response or outgoing leg; the same name in that operation's own `headers` takes its place. CR, LF and NUL are refused. */
+  /** Reads a header of the incoming INVITE, or sets one for the next response or outgoing leg; the same name in that operation's own `headers` takes its place. Control characters other than tabs are refused. */
   header(name: string): string | undefined;
-  /** Reads a header of the incoming INVITE, or sets one for the next response or outgoing leg; the same name in that operation's own `headers` takes its place. CR, LF and NUL are refused. */
+  /** Reads a header of the incoming INVITE, or sets one for the next response or outgoing leg; the same name in that operation's own `headers` takes its place. Control characters other than tabs are refused. */
   header(name: string, value: string | number): Promise<void>;
 
   /** Writes a line to the call's own log. */

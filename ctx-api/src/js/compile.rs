@@ -31,7 +31,9 @@ pub(super) struct Unit {
 /// Name of the wrapper's parameter through which a classic file's own `main` and `onMessage` are reached.
 const LOCALS: &str = "__lockstep_locals";
 
-/// Ends a module that has a function `main`, whether it exports that or not: the prelude's `core` finds it by this name.
+/// Compiles behind a module that has a function `main` and does not export it.
+const HAS_OWN_MAIN: &str = ";export { main };";
+/// Ends such a module: the prelude's `core` finds it by this name.
 const OWN_MAIN: &str = ";export { main as __lockstep_main };";
 
 /// Compiles a file in whichever of the two dialects it is written in.
@@ -52,8 +54,8 @@ pub(super) fn compile(name: &str, source: &str) -> Result<Unit, ScriptError> {
         };
         match as_module(source) {
             Ok(bytecode) => {
-                // It does not compile where the module has no `main`.
-                let bytecode = as_module(&format!("{source}\n{OWN_MAIN}")).unwrap_or_else(|()| {
+                let ended = as_module(&format!("{source}\n{HAS_OWN_MAIN}"));
+                let bytecode = ended.and_then(|_| as_module(&format!("{source}\n{OWN_MAIN}"))).unwrap_or_else(|()| {
                     ctx.catch();
                     bytecode
                 });

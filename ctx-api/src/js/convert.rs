@@ -342,11 +342,12 @@ pub(super) fn check_header(operation: &str, name: &str, value: &str) -> Result<(
 }
 
 pub(super) fn refuse_breaks(operation: &str, name: &str, value: &str) -> Result<(), OpError> {
-    let Some(found) = value.chars().find(|found| matches!(found, '\r' | '\n' | '\0')) else { return Ok(()) };
+    let Some(found) = value.chars().find(|found| found.is_ascii_control() && *found != '\t') else { return Ok(()) };
     let found = match found {
         '\r' => "CR",
         '\n' => "LF",
-        _ => "NUL",
+        '\0' => "NUL",
+        _ => "control character",
     };
     Err(OpError::new(ErrorCode::TypeError, format!("ctx.{operation}: the value of '{name}' holds a {found}")))
 }
@@ -362,6 +363,9 @@ fn range_error(operation: &str, name: &str, expected: &str, got: impl std::fmt::
 
 /// What a value is, in the words of a message.
 fn kind(value: &Value<'_>) -> &'static str {
+    if value.as_number().is_some_and(f64::is_nan) {
+        return "NaN";
+    }
     if value.is_array() {
         "a list"
     } else if value.is_function() {

@@ -29,7 +29,7 @@ fn console_shows_values_as_node_does() {
             "console.log({ a: 1, 'b-c': 'x', d: [1, 'two'], e: { f: { g: { h: 1 } } } })",
             "{ a: 1, 'b-c': 'x', d: [ 1, 'two' ], e: { f: { g: [Object] } } }",
         ),
-        ("console.log([], {}, [undefined, , 3])", "[] {} [ undefined, <empty>, 3 ]"),
+        ("console.log([], {}, [undefined, , 3])", "[] {} [ undefined, <1 empty item>, 3 ]"),
         (
             "console.log('%s is %d years, %i, %f, %j %o %%', 'Bob', 42.5, 42.9, '1.5', { a: 1 }, [1], 'rest')",
             "Bob is 42.5 years, 42, 1.5, {\"a\":1} [ 1 ] % rest",
@@ -43,6 +43,11 @@ fn console_shows_values_as_node_does() {
         ("console.log(new Uint8Array([1, 2]))", "Uint8Array(2) [ 1, 2 ]"),
         ("console.log(\"it's\", [\"it's\"])", "it's [ \"it's\" ]"),
         ("console.log({ get a() { return 1 } })", "{ a: [Getter] }"),
+        ("const a = []; a[44208000] = 1; a.b = 2; console.log(a)", "[ <44208000 empty items>, 1, b: 2 ]"),
+        ("const a = [1]; a.length = 3; console.log(a)", "[ 1, <2 empty items> ]"),
+        ("console.log(new Proxy({}, { get() { throw new Error('trap') }, ownKeys() { throw new Error('trap') } }))", "[Object]"),
+        ("const { proxy, revoke } = Proxy.revocable({}, {}); revoke(); console.log(proxy, 1)", "[Object] 1"),
+        ("console.log({ __proto__: { get constructor() { throw new Error('no') } }, a: 1 })", "{ a: 1 }"),
         ("console.log([1.5, 'x'].map(String))", "[ '1.5', 'x' ]"),
     ] {
         assert_eq!(logged(call), [line], "{call}");
@@ -210,11 +215,35 @@ fn responses_can_be_made_and_read_once() {
 }
 
 #[test]
+fn a_clone_has_what_is_its_own() {
+    assert_true(&[
+        r#"structuredClone(JSON.parse('{"__proto__":{"admin":true}}')).admin === undefined"#,
+        "Object.keys(structuredClone(JSON.parse('{\"__proto__\":{}}'))).join() === '__proto__'",
+        "structuredClone(Object.assign(new Error('x'), { name: 'constructor' })) instanceof Error",
+    ]);
+}
+
+#[test]
+fn what_was_aborted_before_is_not_listened_to() {
+    assert_true(&[
+        "(() => { let n = 0; const t = new EventTarget(); t.addEventListener('x', () => { n++ }, { signal: AbortSignal.abort() }); t.dispatchEvent(new Event('x')); return n === 0 })()",
+        "new DOMException('x', 'NotFoundError').code === 8 && new DOMException('x', 'constructor').code === 0",
+    ]);
+}
+
+#[test]
+fn a_mark_is_one_at_the_beginning_of_a_stream_only() {
+    assert_true(&["(() => { const d = new TextDecoder(), mark = [0xef, 0xbb, 0xbf], all = new Uint8Array([...mark, 97]);
+        return d.decode(all, { stream: true }) + d.decode(all, { stream: true }) + d.decode() + d.decode(all) === 'a\\ufeffaa' })()"]);
+}
+
+#[test]
 fn vars_is_the_data_and_a_function() {
     assert_true(&[
         "vars.n === 1 && vars().n === 1 && 'n' in vars && Object.keys(vars).join() === 'n'",
         "JSON.stringify(vars) === '{\"n\":1}' && typeof vars === 'function'",
         "(vars.x = 5, delete vars.n, vars().x === 5 && !('n' in vars()))",
+        "(Object.defineProperty(vars, 'y', { value: 6, enumerable: true }), vars().y === 6)",
     ]);
 }
 

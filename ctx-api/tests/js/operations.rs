@@ -266,6 +266,8 @@ fn refusals_say_what_was_expected_and_what_came() {
         ("redirect()", "TypeError: ctx.redirect: `uri` must be a non-empty string, got nothing"),
         ("set('a', {})", "TypeError: ctx.set: `value` must be a string, a number or a boolean, got an object"),
         ("header('X-A', 'b\\nc')", "TypeError: ctx.header: the value of 'X-A' holds a LF"),
+        ("header('X-A', 'b\\u0001c')", "TypeError: ctx.header: the value of 'X-A' holds a control character"),
+        ("sleep(NaN)", "TypeError: ctx.sleep: `ms` must be a number, got NaN"),
         ("answer({ headers: 'X' })", "TypeError: ctx.answer: `headers` must be an object of header fields, got a string"),
         (
             "answer({ headers: { 'X-A': {} } })",

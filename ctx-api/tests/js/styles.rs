@@ -79,6 +79,8 @@ fn errors_in_every_style_are_sip_replies() {
         "async function main() { await null; throw new Error('404 Not Found') }",
         "function main() { err([404, 'Not Found']) }",
         "err('404 Not Found')",
+        "function main() { err(404, 'Not Found') }",
+        "function main() { err('404 Not Found', { more: 1 }) }",
         "function main() { err(new Error('404 Not Found')) }",
         "function main() { setTimeout(() => err([404, 'Not Found']), 5) }",
         "function main() { setTimeout(() => { throw new Error('404 Not Found') }, 5) }",
@@ -90,6 +92,19 @@ fn errors_in_every_style_are_sip_replies() {
             run.wake();
         }
         assert_eq!(run.error().sip, Some((404, "Not Found".to_owned())), "{source}");
+    }
+}
+
+#[test]
+fn a_modules_own_main_shows_nowhere() {
+    let lib = "export function main() {} export const a = 1";
+    let run = Setup::app("import * as lib from './lib'; export const main = () => Object.keys(lib)").file("lib.js", lib).start();
+    assert_eq!(run.result(), r#"["a","main"]"#);
+    let quiet = "export const a = 1; async function main() { return 'mine' }";
+    assert_eq!(Setup::app(quiet).start().result(), "\"mine\"");
+    for name in ["absent", "__lockstep_main"] {
+        let run = Setup::app(quiet).function(name).start();
+        assert_eq!(run.error().message, format!("Error: main.js has no function '{name}'; it exports a"));
     }
 }
 

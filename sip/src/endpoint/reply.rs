@@ -22,9 +22,10 @@ impl Reply {
         Reply { status, reason: None, contact: None, headers: Headers::new(), body: None }
     }
 
+    /// Replaces the standard phrase, unless there is nothing to put in its place.
     #[must_use]
     pub fn reason(mut self, phrase: &str) -> Reply {
-        self.reason = Some(phrase.to_owned());
+        self.reason = Some(phrase.to_owned()).filter(|phrase| !phrase.trim().is_empty());
         self
     }
 
@@ -129,5 +130,17 @@ impl Endpoint {
     pub(super) fn allow_value(&self) -> String {
         let methods: Vec<&str> = self.config.allow.iter().map(Method::as_str).collect();
         methods.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_phrase_leaves_the_standard_one() {
+        for (phrase, reason) in [("Gone Fishing", Some("Gone Fishing")), ("", None), (" ", None)] {
+            assert_eq!(Reply::new(StatusCode::NOT_FOUND).reason(phrase).reason.as_deref(), reason);
+        }
     }
 }

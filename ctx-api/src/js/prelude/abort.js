@@ -1,5 +1,12 @@
 // `Event`, `EventTarget`, `AbortController` and `AbortSignal`, as far as scripts use them.
 (function (host, { part }) {
+  const CODES = {
+    __proto__: null, IndexSizeError: 1, HierarchyRequestError: 3, WrongDocumentError: 4, InvalidCharacterError: 5,
+    NoModificationAllowedError: 7, NotFoundError: 8, NotSupportedError: 9, InUseAttributeError: 10, InvalidStateError: 11, SyntaxError: 12,
+    InvalidModificationError: 13, NamespaceError: 14, InvalidAccessError: 15, TypeMismatchError: 17, SecurityError: 18, NetworkError: 19,
+    AbortError: 20, URLMismatchError: 21, QuotaExceededError: 22, TimeoutError: 23, InvalidNodeTypeError: 24, DataCloneError: 25,
+  };
+
   class DOMException extends Error {
     #name;
     constructor(message = '', options = 'Error') {
@@ -10,7 +17,7 @@
       return this.#name;
     }
     get code() {
-      return { AbortError: 20, TimeoutError: 23, DataCloneError: 25 }[this.#name] ?? 0;
+      return CODES[this.#name] ?? 0;
     }
   }
 
@@ -43,6 +50,7 @@
     #listeners = [];
     addEventListener(type, listener, options) {
       if (typeof listener !== 'function' && typeof listener?.handleEvent !== 'function') return;
+      if (options?.signal?.aborted) return;
       if (this.#listeners.some((entry) => entry.type === type && entry.listener === listener)) return;
       const entry = { type, listener, once: options?.once === true };
       this.#listeners.push(entry);

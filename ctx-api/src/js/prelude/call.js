@@ -1,6 +1,6 @@
 // The parts of `ctx` that live wholly in the worker: listeners, waiting for digits, and the stream of events.
 (function (host, runtime) {
-  const { callSite, OpPromise, LOCAL } = runtime;
+  const { callSite, OpPromise, markPromise, isIssued, LOCAL } = runtime;
   const { unawaited } = host.natives('call');
   const DEFAULT_TIMEOUT_S = 60;
 
@@ -97,7 +97,7 @@
         if (!remove(waiters, waiter)) return;
         if (timer !== undefined) runtime.part('timers').clearTimer(timer);
         signal?.removeEventListener('abort', aborted);
-        if (OpPromise.issued(promise)) unawaited('waitFor', site, how === reject, value);
+        if (isIssued(promise)) unawaited('waitFor', site, how === reject, value);
         how(value);
       }
       function ended(message) {
@@ -126,7 +126,8 @@
         ended: (message) => settle(reject, ended(message)),
       };
       waiters.push(waiter);
-      if (limit < Infinity) {
+      // What does not fit a timer is as good as never.
+      if (limit <= 0x7fffffff) {
         const expire = () => settle(reject, failure('TimeoutError', `waitFor: no match within ${limit / 1000} s`));
         timer = runtime.part('timers').addTimer('waitFor', expire, limit, [], false, false);
       }
@@ -134,7 +135,7 @@
       waits = true;
     });
     // One that was refused is spoken of as any refused operation is.
-    if (waits) OpPromise.mark(promise, LOCAL);
+    if (waits) markPromise(promise, LOCAL);
     return promise;
   }
 

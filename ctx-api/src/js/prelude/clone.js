@@ -33,7 +33,7 @@
       return copy;
     }
     if (value instanceof Error) {
-      const types = { EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError };
+      const types = { __proto__: null, EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError };
       const copy = keep(new (types[value.name] ?? Error)(value.message));
       for (const key of ['stack', 'cause']) {
         if (key in value) Object.defineProperty(copy, key, { value: clone(value[key], seen), writable: true, configurable: true });
@@ -42,7 +42,11 @@
     }
     if (value instanceof Promise || value instanceof WeakMap || value instanceof WeakSet) refuse(value);
     const copy = keep(Array.isArray(value) ? new Array(value.length) : {});
-    for (const key of Object.keys(value)) copy[key] = clone(value[key], seen);
+    for (const key of Object.keys(value)) {
+      const item = clone(value[key], seen);
+      if (key === '__proto__') Object.defineProperty(copy, key, { value: item, writable: true, enumerable: true, configurable: true });
+      else copy[key] = item;
+    }
     return copy;
   }
 

@@ -124,10 +124,14 @@
     return ownFunction(file, name);
   }
 
+  // Under this name a module hands over a `main` that it does not export.
+  const OWN_MAIN = '__lockstep_main';
+
   function moduleEntry(namespace, name) {
+    if (name === OWN_MAIN) return undefined;
     const found = member(namespace, name) ?? member(namespace.default, name);
     if (found !== undefined || name !== 'main') return found;
-    return typeof namespace.default === 'function' ? namespace.default : namespace.__lockstep_main;
+    return typeof namespace.default === 'function' ? namespace.default : namespace[OWN_MAIN];
   }
 
   // What is called: a function of the script, or what serves a WebSocket or a worker with some of them.
@@ -193,7 +197,7 @@
 
   // A file that only sets something up is a script, too; one that has other functions was meant otherwise.
   function withoutMain(exports) {
-    const exported = Object.keys(exports ?? {});
+    const exported = Object.keys(exports ?? {}).filter((name) => name !== OWN_MAIN);
     if (called !== 'main' || exported.length > 0) throw part('failures').withoutFunction(called, exported);
   }
 

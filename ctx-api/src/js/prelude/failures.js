@@ -51,7 +51,8 @@
   }
 
   function unprintable(error) {
-    return new TypeError(`the result cannot be written as JSON: ${error.message}`);
+    const why = typeof error === 'object' && error !== null ? error.message : String(error);
+    return new TypeError(`the result cannot be written as JSON: ${why}`);
   }
 
   function notSynchronous(what = 'main returned a promise') {

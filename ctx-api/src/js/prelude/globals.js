@@ -10,6 +10,7 @@
       get: (_, key) => (key === 'toJSON' && !(key in input) ? () => input : input[key]),
       set: (_, key, value) => Reflect.set(input, key, value),
       has: (_, key) => key in input,
+      defineProperty: (_, key, descriptor) => Reflect.defineProperty(input, key, descriptor),
       deleteProperty: (_, key) => Reflect.deleteProperty(input, key),
       ownKeys: () => Reflect.ownKeys(input),
       getOwnPropertyDescriptor(_, key) {
@@ -20,7 +21,8 @@
     });
   }
 
-  const err = (reason) => host.err(reason);
+  // `err([404, 'Not Found'])`, also without the brackets.
+  const err = (reason, text) => host.err(text !== undefined && /^\d{3}$/.test(reason) ? [reason, text] : reason);
 
   function exit(value) {
     if (typeof value?.then !== 'function') return host.exit(json(value === undefined ? input : value));

@@ -10,7 +10,24 @@
     return mark + (string.includes(mark) ? escaped.replaceAll(mark, `\\${mark}`) : escaped) + mark;
   }
 
+  // A line of the log fails no run: what objects do when they are looked at is theirs.
   function inspect(value, depth = MAX_DEPTH, seen = []) {
+    try {
+      return shown(value, depth, seen);
+    } catch {
+      return typeof value === 'function' ? '[Function]' : '[Object]';
+    }
+  }
+
+  function read(value, key) {
+    try {
+      return value[key];
+    } catch {
+      return undefined;
+    }
+  }
+
+  function shown(value, depth, seen) {
     switch (typeof value) {
       case 'string': return quote(value);
       case 'number': return Object.is(value, -0) ? '-0' : String(value);
@@ -35,8 +52,9 @@
   function constructorName(value) {
     const prototype = Object.getPrototypeOf(value);
     if (prototype === null) return '[Object: null prototype]';
-    const { constructor } = prototype;
-    return typeof constructor === 'function' && constructor.name ? constructor.name : 'Object';
+    const constructor = read(prototype, 'constructor');
+    const name = typeof constructor === 'function' ? read(constructor, 'name') : undefined;
+    return typeof name === 'string' && name !== '' ? name : 'Object';
   }
 
   const tag = (value) => Object.prototype.toString.call(value);
@@ -55,16 +73,20 @@
     if (depth < 0) return Array.isArray(value) ? '[Array]' : `[${name}]`;
     const inner = [...seen, value];
     if (Array.isArray(value)) {
-      const items = limited([...value].map((item, index) => (index in value ? inspect(item, depth - 1, inner) : '<empty>')));
-      const rest = Object.keys(value).filter((key) => !/^\d+$/.test(key));
-      return braces(name === 'Array' ? '' : `${name}(${value.length}) `, '[', ']', [...items, ...entries(value, rest, depth, inner)]);
+      // Indices come first, and in order.
+      const keys = Object.keys(value);
+      let count = keys.length;
+      while (count > 0 && !/^\d+$/.test(keys[count - 1])) count--;
+      const items = elements(value, keys, count, depth, inner);
+      return braces(name === 'Array' ? '' : `${name}(${value.length}) `, '[', ']', [...items, ...entries(value, keys.slice(count), depth, inner)]);
     }
     if (is(value, 'Map') && value instanceof Map) {
-      const items = limited([...value].map(([key, item]) => `${inspect(key, depth - 1, inner)} => ${inspect(item, depth - 1, inner)}`));
-      return braces(`${name}(${value.size}) `, '{', '}', items);
+      const items = first(value, ([key, item]) => `${inspect(key, depth - 1, inner)} => ${inspect(item, depth - 1, inner)}`);
+      return braces(`${name}(${value.size}) `, '{', '}', limited(items, value.size));
     }
     if (is(value, 'Set') && value instanceof Set) {
-      return braces(`${name}(${value.size}) `, '{', '}', limited([...value].map((item) => inspect(item, depth - 1, inner))));
+      const items = first(value, (item) => inspect(item, depth - 1, inner));
+      return braces(`${name}(${value.size}) `, '{', '}', limited(items, value.size));
     }
     if (/Array]$/.test(tag(value)) && ArrayBuffer.isView(value)) {
       return braces(`${name}(${value.length}) `, '[', ']', limited(Array.from(value.subarray(0, MAX_ITEMS + 1), String), value.length));
@@ -75,8 +97,9 @@
   }
 
   function error(value, depth, seen) {
-    const stack = typeof value.stack === 'string' ? value.stack.split('\n').filter((line) => line.trim() !== '' && !line.includes('(<null>')) : [];
-    const head = value.message === '' ? value.name : `${value.name}: ${value.message}`;
+    const [name, message, trace] = ['name', 'message', 'stack'].map((key) => read(value, key));
+    const stack = typeof trace === 'string' ? trace.split('\n').filter((line) => line.trim() !== '' && !line.includes('(<null>')) : [];
+    const head = message === '' || message === undefined ? String(name) : `${String(name)}: ${String(message)}`;
     const extra = Object.keys(value).filter((key) => key !== 'stack' && key !== 'message');
     if ('cause' in value) extra.push('cause');
     const shown = entries(value, extra, depth, [...seen, value]);
@@ -85,12 +108,45 @@
   }
 
   function entries(value, keys, depth, seen) {
-    return limited(keys.map((key) => {
+    const listed = keys.slice(0, MAX_ITEMS).map((key) => {
       const name = /^[A-Za-z_$][\w$]*$/.test(key) ? key : quote(key);
-      const { get, set, value: plain } = Object.getOwnPropertyDescriptor(value, key) ?? { value: value[key] };
-      if (get !== undefined) return `${name}: ${set === undefined ? '[Getter]' : '[Getter/Setter]'}`;
-      return `${name}: ${set !== undefined ? '[Setter]' : inspect(plain, depth - 1, seen)}`;
-    }));
+      return `${name}: ${property(value, key, depth, seen)}`;
+    });
+    return limited(listed, keys.length);
+  }
+
+  function property(value, key, depth, seen) {
+    const { get, set, value: plain } = Object.getOwnPropertyDescriptor(value, key) ?? { value: read(value, key) };
+    if (get !== undefined) return set === undefined ? '[Getter]' : '[Getter/Setter]';
+    return set !== undefined ? '[Setter]' : inspect(plain, depth - 1, seen);
+  }
+
+  // Those of an array, of whose `keys` so many are indices: a row of holes is one item.
+  function elements(value, keys, count, depth, seen) {
+    const { length } = value;
+    const items = [];
+    let next = 0;
+    const holes = (end) => {
+      if (next < end) items.push(`<${end - next} empty item${end - next === 1 ? '' : 's'}>`);
+      next = end;
+    };
+    for (let at = 0; at < count && items.length < MAX_ITEMS; at++) {
+      holes(Number(keys[at]));
+      if (items.length === MAX_ITEMS) break;
+      items.push(property(value, keys[at], depth, seen));
+      next++;
+    }
+    if (items.length < MAX_ITEMS) holes(length);
+    return limited(items, items.length + length - next);
+  }
+
+  function first(iterable, show) {
+    const items = [];
+    for (const item of iterable) {
+      if (items.length === MAX_ITEMS) break;
+      items.push(show(item));
+    }
+    return items;
   }
 
   function limited(items, count = items.length) {

@@ -38,6 +38,10 @@
     }
   }
 
+  const { mark, issued } = OpPromise;
+  delete OpPromise.mark;
+  delete OpPromise.issued;
+
   // `from` is the function that the script called; `options` may have a signal. `label` is how messages name what is not a method
   // of `ctx`.
   function issueFrom(from, operation, args, options, label, listens = false) {
@@ -53,7 +57,7 @@
       const key = host.issue(operation, args, callSite(from));
       const called = label ?? `ctx.${operation}`;
       const entry = { operation: label ?? operation, called, isHost: label !== undefined, isHeard: false, listens, resolve, reject, signal, listener: undefined };
-      OpPromise.mark(promise, key);
+      mark(promise, key);
       pending[key] = entry;
       if (signal !== undefined) {
         entry.listener = () => host.cancel(key);
@@ -152,14 +156,14 @@
     return runtime.ctx;
   }
 
-  Object.assign(runtime, { OpPromise, LOCAL });
+  Object.assign(runtime, { OpPromise, markPromise: mark, isIssued: issued, LOCAL });
   // What keeps a script of callbacks: operations of a call run to their end anyway, but whoever listens to one may go on from there.
   runtime.busyOperations = () =>
     Object.values(pending).some((entry) => !entry.listens && (entry.isHeard || entry.isHost || !host.hasCall));
   Object.assign(runtime.dispatch, {
     settle,
     fail,
-    opIssued: (promise) => OpPromise.issued(promise),
+    opIssued: (promise) => issued(promise),
     // The host asks for a method of `ctx` when a script first names it.
     method: (name, isIssued) => (isIssued ? issuing(name) : runtime.part('ctx')[name]),
     event: (event) => runtime.heard?.(event),

@@ -34,6 +34,8 @@
     #fatal;
     #ignoreBOM;
     #held = new Uint8Array(0);
+    // A byte order mark is one at the beginning only.
+    #begun = false;
     constructor(label = 'utf-8', { fatal = false, ignoreBOM = false } = {}) {
       this.#encoding = LABELS[String(label).trim().toLowerCase()];
       if (this.#encoding === undefined) throw new RangeError(`The "${label}" encoding is not supported`);
@@ -64,7 +66,9 @@
       const encoding = this.#fatal && this.#encoding === 'utf8' ? 'utf8-fatal' : this.#encoding;
       const text = decode(bytes.buffer, bytes.byteOffset, whole, encoding);
       if (text === undefined) throw new TypeError('The encoded data was not valid for encoding utf-8');
-      return !this.#ignoreBOM && text.startsWith('\ufeff') ? text.slice(1) : text;
+      const isMarked = !this.#begun && !this.#ignoreBOM && text.startsWith('\ufeff');
+      this.#begun = stream && (this.#begun || text !== '');
+      return isMarked ? text.slice(1) : text;
     }
   }
 
