@@ -17,6 +17,8 @@ mod race;
 
 use std::path::Path;
 
+use lockstep_ctx_api::js;
+use lockstep_ctx_api::wire::Bundle;
 use oxc_allocator::Allocator;
 use oxc_parser::{ParseOptions, Parser};
 use oxc_semantic::SemanticBuilder;
@@ -94,6 +96,9 @@ pub fn check(file: &str, source: &str, modules: &Modules) -> Vec<Finding> {
         Finding { file: file.to_owned(), line, column, code, message }
     };
     let mut findings: Vec<Finding> = remarks.into_iter().map(finding).collect();
+    if findings.iter().all(|finding| finding.code != Code::Syntax) {
+        findings.extend(uncompilable(file, source));
+    }
     if findings.iter().all(|finding| finding.code != Code::Syntax)
         && let Err(error) = crate::config::header_comment::read(file, source)
     {
@@ -101,6 +106,16 @@ pub fn check(file: &str, source: &str, modules: &Modules) -> Vec<Finding> {
         findings.sort_by_key(|finding| (finding.line, finding.column));
     }
     findings
+}
+
+/// What parses, and the runtime does not compile.
+fn uncompilable(file: &str, source: &str) -> Option<Finding> {
+    let text = if typescript::is_typescript(file) { typescript::strip(file, source).ok()?.into() } else { source.into() };
+    let bundle = Bundle { entry: file.to_owned(), files: [(file.to_owned(), text)].into(), ..Bundle::default() };
+    let error = js::check(&bundle).into_iter().next()?;
+    let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    let (line, column) = error.at.map_or((1, 1), |at| (count(at.line), count(at.column)));
+    Some(Finding { file: file.to_owned(), line, column, code: Code::Syntax, message: error.message })
 }
 
 /// Why the text is not even parsed.
@@ -149,9 +164,10 @@ fn diagnostic(error: &oxc_diagnostics::OxcDiagnostic) -> Remark {
     (Span::empty(offset), format!("SyntaxError: {}{help}", error.message))
 }
 
-/// Patterns are looked into, too: a wrong one keeps the whole text from being compiled.
+/// Patterns are looked into, too: a wrong one keeps the whole text from being compiled. A classic file is the body of a function, so
+/// that it may return; the compiler knows which one is.
 pub(crate) fn parsing() -> ParseOptions {
-    ParseOptions { parse_regular_expression: true, ..ParseOptions::default() }
+    ParseOptions { parse_regular_expression: true, allow_return_outside_function: true, ..ParseOptions::default() }
 }
 
 /// TypeScript by its extension; whether a `.js` file is a module is for its text to say.
@@ -192,6 +208,21 @@ mod tests {
         let findings = check("a.js", "function main() {\n  return /(/.test('x');\n}\n", &Modules::none());
         let places: Vec<_> = findings.iter().map(|finding| (finding.line, finding.code)).collect();
         assert_eq!(places, [(2, Code::Syntax)], "{findings:?}");
+    }
+
+    #[test]
+    fn a_classic_file_may_return_and_a_module_may_not() {
+        assert_eq!(found("if (vars.blocked) return err(603);\nexit(vars);\n"), [""; 0]);
+        let findings = check("a.js", "export const a = 1;\nreturn;\n", &Modules::none());
+        let places: Vec<_> = findings.iter().map(|finding| (finding.line, finding.code)).collect();
+        assert_eq!(places, [(2, Code::Syntax)], "{findings:?}");
+    }
+
+    #[test]
+    fn what_the_runtime_does_not_compile_is_a_syntax_error() {
+        for source in ["const dec = (a) => a;\n@dec class A {}\n", "import defer * as x from 'cxKV';\nx.get('a');\n"] {
+            assert!(check("a.js", source, &Modules::none()).iter().any(|finding| finding.code == Code::Syntax), "{source}");
+        }
     }
 
     #[test]

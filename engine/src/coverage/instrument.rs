@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use lockstep_ctx_api::js::MARK;
 use oxc_allocator::Allocator;
 use oxc_ast_visit::Visit;
-use oxc_parser::{ParseOptions, Parser};
+use oxc_parser::Parser;
 use oxc_semantic::SemanticBuilder;
 use oxc_span::{SourceType, Span};
 
 use super::columns::Columns;
 use super::marker::Marker;
-use crate::check::{line_column, source_type};
+use crate::check::{line_column, parsing, source_type};
 use crate::typescript;
 
 /// A text with marks, and what they stand for. Marks are numbered from 0, in the order in which the tree is walked.
@@ -121,10 +121,9 @@ pub(super) enum Insertion {
 /// Puts marks into a script; `first` is the number that its first mark is passed with. `None` for a text that does not parse.
 pub(crate) fn instrument(file: &str, source: &str, first: u32) -> Option<Instrumented> {
     let allocator = Allocator::default();
-    let options = ParseOptions { allow_return_outside_function: true, ..ParseOptions::default() };
     // What is left of TypeScript is JavaScript.
     let kind = if typescript::is_typescript(file) { SourceType::unambiguous() } else { source_type(file) };
-    let parsed = Parser::new(&allocator, source, kind).with_options(options).parse();
+    let parsed = Parser::new(&allocator, source, kind).with_options(parsing()).parse();
     if parsed.diagnostics.has_errors() {
         return None;
     }

@@ -15,7 +15,7 @@ use oxc_span::{GetSpan, Span};
 use super::expression::Expressions;
 use super::label::of_source;
 use super::{Chart, EndKind, Function, Step, Way};
-use crate::check::{Calls, line_column, source_type};
+use crate::check::{Calls, line_column, parsing, source_type};
 use crate::config::header_comment;
 use crate::coverage::{Branch, BranchKind, Counts, Instrumented};
 
@@ -37,7 +37,7 @@ pub(super) struct Reader<'r> {
 /// See [`super::chart`].
 pub(super) fn read(file: &str, source: &str, made: &Instrumented, counts: Option<&Counts>) -> Option<Chart> {
     let allocator = Allocator::default();
-    let parsed = Parser::new(&allocator, source, source_type(file)).parse();
+    let parsed = Parser::new(&allocator, source, source_type(file)).with_options(parsing()).parse();
     if parsed.diagnostics.has_errors() {
         return None;
     }

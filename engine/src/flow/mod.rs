@@ -184,6 +184,12 @@ mod tests {
     }
 
     #[test]
+    fn a_script_without_a_main_may_return() {
+        let chart = drawn("if (vars.from === '0') { ctx.play('no.wav'); return; }\nctx.play('yes.wav');\n");
+        assert_eq!(chart.functions[0].name, "when it is loaded");
+    }
+
+    #[test]
     fn loops_failures_and_ends_are_told_apart() {
         let body = "for (let i = 0; i < 3; i += 1) { if (await kv.get('x')) break; await ctx.play('a.wav'); }
             try { await ctx.bridge(to); } catch (error) { throw error; }

@@ -20,7 +20,7 @@ use oxc_span::{GetSpan, SourceType, Span};
 
 use super::file::TestFile;
 use super::runner::{Plan, Verdict, run_one};
-use crate::check::line_column;
+use crate::check::{line_column, parsing};
 use crate::script::ProgramSet;
 use crate::simulation::Project;
 
@@ -45,7 +45,7 @@ pub(crate) struct Mutant {
 /// The changes of one text, in its order.
 pub(crate) fn mutations(source: &str) -> Vec<Mutation> {
     let allocator = Allocator::default();
-    let parsed = Parser::new(&allocator, source, SourceType::mjs()).parse();
+    let parsed = Parser::new(&allocator, source, SourceType::mjs()).with_options(parsing()).parse();
     let mut finder = Finder { source, found: Vec::new() };
     finder.visit_program(&parsed.program);
     let mut found = finder.found;
@@ -232,6 +232,11 @@ mod tests {
             ["if (!(a > 1)) f('x');", "if (a > 2) f('x');", "if (a > 1) ;", "if (a > 1) f('');",]
         );
         assert_eq!(changed("const b = c && true;"), ["const b = c || true;", "const b = c && false;"]);
+    }
+
+    #[test]
+    fn a_script_without_a_main_may_return() {
+        assert_eq!(changed("if (a) return b;"), ["if (!(a)) return b;"]);
     }
 
     #[test]
