@@ -155,6 +155,9 @@ pub struct Readiness {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     pub live_calls: usize,
+    /// The most there ever were at once.
+    #[serde(skip)]
+    pub most_calls: usize,
 }
 
 /// Something that subscribers of `/v1/events` and tests see.

@@ -404,6 +404,7 @@ impl Switch {
         self.calls.insert(key, Box::new(call));
         self.give_audio(key, &account);
         self.live += 1;
+        self.most = self.most.max(self.live);
         self.touch(key);
     }
 

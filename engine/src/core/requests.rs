@@ -275,7 +275,7 @@ impl Switch {
         } else {
             None
         };
-        Readiness { ready: reason.is_none(), reason, live_calls: self.live }
+        Readiness { ready: reason.is_none(), reason, live_calls: self.live, most_calls: self.most }
     }
 
     /// Takes no more calls; lets those that live end for a while.

@@ -73,6 +73,8 @@ pub(crate) struct Switch {
     pub(super) last_call: u64,
     /// Calls that are not over.
     pub(super) live: usize,
+    /// The most there ever were at once.
+    pub(super) most: usize,
     pub(super) max_calls: usize,
     pub(super) past: PastCalls,
     /// Journals on their way to disk.
@@ -122,6 +124,7 @@ impl Switch {
             runs: HashMap::new(),
             last_call: 0,
             live: 0,
+            most: 0,
             max_calls,
             past: PastCalls::default(),
             keeping: Keeping::new(journals),

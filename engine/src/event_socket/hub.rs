@@ -81,7 +81,6 @@ pub(super) struct Hub {
     left: tokio::sync::Notify,
     /// Calls since the start, for `status`.
     pub(super) calls_seen: AtomicUsize,
-    pub(super) calls_peak: AtomicUsize,
 }
 
 /// An event, and whom it concerns; `None`: everybody.
@@ -125,7 +124,6 @@ impl Hub {
             schedule: Schedule::default(),
             left: tokio::sync::Notify::new(),
             calls_seen: AtomicUsize::new(0),
-            calls_peak: AtomicUsize::new(0),
         }
     }
 
@@ -274,8 +272,8 @@ impl Hub {
     }
 
     async fn heartbeat(&self) -> Event {
-        let calls = self.engine.readiness().await.map_or(0, |readiness| readiness.live_calls);
-        self.calls_peak.fetch_max(calls, Ordering::Relaxed);
+        let (calls, most) =
+            self.engine.readiness().await.map_or((0, 0), |readiness| (readiness.live_calls, readiness.most_calls));
         let up = self.identity.started.elapsed();
         let mut event = Event::new("HEARTBEAT");
         for (name, value) in [
@@ -286,7 +284,7 @@ impl Hub {
             ("Session-Count", calls.to_string()),
             ("Max-Sessions", self.identity.max_calls.to_string()),
             ("Session-Since-Startup", self.calls_seen.load(Ordering::Relaxed).to_string()),
-            ("Session-Peak-Max", self.calls_peak.load(Ordering::Relaxed).to_string()),
+            ("Session-Peak-Max", most.to_string()),
             ("Heartbeat-Interval", HEARTBEAT.as_secs().to_string()),
         ] {
             event.push(name, &value);

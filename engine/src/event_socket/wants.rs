@@ -68,7 +68,7 @@ const NAMES: &[&str] = &[
     "COMMAND",
 ];
 
-/// Names that `myevents` stands for: those of a channel.
+/// Names of events that are about a channel.
 fn is_of_a_channel(name: &str) -> bool {
     name.starts_with("CHANNEL_")
         || name.starts_with("PLAYBACK_")
@@ -200,10 +200,11 @@ impl Wants {
         any
     }
 
-    /// All events of one channel, and of no other.
+    /// The events of one channel, and of no other. Those of its files come to who names them.
     pub(super) fn only_of(&mut self, channel: &str) {
         self.own = Some(channel.to_owned());
-        self.names.extend(NAMES.iter().filter(|name| is_of_a_channel(name)));
+        let is_of_a_file = |name: &str| name.starts_with("PLAYBACK_") || name.starts_with("RECORD_");
+        self.names.extend(NAMES.iter().filter(|name| is_of_a_channel(name) && !is_of_a_file(name)));
     }
 
     /// Only events of these names are ever told, in capitals; `None`: no such limit.
@@ -381,5 +382,15 @@ mod tests {
         assert!(!wants.wants(&event("DTMF", &[("Unique-ID", "two")])));
         wants.divert(Some("two".into()));
         assert!(wants.wants(&event("DTMF", &[("Unique-ID", "two")])));
+    }
+
+    #[test]
+    fn files_of_its_channel_come_to_who_names_them() {
+        let mut wants = Wants::default();
+        wants.only_of("one");
+        assert!(!wants.wants(&event("PLAYBACK_STOP", &[("Unique-ID", "one")])));
+        wants.add("PLAYBACK_STOP");
+        assert!(wants.wants(&event("PLAYBACK_STOP", &[("Unique-ID", "one")])));
+        assert!(!wants.wants(&event("PLAYBACK_STOP", &[("Unique-ID", "two")])));
     }
 }

@@ -1,4 +1,6 @@
 use super::lab::Lab;
+use super::watching::ask;
+use crate::core::handle::Request;
 
 const ANSWER: &str = "async function main(data, ctx) { await ctx.answer(); await ctx.play('user/x.wav'); }";
 const USERS: &str = "[[user]]\nname = \"1001\"\npassword = \"pw1\"\n[[user]]\nname = \"1002\"\npassword = \"pw2\"\n";
@@ -19,6 +21,20 @@ fn a_script_answers_plays_and_hangs_up() {
         .filter_map(|entry| Some(entry.get("name")?.as_str()?.to_owned()))
         .collect();
     assert_eq!(names, ["answer", "play"]);
+}
+
+#[test]
+fn the_most_calls_there_were_at_once_are_known_when_they_are_over() {
+    let mut lab = Lab::new("", &[("1000", ANSWER)]);
+    let callers = ["127.0.0.1:5070", "127.0.0.1:5071"].map(|address| lab.phone(address));
+    for caller in callers {
+        lab.dial(caller, "1000");
+    }
+    for caller in callers {
+        lab.hang_up(caller);
+    }
+    let readiness = ask(&mut lab, Request::Readiness);
+    assert_eq!((readiness.live_calls, readiness.most_calls), (0, 2));
 }
 
 #[test]

@@ -19,10 +19,9 @@ pub(super) async fn status(hub: &Hub) -> Result<String, EngineError> {
     let identity = &hub.identity;
     let ready = hub.engine.readiness().await?;
     let live = ready.live_calls;
-    hub.calls_peak.fetch_max(live, Ordering::Relaxed);
     let readiness = if ready.ready { "is ready" } else { "is not ready" };
     let seen = hub.calls_seen.load(Ordering::Relaxed);
-    let peak = hub.calls_peak.load(Ordering::Relaxed);
+    let peak = ready.most_calls;
     Ok(format!(
         "UP {}\n{} (Version {}) {readiness}\n{seen} session(s) since startup\n{live} session(s) - peak {peak}, last 5min {peak} \n\
          0 session(s) per Sec out of max {max}, peak 0, last 5min 0 \n{max} session(s) max\nmin idle cpu 0.00/0.00\n",
