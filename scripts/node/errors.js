@@ -1,5 +1,7 @@
 // Errors as Node makes them: packages tell them apart by `code`.
 
+const { networkCode } = require('lockstep:host');
+
 // POSIX errors: number on Linux, and the sentence.
 const SYSTEM = {
   EACCES: [13, 'permission denied'],
@@ -45,16 +47,7 @@ function unsupported(what) {
 // The error of a host operation that reached for the network, with the code Node would give it.
 function networkError(error, syscall, { host, port } = {}) {
   const text = String(error?.message ?? error);
-  const known = [
-    [/connection refused/i, 'ECONNREFUSED'],
-    [/connection reset|reset by peer|broken pipe/i, 'ECONNRESET'],
-    [/dns|lookup|name or service|resolve|no address/i, 'ENOTFOUND'],
-    [/not a public address/, 'EACCES'],
-    [/certificate|tls|handshake/i, 'ERR_TLS_CERT'],
-    [/unreachable/i, 'EHOSTUNREACH'],
-    [/closed before|connection closed|unexpected eof|incomplete/i, 'ECONNRESET'],
-  ].find(([pattern]) => pattern.test(text));
-  const code = error?.name === 'TimeoutError' ? 'ETIMEDOUT' : error?.name === 'LimitError' ? 'ERR_LIMIT' : known?.[1] ?? 'ECONNABORTED';
+  const code = networkCode(error);
   const made = coded(code, `${syscall} ${code}: ${text}`, { syscall });
   if (host !== undefined) made.hostname = host;
   if (port !== undefined) made.port = port;

@@ -22,10 +22,31 @@ pub(super) fn text<'js>(ctx: &Ctx<'js>, value: &Value<'js>) -> rquickjs::Result<
         if bytes.is_null() {
             return Err(rquickjs::Error::Exception);
         }
-        let shown = String::from_utf8_lossy(std::slice::from_raw_parts(bytes.cast::<u8>(), length as usize)).into_owned();
+        let shown = well_formed(std::slice::from_raw_parts(bytes.cast::<u8>(), length as usize));
         qjs::JS_FreeCString(raw, bytes);
         Ok(shown)
     }
+}
+
+/// QuickJS writes half of a surrogate pair as if it were a character (WTF-8).
+fn well_formed(bytes: &[u8]) -> String {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return text.to_owned();
+    }
+    let (mut text, mut rest) = (Vec::with_capacity(bytes.len()), bytes);
+    while let Some((first, others)) = rest.split_first() {
+        rest = match rest {
+            [0xed, 0xa0..=0xbf, _, after @ ..] => {
+                text.extend_from_slice("\u{fffd}".as_bytes());
+                after
+            }
+            _ => {
+                text.push(*first);
+                others
+            }
+        };
+    }
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// What an operation's promise resolves with.

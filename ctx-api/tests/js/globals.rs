@@ -117,6 +117,8 @@ fn text_and_bytes() {
         "Buffer.byteLength('é') === 2 && Buffer.from('aé', 'latin1').length === 2 && Buffer.alloc(3, 'ab').toString() === 'aba'",
         "atob('aGk=') === 'hi' && btoa('hi') === 'aGk=' && atob(' a G k ') === 'hi'",
         "(() => { try { atob('a') } catch (e) { return e.name === 'InvalidCharacterError' } })()",
+        "new TextEncoder().encode('a\\ud800b\\udc00\\u{1f600}').join() === '97,239,191,189,98,239,191,189,240,159,152,128'",
+        "Buffer.from('\\ud800').toString('hex') === 'efbfbd' && Buffer.byteLength('\\udfff') === 3",
         "Buffer.from('-_8', 'base64url').toString('hex') === 'fbff'",
     ]);
 }
@@ -173,11 +175,56 @@ fn fetch_is_an_operation_of_the_engine() {
     run.assert_replays();
 }
 
+/// The result of a run whose `fetch` is answered so.
+fn fetched(source: &str, encoding: &str, body: &[u8]) -> String {
+    let mut run = Setup::app(source).start();
+    let response = FetchResponse {
+        status: 200,
+        status_text: "OK".to_owned(),
+        url: "http://example.net/".to_owned(),
+        redirected: false,
+        headers: vec![("content-encoding".to_owned(), encoding.to_owned())],
+        body: body.to_vec(),
+    };
+    run.settle("fetch", Ok(Outcome::Fetched(response)));
+    run.result().to_owned()
+}
+
+#[test]
+fn packed_bodies_are_unpacked() {
+    let source = "async function main() { const r = await fetch('http://example.net/'); return [r.headers.get('content-encoding'), await r.text()] }";
+    let gzip: &[u8] = &[31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 171, 86, 202, 76, 81, 178, 50, 175, 5, 0, 67, 95, 7, 18, 8, 0, 0, 0];
+    let cases: [(&str, &[u8]); 4] = [
+        ("gzip", gzip),
+        ("X-&[31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 171, 86, 202, 76, 81, 178, 50, 175, 5, 0, 67, 95, 7, 18, 8, 0, 0, 0]IP", gzip),
+        ("deflate", &[120, 156, 171, 86, 202, 76, 81, 178, 50, 175, 5, 0, 11, 89, 2, 123]),
+        ("deflate", &[171, 86, 202, 76, 81, 178, 50, 175, 5, 0]),
+    ];
+    for (encoding, body) in cases {
+        assert_eq!(fetched(source, encoding, body), format!(r#"["{encoding}","{{\"id\":7}}"]"#));
+    }
+    assert_eq!(fetched(source, "br", b"packed"), r#"["br","packed"]"#);
+    let source =
+        "async function main() { try { await fetch('http://example.net/') } catch (e) { return [e.message, e.cause.code] } }";
+    assert_eq!(fetched(source, "gzip", &gzip[..20]), r#"["fetch failed","Z_DATA_ERROR"]"#);
+}
+
+#[test]
+fn a_body_can_be_read_as_a_stream() {
+    assert_true(&[
+        "await (async () => { let text = ''; for await (const chunk of new Response('äb').body) text += chunk.length; return text === '3' })()",
+        "await (async () => { const r = new Response('ab').body.getReader(); const [a, b] = [await r.read(), await r.read()]; return a.value.join() === '97,98' && !a.done && b.done && b.value === undefined })()",
+        "await (async () => { const r = new Response('ab'); await r.body.getReader().read(); return r.bodyUsed && r.text().then(() => false, (e) => e instanceof TypeError) })()",
+        "await (async () => { const r = new Response('ab'); r.body.getReader(); try { r.body.getReader() } catch (e) { return e instanceof TypeError && r.body.locked } })()",
+        "new Response().body === null && new Response(null).body === null",
+    ]);
+}
+
 #[test]
 fn fetch_fails_as_the_web_does() {
-    let mut run = Setup::app("async function main() { try { await fetch('http://example.net/') } catch (e) { return [e.name, e.message, e.cause.name, e.cause.message] } }").start();
+    let mut run = Setup::app("async function main() { try { await fetch('http://example.net/') } catch (e) { return [e.name, e.message, e.cause.name, e.cause.message, e.cause.code] } }").start();
     run.settle("fetch", Err(OpError::new(ErrorCode::NetworkError, "connection refused")));
-    assert_eq!(run.result(), r#"["TypeError","fetch failed","NetworkError","connection refused"]"#);
+    assert_eq!(run.result(), r#"["TypeError","fetch failed","NetworkError","connection refused","ECONNREFUSED"]"#);
     let mut run = Setup::app("async function main() {\n  await fetch('http://example.net/');\n}").start();
     run.settle("fetch", Err(OpError::new(ErrorCode::NetworkError, "connection refused")));
     assert_eq!(run.error().at.as_ref().map(ToString::to_string).as_deref(), Some("main.js:2:9"));

@@ -1,8 +1,10 @@
-// `fetch` and its classes. The request itself is an operation of the engine; bodies are whole, not streamed.
+// `fetch` and its classes. The request itself is an operation of the engine; bodies are whole: a stream of one has one chunk.
 (function (host, { part }) {
   const { issue } = part('ops');
   const encoder = new TextEncoder();
   const NO_BODY_STATUS = [101, 103, 204, 205, 304];
+  // Octets of a body, as many as the engine takes of one that is not packed.
+  const MAX_BODY = 8 << 20;
 
   function normalized(name) {
     name = String(name);
@@ -81,11 +83,57 @@
     return { bytes: encoder.encode(String(body)), type: 'text/plain;charset=UTF-8' };
   }
 
+  // What `body` is: a `ReadableStream` as far as it is read from.
+  class BodyStream {
+    #take;
+    #isLocked = false;
+    constructor(take) {
+      this.#take = take;
+    }
+    get locked() {
+      return this.#isLocked;
+    }
+    getReader() {
+      if (this.#isLocked) throw new TypeError('Invalid state: ReadableStream is locked');
+      this.#isLocked = true;
+      const chunks = this.#chunks();
+      const stop = async () => void (await chunks.return());
+      return {
+        read: () => chunks.next(),
+        cancel: stop,
+        releaseLock: () => {
+          this.#isLocked = false;
+        },
+      };
+    }
+    async cancel() {
+      if (this.#isLocked) throw new TypeError('Invalid state: ReadableStream is locked');
+      await this.#take();
+    }
+    values() {
+      if (this.#isLocked) throw new TypeError('Invalid state: ReadableStream is locked');
+      this.#isLocked = true;
+      return this.#chunks();
+    }
+    [Symbol.asyncIterator]() {
+      return this.values();
+    }
+    async *#chunks() {
+      const bytes = await this.#take();
+      if (bytes.length > 0) yield bytes.slice();
+    }
+  }
+
   class Body {
     #bytes;
     #used = false;
+    #stream;
     constructor(bytes) {
       this.#bytes = bytes;
+    }
+    get body() {
+      if (this.#bytes === undefined) return null;
+      return this.#stream ??= new BodyStream(() => this.#take());
     }
     get bodyUsed() {
       return this.#used;
@@ -174,6 +222,43 @@
     }
   }
 
+  // What Node calls a failure of the network.
+  const CODES = [
+    [/connection refused/i, 'ECONNREFUSED'],
+    [/connection reset|reset by peer|broken pipe/i, 'ECONNRESET'],
+    [/dns|lookup|name or service|resolve|no address/i, 'ENOTFOUND'],
+    [/not a public address/, 'EACCES'],
+    [/certificate|tls|handshake/i, 'ERR_TLS_CERT'],
+    [/unreachable/i, 'EHOSTUNREACH'],
+    [/closed before|connection closed|unexpected eof|incomplete/i, 'ECONNRESET'],
+  ];
+
+  function networkCode(error) {
+    if (error?.name === 'TimeoutError') return 'ETIMEDOUT';
+    if (error?.name === 'LimitError') return 'ERR_LIMIT';
+    const text = String(error?.message ?? error);
+    return CODES.find(([pattern]) => pattern.test(text))?.[1] ?? 'ECONNABORTED';
+  }
+
+  // A body without its content codings (RFC 9110, 8.4); one with a coding that is not known here stays as it is.
+  function decoded(body, headers) {
+    const codings = (headers.get('content-encoding') ?? '').toLowerCase().split(',').map((coding) => coding.trim().replace(/^x-/, ''));
+    if (body.byteLength === 0 || !codings.every((coding) => coding === 'gzip' || coding === 'deflate')) return body;
+    const { decompress } = host.natives('zlib');
+    for (const coding of codings.reverse()) {
+      let answer = decompress(coding === 'gzip' ? 'gzip' : 'zlib', body, MAX_BODY, false);
+      // Some servers leave the zlib header out.
+      if (answer.output === undefined && coding === 'deflate') answer = decompress('raw', body, MAX_BODY, false);
+      if (answer.output === undefined) {
+        const message = answer.failure === 'too large' ? `fetch: the body is larger than ${MAX_BODY} bytes` : `fetch: ${coding}: ${answer.failure}`;
+        const code = answer.failure === 'too large' ? 'ERR_LIMIT' : 'Z_DATA_ERROR';
+        throw new TypeError('fetch failed', { cause: Object.assign(new Error(message), { code }) });
+      }
+      body = answer.output;
+    }
+    return body;
+  }
+
   async function fetch(input, init) {
     const request = new Request(input, init);
     const { method, url, redirect, signal } = request;
@@ -185,6 +270,7 @@
       answer = await issue('fetch', [{ method, url, headers, body, redirect, signal }], 'fetch');
     } catch (error) {
       if (error?.name !== 'NetworkError') throw error;
+      error.code ??= networkCode(error);
       const failed = new TypeError('fetch failed', { cause: error });
       // The line that asked for it; where this error was made is the runtime's own.
       failed.stack = error.stack;
@@ -192,10 +278,11 @@
     }
     const hasBody = !NO_BODY_STATUS.includes(answer.status) && method !== 'HEAD';
     // A status outside 200 to 599 is not a script's to make, but may come.
-    const response = new Response(hasBody ? answer.body : null, { statusText: answer.statusText });
-    for (const [name, value] of answer.headers) response.headers.append(name, value);
+    const fields = new Headers(answer.headers);
+    const response = new Response(hasBody ? decoded(answer.body, fields) : null, { statusText: answer.statusText });
+    response.headers = fields;
     return Object.assign(response, { status: answer.status, url: answer.url, redirected: answer.redirected, type: 'basic' });
   }
 
-  return { fetch, Headers, Request, Response };
+  return { fetch, Headers, Request, Response, networkCode };
 })

@@ -15,6 +15,7 @@
     fetch: (request) => issue('fetch', [request], 'fetch'),
     inspect: () => runtime.part('inspect'),
     natives: host.natives,
+    networkCode: (error) => runtime.part('fetch').networkCode(error),
     now: host.now,
     started: host.startedAt,
     async read(handle) {
