@@ -242,7 +242,7 @@ fn what_a_script_assigns_stands_among_what_it_left_alone() {
         ("data.o.a; data.o.one = data.o.one; data.o['\\n'] = 1", r#"{"one":1,"b":{"x" : 1},"a":[1],"c":"s","\n":1}"#),
         ("data.o.b = undefined; data.o.z = 1; data.o.z = undefined", r#"{"one" : 1.0,"a":[ 1 ],"c":"s"}"#),
         ("data.o.z = 1; data.o[5] = 1", r#"{"5":1,"one":1,"b":{"x" : 1},"a":[1],"c":"s","z":1}"#),
-        ("data.o.z = 1; delete data.o.c; data.o[Symbol.iterator] = 1", r#"{"one":1,"b":{"x" : 1},"a":[1],"z":1}"#),
+        ("data.o.z = 1; delete data.o.c; data.o[Symbol.for('x')] = 1", r#"{"one":1,"b":{"x" : 1},"a":[1],"z":1}"#),
         ("data.o.z = data.o; delete data.o.z; data.o.b = data.o.b.x", r#"{"one":1,"b":1,"a":[1],"c":"s"}"#),
     ] {
         let mut bench = Bench::new(&format!("function main(data) {{ {source}; return data.o }}"));

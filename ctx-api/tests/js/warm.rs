@@ -112,6 +112,9 @@ fn nothing_of_a_run_is_seen_by_the_next() {
         "function main(attack) { const C = this['cry' + 'pto']; if (attack) C.leaked = 1; return C.leaked ? 'stained' : 'clean' }",
         "function main(attack) { if (attack) require.leaked = 1; return require.leaked ? 'stained' : 'clean' }",
         "function main(attack) { if (attack) console.count('x'); console.count('x'); return 'clean' }",
+        // What is behind an accessor.
+        "function main(attack) { if (attack) ({}).toString.leaked = 1; return ({}).toString.leaked ? 'stained' : 'clean' }",
+        "function main(attack) { const list = [], key = 'x'; list[key] = 1; if (attack) list.map.leaked = 1; return list.map.leaked ? 'stained' : 'clean' }",
         // The registry of symbols knows names, and those hold nothing.
         "function main(attack) { const key = Symbol.for('x'), O = this['Obj' + 'ect']; if (attack) O[key] = 1; return O[key] ? 'stained' : 'clean' }",
         "const tag = (strings) => strings; function main(attack) { const s = tag`a`; try { s.leaked = 1 } catch {} return s.leaked ? 'stained' : 'clean' }",

@@ -64,12 +64,15 @@
   const own = ownKeys(scope);
 
   // Where a frozen property would keep scripts from giving an object of theirs a property of the same name, an accessor does not.
+  // What it gives is shared all the same.
+  const behind = [];
   function letObjectsDiffer(holder, keys) {
     for (const key of keys) {
       const descriptor = getOwnPropertyDescriptor(holder, key);
       // One that was never writable keeps them from it in every context.
       if (!descriptor?.configurable || !descriptor.writable) continue;
       const { value, enumerable } = descriptor;
+      behind.push(value);
       defineProperty(holder, key, {
         configurable: true,
         enumerable,
@@ -111,6 +114,7 @@
       seen.add(object);
       left.push(getPrototypeOf(object));
       letObjectsDiffer(object, assignable(object));
+      while (behind.length > 0) left.push(behind.pop());
       for (const key of ownKeys(object)) {
         const { value, get, set } = getOwnPropertyDescriptor(object, key);
         left.push(value, get, set);
