@@ -164,10 +164,26 @@ impl RoutingObject {
     /// Both spellings of each list as the one that counts.
     fn agreeing(mut self, before: &Self) -> Self {
         for name in TWICE {
-            let list = self.list_that_counts(before, name).filter(|list| list.is_list()).cloned();
-            self.set_list(name, list.unwrap_or_else(|| "[]".into()));
+            let list = match self.list_that_counts(before, name) {
+                Some(list) if list.is_list() => list.clone(),
+                Some(other) if other.as_str() != "null" => {
+                    let shown: String = other.as_str().chars().take(100).collect();
+                    self.log(&format!("{name}: {shown} is no list: taken as empty"));
+                    "[]".into()
+                }
+                Some(_) | None => "[]".into(),
+            };
+            self.set_list(name, list);
         }
         self
+    }
+
+    /// Adds a line to `routing.log`.
+    fn log(&mut self, line: &str) {
+        let lines = self.routing("log").and_then(|log| log.strip_prefix('[')?.strip_suffix(']')).unwrap_or_default().trim();
+        let comma = if lines.is_empty() { "" } else { "," };
+        let log = format!("[{lines}{comma}{}]", Value::from(line));
+        self.set_routing("log", &log);
     }
 
     fn list_that_counts(&self, before: &Self, name: &str) -> Option<&Json> {
@@ -423,6 +439,15 @@ mod tests {
         let empty = changed(&before, &json!({ "routing": {} }));
         assert_eq!(empty["routing"], json!({ "egress_routing": [], "headers": [], "remove_headers": [] }));
         assert_eq!(rows(json!({ "routing": { "egress_routing": "x" } , "egress_routing": 7 })), json!([]));
+    }
+
+    #[test]
+    fn what_is_no_list_is_said_in_the_log() {
+        let after = json!({ "egress_routing": 7, "headers": null, "remove_headers": "X-A", "routing": { "log": ["hi"] } });
+        let lines = ["hi", "egress_routing: 7 is no list: taken as empty", "remove_headers: \"X-A\" is no list: taken as empty"];
+        assert_eq!(changed(&before(), &after)["routing"]["log"], json!(lines));
+        let alone = changed(&before(), &json!({ "egress_routing": 7, "routing": {} }));
+        assert_eq!(alone["routing"]["log"], json!(["egress_routing: 7 is no list: taken as empty"]));
     }
 
     #[test]
