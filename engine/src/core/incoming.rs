@@ -390,6 +390,7 @@ impl Switch {
             script: ScriptState::Absent,
             takeovers: 0,
             application: None,
+            bridge_untold: false,
             joined: None,
             plan: Plan { destinations: VecDeque::new(), ..Plan::default() },
             timer: None,

@@ -107,6 +107,8 @@ pub(crate) struct LiveCall {
     /// The application that has it, or had it last.
     pub application: Option<LedOn>,
     pub plan: Plan,
+    /// It is bridged, which watchers are told with its answer.
+    pub bridge_untold: bool,
     /// The call it was joined with from outside.
     pub joined: Option<Joined>,
     pub log: TimelineLog,

@@ -111,7 +111,11 @@ impl Switch {
                     CallState::Answered => ChannelEvent::Answered,
                     CallState::New | CallState::Ended => return,
                 };
+                let bridged = state == CallState::Answered && std::mem::take(&mut call.bridge_untold);
                 self.channel_event(key, what);
+                if bridged {
+                    self.channel_event(key, ChannelEvent::Bridged);
+                }
             }
             Event::Dtmf { digit, duration_ms, method } => {
                 let what = ChannelEvent::Dtmf { digit: *digit, duration_ms: *duration_ms, method: *method };
@@ -132,14 +136,21 @@ impl Switch {
                     channel.other = Some(leg.alone());
                     leg.other = Some(channel.alone());
                 }
-                self.channel_event(key, ChannelEvent::Bridged);
+                // Until the ACK comes to our 200, watchers do not know of the answer.
+                call.bridge_untold = channel.state < CallState::Answered;
+                if !call.bridge_untold {
+                    self.channel_event(key, ChannelEvent::Bridged);
+                }
             }
             Event::Unbridge { .. } => {
                 let Some(other) = channel.other.take() else { return };
+                let is_told = !std::mem::take(&mut call.bridge_untold);
                 if let Some(leg) = call.legs.values_mut().find(|leg| leg.uuid == other.uuid) {
                     leg.other = None;
                 }
-                self.channel_event(key, ChannelEvent::Unbridged(other));
+                if is_told {
+                    self.channel_event(key, ChannelEvent::Unbridged(other));
+                }
             }
             Event::MediaTimeout { .. } => {}
         }
