@@ -21,7 +21,6 @@ use lockstep_sip::net::{Protocol, Received, Source};
 use lockstep_sip::registrar::Registrar;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::audio::Audio;
@@ -475,12 +474,9 @@ impl Simulation {
         run(Stage { programs: &programs, services: &services, fetch: &mut |args| http.answer(args), seed })
     }
 
-    /// The Class 4 hook: a routing object as the scripts leave it that apply to it, or the SIP reply they ask for.
-    pub(crate) fn hook(&mut self, data: &Value) -> Result<Value, Rejection> {
-        let given = Given::read(&data.to_string())?;
-        let changed = self.change(given)?;
-        // A routing object prints as JSON.
-        Ok(serde_json::from_str(&changed.print()).unwrap_or_default())
+    /// The Class 4 hook: a routing object, in JSON, as the scripts leave it that apply to it, or the SIP reply they ask for.
+    pub(crate) fn hook(&mut self, data: &str) -> Result<String, Rejection> {
+        Ok(self.change(Given::read(data)?)?.print())
     }
 
     fn change(&mut self, given: Given) -> Result<RoutingObject, Rejection> {

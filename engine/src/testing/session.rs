@@ -284,10 +284,8 @@ impl Session {
                 let Some(op) = self.runs.get(&ticket).map(|run| run.step) else { return };
                 self.waits.retain(|wait| wait.op != op);
                 let result = match end {
-                    Ok(result) => {
-                        let value = result.and_then(|result| serde_json::from_str(&result).ok()).unwrap_or(Value::Null);
-                        Ok(self.reply(None, value))
-                    }
+                    // As the engine answers it, member for member.
+                    Ok(result) => Ok(HostReply { value: result.unwrap_or_else(|| "null".to_owned()), body: None }),
                     Err(error) => {
                         let (code, text) = error.sip();
                         let message = if error.is_deliberate() { format!("{code} {text}") } else { error.to_string() };
@@ -483,13 +481,19 @@ fn first<T: serde::de::DeserializeOwned + Default>(args: &str) -> T {
     values.into_iter().next().and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default()
 }
 
+/// Where the data of a run is among the arguments of its step: JSON.
+const RUN_DATA: usize = 3;
+
 /// A step in a few words.
 fn narrated(function: &str, values: &[Value]) -> String {
+    let data = values.get(RUN_DATA).and_then(Value::as_str).filter(|_| function == "run");
+    let values = if data.is_some() { values.get(..RUN_DATA).unwrap_or_default() } else { values };
     let shown = values.iter().filter(|value| !matches!(value, Value::Null)).filter(|value| match value {
         Value::Object(object) => !object.is_empty(),
         _ => true,
     });
-    let arguments: Vec<String> = shown.map(ToString::to_string).collect();
+    let data = data.filter(|data| *data != "{}").map(str::to_owned);
+    let arguments: Vec<String> = shown.map(ToString::to_string).chain(data).collect();
     let text = format!("{function}({})", arguments.join(", "));
     if text.chars().count() > 120 { text.chars().take(117).chain("…)".chars()).collect() } else { text }
 }

@@ -219,11 +219,11 @@ impl Session {
         };
         let script = args.opt_text("script")?;
         let function = args.opt_text("fn")?;
-        let data = args.value();
+        let data = args.json("data")?;
         let Some(script) = script else {
             let changed =
                 self.stage.hook(&data).map_err(|rejection| OpError::new(ErrorCode::InvalidState, rejection.to_string()))?;
-            return Ok(Some(self.reply(None, changed)));
+            return Ok(Some(HostReply { value: changed, body: None }));
         };
         let programs = self.stage.project().programs.clone();
         let program = programs.by_name(&script).ok_or_else(|| {
@@ -231,15 +231,7 @@ impl Session {
             misuse(why.map_or_else(|| format!("no script {script}"), |problem| problem.to_string()))
         })?;
         let limit = program.settings.timeout_s.map_or(kind.timeout(), Duration::from_secs_f64);
-        let order = Order {
-            program: program.clone(),
-            kind,
-            function,
-            data: data.to_string(),
-            env: Vars::new(),
-            timeout: limit,
-            seed: [9; 32],
-        };
+        let order = Order { program: program.clone(), kind, function, data, env: Vars::new(), timeout: limit, seed: [9; 32] };
         self.run_script(op, order, limit + PATIENCE)?;
         Ok(None)
     }

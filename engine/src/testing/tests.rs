@@ -29,7 +29,9 @@ fn project_of(set: Arc<ProgramSet>) -> Project {
 fn file_of(project: Project, source: &str) -> Result<TestFile, String> {
     TestFile::of_source(
         "menu.test.js".to_owned(),
-        &format!("import {{ test, expect, phone, network, http, time, kv, class4, replays }} from 'lockstep:test';\n{source}"),
+        &format!(
+            "import {{ test, expect, phone, network, http, time, kv, class4, driver, replays, run }} from 'lockstep:test';\n{source}"
+        ),
         project,
         1,
     )
@@ -223,6 +225,18 @@ fn the_hook_runs_what_applies_as_it_does_over_http() {
       await class4({ routing: { dest_number: '44999' } }).catch((error) => console.log(error.message));
       console.log((await class4({ routing: { dest_number: '33123' } })).routing.egress_routing.length);";
     assert_eq!(lines(project, body), ["gold-1", "603 Not there", "0"]);
+}
+
+#[test]
+fn results_keep_the_order_of_their_members() {
+    let source = "function main(data) { return data } module.exports.dial = (data) => ({ z: data, a: 1 })";
+    let body = "const show = (value) => console.log(JSON.stringify(value));
+      show(await run('script-1000', 'dial', { y: 1, b: { x: 2, c: 3 } }));
+      show(await driver('script-1000', 'dial', { y: 1, b: 2 }));
+      show((await class4({ routing: { dest_number: '33123' }, extra: { y: 1, b: 2 } })).extra);";
+    let project = project_of(programs(&[("1000", source)]));
+    let expected = [r#"{"z":{"y":1,"b":{"x":2,"c":3}},"a":1}"#, r#"{"z":{"y":1,"b":2},"a":1}"#, r#"{"y":1,"b":2}"#];
+    assert_eq!(lines(project, body), expected);
 }
 
 #[test]

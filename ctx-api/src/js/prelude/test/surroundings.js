@@ -55,7 +55,9 @@
     advance(time) { return step(`time.advance(${inspect(time)})`, 'advance', () => [ms('time.advance', time)]); },
   };
 
-  const runStep = (said, kind, script, fn, data) => step(said, 'run', () => [kind, script === undefined ? null : String(script), fn ?? null, data === undefined ? {} : data]);
+  // Data travels as text, in which its members keep their order.
+  const runStep = (said, kind, script, fn, data = {}) =>
+    step(said, 'run', () => [kind, script === undefined ? null : String(script), fn ?? null, JSON.stringify(data) ?? 'null']);
 
   /** Runs the Class 4 hook of a script on a routing object. */
   const class4 = (data, options) => runStep('class4()', 'hook', optionsOf('class4', options, ['script']).script, undefined, data);
