@@ -104,6 +104,15 @@ pub(super) struct Stamp {
     bytes: u64,
 }
 
+/// What siblings get in place of a file that cannot be run: it says what is wrong with it, and where.
+fn stand_in(problem: &ScriptProblem) -> Arc<str> {
+    let place = problem.at.as_ref().map_or_else(|| problem.file.clone(), ToString::to_string);
+    let before = problem.at.as_ref().map_or(0, |at| at.line.saturating_sub(1));
+    let lines = usize::try_from(before).unwrap_or(0);
+    let message = serde_json::Value::from(format!("{place}: {}", problem.message));
+    format!("{}throw new Error({message})", "\n".repeat(lines)).into()
+}
+
 impl Loader {
     /// A loader for the scripts folder of `config`, which lies within `base` unless its path is absolute.
     pub fn new(base: &Path, config: &Config) -> Self {
@@ -304,8 +313,18 @@ impl Loader {
                 apps.entry(sound.settings.app.as_deref()).or_default().insert(file.clone(), sound);
             }
         }
+        let broken: Vec<(Option<String>, &ScriptProblem)> = self
+            .files
+            .values()
+            .filter(|file| file.sound.is_none())
+            .filter_map(|file| file.problem.as_ref())
+            .map(|problem| (self.app_of(&problem.file), problem))
+            .collect();
         let mut live: BTreeMap<String, Arc<Program>> = BTreeMap::new();
-        for siblings in apps.values() {
+        for (app, siblings) in &apps {
+            let broken = broken.iter().filter(|(of, _)| of.as_deref() == *app);
+            let stand_ins: BTreeMap<String, Arc<str>> =
+                broken.map(|(_, problem)| (problem.file.clone(), stand_in(problem))).collect();
             let sources: BTreeMap<String, SourceDigest> =
                 siblings.iter().map(|(file, sound)| (file.clone(), sound.digest.clone())).collect();
             let names = siblings.iter().map(|(file, sound)| (file.as_str(), &sound.names)).collect();
@@ -322,7 +341,10 @@ impl Loader {
                 let version = version_of(file, &sources);
                 let program = match self.live.get(&name) {
                     Some(program)
-                        if program.file == *file && program.version == version && program.settings == sound.settings =>
+                        if program.file == *file
+                            && program.version == version
+                            && program.settings == sound.settings
+                            && stand_ins.iter().all(|(file, text)| program.bundle.files.get(file) == Some(text)) =>
                     {
                         Arc::clone(program)
                     }
@@ -330,7 +352,8 @@ impl Loader {
                         tracing::info!(script = name, version, "script is live");
                         let bundle_id = self.next_bundle;
                         self.next_bundle += 1;
-                        let files = siblings.iter().map(|(file, sound)| (file.clone(), Arc::clone(&sound.source))).collect();
+                        let texts = siblings.iter().map(|(file, sound)| (file, &sound.source)).chain(&stand_ins);
+                        let files = texts.map(|(file, source)| (file.clone(), Arc::clone(source))).collect();
                         let bundle = Arc::new(Bundle { entry: file.clone(), files, packages });
                         Arc::new(self.program(&name, file, sound, (bundle_id, bundle), (version, &sources)))
                     }
@@ -353,6 +376,16 @@ impl Loader {
             new_warnings: std::mem::take(&mut self.warnings),
             texts: std::mem::take(&mut self.texts),
         }
+    }
+
+    /// The app that a file without a text that can be run would belong to, as far as its header comment can be read.
+    fn app_of(&self, file: &str) -> Option<String> {
+        let entry = self.entries.get(file).and_then(|entry| entry.app.clone());
+        let header = || {
+            self.files.get(file).filter(|known| known.stamp.bytes <= MAX_SOURCE)?;
+            header_comment::read(file, &fs::read_to_string(self.dir.join(file)).ok()?).ok()?.app
+        };
+        entry.or_else(header)
     }
 
     fn program(

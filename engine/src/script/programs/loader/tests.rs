@@ -67,6 +67,28 @@ fn scripts_are_found_with_their_settings_and_other_files_are_not() {
 }
 
 #[test]
+fn siblings_of_a_file_that_does_not_compile_are_told_where() {
+    let mut folder = Folder::new();
+    folder.write("main.js", EMPTY);
+    folder.write("syn.js", "\nexport const a = ;");
+    folder.write("other.js", "// @lockstep app=other\nfunction main() {}");
+    let mut config = Config::default();
+    config.apps.push(App { name: "other".into(), account: "default".into(), env: BTreeMap::new() });
+    let mut loader = folder.loader(&config);
+    let first = loader.load().unwrap();
+    let text = |reload: &Reload, name: &str| reload.set.by_name(name).unwrap().bundle.files.get("syn.js").cloned();
+    let told = text(&first, "main").unwrap();
+    assert!(told.starts_with("\nthrow new Error(\"syn.js:2:18: SyntaxError: "), "{told}");
+    assert_eq!(text(&first, "other"), None, "it is of another app");
+    assert!(first.set.by_name("syn").is_none());
+
+    folder.write("syn.js", "export const a = 1; let b = ;");
+    assert!(text(&loader.load().unwrap(), "main").unwrap().contains("syn.js:1:29"));
+    folder.write("syn.js", "export const a = 1;");
+    assert_eq!(text(&loader.load().unwrap(), "main").as_deref(), Some("export const a = 1;"));
+}
+
+#[test]
 fn the_configuration_wins_over_the_header_comment() {
     let mut folder = Folder::new();
     folder.write("menu.js", "// @lockstep memory_mb=16 turn_ms=500\nfunction main() {}");
