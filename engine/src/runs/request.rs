@@ -171,8 +171,9 @@ const MAX_LINE_BYTES: usize = 1 << 20;
 
 impl RunLog {
     pub(super) fn push(&mut self, line: LogLine) {
-        let bytes: usize = self.lines.iter().map(|line| line.text.len()).sum();
-        if self.lines.len() < MAX_LINES && bytes + line.text.len() <= MAX_LINE_BYTES {
+        let bytes = || self.lines.iter().map(|line| line.text.len()).sum::<usize>();
+        // Of a log that is full nothing is counted any more: a script may write without end.
+        if self.lines.len() < MAX_LINES && bytes() + line.text.len() <= MAX_LINE_BYTES {
             self.lines.push(line);
         } else {
             self.dropped += 1;
