@@ -23,11 +23,18 @@ unsafe extern "C" {
 
 /// Seconds that a zone's clock is ahead of UTC at a time, in milliseconds since 1970; `None` for a zone that is not known.
 pub(super) fn offset(zone: &str, at: f64) -> Option<i32> {
-    let zone = Database::of_this_system().zone(zone)?;
-    // Far away it is what it is at the end of the calendar.
+    Some(Database::of_this_system().zone(zone)?.to_offset(timestamp(at)).seconds())
+}
+
+/// What its time is called then, such as `CEST`.
+pub(super) fn abbreviation(zone: &str, at: f64) -> Option<String> {
+    Some(Database::of_this_system().zone(zone)?.to_offset_info(timestamp(at)).abbreviation().to_owned())
+}
+
+/// Beyond the calendar it is as at its end.
+fn timestamp(at: f64) -> Timestamp {
     let end = if at < 0.0 { Timestamp::MIN } else { Timestamp::MAX };
-    let at = Timestamp::from_millisecond(at as i64).unwrap_or(end);
-    Some(zone.to_offset(at).seconds())
+    Timestamp::from_millisecond(at as i64).unwrap_or(end)
 }
 
 /// The system's zones.

@@ -59,6 +59,17 @@ fn dates_are_written_in_any_time_zone() {
             ("new Date(Date.UTC(2026, 6, 5, 23)).toLocaleDateString('en-GB', { timeZone: 'Europe/London' })", "06/07/2026"),
         ]);
     }
+    if zones_are_known() {
+        assert_shown(&[
+            ("d.toLocaleTimeString('en-US', { timeZone: 'America/New_York', timeZoneName: 'short' })", "4:05:03 AM EST"),
+            ("d.toLocaleTimeString('en-US', { timeZone: 'Asia/Kolkata', timeStyle: 'long' })", "2:35:03 PM GMT+5:30"),
+            (
+                "new Date(Date.UTC(2026, 6, 5)).toLocaleDateString('en-GB', { timeZone: 'Europe/London', timeZoneName: 'short' })",
+                "05/07/2026, BST",
+            ),
+        ]);
+    }
+    assert_shown(&[("d.toLocaleTimeString('en-US', { timeZoneName: 'short' })", "9:05:03 AM UTC")]);
     assert_shown(&[("d.toLocaleString('en-US', { timeZone: 'UTC' })", "1/5/2026, 9:05:03 AM")]);
 }
 
@@ -69,7 +80,7 @@ fn what_would_be_written_wrong_is_refused() {
         ("d.toLocaleString('fr-FR')", "TypeError: the locale 'fr-FR' is not supported (docs/scripts.md)"),
         ("d.toLocaleString('no_locale')", "RangeError: Incorrect locale information provided"),
         (
-            "d.toLocaleString('en-US', { timeZoneName: 'short' })",
+            "d.toLocaleString('en-US', { timeZoneName: 'long' })",
             "TypeError: the option 'timeZoneName' is not supported (docs/scripts.md)",
         ),
         (

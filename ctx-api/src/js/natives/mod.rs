@@ -28,7 +28,7 @@ pub(super) fn object<'js>(ctx: &Ctx<'js>, shared: &Rc<Shared>, part: &str) -> rq
         "text" => text::object(ctx),
         "url" => url::object(ctx),
         "zlib" => zlib::object(ctx),
-        "zone" => zone::object(ctx),
+        "zone" => zone::object(ctx, shared),
         other => Err(Exception::throw_reference(ctx, &format!("the runtime has no natives '{other}'"))),
     }
 }

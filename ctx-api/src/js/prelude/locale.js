@@ -1,7 +1,7 @@
 // Dates, numbers and the order of texts as people read them: what scripts use of the standard's (ECMA-402), with Node's results.
 // What would come out wrong is refused.
 (function (host, { part }) {
-  const { offset } = host.natives('zone');
+  const { offset, abbreviation, local } = host.natives('zone');
   const { Date } = part('time');
 
   // What is first and last of a date, the clock, and the marks in numbers.
@@ -21,6 +21,8 @@
 
   const DIGITS = ['numeric', '2-digit'];
   const NAMED = ['long', 'short', 'narrow'];
+  const NAMES_US = { __proto__: null, EST: -5, EDT: -4, CST: -6, CDT: -5, MST: -7, MDT: -6, PST: -8, PDT: -7, AKST: -9, AKDT: -8, HST: -10 };
+  const NAMES_EUROPE = { __proto__: null, GMT: 0, BST: 1, WET: 0, WEST: 1, CET: 1, CEST: 2, EET: 2, EEST: 3 };
   const CYCLES = ['h11', 'h12', 'h23', 'h24'];
   const FIELDS = {
     weekday: NAMED, year: DIGITS, month: [...DIGITS, ...NAMED], day: DIGITS,
@@ -69,15 +71,17 @@
     options = given(options);
     if (options.calendar !== 'gregory') refuse(options, ['calendar']);
     if (options.numberingSystem !== 'latn') refuse(options, ['numberingSystem']);
-    refuse(options, ['dayPeriod', 'era', 'fractionalSecondDigits', 'timeZoneName']);
+    refuse(options, ['dayPeriod', 'era', 'fractionalSecondDigits']);
     const shown = {};
     for (const name of [...DATE, ...TIME]) shown[name] = oneOf(options, name, FIELDS[name]);
+    if (options.timeZoneName !== 'short') refuse(options, ['timeZoneName']);
+    shown.zone = options.timeZoneName;
     const hourCycle = oneOf(options, 'hourCycle', CYCLES);
     const styles = {
       date: oneOf(options, 'dateStyle', ['full', 'long', 'medium', 'short']),
       time: oneOf(options, 'timeStyle', ['full', 'long', 'medium', 'short']),
     };
-    const explicit = [...DATE, ...TIME].find((name) => shown[name] !== undefined);
+    const explicit = [...DATE, ...TIME, 'zone'].find((name) => shown[name] !== undefined);
     if (styles.date === undefined && styles.time === undefined) {
       if (!required.some((name) => shown[name] !== undefined)) for (const name of defaults) shown[name] = 'numeric';
     } else {
@@ -93,11 +97,24 @@
     if (Number.isNaN(at)) return 'Invalid Date';
     let cycle = hourCycle ?? locale.asked ?? locale.cycle;
     if (options.hour12 !== undefined) cycle = options.hour12 ? 'h12' : locale.otherCycle;
-    return written(new Date(at + shift * 1000), shown, locale, cycle, styles);
+    const zoneName = shown.zone && nameOf(zone ?? local(), at, shift, locale);
+    return written(new Date(at + shift * 1000), shown, locale, cycle, zoneName);
+  }
+
+  // Names that a locale has for zones of its part of the world, with their offsets in hours; those of others are offsets.
+  function nameOf(zone, at, shift, { order, isNumeric }) {
+    if (isNumeric) throw refused("of this locale, the option 'timeZoneName'");
+    const name = abbreviation(zone, at);
+    if (name === 'UTC') return name;
+    const [place, names] = order === 'mdy' ? [/^(America|US|Canada)\/|^Pacific\/Honolulu$/i, NAMES_US] : [/^Europe\//i, NAMES_EUROPE];
+    if (place.test(zone) && names[name] * 3600 === shift) return name;
+    const minutes = Math.trunc(Math.abs(shift) / 60);
+    if (minutes === 0) return 'GMT';
+    return `GMT${shift < 0 ? '-' : '+'}${Math.trunc(minutes / 60)}${minutes % 60 === 0 ? '' : `:${two(minutes % 60)}`}`;
   }
 
   function applyStyles(shown, { date, time }, locale) {
-    if (time === 'full' || time === 'long') throw refused(`the value '${time}' of the option 'timeStyle'`);
+    if (time === 'full') throw refused("the value 'full' of the option 'timeStyle'");
     if (date !== undefined) {
       Object.assign(shown, { year: 'numeric', month: date === 'medium' ? 'short' : 'long', day: 'numeric' });
       if (date === 'full') shown.weekday = 'long';
@@ -108,13 +125,15 @@
       }
     }
     if (time !== undefined) Object.assign(shown, { hour: locale.cycle === 'h12' ? 'numeric' : '2-digit', minute: '2-digit' });
-    if (time === 'medium') shown.second = '2-digit';
+    if (time === 'medium' || time === 'long') shown.second = '2-digit';
+    if (time === 'long') shown.zone = 'short';
   }
 
   // `local` has the local time for UTC.
-  function written(local, shown, locale, cycle, styles) {
+  function written(local, shown, locale, cycle, zoneName) {
     const day = dateOf(local, shown, locale);
-    const time = timeOf(local, shown, locale, cycle);
+    const clock = timeOf(local, shown, locale, cycle);
+    const time = clock === undefined || zoneName === undefined ? clock ?? zoneName : `${clock} ${zoneName}`;
     if (day === undefined || time === undefined) return day ?? time ?? '';
     if (locale.between !== undefined) return day + locale.between + time;
     const isWeekdayOnly = shown.year === undefined && shown.month === undefined && shown.day === undefined;
@@ -185,7 +204,8 @@
     const noon = isHalf ? ` ${locale.noon[hour < 12 ? 0 : 1]}` : '';
     if (isHalf) hour %= 12;
     if (hour === 0 && (cycle === 'h12' || cycle === 'h24')) hour = isHalf ? 12 : 24;
-    const isShort = isHalf || (locale.order === 'dmy' && shown.minute === '2-digit' && shown.second !== 'numeric');
+    const isBare = shown.zone === undefined ? shown.minute === '2-digit' && shown.second !== 'numeric' : shown.second !== undefined;
+    const isShort = isHalf || (locale.order === 'dmy' && isBare);
     let time = isShort && shown.hour === 'numeric' ? String(hour) : two(hour);
     if (shown.minute !== undefined) time += `:${two(local.getUTCMinutes())}`;
     if (shown.second !== undefined) time += `:${two(local.getUTCSeconds())}`;
