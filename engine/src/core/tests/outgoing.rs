@@ -150,9 +150,9 @@ fn gateways_that_are_provisioned_while_we_stop_are_not_registered_at() {
 }
 
 #[test]
-fn what_a_uri_would_add_to_a_request_stays_behind() {
+fn of_what_a_uri_adds_to_a_request_what_runs_the_protocol_stays_behind() {
     let script = "async function main(data, ctx) {
-      await ctx.bridge('sip:x@198.51.100.7;method=BYE;user=phone?X-Evil=1');
+      await ctx.bridge('sip:x@198.51.100.7;method=BYE;user=phone?X-Id=1&Route=%3Csip:evil.example%3E');
     }";
     let mut lab = Lab::new("[[gateway]]\nid = 7\naddress = \"sip:198.51.100.7\"", &[("1000", script)]);
     let carrier = lab.phone("198.51.100.7:5060");
@@ -160,7 +160,8 @@ fn what_a_uri_would_add_to_a_request_stays_behind() {
     lab.dial(caller, "1000");
     let invite = lab.at(carrier).invited.clone().unwrap();
     assert_eq!(invite.uri.to_string(), "sip:x@198.51.100.7;user=phone");
-    assert!(invite.headers.get("X-Evil").is_none());
+    let field = |name: &str| invite.headers.get(name).map(|value| value.text().into_owned());
+    assert_eq!((field("X-Id").as_deref(), field("Route")), (Some("1"), None));
 }
 
 #[test]
