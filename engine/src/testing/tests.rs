@@ -79,7 +79,7 @@ fn scripts_outside_calls_and_the_test_itself_listen() {
     let hears = "const { subscribe } = require('cxPubSub');
       function main() { return new Promise((resolve) => subscribe('news', resolve)); }";
     let says = "function main() { return require('cxPubSub').publish('news', 'hello'); }";
-    let source = "import { run } from 'lockstep:test'; import { subscribe } from 'cxPubSub';
+    let source = "import { subscribe } from 'cxPubSub';
       test('it', async () => {
         const own = new Promise((resolve) => subscribe('news', resolve));
         const heard = run('script-1000', 'main');
