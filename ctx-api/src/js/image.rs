@@ -50,6 +50,8 @@ const MAX_OWN: usize = 8;
 const WORTH_RESTING: usize = 2;
 /// Parts of the prelude that most runs use.
 const PRELOADED: [&str; 2] = ["ops", "ctx"];
+/// Those that many load in their course: an image has room for them in its arenas.
+const EXPECTED: [&str; 2] = ["call", "timers"];
 
 const WORD: usize = size_of::<usize>();
 const PAGE_WORDS: usize = 512;
@@ -184,7 +186,7 @@ impl Template {
     fn lengths(prelude: &Prelude) -> Option<Lengths> {
         let raw = ManuallyDrop::new(Raw::new(WORKSHOP, &Lengths::default())?);
         let fresh = Image::take(&raw.heap)?;
-        raw.boot(prelude)?;
+        raw.boot(prelude, &EXPECTED)?;
         let lengths = raw.heap.region()?.lengths();
         let raw = ManuallyDrop::into_inner(raw);
         // SAFETY: the context that was in the region is forgotten.
@@ -199,8 +201,8 @@ impl Template {
         let [shell, other] = [Raw::new(WORKSHOP, &lengths)?, deeper(&lengths)?].map(ManuallyDrop::new);
         let (fresh, twin) = (Image::take(&shell.heap)?, Image::take(&other.heap)?);
         let own = fresh.differences(&twin).filter(|own| own.len() <= MAX_OWN)?;
-        let booted = shell.boot(prelude)?;
-        let twin = other.boot(prelude)?;
+        let booted = shell.boot(prelude, &[])?;
+        let twin = other.boot(prelude, &[])?;
         // Nothing else may have come to lie there.
         let stays = |at: &u32| fresh.words.get(*at as usize) == booted.booted.words.get(*at as usize);
         if !own.iter().all(stays) {
@@ -260,8 +262,9 @@ impl Raw {
         }
     }
 
-    /// Makes a context and the prelude's core in it, and takes the image. The context is left behind.
-    fn boot(&self, prelude: &Prelude) -> Option<Template> {
+    /// Makes a context and the prelude's core in it, and takes the image. Then it reads parts that are `expected` to come. The context is
+    /// left behind.
+    fn boot(&self, prelude: &Prelude, expected: &[&str]) -> Option<Template> {
         let context = ManuallyDrop::new(Context::custom::<Intrinsics>(&self.runtime).ok()?);
         let heap = &self.heap;
         let template = context.with(|ctx| {
@@ -288,6 +291,9 @@ impl Raw {
             };
             // The image counts these references: the copies' are taken from there.
             std::mem::forget(prepared);
+            for part in expected {
+                std::mem::forget(prelude.part(&ctx, part).ok()?);
+            }
             Some(template)
         });
         forget(context);

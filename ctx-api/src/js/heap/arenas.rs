@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 /// Bytes of free blocks that an arena keeps behind the last one that was ever used: what a run's own objects will need of a size that
 /// few have.
-const SPARE: usize = 1024;
+const SPARE: usize = 512;
 /// As many blocks at least, so that none is full that was not.
 const FEWEST: usize = 2;
 /// The end of a list of free blocks.

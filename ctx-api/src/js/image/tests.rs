@@ -81,7 +81,7 @@ fn runtimes_of_this_quickjs_can_be_copied() {
 fn an_image_is_shorter_than_the_runtime_that_quickjs_makes() {
     let prelude = Prelude::new().unwrap();
     let raw = ManuallyDrop::new(Raw::new(WORKSHOP, &Lengths::default()).unwrap());
-    let whole = raw.boot(&prelude).unwrap().booted.bytes();
+    let whole = raw.boot(&prelude, &[]).unwrap().booted.bytes();
     let short = Template::build(&prelude).unwrap().booted.bytes();
     assert!(short < whole - whole / 10, "{short} of {whole} bytes");
 }
