@@ -181,8 +181,9 @@ impl Keeper {
 
     /// Makes room for a journal; what lies readable of it, and its first lines.
     fn begin(&mut self, journal: JournalId, begin: Begin, rows: &mut Vec<Row>) -> (Begun, String) {
-        let uid = uuid::Uuid::new_v4().simple().to_string();
         let Begin { name, account, started_ms, script } = begin;
+        // In the order of time (RFC 9562, version 7): rows are added where the last ones were, not all over their tables.
+        let uid = uuid::Builder::from_unix_timestamp_millis(started_ms, &rand::random()).into_uuid().simple().to_string();
         let bundle = script.as_ref().map(|script| self.bundle(script.bundle_id, &script.bundle, rows));
         if self.open.len() >= MAX_OPEN {
             self.open.pop_first();

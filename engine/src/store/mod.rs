@@ -50,6 +50,8 @@ const STATEMENTS: usize = 128;
 const CHECKPOINT_PAGES: u32 = 4_000;
 /// Bytes of the write-ahead log that stay on disk once it is copied.
 const JOURNAL_BYTES: u32 = 64 << 20;
+/// KiB of the file that who writes keeps in memory: all pages that a second's calls and jobs touch.
+const WRITER_CACHE_KIB: i32 = 16 << 10;
 
 /// Where the file is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,6 +194,8 @@ fn connect(place: &Place, read_only: bool) -> Result<Connection, StoreError> {
         connection.pragma_update(None, "synchronous", "full")?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         connection.pragma_update(None, "journal_size_limit", JOURNAL_BYTES)?;
+        // Negative: KiB instead of pages.
+        connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     }
     connection.pragma_update(None, "foreign_keys", true)?;
     Ok(connection)

@@ -79,7 +79,8 @@ impl Supervisor {
     pub(super) fn make_hungry(&mut self, key: WorkerKey, id: RunId) {
         let (Some(run), Some(worker)) = (self.runs.get_mut(&id), self.workers.get_mut(&key)) else { return };
         if !std::mem::replace(&mut run.hungry, true) {
-            worker.hungry.push_back(id);
+            let line = if run.sent == 0 { &mut worker.new } else { &mut worker.hungry };
+            line.push_back(id);
         }
     }
 
@@ -87,7 +88,7 @@ impl Supervisor {
     pub(super) fn feed_hungry(&mut self, key: WorkerKey) {
         let mut sent_any = false;
         while let Some(worker) = self.workers.get_mut(&key).filter(|worker| worker.has_room()) {
-            let Some(id) = worker.hungry.pop_front() else { break };
+            let Some(id) = worker.next_to_feed() else { break };
             let Some(run) = self.runs.get_mut(&id) else { continue };
             if run.placement.is_none_or(|at| at.worker != key) || !run.hungry {
                 continue;

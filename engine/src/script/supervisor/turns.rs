@@ -62,7 +62,7 @@ impl Supervisor {
         self.warn_of_size(id);
     }
 
-    /// A turn has ended. Ends of turns in runtimes that have been given up are ignored.
+    /// A turn has ended.
     pub(super) fn turn_end(&mut self, now: Moment, key: WorkerKey, end: TurnEnd, bytes: usize) -> Result<(), ProtocolError> {
         self.stats.turns += 1;
         self.stats.turn_cpu_us += u64::from(end.cpu_us);
@@ -70,6 +70,13 @@ impl Supervisor {
             worker.answered(end.run, end.epoch);
         }
         self.no_longer_stalled_by(now, key, (end.run, end.epoch));
+        let taken = self.take_turn(now, key, end, bytes);
+        self.feed_hungry(key);
+        taken
+    }
+
+    /// Lets a turn take effect, unless its runtime has been given up.
+    fn take_turn(&mut self, now: Moment, key: WorkerKey, end: TurnEnd, bytes: usize) -> Result<(), ProtocolError> {
         let id = end.run;
         let at = Placement { worker: key, epoch: end.epoch };
         let Some(run) = self.runs.get_mut(&id).filter(|run| run.placement == Some(at)) else { return Ok(()) };

@@ -7,6 +7,11 @@ use lockstep_ctx_api::wire::{Epoch, RunId, ToWorker, WireError, write_frame};
 
 /// Bytes that may wait for one worker before entries stay in their journals instead.
 const HIGH_WATER: usize = 256 * 1024;
+/// Entries that a worker has before it, unless the runs in it have more, before others are started there. Those come to an end first: a
+/// worker that has too much to do would hold ever more runtimes, and what makes new ones dear is that none has been given back.
+const AHEAD: usize = 64;
+/// Of so many turns one is the first of a run, whatever the others have to do.
+const STARTS_ONE_IN: u32 = 4;
 /// Buffer that an idle worker keeps, in bytes.
 const KEPT_CAPACITY: usize = 64 * 1024;
 
@@ -57,6 +62,12 @@ pub(super) struct Worker {
     pub(super) heard: Option<Instant>,
     /// Runs with entries that the buffer had no room for.
     pub(super) hungry: VecDeque<RunId>,
+    /// Runs that have not been started here.
+    pub(super) new: VecDeque<RunId>,
+    /// Turns that have ended since one of those was.
+    turns_since_start: u32,
+    /// The run that was fed last was one of them.
+    fed_new: bool,
     outbound: Vec<u8>,
     /// How much of `outbound` has been written.
     written: usize,
@@ -77,6 +88,9 @@ impl Worker {
             haunted: false,
             heard: None,
             hungry: VecDeque::new(),
+            new: VecDeque::new(),
+            turns_since_start: 0,
+            fed_new: false,
             outbound: Vec::new(),
             written: 0,
         }
@@ -110,6 +124,7 @@ impl Worker {
 
     /// The turn of an entry has ended. Entries sent before it were for runtimes that are gone.
     pub(super) fn answered(&mut self, run: RunId, epoch: Epoch) {
+        self.turns_since_start = self.turns_since_start.saturating_add(1);
         if let Some(at) = self.in_flight.iter().position(|entry| *entry == (run, epoch)) {
             self.in_flight.drain(..=at);
         }
@@ -118,6 +133,19 @@ impl Worker {
     /// Whose entry it takes next, or has taken without coming to an end.
     pub(super) fn next_in_flight(&self) -> Option<(RunId, Epoch)> {
         self.in_flight.front().copied()
+    }
+
+    /// The run that is to be fed next, taken off those that wait: one of each kind in turn, where another may be started.
+    pub(super) fn next_to_feed(&mut self) -> Option<RunId> {
+        let may_start = self.outstanding < AHEAD || self.turns_since_start >= STARTS_ONE_IN;
+        self.fed_new = may_start && (!self.fed_new || self.hungry.is_empty());
+        if self.fed_new
+            && let Some(id) = self.new.pop_front()
+        {
+            self.turns_since_start = 0;
+            return Some(id);
+        }
+        self.hungry.pop_front()
     }
 
     /// There is room for more entries.

@@ -120,3 +120,55 @@ fn what_a_worker_has_nothing_of_is_not_dropped_there() {
     fleet.carry_out();
     assert!(fleet.workers[&home].inbox.is_empty());
 }
+
+/// Frames in the inbox of a fleet's only regular worker, and how many of them start a run.
+fn ahead(fleet: &Fleet) -> (usize, usize) {
+    let inboxes = || fleet.workers.values().flat_map(|worker| &worker.inbox);
+    let starts = inboxes().filter(|frame| matches!(frame, ToWorker::Start { .. })).count();
+    (inboxes().filter(|frame| matches!(frame, ToWorker::Start { .. } | ToWorker::Entry { .. })).count(), starts)
+}
+
+#[test]
+fn a_worker_with_much_to_do_ends_what_it_has_before_more_is_started_there() {
+    let mut fleet = Fleet::new(1);
+    let first = fleet.start();
+    let home = fleet.home(first).unwrap();
+    fleet.work();
+    let runs: Vec<_> = (0..1_000).map(|_| fleet.start()).collect();
+    let (frames, starts) = ahead(&fleet);
+    assert_eq!(frames, starts);
+    assert!(starts < runs.len() / 10, "{starts} are started at once");
+    // What the first one waits for gets ahead of those that have to wait.
+    fleet.complete(first, 0);
+    for _ in 0..=starts {
+        fleet.work_once(home);
+    }
+    let mut turns = fleet.turns();
+    assert!(turns.contains(&(first, 1)));
+    fleet.work();
+    turns.extend(fleet.turns());
+    assert!(runs.iter().all(|run| turns.contains(&(*run, 0))), "all are started in the end");
+}
+
+#[test]
+fn runs_are_started_although_others_always_have_something_to_do() {
+    let mut fleet = Fleet::new(1);
+    let busy: Vec<_> = (0..200).map(|_| fleet.start()).collect();
+    fleet.work();
+    fleet.turns();
+    let home = fleet.home(busy[0]).unwrap();
+    for run in &busy {
+        fleet.complete(*run, 0);
+    }
+    let late = fleet.start();
+    for _ in 0..1_000 {
+        fleet.work_once(home);
+        for (run, turn) in fleet.turns() {
+            if run == late {
+                return;
+            }
+            fleet.complete(run, turn);
+        }
+    }
+    panic!("it never came");
+}
