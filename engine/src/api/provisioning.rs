@@ -97,7 +97,7 @@ fn no_such_entry(kind: Kind, name: &str) -> ApiError {
 }
 
 /// Refuses a route or number whose script is not there, or somebody else's; so with scripts that an account newly leads its number to,
-/// unless anybody could dial them.
+/// unless its callers could dial them.
 ///
 /// # Errors
 /// As for any other wrong key of an entry.
@@ -121,7 +121,7 @@ pub(super) fn scripts_are_there(
     for (index, destination) in new_destinations(caller, current, name, entry) {
         let Some(name) = destination.strip_prefix("class5:") else { continue };
         let is_application = || current.config.class5.iter().any(|application| application.destination.matches(name));
-        if programs.by_class5(name).is_none() && !is_seen(name) && !is_application() {
+        if programs.dialled(name, Some(&caller.account)).is_none() && !is_seen(name) && !is_application() {
             let message = format!("expected a Class 5 destination, or the name of a script of the account, found `{name}`");
             wrong.push(Wrong { key: format!("destinations[{index}]"), message });
         }
@@ -164,7 +164,9 @@ fn new_destinations<'a>(
 
 /// Whether whoever dials this reaches what is not the account's: a script, a number, an application, or somebody outside.
 fn is_dialled_for_others(account: &str, name: &str, current: &Current, programs: &ProgramSet) -> bool {
-    programs.by_class5(name).is_some_and(|program| program.account != account)
+    let others = programs.iter().filter(|program| program.account != account);
+    let mut destinations = others.filter_map(|program| program.settings.class5_destination.as_ref());
+    destinations.any(|destination| destination.matches(name))
         || current.show(Kind::Did, name).is_some_and(|(owner, _)| owner != Some(account))
         || current.config.class5.iter().any(|application| application.destination.matches(name))
         || current.routes.leads_anybody_to(name)

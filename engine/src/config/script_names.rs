@@ -9,8 +9,8 @@ use super::{Config, Destination, Problem};
 pub enum Wanted {
     /// A script that can be run: by name.
     Script(String),
-    /// What a caller can be led to: a script's Class 5 destination, or its name.
-    Class5(String),
+    /// What a caller can be led to by a number of the account: a script's Class 5 destination, or its name.
+    Class5 { name: String, account: String },
     /// A file of the folder.
     File(String),
 }
@@ -53,7 +53,8 @@ pub(super) fn find(config: &Config) -> Vec<(Vec<Step>, Wanted)> {
                 && !config.class5.iter().any(|application| application.destination.matches(name))
             {
                 let path = path("destinations").into_iter().chain([Step::Index(at)]).collect();
-                found.push((path, Wanted::Class5(name.clone())));
+                let account = config.account_of_did(did).to_owned();
+                found.push((path, Wanted::Class5 { name: name.clone(), account }));
             }
         }
     }

@@ -273,6 +273,7 @@ impl Switch {
         let script = call.script_name();
         tracing::debug!(call = %id, %from, %to, script = script.as_deref().unwrap_or_default(), "script started");
         self.give_audio(key, &account);
+        self.exchange.borrow_mut().set_reach(key, Some(account));
     }
 
     /// From here on the call plays that account's audio, and records where it does.

@@ -34,9 +34,12 @@ impl Switch {
             };
             let target = match &destination {
                 Destination::Class5(name) => {
-                    let programs = Arc::clone(&self.exchange.borrow().programs);
-                    match programs.by_class5(name).or_else(|| programs.by_name(name)) {
-                        Some(program) => return self.start_script(key, Arc::clone(program)),
+                    let program = {
+                        let exchange = self.exchange.borrow();
+                        exchange.programs.led_to(name, exchange.reach_of(key)).map(Arc::clone)
+                    };
+                    match program {
+                        Some(program) => return self.start_script(key, program),
                         None => {
                             let application = self.exchange.borrow().directory.application(name).cloned();
                             if let Some(application) = application {

@@ -49,6 +49,8 @@ pub(crate) struct IncomingRoute {
     pub destinations: Vec<DidDestination>,
     pub did: Option<String>,
     pub customer: Option<i64>,
+    /// The account whose Class 5 destinations are meant, beside the operator's; `None`: anybody's.
+    pub reach: Option<Arc<str>>,
 }
 
 /// The provisioning of an engine, arranged for look-up.
@@ -150,17 +152,19 @@ impl Directory {
         self.customers.at(ip)
     }
 
-    /// Where a caller who dialled `dialled` is led; `None`: nobody is there. A DID does not lead to itself.
-    pub(crate) fn incoming(&self, dialled: &str, programs: &ProgramSet) -> Option<IncomingRoute> {
+    /// Where a caller of the account `reach` is led who dialled `dialled`; `None`: nobody is there. A DID does not lead to itself, and
+    /// leads to what its own account reaches.
+    pub(crate) fn incoming(&self, dialled: &str, reach: Option<&str>, programs: &ProgramSet) -> Option<IncomingRoute> {
         if let Some(did) = self.dids.get(number_key(dialled)).filter(|did| !did.destinations.is_empty() || did.script.is_some()) {
             let is_itself = |to: &&DidDestination| matches!(to, DidDestination::External(number) if is_same(number, &did.number));
             return Some(IncomingRoute {
                 destinations: did.destinations.iter().filter(|to| !is_itself(to)).cloned().collect(),
                 did: Some(did.number.clone()),
                 customer: did.customer,
+                reach: Some(self.account_of_did(did).into()),
             });
         }
-        let destination = if self.script_of(dialled, programs).is_some() {
+        let destination = if self.script_of(dialled, reach, programs).is_some() {
             DidDestination::Class5(dialled.to_owned())
         } else if let Some(application) = self.application(dialled) {
             application.clone()
@@ -169,13 +173,14 @@ impl Directory {
         } else {
             return None;
         };
-        Some(IncomingRoute { destinations: vec![destination], did: None, customer: None })
+        Some(IncomingRoute { destinations: vec![destination], did: None, customer: None, reach: reach.map(Arc::from) })
     }
 
-    /// The script that whoever dials this reaches. A pattern of one account takes no calls to the users of another.
-    fn script_of<'a>(&self, dialled: &str, programs: &'a ProgramSet) -> Option<&'a Arc<Program>> {
-        let program = programs.by_class5(dialled)?;
-        let is_pattern = programs.exact(dialled).is_none();
+    /// The script that a caller of the account `reach` gets who dials this. A pattern of one account takes no calls to the users of
+    /// another.
+    fn script_of<'a>(&self, dialled: &str, reach: Option<&str>, programs: &'a ProgramSet) -> Option<&'a Arc<Program>> {
+        let program = programs.dialled(dialled, reach)?;
+        let is_pattern = !matches!(program.settings.class5_destination, Some(Class5Destination::Exact(_)));
         let others = |user: &User| user.account != program.account;
         (!(is_pattern && self.user(dialled).is_some_and(others))).then_some(program)
     }
@@ -206,32 +211,38 @@ impl Directory {
         }
     }
 
+    /// Whose number a DID is: what it says itself, else its customer's account.
+    pub(crate) fn account_of_did<'a>(&'a self, did: &'a Did) -> &'a str {
+        let customer = || did.customer.and_then(|id| self.customer(id)).map(|customer| customer.account.as_str());
+        did.account.as_deref().or_else(customer).unwrap_or(DEFAULT_ACCOUNT)
+    }
+
     /// The DID of a number.
     pub(crate) fn did(&self, number: &str) -> Option<&Did> {
         self.dids.get(number_key(number))
     }
 
-    /// What a script may call by writing `target`; why not otherwise. Nothing leaves the engine but to users and gateways.
-    pub(crate) fn callee(&self, target: &str, programs: &ProgramSet) -> Result<Callee, Refusal> {
+    /// What a call of the account `reach` may dial as `target`; why not otherwise. Nothing leaves the engine but to users and gateways.
+    pub(crate) fn callee(&self, target: &str, reach: Option<&str>, programs: &ProgramSet) -> Result<Callee, Refusal> {
         let target = target.trim();
         let has_scheme = ["sip:", "sips:", "tel:"]
             .iter()
             .any(|scheme| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
         if !has_scheme {
-            return self.callee_by_name(target, programs);
+            return self.callee_by_name(target, reach, programs);
         }
         match Uri::parse(target) {
-            Ok(Uri::Tel(tel)) => self.callee_by_name(&tel.digits(), programs),
-            Ok(Uri::Sip(uri)) => self.callee_by_uri(uri, programs),
+            Ok(Uri::Tel(tel)) => self.callee_by_name(&tel.digits(), reach, programs),
+            Ok(Uri::Sip(uri)) => self.callee_by_uri(uri, reach, programs),
             Ok(Uri::Other { .. }) | Err(_) => Err(Refusal::new(484, format!("{target} is not a SIP URI"))),
         }
     }
 
-    fn callee_by_name(&self, target: &str, programs: &ProgramSet) -> Result<Callee, Refusal> {
+    fn callee_by_name(&self, target: &str, reach: Option<&str>, programs: &ProgramSet) -> Result<Callee, Refusal> {
         if self.users.contains_key(target) {
             return Ok(Callee::User(target.to_owned()));
         }
-        if programs.by_class5(target).is_some() || self.application(target).is_some() {
+        if programs.dialled(target, reach).is_some() || self.application(target).is_some() {
             return Ok(Callee::Class5(target.to_owned()));
         }
         match self.did(target) {
@@ -250,16 +261,17 @@ impl Directory {
         }
     }
 
-    /// What a script may reach by writing `target` where nothing can come in by a DID: a DID is its first destination there.
-    pub(crate) fn first_callee(&self, target: &str, programs: &ProgramSet) -> Result<Callee, Refusal> {
-        let number = match self.callee(target, programs)? {
+    /// What a call of the account `reach` may dial as `target` where nothing can come in by a DID: a DID is its first destination there.
+    pub(crate) fn first_callee(&self, target: &str, reach: Option<&str>, programs: &ProgramSet) -> Result<Callee, Refusal> {
+        let number = match self.callee(target, reach, programs)? {
             Callee::Did(number) => number,
             other => return Ok(other),
         };
-        match self.did(&number).and_then(|did| did.destinations.first()) {
+        let did = self.did(&number);
+        match did.and_then(|did| did.destinations.first()) {
             Some(DidDestination::Class5(name)) => Ok(Callee::Class5(name.clone())),
             Some(DidDestination::User(name)) => Ok(Callee::User(name.clone())),
-            Some(DidDestination::Sip(uri)) => self.callee(uri, programs),
+            Some(DidDestination::Sip(uri)) => self.callee(uri, did.map(|did| self.account_of_did(did)), programs),
             Some(DidDestination::External(other)) if !is_same(other, &number) => Self::callee_by_route(other),
             Some(DidDestination::Socket { .. }) => Ok(Callee::Did(number)),
             Some(DidDestination::External(_)) | None => Err(leads_nowhere(&number)),
@@ -271,7 +283,7 @@ impl Directory {
         self.did(number).is_some_and(is_bare)
     }
 
-    fn callee_by_uri(&self, uri: SipUri, programs: &ProgramSet) -> Result<Callee, Refusal> {
+    fn callee_by_uri(&self, uri: SipUri, reach: Option<&str>, programs: &ProgramSet) -> Result<Callee, Refusal> {
         let user = Uri::Sip(uri.clone()).user().map(|user| user.into_owned()).unwrap_or_default();
         let gateway = self
             .gateways
@@ -280,7 +292,7 @@ impl Directory {
         // A gateway on this very machine is told from ourselves by its port.
         let names_gateway = gateway.is_some() && uri.port.is_some();
         if !names_gateway && self.own_hosts.iter().any(|host| same_host(host, &uri.host)) {
-            return self.callee_by_name(&user, programs);
+            return self.callee_by_name(&user, reach, programs);
         }
         match gateway {
             Some(entry) => Ok(Callee::Gateway(entry.config.id, uri)),
@@ -346,6 +358,7 @@ pub(crate) fn host_of_ip(ip: IpAddr) -> Host {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::tests::lab::programs;
 
     const CONFIG: &str = r#"
         [[user]]
@@ -388,7 +401,7 @@ mod tests {
     }
 
     fn callee(target: &str) -> Callee {
-        directory().callee(target, &ProgramSet::default()).unwrap()
+        directory().callee(target, None, &ProgramSet::default()).unwrap()
     }
 
     fn gateway_of(target: &str) -> i64 {
@@ -399,7 +412,7 @@ mod tests {
     }
 
     fn refusal(target: &str) -> u16 {
-        directory().callee(target, &ProgramSet::default()).unwrap_err().code
+        directory().callee(target, None, &ProgramSet::default()).unwrap_err().code
     }
 
     #[test]
@@ -420,7 +433,7 @@ mod tests {
 
     #[test]
     fn our_own_address_means_our_own_users() {
-        let callee = directory().callee("sip:1001@127.0.0.1", &ProgramSet::default());
+        let callee = directory().callee("sip:1001@127.0.0.1", None, &ProgramSet::default());
         assert_eq!(callee, Ok(Callee::User("1001".into())));
         assert_eq!(refusal("sip:nobody@127.0.0.1"), 404);
         assert_eq!(gateway_of("sip:nobody@127.0.0.1:5099"), 9, "a gateway beside us");
@@ -429,18 +442,41 @@ mod tests {
     #[test]
     fn a_did_is_found_with_and_without_its_plus() {
         for dialled in ["442080000000", "+442080000000"] {
-            let route = directory().incoming(dialled, &ProgramSet::default()).unwrap();
+            let route = directory().incoming(dialled, None, &ProgramSet::default()).unwrap();
             assert_eq!(route.did.as_deref(), Some("+442080000000"));
             assert_eq!(route.destinations.len(), 2);
         }
-        assert_eq!(directory().incoming("442080000001", &ProgramSet::default()), None);
+        assert_eq!(directory().incoming("442080000001", None, &ProgramSet::default()), None);
     }
 
     #[test]
     fn of_a_did_messages_reach_the_first_destination() {
-        let first = directory().first_callee("442080000000", &ProgramSet::default());
+        let first = directory().first_callee("442080000000", None, &ProgramSet::default());
         assert_eq!(first, Ok(Callee::User("1001".into())));
         assert_eq!(callee("442080000000"), Callee::Did("442080000000".into()), "a call may reach the second");
+    }
+
+    #[test]
+    fn a_number_reaches_the_scripts_of_its_callers_account_and_the_operators() {
+        let programs = programs(&[("north@100", ""), ("south@100", ""), ("north@/44.*/", ""), ("default@900", "")]);
+        let reached = |dialled: &str, account: Option<&str>| {
+            let directory = directory();
+            let callee = directory.callee(dialled, account, &programs).map(|callee| matches!(callee, Callee::Class5(_)));
+            let led = directory.incoming(dialled, account, &programs).map(|route| route.destinations);
+            let script = programs.dialled(dialled, account).map(|program| program.name.clone());
+            assert_eq!((callee == Ok(true), led.is_some()), (script.is_some(), script.is_some()), "{dialled} {account:?}");
+            script.unwrap_or_default()
+        };
+        for (dialled, scripts) in [
+            ("100", ["script-north@100", "script-south@100", "", "script-north@100"]),
+            ("441234", ["script-north@/44.*/", "", "", "script-north@/44.*/"]),
+            ("900", ["script-default@900"; 4]),
+        ] {
+            let accounts = [Some("north"), Some("south"), Some("default"), None];
+            assert_eq!(accounts.map(|account| reached(dialled, account)), scripts, "{dialled}");
+        }
+        let first = directory().first_callee("441234", Some("south"), &programs);
+        assert_eq!(first, Ok(Callee::Number("441234".into())), "a message goes through the routes");
     }
 
     #[test]

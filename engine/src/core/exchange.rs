@@ -173,6 +173,8 @@ pub(crate) struct Exchange {
     pub customers: BTreeMap<CallKey, i64>,
     /// The accounts whose audio calls play, and where they record, but for the default one's.
     pub owners: BTreeMap<CallKey, Arc<str>>,
+    /// The accounts whose Class 5 destinations calls reach, beside the operator's; others, of callers of no account, reach anybody's.
+    pub reach: BTreeMap<CallKey, Arc<str>>,
     /// Max-Forwards as a call brought it.
     pub forwards: BTreeMap<CallKey, u8>,
     /// What Class 4 is told of calls, besides who is called, and when they came in.
@@ -264,6 +266,7 @@ impl Exchange {
             callers: BTreeMap::new(),
             customers: BTreeMap::new(),
             owners: BTreeMap::new(),
+            reach: BTreeMap::new(),
             forwards: BTreeMap::new(),
             origins: BTreeMap::new(),
             planned: BTreeMap::new(),
@@ -328,6 +331,19 @@ impl Exchange {
         Facts { waited_ms: waited.as_secs_f64() * 1_000.0, customer: self.customers.get(&call).copied(), ..facts.clone() }
     }
 
+    /// The account whose Class 5 destinations a call reaches; `None`: anybody's.
+    pub(crate) fn reach_of(&self, call: CallKey) -> Option<&str> {
+        self.reach.get(&call).map(|account| &**account)
+    }
+
+    /// From here on a call reaches the Class 5 destinations of this account; `None`: anybody's.
+    pub(crate) fn set_reach(&mut self, call: CallKey, account: Option<Arc<str>>) {
+        match account {
+            Some(account) => drop(self.reach.insert(call, account)),
+            None => drop(self.reach.remove(&call)),
+        }
+    }
+
     /// Adds a route for a call.
     pub(crate) fn add_route(&mut self, call: CallKey, route: Route) -> RouteId {
         self.last_route += 1;
@@ -377,6 +393,7 @@ impl Exchange {
             self.guard.release(customer, call);
         }
         self.owners.remove(&call);
+        self.reach.remove(&call);
         for call_id in self.handed_by.remove(&call).unwrap_or_default() {
             self.handed.remove(&call_id);
         }

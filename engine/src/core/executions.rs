@@ -77,13 +77,15 @@ pub(super) struct Leading<'a> {
     /// Whose call it is; `None`: everybody's.
     account: Option<&'a str>,
     customer: Option<i64>,
+    /// The account whose Class 5 destinations it reaches; `None`: anybody's.
+    reach: Option<&'a str>,
     is_native: bool,
 }
 
 impl<'a> Leading<'a> {
     /// A call that a script or a key places.
     pub(super) fn of_placed(account: Option<&'a str>) -> Self {
-        Self { asker: Asker::Tenant, account, customer: None, is_native: true }
+        Self { asker: Asker::Tenant, account, customer: None, reach: account, is_native: true }
     }
 
     /// Whether a script of this account can be named that nobody could dial.
@@ -250,7 +252,7 @@ impl Switch {
     /// Takes a call from whoever has it and leads it elsewhere.
     pub(super) fn transfer(&mut self, id: &str, target: &str, asker: Asker) -> Result<(), EngineError> {
         let key = self.live_call(id)?;
-        let IncomingRoute { destinations, did, .. } = self.route_of(key, target, asker)?;
+        let IncomingRoute { destinations, did, reach, .. } = self.route_of(key, target, asker)?;
         tracing::info!(call = %id, %target, "transferred");
         self.leave(key);
         self.take_away(key);
@@ -260,6 +262,7 @@ impl Switch {
             call.plan.failure = None;
             call.facts.did = did.or(call.facts.did.take());
         }
+        self.exchange.borrow_mut().set_reach(key, reach);
         // What runs has stopped before anything else begins.
         self.settle_call(key);
         self.next_destination(key);
@@ -269,10 +272,13 @@ impl Switch {
     /// Where a live call goes that is led to `target`.
     fn route_of(&self, key: CallKey, target: &str, asker: Asker) -> Result<IncomingRoute, EngineError> {
         let call = self.calls.get(&key);
+        let account = call.map(|call| &*call.account);
+        let is_somebodys = self.exchange.borrow().reach_of(key).is_some();
         let leading = Leading {
             asker,
-            account: call.map(|call| &*call.account),
+            account,
             customer: call.and_then(|call| call.facts.customer_id),
+            reach: account.filter(|_| is_somebodys),
             is_native: call.is_none_or(|call| call.backend.is_native()),
         };
         self.led_to(target, &leading)
@@ -312,31 +318,40 @@ impl Switch {
     /// Nobody is there, or not for who asks.
     pub(super) fn led_to(&self, target: &str, leading: &Leading<'_>) -> Result<IncomingRoute, EngineError> {
         let nobody = |why: String| EngineError::NobodyThere { target: target.to_owned(), why };
-        let straight = |to: Destination| IncomingRoute { destinations: vec![to], did: None, customer: None };
+        let reach = leading.reach;
+        let straight = |to: Destination, reach: Option<&str>| IncomingRoute {
+            destinations: vec![to],
+            did: None,
+            customer: None,
+            reach: reach.map(Arc::from),
+        };
         let exchange = self.exchange.borrow();
         let (directory, programs) = (&exchange.directory, &exchange.programs);
-        let is_callable = |target: &str| self.is_callable(target, leading.customer).map_err(nobody);
+        let is_callable = |target: &str| self.is_callable(target, leading.customer, reach).map_err(nobody);
         match target.parse() {
             // We would connect to wherever the target says.
             Ok(Destination::Socket { .. }) if leading.asker != Asker::Operator => {
                 let why = "an application is named in lockstep.toml, or on the event socket".to_owned();
                 return Err(EngineError::TargetRefused { target: target.to_owned(), why });
             }
-            Ok(application @ Destination::Socket { .. }) => return Ok(straight(application)),
+            Ok(application @ Destination::Socket { .. }) => return Ok(straight(application, reach)),
             Ok(Destination::Class5(name)) => {
-                let is_there = programs.by_class5(&name).is_some()
+                // The operator leads it also to a script that it does not reach.
+                let is_others = programs.led_to(&name, reach).is_none() && programs.led_to(&name, None).is_some();
+                let reach = reach.filter(|_| leading.asker != Asker::Operator || !is_others);
+                let is_there = programs.dialled(&name, reach).is_some()
                     || programs.by_name(&name).is_some_and(|program| leading.may_name(&program.account))
                     || directory.application(&name).is_some();
                 let why = || nobody("it is no Class 5 destination, nor a script of the account".to_owned());
-                return if is_there { Ok(straight(Destination::Class5(name))) } else { Err(why()) };
+                return if is_there { Ok(straight(Destination::Class5(name), reach)) } else { Err(why()) };
             }
             // On a media server of others, what we do not know is for its dialplan.
-            Ok(Destination::Sip(uri)) if !leading.is_native => return Ok(straight(Destination::Sip(uri))),
-            Ok(Destination::Sip(uri)) => return is_callable(&uri).map(|()| straight(Destination::Sip(uri))),
+            Ok(Destination::Sip(uri)) if !leading.is_native => return Ok(straight(Destination::Sip(uri), reach)),
+            Ok(Destination::Sip(uri)) => return is_callable(&uri).map(|()| straight(Destination::Sip(uri), reach)),
             Ok(Destination::User(_) | Destination::External(_)) | Err(_) => {}
         }
-        let wanted = straight(Destination::External(target.to_owned()));
-        match directory.incoming(target, programs) {
+        let wanted = straight(Destination::External(target.to_owned()), reach);
+        match directory.incoming(target, reach, programs) {
             Some(route) if !leading.is_native || route.did.as_deref().is_none_or(|did| directory.is_bare(did)) => Ok(route),
             None if !leading.is_native => Ok(wanted),
             // A DID with more to it is called, and comes in as it would from outside.

@@ -195,30 +195,31 @@ impl Switch {
         }
         let exchange = self.exchange.borrow();
         let programs = &exchange.programs;
-        let named = |name: &str| programs.by_class5(name).or_else(|| programs.by_name(name));
+        let customer = channel.customer.as_ref().map(|named| named.parse().ok().and_then(|id| exchange.directory.customer(id)));
+        let account = customer.flatten().map(|customer| customer.account.as_str());
         let (program, did) = match &channel.script {
-            Some(name) => (named(name), None),
+            // The dialplan is the operator's: it may name anybody's.
+            Some(name) => (programs.led_to(name, account).or_else(|| programs.led_to(name, None)), None),
             None => {
                 // Where the media server has the call, only scripts are led to; and a number whose script decides needs that decision.
                 let did = exchange.directory.did(&channel.to).filter(|did| did.script.is_none());
                 let led = did.into_iter().flat_map(|did| did.destinations.iter().map(move |to| (did, to)));
                 let mut led = led.filter_map(|(did, to)| match to {
-                    Destination::Class5(name) => Some((named(name)?, did)),
+                    Destination::Class5(name) => {
+                        Some((programs.led_to(name, Some(exchange.directory.account_of_did(did)))?, did))
+                    }
                     _ => None,
                 });
                 match led.next() {
                     Some((program, did)) => (Some(program), Some(did.clone())),
-                    None => (programs.by_class5(&channel.to), None),
+                    None => (programs.dialled(&channel.to, account), None),
                 }
             }
         };
         let program = program.map(Arc::clone).ok_or((404, "Not Found"))?;
-        let customer = match &channel.customer {
+        let customer = match customer {
             // What it dials counts as that customer's: nobody else's may be meant.
-            Some(named) => {
-                let known = named.parse().ok().and_then(|id| exchange.directory.customer(id));
-                Some(known.ok_or((403, "Forbidden"))?.id)
-            }
+            Some(known) => Some(known.ok_or((403, "Forbidden"))?.id),
             None => did.as_ref().and_then(|did| did.customer),
         };
         Ok(Led { program, did, customer })

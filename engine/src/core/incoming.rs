@@ -31,7 +31,7 @@ use super::timeline_log::TimelineLog;
 use crate::backend::native::{Ending, NativeBackend, NativeSetup};
 use crate::call::LegId;
 use crate::class4::{Decision, Facts, Rejection, route_without_scripts};
-use crate::config::Destination as DidDestination;
+use crate::config::{DEFAULT_ACCOUNT, Destination as DidDestination};
 use crate::host::Scratch;
 
 /// Seconds after which a caller who was refused for lack of room may try again.
@@ -121,8 +121,9 @@ impl Switch {
         }
         self.count_against_limits(&route)?;
         let vouched = !matches!(caller, Caller::User(_));
-        let IncomingRoute { destinations, did, customer } = route;
+        let IncomingRoute { destinations, did, customer, reach } = route;
         let key = self.take_call(Taken { id, dialog, request, source, offer, caller, did: did.clone(), customer });
+        self.exchange.borrow_mut().set_reach(key, reach);
         if let Some(call) = self.calls.get_mut(&key) {
             call.plan.destinations = destinations.into();
             call.plan.vouched = vouched;
@@ -157,19 +158,25 @@ impl Switch {
     /// Where a caller is led; `None`: nobody is there for them.
     fn lead(&self, caller: &Caller, request: &Request, source: &Source, dialled: &str) -> Option<IncomingRoute> {
         let exchange = self.exchange.borrow();
-        let customer = match caller {
-            Caller::Customer(id) => Some(*id),
+        let directory = &exchange.directory;
+        // What callers of no account dial may be anybody's.
+        let (customer, reach) = match caller {
+            Caller::Customer(id) => (Some(*id), directory.customer(*id).map(|customer| customer.account.as_str())),
             // A carrier may be a customer too: of a number that is no DID it is that.
-            Caller::Gateway(_) => exchange.directory.customer_at(source.remote.ip()).map(|customer| customer.id),
-            // A call that comes from another one through ourselves stays whose that is.
-            Caller::Local if exchange.is_own(source.remote) => {
+            Caller::Gateway(_) => (directory.customer_at(source.remote.ip()).map(|customer| customer.id), None),
+            Caller::User(name) => (None, directory.user(name).map(|user| user.account.as_str())),
+            Caller::Local => {
                 let call_id = request.headers.call_id().map(|id| id.text().into_owned());
-                let parent = call_id.and_then(|id| exchange.handed_by(&id));
-                parent.and_then(|call| exchange.customers.get(&call)).copied()
+                match call_id.and_then(|id| exchange.handed_by(&id)) {
+                    // A call that comes from another one through ourselves stays whose that is.
+                    Some(parent) => (exchange.customers.get(&parent).copied(), exchange.reach_of(parent)),
+                    // The one that it comes from is over.
+                    None if exchange.is_own(source.remote) => (None, Some(DEFAULT_ACCOUNT)),
+                    None => (None, None),
+                }
             }
-            Caller::Local | Caller::User(_) => None,
         };
-        if let Some(route) = exchange.directory.incoming(dialled, &exchange.programs) {
+        if let Some(route) = directory.incoming(dialled, reach, &exchange.programs) {
             let customer = route.customer.or(customer.filter(|_| !matches!(caller, Caller::Gateway(_))));
             return Some(IncomingRoute { customer, ..route });
         }
@@ -177,7 +184,7 @@ impl Switch {
         let may_dial_out = customer.is_some() || !matches!(caller, Caller::Gateway(_));
         let leads_out = may_dial_out && exchange.table.leads_to(dialled, customer);
         let destination = DidDestination::External(dialled.to_owned());
-        leads_out.then(|| IncomingRoute { destinations: vec![destination], did: None, customer })
+        leads_out.then(|| IncomingRoute { destinations: vec![destination], did: None, customer, reach: reach.map(Arc::from) })
     }
 
     /// Has the scripts of Class 4 look at a call that came in by a DID; the rest follows when they have.

@@ -33,6 +33,8 @@ pub struct TextMessage {
     /// MIME type of the body.
     pub content_type: String,
     pub body: String,
+    /// Whose message it is; absent: nobody's.
+    pub account: Option<String>,
 }
 
 /// Who sent a message is told here what came of it: the code it was taken with.
@@ -72,7 +74,7 @@ impl Messages {
         } else if message.body.len() > MAX_BODY {
             Err((513, format!("a message may have {MAX_BODY} bytes, this one has {}", message.body.len())))
         } else {
-            ways(exchange, &message.to)
+            ways(exchange, &message.to, message.account.as_deref())
         };
         match ways {
             Ok(rest) => {
@@ -147,10 +149,10 @@ fn refuse(reply: Sent, code: u16, reason: String) {
     let _ = reply.send(Err(EngineError::MessageRefused { code, reason }));
 }
 
-/// The ways to a target, in the order they are tried.
-fn ways(exchange: &mut Exchange, to: &str) -> Result<VecDeque<Way>, (u16, String)> {
+/// The ways to a target, in the order they are tried, for a message of this account.
+fn ways(exchange: &mut Exchange, to: &str, account: Option<&str>) -> Result<VecDeque<Way>, (u16, String)> {
     let programs = Arc::clone(&exchange.programs);
-    let callee = exchange.directory.first_callee(to, &programs).map_err(|refusal| (refusal.code, refusal.reason))?;
+    let callee = exchange.directory.first_callee(to, account, &programs).map_err(|refusal| (refusal.code, refusal.reason))?;
     let now = exchange.now.instant;
     let found: VecDeque<Way> = match callee {
         Callee::User(name) => {

@@ -164,7 +164,13 @@ impl Switch {
         } else {
             self.on_answer(&wanted, &programs).ok_or_else(|| EngineError::NoSuchDestination(wanted.destination.clone()))?
         };
-        self.is_callable(&wanted.to, None).map_err(|why| EngineError::TargetRefused { target: wanted.to.clone(), why })?;
+        let owner = match &on_answer {
+            OnAnswer::Script(program) => wanted.account.as_deref().or(Some(program.account.as_str())),
+            OnAnswer::Application(..) | OnAnswer::Nobody => wanted.account.as_deref(),
+        };
+        let owner: Option<Arc<str>> = owner.map(Arc::from);
+        let callable = self.is_callable(&wanted.to, None, owner.as_deref());
+        callable.map_err(|why| EngineError::TargetRefused { target: wanted.to.clone(), why })?;
         self.last_call += 1;
         let key = CallKey(self.last_call);
         let from = wanted.from.clone().unwrap_or_else(|| wanted.destination.clone());
@@ -172,6 +178,7 @@ impl Switch {
             let mut exchange = self.exchange.borrow_mut();
             let id = wanted.id.clone().unwrap_or_else(|| exchange.uuid());
             exchange.callers.insert(key, (from.clone(), wanted.from_name.clone()));
+            exchange.set_reach(key, owner.clone());
             let facts = CallFacts {
                 id: id.clone(),
                 direction: "outbound".to_owned(),
@@ -205,12 +212,8 @@ impl Switch {
         self.counters.calls_placed += 1;
         self.insert_call(key, Backend::Native(Box::new(backend)), facts, start, data_vars);
         if let Some(call) = self.calls.get_mut(&key) {
-            let owner = match &on_answer {
-                OnAnswer::Script(program) => wanted.account.as_deref().or(Some(program.account.as_str())),
-                OnAnswer::Application(..) | OnAnswer::Nobody => wanted.account.as_deref(),
-            };
             if let Some(owner) = owner {
-                call.account = owner.into();
+                call.account = owner;
             }
             let account = Arc::clone(&call.account);
             call.plan.on_answer = Some(on_answer);
@@ -224,7 +227,7 @@ impl Switch {
     /// Who takes over a call that is asked for: a script of the account, or an application, which is no account's but the first.
     fn on_answer(&self, wanted: &Originate, programs: &ProgramSet) -> Option<OnAnswer> {
         let name = &wanted.destination;
-        if let Some(program) = programs.by_class5(name).or_else(|| programs.by_name(name)) {
+        if let Some(program) = programs.led_to(name, wanted.account.as_deref()) {
             let is_theirs = wanted.account.as_ref().is_none_or(|account| program.account == *account);
             return is_theirs.then(|| OnAnswer::Script(Arc::clone(program)));
         }
@@ -234,10 +237,10 @@ impl Switch {
         Some(OnAnswer::Application(application.clone()))
     }
 
-    /// Whether a call of ours, or of `customer`, can be led to `target`; why not otherwise.
-    pub(super) fn is_callable(&self, target: &str, customer: Option<i64>) -> Result<(), String> {
+    /// Whether a call of ours, or of `customer`, which reaches what this account does, can be led to `target`; why not otherwise.
+    pub(super) fn is_callable(&self, target: &str, customer: Option<i64>, reach: Option<&str>) -> Result<(), String> {
         let exchange = self.exchange.borrow();
-        match exchange.directory.callee(target, &exchange.programs) {
+        match exchange.directory.callee(target, reach, &exchange.programs) {
             Ok(Callee::Number(number)) if !exchange.table.leads_to(&number, customer) => {
                 Err(format!("no route leads to {number}"))
             }

@@ -39,7 +39,7 @@ pub(crate) fn resolve(exchange: &mut Exchange, call: CallKey, lookup: LookupId, 
     if let Some(decision) = exchange.planned.remove(&call) {
         return decided(exchange, call, lookup, Ok(decision));
     }
-    match exchange.directory.callee(target, &exchange.programs) {
+    match exchange.directory.callee(target, exchange.reach_of(call), &exchange.programs) {
         Ok(Callee::User(name)) => Lookup::Ready(user_routes(exchange, call, &name)),
         Ok(Callee::Class5(name) | Callee::Did(name)) => Lookup::Ready(own_route(exchange, call, &name)),
         Ok(Callee::Gateway(gateway, uri)) => {
@@ -92,7 +92,7 @@ pub(crate) fn answer(
     target: &str,
     caller_id: Option<&str>,
 ) -> Option<RouteAnswer> {
-    match exchange.directory.first_callee(target, &exchange.programs) {
+    match exchange.directory.first_callee(target, exchange.reach_of(call), &exchange.programs) {
         Ok(Callee::User(name)) => Some(RouteAnswer::Local(name)),
         Ok(Callee::Number(number)) => {
             decide(exchange, call, lookup, number, caller_id).map(|decision| answer_of(exchange, call, decision))

@@ -125,7 +125,8 @@ impl Send {
                 }),
                 // Without a provider it goes where a call to the number would go.
                 None => {
-                    let message = TextMessage { to, from, content_type: PLAIN_TEXT.to_owned(), body: text };
+                    let content_type = PLAIN_TEXT.to_owned();
+                    let message = TextMessage { to, from, content_type, body: text, account: Some(account.to_owned()) };
                     self.over_sip("cxSend.sms", account, message)
                 }
             },
@@ -144,7 +145,8 @@ impl Send {
                 }
             }
             let content_type = content_type.unwrap_or_else(|| PLAIN_TEXT.to_owned());
-            Ok(TextMessage { to, from, content_type, body: text.or(body).unwrap_or_default() })
+            let body = text.or(body).unwrap_or_default();
+            Ok(TextMessage { to, from, content_type, body, account: Some(account.to_owned()) })
         })();
         match read {
             Ok(message) => self.over_sip("cxSend.sip", account, message),

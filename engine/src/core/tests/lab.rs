@@ -528,7 +528,8 @@ pub(crate) fn given_to(account: &str, programs: &ProgramSet, name: &str, is_dial
     Arc::new(ProgramSet::new(changed.collect::<Vec<_>>(), Vec::new()))
 }
 
-/// Programs of these scripts: (Class 5 destination, source). `first:` and `last:` before a destination make a global of it.
+/// Programs of these scripts: (Class 5 destination, source). `first:` and `last:` before a destination make a global of it, `north@`
+/// a script of that account.
 pub(crate) fn programs(scripts: &[(&str, &str)]) -> Arc<ProgramSet> {
     let programs = (1..).zip(scripts).map(|(id, (destination, source))| {
         let file = format!("script-{destination}.js");
@@ -539,14 +540,15 @@ pub(crate) fn programs(scripts: &[(&str, &str)]) -> Arc<ProgramSet> {
             Some(("last", _)) => Some(GlobalRun::Last),
             _ => None,
         };
-        settings.class5_destination = Some(destination.parse().unwrap());
+        let (account, dialled) = destination.split_once('@').unwrap_or(("default", destination));
+        settings.class5_destination = Some(dialled.parse().unwrap());
         Arc::new(Program {
             name: format!("script-{destination}"),
             file: file.clone(),
             uuid: format!("00000000-0000-8000-8000-{id:012}"),
             id,
             script_type: ScriptType::App,
-            account: "default".to_owned(),
+            account: account.to_owned(),
             settings,
             limits: ProgramLimits { memory_bytes: 32 << 20, turn_ms: 2_000, after_end_ms: 10_000 },
             time_zone: "UTC".into(),

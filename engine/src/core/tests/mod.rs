@@ -1,5 +1,6 @@
 //! Whole calls in memory: the switch, a script runtime and phones on one clock, without a socket or a thread.
 
+mod accounts;
 mod branches;
 mod challenges;
 mod class4;

@@ -42,7 +42,7 @@ pub enum SaveError {
     NoSuchScript(String),
     #[error("the script would belong to the account {0}: expected an `app` of the key's account")]
     NotYours(String),
-    #[error("class5_destination {0} belongs to another script")]
+    #[error("class5_destination {0} belongs to another script of the account")]
     Taken(String),
     #[error("{file}: {why}")]
     Unwritable { file: String, why: String },
@@ -75,7 +75,7 @@ impl Loader {
             return Err(SaveError::NotYours(owner));
         }
         if let Some(Class5Destination::Exact(destination)) = destination
-            && self.set.exact(&destination).is_some_and(|holder| holder.name != name)
+            && self.set.exact(&destination, &owner).is_some_and(|holder| holder.name != name)
         {
             return Err(SaveError::Taken(destination));
         }

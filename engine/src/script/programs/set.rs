@@ -1,6 +1,5 @@
 //! All programs of an engine at one moment.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -8,14 +7,14 @@ use lockstep_ctx_api::wire::{Location, ScriptType};
 
 use super::loader::name_of;
 use super::program::{Program, id_of, uuid_of};
-use crate::config::{Class5Destination, Wanted};
+use crate::config::{Class5Destination, DEFAULT_ACCOUNT, Wanted};
 
 /// What new calls run. A set never changes; the next one replaces it.
 #[derive(Clone, Debug, Default)]
 pub struct ProgramSet {
     programs: BTreeMap<String, Arc<Program>>,
-    /// Exact Class 5 destinations.
-    exact: BTreeMap<String, Arc<Program>>,
+    /// Exact Class 5 destinations: of each account that has one its program. Callers of no account reach the first.
+    exact: BTreeMap<String, Vec<Arc<Program>>>,
     /// Programs by file, in small letters, and by uuid.
     other_names: HashMap<String, Arc<Program>>,
     numbers: HashMap<u32, Arc<Program>>,
@@ -49,14 +48,14 @@ pub fn is_called(file: &str, id: &str) -> bool {
 }
 
 impl ProgramSet {
-    /// Of two programs with the same exact destination the first by name is reached; the other is a problem.
+    /// Of two programs of an account with the same exact destination the first by name is reached; the other is a problem.
     pub fn new(programs: impl IntoIterator<Item = Arc<Program>>, problems: Vec<ScriptProblem>) -> Self {
         Self::default().followed_by(programs, problems)
     }
 
     /// The set after this one: whoever has an exact destination here keeps it.
     pub fn followed_by(&self, programs: impl IntoIterator<Item = Arc<Program>>, problems: Vec<ScriptProblem>) -> Self {
-        let has = |program: &Program, destination: &str| self.exact(destination).is_some_and(|had| had.name == program.name);
+        let is = |had: Option<&Arc<Program>>, program: &Program| had.is_some_and(|had| had.name == program.name);
         let mut set = Self {
             programs: programs.into_iter().map(|program| (program.name.clone(), program)).collect(),
             problems: problems.into_iter().map(|problem| (problem.file.clone(), problem)).collect(),
@@ -70,23 +69,25 @@ impl ProgramSet {
             match &program.settings.class5_destination {
                 None => {}
                 Some(Class5Destination::Pattern { .. }) => set.patterns.push(Arc::clone(program)),
-                Some(Class5Destination::Exact(destination)) => match set.exact.entry(destination.clone()) {
-                    Entry::Vacant(entry) => {
-                        entry.insert(Arc::clone(program));
-                    }
-                    Entry::Occupied(mut holder) => {
-                        let other = match has(program, destination) {
-                            true => holder.insert(Arc::clone(program)),
-                            false => Arc::clone(program),
-                        };
-                        let holder = holder.get();
-                        let whose = if holder.account == other.account { &holder.file } else { "a script of another account" };
-                        let message = format!("class5_destination {destination} already belongs to {whose}");
-                        let problem = ScriptProblem { file: other.file.clone(), message, at: None };
-                        set.problems.entry(other.file.clone()).or_insert(problem);
-                    }
-                },
+                Some(Class5Destination::Exact(destination)) => {
+                    let holders = set.exact.entry(destination.clone()).or_default();
+                    let Some(holder) = holders.iter_mut().find(|holder| holder.account == program.account) else {
+                        holders.push(Arc::clone(program));
+                        continue;
+                    };
+                    let other = match is(self.exact(destination, &program.account), program) {
+                        true => std::mem::replace(holder, Arc::clone(program)),
+                        false => Arc::clone(program),
+                    };
+                    let message = format!("class5_destination {destination} already belongs to {}", holder.file);
+                    let problem = ScriptProblem { file: other.file.clone(), message, at: None };
+                    set.problems.entry(other.file.clone()).or_insert(problem);
+                }
             }
+        }
+        for (destination, holders) in &mut set.exact {
+            let first = self.exact.get(destination).and_then(|holders| holders.first());
+            holders.sort_by_key(|program| (program.account != DEFAULT_ACCOUNT, !is(first, program)));
         }
         set
     }
@@ -98,18 +99,47 @@ impl ProgramSet {
         self.programs.get(&name).or_else(|| self.other_names.get(&name)).or_else(by_number)
     }
 
-    /// The program whose exact destination this is.
-    pub fn exact(&self, destination: &str) -> Option<&Arc<Program>> {
-        self.exact.get(destination)
+    /// The program of an account whose exact destination this is.
+    pub fn exact(&self, destination: &str, account: &str) -> Option<&Arc<Program>> {
+        self.exact.get(destination)?.iter().find(|program| program.account == account)
     }
 
-    /// The program a caller reaches by dialling `destination`. An exact destination wins over a pattern; among patterns, the
-    /// first by name.
+    /// The program that a caller of no account reaches by dialling `destination`: anybody's. An exact destination wins over a
+    /// pattern; among patterns, the first by name.
     pub fn by_class5(&self, destination: &str) -> Option<&Arc<Program>> {
-        let matches = |program: &&Arc<Program>| {
+        let exact = self.exact.get(destination).and_then(|holders| holders.first());
+        exact.or_else(|| self.matching(destination).next())
+    }
+
+    /// The program that a caller of `account` reaches by dialling `destination`: the account's own, else the operator's. `None`: a
+    /// caller of no account.
+    pub fn dialled(&self, destination: &str, account: Option<&str>) -> Option<&Arc<Program>> {
+        let of = |account: &str| {
+            let pattern = || self.matching(destination).find(|program| program.account == account);
+            self.exact(destination, account).or_else(pattern)
+        };
+        match account {
+            Some(account) => of(account).or_else(|| of(DEFAULT_ACCOUNT)),
+            None => self.by_class5(destination),
+        }
+    }
+
+    /// The program that `class5:NAME` leads a call of `account` to: by what is dialled, else by its name. The operator's calls are
+    /// led to anybody's, as are those of no account.
+    pub fn led_to(&self, name: &str, account: Option<&str>) -> Option<&Arc<Program>> {
+        let anybodys = || self.by_class5(name).or_else(|| self.by_name(name));
+        let Some(account) = account else { return anybodys() };
+        let is_theirs = |program: &&Arc<Program>| program.account == account || program.account == DEFAULT_ACCOUNT;
+        let theirs = self.dialled(name, Some(account)).or_else(|| self.by_name(name).filter(is_theirs));
+        if account == DEFAULT_ACCOUNT { theirs.or_else(anybodys) } else { theirs }
+    }
+
+    /// Those whose pattern this destination fits, by name.
+    fn matching(&self, destination: &str) -> impl Iterator<Item = &Arc<Program>> {
+        let fits = move |program: &&Arc<Program>| {
             program.settings.class5_destination.as_ref().is_some_and(|wanted| wanted.matches(destination))
         };
-        self.exact.get(destination).or_else(|| self.patterns.iter().find(matches))
+        self.patterns.iter().filter(fits)
     }
 
     /// Why a name in the configuration leads to no script; `None`: it leads to one.
@@ -117,9 +147,9 @@ impl ProgramSet {
         let (name, expected, program) = match wanted {
             Wanted::File(file) => return self.lacks_file(file),
             Wanted::Script(name) => (name, "the name of a script", self.by_name(name)),
-            Wanted::Class5(name) => {
-                let program = self.by_class5(name).or_else(|| self.by_name(name));
-                (name, "a Class 5 destination, or the name of a script", program)
+            Wanted::Class5 { name, account } => {
+                let expected = "a Class 5 destination, or the name of a script";
+                (name, expected, self.led_to(name, Some(account)))
             }
         };
         let of_file = || self.problems().find(|problem| name_of(&problem.file) == name_of(name) || problem.file == *name);

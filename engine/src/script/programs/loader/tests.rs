@@ -356,21 +356,44 @@ fn clashes_of_names_and_destinations_are_problems_of_the_second() {
 #[test]
 fn whoever_has_a_destination_keeps_it() {
     let mut folder = Folder::new();
-    let mut config = Config::default();
-    config.apps.push(App { name: "sales".into(), account: "north".into(), env: BTreeMap::new() });
     folder.write("menu.js", "// @lockstep class5_destination=1\nfunction main() {}");
-    let mut loader = folder.loader(&config);
+    let mut loader = folder.loader(&Config::default());
     loader.load().unwrap();
     let claimed = "// @lockstep class5_destination=1\nfunction main() { /* another */ }";
     let first = SaveScript { must_be_new: true, ..saved("first.js", claimed) };
     assert_eq!(loader.save(&first).unwrap_err(), SaveError::Taken("1".to_owned()));
     assert!(loader.save(&saved("menu.js", claimed)).is_ok(), "its own");
     // A file may still be put there by hand, and comes first by name.
-    folder.write("a.js", "// @lockstep class5_destination=1 app=sales\nfunction main() {}");
+    folder.write("a.js", claimed);
     let reload = loader.load().unwrap();
     assert_eq!(reload.set.by_class5("1").unwrap().file, "menu.js");
-    let problem = reload.set.problem("a.js").unwrap();
-    assert_eq!(problem.message, "class5_destination 1 already belongs to a script of another account");
+    assert_eq!(reload.set.problem("a.js").unwrap().message, "class5_destination 1 already belongs to menu.js");
+}
+
+#[test]
+fn accounts_have_the_same_destination_each_for_its_own_callers() {
+    let mut folder = Folder::new();
+    let mut config = Config::default();
+    config.apps = ["north", "south"].map(|name| App { name: name.into(), account: name.into(), env: BTreeMap::new() }).into();
+    let text =
+        |app: &str, destination: &str| format!("// @lockstep class5_destination={destination} {app}\nfunction main() {{}}");
+    folder.write("menu.js", &text("app=south", "1"));
+    let mut loader = folder.loader(&config);
+    loader.load().unwrap();
+    loader.save(&SaveScript { must_be_new: true, ..saved("a.js", &text("app=north", "1")) }).unwrap();
+    folder.write("any.js", &text("app=north", "/[0-9]/"));
+    folder.write("shared.js", &text("", "/[12]/"));
+    let set = loader.load().unwrap().set;
+    assert_eq!(set.problems().count(), 0);
+    for (account, reached) in [
+        (Some("north"), ["a.js", "any.js", "any.js"]),
+        (Some("south"), ["menu.js", "shared.js", "-"]),
+        (Some("default"), ["shared.js", "shared.js", "-"]),
+        (None, ["menu.js", "any.js", "any.js"]),
+    ] {
+        let file = |dialled| set.dialled(dialled, account).map_or("-", |program| program.file.as_str());
+        assert_eq!(["1", "2", "3"].map(file), reached, "{account:?}");
+    }
 }
 
 #[test]
