@@ -488,7 +488,8 @@ fn fields_of(target: &str) -> Headers {
 
 /// What the caller is told of a far end's final response. Redirections are not followed and their Contacts not handed on, since a
 /// caller must not learn of a way around the gateways; credentials that a gateway wants are ours to give, not the caller's. A 503
-/// would say that we are out of service (RFC 3261 16.7 step 6).
+/// would say that we are out of service (RFC 3261 21.5.4), and a proxy makes 500 of it (16.7 step 6). As a UAS we may be plainer: 502
+/// is a failure downstream (21.5.3), and a user or a script that is out of service is not available (21.4.18).
 fn of_callee(code: u16, by_gateways: bool) -> u16 {
     match code {
         ..=399 => 480,
