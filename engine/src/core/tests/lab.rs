@@ -540,7 +540,7 @@ pub(crate) fn programs(scripts: &[(&str, &str)]) -> Arc<ProgramSet> {
             Some(("last", _)) => Some(GlobalRun::Last),
             _ => None,
         };
-        let (account, dialled) = destination.split_once('@').unwrap_or(("default", destination));
+        let (account, dialled) = destination.split_once('@').unwrap_or(("default", *destination));
         settings.class5_destination = Some(dialled.parse().unwrap());
         Arc::new(Program {
             name: format!("script-{destination}"),
