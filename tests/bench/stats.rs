@@ -31,19 +31,31 @@ pub(crate) struct Figure {
     pub(crate) met: bool,
 }
 
-/// A figure, and the share (0–1) of the processors' time that was stolen while it was measured.
+/// A figure, and how the machine was while it was measured.
 pub(crate) struct Row {
     pub(crate) figure: Figure,
+    /// The share (0–1) of the processors' time that was stolen.
     pub(crate) stolen: f64,
+    /// The slower one of the paces before and after.
+    pub(crate) pace: f64,
 }
 
-/// The table as Markdown.
-pub(crate) fn table(rows: &[Row]) -> String {
-    let mut text =
-        String::from("| figure | measured | bar | | comparison in the same run | stolen |\n|---|---|---|---|---|---|\n");
-    for Row { figure: Figure { name, measured, bar, comparison, met }, stolen } in rows {
+impl Row {
+    /// How much the machine could have done.
+    pub(crate) fn effective(&self) -> f64 {
+        self.pace * (1.0 - self.stolen)
+    }
+}
+
+/// The table as Markdown; paces are given as shares of the `quickest`.
+pub(crate) fn table(rows: &[Row], quickest: f64) -> String {
+    let mut text = String::from(
+        "| figure | measured | bar | | comparison in the same run | machine's pace, stolen |\n|---|---|---|---|---|---|\n",
+    );
+    for Row { figure: Figure { name, measured, bar, comparison, met }, stolen, pace } in rows {
         let verdict = if *met { "met" } else { "MISSED" };
-        let _ = writeln!(text, "| {name} | {measured} | {bar} | {verdict} | {comparison} | {:.0} % |", stolen * 100.0);
+        let (pace, stolen) = (pace / quickest * 100.0, stolen * 100.0);
+        let _ = writeln!(text, "| {name} | {measured} | {bar} | {verdict} | {comparison} | {pace:.0} %, {stolen:.0} % |");
     }
     text
 }
