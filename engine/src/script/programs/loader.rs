@@ -14,12 +14,12 @@ use lockstep_ctx_api::packages::PackageBundle;
 use lockstep_ctx_api::wire::{Bundle, Location};
 
 use super::program::{Program, ProgramLimits, digest_of, id_of, uuid_of, version_of};
-use super::reach::reach;
+use super::reach::{means, reach};
 use super::set::{ProgramSet, ScriptProblem};
 use crate::config::{
     App, Class5Destination, Config, DEFAULT_ACCOUNT, DEFAULT_MEMORY_MB, DEFAULT_TURN_MS, ScriptEntry, header_comment,
 };
-use crate::packages::{Library, named_modules};
+use crate::packages::{Library, computes_names, named_modules};
 use crate::script::Environment;
 use crate::typescript;
 
@@ -95,6 +95,8 @@ struct Sound {
     settings: ScriptEntry,
     /// Modules that the text names.
     names: BTreeSet<String>,
+    /// Whether it names others that it makes up.
+    computes_names: bool,
 }
 
 /// What tells a changed file from an unchanged one without reading it.
@@ -301,7 +303,8 @@ impl Loader {
         if let Some((key, sentence)) = settings.problems().into_iter().next() {
             return Err(problem(format!("{key}: {sentence}"), None));
         }
-        Ok((Sound { digest, names: named_modules(&source), source, settings }, warnings))
+        let (names, computes_names) = (named_modules(&source), computes_names(&source));
+        Ok((Sound { digest, names, computes_names, source, settings }, warnings))
     }
 
     /// Makes programs of what is sound, keeping those whose sources and settings are what they were.
@@ -322,14 +325,24 @@ impl Loader {
             .collect();
         let mut live: BTreeMap<String, Arc<Program>> = BTreeMap::new();
         for (app, siblings) in &apps {
-            let broken = broken.iter().filter(|(of, _)| of.as_deref() == *app);
-            let stand_ins: BTreeMap<String, Arc<str>> =
-                broken.map(|(_, problem)| (problem.file.clone(), stand_in(problem))).collect();
+            let sound_names: BTreeSet<String> = siblings.keys().map(|file| name_of(file)).collect();
+            let broken = broken.iter().filter(|(of, problem)| {
+                // A name leads to what is sound.
+                of.as_deref() == *app && !sound_names.contains(&name_of(&problem.file))
+            });
+            let broken: Vec<&ScriptProblem> = broken.map(|(_, problem)| *problem).collect();
             let sources: BTreeMap<String, SourceDigest> =
                 siblings.iter().map(|(file, sound)| (file.clone(), sound.digest.clone())).collect();
             let names = siblings.iter().map(|(file, sound)| (file.as_str(), &sound.names)).collect();
             for (file, sound) in siblings {
-                let packages = self.library.select(&reach(file, &names).modules);
+                let reached = reach(file, &names);
+                let packages = self.library.select(&reached.modules);
+                let is_open = reached.files.iter().any(|file| siblings.get(*file).is_some_and(|sibling| sibling.computes_names));
+                let stand_ins: BTreeMap<String, Arc<str>> = broken
+                    .iter()
+                    .filter(|problem| is_open || reached.modules.iter().any(|module| means(module, &problem.file)))
+                    .map(|problem| (problem.file.clone(), stand_in(problem)))
+                    .collect();
                 let mut sources = sources.clone();
                 sources.extend(packages.bundles.iter().map(|(name, bundle)| (format!("npm:{name}"), digest_of_package(bundle))));
                 let name = name_of(file);
@@ -344,6 +357,7 @@ impl Loader {
                         if program.file == *file
                             && program.version == version
                             && program.settings == sound.settings
+                            && program.bundle.files.len() == siblings.len() + stand_ins.len()
                             && stand_ins.iter().all(|(file, text)| program.bundle.files.get(file) == Some(text)) =>
                     {
                         Arc::clone(program)

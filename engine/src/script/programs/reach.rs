@@ -24,13 +24,17 @@ pub(super) fn reach<'a>(entry: &'a str, names: &BTreeMap<&'a str, &BTreeSet<Stri
     let mut next = vec![entry];
     while let Some(named) = next.pop().and_then(|file| names.get(file)) {
         for name in *named {
-            let wanted = name_of(name.strip_prefix("./").unwrap_or(name));
-            let found = names.keys().copied().filter(|file| name_of(file) == wanted || file.eq_ignore_ascii_case(name));
+            let found = names.keys().copied().filter(|file| means(name, file));
             next.extend(found.filter(|file| reached.files.insert(*file)));
         }
         reached.modules.extend(named.iter().cloned());
     }
     reached
+}
+
+/// Whether a script that names `module` may mean the sibling `file`.
+pub(super) fn means(module: &str, file: &str) -> bool {
+    name_of(file) == name_of(module.strip_prefix("./").unwrap_or(module)) || file.eq_ignore_ascii_case(module)
 }
 
 impl Program {

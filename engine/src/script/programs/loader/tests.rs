@@ -69,9 +69,11 @@ fn scripts_are_found_with_their_settings_and_other_files_are_not() {
 #[test]
 fn siblings_of_a_file_that_does_not_compile_are_told_where() {
     let mut folder = Folder::new();
-    folder.write("main.js", EMPTY);
+    folder.write("main.js", "const { a } = require('Syn'); function main() {}");
+    folder.write("open.js", "exports.main = (name) => require(name)");
+    folder.write("alone.js", EMPTY);
     folder.write("syn.js", "\nexport const a = ;");
-    folder.write("other.js", "// @lockstep app=other\nfunction main() {}");
+    folder.write("other.js", "// @lockstep app=other\nconst { a } = require('syn'); function main() {}");
     let mut config = Config::default();
     config.apps.push(App { name: "other".into(), account: "default".into(), env: BTreeMap::new() });
     let mut loader = folder.loader(&config);
@@ -79,13 +81,32 @@ fn siblings_of_a_file_that_does_not_compile_are_told_where() {
     let text = |reload: &Reload, name: &str| reload.set.by_name(name).unwrap().bundle.files.get("syn.js").cloned();
     let told = text(&first, "main").unwrap();
     assert!(told.starts_with("\nthrow new Error(\"syn.js:2:18: SyntaxError: "), "{told}");
+    assert_eq!(text(&first, "open").as_ref(), Some(&told), "it may ask for it");
+    assert_eq!(text(&first, "alone"), None, "it does not name it");
     assert_eq!(text(&first, "other"), None, "it is of another app");
     assert!(first.set.by_name("syn").is_none());
 
     folder.write("syn.js", "export const a = 1; let b = ;");
-    assert!(text(&loader.load().unwrap(), "main").unwrap().contains("syn.js:1:29"));
+    let second = loader.load().unwrap();
+    assert!(text(&second, "main").unwrap().contains("syn.js:1:29"));
+    let alone = |reload: &Reload| Arc::clone(reload.set.by_name("alone").unwrap());
+    assert!(Arc::ptr_eq(&alone(&first), &alone(&second)), "it makes no difference to it");
+    folder.remove("syn.js");
+    assert_eq!(text(&loader.load().unwrap(), "main"), None, "the file is gone");
     folder.write("syn.js", "export const a = 1;");
     assert_eq!(text(&loader.load().unwrap(), "main").as_deref(), Some("export const a = 1;"));
+}
+
+#[test]
+fn a_name_leads_to_the_sound_file_beside_one_that_does_not_compile() {
+    let mut folder = Folder::new();
+    folder.write("main.js", "const { a } = require('lib'); function main() {}");
+    folder.write("lib.js", "exports.a = 1");
+    folder.write("lib.cjs", "export const a = ;");
+    let reload = folder.loader(&Config::default()).load().unwrap();
+    let files: Vec<&String> = reload.set.by_name("main").unwrap().bundle.files.keys().collect();
+    assert_eq!(files, ["lib.js", "main.js"]);
+    assert!(reload.set.problem("lib.cjs").is_some());
 }
 
 #[test]
@@ -254,11 +275,12 @@ fn a_text_belongs_to_the_account_of_its_app_and_to_no_other() {
 fn a_new_script_that_does_not_compile_is_not_live_and_harms_no_sibling() {
     let mut folder = Folder::new();
     folder.write("bad.js", "function (");
-    folder.write("good.js", EMPTY);
+    let good = "const bad = require('./bad'); function main() {}";
+    folder.write("good.js", good);
     let reload = folder.loader(&Config::default()).load().unwrap();
     assert!(reload.set.by_name("bad").is_none());
     let files = &reload.set.by_name("good").unwrap().bundle.files;
-    assert_eq!(&*files["good.js"], EMPTY);
+    assert_eq!(&*files["good.js"], good);
     assert!(files["bad.js"].starts_with("throw new Error("), "what requires it is told: {files:?}");
 }
 
