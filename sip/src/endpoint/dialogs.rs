@@ -22,6 +22,8 @@ use crate::offer_answer::OfferAnswer;
 pub(super) struct Unacked {
     pub(super) id: IncomingId,
     pub(super) cseq: u32,
+    /// Our offer in it, which the ACK may answer.
+    pub(super) offer: Option<Body>,
     pub(super) destination: Destination,
     pub(super) bytes: Bytes,
     /// Doubles up to T2.
@@ -69,7 +71,7 @@ pub(super) struct DialogEntry {
     pub(super) glare_over: Option<Instant>,
     /// Whether the peer's Allow names UPDATE.
     pub(super) peer_allows_update: bool,
-    /// Our last session description, for a refreshing re-INVITE.
+    /// Our answer, or offer that was answered, of the last exchange, for a refreshing re-INVITE: it repeats what is agreed (RFC 4028 7.4).
     pub(super) local_sdp: Option<Body>,
 }
 

@@ -184,7 +184,6 @@ impl Endpoint {
         let contact = entry.contact.clone().filter(|_| has_contact(&request.method));
         if makes_offer {
             entry.offer_answer.send_offer();
-            entry.local_sdp.clone_from(&request.body);
         }
         let id = RequestId(self.new_id());
         self.complete_request(&mut message, contact, &request.headers, request.body, 70);

@@ -6,8 +6,9 @@ use std::time::Instant;
 use super::client::{Client, ClientId, Purpose};
 use super::outgoing::{Cancel, Kind};
 use super::schedule::Owner;
-use super::{DialogId, Endpoint, Event, Failure, RequestId, TerminationCause};
+use super::{Body, DialogId, Endpoint, Event, Failure, RequestId, TerminationCause};
 use crate::message::{Method, Response, StatusCode};
+use crate::offer_answer::Role;
 
 impl Endpoint {
     /// A client transaction ended without a final response: the next destination, or the end.
@@ -114,6 +115,9 @@ impl Endpoint {
             }
             if changes_session {
                 description = entry.offer_answer.receive_response(response.sdp(), true, status.is_success(), outgoing.had_offer);
+            }
+            if description.as_ref().is_some_and(|description| description.role == Role::Answer) {
+                entry.local_sdp = Some(Body::sdp(outgoing.request.body.clone()));
             }
             if changes_session && status.is_success() {
                 entry.dialog.refresh_target(&response.headers);

@@ -9,7 +9,7 @@ use super::dialogs::{DialogEntry, Unacked};
 use super::key::{ServerKey, cseq_number, to_tag};
 use super::route::Path;
 use super::server::{NewServer, ServerKind};
-use super::{CommandError, DialogId, Endpoint, Event, IncomingId, Output, Reply};
+use super::{Body, CommandError, DialogId, Endpoint, Event, IncomingId, Output, Reply};
 use crate::dialog::Dialog;
 use crate::message::{HeaderValue, Method, Request, StatusCode, Via};
 use crate::net::{Destination, Source};
@@ -20,7 +20,8 @@ struct Answered {
     id: IncomingId,
     is_first: bool,
     had_offer: bool,
-    has_sdp: bool,
+    /// Our session description in the answer.
+    sdp: Option<Body>,
     status: StatusCode,
     request: Arc<Request>,
 }
@@ -89,7 +90,7 @@ impl Endpoint {
             id,
             is_first: server.kind == ServerKind::FirstInvite,
             had_offer: server.has_offer,
-            has_sdp: reply.body.as_ref().is_some_and(super::Body::is_sdp),
+            sdp: reply.body.clone().filter(Body::is_sdp),
             status,
             request: request.clone(),
         };
@@ -99,8 +100,8 @@ impl Endpoint {
                 entry.contact = Some(HeaderValue::from(given.to_string()));
             }
             contact = Some(entry.contact.get_or_insert(default_contact).clone());
-            if answered.has_sdp {
-                entry.local_sdp.clone_from(&reply.body);
+            if answered.had_offer && answered.sdp.is_some() {
+                entry.local_sdp.clone_from(&answered.sdp);
             }
             if status.is_success() && answered.changes_session() {
                 entry.dialog.refresh_target(&request.headers);
@@ -129,7 +130,7 @@ impl Endpoint {
         let is_invite = answered.request.method == Method::Invite;
         entry.incoming.remove(&answered.id);
         if answered.changes_session() {
-            entry.offer_answer.send_final(answered.had_offer, is_success, answered.has_sdp, is_invite);
+            entry.offer_answer.send_final(answered.had_offer, is_success, answered.sdp.is_some(), is_invite);
         }
         // One refused because another is pending leaves that one pending.
         entry.invite_rx = entry.invite_rx.filter(|pending| *pending != answered.id);
@@ -139,6 +140,7 @@ impl Endpoint {
             entry.unacked = Some(Unacked {
                 id: answered.id,
                 cseq: cseq_number(&answered.request),
+                offer: answered.sdp.clone().filter(|_| !answered.had_offer),
                 destination,
                 bytes,
                 interval: timers.t1,
@@ -171,6 +173,9 @@ impl Endpoint {
             return;
         };
         let description = entry.offer_answer.receive_ack(request.sdp());
+        if description.is_some() && unacked.offer.is_some() {
+            entry.local_sdp.clone_from(&unacked.offer);
+        }
         let pending_bye = entry.pending_bye.take();
         self.schedule_dialog(dialog_id);
         self.event(Event::Acked { dialog: dialog_id, id: unacked.id, request: Arc::new(request), description });

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use lockstep_sip::endpoint::{Event, TerminationCause};
+use lockstep_sip::endpoint::{DialogId, DialogRequest, Event, TerminationCause};
 use lockstep_sip::message::{Method, Request};
 
 use crate::calls::incoming;
 use crate::in_dialog::{Talk, scripted_call, scripted_call_with};
-use crate::net::{Net, NodeId, answer, invite_to, reply, scripted_response, with_sdp};
+use crate::net::{Net, NodeId, answer, invite_to, offer, reply, scripted_response, with_sdp};
 
 const TIMER: &str = "Supported: timer\nSession-Expires: 1800\nAllow: INVITE, ACK, BYE, UPDATE\n";
 
@@ -85,6 +85,66 @@ fn a_peer_without_update_is_refreshed_by_re_invite() {
     assert_eq!(net.summaries(peer), ["ACK"]);
     net.events(b);
     assert_eq!(net.at(b, |e, _| e.dialog_count()), 1);
+}
+
+/// A call whose peer knows no UPDATE and has asked us to refresh every 120 s.
+fn refreshed_by_re_invite(net: &mut Net) -> (NodeId, NodeId, DialogId, Talk) {
+    let extra = TIMER.replace("1800", "120;refresher=uas").replace(", UPDATE", "");
+    let (peer, b, mut talk) = scripted_call_with(net, &extra);
+    net.send(peer, b, &talk.request("INFO", ""));
+    net.settle();
+    let Event::Request { id, dialog: Some(dialog), .. } = net.event(b) else {
+        panic!("no INFO");
+    };
+    net.at(b, |e, now| e.respond(now, id, reply(200))).expect("answered");
+    net.settle();
+    net.inbox(peer);
+    talk.extra = extra;
+    (peer, b, dialog, talk)
+}
+
+/// The re-INVITE that refreshes.
+fn next_refresh(net: &mut Net, peer: NodeId) -> Request {
+    net.inbox(peer);
+    net.run(Duration::from_secs(61));
+    net.requests(peer).into_iter().find(|request| request.method == Method::Invite).expect("a refresh")
+}
+
+#[test]
+fn a_refresh_repeats_an_offer_of_ours_only_once_it_was_accepted() {
+    for (code, repeated) in [(488, answer()), (200, offer())] {
+        let mut net = Net::new();
+        let (peer, b, dialog, _) = refreshed_by_re_invite(&mut net);
+        net.at(b, |e, now| e.request(now, dialog, DialogRequest::new(Method::Invite).with_body(offer()))).expect("a re-INVITE");
+        net.settle();
+        let invite = net.requests(peer).remove(0);
+        let mut response = scripted_response(&invite, code, "", net.address(peer));
+        if code == 200 {
+            response.headers.push("Session-Expires", "120;refresher=uac");
+            response = with_sdp(response, "v=0\r\n");
+        }
+        net.reply(peer, &invite, &response);
+        net.settle();
+        assert_eq!(next_refresh(&mut net, peer).body, repeated.bytes, "{code}");
+    }
+}
+
+#[test]
+fn a_refresh_repeats_our_offer_in_a_200_only_once_its_ack_has_answered_it() {
+    for (sdp, repeated) in [("", answer()), ("v=0\n", offer())] {
+        let mut net = Net::new();
+        let (peer, b, _, mut talk) = refreshed_by_re_invite(&mut net);
+        net.send(peer, b, &talk.request("INVITE", ""));
+        net.settle();
+        let Event::Request { id, description: None, .. } = net.event(b) else {
+            panic!("no re-INVITE without an offer");
+        };
+        net.at(b, |e, now| e.respond(now, id, reply(200).body(offer()))).expect("answered");
+        net.settle();
+        net.send(peer, b, &talk.request("ACK", sdp));
+        net.settle();
+        assert_eq!(next_refresh(&mut net, peer).body, repeated.bytes, "{sdp:?}");
+    }
 }
 
 /// We have been asked to refresh every 120 s; the first refresh.
