@@ -195,7 +195,7 @@ impl Dispatcher {
                 }
                 continue;
             }
-            let next = [due, self.keeper.next()].into_iter().flatten().min();
+            let next = next_look(due, free > 0 && !self.running.troubled.get(), self.keeper.next());
             let wait = next.map_or(LOOK_EVERY, |at| Duration::from_millis(at.saturating_sub(self.now_ms())));
             tokio::select! {
                 () = self.jobs.inner.changed.notified() => more = true,
@@ -253,6 +253,11 @@ impl Dispatcher {
             || self.jobs.store().write(move |connection, now| table::forget(connection, now.saturating_sub(keep), SWEEP));
         while forget().await.is_ok_and(|forgotten| forgotten == SWEEP) {}
     }
+}
+
+/// What comes due first: a schedule, or a delayed job where it could be taken.
+fn next_look(job: Option<u64>, is_room: bool, schedule: Option<u64>) -> Option<u64> {
+    [job.filter(|_| is_room), schedule].into_iter().flatten().min()
 }
 
 impl RunningJobs {
@@ -477,6 +482,14 @@ mod tests {
         let (runs, _inbox) = RunsHandle::new(watch::channel(scripts).1);
         let absent = TryEnd::Absent("no script script-1000".to_owned());
         assert_eq!(attempt(&runs, &job).now_or_never(), Some(absent));
+    }
+
+    /// It would be due at once again, until another ends.
+    #[test]
+    fn a_delayed_job_without_room_is_not_waited_for() {
+        assert_eq!(next_look(Some(1), true, Some(2)), Some(1));
+        assert_eq!(next_look(Some(1), false, Some(2)), Some(2));
+        assert_eq!(next_look(Some(1), false, None), None);
     }
 
     /// Who waits for the next one that comes due is told of it with the end that delays it.

@@ -70,14 +70,18 @@ fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
     })
 }
 
-/// Adds a job; its number.
+/// Adds a job; its number. Those of schedules are few and small, and made also where an account has no room for others.
 pub(crate) fn add(connection: &Connection, now: u64, new: &NewJob) -> Result<i64, StoreError> {
     check_key("a queue", &new.queue)?;
     check_json(&new.data)?;
-    if usage::of(connection, &new.account, KIND)?.entries >= MAX_JOBS {
+    let (max_jobs, max_bytes) = match new.kind {
+        JobKind::Job => (MAX_JOBS, MAX_BYTES),
+        JobKind::Schedule => (u64::MAX, u64::MAX),
+    };
+    if usage::of(connection, &new.account, KIND)?.entries >= max_jobs {
         return Err(StoreError::refused(ErrorCode::LimitError, format!("the account has {MAX_JOBS} jobs, which is the most")));
     }
-    usage::change(connection, &new.account, KIND, 1, length(&new.data), MAX_BYTES)?;
+    usage::change(connection, &new.account, KIND, 1, length(&new.data), max_bytes)?;
     let state = if new.delay_ms > 0 { DELAYED } else { ready_state(connection, &new.account, &new.queue)? };
     let sql = "INSERT INTO jobs (account, queue, script, function, kind, data, state, priority, attempts, backoff_ms, timeout_ms,
                  due_ms, created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";

@@ -23,6 +23,8 @@ pub(crate) struct Keeper {
     next: BTreeMap<Key, (u64, Schedule)>,
     /// Schedules that the store knows; `None`: it has not been asked.
     kept: Option<BTreeSet<Key>>,
+    /// Those that could not be looked after when it looked last.
+    troubled: BTreeSet<Key>,
 }
 
 /// Account and name of a script.
@@ -32,10 +34,11 @@ impl Keeper {
     /// One that has not looked yet: what came due before now was missed.
     pub(crate) fn new(jobs: Jobs) -> Self {
         let started_ms = jobs.store().clock().now_ms();
-        Self { jobs, started_ms, looked_ms: started_ms, next: BTreeMap::new(), kept: None }
+        let (next, troubled) = (BTreeMap::new(), BTreeSet::new());
+        Self { jobs, started_ms, looked_ms: started_ms, next, kept: None, troubled }
     }
 
-    /// When the next script is due.
+    /// When the next script is due. Those that are in trouble wait for the next look, whenever that is.
     pub(crate) fn next(&self) -> Option<u64> {
         self.next.values().map(|(at, _)| *at).min()
     }
@@ -59,15 +62,22 @@ impl Keeper {
             match self.settle(program, schedule, now).await {
                 Ok(()) => {
                     self.kept.get_or_insert_default().insert(key.clone());
+                    self.troubled.remove(&key);
                     match next_after(schedule, now) {
                         Some(next) => self.next.insert(key, (next, schedule.clone())),
                         None => self.next.remove(&key),
                     };
                 }
-                Err(error) => tracing::error!(script = program.name, %error, "a schedule cannot be looked after"),
+                Err(error) => {
+                    self.next.remove(&key);
+                    if self.troubled.insert(key) {
+                        tracing::error!(script = program.name, %error, "a schedule cannot be looked after yet");
+                    }
+                }
             }
         }
         self.next.retain(|key, _| known.contains(key));
+        self.troubled.retain(|key| known.contains(key));
         self.looked_ms = now;
     }
 
@@ -161,7 +171,7 @@ mod tests {
     use crate::config::ScriptEntry;
     use crate::jobs::JobFilter;
     use crate::script::ProgramLimits;
-    use crate::store::{Clock, Store};
+    use crate::store::{Clock, Store, usage};
 
     /// Noon of a day, in UTC.
     const NOON: u64 = 1_767_225_600_000 + 43_200_000;
@@ -236,6 +246,36 @@ mod tests {
         office.pass(10 * MINUTE);
         keeper.look(&office.programs).await;
         assert_eq!(office.made().await, [20, 10]);
+    }
+
+    #[tokio::test]
+    async fn a_full_account_has_its_schedules_run() {
+        let office = Office::new("minutes = [10]");
+        let mut keeper = Keeper::new(Jobs::new(&office.store));
+        keeper.look(&office.programs).await;
+        let fill = |connection: &Connection, _| usage::change(connection, "default", "jobs", 1_000_000, 1 << 30, u64::MAX);
+        office.store.write(fill).await.unwrap();
+        office.pass(10 * MINUTE);
+        keeper.look(&office.programs).await;
+        assert_eq!(office.made().await, [10]);
+    }
+
+    #[tokio::test]
+    async fn one_that_the_store_refuses_waits_for_the_next_look() {
+        let office = Office::new("minutes = [10]");
+        let mut keeper = Keeper::new(Jobs::new(&office.store));
+        keeper.look(&office.programs).await;
+        let run = async |sql: &'static str| {
+            office.store.write(move |connection, _| Ok(connection.execute_batch(sql)?)).await.unwrap();
+        };
+        run("CREATE TRIGGER full BEFORE INSERT ON jobs BEGIN SELECT RAISE(ABORT, 'full'); END").await;
+        office.pass(10 * MINUTE);
+        keeper.look(&office.programs).await;
+        assert_eq!((keeper.next(), office.made().await), (None, vec![]));
+        run("DROP TRIGGER full").await;
+        office.pass(1_000);
+        keeper.look(&office.programs).await;
+        assert_eq!((keeper.next(), office.made().await), (Some(NOON + 70 * MINUTE), vec![10]));
     }
 
     #[tokio::test]
