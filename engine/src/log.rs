@@ -3,7 +3,8 @@
 //! Fields hold ids, addresses and counts; passwords, keys and authorization headers are never given to it.
 
 use std::fmt::{self, Write as _};
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
@@ -12,6 +13,9 @@ use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
 /// Names the filter, in tracing's syntax: `info`, `lockstep_engine::call=debug,warn`.
 pub const FILTER_VARIABLE: &str = "LOCKSTEP_LOG";
+
+/// Lines that could not be written.
+static LOST: AtomicU64 = AtomicU64::new(0);
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -32,16 +36,41 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), String> {
         }
         Err(_) => EnvFilter::new(filter),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Lossy(io::stderr()));
+    // What cannot be written would be told on stderr as well, by a panic where that fails.
+    let builder = builder.log_internal_errors(false);
     // A second start in one process (a test that runs two engines) keeps the first log.
     let _ = match format {
         LogFormat::Text => {
-            let builder = builder.with_ansi(std::io::stderr().is_terminal());
+            let builder = builder.with_ansi(io::stderr().is_terminal());
             builder.fmt_fields(debug_fn(write_field).delimited(" ")).try_init()
         }
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     Ok(())
+}
+
+/// How many lines could not be written: nobody reads stderr any more, or its disk is full.
+pub(crate) fn lost_lines() -> u64 {
+    LOST.load(Ordering::Relaxed)
+}
+
+/// Loses what it cannot write: calls go on without a log.
+struct Lossy<W>(W);
+
+impl<W: io::Write> io::Write for Lossy<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.0.write_all(line).is_err() {
+            LOST.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        // A line that is lost is counted where it is written.
+        let _ = self.0.flush();
+        Ok(())
+    }
 }
 
 /// One field of a line. What peers and scripts say ends up in some: a line break of theirs must not begin a line of ours.
@@ -76,7 +105,7 @@ impl fmt::Write for Escaped<'_, '_> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{self, Write};
+    use std::io::Write;
     use std::sync::{Arc, Mutex};
 
     use super::*;
@@ -92,6 +121,27 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    struct Full;
+
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_written_is_lost_and_counted() {
+        let mut log = Lossy(Full);
+        let before = lost_lines();
+        assert!(log.write_all(b"one line\n").is_ok());
+        assert!(log.flush().is_ok());
+        assert_eq!(lost_lines() - before, 1);
     }
 
     #[test]

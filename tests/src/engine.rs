@@ -42,6 +42,7 @@ pub struct Setup {
     files: Vec<(PathBuf, Vec<u8>)>,
     variables: Vec<(String, String)>,
     key: Option<String>,
+    log_is_unread: bool,
 }
 
 impl Setup {
@@ -92,6 +93,13 @@ impl Setup {
         self
     }
 
+    /// Whoever reads the engine's log is gone before it writes.
+    #[must_use]
+    pub fn log_unread(mut self) -> Self {
+        self.log_is_unread = true;
+        self
+    }
+
     /// Starts the engine and waits until it says that it is ready.
     ///
     /// # Panics
@@ -111,7 +119,8 @@ impl Setup {
         for (path, content) in &self.files {
             write(path, content).expect("the temporary folder can be written");
         }
-        let (child, log, addresses) = spawn(&folder, &self.variables);
+        let stderr = if self.log_is_unread { unread() } else { Stdio::piped() };
+        let (child, log, addresses) = spawn(&folder, &self.variables, stderr);
         let engine = Engine {
             child,
             folder,
@@ -128,7 +137,14 @@ impl Setup {
     }
 }
 
-fn spawn(folder: &Path, variables: &[(String, String)]) -> (Child, Log, ChildStdout) {
+/// A pipe that nobody reads.
+fn unread() -> Stdio {
+    let (reader, writer) = std::io::pipe().expect("the process may open a pipe");
+    drop(reader);
+    writer.into()
+}
+
+fn spawn(folder: &Path, variables: &[(String, String)], stderr: Stdio) -> (Child, Log, ChildStdout) {
     let mut child = Command::new(binary())
         .arg("serve")
         .arg(folder)
@@ -139,10 +155,10 @@ fn spawn(folder: &Path, variables: &[(String, String)]) -> (Child, Log, ChildStd
         .envs(variables.iter().cloned())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        .stderr(stderr)
         .spawn()
         .expect("the lockstep binary can be started");
-    let log = Log::follow(child.stderr.take().expect("stderr is a pipe"));
+    let log = child.stderr.take().map_or_else(Log::default, Log::follow);
     let addresses = child.stdout.take().expect("stdout is a pipe");
     (child, log, addresses)
 }
@@ -356,7 +372,7 @@ impl Engine {
     pub fn crash_and_restart(mut self) -> Self {
         self.child.kill().expect("the engine lives");
         self.child.wait().expect("a child can be waited for");
-        let (child, log, addresses) = spawn(&self.folder, &self.variables);
+        let (child, log, addresses) = spawn(&self.folder, &self.variables, Stdio::piped());
         (self.child, self.log) = (child, log);
         (self.udp, self.tcp, self.api) = (None, None, None);
         (self.freeswitch, self.event_socket) = (None, None);
@@ -377,7 +393,7 @@ impl Engine {
             }
         };
         within("the engine's end", stopped).await;
-        let (child, log, addresses) = spawn(&self.folder, &self.variables);
+        let (child, log, addresses) = spawn(&self.folder, &self.variables, Stdio::piped());
         (self.child, self.log) = (child, log);
         (self.udp, self.tcp, self.api) = (None, None, None);
         (self.freeswitch, self.event_socket) = (None, None);
@@ -500,14 +516,14 @@ impl Events {
 }
 
 /// The lines an engine wrote to stderr.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Log {
     shared: Arc<(Mutex<String>, Notify)>,
 }
 
 impl Log {
     fn follow(stderr: ChildStderr) -> Self {
-        let log = Self { shared: Arc::default() };
+        let log = Self::default();
         let shared = Arc::clone(&log.shared);
         // It ends with the engine, whose stderr it reads.
         std::thread::spawn(move || {

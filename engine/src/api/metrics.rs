@@ -11,12 +11,24 @@ use super::error::ApiError;
 use crate::bus::BusStats;
 use crate::core::{Metric, MetricKind};
 use crate::freeswitch::{Fleet, HostStatus};
+use crate::log::lost_lines;
 
 pub(super) async fn metrics(State(state): State<AppState>) -> Result<Response, ApiError> {
     let mut metrics = state.engine.stats().await?.metrics;
+    metrics.push(log());
     metrics.extend(bus(state.engine.platform().bus.stats()));
     metrics.extend(state.engine.freeswitch().map(Fleet::status).unwrap_or_default().iter().flat_map(of_host));
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], render(metrics)).into_response())
+}
+
+fn log() -> Metric {
+    Metric {
+        name: "lockstep_log_lines_lost_total",
+        help: "Lines of the log that could not be written.",
+        kind: MetricKind::Counter,
+        labels: Vec::new(),
+        value: lost_lines() as f64,
+    }
 }
 
 fn bus(stats: BusStats) -> [Metric; 4] {

@@ -16,6 +16,7 @@ mod joining;
 mod journals;
 mod kamailio;
 mod keys;
+mod lost_log;
 mod mail;
 mod management;
 mod messages;
