@@ -44,7 +44,7 @@ fn from_pair<'js>(ctx: &Ctx<'js>, array: &Array<'js>, kind: ScriptErrorKind) -> 
     let part = |index| {
         let part = array
             .get::<Value<'js>>(index)
-            .and_then(|value| if value.is_undefined() { Ok(String::new()) } else { text(ctx, &value) });
+            .and_then(|value| if value.is_undefined() || value.is_null() { Ok(String::new()) } else { text(ctx, &value) });
         part.unwrap_or_else(|_| {
             ctx.catch();
             String::new()

@@ -125,6 +125,14 @@ fn only_three_digits_from_300_to_699_and_a_space_are_a_sip_reply() {
 }
 
 #[test]
+fn a_code_alone_is_a_sip_reply_without_words() {
+    for thrown in ["404", "[404]", "[404, null]", "[404, undefined]", "['404', '']", "'404 '"] {
+        let run = Setup::app(&format!("function main() {{ throw {thrown} }}")).start();
+        assert_eq!(run.error().sip, Some((404, String::new())), "{thrown}");
+    }
+}
+
+#[test]
 fn no_line_runs_after_exit() {
     let source = "
         function main() {

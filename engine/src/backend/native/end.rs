@@ -30,6 +30,7 @@ impl<S: Switchboard> NativeBackend<S> {
             return self.complete(id, Err(OpError::new(ErrorCode::RangeError, message)));
         }
         let named = args.code.is_some() || args.reason.is_some();
+        let args = HangupArgs { reason: args.reason.and_then(spoken), ..args };
         let code = args.code.unwrap_or(DECLINED.0);
         let mut headers = narrowed(self.headers.take(), &args.headers);
         let cause = if self.a.state() < LegState::Answering && !self.originated {
@@ -58,9 +59,10 @@ impl<S: Switchboard> NativeBackend<S> {
             return self.complete(id, Err(OpError::new(ErrorCode::RangeError, message)));
         }
         let headers = narrowed(self.headers.take(), &args.headers);
-        self.a.refuse(&mut self.board, args.code, args.reason.clone(), headers);
+        let reason = args.reason.and_then(spoken);
+        self.a.refuse(&mut self.board, args.code, reason.clone(), headers);
         self.complete(id, Ok(Outcome::Unit));
-        let reason = args.reason.unwrap_or_else(|| phrase(args.code).to_owned());
+        let reason = reason.unwrap_or_else(|| phrase(args.code).to_owned());
         self.finish(CallEndedCause { code: args.code, reason, by: EndedBy::Script });
     }
 
@@ -97,14 +99,15 @@ impl<S: Switchboard> NativeBackend<S> {
             let (code, reason) = ending.refusal;
             let (shown, headers) = refusal_parts(code, &reason);
             self.a.refuse(&mut self.board, code, shown, headers);
-            (code, reason)
+            (code, worded(code, reason))
         } else {
-            let headers: Headers = ending.bye.iter().map(|(code, reason)| reason_header(*code, reason)).collect();
+            let bye = ending.bye.map(|(code, reason)| (code, worded(code, reason)));
+            let headers: Headers = bye.iter().map(|(code, reason)| reason_header(*code, reason)).collect();
             match self.calling.take() {
                 Some(_) => self.give_up_callee(&headers),
                 None => self.a.hang_up(&mut self.board, headers),
             }
-            ending.bye.unwrap_or((200, "Normal Clearing".to_owned()))
+            bye.unwrap_or((200, "Normal Clearing".to_owned()))
         };
         self.finish(CallEndedCause { code, reason, by: ending.by });
         self.settle(now);
@@ -129,10 +132,20 @@ impl<S: Switchboard> NativeBackend<S> {
     }
 }
 
-/// Phrase and headers of a final response. A 3xx thrown as `302 sip:…` carries the Contact in its text, which is then no phrase.
+/// Words that say something.
+fn spoken(words: String) -> Option<String> {
+    Some(words).filter(|words| !words.trim().is_empty())
+}
+
+/// What is told of a code: the words given, or its standard phrase where there are none.
+fn worded(code: u16, words: String) -> String {
+    spoken(words).unwrap_or_else(|| phrase(code).to_owned())
+}
+
+/// Phrase and headers of a final response; without a phrase it has the standard one. A 3xx thrown as `302 sip:…` carries the Contact in its text, which is then no phrase.
 pub(super) fn refusal_parts(code: u16, text: &str) -> (Option<String>, Headers) {
     if !(300..400).contains(&code) {
-        return (Some(text.to_owned()), Headers::new());
+        return (spoken(text.to_owned()), Headers::new());
     }
     let contact = contact_value(text).map(|contact| ("Contact".to_owned(), contact));
     (None, contact.into_iter().collect())

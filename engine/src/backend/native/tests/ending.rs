@@ -37,7 +37,7 @@ fn reject_and_redirect_need_an_unanswered_call() {
     let redirect = || Op::Redirect(RedirectArgs { code: 302, contacts: vec!["sip:a@example.net".into()] });
     let mut desk = Desk::ringing();
     desk.submit(redirect());
-    assert_eq!(desk.asked(), ["a 302  Contact: <sip:a@example.net>"]);
+    assert_eq!(desk.asked(), ["a 302 Contact: <sip:a@example.net>"]);
     let mut desk = Desk::ringing();
     desk.submit(reject());
     assert_eq!(desk.asked(), ["a 486"]);
@@ -46,6 +46,25 @@ fn reject_and_redirect_need_an_unanswered_call() {
         let id = desk.submit(op);
         assert_eq!(error_of(&desk.outputs(), id).0, ErrorCode::InvalidState);
     }
+}
+
+#[test]
+fn a_code_without_words_has_its_standard_phrase() {
+    let end = |desk: &mut Desk| {
+        let (now, refusal) = (desk.now, (404, " ".to_owned()));
+        desk.backend.end(now, Ending { bye: Some(refusal.clone()), refusal, by: EndedBy::Script });
+    };
+    let mut desk = Desk::ringing();
+    end(&mut desk);
+    assert_eq!(desk.asked(), ["a 404"], "the endpoint knows it");
+    assert_eq!(ended(&desk.outputs()).unwrap().reason, "Not Found");
+    let mut desk = Desk::answered();
+    end(&mut desk);
+    assert_eq!(desk.asked(), ["a hang up Reason: SIP;cause=404;text=\"Not Found\"", "a close"]);
+    let mut desk = Desk::ringing();
+    desk.submit(Op::Reject(RejectArgs { code: 486, reason: Some(String::new()), headers: vec![] }));
+    assert_eq!(desk.asked(), ["a 486"]);
+    assert_eq!(ended(&desk.outputs()).unwrap().reason, "Busy Here");
 }
 
 #[test]
@@ -103,5 +122,5 @@ fn a_thrown_redirect_carries_its_contact() {
     let mut desk = Desk::ringing();
     let refusal = (302, "sip:a@example.net".to_owned());
     desk.backend.end(desk.now, Ending { refusal, bye: None, by: EndedBy::Script });
-    assert_eq!(desk.asked(), ["a 302  Contact: <sip:a@example.net>"]);
+    assert_eq!(desk.asked(), ["a 302 Contact: <sip:a@example.net>"]);
 }

@@ -111,7 +111,8 @@ impl Switchboard for FakeBoard {
                 format!("200{}", headers(&given))
             }
             Signal::Refuse { code, reason, headers: given } => {
-                format!("{code} {}{}", reason.unwrap_or_default(), headers(&given)).trim_end().to_owned()
+                let reason = reason.map(|reason| format!(" {reason}")).unwrap_or_default();
+                format!("{code}{reason}{}", headers(&given))
             }
             Signal::HangUp { headers: given } => format!("hang up{}", headers(&given)),
             Signal::AcceptOffer { sdp, .. } => {
