@@ -13,7 +13,7 @@ pub enum Role {
     Offer,
     Answer,
     /// A further description after the answer in the same INVITE exchange: a 2xx repeats the one of the 183. It should be the same;
-    /// peers that change it expect the new one to count.
+    /// peers that change it expect the new one to count. Once an UPDATE of the peer has renewed what was agreed, none is told.
     AnswerAgain,
 }
 
@@ -48,6 +48,8 @@ pub enum OfferRefused {
 #[derive(Clone, Debug, Default)]
 pub struct OfferAnswer {
     state: State,
+    /// We have accepted an offer of the peer since our last one was answered: what repeats that answer is out of date.
+    is_renewed: bool,
 }
 
 impl OfferAnswer {
@@ -60,6 +62,7 @@ impl OfferAnswer {
     /// We send an offer: in an INVITE or UPDATE, or in the 2xx of an INVITE that had none.
     pub fn send_offer(&mut self) {
         self.state = State::LocalOffer;
+        self.is_renewed = false;
     }
 
     /// The peer's INVITE or UPDATE arrived. An INVITE without an offer asks for one of ours, so it counts like one that has it.
@@ -86,7 +89,10 @@ impl OfferAnswer {
     pub fn send_final(&mut self, had_offer: bool, success: bool, has_description: bool, is_invite: bool) {
         let makes_offer = !had_offer && is_invite && success && has_description;
         self.state = match self.state {
-            State::RemoteOffer if had_offer => State::Stable,
+            State::RemoteOffer if had_offer => {
+                self.is_renewed |= success;
+                State::Stable
+            }
             State::Stable if makes_offer => State::LocalOffer,
             unchanged @ (State::Stable | State::LocalOffer | State::RemoteOffer) => unchanged,
         };
@@ -120,6 +126,7 @@ impl OfferAnswer {
                 }
                 return None;
             }
+            (State::Stable | State::RemoteOffer, true, true) if self.is_renewed => return None,
             (State::Stable | State::RemoteOffer, true, true) => Role::AnswerAgain,
             (State::Stable, false, true) if success => {
                 self.state = State::RemoteOffer;
@@ -174,6 +181,19 @@ mod tests {
         assert_eq!(role(oa.receive_response(sdp(), false, false, true)), Some(Role::Answer));
         assert_eq!(role(oa.receive_response(sdp(), true, true, true)), Some(Role::AnswerAgain));
         assert!(oa.is_stable());
+    }
+
+    #[test]
+    fn an_answer_that_is_repeated_after_an_offer_of_the_peer_is_out_of_date() {
+        for accepted in [true, false] {
+            let mut oa = OfferAnswer::default();
+            oa.send_offer();
+            assert_eq!(role(oa.receive_response(sdp(), false, false, true)), Some(Role::Answer));
+            assert_eq!(role(oa.receive_request(sdp(), false).expect("allowed")), Some(Role::Offer));
+            oa.send_final(true, accepted, accepted, false);
+            let repeated = oa.receive_response(sdp(), true, true, true);
+            assert_eq!(role(repeated), (!accepted).then_some(Role::AnswerAgain));
+        }
     }
 
     #[test]

@@ -208,16 +208,12 @@ impl Leg {
         }
     }
 
-    /// Our INVITE was answered.
+    /// Our INVITE was answered. A description is that of the branch that answers; one that an UPDATE has put out of date is none.
     pub fn answered(&mut self, board: &mut dyn Switchboard, sdp: Option<&[u8]>) -> Result<(), SdpError> {
         self.reach(LegState::Answered);
         match sdp {
-            Some(sdp) => match self.take_answer(board, sdp) {
-                // An UPDATE has renewed what the 183 had settled, and the 2xx repeats that.
-                Err(SdpError::UnexpectedAnswer) if self.negotiated().is_some() => Ok(()),
-                outcome => outcome.map(|_| ()),
-            },
-            // The answer came in a reliable 183, or never; without one there is nobody to talk to.
+            Some(sdp) => self.take_answer(board, sdp).map(|_| ()),
+            // The answer came in a 183, or never; without one there is nobody to talk to.
             None if self.negotiated().is_some() => Ok(()),
             None => Err(SdpError::NoAudio),
         }

@@ -134,7 +134,6 @@ impl OfferAnswer {
         };
         self.sections = sections_of(&media, chosen.as_ref().map(|(index, _)| *index));
         let text = self.write(media);
-        self.offer = None;
         self.current = Some(negotiated.clone());
         Ok((text, negotiated))
     }
@@ -177,7 +176,8 @@ impl OfferAnswer {
     }
 
     /// Takes the answer to our offer. May be called again for the same offer: an answer in a 183 of one branch and the
-    /// one in the 200 of another need not agree. On an error everything stays as it was.
+    /// one in the 200 of another need not agree, even where the first has made an offer meanwhile. On an error everything stays as it
+    /// was.
     pub fn take_answer(&mut self, answer: &[u8]) -> Result<Negotiated, SdpError> {
         let answer = SessionDescription::parse(answer)?;
         let offer = self.offer.as_ref().ok_or(SdpError::UnexpectedAnswer)?;

@@ -291,6 +291,17 @@ fn answers_of_two_branches_may_differ() {
 }
 
 #[test]
+fn the_answer_of_a_branch_counts_though_another_has_made_an_offer_meanwhile() {
+    let mut leg = OfferAnswer::new(local());
+    leg.offer();
+    leg.take_answer(&offer("m=audio 4000 RTP/AVP 0\n")).unwrap();
+    leg.answer(&offer("m=audio 4000 RTP/AVP 0\na=sendonly\n")).unwrap();
+    let other = leg.take_answer(&offer("m=audio 6000 RTP/AVP 8\n")).unwrap();
+    assert_eq!(other.remote, Some("192.0.2.1:6000".parse().unwrap()));
+    assert_eq!((other.codec, other.direction), (Codec::Pcma, Direction::SendRecv));
+}
+
+#[test]
 fn an_answer_without_an_offer_or_without_audio_is_refused() {
     let mut leg = OfferAnswer::new(local());
     let plain = offer("m=audio 4000 RTP/AVP 0\n");

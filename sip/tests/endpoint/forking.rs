@@ -4,7 +4,7 @@ use lockstep_sip::endpoint::{Event, Failure, TerminationCause};
 use lockstep_sip::message::{Method, Request, Response};
 use lockstep_sip::offer_answer::Role;
 
-use crate::net::{Net, NodeId, scripted_response, with_sdp};
+use crate::net::{Net, NodeId, offer, reply, scripted_response, with_sdp};
 
 fn invited(net: &mut Net) -> (NodeId, NodeId, Request) {
     let a = net.endpoint("192.0.2.1:5060");
@@ -77,6 +77,47 @@ fn the_first_answer_wins_and_the_others_are_ended() {
         );
     }
     assert!(net.events(a).is_empty());
+}
+
+#[test]
+fn an_update_of_one_branch_puts_its_own_answer_out_of_date_and_not_that_of_another() {
+    for (tag, role) in [("one", None), ("two", Some(Role::Answer))] {
+        let mut net = Net::new();
+        let (a, b, invite) = invited(&mut net);
+        let early = answer(&net, b, &invite, 183, "one");
+        net.reply(b, &invite, &early);
+        net.settle();
+        net.events(a);
+        let from = invite.headers.from().expect("From").expect("From");
+        let (our_tag, call_id) = (from.tag().expect("a tag"), invite.headers.call_id().expect("Call-ID").text());
+        let update = format!(
+            "UPDATE sip:caller@192.0.2.1:5060 SIP/2.0
+Via: SIP/2.0/UDP 192.0.2.2:5060;branch=z9hG4bKupdate
+Max-Forwards: 70
+From: <sip:callee@example.com>;tag=one
+To: <sip:caller@example.com>;tag={our_tag}
+Call-ID: {call_id}
+CSeq: 1 UPDATE
+Contact: <sip:callee@192.0.2.2:5060>
+Content-Type: application/sdp
+
+v=0
+"
+        );
+        net.send(b, a, &update);
+        net.settle();
+        let Event::Request { id, description: Some(_), .. } = net.event(a) else {
+            panic!("no UPDATE with an offer");
+        };
+        net.at(a, |e, now| e.respond(now, id, reply(200).body(offer()))).expect("answered");
+        let ok = answer(&net, b, &invite, 200, tag);
+        net.reply(b, &invite, &ok);
+        net.settle();
+        let Some(Event::Answered { description, .. }) = net.events(a).pop() else {
+            panic!("not answered");
+        };
+        assert_eq!(description.map(|description| description.role), role, "{tag}");
+    }
 }
 
 #[test]

@@ -94,14 +94,21 @@ fn the_far_ends_early_media_reach_an_unanswered_caller() {
 }
 
 #[test]
-fn an_update_of_the_far_end_that_rings_does_not_cost_its_answer() {
-    let (mut desk, _) = dialling(Desk::answered(), bridge(&["1001"]));
-    speaks_early(&mut desk, 1);
-    let sdp = Peer::new().offer();
-    desk.leg(LegId(1), LegEvent::Offer { offer: OfferId(1), sdp: Some(sdp) });
-    desk.outputs();
-    desk.picks_up(1);
-    assert_eq!(events(&desk.outputs()), [Event::Bridge { bleg: "call-1".into() }]);
+fn an_update_of_a_branch_that_rings_costs_neither_its_answer_nor_that_of_another_branch() {
+    for is_other in [false, true] {
+        let (mut desk, _) = dialling(Desk::answered(), bridge(&["1001"]));
+        let offer = desk.board.0.borrow().offers[&LegId(1)].clone();
+        speaks_early(&mut desk, 1);
+        let sdp = Peer::new().offer();
+        desk.leg(LegId(1), LegEvent::Offer { offer: OfferId(1), sdp: Some(sdp) });
+        desk.outputs();
+        desk.asked();
+        let sdp = is_other.then(|| Peer::new().answer(&offer));
+        desk.leg(LegId(1), LegEvent::Answered { sdp });
+        let media: &[&str] = if is_other { &["1 media PCMU sendrecv"] } else { &[] };
+        assert_eq!(desk.asked(), media);
+        assert_eq!(events(&desk.outputs()), [Event::Bridge { bleg: "call-1".into() }]);
+    }
 }
 
 #[test]
