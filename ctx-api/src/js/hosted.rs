@@ -252,7 +252,7 @@ macro_rules! natives {
     };
 }
 
-natives!(() (A) (A B) (A B C) (A B C D) (A B C D E) (A B C D E F));
+natives!(() (A) (A B) (A B C) (A B C D) (A B C D E) (A B C D E F) (A B C D E F G));
 
 /// What an object of ours holds; `None` for a lazy one that has not been filled.
 ///

@@ -24,6 +24,7 @@ fn dates_are_written_as_in_the_united_states_and_in_britain() {
     assert_shown(&[
         ("d.toLocaleString()", "1/5/2026, 9:05:03 AM"),
         ("d.toLocaleDateString()", "1/5/2026"),
+        ("new Date(-6.5e13).toLocaleDateString('sv-SE')", "91-03-27"),
         ("d.toLocaleTimeString('en-US')", "9:05:03 AM"),
         ("d.toLocaleString('en-GB')", "05/01/2026, 09:05:03"),
         ("d.toLocaleDateString('en-US', { weekday: 'long' })", "Monday"),
@@ -59,6 +60,7 @@ fn dates_are_written_in_any_time_zone() {
             ("new Date(Date.UTC(2026, 6, 5, 23)).toLocaleDateString('en-GB', { timeZone: 'Europe/London' })", "06/07/2026"),
             ("u.toLocaleTimeString('en-US', { timeZone: 'America/New_York', timeZoneName: 'short' })", "4:05:03 AM EST"),
             ("u.toLocaleTimeString('en-US', { timeZone: 'Asia/Kolkata', timeStyle: 'long' })", "2:35:03 PM GMT+5:30"),
+            ("new Date(8.64e15).toLocaleString('en-US', { timeZone: 'Asia/Kolkata' })", "9/13/275760, 5:30:00 AM"),
             (
                 "new Date(Date.UTC(2026, 6, 5)).toLocaleDateString('en-GB', { timeZone: 'Europe/London', timeZoneName: 'short' })",
                 "05/07/2026, BST",
@@ -93,6 +95,8 @@ fn what_would_be_written_wrong_is_refused() {
             "'a'.localeCompare('b', 'en', { caseFirst: 'upper' })",
             "TypeError: the option 'caseFirst' is not supported (docs/scripts.md)",
         ),
+        ("'a'.localeCompare('b', 'es')", "TypeError: the locale 'es' is not supported (docs/scripts.md)"),
+        ("'a'.localeCompare('b', 'xx-invalid-locale-zzzzzzzzz')", "RangeError: Incorrect locale information provided"),
     ] {
         let run = Setup::app(&format!("function main() {{ const d = new Date(0); return {expression} }}")).start();
         assert_eq!(run.error().message, message, "{expression}");
@@ -112,6 +116,7 @@ fn numbers_are_grouped_and_rounded() {
         ("(12345678901234567890n).toLocaleString('en-US')", "12,345,678,901,234,567,890"),
         ("(9.9996).toLocaleString()", "10"),
         ("[1234.5, 'x'].toLocaleString()", "1,234.5,x"),
+        ("[1234.5, null, d].toLocaleString('de-DE')", "1.234,5,,5.1.2026, 09:05:03"),
     ]);
 }
 
@@ -123,12 +128,24 @@ fn texts_are_in_the_order_of_a_dictionary() {
             "['item 10', 'item 2', 'Item 1'].sort((a, b) => a.localeCompare(b, undefined, { numeric: true })).join()",
             "Item 1,item 2,item 10",
         ),
-        ("'100000000001'.localeCompare('100000000000', 'en', { numeric: true })", "1"),
+        ("'8946201000000000002'.localeCompare('8946201000000000001', 'en', { numeric: true })", "1"),
+        ("['z', 'å', 'ä', 'a'].sort((a, b) => a.localeCompare(b, 'sv')).join('')", "azåä"),
+        ("['z10', 'å', 'ä', 'z9'].sort((a, b) => a.localeCompare(b, ['de-AT-u-kn'])).join()", "å,ä,z9,z10"),
+        ("''.localeCompare.call(5, '5')", "0"),
         (
             "['a'.localeCompare('A', 'en', { sensitivity: 'base' }), 'résumé'.localeCompare('Resume', 'en', { sensitivity: 'base' }), 'a'.localeCompare('a')].join()",
             "0,0,0",
         ),
     ]);
+}
+
+#[test]
+fn a_phone_book_is_sorted_in_one_turn() {
+    let source = "function main() {
+        const names = Array.from({ length: 6000 }, (_, at) => `Müller ${(at * 7919) % 6000}`);
+        return names.sort((a, b) => a.localeCompare(b))[5999];
+    }";
+    assert_eq!(Setup::app(source).start().result(), r#""Müller 999""#);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod call;
 mod digest;
+mod order;
 mod random;
 mod text;
 mod url;
@@ -24,6 +25,7 @@ pub(super) fn object<'js>(ctx: &Ctx<'js>, shared: &Rc<Shared>, part: &str) -> rq
         "call" => call::object(ctx, shared),
         "digest" => digest::object(ctx),
         "date" => globals::native_date(ctx),
+        "order" => order::object(ctx),
         "random" => random::object(ctx, shared),
         "text" => text::object(ctx),
         "url" => url::object(ctx),

@@ -314,7 +314,12 @@
   })[name];
   Number.prototype.toLocaleString = localized('toLocaleString', 'number');
   Object.defineProperty(BigInt.prototype, 'toLocaleString', { value: Number.prototype.toLocaleString, writable: true, configurable: true });
-  String.prototype.localeCompare = localized('localeCompare', 'compare');
+  Array.prototype.toLocaleString = localized('toLocaleString', 'list');
+  String.prototype.localeCompare = {
+    localeCompare(other, ...how) {
+      return part('locale').compare(this, other, ...how);
+    },
+  }.localeCompare;
 
   // Two runs of the same journal must see the same.
   Math.random = { random: () => host.random() }.random;

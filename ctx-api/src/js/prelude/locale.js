@@ -2,6 +2,7 @@
 // What would come out wrong is refused.
 (function (host, { part }) {
   const { offset, abbreviation, local } = host.natives('zone');
+  const { compare: order } = host.natives('order');
   const { Date } = part('time');
 
   // What is first and last of a date, the clock, and the marks in numbers.
@@ -31,17 +32,27 @@
   const DATE = ['weekday', 'year', 'month', 'day'];
   const TIME = ['hour', 'minute', 'second'];
 
+  const LAST = 8.64e15;
+  // The mean one.
+  const YEAR = 31_556_952_000;
+
   const two = (number) => String(number).padStart(2, '0');
   const refused = (what) => new TypeError(`${what} is not supported (docs/scripts.md)`);
 
   // ---- arguments -------------------------------------------------------------------------------------------------
 
-  function localeOf(locales) {
+  // The first locale as it is given, and as it is compared.
+  function tagOf(locales) {
     const [first = 'en-US'] = Array.isArray(locales) ? locales : [locales];
     if (typeof first !== 'string' || !/^[a-z]{2,8}(-[a-z0-9]{1,8})*$/i.test(first)) {
       throw new RangeError('Incorrect locale information provided');
     }
-    const [, tag, hourCycle] = /^(.*?)(?:-u-hc-(h11|h12|h23|h24))?$/.exec(first.toLowerCase());
+    return [first, first.toLowerCase()];
+  }
+
+  function localeOf(locales) {
+    const [first, whole] = tagOf(locales);
+    const [, tag, hourCycle] = /^(.*?)(?:-u-hc-(h11|h12|h23|h24))?$/.exec(whole);
     const locale = LOCALES[WHOLE[tag] ?? tag];
     if (locale === undefined) throw refused(`the locale '${first}'`);
     return hourCycle === undefined ? locale : { ...locale, asked: hourCycle };
@@ -98,7 +109,10 @@
     let cycle = hourCycle ?? locale.asked ?? locale.cycle;
     if (options.hour12 !== undefined) cycle = options.hour12 ? 'h12' : locale.otherCycle;
     const zoneName = shown.zone && nameOf(zone ?? local(), at, shift, locale);
-    return written(new Date(at + shift * 1000), shown, locale, cycle, zoneName);
+    // The local time may lie beyond what a date can be; after 400 years the calendar repeats itself.
+    const shifted = at + shift * 1000;
+    shown.years = Math.abs(shifted) <= LAST ? 0 : shifted > 0 ? 400 : -400;
+    return written(new Date(shifted - shown.years * YEAR), shown, locale, cycle, zoneName);
   }
 
   // Names that a locale has for zones of its part of the world, with their offsets in hours; those of others are offsets.
@@ -149,7 +163,9 @@
   function dateOf(local, shown, locale) {
     const digits = (name, number) => (shown[name] === undefined ? undefined : shown[name] === '2-digit' ? two(number % 100) : String(number));
     const weekday = shown.weekday && named(WEEKDAYS[local.getUTCDay()], shown.weekday);
-    const year = digits('year', local.getUTCFullYear());
+    const whole = local.getUTCFullYear() + shown.years;
+    // Before the year 1 was the year 1 BC.
+    const year = digits('year', whole > 0 ? whole : 1 - whole);
     const day = digits('day', local.getUTCDate());
     const isNamed = NAMED.includes(shown.month);
     let month = isNamed ? monthName(local, shown.month, locale) : digits('month', local.getUTCMonth() + 1);
@@ -306,73 +322,44 @@
     return integer.replace(/\B(?=(\d{3})+$)/g, group) + (fraction === '' ? '' : point + fraction);
   }
 
+  // ---- lists -----------------------------------------------------------------------------------------------------
+
+  function formatList(list, locales, options) {
+    let text = '';
+    for (let at = 0; at < list.length; at++) {
+      const item = list[at];
+      if (at > 0) text += ',';
+      if (item !== undefined && item !== null) text += item.toLocaleString(locales, options);
+    }
+    return text;
+  }
+
   // ---- the order of texts ----------------------------------------------------------------------------------------
 
-  // What is not a letter or a digit comes first, in the order of the Unicode Collation Algorithm.
-  const MARKS = '_-,;:!?.\'"()[]{}@*/\\&#%`^+<=>|~$';
+  // Swedish, and languages whose order is the usual one.
+  const ORDERED = /^(?:(?:de|en|it|nl|pt|sv)(?:-[a-z]{2})?|fr(?:-(?!ca)[a-z]{2})?)$/;
 
-  function rank(character) {
-    if (/\s/.test(character)) return character.codePointAt(0) / 0x110000;
-    const mark = MARKS.indexOf(character);
-    return mark >= 0 ? 1 + mark : 0x100 + character.codePointAt(0);
+  function orderOf(locales) {
+    const [first, tag] = tagOf(locales);
+    const [, language, isNumeric] = /^(.*?)(-u-kn(?:-true)?)?$/.exec(tag);
+    if (!ORDERED.test(language)) throw refused(`the locale '${first}'`);
+    return { swedish: language.startsWith('sv'), numeric: isNumeric !== undefined };
   }
 
-  const ASCII = Array.from({ length: 128 }, (_, code) => rank(String.fromCharCode(code).toLowerCase()));
-
-  // Of texts that have ASCII only.
-  function compareAscii(one, other, isCaseSeen) {
-    const length = Math.min(one.length, other.length);
-    for (let index = 0; index < length; index++) {
-      const difference = ASCII[one.charCodeAt(index)] - ASCII[other.charCodeAt(index)];
-      if (difference !== 0) return Math.sign(difference);
-    }
-    if (one.length !== other.length || !isCaseSeen) return Math.sign(one.length - other.length);
-    // The small letter is first, and has the higher code.
-    for (let index = 0; index < length; index++) {
-      const difference = other.charCodeAt(index) - one.charCodeAt(index);
-      if (difference !== 0) return Math.sign(difference);
-    }
-    return 0;
-  }
-
-  // A text as three: letters alone, their accents, and their case; with `numeric`, digits as the numbers they are.
-  function keysOf(text, numeric) {
-    const pieces = text.normalize('NFD').match(numeric ? /\d+|\p{M}|[^]/gu : /\p{M}|[^]/gu) ?? [];
-    const keys = [[], [], []];
-    for (const piece of pieces) {
-      if (/^\p{M}$/u.test(piece)) {
-        keys[1].push(keys[0].length * 0x110000 + piece.codePointAt(0));
-      } else {
-        const small = piece.toLowerCase();
-        if (numeric && /^\d/.test(piece)) keys[0].push(rank('0'), Number(piece));
-        else keys[0].push(rank(small));
-        keys[2].push(piece === small ? 0 : 1);
-      }
-    }
-    return keys;
-  }
-
-  function order(a, b) {
-    for (let index = 0; index < a.length && index < b.length; index++) {
-      if (a[index] !== b[index]) return a[index] < b[index] ? -1 : 1;
-    }
-    return Math.sign(a.length - b.length);
-  }
-
-  function compare(one, other, locales, options) {
-    other = String(other);
+  function compare(text, other, locales, options) {
+    if (text === undefined || text === null) throw new TypeError('String.prototype.localeCompare called on null or undefined');
+    text = `${text}`;
+    other = `${other}`;
+    if (locales === undefined && options === undefined) return order(text, other, true, true, false, false);
+    const { swedish, numeric } = orderOf(locales);
     options = given(options);
     if (options.usage !== 'sort') refuse(options, ['usage']);
     if (options.caseFirst !== 'false') refuse(options, ['caseFirst']);
     if (options.ignorePunctuation !== false) refuse(options, ['ignorePunctuation']);
     const sensitivity = oneOf(options, 'sensitivity', ['base', 'accent', 'case', 'variant']) ?? 'variant';
-    if (one === other) return 0;
-    const isCaseSeen = sensitivity === 'case' || sensitivity === 'variant';
-    if (!options.numeric && /^[\0-\x7f]*$/.test(one) && /^[\0-\x7f]*$/.test(other)) return compareAscii(one, other, isCaseSeen);
-    const [a, b] = [keysOf(one, options.numeric), keysOf(other, options.numeric)];
-    return order(a[0], b[0])
-      || (sensitivity === 'accent' || sensitivity === 'variant' ? order(a[1], b[1]) : 0)
-      || (isCaseSeen ? order(a[2], b[2]) : 0);
+    const hasAccents = sensitivity === 'accent' || sensitivity === 'variant';
+    const hasCase = sensitivity === 'case' || sensitivity === 'variant';
+    return order(text, other, hasAccents, hasCase, options.numeric === undefined ? numeric : Boolean(options.numeric), swedish);
   }
 
   const all = ['year', 'month', 'day', ...TIME];
@@ -381,6 +368,7 @@
     date: (date, locales, options) => formatDate(date, locales, options, DATE, ['year', 'month', 'day']),
     time: (date, locales, options) => formatDate(date, locales, options, TIME, TIME),
     number: formatNumber,
+    list: formatList,
     compare,
   };
 })
