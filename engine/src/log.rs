@@ -87,10 +87,18 @@ fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -
     write!(Escaped(writer), "{value:?}")
 }
 
-/// Writes control characters as escapes.
-struct Escaped<'a, 'w>(&'a mut Writer<'w>);
+/// A text as part of one line: control characters are written as escapes.
+pub(crate) fn on_one_line(text: impl fmt::Display) -> String {
+    let mut line = String::new();
+    // Writing to a string cannot fail.
+    let _ = write!(Escaped(&mut line), "{text}");
+    line
+}
 
-impl fmt::Write for Escaped<'_, '_> {
+/// Writes control characters as escapes.
+struct Escaped<'a, W>(&'a mut W);
+
+impl<W: fmt::Write> fmt::Write for Escaped<'_, W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut rest = text;
         while let Some((at, control)) = rest.char_indices().find(|(_, c)| c.is_control() && *c != '\t') {

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::client::{Target, print_json};
 use super::{finish, out};
+use crate::log::on_one_line;
 
 /// List live and past calls, show one call's timeline, or follow calls as they happen.
 #[derive(Debug, clap::Args)]
@@ -107,7 +108,7 @@ fn print_list(calls: &Value) {
     out::line(format!("{:<36}  {:<8}  {:<16}  {:<16}  {:<20}  {:>8}  ENDED", "CALL", "STATE", "FROM", "TO", "SCRIPT", "SECONDS"));
     for call in calls {
         let ended = call.get("ended").filter(|ended| !ended.is_null()).map(cause).unwrap_or_default();
-        out::line(format!(
+        out::line(on_one_line(format!(
             "{:<36}  {:<8}  {:<16}  {:<16}  {:<20}  {:>8.1}  {ended}",
             text(call, "id"),
             text(call, "state"),
@@ -115,7 +116,7 @@ fn print_list(calls: &Value) {
             text(call, "to"),
             text(call, "script"),
             seconds(&call["duration_ms"]),
-        ));
+        )));
     }
 }
 
@@ -129,7 +130,8 @@ fn cause(ended: &Value) -> String {
 
 fn print_timeline(timeline: &Value) {
     let call = &timeline["call"];
-    out::line(format!("call {}: {} to {}, {}", text(call, "id"), text(call, "from"), text(call, "to"), text(timeline, "script")));
+    let parties = format!("{} to {}", text(call, "from"), text(call, "to"));
+    out::line(on_one_line(format!("call {}: {parties}, {}", text(call, "id"), text(timeline, "script"))));
     for entry in timeline["entries"].as_array().into_iter().flatten() {
         out::line(entry_line(entry));
     }
@@ -137,13 +139,13 @@ fn print_timeline(timeline: &Value) {
         out::line(format!("{dropped} more entries were not kept"));
     }
     if let Some(ended) = timeline.get("ended").filter(|ended| !ended.is_null()) {
-        out::line(format!("{:>9.3}  ended      {}", seconds(&timeline["duration_ms"]), cause(ended)));
+        out::line(on_one_line(format!("{:>9.3}  ended      {}", seconds(&timeline["duration_ms"]), cause(ended))));
     }
 }
 
 fn event_line(event: &Value) -> String {
     let short = text(event, "call").chars().take(8).collect::<String>();
-    match text(event, "type") {
+    on_one_line(match text(event, "type") {
         "call-started" => {
             format!("{short}  new call   {} to {}, {}", text(event, "from"), text(event, "to"), text(event, "script"))
         }
@@ -151,13 +153,13 @@ fn event_line(event: &Value) -> String {
         "timeline" | "log" => format!("{short}{}", entry_line(&event["entry"])),
         "call-ended" => format!("{short}{:>9.3}  ended      {}", seconds(&event["duration_ms"]), cause(&event["cause"])),
         other => format!("{short}  {other}"),
-    }
+    })
 }
 
-/// One line of a timeline: seconds since the call began, what, where in the script.
+/// One line of a timeline, whatever the script and its callers have said: seconds since the call began, what, where in the script.
 pub(super) fn entry_line(entry: &Value) -> String {
     let at = format!("{:>9.3}", seconds(&entry["at_ms"]));
-    match text(entry, "kind") {
+    on_one_line(match text(entry, "kind") {
         "operation" => operation_line(&at, entry),
         "sip" => format!(
             "{at}  sip {:<5}  {} [{}]",
@@ -173,7 +175,7 @@ pub(super) fn entry_line(entry: &Value) -> String {
             format!("{at}  {:<9}  {}{line}", text(entry, "level"), text(entry, "text"))
         }
         other => format!("{at}  {other}"),
-    }
+    })
 }
 
 /// How media came through on a leg.
@@ -229,6 +231,16 @@ mod tests {
         let entry = json!({ "at_ms": 1500, "kind": "log", "level": "info", "text": "keyed 1", "line": "menu.js:3:1" });
         let event = json!({ "type": "log", "call": "0123456789ab", "entry": entry });
         assert_eq!(event_line(&event), "01234567    1.500  info       keyed 1 (menu.js:3:1)");
+    }
+
+    #[test]
+    fn what_is_logged_or_set_makes_no_line_of_its_own() {
+        let logged = json!({ "at_ms": 0, "kind": "log", "level": "info", "text": "a\n    9.999  ended\u{1b}[31m" });
+        assert_eq!(entry_line(&logged), r"    0.000  info       a\n    9.999  ended\u{1b}[31m");
+        let set = json!({ "at_ms": 0, "kind": "operation", "name": "set", "detail": "k, v\r\u{9b}2J" });
+        assert_eq!(entry_line(&set), r"    0.000  operation  set(k, v\r\u{9b}2J) …");
+        let event = json!({ "type": "call-started", "call": "0123456789ab", "from": "\"Al\u{7}\"", "to": "1", "script": "a" });
+        assert_eq!(event_line(&event), r#"01234567  new call   "Al\u{7}" to 1, a"#);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::calls::encode;
 use super::client::{Target, print_json};
 use super::{finish, out};
+use crate::log::on_one_line;
 
 /// List jobs, show one, add, retry or cancel, and pause or resume a queue.
 #[derive(Debug, clap::Args)]
@@ -131,7 +132,7 @@ fn line(job: &Value) -> String {
     let (id, tries) = (job["id"].to_string(), format!("{}/{}", job["attempt"], job["attempts"]));
     let function = job["fn"].as_str().unwrap_or("main");
     let line = format!("{id:>10}  {:<11}  {:<24}  {function:<16}  {tries:>5}  {}", text("state"), text("script"), text("error"));
-    line.trim_end().to_owned()
+    on_one_line(line.trim_end())
 }
 
 #[cfg(test)]
@@ -141,7 +142,7 @@ mod tests {
     #[test]
     fn a_job_is_one_line() {
         let job =
-            json!({ "id": 7, "state": "failed", "script": "rss", "fn": null, "attempt": 2, "attempts": 3, "error": "no route" });
-        assert_eq!(line(&job), "         7  failed       rss                       main                2/3  no route");
+            json!({ "id": 7, "state": "failed", "script": "rss", "fn": null, "attempt": 2, "attempts": 3, "error": "no\nroute" });
+        assert_eq!(line(&job), r"         7  failed       rss                       main                2/3  no\nroute");
     }
 }

@@ -10,6 +10,7 @@ use lockstep_ctx_api::wire::Bundle;
 use super::client::Target;
 use super::recording::{self, Recording};
 use super::{block_on, out, zone};
+use crate::log::on_one_line;
 use crate::replay::{Replay, divergence, replace, step};
 
 /// Run a call's script again from its journal, turn by turn, and tell where it differs.
@@ -126,7 +127,7 @@ impl Stops {
                 "v" => {
                     for (scope, variables) in replay.variables() {
                         for (name, value) in variables {
-                            out::line(format!("  {scope}  {name} = {value}"));
+                            out::line(on_one_line(format!("  {scope}  {name} = {value}")));
                         }
                     }
                 }

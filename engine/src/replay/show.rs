@@ -8,6 +8,7 @@ use lockstep_ctx_api::{Event, OpId};
 
 use super::Step;
 use crate::core::{op_detail, outcome_text};
+use crate::log::on_one_line;
 
 /// One turn in a few lines: what came in, what the script said and asked for, and what has changed.
 pub(crate) fn step(journal: &Journal, step: &Step) -> String {
@@ -16,10 +17,10 @@ pub(crate) fn step(journal: &Journal, step: &Step) -> String {
         step.entry.as_ref().map_or_else(|| format!("start of {}", journal.header.script), |entry| entry_text(journal, entry));
     let new = if step.is_new { " (its end was not recorded)" } else { "" };
     // Writing to a String cannot fail, here and below.
-    let _ = writeln!(text, "turn {:<4} {:>9.3}  {what}{new}", step.turn, step.at_ms as f64 / 1_000.0);
+    let _ = writeln!(text, "turn {:<4} {:>9.3}  {}{new}", step.turn, step.at_ms as f64 / 1_000.0, on_one_line(what));
     let mut line = |kind: &str, what: String, at: Option<String>| {
         let at = at.map(|at| format!("  {at}")).unwrap_or_default();
-        let _ = writeln!(text, "  {kind:<9} {what}{at}");
+        let _ = writeln!(text, "  {kind:<9} {}{at}", on_one_line(what));
     };
     for logged in &step.lines {
         let level = match logged.level {
@@ -61,7 +62,8 @@ pub(crate) fn divergence(found: &Divergence) -> String {
         DivergenceCode::State => "the script ended where it went on, or otherwise",
     };
     let at = found.at.as_ref().map(|at| format!("\n  line       {at}")).unwrap_or_default();
-    format!("turn {}: {what} ({})\n  recorded   {}\n  attempted  {}{at}", found.turn, found.code, found.recorded, found.attempted)
+    let (recorded, attempted) = (on_one_line(&found.recorded), on_one_line(&found.attempted));
+    format!("turn {}: {what} ({})\n  recorded   {recorded}\n  attempted  {attempted}{at}", found.turn, found.code)
 }
 
 fn entry_text(journal: &Journal, entry: &EntryKind) -> String {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::cli::out;
+use crate::log::on_one_line;
 use crate::phone::PhoneEvent;
 
 /// Prints events, as text or JSON, with the time since the phone started.
@@ -42,7 +43,7 @@ impl Report {
             out::line(value);
         } else {
             let number = if call > 1 { format!("call {call}: ") } else { String::new() };
-            out::line(format!("{:>8.3}  {number}{sentence}", at.as_secs_f64()));
+            out::line(on_one_line(format!("{:>8.3}  {number}{sentence}", at.as_secs_f64())));
         }
     }
 }
