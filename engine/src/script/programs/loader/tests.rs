@@ -395,8 +395,8 @@ fn whoever_has_a_destination_keeps_it() {
 #[test]
 fn accounts_have_the_same_destination_each_for_its_own_callers() {
     let mut folder = Folder::new();
-    let mut config = Config::default();
-    config.apps = ["north", "south"].map(|name| App { name: name.into(), account: name.into(), env: BTreeMap::new() }).into();
+    let app = |name: &str| App { name: name.into(), account: name.into(), env: BTreeMap::new() };
+    let config = Config { apps: ["north", "south"].map(app).into(), ..Config::default() };
     let text =
         |app: &str, destination: &str| format!("// @lockstep class5_destination={destination} {app}\nfunction main() {{}}");
     folder.write("menu.js", &text("app=south", "1"));
