@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::channel::{Activity, Aftermath, ChannelEvent, Consequences, Execution};
 use super::directory::IncomingRoute;
 use super::exchange::CallKey;
-use super::handle::{Asker, EngineError};
+use super::handle::EngineError;
 use super::joining::TAKEN_BY;
 use super::live_call::ScriptState;
 use super::switch::Switch;
@@ -24,6 +24,17 @@ use crate::config::Destination;
 pub(super) const OUTSIDE_TURN: u32 = u32::MAX - 1;
 /// Operations of others that may wait on one call.
 const MAX_PENDING: usize = 256;
+
+/// On whose behalf a call is led elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// A script or a key: it leads where a caller could get, and to the scripts of the call's account.
+    Tenant,
+    /// A variable of the call, which anybody may have set who has had it: it leads where a caller could get.
+    Variable,
+    /// Whoever is on the event socket: it may also name an application.
+    Operator,
+}
 
 /// One that has not settled.
 struct Pending {
@@ -270,7 +281,7 @@ impl Switch {
     }
 
     /// Where a live call goes that is led to `target`.
-    fn route_of(&self, key: CallKey, target: &str, asker: Asker) -> Result<IncomingRoute, EngineError> {
+    pub(super) fn route_of(&self, key: CallKey, target: &str, asker: Asker) -> Result<IncomingRoute, EngineError> {
         let call = self.calls.get(&key);
         let account = call.map(|call| &*call.account);
         let is_somebodys = self.exchange.borrow().reach_of(key).is_some();

@@ -14,7 +14,9 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 use super::channel::{Channel, ChannelEvent, Execution};
+use super::claiming::{Claim, Claimed};
 use super::event_log::{EventLog, Watcher};
+use super::executions::Asker;
 use super::messages::TextMessage;
 use super::timeline::{Timeline, TimelineEntry};
 use crate::alerts::Alert;
@@ -90,17 +92,6 @@ pub struct Originate {
     /// `data.vars` of its script; absent: the variables.
     pub data: Option<toml::Table>,
     pub timeout: Option<Duration>,
-}
-
-/// On whose behalf a call is led elsewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asker {
-    /// A script or a key: it leads where a caller could get, and to the scripts of the call's account.
-    Tenant,
-    /// A variable of the call, which anybody may have set who has had it: it leads where a caller could get.
-    Variable,
-    /// Whoever is on the event socket: it may also name an application.
-    Operator,
 }
 
 /// A script as the engine has it loaded.
@@ -326,6 +317,7 @@ pub(crate) enum Request {
         asker: Asker,
         reply: oneshot::Sender<Result<(), EngineError>>,
     },
+    Claim(Claim, oneshot::Sender<Result<Claimed, EngineError>>),
     /// Let the parties of two calls hear each other.
     Join {
         first: String,
@@ -586,7 +578,7 @@ impl EngineHandle {
         self.ask(Request::Registrations).await
     }
 
-    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, EngineError> {
+    pub(super) async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, EngineError> {
         let (reply, answer) = oneshot::channel();
         self.requests.send(request(reply)).await.map_err(|_| EngineError::Stopped)?;
         answer.await.map_err(|_| EngineError::Stopped)

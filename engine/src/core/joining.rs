@@ -7,8 +7,8 @@ use lockstep_ctx_api::{CallBackend as _, CallState, EndedBy, Event};
 
 use super::channel::{Activity, ChannelEvent, Execution, says_yes};
 use super::exchange::CallKey;
-use super::executions::OUTSIDE_TURN;
-use super::handle::{Asker, EngineError};
+use super::executions::{Asker, OUTSIDE_TURN};
+use super::handle::EngineError;
 use super::live_call::{LiveCall, ScriptState};
 use super::switch::Switch;
 use crate::backend::native::Ending;

@@ -8,6 +8,7 @@ mod call_facts;
 mod calls;
 mod channel;
 mod channel_vars;
+mod claiming;
 mod credentials;
 mod customers;
 mod destinations;
@@ -52,11 +53,13 @@ pub use channel::{
     Activity, Aftermath, Channel, ChannelEvent, ChannelTimes, Consequences, Execution, RunningRecording, says_yes,
 };
 pub use channel_vars::ChannelVars;
+pub use claiming::{Claim, Claimed};
 pub use driver::{Engine, StartError};
 pub use event_log::{EventLog, Missed, Published, Watcher};
+pub use executions::Asker;
 pub use handle::{
-    Asker, CallFilter, CallSummary, EngineError, EngineEvent, EngineHandle, Metric, MetricKind, Originate, Readiness,
-    Registration, RegistrationChange, ScriptInfo, StatsSnapshot,
+    CallFilter, CallSummary, EngineError, EngineEvent, EngineHandle, Metric, MetricKind, Originate, Readiness, Registration,
+    RegistrationChange, ScriptInfo, StatsSnapshot,
 };
 pub use live_call::PLACED;
 pub use messages::TextMessage;

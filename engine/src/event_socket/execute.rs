@@ -43,7 +43,7 @@ pub(super) async fn execute(hub: &Arc<Hub>, channel: &Arc<Channel>, order: Order
 }
 
 /// Begins to carry out one application on a channel; what tells of its end, unless the call is somebody else's by then.
-async fn begin(hub: &Arc<Hub>, channel: &Arc<Channel>, order: Order<'_>) -> Result<Option<Done>, EngineError> {
+pub(super) async fn begin(hub: &Arc<Hub>, channel: &Arc<Channel>, order: Order<'_>) -> Result<Option<Done>, EngineError> {
     let engine = &hub.engine;
     let call = channel.call.as_str();
     let gateway = |name: &str| hub.identity.gateways.get(name).cloned();

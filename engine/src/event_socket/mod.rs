@@ -20,6 +20,7 @@ mod execute;
 mod expand;
 mod files;
 mod hub;
+mod inline;
 mod listeners;
 mod notices;
 mod outbound;

@@ -403,6 +403,18 @@ async fn a_user_with_some_commands_leads_no_call_to_an_application() {
 }
 
 #[tokio::test]
+async fn a_parked_call_is_its_scripts_no_more_and_a_list_ends_the_call() {
+    let engine = engine("").main("5000", "await ctx.answer(); for (;;) await ctx.play('tone:440,200');").start();
+    let caller = Caller::answered(&engine, "5000").await;
+    let mut wire = Wire::logged_in(&engine).await;
+    assert_eq!(wire.api(&format!("uuid_park {}", caller.id)).await, "+OK\n");
+    assert!(engine.get(&format!("/v1/calls/{}", caller.id)).await["script"].is_null());
+    let list = "'m:^:set:a=b^playback:tone_stream://%(100,0,440)' inline";
+    assert_eq!(wire.api(&format!("uuid_transfer {} {list}", caller.id)).await, "+OK\n");
+    assert_eq!(caller.over(&engine).await.ended.code, 200);
+}
+
+#[tokio::test]
 async fn an_application_is_disconnected_when_its_call_is_led_on() {
     let engine = engine("").start();
     let caller = Caller::answered(&engine, "1000").await;

@@ -7,8 +7,9 @@ use tokio::sync::oneshot;
 
 use super::lab::{Lab, PhoneId};
 use super::watching::{ask, channels, only_call, play};
+use crate::core::Asker;
 use crate::core::Execution;
-use crate::core::handle::{Asker, EngineError, Request};
+use crate::core::handle::{EngineError, Request};
 
 const WAITS: &str = "async function main(data, ctx) { await ctx.answer(); await ctx.waitForHangup(); }";
 const PLAYS: &str = "async function main(data, ctx) { await ctx.play('user/x.wav'); }";

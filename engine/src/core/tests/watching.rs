@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::lab::Lab;
 use crate::core::handle::{EngineError, EngineEvent, Request};
-use crate::core::{Asker, ChannelEvent, Execution, Watcher};
+use crate::core::{Asker, ChannelEvent, Claim, Execution, Watcher};
 
 pub(super) const WAITS: &str = "async function main(data, ctx) { await ctx.answer(); await ctx.waitForHangup(); }";
 const PLAYS: &str = "async function main(data, ctx) { await ctx.answer(); await ctx.play('user/x.wav'); }";
@@ -147,6 +147,36 @@ fn a_call_can_be_taken_from_its_script_and_given_to_another() {
     assert_eq!(lab.switch.calls.values().next().unwrap().script_name().as_deref(), Some("script-2000"));
     lab.audio_ends();
     assert_eq!(lab.seen(caller), ["200", "bye"]);
+}
+
+#[test]
+fn a_call_that_is_claimed_is_its_scripts_no_more() {
+    const AGAIN: &str = "async function main(data, ctx) { await ctx.answer(); for (;;) await ctx.play('user/x.wav'); }";
+    let mut lab = Lab::new("", &[("1000", AGAIN)]);
+    let mut watcher = lab.switch.events.watch();
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    let mut parked = execute(&mut lab, None, "park");
+    let id = only_call(&lab);
+    let claim = |lab: &mut Lab, targets: &[&str]| {
+        let targets = targets.iter().map(|target| (*target).to_owned()).collect();
+        ask(lab, |reply| Request::Claim(Claim { call: id.clone(), targets, asker: Asker::Operator }, reply))
+    };
+    assert!(matches!(claim(&mut lab, &["1000", "nosuch"]), Err(EngineError::NobodyThere { .. })));
+    assert_eq!(lab.switch.calls.values().next().unwrap().script_name().as_deref(), Some("script-1000"), "it stays where it was");
+
+    let _ = channels(&mut watcher);
+    let claimed = claim(&mut lab, &[]).unwrap();
+    assert!(parked.try_recv().unwrap().is_ok());
+    let mut seen = channels(&mut watcher);
+    seen.sort();
+    assert_eq!(seen, ["a operation-completed park", "a operation-completed play"]);
+    lab.audio_ends();
+    assert!(channels(&mut watcher).is_empty(), "nobody plays");
+    assert_eq!(lab.seen(caller), ["200"]);
+    lab.switch.request(Request::ApplicationOver(id.clone(), claimed.takeover, Ok(())));
+    lab.settle();
+    assert_eq!(lab.seen(caller), ["bye"]);
 }
 
 #[test]

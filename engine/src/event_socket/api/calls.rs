@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use lockstep_ctx_api::{CallState, ErrorCode};
 
-use crate::core::{Asker, Channel, EngineError};
+use crate::core::{Asker, Channel, Claim, EngineError, Execution};
+use crate::event_socket::applications::words;
 use crate::event_socket::cause::{Cause, NORMAL_CLEARING};
 use crate::event_socket::execute::{self, Done, Order, Wait, execute};
 use crate::event_socket::hub::Hub;
-use crate::event_socket::{channel_headers, client};
+use crate::event_socket::{channel_headers, client, inline};
 
 /// `uuid_kill UUID [CAUSE]`
 pub(super) async fn kill(hub: &Arc<Hub>, args: &str) -> Result<String, EngineError> {
@@ -45,15 +46,16 @@ pub(super) async fn hang_up_all(hub: &Arc<Hub>, args: &str) -> Result<String, En
 
 /// `uuid_transfer UUID [-bleg|-both] TARGET [DIALPLAN] [CONTEXT]`
 pub(super) async fn transfer(hub: &Arc<Hub>, args: &str, asker: Asker) -> Result<String, EngineError> {
-    let mut words = args.split_whitespace();
-    let uuid = words.next().unwrap_or_default();
-    let rest: Vec<&str> = words.collect();
+    let words = words(args);
+    let uuid = words.first().map(String::as_str).unwrap_or_default();
+    let rest = words.get(1..).unwrap_or_default();
     let Some(target) = rest.iter().find(|word| !word.starts_with('-')) else {
         return super::usage("<uuid> [-bleg|-both] <dest-exten> [<dialplan>] [<context>]");
     };
     let channel = hub.engine.channel(uuid).await?;
-    let both = rest.contains(&"-both");
-    if both || rest.contains(&"-bleg") {
+    let has = |wanted: &str| rest.iter().any(|word| word == wanted);
+    let both = has("-both");
+    if both || has("-bleg") {
         // A leg that the call has dialled ends with the bridge; a call that it was joined with goes on by itself.
         if channel.other.as_ref().is_some_and(|other| other.uuid != other.call) {
             return Ok("-ERR the other leg is this call's own, and cannot be transferred by itself\n".to_owned());
@@ -61,16 +63,10 @@ pub(super) async fn transfer(hub: &Arc<Hub>, args: &str, asker: Asker) -> Result
         hub.engine.transfer_other(&channel.call, target, both, asker).await?;
         return super::done();
     }
-    if rest.contains(&"inline") {
-        // `'app:args,app:args' inline`
-        let list = args.split_once(' ').map_or("", |(_, rest)| rest);
-        let list = list.rsplit_once("inline").map_or(list, |(list, _)| list).trim().trim_matches('\'');
-        hub.engine.break_off(&channel.call, true).await?;
-        for step in list.split(',') {
-            let (application, data) = step.split_once(':').unwrap_or((step, ""));
-            let order = Order { application, data, uuid: client::new_uuid(), loops: 1, asker };
-            execute(hub, &channel, order, Wait::UntilQueued).await?;
-        }
+    if let Some(at) = rest.iter().rposition(|word| word == "inline").filter(|at| *at > 0) {
+        // A list with blanks may also stand there without quotation marks.
+        let list = rest.get(..at).unwrap_or_default().join(" ");
+        inline::carry_out(hub, &channel, inline::steps(&list), asker).await?;
     } else {
         hub.engine.transfer(&channel.call, target, asker).await?;
     }
@@ -175,6 +171,15 @@ pub(super) async fn by_application(hub: &Arc<Hub>, command: &str, args: &str, as
     let channel = hub.engine.channel(uuid).await?;
     let order = Order { application, data, uuid: client::new_uuid(), loops: 1, asker };
     execute(hub, &channel, order, Wait::UntilQueued).await?;
+    super::done()
+}
+
+/// `uuid_park UUID`
+pub(super) async fn park(hub: &Arc<Hub>, args: &str, asker: Asker) -> Result<String, EngineError> {
+    let Some(uuid) = args.split_whitespace().next() else { return super::usage("<uuid>") };
+    let channel = hub.engine.channel(uuid).await?;
+    hub.engine.claim(Claim { call: channel.call.clone(), targets: Vec::new(), asker }).await?;
+    hub.engine.execute(&channel.call, Execution::park(client::new_uuid())).await?;
     super::done()
 }
 

@@ -47,9 +47,10 @@ pub(super) async fn run(hub: &Arc<Hub>, line: &str, by: &By) -> String {
         "uuid_transfer" => calls::transfer(hub, args, by.asker()).await,
         "uuid_broadcast" => calls::broadcast(hub, args, by.asker()).await,
         "uuid_break" => calls::break_off(hub, args).await,
-        "uuid_answer" | "uuid_pre_answer" | "uuid_ring_ready" | "uuid_park" | "uuid_send_dtmf" => {
+        "uuid_answer" | "uuid_pre_answer" | "uuid_ring_ready" | "uuid_send_dtmf" => {
             calls::by_application(hub, &name, args, by.asker()).await
         }
+        "uuid_park" => calls::park(hub, args, by.asker()).await,
         "uuid_record" => calls::record(hub, args, by.asker()).await,
         "uuid_exists" => Ok(channels::exists(hub, args).await.to_string()),
         "uuid_getvar" => channels::variable(hub, args).await,
