@@ -259,6 +259,17 @@ impl Leg {
         self.take_answer(board, sdp.ok_or(SdpError::NoAudio)?)
     }
 
+    /// The answer to a refresh came, which repeats what we said last; one that cannot be used changes nothing.
+    pub fn refreshed(&mut self, board: &mut dyn Switchboard, sdp: &[u8]) {
+        match self.exchange.as_mut().map(|exchange| exchange.take_refresh(sdp)) {
+            Some(Ok(Some(negotiated))) => {
+                self.apply(board, negotiated);
+            }
+            Some(Err(error)) => tracing::debug!(%error, "a session refresh brought no answer that can be used"),
+            Some(Ok(None)) | None => {}
+        }
+    }
+
     /// Our offer was refused: what was agreed before goes on, which was `wanted`.
     pub fn offer_refused(&mut self, wanted: Direction) {
         if let Some(exchange) = &mut self.exchange {

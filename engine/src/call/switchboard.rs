@@ -180,6 +180,8 @@ pub enum LegEvent {
     OfferRefused { code: u16, reason: String, again: bool },
     /// An offer that met one of the peer may be made again now.
     MayOffer,
+    /// The answer to a re-INVITE by which the endpoint has refreshed the session.
+    Refreshed { sdp: Bytes },
     /// A key by INFO.
     Digit { digit: char, duration_ms: u32 },
     /// The dialog is over: BYE, CANCEL, no ACK, session timer.

@@ -94,9 +94,13 @@ impl Switch {
                     self.leg_event(leg, LegEvent::MayOffer);
                 }
             }
-            Event::Response { id, outcome, description, .. } => {
-                if self.offer_outcome(id, &outcome, description) {
-                    return;
+            Event::Response { id, dialog, outcome, description } => {
+                let offer = self.exchange.borrow().offers.get(&id).copied();
+                if let Some(leg) = offer {
+                    return self.offer_outcome(leg, id, &outcome, description);
+                }
+                if let (Some(dialog), Some(description)) = (dialog, description) {
+                    return self.refreshed(dialog, description);
                 }
                 let mut exchange = self.exchange.borrow_mut();
                 self.trunks.handle_outcome(&mut exchange, id, &outcome);
@@ -124,21 +128,20 @@ impl Switch {
         }
     }
 
-    /// A response to a re-INVITE of ours; whether it was one.
+    /// A response to a re-INVITE of ours.
     fn offer_outcome(
         &mut self,
+        leg: LegKey,
         id: RequestId,
         outcome: &Result<Arc<Response>, Failure>,
         description: Option<Description>,
-    ) -> bool {
-        let Some(leg) = self.exchange.borrow().offers.get(&id).copied() else { return false };
+    ) {
         let refused = |(code, reason): (u16, String)| {
             (format!("{code} {reason}"), LegEvent::OfferRefused { again: code == 491, code, reason })
         };
         let (line, event) = match outcome {
             Ok(response) if response.status.is_provisional() => {
-                self.exchange.borrow_mut().note(leg, Direction::In, status_line(response));
-                return true;
+                return self.exchange.borrow_mut().note(leg, Direction::In, status_line(response));
             }
             Ok(response) if response.status.is_success() => {
                 let sdp = description.map(|description| description.sdp);
@@ -149,7 +152,14 @@ impl Switch {
         };
         self.exchange.borrow_mut().offers.remove(&id);
         self.tell_leg(leg, &line, event);
-        true
+    }
+
+    /// The endpoint has refreshed a session by re-INVITE, and this is the answer.
+    fn refreshed(&mut self, dialog: DialogId, description: Description) {
+        let leg = self.exchange.borrow().dialogs.get(&dialog).copied();
+        if let Some(leg) = leg.filter(|_| description.role == Role::Answer) {
+            self.leg_event(leg, LegEvent::Refreshed { sdp: description.sdp });
+        }
     }
 
     fn dialog_request(&mut self, id: IncomingId, dialog: DialogId, request: &Request, description: Option<Description>) {

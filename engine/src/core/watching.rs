@@ -38,6 +38,7 @@ impl Exchange {
             | LegEvent::OfferAnswered { .. }
             | LegEvent::OfferRefused { .. }
             | LegEvent::MayOffer
+            | LegEvent::Refreshed { .. }
             | LegEvent::Digit { .. } => return,
         };
         self.leg_step(leg, step);

@@ -4,6 +4,7 @@
 //!   OfferAnswer::answer(offer)          their offer → our answer             (INVITE with SDP, re-INVITE, UPDATE)
 //!   OfferAnswer::offer()                our offer                            (outgoing INVITE; 200 to one without SDP)
 //!   OfferAnswer::take_answer(answer)    their answer to it                   (200 or ACK; early answers may differ)
+//!   OfferAnswer::take_refresh(answer)   their answer to what is agreed       (re-INVITE of a session timer)
 //!   OfferAnswer::withdraw_offer()       it was refused: all stays as it was  (4xx to a re-INVITE)
 //! ```
 
@@ -52,6 +53,8 @@ pub struct OfferAnswer {
     /// The sections the two sides have used so far: none may ever disappear (RFC 3264 section 8).
     sections: Vec<Section>,
     offer: Option<Offer>,
+    /// What we said in the last completed exchange.
+    agreed: Option<Offer>,
     current: Option<Negotiated>,
 }
 
@@ -68,7 +71,7 @@ struct Section {
 #[derive(Debug, Clone)]
 struct Offer {
     codecs: Vec<(PayloadType, Codec)>,
-    telephone_event: PayloadType,
+    telephone_event: Option<PayloadType>,
     direction: Direction,
     rtcp_mux: bool,
 }
@@ -83,6 +86,7 @@ impl OfferAnswer {
             sent: None,
             sections: Vec::new(),
             offer: None,
+            agreed: None,
             current: None,
         }
     }
@@ -134,6 +138,12 @@ impl OfferAnswer {
         };
         self.sections = sections_of(&media, chosen.as_ref().map(|(index, _)| *index));
         let text = self.write(media);
+        self.agreed = chosen.map(|(_, remote)| Offer {
+            direction: remote.direction.reversed().and(self.wanted),
+            codecs: remote.codecs,
+            telephone_event: remote.telephone_event,
+            rtcp_mux: remote.rtcp_mux,
+        });
         self.current = Some(negotiated.clone());
         Ok((text, negotiated))
     }
@@ -159,6 +169,7 @@ impl OfferAnswer {
             let protocol = "RTP/AVP".to_owned();
             self.sections.push(Section { kind: "audio".to_owned(), protocol, formats: Vec::new(), is_ours: true });
         }
+        let telephone_event = Some(telephone_event);
         let offer = Offer { codecs, telephone_event, direction: self.wanted, rtcp_mux: self.local.offer_rtcp_mux };
         let media = self
             .sections
@@ -179,8 +190,21 @@ impl OfferAnswer {
     /// one in the 200 of another need not agree, even where the first has made an offer meanwhile. On an error everything stays as it
     /// was.
     pub fn take_answer(&mut self, answer: &[u8]) -> Result<Negotiated, SdpError> {
+        let offer = self.offer.clone().ok_or(SdpError::UnexpectedAnswer)?;
+        self.agree(offer, answer)
+    }
+
+    /// Takes the answer to a repetition of what we said in the last completed exchange: a refresh of the session (RFC 4028 7.4). What
+    /// it settles, when that is not what was agreed already. On an error everything stays as it was.
+    pub fn take_refresh(&mut self, answer: &[u8]) -> Result<Option<Negotiated>, SdpError> {
+        let agreed = self.agreed.clone().ok_or(SdpError::UnexpectedAnswer)?;
+        let before = self.current.clone();
+        let negotiated = self.agree(agreed, answer)?;
+        Ok(Some(negotiated).filter(|negotiated| before.as_ref() != Some(negotiated)))
+    }
+
+    fn agree(&mut self, offer: Offer, answer: &[u8]) -> Result<Negotiated, SdpError> {
         let answer = SessionDescription::parse(answer)?;
-        let offer = self.offer.as_ref().ok_or(SdpError::UnexpectedAnswer)?;
         let ours = self.sections.iter().position(|section| section.is_ours).unwrap_or(0);
         // A peer that lost count of the sections still means the only audio it has.
         let theirs = answer
@@ -198,7 +222,8 @@ impl OfferAnswer {
         if !remote.rtcp_mux && remote.rtcp_address == remote.address {
             remote.rtcp_address = remote.address.and_then(next_port);
         }
-        let negotiated = self.settle(&remote, &offer.codecs, Some(offer.telephone_event), offer.direction);
+        let negotiated = self.settle(&remote, &offer.codecs, offer.telephone_event, offer.direction);
+        self.agreed = Some(offer);
         self.current = Some(negotiated.clone());
         Ok(negotiated)
     }
@@ -286,7 +311,7 @@ impl OfferAnswer {
     fn offered_section(&self, section: &Section, offer: &Offer) -> MediaDescription {
         let Offer { codecs, telephone_event, direction, rtcp_mux } = offer;
         let packet_time = self.local.packet_time;
-        self.our_section(section.protocol.clone(), codecs, Some(*telephone_event), packet_time, *direction, *rtcp_mux)
+        self.our_section(section.protocol.clone(), codecs, *telephone_event, packet_time, *direction, *rtcp_mux)
     }
 
     fn our_section(

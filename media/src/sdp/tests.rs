@@ -315,6 +315,29 @@ fn an_answer_without_an_offer_or_without_audio_is_refused() {
 }
 
 #[test]
+fn the_answer_to_a_refresh_may_bring_something_new() {
+    let plain = offer("m=audio 4000 RTP/AVP 0 101\na=rtpmap:101 telephone-event/8000\n");
+    let (mut called, mut calling) = (OfferAnswer::new(local()), OfferAnswer::new(local()));
+    assert_eq!(called.take_refresh(&plain), Err(SdpError::UnexpectedAnswer));
+    called.answer(&plain).unwrap();
+    calling.offer();
+    calling.take_answer(&plain).unwrap();
+    for leg in [&mut called, &mut calling] {
+        assert_eq!(leg.take_refresh(&plain), Ok(None), "nothing new");
+        // An offer of ours that was refused is not what is repeated.
+        leg.want(Direction::Inactive);
+        leg.offer();
+        leg.withdraw_offer();
+        let moved = leg.take_refresh(&offer("m=audio 6000 RTP/AVP 0\na=sendonly\n")).unwrap().unwrap();
+        assert_eq!(moved.remote, Some("192.0.2.1:6000".parse().unwrap()));
+        assert_eq!((moved.direction, moved.held), (Direction::RecvOnly, true));
+        assert_eq!(leg.current(), Some(&moved));
+        assert!(leg.take_refresh(&offer("m=audio 0 RTP/AVP 0\n")).is_err());
+        assert_eq!(leg.current(), Some(&moved));
+    }
+}
+
+#[test]
 fn holding_the_other_side_and_taking_it_back() {
     let mut leg = OfferAnswer::new(local());
     leg.answer(&offer("m=audio 4000 RTP/AVP 0 101\na=rtpmap:101 telephone-event/8000\n")).unwrap();

@@ -109,6 +109,11 @@ impl<S: Switchboard> NativeBackend<S> {
             LegEvent::OfferAnswered { sdp } => self.hold_answered(now, sdp.as_deref()),
             LegEvent::OfferRefused { code, reason, again } => self.hold_refused(code, &reason, again),
             LegEvent::MayOffer => self.offer_hold(),
+            LegEvent::Refreshed { sdp } => {
+                self.a.refreshed(&mut self.board, &sdp);
+                self.tell_facts(now);
+                self.tell_hold();
+            }
             LegEvent::Digit { digit, duration_ms } => self.caller_digit(now, digit, duration_ms, DtmfMethod::Info),
             // What comes of an INVITE of ours comes on the far legs of a bridge or a callee.
             LegEvent::Progress { .. } | LegEvent::Answered { .. } | LegEvent::Failed { .. } => {}
@@ -152,6 +157,7 @@ impl<S: Switchboard> NativeBackend<S> {
             LegEvent::Offer { offer, sdp } => {
                 leg.offered(&mut self.board, offer, sdp.as_deref());
             }
+            LegEvent::Refreshed { sdp } => leg.refreshed(&mut self.board, &sdp),
             LegEvent::Digit { digit, .. } => self.far_digit(now, id, digit, true),
             // Far legs are made no offers.
             LegEvent::OfferAnswered { .. } | LegEvent::OfferRefused { .. } | LegEvent::MayOffer => {}

@@ -124,7 +124,8 @@ impl<S: Switchboard> NativeBackend<S> {
             | LegEvent::Digit { .. }
             | LegEvent::OfferAnswered { .. }
             | LegEvent::OfferRefused { .. }
-            | LegEvent::MayOffer => {}
+            | LegEvent::MayOffer
+            | LegEvent::Refreshed { .. } => {}
         }
     }
 

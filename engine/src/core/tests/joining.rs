@@ -1,8 +1,8 @@
 //! Calls that are joined from outside.
 
 use lockstep_ctx_api::{ErrorCode, OpResult};
-use lockstep_sip::endpoint::{Body, DialogRequest};
-use lockstep_sip::message::Method;
+use lockstep_sip::endpoint::{Body, DialogRequest, Reply};
+use lockstep_sip::message::{Method, StatusCode};
 use tokio::sync::oneshot;
 
 use super::lab::{Lab, PhoneId};
@@ -260,5 +260,29 @@ fn a_hold_that_the_party_cannot_take_now_is_offered_again() {
     lab.wait(2_000);
     assert_eq!(lab.seen(caller), ["offer"]);
     lab.pick_up(caller);
+    assert_eq!(channels(&mut watcher), ["a held"]);
+}
+
+/// A caller who knows no UPDATE and has asked us to refresh the session: our re-INVITE is there.
+fn refreshing() -> (Lab, PhoneId) {
+    let mut lab = Lab::new("", &[("1000", WAITS)]);
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial_with_headers(caller, "1000", &[("Session-Expires", "90;refresher=uas"), ("Allow", "INVITE, ACK, BYE")]);
+    lab.wait(45_000);
+    assert_eq!(lab.seen(caller), ["200", "offer"]);
+    (lab, caller)
+}
+
+#[test]
+fn a_party_may_put_us_on_hold_in_its_answer_to_a_session_refresh() {
+    let (mut lab, caller) = refreshing();
+    let mut watcher = lab.switch.events.watch();
+    let now = lab.now.instant;
+    let sdp =
+        "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40006 RTP/AVP 0\r\na=sendonly\r\n";
+    let phone = lab.at(caller);
+    let id = phone.ringing.take().expect("a re-INVITE came");
+    phone.endpoint.respond(now, id, Reply::new(StatusCode::OK).body(Body::sdp(sdp))).unwrap();
+    lab.settle();
     assert_eq!(channels(&mut watcher), ["a held"]);
 }

@@ -155,6 +155,28 @@ fn an_ack_without_an_answer_to_the_offer_in_between_leaves_what_was_agreed() {
 }
 
 #[test]
+fn the_answer_to_a_refresh_of_the_session_counts() {
+    let mut desk = Desk::answered();
+    let answer = |port: u16, direction: &str| {
+        let sdp = format!(
+            "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\na={direction}\r\n"
+        );
+        LegEvent::Refreshed { sdp: sdp.into() }
+    };
+    for (direction, media, told) in
+        [("sendonly", "a media PCMU recvonly", Event::Hold), ("sendrecv", "a media PCMU sendrecv", Event::Unhold)]
+    {
+        desk.leg(LegId::A, answer(40_006, direction));
+        assert_eq!(desk.asked(), [media]);
+        assert_eq!(events(&desk.outputs()), [told]);
+        desk.leg(LegId::A, answer(40_006, direction));
+        assert_eq!((desk.asked(), desk.outputs()), (vec![], vec![]), "nothing new");
+    }
+    desk.leg(LegId::A, LegEvent::Refreshed { sdp: "v=0\r\nm=audio".into() });
+    assert_eq!((desk.asked(), desk.outputs()), (vec![], vec![]));
+}
+
+#[test]
 fn an_offer_that_cannot_be_read_changes_nothing() {
     let mut desk = Desk::answered();
     desk.leg(LegId::A, LegEvent::Offer { offer: OfferId(1), sdp: Some("v=0\r\nm=audio".into()) });
