@@ -34,12 +34,14 @@ pub(super) async fn route(
     }
     let current = state.engine.platform().provisioning.current();
     let class4 = Class4::new(&current.routes, runs);
-    // The routes and scripts that apply are the customer's.
-    let account = given.object.account().and_then(|id| current.account_of_customer(id));
-    if !caller.is_operator && !account.is_some_and(|account| caller.sees(account)) {
-        return Err(ApiError::forbidden("routing.account_id: expected a customer of the key's account"));
+    let asker = caller.only();
+    // The routes, scripts and variables that apply are the customer's.
+    if asker.as_ref().is_some_and(|account| !class4.is_of(account, &given)) {
+        return Err(ApiError::forbidden(
+            "routing.account_id: expected a customer of the key's account, or none for one of its DIDs",
+        ));
     }
-    match class4.hook(given, query.script.as_deref()).await {
+    match class4.hook(given, query.script.as_deref(), asker.as_deref()).await {
         Ok(data) => Ok(([(CONTENT_TYPE, "application/json")], data.print()).into_response()),
         Err(rejection) => Err(ApiError::rejected(&rejection)),
     }

@@ -69,8 +69,8 @@ pub(crate) async fn route(
     facts: &Facts,
 ) -> Result<Decision, Rejection> {
     let built = table.build(facts)?;
-    let scripts = chain(programs, &built.hook, true);
-    let Built { data, hook, costs } = built;
+    let Built { data, hook, account, costs } = built;
+    let scripts = chain(programs, &hook, Globals::Of(account.as_deref()));
     if scripts.is_empty() {
         return decide(table, facts, &data, (&hook, &costs), 0.0);
     }
@@ -96,11 +96,11 @@ pub(crate) fn route_without_scripts(
     programs: &ProgramSet,
     facts: &Facts,
 ) -> Option<Result<Decision, Rejection>> {
-    let Built { data, hook, costs } = match table.build(facts) {
+    let Built { data, hook, account, costs } = match table.build(facts) {
         Ok(built) => built,
         Err(rejection) => return Some(Err(rejection)),
     };
-    chain(programs, &hook, true).is_empty().then(|| decide(table, facts, &data, (&hook, &costs), 0.0))
+    chain(programs, &hook, Globals::Of(account.as_deref())).is_empty().then(|| decide(table, facts, &data, (&hook, &costs), 0.0))
 }
 
 fn decide(
@@ -144,12 +144,18 @@ impl Class4 {
     }
 
     /// The hook over HTTP: an object laid out by somebody else, changed by `script`, or by all that apply to it. An object that says
-    /// nothing of `egress_routing` gets the rows of our own routes.
+    /// nothing of `egress_routing` gets the rows of our own routes. To an account that asks, DIDs of others are numbers as any;
+    /// `asker`: `None` for whoever sees everybody's.
     ///
     /// # Errors
     /// The SIP reply in place of a route.
-    pub(crate) async fn hook(&self, given: Given, script: Option<&str>) -> Result<RoutingObject, Rejection> {
-        hook(&self.table, &self.runs.programs(), &self.runs, given, script).await
+    pub(crate) async fn hook(&self, given: Given, script: Option<&str>, asker: Option<&str>) -> Result<RoutingObject, Rejection> {
+        hook(&self.table, &self.runs.programs(), &self.runs, given, (script, asker)).await
+    }
+
+    /// Whether an object is of a call of this account: it names one of its customers, or none and one of its DIDs.
+    pub(crate) fn is_of(&self, account: &str, given: &Given) -> bool {
+        is_of(&self.table, account, given)
     }
 }
 
@@ -159,37 +165,57 @@ pub(crate) async fn hook(
     programs: &ProgramSet,
     runner: &impl Runner,
     given: Given,
-    script: Option<&str>,
+    (script, asker): (Option<&str>, Option<&str>),
 ) -> Result<RoutingObject, Rejection> {
+    let number = number_of(&given);
+    let has_customer = names_customer(&given);
     let Given { object: mut before, has_rows } = given;
-    let number = before.routing("dest_number").map(plain).unwrap_or_default();
+    let did = table.did_seen(&number, asker);
     let mut customer = before.account();
-    if before.routing("account_id").is_none_or(|id| id == "null")
-        && let Some(own) = table.customer_of_did(&number)
-    {
+    if let Some(own) = did.and_then(|did| did.customer).filter(|_| !has_customer) {
         customer = Some(own);
         before.set_routing("account_id", &own.to_string());
     }
     if !has_rows {
         let cli = before.routing("cli").map(plain).unwrap_or_default();
-        before.set_rows(&Value::Array(table.rows(&number, customer, &cli)).to_string());
+        // A DID is where a call has come to.
+        let rows = if did.is_some() { Vec::new() } else { table.rows(&number, customer, &cli) };
+        before.set_rows(&Value::Array(rows).to_string());
     }
     if !before.routing("log").is_some_and(|log| log.starts_with('[')) {
         before.set_routing("log", "[]");
     }
-    for (name, value) in table.vars_of(&number, customer) {
+    for (name, value) in table.vars_of(&number, did, customer) {
         if !before.has(&name) {
             before.set(&name, &value.to_string());
         }
     }
-    let mut hook = table.hook_of(&number, customer);
+    let mut hook = table.hook_of(&number, did, customer);
     if let Some(script) = script {
         hook.script = Some(script.to_owned());
     }
-    let scripts = chain(programs, &hook, script.is_none());
+    let globals = if script.is_none() { Globals::Of(table.account_of(did, customer)) } else { Globals::None };
+    let scripts = chain(programs, &hook, globals);
     let (mut data, sandbox_ms) = run_all(runner, before, &hook, &scripts).await?;
     data.set("sandbox_time", &Value::from(sandbox_ms).to_string());
     Ok(data)
+}
+
+fn number_of(given: &Given) -> String {
+    given.object.routing("dest_number").map(plain).unwrap_or_default()
+}
+
+fn names_customer(given: &Given) -> bool {
+    given.object.routing("account_id").is_some_and(|id| id != "null")
+}
+
+/// See [`Class4::is_of`].
+fn is_of(table: &RouteTable, account: &str, given: &Given) -> bool {
+    let owner = match names_customer(given) {
+        true => table.account_of(None, given.object.account()),
+        false => table.account_of(table.did_seen(&number_of(given), Some(account)), None),
+    };
+    owner == Some(account)
 }
 
 /// Runs the scripts on `data`; what they made of it and their time, ms.
@@ -278,11 +304,29 @@ struct Link {
     time: Duration,
 }
 
+/// Which Run First and Run Last globals are run.
+#[derive(Clone, Copy)]
+enum Globals<'a> {
+    /// Those that apply to a call of this account, or of none.
+    Of(Option<&'a str>),
+    None,
+}
+
+impl Globals<'_> {
+    /// An account's script applies to the account's own calls, the operator's to all.
+    fn include(self, program: &Program) -> bool {
+        match self {
+            Self::Of(account) => program.is_operators_global() || account == Some(program.account.as_str()),
+            Self::None => false,
+        }
+    }
+}
+
 /// Run First globals, the script of the route or DID, Run Last globals.
-fn chain(programs: &ProgramSet, hook: &Hook, with_globals: bool) -> Vec<Link> {
+fn chain(programs: &ProgramSet, hook: &Hook, applying: Globals<'_>) -> Vec<Link> {
     let globals = |when: GlobalRun| {
         let routes = move |program: &&Arc<Program>| {
-            with_globals && program.settings.run == Some(when) && program.script_type != ScriptType::Worker
+            program.settings.run == Some(when) && program.script_type != ScriptType::Worker && applying.include(program)
         };
         let wanted = programs.iter().filter(routes);
         wanted.map(|program| program.name.clone())
@@ -303,6 +347,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::core::tests::lab::programs;
     use crate::runs::RunLog;
 
     /// Stands for a script that returns this.
@@ -354,8 +399,71 @@ mod tests {
             [("", Some(12), true), (r#","account_id":null"#, Some(12), true), (r#","account_id":13"#, Some(13), false)]
         {
             let given = Given::read(&format!(r#"{{"routing":{{"dest_number":"4420800"{account}}}}}"#)).unwrap();
-            let data = hook(&table, &ProgramSet::default(), &runner, given, None).now_or_never().unwrap().unwrap();
+            let data = hook(&table, &ProgramSet::default(), &runner, given, (None, None)).now_or_never().unwrap().unwrap();
             assert_eq!((data.account(), data.has("a")), (expected, has_vars), "{account}");
+        }
+    }
+
+    #[test]
+    fn an_accounts_globals_apply_to_its_own_calls_and_the_operators_to_all() {
+        let scripts = programs(&[("first:north@1", ""), ("first:default@2", ""), ("last:south@3", ""), ("last:south@4", "")]);
+        let configured = scripts.iter().map(|program| {
+            let mut program = Program::clone(program);
+            program.settings.run_is_configured = program.name == "script-last:south@4";
+            Arc::new(program)
+        });
+        let scripts = ProgramSet::new(configured.collect::<Vec<_>>(), Vec::new());
+        for (account, expected) in [
+            (None, vec!["first:default@2", "last:south@4"]),
+            (Some("default"), vec!["first:default@2", "last:south@4"]),
+            (Some("north"), vec!["first:default@2", "first:north@1", "last:south@4"]),
+            (Some("south"), vec!["first:default@2", "last:south@3", "last:south@4"]),
+        ] {
+            let links = chain(&scripts, &Hook::default(), Globals::Of(account));
+            let names: Vec<_> = links.iter().filter_map(|link| link.script.strip_prefix("script-")).collect();
+            assert_eq!(names, expected, "{account:?}");
+        }
+        assert!(chain(&scripts, &Hook::default(), Globals::None).is_empty());
+    }
+
+    #[test]
+    fn a_call_is_of_the_account_of_its_did_or_customer_or_of_who_dials() {
+        let config = "[[customer]]\nid = 12\naccount = \"north\"\n\
+                      [[did]]\nnumber = \"331\"\naccount = \"south\"\ndestinations = [\"class5:1\"]\n";
+        let table = Arc::new(RouteTable::new(&toml::from_str(&format!("{config}{ROUTE}")).unwrap()));
+        let who = |did: Option<&str>, customer, account: Option<&str>| {
+            let (did, account) = (did.map(str::to_owned), account.map(str::to_owned));
+            table.build(&Facts { dialled: "442".into(), did, customer, account, ..Facts::default() }).unwrap().account
+        };
+        assert_eq!(who(Some("331"), Some(12), None).as_deref(), Some("south"));
+        assert_eq!(who(None, Some(12), Some("south")).as_deref(), Some("north"));
+        assert_eq!(who(None, None, Some("south")).as_deref(), Some("south"));
+        assert_eq!(who(None, None, None), None);
+    }
+
+    #[test]
+    fn an_account_that_asks_sees_its_own_dids_alone() {
+        let config = "[[customer]]\nid = 12\naccount = \"north\"\nvars = { a = 1 }\n[[customer]]\nid = 13\naccount = \"south\"\n\
+                      [[did]]\nnumber = \"+4420800\"\ncustomer = 12\nscript = \"x\"\nvars = { pin = \"1\" }";
+        let table = RouteTable::new(&toml::from_str(config).unwrap());
+        let runner = Returns { result: "null".into(), beside: Cell::new(0) };
+        let given = |account: &str| Given::read(&format!(r#"{{"routing":{{"dest_number":"4420800"{account}}}}}"#)).unwrap();
+        for (asker, account, is_theirs) in [
+            ("north", "", true),
+            ("north", r#","account_id":12"#, true),
+            ("north", r#","account_id":13"#, false),
+            ("north", r#","account_id":"x""#, false),
+            ("south", "", false),
+            ("south", r#","account_id":13"#, true),
+        ] {
+            assert_eq!(is_of(&table, asker, &given(account)), is_theirs, "{asker} {account}");
+        }
+        for (asker, account, has_pin) in
+            [(Some("north"), "", true), (Some("south"), r#","account_id":13"#, false), (None, r#","account_id":13"#, true)]
+        {
+            let data = hook(&table, &ProgramSet::default(), &runner, given(account), (None, asker));
+            let data = data.now_or_never().unwrap().unwrap();
+            assert_eq!(data.has("pin"), has_pin, "{asker:?}");
         }
     }
 
@@ -365,7 +473,7 @@ mod tests {
         let runner = Returns { result: "null".into(), beside: Cell::new(0) };
         for (cli, gateway) in [("", "{}"), (r#","cli":"441""#, r#"{"cli":"441"}"#)] {
             let given = Given::read(&format!(r#"{{"routing":{{"dest_number":"442"{cli}}}}}"#)).unwrap();
-            let data = hook(&table, &ProgramSet::default(), &runner, given, None).now_or_never().unwrap().unwrap();
+            let data = hook(&table, &ProgramSet::default(), &runner, given, (None, None)).now_or_never().unwrap().unwrap();
             let rows: Value = serde_json::from_str(data.routing("egress_routing").unwrap()).unwrap();
             assert_eq!(rows[0]["gw"]["7"].to_string(), gateway);
         }

@@ -16,6 +16,8 @@ pub struct Facts {
     /// Host name or address the call came in at.
     pub server: String,
     pub customer: Option<i64>,
+    /// Whose call it is where it has neither customer nor DID; absent: nobody's.
+    pub account: Option<String>,
     /// The DID it came in by; scripts of routes do not run then.
     pub did: Option<String>,
     /// Caller id.

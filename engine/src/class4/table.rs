@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::Rejection;
 use super::facts::{Facts, stir_shaken};
-use crate::config::{Config, Did, OnError, Route, TimeoutAction};
+use crate::config::{Config, Customer, Did, OnError, Route, TimeoutAction};
 use crate::json::of_table;
 
 /// Customers, DIDs, routes and gateways, arranged for look-ups.
@@ -18,18 +18,27 @@ pub struct RouteTable {
     /// Octets of the longest prefix.
     longest: usize,
     gateways: HashSet<i64>,
-    customers: HashMap<i64, toml::Table>,
+    customers: HashMap<i64, CustomerEntry>,
     dids: HashMap<String, DidEntry>,
     server: String,
 }
 
+/// What is known of a customer.
+#[derive(Clone, Debug)]
+struct CustomerEntry {
+    vars: toml::Table,
+    account: String,
+}
+
 /// What is known of a DID.
 #[derive(Clone, Debug)]
-struct DidEntry {
+pub(super) struct DidEntry {
     script: Option<String>,
     vars: toml::Table,
     /// Whose calls come in by it.
-    customer: Option<i64>,
+    pub(super) customer: Option<i64>,
+    /// Whose number it is.
+    account: String,
 }
 
 /// A call as the routes have it, before any script.
@@ -37,6 +46,8 @@ struct DidEntry {
 pub(super) struct Built {
     pub(super) data: Value,
     pub(super) hook: Hook,
+    /// Whose call it is; `None`: nobody's.
+    pub(super) account: Option<String>,
     /// Price of a minute through a gateway.
     pub(super) costs: Vec<(i64, Option<f64>)>,
 }
@@ -76,9 +87,16 @@ impl Hook {
     }
 }
 
+impl CustomerEntry {
+    fn of(customer: &Customer) -> Self {
+        Self { vars: customer.vars.clone(), account: customer.account.clone() }
+    }
+}
+
 impl DidEntry {
-    fn of(did: &Did) -> Self {
-        Self { script: did.script.clone(), vars: did.vars.clone(), customer: did.customer }
+    fn of(config: &Config, did: &Did) -> Self {
+        let account = config.account_of_did(did).to_owned();
+        Self { script: did.script.clone(), vars: did.vars.clone(), customer: did.customer, account }
     }
 }
 
@@ -95,8 +113,8 @@ impl RouteTable {
             longest: routes.keys().map(String::len).max().unwrap_or_default(),
             routes,
             gateways: config.gateways.iter().map(|gateway| gateway.id).collect(),
-            customers: config.customers.iter().map(|customer| (customer.id, customer.vars.clone())).collect(),
-            dids: config.dids.iter().map(|did| (key(&did.number).to_owned(), DidEntry::of(did))).collect(),
+            customers: config.customers.iter().map(|customer| (customer.id, CustomerEntry::of(customer))).collect(),
+            dids: config.dids.iter().map(|did| (key(&did.number).to_owned(), DidEntry::of(config, did))).collect(),
             server: config.sip.realm.clone(),
         }
     }
@@ -147,12 +165,13 @@ impl RouteTable {
             (None, Some(route)) => Hook::of_route(route),
             (None, None) => Hook::default(),
         };
-        Ok(Built { data: Value::Object(data), hook, costs })
+        let account = self.account_of(did, facts.customer).or(facts.account.as_deref()).map(str::to_owned);
+        Ok(Built { data: Value::Object(data), hook, account, costs })
     }
 
     /// Variables of customer, DID and route; the narrower wins.
     fn vars(&self, customer: Option<i64>, did: Option<&DidEntry>, route: Option<&Route>) -> Map<String, Value> {
-        let customer = customer.and_then(|id| self.customers.get(&id));
+        let customer = customer.and_then(|id| self.customers.get(&id)).map(|customer| &customer.vars);
         let narrower = did.map(|did| &did.vars).into_iter().chain(route.map(|route| &route.vars));
         let mut all = Map::new();
         for vars in customer.into_iter().chain(narrower) {
@@ -162,8 +181,7 @@ impl RouteTable {
     }
 
     /// The variables of a number's DID or route, for an object that somebody else has laid out.
-    pub(super) fn vars_of(&self, number: &str, customer: Option<i64>) -> Map<String, Value> {
-        let did = self.did(number);
+    pub(super) fn vars_of(&self, number: &str, did: Option<&DidEntry>, customer: Option<i64>) -> Map<String, Value> {
         let routes = if did.is_some() { Vec::new() } else { self.matching(number, customer) };
         self.vars(customer, did, routes.first().copied())
     }
@@ -200,22 +218,25 @@ impl RouteTable {
         self.dids.get(key(number))
     }
 
-    /// Whose calls come in by a DID.
-    pub(super) fn customer_of_did(&self, number: &str) -> Option<i64> {
-        self.did(number)?.customer
+    /// The DID of a number, as it is there for `asker`; `None`: for whoever sees everybody's.
+    pub(super) fn did_seen(&self, number: &str, asker: Option<&str>) -> Option<&DidEntry> {
+        self.did(number).filter(|did| asker.is_none_or(|asker| did.account == asker))
     }
 
-    /// `egress_routing` of a number; of a DID there is none. Without a caller id the rows have none.
+    /// Whose call it is: its DID's, else its customer's; `None`: nobody's.
+    pub(super) fn account_of<'a>(&'a self, did: Option<&'a DidEntry>, customer: Option<i64>) -> Option<&'a str> {
+        let customer = || customer.and_then(|id| self.customers.get(&id)).map(|customer| customer.account.as_str());
+        did.map(|did| did.account.as_str()).or_else(customer)
+    }
+
+    /// `egress_routing` of a number. Without a caller id the rows have none.
     pub(super) fn rows(&self, number: &str, customer: Option<i64>, cli: &str) -> Vec<Value> {
-        if self.did(number).is_some() {
-            return Vec::new();
-        }
         rows_of(&self.costs(&self.matching(number, customer)), Some(cli).filter(|cli| !cli.is_empty()))
     }
 
     /// The hook of a number, for an object that somebody else has laid out.
-    pub(super) fn hook_of(&self, number: &str, customer: Option<i64>) -> Hook {
-        if let Some(DidEntry { script, .. }) = self.did(number) {
+    pub(super) fn hook_of(&self, number: &str, did: Option<&DidEntry>, customer: Option<i64>) -> Hook {
+        if let Some(DidEntry { script, .. }) = did {
             return Hook { script: script.clone(), ..Hook::default() };
         }
         self.matching(number, customer).first().map(|route| Hook::of_route(route)).unwrap_or_default()

@@ -54,6 +54,9 @@ pub struct ScriptEntry {
     pub app: Option<String>,
     pub class5_destination: Option<Class5Destination>,
     pub run: Option<GlobalRun>,
+    /// `run` stands in the configuration, not in a header comment.
+    #[serde(skip)]
+    pub run_is_configured: bool,
     /// Wall time of a run, seconds; `None`: by what is run (contract, section 1).
     pub timeout_s: Option<f64>,
     /// CPU time of one event-loop turn.
@@ -80,6 +83,7 @@ impl ScriptEntry {
             app: None,
             class5_destination: None,
             run: None,
+            run_is_configured: false,
             timeout_s: None,
             turn_ms: None,
             concurrency: None,

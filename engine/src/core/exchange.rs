@@ -328,7 +328,12 @@ impl Exchange {
     pub(crate) fn origin(&self, call: CallKey) -> Facts {
         let Some((since, facts)) = self.origins.get(&call) else { return Facts::default() };
         let waited = self.now.instant.saturating_duration_since(*since);
-        Facts { waited_ms: waited.as_secs_f64() * 1_000.0, customer: self.customers.get(&call).copied(), ..facts.clone() }
+        Facts {
+            waited_ms: waited.as_secs_f64() * 1_000.0,
+            customer: self.customers.get(&call).copied(),
+            account: self.reach_of(call).map(str::to_owned),
+            ..facts.clone()
+        }
     }
 
     /// The account whose Class 5 destinations a call reaches; `None`: anybody's.

@@ -49,7 +49,7 @@ pub(crate) fn hook(
 ) -> (Result<RoutingObject, Rejection>, Duration) {
     let programs = Arc::clone(stage.programs);
     let rehearsal = Rehearsal::new(stage, now);
-    let changed = block_on(class4::hook(table, &programs, &rehearsal, given, None));
+    let changed = block_on(class4::hook(table, &programs, &rehearsal, given, (None, None)));
     (changed, rehearsal.since(now))
 }
 

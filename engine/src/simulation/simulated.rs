@@ -483,7 +483,7 @@ impl Simulation {
         if let Some(outside) = &self.outside {
             let engine = outside.handle();
             let current = engine.platform().provisioning.current();
-            return block_on(Class4::new(&current.routes, engine.runs()).hook(given, None));
+            return block_on(Class4::new(&current.routes, engine.runs()).hook(given, None, None));
         }
         let table = RouteTable::new(&self.project.config);
         let moment = self.clock.moment();

@@ -540,7 +540,8 @@ pub(crate) fn programs(scripts: &[(&str, &str)]) -> Arc<ProgramSet> {
             Some(("last", _)) => Some(GlobalRun::Last),
             _ => None,
         };
-        let (account, dialled) = destination.split_once('@').unwrap_or(("default", *destination));
+        let unmarked = ["first:", "last:"].iter().find_map(|mark| destination.strip_prefix(mark)).unwrap_or(*destination);
+        let (account, dialled) = unmarked.split_once('@').unwrap_or(("default", unmarked));
         settings.class5_destination = Some(dialled.parse().unwrap());
         Arc::new(Program {
             name: format!("script-{destination}"),

@@ -296,7 +296,7 @@ impl Loader {
         let idle = header.without_effect().into_iter();
         let warnings = idle.map(|(key, sentence)| format!("{file}: @lockstep: {key}: {sentence}")).collect();
         let settings = match self.entries.get(file) {
-            Some(entry) => entry.clone().or(header),
+            Some(entry) => ScriptEntry { run_is_configured: entry.run.is_some(), ..entry.clone().or(header) },
             None => header,
         };
         // Each may be right by itself.

@@ -9,7 +9,7 @@ use lockstep_ctx_api::op::Vars;
 use lockstep_ctx_api::wire::{Bundle, ScriptType};
 use sha2::{Digest, Sha256};
 
-use crate::config::ScriptEntry;
+use crate::config::{DEFAULT_ACCOUNT, ScriptEntry};
 use crate::script::Environment;
 
 /// A script that can be run: sources and settings, pinned. Live runs keep theirs when the files change.
@@ -49,6 +49,12 @@ impl Program {
         let mut env = self.env.clone();
         self.environment.extend(&mut env, &self.account, self.settings.app.as_deref());
         env
+    }
+
+    /// Whether a Run First or Run Last script is in the way of everybody's calls: where it is the operator's, or was made one by
+    /// its `[[script]]`.
+    pub fn is_operators_global(&self) -> bool {
+        self.account == DEFAULT_ACCOUNT || self.settings.run_is_configured
     }
 }
 
