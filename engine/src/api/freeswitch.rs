@@ -12,7 +12,7 @@ use super::access::Caller;
 use super::body::JsonBody;
 use super::error::ApiError;
 use super::path::Path;
-use crate::core::Originate;
+use crate::core::{EngineError, Originate};
 use crate::freeswitch::{Fleet, HostError};
 
 pub(super) async fn list(State(state): State<AppState>) -> Response {
@@ -34,7 +34,13 @@ pub(super) struct AttachBody {
 }
 
 pub(super) async fn attach(State(state): State<AppState>, JsonBody(body): JsonBody<AttachBody>) -> Result<Response, ApiError> {
-    fleet(&state)?.attach(body.host.as_deref(), &body.call, &body.script).await?;
+    let fleet = fleet(&state)?;
+    // Said while the call is still where it was: what we do not take is hung up.
+    state.engine.would_take(&body.script).await.map_err(|error| match error {
+        EngineError::NoSuchDestination(_) => ApiError::not_found("no_such_script", format!("no script {}", body.script)),
+        other => other.into(),
+    })?;
+    fleet.attach(body.host.as_deref(), &body.call, &body.script).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({ "id": body.call }))).into_response())
 }
 
@@ -52,7 +58,11 @@ pub(super) async fn originate(state: &AppState, caller: &Caller, wanted: &Origin
         "" => None,
         host => Some(host.strip_prefix('@')?),
     };
-    let place = async { Ok(fleet(state)?.originate(host, target, wanted).await?) };
+    let place = async {
+        let fleet = fleet(state)?;
+        state.engine.would_take(&wanted.destination).await?;
+        Ok(fleet.originate(host, target, wanted).await?)
+    };
     Some(place.await)
 }
 

@@ -9,6 +9,7 @@ use lockstep_ctx_api::{CallFacts, CallState};
 use super::backend::Backend;
 use super::call_facts::origin_of_channel;
 use super::exchange::CallKey;
+use super::handle::{EngineError, EngineHandle, Request};
 use super::refusals::Refused;
 use super::switch::Switch;
 use crate::backend::freeswitch::{Channel, FreeSwitchBackend, Settings};
@@ -87,7 +88,28 @@ impl Connections {
     }
 }
 
+impl EngineHandle {
+    /// Whether a call on a media server could be handed to a script, named as its dialplan would.
+    ///
+    /// # Errors
+    /// Why it would be refused.
+    pub(crate) async fn would_take(&self, script: &str) -> Result<(), EngineError> {
+        self.ask(|reply| Request::WouldTake(script.to_owned(), reply)).await?
+    }
+}
+
 impl Switch {
+    pub(super) fn would_take(&self, script: &str) -> Result<(), EngineError> {
+        if self.draining.is_some() {
+            return Err(EngineError::Stopped);
+        }
+        if self.live >= self.max_calls {
+            return Err(EngineError::AtCapacity(format!("{} calls", self.live)));
+        }
+        let is_there = self.exchange.borrow().programs.led_to(script, None).is_some();
+        if is_there { Ok(()) } else { Err(EngineError::NoSuchDestination(script.to_owned())) }
+    }
+
     /// A media server has connected.
     pub(crate) fn channel_connected(&mut self, mut link: Box<dyn ConnectionLink>) -> ConnectionId {
         self.connections.last += 1;

@@ -317,6 +317,8 @@ pub(crate) enum Request {
         asker: Asker,
         reply: oneshot::Sender<Result<(), EngineError>>,
     },
+    /// Whether a call on a media server could be handed to the script of this name.
+    WouldTake(String, oneshot::Sender<Result<(), EngineError>>),
     Claim(Claim, oneshot::Sender<Result<Claimed, EngineError>>),
     /// Let the parties of two calls hear each other.
     Join {

@@ -48,6 +48,7 @@ impl Switch {
             }
             Request::Break { id, all, reply } => drop(reply.send(self.break_off(&id, all))),
             Request::Transfer { id, target, asker, reply } => drop(reply.send(self.transfer(&id, &target, asker))),
+            Request::WouldTake(script, reply) => drop(reply.send(self.would_take(&script))),
             Request::Claim(claim, reply) => drop(reply.send(self.claim(&claim))),
             Request::Join { first, second, reply } => drop(reply.send(self.join_calls(&first, &second))),
             Request::Hold { id, hold, music, reply } => drop(reply.send(self.set_hold(&id, hold, music))),

@@ -189,11 +189,17 @@ impl Fleet {
         let socket = self.socket_for(host)?;
         host.shared.with(|status| status.sessions = status.sessions.saturating_add(1));
         let line = format!("originate {{{}}}{target} '&socket({socket} async full)'", variables.join(","));
-        let answer = self.order(host, line, true, ring + ANSWER_TIME).await?;
-        match answer.strip_prefix("-ERR") {
-            Some(cause) => Err(HostError::Refused(cause.trim().to_owned())),
-            None => Ok(id),
+        let failed = match self.order(host, line, true, ring + ANSWER_TIME).await {
+            Ok(answer) => match answer.strip_prefix("-ERR") {
+                Some(cause) => HostError::Refused(cause.trim().to_owned()),
+                None => return Ok(id),
+            },
+            Err(error) => error,
+        };
+        if matches!(failed, HostError::Refused(_) | HostError::NotConnected(_)) {
+            host.shared.with(|status| status.sessions = status.sessions.saturating_sub(1));
         }
+        Err(failed)
     }
 
     /// Has a script take over a call that runs on a host; the call's id here is its id there.

@@ -55,6 +55,7 @@ async fn why_a_call_was_not_answered_is_told_and_nothing_is_smuggled_in() {
     let engine = engine(&[&server]).await;
     let (status, body) = place(&engine, "freeswitch:error/USER_BUSY").await;
     assert_eq!((status, body["error"]["message"].as_str()), (422, Some("USER_BUSY")));
+    assert_eq!(engine.get("/v1/freeswitch").await["hosts"][0]["sessions"], 0, "it is no call there");
     let before = server.count("originate");
     for hostile in ["user/1,user/2", "user/1 &system(ls)", "user/1|user/2", "[a=b]user/1", "{a=b}user/1", "user/${x}", "user/1'"]
     {
@@ -73,6 +74,10 @@ async fn a_script_takes_over_a_call_that_runs_there() {
     let engine = engine(&[&server, &other]).await;
     let mut events = engine.events().await;
     let body = format!("{{\"call\":\"{uuid}\",\"script\":\"4000\"}}");
+    let misspelt = body.replace("4000", "400");
+    let (status, answer) = engine.request("POST", "/v1/freeswitch/attach", &misspelt).await;
+    assert!(status == 404 && answer.contains("no_such_script"), "{status} {answer}");
+    assert_eq!(other.count("uuid_"), 0, "the call is left alone");
     let (status, answer) = engine.request("POST", "/v1/freeswitch/attach", &body).await;
     assert_eq!(status, 202, "{answer}");
     events.logged("outbound answered").await;
