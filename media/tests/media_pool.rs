@@ -4,6 +4,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    os::fd::AsFd,
     path::PathBuf,
     sync::{
         Arc,
@@ -15,7 +16,10 @@ use std::{
 use lockstep_media::{
     codec::Codec,
     digit::{Digit, DigitSet},
-    io::{LegId, MediaPool, PoolConfig, PoolEvent, PoolEvents, PortError, RecordingFile, RecordingFormat, Refusal, SendError},
+    io::{
+        LegId, MediaPool, PoolConfig, PoolEvent, PoolEvents, PortError, RecordingFile, RecordingFormat, Refusal, SendError,
+        recording_mark,
+    },
     playout::{EncodedPrompt, PlayId, Playlist, PlayoutEnd},
     prompt::{Audio, Limits, decode::decode},
     recording::{RecordingId, RecordingOptions},
@@ -262,7 +266,7 @@ fn a_recording_is_announced_written_and_reported_with_its_length() {
         let leg = pool.open_leg(Instant::now(), IP, None).unwrap();
         pool.send(leg.id, negotiated(peer.address())).unwrap();
         let path = temporary(&format!("record-{format:?}"));
-        let file = RecordingFile { within: std::env::temp_dir(), path: path.clone(), format };
+        let file = RecordingFile { within: std::env::temp_dir(), path: path.clone(), format, mark: "call".into() };
         let (id, options) = (RecordingId(1), RecordingOptions { stereo: true, ..RecordingOptions::default() });
         pool.record(leg.id, id, options, file, Codec::Pcmu).unwrap();
         events_until(&mut events, |event| matches!(event, PoolEvent::RecordingStarted { id: RecordingId(1), .. }));
@@ -275,6 +279,7 @@ fn a_recording_is_announced_written_and_reported_with_its_length() {
         let seen = events_until(&mut events, |event| matches!(event, PoolEvent::RecordingSaved { .. }));
         let Some(PoolEvent::RecordingSaved { path: saved, duration, .. }) = seen.last() else { unreachable!() };
         assert_eq!(saved, &path);
+        assert_eq!(recording_mark(std::fs::File::open(&path).unwrap().as_fd()).as_deref(), Some("call"));
         let bytes = std::fs::read(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         let audio = decode(&bytes.into(), "", 8000, &Limits::default(), &mut || false).unwrap();
@@ -289,7 +294,12 @@ fn a_recording_is_announced_written_and_reported_with_its_length() {
 fn a_recording_that_cannot_be_opened_is_reported_with_its_file() {
     let (mut pool, mut events) = pool(1, 4);
     let leg = pool.open_leg(Instant::now(), IP, None).unwrap();
-    let file = RecordingFile { within: "/dev/null".into(), path: "/dev/null/at/all.wav".into(), format: RecordingFormat::Wav };
+    let file = RecordingFile {
+        within: "/dev/null".into(),
+        path: "/dev/null/at/all.wav".into(),
+        format: RecordingFormat::Wav,
+        mark: String::new(),
+    };
     pool.record(leg.id, RecordingId(1), RecordingOptions::default(), file, Codec::Pcmu).unwrap();
     let seen = events_until(&mut events, |event| matches!(event, PoolEvent::RecordingFailed { .. }));
     let Some(PoolEvent::RecordingFailed { error, .. }) = seen.last() else { unreachable!() };
@@ -303,7 +313,8 @@ fn the_folder_of_a_recording_is_made_and_its_file_has_one_writer() {
     let folder = temporary("folder");
     let path = folder.join("deeper/a.wav");
     for id in [1, 2] {
-        let file = RecordingFile { within: std::env::temp_dir(), path: path.clone(), format: RecordingFormat::Wav };
+        let file =
+            RecordingFile { within: std::env::temp_dir(), path: path.clone(), format: RecordingFormat::Wav, mark: String::new() };
         pool.record(leg.id, RecordingId(id), RecordingOptions::default(), file, Codec::Pcmu).unwrap();
     }
     let seen = events_until(&mut events, |event| matches!(event, PoolEvent::RecordingFailed { .. }));
@@ -313,7 +324,7 @@ fn the_folder_of_a_recording_is_made_and_its_file_has_one_writer() {
     // Once the first is complete its file may be written again.
     pool.send(leg.id, Command::StopRecording(RecordingId(1))).unwrap();
     events_until(&mut events, |event| matches!(event, PoolEvent::RecordingSaved { .. }));
-    let file = RecordingFile { within: std::env::temp_dir(), path, format: RecordingFormat::Wav };
+    let file = RecordingFile { within: std::env::temp_dir(), path, format: RecordingFormat::Wav, mark: String::new() };
     pool.record(leg.id, RecordingId(3), RecordingOptions::default(), file, Codec::Pcmu).unwrap();
     events_until(&mut events, |event| matches!(event, PoolEvent::RecordingStarted { id: RecordingId(3), .. }));
     drop(pool);
@@ -330,7 +341,8 @@ fn a_disk_that_hangs_keeps_no_leg_from_being_closed() {
     // No process is started for it, which would have the sockets of the other tests for a moment.
     // SAFETY: the name ends in a NUL.
     assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
-    let file = RecordingFile { within: std::env::temp_dir(), path: path.clone(), format: RecordingFormat::Wav };
+    let file =
+        RecordingFile { within: std::env::temp_dir(), path: path.clone(), format: RecordingFormat::Wav, mark: String::new() };
     let mut busy = false;
     for id in 0.. {
         while pool.record(leg.id, RecordingId(id), RecordingOptions::default(), file.clone(), Codec::Pcmu).is_err() {
@@ -358,7 +370,8 @@ fn the_end_of_the_pool_completes_recordings_and_says_goodbye() {
     let leg = pool.open_leg(Instant::now(), IP, None).unwrap();
     pool.send(leg.id, negotiated(peer.address())).unwrap();
     let path = temporary("end");
-    let file = RecordingFile { within: std::env::temp_dir(), path: path.clone(), format: RecordingFormat::Wav };
+    let file =
+        RecordingFile { within: std::env::temp_dir(), path: path.clone(), format: RecordingFormat::Wav, mark: String::new() };
     pool.record(leg.id, RecordingId(1), RecordingOptions::default(), file, Codec::Pcmu).unwrap();
     pool.send(leg.id, Command::Play { id: PlayId(1), playlist: prompt(1, 1000) }).unwrap();
     for _ in 0..20 {

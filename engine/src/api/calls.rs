@@ -1,6 +1,7 @@
 //! `/v1/calls`
 
 use std::collections::{BTreeMap, HashSet};
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use super::body::{self, RawBody};
 use super::error::ApiError;
 use super::journals::stored;
 use super::path::Path;
+use super::recording::is_of;
 use crate::core::{CallFilter, CallSummary, EngineError, Originate, last_ms, timeline_of};
 use crate::journals::Stored;
 use crate::report;
@@ -127,7 +129,7 @@ pub(super) async fn timeline(
         }
         Err(error) => return Err(error.into()),
     };
-    if as_page { page(timeline, recordings).await } else { Ok(Json(timeline).into_response()) }
+    if as_page { page(id, timeline, recordings).await } else { Ok(Json(timeline).into_response()) }
 }
 
 #[derive(Debug, Deserialize)]
@@ -137,10 +139,12 @@ pub(super) struct TimelineQuery {
 }
 
 /// A timeline as a page for people.
-async fn page(timeline: Value, recordings: Vec<PathBuf>) -> Result<Response, ApiError> {
+async fn page(id: String, timeline: Value, recordings: Vec<PathBuf>) -> Result<Response, ApiError> {
     let drawn = tokio::task::spawn_blocking(move || {
         let view: report::View = serde_json::from_value(timeline).unwrap_or_default();
-        let waveforms = (1..).zip(&recordings).filter_map(|(number, path)| report::read_waveform(number, path));
+        let is_its = |path: &PathBuf| std::fs::File::open(path).is_ok_and(|file| is_of(file.as_fd(), &id));
+        let recordings = (1..).zip(&recordings).filter(|(_, path)| is_its(path));
+        let waveforms = recordings.filter_map(|(number, path)| report::read_waveform(number, path));
         report::page(&view, &waveforms.collect::<Vec<_>>())
     });
     let html = drawn.await.unwrap_or_default();

@@ -1,6 +1,7 @@
 //! `/v1/calls/{id}/recording`
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path as FilePath, PathBuf};
 
 use axum::Extension;
@@ -9,6 +10,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use lockstep_media::io::recording_mark;
 use serde::Deserialize;
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -42,8 +44,19 @@ pub(super) async fn show(
         Err(EngineError::NoSuchCall(_)) => earlier(&state, &caller, &id, query.number).await?,
         Err(error) => return Err(error.into()),
     };
+    let no_recording = |_: io::Error| EngineError::NoRecording(id.clone());
     // It may have been moved away since.
-    send(path).await.map_err(|_| EngineError::NoRecording(id).into())
+    let file = File::open(&path).await.map_err(no_recording)?;
+    if !is_of(file.as_fd(), &id) {
+        let what = format!("another call has recorded under the same name since call {id} did");
+        return Err(ApiError::not_found("no_recording", what));
+    }
+    Ok(send(file, &path).await.map_err(no_recording)?)
+}
+
+/// Whether a file is still the recording of a call: where it says nothing, it is.
+pub(super) fn is_of(file: BorrowedFd<'_>, call: &str) -> bool {
+    recording_mark(file).is_none_or(|mark| mark == call)
 }
 
 /// The file of a call that only the disk knows.
@@ -58,10 +71,9 @@ async fn earlier(state: &AppState, caller: &Caller, id: &str, number: Option<usi
     path.ok_or_else(|| EngineError::NoRecording(id.to_owned()).into())
 }
 
-async fn send(path: PathBuf) -> io::Result<Response> {
-    let file = File::open(&path).await?;
+async fn send(file: File, path: &FilePath) -> io::Result<Response> {
     let length = file.metadata().await?.len();
-    let headers = [(header::CONTENT_TYPE, media_type(&path).to_owned()), (header::CONTENT_LENGTH, length.to_string())];
+    let headers = [(header::CONTENT_TYPE, media_type(path).to_owned()), (header::CONTENT_LENGTH, length.to_string())];
     // What is written meanwhile is for the next who asks.
     let body = Body::from_stream(futures_util::stream::try_unfold(file.take(length), next_chunk));
     Ok((headers, body).into_response())
@@ -80,6 +92,8 @@ fn media_type(path: &FilePath) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use lockstep_media::io::mark_recording;
+
     use super::*;
 
     #[tokio::test]
@@ -87,11 +101,20 @@ mod tests {
         let path = std::env::temp_dir().join(format!("lockstep-recording-{}.ogg", std::process::id()));
         let content: Vec<u8> = (0..3 * CHUNK + 7).map(|at| at as u8).collect();
         std::fs::write(&path, &content).unwrap();
-        let response = send(path.clone()).await.unwrap();
+        let response = send(File::open(&path).await.unwrap(), &path).await.unwrap();
         assert_eq!(response.headers()["content-type"], "audio/ogg");
         assert_eq!(response.headers()["content-length"], content.len().to_string());
         assert_eq!(axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap(), content);
         std::fs::remove_file(&path).unwrap();
-        assert!(send(path).await.is_err());
+    }
+
+    #[test]
+    fn a_file_that_another_call_has_recorded_since_is_not_that_calls() {
+        let path = std::env::temp_dir().join(format!("lockstep-recording-{}.wav", std::process::id()));
+        let file = std::fs::File::create(&path).unwrap();
+        assert!(is_of(file.as_fd(), "first"), "it does not say whose it is");
+        mark_recording(file.as_fd(), "second").unwrap();
+        assert_eq!(["first", "second"].map(|call| is_of(file.as_fd(), call)), [false, true]);
+        std::fs::remove_file(&path).unwrap();
     }
 }

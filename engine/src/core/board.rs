@@ -164,8 +164,9 @@ impl Switchboard for Board {
         let within = exchange.recordings.within(account);
         let media = exchange.links.get(&(self.call, leg)).and_then(|link| link.media);
         let media = media.ok_or_else(|| OpError::new(ErrorCode::InvalidState, "the call has no media"))?;
-        let order =
-            RecordingOrder { leg: media, id, options: file.options, within, path: path.clone(), format: file.format, codec };
+        let call = exchange.ids.get(&self.call).cloned().unwrap_or_default();
+        let RecordingFile { format, options, .. } = *file;
+        let order = RecordingOrder { leg: media, id, options, within, path: path.clone(), format, codec, call };
         exchange.world.record(order)?;
         exchange.recorded.entry(self.call).or_default().push(path);
         Ok(name)

@@ -167,6 +167,8 @@ pub(crate) struct Exchange {
     closing_of: HashMap<MediaLeg, CallKey>,
     pub routes: BTreeMap<(CallKey, RouteId), Route>,
     pub last_route: u64,
+    /// The ids of calls: their recordings are marked with them.
+    pub ids: BTreeMap<CallKey, String>,
     /// Number and name of whoever calls, for the From of legs that a call dials.
     pub callers: BTreeMap<CallKey, (String, Option<String>)>,
     /// Whose calls they are, where they are a customer's.
@@ -263,6 +265,7 @@ impl Exchange {
             closing_of: HashMap::new(),
             routes: BTreeMap::new(),
             last_route: 0,
+            ids: BTreeMap::new(),
             callers: BTreeMap::new(),
             customers: BTreeMap::new(),
             owners: BTreeMap::new(),
@@ -393,6 +396,7 @@ impl Exchange {
         for route in routes {
             self.routes.remove(&route);
         }
+        self.ids.remove(&call);
         self.callers.remove(&call);
         if let Some(customer) = self.customers.remove(&call) {
             self.guard.release(customer, call);

@@ -376,6 +376,7 @@ impl Switch {
     ) {
         let (id, from, to) = (facts.id.clone(), facts.from.clone(), facts.to.clone());
         tracing::info!(call = %id, %from, %to, direction = %facts.direction, remote = %facts.remote_addr, "call");
+        self.exchange.borrow_mut().ids.insert(key, id.clone());
         self.ids.insert(id, key);
         let channel = Channel::of_call(&facts, &start.vars);
         let account: Arc<str> = self.exchange.borrow().directory.account_of(&facts, &start.vars).into();

@@ -110,13 +110,13 @@ impl World for RealWorld {
     }
 
     fn record(&mut self, order: RecordingOrder) -> Result<(), OpError> {
-        let RecordingOrder { leg, id, options, within, path, format, codec } = order;
+        let RecordingOrder { leg, id, options, within, path, format, codec, call } = order;
         let cannot = |why: String| OpError::new(ErrorCode::MediaError, format!("cannot record to {}: {why}", path.display()));
         let format = match format {
             RecordFormat::Wav => RecordingFormat::Wav,
             RecordFormat::Ogg => RecordingFormat::Ogg,
         };
-        let file = RecordingFile { within, path: path.clone(), format };
+        let file = RecordingFile { within, path: path.clone(), format, mark: call };
         self.media.record(leg, id, options, file, codec).map_err(|error| cannot(error.to_string()))
     }
 

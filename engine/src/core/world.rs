@@ -67,6 +67,8 @@ pub(crate) struct RecordingOrder {
     pub path: PathBuf,
     pub format: RecordFormat,
     pub codec: Codec,
+    /// Id of the call.
+    pub call: String,
 }
 
 /// A call that an application on an event socket is to take over.

@@ -31,7 +31,7 @@ pub use admission::Refusal;
 pub use lateness::Lateness;
 pub use pool::{Gauges, Leg, MediaPool, PoolConfig, PoolEvents, SendError};
 pub use port_pool::PortError;
-pub use recorder::{RecordingError, RecordingFile, RecordingFormat};
+pub use recorder::{RecordingError, RecordingFile, RecordingFormat, mark_recording, recording_mark};
 pub use sys::may_go_ahead;
 
 use crate::{

@@ -1,5 +1,6 @@
 //! Recordings on disk: one thread writes them all, so that no disk ever holds up a media thread.
 
+mod mark;
 mod ogg_opus;
 mod wav;
 
@@ -7,6 +8,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{self, BufWriter},
+    os::fd::AsFd,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
@@ -17,6 +19,7 @@ use std::{
     time::Duration,
 };
 
+pub use self::mark::{mark_recording, recording_mark};
 use self::{ogg_opus::OggOpusWriter, wav::WavWriter};
 use super::{LegId, PoolEvent, outbox::Outbox};
 use crate::{beneath, recording::RecordingId};
@@ -37,6 +40,8 @@ pub struct RecordingFile {
     pub path: PathBuf,
     /// How it is written.
     pub format: RecordingFormat,
+    /// Whose it is: the file is marked so, where its file system can.
+    pub mark: String,
 }
 
 /// How a recording is written.
@@ -208,8 +213,8 @@ impl Writer {
     }
 
     fn open(&mut self, key: Key, file: RecordingFile, channels: u8, rate: u32) {
-        let RecordingFile { within, path, format } = file;
-        match self.sink(key, (&within, &path), format, (channels, rate)) {
+        let RecordingFile { within, path, format, mark } = file;
+        match self.sink(key, (&within, &path, &mark), format, (channels, rate)) {
             Ok(sink) => {
                 self.open.insert(key, Open { path, channels, rate, length: 0, sink });
                 self.events.push(PoolEvent::RecordingStarted { leg: key.0, id: key.1 });
@@ -221,14 +226,18 @@ impl Writer {
     fn sink(
         &self,
         key: Key,
-        (within, path): (&Path, &Path),
+        (within, path, mark): (&Path, &Path, &str),
         format: RecordingFormat,
         (channels, rate): (u8, u32),
     ) -> io::Result<Sink> {
         if self.open.values().any(|open| open.path == path) {
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another recording is being written there"));
         }
-        let file = BufWriter::new(beneath::create(within, path.strip_prefix(within).map_err(io::Error::other)?)?);
+        let file = beneath::create(within, path.strip_prefix(within).map_err(io::Error::other)?)?;
+        if let Err(error) = mark_recording(file.as_fd(), mark) {
+            tracing::debug!(path = %path.display(), %error, "a recording does not say whose it is");
+        }
+        let file = BufWriter::new(file);
         Ok(match format {
             RecordingFormat::Wav => Sink::Wav(WavWriter::new(file, channels, rate)?),
             RecordingFormat::Ogg => Sink::Ogg(Box::new(OggOpusWriter::new(file, channels, rate, serial(key))?)),
