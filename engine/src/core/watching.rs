@@ -91,6 +91,10 @@ impl Switch {
 
     /// An event of a call: the picture of its channel follows, and watchers learn of it.
     pub(super) fn watch_event(&mut self, key: CallKey, event: &Event) {
+        if matches!(event, Event::Bridge { .. }) {
+            // The other leg has rung and was answered before.
+            self.take_leg_steps();
+        }
         let at = self.now().unix_ms;
         let Some(call) = self.calls.get_mut(&key) else { return };
         let channel = &mut call.channel;

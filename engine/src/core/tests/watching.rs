@@ -108,6 +108,24 @@ fn the_legs_of_a_bridge_are_seen_and_joined() {
 }
 
 #[test]
+fn a_leg_is_answered_before_it_is_joined_to_a_caller_who_was_answered_already() {
+    let users = "[[user]]\nname = \"1001\"\npassword = \"pw1\"\n";
+    let script = "async function main(data, ctx) { await ctx.answer(); await ctx.bridge('1001'); }";
+    let mut lab = Lab::new(users, &[("1000", script)]);
+    let callee = lab.phone("127.0.0.1:5071");
+    lab.knows_password(callee, "1001", "pw1");
+    lab.register(callee, "1001");
+    let mut watcher = lab.switch.events.watch();
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    lab.respond(callee, 180);
+    lab.pick_up(callee);
+    let seen = channels(&mut watcher);
+    let steps: Vec<&str> = seen.iter().map(String::as_str).filter(|line| line.starts_with('b') || *line == "a bridged").collect();
+    assert_eq!(steps, ["b created", "b ringing", "b answered", "a bridged"], "{seen:?}");
+}
+
+#[test]
 fn others_may_add_operations_and_learn_what_came_of_them() {
     let mut lab = Lab::new("", &[("1000", WAITS)]);
     let caller = lab.phone("127.0.0.1:5070");
