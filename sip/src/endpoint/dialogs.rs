@@ -69,6 +69,8 @@ pub(super) struct DialogEntry {
     pub(super) pending_bye: Option<(RequestId, Headers)>,
     pub(super) session_timer: Option<SessionTimer>,
     pub(super) glare_over: Option<Instant>,
+    /// The engine had an INVITE or offer to send when something was in its way.
+    pub(super) offer_waits: bool,
     /// Whether the peer's Allow names UPDATE.
     pub(super) peer_allows_update: bool,
     /// Our answer, or offer that was answered, of the last exchange, for a refreshing re-INVITE: it repeats what is agreed (RFC 4028 7.4).
@@ -92,6 +94,7 @@ impl DialogEntry {
             pending_bye: None,
             session_timer: None,
             glare_over: None,
+            offer_waits: false,
             peer_allows_update: false,
             local_sdp: None,
         }
@@ -102,6 +105,13 @@ impl DialogEntry {
         if headers.contains(HeaderName::Allow) {
             self.peer_allows_update = headers.list_contains(HeaderName::Allow, Method::Update.as_str());
         }
+    }
+
+    /// Whether nothing is in the way of an INVITE of ours.
+    pub(super) fn may_invite(&self) -> bool {
+        let is_busy =
+            self.invite_tx.is_some() || self.invite_rx.is_some() || self.unacked.is_some() || self.pending_ack.is_some();
+        !is_busy && self.offer_answer.is_stable()
     }
 
     fn next_timeout(&self) -> Option<Instant> {
@@ -192,6 +202,7 @@ impl Endpoint {
             again = Some((unacked.destination, unacked.bytes.clone()));
         }
         let glare_over = entry.glare_over.take_if(|at| *at <= now).is_some();
+        entry.offer_waits &= !glare_over;
         if let Some((destination, bytes)) = again {
             self.stats.retransmissions_sent += 1;
             self.transmit(None, destination, bytes);

@@ -101,7 +101,8 @@ pub enum Event {
         /// The answer, or, in a 2xx for a re-INVITE without an offer, the offer that `ack` must answer.
         description: Option<Description>,
     },
-    /// A re-INVITE or UPDATE of ours met one of the peer (491); it may be sent again now that the RFC's wait is over (RFC 3261 14.1).
+    /// A re-INVITE or UPDATE of ours may be sent again: it met one of the peer (491), and the RFC's wait is over (RFC 3261 14.1), or
+    /// what it was refused for as `Pending` is over.
     GlareOver { dialog: DialogId },
     /// The dialog is over. Nothing more can be sent in it.
     Terminated { dialog: DialogId, cause: TerminationCause },

@@ -139,8 +139,32 @@ impl Endpoint {
     /// Its responses come as `Response`. A re-INVITE's 2xx is acknowledged at once, unless it carries an offer that `ack` must answer.
     ///
     /// # Errors
-    /// When the dialog is unknown or not confirmed (INVITE), or an INVITE or offer is under way.
-    pub fn request(&mut self, now: Instant, dialog: DialogId, mut request: DialogRequest) -> Result<RequestId, CommandError> {
+    /// When the dialog is unknown or not confirmed (INVITE), or an INVITE or offer is under way (`Pending`): `GlareOver` follows that.
+    pub fn request(&mut self, now: Instant, dialog: DialogId, request: DialogRequest) -> Result<RequestId, CommandError> {
+        let sent = self.send_in_dialog(now, dialog, request);
+        if sent == Err(CommandError::Pending) {
+            self.entry(dialog)?.offer_waits = true;
+        }
+        sent
+    }
+
+    /// Tells the engine that what was in the way of its offer is over, where that is so.
+    pub(super) fn tell_way_is_free(&mut self, dialog: DialogId) {
+        if let Some(entry) = self.dialogs.get_mut(&dialog)
+            && entry.glare_over.is_none()
+            && entry.may_invite()
+            && std::mem::take(&mut entry.offer_waits)
+        {
+            self.event(Event::GlareOver { dialog });
+        }
+    }
+
+    pub(super) fn send_in_dialog(
+        &mut self,
+        now: Instant,
+        dialog: DialogId,
+        mut request: DialogRequest,
+    ) -> Result<RequestId, CommandError> {
         if self.transaction_count() >= self.config.max_transactions.saturating_mul(2) {
             return Err(CommandError::Overloaded);
         }
@@ -156,11 +180,7 @@ impl Endpoint {
                 if entry.dialog.state() != DialogState::Confirmed {
                     return Err(CommandError::WrongState("a re-INVITE needs a confirmed dialog"));
                 }
-                let is_busy = entry.invite_tx.is_some()
-                    || entry.invite_rx.is_some()
-                    || entry.unacked.is_some()
-                    || entry.pending_ack.is_some();
-                if is_busy || !entry.offer_answer.is_stable() {
+                if !entry.may_invite() {
                     return Err(CommandError::Pending);
                 }
             }
@@ -267,6 +287,7 @@ impl Endpoint {
         let mut extra = pending.credentials;
         extra.extend(&headers);
         self.send_ack(dialog, pending.cseq, &extra, body);
+        self.tell_way_is_free(dialog);
         Ok(())
     }
 

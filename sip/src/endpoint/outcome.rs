@@ -148,7 +148,7 @@ impl Endpoint {
                 StatusCode::REQUEST_TIMEOUT if changes_session => {
                     self.end_with_bye(now, dialog, TerminationCause::Lost);
                 }
-                _ => {}
+                _ => self.tell_way_is_free(dialog),
             }
         }
     }
@@ -196,11 +196,12 @@ impl Endpoint {
             self.event(Event::Response { id, dialog: outgoing.dialog, outcome: Err(failure), description: None });
         }
         // A peer that is silent to INFO may still talk; one silent to a change of the session has gone (RFC 3261 12.2.1.2, RFC 5057).
-        if let Some(dialog) = outgoing.dialog
-            && is_silent
-            && changes_session
-        {
-            self.end_with_bye(now, dialog, TerminationCause::Lost);
+        if let Some(dialog) = outgoing.dialog {
+            if is_silent && changes_session {
+                self.end_with_bye(now, dialog, TerminationCause::Lost);
+            } else {
+                self.tell_way_is_free(dialog);
+            }
         }
     }
 }

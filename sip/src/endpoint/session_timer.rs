@@ -154,7 +154,7 @@ impl Endpoint {
         } else {
             DialogRequest::new(Method::Invite).with_body(entry.local_sdp.clone()?)
         };
-        self.request(now, id, request).ok()
+        self.send_in_dialog(now, id, request).ok()
     }
 
     /// 422: ask again with the interval it names, once per answer that names a longer one (RFC 4028 7.3).

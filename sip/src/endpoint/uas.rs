@@ -100,7 +100,7 @@ impl Endpoint {
                 entry.contact = Some(HeaderValue::from(given.to_string()));
             }
             contact = Some(entry.contact.get_or_insert(default_contact).clone());
-            if answered.had_offer && answered.sdp.is_some() {
+            if answered.had_offer && answered.sdp.is_some() && status.code() < 300 {
                 entry.local_sdp.clone_from(&answered.sdp);
             }
             if status.is_success() && answered.changes_session() {
@@ -149,6 +149,7 @@ impl Endpoint {
             });
         }
         self.schedule_dialog(dialog_id);
+        self.tell_way_is_free(dialog_id);
     }
 
     pub(super) fn handle_ack(&mut self, now: Instant, request: Request, via: &Via) {
@@ -179,8 +180,9 @@ impl Endpoint {
         let pending_bye = entry.pending_bye.take();
         self.schedule_dialog(dialog_id);
         self.event(Event::Acked { dialog: dialog_id, id: unacked.id, request: Arc::new(request), description });
-        if let Some((id, headers)) = pending_bye {
-            self.send_bye(now, dialog_id, id, headers);
+        match pending_bye {
+            Some((id, headers)) => self.send_bye(now, dialog_id, id, headers),
+            None => self.tell_way_is_free(dialog_id),
         }
     }
 

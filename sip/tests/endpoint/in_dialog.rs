@@ -106,6 +106,31 @@ fn re_invites_that_cross_get_491_and_the_caller_waits_longer() {
 }
 
 #[test]
+fn an_offer_that_something_is_in_the_way_of_is_wanted_once_that_is_over() {
+    let mut net = Net::new();
+    let (peer, b, mut talk) = scripted_call(&mut net);
+    for code in [200, 488] {
+        net.send(peer, b, &talk.request("INVITE", "v=0\n"));
+        net.settle();
+        let Event::Request { id, dialog: Some(dialog), .. } = net.event(b) else {
+            panic!("no re-INVITE");
+        };
+        assert_eq!(net.at(b, |e, now| e.request(now, dialog, reinvite())), Err(CommandError::Pending));
+        net.at(b, |e, now| e.respond(now, id, reply(code).body(answer()))).expect("answered");
+        net.settle();
+        if code == 200 {
+            assert!(net.events(b).is_empty());
+            let ack = talk.ack();
+            net.send(peer, b, &ack);
+            net.settle();
+            assert!(matches!(net.events(b).as_slice(), [Event::Acked { .. }, Event::GlareOver { .. }]));
+        } else {
+            assert!(matches!(net.event(b), Event::GlareOver { .. }));
+        }
+    }
+}
+
+#[test]
 fn a_second_re_invite_before_the_answer_gets_500_with_retry_after() {
     let mut net = Net::new();
     let (peer, b, mut talk) = scripted_call(&mut net);

@@ -93,8 +93,6 @@ impl<S: Switchboard> NativeBackend<S> {
                 Ok(_) => {
                     self.tell_facts(now);
                     self.tell_hold();
-                    // An offer of ours may have met one of the peer's, which this ACK has settled.
-                    self.offer_hold();
                     if matches!(self.task, Some((_, Task::Answer))) {
                         self.complete_task(Ok(Outcome::Unit));
                     }
@@ -108,7 +106,7 @@ impl<S: Switchboard> NativeBackend<S> {
             }
             LegEvent::OfferAnswered { sdp } => self.hold_answered(now, sdp.as_deref()),
             LegEvent::OfferRefused { code, reason, again } => self.hold_refused(code, &reason, again),
-            LegEvent::MayOffer => self.offer_hold(),
+            LegEvent::MayOffer => self.may_offer_hold(),
             LegEvent::Refreshed { sdp } => {
                 self.a.refreshed(&mut self.board, &sdp);
                 self.tell_facts(now);

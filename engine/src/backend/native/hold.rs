@@ -13,6 +13,8 @@ use crate::call::{AudioId, AudioOptions, AudioSource, LegId, LegState, Switchboa
 
 /// Played where there is no music: it keeps away what the joined leg sends.
 const SILENCE: &str = "silence:1000";
+/// How often an offer is made to a party that always has one of its own under way, so it says.
+const MOST_TRIES: u32 = 5;
 
 /// The hold that we impose.
 #[derive(Debug, Default)]
@@ -22,6 +24,10 @@ pub(super) struct Hold {
     agreed: bool,
     /// What the offer under way is for.
     offered: Option<bool>,
+    /// Something was in the way of the last offer: `MayOffer` follows.
+    waits: bool,
+    /// How often that has been so since the last answer or wish.
+    tries: u32,
     /// A play source.
     music: Option<String>,
     playing: Option<AudioId>,
@@ -47,7 +53,9 @@ impl<S: Switchboard> NativeBackend<S> {
             let state = if self.ended { "ended" } else { self.a.state().name() };
             return Err(OpError::invalid_state(if hold { "hold" } else { "unhold" }, state));
         }
-        self.hold.wanted = hold;
+        if std::mem::replace(&mut self.hold.wanted, hold) != hold {
+            self.hold.tries = 0;
+        }
         let is_other = std::mem::replace(&mut self.hold.music, music) != self.hold.music;
         if hold && is_other && self.hold.playing.is_some() {
             self.stop_hold_music();
@@ -60,10 +68,16 @@ impl<S: Switchboard> NativeBackend<S> {
 
     /// Makes the offer that is due, if one is.
     pub(super) fn offer_hold(&mut self) {
-        if self.hold.offered.is_none() && self.hold.wanted != self.hold.agreed {
+        if self.hold.offered.is_none() && !self.hold.waits && self.hold.wanted != self.hold.agreed {
             self.hold.offered = Some(self.hold.wanted);
             self.a.offer(&mut self.board, direction(self.hold.wanted));
         }
+    }
+
+    /// What was in the way of the last offer is over.
+    pub(super) fn may_offer_hold(&mut self) {
+        self.hold.waits = false;
+        self.offer_hold();
     }
 
     pub(super) fn hold_answered(&mut self, now: Instant, sdp: Option<&[u8]>) {
@@ -73,6 +87,7 @@ impl<S: Switchboard> NativeBackend<S> {
             return self.give_up_hold(&error.to_string());
         }
         self.hold.agreed = offered;
+        self.hold.tries = 0;
         if offered {
             self.play_hold_music()
         } else {
@@ -88,7 +103,9 @@ impl<S: Switchboard> NativeBackend<S> {
             return;
         }
         self.a.offer_refused(direction(self.hold.agreed));
-        if !again {
+        self.hold.waits = again;
+        self.hold.tries += 1;
+        if !again || self.hold.tries == MOST_TRIES {
             self.give_up_hold(&format!("{code} {reason}"));
         }
     }

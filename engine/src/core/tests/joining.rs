@@ -286,3 +286,13 @@ fn a_party_may_put_us_on_hold_in_its_answer_to_a_session_refresh() {
     lab.settle();
     assert_eq!(channels(&mut watcher), ["a held"]);
 }
+
+#[test]
+fn a_hold_that_meets_a_session_refresh_follows_its_answer() {
+    let (mut lab, caller) = refreshing();
+    let id = only_call(&lab);
+    ask(&mut lab, |reply| Request::Hold { id, hold: true, music: None, reply }).unwrap();
+    assert_eq!(lab.seen(caller), [""; 0]);
+    lab.pick_up(caller);
+    assert_eq!(lab.seen(caller), ["offer"]);
+}

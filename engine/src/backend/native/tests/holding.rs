@@ -77,7 +77,7 @@ fn offers_that_meet_are_made_again_and_refused_ones_are_not() {
 }
 
 #[test]
-fn an_offer_that_must_wait_for_the_peers_follows_its_ack() {
+fn an_offer_that_must_wait_for_the_peers_follows_it() {
     let mut desk = Desk::answered();
     let sdp = desk.caller.offer();
     desk.leg(LegId::A, LegEvent::Offer { offer: OfferId(1), sdp: Some(sdp) });
@@ -85,9 +85,37 @@ fn an_offer_that_must_wait_for_the_peers_follows_its_ack() {
     desk.leg(LegId::A, LegEvent::OfferRefused { code: 500, reason: "pending".into(), again: true });
     desk.asked();
     desk.leg(LegId::A, LegEvent::Acked { sdp: None });
+    desk.leg(LegId::A, LegEvent::MayOffer);
     assert_eq!(desk.asked(), ["a offer"]);
     desk.agrees();
     assert_eq!(events(&desk.outputs()), [Event::Hold]);
+}
+
+#[test]
+fn another_wish_does_not_cut_the_wait_after_offers_that_met_short() {
+    let mut desk = Desk::answered();
+    desk.hold(true, None);
+    desk.refuses(491);
+    desk.asked();
+    desk.hold(false, None);
+    desk.hold(true, None);
+    assert_eq!(desk.asked(), [""; 0]);
+    desk.leg(LegId::A, LegEvent::MayOffer);
+    assert_eq!(desk.asked(), ["a offer"]);
+}
+
+#[test]
+fn a_party_that_always_has_an_offer_of_its_own_is_not_asked_for_ever() {
+    let mut desk = Desk::answered();
+    desk.hold(true, None);
+    for _ in 0..5 {
+        assert_eq!(desk.asked(), ["a offer"]);
+        desk.refuses(491);
+        desk.leg(LegId::A, LegEvent::MayOffer);
+    }
+    assert_eq!(desk.asked(), [""; 0]);
+    desk.hold(true, None);
+    assert_eq!(desk.asked(), ["a offer"], "another wish is another try");
 }
 
 #[test]
