@@ -62,6 +62,7 @@ fn fact<'js>(ctx: &Ctx<'js>, run: &Shared, name: &str) -> rquickjs::Result<Optio
         }
         "entry" => run.program.entry().into_js(ctx),
         "assigned" => run.program.assigned().into_js(ctx),
+        "assignedFunctions" => run.program.assigned_functions().into_iter().collect::<Vec<_>>().into_js(ctx),
         "onlyDeclares" => run.program.only_declares_functions().into_js(ctx),
         "hasCall" => run.start().call.is_some().into_js(ctx),
         _ => return Ok(None),

@@ -101,6 +101,12 @@ impl Program {
         Some(names)
     }
 
+    /// Global functions that its files may assign something else to.
+    pub(super) fn assigned_functions(&self) -> BTreeSet<&'static str> {
+        let files = self.sharing().into_iter().flatten();
+        files.filter_map(|file| self.source(file)).flat_map(shareable::assigned_functions).collect()
+    }
+
     /// The files that runs in a shared context consist of: the entry and the siblings that it requires, if they are classic, leave
     /// built-ins alone and use no packages, whose ways nobody knows.
     fn sharing(&self) -> Option<&BTreeSet<String>> {

@@ -67,8 +67,14 @@ struct Live {
     home: Home,
 }
 
-/// The global object, and how many parts of the prelude have been loaded.
-type Clean = (globals::Shape, u32);
+/// What a shared context is like between runs.
+struct Clean {
+    globals: globals::Shape,
+    /// How many parts of the prelude have been loaded.
+    loads: u32,
+    /// Whether runs can change what neither of these shows.
+    is_watched: bool,
+}
 
 /// Where a run's context lives.
 enum Home {
@@ -388,13 +394,16 @@ impl Live {
     fn freeze(&self, shared: &Shared) -> Result<Clean, ScriptError> {
         self.home.context().with(|ctx| {
             let part = json::install(&ctx).and_then(|()| dispatched(&ctx, "load", ("warm",)));
-            let frozen = part.map(|_| (globals::Shape::of(&ctx), shared.loads.get()));
+            let watched = part.and_then(|part| Object::from_value(part)?.get("isWatched"));
+            let frozen =
+                watched.map(|is_watched| Clean { globals: globals::Shape::of(&ctx), loads: shared.loads.get(), is_watched });
             frozen.map_err(|_| errors::caught(&ctx, ScriptErrorKind::Load))
         })
     }
 
     /// Removes what a run has left behind; whether all of it is gone.
     fn sweep(&self, shared: &Shared, meter: &Meter) -> bool {
+        let Some(clean) = &self.clean else { return false };
         self.rejections.borrow_mut().clear();
         self.home.context().with(|ctx| {
             // SAFETY: the runtime of a live context.
@@ -405,13 +414,13 @@ impl Live {
             }
             let before = meter.used();
             let found = globals::Shape::of(&ctx);
-            if self.clean != Some((found, shared.loads.get())) {
+            if clean.is_watched || clean.globals != found || clean.loads != shared.loads.get() {
                 let swept = dispatched(&ctx, "sweep", (found.own,)).is_ok_and(|swept| swept.as_bool() == Some(true));
                 if !swept {
                     ctx.catch();
                     return false;
                 }
-                shared.loads.set(self.clean.map_or(0, |(_, loads)| loads));
+                shared.loads.set(clean.loads);
             }
             if before > KEPT_BYTES {
                 // SAFETY: as above; nothing of this runtime is being evaluated.

@@ -71,6 +71,24 @@ const FROZEN: [&str; 42] = [
     "performance",
 ];
 
+/// Functions of the global object that are the same for all runs of a shared context.
+const FUNCTIONS: [&str; 14] = [
+    "atob",
+    "btoa",
+    "decodeURI",
+    "decodeURIComponent",
+    "encodeURI",
+    "encodeURIComponent",
+    "escape",
+    "isFinite",
+    "isNaN",
+    "parseFloat",
+    "parseInt",
+    "queueMicrotask",
+    "structuredClone",
+    "unescape",
+];
+
 /// The modules that a classic file requires, if it can be told, and if the file only ever calls built-ins, makes objects of them
 /// and reads their members: whatever else it does with them might show that they are frozen.
 pub(super) fn plain_requires(source: &str) -> Option<Vec<&str>> {
@@ -185,8 +203,12 @@ pub(super) fn assigned(source: &str) -> Option<Vec<&str>> {
             Token::Mark(')') if matches!(after, [Token::Mark('='), next, ..] if !matches!(next, Token::Mark('=' | '>'))) => {
                 return None;
             }
-            // `++counts[key]`
-            Token::Mark(mark @ ('+' | '-')) if matches!(after, [Token::Mark(next), Token::Word(_), Token::Mark('.' | '['), ..] if *next == mark) =>
+            // `++counts[key]`, `++(counts.key)`
+            Token::Mark(mark @ ('+' | '-'))
+                if matches!(
+                    after,
+                    [Token::Mark(next), Token::Word(_), Token::Mark('.' | '['), ..] | [Token::Mark(next), Token::Mark('('), ..] if *next == mark
+                ) =>
             {
                 return None;
             }
@@ -194,6 +216,20 @@ pub(super) fn assigned(source: &str) -> Option<Vec<&str>> {
         }
     }
     Some(names)
+}
+
+/// Global functions that a file may assign something else to: it does not just call them.
+pub(super) fn assigned_functions(source: &str) -> impl Iterator<Item = &'static str> {
+    let Tokens { tokens, is_certain } = Tokens::of(source);
+    FUNCTIONS.into_iter().filter(move |function| {
+        !is_certain
+            || tokens.iter().enumerate().any(|(at, token)| {
+                let before = at.checked_sub(1).and_then(|at| tokens.get(at));
+                *token == Token::Word(function)
+                    && before != Some(&Token::Mark('.'))
+                    && tokens.get(at + 1) != Some(&Token::Mark('('))
+            })
+    })
 }
 
 /// Whether what stands before these tokens is given a value.
@@ -370,6 +406,7 @@ mod tests {
             "counts[code] += 1",
             "++counts[code]",
             "--counts.at",
+            "++(counts.at)",
             "[list.find] = [1]",
             "({ a: list.find } = row)",
             "for (list[code] of rows);",
@@ -380,6 +417,17 @@ mod tests {
         ] {
             assert_eq!(assigned(source), None, "{source}");
         }
+    }
+
+    #[test]
+    fn assigned_functions_are_told() {
+        for (source, names) in [
+            ("escape(a); b.atob = parseInt(c.isNaN, 10)", vec![]),
+            ("for (atob = 0; atob < 3; atob++); [isNaN] = a; ({ unescape }) => 1", vec!["atob", "isNaN", "unescape"]),
+        ] {
+            assert_eq!(assigned_functions(source).collect::<Vec<_>>(), names, "{source}");
+        }
+        assert_eq!(assigned_functions("if (a) /'/.test(b) // '").count(), FUNCTIONS.len());
     }
 
     #[test]

@@ -4,7 +4,7 @@
   const { dispatch, parts, part } = runtime;
   // By names of our own: the global ones go away for a moment.
   const scope = globalThis;
-  const { defineProperty, deleteProperty, getOwnPropertyDescriptor, getPrototypeOf, isExtensible, ownKeys, setPrototypeOf } = Reflect;
+  const { defineProperty, deleteProperty, getOwnPropertyDescriptor, getPrototypeOf, isExtensible, ownKeys, preventExtensions, setPrototypeOf } = Reflect;
 
   // Parts that keep nothing of a run, with the globals they give.
   const LASTING = {
@@ -94,6 +94,9 @@
     letObjectsDiffer(prototype, ['constructor', 'toJSON', 'toLocaleString', 'toString', 'valueOf']);
   }
 
+  // Sloppy assignments to names that nobody has declared.
+  letObjectsDiffer(globals, host.assignedFunctions);
+
   // What this script's text may assign, and so give to objects that inherit from shared ones; `undefined`: anything. An accessor
   // takes its time, so that the others are left as they are.
   const { assigned } = host;
@@ -105,6 +108,21 @@
     return own.includes('constructor') && !primitives.includes(object) ? own.filter((key) => typeof key === 'string') : [];
   }
 
+  // What loops call stays without accessors: of these prototypes the values may be changed, and a context in which they were is
+  // thrown away.
+  const hot = [Array, Map, RegExp, Set].map(({ prototype }) => prototype);
+  // Holders, keys and values in turn.
+  const watched = [];
+  function freezeBut(object, keys) {
+    for (const key of ownKeys(object)) {
+      const { value, writable, configurable } = getOwnPropertyDescriptor(object, key);
+      const isWatched = configurable && writable && keys.includes(key);
+      if (isWatched) watched.push(object, key, value);
+      defineProperty(object, key, writable && !isWatched ? { configurable: false, writable: false } : { configurable: false });
+    }
+    preventExtensions(object);
+  }
+
   function freezeAll(roots) {
     const seen = new Set([scope]);
     const left = [...roots];
@@ -113,13 +131,15 @@
       if ((typeof object !== 'object' && typeof object !== 'function') || object === null || seen.has(object)) continue;
       seen.add(object);
       left.push(getPrototypeOf(object));
-      letObjectsDiffer(object, assignable(object));
+      const keys = assignable(object);
+      if (!hot.includes(object)) letObjectsDiffer(object, keys);
       while (behind.length > 0) left.push(behind.pop());
       for (const key of ownKeys(object)) {
         const { value, get, set } = getOwnPropertyDescriptor(object, key);
         left.push(value, get, set);
       }
-      freeze(object);
+      if (hot.includes(object)) freezeBut(object, keys);
+      else freeze(object);
     }
   }
 
@@ -173,6 +193,8 @@
 
   // Nothing is left of the run that has ended, after which the global object has `count` properties of its own.
   dispatch.sweep = (count) => {
+    // Before anything else: what follows calls some of them.
+    for (let at = 0; at < watched.length; at += 3) if (watched[at][watched[at + 1]] !== watched[at + 2]) return false;
     if (count !== own.length) {
       for (const key of ownKeys(scope)) if (!own.includes(key) && !deleteProperty(scope, key)) return false;
     }
@@ -189,5 +211,5 @@
   let { loads } = runtime;
   const [keepRuntime, keepDispatch] = [keeperOf(runtime), keeperOf(dispatch)];
   freezeAll([globals, ...sharedByLanguage(), ...errors]);
-  return {};
+  return { isWatched: watched.length > 0 };
 })
