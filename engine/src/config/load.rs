@@ -226,6 +226,22 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_named_on_the_event_socket_who_could_not_log_in() {
+        let socket = "[event_socket]\nlisten = \"127.0.0.1:0\"\npassword = \"a\\nb\"\n";
+        let user = "[[event_socket.user]]\nname = \"wall:board\"\npassword = \"a\\rb\"\n";
+        let found = errors(&format!("{socket}{user}"));
+        let places: Vec<_> = found.iter().map(|problem| problem.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect();
+        assert_eq!(
+            places,
+            [
+                "lockstep.toml:3:12: event_socket.password:",
+                "lockstep.toml:5:8: event_socket.user[0].name:",
+                "lockstep.toml:6:12: event_socket.user[0].password:"
+            ]
+        );
+    }
+
+    #[test]
     fn what_contradicts_itself_is_placed_too() {
         let found = errors("[[user]]\nname = \"1\"\npassword = \"a\"\n[[user]]\nname = \"1\"\npassword = \"b\"\n");
         assert_eq!(found, ["lockstep.toml:5:8: user[1].name: `1` is already the name of user[0]"]);

@@ -1,5 +1,7 @@
 //! What no single value shows: duplicates, references to what does not exist, choices that are unsafe together.
 
+mod event_socket;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::locate::Step;
@@ -63,6 +65,7 @@ pub(super) fn validate(config: &Config) -> Report {
     let mut report = Report::default();
     sip(config, &mut report);
     api(config, &mut report);
+    event_socket::event_socket(config, &mut report);
     media_servers(config, &mut report);
     tts(config, &mut report);
     messaging(config, &mut report);
@@ -152,15 +155,6 @@ fn api(config: &Config, report: &mut Report) {
         if !(1..=most).contains(&value) {
             report.error(section(table, key), format!("expected 1 to {most}, found {value}"));
         }
-    }
-    let socket = &config.event_socket;
-    let nobody = socket.password.as_ref().is_none_or(super::Secret::is_empty) && socket.users.is_empty();
-    if socket.listen.is_some() && nobody {
-        report.error(section("event_socket", "listen"), "expected `password`: without one there is no socket");
-    }
-    report.duplicates("event_socket.user", "name", socket.users.iter().map(|user| &user.name));
-    if socket.users.iter().any(|user| user.password.is_empty() || user.name.is_empty()) {
-        report.error(section("event_socket", "user"), "expected a `name` and a `password` that are not empty");
     }
 }
 
