@@ -9,6 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::AppState;
+use super::carried;
 use super::error::ApiError;
 use super::routes::{self, Reach};
 use crate::config::{ApiKey, DEFAULT_ACCOUNT, EVERY_ACCOUNT, Scope};
@@ -98,7 +99,7 @@ pub(super) async fn check(
         Ok((caller, granted)) => {
             request.extensions_mut().insert(caller);
             request.extensions_mut().insert(granted);
-            next.run(request).await
+            carried::through(&state.changes, path.as_str(), request, next).await
         }
         Err(error) => error.into_response(),
     }

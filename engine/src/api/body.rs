@@ -1,5 +1,7 @@
 //! Bodies of requests: read within their bound, and JSON whatever their `Content-Type` says.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
@@ -8,6 +10,8 @@ use serde_json::json;
 
 use super::error::ApiError;
 
+/// How long a body may take to come.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Levels of lists and objects within one another.
 const MAX_DEPTH: usize = 128;
 
@@ -18,11 +22,16 @@ impl<S: Send + Sync> FromRequest<S> for RawBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        match Bytes::from_request(request, state).await {
-            Ok(bytes) => Ok(Self(bytes)),
-            Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(ApiError::body_too_large()),
-            Err(rejection) => Err(ApiError::bad_request(rejection.body_text())),
-        }
+        read(request, state, PATIENCE).await.map(Self)
+    }
+}
+
+async fn read<S: Send + Sync>(request: Request, state: &S, patience: Duration) -> Result<Bytes, ApiError> {
+    match tokio::time::timeout(patience, Bytes::from_request(request, state)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(ApiError::body_too_large()),
+        Ok(Err(rejection)) => Err(ApiError::bad_request(rejection.body_text())),
+        Err(_) => Err(ApiError::body_too_slow()),
     }
 }
 
@@ -71,7 +80,18 @@ fn is_too_deep(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use axum::body::Body;
+    use futures_util::stream;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_is_not_waited_for() {
+        let never = Request::new(Body::from_stream(stream::pending::<Result<Bytes, Infallible>>()));
+        assert_eq!(read(never, &(), Duration::ZERO).await, Err(ApiError::body_too_slow()));
+    }
 
     #[test]
     fn depth_is_counted_outside_of_texts() {

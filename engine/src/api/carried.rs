@@ -3,19 +3,55 @@
 //! A handler is dropped with its connection, whatever it waits for: between the store and what is in force, or between a carrier that
 //! has sold a number and the store. One that changes something has a task of its own, so that only its answer goes with the connection.
 
-use axum::extract::{MatchedPath, Request};
+use std::sync::Arc;
+
+use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tokio::sync::watch;
 
 use super::error::ApiError;
 use super::routes;
 
-pub(super) async fn through(path: MatchedPath, request: Request, next: Next) -> Response {
-    if !routes::is_change(request.method(), path.as_str()) {
+/// How many changes are under way.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Changes(Arc<watch::Sender<usize>>);
+
+/// One of them, until dropped.
+struct Change(Changes);
+
+impl Changes {
+    fn begin(&self) -> Change {
+        self.0.send_modify(|count| *count += 1);
+        Change(self.clone())
+    }
+
+    /// Resolves once there is none.
+    pub(super) async fn made(&self) {
+        // There is a sender as long as this is here.
+        let _ = self.0.subscribe().wait_for(|count| *count == 0).await;
+    }
+}
+
+impl Drop for Change {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|count| *count -= 1);
+    }
+}
+
+/// Hands a request on.
+pub(super) async fn through(changes: &Changes, path: &str, request: Request, next: Next) -> Response {
+    if !routes::is_change(request.method(), path) {
         return next.run(request).await;
     }
-    tokio::spawn(next.run(request)).await.unwrap_or_else(|error| {
-        tracing::error!(%error, path = path.as_str(), "a request was not carried through");
+    let change = changes.begin();
+    let made = async move {
+        let response = next.run(request).await;
+        drop(change);
+        response
+    };
+    tokio::spawn(made).await.unwrap_or_else(|error| {
+        tracing::error!(%error, path, "a request was not carried through");
         ApiError::internal().into_response()
     })
 }
@@ -25,9 +61,11 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use axum::Router;
+    use axum::extract::MatchedPath;
     use axum::http::StatusCode;
     use axum::middleware::from_fn;
     use axum::routing::{post, put};
+    use futures_util::FutureExt as _;
     use tokio::io::AsyncWriteExt as _;
     use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::{Notify, mpsc, oneshot};
@@ -43,7 +81,7 @@ mod tests {
         }
     }
 
-    /// Whether a handler ends whose client leaves in the middle of it.
+    /// Whether a handler ends whose client leaves in the middle of it, and is waited for until then.
     async fn is_carried_through(request: &str) -> bool {
         let (begun, mut begins) = mpsc::unbounded_channel();
         let (left, mut leaves) = mpsc::unbounded_channel();
@@ -67,10 +105,16 @@ mod tests {
                 response
             }
         };
+        let changes = Changes::default();
+        let under_way = changes.clone();
+        let carried = move |path: MatchedPath, request: Request, next: Next| {
+            let changes = under_way.clone();
+            async move { through(&changes, path.as_str(), request, next).await }
+        };
         let router = Router::new()
             .route("/v1/kv/{key}", put(handler.clone()))
             .route("/v1/forms/{id}", post(handler))
-            .route_layer(from_fn(through))
+            .route_layer(from_fn(carried))
             .layer(from_fn(watched));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -80,8 +124,12 @@ mod tests {
         begins.recv().await.unwrap();
         drop(client);
         leaves.recv().await.unwrap();
+        let is_waited_for = changes.made().now_or_never().is_none();
         opened.notify_one();
-        end.await.is_ok()
+        changes.made().await;
+        let is_made = end.await.is_ok();
+        assert_eq!(is_waited_for, is_made);
+        is_made
     }
 
     #[tokio::test]

@@ -162,6 +162,11 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the body is larger than is taken here")
     }
 
+    /// The body has not come in time.
+    pub(super) fn body_too_slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "too_slow", "the body has not come in time")
+    }
+
     /// The body is not what the operation takes.
     pub(super) fn unprocessable(what: impl Into<String>, details: Value) -> Self {
         Self { details, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", what) }

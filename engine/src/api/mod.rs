@@ -18,6 +18,7 @@ mod events;
 mod forms;
 mod freeswitch;
 mod health;
+mod held;
 mod jobs;
 mod journals;
 mod kv;
@@ -52,6 +53,7 @@ use crate::config::{ApiConfig, ApiKey};
 use crate::core::EngineHandle;
 use crate::form::FormLimits;
 use crate::provisioning::Kind;
+use carried::Changes;
 use connections::Door;
 use websocket::Places;
 
@@ -79,6 +81,7 @@ pub(crate) struct Parts {
     keys: Arc<[ApiKey]>,
     form_limits: FormLimits,
     numbers: numbers::UnderWay,
+    changes: Changes,
     websockets: Places,
     public_websockets: Places,
 }
@@ -91,6 +94,7 @@ pub struct Server {
     router: Router,
     /// Where only public functions are served.
     public: Option<(Door, SocketAddr, Router)>,
+    changes: Changes,
 }
 
 impl Server {
@@ -103,8 +107,8 @@ impl Server {
         let form_limits = FormLimits { body: usize::try_from(config.form_mb).unwrap_or(usize::MAX) << 20 };
         let places = || Places::new(config.max_websockets);
         let (websockets, public_websockets) = (places(), places());
-        let (keys, numbers) = (config.keys.clone().into(), numbers::UnderWay::default());
-        let parts = Parts { engine, keys, form_limits, numbers, websockets, public_websockets };
+        let (keys, numbers, changes) = (config.keys.clone().into(), numbers::UnderWay::default(), Changes::default());
+        let parts = Parts { engine, keys, form_limits, numbers, changes: changes.clone(), websockets, public_websockets };
         let state = AppState(Arc::new(parts));
         let public = match config.public_listen {
             None => None,
@@ -117,7 +121,7 @@ impl Server {
                 Some((door, addr, router))
             }
         };
-        Ok(Self { door, addr, router: router(state), public })
+        Ok(Self { door, addr, router: router(state), public, changes })
     }
 
     /// Where it listens; a port that was 0 in the configuration is filled in.
@@ -130,7 +134,7 @@ impl Server {
         self.public.as_ref().map(|(_, addr, _)| *addr)
     }
 
-    /// Serves until `stop` resolves, then lets requests under way end.
+    /// Serves until `stop` resolves, then lets requests under way end, and changes whose clients have gone.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
         let (told, stopping) = watch::channel(false);
         let stop = async move {
@@ -139,6 +143,7 @@ impl Server {
         };
         let public = OptionFuture::from(self.public.map(|(door, _, router)| door.serve(router, stopping.clone())));
         tokio::join!(stop, self.door.serve(self.router, stopping), public);
+        self.changes.made().await;
     }
 }
 
@@ -213,7 +218,6 @@ fn router(state: AppState) -> Router {
         .route("/v1/route", post(route::route))
         .merge(public_routes(&state))
         .route("/v1/events", get(events::events))
-        .route_layer(middleware::from_fn(carried::through))
         .route_layer(middleware::from_fn_with_state(state.clone(), access::check))
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)

@@ -52,8 +52,8 @@ fn describe(operation: &Operation, schemas: &Value) -> Value {
     let error = json!({ "description": "See `error`.", "content": { "application/json": { "schema": reference("Error") } } });
     let keyed: &[u16] = if operation.scope.is_some() { &[401, 403] } else { &[] };
     let malformed: &[u16] = if parameters.is_empty() { &[] } else { &[400] };
-    let large: &[u16] = if operation.body.is_some() { &[413] } else { &[] };
-    for status in operation.failures.iter().chain(keyed).chain(malformed).chain(large) {
+    let unread: &[u16] = if operation.body.is_some() { &[408, 413] } else { &[] };
+    for status in operation.failures.iter().chain(keyed).chain(malformed).chain(unread) {
         responses.entry(status.to_string()).or_insert_with(|| error.clone());
     }
     // A public function throws any status; the engine may be overloaded or stopping whatever is asked of it.

@@ -5,6 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
 use super::signals::Signals;
 use super::{block_on, out};
 use crate::alerts;
@@ -17,6 +21,9 @@ use crate::host::Served;
 use crate::log::{self, LogFormat};
 use crate::runs::keep_workers;
 use crate::script::programs::Loader;
+
+/// How long requests over HTTP may take where live calls have left them less.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// Run the engine on DIR/lockstep.toml.
 ///
@@ -116,19 +123,26 @@ async fn attend(api: &ApiConfig, engine: EngineHandle, sockets: Sockets, grace: 
     announce(&engine, sockets, &server);
     let workers = tokio::spawn(keep_workers(engine.runs().clone()));
     let alerts = tokio::spawn(alerts::deliver(engine.clone(), engine.platform().drivers.alert.clone()));
-    let serving = tokio::spawn(server.serve(std::future::pending()));
-    let mut grace = Some(grace);
-    loop {
+    let (stop, told) = oneshot::channel::<()>();
+    let told = async move {
+        // It is told by being dropped.
+        let _ = told.await;
+    };
+    let mut serving = tokio::spawn(server.serve(told));
+    let is_told = tokio::select! {
+        () = signals.told_to_end() => true,
+        () = engine.stopped() => false,
+    };
+    if is_told {
+        tracing::info!(grace_s = grace.as_secs(), "stopping: no new calls, live calls may end");
         tokio::select! {
-            () = signals.told_to_end() => {}
-            () = engine.stopped() => break,
+            () = end(&engine, stop, &mut serving, grace) => {}
+            // The second signal means it: whoever asks twice does not wait for calls and requests to end.
+            () = signals.told_to_end() => drop(engine.drain(Duration::ZERO).await),
         }
-        // The second signal means it: whoever asks twice does not wait for calls to end.
-        let patience = grace.take().unwrap_or_default();
-        tracing::info!(grace_s = patience.as_secs(), "stopping: no new calls, live calls may end");
-        if engine.drain(patience).await.is_err() {
-            break;
-        }
+        // It may have ended by itself.
+        let _ = engine.halt().await;
+        engine.stopped().await;
     }
     engine.platform().late.set(None);
     engine.platform().journals.flush().await;
@@ -137,7 +151,19 @@ async fn attend(api: &ApiConfig, engine: EngineHandle, sockets: Sockets, grace: 
     workers.abort();
     alerts.abort();
     serving.abort();
-    if grace.is_some() { Err("the core has ended unexpectedly".to_owned()) } else { Ok(()) }
+    if is_told { Ok(()) } else { Err("the core has ended unexpectedly".to_owned()) }
+}
+
+/// Lets calls end, then what is under way over HTTP, for up to `grace` in all. Until calls are over, they can be seen and ended.
+async fn end(engine: &EngineHandle, stop: oneshot::Sender<()>, serving: &mut JoinHandle<()>, grace: Duration) {
+    let begun = Instant::now();
+    // An error says that no engine is left.
+    let _ = engine.drain(grace).await;
+    drop(stop);
+    let left = grace.saturating_sub(begun.elapsed()).max(LAST_ANSWERS);
+    if tokio::time::timeout(left, serving).await.is_err() {
+        tracing::warn!("requests over HTTP were cut off");
+    }
 }
 
 fn announce(engine: &EngineHandle, sockets: Sockets, server: &api::Server) {

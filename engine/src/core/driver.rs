@@ -24,7 +24,7 @@ use rand::Rng as _;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
 use thiserror::Error;
-use tokio::sync::{Notify, mpsc, watch as latest};
+use tokio::sync::{Notify, mpsc, oneshot, watch as latest};
 use tokio::task::LocalSet;
 
 use super::directory::Directory;
@@ -157,7 +157,7 @@ impl Engine {
         self.applications.take()
     }
 
-    /// Waits until the engine has stopped: after [`EngineHandle::drain`], [`EngineHandle::halt`], or when every handle is gone.
+    /// Waits until the engine has stopped: after [`EngineHandle::halt`], or when every handle is gone and every call over.
     pub fn wait(self) {
         let Self { handle, applications, thread, .. } = self;
         drop((handle, applications));
@@ -378,6 +378,8 @@ impl Core {
         tokio::task::spawn_local(self.platform.clone().keep_house());
         let mut handles_left = true;
         let mut drained_at: Option<Instant> = None;
+        // Whoever waits for the calls to be over.
+        let mut draining: Vec<oneshot::Sender<()>> = Vec::new();
         loop {
             let deadline = {
                 let mut switch = self.switch.borrow_mut();
@@ -386,11 +388,16 @@ impl Core {
                 if switch.is_drained() {
                     let since = *drained_at.get_or_insert_with(Instant::now);
                     if switch.transactions() == 0 || since.elapsed() >= LAST_WORDS {
-                        switch.close_events();
-                        return;
+                        if !handles_left {
+                            switch.close_events();
+                            return;
+                        }
+                        // Whoever asked may have gone away.
+                        draining.drain(..).for_each(|drained| drop(drained.send(())));
                     }
                 }
-                let last_words = drained_at.map(|since| since + LAST_WORDS);
+                let is_awaited = !handles_left || !draining.is_empty();
+                let last_words = drained_at.filter(|_| is_awaited).map(|since| since + LAST_WORDS);
                 [switch.next_deadline(), last_words].into_iter().flatten().min()
             };
             let sleep = async {
@@ -425,6 +432,10 @@ impl Core {
                             let _ = done.send(());
                         }
                         Some(Request::ChangeScripts(order, answer)) => self.scripts.order(order, answer),
+                        Some(Request::Drain(grace, drained)) => {
+                            switch.drain(grace);
+                            draining.push(drained);
+                        }
                         Some(Request::Halt) => {
                             switch.close_events();
                             return;

@@ -345,7 +345,7 @@ pub(crate) enum Request {
     Stats(oneshot::Sender<StatsSnapshot>),
     Readiness(oneshot::Sender<Readiness>),
     /// Take no more calls; end those that are left after the grace period, then stop.
-    Drain(Duration),
+    Drain(Duration, oneshot::Sender<()>),
     /// Stop without a word to anybody.
     Halt,
 }
@@ -489,12 +489,13 @@ impl EngineHandle {
         self.ask(Request::Readiness).await
     }
 
-    /// Takes no more calls (503), lets live ones end for up to `grace`, ends the rest with BYE, then stops the engine.
+    /// Takes no more calls (503), lets live ones end for up to `grace`, ends the rest with BYE. Resolves once all are over; what
+    /// else the engine does goes on until [`halt`](Self::halt).
     pub async fn drain(&self, grace: Duration) -> Result<(), EngineError> {
-        self.requests.send(Request::Drain(grace)).await.map_err(|_| EngineError::Stopped)
+        self.ask(|reply| Request::Drain(grace, reply)).await
     }
 
-    /// Stops the engine at once. Peers of calls are not told: for an engine whose peers are gone as well.
+    /// Stops the engine at once. Peers of calls are not told: for an engine that has been drained, or whose peers are gone as well.
     pub async fn halt(&self) -> Result<(), EngineError> {
         self.requests.send(Request::Halt).await.map_err(|_| EngineError::Stopped)
     }

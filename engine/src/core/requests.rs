@@ -59,8 +59,7 @@ impl Switch {
             Request::Stats(reply) => drop(reply.send(self.stats())),
             Request::Readiness(reply) => drop(reply.send(self.readiness())),
             // For the driver, which reaches the scripts folder and can stop; it lets none through.
-            Request::ChangeScripts(..) | Request::Provisioned(_) | Request::Halt => {}
-            Request::Drain(grace) => self.drain(grace),
+            Request::ChangeScripts(..) | Request::Provisioned(_) | Request::Drain(..) | Request::Halt => {}
         }
     }
 

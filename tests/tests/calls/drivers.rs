@@ -1,8 +1,10 @@
 //! Drivers that the configuration binds: numbers from a carrier, and alerts.
 
 use lockstep_tests::caller::Caller;
-use lockstep_tests::engine::Engine;
+use lockstep_tests::engine::{Engine, within};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 const NUMBERS: &str = "// @lockstep type=driver
 const { ko } = require('cxKV');
@@ -150,4 +152,34 @@ async fn the_sample_driver_keeps_a_stock_of_its_own() {
     assert_eq!(post(&engine, "/v1/drivers/number-stock/list", json!({})).await.1, json!([{ "did": "442080000001" }]));
     assert_eq!(post(&engine, "/v1/dids/release", json!({ "did": "442080000001" })).await.0, 200);
     assert_eq!(post(&engine, "/v1/drivers/number-stock/list", json!({})).await.1, json!([]));
+}
+
+#[tokio::test]
+async fn a_number_that_is_being_bought_while_the_engine_stops_is_ours_afterwards() {
+    let slow = "// @lockstep type=driver
+const { ko } = require('cxKV');
+exports.allocate = async ({ did }) => {
+  await ko.set('ordered:' + did, true);
+  await new Promise((done) => setTimeout(done, 500));
+  return { did };
+};";
+    let mut engine =
+        Engine::setup().config("[drivers]\ndid = \"slow\"").script("slow.js", slow).main("100", "await ctx.answer();").start();
+    for (did, stays) in [("4420", true), ("4421", false)] {
+        let mut client = TcpStream::connect(engine.api()).await.unwrap();
+        let body = json!({ "did": did, "destinations": ["class5:100"] }).to_string();
+        let head = format!("POST /v1/dids/allocate HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n\r\n", engine.api(), body.len());
+        client.write_all((head + &body).as_bytes()).await.unwrap();
+        let ordered = format!("/v1/kv/ordered:{did}");
+        within("the order", async { while engine.request("GET", &ordered, "").await.0 != 200 {} }).await;
+        let client = stays.then_some(client);
+        engine = engine.restart().await;
+        if let Some(mut client) = client {
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+        }
+        let (status, found) = engine.request("GET", &format!("/v1/dids/{did}"), "").await;
+        assert_eq!(status, 200, "{found}");
+    }
 }

@@ -140,7 +140,7 @@ fn a_did_that_leads_nowhere_is_not_found_in_standard_words() {
 #[test]
 fn gateways_that_are_provisioned_while_we_stop_are_not_registered_at() {
     let mut lab = Lab::new("", &[]);
-    lab.switch.request(Request::Drain(std::time::Duration::from_secs(30)));
+    lab.switch.drain(std::time::Duration::from_secs(30));
     let gateway = "address = \"sip:198.51.100.7\"\nusername = \"us\"\npassword = \"secret\"\nregister = true";
     let config = toml::from_str(&format!("[[gateway]]\nid = 7\n{gateway}")).unwrap();
     let current = crate::platform::Platform::in_memory(&config).unwrap().provisioning.current();
