@@ -166,6 +166,8 @@ pub struct OfferId(pub u64);
 pub enum LegEvent {
     /// A provisional response to our INVITE.
     Progress { code: u16, sdp: Option<Bytes> },
+    /// The branch of our INVITE that its media follow is gone, and others ring on.
+    BranchOver,
     /// A 2xx to our INVITE.
     Answered { sdp: Option<Bytes> },
     /// Our INVITE came to nothing.

@@ -41,6 +41,9 @@ impl Switch {
                 self.bind_early_dialog(leg, dialog);
                 let code = response.status.code();
                 let sdp = description.map(|description| description.sdp);
+                if sdp.is_some() {
+                    self.follow(leg, dialog);
+                }
                 self.tell_leg(leg, &status_line(&response), LegEvent::Progress { code, sdp });
             }
             Event::Answered { id, dialog, response, description } => {
@@ -174,6 +177,7 @@ impl Switch {
                     // A session refresh without an offer changes nothing (RFC 4028 7.4).
                     return self.answer_at_once(id, Reply::new(StatusCode::OK));
                 }
+                self.follow(leg, Some(dialog));
                 self.leg_event(leg, LegEvent::Offer { offer: OfferId(id.0), sdp: offer });
             }
             Method::Info => {
@@ -211,7 +215,7 @@ impl Switch {
                 let (code, reason) = reason_of(&request.headers).unwrap_or((200, "Normal Clearing".to_owned()));
                 let branch = self.branch_of(dialog);
                 if let Some((leg, invite)) = branch {
-                    return self.branch_over(leg, invite, code, reason);
+                    return self.branch_over(leg, dialog, invite, code, reason);
                 }
                 ("BYE", code, reason, true)
             }
@@ -236,15 +240,20 @@ impl Switch {
     }
 
     /// A callee's BYE before its answer, though RFC 3261 15 keeps it from that: with the last branch the INVITE is given up.
-    fn branch_over(&mut self, leg: LegKey, invite: RequestId, code: u16, reason: String) {
+    fn branch_over(&mut self, leg: LegKey, dialog: DialogId, invite: RequestId, code: u16, reason: String) {
         {
             let mut exchange = self.exchange.borrow_mut();
             exchange.note(leg, Direction::In, "BYE");
             let other = exchange.endpoint.early_dialog(invite);
-            if let Some(link) = exchange.links.get_mut(&leg) {
+            let followed = exchange.links.get_mut(&leg).and_then(|link| {
                 link.dialog = other;
-            }
+                link.described_by.take_if(|described_by| *described_by == dialog)
+            });
             if other.is_some() {
+                drop(exchange);
+                if followed.is_some() {
+                    self.leg_event(leg, LegEvent::BranchOver);
+                }
                 return;
             }
             if let Err(error) = exchange.cancel(leg, invite, Headers::new()) {
@@ -274,6 +283,13 @@ impl Switch {
         // A call that dials again and again must not keep what every attempt has left behind.
         if is_over && leg.1 != LegId::A {
             self.exchange.borrow_mut().forget_leg(leg);
+        }
+    }
+
+    /// The media of a leg follow what is said in this dialog.
+    fn follow(&mut self, leg: LegKey, dialog: Option<DialogId>) {
+        if let Some(link) = self.exchange.borrow_mut().links.get_mut(&leg) {
+            link.described_by = dialog;
         }
     }
 

@@ -67,6 +67,8 @@ pub(crate) enum Invite {
 pub(crate) struct Link {
     pub invite: Option<Invite>,
     pub dialog: Option<DialogId>,
+    /// The early dialog whose description its media follow.
+    pub described_by: Option<DialogId>,
     /// Our 2xx was sent, or the peer's came.
     pub answered: bool,
     /// The Call-ID by which the credentials for its gateway are kept.

@@ -33,6 +33,7 @@ impl Exchange {
                 LegStep::Over { code: *code, reason: reason.clone() }
             }
             LegEvent::Progress { .. }
+            | LegEvent::BranchOver
             | LegEvent::Acked { .. }
             | LegEvent::Offer { .. }
             | LegEvent::OfferAnswered { .. }

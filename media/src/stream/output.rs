@@ -86,7 +86,7 @@ pub enum MediaEvent {
         /// Length of what was recorded.
         duration: Duration,
     },
-    /// The first RTP packet arrived, or the first after a media time-out.
+    /// The first RTP packet arrived, or the first after a media time-out, or since a description with another address.
     MediaStarted {
         /// Where it came from, and where packets now go.
         source: SocketAddr,

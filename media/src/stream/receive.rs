@@ -38,7 +38,7 @@ pub(super) struct Receiver {
     /// Since when packets should be coming.
     expected_since: Option<Instant>,
     last_packet: Option<Instant>,
-    /// No packet yet, or a time-out was reported: the next packet is news.
+    /// No packet yet from where the other side is now, or a time-out was reported: the next packet is news.
     is_silent: bool,
     is_timed_out: bool,
     /// Figures of sources that are gone.
@@ -106,6 +106,7 @@ impl Receiver {
         self.earlier = self.stats();
         self.source = None;
         self.candidate = None;
+        self.is_silent = true;
         self.start_anew();
     }
 

@@ -114,7 +114,7 @@ impl<S: Switchboard> NativeBackend<S> {
             }
             LegEvent::Digit { digit, duration_ms } => self.caller_digit(now, digit, duration_ms, DtmfMethod::Info),
             // What comes of an INVITE of ours comes on the far legs of a bridge or a callee.
-            LegEvent::Progress { .. } | LegEvent::Answered { .. } | LegEvent::Failed { .. } => {}
+            LegEvent::Progress { .. } | LegEvent::BranchOver | LegEvent::Answered { .. } | LegEvent::Failed { .. } => {}
             LegEvent::Over { code, reason, by_peer } => {
                 let by = match (by_peer, self.originated) {
                     (true, true) => EndedBy::Callee,
@@ -135,6 +135,10 @@ impl<S: Switchboard> NativeBackend<S> {
                 if matches!(code, 180 | 183) {
                     task.bridge.ringing(id);
                 }
+            }
+            LegEvent::BranchOver => {
+                task.bridge.branch_over(id);
+                self.unhear(id);
             }
             LegEvent::Answered { sdp } => match leg.answered(&mut self.board, sdp.as_deref()) {
                 Ok(()) => task.bridge.answered(now, id),

@@ -120,7 +120,8 @@ impl<S: Switchboard> NativeBackend<S> {
             },
             LegEvent::Failed { code, reason } | LegEvent::Over { code, reason, .. } => self.callee_leg_over(id, code, reason),
             LegEvent::Offer { offer, sdp } => drop(leg.offered(&mut self.board, offer, sdp.as_deref())),
-            LegEvent::Acked { .. }
+            LegEvent::BranchOver
+            | LegEvent::Acked { .. }
             | LegEvent::Digit { .. }
             | LegEvent::OfferAnswered { .. }
             | LegEvent::OfferRefused { .. }

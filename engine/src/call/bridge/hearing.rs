@@ -20,13 +20,21 @@ impl Bridge {
         }
     }
 
+    /// The branch of a far end's INVITE whose media had arrived is gone; others of it ring on.
+    pub fn branch_over(&mut self, leg: LegId) {
+        if let Some(leg) = self.legs.get_mut(&leg) {
+            leg.has_media = false;
+        }
+        self.hear_another();
+    }
+
     /// Somebody is gone or asked to accept. If it was whom the caller heard, the caller hears another, or that one rings.
     pub(super) fn hear_another(&mut self) {
         if self.done || self.joined().is_some() {
             return;
         }
         let legs = &self.legs;
-        if self.heard.take_if(|heard| legs.get(heard).is_none_or(|leg| !leg.is_ringing())).is_some() {
+        if self.heard.take_if(|heard| legs.get(heard).is_none_or(|leg| !leg.is_audible())).is_some() {
             self.told_ringing = false;
             self.hear_early_media();
         }
@@ -39,7 +47,7 @@ impl Bridge {
         if !self.rules.early_media || self.heard.is_some() {
             return;
         }
-        let mut audible = self.legs.iter().filter(|(_, leg)| leg.has_media && leg.is_ringing());
+        let mut audible = self.legs.iter().filter(|(_, leg)| leg.is_audible());
         if let Some(leg) = audible.next().map(|(id, _)| *id) {
             self.heard = Some(leg);
             self.steps.push_back(BridgeStep::EarlyMedia { leg });
@@ -57,5 +65,10 @@ impl Bridge {
 impl Leg {
     fn is_ringing(&self) -> bool {
         self.attempt == Attempt::Ringing
+    }
+
+    /// Whether its media can be heard before it answers.
+    fn is_audible(&self) -> bool {
+        self.has_media && self.is_ringing()
     }
 }

@@ -178,6 +178,19 @@ fn early_media_that_comes_to_nothing_gives_way_to_the_ringing_of_another() {
 }
 
 #[test]
+fn early_media_of_a_branch_that_is_gone_gives_way_to_ringing() {
+    let mut switch = Switch::dial(rules(1));
+    switch.resolve(0, 1, Hunt::Together);
+    switch.bridge.ringing(LegId(1));
+    switch.bridge.media_arrived(LegId(1));
+    switch.steps();
+    switch.bridge.branch_over(LegId(1));
+    assert_eq!(switch.steps(), [BridgeStep::Ringing]);
+    switch.bridge.media_arrived(LegId(1));
+    assert_eq!(switch.steps(), [BridgeStep::EarlyMedia { leg: LegId(1) }]);
+}
+
+#[test]
 fn after_early_media_of_a_failed_gateway_the_next_one_rings_audibly() {
     let mut switch = Switch::dial(rules(1));
     switch.resolve(0, 3, Hunt::InTurn { ring: Some(Duration::from_secs(5)) });

@@ -87,6 +87,8 @@ fn a_new_address_in_a_new_description_is_locked_on_to() {
     let header = RtpHeader { ssrc: Ssrc(99), ..line.next };
     line.packet_from("198.51.100.2:6000", header, &[1; 160]);
     assert_eq!(line.stream.stats().packets_received, 2, "its source needs no second packet");
+    let heard = line.events.iter().filter(|(_, event)| matches!(event, MediaEvent::MediaStarted { .. })).count();
+    assert_eq!(heard, 2, "it is news that this address is heard");
     line.audio(1);
     assert_eq!(line.stream.stats().dropped.wrong_source, 1);
     line.assert_continuous();
