@@ -182,9 +182,11 @@ impl From<StoreError> for ApiError {
             StoreError::Refused { .. } => (StatusCode::BAD_REQUEST, "bad_request"),
             StoreError::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
             StoreError::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
-            StoreError::Open { .. } | StoreError::Version { .. } | StoreError::Sql(_) | StoreError::Io(_) => {
-                (StatusCode::INTERNAL_SERVER_ERROR, "store_failed")
-            }
+            StoreError::Open { .. }
+            | StoreError::Version { .. }
+            | StoreError::ReadOnly
+            | StoreError::Sql(_)
+            | StoreError::Io(_) => (StatusCode::INTERNAL_SERVER_ERROR, "store_failed"),
         };
         Self::new(status, code, error.to_string())
     }

@@ -12,6 +12,8 @@ pub enum StoreError {
     Open { path: PathBuf, why: String },
     #[error("the store's tables are of version {got}, this engine knows versions up to {known}")]
     Version { got: u32, known: u32 },
+    #[error("it can be read, but not be written")]
+    ReadOnly,
     /// The request does not fit what is there; the message is for whoever asked.
     #[error("{message}")]
     Refused { code: ErrorCode, message: String },
@@ -37,7 +39,9 @@ impl StoreError {
             Self::Refused { code, .. } => *code,
             Self::Overloaded => ErrorCode::LimitError,
             Self::Sql(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) => ErrorCode::LimitError,
-            Self::Sql(_) | Self::Open { .. } | Self::Version { .. } | Self::Stopped | Self::Io(_) => ErrorCode::DatabaseError,
+            Self::Sql(_) | Self::Open { .. } | Self::Version { .. } | Self::ReadOnly | Self::Stopped | Self::Io(_) => {
+                ErrorCode::DatabaseError
+            }
         };
         OpError::new(code, format!("{label}: {self}"))
     }

@@ -98,7 +98,7 @@ impl Store {
             Place::File(path) => StoreError::Open { path: path.clone(), why: error.to_string() },
             Place::Memory => error,
         };
-        let mut connection = connect(&place, false).map_err(named)?;
+        let mut connection = connect(&place, false).and_then(writable).map_err(named)?;
         migrations::run(&mut connection).map_err(named)?;
         let (writer, committed) = Writer::start(connection, clock.clone())?;
         let readers = match &place {
@@ -174,6 +174,11 @@ impl Store {
         // An error says that the writer has ended, and with it all it had to write.
         let _ = self.inner.committed.clone().wait_for(|done| *done >= ahead).await;
     }
+}
+
+/// SQLite opens a file that it may not write for reading, without a word.
+fn writable(connection: Connection) -> Result<Connection, StoreError> {
+    if connection.is_readonly("main")? { Err(StoreError::ReadOnly) } else { Ok(connection) }
 }
 
 fn connect(place: &Place, read_only: bool) -> Result<Connection, StoreError> {

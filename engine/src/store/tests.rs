@@ -202,6 +202,16 @@ fn a_file_of_a_newer_engine_is_refused() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
+#[test]
+fn a_file_that_cannot_be_written_is_refused() {
+    let folder = tempdir("read-only");
+    let place = Place::File(folder.join("s.db"));
+    drop(Store::open(place.clone(), Clock::system()).unwrap());
+    assert!(matches!(connect(&place, true).and_then(writable), Err(StoreError::ReadOnly)));
+    assert!(connect(&place, false).and_then(writable).is_ok());
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
 fn databases() -> AccountDatabases {
     let limits = DatabaseLimits {
         max_bytes: 64 << 10,
