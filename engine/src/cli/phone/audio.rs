@@ -29,6 +29,15 @@ pub(super) fn load(path: &Path, codec: Codec) -> Result<Arc<EncodedPrompt>, Stri
     Ok(Arc::new(encode(&audio, codec)))
 }
 
+/// Whether [`save`] could write there, as far as that shows before there is a call.
+pub(super) fn check(path: &Path) -> Result<(), String> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return Err(format!("{}: there is no folder {}", path.display(), folder.display()));
+    }
+    if path.is_dir() { Err(format!("{}: expected a file, found a folder", path.display())) } else { Ok(()) }
+}
+
 /// Writes what was heard; returns its length. A call without audio gives an empty file.
 pub(super) fn save(path: &Path, heard: &Heard) -> Result<Duration, String> {
     let (codec, octets, duration) =
@@ -55,6 +64,15 @@ pub(super) fn numbered(path: &Path, call: u32) -> std::path::PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_heard_is_written_to_a_file_in_a_folder_that_is_there() {
+        let folder = std::env::temp_dir();
+        assert_eq!(check(&folder.join("heard.wav")), Ok(()));
+        assert_eq!(check(Path::new("heard.wav")), Ok(()));
+        assert!(check(&folder.join("no-such-folder/heard.wav")).is_err());
+        assert!(check(&folder).is_err());
+    }
 
     #[test]
     fn later_calls_get_files_of_their_own() {

@@ -61,8 +61,9 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, String> {
     if let Some(refusal) = args.common.refusal() {
         return Err(refusal);
     }
-    // Whatever is wrong with the file is said before anybody's telephone rings.
+    // Whatever is wrong with the files is said before anybody's telephone rings.
     let prompt = args.play.as_deref().map(|path| audio::load(path, Codec::Pcmu)).transpose()?;
+    args.record.as_deref().map_or(Ok(()), audio::check)?;
     let target = if args.target.contains(':') && !args.target.starts_with(|c: char| c.is_ascii_digit()) {
         args.target.clone()
     } else {

@@ -54,6 +54,7 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, String> {
         return Err(refusal);
     }
     let prompt = args.answer.as_deref().map(|path| audio::load(path, Codec::Pcmu)).transpose()?;
+    args.record.as_deref().map_or(Ok(()), audio::check)?;
     let address = args.register.as_deref().map(Uri::parse).transpose().map_err(|error| format!("--register: {error}"))?;
     let user = address.as_ref().and_then(Uri::user).map_or_else(|| PhoneConfig::default().user, std::borrow::Cow::into_owned);
     let config = PhoneConfig {
