@@ -12,7 +12,7 @@ use super::access::Caller;
 use super::body::JsonBody;
 use super::error::ApiError;
 use super::path::Path;
-use crate::config::{Net, Wanted};
+use crate::config::{CustomerLimits, Net, Wanted, entry};
 use crate::provisioning::{Current, Kind, ProvisioningError, Wrong};
 use crate::runs::RunsHandle;
 use crate::script::ProgramSet;
@@ -207,6 +207,9 @@ fn bind(
     if let Some(net) = nets(given.get("addresses")).iter().find(|net| kind == Kind::Customer && !known.contains(net)) {
         return Err(ApiError::forbidden(format!("addresses: whose calls come from {net} only the operator says")));
     }
+    if kind == Kind::Customer {
+        keep_limits(there.as_ref().map(|(_, entry)| entry), given)?;
+    }
     let customer = given.get("customer").and_then(Value::as_i64);
     if customer.is_some_and(|id| current.account_of_customer(id) != Some(account)) {
         return Err(ApiError::unprocessable(
@@ -215,6 +218,24 @@ fn bind(
         ));
     }
     Ok(())
+}
+
+/// Keeps what the operator lets a customer of the account spend: limits that are not given stay, and others are refused.
+fn keep_limits(there: Option<&Value>, given: &mut Map<String, Value>) -> Result<(), ApiError> {
+    let Some(there) = there else {
+        return Err(ApiError::forbidden("a customer, who is given limits, is put by the operator first"));
+    };
+    let kept = there.get("limits").cloned().unwrap_or_else(|| json!({}));
+    let read = |limits: &Value| entry::<CustomerLimits>(limits.as_object()?).ok();
+    match given.get("limits").filter(|limits| !limits.is_null()) {
+        Some(wanted) if read(wanted).is_none() || read(wanted) != read(&kept) => {
+            Err(ApiError::forbidden("limits: what a customer may spend only the operator says"))
+        }
+        _ => {
+            given.insert("limits".to_owned(), kept);
+            Ok(())
+        }
+    }
 }
 
 impl From<ProvisioningError> for ApiError {
@@ -291,10 +312,27 @@ mod tests {
     #[test]
     fn an_account_does_not_say_whose_calls_come_from_an_address() {
         let customer = |name, addresses: &[&str]| refusal(Kind::Customer, name, json!({ "addresses": addresses }));
-        assert_eq!(customer("13", &[]), None);
-        assert_eq!(customer("13", &["192.0.2.9"]), Some(json!("forbidden")));
+        assert_eq!(customer("12", &["192.0.2.9"]), Some(json!("forbidden")));
         assert_eq!(customer("12", &["192.0.2.0/24"]), None, "it is there already");
         assert_eq!(customer("12", &["192.0.2.0/24", "0.0.0.0/0"]), Some(json!("forbidden")));
+    }
+
+    #[test]
+    fn an_account_does_not_say_what_its_customers_may_spend() {
+        let there = json!({ "user": "pbx", "limits": { "calls_per_second": 1.0, "concurrent": 2 } });
+        let put = |there: Option<&Value>, entry: Value| {
+            let mut given = entry.as_object().cloned().unwrap();
+            keep_limits(there, &mut given).map(|()| given["limits"].clone()).ok()
+        };
+        let kept = Some(there["limits"].clone());
+        for same in [json!({}), json!({ "limits": null }), json!({ "limits": { "concurrent": 2, "calls_per_second": 1 } })] {
+            assert_eq!(put(Some(&there), same.clone()), kept, "{same}");
+        }
+        for other in [json!({}), json!({ "concurrent": 3 }), json!({ "concurrent": 2, "spend_per_day": 5 }), json!(7)] {
+            assert_eq!(put(Some(&there), json!({ "limits": other })), None, "{other}");
+        }
+        assert_eq!(put(Some(&json!({})), json!({})), Some(json!({})), "the operator has given none");
+        assert_eq!(put(None, json!({})), None, "a new one");
     }
 
     /// Keys that are refused of a number that leads there.
