@@ -45,6 +45,8 @@ gateways = [7]
 number = "4420"
 account = "north"
 destinations = ["class5:100"]
+[drivers]
+alert = "alarm"
 "#;
 
 const SCRIPT: &str = "// @lockstep app=sales class5_destination=100 public=true\nexports.main = (data) => 'north';";
@@ -302,6 +304,22 @@ async fn a_text_is_shown_to_its_owner_whatever_has_become_of_its_file() {
         ("operator", "/v1/scripts/menu/versions", 200, vec![json!(2), json!(1)]),
     ] {
         assert_eq!(ask(account, path).await, (status, versions), "{account} {path}");
+    }
+    let add = async |account: &str, file: &str| {
+        let body = json!({ "file": file, "source": SCRIPT }).to_string().into_bytes();
+        house.send("POST", "/v1/scripts", Some(&key_of(account, Scope::Admin)), body).await.0
+    };
+    // What would be taken gets a 503: the core has stopped.
+    for (account, file, status) in [
+        ("north", "gone.js", 409),
+        ("north", "Gone.mjs", 409),
+        ("south", "gone.js", 503),
+        ("operator", "gone.js", 503),
+        ("north", "alarm.js", 409),
+        ("operator", "alarm.js", 503),
+        ("north", "new.js", 503),
+    ] {
+        assert_eq!(add(account, file).await, status, "{account} {file}");
     }
     let back = house.send("POST", "/v1/scripts/gone/rollback", Some(&key_of("north", Scope::Admin)), b"{}".to_vec()).await;
     assert_eq!(back.0, 404, "{}", back.1);

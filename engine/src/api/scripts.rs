@@ -15,7 +15,7 @@ use super::body::JsonBody;
 use super::error::ApiError;
 use super::path::Path;
 use crate::core::ScriptInfo;
-use crate::script::programs::{SaveError, SaveScript, is_called};
+use crate::script::programs::{SaveError, SaveScript, have_same_name, is_called, is_script};
 use crate::store::script_versions;
 
 #[derive(Debug, Deserialize)]
@@ -50,6 +50,7 @@ pub(super) async fn add(
     Extension(caller): Extension<Caller>,
     JsonBody(NewScript { file, source }): JsonBody<NewScript>,
 ) -> Result<Response, ApiError> {
+    has_free_name(&state, &caller, &file).await?;
     let save = SaveScript { file, source: source.into(), must_be_new: true, account: caller.only(), version: None };
     let script = state.engine.save_script(save).await?;
     let location = format!("/v1/scripts/{}", script.name);
@@ -140,9 +141,26 @@ pub(super) async fn roll_back(
             before.await?.ok_or_else(|| ApiError::no_earlier_version(&file))?
         }
     };
+    if !is_there {
+        has_free_name(&state, &caller, &file).await?;
+    }
     let source = text(&state, &caller, &file, number).await?;
     let save = SaveScript { file, source, must_be_new: !is_there, account: caller.only(), version: Some(number) };
     Ok(Json(state.engine.save_script(save).await?).into_response())
+}
+
+/// Refuses an account a name that others count on: one that the configuration means for them, or that was another's last. Whoever has
+/// the name is what they call, and has the links to its public functions.
+async fn has_free_name(state: &AppState, caller: &Caller, file: &str) -> Result<(), ApiError> {
+    let Some(account) = caller.only() else { return Ok(()) };
+    let current = state.engine.platform().provisioning.current();
+    let is_meant = |name: &str| is_called(file, name) || is_script(name) && have_same_name(file, name);
+    let owners = state.engine.platform().store.read(|connection, _| script_versions::last_owners(connection)).await?;
+    let is_others = |(known, owner): &(String, Option<String>)| have_same_name(known, file) && owner.as_ref() != Some(&account);
+    if current.config.means_script_of_others(&account, is_meant) || owners.iter().any(is_others) {
+        return Err(ApiError::conflict("taken", format!("the name of {file} is kept for a script of others")));
+    }
+    Ok(())
 }
 
 /// A script by name, file, uuid or number, if it is there for who asks.
@@ -203,6 +221,7 @@ impl From<SaveError> for ApiError {
             SaveError::Exists(_) => Self::conflict("script_exists", error.to_string()),
             SaveError::NoSuchScript(_) => Self::not_found("no_such_script", error.to_string()),
             SaveError::Taken(_) => Self::conflict("taken", error.to_string()),
+            SaveError::TooMany(_) => Self::conflict("too_many", error.to_string()),
             SaveError::NotYours(_) => Self::forbidden(error.to_string()),
             SaveError::Unwritable { .. } => Self::conflict("unwritable", error.to_string()),
         }

@@ -73,6 +73,8 @@ pub struct ScriptEntry {
 pub const DEFAULT_TURN_MS: u32 = 2_000;
 /// Memory of a run where a script says nothing, MB.
 pub const DEFAULT_MEMORY_MB: u32 = 100;
+/// The longest wall time of a run where a script says nothing, s: a job's.
+const LONGEST_RUN_S: f64 = 60.0;
 
 impl ScriptEntry {
     /// An entry that says nothing but its file.
@@ -117,6 +119,19 @@ impl ScriptEntry {
         let routes_calls = self.run.is_some_and(|run| run != GlobalRun::Disable);
         let idle = routes_calls && self.kind == Some(ScriptType::Worker);
         idle.then_some(("run", "has no effect on a worker: it is sent messages and routes no calls")).into_iter().collect()
+    }
+
+    /// What is more than a script has that says nothing, unless it stands in `granted`, as (key, sentence).
+    pub(crate) fn beyond_defaults(&self, granted: Option<&Self>) -> Option<(&'static str, String)> {
+        let is_granted = |key: fn(&Self) -> bool| granted.is_some_and(key);
+        let keys = [
+            ("timeout_s", self.timeout_s, LONGEST_RUN_S, is_granted(|entry| entry.timeout_s.is_some())),
+            ("turn_ms", self.turn_ms.map(f64::from), DEFAULT_TURN_MS.into(), is_granted(|entry| entry.turn_ms.is_some())),
+            ("concurrency", self.concurrency.map(f64::from), 1.0, is_granted(|entry| entry.concurrency.is_some())),
+            ("memory_mb", self.memory_mb.map(f64::from), DEFAULT_MEMORY_MB.into(), is_granted(|entry| entry.memory_mb.is_some())),
+        ];
+        let found = keys.into_iter().find(|(_, wanted, most, granted)| !granted && wanted.is_some_and(|wanted| wanted > *most));
+        found.map(|(key, _, most, _)| (key, format!("expected at most {most}: more a [[script]] of the operator's grants")))
     }
 
     /// What is out of range, as (key, sentence).

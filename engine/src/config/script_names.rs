@@ -62,8 +62,64 @@ pub(super) fn find(config: &Config) -> Vec<(Vec<Step>, Wanted)> {
 }
 
 impl Config {
+    /// Whether a script that `is_called` so is meant by a key that is not this account's: a name that the folder lacks yet is kept
+    /// for whoever the configuration means.
+    pub(crate) fn means_script_of_others(&self, account: &str, is_called: impl Fn(&str) -> bool) -> bool {
+        let is_own_app = |name: &String| self.apps.iter().any(|app| app.name == *name && app.account == account);
+        let others_dids = || self.dids.iter().filter(move |did| self.account_of_did(did) != account);
+        let led_to = others_dids().flat_map(|did| &did.destinations).filter_map(|to| match to {
+            Destination::Class5(name) => Some(name),
+            Destination::User(_) | Destination::External(_) | Destination::Sip(_) | Destination::Socket { .. } => None,
+        });
+        let entries = self.script_entries.iter().filter(|entry| !entry.app.as_ref().is_some_and(is_own_app));
+        let drivers = self.drivers.did.iter().chain(&self.drivers.alert);
+        let routes = self.routes.iter().filter_map(|route| route.script.as_ref());
+        let names = drivers.chain(routes).chain(others_dids().filter_map(|did| did.script.as_ref())).chain(led_to);
+        names.chain(entries.map(|entry| &entry.file)).any(|name| is_called(name))
+    }
+
     /// Every key that names a script, such as `did[0].script`.
     pub(crate) fn named_scripts(&self) -> impl Iterator<Item = (String, Wanted)> {
         find(self).into_iter().map(|(path, wanted)| (locate::render(&path), wanted))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_kept_for_whom_the_configuration_means() {
+        let config: Config = toml::from_str(
+            r#"
+            [drivers]
+            did = "carrier"
+            alert = "alarm"
+            [[app]]
+            name = "norths"
+            account = "north"
+            [[route]]
+            prefix = ""
+            gateways = []
+            script = "hook"
+            [[did]]
+            number = "1"
+            account = "north"
+            script = "filter"
+            destinations = ["class5:menu", "user:anna"]
+            [[script]]
+            file = "audit.js"
+            [[script]]
+            file = "tuned.js"
+            app = "norths"
+            "#,
+        )
+        .unwrap();
+        let kept = |account: &str| {
+            let names = ["carrier", "alarm", "hook", "filter", "menu", "anna", "audit.js", "tuned.js"];
+            names.into_iter().filter(|name| config.means_script_of_others(account, |meant| meant == *name)).collect::<Vec<_>>()
+        };
+        assert_eq!(kept("north"), ["carrier", "alarm", "hook", "audit.js"]);
+        assert_eq!(kept("south"), ["carrier", "alarm", "hook", "filter", "menu", "audit.js", "tuned.js"]);
     }
 }

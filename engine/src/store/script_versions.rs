@@ -124,6 +124,14 @@ pub fn last_live(connection: &Connection, file: &str, owner: Option<&str>) -> Re
     Ok(connection.prepare_cached(sql)?.query_row(params![file, owner], |row| row.get(0)).optional()?)
 }
 
+/// Whose script each file was last; `None`: it was not noted.
+pub fn last_owners(connection: &Connection) -> Result<Vec<(String, Option<String>)>, StoreError> {
+    let sql = "SELECT file, account FROM script_live JOIN script_versions USING (file, number) ORDER BY file";
+    let mut statement = connection.prepare_cached(sql)?;
+    let found = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(found.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Every file that has had a version, by name.
 pub fn files(connection: &Connection) -> Result<Vec<String>, StoreError> {
     let mut statement = connection.prepare_cached("SELECT file FROM script_live ORDER BY file")?;

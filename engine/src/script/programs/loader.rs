@@ -16,9 +16,7 @@ use lockstep_ctx_api::wire::{Bundle, Location};
 use super::program::{Program, ProgramLimits, digest_of, id_of, uuid_of, version_of};
 use super::reach::{means, reach};
 use super::set::{ProgramSet, ScriptProblem};
-use crate::config::{
-    App, Class5Destination, Config, DEFAULT_ACCOUNT, DEFAULT_MEMORY_MB, DEFAULT_TURN_MS, ScriptEntry, header_comment,
-};
+use crate::config::{App, Config, DEFAULT_ACCOUNT, DEFAULT_MEMORY_MB, DEFAULT_TURN_MS, ScriptEntry, header_comment};
 use crate::packages::{Library, computes_names, named_modules};
 use crate::script::Environment;
 use crate::typescript;
@@ -225,13 +223,18 @@ impl Loader {
         self.files.keys()
     }
 
-    /// The account that a text would belong to as the script `file`, and what callers would dial to reach it.
+    /// The account that a text would belong to as the script `file`, and its settings.
     ///
     /// # Errors
     /// Why it would not be live.
-    pub(super) fn claims_of(&self, file: &str, source: &Arc<str>) -> Result<(String, Option<Class5Destination>), ScriptProblem> {
+    pub(super) fn claims_of(&self, file: &str, source: &Arc<str>) -> Result<(String, ScriptEntry), ScriptProblem> {
         let (sound, _) = self.compile(file, source)?;
-        Ok((self.owner_of(&sound.settings).to_owned(), sound.settings.class5_destination))
+        Ok((self.owner_of(&sound.settings).to_owned(), sound.settings))
+    }
+
+    /// What the configuration says of the script `file`.
+    pub(super) fn entry_of(&self, file: &str) -> Option<&ScriptEntry> {
+        self.entries.get(file)
     }
 
     /// The account that a script belongs to.

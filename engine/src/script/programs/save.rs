@@ -13,6 +13,8 @@ use crate::config::Class5Destination;
 
 /// The longest file name, in bytes.
 const MAX_NAME: usize = 100;
+/// Scripts of an account; the operator may have more.
+const MAX_SCRIPTS: usize = 1_000;
 
 /// A text to be put into the folder.
 #[derive(Clone, Debug)]
@@ -44,6 +46,8 @@ pub enum SaveError {
     NotYours(String),
     #[error("class5_destination {0} belongs to another script of the account")]
     Taken(String),
+    #[error("the account {0} has {MAX_SCRIPTS} scripts already")]
+    TooMany(String),
     #[error("{file}: {why}")]
     Unwritable { file: String, why: String },
 }
@@ -70,11 +74,21 @@ impl Loader {
         if !must_be_new && !self.known_files().any(|known| known == file) {
             return Err(SaveError::NoSuchScript(file.clone()));
         }
-        let (owner, destination) = self.claims_of(file, source).map_err(SaveError::Invalid)?;
-        if account.as_ref().is_some_and(|account| *account != owner) {
-            return Err(SaveError::NotYours(owner));
+        let (owner, settings) = self.claims_of(file, source).map_err(SaveError::Invalid)?;
+        if let Some(account) = account {
+            if *account != owner {
+                return Err(SaveError::NotYours(owner));
+            }
+            if let Some((key, sentence)) = settings.beyond_defaults(self.entry_of(file)) {
+                let message = format!("{key}: {sentence}");
+                return Err(SaveError::Invalid(ScriptProblem { file: file.clone(), message, at: None }));
+            }
+            let own = self.set.iter().filter(|program| program.account == owner && program.name != name).count();
+            if own >= MAX_SCRIPTS {
+                return Err(SaveError::TooMany(owner));
+            }
         }
-        if let Some(Class5Destination::Exact(destination)) = destination
+        if let Some(Class5Destination::Exact(destination)) = settings.class5_destination
             && self.set.exact(&destination, &owner).is_some_and(|holder| holder.name != name)
         {
             return Err(SaveError::Taken(destination));

@@ -47,6 +47,11 @@ pub fn is_called(file: &str, id: &str) -> bool {
     id == name || id == file.to_lowercase() || id == uuid || id.parse::<u32>() == Ok(id_of(&uuid))
 }
 
+/// Whether scripts in these two files would have the same name.
+pub fn have_same_name(one: &str, other: &str) -> bool {
+    name_of(one) == name_of(other)
+}
+
 impl ProgramSet {
     /// Of two programs of an account with the same exact destination the first by name is reached; the other is a problem.
     pub fn new(programs: impl IntoIterator<Item = Arc<Program>>, problems: Vec<ScriptProblem>) -> Self {

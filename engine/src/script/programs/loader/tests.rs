@@ -419,6 +419,32 @@ fn accounts_have_the_same_destination_each_for_its_own_callers() {
 }
 
 #[test]
+fn an_accounts_script_has_the_limits_that_the_configuration_gives_it() {
+    let folder = Folder::new();
+    let mut config = Config::default();
+    config.apps.push(App { name: "sales".into(), account: "north".into(), env: BTreeMap::new() });
+    config.script_entries.push(ScriptEntry { memory_mb: Some(500), ..ScriptEntry::new("tuned.js") });
+    let mut loader = folder.loader(&config);
+    loader.load().unwrap();
+    let mut save = |account: Option<&str>, file: &str, limits: &str| {
+        let source = format!("// @lockstep app=sales {limits}\nfunction main() {{}}");
+        let account = account.map(str::to_owned);
+        let is_new = loader.set.by_name(file.trim_end_matches(".js")).is_none();
+        let saved = loader.save(&SaveScript { must_be_new: is_new, account, ..saved(file, &source) });
+        saved.err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    for limits in ["memory_mb=101", "turn_ms=2001", "concurrency=2", "timeout_s=61"] {
+        let refused = save(Some("north"), "a.js", limits);
+        let (key, _) = limits.split_once('=').unwrap();
+        assert!(refused.starts_with(&format!("a.js: {key}: expected at most ")), "{refused}");
+        assert_eq!(save(None, "b.js", limits), "", "the operator's");
+    }
+    assert_eq!(save(Some("north"), "a.js", "memory_mb=16 turn_ms=500 concurrency=1 timeout_s=60"), "");
+    assert_eq!(save(Some("north"), "tuned.js", "memory_mb=600"), "", "the entry wins");
+    assert_eq!(loader.set.by_name("tuned").unwrap().limits.memory_bytes, 500 << 20);
+}
+
+#[test]
 fn a_file_that_never_ran_is_mended_by_saving_it() {
     let mut folder = Folder::new();
     folder.write("menu.js", "function main( {}");
