@@ -161,6 +161,12 @@ fn local_times_within_a_change_of_the_clock_are_those_of_the_standard() {
     }";
     assert_eq!(worker.run(1, source, "Europe/London").1, finished("\"01:30,01:00,00:30,00:30,00:30,00:00,01:30\""));
     worker.end();
+    // Where the clock changes at midnight.
+    let mut worker = Process::start_in("America/Sao_Paulo");
+    worker.receive();
+    let source = "function main() { return ['02-17-2019', 'Feb 17, 2019', '02-17-2019 10:30 +0100'].map((text) => new Date(text).toISOString().slice(11, 16)).join() }";
+    assert_eq!(worker.run(1, source, "America/Sao_Paulo").1, finished("\"03:00,03:00,09:30\""));
+    worker.end();
 }
 
 #[test]

@@ -115,6 +115,13 @@ fn a_timer_can_be_put_off_and_revived_but_not_once_it_is_cleared() {
             const never = setTimeout(() => console.log('never'), 10);
             clearTimeout(never);
             never.refresh();
+            const numbered = setTimeout(() => console.log('numbered'), 10);
+            clearTimeout(+numbered);
+            numbered.refresh();
+            const disposed = setTimeout(() => console.log('disposed'), 10);
+            disposed[Symbol.dispose]();
+            disposed.refresh();
+            if (clearTimeout.name !== 'clearTimeout') console.log(clearTimeout.name);
             const closed = setTimeout(() => console.log('closed'), 10).close();
             closed.refresh();
             const tick = setInterval(() => { console.log('tick'); tick.refresh(); if (tick.seen) clearInterval(tick); tick.seen = true }, 250);

@@ -22,6 +22,12 @@ fn logged(call: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_long_list_is_shown_by_its_first_members() {
+    let lines = logged("console.log(new Array(600_000).fill(0))");
+    assert!(lines[0].ends_with("  0,\n  ... 599900 more items\n]"), "{lines:?}");
+}
+
+#[test]
 fn console_shows_values_as_node_does() {
     for (call, line) in [
         ("console.log('a', 1, true, null, undefined, 5n, -0)", "a 1 true null undefined 5n -0"),
@@ -120,6 +126,18 @@ fn text_and_bytes() {
         "new TextEncoder().encode('a\\ud800b\\udc00\\u{1f600}').join() === '97,239,191,189,98,239,191,189,240,159,152,128'",
         "Buffer.from('\\ud800').toString('hex') === 'efbfbd' && Buffer.byteLength('\\udfff') === 3",
         "Buffer.from('-_8', 'base64url').toString('hex') === 'fbff'",
+    ]);
+}
+
+#[test]
+fn a_date_that_is_given_no_number_is_none() {
+    assert_true(&[
+        "['Date', 'FullYear', 'Hours', 'Milliseconds', 'Minutes', 'Month', 'Seconds'].every((field) => ['set', 'setUTC'].every((set) => {
+            const date = new Date(2026, 0, 5);
+            return Number.isNaN(date[set + field](NaN)) && Number.isNaN(date.getTime());
+        }))",
+        "(() => { const date = new Date(0); return date.setUTCHours(1, 2) === 3_720_000 && date.getTime() === 3_720_000 })()",
+        "(() => { const date = new Date(NaN); return Number.isNaN(date.setHours(1)) && date.setUTCFullYear(1970) === 0 })()",
     ]);
 }
 

@@ -2,6 +2,8 @@
 (function () {
   const MAX_DEPTH = 2;
   const MAX_ITEMS = 100;
+  // Members of a list whose keys are all looked at.
+  const MAX_KEYS = 1000;
   const LINE = 72;
 
   function quote(string) {
@@ -74,7 +76,7 @@
     const inner = [...seen, value];
     if (Array.isArray(value)) {
       // Indices come first, and in order.
-      const keys = Object.keys(value);
+      const keys = listKeys(value);
       let count = keys.length;
       while (count > 0 && !/^\d+$/.test(keys[count - 1])) count--;
       const items = elements(value, keys, count, depth, inner);
@@ -138,6 +140,13 @@
     }
     if (items.length < MAX_ITEMS) holes(length);
     return limited(items, items.length + length - next);
+  }
+
+  // Those of a long list take much memory, and only the first are shown.
+  function listKeys(list) {
+    const head = [];
+    if (list.length > MAX_KEYS) while (head.length < MAX_ITEMS && Object.hasOwn(list, head.length)) head.push(String(head.length));
+    return head.length === MAX_ITEMS ? head : Object.keys(list);
   }
 
   function first(iterable, show) {

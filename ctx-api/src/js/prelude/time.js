@@ -16,7 +16,7 @@
     return local + (ahead(local + before) !== before && ahead(local + after) === after ? after : before);
   }
 
-  const NAMES_ZONE = /[T\d]\s*Z\s*$|\b(?:GMT|UTC?|[ECMP][DS]T)\b|\d\s*[+-]\d\d:?\d\d\s*(?:\(.*\)\s*)?$/i;
+  const NAMES_ZONE = /[T\d]\s*Z\s*$|\b(?:GMT|UTC?|[ECMP][DS]T)\b|:\d\d\S*(?:\s*[ap]m)?\s*[+-]\d\d:?\d\d\s*(?:\(.*\)\s*)?$/i;
 
   function parse(text) {
     text = String(text);
@@ -50,15 +50,19 @@
   const method = (name, value) => Object.defineProperty(prototype, name, { value, writable: true, configurable: true });
   method('constructor', ScriptDate);
   for (const field of ['Date', 'FullYear', 'Hours', 'Milliseconds', 'Minutes', 'Month', 'Seconds']) {
-    const setter = {
+    // QuickJS's own leaves the date as it is where the result is none.
+    const native = prototype[`setUTC${field}`];
+    const setters = {
       [`set${field}`](...args) {
         const at = this.getTime();
         const local = new NativeDate(at - ahead(at));
-        local[`setUTC${field}`](...args);
-        return this.setTime(timeOf(local.getTime()));
+        return this.setTime(timeOf(Reflect.apply(native, local, args)));
+      },
+      [`setUTC${field}`](...args) {
+        return this.setTime(Reflect.apply(native, this, args));
       },
     };
-    method(`set${field}`, setter[`set${field}`]);
+    for (const name in setters) method(name, setters[name]);
   }
   for (const [name, made] of [['toLocaleString', 'dateTime'], ['toLocaleDateString', 'date'], ['toLocaleTimeString', 'time']]) {
     const shown = {

@@ -38,6 +38,9 @@
     [Symbol.toPrimitive]() {
       return this.id;
     }
+    [Symbol.dispose]() {
+      this.close();
+    }
   }
 
   function arm(timer, delay) {
@@ -63,13 +66,16 @@
   }
 
   function clear(id) {
-    disarm(id);
-    if (firing !== undefined && firing.id === id) firing.period = undefined;
+    const timer = disarm(id) ?? firing;
+    if (timer?.id !== id) return;
+    timer.isCleared = true;
+    timer.period = undefined;
   }
 
+  // The timer, if it was to fire.
   function disarm(id) {
     const index = timers.findIndex((timer) => timer.id === id);
-    if (index >= 0) timers.splice(index, 1);
+    return index >= 0 ? timers.splice(index, 1)[0] : undefined;
   }
 
   let firing;
@@ -109,6 +115,8 @@
   const { setImmediate: immediate } = set('setImmediate', false);
   const setImmediate = (callback, ...args) => immediate(callback, 0, ...args);
 
+  const clearing = (name) => ({ [name]: (handle) => clearTimer(handle) })[name];
+
   // What `util.promisify` makes of a function whose callback comes first.
   const promisified = Symbol.for('nodejs.util.promisify.custom');
   const promising = (start) => ({ value: start, configurable: true });
@@ -121,8 +129,8 @@
     setTimeout,
     ...set('setInterval', true),
     setImmediate,
-    clearTimeout: clearTimer,
-    clearInterval: clearTimer,
-    clearImmediate: clearTimer,
+    clearTimeout: clearing('clearTimeout'),
+    clearInterval: clearing('clearInterval'),
+    clearImmediate: clearing('clearImmediate'),
   };
 })
