@@ -392,8 +392,10 @@ impl Core {
                             switch.close_events();
                             return;
                         }
-                        // Whoever asked may have gone away.
-                        draining.drain(..).for_each(|drained| drop(drained.send(())));
+                        for drained in draining.drain(..) {
+                            // Whoever asked may have gone away.
+                            let _ = drained.send(());
+                        }
                     }
                 }
                 let is_awaited = !handles_left || !draining.is_empty();
