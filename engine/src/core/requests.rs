@@ -206,6 +206,9 @@ impl Switch {
         ] {
             vars.entry(name.to_owned()).or_insert_with(|| value.to_owned());
         }
+        if let Some(name) = wanted.from_name {
+            vars.entry("caller_id_name".to_owned()).or_insert(name);
+        }
         let start = CallStart { facts: facts.clone(), vars: vars.into(), headers: Arc::default() };
         let board = Board { call: key, exchange: std::rc::Rc::clone(&self.exchange) };
         let now = self.now().instant;

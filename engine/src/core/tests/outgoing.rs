@@ -1,4 +1,5 @@
 use super::lab::{ENGINE, Lab, PhoneId};
+use super::watching::ask;
 use crate::core::handle::{Originate, Request};
 
 pub(super) const USERS: &str = "[[user]]\nname = \"1001\"\npassword = \"pw1\"\n[[user]]\nname = \"1002\"\npassword = \"pw2\"\n";
@@ -9,6 +10,17 @@ pub(super) fn registered(lab: &mut Lab, address: &str, user: &str, password: &st
     lab.register(phone, user);
     lab.seen(phone);
     phone
+}
+
+#[test]
+fn the_name_of_who_places_a_call_is_seen_by_watchers() {
+    let mut lab = Lab::new(USERS, &[]);
+    registered(&mut lab, "127.0.0.1:5071", "1001", "pw1");
+    let (from, from_name) = (Some("4711".to_owned()), Some("Al Bo".to_owned()));
+    let wanted = Originate { to: "1001".into(), from, from_name, park: true, ..Originate::default() };
+    let id = ask(&mut lab, |reply| Request::Originate(wanted, reply)).unwrap();
+    let channel = ask(&mut lab, |reply| Request::Channel(id, reply)).unwrap();
+    assert_eq!((channel.caller_name.as_str(), channel.vars.get("caller_id_name")), ("Al Bo", Some("Al Bo")));
 }
 
 #[test]
