@@ -78,7 +78,7 @@ pub(super) async fn show(
     }
 }
 
-/// A call that only the disk knows, as a line of a list. One in whose midst the engine died has no end.
+/// A call that only the disk knows, as a line of a list. One that is being written has no end.
 fn past_summary(stored: Stored) -> Value {
     if let Some(mut outcome) = stored.outcome {
         return outcome["summary"].take();

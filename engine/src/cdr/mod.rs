@@ -5,7 +5,7 @@ mod table;
 use serde::{Deserialize, Serialize};
 
 pub use table::{CdrFilter, list};
-pub(crate) use table::{add, spent_since, sweep};
+pub(crate) use table::{add, find, spent_since, sweep};
 
 /// Milliseconds of a day, by which spending is limited: UTC's.
 pub(crate) const DAY_MS: u64 = 86_400_000;

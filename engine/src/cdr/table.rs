@@ -1,7 +1,7 @@
 //! Records in the store. Every function works within a read or write of it.
 
 use rusqlite::types::Value as Sql;
-use rusqlite::{Connection, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension as _, params, params_from_iter};
 
 use super::Cdr;
 use crate::store::StoreError;
@@ -94,6 +94,14 @@ pub fn list(connection: &Connection, filter: &CdrFilter) -> Result<Vec<(i64, Cdr
         }
     }
     Ok(records)
+}
+
+/// The record of a call that began at `started_ms`, if there is one.
+pub(crate) fn find(connection: &Connection, call: &str, started_ms: u64) -> Result<Option<Cdr>, StoreError> {
+    let sql = "SELECT data FROM cdrs WHERE started_ms = ? AND call = ?";
+    let data: Option<String> =
+        connection.prepare_cached(sql)?.query_row(params![started_ms, call], |row| row.get(0)).optional()?;
+    Ok(data.and_then(|data| serde_json::from_str(&data).ok()))
 }
 
 /// What customers have spent on calls that ended at `since_ms` or later.

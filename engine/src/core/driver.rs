@@ -27,6 +27,7 @@ use thiserror::Error;
 use tokio::sync::{Notify, mpsc, oneshot, watch as latest};
 use tokio::task::LocalSet;
 
+use super::broken_off;
 use super::directory::Directory;
 use super::exchange::{Exchange, ExchangeParts};
 use super::freeswitch_listener;
@@ -303,11 +304,13 @@ impl Core {
             WorkerPool::new(PoolConfig { program, workers, bounds: Default::default() }, on_output)
         };
 
+        let recordings = Recordings::new(folders, config.media.recordings.as_deref().map(|dir| loaded.resolve(dir)));
+        broken_off::end_all(&platform, recordings.clone())?;
         let directory = Directory::new(&config, listening.iter().map(|(_, bound)| bound.ip()));
         let mut exchange = Exchange::new(ExchangeParts {
             now,
             codecs: setup::codecs(&config),
-            recordings: Recordings::new(folders, config.media.recordings.as_deref().map(|dir| loaded.resolve(dir))),
+            recordings,
             world: Box::new(world),
             endpoint: Endpoint::new(setup::endpoint_config(&config, sent_by, &listening), random_seed()),
             registrar: Registrar::new(setup::registrar_config(&config)),

@@ -50,10 +50,17 @@ impl Kept {
 
 /// How a call came out, as it is kept.
 #[derive(Serialize)]
-struct Outcome<'a> {
-    summary: &'a CallSummary,
-    timeline: &'a Timeline,
-    recordings: &'a [PathBuf],
+pub(super) struct Outcome<'a> {
+    pub(super) summary: &'a CallSummary,
+    pub(super) timeline: &'a Timeline,
+    pub(super) recordings: &'a [PathBuf],
+}
+
+impl Outcome<'_> {
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        // Keys are text: this cannot fail.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
 }
 
 impl Keeping {
@@ -138,10 +145,7 @@ impl Switch {
         let grown = journal.map_or(0, |(journal, _)| journal.bytes.saturating_sub(kept.bytes));
         let bytes = PIECE_BYTES + grown + past.timeline.entries.len() * ENTRY_BYTES;
         let (summary, timeline, recordings) = (past.summary.clone(), Arc::clone(&past.timeline), past.recordings.clone());
-        // Keys are text: this cannot fail.
-        let outcome = Box::new(move || {
-            serde_json::to_vec(&Outcome { summary: &summary, timeline: &timeline, recordings: &recordings }).unwrap_or_default()
-        });
+        let outcome = Box::new(move || Outcome { summary: &summary, timeline: &timeline, recordings: &recordings }.to_json());
         let journal = kept.journal.unwrap_or_else(|| journals.open());
         if !journals.keep(Piece { journal, begin, tail, outcome: Some(outcome), closes, bytes }) {
             journals.lost();

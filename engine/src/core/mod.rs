@@ -4,6 +4,7 @@
 
 mod backend;
 mod board;
+mod broken_off;
 mod call_facts;
 mod calls;
 mod channel;

@@ -145,10 +145,12 @@ impl Keeper {
     }
 
     fn prepare(&mut self, piece: Piece, rows: &mut Vec<Row>) {
-        let closes = piece.closes;
+        let (journal, closes) = (piece.journal, piece.closes);
         self.prepare_rows(piece, rows);
-        if let Some(closed) = closes {
-            self.open.remove(&closed);
+        if let Some(closed) = closes.and_then(|closed| self.open.remove(&closed))
+            && closes != Some(journal)
+        {
+            rows.push(Row::Closed { uid: closed.uid });
         }
     }
 
@@ -185,12 +187,13 @@ impl Keeper {
         // In the order of time (RFC 9562, version 7): rows are added where the last ones were, not all over their tables.
         let uid = uuid::Builder::from_unix_timestamp_millis(started_ms, &rand::random()).into_uuid().simple().to_string();
         let bundle = script.as_ref().map(|script| self.bundle(script.bundle_id, &script.bundle, rows));
+        let is_call = script.as_ref().is_none_or(|script| script.start.call.is_some());
         if self.open.len() >= MAX_OPEN {
             self.open.pop_first();
         }
         self.open.insert(journal, Open { uid: uid.clone(), next_part: 0 });
         let head = script.map(|script| lines::render_head(&script.header, &script.start)).unwrap_or_default();
-        (Begun { uid, name, account, bundle, started_ms }, head)
+        (Begun { uid, name, account, bundle, started_ms, is_call }, head)
     }
 
     /// The hash of a bundle in the store, where it is put unless it is there.

@@ -34,7 +34,7 @@ use crate::config::JournalConfig;
 use crate::store::{Store, StoreError};
 use keeper::{Gauges, Keeper, Manifest, Message, journal_subject, text_subject};
 use seal::Unreadable;
-use table::Found;
+use table::{Found, Row};
 
 /// Pieces that may wait.
 const QUEUE: usize = 8_192;
@@ -64,8 +64,16 @@ pub struct Stored {
     pub journal: Option<Journal>,
     /// What was run, where it was asked for.
     pub bundle: Option<Bundle>,
-    /// How it came out; absent while it goes on, and when the engine died in its midst.
+    /// How it came out; absent while it goes on, and of a run outside calls.
     pub outcome: Option<Value>,
+}
+
+/// A call that has not ended, as far as the store knows.
+#[derive(Clone, Debug)]
+pub struct OpenCall {
+    uid: String,
+    /// Id of the call.
+    pub name: String,
 }
 
 /// The journals of an engine. Clones share them.
@@ -231,6 +239,25 @@ impl Journals {
         let outcome = self.outcome(&found)?;
         let Found { name, account, started_ms, .. } = found;
         Ok(Some(Stored { name, account, started_ms, journal, bundle, outcome }))
+    }
+
+    /// The calls that have not ended: at the start, those in whose midst an engine died.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn open_calls(&self) -> Result<Vec<OpenCall>, StoreError> {
+        let open = self.inner.store.read(|connection, _| table::open(connection)).await?;
+        Ok(open.into_iter().map(|(uid, name)| OpenCall { uid, name }).collect())
+    }
+
+    /// Says how a call came out whose engine died: an outcome as JSON.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn end(&self, call: &OpenCall, outcome: &[u8]) -> Result<(), StoreError> {
+        let sealed = self.inner.key.seal(&journal_subject(&call.uid), keeper::OUTCOME, outcome);
+        let rows = [Row::Outcome { uid: call.uid.clone(), sealed }];
+        self.inner.store.write(move |connection, _| table::write(connection, &rows)).await
     }
 
     /// How the latest calls came out, of one account or of all, the newest first.

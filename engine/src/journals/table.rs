@@ -36,6 +36,10 @@ pub(super) enum Row {
         uid: String,
         sealed: Vec<u8>,
     },
+    /// Another journal goes on with its call.
+    Closed {
+        uid: String,
+    },
 }
 
 /// What lies readable in the store.
@@ -46,6 +50,8 @@ pub(super) struct Begun {
     pub(super) account: String,
     pub(super) bundle: Option<String>,
     pub(super) started_ms: u64,
+    /// Whether it is of a call.
+    pub(super) is_call: bool,
 }
 
 const ADD_PART: &str = "INSERT INTO journal_parts (uid, part, sealed) VALUES (?, ?, ?)";
@@ -65,11 +71,13 @@ pub(super) fn write(connection: &Connection, rows: &[Row]) -> Result<(), StoreEr
                     connection.prepare_cached(sql)?.execute(params![bundle, text])?;
                 }
             }
-            Row::Journal { begun: Begun { uid, name, account, bundle, started_ms }, first, outcome } => {
+            Row::Journal { begun: Begun { uid, name, account, bundle, started_ms, is_call }, first, outcome } => {
+                let is_open = *is_call && outcome.is_none();
                 let bytes: usize = [first, outcome].into_iter().flatten().map(Vec::len).sum();
-                let sql =
-                    "INSERT INTO journals (uid, name, account, bundle, started_ms, bytes, sealed) VALUES (?, ?, ?, ?, ?, ?, ?)";
-                connection.prepare_cached(sql)?.execute(params![uid, name, account, bundle, started_ms, bytes, outcome])?;
+                let sql = "INSERT INTO journals (uid, name, account, bundle, started_ms, bytes, sealed, open)
+                           VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+                let values = params![uid, name, account, bundle, started_ms, bytes, outcome, is_open];
+                connection.prepare_cached(sql)?.execute(values)?;
                 if let Some(sealed) = first {
                     connection.prepare_cached(ADD_PART)?.execute(params![uid, 0, sealed])?;
                 }
@@ -85,10 +93,13 @@ pub(super) fn write(connection: &Connection, rows: &[Row]) -> Result<(), StoreEr
                 grown += sealed.len();
             }
             Row::Outcome { uid, sealed } => {
-                let sql = "UPDATE journals SET bytes = bytes + ?2, sealed = ?3 WHERE uid = ?1";
+                let sql = "UPDATE journals SET bytes = bytes + ?2, sealed = ?3, open = 0 WHERE uid = ?1";
                 if connection.prepare_cached(sql)?.execute(params![uid, sealed.len(), sealed])? > 0 {
                     grown += sealed.len();
                 }
+            }
+            Row::Closed { uid } => {
+                connection.prepare_cached("UPDATE journals SET open = 0 WHERE uid = ?")?.execute([uid])?;
             }
         }
     }
@@ -124,6 +135,13 @@ fn found(row: &rusqlite::Row<'_>) -> rusqlite::Result<Found> {
 pub(super) fn find(connection: &Connection, name: &str) -> Result<Option<Found>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM journals WHERE name = ? ORDER BY id DESC LIMIT 1");
     Ok(connection.prepare_cached(&sql)?.query_row([name], found).optional()?)
+}
+
+/// The journals of calls that have not ended: what they are known by, and their calls.
+pub(super) fn open(connection: &Connection) -> Result<Vec<(String, String)>, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT uid, name FROM journals WHERE open ORDER BY id")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// The latest journals, the newest first.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use lockstep_ctx_api::journal::{FORMAT, JournalHeader, Mark};
 use lockstep_ctx_api::op::Vars;
-use lockstep_ctx_api::wire::{Entry, EntryKind, Limits, RunHeader, ScriptType, Start};
+use lockstep_ctx_api::wire::{CallStart, Entry, EntryKind, Limits, RunHeader, ScriptType, Start};
 
 use super::*;
 use crate::store::{Clock, Place};
@@ -213,6 +213,26 @@ async fn a_journal_that_gets_nothing_more_is_closed_without_an_outcome() {
     fixture.journals.flush().await;
     assert_eq!(fixture.count("journals").await, 3);
     assert_eq!(fixture.count("journals WHERE sealed IS NOT NULL").await, 1);
+}
+
+#[tokio::test]
+async fn a_call_is_open_until_it_has_an_outcome() {
+    let fixture = Fixture::new(&JournalConfig::default());
+    let run = journal(1);
+    let call = Journal { start: Arc::new(Start { at: 5, data: "{}".into(), call: Some(CallStart::default()) }), ..journal(1) };
+    let [outside, first, second, whole] = [(); 4].map(|()| fixture.journals.open());
+    let begin = |name: &str, journal: &Journal| fixture.begin(name, journal, &bundle(SOURCE));
+    let outcome: Box<dyn FnOnce() -> Vec<u8> + Send> = Box::new(|| b"{}".to_vec());
+    assert!(fixture.journals.keep(Piece { begin: begin("run", &run), closes: Some(outside), ..piece(outside) }));
+    assert!(fixture.journals.keep(Piece { begin: begin("a", &call), ..piece(first) }));
+    assert!(fixture.journals.keep(Piece { begin: begin("a", &call), closes: Some(first), ..piece(second) }));
+    assert!(fixture.journals.keep(Piece { begin: begin("b", &call), outcome: Some(outcome), ..piece(whole) }));
+    fixture.journals.flush().await;
+    let open = fixture.journals.open_calls().await.unwrap();
+    assert_eq!(open.iter().map(|call| call.name.as_str()).collect::<Vec<_>>(), ["a"]);
+    fixture.journals.end(&open[0], b"{\"a\":1}").await.unwrap();
+    assert_eq!(fixture.journals.find("a", false).await.unwrap().unwrap().outcome.unwrap()["a"], 1);
+    assert!(fixture.journals.open_calls().await.unwrap().is_empty());
 }
 
 #[tokio::test]
