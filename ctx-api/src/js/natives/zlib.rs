@@ -3,12 +3,15 @@
 use std::io::{self, Read};
 
 use flate2::Compression;
-use flate2::bufread::{DeflateDecoder, DeflateEncoder, GzEncoder, MultiGzDecoder, ZlibDecoder, ZlibEncoder};
+use flate2::bufread::{DeflateDecoder, DeflateEncoder, GzDecoder, GzEncoder, ZlibDecoder, ZlibEncoder};
 use rquickjs::{ArrayBuffer, Ctx, Exception, Object};
 
 use super::digest::bytes;
 
 use crate::js::hosted::function;
+
+/// What a member of a gzip file begins with.
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// `compress(format, data, level)` → ArrayBuffer; `decompress(format, data, limit, lenient)` → `{output}` or `{failure}`;
 /// `crc32(data, start)` → number.
@@ -92,16 +95,30 @@ impl Failure {
 /// Unpacks at most `limit` bytes. With `lenient`, what there is of a stream that was cut off counts.
 fn decompress(format: &str, data: &[u8], limit: usize, lenient: bool) -> Result<Vec<u8>, Failure> {
     let format = match format {
-        "auto" if data.starts_with(&[0x1f, 0x8b]) => "gzip",
+        "auto" if data.starts_with(&GZIP_MAGIC) => "gzip",
         "auto" => "zlib",
         other => other,
     };
     match format {
         "raw" => read_bounded(DeflateDecoder::new(data), limit, lenient),
         "zlib" => read_bounded(ZlibDecoder::new(data), limit, lenient),
-        "gzip" if !data.is_empty() && !data.starts_with(&[0x1f, 0x8b]) => Err(Failure::Corrupt),
-        "gzip" => read_bounded(MultiGzDecoder::new(data), limit, lenient),
+        "gzip" if !data.is_empty() && !data.starts_with(&GZIP_MAGIC) => Err(Failure::Corrupt),
+        "gzip" => gunzip(data, limit, lenient),
         _ => Err(Failure::UnknownFormat),
+    }
+}
+
+/// One member after another (RFC 1952, section 2.2); what follows and is none is left aside.
+fn gunzip(data: &[u8], limit: usize, lenient: bool) -> Result<Vec<u8>, Failure> {
+    let (mut output, mut rest) = (Vec::new(), data);
+    loop {
+        let mut decoder = GzDecoder::new(rest);
+        output.extend(read_bounded(&mut decoder, limit - output.len(), lenient)?);
+        let behind = decoder.into_inner();
+        if behind.len() == rest.len() || !behind.starts_with(&GZIP_MAGIC) {
+            return Ok(output);
+        }
+        rest = behind;
     }
 }
 
@@ -157,6 +174,23 @@ mod tests {
         assert_eq!(decompress("zlib", cut, 100, false), Err(Failure::Truncated));
         assert!(decompress("zlib", cut, 100, true).is_ok());
         assert_eq!(decompress("zlib", b"no zlib at all", 100, false), Err(Failure::Corrupt));
+    }
+
+    #[test]
+    fn what_follows_the_members_of_a_gzip_file_is_left_aside() {
+        let member = |text: &[u8]| compress("gzip", text, Compression::default()).expect("a known format");
+        let two = [member(b"one "), member(b"two")].concat();
+        for end in [&b""[..], b"\0\0\0", b"<html>"] {
+            let file = [&two[..], end].concat();
+            assert_eq!(decompress("gzip", &file, 7, false).as_deref(), Ok(&b"one two"[..]), "{end:?}");
+        }
+        assert_eq!(decompress("gzip", &two, 6, false), Err(Failure::TooLarge));
+        for cut in [1, 8] {
+            let cut = &two[..two.len() - cut];
+            assert_eq!(decompress("gzip", cut, 7, false), Err(Failure::Truncated));
+            assert_eq!(decompress("gzip", cut, 7, true).as_deref(), Ok(&b"one two"[..]));
+        }
+        assert!(decompress("gzip", &GZIP_MAGIC, 7, true).is_ok());
     }
 
     #[test]

@@ -80,6 +80,10 @@
     if (ArrayBuffer.isView(body)) {
       return { bytes: new Uint8Array(body.buffer, body.byteOffset, body.byteLength).slice(), type: undefined };
     }
+    if (body instanceof BodyStream) return { bytes: drain(body), type: undefined };
+    if (typeof body.getReader === 'function' || typeof body[Symbol.asyncIterator] === 'function') {
+      throw new TypeError('fetch: of streams, only those of other bodies can be sent; read it, and give its octets');
+    }
     return { bytes: encoder.encode(String(body)), type: 'text/plain;charset=UTF-8' };
   }
 
@@ -93,9 +97,17 @@
     get locked() {
       return this.#isLocked;
     }
-    getReader() {
+    #lock() {
       if (this.#isLocked) throw new TypeError('Invalid state: ReadableStream is locked');
       this.#isLocked = true;
+    }
+    // All of it at once.
+    static drain(stream) {
+      stream.#lock();
+      return stream.#take();
+    }
+    getReader() {
+      this.#lock();
       const chunks = this.#chunks();
       const stop = async () => void (await chunks.return());
       return {
@@ -108,21 +120,31 @@
     }
     async cancel() {
       if (this.#isLocked) throw new TypeError('Invalid state: ReadableStream is locked');
-      await this.#take();
+      this.#take();
+    }
+    tee() {
+      const bytes = drain(this);
+      return [bytes, bytes].map((left) => new BodyStream(() => {
+        const taken = left;
+        left = new Uint8Array(0);
+        return taken;
+      }));
     }
     values() {
-      if (this.#isLocked) throw new TypeError('Invalid state: ReadableStream is locked');
-      this.#isLocked = true;
+      this.#lock();
       return this.#chunks();
     }
     [Symbol.asyncIterator]() {
       return this.values();
     }
     async *#chunks() {
-      const bytes = await this.#take();
+      const bytes = this.#take();
       if (bytes.length > 0) yield bytes.slice();
     }
   }
+
+  const { drain } = BodyStream;
+  delete BodyStream.drain;
 
   class Body {
     #bytes;
@@ -133,7 +155,7 @@
     }
     get body() {
       if (this.#bytes === undefined) return null;
-      return this.#stream ??= new BodyStream(() => this.#take());
+      return this.#stream ??= new BodyStream(() => this.#give());
     }
     get bodyUsed() {
       return this.#used;
@@ -142,6 +164,10 @@
       return body.#bytes;
     }
     async #take() {
+      if (this.#stream?.locked) throw new TypeError('Body is unusable: its stream is locked');
+      return this.#give();
+    }
+    #give() {
       if (this.#used) throw new TypeError('Body is unusable: it has already been read');
       this.#used = this.#bytes !== undefined;
       return this.#bytes ?? new Uint8Array(0);
@@ -205,7 +231,7 @@
       return this.status >= 200 && this.status <= 299;
     }
     clone() {
-      if (this.bodyUsed) throw new TypeError('Response: a body that was read cannot be cloned');
+      if (this.bodyUsed || this.body?.locked) throw new TypeError('Response: a body that was read cannot be cloned');
       const { status, statusText, headers } = this;
       return Object.assign(new Response(peek(this), { status, statusText, headers }), { url: this.url, redirected: this.redirected });
     }
@@ -240,15 +266,15 @@
     return CODES.find(([pattern]) => pattern.test(text))?.[1] ?? 'ECONNABORTED';
   }
 
-  // A body without its content codings (RFC 9110, 8.4); one with a coding that is not known here stays as it is.
+  // A body without its content codings (RFC 9110, 8.4), as far as it goes; one with a coding that is not known here stays as it is.
   function decoded(body, headers) {
     const codings = (headers.get('content-encoding') ?? '').toLowerCase().split(',').map((coding) => coding.trim().replace(/^x-/, ''));
     if (body.byteLength === 0 || !codings.every((coding) => coding === 'gzip' || coding === 'deflate')) return body;
     const { decompress } = host.natives('zlib');
     for (const coding of codings.reverse()) {
-      let answer = decompress(coding === 'gzip' ? 'gzip' : 'zlib', body, MAX_BODY, false);
+      let answer = decompress(coding === 'gzip' ? 'gzip' : 'zlib', body, MAX_BODY, true);
       // Some servers leave the zlib header out.
-      if (answer.output === undefined && coding === 'deflate') answer = decompress('raw', body, MAX_BODY, false);
+      if (answer.output === undefined && coding === 'deflate') answer = decompress('raw', body, MAX_BODY, true);
       if (answer.output === undefined) {
         const message = answer.failure === 'too large' ? `fetch: the body is larger than ${MAX_BODY} bytes` : `fetch: ${coding}: ${answer.failure}`;
         const code = answer.failure === 'too large' ? 'ERR_LIMIT' : 'Z_DATA_ERROR';
