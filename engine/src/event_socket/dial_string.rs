@@ -124,7 +124,7 @@ fn split_outside(text: &str, separator: char) -> impl Iterator<Item = &str> {
 }
 
 /// Splits where no quotation is open.
-fn split_quoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
+pub(super) fn split_quoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let mut quoted = false;
     text.split(move |c: char| {
         quoted ^= c == '\'';

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lockstep_ctx_api::{CallState, ErrorCode};
 
 use crate::core::{Asker, Channel, Claim, EngineError, Execution};
-use crate::event_socket::applications::words;
+use crate::event_socket::applications::{quoted, words};
 use crate::event_socket::cause::{Cause, NORMAL_CLEARING};
 use crate::event_socket::execute::{self, Done, Order, Wait, execute};
 use crate::event_socket::hub::Hub;
@@ -115,10 +115,7 @@ pub(super) async fn hold(hub: &Arc<Hub>, args: &str) -> Result<String, EngineErr
 /// `uuid_broadcast UUID FILE|APP::ARGS [aleg|bleg|both]`
 pub(super) async fn broadcast(hub: &Arc<Hub>, args: &str, asker: Asker) -> Result<String, EngineError> {
     let Some((uuid, rest)) = args.split_once(' ') else { return super::usage("<uuid> <path> [aleg|bleg|both]") };
-    let (what, leg) = match rest.rsplit_once(' ') {
-        Some((what, leg @ ("aleg" | "bleg" | "both" | "holdb"))) => (what, leg),
-        Some(_) | None => (rest, "aleg"),
-    };
+    let (what, leg) = sides(rest.trim());
     let channel = hub.engine.channel(uuid).await?;
     let (application, data) = what.split_once("::").unwrap_or(("playback", what));
     let (application, cause) =
@@ -139,6 +136,17 @@ pub(super) async fn broadcast(hub: &Arc<Hub>, args: &str, asker: Asker) -> Resul
         tokio::spawn(end_after(Arc::clone(hub), Arc::clone(&channel), begun, cause.to_owned(), asker));
     }
     Ok("+OK Message sent\n".to_owned())
+}
+
+/// What is to be played, and to whom.
+fn sides(text: &str) -> (&str, &str) {
+    if let Some((what, leg)) = quoted(text) {
+        return (what, leg.trim());
+    }
+    match text.rsplit_once(' ') {
+        Some((what, leg @ ("aleg" | "bleg" | "both" | "holdb"))) => (what, leg),
+        Some(_) | None => (text, "aleg"),
+    }
 }
 
 /// `app!cause`: the call ends so when what was begun is over, unless it was cut off by others who have the call then.
@@ -195,4 +203,21 @@ pub(super) async fn record(hub: &Arc<Hub>, args: &str, asker: Asker) -> Result<S
     let order = Order { application, data: file, uuid: client::new_uuid(), loops: 1, asker };
     execute(hub, &channel, order, Wait::UntilOver).await?;
     Ok("+OK Success\n".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_broadcast_may_be_quoted() {
+        for (written, what, leg) in [
+            ("user/a b.wav", "user/a b.wav", "aleg"),
+            ("user/a b.wav both", "user/a b.wav", "both"),
+            ("'tone_stream://%(2000,0,300)'", "tone_stream://%(2000,0,300)", ""),
+            ("'speak::flite|kal|five o'clock' bleg", "speak::flite|kal|five o'clock", "bleg"),
+        ] {
+            assert_eq!(sides(written), (what, leg), "{written}");
+        }
+    }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use lockstep_ctx_api::CallState;
 
 use crate::core::{Asker, ChannelEvent, EngineError, EngineEvent, Missed, Originate, PLACED, Watcher};
-use crate::event_socket::applications::words;
+use crate::event_socket::applications::{quoted, unquoted, words};
 use crate::event_socket::cause::Cause;
 use crate::event_socket::client::new_uuid;
 use crate::event_socket::dial_string::{DialString, Target};
@@ -38,8 +38,7 @@ impl Then {
             Some((name, data)) => (name, data.strip_suffix(')').unwrap_or(data)),
             None => (application, ""),
         };
-        let inside = quoted(data).filter(|(_, after)| after.is_empty()).map(|(inside, _)| inside);
-        Self::Application { name: name.to_owned(), data: inside.unwrap_or(data).to_owned() }
+        Self::Application { name: name.to_owned(), data: unquoted(data).to_owned() }
     }
 
     /// Whether somebody else has the call then, and it stays up.
@@ -104,14 +103,6 @@ fn split_dial(args: &str) -> Option<(&str, &str)> {
         }
     }
     None
-}
-
-/// What stands in quotation marks at the beginning, and what follows. They end before a blank: there may be others inside.
-fn quoted(text: &str) -> Option<(&str, &str)> {
-    let inside = text.strip_prefix('\'')?;
-    let mut marks = inside.match_indices('\'').map(|(at, _)| (inside.get(..at), inside.get(at + 1..)));
-    let found = marks.find(|(_, after)| after.is_some_and(|after| after.is_empty() || after.starts_with(' ')))?;
-    found.0.zip(found.1)
 }
 
 /// Where a target without quotation marks ends: at a blank, or with the last bracket of an application's arguments.

@@ -189,5 +189,18 @@ pub(super) fn words(text: &str) -> Vec<String> {
     words
 }
 
+/// What stands in quotation marks at the beginning, and what follows. They end before a blank: there may be others inside.
+pub(super) fn quoted(text: &str) -> Option<(&str, &str)> {
+    let inside = text.strip_prefix('\'')?;
+    let mut marks = inside.match_indices('\'').map(|(at, _)| (inside.get(..at), inside.get(at + 1..)));
+    let found = marks.find(|(_, after)| after.is_some_and(|after| after.is_empty() || after.starts_with(' ')))?;
+    found.0.zip(found.1)
+}
+
+/// The same text without the quotation marks around it, if there are any.
+pub(super) fn unquoted(text: &str) -> &str {
+    quoted(text).filter(|(_, after)| after.is_empty()).map_or(text, |(inside, _)| inside)
+}
+
 #[cfg(test)]
 mod tests;

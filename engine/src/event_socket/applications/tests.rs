@@ -2,7 +2,7 @@ use lockstep_ctx_api::op::{ContinueOn, Op, Prompt};
 use lockstep_ctx_api::outcome::{BridgeResult, BridgeStatus, CollectStatus, GatherVia, Gathered};
 use lockstep_ctx_api::{CallState, OpResult, Outcome};
 
-use super::{Call, Plan, words};
+use super::{Call, Plan, quoted, unquoted, words};
 use crate::core::{Channel, Consequences};
 
 fn channel(vars: &[(&str, &str)]) -> Channel {
@@ -38,6 +38,16 @@ fn var<'a>(consequences: &'a Consequences, name: &str) -> Option<&'a str> {
 #[test]
 fn words_may_be_quoted() {
     assert_eq!(words("1 'a b'  c ''"), ["1", "a b", "c", ""]);
+}
+
+#[test]
+fn quotation_marks_around_a_text_are_none_of_it() {
+    for (written, meant) in
+        [("'a b'", "a b"), ("a b", "a b"), ("it's", "it's"), ("'a' b", "'a' b"), ("'it's'", "it's"), ("''", "")]
+    {
+        assert_eq!(unquoted(written), meant, "{written}");
+    }
+    assert_eq!(quoted("'five o'clock' both"), Some(("five o'clock", " both")));
 }
 
 #[test]
