@@ -461,8 +461,8 @@ mod tests {
         for (asker, account, has_pin) in
             [(Some("north"), "", true), (Some("south"), r#","account_id":13"#, false), (None, r#","account_id":13"#, true)]
         {
-            let data = hook(&table, &ProgramSet::default(), &runner, given(account), (None, asker));
-            let data = data.now_or_never().unwrap().unwrap();
+            let scripts = ProgramSet::default();
+            let data = hook(&table, &scripts, &runner, given(account), (None, asker)).now_or_never().unwrap().unwrap();
             assert_eq!(data.has("pin"), has_pin, "{asker:?}");
         }
     }
