@@ -350,9 +350,9 @@ mod tests {
     use crate::core::tests::lab::programs;
     use crate::runs::RunLog;
 
-    /// Stands for a script that returns this.
+    /// Stands for a script that returns this; `None`: what it was given.
     struct Returns {
-        result: String,
+        result: Option<String>,
         /// How often something was done by another thread.
         beside: Cell<usize>,
     }
@@ -360,7 +360,8 @@ mod tests {
     impl Runner for Returns {
         fn run(&self, request: RunRequest) -> BoxFuture<'_, Result<RunSuccess, RunFailure>> {
             let (took, sandbox_time, log) = (Duration::ZERO, Duration::ZERO, RunLog::default());
-            ready(Ok(RunSuccess { run: request.id, result: Some(self.result.clone()), took, sandbox_time, log })).boxed()
+            let result = self.result.clone().or(Some(request.data));
+            ready(Ok(RunSuccess { run: request.id, result, took, sandbox_time, log })).boxed()
         }
 
         fn beside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> BoxFuture<'_, Option<T>> {
@@ -375,7 +376,7 @@ mod tests {
     fn routed(result: &Value) -> (Result<Decision, Rejection>, usize) {
         let table = Arc::new(RouteTable::new(&toml::from_str(ROUTE).unwrap()));
         let facts = Facts { dialled: "442".into(), ..Facts::default() };
-        let runner = Returns { result: result.to_string(), beside: Cell::new(0) };
+        let runner = Returns { result: Some(result.to_string()), beside: Cell::new(0) };
         let decision = route(&table, &ProgramSet::default(), &runner, &facts).now_or_never().unwrap();
         (decision, runner.beside.get())
     }
@@ -394,7 +395,7 @@ mod tests {
         let config = "[[customer]]\nid = 12\nvars = { a = 1 }\n[[customer]]\nid = 13\n\
                       [[did]]\nnumber = \"+4420800\"\ncustomer = 12\ndestinations = [\"class5:1\"]";
         let table = RouteTable::new(&toml::from_str(config).unwrap());
-        let runner = Returns { result: "null".into(), beside: Cell::new(0) };
+        let runner = Returns { result: None, beside: Cell::new(0) };
         for (account, expected, has_vars) in
             [("", Some(12), true), (r#","account_id":null"#, Some(12), true), (r#","account_id":13"#, Some(13), false)]
         {
@@ -446,7 +447,7 @@ mod tests {
         let config = "[[customer]]\nid = 12\naccount = \"north\"\nvars = { a = 1 }\n[[customer]]\nid = 13\naccount = \"south\"\n\
                       [[did]]\nnumber = \"+4420800\"\ncustomer = 12\nscript = \"x\"\nvars = { pin = \"1\" }";
         let table = RouteTable::new(&toml::from_str(config).unwrap());
-        let runner = Returns { result: "null".into(), beside: Cell::new(0) };
+        let runner = Returns { result: None, beside: Cell::new(0) };
         let given = |account: &str| Given::read(&format!(r#"{{"routing":{{"dest_number":"4420800"{account}}}}}"#)).unwrap();
         for (asker, account, is_theirs) in [
             ("north", "", true),
@@ -470,7 +471,7 @@ mod tests {
     #[test]
     fn rows_for_an_object_without_a_caller_id_have_none() {
         let table = RouteTable::new(&toml::from_str(ROUTE).unwrap());
-        let runner = Returns { result: "null".into(), beside: Cell::new(0) };
+        let runner = Returns { result: None, beside: Cell::new(0) };
         for (cli, gateway) in [("", "{}"), (r#","cli":"441""#, r#"{"cli":"441"}"#)] {
             let given = Given::read(&format!(r#"{{"routing":{{"dest_number":"442"{cli}}}}}"#)).unwrap();
             let data = hook(&table, &ProgramSet::default(), &runner, given, (None, None)).now_or_never().unwrap().unwrap();

@@ -136,9 +136,6 @@ impl RoutingObject {
         if after.len() > MAX_RESULT {
             return Err(format!("the routing script returned {} octets, expected at most {MAX_RESULT}", after.len()));
         }
-        if after.trim() == "null" {
-            return Ok(before.clone());
-        }
         Self::parts(before, after).map(|changed| changed.agreeing(before))
     }
 
@@ -326,7 +323,7 @@ fn is_same(list: &Json, was: Option<&Json>) -> bool {
 
 fn kind(json: &str) -> &'static str {
     match json.trim_start().bytes().next() {
-        Some(b'n') => "nothing",
+        Some(b'n') => "null",
         Some(b't' | b'f') => "a boolean",
         Some(b'"') => "a string",
         Some(b'[') => "a list",
@@ -400,7 +397,14 @@ mod tests {
         assert_eq!(rows(json!({ "egress_routing": [2] })), json!([2]));
         let bare = changed(&before(), &json!({ "callid": "b" }));
         assert_eq!((&bare["x"], &bare["routing"]["callid"]), (&json!(1), &json!("b")));
-        assert_eq!(RoutingObject::changed(&before(), " null").unwrap(), before());
+    }
+
+    #[test]
+    fn what_is_no_object_throws_no_changes_away_unheard() {
+        for (after, found) in [(" null", "null"), ("false", "a boolean"), ("[]", "a list"), ("7", "a number")] {
+            let expected = format!("the routing script returned {found}, expected the routing object");
+            assert_eq!(RoutingObject::changed(&before(), after), Err(expected));
+        }
     }
 
     #[test]

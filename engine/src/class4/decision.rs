@@ -166,14 +166,14 @@ impl Fields {
             room = left.unwrap_or(room);
             left.is_some()
         };
-        for item in list(place.get("remove_headers")) {
+        for item in named_list(place, "remove_headers", log) {
             match text(item).or_else(|| item.get("key").and_then(text)).filter(|name| is_name(name)) {
                 Some(name) if fits(fields.remove.len(), name.len()) => fields.remove.push(name.into_owned()),
                 Some(_) => {}
                 None => log.say(format_args!("remove_headers: {item} is not the name of a header: left out")),
             }
         }
-        for item in list(place.get("headers")) {
+        for item in named_list(place, "headers", log) {
             let pair = item.get("key").and_then(text).zip(item.get("value").and_then(text));
             match pair.filter(|(name, value)| is_name(name) && is_plain_value(value)) {
                 Some((name, value)) if fits(fields.add.len(), name.len() + value.len()) => {
@@ -197,6 +197,15 @@ impl Fields {
     pub(crate) fn removes(&self, name: &str) -> bool {
         self.remove.iter().any(|removed| removed.eq_ignore_ascii_case(name))
     }
+}
+
+/// A list of headers; `log` says of anything else that it is none.
+fn named_list<'a>(place: &'a Value, name: &str, log: &mut Log) -> &'a [Value] {
+    let value = place.get(name);
+    if let Some(other) = value.filter(|value| !value.is_array() && !value.is_null()) {
+        log.say(format_args!("{name}: {other} is no list: taken as empty"));
+    }
+    list(value)
 }
 
 fn list(value: Option<&Value>) -> &[Value] {
@@ -243,7 +252,7 @@ fn is_plain(number: &str) -> bool {
 }
 
 fn is_plain_value(value: &str) -> bool {
-    !value.contains(['\r', '\n', '\0'])
+    !value.contains(char::is_control)
 }
 
 /// A token (RFC 3261, section 25.1).
@@ -302,6 +311,18 @@ mod tests {
         assert_eq!(decision.log.len(), 2 + 2 + 4 + 1 + 2, "{:?}", decision.log);
         assert_eq!(decision.log.last().map(String::as_str), Some("egress_routing: 5 names no gateway: left out"));
         assert!(decision.log[2].starts_with(r#"routing.cli: "a\r\nb" is no number"#), "{:?}", decision.log);
+    }
+
+    #[test]
+    fn headers_of_a_row_that_are_no_list_or_not_printable_are_left_out_and_said() {
+        let rows = json!([
+            { "gw": { "7": {} }, "headers": { "key": "X-A", "value": 1 }, "remove_headers": "X-B" },
+            { "gw": { "8": {} }, "headers": [{ "key": "X-A", "value": "a\u{1}" }, { "key": "X-A", "value": "b\u{7f}" }], "remove_headers": null },
+        ]);
+        let decision = read_back(&json!({ "routing": {}, "egress_routing": rows }));
+        assert!(decision.attempts.iter().all(|attempt| attempt.fields.is_empty()));
+        assert_eq!(decision.log.len(), 4, "{:?}", decision.log);
+        assert_eq!(decision.log[1], r#"headers: {"key":"X-A","value":1} is no list: taken as empty"#);
     }
 
     #[test]

@@ -111,12 +111,33 @@ impl HostService for Channels {
 fn close(args: &mut Arguments) -> Result<ToPeer, OpError> {
     let code = args.opt_number("code")?.unwrap_or(1000.0);
     let reason = args.opt_text("reason")?.unwrap_or_default();
-    // RFC 6455, section 7.4: what an endpoint may send of its own.
-    if code.fract() != 0.0 || !(code == 1000.0 || (1001.0..=1014.0).contains(&code) || (3000.0..5000.0).contains(&code)) {
-        return Err(args.error(ErrorCode::RangeError, format_args!("`code` must be 1000 to 1014 or 3000 to 4999, got {code}")));
+    // RFC 6455, section 7.4: what an endpoint may send of its own. 1004 to 1006 tell of closes without such a code.
+    let is_sendable = |code: f64| {
+        let is_own = (1000.0..=1014.0).contains(&code) && !(1004.0..=1006.0).contains(&code);
+        code.fract() == 0.0 && (is_own || (3000.0..5000.0).contains(&code))
+    };
+    if !is_sendable(code) {
+        let expected = "1000 to 1003, 1007 to 1014 or 3000 to 4999";
+        return Err(args.error(ErrorCode::RangeError, format_args!("`code` must be {expected}, got {code}")));
     }
     if reason.len() > MAX_REASON {
         return Err(args.error(ErrorCode::RangeError, format_args!("`reason` may have {MAX_REASON} bytes, got {}", reason.len())));
     }
     Ok(ToPeer::Close { code: code as u16, reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_close_has_a_code_that_may_be_sent() {
+        let sent = |code: f64| close(&mut Arguments::new("cxWebSocket.close".to_owned(), vec![json!(code)])).is_ok();
+        for code in [1000.0, 1001.0, 1003.0, 1007.0, 1011.0, 1014.0, 3000.0, 4999.0] {
+            assert!(sent(code), "{code}");
+        }
+        for code in [999.0, 1000.5, 1004.0, 1005.0, 1006.0, 1015.0, 2000.0, 5000.0] {
+            assert!(!sent(code), "{code}");
+        }
+    }
 }
