@@ -26,9 +26,10 @@ pub(super) const OUTSIDE_TURN: u32 = u32::MAX - 1;
 const MAX_PENDING: usize = 256;
 
 /// On whose behalf a call is led elsewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Asker {
     /// A script or a key: it leads where a caller could get, and to the scripts of the call's account.
+    #[default]
     Tenant,
     /// A variable of the call, which anybody may have set who has had it: it leads where a caller could get.
     Variable,
@@ -94,9 +95,9 @@ pub(super) struct Leading<'a> {
 }
 
 impl<'a> Leading<'a> {
-    /// A call that a script or a key places.
-    pub(super) fn of_placed(account: Option<&'a str>) -> Self {
-        Self { asker: Asker::Tenant, account, customer: None, reach: account, is_native: true }
+    /// A call that somebody places.
+    pub(super) fn of_placed(account: Option<&'a str>, asker: Asker) -> Self {
+        Self { asker, account, customer: None, reach: account, is_native: true }
     }
 
     /// Whether a script of this account can be named that nobody could dial.

@@ -81,6 +81,8 @@ pub struct Originate {
     pub from_name: Option<String>,
     /// The Class 5 destination whose script owns the call once it is answered.
     pub destination: String,
+    /// Who wants it led to `destination`.
+    pub asker: Asker,
     /// Nobody takes over when it is answered: it waits for whoever placed it, who means to lead it to `destination`, if to any.
     pub park: bool,
     /// Whose call it is, and whose scripts it may be handed to; absent: whosever its script is.

@@ -159,7 +159,7 @@ impl Switch {
         }
         let on_answer = if wanted.park {
             if !wanted.destination.is_empty() {
-                self.led_to(&wanted.destination, &Leading::of_placed(wanted.account.as_deref()))?;
+                self.led_to(&wanted.destination, &Leading::of_placed(wanted.account.as_deref(), wanted.asker))?;
             }
             OnAnswer::Nobody
         } else {

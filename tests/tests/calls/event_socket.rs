@@ -415,6 +415,30 @@ async fn a_parked_call_is_its_scripts_no_more_and_a_list_ends_the_call() {
 }
 
 #[tokio::test]
+async fn a_placed_call_has_a_list_of_applications_and_nobody_is_rung_in_vain() {
+    let engine = engine("").start();
+    let mut phone = registered(&engine, "1001").await;
+    let mut wire = Wire::logged_in(&engine).await;
+    for (target, refusal) in [
+        ("&nonesuch(1)", "-ERR DESTINATION_OUT_OF_ORDER\n"),
+        ("'answer,nonesuch:1' inline", "-ERR DESTINATION_OUT_OF_ORDER\n"),
+        ("nosuch", "-ERR nobody is at nosuch"),
+        ("&transfer(nosuch)", "-ERR nobody is at nosuch"),
+    ] {
+        let answered = wire.api(&format!("originate user/1001 {target}")).await;
+        assert!(answered.starts_with(refusal), "{target}: {answered}");
+    }
+    let placed = wire.api("originate user/1001 'set:a=b,sleep:10' inline");
+    let taken = async {
+        let mut call = incoming(&mut phone).await;
+        call.answer();
+        within("the end of the call", call.ended()).await;
+    };
+    let (answer, ()) = tokio::join!(placed, taken);
+    assert!(answer.starts_with("+OK "), "{answer}");
+}
+
+#[tokio::test]
 async fn an_application_is_disconnected_when_its_call_is_led_on() {
     let engine = engine("").start();
     let caller = Caller::answered(&engine, "1000").await;

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use lockstep_ctx_api::CallState;
 
-use crate::core::{Asker, ChannelEvent, EngineError, EngineEvent, Missed, Originate, PLACED, Watcher};
-use crate::event_socket::applications::{quoted, unquoted, words};
+use crate::core::{Asker, Channel, ChannelEvent, EngineError, EngineEvent, Missed, Originate, PLACED, Watcher};
+use crate::event_socket::applications::{UNKNOWN, exists, quoted, unquoted, words};
 use crate::event_socket::cause::Cause;
 use crate::event_socket::client::new_uuid;
 use crate::event_socket::dial_string::{DialString, Target};
 use crate::event_socket::execute::{Order, Wait, execute};
 use crate::event_socket::hub::Hub;
+use crate::event_socket::inline::{self, Step, steps};
 use crate::event_socket::reach::{By, DENIED};
 
 const USAGE: &str =
@@ -29,11 +30,15 @@ const LONGEST: Duration = Duration::from_secs(600);
 enum Then {
     Application { name: String, data: String },
     Transfer(String),
+    List(Vec<Step>),
 }
 
 impl Then {
-    fn parse(target: &str) -> Self {
-        let Some(application) = target.strip_prefix('&') else { return Self::Transfer(target.to_owned()) };
+    fn parse(target: &str, dialplan: Option<&str>) -> Self {
+        let Some(application) = target.strip_prefix('&') else {
+            let is_list = dialplan.is_some_and(|dialplan| dialplan.eq_ignore_ascii_case("inline"));
+            return if is_list { Self::List(steps(target)) } else { Self::Transfer(target.to_owned()) };
+        };
         let (name, data) = match application.split_once('(') {
             Some((name, data)) => (name, data.strip_suffix(')').unwrap_or(data)),
             None => (application, ""),
@@ -47,8 +52,34 @@ impl Then {
             Self::Application { name, data } => {
                 name == "park" || (matches!(name.as_str(), "socket" | "transfer") && !data.trim().is_empty())
             }
-            Self::Transfer(_) => true,
+            // A list sees to its end itself.
+            Self::Transfer(_) | Self::List(_) => true,
         }
+    }
+
+    fn is_nothing(&self) -> bool {
+        match self {
+            Self::Application { .. } => false,
+            Self::Transfer(target) => target.is_empty(),
+            Self::List(steps) => steps.is_empty(),
+        }
+    }
+
+    /// Its applications.
+    fn steps(&self) -> Vec<Step> {
+        match self {
+            Self::Application { name, data } => vec![Step { application: name.clone(), data: data.clone() }],
+            Self::Transfer(_) => Vec::new(),
+            Self::List(steps) => steps.clone(),
+        }
+    }
+
+    /// Where it leads the call; empty: nowhere, or it is known only then.
+    fn destination(&self, hub: &Hub) -> String {
+        if let Self::Transfer(target) = self {
+            return target.clone();
+        }
+        self.steps().iter().find_map(|step| inline::target(hub, &Channel::default(), step)).unwrap_or_default()
     }
 
     /// Whether an application on an event socket gets the call.
@@ -56,6 +87,7 @@ impl Then {
         match self {
             Self::Application { name, .. } => name.trim() == "socket",
             Self::Transfer(target) => target.starts_with("socket:"),
+            Self::List(steps) => steps.iter().any(|step| step.application == "socket"),
         }
     }
 }
@@ -78,12 +110,12 @@ impl Wanted {
             Some(parts) => parts,
             None => rest.split_at(end_of_target(rest)?),
         };
-        let then = Then::parse(target.trim());
-        if matches!(&then, Then::Transfer(target) if target.is_empty()) {
-            return None;
-        }
         let words = words(rest);
         let word = |at: usize| words.get(at).filter(|word| *word != "_undef_").cloned();
+        let then = Then::parse(target.trim(), word(0).as_deref());
+        if then.is_nothing() {
+            return None;
+        }
         let timeout = word(4).and_then(|word| word.parse().ok()).map(Duration::from_secs);
         Some(Self { dial: dial.to_owned(), then, caller_name: word(2), caller_number: word(3), timeout })
     }
@@ -119,6 +151,9 @@ pub(super) async fn originate(hub: &Arc<Hub>, args: &str, by: &By) -> Result<Str
     if by.is_restricted && wanted.then.is_application() {
         return Ok(DENIED.to_owned());
     }
+    if !wanted.then.steps().iter().all(|step| exists(&step.application)) {
+        return Ok(format!("-ERR {UNKNOWN}\n"));
+    }
     let dial = match DialString::parse(&wanted.dial, |name| hub.identity.gateways.get(name).cloned()) {
         Ok(dial) => dial,
         Err(unusable) => return Ok(format!("-ERR {}\n", unusable.0.name)),
@@ -135,7 +170,7 @@ pub(super) async fn originate(hub: &Arc<Hub>, args: &str, by: &By) -> Result<Str
         own.extend(target.vars.clone());
         // A call that has failed keeps its id: only one of several can have the one that is asked for.
         vars.remove("origination_uuid");
-        match ring(hub, &wanted, own, target, by.account.as_deref()).await? {
+        match ring(hub, &wanted, own, target, by).await? {
             Ok(uuid) => {
                 take_over(hub, &uuid, wanted.then, by.asker()).await?;
                 return Ok(format!("+OK {uuid}\n"));
@@ -152,7 +187,7 @@ async fn ring(
     wanted: &Wanted,
     vars: BTreeMap<String, String>,
     target: &Target,
-    account: Option<&str>,
+    by: &By,
 ) -> Result<Result<String, Cause>, EngineError> {
     let var = |name: &str| vars.get(name).cloned();
     let seconds = ["originate_timeout", "leg_timeout", "call_timeout"].iter().find_map(|name| var(name)?.parse::<u64>().ok());
@@ -160,10 +195,12 @@ async fn ring(
     let id = var("origination_uuid").unwrap_or_else(new_uuid);
     let request = Originate {
         to: target.uri.clone(),
-        from: wanted.caller_number.clone().or_else(|| var("origination_caller_id_number")),
+        from: Some(wanted.caller_number.clone().or_else(|| var("origination_caller_id_number")).unwrap_or_default()),
         from_name: wanted.caller_name.clone().or_else(|| var("origination_caller_id_name")),
+        destination: wanted.then.destination(hub),
+        asker: by.asker(),
         park: true,
-        account: account.map(str::to_owned),
+        account: by.account.as_deref().map(str::to_owned),
         id: Some(id.clone()),
         timeout: Some(timeout),
         vars,
@@ -215,6 +252,10 @@ async fn answer(hub: &Arc<Hub>, watcher: &mut Watcher, id: &str) -> Result<Resul
 async fn take_over(hub: &Arc<Hub>, uuid: &str, then: Then, asker: Asker) -> Result<(), EngineError> {
     let taken = match &then {
         Then::Transfer(target) => hub.engine.transfer(uuid, target, asker).await,
+        Then::List(steps) => {
+            let Ok(channel) = hub.engine.channel(uuid).await else { return Ok(()) };
+            inline::carry_out(hub, &channel, steps.clone(), asker).await
+        }
         Then::Application { name, data } => {
             let Ok(channel) = hub.engine.channel(uuid).await else { return Ok(()) };
             let order = Order { application: name, data, uuid: new_uuid(), loops: 1, asker };
@@ -259,6 +300,17 @@ mod tests {
         for bad in ["", "user/1", "user/1 ", "user/1 ''", "{a=1 b}"] {
             assert_eq!(Wanted::parse(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_target_may_be_a_list_of_applications() {
+        let step = |application: &str, data: &str| Step { application: application.into(), data: data.into() };
+        let list = Wanted::parse("user/1 'answer,playback:user/a b.wav' inline default Al 4420").unwrap();
+        assert_eq!(list.then, Then::List(vec![step("answer", ""), step("playback", "user/a b.wav")]));
+        assert_eq!(list.caller_number.as_deref(), Some("4420"));
+        let park = Then::Application { name: "park".into(), data: String::new() };
+        assert_eq!(Wanted::parse("user/1 &park() inline").unwrap().then, park);
+        assert_eq!(Wanted::parse("user/1 , inline"), None);
     }
 
     #[test]

@@ -13,6 +13,9 @@ use super::channel_headers;
 use super::expand::expand;
 use crate::core::{Aftermath, Channel, Consequences, says_yes};
 
+/// How a call ends that is to have an application which is not there.
+pub(super) const UNKNOWN: &str = "DESTINATION_OUT_OF_ORDER";
+
 /// What an application comes to.
 pub(super) enum Plan {
     /// An operation of the call's queue.
@@ -155,9 +158,15 @@ impl<'a> Call<'a> {
             | "avmd_stop"
             | "spandsp_start_dtmf"
             | "spandsp_stop_dtmf" => Plan::unsupported(self.application),
-            _ => Plan::End(super::cause::Cause::parse("DESTINATION_OUT_OF_ORDER").unwrap_or(super::cause::NORMAL_CLEARING)),
+            _ => Plan::End(super::cause::Cause::parse(UNKNOWN).unwrap_or(super::cause::NORMAL_CLEARING)),
         }
     }
+}
+
+/// Whether there is an application of this name, be it one that does nothing here.
+pub(super) fn exists(application: &str) -> bool {
+    let plan = Call::new(application, "", 1, &Channel::default(), &|_| None).plan();
+    !matches!(plan, Plan::End(cause) if cause.name == UNKNOWN)
 }
 
 /// Words of an argument; one in single quotes may hold blanks.

@@ -2,7 +2,7 @@ use lockstep_ctx_api::op::{ContinueOn, Op, Prompt};
 use lockstep_ctx_api::outcome::{BridgeResult, BridgeStatus, CollectStatus, GatherVia, Gathered};
 use lockstep_ctx_api::{CallState, OpResult, Outcome};
 
-use super::{Call, Plan, quoted, unquoted, words};
+use super::{Call, Plan, exists, quoted, unquoted, words};
 use crate::core::{Channel, Consequences};
 
 fn channel(vars: &[(&str, &str)]) -> Channel {
@@ -140,6 +140,10 @@ fn answering_what_is_answered_does_nothing() {
 
 #[test]
 fn an_unknown_application_ends_the_call_and_a_missing_one_says_so() {
+    assert!(!exists("no_such_app"));
+    for application in ["bridge", "socket", "park", "playback", "conference", "sched_hangup"] {
+        assert!(exists(application), "{application}");
+    }
     assert!(matches!(plan(&[], "no_such_app", ""), Plan::End(cause) if cause.name == "DESTINATION_OUT_OF_ORDER"));
     let said = consequences("conference", "room", &Ok(Outcome::Unit));
     assert_eq!(said.response.as_deref(), Some("-ERR not supported by this engine"));
