@@ -10,10 +10,10 @@ use tokio::sync::Semaphore;
 
 use super::Rejection;
 use super::change::{Given, RoutingObject, plain};
-use super::decision::{self, Decision};
+use super::decision::{self, Attempt, Decision};
 use super::facts::Facts;
 use super::table::{Built, Hook, RouteTable};
-use crate::config::{GlobalRun, OnError};
+use crate::config::{DEFAULT_ACCOUNT, GlobalRun, OnError};
 use crate::runs::{RunError, RunFailure, RunKind, RunRequest, RunSuccess, RunsHandle};
 use crate::script::{Program, ProgramSet};
 
@@ -82,12 +82,27 @@ pub(crate) async fn route(
         (changed.map(|changed| decision::read(&own, &changed, &cli, &dialled, &costs)), costs)
     };
     match read(runner, octets, work).await? {
-        (Ok(decision), _) => decided(facts, &hook, decision, sandbox_ms),
+        (Ok(decision), _) => decided(facts, &hook, within_routes(table, facts, &scripts, decision), sandbox_ms),
         (Err(error), costs) => {
             hook.failed(&format!("what the scripts made of the routes cannot be read: {error}"))?;
             decide(table, facts, &data, (&hook, &costs), sandbox_ms)
         }
     }
+}
+
+/// What scripts of an account have made of a call: it goes where the routes lead it, whatever rows and numbers they wrote. The operator's
+/// scripts may add ways.
+fn within_routes(table: &RouteTable, facts: &Facts, scripts: &[Link], decision: Decision) -> Decision {
+    if !scripts.iter().any(|link| link.is_accounts) {
+        return decision;
+    }
+    let Decision { attempts, mut log, .. } = decision;
+    let is_led = |attempt: &Attempt| table.leads_through(attempt.gateway, &attempt.number, facts.customer);
+    let (attempts, others): (Vec<_>, Vec<_>) = attempts.into_iter().partition(is_led);
+    let said =
+        |Attempt { gateway, number, .. }: Attempt| format!("no route leads to {number} through gateway {gateway}: left out");
+    log.extend(others.into_iter().map(said));
+    Decision { attempts, log, ..decision }
 }
 
 /// The same where no script has a say in it; `None`: one has.
@@ -229,7 +244,7 @@ async fn run_all(
     let (mut sandbox, mut took) = (Duration::ZERO, Duration::ZERO);
     // One caller waits for all of them: together they have what the route gives, else as long as the one with the most time.
     let total = hook.timeout.or_else(|| scripts.iter().map(|link| link.time).max()).unwrap_or_default();
-    for Link { script, time } in scripts {
+    for Link { script, time, .. } in scripts {
         let Some(left) = total.checked_sub(took).filter(|left| !left.is_zero()) else {
             return Err(hook.timeout_action.clone().because("the scripts before it took all of the time"));
         };
@@ -302,6 +317,8 @@ struct Link {
     script: String,
     /// What it may take where the route says nothing.
     time: Duration,
+    /// It is not the operator's.
+    is_accounts: bool,
 }
 
 /// Which Run First and Run Last globals are run.
@@ -332,9 +349,11 @@ fn chain(programs: &ProgramSet, hook: &Hook, applying: Globals<'_>) -> Vec<Link>
         wanted.map(|program| program.name.clone())
     };
     let link = |script: String| {
-        let own = programs.by_name(&script).and_then(|program| program.settings.timeout_s);
+        let program = programs.by_name(&script);
+        let is_accounts = program.is_some_and(|program| program.account != DEFAULT_ACCOUNT);
+        let own = program.and_then(|program| program.settings.timeout_s);
         let own = own.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        Link { time: own.unwrap_or_else(|| RunKind::Hook.timeout()), script }
+        Link { time: own.unwrap_or_else(|| RunKind::Hook.timeout()), is_accounts, script }
     };
     globals(GlobalRun::First).chain(hook.script.clone()).chain(globals(GlobalRun::Last)).map(link).collect()
 }
@@ -388,6 +407,26 @@ mod tests {
         assert_eq!((few.unwrap().attempts.len(), beside), (3, 0));
         let (many, beside) = routed(&rows(20_000));
         assert_eq!((many.unwrap().attempts.len(), beside), (32, 2));
+    }
+
+    #[test]
+    fn an_accounts_script_leads_a_call_where_the_routes_do() {
+        let gateways =
+            "[[gateway]]\nid = 7\naddress = \"sip:a.example.net\"\n[[gateway]]\nid = 8\naddress = \"sip:b.example.net\"\n";
+        let rows = json!([{ "gw": { "8": {} } }, { "gw": { "7": { "cli": "1" } } }]);
+        for (owner, number, expected) in
+            [("north", "442", vec![7]), ("north", "900", vec![]), ("default", "442", vec![8, 7]), ("default", "900", &[8, 7])]
+        {
+            let scripts = programs(&[(format!("{owner}@x").as_str(), "")]);
+            let route_of = format!("[[route]]\nprefix = \"44\"\ngateways = [7]\nscript = \"script-{owner}@x\"");
+            let table = Arc::new(RouteTable::new(&toml::from_str(&format!("{gateways}{route_of}")).unwrap()));
+            let facts = Facts { dialled: "442".into(), ..Facts::default() };
+            let result = json!({ "egress_routing": rows, "routing": { "dest_number": number } }).to_string();
+            let runner = Returns { result, beside: Cell::new(0) };
+            let decision = route(&table, &scripts, &runner, &facts).now_or_never().unwrap();
+            let dialled = decision.map(|decision| decision.attempts.iter().map(|attempt| attempt.gateway).collect::<Vec<_>>());
+            assert_eq!(dialled.unwrap_or_default(), expected, "{owner} {number}");
+        }
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub struct Facts {
     pub cli: String,
     /// The number that was dialled.
     pub dialled: String,
+    /// The only gateway that may be tried.
+    pub gateway: Option<i64>,
     /// User part of the request URI and of From, as they came.
     pub request_user: String,
     pub from_user: String,

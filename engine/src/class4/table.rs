@@ -148,11 +148,17 @@ impl RouteTable {
     pub(super) fn build(&self, facts: &Facts) -> Result<Built, Rejection> {
         let did = facts.did.as_deref().and_then(|number| self.did(number));
         // A DID is where a call has come to: a route that fits its number would send it out again.
-        let routes = if facts.did.is_some() { Vec::new() } else { self.matching(&facts.dialled, facts.customer) };
+        let mut routes = if facts.did.is_some() { Vec::new() } else { self.matching(&facts.dialled, facts.customer) };
+        routes.retain(|route| facts.gateway.is_none_or(|gateway| route.gateways.contains(&gateway)));
         if routes.is_empty() && facts.did.is_none() {
-            return Err(Rejection::new(404, "Not Found").because(format!("no route leads to {}", facts.dialled)));
+            return Err(match facts.gateway {
+                None => Rejection::new(404, "Not Found").because(format!("no route leads to {}", facts.dialled)),
+                Some(gateway) => Rejection::new(403, "Forbidden")
+                    .because(format!("no route leads to {} through gateway {gateway}", facts.dialled)),
+            });
         }
-        let costs = self.costs(&routes);
+        let mut costs = self.costs(&routes);
+        costs.retain(|(id, _)| facts.gateway.is_none_or(|gateway| gateway == *id));
         let rows = rows_of(&costs, Some(&facts.cli));
         let route = routes.first().copied();
         let mut data = self.vars(facts.customer, did, route);
@@ -207,6 +213,11 @@ impl RouteTable {
     /// Whether a route leads there.
     pub(crate) fn leads_to(&self, number: &str, customer: Option<i64>) -> bool {
         !self.matching(number, customer).is_empty()
+    }
+
+    /// Whether a route leads there through this gateway.
+    pub(crate) fn leads_through(&self, gateway: i64, number: &str, customer: Option<i64>) -> bool {
+        self.gateways_of(number, customer).contains(&gateway)
     }
 
     /// Whether a route leads there, whoever dials.
@@ -388,6 +399,17 @@ mod tests {
             fitting.sort_by(|a, b| a.cost.unwrap_or(f64::INFINITY).total_cmp(&b.cost.unwrap_or(f64::INFINITY)));
             let ids = |routes: Vec<&Route>| routes.iter().map(|route| route.id.clone()).collect::<Vec<_>>();
             prop_assert_eq!(ids(RouteTable::new(&config).matching(&number, customer)), ids(fitting));
+        }
+    }
+
+    #[test]
+    fn a_number_at_a_gateway_goes_by_the_routes_that_lead_through_it() {
+        let at = |number, gateway| built(&Facts { gateway: Some(gateway), ..call(number, Some(12)) });
+        let one = at("442012", 7).unwrap();
+        assert_eq!((one.costs, one.hook.script.as_deref()), (vec![(7, Some(0.01))], Some("cheap")));
+        assert_eq!(one.data["egress_routing"].as_array().map(Vec::len), Some(1));
+        for (number, gateway) in [("1555", 8), ("33123", 7), ("442012", 9)] {
+            assert_eq!(at(number, gateway).unwrap_err().code, 403, "{number}");
         }
     }
 

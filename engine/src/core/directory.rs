@@ -38,6 +38,8 @@ pub(crate) enum Callee {
     Number(String),
     /// This URI at this gateway.
     Gateway(i64, SipUri),
+    /// Goes through the routes, of those ways only through this gateway.
+    NumberAt(i64, String),
     /// Comes in by this DID, as a caller's from outside does: its script, customer and variables count, and each of its destinations.
     Did(String),
 }
@@ -61,7 +63,7 @@ pub(crate) struct Directory {
     class5: Vec<Class5Application>,
     gateways: BTreeMap<i64, GatewayEntry>,
     customers: Customers,
-    /// The applications that `lockstep.toml` names, as it writes them.
+    /// The applications and the URIs that `lockstep.toml` names, as it writes them.
     operators: BTreeSet<String>,
     /// Host names and addresses that mean this engine.
     own_hosts: Vec<Host>,
@@ -74,7 +76,8 @@ impl Directory {
         own_hosts.extend([config.sip.realm.as_str(), "localhost"].into_iter().filter_map(|name| Host::parse(name).ok()));
         let named = config.dids.iter().filter(|did| !did.is_put).flat_map(|did| &did.destinations);
         let named = named.chain(config.class5.iter().map(|entry| &entry.to));
-        let operators = named.filter(|to| matches!(to, DidDestination::Socket { .. })).map(ToString::to_string).collect();
+        let is_outside = |to: &&DidDestination| matches!(to, DidDestination::Socket { .. } | DidDestination::Sip(_));
+        let operators = named.filter(is_outside).map(ToString::to_string).collect();
         Self {
             users: config.users.iter().map(|user| (user.name.clone(), user.clone())).collect(),
             dids: config.dids.iter().map(|did| (number_key(&did.number).to_owned(), did.clone())).collect(),
@@ -233,7 +236,7 @@ impl Directory {
         }
         match Uri::parse(target) {
             Ok(Uri::Tel(tel)) => self.callee_by_name(&tel.digits(), reach, programs),
-            Ok(Uri::Sip(uri)) => self.callee_by_uri(uri, reach, programs),
+            Ok(Uri::Sip(uri)) => self.callee_by_uri(target, uri, reach, programs),
             Ok(Uri::Other { .. }) | Err(_) => Err(Refusal::new(484, format!("{target} is not a SIP URI"))),
         }
     }
@@ -283,7 +286,7 @@ impl Directory {
         self.did(number).is_some_and(is_bare)
     }
 
-    fn callee_by_uri(&self, uri: SipUri, reach: Option<&str>, programs: &ProgramSet) -> Result<Callee, Refusal> {
+    fn callee_by_uri(&self, target: &str, uri: SipUri, reach: Option<&str>, programs: &ProgramSet) -> Result<Callee, Refusal> {
         let user = Uri::Sip(uri.clone()).user().map(|user| user.into_owned()).unwrap_or_default();
         let gateway = self
             .gateways
@@ -295,7 +298,12 @@ impl Directory {
             return self.callee_by_name(&user, reach, programs);
         }
         match gateway {
-            Some(entry) => Ok(Callee::Gateway(entry.config.id, uri)),
+            // What the operator's scripts or lockstep.toml have written is dialled as it stands.
+            Some(entry) if reach.is_none_or(|account| account == DEFAULT_ACCOUNT) || self.operators.contains(target) => {
+                Ok(Callee::Gateway(entry.config.id, uri))
+            }
+            Some(entry) if is_dialled_number(&user) => Ok(Callee::NumberAt(entry.config.id, user)),
+            Some(_) => Err(Refusal::new(403, format!("no route leads to {user}"))),
             None => Err(Refusal::new(403, format!("{} is no gateway of this engine", uri.host))),
         }
     }
@@ -429,6 +437,30 @@ mod tests {
         assert_eq!(gateway_of("sip:x@198.51.100.8:5070"), 8);
         assert_eq!(refusal("sip:x@198.51.100.8:5080"), 403);
         assert_eq!(refusal("sip:x@evil.example.com"), 403);
+    }
+
+    #[test]
+    fn an_account_dials_at_a_gateway_what_routes_lead_there() {
+        let config =
+            format!("{CONFIG}[[did]]\nnumber = \"331\"\naccount = \"north\"\ndestinations = [\"sip:desk@sbc.example.net\"]");
+        let mut config: Config = toml::from_str(&config).unwrap();
+        let put = Did {
+            number: "332".into(),
+            destinations: vec!["sip:own@sbc.example.net".parse().unwrap()],
+            ..config.dids[1].clone()
+        };
+        config.dids.push(Did { is_put: true, ..put });
+        let directory = Directory::new(&config, []);
+        let north = |target| directory.callee(target, Some("north"), &ProgramSet::default());
+        let refused = |target| north(target).unwrap_err().code;
+        assert_eq!(north("sip:33900@sbc.example.net"), Ok(Callee::NumberAt(7, "33900".into())));
+        assert_eq!(refused("sip:desk2@sbc.example.net"), 403);
+        assert!(matches!(north("sip:desk@sbc.example.net"), Ok(Callee::Gateway(7, _))), "lockstep.toml has written it");
+        assert_eq!(refused("sip:own@sbc.example.net"), 403, "put over HTTP");
+        for account in [None, Some("default")] {
+            let callee = directory.callee("sip:33900@sbc.example.net", account, &ProgramSet::default());
+            assert!(matches!(callee, Ok(Callee::Gateway(7, _))), "{account:?}");
+        }
     }
 
     #[test]

@@ -359,7 +359,13 @@ impl Switch {
             }
             // On a media server of others, what we do not know is for its dialplan.
             Ok(Destination::Sip(uri)) if !leading.is_native => return Ok(straight(Destination::Sip(uri), reach)),
-            Ok(Destination::Sip(uri)) => return is_callable(&uri).map(|()| straight(Destination::Sip(uri), reach)),
+            Ok(Destination::Sip(uri)) => {
+                // The operator dials at a gateway what the call's account could not.
+                let is_operators = leading.asker == Asker::Operator && is_callable(&uri).is_err();
+                let reach = reach.filter(|_| !is_operators);
+                let is_there = self.is_callable(&uri, leading.customer, reach).map_err(nobody);
+                return is_there.map(|()| straight(Destination::Sip(uri), reach));
+            }
             Ok(Destination::User(_) | Destination::External(_)) | Err(_) => {}
         }
         let wanted = straight(Destination::External(target.to_owned()), reach);

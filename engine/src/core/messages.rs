@@ -172,17 +172,23 @@ fn ways(exchange: &mut Exchange, to: &str, account: Option<&str>) -> Result<VecD
             if gateways.is_empty() {
                 return Err((404, format!("no route leads to {number}")));
             }
-            let ways = gateways.into_iter().filter_map(|id| {
-                let gateway = exchange.directory.gateway(id)?;
-                let mut uri = SipUri::new(Some(&number), gateway.uri.host.clone(), gateway.uri.port);
-                uri.params = gateway.uri.params.clone();
-                way_through(exchange, id, uri)
-            });
-            ways.collect()
+            gateways.into_iter().filter_map(|id| way_of_number(exchange, id, &number)).collect()
         }
+        Callee::NumberAt(id, number) if !exchange.table.leads_through(id, &number, None) => {
+            return Err((403, format!("no route leads to {number} through gateway {id}")));
+        }
+        Callee::NumberAt(id, number) => way_of_number(exchange, id, &number).into_iter().collect(),
         Callee::Gateway(id, uri) => way_through(exchange, id, uri).into_iter().collect(),
     };
     if found.is_empty() { Err((480, format!("{to} cannot be reached now"))) } else { Ok(found) }
+}
+
+/// The way of a number through a gateway; `None` until it was found.
+fn way_of_number(exchange: &Exchange, id: i64, number: &str) -> Option<Way> {
+    let gateway = exchange.directory.gateway(id)?;
+    let mut uri = SipUri::new(Some(number), gateway.uri.host.clone(), gateway.uri.port);
+    uri.params = gateway.uri.params.clone();
+    way_through(exchange, id, uri)
 }
 
 /// A way through a gateway; `None` until it was found.

@@ -170,7 +170,11 @@ impl Switch {
             OnAnswer::Application(..) | OnAnswer::Nobody => wanted.account.as_deref(),
         };
         let owner: Option<Arc<str>> = owner.map(Arc::from);
-        let callable = self.is_callable(&wanted.to, None, owner.as_deref());
+        // The operator has a call placed that its script's account could not dial.
+        let may_dial =
+            |account: &Arc<str>| wanted.account.is_some() || self.is_callable(&wanted.to, None, Some(&**account)).is_ok();
+        let reach = owner.clone().filter(may_dial);
+        let callable = self.is_callable(&wanted.to, None, reach.as_deref());
         callable.map_err(|why| EngineError::TargetRefused { target: wanted.to.clone(), why })?;
         self.last_call += 1;
         let key = CallKey(self.last_call);
@@ -179,7 +183,7 @@ impl Switch {
             let mut exchange = self.exchange.borrow_mut();
             let id = wanted.id.clone().unwrap_or_else(|| exchange.uuid());
             exchange.callers.insert(key, (from.clone(), wanted.from_name.clone()));
-            exchange.set_reach(key, owner.clone());
+            exchange.set_reach(key, reach);
             let facts = CallFacts {
                 id: id.clone(),
                 direction: "outbound".to_owned(),
@@ -248,7 +252,17 @@ impl Switch {
             Ok(Callee::Number(number)) if !exchange.table.leads_to(&number, customer) => {
                 Err(format!("no route leads to {number}"))
             }
-            Ok(Callee::Number(_) | Callee::User(_) | Callee::Class5(_) | Callee::Gateway(..) | Callee::Did(_)) => Ok(()),
+            Ok(Callee::NumberAt(gateway, number)) if !exchange.table.leads_through(gateway, &number, customer) => {
+                Err(format!("no route leads to {number} through gateway {gateway}"))
+            }
+            Ok(
+                Callee::Number(_)
+                | Callee::NumberAt(..)
+                | Callee::User(_)
+                | Callee::Class5(_)
+                | Callee::Gateway(..)
+                | Callee::Did(_),
+            ) => Ok(()),
             Err(refusal) => Err(refusal.reason),
         }
     }

@@ -46,13 +46,20 @@ pub(crate) fn resolve(exchange: &mut Exchange, call: CallKey, lookup: LookupId, 
             let way = Way { gateway, uri, attempt: None };
             reach(exchange, call, lookup, Waiting { ways: vec![way], ring: None, gateway, unreachable: Vec::new() })
         }
-        Ok(Callee::Number(number)) => route_number(exchange, call, lookup, number, caller_id),
+        Ok(Callee::Number(number)) => route_number(exchange, call, lookup, (number, None), caller_id),
+        Ok(Callee::NumberAt(gateway, number)) => route_number(exchange, call, lookup, (number, Some(gateway)), caller_id),
         Err(refusal) => Lookup::Ready(Err(refusal)),
     }
 }
 
-/// Has Class 4 decide how a number is dialled.
-fn route_number(exchange: &mut Exchange, call: CallKey, lookup: LookupId, number: String, caller_id: Option<&str>) -> Lookup {
+/// Has Class 4 decide how a number is dialled: through any gateway, or through this one.
+fn route_number(
+    exchange: &mut Exchange,
+    call: CallKey,
+    lookup: LookupId,
+    number: (String, Option<i64>),
+    caller_id: Option<&str>,
+) -> Lookup {
     match decide(exchange, call, lookup, number, caller_id) {
         Some(decision) => decided(exchange, call, lookup, decision),
         None => Lookup::Later,
@@ -64,7 +71,7 @@ fn decide(
     exchange: &mut Exchange,
     call: CallKey,
     lookup: LookupId,
-    number: String,
+    (number, gateway): (String, Option<i64>),
     caller_id: Option<&str>,
 ) -> Option<Result<Decision, Refusal>> {
     if let Err(refusal) = count(exchange, call, lookup) {
@@ -74,6 +81,7 @@ fn decide(
     let caller = || exchange.callers.get(&call).map(|(number, _)| number.clone());
     facts.cli = caller_id.map(str::to_owned).or_else(caller).unwrap_or_default();
     facts.dialled = number;
+    facts.gateway = gateway;
     let decision = route_without_scripts(&exchange.table, &exchange.programs, &facts);
     if decision.is_none() {
         let ticket = exchange.ticket(Purpose::Routing(call, lookup));
@@ -95,7 +103,10 @@ pub(crate) fn answer(
     match exchange.directory.first_callee(target, exchange.reach_of(call), &exchange.programs) {
         Ok(Callee::User(name)) => Some(RouteAnswer::Local(name)),
         Ok(Callee::Number(number)) => {
-            decide(exchange, call, lookup, number, caller_id).map(|decision| answer_of(exchange, call, decision))
+            decide(exchange, call, lookup, (number, None), caller_id).map(|decision| answer_of(exchange, call, decision))
+        }
+        Ok(Callee::NumberAt(gateway, number)) => {
+            decide(exchange, call, lookup, (number, Some(gateway)), caller_id).map(|decision| answer_of(exchange, call, decision))
         }
         Err(refusal) if is_dialled_number(target) => Some(RouteAnswer::Refused(refusal)),
         // What is no number is for the dialplan over there.

@@ -51,11 +51,13 @@ const CONFIG: &str = r#"
 const CARRIER: &str = "127.0.0.1:5091";
 const LOCAL: &str = "127.0.0.1:5070";
 const BRIDGES: &str = "async function main(data, ctx) { await ctx.bridge(data.to.slice(2)); }";
+const DIALS_URIS: &str = "async function main(data, ctx) { await ctx.bridge(`sip:${data.to.slice(2)}@127.0.0.1:5091`); }";
 
 fn lab() -> Lab {
     let waiting = ["north@100", "south@100", "north@200", "north@/44.*/", "default@900"].map(|name| (name, WAITS));
     let bridging = ["north@/b-.*/", "south@/b-.*/", "default@/b-.*/"].map(|name| (name, BRIDGES));
-    Lab::new(CONFIG, &[&waiting[..], &bridging[..]].concat())
+    let to_uris = ["north@/u-.*/", "south@/u-.*/", "default@/u-.*/"].map(|name| (name, DIALS_URIS));
+    Lab::new(CONFIG, &[&waiting[..], &bridging[..], &to_uris[..]].concat())
 }
 
 /// A phone elsewhere, with the password of a user.
@@ -189,6 +191,33 @@ fn a_call_of_ours_reaches_what_its_account_does() {
 }
 
 #[test]
+fn a_number_at_a_gateway_is_dialled_for_an_account_where_a_route_leads_through_it() {
+    let uri = |number: &str| format!("sip:{number}@{CARRIER}");
+    let originate = |account: Option<&str>, number: &str| {
+        let mut lab = lab();
+        let carrier = lab.phone(CARRIER);
+        let account = account.map(str::to_owned);
+        let wanted = Originate { to: uri(number), destination: "script-north@100".to_owned(), account, ..Originate::default() };
+        let placed = ask(&mut lab, |reply| Request::Originate(wanted, reply));
+        (placed.is_ok(), lab.seen(carrier))
+    };
+    let invited = || vec!["invite".to_owned()];
+    assert_eq!(originate(Some("north"), "441234"), (true, invited()));
+    assert_eq!(originate(Some("north"), "900555"), (false, vec![]));
+    assert_eq!(originate(Some("north"), "desk"), (false, vec![]));
+    assert_eq!(originate(None, "900555"), (true, invited()), "the operator's key");
+    for (user, number, is_dialled) in
+        [("anna", "441234", true), ("anna", "900555", false), ("sven", "900555", false), ("olga", "900555", true)]
+    {
+        let mut lab = lab();
+        let carrier = lab.phone(CARRIER);
+        let phone = phone_of(&mut lab, user);
+        lab.dial(phone, &format!("u-{number}"));
+        assert_eq!(lab.seen(carrier), if is_dialled { invited() } else { vec![] }, "{user} {number}");
+    }
+}
+
+#[test]
 fn a_call_is_led_on_to_what_its_account_reaches() {
     for (target, asker, script) in [
         ("900", Asker::Tenant, Some("script-default@900")),
@@ -198,6 +227,7 @@ fn a_call_is_led_on_to_what_its_account_reaches() {
         ("class5:200", Asker::Variable, None),
         ("class5:100", Asker::Operator, Some("script-south@100")),
         ("class5:200", Asker::Operator, Some("script-north@200")),
+        ("sip:900555@127.0.0.1:5091", Asker::Tenant, None),
     ] {
         let mut lab = lab();
         let phone = phone_of(&mut lab, "sven");
