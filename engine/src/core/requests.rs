@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lockstep_ctx_api::op::{Headers, Vars};
 use lockstep_ctx_api::wire::CallStart;
 use lockstep_ctx_api::{CallFacts, CallState, EndedBy};
 
@@ -199,6 +200,7 @@ impl Switch {
         };
         let id = facts.id.clone();
         let mut vars = wanted.vars;
+        let headers = header_fields(&vars);
         let as_text = || vars.iter().map(|(name, value)| (name.clone(), toml::Value::String(value.clone()))).collect();
         let data_vars = wanted.data.unwrap_or_else(as_text);
         for (name, value) in [
@@ -216,7 +218,7 @@ impl Switch {
         let start = CallStart { facts: facts.clone(), vars: vars.into(), headers: Arc::default() };
         let board = Board { call: key, exchange: std::rc::Rc::clone(&self.exchange) };
         let now = self.now().instant;
-        let backend = NativeBackend::originate(now, board, setup, &wanted.to);
+        let backend = NativeBackend::originate(now, board, setup, &wanted.to, headers);
         self.counters.calls_placed += 1;
         self.insert_call(key, Backend::Native(Box::new(backend)), facts, start, data_vars);
         if let Some(call) = self.calls.get_mut(&key) {
@@ -333,6 +335,12 @@ impl Switch {
             quiet && (self.calls.is_empty() || draining.ended_rest)
         })
     }
+}
+
+/// `sip_h_NAME` among the variables of a call of ours is a header field of its INVITE.
+fn header_fields(vars: &Vars) -> Headers {
+    let fields = vars.iter().filter_map(|(name, value)| Some((name.strip_prefix("sip_h_")?, value)));
+    fields.filter(|(_, value)| !value.contains(char::is_control)).map(|(name, value)| (name.to_owned(), value.clone())).collect()
 }
 
 fn no_such_call(id: &str) -> EngineError {

@@ -135,7 +135,7 @@ impl<S: Switchboard> NativeBackend<S> {
     /// The routes of a target were found, or there are none.
     pub fn resolved(&mut self, now: Instant, lookup: LookupId, result: Result<Routes, Refusal>) {
         if self.looks_up_callee(lookup) {
-            self.callee_found(result);
+            self.callee_found(now, result);
         } else {
             self.route_found(now, lookup, result);
         }
@@ -481,7 +481,7 @@ impl<S: Switchboard> NativeBackend<S> {
 }
 
 /// What a target's URI says behind its question mark.
-fn fields_of(target: &str) -> Headers {
+pub(super) fn fields_of(target: &str) -> Headers {
     let Ok(Uri::Sip(uri)) = Uri::parse(target) else { return Headers::new() };
     uri.fields().map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
 }

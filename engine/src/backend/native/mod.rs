@@ -334,6 +334,7 @@ impl<S: Switchboard> CallBackend for NativeBackend<S> {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
+        self.handle_callee_timeout(now);
         match &mut self.task {
             Some((_, Task::Sleep { until })) if *until <= now => self.complete_task(Ok(Outcome::Unit)),
             Some((_, Task::Collect(task))) => task.collector.handle_timeout(now, &mut self.digits),
@@ -348,13 +349,14 @@ impl<S: Switchboard> CallBackend for NativeBackend<S> {
         if let Some(output) = self.outputs.pop_front() {
             return output;
         }
-        BackendOutput::Timeout(match &self.task {
+        let task = match &self.task {
             Some((_, Task::Sleep { until })) => Some(*until),
             Some((_, Task::Collect(task))) => task.collector.poll_timeout(),
             Some((_, Task::Bridge(task))) => task.bridge.poll_timeout(),
             Some((_, Task::SendDtmf(task))) => task.wait_until(),
             Some((_, Task::Answer | Task::Play(_) | Task::Echo)) | None => None,
-        })
+        };
+        BackendOutput::Timeout(task.into_iter().chain(self.callee_timeout()).min())
     }
 }
 

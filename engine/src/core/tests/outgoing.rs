@@ -208,7 +208,9 @@ fn a_call_of_ours_runs_its_script_when_it_is_answered() {
         to: "1001".into(),
         from: Some("4420".into()),
         destination: "1000".into(),
-        vars: [("ticket".to_owned(), "77".to_owned())].into(),
+        vars: [("ticket", "77"), ("sip_h_X-Foo", "ab"), ("sip_h_Call-Info", "<sip:a>;answer-after=0"), ("sip_h_Via", "x")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
         timeout: None,
         ..Originate::default()
     };
@@ -216,6 +218,11 @@ fn a_call_of_ours_runs_its_script_when_it_is_answered() {
     lab.settle();
     assert!(answer.try_recv().unwrap().is_ok());
     assert_eq!(lab.seen(phone), ["invite"]);
+    let invite = lab.at(phone).invited.clone().unwrap();
+    let field = |name: &str| invite.headers.get(name).map(|value| value.text().into_owned());
+    assert_eq!(field("X-Foo").as_deref(), Some("ab"));
+    assert_eq!(field("Call-Info").as_deref(), Some("<sip:a>;answer-after=0"));
+    assert_eq!(invite.headers.via_count(), 1);
     lab.pick_up(phone);
     lab.audio_ends();
     assert_eq!(lab.seen(phone), ["bye"]);

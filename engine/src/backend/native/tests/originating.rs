@@ -4,17 +4,22 @@ use super::*;
 use crate::backend::native::Ending;
 
 fn calling(routes: usize, hunt: Hunt) -> Desk {
+    calling_with("callee", routes, hunt)
+}
+
+fn calling_with(target: &str, routes: usize, hunt: Hunt) -> Desk {
     #[expect(clippy::disallowed_methods, reason = "an arbitrary origin; the test moves the clock itself")]
     let now = Instant::now();
     let board = FakeBoard::default();
-    board.0.borrow_mut().routes.insert("callee".to_owned(), (routes, hunt));
+    board.0.borrow_mut().routes.insert(target.to_owned(), (routes, hunt));
     let setup = NativeSetup {
         call_id: "call".to_owned(),
         codecs: Codec::ALL.to_vec(),
         clock: (now, 1_000_000),
         ringback: "tone:ringback".to_owned(),
     };
-    let backend = NativeBackend::originate(now, board.clone(), setup, "callee");
+    let headers = vec![("X-Id".to_owned(), "1".to_owned()), ("X-Other".to_owned(), "2".to_owned())];
+    let backend = NativeBackend::originate(now, board.clone(), setup, target, headers);
     Desk { now, backend, board, caller: Peer::new(), last_op: 0 }
 }
 
@@ -25,9 +30,9 @@ fn fails(desk: &mut Desk, leg: u32, code: u16) {
 #[test]
 fn a_gateway_that_fails_is_followed_by_the_next() {
     let mut desk = calling(3, Hunt::InTurn { ring: None });
-    assert_eq!(desk.asked(), ["1 open", "1 dial route 0"]);
+    assert_eq!(desk.asked(), ["1 open", "1 dial route 0 X-Id: 1 X-Other: 2"]);
     fails(&mut desk, 1, 503);
-    assert_eq!(desk.asked(), ["1 close", "2 open", "2 dial route 1"]);
+    assert_eq!(desk.asked(), ["1 close", "2 open", "2 dial route 1 X-Id: 1 X-Other: 2"]);
     fails(&mut desk, 2, 408);
     desk.asked();
     desk.picks_up(3);
@@ -55,6 +60,33 @@ fn when_every_gateway_has_failed_the_call_is_over() {
     fails(&mut desk, 1, 503);
     fails(&mut desk, 2, 500);
     assert_eq!(ended(&desk.outputs()).unwrap().code, 500);
+}
+
+#[test]
+fn each_gateway_but_the_last_rings_for_its_time() {
+    let mut desk = calling(2, Hunt::InTurn { ring: Some(Duration::from_secs(2)) });
+    desk.leg(LegId(1), LegEvent::Progress { code: 180, sdp: None });
+    desk.asked();
+    assert_eq!(desk.deadline(), Some(Duration::from_secs(2)));
+    desk.wait(2_000);
+    assert_eq!(desk.asked(), ["1 hang up", "1 close", "2 open", "2 dial route 1 X-Id: 1 X-Other: 2"]);
+    assert_eq!(desk.deadline(), None);
+    desk.picks_up(2);
+    assert_eq!(desk.backend.state(), CallState::Answered);
+}
+
+#[test]
+fn what_the_uri_says_of_a_field_counts_before_the_variable() {
+    let mut desk = calling_with("sip:callee@example.net?X-Id=7", 1, Hunt::InTurn { ring: None });
+    assert_eq!(desk.asked(), ["1 open", "1 dial route 0 X-Other: 2 X-Id: 7"]);
+}
+
+#[test]
+fn a_callee_whose_answer_cannot_be_used_is_hung_up_by_us() {
+    let mut desk = calling(1, Hunt::InTurn { ring: None });
+    desk.leg(LegId(1), LegEvent::Answered { sdp: None });
+    let cause = ended(&desk.outputs()).unwrap();
+    assert_eq!((cause.code, cause.by), (488, EndedBy::Engine));
 }
 
 #[test]
