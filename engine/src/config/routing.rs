@@ -169,7 +169,16 @@ impl FromStr for SipAddress {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let expected = || format!("expected a SIP URI such as `sip:sbc.example.net:5060`, found `{text}`");
-        let rest = text.strip_prefix("sip:").or_else(|| text.strip_prefix("sips:")).ok_or_else(expected)?;
+        if text.starts_with("sips:") {
+            return Err(format!("expected a `sip:` URI, found `{text}`: TLS is not available in this version"));
+        }
+        let rest = text.strip_prefix("sip:").ok_or_else(expected)?;
+        if let Some(transport) = transport_of(rest).filter(|name| !["udp", "tcp"].iter().any(|it| it.eq_ignore_ascii_case(name)))
+        {
+            return Err(format!(
+                "expected `transport=udp` or `tcp`, found `{text}`: {transport} is not available in this version"
+            ));
+        }
         let hostport = rest.split([';', '?']).next().unwrap_or_default();
         let hostport = hostport.rsplit_once('@').map_or(hostport, |(_, host)| host);
         let (host, port) = match hostport.rfind(']') {
@@ -187,6 +196,14 @@ impl FromStr for SipAddress {
         let clean = !text.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '<' | '>' | '"'));
         if host_ok && port_ok && clean { Ok(Self(text.to_owned())) } else { Err(expected()) }
     }
+}
+
+/// The `transport` parameter of what follows the scheme.
+fn transport_of(rest: &str) -> Option<&str> {
+    let rest = rest.split('?').next()?;
+    let behind_user = rest.rsplit_once('@').map_or(rest, |(_, behind)| behind);
+    let mut params = behind_user.split(';').skip(1).filter_map(|param| param.split_once('='));
+    params.find(|(name, _)| name.eq_ignore_ascii_case("transport")).map(|(_, transport)| transport)
 }
 
 impl TryFrom<String> for SipAddress {
@@ -419,11 +436,22 @@ mod tests {
 
     #[test]
     fn sip_addresses_need_a_host() {
-        for text in ["sip:sbc.example.net", "sips:u@[2001:db8::1]:5061;transport=tcp", "sip:10.0.0.1:5060"] {
+        for text in ["sip:sbc.example.net", "sip:u@[2001:db8::1]:5061;transport=TCP", "sip:10.0.0.1:5060"] {
             assert!(text.parse::<SipAddress>().is_ok(), "{text}");
         }
         for text in ["sbc.example.net", "sip:", "sip:u@", "sip:h:0", "sip:h:99999", "sip:a b", "sip:[::1", "<sip:h>"] {
             assert!(text.parse::<SipAddress>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_that_need_a_transport_we_have_not_are_refused() {
+        for text in
+            ["sips:h", "sips:h;transport=tcp", "sip:h;transport=tls", "sip:u@h:5060;lr;Transport=WS", "sip:h;transport=sctp"]
+        {
+            let message = text.parse::<SipAddress>().unwrap_err();
+            assert!(message.contains("not available in this version"), "{message}");
+            assert!(text.parse::<Destination>().is_err(), "{text}");
         }
     }
 

@@ -236,6 +236,9 @@ impl Directory {
         }
         match Uri::parse(target) {
             Ok(Uri::Tel(tel)) => self.callee_by_name(&tel.digits(), reach, programs),
+            Ok(Uri::Sip(uri)) if uri.secure => {
+                Err(Refusal::new(403, format!("{target} needs TLS, which is not available in this version")))
+            }
             Ok(Uri::Sip(uri)) => self.callee_by_uri(target, uri, reach, programs),
             Ok(Uri::Other { .. }) | Err(_) => Err(Refusal::new(484, format!("{target} is not a SIP URI"))),
         }
@@ -460,6 +463,13 @@ mod tests {
         for account in [None, Some("default")] {
             let callee = directory.callee("sip:33900@sbc.example.net", account, &ProgramSet::default());
             assert!(matches!(callee, Ok(Callee::Gateway(7, _))), "{account:?}");
+        }
+    }
+
+    #[test]
+    fn a_uri_that_asks_for_secrecy_to_the_end_is_not_called_in_the_clear() {
+        for target in ["sips:x@sbc.example.net", "SIPS:1001@127.0.0.1", "sips:x@198.51.100.8:5070"] {
+            assert_eq!(refusal(target), 403, "{target}");
         }
     }
 

@@ -61,7 +61,7 @@ impl Endpoint {
             self.respond_stateless(&request, &source, &reply);
             return;
         }
-        if let Some(reply) = self.check_request(&request).or_else(|| self.check_outside(&request)) {
+        if let Some(reply) = self.check_request(&request).or_else(|| self.check_outside(&request, &source)) {
             self.refuse(&request, &source, &reply);
             return;
         }
@@ -79,8 +79,14 @@ impl Endpoint {
     }
 
     /// What must be refused outside a dialog only.
-    fn check_outside(&self, request: &Request) -> Option<Reply> {
-        if let Uri::Other { .. } = request.uri {
+    fn check_outside(&self, request: &Request, source: &Source) -> Option<Reply> {
+        let is_supported = match &request.uri {
+            // Whoever calls `sips:` is promised protection on every hop (RFC 3261 26.2.2), this one included.
+            Uri::Sip(uri) => !uri.secure || source.protocol.is_secure(),
+            Uri::Tel(_) => true,
+            Uri::Other { .. } => false,
+        };
+        if !is_supported {
             return Some(Reply::new(StatusCode::UNSUPPORTED_URI_SCHEME));
         }
         // A user agent takes a request that has no hops left (RFC 4475 3.3.11), but a call may be sent on: loops end here (RFC 7332).

@@ -76,6 +76,8 @@ fn bodies_we_cannot_read_get_415_and_answers_we_cannot_give_406() {
 fn foreign_schemes_spent_hops_and_stray_dialog_requests_are_refused() {
     let foreign = request("OPTIONS", "", "").replace("sip:b@192.0.2.2", "soap.beep://192.0.2.2");
     assert_eq!(answer_to(&foreign).status.code(), 416);
+    let secret = request("INVITE", "", "").replace("sip:b@192.0.2.2", "sips:b@192.0.2.2");
+    assert_eq!(answer_to(&secret).status.code(), 416, "over UDP");
     let spent = request("INVITE", "", "").replace("Max-Forwards: 70", "Max-Forwards: 0");
     assert_eq!(answer_to(&spent).status.code(), 483);
     assert_eq!(answer_to(&request("BYE", "", "")).status.code(), 481);
