@@ -11,11 +11,18 @@ use super::error::ApiError;
 use crate::bus::BusStats;
 use crate::core::{Metric, MetricKind};
 use crate::freeswitch::{Fleet, HostStatus};
+use crate::jobs::JobState;
 use crate::log::lost_lines;
+use crate::runs::RunsStats;
 
 pub(super) async fn metrics(State(state): State<AppState>) -> Result<Response, ApiError> {
     let mut metrics = state.engine.stats().await?.metrics;
     metrics.push(log());
+    // Without them while the engine stops.
+    if let Ok(runs) = state.engine.runs().stats().await {
+        add_runs(&mut metrics, &runs);
+    }
+    metrics.extend(jobs(state.engine.platform().jobs.counts().await?));
     metrics.extend(bus(state.engine.platform().bus.stats()));
     metrics.extend(state.engine.freeswitch().map(Fleet::status).unwrap_or_default().iter().flat_map(of_host));
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], render(metrics)).into_response())
@@ -29,6 +36,52 @@ fn log() -> Metric {
         labels: Vec::new(),
         value: lost_lines() as f64,
     }
+}
+
+/// Adds the runs outside calls to what scripts have done in calls, and those that have ended by their kinds.
+fn add_runs(metrics: &mut Vec<Metric>, runs: &RunsStats) {
+    let scripts = &runs.scripts;
+    let failed: u64 = runs.ended.values().map(|ended| ended.failed).sum();
+    for (name, value) in [
+        ("lockstep_operations_total", runs.operations as f64),
+        ("lockstep_operations_failed_total", runs.operations_failed as f64),
+        ("lockstep_script_errors_total", failed as f64),
+        ("lockstep_script_runs", scripts.runs as f64),
+        ("lockstep_script_runs_unplaced", scripts.runs_unplaced as f64),
+        ("lockstep_workers_ready", scripts.workers_ready as f64),
+        ("lockstep_worker_deaths_total", scripts.worker_deaths as f64),
+        ("lockstep_worker_kills_total", scripts.worker_kills as f64),
+        ("lockstep_rebuilds_total", scripts.rebuilds as f64),
+        ("lockstep_divergences_total", scripts.divergences as f64),
+        ("lockstep_turns_total", scripts.turns as f64),
+        ("lockstep_turn_cpu_seconds_total", scripts.turn_cpu_us as f64 / 1e6),
+    ] {
+        if let Some(metric) = metrics.iter_mut().find(|metric| metric.name == name) {
+            metric.value += value;
+        }
+    }
+    for (kind, ended) in &runs.ended {
+        let metric = |name, help, value: u64| {
+            let labels = vec![("kind", kind.name().to_owned())];
+            Metric { name, help, kind: MetricKind::Counter, labels, value: value as f64 }
+        };
+        metrics.push(metric("lockstep_runs_ended_total", "Runs outside calls that have ended.", ended.all));
+        metrics.push(metric(
+            "lockstep_runs_failed_total",
+            "Runs outside calls that ended with an error of their own, or took too long.",
+            ended.failed,
+        ));
+    }
+}
+
+fn jobs(counts: [(JobState, u64); 4]) -> [Metric; 4] {
+    counts.map(|(state, count)| Metric {
+        name: "lockstep_jobs",
+        help: "Jobs that have not ended.",
+        kind: MetricKind::Gauge,
+        labels: vec![("state", state.name().to_owned())],
+        value: count as f64,
+    })
 }
 
 fn bus(stats: BusStats) -> [Metric; 4] {
@@ -116,6 +169,8 @@ fn number(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runs::{RunKind, RunsEnded};
+    use crate::script::ScriptStats;
 
     fn metric(name: &'static str, labels: Vec<(&'static str, String)>, value: f64) -> Metric {
         Metric { name, help: "Help.", kind: MetricKind::Counter, labels, value }
@@ -133,6 +188,24 @@ mod tests {
                         lockstep_b_total{op=\"play\"} 2\nlockstep_b_total{op=\"say \\\"x\\\"\\\\\\n\"} 3\n";
         assert!(text.starts_with(expected), "{text}");
         assert!(text.contains("lockstep_build_info{version="));
+    }
+
+    #[test]
+    fn runs_outside_calls_count_with_those_of_calls() {
+        let mut metrics =
+            vec![metric("lockstep_worker_deaths_total", vec![], 2.0), metric("lockstep_script_errors_total", vec![], 1.0)];
+        let ended = [(RunKind::Hook, RunsEnded { all: 5, failed: 3 }), (RunKind::Job, RunsEnded { all: 1, failed: 1 })].into();
+        let scripts = ScriptStats { worker_deaths: 1, ..ScriptStats::default() };
+        add_runs(&mut metrics, &RunsStats { scripts, ended, ..RunsStats::default() });
+        let text = render(metrics);
+        for line in [
+            "lockstep_worker_deaths_total 3",
+            "lockstep_script_errors_total 5",
+            "lockstep_runs_ended_total{kind=\"hook\"} 5",
+            "lockstep_runs_failed_total{kind=\"job\"} 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+        }
     }
 
     #[test]

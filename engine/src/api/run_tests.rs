@@ -1,5 +1,6 @@
 //! Runs, forms, drivers and public functions over HTTP, with scripts in this process.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::config::{ApiConfig, Config};
 use crate::core::EngineHandle;
 use crate::fetch::{EgressPolicy, Fetcher};
 use crate::platform::Platform;
-use crate::runs::{RunsConfig, RunsHandle, RunsThread, ScriptPlace};
+use crate::runs::{RunKind, RunsConfig, RunsEnded, RunsHandle, RunsThread, ScriptPlace};
 use crate::script::ProgramSet;
 use crate::script::programs::Loader;
 
@@ -138,6 +139,23 @@ async fn a_result_may_be_nested_deeper_than_what_others_read() {
     let (status, body) = site.post_json("/v1/scripts/half/run", json!({ "fn": "too_deep" })).await;
     let message = body["error"]["message"].as_str().unwrap_or_default().to_owned();
     assert!(status == 422 && message.contains("the arguments cannot be read: recursion limit"), "{body}");
+}
+
+#[tokio::test]
+async fn runs_and_what_fails_in_them_are_counted() {
+    let site = Site::new(&[
+        ("good.js", "const { kv } = require('cxKV'); async function main() { await kv.set('a', '1') }"),
+        ("bad.js", "function main() { oops() }"),
+        ("no.js", "function main() { throw '404 Not Here' }"),
+    ])
+    .await;
+    for script in ["good", "bad", "no"] {
+        site.post_json(&format!("/v1/scripts/{script}/run"), json!({})).await;
+    }
+    let stats = site.handle.stats().await.unwrap();
+    assert_eq!(stats.ended, BTreeMap::from([(RunKind::Api, RunsEnded { all: 3, failed: 1 })]));
+    assert_eq!((stats.operations, stats.operations_failed), (1, 0));
+    assert!(stats.scripts.turns >= 3, "{stats:?}");
 }
 
 #[tokio::test]

@@ -132,6 +132,11 @@ impl Jobs {
         self.inner.store.read(move |connection, _| table::list(connection, &account, &filter, limit.min(MAX_LIST))).await
     }
 
+    /// How many jobs of all accounts have not ended, by their state; those with a priority are among the waiting ones.
+    pub async fn counts(&self) -> Result<[(JobState, u64); 4], StoreError> {
+        self.inner.store.read(|connection, _| table::counts(connection)).await
+    }
+
     /// Waits until a job has ended.
     ///
     /// # Errors

@@ -221,6 +221,21 @@ pub(super) fn redeliver(connection: &Connection, now: u64) -> Result<usize, Stor
     Ok(lost.len())
 }
 
+/// How many jobs have not ended.
+pub(super) fn counts(connection: &Connection) -> Result<[(JobState, u64); 4], StoreError> {
+    let count = |state: u8| -> Result<u64, StoreError> {
+        // As a number, so that the index of the state serves.
+        let sql = format!("SELECT count(*) FROM jobs WHERE state = {state}");
+        Ok(connection.prepare_cached(&sql)?.query_row([], |row| row.get(0))?)
+    };
+    Ok([
+        (JobState::Waiting, count(READY)?),
+        (JobState::Delayed, count(DELAYED)?),
+        (JobState::Active, count(ACTIVE)?),
+        (JobState::Paused, count(PAUSED)?),
+    ])
+}
+
 /// When the next delayed job comes due.
 pub(super) fn next_due(connection: &Connection) -> Result<Option<u64>, StoreError> {
     let sql = format!("SELECT min(due_ms) FROM jobs WHERE state = {DELAYED}");

@@ -126,6 +126,18 @@ async fn a_delayed_job_waits_for_its_time() {
 }
 
 #[tokio::test]
+async fn jobs_that_have_not_ended_are_counted_by_their_state() {
+    let office = Office::new();
+    for _ in 0..2 {
+        office.add(|_| ()).await;
+    }
+    office.claim(1).await;
+    office.add(|new| new.delay_ms = 500).await;
+    let expected = [(JobState::Waiting, 1), (JobState::Delayed, 1), (JobState::Active, 1), (JobState::Paused, 0)];
+    assert_eq!(office.jobs.counts().await.unwrap(), expected);
+}
+
+#[tokio::test]
 async fn tries_are_further_and_further_apart_and_then_over() {
     let office = Office::new();
     let id = office.add(|new| (new.attempts, new.backoff_ms) = (4, 100)).await;

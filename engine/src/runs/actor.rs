@@ -21,7 +21,7 @@ use tokio::task::{AbortHandle, LocalSet};
 use super::desk::{Desk, DeskOutput, Ticket};
 use super::handle::{Control, Ordered, RunsHandle, RunsInbox};
 use super::host_ops::HostOps;
-use super::request::{RunError, RunFailure, RunKind, RunLog, RunSuccess, RunSummary};
+use super::request::{RunError, RunFailure, RunKind, RunLog, RunSuccess, RunSummary, RunsStats};
 use crate::alerts::{Alert, Severity};
 use crate::background;
 use crate::core::EventLog;
@@ -136,6 +136,8 @@ struct State {
     /// One completion an operation, and those are bounded by the script host: this cannot grow without end.
     completed: mpsc::UnboundedSender<Completion>,
     journals: Option<Journals>,
+    /// But for those of the script host.
+    stats: RunsStats,
     /// The bundles of the programs seen last.
     bundles: Vec<u64>,
 }
@@ -172,6 +174,7 @@ impl Actor {
             events: config.events,
             completed,
             journals: config.journals.filter(Journals::is_on),
+            stats: RunsStats::default(),
             bundles: bundles(&inbox.programs.borrow()),
         }));
         // Set exactly once: the cell was made above.
@@ -209,14 +212,19 @@ impl Actor {
                         Some(Control::Cancel { id, reply }) => state.cancel(&id, reply),
                         // Whoever asked may have gone away.
                         Some(Control::List(reply)) => drop(reply.send(state.list())),
+                        Some(Control::Stats(reply)) => {
+                            let scripts = state.desk.stats();
+                            drop(reply.send(RunsStats { scripts, ..state.stats.clone() }));
+                        }
                         Some(Control::Stop) | None => return,
                     }
                 }
                 // The state keeps a sender: there is always at least one.
                 _ = self.completions.recv_many(&mut settled, BATCH) => {
                     let mut state = self.state.borrow_mut();
-                    for (ticket, op, _) in &settled {
+                    for (ticket, op, result) in &settled {
                         state.tasks.remove(&(*ticket, *op));
+                        state.stats.operations_failed += u64::from(result.is_err());
                     }
                     state.desk.all_completed(Moment::now(), settled.drain(..));
                 }
@@ -306,6 +314,7 @@ impl State {
             match output {
                 DeskOutput::Perform { ticket, op, what } => {
                     let Some(asked) = self.asked.get(&ticket) else { continue };
+                    self.stats.operations += 1;
                     let context = || RunContext {
                         run_id: Some(asked.id.to_string()),
                         scratch: asked.scratch.clone(),
@@ -330,6 +339,10 @@ impl State {
                 DeskOutput::Settled { ticket, end, took, sandbox_time } => {
                     let Some(asked) = self.asked.get_mut(&ticket) else { continue };
                     asked.failed = end.as_ref().is_err_and(|error| !error.is_deliberate() && !error.is_no_function());
+                    let was_ended = matches!(end, Err(RunError::Cancelled | RunError::Stopped));
+                    let ended = self.stats.ended.entry(asked.kind).or_default();
+                    ended.all += 1;
+                    ended.failed += u64::from(asked.failed && !was_ended);
                     let Some(reply) = asked.reply.take() else { continue };
                     let (run, log) = (Arc::clone(&asked.id), std::mem::take(&mut asked.log));
                     let answer = match end {

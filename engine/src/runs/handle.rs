@@ -6,7 +6,7 @@ use lockstep_ctx_api::wire::LogLine;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::desk::Order;
-use super::request::{RunError, RunFailure, RunKind, RunLog, RunRequest, RunSuccess, RunSummary, RunsError};
+use super::request::{RunError, RunFailure, RunKind, RunLog, RunRequest, RunSuccess, RunSummary, RunsError, RunsStats};
 use crate::host::{Channel, Scratch};
 use crate::script::{Program, ProgramSet};
 
@@ -33,6 +33,7 @@ pub(super) enum Control {
         reply: Option<oneshot::Sender<bool>>,
     },
     List(oneshot::Sender<Vec<RunSummary>>),
+    Stats(oneshot::Sender<RunsStats>),
     Stop,
 }
 
@@ -130,6 +131,14 @@ impl RunsHandle {
     /// When the engine is stopping.
     pub async fn list(&self) -> Result<Vec<RunSummary>, RunsError> {
         self.ask(Control::List).await
+    }
+
+    /// What runs have done and hold.
+    ///
+    /// # Errors
+    /// When the engine is stopping.
+    pub async fn stats(&self) -> Result<RunsStats, RunsError> {
+        self.ask(Control::Stats).await
     }
 
     /// Ends every run, and the thread behind the handle.

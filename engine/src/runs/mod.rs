@@ -23,5 +23,5 @@ mod workers;
 pub use actor::{RunsConfig, RunsThread, ScriptPlace};
 pub use desk::{Desk, DeskOutput, Order, Ticket};
 pub use handle::{RunsHandle, RunsInbox};
-pub use request::{RunError, RunFailure, RunKind, RunLog, RunRequest, RunSuccess, RunSummary, RunsError};
+pub use request::{RunError, RunFailure, RunKind, RunLog, RunRequest, RunSuccess, RunSummary, RunsEnded, RunsError, RunsStats};
 pub use workers::{keep_workers, worker_topic};

@@ -1,5 +1,6 @@
 //! What is asked for, and what comes of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +11,10 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 
 use crate::host::{Channel, Scratch};
+use crate::script::ScriptStats;
 
 /// Why a script is run (contract, section 1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RunKind {
     /// In the way of a call that is being routed.
@@ -51,6 +53,21 @@ impl RunKind {
         match self {
             Self::Hook | Self::Form | Self::Driver | Self::Public => true,
             Self::Job | Self::Schedule | Self::Api | Self::WebSocket | Self::Worker => false,
+        }
+    }
+
+    /// As it is written in figures.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hook => "hook",
+            Self::Form => "form",
+            Self::Driver => "driver",
+            Self::Public => "public",
+            Self::Job => "job",
+            Self::Schedule => "schedule",
+            Self::Api => "api",
+            Self::WebSocket => "websocket",
+            Self::Worker => "worker",
         }
     }
 
@@ -235,6 +252,27 @@ impl RunError {
     pub fn is_deliberate(&self) -> bool {
         matches!(self, Self::Script(error) if error.sip.is_some())
     }
+}
+
+/// What runs outside calls have done and hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunsStats {
+    /// Of their workers.
+    pub scripts: ScriptStats,
+    /// Operations that they have issued.
+    pub operations: u64,
+    /// Those that were rejected.
+    pub operations_failed: u64,
+    /// Runs that have ended.
+    pub ended: BTreeMap<RunKind, RunsEnded>,
+}
+
+/// Runs of one kind that have ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunsEnded {
+    pub all: u64,
+    /// By an error that the script did not mean, or because they took too long.
+    pub failed: u64,
 }
 
 /// A run that has not ended, in a list.
