@@ -180,7 +180,16 @@ pub(super) async fn hangup(
 ) -> Result<StatusCode, ApiError> {
     let Query(query) = query.map_err(|error| ApiError::bad_request(error.body_text()))?;
     check_hangup(query.code, query.reason.as_deref())?;
-    caller.call(&state.engine, &id).await?;
+    match state.engine.call(&id).await {
+        Ok(call) if caller.sees(&call.account) => {}
+        Err(EngineError::NoSuchCall(_)) => {
+            // One that only the disk knows.
+            stored(&state, &caller, &id, false).await?;
+            return Err(EngineError::CallOver(id).into());
+        }
+        Ok(_) => return Err(EngineError::NoSuchCall(id).into()),
+        Err(error) => return Err(error.into()),
+    }
     state.engine.hangup(&id, query.code, query.reason).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -228,6 +237,10 @@ pub(super) fn parse_originate(body: &[u8]) -> Result<Originate, ApiError> {
         if text.is_some_and(|text| text.trim().is_empty() || text.contains(char::is_control)) {
             return Err(invalid(key, "expected text without control characters"));
         }
+    }
+    let is_odd = |c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"' | '@');
+    if body.from.as_ref().is_some_and(|from| from.contains(is_odd)) {
+        return Err(invalid("from", "expected a caller id without spaces, `@`, `<`, `>` and quotes"));
     }
     if body.timeout_ms.is_some_and(|ms| !(1_000..=300_000).contains(&ms)) {
         return Err(invalid("timeout_ms", "expected 1000 to 300000"));
@@ -299,6 +312,8 @@ mod tests {
             r#"{"to":"a\r\nX: y","destination":"1"}"#,
             r#"{"to":"1","destination":"1","vars":{"a":[1]}}"#,
             r#"{"to":"1","destination":"1","timeout_ms":1}"#,
+            r#"{"to":"1","destination":"1","from":"\"A\" <sip:441@x>"}"#,
+            r#"{"to":"1","destination":"1","from":"441@x"}"#,
             r#"{"to":"1","destination":"1","dest":"2"}"#,
         ] {
             assert!(parse_originate(body.as_bytes()).is_err(), "{body}");

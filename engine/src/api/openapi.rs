@@ -129,6 +129,21 @@ fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
 }
 
+/// What the entries of a timeline have, each as its kind has it.
+fn timeline_entry() -> Value {
+    let (text, count, number) = (json!({ "type": "string" }), json!({ "type": "integer" }), json!({ "type": "number" }));
+    json!({
+        "at_ms": count, "kind": { "enum": ["operation", "sip", "dtmf", "event", "media", "log"] },
+        "id": text, "name": text, "detail": text, "line": text, "started_ms": count, "ended_ms": count, "result": text,
+        "ok": { "type": "boolean" },
+        "direction": { "enum": ["in", "out"] }, "leg": text, "summary": text,
+        "digit": text, "method": text, "duration_ms": count,
+        "level": { "enum": ["debug", "info", "warn", "error"] }, "text": text,
+        "sent": count, "received": count, "lost": count, "jitter_ms": number, "mos": number,
+        "remote_lost": count, "remote_jitter_ms": number, "round_trip_ms": number,
+    })
+}
+
 fn schemas() -> Value {
     let text = json!({ "type": "string" });
     let ms = json!({ "type": "integer", "description": "milliseconds" });
@@ -144,6 +159,7 @@ fn schemas() -> Value {
     });
     let mut call = facts.clone();
     call["script"] = json!({ "type": ["string", "null"] });
+    call["account"] = text.clone();
     call["ended"] = cause.clone();
     call["duration_ms"] = ms.clone();
     json!({
@@ -192,7 +208,7 @@ fn schemas() -> Value {
                 "entries": { "type": "array", "items": {
                     "type": "object",
                     "required": ["at_ms", "kind"],
-                    "properties": { "at_ms": ms, "kind": { "enum": ["operation", "sip", "dtmf", "event", "log"] } },
+                    "properties": timeline_entry(),
                 } },
             },
         },
@@ -388,7 +404,12 @@ fn all_schemas() -> Value {
 
 #[cfg(test)]
 mod tests {
+    use lockstep_ctx_api::CallFacts;
+    use lockstep_ctx_api::wire::LogLevel;
+
     use super::*;
+    use crate::core::CallSummary;
+    use crate::core::timeline::{Direction, MediaEntry, OperationEntry, TimelineEntry, What};
 
     #[test]
     fn what_clients_are_made_from_is_there() {
@@ -404,6 +425,51 @@ mod tests {
         assert_eq!(paths["/v1/scripts/{id}/run"]["post"]["requestBody"]["required"], false);
         assert_eq!(paths["/v1/jobs"]["post"]["requestBody"]["required"], true);
         assert_eq!(paths["/v1/health"]["get"]["security"], json!([]));
+    }
+
+    #[test]
+    fn what_a_call_and_its_timeline_show_is_described() {
+        let document = build();
+        let schemas = &document["components"]["schemas"];
+        let check = |shown: Value, properties: &Value| {
+            for key in shown.as_object().unwrap().keys() {
+                assert!(properties[key].is_object(), "{key}");
+            }
+        };
+        let facts = CallFacts::default();
+        let call = CallSummary { facts, script: None, account: "a".into(), ended: None, duration_ms: 0 };
+        check(json!(call), &schemas["Call"]["properties"]);
+        let operation = OperationEntry {
+            id: "1.0".to_owned(),
+            name: "play",
+            detail: String::new(),
+            line: Some(String::new()),
+            started_ms: Some(1),
+            ended_ms: Some(2),
+            result: Some("ok".to_owned()),
+            ok: Some(true),
+        };
+        let media = MediaEntry {
+            leg: "a".to_owned(),
+            sent: 1,
+            received: 1,
+            lost: 0,
+            jitter_ms: 0.5,
+            mos: Some(4.4),
+            remote_lost: 0,
+            remote_jitter_ms: 0.5,
+            round_trip_ms: Some(1.0),
+        };
+        for what in [
+            What::Operation(operation),
+            What::Sip { direction: Direction::In, leg: "a".to_owned(), summary: String::new() },
+            What::Dtmf { digit: '1', method: "rfc4733", duration_ms: 100 },
+            What::Event { name: "hold", detail: String::new() },
+            What::Media(media),
+            What::Log { level: LogLevel::Info, text: String::new(), line: Some(String::new()) },
+        ] {
+            check(json!(TimelineEntry { at_ms: 0, what }), &schemas["Timeline"]["properties"]["entries"]["items"]["properties"]);
+        }
     }
 
     #[test]

@@ -199,6 +199,11 @@ fn bind(
     if kind == Kind::User && there.is_none() && is_dialled_for_others(account, name, current, programs) {
         return Err(ApiError::conflict("taken", format!("{name} is dialled for something else already")));
     }
+    // What somebody signs in with says nothing of whose customer it is.
+    let is_login = || current.config.customers.iter().any(|customer| customer.user.as_deref() == Some(name));
+    if kind == Kind::User && is_login() {
+        return Err(ApiError::conflict("taken", format!("{name} is somebody's already")));
+    }
     let nets = |entry: Option<&Value>| {
         let texts = entry.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
         texts.filter_map(|text| text.parse::<Net>().ok()).collect::<Vec<_>>()
@@ -285,6 +290,11 @@ mod tests {
             id = 12
             account = \"north\"
             addresses = [\"192.0.2.0/24\"]
+            [[customer]]
+            id = 13
+            account = \"north\"
+            user = \"pbx\"
+            password = \"secret\"
             [[gateway]]
             id = 7
             address = \"sip:sbc.example.net\"
@@ -304,7 +314,7 @@ mod tests {
         let user = |name| refusal(Kind::User, name, json!({ "password": "x" }));
         assert_eq!(user("anna"), None);
         assert_eq!(user("331234"), None, "no route leads there");
-        for taken in ["442071838750", "+442071838750", "4000", "5000"] {
+        for taken in ["442071838750", "+442071838750", "4000", "5000", "pbx"] {
             assert_eq!(user(taken), Some(json!("taken")), "{taken}");
         }
     }

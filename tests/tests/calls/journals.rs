@@ -77,6 +77,8 @@ async fn a_call_that_is_over_is_known_after_a_restart_and_its_secrets_are_not_sh
     let calls = engine.get("/v1/calls").await;
     assert_eq!(calls["calls"][0]["id"], Value::String(id.clone()), "{calls}");
     assert_eq!(engine.get(&format!("/v1/calls/{id}")).await["ended"]["code"], 200);
+    assert_eq!(engine.request("DELETE", &format!("/v1/calls/{id}"), "").await.0, 409);
+    assert_eq!(engine.request("DELETE", "/v1/calls/nobody", "").await.0, 404);
     let journal = engine.get(&format!("/v1/calls/{id}/journal")).await;
     let text = journal.as_str().unwrap();
     assert!(text.contains("[redacted]/x") && text.contains("\"digit\":\"7\""), "{text}");
