@@ -12,6 +12,7 @@ use super::{block_on, out, recording, zone};
 use crate::config::Config;
 use crate::coverage::{self, Coverage};
 use crate::journals::Redaction;
+use crate::script::programs::zone_name;
 use crate::simulation::Project;
 use crate::testing::{
     Mutant, Plan, Report, Tally, TestFile, count, find, junit, project_of, run as run_tests, run_mutants, tap, write_recorded,
@@ -79,11 +80,11 @@ pub(super) fn run(args: &Args) -> ExitCode {
             Err(error) => out::failed(error),
         };
     }
-    if jiff::tz::TimeZone::get(&args.timezone).is_err() {
+    let Some(zone) = zone_name(&args.timezone) else {
         let zone = &args.timezone;
         return out::failed(format!("--timezone: expected an IANA name such as `Europe/London`, found `{zone}`"));
-    }
-    if let Err(code) = zone::enter(&args.timezone) {
+    };
+    if let Err(code) = zone::enter(&zone) {
         return code;
     }
     if let Err(error) = crate::log::init(crate::log::LogFormat::Text, "off") {

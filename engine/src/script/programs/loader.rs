@@ -471,10 +471,15 @@ pub(super) fn name_of(file: &str) -> String {
     file.rsplit_once('.').map_or(file, |(stem, _)| stem).to_lowercase()
 }
 
+/// The name of a time zone as the database spells it, in whatever case it is written; `None` for one that is not there.
+pub(crate) fn zone_name(zone: &str) -> Option<String> {
+    jiff::tz::TimeZone::get(zone).ok()?.iana_name().map(str::to_owned)
+}
+
 /// The machine's time zone by its IANA name, as Node would show it; UTC where nothing names one.
-/// The IANA name of the zone whose time is the local one.
 pub(crate) fn local_time_zone() -> String {
-    let named = std::env::var("TZ").ok().map(|zone| zone.trim_start_matches(':').to_owned());
+    let spelled = |zone: &str| zone_name(zone).unwrap_or_else(|| zone.to_owned());
+    let named = std::env::var("TZ").ok().map(|zone| spelled(zone.trim_start_matches(':')));
     let linked = || {
         let target = fs::read_link("/etc/localtime").ok()?;
         target.to_str()?.split_once("zoneinfo/").map(|(_, zone)| zone.to_owned())

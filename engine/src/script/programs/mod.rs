@@ -8,7 +8,7 @@ mod set;
 mod watch;
 
 pub use loader::{Loader, Reload, ScriptText};
-pub(crate) use loader::{is_script, local_time_zone};
+pub(crate) use loader::{is_script, local_time_zone, zone_name};
 pub use program::{Program, ProgramLimits, digest_of, version_of};
 pub use save::{SaveError, SaveScript};
 pub use set::{ProgramSet, ScriptProblem, have_same_name, is_called};

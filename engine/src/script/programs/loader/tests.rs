@@ -67,6 +67,14 @@ fn scripts_are_found_with_their_settings_and_other_files_are_not() {
 }
 
 #[test]
+fn a_time_zone_is_called_as_the_database_spells_it() {
+    assert_eq!((zone_name("utc").as_deref(), zone_name("Nowhere/Land")), (Some("UTC"), None));
+    if Path::new("/usr/share/zoneinfo/Europe/London").exists() {
+        assert_eq!(zone_name("europe/LONDON").as_deref(), Some("Europe/London"));
+    }
+}
+
+#[test]
 fn siblings_of_a_file_that_does_not_compile_are_told_where() {
     let mut folder = Folder::new();
     folder.write("main.js", "const { a } = require('Syn'); function main() {}");
