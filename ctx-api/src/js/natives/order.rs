@@ -16,6 +16,8 @@ const CATEGORIES: CodePointMapDataBorrowed<'static, GeneralCategory> = CodePoint
 
 /// What is not a letter or a digit comes first, in the order of the Unicode Collation Algorithm.
 const MARKS: &str = "_-,;:!?.'\"()[]{}@*/\\&#%`^+<=>|~$";
+/// Accents of Latin letters, in the order of the same.
+const ACCENTS: &str = "\u{301}\u{300}\u{306}\u{302}\u{30c}\u{30a}\u{308}\u{30b}\u{303}\u{307}\u{327}\u{328}\u{304}\u{309}\u{30f}\u{311}\u{31b}\u{323}\u{324}\u{325}\u{326}\u{32d}\u{32e}\u{330}\u{331}";
 /// Ranks below are those of white space.
 const FIRST_MARK: u32 = 0x1_0000;
 const FIRST_LETTER: u32 = 0x2_0000;
@@ -173,11 +175,16 @@ fn is_digit(rank: &u32) -> bool {
 }
 
 /// Nothing for a letter, with its accents behind it. Zeros may stand before numbers, so that digits do not count.
-fn accents(text: &str, rules: Rules) -> impl Iterator<Item = Option<char>> {
+fn accents(text: &str, rules: Rules) -> impl Iterator<Item = Option<u32>> {
     pieces(text, rules).filter_map(|piece| match piece {
         Piece::Letter { rank, .. } => (!is_digit(&rank)).then_some(None),
-        Piece::Accent(accent) => Some(Some(accent)),
+        Piece::Accent(accent) => Some(Some(accent_rank(accent))),
     })
+}
+
+fn accent_rank(accent: char) -> u32 {
+    let known = ACCENTS.chars().zip(0..).find(|(known, _)| *known == accent);
+    known.map_or(u32::from(accent), |(_, rank)| rank)
 }
 
 /// Which letters are capitals.
@@ -209,6 +216,11 @@ mod tests {
             USUAL,
         );
         assert_in_order(&["resume", "Resume", "resumé", "résume", "résumé", "resumes"], USUAL);
+    }
+
+    #[test]
+    fn accents_have_an_order_of_their_own() {
+        assert_in_order(&["a", "á", "à", "ă", "â", "å", "ä", "ã", "ą", "ā", "ạ", "b"], USUAL);
     }
 
     #[test]
