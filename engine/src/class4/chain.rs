@@ -415,7 +415,7 @@ mod tests {
             "[[gateway]]\nid = 7\naddress = \"sip:a.example.net\"\n[[gateway]]\nid = 8\naddress = \"sip:b.example.net\"\n";
         let rows = json!([{ "gw": { "8": {} } }, { "gw": { "7": { "cli": "1" } } }]);
         for (owner, number, expected) in
-            [("north", "442", vec![7]), ("north", "900", vec![]), ("default", "442", vec![8, 7]), ("default", "900", &[8, 7])]
+            [("north", "442", vec![7]), ("north", "900", vec![]), ("default", "442", vec![8, 7]), ("default", "900", vec![8, 7])]
         {
             let scripts = programs(&[(format!("{owner}@x").as_str(), "")]);
             let route_of = format!("[[route]]\nprefix = \"44\"\ngateways = [7]\nscript = \"script-{owner}@x\"");
