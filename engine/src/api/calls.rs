@@ -230,6 +230,11 @@ pub(super) async fn originate(
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(json!({ "id": id }))).into_response())
 }
 
+/// Whether a variable of a call becomes a header field of a leg.
+pub(super) fn is_header(name: &str) -> bool {
+    name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("sip_h_"))
+}
+
 pub(super) fn parse_originate(body: &[u8]) -> Result<Originate, ApiError> {
     let body: OriginateBody = body::parse(body)?;
     let invalid = |key: &str, message: &str| ApiError::unprocessable(format!("{key}: {message}"), json!({ "key": key }));
@@ -257,9 +262,8 @@ pub(super) fn parse_originate(body: &[u8]) -> Result<Originate, ApiError> {
                 return Err(invalid("vars", &format!("expected text, a number or a truth value for `{key}`")));
             }
         };
-        let is_header = key.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("sip_h_"));
-        if is_header && text.contains(['\r', '\n']) {
-            return Err(invalid("vars", &format!("expected one line for the header `{key}`")));
+        if is_header(&key) && text.contains(char::is_control) {
+            return Err(invalid("vars", &format!("expected text without control characters for the header `{key}`")));
         }
         let typed = toml::Value::try_from(&value).unwrap_or_else(|_| toml::Value::String(text.clone()));
         data.insert(key.clone(), typed);

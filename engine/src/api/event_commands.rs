@@ -108,13 +108,22 @@ async fn carry_out(engine: &EngineHandle, (caller, granted): (&Caller, &Granted)
         }
         Command::Stop { call, all } => engine.break_off(&call, all).await?,
         Command::Set { call, name, value } => {
-            if name.is_empty() || name.len() > 256 {
-                return Err(ApiError::bad_request("name: expected 1 to 256 characters"));
-            }
+            check_set(&name, value.as_deref())?;
             engine.set_variable(&call, &name, value.as_deref()).await?;
         }
     }
     Ok(json!({}))
+}
+
+/// Whether a variable can be set so.
+fn check_set(name: &str, value: Option<&str>) -> Result<(), ApiError> {
+    if name.is_empty() || name.len() > 256 || name.contains(char::is_control) {
+        return Err(ApiError::bad_request("name: expected 1 to 256 characters, none of them a control character"));
+    }
+    if value.is_some_and(|value| calls::is_header(name) && value.contains(char::is_control)) {
+        return Err(ApiError::bad_request("value: expected a header's text without control characters"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -149,6 +158,19 @@ mod tests {
         let reader = Granted::scopes(&[Scope::Read]);
         let reply = answered(&reader, r#"{"id":"a","command":"transfer","call":"x","to":"1"}"#).await;
         assert_eq!((reply["id"].as_str(), reply["error"]["code"].as_str()), (Some("a"), Some("forbidden")));
+    }
+
+    #[test]
+    fn a_variable_that_becomes_a_header_is_one_line() {
+        for (name, value, is_taken) in [
+            ("sip_h_X-A", "a\r\nX-Inj: 1", false),
+            ("SIP_H_X-A", "tab\u{1}", false),
+            ("sip_h_X\r\nX-B", "1", false),
+            ("note", "one\ntwo", true),
+            ("sip_h_X-A", "1", true),
+        ] {
+            assert_eq!(check_set(name, Some(value)).is_ok(), is_taken, "{name:?} {value:?}");
+        }
     }
 
     #[tokio::test]

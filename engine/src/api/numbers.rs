@@ -14,7 +14,7 @@ use super::access::Caller;
 use super::body::{JsonBody, RawBody};
 use super::drivers::argument;
 use super::error::ApiError;
-use super::provisioning::{no_new_application, scripts_are_there};
+use super::provisioning::{is_nobodys_extension, no_new_application, scripts_are_there};
 use crate::config::DEFAULT_ACCOUNT;
 use crate::provisioning::Kind;
 use crate::runs::{RunKind, RunRequest};
@@ -69,7 +69,7 @@ pub(super) async fn allocate(
     let number = take_number(&mut wanted)?;
     let _busy = state.numbers.begin(&number)?;
     let is_new = || match provisioning.current().show(Kind::Did, &number) {
-        None => Ok(()),
+        None => is_nobodys_extension(&caller, &number, &provisioning.current(), &state.engine.runs().programs()),
         Some(_) => Err(ApiError::conflict("taken", format!("there is a DID {number} already"))),
     };
     is_new()?;

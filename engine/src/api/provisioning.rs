@@ -12,7 +12,7 @@ use super::access::Caller;
 use super::body::JsonBody;
 use super::error::ApiError;
 use super::path::Path;
-use crate::config::{CustomerLimits, Net, Wanted, entry};
+use crate::config::{Class5Destination, CustomerLimits, DEFAULT_ACCOUNT, Net, Wanted, entry};
 use crate::provisioning::{Current, Kind, ProvisioningError, Wrong};
 use crate::runs::RunsHandle;
 use crate::script::ProgramSet;
@@ -96,8 +96,8 @@ fn no_such_entry(kind: Kind, name: &str) -> ApiError {
     ApiError::not_found("not_found", format!("there is no {} {name}", kind.list()))
 }
 
-/// Refuses a route or number whose script is not there, or somebody else's; so with scripts that an account newly leads its number to,
-/// unless its callers could dial them.
+/// Refuses a route or number whose script is not there, or somebody else's; so with scripts that a number is newly to lead to: an
+/// account's own, and what its callers could dial; with the operator's key, what the number's account reaches.
 ///
 /// # Errors
 /// As for any other wrong key of an entry.
@@ -118,10 +118,14 @@ pub(super) fn scripts_are_there(
         };
         wrong.extend(message.map(|message| Wrong { key: "script".to_owned(), message }));
     }
-    for (index, destination) in new_destinations(caller, current, name, entry) {
+    for (index, destination) in new_destinations(current, name, entry) {
         let Some(name) = destination.strip_prefix("class5:") else { continue };
         let is_application = || current.config.class5.iter().any(|application| application.destination.matches(name));
-        if programs.dialled(name, Some(&caller.account)).is_none() && !is_seen(name) && !is_application() {
+        let is_script = match caller.is_operator {
+            true => programs.led_to(name, Some(owner_of_number(current, entry))).is_some(),
+            false => programs.dialled(name, Some(&caller.account)).is_some() || is_seen(name),
+        };
+        if !is_script && !is_application() {
             let message = format!("expected a Class 5 destination, or the name of a script of the account, found `{name}`");
             wrong.push(Wrong { key: format!("destinations[{index}]"), message });
         }
@@ -140,22 +144,27 @@ pub(super) fn no_new_application(
     name: &str,
     entry: &Map<String, Value>,
 ) -> Result<(), ApiError> {
-    match new_destinations(caller, current, name, entry).find(|(_, to)| to.starts_with("socket:")) {
-        Some((_, to)) => {
+    match new_destinations(current, name, entry).find(|(_, to)| to.starts_with("socket:")) {
+        Some((_, to)) if !caller.is_operator => {
             Err(ApiError::forbidden(format!("destinations: \"{to}\" is an application, which only the operator names")))
         }
-        None => Ok(()),
+        Some(_) | None => Ok(()),
     }
 }
 
-/// Where an account's number is to lead that it does not lead to yet, with their places in the list; an operator's leads anywhere.
+/// Whose number an entry would be.
+fn owner_of_number<'a>(current: &'a Current, entry: &'a Map<String, Value>) -> &'a str {
+    let customer = || current.account_of_customer(entry.get("customer")?.as_i64()?);
+    entry.get("account").and_then(Value::as_str).or_else(customer).unwrap_or(DEFAULT_ACCOUNT)
+}
+
+/// Where a number is to lead that it does not lead to yet, with their places in the list.
 fn new_destinations<'a>(
-    caller: &Caller,
     current: &Current,
     name: &str,
     entry: &'a Map<String, Value>,
 ) -> impl Iterator<Item = (usize, &'a str)> + use<'a> {
-    let wanted = entry.get("destinations").and_then(Value::as_array).filter(|_| !caller.is_operator);
+    let wanted = entry.get("destinations").and_then(Value::as_array);
     let there =
         current.show(Kind::Did, name).and_then(|(_, entry)| entry["destinations"].as_array().cloned()).unwrap_or_default();
     let wanted = wanted.into_iter().flatten().enumerate().filter(move |(_, to)| !there.contains(to));
@@ -170,6 +179,28 @@ fn is_dialled_for_others(account: &str, name: &str, current: &Current, programs:
         || current.show(Kind::Did, name).is_some_and(|(owner, _)| owner != Some(account))
         || current.config.class5.iter().any(|application| application.destination.matches(name))
         || current.routes.leads_anybody_to(name)
+}
+
+/// Refuses an account a number by which others reach a script, an application or a user: numbers are found before those.
+pub(super) fn is_nobodys_extension(
+    caller: &Caller,
+    number: &str,
+    current: &Current,
+    programs: &ProgramSet,
+) -> Result<(), ApiError> {
+    if caller.is_operator {
+        return Ok(());
+    }
+    let others = programs.iter().filter(|program| program.account != caller.account);
+    let scripts = others.filter_map(|program| program.settings.class5_destination.as_ref());
+    let applications = current.config.class5.iter().map(|application| &application.destination);
+    // An expression is about more than this number.
+    let is_it = |to: &Class5Destination| matches!(to, Class5Destination::Exact(text) if text.trim_start_matches('+') == number);
+    let mut users = current.config.users.iter().filter(|user| user.account != caller.account);
+    if scripts.chain(applications).any(is_it) || users.any(|user| user.name.trim_start_matches('+') == number) {
+        return Err(ApiError::conflict("taken", format!("{number} is dialled for something else already")));
+    }
+    Ok(())
 }
 
 /// Makes an entry the account's own; refused where it would take something from others.
@@ -266,7 +297,7 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
-    use crate::config::{Config, DEFAULT_ACCOUNT};
+    use crate::config::Config;
     use crate::core::tests::lab::{given_to, programs};
     use crate::platform::Platform;
 
@@ -316,6 +347,30 @@ mod tests {
         assert_eq!(user("331234"), None, "no route leads there");
         for taken in ["442071838750", "+442071838750", "4000", "5000", "pbx"] {
             assert_eq!(user(taken), Some(json!("taken")), "{taken}");
+        }
+    }
+
+    #[test]
+    fn an_account_allocates_no_number_that_is_somebodys_extension() {
+        let config = format!(
+            "{CONFIG}\n[[user]]\nname = \"1001\"\npassword = \"x\"\n[[user]]\nname = \"1002\"\npassword = \"x\"\naccount = \"north\""
+        );
+        let current = Platform::in_memory(&toml::from_str(&config).unwrap()).unwrap().provisioning.current();
+        let scripts = programs(&[("south@5000", ""), ("south@/44.*/", ""), ("north@6000", "")]);
+        for (number, is_free) in [
+            ("1001", false),
+            ("4000", false),
+            ("5000", false),
+            // Its own, and what fits an expression of others.
+            ("1002", true),
+            ("6000", true),
+            ("4420", true),
+        ] {
+            let may = |account: &str| {
+                let caller = Caller { account: account.to_owned(), is_operator: account == DEFAULT_ACCOUNT };
+                is_nobodys_extension(&caller, number, &current, &scripts).is_ok()
+            };
+            assert_eq!((may("north"), may(DEFAULT_ACCOUNT)), (is_free, true), "{number}");
         }
     }
 
@@ -375,6 +430,8 @@ mod tests {
             [""; 0],
             "it leads there already"
         );
-        assert_eq!(refused(DEFAULT_ACCOUNT, "4477", json!({ "destinations": wanted })), [""; 0], "the operator's");
+        assert_eq!(refused(DEFAULT_ACCOUNT, "4477", json!({ "destinations": wanted })), ["destinations[2]"], "the operator's");
+        let norths = json!({ "destinations": wanted, "account": "north" });
+        assert_eq!(refused(DEFAULT_ACCOUNT, "4477", norths), ["destinations[2]"], "it reaches north's and default's");
     }
 }

@@ -272,7 +272,9 @@ impl TryFrom<String> for TimeoutAction {
         let expected = || format!("expected a SIP reply such as `500 ScriptForge Timeout` (300-699), found `{text}`");
         let (code, words) = text.split_once(' ').ok_or_else(expected)?;
         match code.parse() {
-            Ok(code @ 300..=699) if !words.trim().is_empty() => Ok(Self { code, text: words.trim().to_owned() }),
+            Ok(code @ 300..=699) if !words.trim().is_empty() && !words.contains(char::is_control) => {
+                Ok(Self { code, text: words.trim().to_owned() })
+            }
             _ => Err(expected()),
         }
     }
@@ -461,7 +463,7 @@ mod tests {
             TimeoutAction::try_from("503 Try Later".to_owned()),
             Ok(TimeoutAction { code: 503, text: "Try Later".to_owned() })
         );
-        for text in ["200 OK", "503", "busy", "700 x"] {
+        for text in ["200 OK", "503", "busy", "700 x", "503 a\r\nX-Inj: b"] {
             assert!(TimeoutAction::try_from(text.to_owned()).is_err(), "{text}");
         }
     }
