@@ -125,6 +125,7 @@ fn text_and_bytes() {
         "(() => { try { atob('a') } catch (e) { return e.name === 'InvalidCharacterError' } })()",
         "new TextEncoder().encode('a\\ud800b\\udc00\\u{1f600}').join() === '97,239,191,189,98,239,191,189,240,159,152,128'",
         "Buffer.from('\\ud800').toString('hex') === 'efbfbd' && Buffer.byteLength('\\udfff') === 3",
+        "Buffer.from('a\\udfff', 'utf16le').toString('hex') === '6100ffdf' && Buffer.from('\\ud800', 'latin1')[0] === 0",
         "Buffer.from('-_8', 'base64url').toString('hex') === 'fbff'",
     ]);
 }

@@ -15,6 +15,11 @@
   // Both alphabets are read, and ASCII is written like Latin-1.
   function bytesOf(string, name) {
     const encoding = encodingOf(name);
+    // Half of a surrogate pair is a unit like any other; the host is given strings as UTF-8, which has none.
+    if ((encoding === 'utf16le' || encoding === 'latin1') && !String(string).isWellFormed()) {
+      const units = Uint16Array.from({ length: string.length }, (_, at) => string.charCodeAt(at));
+      return encoding === 'utf16le' ? units.buffer : Uint8Array.from(units).buffer;
+    }
     return encode(string, encoding === 'base64url' ? 'base64' : encoding === 'ascii' ? 'latin1' : encoding);
   }
 
