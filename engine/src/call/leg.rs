@@ -67,6 +67,14 @@ pub enum HoldChange {
     Resumed,
 }
 
+/// What a leg was dialled with.
+#[derive(Clone, Debug)]
+struct Dialled {
+    near: Option<LegId>,
+    codecs: Vec<Codec>,
+    dial: Dial,
+}
+
 /// One leg of a call.
 #[derive(Debug)]
 pub struct Leg {
@@ -74,6 +82,8 @@ pub struct Leg {
     side: Side,
     state: LegState,
     exchange: Option<OfferAnswer>,
+    /// How it was dialled, until it is answered.
+    dialled: Option<Dialled>,
     /// Our answer as sent in a 183; the 200 repeats it.
     answer: Option<String>,
     held: bool,
@@ -93,7 +103,7 @@ impl Leg {
     }
 
     fn new(id: LegId, side: Side) -> Self {
-        Self { id, side, state: LegState::New, exchange: None, answer: None, held: false, answer_due: false }
+        Self { id, side, state: LegState::New, exchange: None, dialled: None, answer: None, held: false, answer_due: false }
     }
 
     /// The same leg as leg A; see [`Switchboard::adopt`].
@@ -193,11 +203,20 @@ impl Leg {
         codecs: Vec<Codec>,
         dial: Dial,
     ) -> Result<(), OpError> {
+        self.dialled = Some(Dialled { near, codecs: codecs.clone(), dial: dial.clone() });
         let exchange = self.open(board, near, Some(dial.route))?;
         exchange.set_codecs(codecs);
         let offer = exchange.offer();
         board.dial(self.id, dial, offer);
         Ok(())
+    }
+
+    /// Dials again from another address of ours, after [`LegEvent::Elsewhere`](super::LegEvent::Elsewhere): its media are closed.
+    pub fn dial_again(&mut self, board: &mut dyn Switchboard) -> Result<(), OpError> {
+        self.exchange = None;
+        let unknown = || OpError::new(ErrorCode::NetworkError, "the leg was not dialled");
+        let Dialled { near, codecs, dial } = self.dialled.take().ok_or_else(unknown)?;
+        self.dial(board, near, codecs, dial)
     }
 
     /// A provisional response to our INVITE came. A description that cannot be used is as good as none.
@@ -211,6 +230,7 @@ impl Leg {
     /// Our INVITE was answered. A description is that of the branch that answers; one that an UPDATE has put out of date is none.
     pub fn answered(&mut self, board: &mut dyn Switchboard, sdp: Option<&[u8]>) -> Result<(), SdpError> {
         self.reach(LegState::Answered);
+        self.dialled = None;
         match sdp {
             Some(sdp) => self.take_answer(board, sdp).map(|_| ()),
             // The answer came in a 183, or never; without one there is nobody to talk to.

@@ -172,6 +172,8 @@ pub enum LegEvent {
     Answered { sdp: Option<Bytes> },
     /// Our INVITE came to nothing.
     Failed { code: u16, reason: String },
+    /// Our INVITE has reached nobody, and there are next hops that another address of ours leads to: the leg is to be dialled again.
+    Elsewhere { code: u16, reason: String },
     /// The ACK to our 2xx, with the answer when that carried an offer.
     Acked { sdp: Option<Bytes> },
     /// A re-INVITE or UPDATE; without SDP it asks for our offer.

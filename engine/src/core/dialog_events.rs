@@ -83,7 +83,9 @@ impl Switch {
                     self.exchange.borrow_mut().note(leg, Direction::In, line.as_str());
                 }
                 let Some(leg) = self.exchange.borrow_mut().requests.remove(&id) else { return };
-                self.tell_leg(leg, &line, LegEvent::Failed { code, reason });
+                let goes_elsewhere = outgoing::goes_elsewhere(&mut self.exchange.borrow_mut(), leg, &failure);
+                let event = if goes_elsewhere { LegEvent::Elsewhere { code, reason } } else { LegEvent::Failed { code, reason } };
+                self.tell_leg(leg, &line, event);
             }
             Event::Request { id, dialog: Some(dialog), request, description, .. } => {
                 self.dialog_request(id, dialog, &request, description);

@@ -66,6 +66,8 @@ pub(crate) enum Invite {
 #[derive(Debug, Default)]
 pub(crate) struct Link {
     pub invite: Option<Invite>,
+    /// The way by which it was dialled.
+    pub route: Option<RouteId>,
     pub dialog: Option<DialogId>,
     /// The early dialog whose description its media follow.
     pub described_by: Option<DialogId>,

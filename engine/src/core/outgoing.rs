@@ -1,14 +1,15 @@
 //! Calls that leave the engine: from a route to an INVITE.
 
 use lockstep_sip::auth::ClientAuth;
-use lockstep_sip::endpoint::{Body, OutgoingRequest, RequestId};
-use lockstep_sip::message::{Method, NameAddr, Request, Response, SipUri, Uri};
+use lockstep_sip::endpoint::{Body, Failure, OutgoingRequest, RequestId};
+use lockstep_sip::message::{Method, NameAddr, Request, Response, SipUri, StatusCode, Uri};
 use lockstep_sip::net::Destination;
 use lockstep_sip::resolve::Target;
 use rand_chacha::rand_core::Rng;
 
 use super::directory::host_of_ip;
 use super::exchange::{CallKey, Exchange, Invite, LegKey, Purpose, script_headers};
+use super::routing::SILENCE;
 use super::timeline::Direction;
 use super::watching::LegStep;
 use crate::call::{Dial, LegEvent, Refusal, RouteId};
@@ -45,6 +46,7 @@ pub(crate) fn invite(exchange: &mut Exchange, leg: LegKey, dial: Dial, offer: St
                     });
                     let link = exchange.links.entry(leg).or_default();
                     link.invite = Some(Invite::Outgoing { id });
+                    link.route = Some(route);
                     link.credentials = kept;
                     link.contact = contact;
                     exchange.requests.insert(id, leg);
@@ -99,13 +101,13 @@ fn build_invite(
     let mut from = NameAddr::new(Uri::Sip(SipUri::new(Some(caller_id.as_deref().unwrap_or("anonymous")), host, None)));
     from.display_name = dial.from_name.or(route.from_name).filter(|name| !name.chars().any(char::is_control));
     let to = NameAddr::new(without_params(&route.uri));
-    let destinations = with_local(exchange, route.destinations);
+    let (destinations, elsewhere) = by_one_address(exchange, route.destinations);
     let mut request = OutgoingRequest::new(Method::Invite, route.uri, from, to, destinations);
     request.contact = Some(contact);
     let is_removed = |name: &str| route.fields.iter().any(|fields| fields.removes(name));
     let kept = dial.headers.iter().filter(|(name, _)| !is_removed(name));
     request.headers = script_headers(kept.chain(route.fields.iter().flat_map(|fields| &fields.add)));
-    request.patience = route.patience;
+    request.patience = route.patience.or_else(|| (!elsewhere.is_empty()).then_some(SILENCE));
     request.body = Some(Body::sdp(offer.into_bytes()));
     request.symmetric = route.symmetric;
     request.max_forwards = route.max_forwards;
@@ -130,6 +132,35 @@ pub(crate) fn with_local(exchange: &mut Exchange, mut destinations: Vec<Destinat
         }
     }
     destinations
+}
+
+/// Next hops that the same address of ours leads to as to the first, and the others, which take an INVITE with another Contact and
+/// another session description.
+fn by_one_address(exchange: &mut Exchange, destinations: Vec<Destination>) -> (Vec<Destination>, Vec<Destination>) {
+    let local = |destination: &Destination| destination.local.map(|local| local.ip());
+    let destinations = with_local(exchange, destinations);
+    let first = destinations.first().and_then(local);
+    destinations.into_iter().partition(|destination| local(destination) == first)
+}
+
+/// Whether a leg whose INVITE has reached nobody is to be dialled by another address of ours (RFC 3263 4.3); its route leads there from
+/// now on, and its media are closed.
+pub(crate) fn goes_elsewhere(exchange: &mut Exchange, leg: LegKey, failure: &Failure) -> bool {
+    let is_unreached = match failure {
+        Failure::Timeout | Failure::Transport => true,
+        Failure::Response(response) => response.status == StatusCode::SERVICE_UNAVAILABLE,
+        Failure::Cancelled | Failure::Unusable | Failure::DialogEnded => false,
+    };
+    let link = exchange.links.get(&leg).filter(|link| is_unreached && link.dialog.is_none());
+    let Some(route) = link.and_then(|link| link.route) else { return false };
+    let destinations = exchange.routes.get(&(leg.0, route)).map(|route| route.destinations.clone()).unwrap_or_default();
+    let (_, elsewhere) = by_one_address(exchange, destinations);
+    match exchange.routes.get_mut(&(leg.0, route)).filter(|_| !elsewhere.is_empty()) {
+        Some(route) => route.destinations = elsewhere,
+        None => return false,
+    }
+    exchange.forget_leg(leg);
+    true
 }
 
 /// A To header names whom we call, not how the binding is reached.

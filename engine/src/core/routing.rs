@@ -23,7 +23,7 @@ use crate::class4::{Attempt, Decision, Rejection, route_without_scripts};
 /// has taken seventy calls' worth of ports.
 const MAX_SCRIPT_HOPS: u8 = 16;
 /// How long a gateway may not answer an INVITE at all while there is another to try: four transmissions by UDP.
-const SILENCE: Duration = Duration::from_secs(5);
+pub(crate) const SILENCE: Duration = Duration::from_secs(5);
 
 /// A gateway that is to be tried, and what it is sent.
 #[derive(Clone, Debug)]

@@ -32,6 +32,10 @@ impl Exchange {
             LegEvent::Failed { code, reason } | LegEvent::Over { code, reason, .. } => {
                 LegStep::Over { code: *code, reason: reason.clone() }
             }
+            // For the record another attempt, for those who watch the same leg.
+            LegEvent::Elsewhere { code, reason } => {
+                return self.note_attempt(leg, &LegStep::Over { code: *code, reason: reason.clone() });
+            }
             LegEvent::Progress { .. }
             | LegEvent::BranchOver
             | LegEvent::Acked { .. }
@@ -171,7 +175,8 @@ impl Switch {
             let Some(call) = self.calls.get_mut(&key) else { continue };
             if let LegStep::Dialled { target, remote } = step {
                 // The legs of a call of ours on which its callee rings are that call itself.
-                if call.channel.outbound && call.channel.times.answered.is_none() {
+                let is_itself = call.channel.outbound && call.channel.times.answered.is_none();
+                if is_itself || call.legs.contains_key(&leg) {
                     continue;
                 }
                 let mut channel = Channel::of_leg(call.leg_name(leg), &call.channel, &target, at);

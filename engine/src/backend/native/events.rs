@@ -114,7 +114,11 @@ impl<S: Switchboard> NativeBackend<S> {
             }
             LegEvent::Digit { digit, duration_ms } => self.caller_digit(now, digit, duration_ms, DtmfMethod::Info),
             // What comes of an INVITE of ours comes on the far legs of a bridge or a callee.
-            LegEvent::Progress { .. } | LegEvent::BranchOver | LegEvent::Answered { .. } | LegEvent::Failed { .. } => {}
+            LegEvent::Progress { .. }
+            | LegEvent::BranchOver
+            | LegEvent::Answered { .. }
+            | LegEvent::Failed { .. }
+            | LegEvent::Elsewhere { .. } => {}
             LegEvent::Over { code, reason, by_peer } => {
                 let by = match (by_peer, self.originated) {
                     (true, true) => EndedBy::Callee,
@@ -149,6 +153,11 @@ impl<S: Switchboard> NativeBackend<S> {
                 }
             },
             LegEvent::Failed { code, reason } => self.far_over(now, id, code, &reason),
+            LegEvent::Elsewhere { .. } => {
+                if let Err(error) = leg.dial_again(&mut self.board) {
+                    self.far_over(now, id, 503, &error.message);
+                }
+            }
             LegEvent::Over { code, reason, .. } => self.far_over(now, id, code, &reason),
             LegEvent::Acked { sdp } => {
                 if leg.acked(&mut self.board, sdp.as_deref()).is_err() {

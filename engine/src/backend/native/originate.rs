@@ -149,6 +149,11 @@ impl<S: Switchboard> NativeBackend<S> {
             LegEvent::Failed { code, reason } | LegEvent::Over { code, reason, .. } => {
                 self.callee_leg_over(now, id, (code, reason, EndedBy::Callee));
             }
+            LegEvent::Elsewhere { .. } => {
+                if let Err(error) = leg.dial_again(&mut self.board) {
+                    self.callee_leg_over(now, id, (503, error.message, EndedBy::Engine));
+                }
+            }
             LegEvent::Offer { offer, sdp } => drop(leg.offered(&mut self.board, offer, sdp.as_deref())),
             LegEvent::BranchOver
             | LegEvent::Acked { .. }

@@ -54,8 +54,8 @@ impl World for LabWorld {
         Ok(())
     }
 
-    fn local_for(&mut self, _: Protocol, _: SocketAddr) -> Option<SocketAddr> {
-        ENGINE.parse().ok()
+    fn local_for(&mut self, _: Protocol, remote: SocketAddr) -> Option<SocketAddr> {
+        if remote.is_ipv4() { ENGINE } else { "[::1]:5060" }.parse().ok()
     }
 
     fn listening(&self) -> &[(Protocol, SocketAddr)] {

@@ -1,3 +1,5 @@
+use lockstep_sip::net::{Destination, Protocol};
+
 use super::lab::{ENGINE, Lab, PhoneId};
 use super::watching::ask;
 use crate::core::handle::{Originate, Request};
@@ -266,4 +268,39 @@ fn a_call_of_ours_that_nobody_answers_is_given_up() {
     lab.wait(20_000);
     assert_eq!(lab.seen(phone), ["invite", "cancel SIP;cause=408;text=\"Request Timeout\""]);
     assert_eq!(lab.past()[0].ended.as_ref().map(|cause| cause.code), Some(408));
+}
+
+#[test]
+fn a_gateway_of_two_families_gets_an_invite_that_fits_each() {
+    let script = "async function main(data, ctx) { await ctx.bridge('sip:x@198.51.100.7'); }";
+    for is_placed in [false, true] {
+        let mut lab = Lab::new("[[gateway]]\nid = 7\naddress = \"sip:198.51.100.7\"", &[("1000", script)]);
+        lab.settle();
+        let addresses = ["198.51.100.7:5060", "[2001:db8::7]:5060"];
+        let hops = addresses.map(|address| Destination::new(Protocol::Udp, address.parse().unwrap()));
+        lab.switch.exchange.borrow_mut().directory.set_gateway_destinations(7, hops.to_vec());
+        let [first, second] = addresses.map(|address| lab.phone(address));
+        if is_placed {
+            let (reply, _answer) = tokio::sync::oneshot::channel();
+            let to = "sip:x@198.51.100.7".to_owned();
+            lab.switch.request(Request::Originate(Originate { to, destination: "1000".into(), ..Originate::default() }, reply));
+            lab.settle();
+        } else {
+            let caller = lab.phone("127.0.0.1:5070");
+            lab.dial(caller, "1000");
+        }
+        for (phone, host, connection, code) in
+            [(first, "@127.0.0.1:5060", "c=IN IP4 127.0.0.1", 503), (second, "@[::1]:5060", "c=IN IP6 ::1", 486)]
+        {
+            let invite = lab.at(phone).invited.clone().expect("an INVITE came");
+            let contact = invite.headers.get("Contact").unwrap().text().into_owned();
+            assert!(contact.contains(host), "{contact}");
+            let sdp = String::from_utf8(invite.body.to_vec()).unwrap();
+            assert!(sdp.contains(connection), "{sdp}");
+            lab.respond(phone, code);
+        }
+        assert_eq!(lab.past()[0].ended.as_ref().map(|cause| cause.code), Some(486));
+        let codes: Vec<_> = lab.book.borrow().records[0].attempts.iter().map(|attempt| attempt.code).collect();
+        assert_eq!(codes, [Some(503), Some(486)]);
+    }
 }
