@@ -9,6 +9,8 @@ use crate::store::{StoreError, usage};
 
 /// Jobs an account may have, those that are kept after their end included.
 const MAX_JOBS: u64 = 1_000_000;
+/// Queues of an account that are paused at once, with jobs or without.
+const MAX_PAUSED: u64 = 1_000;
 /// What the data, progress and results of an account's jobs may take.
 const MAX_BYTES: u64 = 1 << 30;
 /// What those of one page of a list take at most, the last job's aside.
@@ -306,8 +308,19 @@ pub(super) fn cancel(connection: &Connection, now: u64, id: i64) -> Result<bool,
 }
 
 /// Holds a queue back, or lets it go on.
+///
+/// # Errors
+/// [`ErrorCode::LimitError`] where the account holds too many back already.
 pub(super) fn set_paused(connection: &Connection, account: &str, queue: &str, paused: bool) -> Result<(), StoreError> {
     check_key("a queue", queue)?;
+    if paused {
+        let others = "SELECT COUNT(*) FROM paused_queues WHERE account = ? AND queue <> ?";
+        let others: u64 = connection.prepare_cached(others)?.query_row(params![account, queue], |row| row.get(0))?;
+        if others >= MAX_PAUSED {
+            let why = format!("the account has {MAX_PAUSED} queues that are paused, which is the most");
+            return Err(StoreError::refused(ErrorCode::LimitError, why));
+        }
+    }
     let (mark, from, to) = if paused {
         ("INSERT INTO paused_queues (account, queue) VALUES (?, ?) ON CONFLICT DO NOTHING", READY, PAUSED)
     } else {

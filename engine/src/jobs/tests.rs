@@ -204,6 +204,19 @@ async fn a_paused_queue_holds_its_jobs_back_whatever_they_were() {
 }
 
 #[tokio::test]
+async fn an_account_pauses_a_thousand_queues_and_no_more() {
+    let office = Office::new();
+    let fill =
+        |connection: &_, _| (0..1_000).try_for_each(|number| table::set_paused(connection, "a", &format!("q{number}"), true));
+    office.jobs.store().write(fill).await.unwrap();
+    assert!(office.jobs.pause("a", "another").await.is_err());
+    assert!(office.jobs.pause("a", "q7").await.is_ok(), "it is paused already");
+    assert!(office.jobs.pause("b", "another").await.is_ok(), "somebody else's");
+    office.jobs.resume("a", "q7").await.unwrap();
+    assert!(office.jobs.pause("a", "another").await.is_ok());
+}
+
+#[tokio::test]
 async fn a_job_that_has_not_begun_can_be_cancelled_once() {
     let office = Office::new();
     let id = office.add(|_| ()).await;

@@ -11,6 +11,8 @@ use super::error::StoreError;
 
 /// Versions of one script that are kept.
 const MAX_VERSIONS: u32 = 50;
+/// Octets of the texts of one account that are kept.
+const MAX_BYTES: u64 = 256 << 20;
 
 /// Where a text came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +83,34 @@ pub fn record(
     set_live(connection, file, number)?;
     let forget = "DELETE FROM script_versions WHERE file = ? AND number <= ?";
     connection.prepare_cached(forget)?.execute(params![file, number.saturating_sub(MAX_VERSIONS)])?;
+    make_room(connection, account, (file, number), MAX_BYTES)?;
     Ok(number)
+}
+
+/// Forgets the oldest texts of an account that has too many octets of them: first those that were replaced, then those that were live
+/// last, of scripts that were removed too. The newest stays.
+fn make_room(connection: &Connection, account: &str, newest: (&str, u32), most: u64) -> Result<(), StoreError> {
+    let sum = "SELECT COALESCE(SUM(octet_length(source)), 0) FROM script_versions WHERE account = ?";
+    let mut total: u64 = connection.prepare_cached(sum)?.query_row([account], |row| row.get(0))?;
+    if total <= most {
+        return Ok(());
+    }
+    let oldest = "SELECT kept.file, kept.number, octet_length(kept.source) FROM script_versions AS kept
+                    WHERE kept.account = ?1 AND NOT (kept.file = ?2 AND kept.number = ?3)
+                    ORDER BY EXISTS (SELECT 1 FROM script_live AS live WHERE live.file = kept.file AND live.number = kept.number),
+                      kept.saved_ms, kept.number";
+    let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, u32>(1)?, row.get::<_, u64>(2)?));
+    let mut statement = connection.prepare_cached(oldest)?;
+    let found = statement.query_map(params![account, newest.0, newest.1], read)?.collect::<rusqlite::Result<Vec<_>>>()?;
+    for (file, number, bytes) in found {
+        if total <= most {
+            break;
+        }
+        let forget = "DELETE FROM script_versions WHERE file = ? AND number = ?";
+        connection.prepare_cached(forget)?.execute(params![file, number])?;
+        total = total.saturating_sub(bytes);
+    }
+    Ok(())
 }
 
 /// Every kept version of `owner`, or of anybody, the newest first.
@@ -216,6 +245,33 @@ mod tests {
         assert_eq!(seen("south").await, (vec![2, 1], Some("one".to_owned()), Some(2), None));
         recorded_for(&store, "south", "three", None).await;
         assert_eq!(seen("north").await, (vec![], None, None, None), "the script has moved, and its text with it");
+    }
+
+    #[tokio::test]
+    async fn texts_of_an_account_give_way_where_it_has_too_many_octets_of_them() {
+        let store = Store::in_memory(Clock::manual(Arc::default())).unwrap();
+        let write = |db: &Connection, _| {
+            for (time, (file, account, text)) in (1..).zip([
+                ("gone.js", "north", "0123456789"),
+                ("a.js", "south", "0123456789"),
+                ("menu.js", "north", "0123456789"),
+                ("menu.js", "north", "9876543210"),
+            ]) {
+                record(db, time, Noted { file, account, source: text, sha256: text }, None, Origin::Http)?;
+            }
+            let kept = |file: &str| -> Result<Vec<u32>, StoreError> {
+                Ok(list(db, file, None)?.iter().map(|version| version.version).collect())
+            };
+            let mut seen = Vec::new();
+            for most in [30, 29, 19, 5] {
+                make_room(db, "north", ("menu.js", 2), most)?;
+                seen.push([kept("gone.js")?, kept("menu.js")?, kept("a.js")?]);
+            }
+            Ok(seen)
+        };
+        let all = [vec![1], vec![2, 1], vec![1]];
+        let expected = [all, [vec![1], vec![2], vec![1]], [vec![], vec![2], vec![1]], [vec![], vec![2], vec![1]]];
+        assert_eq!(store.write(write).await.unwrap(), expected);
     }
 
     #[tokio::test]
