@@ -48,6 +48,7 @@ pub(super) fn end_all(platform: &Platform, recordings: Recordings) -> Result<(),
                 tracing::error!(call = %call.name, %error, "a call that was broken off cannot be ended");
             }
         }
+        tracing::info!("what was broken off has ended");
     };
     std::thread::Builder::new().name("broken-off".to_owned()).spawn(work).map_err(StartError::Thread)?;
     Ok(())

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use lockstep_tests::caller::Caller;
 use lockstep_tests::engine::{Engine, within};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const MENU: &str = r#"
 await ctx.answer();
@@ -52,7 +52,29 @@ async fn the_journal_of_a_call_survives_the_engine_that_is_killed_in_its_midst()
 
     let timeline = engine.timeline(&id).await;
     let keys: Vec<&str> = timeline["entries"].as_array().unwrap().iter().filter_map(|entry| entry["digit"].as_str()).collect();
-    assert_eq!((keys, &timeline["ended"]), (vec!["7"], &Value::Null), "{timeline:#}");
+    assert_eq!(keys, ["7"], "{timeline:#}");
+}
+
+#[tokio::test]
+async fn a_call_in_whose_midst_the_engine_was_killed_has_ended_for_the_next_one() {
+    let engine = Engine::setup().main("100", MENU).config(APP).start();
+    let mut events = engine.events().await;
+    let caller = Caller::answered(&engine, "100").await;
+    caller.call.press("7");
+    events.logged("chose 7").await;
+    engine.journals_on_disk().await;
+    let engine = engine.crash_and_restart();
+    engine.log().line("what was broken off has ended").await;
+
+    let timeline = engine.timeline(&caller.id).await;
+    let cause = json!({ "code": 503, "reason": "Engine Stopped", "by": "engine" });
+    assert_eq!(timeline["ended"], cause, "{timeline:#}");
+    let listed = engine.get("/v1/calls?state=past").await;
+    let call = &listed["calls"][0];
+    assert_eq!((&call["id"], &call["state"]), (&json!(caller.id), &json!("ended")), "{listed:#}");
+    let records = engine.get("/v1/cdrs").await;
+    let record = &records["cdrs"][0];
+    assert_eq!((&record["call"], &record["code"]), (&json!(caller.id), &json!(503)), "{records:#}");
 }
 
 #[tokio::test]
