@@ -17,6 +17,9 @@ use crate::provisioning::{Current, Kind, ProvisioningError, Wrong};
 use crate::runs::RunsHandle;
 use crate::script::ProgramSet;
 
+/// Users that keys of an account may put; the operator may put more.
+const MAX_USERS: usize = 10_000;
+
 /// What is served at a list.
 pub(super) fn list_routes(kind: Kind) -> MethodRouter<AppState> {
     get(async move |state, caller| list(kind, state, caller).await)
@@ -235,6 +238,10 @@ fn bind(
     if kind == Kind::User && is_login() {
         return Err(ApiError::conflict("taken", format!("{name} is somebody's already")));
     }
+    let own_users = || current.config.users.iter().filter(|user| user.account == account).count();
+    if kind == Kind::User && there.is_none() && own_users() >= MAX_USERS {
+        return Err(ApiError::conflict("too_many", format!("the account has {MAX_USERS} users already")));
+    }
     let nets = |entry: Option<&Value>| {
         let texts = entry.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
         texts.filter_map(|text| text.parse::<Net>().ok()).collect::<Vec<_>>()
@@ -297,7 +304,7 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Config, User};
     use crate::core::tests::lab::{given_to, programs};
     use crate::platform::Platform;
 
@@ -348,6 +355,22 @@ mod tests {
         for taken in ["442071838750", "+442071838750", "4000", "5000", "pbx"] {
             assert_eq!(user(taken), Some(json!("taken")), "{taken}");
         }
+    }
+
+    #[test]
+    fn an_account_has_a_share_of_the_users() {
+        let mut config: Config = toml::from_str(CONFIG).unwrap();
+        let user: User = toml::from_str("name = \"0\"\npassword = \"x\"\naccount = \"north\"").unwrap();
+        config.users = (0..MAX_USERS).map(|number| User { name: format!("u{number}"), ..user.clone() }).collect();
+        let current = Platform::in_memory(&config).unwrap().provisioning.current();
+        let put = |account: &str, name: &str| {
+            let mut entry = json!({ "password": "x" }).as_object().cloned().unwrap();
+            let refused = bind(Kind::User, account, name, &mut entry, &current, &ProgramSet::default()).err();
+            refused.map(|error| error.body()["code"].clone())
+        };
+        assert_eq!(put("north", "one-more"), Some(json!("too_many")));
+        assert_eq!(put("north", "u7"), None, "it is there already");
+        assert_eq!(put("south", "one-more"), None, "somebody else's");
     }
 
     #[test]
