@@ -422,7 +422,7 @@ mod tests {
             let table = Arc::new(RouteTable::new(&toml::from_str(&format!("{gateways}{route_of}")).unwrap()));
             let facts = Facts { dialled: "442".into(), ..Facts::default() };
             let result = json!({ "egress_routing": rows, "routing": { "dest_number": number } }).to_string();
-            let runner = Returns { result, beside: Cell::new(0) };
+            let runner = Returns { result: Some(result), beside: Cell::new(0) };
             let decision = route(&table, &scripts, &runner, &facts).now_or_never().unwrap();
             let dialled = decision.map(|decision| decision.attempts.iter().map(|attempt| attempt.gateway).collect::<Vec<_>>());
             assert_eq!(dialled.unwrap_or_default(), expected, "{owner} {number}");
