@@ -404,7 +404,7 @@ async fn a_user_with_some_commands_leads_no_call_to_an_application() {
 
 #[tokio::test]
 async fn a_parked_call_is_its_scripts_no_more_and_a_list_ends_the_call() {
-    let engine = engine("").main("5000", "await ctx.answer(); for (;;) await ctx.play('tone:440,200');").start();
+    let engine = engine("").main("5000", "await ctx.answer(); for (;;) await ctx.play('tone:440,200/0');").start();
     let caller = Caller::answered(&engine, "5000").await;
     let mut wire = Wire::logged_in(&engine).await;
     assert_eq!(wire.api(&format!("uuid_park {}", caller.id)).await, "+OK\n");
