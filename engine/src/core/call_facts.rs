@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lockstep_ctx_api::op::{Headers, Vars};
 use lockstep_ctx_api::wire::CallStart;
 use lockstep_ctx_api::{CallFacts, CallState};
-use lockstep_sip::message::{HeaderName, Request, Uri};
+use lockstep_sip::message::{HeaderName, Request, SipUri, Uri};
 use lockstep_sip::net::Source;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -18,17 +18,30 @@ use crate::security_key;
 /// Fields of one INVITE that are passed on.
 const MAX_PASSED: usize = 64;
 
-/// The user part of an address, without escapes.
+/// The user part of an address, without escapes; of a telephone number only the number, as a `tel:` URI has it (RFC 3261 19.1.6).
 pub(crate) fn user_of(uri: &Uri) -> String {
-    uri.user().map(|user| user.into_owned()).unwrap_or_default()
+    let number = match uri {
+        Uri::Sip(uri) => number_of(uri),
+        Uri::Tel(tel) => Some(tel.digits()),
+        Uri::Other { .. } => None,
+    };
+    number.or_else(|| uri.user().map(|user| user.into_owned())).unwrap_or_default()
 }
 
-/// What was dialled: the user part of the Request-URI, or the number of a `tel:` URI.
+/// The number in a user part that is one: with `user=phone`, or with parameters of its own, such as those of number portability
+/// (RFC 4694). A separator in any other user part belongs to the name.
+fn number_of(uri: &SipUri) -> Option<String> {
+    let user = uri.user.as_deref()?;
+    let (number, has_params) = user.split_once(';').map_or((user, false), |(number, _)| (number, true));
+    let is_phone = uri.params.get("user").is_some_and(|kind| kind.eq_ignore_ascii_case("phone"));
+    let is_number = |c: char| c.is_ascii_digit() || "+*#-.()".contains(c);
+    let fits = (is_phone || has_params) && number.contains(|c: char| c.is_ascii_digit()) && number.chars().all(is_number);
+    fits.then(|| number.chars().filter(|c| !"-.()".contains(*c)).collect())
+}
+
+/// What was dialled.
 pub(crate) fn dialled(request: &Request) -> String {
-    match &request.uri {
-        Uri::Tel(tel) => tel.digits(),
-        uri @ (Uri::Sip(_) | Uri::Other { .. }) => user_of(uri),
-    }
+    user_of(&request.uri)
 }
 
 /// The facts of an incoming call.
@@ -225,6 +238,24 @@ mod tests {
         };
         let facts = facts_of("id".into(), 1, &request, &source, None, Some(12));
         start_of(facts, &request, &source, &Caller::Local)
+    }
+
+    #[test]
+    fn of_a_telephone_number_only_the_number_counts() {
+        for (uri, user) in [
+            ("sip:7001;npdi@h;user=phone", "7001"),
+            ("sip:+7001;npdi;rn=+1202@h;user=phone", "+7001"),
+            ("sip:7001;phone-context=x.y@h", "7001"),
+            ("sip:4420;cpc=ordinary@h", "4420"),
+            ("sip:+7-(0).01@h;user=Phone", "+7001"),
+            ("tel:+7-001;npdi", "+7001"),
+            ("sip:7-001@h", "7-001"),
+            ("sip:7001%3Bnpdi@h", "7001;npdi"),
+            ("sip:al;x@h;user=phone", "al;x"),
+            ("sip:al@h;user=phone", "al"),
+        ] {
+            assert_eq!(user_of(&Uri::parse(uri).unwrap()), user, "{uri}");
+        }
     }
 
     #[test]

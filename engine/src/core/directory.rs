@@ -9,6 +9,7 @@ use lockstep_ctx_api::op::Vars;
 use lockstep_sip::message::{Host, SipUri, Uri};
 use lockstep_sip::net::Destination;
 
+use super::call_facts::user_of;
 use super::customers::Customers;
 use crate::call::Refusal;
 use crate::config::{
@@ -290,7 +291,7 @@ impl Directory {
     }
 
     fn callee_by_uri(&self, target: &str, uri: SipUri, reach: Option<&str>, programs: &ProgramSet) -> Result<Callee, Refusal> {
-        let user = Uri::Sip(uri.clone()).user().map(|user| user.into_owned()).unwrap_or_default();
+        let user = user_of(&Uri::Sip(uri.clone()));
         let gateway = self
             .gateways
             .values()
