@@ -486,7 +486,8 @@ pub(super) fn fields_of(target: &str) -> Headers {
     uri.fields().map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
 }
 
-/// What the caller is told of a far end's final response. Redirections are not followed and their Contacts not handed on, since a
+/// What the caller is told of a far end's final response. What is said of our request (its method, body, extensions, timers, dialog)
+/// is nothing that the caller has sent. Redirections are not followed and their Contacts not handed on, since a
 /// caller must not learn of a way around the gateways; credentials that a gateway wants are ours to give, not the caller's. A 503
 /// would say that we are out of service (RFC 3261 21.5.4), and a proxy makes 500 of it (16.7 step 6). As a UAS we may be plainer: 502
 /// is a failure downstream (21.5.3), and a user or a script that is out of service is not available (21.4.18).
@@ -494,8 +495,8 @@ fn of_callee(code: u16, by_gateways: bool) -> u16 {
     match code {
         ..=399 => 480,
         401 | 407 => 502,
-        503 if by_gateways => 502,
-        503 => 480,
+        405 | 413..=417 | 420..=423 | 481 | 482 | 491 | 493 | 494 | 501 | 503 | 505 | 513 | 580 if by_gateways => 502,
+        405 | 413..=417 | 420..=423 | 481 | 482 | 491 | 493 | 494 | 501 | 503 | 505 | 513 | 580 => 480,
         other => other,
     }
 }

@@ -143,6 +143,25 @@ fn a_phone_that_is_out_of_service_does_not_make_us_say_that_we_are() {
 }
 
 #[test]
+fn what_a_far_end_says_of_our_invite_is_not_said_of_the_callers() {
+    let config = format!("{USERS}[[gateway]]\nid = 7\naddress = \"sip:198.51.100.7\"");
+    let by_user = "async function main(data, ctx) { await ctx.bridge('1001'); }";
+    let by_gateway = "async function main(data, ctx) { await ctx.bridge('sip:x@198.51.100.7'); }";
+    for code in [405, 420, 481, 491, 501, 580] {
+        let mut lab = Lab::new(&config, &[("1000", by_user), ("2000", by_gateway)]);
+        let phone = registered(&mut lab, "127.0.0.1:5071", "1001", "pw1");
+        let carrier = lab.phone("198.51.100.7:5060");
+        for (dialled, callee, told) in [("1000", phone, "480 Temporarily Unavailable"), ("2000", carrier, "502 Bad Gateway")] {
+            let caller = lab.phone(&format!("127.0.0.1:{}", if dialled == "1000" { 5072 } else { 5073 }));
+            lab.dial(caller, dialled);
+            lab.respond(callee, code);
+            assert_eq!(lab.seen(caller), [told], "{code}");
+            assert_eq!(lab.past()[0].ended.as_ref().map(|cause| cause.code), Some(code), "the script and the record know");
+        }
+    }
+}
+
+#[test]
 fn a_did_that_leads_nowhere_is_not_found_in_standard_words() {
     let config = "[[did]]\nnumber = \"4420\"\ndestinations = [\"external:33123\", \"external:33124\"]";
     let mut lab = Lab::new(config, &[]);
