@@ -333,12 +333,13 @@ impl Exchange {
 
     /// What Class 4 is told of a call now, besides who is called.
     pub(crate) fn origin(&self, call: CallKey) -> Facts {
-        let Some((since, facts)) = self.origins.get(&call) else { return Facts::default() };
+        let account = self.reach_of(call).map(str::to_owned);
+        let Some((since, facts)) = self.origins.get(&call) else { return Facts { account, ..Facts::default() } };
         let waited = self.now.instant.saturating_duration_since(*since);
         Facts {
             waited_ms: waited.as_secs_f64() * 1_000.0,
             customer: self.customers.get(&call).copied(),
-            account: self.reach_of(call).map(str::to_owned),
+            account,
             ..facts.clone()
         }
     }
