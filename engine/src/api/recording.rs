@@ -24,6 +24,8 @@ use crate::core::EngineError;
 
 /// Octets read at once.
 const CHUNK: usize = 64 << 10;
+/// Octets of a WAV before its samples, as it is recorded here.
+const WAV_HEADER: usize = 44;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,12 +73,27 @@ async fn earlier(state: &AppState, caller: &Caller, id: &str, number: Option<usi
     path.ok_or_else(|| EngineError::NoRecording(id.to_owned()).into())
 }
 
-async fn send(file: File, path: &FilePath) -> io::Result<Response> {
+async fn send(mut file: File, path: &FilePath) -> io::Result<Response> {
     let length = file.metadata().await?.len();
     let headers = [(header::CONTENT_TYPE, media_type(path).to_owned()), (header::CONTENT_LENGTH, length.to_string())];
+    let mut head = Vec::with_capacity(WAV_HEADER);
+    (&mut file).take(WAV_HEADER as u64).read_to_end(&mut head).await?;
+    give_sizes(&mut head, length);
     // What is written meanwhile is for the next who asks.
-    let body = Body::from_stream(futures_util::stream::try_unfold(file.take(length), next_chunk));
+    let whole = io::Cursor::new(head).chain(file).take(length);
+    let body = Body::from_stream(futures_util::stream::try_unfold(whole, next_chunk));
     Ok((headers, body).into_response())
+}
+
+/// A WAV that is not finished says "to the end" for its sizes, which many readers do not know: it gets those of what there is.
+fn give_sizes(head: &mut [u8], length: u64) {
+    let is_open = head.starts_with(b"RIFF\xff\xff\xff\xff") && head.ends_with(b"data\xff\xff\xff\xff");
+    let (true, Ok(length)) = (is_open && head.len() == WAV_HEADER, u32::try_from(length)) else { return };
+    for (at, before) in [(4, 8), (40, 44)] {
+        if let Some(size) = head.get_mut(at..at + 4) {
+            size.copy_from_slice(&length.saturating_sub(before).to_le_bytes());
+        }
+    }
 }
 
 async fn next_chunk<R: AsyncRead + Unpin>(mut file: R) -> io::Result<Option<(Bytes, R)>> {
@@ -104,6 +121,21 @@ mod tests {
         let response = send(File::open(&path).await.unwrap(), &path).await.unwrap();
         assert_eq!(response.headers()["content-type"], "audio/ogg");
         assert_eq!(response.headers()["content-length"], content.len().to_string());
+        assert_eq!(axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap(), content);
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_wav_that_is_still_recorded_says_how_much_of_it_there_is() {
+        let path = std::env::temp_dir().join(format!("lockstep-recording-open-{}.wav", std::process::id()));
+        let mut content =
+            b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data\xff\xff\xff\xff"
+                .to_vec();
+        content.extend([7; 300]);
+        std::fs::write(&path, &content).unwrap();
+        let response = send(File::open(&path).await.unwrap(), &path).await.unwrap();
+        content[4..8].copy_from_slice(&336u32.to_le_bytes());
+        content[40..44].copy_from_slice(&300u32.to_le_bytes());
         assert_eq!(axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap(), content);
         std::fs::remove_file(&path).unwrap();
     }
