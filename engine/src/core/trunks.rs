@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use lockstep_sip::endpoint::{Failure, RequestId};
 use lockstep_sip::message::{Response, SipUri, Uri};
+use lockstep_sip::net::Destination;
 use lockstep_sip::outbound_registration::{
-    Failure as RegistrationFailure, OutboundRegistration, OutboundRegistrationConfig, RegistrationOutput,
+    Failure as RegistrationFailure, OutboundRegistration, OutboundRegistrationConfig, Register, RegistrationOutput,
 };
 use rand_chacha::rand_core::Rng;
 
@@ -47,6 +48,70 @@ impl Trunk {
         let registration = OutboundRegistration::new(config, exchange.seed(), now);
         Self { account, registration, pending: None, found: false }
     }
+
+    /// Takes the outcome of a REGISTER; whether it was the one under way.
+    fn take(&mut self, now: Instant, id: RequestId, outcome: &Result<Arc<Response>, Failure>) -> bool {
+        let Some(Pending { cseq, contact, .. }) = self.pending.take_if(|pending| pending.request == id) else { return false };
+        match outcome {
+            Ok(response) | Err(Failure::Response(response)) => {
+                self.registration.handle_response(now, cseq, &contact, response);
+            }
+            Err(Failure::Timeout) => self.registration.handle_failure(now, cseq, RegistrationFailure::Timeout),
+            Err(Failure::Transport | Failure::Cancelled | Failure::Unusable | Failure::DialogEnded) => {
+                self.registration.handle_failure(now, cseq, RegistrationFailure::Unreachable);
+            }
+        }
+        true
+    }
+
+    /// Does what the registration wants; the requests that were sent.
+    fn pump(&mut self, exchange: &mut Exchange, gateway: i64, destinations: &[Destination]) -> Vec<RequestId> {
+        let mut sent = Vec::new();
+        while let Some(output) = self.registration.poll_output() {
+            match output {
+                RegistrationOutput::Send(register) => {
+                    let cseq = register.cseq;
+                    match try_send(exchange, destinations, *register) {
+                        Some((request, contact)) => {
+                            self.pending = Some(Pending { request, cseq, contact });
+                            sent.push(request);
+                        }
+                        None => {
+                            let now = exchange.now.instant;
+                            self.registration.handle_failure(now, cseq, RegistrationFailure::Unreachable);
+                        }
+                    }
+                }
+                RegistrationOutput::Registered { expires } => {
+                    tracing::info!(gateway, expires_s = expires.as_secs(), "registered");
+                }
+                RegistrationOutput::Failed { failure, retry_in } => {
+                    tracing::warn!(gateway, %failure, retry_in_s = retry_in.as_secs(), "registration failed");
+                }
+                RegistrationOutput::Unregistered => tracing::info!(gateway, "unregistered"),
+            }
+        }
+        sent
+    }
+}
+
+fn try_send(exchange: &mut Exchange, destinations: &[Destination], register: Register) -> Option<(RequestId, Uri)> {
+    let first = destinations.first().copied()?;
+    let local = exchange.world.local_for(first.protocol, first.remote)?;
+    let contact = exchange.contact_for(first.protocol, local, first.remote.ip()).uri;
+    let tag = format!("{:016x}", exchange.rng.next_u64());
+    let destinations = outgoing::with_local(exchange, destinations.to_vec());
+    let request = register.into_request(contact.clone(), &tag, destinations);
+    let now = exchange.now.instant;
+    let id = exchange.endpoint.request_out_of_dialog(now, request).ok()?;
+    Some((id, contact))
+}
+
+/// A registration at a gateway that is gone or has changed, until it has been taken back.
+struct Leaving {
+    gateway: i64,
+    trunk: Trunk,
+    destinations: Vec<Destination>,
 }
 
 /// What is registered where.
@@ -55,6 +120,13 @@ struct Account {
     uri: SipUri,
     username: String,
     password: String,
+}
+
+impl Account {
+    /// Whether both are one address at one registrar, whatever the password.
+    fn is_same_address(&self, other: &Self) -> bool {
+        self.uri == other.uri && self.username == other.username
+    }
 }
 
 /// Gateways to be registered with.
@@ -72,6 +144,7 @@ fn wanted(directory: &Directory) -> BTreeMap<i64, Account> {
 /// All gateways' registrations and look-ups.
 pub(crate) struct Trunks {
     trunks: BTreeMap<i64, Trunk>,
+    leaving: Vec<Leaving>,
     requests: BTreeMap<RequestId, i64>,
     /// Gateways whose registration has something to say.
     active: BTreeSet<i64>,
@@ -85,6 +158,7 @@ impl Trunks {
         let has_gateways = exchange.directory.gateways().next().is_some();
         let mut trunks = Self {
             trunks,
+            leaving: Vec::new(),
             requests: BTreeMap::new(),
             active: BTreeSet::new(),
             look_up_at: has_gateways.then_some(exchange.now.instant),
@@ -99,15 +173,15 @@ impl Trunks {
         let wanted = wanted(&next);
         let gone: Vec<i64> =
             self.trunks.iter().filter(|(id, trunk)| wanted.get(id) != Some(&trunk.account)).map(|(id, _)| *id).collect();
-        for id in &gone {
-            if let Some(trunk) = self.trunks.get_mut(id) {
+        for id in gone {
+            let Some(mut trunk) = self.trunks.remove(&id) else { continue };
+            // To take back the address that is registered anew could undo just that.
+            if wanted.get(&id).is_none_or(|next| !next.is_same_address(&trunk.account)) {
                 trunk.registration.unregister(now);
-                self.active.insert(*id);
+                let destinations = destinations_of(exchange, id);
+                self.leave(exchange, Leaving { gateway: id, trunk, destinations });
             }
         }
-        // While their gateways are known: what they answer concerns nobody any more.
-        while self.pump(exchange) {}
-        self.trunks.retain(|id, _| !gone.contains(id));
         exchange.directory = next;
         for (id, account) in wanted {
             self.trunks.entry(id).or_insert_with(|| Trunk::new(exchange, account));
@@ -164,18 +238,15 @@ impl Trunks {
             return;
         }
         self.requests.remove(&id);
-        let Some(trunk) = self.trunks.get_mut(&gateway) else { return };
-        let Some(Pending { cseq, contact, .. }) = trunk.pending.take_if(|pending| pending.request == id) else { return };
-        match outcome {
-            Ok(response) | Err(Failure::Response(response)) => {
-                trunk.registration.handle_response(now, cseq, &contact, response);
-            }
-            Err(Failure::Timeout) => trunk.registration.handle_failure(now, cseq, RegistrationFailure::Timeout),
-            Err(Failure::Transport | Failure::Cancelled | Failure::Unusable | Failure::DialogEnded) => {
-                trunk.registration.handle_failure(now, cseq, RegistrationFailure::Unreachable);
-            }
+        let is_pending = |leaving: &Leaving| leaving.trunk.pending.as_ref().is_some_and(|pending| pending.request == id);
+        if let Some(at) = self.leaving.iter().position(is_pending) {
+            let mut leaving = self.leaving.swap_remove(at);
+            leaving.trunk.take(now, id, outcome);
+            return self.leave(exchange, leaving);
         }
-        self.active.insert(gateway);
+        if self.trunks.get_mut(&gateway).is_some_and(|trunk| trunk.take(now, id, outcome)) {
+            self.active.insert(gateway);
+        }
     }
 
     /// Takes the address off every gateway.
@@ -189,54 +260,21 @@ impl Trunks {
     /// Does what the registrations want; whether there was anything.
     pub(crate) fn pump(&mut self, exchange: &mut Exchange) -> bool {
         let Some(gateway) = self.active.pop_first() else { return false };
-        while let Some(output) = self.trunks.get_mut(&gateway).and_then(|trunk| trunk.registration.poll_output()) {
-            match output {
-                RegistrationOutput::Send(register) => self.send(exchange, gateway, *register),
-                RegistrationOutput::Registered { expires } => {
-                    tracing::info!(gateway, expires_s = expires.as_secs(), "registered");
-                }
-                RegistrationOutput::Failed { failure, retry_in } => {
-                    tracing::warn!(gateway, %failure, retry_in_s = retry_in.as_secs(), "registration failed");
-                }
-                RegistrationOutput::Unregistered => tracing::info!(gateway, "unregistered"),
-            }
+        if let Some(trunk) = self.trunks.get_mut(&gateway) {
+            let destinations = destinations_of(exchange, gateway);
+            let sent = trunk.pump(exchange, gateway, &destinations);
+            self.requests.extend(sent.into_iter().map(|id| (id, gateway)));
         }
         true
     }
 
-    fn send(&mut self, exchange: &mut Exchange, gateway: i64, register: lockstep_sip::outbound_registration::Register) {
-        let now = exchange.now.instant;
-        let cseq = register.cseq;
-        let sent = self.try_send(exchange, gateway, register);
-        let Some(trunk) = self.trunks.get_mut(&gateway) else { return };
-        match sent {
-            Some((request, contact)) => {
-                trunk.pending = Some(Pending { request, cseq, contact });
-                self.requests.insert(request, gateway);
-            }
-            None => {
-                trunk.registration.handle_failure(now, cseq, RegistrationFailure::Unreachable);
-                self.active.insert(gateway);
-            }
+    /// Goes on with taking a registration back, which is over once nothing more is sent.
+    fn leave(&mut self, exchange: &mut Exchange, mut leaving: Leaving) {
+        let sent = leaving.trunk.pump(exchange, leaving.gateway, &leaving.destinations);
+        if !sent.is_empty() {
+            self.requests.extend(sent.into_iter().map(|id| (id, leaving.gateway)));
+            self.leaving.push(leaving);
         }
-    }
-
-    fn try_send(
-        &mut self,
-        exchange: &mut Exchange,
-        gateway: i64,
-        register: lockstep_sip::outbound_registration::Register,
-    ) -> Option<(RequestId, Uri)> {
-        let destinations = exchange.directory.gateway(gateway)?.destinations.clone();
-        let first = destinations.first().copied()?;
-        let local = exchange.world.local_for(first.protocol, first.remote)?;
-        let contact = exchange.contact_for(first.protocol, local, first.remote.ip()).uri;
-        let tag = format!("{:016x}", exchange.rng.next_u64());
-        let destinations = outgoing::with_local(exchange, destinations);
-        let request = register.into_request(contact.clone(), &tag, destinations);
-        let now = exchange.now.instant;
-        let id = exchange.endpoint.request_out_of_dialog(now, request).ok()?;
-        Some((id, contact))
     }
 
     fn look_up(&mut self, exchange: &mut Exchange) {
@@ -249,4 +287,9 @@ impl Trunks {
         }
         self.look_up_at = self.look_up_at.and_then(|_| exchange.now.instant.checked_add(LOOK_UP_AGAIN));
     }
+}
+
+/// Where a gateway was last found.
+fn destinations_of(exchange: &Exchange, gateway: i64) -> Vec<Destination> {
+    exchange.directory.gateway(gateway).map(|entry| entry.destinations.clone()).unwrap_or_default()
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use lockstep_sip::message::{Method, Request, Response, StatusCode};
 
 use super::lab::{Lab, PhoneId};
+use crate::platform::Platform;
 
 const CONFIG: &str = "[[gateway]]\nid = 7\naddress = \"sip:198.51.100.7\"\nusername = \"us\"\npassword = \"secret\"";
 const GATEWAY: &str = "198.51.100.7:5060";
@@ -86,4 +87,50 @@ fn a_challenged_session_refresh_keeps_the_call_and_a_challenged_end_of_it_ends_i
     let bye = next(&mut lab, Method::Bye);
     challenge(&mut lab, &bye, "n3");
     assert_eq!(lab.seen(caller), ["bye"]);
+}
+
+/// An engine that has registered at the gateway.
+fn registered() -> Lab {
+    let mut lab = Lab::new(&format!("{CONFIG}\nregister = true"), &[]);
+    lab.settle();
+    lab.wait(1);
+    let register = next(&mut lab, Method::Register);
+    let register = challenge(&mut lab, &register, "n1");
+    respond(&mut lab, &register, 200, &[("Expires", "3600")]);
+    lab
+}
+
+fn reconfigure(lab: &mut Lab, config: &str) {
+    let config = toml::from_str(config).unwrap();
+    let current = Platform::in_memory(&config).unwrap().provisioning.current();
+    lab.switch.set_provisioning(&current);
+    lab.settle();
+    lab.wait(1);
+}
+
+fn expires(request: &Request) -> String {
+    request.headers.get("Expires").expect("every REGISTER has it").text().into_owned()
+}
+
+#[test]
+fn a_registration_at_a_gateway_that_is_gone_is_taken_back_over_a_challenge() {
+    let mut lab = registered();
+    reconfigure(&mut lab, "");
+    let register = next(&mut lab, Method::Register);
+    assert_eq!(expires(&register), "0");
+    let stale = "Digest realm=\"gw\", nonce=\"n2\", qop=\"auth\", stale=true";
+    respond(&mut lab, &register, 407, &[("Proxy-Authenticate", stale)]);
+    let register = next(&mut lab, Method::Register);
+    assert_eq!(expires(&register), "0");
+    respond(&mut lab, &register, 200, &[]);
+    lab.wait(40_000);
+    assert_eq!(lab.unclaimed.len(), 0);
+}
+
+#[test]
+fn under_another_password_an_address_is_registered_anew_and_not_taken_back() {
+    let mut lab = registered();
+    reconfigure(&mut lab, &format!("{CONFIG}\nregister = true").replace("secret", "other"));
+    let came = std::mem::take(&mut lab.unclaimed);
+    assert_eq!(came.iter().map(expires).collect::<Vec<_>>(), ["3600"]);
 }
