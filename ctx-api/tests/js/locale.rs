@@ -95,7 +95,10 @@ fn what_would_be_written_wrong_is_refused() {
             "'a'.localeCompare('b', 'en', { caseFirst: 'upper' })",
             "TypeError: the option 'caseFirst' is not supported (docs/scripts.md)",
         ),
-        ("'a'.localeCompare('b', 'es')", "TypeError: the locale 'es' is not supported (docs/scripts.md)"),
+        (
+            "'a'.localeCompare('b', 'de-u-co-phonebk')",
+            "TypeError: the locale 'de-u-co-phonebk' is not supported (docs/scripts.md)",
+        ),
         ("'a'.localeCompare('b', 'xx-invalid-locale-zzzzzzzzz')", "RangeError: Incorrect locale information provided"),
     ] {
         let run = Setup::app(&format!("function main() {{ const d = new Date(0); return {expression} }}")).start();
