@@ -157,9 +157,9 @@ async fn the_sample_driver_keeps_a_stock_of_its_own() {
 #[tokio::test]
 async fn a_number_that_is_being_bought_while_the_engine_stops_is_ours_afterwards() {
     let slow = "// @lockstep type=driver
-const { ko } = require('cxKV');
+const { kv } = require('cxKV');
 exports.allocate = async ({ did }) => {
-  await ko.set('ordered:' + did, true);
+  await kv.set('ordered:' + did, 'yes');
   await new Promise((done) => setTimeout(done, 500));
   return { did };
 };";
