@@ -16,10 +16,12 @@ use crate::log::lost_lines;
 use crate::runs::RunsStats;
 
 pub(super) async fn metrics(State(state): State<AppState>) -> Result<Response, ApiError> {
+    // First, so that the journals they have handed over are among those that wait.
+    let runs = state.engine.runs().stats().await;
     let mut metrics = state.engine.stats().await?.metrics;
     metrics.push(log());
     // Without them while the engine stops.
-    if let Ok(runs) = state.engine.runs().stats().await {
+    if let Ok(runs) = runs {
         add_runs(&mut metrics, &runs);
     }
     metrics.extend(jobs(state.engine.platform().jobs.counts().await?));
