@@ -219,7 +219,9 @@ async fn a_run_that_failed_outside_a_call_is_kept_and_replayed() {
     assert_eq!((status, &good["result"]), (200, &json!(5)));
     assert_eq!(run(11).await.0, 422);
     let failed = events.find("an alert", |event| event["data"]["run"].as_str().map(str::to_owned)).await;
-    engine.journals_on_disk().await;
+    // The alert comes first.
+    let journal = format!("/v1/runs/{failed}/journal");
+    within("the run's journal", async { while engine.request("GET", &journal, "").await.0 != 200 {} }).await;
 
     let again = lockstep(engine.folder(), &["replay", &failed]);
     let trace = text(&again.stdout);
