@@ -1,6 +1,8 @@
 //! Calls in whose midst an engine died. The next one ends them where their journals do, so that they are found in lists and
 //! leave a record.
 
+use std::fs::{File, TryLockError};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -20,19 +22,49 @@ use crate::config::DEFAULT_ACCOUNT;
 use crate::journals::{JournalError, Journals, OpenCall, Stored};
 use crate::platform::{Platform, PlatformError};
 use crate::simulation::block_on;
-use crate::store::Store;
+use crate::store::{Place, Store};
 
 /// Why such a call ended.
 const STOPPED: (u16, &str) = (503, "Engine Stopped");
 
-/// Ends the calls of engines before this one, which has none yet; nobody waits for it.
+/// Tells other engines on the same store that this one may have calls, for as long as it is there.
+#[derive(Debug)]
+pub(super) struct Presence {
+    _file: Option<File>,
+}
+
+impl Presence {
+    /// Announces an engine, once it has done `first` if there is no other.
+    fn announce<T>(place: &Place, first: impl FnOnce() -> T) -> io::Result<(Self, Option<T>)> {
+        let Place::File(path) = place else { return Ok((Self { _file: None }, Some(first()))) };
+        let file = File::create(path.with_extension("engines.lock"))?;
+        let done = match file.try_lock() {
+            Ok(()) => {
+                let done = first();
+                file.unlock()?;
+                Some(done)
+            }
+            Err(TryLockError::WouldBlock) => None,
+            Err(TryLockError::Error(error)) => return Err(error),
+        };
+        file.lock_shared()?;
+        Ok((Self { _file: Some(file) }, done))
+    }
+}
+
+/// Ends the calls of engines before this one, which has none yet, unless another one is there whose calls they may be; nobody waits for it.
 ///
 /// # Errors
 /// When the store cannot be read.
-pub(super) fn end_all(platform: &Platform, recordings: Recordings) -> Result<(), StartError> {
-    let calls = block_on(platform.journals.open_calls()).map_err(PlatformError::from)?;
+pub(super) fn end_all(platform: &Platform, recordings: Recordings) -> Result<Presence, StartError> {
+    let open = || block_on(platform.journals.open_calls());
+    let (presence, calls) = Presence::announce(platform.store.place(), open).map_err(StartError::Lock)?;
+    let Some(calls) = calls.transpose().map_err(PlatformError::from)? else {
+        tracing::warn!("another engine has calls on this store: those that were broken off before stay as they are");
+        return Ok(presence);
+    };
     if calls.is_empty() {
-        return Ok(());
+        return Ok(presence);
     }
     tracing::warn!(calls = calls.len(), "calls were broken off when the engine stopped: they end where their journals do");
     let ending = Ending {
@@ -51,7 +83,7 @@ pub(super) fn end_all(platform: &Platform, recordings: Recordings) -> Result<(),
         tracing::info!("what was broken off has ended");
     };
     std::thread::Builder::new().name("broken-off".to_owned()).spawn(work).map_err(StartError::Thread)?;
-    Ok(())
+    Ok(presence)
 }
 
 struct Ending {
@@ -256,6 +288,22 @@ mod tests {
         assert_eq!((record.call.as_str(), record.sip_call_id.as_str(), record.code), ("one", "abc@x", 503));
         assert_eq!((record.answered_at, record.ended_at), (Some(BEGAN + 20), BEGAN + 2_000));
         assert_eq!((end_all(&engine), records(&engine).len()), (0, 1), "once");
+    }
+
+    #[test]
+    fn an_engine_beside_another_leaves_its_calls_alone() {
+        let folder = std::env::temp_dir().join(format!("lockstep-presence-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&folder).unwrap();
+        let place = Place::File(folder.join("lockstep.db"));
+        let announce = || Presence::announce(&place, || "alone").unwrap();
+        let (first, alone) = announce();
+        let (second, beside) = announce();
+        assert_eq!((alone, beside), (Some("alone"), None));
+        drop(first);
+        assert_eq!(announce().1, None, "the second is still there");
+        drop(second);
+        assert_eq!(announce().1, Some("alone"));
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

@@ -27,7 +27,7 @@ use thiserror::Error;
 use tokio::sync::{Notify, mpsc, oneshot, watch as latest};
 use tokio::task::LocalSet;
 
-use super::broken_off;
+use super::broken_off::{self, Presence};
 use super::directory::Directory;
 use super::exchange::{Exchange, ExchangeParts};
 use super::freeswitch_listener;
@@ -89,6 +89,8 @@ pub enum StartError {
     EventSocket { address: SocketAddr, error: io::Error },
     #[error("core thread: {0}")]
     Thread(io::Error),
+    #[error("lock beside the store: {0}")]
+    Lock(io::Error),
     #[error("thread for jobs: {0}")]
     Jobs(io::Error),
     #[error("thread for runs: {0}")]
@@ -191,6 +193,7 @@ struct Core {
     _jobs: JobsThread,
     /// Ends with the core: runs outside calls are made for it and through its handle.
     _runs: RunsThread,
+    _presence: Presence,
     platform: Platform,
     /// Something outside the loop has pumped the switch: its next deadline may be nearer.
     rearm: Rc<Notify>,
@@ -305,7 +308,7 @@ impl Core {
         };
 
         let recordings = Recordings::new(folders, config.media.recordings.as_deref().map(|dir| loaded.resolve(dir)));
-        broken_off::end_all(&platform, recordings.clone())?;
+        let presence = broken_off::end_all(&platform, recordings.clone())?;
         let directory = Directory::new(&config, listening.iter().map(|(_, bound)| bound.ip()));
         let mut exchange = Exchange::new(ExchangeParts {
             now,
@@ -347,6 +350,7 @@ impl Core {
             programs,
             _jobs: jobs,
             _runs: runs,
+            _presence: presence,
             platform,
             rearm,
         };
