@@ -235,7 +235,7 @@ pub struct Limits {
 pub struct Start {
     /// The script's clock, milliseconds since the Unix epoch.
     pub at: u64,
-    /// First argument of the function, as JSON.
+    /// First argument of the function, as JSON; nothing where a call's script gets it of its [`CallStart`].
     pub data: String,
     /// Present when the run owns a call.
     pub call: Option<CallStart>,
@@ -245,10 +245,13 @@ pub struct Start {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CallStart {
     pub facts: CallFacts,
-    /// Call variables: `sip_from_user`, `sip_h_<Header>`, ….
+    /// Call variables: `sip_from_user`, …. A `sip_h_<Header>` that is not among them is that header field.
     pub vars: Arc<Vars>,
     /// Header fields of the INVITE in their order.
     pub headers: Arc<Headers>,
+    /// `data.vars` as JSON, where the first argument of the function is made of these facts and header fields.
+    #[serde(default)]
+    pub data_vars: Option<String>,
 }
 
 /// One inbound entry: exactly one turn.

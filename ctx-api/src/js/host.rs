@@ -73,7 +73,14 @@ fn fact<'js>(ctx: &Ctx<'js>, run: &Shared, name: &str) -> rquickjs::Result<Optio
 fn function<'js>(ctx: &Ctx<'js>, run: &Rc<Shared>, name: &str) -> rquickjs::Result<Option<Function<'js>>> {
     let run = run.clone();
     match name {
-        "input" => hosted::function(ctx, move |ctx: Ctx<'js>| ctx.json_parse(run.start().data.as_str())),
+        "input" => hosted::function(ctx, move |ctx: Ctx<'js>| {
+            let start = run.start();
+            let call = start.call.as_ref().and_then(|call| Some((call, call.data_vars.as_deref()?)));
+            match call {
+                Some((call, vars)) => value::data_of(&ctx, call, vars).map(Object::into_value),
+                None => ctx.json_parse(start.data.as_str()),
+            }
+        }),
         "fn" => hosted::function(ctx, move || run.header().function.clone().unwrap_or_else(|| "main".to_owned())),
         "startedAt" => hosted::function(ctx, move || number(run.start().at)),
         "env" => hosted::function(ctx, move |ctx: Ctx<'js>| {

@@ -1,6 +1,7 @@
 //! Between JavaScript values and the vocabulary.
 
-use rquickjs::{ArrayBuffer, Ctx, Object, Value, qjs};
+use rquickjs::object::Property;
+use rquickjs::{ArrayBuffer, Ctx, IntoJs, Object, Value, qjs};
 
 use super::globals::{self, Intrinsic};
 use crate::error::CallEndedCause;
@@ -8,6 +9,7 @@ use crate::event::{CallFacts, Event};
 use crate::host::HostReply;
 use crate::op::DtmfMethod;
 use crate::outcome::{BridgeStatus, CollectStatus, GatherVia, Outcome, PlayReason, Played};
+use crate::wire::CallStart;
 
 /// The value as JavaScript's `String(value)` shows it; lone surrogates become replacement characters.
 ///
@@ -179,6 +181,30 @@ pub(super) fn facts<'js>(ctx: &Ctx<'js>, facts: &CallFacts) -> rquickjs::Result<
     object.set("codec", facts.codec.as_deref())?;
     object.set("remote_addr", facts.remote_addr.as_str())?;
     Ok(object)
+}
+
+/// What the script of a call gets: facts, header fields, of which the first counts, and `vars`, which is JSON. In the order of names.
+pub(super) fn data_of<'js>(ctx: &Ctx<'js>, call: &CallStart, vars: &str) -> rquickjs::Result<Object<'js>> {
+    let mut fields: Vec<_> = call.headers.iter().collect();
+    fields.sort_by(|(name, _), (other, _)| name.cmp(other));
+    fields.dedup_by(|(name, _), (first, _)| name == first);
+    let headers = Object::new(ctx.clone())?;
+    for (name, value) in fields {
+        // Not `set`: a device may call a field `__proto__`.
+        headers.prop(name.as_str(), Property::from(value.as_str()).configurable().enumerable().writable())?;
+    }
+    let facts = &call.facts;
+    let data = Object::new(ctx.clone())?;
+    data.set("call_id", facts.id.as_str())?;
+    let null = || Value::new_null(ctx.clone());
+    data.set("customer_id", facts.customer_id.map_or_else(null, |id| Value::new_number(ctx.clone(), id as f64)))?;
+    data.set("did", facts.did.as_deref().map_or_else(|| Ok(null()), |did| did.into_js(ctx))?)?;
+    data.set("direction", facts.direction.as_str())?;
+    data.set("from", facts.from.as_str())?;
+    data.set("headers", headers)?;
+    data.set("to", facts.to.as_str())?;
+    data.set("vars", if vars == "{}" { Object::new(ctx.clone())?.into_value() } else { ctx.json_parse(vars)? })?;
+    Ok(data)
 }
 
 /// A count as JavaScript counts; exact below 2^53.

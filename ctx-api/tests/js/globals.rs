@@ -1,5 +1,7 @@
 //! What a script finds around it besides `ctx`.
 
+use std::sync::Arc;
+
 use lockstep_ctx_api::op::{FetchArgs, FetchRedirect};
 use lockstep_ctx_api::outcome::{FetchResponse, Outcome};
 use lockstep_ctx_api::wire::LogLevel;
@@ -309,6 +311,27 @@ fn what_was_aborted_before_is_not_listened_to() {
 fn a_mark_is_one_at_the_beginning_of_a_stream_only() {
     assert_true(&["(() => { const d = new TextDecoder(), mark = [0xef, 0xbb, 0xbf], all = new Uint8Array([...mark, 97]);
         return d.decode(all, { stream: true }) + d.decode(all, { stream: true }) + d.decode() + d.decode(all) === 'a\\ufeffaa' })()"]);
+}
+
+#[test]
+fn data_of_a_call_is_made_of_its_facts_its_headers_and_its_variables() {
+    let mut setup = Setup::call(
+        "export function main(data) { console.log(JSON.stringify(data), Object.keys(data.headers), data.headers.__proto__); }",
+    );
+    let call = setup.call.as_mut().unwrap();
+    let headers = [("X-Id", "1"), ("Subject", "Hello"), ("X-Id", "2"), ("__proto__", "odd")];
+    call.headers = Arc::new(headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+    call.data_vars = Some(r#"{"limits":{"max":3}}"#.to_owned());
+    call.facts.customer_id = Some(12);
+    let run = setup.start();
+    let data = r#"{"call_id":"call-1","customer_id":12,"did":null,"direction":"inbound","from":"441234567890","headers":{"Subject":"Hello","X-Id":"1","__proto__":"odd"},"to":"1000","vars":{"limits":{"max":3}}}"#;
+    assert_eq!(run.lines[0].text, format!("{data} [ 'Subject', 'X-Id', '__proto__' ] odd"));
+}
+
+#[test]
+fn header_fields_of_a_call_are_variables() {
+    let run = Setup::call("export function main(data, ctx) { console.log(ctx.get('sip_h_Subject'), ctx.get('sip_h_subject'), ctx.get('sip_h_X')); }").start();
+    assert_eq!(run.lines[0].text, "Hello Hello undefined");
 }
 
 #[test]

@@ -40,6 +40,7 @@ impl Setup {
             facts,
             vars: Arc::new(vars.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
             headers: Arc::new(vec![("Subject".to_owned(), "Hello".to_owned())]),
+            data_vars: None,
         };
         Self { call: Some(call), ..Self::app(source) }
     }

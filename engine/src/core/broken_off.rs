@@ -219,7 +219,7 @@ mod tests {
         };
         let facts = CallFacts { id: call.to_owned(), from: "441".into(), started_at: BEGAN, ..CallFacts::default() };
         let vars: Vars = [("sip_call_id".to_owned(), "abc@x".to_owned())].into();
-        let start = CallStart { facts, vars: vars.into(), headers: Default::default() };
+        let start = CallStart { facts, vars: vars.into(), headers: Default::default(), data_vars: None };
         let mut journal = Journal::new(header, Arc::new(Start { at: BEGAN, data: "{}".into(), call: Some(start) }));
         journal.entries = entries.into_iter().map(|(at, kind)| Entry { at: BEGAN + at, kind }).collect();
         journal

@@ -1,14 +1,10 @@
 //! What a script knows of its call when it starts, read off the INVITE.
 
-use std::collections::BTreeMap;
-
 use lockstep_ctx_api::op::{Headers, Vars};
 use lockstep_ctx_api::wire::CallStart;
 use lockstep_ctx_api::{CallFacts, CallState};
 use lockstep_sip::message::{HeaderName, Request, SipUri, Uri};
 use lockstep_sip::net::Source;
-use serde::Serialize;
-use serde_json::{Map, Value};
 
 use super::gatekeeper::Caller;
 use crate::backend::freeswitch::Channel;
@@ -171,45 +167,7 @@ pub(crate) fn start_of(facts: CallFacts, request: &Request, source: &Source, cal
         .filter(|header| !carries_secrets(&header.name))
         .map(|header| (header.name.to_string(), header.value.text().into_owned()))
         .collect();
-    for (name, value) in headers.iter().rev() {
-        // Of a field that stands several times the first counts: the list is gone through from its end.
-        vars.insert(format!("sip_h_{name}"), value.clone());
-    }
-    CallStart { facts, vars: vars.into(), headers: headers.into() }
-}
-
-/// The first argument of `main`: the facts, the headers, and the variables of script, DID and customer.
-pub(crate) fn data_of(start: &CallStart, vars: &toml::Table) -> String {
-    let mut headers = BTreeMap::new();
-    for (name, value) in start.headers.iter() {
-        headers.entry(name.as_str()).or_insert(value.as_str());
-    }
-    let CallFacts { id, from, to, direction, did, customer_id, .. } = &start.facts;
-    let data = Data {
-        call_id: id,
-        customer_id: *customer_id,
-        did: did.as_deref(),
-        direction,
-        from,
-        headers,
-        to,
-        vars: crate::json::of_table(vars),
-    };
-    // Text, numbers and tables with text for keys are always JSON.
-    serde_json::to_string(&data).unwrap_or_default()
-}
-
-/// The fields in the order of their names.
-#[derive(Serialize)]
-struct Data<'a> {
-    call_id: &'a str,
-    customer_id: Option<i64>,
-    did: Option<&'a str>,
-    direction: &'a str,
-    from: &'a str,
-    headers: BTreeMap<&'a str, &'a str>,
-    to: &'a str,
-    vars: Map<String, Value>,
+    CallStart { facts, vars: vars.into(), headers: headers.into(), data_vars: None }
 }
 
 fn host_of(uri: &Uri) -> String {
@@ -268,7 +226,6 @@ mod tests {
             ("sip_to_user", "d"),
             ("destination_number", "+44123"),
             ("sip_call_id", "77"),
-            ("sip_h_X-Id", "1"),
             ("network_addr", "127.0.0.1"),
         ] {
             assert_eq!(start.vars.get(name).map(String::as_str), Some(value), "{name}");
@@ -278,7 +235,6 @@ mod tests {
     #[test]
     fn credentials_are_not_shown_to_scripts() {
         let start = start();
-        assert!(!start.vars.contains_key("sip_h_Authorization"));
         assert!(!start.headers.iter().any(|(name, _)| name == "Authorization"));
     }
 
@@ -296,14 +252,5 @@ mod tests {
         let names = |vouched| passed_on(&given, vouched).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
         assert_eq!(names(true), ["X-Id", "P-Asserted-Identity", "Privacy"]);
         assert_eq!(names(false), ["X-Id", "Privacy"]);
-    }
-
-    #[test]
-    fn data_is_json_with_the_variables_of_the_configuration() {
-        let vars: toml::Table = toml::from_str("greeting = 'hi'\nlimits = { max = 3 }").unwrap();
-        let data: Value = serde_json::from_str(&data_of(&start(), &vars)).unwrap();
-        assert_eq!(data["vars"]["limits"]["max"], 3);
-        assert_eq!(data["customer_id"], 12);
-        assert_eq!(data["headers"]["X-Id"], "1");
     }
 }

@@ -11,7 +11,6 @@ use lockstep_ctx_api::{
 };
 use serde_json::{Value, json};
 
-use super::call_facts::data_of;
 use super::channel::ChannelEvent;
 use super::exchange::{CallKey, LegKey, Purpose};
 use super::executions::OUTSIDE_TURN;
@@ -250,14 +249,18 @@ impl Switch {
         let now = self.now();
         let seed = self.exchange.borrow_mut().seed();
         let Some(call) = self.calls.get_mut(&key) else { return };
-        let start = CallStart { facts: call.facts.clone(), vars: call.channel.vars.whole(), headers: Arc::clone(&call.headers) };
         let mut vars = program.settings.vars.clone();
         for (name, value) in &call.vars {
             vars.insert(name.clone(), value.clone());
         }
+        let start = CallStart {
+            facts: call.facts.clone(),
+            vars: call.channel.vars.beside_headers(),
+            headers: Arc::clone(&call.headers),
+            data_vars: Some(serde_json::Value::Object(crate::json::of_table(&vars)).to_string()),
+        };
         let env = [("CORRELATION_ID".to_owned(), call.facts.id.clone())].into();
-        let data = data_of(&start, &vars);
-        let run = StartRun { program: Arc::clone(&program), function: None, data, call: Some(start), env, seed };
+        let run = StartRun { program: Arc::clone(&program), function: None, data: String::new(), call: Some(start), env, seed };
         let run = self.host.start(now, run);
         call.run = Some(run);
         call.backend.has_new_script();

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use lockstep_ctx_api::op::{DtmfMethod, Op, Vars};
+use lockstep_ctx_api::op::{DtmfMethod, Op};
+use lockstep_ctx_api::wire::CallStart;
 use lockstep_ctx_api::{CallEndedCause, CallFacts, CallState, OpId, OpResult};
 use serde::Serialize;
 
@@ -68,7 +69,8 @@ pub struct Channel {
 
 impl Channel {
     /// The channel of a call that has just begun.
-    pub(super) fn of_call(facts: &CallFacts, vars: &Arc<Vars>) -> Self {
+    pub(super) fn of_call(facts: &CallFacts, start: &CallStart) -> Self {
+        let vars = &start.vars;
         let var = |name: &str| vars.get(name).cloned().unwrap_or_default();
         let outbound = facts.direction == "outbound";
         let peer = match (var("sip_from_user"), var("sip_from_host")) {
@@ -88,7 +90,7 @@ impl Channel {
             peer,
             codec: facts.codec.clone(),
             times: ChannelTimes { created: facts.started_at, ..ChannelTimes::default() },
-            vars: ChannelVars::new(Arc::clone(vars)),
+            vars: ChannelVars::new(Arc::clone(vars), Arc::clone(&start.headers)),
             running: None,
             recordings: Vec::new(),
             other: None,

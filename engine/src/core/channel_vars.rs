@@ -1,30 +1,45 @@
 //! Variables of a channel.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use imbl::OrdMap;
-use lockstep_ctx_api::op::Vars;
+use lockstep_ctx_api::op::{Headers, Vars};
 
-/// What a call began with, and what was set since. Every event holds the channel as it was then: what did not change since is shared.
+/// What the name of a header field begins with when it is asked for as a variable.
+const HEADER: &str = "sip_h_";
+
+/// What a call began with, the header fields of its INVITE among it, and what was set since. Every event holds the channel as it was
+/// then: what did not change since is shared.
 #[derive(Clone, Debug, Default)]
 pub struct ChannelVars {
     first: Arc<Vars>,
+    headers: Arc<Headers>,
     /// `None` for what was removed.
     since: OrdMap<Arc<str>, Option<Arc<str>>>,
 }
 
 impl ChannelVars {
     #[must_use]
-    pub fn new(first: Arc<Vars>) -> Self {
-        Self { first, since: OrdMap::new() }
+    pub fn new(first: Arc<Vars>, headers: Arc<Headers>) -> Self {
+        Self { first, headers, since: OrdMap::new() }
     }
 
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         match self.since.get(name) {
             Some(value) => value.as_deref(),
-            None => self.first.get(name).map(String::as_str),
+            None => self.began_with(name),
         }
+    }
+
+    /// Of a field that stands several times the first counts.
+    fn began_with(&self, name: &str) -> Option<&str> {
+        let header = || {
+            let field = name.strip_prefix(HEADER)?;
+            self.headers.iter().find(|(name, _)| name == field).map(|(_, value)| value.as_str())
+        };
+        self.first.get(name).map(String::as_str).or_else(header)
     }
 
     #[must_use]
@@ -37,7 +52,7 @@ impl ChannelVars {
     }
 
     pub fn remove(&mut self, name: &str) {
-        if self.first.contains_key(name) {
+        if self.began_with(name).is_some() {
             self.since.insert(name.into(), None);
         } else {
             self.since.remove(name);
@@ -45,18 +60,29 @@ impl ChannelVars {
     }
 
     /// What was set since comes last.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub fn iter(&self) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
+        let headers = self.headers.iter().enumerate().filter_map(|(at, (field, value))| {
+            let is_first = self.headers.iter().position(|(other, _)| other == field) == Some(at);
+            let name = format!("{HEADER}{field}");
+            let is_hidden = self.first.contains_key(&name) || self.since.contains_key(name.as_str());
+            (is_first && !is_hidden).then_some((Cow::Owned(name), value.as_str()))
+        });
+        headers.chain(self.beside().map(|(name, value)| (Cow::Borrowed(name), value)))
+    }
+
+    /// All but the header fields, unless they were set since.
+    fn beside(&self) -> impl Iterator<Item = (&str, &str)> {
         let first = self.first.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let since = self.since.iter().filter_map(|(name, value)| Some((&**name, value.as_deref()?)));
         first.filter(|(name, _)| !self.since.contains_key(*name)).chain(since)
     }
 
-    /// All of them: the very map that they began with, where nothing was set since.
-    pub(crate) fn whole(&self) -> Arc<Vars> {
+    /// The same: the very map that they began with, where nothing was set since.
+    pub(crate) fn beside_headers(&self) -> Arc<Vars> {
         if self.since.is_empty() {
             return Arc::clone(&self.first);
         }
-        Arc::new(self.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+        Arc::new(self.beside().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
     }
 }
 
@@ -66,7 +92,17 @@ mod tests {
 
     fn vars() -> ChannelVars {
         let first: Vars = [("a", "1"), ("b", "2")].map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        ChannelVars::new(first.into())
+        let headers: Headers =
+            [("X-Id", "7"), ("To", "x"), ("X-Id", "8")].map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        ChannelVars::new(first.into(), headers.into())
+    }
+
+    fn all(vars: &ChannelVars) -> Vec<String> {
+        vars.iter().map(|(name, value)| format!("{name}={value}")).collect()
+    }
+
+    fn beside_headers(vars: &ChannelVars) -> Vec<String> {
+        vars.beside_headers().iter().map(|(name, value)| format!("{name}={value}")).collect()
     }
 
     #[test]
@@ -77,13 +113,25 @@ mod tests {
         vars.insert("d", "5");
         vars.remove("a");
         vars.remove("d");
-        assert_eq!(vars.iter().collect::<Vec<_>>(), [("b", "3"), ("c", "4")]);
+        assert_eq!(all(&vars), ["sip_h_X-Id=7", "sip_h_To=x", "b=3", "c=4"]);
         assert_eq!((vars.get("a"), vars.get("b"), vars.get("d")), (None, Some("3"), None));
         assert!(!vars.contains_key("a"));
-        let whole: Vec<_> = vars.whole().iter().map(|(name, value)| format!("{name}={value}")).collect();
-        assert_eq!(whole, ["b=3", "c=4"]);
+        assert_eq!(beside_headers(&vars), ["b=3", "c=4"]);
         vars.insert("a", "6");
         assert_eq!(vars.get("a"), Some("6"));
+    }
+
+    #[test]
+    fn header_fields_are_variables_that_can_be_set_and_removed() {
+        let mut vars = vars();
+        assert_eq!((vars.get("sip_h_X-Id"), vars.get("sip_h_Via")), (Some("7"), None));
+        vars.insert("sip_h_X-Id", "9");
+        vars.remove("sip_h_To");
+        assert_eq!((vars.get("sip_h_X-Id"), vars.get("sip_h_To")), (Some("9"), None));
+        assert_eq!(all(&vars), ["a=1", "b=2", "sip_h_X-Id=9"]);
+        assert_eq!(beside_headers(&vars), ["a=1", "b=2", "sip_h_X-Id=9"]);
+        vars.remove("sip_h_X-Id");
+        assert_eq!(all(&vars), ["a=1", "b=2"]);
     }
 
     #[test]
@@ -92,6 +140,6 @@ mod tests {
         let picture = vars.clone();
         vars.insert("a", "other");
         assert_eq!(picture.get("a"), Some("1"));
-        assert!(Arc::ptr_eq(&picture.whole(), &picture.first), "shared while nothing was set");
+        assert!(Arc::ptr_eq(&picture.beside_headers(), &picture.first), "shared while nothing was set");
     }
 }

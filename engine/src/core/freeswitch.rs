@@ -298,7 +298,8 @@ impl Switch {
         let mut vars = channel.variables.clone();
         vars.insert("call_id".to_owned(), call_id.clone());
         vars.insert("direction".to_owned(), facts.direction.clone());
-        let start = CallStart { facts: facts.clone(), vars: vars.into(), headers: channel.headers.clone().into() };
+        let start =
+            CallStart { facts: facts.clone(), vars: vars.into(), headers: channel.headers.clone().into(), data_vars: None };
         if let Some(connection) = self.connections.open.get_mut(&id) {
             connection.stage = Stage::Call(key);
         }

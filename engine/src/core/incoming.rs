@@ -378,7 +378,7 @@ impl Switch {
         tracing::info!(call = %id, %from, %to, direction = %facts.direction, remote = %facts.remote_addr, "call");
         self.exchange.borrow_mut().ids.insert(key, id.clone());
         self.ids.insert(id, key);
-        let channel = Channel::of_call(&facts, &start.vars);
+        let channel = Channel::of_call(&facts, &start);
         let account: Arc<str> = self.exchange.borrow().directory.account_of(&facts, &start.vars).into();
         let call = LiveCall {
             account: Arc::clone(&account),

@@ -215,7 +215,7 @@ impl Switch {
         if let Some(name) = wanted.from_name {
             vars.entry("caller_id_name".to_owned()).or_insert(name);
         }
-        let start = CallStart { facts: facts.clone(), vars: vars.into(), headers: Arc::default() };
+        let start = CallStart { facts: facts.clone(), vars: vars.into(), ..CallStart::default() };
         let board = Board { call: key, exchange: std::rc::Rc::clone(&self.exchange) };
         let now = self.now().instant;
         let backend = NativeBackend::originate(now, board, setup, &wanted.to, headers);

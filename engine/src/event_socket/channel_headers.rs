@@ -203,7 +203,7 @@ pub(super) fn variable(channel: &Channel, wanted: &str) -> Option<String> {
 fn each_variable(channel: &Channel, mut each: impl FnMut(&str, &str)) {
     let known = |name: &str| channel.vars.contains_key(name);
     for (name, value) in channel.vars.iter() {
-        each(name, value);
+        each(&name, value);
     }
     let mut derived = |name: &str, value: &str| {
         if !known(name) {
@@ -394,7 +394,7 @@ mod tests {
             ("sip_network_ip", "192.0.2.7"),
         ];
         let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        let channel = Channel { vars: ChannelVars::new(Arc::new(vars)), ..Channel::default() };
+        let channel = Channel { vars: ChannelVars::new(Arc::new(vars), Arc::default()), ..Channel::default() };
         for (name, value) in [
             ("sip_from_uri", "al@h.example:5070"),
             ("sip_full_from", "\"A <b>\" <sip:al@h.example:5070;user=phone>;tag=7a;x=1"),

@@ -1,8 +1,8 @@
-//! How journals lie on disk: compressed (LZ4: most are small, and a call makes several), then encrypted with AES-256-GCM (NIST SP 800-38D).
+//! How journals lie on disk: compressed where that pays (LZ4), then encrypted with AES-256-GCM (NIST SP 800-38D).
 //!
 //! ```text
 //!   master key ──HKDF-SHA256 (RFC 5869), subject──► key of one journal or text
-//!   sealed = version 2 │ nonce, 12 random octets │ ciphertext │ tag, 16 octets
+//!   sealed = form │ nonce, 12 random octets │ ciphertext │ tag, 16 octets
 //! ```
 //!
 //! A key of its own for each subject keeps random nonces from repeating under one key, however many journals there are.
@@ -18,8 +18,12 @@ use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, Prk, Salt};
 use thiserror::Error;
 
-/// First octet of everything sealed.
-const VERSION: u8 = 2;
+/// First octet of what was compressed before it was sealed.
+const PACKED: u8 = 2;
+/// First octet of what was sealed as it is.
+const PLAIN: u8 = 3;
+/// Up to this many octets compressing costs more than writing what it saves (docs/decisions/0064-short-journals.md).
+const SHORT: usize = 4 << 10;
 /// Octets of a master key.
 const KEY_BYTES: usize = 32;
 /// The most that anything sealed may unfold to, in octets: a journal is bounded at 1 MiB on the wire, a source text at 4 MiB.
@@ -93,25 +97,25 @@ impl MasterKey {
     pub(super) fn seal(&self, subject: &str, part: u32, plain: &[u8]) -> Vec<u8> {
         let mut nonce = [0; NONCE_LEN];
         rand::rng().fill_bytes(&mut nonce);
-        let mut body = packed(plain);
+        let (form, mut body) = if plain.len() > SHORT { (PACKED, packed(plain)) } else { (PLAIN, plain.to_vec()) };
         let tag = self.key_of(subject).and_then(|key| {
             let nonce = Nonce::assume_unique_for_key(nonce);
             key.seal_in_place_separate_tag(nonce, Aad::from(part.to_be_bytes()), &mut body).ok()
         });
         // Only lengths of more than 64 GiB are refused.
         let tag = tag.map(|tag| tag.as_ref().to_vec()).unwrap_or_default();
-        [&[VERSION][..], &nonce, &body, &tag].concat()
+        [&[form][..], &nonce, &body, &tag].concat()
     }
 
     /// What [`seal`](Self::seal) was given.
     pub(super) fn open(&self, subject: &str, part: u32, sealed: &[u8]) -> Result<Vec<u8>, Unreadable> {
-        let (&[VERSION], rest) = sealed.split_first_chunk::<1>().ok_or(Unreadable)? else { return Err(Unreadable) };
+        let (&form, rest) = sealed.split_first().filter(|(form, _)| matches!(**form, PACKED | PLAIN)).ok_or(Unreadable)?;
         let (nonce, body) = rest.split_first_chunk::<NONCE_LEN>().ok_or(Unreadable)?;
         let key = self.key_of(subject).ok_or(Unreadable)?;
         let mut body = body.to_vec();
         let nonce = Nonce::assume_unique_for_key(*nonce);
         let plain = key.open_in_place(nonce, Aad::from(part.to_be_bytes()), &mut body).map_err(|_| Unreadable)?;
-        unpacked(plain)
+        if form == PLAIN { Ok(plain.to_vec()) } else { unpacked(plain) }
     }
 }
 
@@ -197,6 +201,18 @@ mod tests {
         let mut damaged = sealed;
         *damaged.last_mut().unwrap() ^= 1;
         assert_eq!(key.open("journal a", 3, &damaged), Err(Unreadable));
+    }
+
+    #[test]
+    fn long_texts_are_compressed_and_short_ones_are_not() {
+        let key = MasterKey::passing();
+        for (length, form) in [(SHORT, PLAIN), (SHORT + 1, PACKED)] {
+            let text = b"hush ".iter().copied().cycle().take(length).collect::<Vec<_>>();
+            let sealed = key.seal("journal a", 0, &text);
+            assert_eq!(sealed.first(), Some(&form));
+            assert_eq!(sealed.len() < length, form == PACKED);
+            assert_eq!(key.open("journal a", 0, &sealed).unwrap(), text);
+        }
     }
 
     #[test]

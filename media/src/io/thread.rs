@@ -405,9 +405,9 @@ impl MediaThread {
 
     /// Ends a leg whose stream has said its goodbye.
     fn remove(&mut self, index: u32) {
-        if let Some(slot) = self.take(index) {
+        if let Some(slot) = self.legs.remove(index) {
             let closed = PoolEvent::Closed { leg: slot.id, stats: slot.stream().stats() };
-            // Whoever hears of it may open its ports.
+            // Whoever hears of it may open its ports. Sockets that are closed leave the epoll set by themselves.
             drop(slot);
             self.outbox.push(closed);
         }
