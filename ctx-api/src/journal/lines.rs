@@ -8,7 +8,7 @@
 //! {"turn":1,"entry":{"at":1700000000350,"kind":{"Outcome":{…}}}}
 //! ```
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -57,6 +57,9 @@ pub enum ParseError {
     Empty,
 }
 
+/// Octets that most texts take.
+const USUAL: usize = 4 << 10;
+
 /// Renders `journal`, turn by turn, hiding what `redactor` says is secret.
 pub fn render(journal: &Journal, redactor: Option<&dyn Redactor>) -> String {
     render_with(journal, None, redactor)
@@ -64,37 +67,46 @@ pub fn render(journal: &Journal, redactor: Option<&dyn Redactor>) -> String {
 
 /// As [`render`], with the texts that were run.
 pub fn render_with(journal: &Journal, bundle: Option<&Bundle>, redactor: Option<&dyn Redactor>) -> String {
-    let mut page = Page { text: String::new(), redactor };
+    let mut page = Page::new(redactor);
     page.line(None, "journal", &journal.header);
     if let Some(bundle) = bundle {
         page.line(None, "bundle", bundle);
     }
     page.line(Some(0), "start", &journal.start);
     page.turns(Mark::default(), &journal.entries, &journal.turns, journal.truncated_at);
-    page.text
+    page.into_text()
 }
 
 /// The first lines of a journal, to which the [`render_tail`]s of all that follows are appended.
 pub fn render_head(header: &JournalHeader, start: &Start) -> String {
-    let mut page = Page { text: String::new(), redactor: None };
+    let mut page = Page::new(None);
     page.line(None, "journal", header);
     page.line(Some(0), "start", start);
-    page.text
+    page.into_text()
 }
 
 /// The lines of what a journal holds past a mark.
 pub fn render_tail(tail: &Tail) -> String {
-    let mut page = Page { text: String::new(), redactor: None };
+    let mut page = Page::new(None);
     page.turns(tail.from, &tail.entries, &tail.turns, tail.truncated_at);
-    page.text
+    page.into_text()
 }
 
 struct Page<'a> {
-    text: String,
+    text: Vec<u8>,
     redactor: Option<&'a dyn Redactor>,
 }
 
-impl Page<'_> {
+impl<'a> Page<'a> {
+    fn new(redactor: Option<&'a dyn Redactor>) -> Self {
+        Self { text: Vec::with_capacity(USUAL), redactor }
+    }
+
+    fn into_text(self) -> String {
+        // JSON is UTF-8.
+        String::from_utf8(self.text).unwrap_or_default()
+    }
+
     /// Entries and ends of turns in their order: a turn ends after its entry and before the next one, where its end is known.
     fn turns(&mut self, from: Mark, entries: &[Entry], ends: &[TurnRecord], truncated_at: Option<u32>) {
         let (mut entry_at, mut end_at) = (from.entries, from.turns);
@@ -117,18 +129,24 @@ impl Page<'_> {
     }
 
     fn line(&mut self, turn: Option<u32>, what: &str, value: &impl Serialize) {
-        let text = match self.redactor {
-            None => serde_json::to_string(value),
-            Some(redactor) => serde_json::to_value(value).map(|mut value| {
+        let begin = self.text.len();
+        // Writing to a Vec cannot fail.
+        let _ = match turn {
+            None => write!(self.text, "{{\"{what}\":"),
+            Some(turn) => write!(self.text, "{{\"turn\":{turn},\"{what}\":"),
+        };
+        let written = match self.redactor {
+            None => serde_json::to_writer(&mut self.text, value),
+            Some(redactor) => serde_json::to_value(value).and_then(|mut value| {
                 redact(redactor, "", &mut value);
-                value.to_string()
+                serde_json::to_writer(&mut self.text, &value)
             }),
         };
         // Only a map key that is no string fails here, and the vocabulary has none.
-        let Ok(text) = text else { return };
-        let turn = turn.map_or_else(String::new, |turn| format!("\"turn\":{turn},"));
-        // Writing to a String cannot fail.
-        let _ = writeln!(self.text, "{{{turn}\"{what}\":{text}}}");
+        match written {
+            Ok(()) => self.text.extend_from_slice(b"}\n"),
+            Err(_) => self.text.truncate(begin),
+        }
     }
 }
 
