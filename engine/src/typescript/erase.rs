@@ -246,7 +246,7 @@ impl<'a> Visit<'a> for Eraser<'_> {
     fn visit_arrow_function_expression(&mut self, it: &ArrowFunctionExpression<'a>) {
         self.statement_starts.insert(it.body.span().start);
         walk::walk_arrow_function_expression(self, it);
-        // No line may break before `=>`, nor behind `async`: the brackets move to where the types were.
+        // No line may break before `=>`, nor behind `async`, `return`, `yield` or `throw`: the brackets move to where the types were.
         let params = it.params.span;
         if let Some(types) = &it.return_type
             && self.has_line_break(Span::new(params.end, types.span.end))
@@ -255,7 +255,6 @@ impl<'a> Visit<'a> for Eraser<'_> {
             self.put(types.span.end.saturating_sub(1), b')');
         }
         if let Some(types) = &it.type_parameters
-            && it.r#async
             && self.has_line_break(Span::new(types.span.start, params.start))
         {
             self.put(params.start, b' ');

@@ -95,6 +95,16 @@ fn an_arrow_stays_on_the_line_of_its_parameters() {
 }
 
 #[test]
+fn an_arrow_behind_a_word_that_ends_its_line_begins_on_that_line() {
+    assert_eq!(
+        stripped("function f() { return <\n  T extends object,\n>(a: T) => a; }"),
+        "function f() { return (\n                   \n  a   ) => a; }"
+    );
+    assert_eq!(left("function* f() { yield <\n  T,\n>(a: T) => a; }"), "function* f() { yield ( a ) => a; }");
+    assert_eq!(left("function f() { throw <\n  T,\n>() => 1; }"), "function f() { throw ( ) => 1; }");
+}
+
+#[test]
 fn classes_lose_what_is_not_theirs_at_run_time() {
     let source = "export abstract class A<T> extends B<T> implements C<T>, D {
   declare a: string;
