@@ -202,9 +202,17 @@ fn mutate(args: &Args) -> Result<(), String> {
     });
     let all = mutants.len();
     mutants.retain(|mutant| mutant.noticed);
-    let share = if all == 0 { 100.0 } else { mutants.len() as f64 * 100.0 / all as f64 };
-    out::line(format!("# {} of {all} changes were noticed ({share:.1} %)", mutants.len()));
+    out::line(noticed(mutants.len(), all)?);
     Ok(())
+}
+
+fn noticed(some: usize, all: usize) -> Result<String, String> {
+    if all == 0 {
+        return Err("nothing to change: --mutate breaks the script that a test file is named after (`name.test.js`: `name.js`)"
+            .to_owned());
+    }
+    let share = some as f64 * 100.0 / all as f64;
+    Ok(format!("# {some} of {all} changes were noticed ({share:.1} %)"))
 }
 
 fn jobs(args: &Args) -> usize {
@@ -287,5 +295,16 @@ fn gather(path: &Path, found: &mut BTreeMap<PathBuf, Option<SystemTime>>) {
         && let Ok(entries) = std::fs::read_dir(path)
     {
         entries.flatten().for_each(|entry| gather(&entry.path(), found));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_that_cannot_be_broken_is_no_script_whose_tests_notice_all() {
+        assert_eq!(noticed(3, 4).unwrap(), "# 3 of 4 changes were noticed (75.0 %)");
+        assert!(noticed(0, 0).unwrap_err().starts_with("nothing to change"));
     }
 }

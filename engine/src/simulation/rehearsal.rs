@@ -10,6 +10,7 @@ use lockstep_ctx_api::{ErrorCode, OpError, OpResult};
 
 use super::block_on::block_on;
 use crate::class4::{self, Decision, Facts, Given, Rejection, RouteTable, RoutingObject};
+use crate::coverage::Coverage;
 use crate::host::{HostServices, RunContext};
 use crate::runs::{Desk, DeskOutput, Order, RunError, RunFailure, RunLog, RunRequest, RunSuccess};
 use crate::script::supervisor::RunBounds;
@@ -25,6 +26,8 @@ pub(crate) struct Stage<'a> {
     /// Answers a `fetch`, and says how long that takes.
     pub fetch: &'a mut dyn FnMut(FetchArgs) -> (OpResult, Duration),
     pub seed: [u8; 32],
+    /// Counts what the scripts reach, where they carry marks.
+    pub coverage: Option<Arc<Coverage>>,
 }
 
 /// Has the scripts of Class 4 decide on a call; how long they took.
@@ -57,7 +60,7 @@ struct Rehearsal<'a>(RefCell<State<'a>>);
 
 impl<'a> Rehearsal<'a> {
     fn new(stage: Stage<'a>, now: Moment) -> Self {
-        let desk = Desk::new(Box::new(InProcess::new(now, RunBounds::default())));
+        let desk = Desk::new(Box::new(InProcess::covered(now, RunBounds::default(), stage.coverage.clone())));
         Self(RefCell::new(State { stage, desk, now }))
     }
 

@@ -470,8 +470,9 @@ impl Simulation {
         let seed = seed(&mut self.rng);
         let programs = self.project.programs.clone();
         let services = self.services().clone();
+        let coverage = self.project.coverage.clone();
         let http = &mut self.http;
-        run(Stage { programs: &programs, services: &services, fetch: &mut |args| http.answer(args), seed })
+        run(Stage { programs: &programs, services: &services, fetch: &mut |args| http.answer(args), seed, coverage })
     }
 
     /// The Class 4 hook: a routing object, in JSON, as the scripts leave it that apply to it, or the SIP reply they ask for.

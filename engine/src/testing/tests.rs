@@ -208,23 +208,35 @@ fn scripts_are_counted_in_their_frozen_context() {
     assert_eq!(counted(&covered), [3, 1, 2, 3]);
 }
 
+/// A project with one route, which has this script.
+fn routed_by(source: &str) -> Project {
+    let config: Config = toml::from_str(
+        "[[gateway]]\nid = 7\naddress = \"sip:sbc.example.net\"\n[[customer]]\nid = 12\naddresses = [\"198.51.100.0/24\"]\nvars = { tier = \"gold\" }\n\
+         [[route]]\nprefix = \"44\"\ngateways = [7]\nscript = \"script-1000\"",
+    )
+    .expect("sound");
+    Project::new(config, programs(&[("1000", source)]), "/nonexistent".into()).expect("threads can be started")
+}
+
+#[test]
+fn scripts_of_routes_are_counted_as_others_are() {
+    let covered = routed_by("function main(data) { if (data.routing.cli) { data.x = 1; } return data; }").covered();
+    let body = "for (const cli of ['', '441']) await class4({ routing: { dest_number: '44123', cli } });";
+    lines(covered.clone(), body);
+    assert_eq!(counted(&covered), [2, 1, 2]);
+}
+
 #[test]
 fn the_hook_runs_what_applies_as_it_does_over_http() {
     let source = "function main(data) {
       if (data.routing.dest_number === '44999') throw new Error('603 Not there');
       data.routing.cli = `${data.tier}-${data.routing.egress_routing.length}`;
     }";
-    let config: Config = toml::from_str(
-        "[[gateway]]\nid = 7\naddress = \"sip:sbc.example.net\"\n[[customer]]\nid = 12\naddresses = [\"198.51.100.0/24\"]\nvars = { tier = \"gold\" }\n\
-         [[route]]\nprefix = \"44\"\ngateways = [7]\nscript = \"script-1000\"",
-    )
-    .expect("sound");
-    let project = Project::new(config, programs(&[("1000", source)]), "/nonexistent".into()).expect("threads can be started");
     let body = "const routed = await class4({ routing: { dest_number: '44123', account_id: 12 } });
       console.log(routed.routing.cli);
       await class4({ routing: { dest_number: '44999' } }).catch((error) => console.log(error.message));
       console.log((await class4({ routing: { dest_number: '33123' } })).routing.egress_routing.length);";
-    assert_eq!(lines(project, body), ["gold-1", "603 Not there", "0"]);
+    assert_eq!(lines(routed_by(source), body), ["gold-1", "603 Not there", "0"]);
 }
 
 #[test]

@@ -385,7 +385,8 @@ impl Lab {
     /// Runs the routing scripts; what time they take does not pass for anybody else.
     fn decide(&mut self, ticket: Ticket, table: &Arc<RouteTable>, facts: &Facts) {
         let mut fetch = |_| (Err(OpError::new(ErrorCode::NetworkError, "the laboratory has no network")), Duration::ZERO);
-        let stage = Stage { programs: &self.programs, services: &self.services, fetch: &mut fetch, seed: [5; 32] };
+        let stage =
+            Stage { programs: &self.programs, services: &self.services, fetch: &mut fetch, seed: [5; 32], coverage: None };
         let (decision, _) = rehearsal::route(stage, table, facts, self.now);
         self.switch.set_time(self.now);
         self.switch.arrived(Arrival { ticket, what: Arrived::Routed(decision) });
