@@ -80,10 +80,13 @@ pub(crate) fn add(connection: &Connection, now: u64, new: &NewJob) -> Result<i64
         JobKind::Job => (MAX_JOBS, MAX_BYTES),
         JobKind::Schedule => (u64::MAX, u64::MAX),
     };
-    if usage::of(connection, &new.account, KIND)?.entries >= max_jobs {
+    let usage = usage::of(connection, &new.account, KIND)?;
+    if usage.entries >= max_jobs {
         return Err(StoreError::refused(ErrorCode::LimitError, format!("the account has {MAX_JOBS} jobs, which is the most")));
     }
-    usage::change(connection, &new.account, KIND, 1, length(&new.data), max_bytes)?;
+    let bytes = length(&new.data);
+    usage::check(usage, KIND, bytes, max_bytes)?;
+    usage::note(connection, &new.account, KIND, 1, bytes)?;
     let state = if new.delay_ms > 0 { DELAYED } else { ready_state(connection, &new.account, &new.queue)? };
     let sql = "INSERT INTO jobs (account, queue, script, function, kind, data, state, priority, attempts, backoff_ms, timeout_ms,
                  due_ms, created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
@@ -119,60 +122,56 @@ pub(super) fn claim(connection: &Connection, now: u64, limit: usize) -> Result<V
            THEN {PAUSED} ELSE {READY} END WHERE state = {DELAYED} AND due_ms <= ?"
     );
     connection.prepare_cached(&promote)?.execute([now])?;
-    let ready = format!("SELECT id FROM jobs WHERE state = {READY} ORDER BY priority, id LIMIT ?");
-    let ids: Vec<i64> =
-        connection.prepare_cached(&ready)?.query_map([limit], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    let take =
-        format!("UPDATE jobs SET state = {ACTIVE}, attempt = attempt + 1, started_ms = ? WHERE id = ? RETURNING {COLUMNS}");
+    let ready = format!("SELECT {COLUMNS} FROM jobs WHERE state = {READY} ORDER BY priority, id LIMIT ?");
+    let mut jobs: Vec<Job> = connection.prepare_cached(&ready)?.query_map([limit], job)?.collect::<rusqlite::Result<_>>()?;
+    // What is written is known: `RETURNING` would cost as much again.
+    let take = format!("UPDATE jobs SET state = {ACTIVE}, attempt = ?, started_ms = ? WHERE id = ?");
     let mut take = connection.prepare_cached(&take)?;
-    Ok(ids.into_iter().map(|id| take.query_row(params![now, id], job)).collect::<rusqlite::Result<_>>()?)
+    for job in &mut jobs {
+        job.state = JobState::Active;
+        job.attempt = job.attempt.saturating_add(1);
+        job.started_ms = Some(now);
+        take.execute(params![job.attempt, now, job.id])?;
+    }
+    Ok(jobs)
 }
 
 /// Notes how a try ended, if it is the one under way; the job as it is then.
 pub(super) fn finish(connection: &Connection, now: u64, key: (i64, u32), end: &TryEnd) -> Result<Option<Job>, StoreError> {
-    match end {
+    let Some(job) = under_way(connection, key)? else { return Ok(None) };
+    let after = match end {
         TryEnd::Completed(result) => {
             let result = result.as_deref();
             if let Some(error) = result.and_then(|result| check_value(result).err()) {
-                let why = format!("the result cannot be kept: {error}");
-                return ended(connection, now, key, (FAILED, None, Some(&why)));
+                ended(connection, now, job, Err(&format!("the result cannot be kept: {error}")))?
+            } else {
+                if let Some(result) = result {
+                    usage::note(connection, &job.account, KIND, 0, length(result))?;
+                }
+                ended(connection, now, job, Ok(result))?
             }
-            let job = ended(connection, now, key, (COMPLETED, result, None))?;
-            if let Some((job, result)) = job.as_ref().zip(result) {
-                usage::change(connection, &job.account, KIND, 0, length(result), u64::MAX)?;
-            }
-            Ok(job)
         }
-        TryEnd::GivenUp(why) => ended(connection, now, key, (FAILED, None, Some(why))),
-        TryEnd::Failed(why) => match under_way(connection, key)? {
-            Some(job) if job.attempt < job.attempts => {
-                let doubled = job.backoff_ms.saturating_mul(1 << (job.attempt - 1).min(32)).min(MAX_BACKOFF_MS);
-                let sql = format!(
-                    "UPDATE jobs SET state = {DELAYED}, due_ms = ?, result = NULL, error = ?, absent_ms = NULL WHERE id = ?"
-                );
-                connection.prepare_cached(&sql)?.execute(params![now.saturating_add(doubled), why, job.id])?;
-                find(connection, job.id)
-            }
-            Some(_) => ended(connection, now, key, (FAILED, None, Some(why))),
-            None => Ok(None),
-        },
-        TryEnd::Interrupted => match under_way(connection, key)? {
-            Some(job) => interrupted(connection, job.id, job.attempt, &job).map(Some),
-            None => Ok(None),
-        },
-        TryEnd::Absent(why) => match under_way(connection, key)? {
-            Some(job) => absent(connection, now, &job, why),
-            None => Ok(None),
-        },
-    }
+        TryEnd::GivenUp(why) => ended(connection, now, job, Err(why))?,
+        TryEnd::Failed(why) if job.attempt < job.attempts => {
+            let doubled = job.backoff_ms.saturating_mul(1 << (job.attempt - 1).min(32)).min(MAX_BACKOFF_MS);
+            let sql =
+                format!("UPDATE jobs SET state = {DELAYED}, due_ms = ?, result = NULL, error = ?, absent_ms = NULL WHERE id = ?");
+            connection.prepare_cached(&sql)?.execute(params![now.saturating_add(doubled), why, job.id])?;
+            return find(connection, job.id);
+        }
+        TryEnd::Failed(why) => ended(connection, now, job, Err(why))?,
+        TryEnd::Interrupted => interrupted(connection, &job)?,
+        TryEnd::Absent(why) => return absent(connection, now, job, why),
+    };
+    Ok(Some(after))
 }
 
 /// The script of a job is not there.
-fn absent(connection: &Connection, now: u64, job: &Job, why: &str) -> Result<Option<Job>, StoreError> {
+fn absent(connection: &Connection, now: u64, job: Job, why: &str) -> Result<Option<Job>, StoreError> {
     let since = job.absent_ms.unwrap_or(now);
     let away = now.saturating_sub(since);
     if away >= MAX_ABSENCE_MS {
-        return ended(connection, now, (job.id, job.attempt), (FAILED, None, Some(why)));
+        return ended(connection, now, job, Err(why)).map(Some);
     }
     let (least, most) = LOOKS_FOR_SCRIPT_MS;
     let due = now.saturating_add(away.clamp(least, most)).min(since.saturating_add(MAX_ABSENCE_MS));
@@ -181,30 +180,28 @@ fn absent(connection: &Connection, now: u64, job: &Job, why: &str) -> Result<Opt
     find(connection, job.id)
 }
 
-/// No other try follows.
-fn ended(
-    connection: &Connection,
-    now: u64,
-    (id, attempt): (i64, u32),
-    (state, result, error): (u8, Option<&str>, Option<&str>),
-) -> Result<Option<Job>, StoreError> {
-    let sql = format!(
-        "UPDATE jobs SET state = ?, finished_ms = ?, result = ?, error = ?, absent_ms = NULL
-           WHERE id = ? AND attempt = ? AND state = {ACTIVE}
-           RETURNING {COLUMNS}"
-    );
-    Ok(connection.prepare_cached(&sql)?.query_row(params![state, now, result, error, id, attempt], job).optional()?)
+/// No other try follows; `outcome` is the result as JSON, or why there is none.
+fn ended(connection: &Connection, now: u64, job: Job, outcome: Result<Option<&str>, &str>) -> Result<Job, StoreError> {
+    let (state, row, result, error) = match outcome {
+        Ok(result) => (JobState::Completed, COMPLETED, result, None),
+        Err(why) => (JobState::Failed, FAILED, None, Some(why)),
+    };
+    let sql = "UPDATE jobs SET state = ?, finished_ms = ?, result = ?, error = ?, absent_ms = NULL WHERE id = ?";
+    connection.prepare_cached(sql)?.execute(params![row, now, result, error, job.id])?;
+    let [result, error] = [result, error].map(|text| text.map(str::to_owned));
+    Ok(Job { state, finished_ms: Some(now), result, error, absent_ms: None, ..job })
 }
 
 fn under_way(connection: &Connection, (id, attempt): (i64, u32)) -> Result<Option<Job>, StoreError> {
     Ok(find(connection, id)?.filter(|job| job.state == JobState::Active && job.attempt == attempt))
 }
 
-fn interrupted(connection: &Connection, id: i64, attempt: u32, current: &Job) -> Result<Job, StoreError> {
-    let state = ready_state(connection, &current.account, &current.queue)?;
+fn interrupted(connection: &Connection, job: &Job) -> Result<Job, StoreError> {
+    let state = ready_state(connection, &job.account, &job.queue)?;
+    let attempt = job.attempt.saturating_sub(1);
     let sql = "UPDATE jobs SET state = ?, attempt = ? WHERE id = ?";
-    connection.prepare_cached(sql)?.execute(params![state, attempt - 1, id])?;
-    Ok(Job { attempt: attempt - 1, ..current.clone() })
+    connection.prepare_cached(sql)?.execute(params![state, attempt, job.id])?;
+    Ok(Job { attempt, ..job.clone() })
 }
 
 /// Gives back the jobs of a process that is gone: they run again, and the lost try does not count as one. How many.
@@ -217,7 +214,7 @@ pub(super) fn redeliver(connection: &Connection, now: u64) -> Result<usize, Stor
             finish(connection, now, (job.id, job.attempt), &TryEnd::GivenUp(why))?;
             continue;
         }
-        interrupted(connection, job.id, job.attempt, job)?;
+        interrupted(connection, job)?;
         connection.prepare_cached("UPDATE jobs SET redelivered = redelivered + 1 WHERE id = ?")?.execute([job.id])?;
     }
     Ok(lost.len())

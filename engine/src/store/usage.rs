@@ -29,15 +29,26 @@ pub(crate) fn change(
     bytes: i64,
     max_bytes: u64,
 ) -> Result<(), StoreError> {
+    if bytes > 0 && max_bytes < u64::MAX {
+        check(of(connection, account, kind)?, kind, bytes, max_bytes)?;
+    }
+    note(connection, account, kind, entries, bytes)
+}
+
+/// That `bytes` more do not make it more than `max_bytes`.
+pub(crate) fn check(usage: Usage, kind: &str, bytes: i64, max_bytes: u64) -> Result<(), StoreError> {
+    let after = usage.bytes.saturating_add_signed(bytes);
+    if bytes > 0 && after > max_bytes {
+        let message = format!("the account's {kind} would take {after} bytes, at most {max_bytes} fit");
+        return Err(StoreError::refused(ErrorCode::LimitError, message));
+    }
+    Ok(())
+}
+
+/// Notes a change whatever it comes to.
+pub(crate) fn note(connection: &Connection, account: &str, kind: &str, entries: i64, bytes: i64) -> Result<(), StoreError> {
     if entries == 0 && bytes == 0 {
         return Ok(());
-    }
-    if bytes > 0 {
-        let after = of(connection, account, kind)?.bytes.saturating_add_signed(bytes);
-        if after > max_bytes {
-            let message = format!("the account's {kind} would take {after} bytes, at most {max_bytes} fit");
-            return Err(StoreError::refused(ErrorCode::LimitError, message));
-        }
     }
     let sql = "INSERT INTO usage (account, kind, entries, bytes) VALUES (?1, ?2, max(?3, 0), max(?4, 0))
                ON CONFLICT DO UPDATE SET entries = max(entries + ?3, 0), bytes = max(bytes + ?4, 0)";
