@@ -15,7 +15,7 @@ use super::body::JsonBody;
 use super::error::ApiError;
 use super::path::Path;
 use crate::core::ScriptInfo;
-use crate::script::programs::{SaveError, SaveScript, have_same_name, is_called, is_script};
+use crate::script::programs::{SaveError, SaveScript, have_same_name, is_called, is_script, share_a_name};
 use crate::store::script_versions;
 
 #[derive(Debug, Deserialize)]
@@ -156,9 +156,9 @@ async fn has_free_name(state: &AppState, caller: &Caller, file: &str) -> Result<
     let current = state.engine.platform().provisioning.current();
     let is_meant = |name: &str| is_called(file, name) || is_script(name) && have_same_name(file, name);
     let owners = state.engine.platform().store.read(|connection, _| script_versions::last_owners(connection)).await?;
-    let is_others = |(known, owner): &(String, Option<String>)| have_same_name(known, file) && owner.as_ref() != Some(&account);
+    let is_others = |(known, owner): &(String, Option<String>)| share_a_name(known, file) && owner.as_ref() != Some(&account);
     if current.config.means_script_of_others(&account, is_meant) || owners.iter().any(is_others) {
-        return Err(ApiError::conflict("taken", format!("the name of {file} is kept for a script of others")));
+        return Err(SaveError::NameTaken(file.to_owned()).into());
     }
     Ok(())
 }
@@ -220,7 +220,7 @@ impl From<SaveError> for ApiError {
             SaveError::Name(_) => Self::unprocessable(error.to_string(), Value::Null),
             SaveError::Exists(_) => Self::conflict("script_exists", error.to_string()),
             SaveError::NoSuchScript(_) => Self::not_found("no_such_script", error.to_string()),
-            SaveError::Taken(_) => Self::conflict("taken", error.to_string()),
+            SaveError::Taken(_) | SaveError::NameTaken(_) => Self::conflict("taken", error.to_string()),
             SaveError::TooMany(_) => Self::conflict("too_many", error.to_string()),
             SaveError::NotYours(_) => Self::forbidden(error.to_string()),
             SaveError::Unwritable { .. } => Self::conflict("unwritable", error.to_string()),

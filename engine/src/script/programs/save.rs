@@ -44,6 +44,8 @@ pub enum SaveError {
     NoSuchScript(String),
     #[error("the script would belong to the account {0}: expected an `app` of the key's account")]
     NotYours(String),
+    #[error("the name of {0} is kept for a script of others")]
+    NameTaken(String),
     #[error("class5_destination {0} belongs to another script of the account")]
     Taken(String),
     #[error("the account {0} has {MAX_SCRIPTS} scripts already")]
@@ -78,6 +80,9 @@ impl Loader {
         if let Some(account) = account {
             if *account != owner {
                 return Err(SaveError::NotYours(owner));
+            }
+            if *must_be_new && self.set.mistaken_for(file, account).is_some() {
+                return Err(SaveError::NameTaken(file.clone()));
             }
             if let Some((key, sentence)) = settings.beyond_defaults(self.entry_of(file)) {
                 let message = format!("{key}: {sentence}");

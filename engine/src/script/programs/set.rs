@@ -52,6 +52,12 @@ pub fn have_same_name(one: &str, other: &str) -> bool {
     name_of(one) == name_of(other)
 }
 
+/// Whether something that calls a script in `one` would call a script in `other`, too.
+pub fn share_a_name(one: &str, other: &str) -> bool {
+    let id = |file: &str| id_of(&uuid_of(&name_of(file)));
+    is_called(one, &name_of(other)) || is_called(other, &name_of(one)) || id(one) == id(other)
+}
+
 impl ProgramSet {
     /// Of two programs of an account with the same exact destination the first by name is reached; the other is a problem.
     pub fn new(programs: impl IntoIterator<Item = Arc<Program>>, problems: Vec<ScriptProblem>) -> Self {
@@ -97,11 +103,20 @@ impl ProgramSet {
         set
     }
 
-    /// The program called `name`: its name, its file, its uuid or its number, in any case of letters.
+    /// The program called `name`: its file, its uuid, its number or its name, in any case of letters. Names come last: they are made
+    /// up, and one may look like the uuid of another script.
     pub fn by_name(&self, name: &str) -> Option<&Arc<Program>> {
         let name = name.to_lowercase();
         let by_number = || name.parse().ok().and_then(|number| self.numbers.get(&number));
-        self.programs.get(&name).or_else(|| self.other_names.get(&name)).or_else(by_number)
+        self.other_names.get(&name).or_else(by_number).or_else(|| self.programs.get(&name))
+    }
+
+    /// A program of another account than `account` that is called by something which would call a script in `file`.
+    pub(super) fn mistaken_for(&self, file: &str, account: &str) -> Option<&Arc<Program>> {
+        let name = name_of(file);
+        let uuid = uuid_of(&name);
+        let names = [file.to_owned(), id_of(&uuid).to_string(), uuid, name];
+        names.iter().find_map(|name| self.by_name(name).filter(|program| program.account != account))
     }
 
     /// The program of an account whose exact destination this is.
@@ -189,5 +204,19 @@ impl ProgramSet {
     /// Why the newest text of `file` is not live.
     pub fn problem(&self, file: &str) -> Option<&ScriptProblem> {
         self.problems.get(file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_share_a_name_where_one_is_called_what_the_other_is() {
+        let uuid = uuid_of("menu");
+        for other in ["Menu.ts", "menu.js.js", &format!("{uuid}.js"), &format!("{}.js", id_of(&uuid))] {
+            assert!(share_a_name("menu.js", other) && share_a_name(other, "menu.js"), "{other}");
+        }
+        assert!(!share_a_name("menu.js", "menu2.js"));
     }
 }

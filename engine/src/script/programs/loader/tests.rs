@@ -280,6 +280,30 @@ fn a_text_belongs_to_the_account_of_its_app_and_to_no_other() {
 }
 
 #[test]
+fn a_script_is_found_by_uuid_number_and_file_whatever_others_are_named() {
+    let mut folder = Folder::new();
+    let mut config = Config::default();
+    config.apps.push(App { name: "sales".into(), account: "north".into(), env: BTreeMap::new() });
+    folder.write("shook.js", EMPTY);
+    let mut loader = folder.loader(&config);
+    loader.load().unwrap();
+    let uuid = uuid_of("shook");
+    let number = id_of(&uuid).to_string();
+    let names = [uuid.clone(), number.clone(), format!("0{number}"), "shook.js".to_owned()];
+    for name in &names {
+        let new = SaveScript { must_be_new: true, ..saved(&format!("{name}.js"), "// @lockstep app=sales\nfunction main() {}") };
+        let of_north = SaveScript { account: Some("north".to_owned()), ..new.clone() };
+        assert_eq!(loader.save(&of_north).unwrap_err(), SaveError::NameTaken(new.file.clone()));
+        loader.save(&new).unwrap();
+    }
+    for name in &names {
+        assert_eq!(loader.set.by_name(name).unwrap().file, "shook.js", "{name}");
+    }
+    let saved_again = SaveScript { account: Some("north".to_owned()), ..saved(&format!("{uuid}.js"), "// @lockstep app=sales") };
+    assert!(loader.save(&saved_again).is_ok(), "what is there stays its account's");
+}
+
+#[test]
 fn a_new_script_that_does_not_compile_is_not_live_and_harms_no_sibling() {
     let mut folder = Folder::new();
     folder.write("bad.js", "function (");
