@@ -61,15 +61,20 @@ pub(crate) const PASSWORD: &str = "bench";
 impl Server {
     /// Starts the engine of this build on core 0, with one media thread and one worker.
     pub(crate) fn start() -> io::Result<Self> {
-        Self::start_with("")
+        Self::start_with("", true)
+    }
+
+    /// The same wherever the system puts it: for work that no load of ours has to be made for meanwhile.
+    pub(crate) fn on_all_cores() -> io::Result<Self> {
+        Self::start_with("", false)
     }
 
     /// The same with an event socket, which has work with every call.
     pub(crate) fn with_event_socket() -> io::Result<Self> {
-        Self::start_with(&format!("listen = \"127.0.0.1:0\"\npassword = \"{PASSWORD}\"\n"))
+        Self::start_with(&format!("listen = \"127.0.0.1:0\"\npassword = \"{PASSWORD}\"\n"), true)
     }
 
-    fn start_with(event_socket: &str) -> io::Result<Self> {
+    fn start_with(event_socket: &str, on_one_core: bool) -> io::Result<Self> {
         let folder = std::env::temp_dir().join(format!("lockstep-bench-{}", std::process::id()));
         let scripts = folder.join("scripts");
         std::fs::create_dir_all(&scripts)?;
@@ -91,8 +96,10 @@ impl Server {
         command.arg("serve").arg(&folder).stdout(Stdio::piped()).stderr(Stdio::null()).env("LOCKSTEP_LOG", "error");
         // SAFETY: sched_setaffinity is async-signal-safe and touches only the new process.
         unsafe {
-            command.pre_exec(|| {
-                net::pin(0);
+            command.pre_exec(move || {
+                if on_one_core {
+                    net::pin(0);
+                }
                 Ok(())
             });
         }

@@ -41,7 +41,8 @@ pub(crate) const SCRIPTS: [(&str, &str); 2] = [
 /// Durable `incr` from scripts.
 pub(crate) fn incr(_: &[usize]) -> io::Result<Figure> {
     const EACH: usize = 4_000;
-    let rate = rate(RUNS * EACH, &format!(r#"{{"data":{{"count":{EACH},"width":200}},"timeout_ms":60000}}"#), "count")?;
+    let body = format!(r#"{{"data":{{"count":{EACH},"width":200}},"timeout_ms":60000}}"#);
+    let rate = rate(&Server::start()?, RUNS * EACH, &body, "count")?;
     Ok(Figure {
         name: "incr from scripts, each durable before it resolves",
         measured: format!("{rate:.0}/s"),
@@ -54,19 +55,20 @@ pub(crate) fn incr(_: &[usize]) -> io::Result<Figure> {
 /// Jobs, from `add` to the result at hand.
 pub(crate) fn jobs(_: &[usize]) -> io::Result<Figure> {
     const EACH: usize = 2_000;
-    let rate = rate(RUNS * EACH, &format!(r#"{{"fn":"feed","data":{{"count":{EACH}}},"timeout_ms":60000}}"#), "work")?;
+    let body = format!(r#"{{"fn":"feed","data":{{"count":{EACH}}},"timeout_ms":60000}}"#);
+    let one_core = rate(&Server::start()?, RUNS * EACH, &body, "work")?;
+    let all_cores = rate(&Server::on_all_cores()?, RUNS * EACH, &body, "work")?;
     Ok(Figure {
         name: "jobs enqueued by scripts, run and finished, durable",
-        measured: format!("{rate:.0}/s"),
+        measured: format!("{all_cores:.0}/s; all of it on one core {one_core:.0}/s"),
         bar: "≥ 4,000/s",
         comparison: format!("one write, one commit each: {:.0}/s", single_commits()?),
-        met: rate >= 4_000.0,
+        met: all_cores >= 4_000.0,
     })
 }
 
 /// How many a second get done when `RUNS` runs of a script do `count` together.
-fn rate(count: usize, body: &str, script: &str) -> io::Result<f64> {
-    let server = Server::start()?;
+fn rate(server: &Server, count: usize, body: &str, script: &str) -> io::Result<f64> {
     let before = server.cpu();
     let began = Instant::now();
     let runs: Vec<_> = (0..RUNS)
