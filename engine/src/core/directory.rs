@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lockstep_ctx_api::CallFacts;
 use lockstep_ctx_api::op::Vars;
 use lockstep_sip::message::{Host, SipUri, Uri};
-use lockstep_sip::net::Destination;
+use lockstep_sip::net::{Destination, Protocol};
 
 use super::call_facts::user_of;
 use super::customers::Customers;
@@ -301,6 +301,10 @@ impl Directory {
         if !names_gateway && self.own_hosts.iter().any(|host| same_host(host, &uri.host)) {
             return self.callee_by_name(&user, reach, programs);
         }
+        if let Some(transport) = uri.transport().filter(|name| !is_available(name)) {
+            let reason = format!("{target} needs transport {transport}, which is not available in this version");
+            return Err(Refusal::new(403, reason));
+        }
         match gateway {
             // What the operator's scripts or lockstep.toml have written is dialled as it stands.
             Some(entry) if reach.is_none_or(|account| account == DEFAULT_ACCOUNT) || self.operators.contains(target) => {
@@ -325,6 +329,11 @@ impl Directory {
 pub(crate) fn is_dialled_number(text: &str) -> bool {
     let key = number_key(text);
     !key.is_empty() && key.chars().all(|c| c.is_ascii_digit() || matches!(c, '*' | '#'))
+}
+
+/// Whether calls can go out by what a `transport` parameter names; it is that or nothing (RFC 3263, section 4.1).
+fn is_available(transport: &str) -> bool {
+    matches!(Protocol::from_token(transport), Some(Protocol::Udp | Protocol::Tcp))
 }
 
 fn gateway_entry(gateway: &Gateway) -> Option<GatewayEntry> {
@@ -468,10 +477,17 @@ mod tests {
     }
 
     #[test]
-    fn a_uri_that_asks_for_secrecy_to_the_end_is_not_called_in_the_clear() {
+    fn a_uri_that_asks_for_secrecy_or_a_transport_we_have_not_is_not_called_in_the_clear() {
         for target in ["sips:x@sbc.example.net", "SIPS:1001@127.0.0.1", "sips:x@198.51.100.8:5070"] {
             assert_eq!(refusal(target), 403, "{target}");
         }
+        for transport in ["tls", "WS", "wss", "sctp"] {
+            assert_eq!(refusal(&format!("sip:2000@198.51.100.8:5070;transport={transport}")), 403, "{transport}");
+        }
+        for transport in ["udp", "TCP"] {
+            assert_eq!(gateway_of(&format!("sip:2000@198.51.100.8:5070;transport={transport}")), 8, "{transport}");
+        }
+        assert_eq!(callee("sip:1001@127.0.0.1;transport=ws"), Callee::User("1001".into()), "says how to reach us");
     }
 
     #[test]

@@ -8,8 +8,8 @@ mod bindings;
 use std::time::{Duration, Instant};
 
 use crate::{
-    message::{Contacts, HeaderName, Headers, NameAddr, Request, StatusCode},
-    net::{Destination, FlowId, Source},
+    message::{Contacts, HeaderName, Headers, NameAddr, Request, SipUri, StatusCode},
+    net::{Destination, FlowId, Protocol, Source},
 };
 
 use bindings::Bindings;
@@ -251,7 +251,13 @@ impl Registrar {
                 }
                 return self.remove_all(address, &call_id, cseq, changes);
             }
-            Contacts::List(contacts) => self.check(contacts, headers.expires())?,
+            Contacts::List(contacts) => {
+                let is_direct = headers.via_count() <= 1;
+                if contacts.iter().filter_map(|contact| contact.uri.as_sip()).any(|uri| !is_callable(uri, &source, is_direct)) {
+                    return Err(bad("Contact Needs A Transport Not Available Here"));
+                }
+                self.check(contacts, headers.expires())?
+            }
         };
 
         // First decide, then act: a REGISTER succeeds or fails as a whole (RFC 3261 §10.3 step 7).
@@ -346,6 +352,13 @@ impl Registrar {
         let same_device = || free().find(|(_, binding)| wanted.is_some() && binding.instance == wanted);
         same_uri.or_else(same_device).map(|(id, _)| id)
     }
+}
+
+/// Whether calls that go back where a REGISTER came from reach a device as its Contact asks. A `sips:` URI promises protection on every
+/// hop (RFC 3261 26.2.2); by which transport a device is reached is the affair of a proxy, where there is one.
+fn is_callable(uri: &SipUri, source: &Source, is_direct: bool) -> bool {
+    let is_plain = |name: &str| matches!(Protocol::from_token(name), Some(Protocol::Udp | Protocol::Tcp));
+    source.protocol.is_secure() || (!uri.secure && (!is_direct || uri.transport().is_none_or(is_plain)))
 }
 
 /// A device counts its requests upwards; an older one that arrives late must not undo a newer one.

@@ -199,3 +199,21 @@ fn contacts_that_are_no_sip_uris_are_refused() {
         assert_eq!(rig.register("c", 1, &[line]).status, StatusCode::BAD_REQUEST, "{line}");
     }
 }
+
+#[test]
+fn a_contact_that_could_be_called_only_in_the_clear_is_refused_where_it_asks_for_protection() {
+    for contact in ["sips:1001@10.0.0.5", "sip:1001@10.0.0.5;transport=tls", "sip:1001@10.0.0.5;transport=WSS"] {
+        let mut rig = rig();
+        let line = format!("Contact: <{contact}>");
+        assert_eq!(rig.register("c", 1, &[&line]).status, StatusCode::BAD_REQUEST, "{contact}");
+        assert!(rig.contacts().is_empty(), "{contact}");
+        rig.source.protocol = Protocol::Tls;
+        assert_eq!(rig.register("c", 2, &[&line]).status, StatusCode::OK, "{contact}");
+    }
+    for contact in ["sip:1001@10.0.0.5;transport=udp", "sip:1001@10.0.0.5;transport=TCP"] {
+        let line = format!("Contact: <{contact}>");
+        assert_eq!(rig().register("c", 1, &[&line]).status, StatusCode::OK, "{contact}");
+    }
+    let by_proxy = ["Contact: <sip:1001@10.0.0.5;transport=ws>", "Via: SIP/2.0/WS 10.0.0.5;branch=z9hG4bKws"];
+    assert_eq!(rig().register("c", 1, &by_proxy).status, StatusCode::OK, "a proxy between");
+}
