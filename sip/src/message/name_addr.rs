@@ -75,7 +75,7 @@ impl NameAddr {
         }
         Ok(NameAddr {
             display_name: display_name.filter(|name| !name.is_empty()),
-            uri: Uri::parse(trim(uri))?,
+            uri: Uri::parse_in_address(trim(uri))?,
             params: Params::parse(params)?,
         })
     }
@@ -87,7 +87,7 @@ impl NameAddr {
         if uri.contains(['?', ',']) {
             return Err(Malformed::expected("< > around a URI with ? or ,"));
         }
-        Ok(NameAddr { display_name: None, uri: Uri::parse(uri)?, params: Params::parse(params)? })
+        Ok(NameAddr { display_name: None, uri: Uri::parse_in_address(uri)?, params: Params::parse(params)? })
     }
 
     /// The `tag` parameter of From and To.
@@ -151,6 +151,19 @@ mod tests {
         assert_eq!(a.to_string(), r#""J Rosen \\\"" <sip:jdrosen@example.com>;tag=98asjd8"#);
         assert_eq!(parse("Bell, Alexander <sip:a.g.bell@example.com>;tag=43").display_name, Some("Bell, Alexander".to_owned()));
         assert_eq!(parse("caller<sip:caller@example.com>").display_name, Some("caller".to_owned()));
+    }
+
+    #[test]
+    fn an_address_without_a_number_before_its_at_sign_has_no_user() {
+        for (s, uri) in [
+            ("\"Unavailable\" <sip:@10.1.1.1:5060;user=phone>;tag=1", "sip:10.1.1.1:5060;user=phone"),
+            ("sip:@10.1.1.1;tag=1", "sip:10.1.1.1"),
+            ("<sips:@h>;tag=1", "sips:h"),
+        ] {
+            let address = parse(s);
+            assert_eq!((address.uri.to_string().as_str(), address.tag(), address.uri.user()), (uri, Some("1"), None), "{s}");
+        }
+        assert!(NameAddr::parse("<sip:@>").is_err());
     }
 
     #[test]

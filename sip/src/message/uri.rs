@@ -79,6 +79,14 @@ impl Uri {
         Ok(Uri::Other { scheme: scheme.to_owned(), rest: rest.to_owned() })
     }
 
+    /// Reads the URI of an address field. Gateways write `sip:@host` for a caller without a number: it is `sip:host` there.
+    pub(super) fn parse_in_address(s: &str) -> Result<Uri, Malformed> {
+        match s.split_once(":@") {
+            Some((scheme @ ("sip" | "sips"), host)) if !host.contains('@') => Uri::parse(&format!("{scheme}:{host}")),
+            Some(_) | None => Uri::parse(s),
+        }
+    }
+
     #[must_use]
     pub fn as_sip(&self) -> Option<&SipUri> {
         match self {
@@ -181,6 +189,16 @@ impl SipUri {
         };
         let (host, port) = Host::parse_with_port(hostport)?;
         Ok(SipUri { secure, user, password, host, port, params, headers: parse_headers(headers)? })
+    }
+
+    /// The user part up to parameters of its own (RFC 3261 19.1.6), without escapes, and whether there are any.
+    #[must_use]
+    pub fn user_and_whether_params(&self) -> Option<(Cow<'_, str>, bool)> {
+        let user = self.user.as_deref()?;
+        Some(match user.split_once(';') {
+            Some((user, _)) => (unescape(user), true),
+            None => (unescape(user), false),
+        })
     }
 
     /// The `transport` parameter.
