@@ -27,8 +27,7 @@ pub(crate) fn user_of(uri: &Uri) -> String {
 /// The number in a user part that is one: with `user=phone`, or with parameters of its own, such as those of number portability
 /// (RFC 4694). A separator in any other user part belongs to the name.
 fn number_of(uri: &SipUri) -> Option<String> {
-    let user = uri.user.as_deref()?;
-    let (number, has_params) = user.split_once(';').map_or((user, false), |(number, _)| (number, true));
+    let (number, has_params) = uri.user_and_whether_params()?;
     let is_phone = uri.params.get("user").is_some_and(|kind| kind.eq_ignore_ascii_case("phone"));
     let is_number = |c: char| c.is_ascii_digit() || "+*#-.()".contains(c);
     let fits = (is_phone || has_params) && number.contains(|c: char| c.is_ascii_digit()) && number.chars().all(is_number);
@@ -102,8 +101,9 @@ pub(crate) fn origin_of_channel(call: &str, channel: &Channel) -> Facts {
 }
 
 /// Fields of an INVITE that go on to whom it leads: private ones, and those that say who calls and why to whoever it reaches.
-/// `vouched` tells whether the identity it asserts may be believed (RFC 3325, section 8).
-pub(crate) fn passed_on(headers: &[(String, String)], vouched: bool) -> Headers {
+/// `vouched` tells whether the identity it asserts may be believed (RFC 3325, section 8), `to_user` whether it leads to a phone of
+/// ours, which is told nothing that the caller withholds (section 7); a carrier withholds it itself.
+pub(crate) fn passed_on(headers: &[(String, String)], vouched: bool, to_user: bool) -> Headers {
     const END_TO_END: [&str; 9] = [
         "alert-info",
         "diversion",
@@ -115,13 +115,24 @@ pub(crate) fn passed_on(headers: &[(String, String)], vouched: bool) -> Headers 
         "subject",
         "user-to-user",
     ];
+    const TELL_WHO_CALLS: [&str; 3] = ["diversion", "history-info", "identity"];
+    let withheld = to_user && withholds_caller(headers);
     let passes = |name: &str| {
         let name = name.to_ascii_lowercase();
         let private = name.starts_with("x-") && name != security_key::HEADER.to_ascii_lowercase();
-        let asserted = vouched && name.starts_with("p-");
-        private || asserted || END_TO_END.contains(&name.as_str())
+        // What a caller prefers is said to the first hop alone, which is us (RFC 3325, section 9.2).
+        let asserted = vouched && !withheld && name.starts_with("p-") && name != "p-preferred-identity";
+        let told = !withheld || !TELL_WHO_CALLS.contains(&name.as_str());
+        private || asserted || (told && END_TO_END.contains(&name.as_str()))
     };
     headers.iter().filter(|(name, _)| passes(name)).take(MAX_PASSED).cloned().collect()
+}
+
+/// Whether a caller does not want the callee to know who calls (RFC 3323, section 4.2; RFC 3325, section 9.3).
+fn withholds_caller(headers: &[(String, String)]) -> bool {
+    let values = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("privacy")).map(|(_, value)| value);
+    let mut wanted = values.flat_map(|value| value.split([';', ','])).map(str::trim);
+    wanted.any(|wanted| ["id", "user", "header"].iter().any(|kind| wanted.eq_ignore_ascii_case(kind)))
 }
 
 /// The call variables a script starts with.
@@ -206,6 +217,8 @@ mod tests {
             ("sip:7001;phone-context=x.y@h", "7001"),
             ("sip:4420;cpc=ordinary@h", "4420"),
             ("sip:+7-(0).01@h;user=Phone", "+7001"),
+            ("sip:%2B7001;npdi;rn=+1202@h", "+7001"),
+            ("sip:%2b70%301;npdi@h;user=phone", "+7001"),
             ("tel:+7-001;npdi", "+7001"),
             ("sip:7-001@h", "7-001"),
             ("sip:7001%3Bnpdi@h", "7001;npdi"),
@@ -249,8 +262,27 @@ mod tests {
             ("Contact", "<sip:a@b>"),
         ];
         let given: Headers = given.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-        let names = |vouched| passed_on(&given, vouched).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        let names = |vouched| passed_on(&given, vouched, false).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
         assert_eq!(names(true), ["X-Id", "P-Asserted-Identity", "Privacy"]);
         assert_eq!(names(false), ["X-Id", "Privacy"]);
+    }
+
+    #[test]
+    fn a_phone_is_not_told_who_a_withheld_caller_is() {
+        let names = |privacy: &str, to_user| {
+            let given = ["P-Asserted-Identity", "P-Preferred-Identity", "P-Charge-Info", "Diversion", "History-Info", "Identity"];
+            let given = given.into_iter().chain(["Subject", "X-Id"]).map(|name| (name.to_owned(), "<sip:+44123@x>".to_owned()));
+            let given: Headers = given.chain([("privacy".to_owned(), privacy.to_owned())]).collect();
+            let names = passed_on(&given, true, to_user).into_iter().map(|(name, _)| name);
+            names.collect::<Vec<_>>().join(" ")
+        };
+        let all = "P-Asserted-Identity P-Charge-Info Diversion History-Info Identity Subject X-Id privacy";
+        for privacy in ["id", "ID", "critical; id", "user", "header;critical"] {
+            assert_eq!(names(privacy, true), "Subject X-Id privacy", "{privacy}");
+            assert_eq!(names(privacy, false), all, "{privacy}, to a carrier, which withholds it");
+        }
+        for privacy in ["none", "", "critical", "idle"] {
+            assert_eq!(names(privacy, true), all, "{privacy}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use lockstep_ctx_api::{CallBackend, CallState, EndedBy, ErrorCode, OpId, OpResul
 use lockstep_sip::message::StatusCode;
 
 use super::call_facts::passed_on;
+use super::directory::Callee;
 use super::exchange::CallKey;
 use super::switch::Switch;
 use crate::backend::native::Ending;
@@ -65,11 +66,14 @@ impl Switch {
             let more = !call.plan.destinations.is_empty();
             let added = &call.plan.everywhere.add;
             let callers = call.headers.get(..call.headers.len().saturating_sub(added.len())).unwrap_or_default();
-            let mut headers = passed_on(callers, call.plan.vouched);
+            let exchange = self.exchange.borrow();
+            let callee = exchange.directory.callee(&target, exchange.reach_of(key), &exchange.programs);
+            let mut headers = passed_on(callers, call.plan.vouched, matches!(callee, Ok(Callee::User(_))));
             // The rows of a DID's script have them from Class 4.
-            if !self.exchange.borrow().planned.contains_key(&key) {
+            if !exchange.planned.contains_key(&key) {
                 headers.extend(added.iter().cloned());
             }
+            drop(exchange);
             call.backend.submit(now, id, Op::Bridge(direct_bridge(target, headers, more)));
             return self.touch(key);
         }

@@ -94,6 +94,22 @@ fn a_script_that_an_answered_call_is_led_to_may_answer_it_once() {
     assert_eq!(lab.seen(caller), ["200", "bye SIP;cause=486;text=\"InvalidState\""]);
 }
 
+#[test]
+fn a_phone_is_not_told_who_a_withheld_caller_is_and_a_carrier_is() {
+    for (destination, told) in [("user:1001", false), ("external:1001", false), ("sip:1@127.0.0.1:5091", true)] {
+        let config = format!("{USERS}{GATEWAY}{}", did("4420", &format!("destinations = [\"{destination}\"]")));
+        let mut lab = Lab::new(&config, &[]);
+        let phone = registered(&mut lab, "127.0.0.1:5071", "1001", "pw1");
+        let (carrier, caller) = (lab.phone(CARRIER), lab.phone(CALLER));
+        let fields = [("P-Asserted-Identity", "<sip:+44123@x>"), ("Privacy", "id"), ("X-Id", "1")];
+        lab.dial_with_headers(caller, "4420", &fields);
+        let called = if told { carrier } else { phone };
+        let invite = lab.at(called).invited.clone().expect("an INVITE came");
+        let shown = fields.map(|(name, _)| invite.headers.get(name).is_some());
+        assert_eq!(shown, [told, true, true], "{destination}");
+    }
+}
+
 /// Bridges to a DID, which has these keys, and dials that script.
 fn bridged(keys: &str, second: &str) -> (Lab, PhoneId, PhoneId) {
     let config = format!("{USERS}{GATEWAY}[[customer]]\nid = 12\nvars = {{ week = \"9-21\" }}\n{}", did("4420", keys));
