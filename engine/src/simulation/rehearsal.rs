@@ -43,16 +43,17 @@ pub(crate) fn route(
     (decision, rehearsal.since(now))
 }
 
-/// Has the scripts that apply to a routing object change it, as the hook over HTTP does; how long they took.
+/// Has `script`, or those that apply to a routing object, change it, as the hook over HTTP does; how long they took.
 pub(crate) fn hook(
     stage: Stage<'_>,
     table: &RouteTable,
     given: Given,
+    script: Option<&str>,
     now: Moment,
 ) -> (Result<RoutingObject, Rejection>, Duration) {
     let programs = Arc::clone(stage.programs);
     let rehearsal = Rehearsal::new(stage, now);
-    let changed = block_on(class4::hook(table, &programs, &rehearsal, given, (None, None)));
+    let changed = block_on(class4::hook(table, &programs, &rehearsal, given, (script, None)));
     (changed, rehearsal.since(now))
 }
 

@@ -475,20 +475,20 @@ impl Simulation {
         run(Stage { programs: &programs, services: &services, fetch: &mut |args| http.answer(args), seed, coverage })
     }
 
-    /// The Class 4 hook: a routing object, in JSON, as the scripts leave it that apply to it, or the SIP reply they ask for.
-    pub(crate) fn hook(&mut self, data: &str) -> Result<String, Rejection> {
-        Ok(self.change(Given::read(data)?)?.print())
+    /// The Class 4 hook: a routing object, in JSON, as `script` leaves it, or those that apply to it, or the SIP reply they ask for.
+    pub(crate) fn hook(&mut self, data: &str, script: Option<&str>) -> Result<String, Rejection> {
+        Ok(self.change(Given::read(data)?, script)?.print())
     }
 
-    fn change(&mut self, given: Given) -> Result<RoutingObject, Rejection> {
+    fn change(&mut self, given: Given, script: Option<&str>) -> Result<RoutingObject, Rejection> {
         if let Some(outside) = &self.outside {
             let engine = outside.handle();
             let current = engine.platform().provisioning.current();
-            return block_on(Class4::new(&current.routes, engine.runs()).hook(given, None, None));
+            return block_on(Class4::new(&current.routes, engine.runs()).hook(given, script, None));
         }
         let table = RouteTable::new(&self.project.config);
         let moment = self.clock.moment();
-        self.rehearse(|stage| rehearsal::hook(stage, &table, given, moment)).0
+        self.rehearse(|stage| rehearsal::hook(stage, &table, given, script, moment)).0
     }
 
     /// Asks services that wait for something to happen whether it has.

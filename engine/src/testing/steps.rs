@@ -1,6 +1,7 @@
 //! The steps of tests, one after another: arguments, and what is done or waited for.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_ctx_api::host::HostReply;
@@ -16,6 +17,7 @@ use super::tone;
 use super::wait::{Awaited, Hears};
 use crate::host::Arguments;
 use crate::runs::{Order, RunKind};
+use crate::script::Program;
 use crate::simulation::{Answer, LATENCY, PhoneCallId, PhoneError, PhoneId, Reply, UrlMatch, speech};
 
 /// How long a step waits that says nothing of it.
@@ -211,29 +213,39 @@ impl Session {
     }
 
     fn run(&mut self, op: OpId, args: &mut Arguments) -> Result<Option<HostReply>, OpError> {
-        let kind = match args.text("kind")?.as_str() {
-            "hook" => RunKind::Hook,
+        let kind = args.text("kind")?;
+        let script = args.opt_text("script")?;
+        let function = args.opt_text("fn")?;
+        let data = args.json("data")?;
+        let program = script.map(|name| self.script(&name)).transpose()?;
+        let kind = match kind.as_str() {
+            "hook" => return self.hook(program.as_deref(), &data),
             "driver" => RunKind::Driver,
             "form" => RunKind::Form,
             _ => RunKind::Api,
         };
-        let script = args.opt_text("script")?;
-        let function = args.opt_text("fn")?;
-        let data = args.json("data")?;
-        let Some(script) = script else {
-            let changed =
-                self.stage.hook(&data).map_err(|rejection| OpError::new(ErrorCode::InvalidState, rejection.to_string()))?;
-            return Ok(Some(HostReply { value: changed, body: None }));
-        };
-        let programs = self.stage.project().programs.clone();
-        let program = programs.by_name(&script).ok_or_else(|| {
-            let why = programs.problem(&script).or_else(|| programs.problem(&format!("{script}.js")));
-            misuse(why.map_or_else(|| format!("no script {script}"), |problem| problem.to_string()))
-        })?;
+        let program = program.ok_or_else(|| misuse("expected the name of a script".to_owned()))?;
         let limit = program.settings.timeout_s.map_or(kind.timeout(), Duration::from_secs_f64);
-        let order = Order { program: program.clone(), kind, function, data, env: Vars::new(), timeout: limit, seed: [9; 32] };
+        let order = Order { program, kind, function, data, env: Vars::new(), timeout: limit, seed: [9; 32] };
         self.run_script(op, order, limit + PATIENCE)?;
         Ok(None)
+    }
+
+    fn script(&self, name: &str) -> Result<Arc<Program>, OpError> {
+        let programs = &self.stage.project().programs;
+        programs.by_name(name).cloned().ok_or_else(|| {
+            let why = programs.problem(name).or_else(|| programs.problem(&format!("{name}.js")));
+            misuse(why.map_or_else(|| format!("no script {name}"), |problem| problem.to_string()))
+        })
+    }
+
+    /// The Class 4 hook, by `script` or by all that apply.
+    fn hook(&mut self, script: Option<&Program>, data: &str) -> Result<Option<HostReply>, OpError> {
+        let changed = self.stage.hook(data, script.map(|program| program.name.as_str())).map_err(|rejection| {
+            let why = rejection.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+            OpError::new(ErrorCode::InvalidState, format!("{rejection}{why}"))
+        })?;
+        Ok(Some(HostReply { value: changed, body: None }))
     }
 
     /// A recorded call whose script is to ask for what it asked for then.
@@ -363,7 +375,7 @@ impl Session {
         let prompt = match sound {
             Sound::Source(name) => find(self, name)?,
             Sound::Tone(tone) => find(self, &format!("tone:{tone},1000/0"))?,
-            Sound::Tts(Text::Plain(text)) => std::sync::Arc::new(speech(text, codec)),
+            Sound::Tts(Text::Plain(text)) => Arc::new(speech(text, codec)),
             Sound::Tts(pattern) => return Err(misuse(format!("call.says: {pattern} is a pattern, nobody can say it"))),
         };
         self.stage.phones.say(now, id, vec![prompt]).map_err(refused)

@@ -240,6 +240,34 @@ fn the_hook_runs_what_applies_as_it_does_over_http() {
 }
 
 #[test]
+fn the_hook_by_one_script_is_the_same_hook() {
+    let source = "function main(data) {
+      if (data.refuse) throw new Error('603 Not there');
+      if ('give' in data) return data.give;
+      const result = data.bare ? data.routing : data;
+      result.headers.push({ key: 'X-A', value: data.tier });
+      return result;
+    }";
+    let body = "const by = (data) => class4(data, { script: 'script-1000' });
+      for (const bare of [false, true]) {
+        const { headers, routing } = await by({ routing: { account_id: 12 }, bare });
+        console.log(JSON.stringify([headers, routing.headers]));
+      }
+      for (const data of [{ refuse: 1 }, { give: null }, { give: 5 }]) await by(data).catch((error) => console.log(error.message));
+      await class4({}, { script: 'none' }).catch((error) => console.log(error.message));";
+    let changed = r#"[[{"key":"X-A","value":"gold"}],[{"key":"X-A","value":"gold"}]]"#;
+    let expected = [
+        changed,
+        changed,
+        "603 Not there",
+        "500 Script Error: script-1000: the routing script returned null, expected the routing object",
+        "500 Script Error: script-1000: the routing script returned a number, expected the routing object",
+        "no script none",
+    ];
+    assert_eq!(lines(routed_by(source), body), expected);
+}
+
+#[test]
 fn results_keep_the_order_of_their_members() {
     let source = "function main(data) { return data } module.exports.dial = (data) => ({ z: data, a: 1 })";
     let body = "const show = (value) => console.log(JSON.stringify(value));
