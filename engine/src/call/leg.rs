@@ -15,7 +15,10 @@ use lockstep_media::sdp::{Direction, Negotiated, OfferAnswer, SdpError};
 use lockstep_media::stream::Command;
 
 use super::LegId;
-use super::switchboard::{Dial, OfferId, RouteId, Signal, Switchboard};
+use super::switchboard::{BranchId, Dial, OfferId, RouteId, Signal, Switchboard};
+
+/// Branches of one INVITE whose media are remembered: as many as the endpoint follows at a time.
+const MOST_BRANCHES: usize = 16;
 
 /// Where a leg stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,12 +70,16 @@ pub enum HoldChange {
     Resumed,
 }
 
-/// What a leg was dialled with.
+/// What a leg was dialled with, and what has come of it.
 #[derive(Clone, Debug)]
 struct Dialled {
     near: Option<LegId>,
     codecs: Vec<Codec>,
     dial: Dial,
+    /// With our offer and no answer: where the exchange of every branch begins.
+    invited: OfferAnswer,
+    /// The exchanges of branches that have described their media, the latest at the end (RFC 3261 13.2.2.4).
+    branches: Vec<(BranchId, OfferAnswer)>,
 }
 
 /// One leg of a call.
@@ -81,6 +88,7 @@ pub struct Leg {
     id: LegId,
     side: Side,
     state: LegState,
+    /// While it rings, that of the branch that described its media last.
     exchange: Option<OfferAnswer>,
     /// How it was dialled, until it is answered.
     dialled: Option<Dialled>,
@@ -203,10 +211,11 @@ impl Leg {
         codecs: Vec<Codec>,
         dial: Dial,
     ) -> Result<(), OpError> {
-        self.dialled = Some(Dialled { near, codecs: codecs.clone(), dial: dial.clone() });
         let exchange = self.open(board, near, Some(dial.route))?;
-        exchange.set_codecs(codecs);
+        exchange.set_codecs(codecs.clone());
         let offer = exchange.offer();
+        let invited = exchange.clone();
+        self.dialled = Some(Dialled { near, codecs, dial: dial.clone(), invited, branches: Vec::new() });
         board.dial(self.id, dial, offer);
         Ok(())
     }
@@ -215,45 +224,52 @@ impl Leg {
     pub fn dial_again(&mut self, board: &mut dyn Switchboard) -> Result<(), OpError> {
         self.exchange = None;
         let unknown = || OpError::new(ErrorCode::NetworkError, "the leg was not dialled");
-        let Dialled { near, codecs, dial } = self.dialled.take().ok_or_else(unknown)?;
+        let Dialled { near, codecs, dial, .. } = self.dialled.take().ok_or_else(unknown)?;
         self.dial(board, near, codecs, dial)
     }
 
     /// A provisional response to our INVITE came. A description that cannot be used is as good as none.
-    pub fn progress(&mut self, board: &mut dyn Switchboard, sdp: Option<&[u8]>) {
+    pub fn progress(&mut self, board: &mut dyn Switchboard, sdp: Option<(BranchId, Bytes)>) {
         match sdp {
-            Some(sdp) if self.take_answer(board, sdp).is_ok() => self.reach(LegState::Early),
+            Some((branch, sdp)) if self.take_answer_of(board, branch, &sdp).is_ok() => self.reach(LegState::Early),
             Some(_) | None => self.reach(LegState::Ringing),
         }
     }
 
-    /// Our INVITE was answered. A description is that of the branch that answers; one that an UPDATE has put out of date is none.
-    pub fn answered(&mut self, board: &mut dyn Switchboard, sdp: Option<&[u8]>) -> Result<(), SdpError> {
+    /// A branch of our INVITE has answered. A description that an UPDATE has put out of date is none.
+    pub fn answered(&mut self, board: &mut dyn Switchboard, branch: BranchId, sdp: Option<&[u8]>) -> Result<(), SdpError> {
         self.reach(LegState::Answered);
+        let outcome = match sdp {
+            Some(sdp) => self.take_answer_of(board, branch, sdp),
+            None => self.settle_on(board, branch),
+        };
         self.dialled = None;
-        match sdp {
-            Some(sdp) => self.take_answer(board, sdp).map(|_| ()),
-            // The answer came in a 183, or never; without one there is nobody to talk to.
-            None if self.negotiated().is_some() => Ok(()),
-            None => Err(SdpError::NoAudio),
-        }
+        outcome
     }
 
     /// A re-INVITE or UPDATE came: answers it.
-    pub fn offered(&mut self, board: &mut dyn Switchboard, offer: OfferId, sdp: Option<&[u8]>) -> Option<HoldChange> {
-        let Some(exchange) = &mut self.exchange else {
+    pub fn offered(
+        &mut self,
+        board: &mut dyn Switchboard,
+        offer: OfferId,
+        branch: BranchId,
+        sdp: Option<&[u8]>,
+    ) -> Option<HoldChange> {
+        let Some(mut exchange) = self.exchange_of(branch) else {
             // An UPDATE before there is any media of ours: the peer may try again once there is (RFC 3311 5.2).
             board.signal(self.id, Signal::RefuseOffer { offer, code: 500 });
             return None;
         };
         let Some(sdp) = sdp else {
             let ours = exchange.offer();
+            self.follow(branch, exchange);
             self.answer_due = true;
             board.signal(self.id, Signal::AcceptOffer { offer, sdp: Some(ours) });
             return None;
         };
         match exchange.answer(sdp) {
             Ok((answer, negotiated)) => {
+                self.follow(branch, exchange);
                 board.signal(self.id, Signal::AcceptOffer { offer, sdp: Some(answer) });
                 self.apply(board, negotiated)
             }
@@ -322,6 +338,7 @@ impl Leg {
     /// The dialog is gone: frees the media.
     pub fn over(&mut self, board: &mut dyn Switchboard) {
         self.state = LegState::Over;
+        self.dialled = None;
         if self.exchange.take().is_some() {
             board.close_media(self.id);
         }
@@ -364,6 +381,45 @@ impl Leg {
         self.apply(board, negotiated);
         self.answer = Some(answer.clone());
         Ok(answer)
+    }
+
+    /// While our INVITE rings, each of its branches has an exchange of its own.
+    fn exchange_of(&self, branch: BranchId) -> Option<OfferAnswer> {
+        let Some(Dialled { invited, branches, .. }) = &self.dialled else { return self.exchange.clone() };
+        let known = branches.iter().find(|(known, _)| *known == branch);
+        Some(known.map_or(invited, |(_, exchange)| exchange).clone())
+    }
+
+    /// The exchange of a branch has gone on, and it is the one the media follow.
+    fn follow(&mut self, branch: BranchId, exchange: OfferAnswer) {
+        if let Some(Dialled { branches, .. }) = &mut self.dialled {
+            branches.retain(|(known, _)| *known != branch);
+            if branches.len() == MOST_BRANCHES {
+                branches.remove(0);
+            }
+            branches.push((branch, exchange.clone()));
+        }
+        self.exchange = Some(exchange);
+    }
+
+    fn take_answer_of(&mut self, board: &mut dyn Switchboard, branch: BranchId, sdp: &[u8]) -> Result<(), SdpError> {
+        let mut exchange = self.exchange_of(branch).ok_or(SdpError::UnexpectedAnswer)?;
+        let negotiated = exchange.take_answer(sdp)?;
+        self.follow(branch, exchange);
+        self.apply(board, negotiated);
+        Ok(())
+    }
+
+    /// The branch has described its media before it answered, or never; without them there is nobody to talk to.
+    fn settle_on(&mut self, board: &mut dyn Switchboard, branch: BranchId) -> Result<(), SdpError> {
+        let exchange = self.exchange_of(branch).ok_or(SdpError::NoAudio)?;
+        let negotiated = exchange.current().cloned().ok_or(SdpError::NoAudio)?;
+        let is_followed = self.negotiated() == Some(&negotiated);
+        self.exchange = Some(exchange);
+        if !is_followed {
+            self.apply(board, negotiated);
+        }
+        Ok(())
     }
 
     fn take_answer(&mut self, board: &mut dyn Switchboard, sdp: &[u8]) -> Result<Option<HoldChange>, SdpError> {

@@ -17,8 +17,8 @@ pub use digits::{Digits, is_key};
 pub use info::{digit_of_info, info_of_digit};
 pub use leg::{HoldChange, Leg, LegState};
 pub use switchboard::{
-    AudioSource, Dial, LegEvent, LoadId, Loading, Lookup, LookupId, OfferId, RecordingFile, Refusal, RouteId, Routes, Signal,
-    Switchboard,
+    AudioSource, BranchId, Dial, LegEvent, LoadId, Loading, Lookup, LookupId, OfferId, RecordingFile, Refusal, RouteId, Routes,
+    Signal, Switchboard,
 };
 
 /// Names a leg within its call: 0 is the caller's, or the one originated; those of bridges follow.

@@ -161,15 +161,19 @@ pub enum Signal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OfferId(pub u64);
 
+/// Names a dialog of a leg: an INVITE that proxies fork has one for each of its branches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BranchId(pub u64);
+
 /// What happened on a leg's dialog.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LegEvent {
-    /// A provisional response to our INVITE.
-    Progress { code: u16, sdp: Option<Bytes> },
+    /// A provisional response to our INVITE; what it describes is the media of a branch.
+    Progress { code: u16, sdp: Option<(BranchId, Bytes)> },
     /// The branch of our INVITE that its media follow is gone, and others ring on.
     BranchOver,
     /// A 2xx to our INVITE.
-    Answered { sdp: Option<Bytes> },
+    Answered { branch: BranchId, sdp: Option<Bytes> },
     /// Our INVITE came to nothing.
     Failed { code: u16, reason: String },
     /// Our INVITE has reached nobody, and there are next hops that another address of ours leads to: the leg is to be dialled again.
@@ -177,7 +181,7 @@ pub enum LegEvent {
     /// The ACK to our 2xx, with the answer when that carried an offer.
     Acked { sdp: Option<Bytes> },
     /// A re-INVITE or UPDATE; without SDP it asks for our offer.
-    Offer { offer: OfferId, sdp: Option<Bytes> },
+    Offer { offer: OfferId, branch: BranchId, sdp: Option<Bytes> },
     /// The answer to an offer of ours.
     OfferAnswered { sdp: Option<Bytes> },
     /// An offer of ours came to nothing. `again`: only because the peer makes one itself (491); `MayOffer` follows.

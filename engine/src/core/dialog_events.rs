@@ -10,7 +10,7 @@ use super::exchange::{Invite, LegKey};
 use super::outgoing;
 use super::switch::Switch;
 use super::timeline::Direction;
-use crate::call::{LegEvent, LegId, OfferId, digit_of_info};
+use crate::call::{BranchId, LegEvent, LegId, OfferId, digit_of_info};
 
 impl Switch {
     /// Takes one event of the endpoint.
@@ -40,7 +40,7 @@ impl Switch {
                 let Some(leg) = self.exchange.borrow().requests.get(&id).copied() else { return };
                 self.bind_early_dialog(leg, dialog);
                 let code = response.status.code();
-                let sdp = description.map(|description| description.sdp);
+                let sdp = dialog.zip(description).map(|(dialog, description)| (BranchId(dialog.0), description.sdp));
                 if sdp.is_some() {
                     self.follow(leg, dialog);
                 }
@@ -59,7 +59,7 @@ impl Switch {
                     }
                 }
                 let sdp = description.map(|description| description.sdp);
-                self.tell_leg(leg, &status_line(&response), LegEvent::Answered { sdp });
+                self.tell_leg(leg, &status_line(&response), LegEvent::Answered { branch: BranchId(dialog.0), sdp });
             }
             Event::Challenged { id, request, response } => {
                 if self.trunks.owns(id) {
@@ -180,7 +180,7 @@ impl Switch {
                     return self.answer_at_once(id, Reply::new(StatusCode::OK));
                 }
                 self.follow(leg, Some(dialog));
-                self.leg_event(leg, LegEvent::Offer { offer: OfferId(id.0), sdp: offer });
+                self.leg_event(leg, LegEvent::Offer { offer: OfferId(id.0), branch: BranchId(dialog.0), sdp: offer });
             }
             Method::Info => {
                 let content_type =

@@ -99,8 +99,8 @@ impl<S: Switchboard> NativeBackend<S> {
                 }
                 Err(error) => self.no_media_in_common(&error.to_string()),
             },
-            LegEvent::Offer { offer, sdp } => {
-                self.a.offered(&mut self.board, offer, sdp.as_deref());
+            LegEvent::Offer { offer, branch, sdp } => {
+                self.a.offered(&mut self.board, offer, branch, sdp.as_deref());
                 self.tell_facts(now);
                 self.tell_hold();
             }
@@ -135,7 +135,7 @@ impl<S: Switchboard> NativeBackend<S> {
         let Some((_, Task::Bridge(task))) = &mut self.task else { return };
         match event {
             LegEvent::Progress { code, sdp } => {
-                leg.progress(&mut self.board, sdp.as_deref());
+                leg.progress(&mut self.board, sdp);
                 if matches!(code, 180 | 183) {
                     task.bridge.ringing(id);
                 }
@@ -144,7 +144,7 @@ impl<S: Switchboard> NativeBackend<S> {
                 task.bridge.branch_over(id);
                 self.unhear(id);
             }
-            LegEvent::Answered { sdp } => match leg.answered(&mut self.board, sdp.as_deref()) {
+            LegEvent::Answered { branch, sdp } => match leg.answered(&mut self.board, branch, sdp.as_deref()) {
                 Ok(()) => task.bridge.answered(now, id),
                 Err(error) => {
                     let headers = vec![super::end::reason_header(488, &error.to_string())];
@@ -165,8 +165,8 @@ impl<S: Switchboard> NativeBackend<S> {
                     self.far_over(now, id, 488, "Not Acceptable Here");
                 }
             }
-            LegEvent::Offer { offer, sdp } => {
-                leg.offered(&mut self.board, offer, sdp.as_deref());
+            LegEvent::Offer { offer, branch, sdp } => {
+                leg.offered(&mut self.board, offer, branch, sdp.as_deref());
             }
             LegEvent::Refreshed { sdp } => leg.refreshed(&mut self.board, &sdp),
             LegEvent::Digit { digit, .. } => self.far_digit(now, id, digit, true),

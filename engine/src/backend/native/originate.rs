@@ -134,12 +134,12 @@ impl<S: Switchboard> NativeBackend<S> {
         let Some(leg) = self.far.get_mut(&id) else { return };
         match event {
             LegEvent::Progress { code, sdp } => {
-                leg.progress(&mut self.board, sdp.as_deref().filter(|_| code > 100));
+                leg.progress(&mut self.board, sdp.filter(|_| code > 100));
                 if code > 100 {
                     self.callee_rings();
                 }
             }
-            LegEvent::Answered { sdp } => match leg.answered(&mut self.board, sdp.as_deref()) {
+            LegEvent::Answered { branch, sdp } => match leg.answered(&mut self.board, branch, sdp.as_deref()) {
                 Ok(()) => self.callee_answered(now, id),
                 Err(error) => {
                     leg.hang_up(&mut self.board, vec![reason_header(488, &error.to_string())]);
@@ -154,7 +154,7 @@ impl<S: Switchboard> NativeBackend<S> {
                     self.callee_leg_over(now, id, (503, error.message, EndedBy::Engine));
                 }
             }
-            LegEvent::Offer { offer, sdp } => drop(leg.offered(&mut self.board, offer, sdp.as_deref())),
+            LegEvent::Offer { offer, branch, sdp } => drop(leg.offered(&mut self.board, offer, branch, sdp.as_deref())),
             LegEvent::BranchOver
             | LegEvent::Acked { .. }
             | LegEvent::Digit { .. }

@@ -121,7 +121,7 @@ fn hold_and_unhold_are_events_and_the_media_follow() {
     let mut desk = Desk::answered();
     for (holds, event, media) in [(true, Event::Hold, "recvonly"), (false, Event::Unhold, "sendrecv")] {
         let sdp = desk.caller.holds(holds);
-        desk.leg(LegId::A, LegEvent::Offer { offer: OfferId(1), sdp: Some(sdp) });
+        desk.leg(LegId::A, LegEvent::Offer { offer: OfferId(1), branch: BranchId(0), sdp: Some(sdp) });
         assert_eq!(events(&desk.outputs()), [event]);
         assert_eq!(desk.asked(), ["a accept offer".to_owned(), format!("a media PCMU {media}")]);
         let answer = desk.board.0.borrow().offers[&LegId::A].clone();
@@ -132,7 +132,7 @@ fn hold_and_unhold_are_events_and_the_media_follow() {
 #[test]
 fn a_re_invite_without_an_offer_gets_ours() {
     let mut desk = Desk::answered();
-    desk.leg(LegId::A, LegEvent::Offer { offer: OfferId(1), sdp: None });
+    desk.leg(LegId::A, LegEvent::Offer { offer: OfferId(1), branch: BranchId(0), sdp: None });
     assert_eq!(desk.asked(), ["a accept offer"]);
     let offer = desk.board.0.borrow().offers[&LegId::A].clone();
     let sdp = desk.caller.answer(&offer);
@@ -144,13 +144,13 @@ fn a_re_invite_without_an_offer_gets_ours() {
 fn an_ack_without_an_answer_to_the_offer_in_between_leaves_what_was_agreed() {
     let mut desk = Desk::answered();
     for sdp in [None, Some("v=0\r\nm=audio".into())] {
-        desk.leg(LegId::A, LegEvent::Offer { offer: OfferId(1), sdp: None });
+        desk.leg(LegId::A, LegEvent::Offer { offer: OfferId(1), branch: BranchId(0), sdp: None });
         assert_eq!(desk.asked(), ["a accept offer"]);
         desk.leg(LegId::A, LegEvent::Acked { sdp });
         assert_eq!((desk.asked(), desk.outputs()), (vec![], vec![]));
     }
     let sdp = desk.caller.offer();
-    desk.leg(LegId::A, LegEvent::Offer { offer: OfferId(2), sdp: Some(sdp) });
+    desk.leg(LegId::A, LegEvent::Offer { offer: OfferId(2), branch: BranchId(0), sdp: Some(sdp) });
     assert_eq!(desk.asked(), ["a accept offer", "a media PCMU sendrecv"]);
 }
 
@@ -179,7 +179,7 @@ fn the_answer_to_a_refresh_of_the_session_counts() {
 #[test]
 fn an_offer_that_cannot_be_read_changes_nothing() {
     let mut desk = Desk::answered();
-    desk.leg(LegId::A, LegEvent::Offer { offer: OfferId(1), sdp: Some("v=0\r\nm=audio".into()) });
+    desk.leg(LegId::A, LegEvent::Offer { offer: OfferId(1), branch: BranchId(0), sdp: Some("v=0\r\nm=audio".into()) });
     let asked = desk.asked();
     assert!(asked == ["a refuse offer 400"] || asked == ["a refuse offer 488"], "{asked:?}");
     assert_eq!(desk.outputs(), []);

@@ -70,7 +70,7 @@ fn an_unanswered_caller_is_told_to_ring_and_answered_when_the_far_end_answers() 
 fn speaks_early(desk: &mut Desk, leg: u32) {
     let offer = desk.board.0.borrow().offers[&LegId(leg)].clone();
     let sdp = Peer::new().answer(&offer);
-    desk.leg(LegId(leg), LegEvent::Progress { code: 183, sdp: Some(sdp) });
+    desk.leg(LegId(leg), LegEvent::Progress { code: 183, sdp: Some((BranchId(1), sdp)) });
     let source = "127.0.0.1:40000".parse().unwrap();
     desk.media(LegId(leg), MediaEvent::MediaStarted { source });
 }
@@ -100,15 +100,54 @@ fn an_update_of_a_branch_that_rings_costs_neither_its_answer_nor_that_of_another
         let offer = desk.board.0.borrow().offers[&LegId(1)].clone();
         speaks_early(&mut desk, 1);
         let sdp = Peer::new().offer();
-        desk.leg(LegId(1), LegEvent::Offer { offer: OfferId(1), sdp: Some(sdp) });
+        desk.leg(LegId(1), LegEvent::Offer { offer: OfferId(1), branch: BranchId(1), sdp: Some(sdp) });
         desk.outputs();
         desk.asked();
         let sdp = is_other.then(|| Peer::new().answer(&offer));
-        desk.leg(LegId(1), LegEvent::Answered { sdp });
+        let branch = BranchId(if is_other { 2 } else { 1 });
+        desk.leg(LegId(1), LegEvent::Answered { branch, sdp });
         let media: &[&str] = if is_other { &["1 media PCMU sendrecv"] } else { &[] };
         assert_eq!(desk.asked(), media);
         assert_eq!(events(&desk.outputs()), [Event::Bridge { bleg: "call-1".into() }]);
     }
+}
+
+/// A call to 1001 whose INVITE was forked: branch 1 describes PCMU in its 183, then branch 2 PCMA, and both by UPDATE where asked.
+fn two_branches(with_updates: bool) -> Desk {
+    let (mut desk, _) = dialling(Desk::answered(), bridge(&["1001"]));
+    let offer = desk.board.0.borrow().offers[&LegId(1)].clone();
+    for (number, codec) in [(1, Codec::Pcmu), (2, Codec::Pcma)] {
+        let branch = BranchId(number);
+        let mut peer = Peer(OfferAnswer::new(LocalMedia { rtp_port: 40_000, codecs: vec![codec], ..local_media() }));
+        let sdp = peer.answer(&offer);
+        desk.leg(LegId(1), LegEvent::Progress { code: 183, sdp: Some((branch, sdp)) });
+        if with_updates {
+            let sdp = peer.offer();
+            desk.leg(LegId(1), LegEvent::Offer { offer: OfferId(number), branch, sdp: Some(sdp) });
+        }
+    }
+    desk.asked();
+    desk
+}
+
+#[test]
+fn the_branch_that_answers_is_talked_to_as_it_has_described_itself() {
+    for with_updates in [false, true] {
+        for (branch, media) in [(1, Some("1 media PCMU sendrecv")), (2, None)] {
+            let mut desk = two_branches(with_updates);
+            desk.leg(LegId(1), LegEvent::Answered { branch: BranchId(branch), sdp: None });
+            let asked = desk.asked();
+            assert_eq!(asked.iter().map(String::as_str).find(|line| line.contains("media")), media, "branch {branch}");
+            assert!(asked.contains(&"join a 1".to_owned()), "{asked:?}");
+        }
+    }
+}
+
+#[test]
+fn a_branch_that_answers_and_has_never_described_its_media_is_a_failure() {
+    let mut desk = two_branches(false);
+    desk.leg(LegId(1), LegEvent::Answered { branch: BranchId(3), sdp: None });
+    assert!(desk.asked()[0].starts_with("1 hang up Reason: SIP;cause=488"));
 }
 
 #[test]
@@ -318,7 +357,7 @@ fn whoever_has_sent_early_media_is_not_heard_while_asked_to_accept() {
 fn an_answer_without_usable_media_is_a_failure_and_not_a_bridge() {
     let (mut desk, id) = dialling(Desk::answered(), bridge(&["1001"]));
     desk.asked();
-    desk.leg(LegId(1), LegEvent::Answered { sdp: None });
+    desk.leg(LegId(1), LegEvent::Answered { branch: BranchId(1), sdp: None });
     assert!(desk.asked()[0].starts_with("1 hang up Reason: SIP;cause=488"));
     assert_eq!(bridged(&desk.outputs(), id).code, 488);
 }

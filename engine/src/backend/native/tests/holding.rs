@@ -72,7 +72,7 @@ fn offers_that_meet_are_made_again_and_refused_ones_are_not() {
     assert_eq!(desk.outputs(), []);
     // The call goes on as before: what the caller offers is answered with both directions.
     let sdp = desk.caller.offer();
-    desk.leg(LegId::A, LegEvent::Offer { offer: OfferId(1), sdp: Some(sdp) });
+    desk.leg(LegId::A, LegEvent::Offer { offer: OfferId(1), branch: BranchId(0), sdp: Some(sdp) });
     assert_eq!(desk.asked(), ["a accept offer", "a media PCMU sendrecv"]);
 }
 
@@ -80,7 +80,7 @@ fn offers_that_meet_are_made_again_and_refused_ones_are_not() {
 fn an_offer_that_must_wait_for_the_peers_follows_it() {
     let mut desk = Desk::answered();
     let sdp = desk.caller.offer();
-    desk.leg(LegId::A, LegEvent::Offer { offer: OfferId(1), sdp: Some(sdp) });
+    desk.leg(LegId::A, LegEvent::Offer { offer: OfferId(1), branch: BranchId(0), sdp: Some(sdp) });
     desk.hold(true, None);
     desk.leg(LegId::A, LegEvent::OfferRefused { code: 500, reason: "pending".into(), again: true });
     desk.asked();

@@ -27,8 +27,8 @@ use lockstep_media::stream::{Command, DtmfMethod, MediaEvent};
 
 use super::{NativeBackend, NativeSetup};
 use crate::call::{
-    AudioSource, Dial, Hunt, LegEvent, LegId, LoadId, Loading, Lookup, LookupId, RecordingFile, Refusal, RouteId, Routes, Signal,
-    Switchboard,
+    AudioSource, BranchId, Dial, Hunt, LegEvent, LegId, LoadId, Loading, Lookup, LookupId, RecordingFile, Refusal, RouteId,
+    Routes, Signal, Switchboard,
 };
 
 /// What the switchboard was asked, and what it answers.
@@ -308,7 +308,7 @@ impl Desk {
     fn picks_up(&mut self, leg: u32) {
         let offer = self.board.0.borrow().offers.get(&LegId(leg)).cloned().expect("an INVITE was sent");
         let sdp = Peer::new().answer(&offer);
-        self.leg(LegId(leg), LegEvent::Answered { sdp: Some(sdp) });
+        self.leg(LegId(leg), LegEvent::Answered { branch: BranchId(1), sdp: Some(sdp) });
     }
 
     fn knows(&mut self, uri: &str, routes: usize, hunt: Hunt) {

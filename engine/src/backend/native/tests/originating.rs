@@ -84,7 +84,7 @@ fn what_the_uri_says_of_a_field_counts_before_the_variable() {
 #[test]
 fn a_callee_whose_answer_cannot_be_used_is_hung_up_by_us() {
     let mut desk = calling(1, Hunt::InTurn { ring: None });
-    desk.leg(LegId(1), LegEvent::Answered { sdp: None });
+    desk.leg(LegId(1), LegEvent::Answered { branch: BranchId(1), sdp: None });
     let cause = ended(&desk.outputs()).unwrap();
     assert_eq!((cause.code, cause.by), (488, EndedBy::Engine));
 }
