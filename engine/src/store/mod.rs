@@ -15,6 +15,7 @@ mod clock;
 mod error;
 pub mod kv;
 mod migrations;
+mod private;
 pub mod provisioned;
 mod readers;
 pub mod script_versions;
@@ -187,7 +188,10 @@ fn connect(place: &Place, read_only: bool) -> Result<Connection, StoreError> {
         Place::File(path) if read_only => {
             Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?
         }
-        Place::File(path) => Connection::open(path)?,
+        Place::File(path) => {
+            private::keep(path);
+            Connection::open(path)?
+        }
     };
     connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS.into()))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);

@@ -1,5 +1,6 @@
 //! The store on a clock that the test moves.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -209,6 +210,28 @@ fn a_file_that_cannot_be_written_is_refused() {
     drop(Store::open(place.clone(), Clock::system()).unwrap());
     assert!(matches!(connect(&place, true).and_then(writable), Err(StoreError::ReadOnly)));
     assert!(connect(&place, false).and_then(writable).is_ok());
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_store_is_its_owners_alone() {
+    let folder = tempdir("private");
+    let modes = |name: &str| {
+        let mode = |ending| std::fs::metadata(folder.join(format!("{name}{ending}"))).unwrap().permissions().mode() & 0o777;
+        ["", "-wal", "-shm"].map(mode)
+    };
+    let store = Store::open(Place::File(folder.join("new.db")), Clock::system()).unwrap();
+    assert_eq!(modes("new.db"), [0o600; 3]);
+    drop(store);
+    for (before, after) in [(0o644, 0o600), (0o666, 0o600), (0o640, 0o640)] {
+        for ending in ["", "-wal", "-shm"] {
+            let file = folder.join(format!("old.db{ending}"));
+            std::fs::write(&file, "").unwrap();
+            std::fs::set_permissions(file, std::fs::Permissions::from_mode(before)).unwrap();
+        }
+        private::keep(&folder.join("old.db"));
+        assert_eq!(modes("old.db"), [after; 3], "{before:o}");
+    }
     std::fs::remove_dir_all(folder).unwrap();
 }
 
