@@ -100,6 +100,7 @@ fn type_of(event: &EngineEvent) -> &'static str {
         EngineEvent::CallState { .. } => "call-state",
         EngineEvent::Timeline { entry, .. } if matches!(entry.what, What::Log { .. }) => "log",
         EngineEvent::Timeline { .. } => "timeline",
+        EngineEvent::RunLog { .. } => "log",
         EngineEvent::CallEnded { .. } => "call-ended",
         EngineEvent::Channel { .. } => "channel",
         EngineEvent::Registration { .. } => "registration",

@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::Message as Frame;
 
 use super::Server;
 use crate::config::{ApiConfig, Config};
-use crate::core::EngineHandle;
+use crate::core::{EngineHandle, EventLog};
 use crate::fetch::{EgressPolicy, Fetcher};
 use crate::platform::Platform;
 use crate::runs::{RunKind, RunsConfig, RunsEnded, RunsHandle, RunsThread, ScriptPlace};
@@ -28,6 +28,7 @@ struct Site {
     programs: Arc<ProgramSet>,
     dir: PathBuf,
     handle: RunsHandle,
+    events: EventLog,
     _runs: RunsThread,
 }
 
@@ -62,7 +63,7 @@ impl Site {
         let (api, public) = (server.addr(), server.public_addr().unwrap());
         tokio::spawn(server.serve(std::future::pending()));
         let client = crate::fetch::client_builder().redirect(redirect::Policy::none()).build().unwrap();
-        Self { api, public, client, programs, dir, handle, _runs: runs }
+        Self { api, public, client, programs, dir, handle, events: platform.events, _runs: runs }
     }
 
     async fn post(&self, path: &str, kind: &str, body: impl Into<String>) -> (u16, Response) {
@@ -206,6 +207,29 @@ async fn events_stream_and_a_cancelled_run_says_so() {
     let events: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
     assert_eq!(events, ["run", "log", "error"], "{text}");
     assert!(text.contains("\"code\":\"cancelled\""), "{text}");
+}
+
+#[tokio::test]
+async fn what_runs_write_is_told_to_those_who_watch_their_account() {
+    let source =
+        "const { kv } = require('cxKV'); exports.main = (d) => { console.log('at ' + d.name); kv.set('', 'x'); return 1 }";
+    let site = Site::new(&[("form.js", source)]).await;
+    let mut watcher = site.events.watch();
+    let mut socket = connect(site.api, "/v1/events?types=log").await;
+    let (status, _) = site.post("/v1/forms/form", "application/x-www-form-urlencoded", "name=Ann").await;
+    assert_eq!(status, 200);
+    let mut texts = Vec::new();
+    for _ in 0..3 {
+        texts.push(serde_json::from_str::<Value>(heard(&mut socket).await.to_text().unwrap()).unwrap());
+    }
+    assert_eq!(texts[0]["type"], "hello");
+    let (said, warned) = (&texts[1], &texts[2]);
+    assert_eq!((&said["type"], &said["script"], &said["entry"]["kind"]), (&json!("log"), &json!("form"), &json!("log")));
+    assert_eq!((&said["entry"]["level"], &said["entry"]["text"]), (&json!("info"), &json!("at Ann")));
+    assert!(said["run"].is_string() && said.get("job").is_none(), "{said}");
+    assert_eq!((&warned["run"], &warned["entry"]["level"]), (&said["run"], &json!("warn")));
+    assert!(warned["entry"]["text"].as_str().unwrap().contains("kv.set() was not awaited and failed"), "{warned}");
+    assert_eq!(watcher.recv().await.unwrap().account.as_deref(), Some("default"));
 }
 
 #[tokio::test]

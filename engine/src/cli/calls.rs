@@ -57,7 +57,7 @@ async fn work(args: &Args) -> Result<(), String> {
                 .follow(&query, |event| {
                     if args.json {
                         out::line(&event)
-                    } else {
+                    } else if event["call"].is_string() {
                         out::line(event_line(&event))
                     }
                     !(ends_with_call && event["type"] == "call-ended")

@@ -27,6 +27,9 @@ use crate::config::DEFAULT_ACCOUNT;
 use crate::host::RunContext;
 use crate::script::{Program, ScriptOutput, StartRun, TurnOutput};
 
+/// Where lines of scripts come from, as filters of the engine's log name it.
+pub(crate) const SCRIPT_LINES: &str = module_path!();
+
 impl Switch {
     /// Something happened on a leg's dialog.
     pub(super) fn leg_event(&mut self, (key, leg): LegKey, event: LegEvent) {

@@ -177,6 +177,18 @@ pub enum EngineEvent {
         cause: CallEndedCause,
         duration_ms: u64,
     },
+    /// What a run outside calls wrote, or how much of it was left out.
+    RunLog {
+        /// `None`: all of the script's.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        run: Option<Arc<str>>,
+        /// The job that the run is a try of.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        job: Option<i64>,
+        script: String,
+        /// Since the run was asked for.
+        entry: TimelineEntry,
+    },
     /// Something happened to a call or to a leg of its bridge.
     Channel {
         #[serde(flatten)]
@@ -219,7 +231,7 @@ impl EngineEvent {
             | Self::Timeline { call, .. }
             | Self::CallEnded { call, .. } => Some(call),
             Self::Channel { channel, .. } => Some(&channel.call),
-            Self::Registration { .. } | Self::ScriptsLoaded { .. } | Self::Job(_) | Self::Alert(_) => None,
+            Self::RunLog { .. } | Self::Registration { .. } | Self::ScriptsLoaded { .. } | Self::Job(_) | Self::Alert(_) => None,
         }
     }
 }

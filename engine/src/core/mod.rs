@@ -50,6 +50,7 @@ mod trunks;
 mod watching;
 pub(crate) mod world;
 
+pub(crate) use calls::SCRIPT_LINES;
 pub use channel::{
     Activity, Aftermath, Channel, ChannelEvent, ChannelTimes, Consequences, Execution, RunningRecording, says_yes,
 };
@@ -64,7 +65,7 @@ pub use handle::{
 };
 pub use live_call::PLACED;
 pub use messages::TextMessage;
-pub(crate) use timeline_log::{detail as op_detail, outcome_text};
+pub(crate) use timeline_log::{detail as op_detail, logged, outcome_text};
 pub(crate) use timeline_replayed::{last_ms, timeline_of};
 pub use world::{ApplicationCall, LedOn};
 

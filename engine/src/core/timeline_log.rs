@@ -117,8 +117,7 @@ impl TimelineLog {
 
     /// A line of the script's log.
     pub(crate) fn log(&mut self, at: u64, line: &LogLine) -> Option<&TimelineEntry> {
-        let text = line.text.chars().take(MAX_DETAIL * 4).collect();
-        self.push(at, What::Log { level: line.level, text, line: line.at.as_ref().map(ToString::to_string) })
+        self.push(at, logged(line))
     }
 
     fn push(&mut self, at: u64, what: What) -> Option<&TimelineEntry> {
@@ -182,6 +181,12 @@ fn shortened(mut text: String) -> String {
         text.push('…');
     }
     text
+}
+
+/// A line of a script's log, as much of it as an entry holds.
+pub(crate) fn logged(line: &LogLine) -> What {
+    let text = line.text.chars().take(MAX_DETAIL * 4).collect();
+    What::Log { level: line.level, text, line: line.at.as_ref().map(ToString::to_string) }
 }
 
 /// The arguments in a few words. Header values and bodies stay out: they may be secret.

@@ -55,6 +55,7 @@ pub(super) fn of_engine(event: &EngineEvent, realm: &str) -> Vec<Event> {
         | EngineEvent::CallStarted { .. }
         | EngineEvent::CallState { .. }
         | EngineEvent::Timeline { .. }
+        | EngineEvent::RunLog { .. }
         | EngineEvent::CallEnded { .. } => Vec::new(),
     }
 }

@@ -13,7 +13,7 @@ use std::time::Instant;
 use lockstep_ctx_api::OpResult;
 use lockstep_ctx_api::journal::{Journal, Mark};
 use lockstep_ctx_api::op::OpId;
-use lockstep_ctx_api::wire::LogLine;
+use lockstep_ctx_api::wire::{LogLevel, LogLine};
 use serde_json::json;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{AbortHandle, LocalSet};
@@ -21,12 +21,15 @@ use tokio::task::{AbortHandle, LocalSet};
 use super::desk::{Desk, DeskOutput, Ticket};
 use super::handle::{Control, Ordered, RunsHandle, RunsInbox};
 use super::host_ops::HostOps;
+use super::lines::{LeftOut, LineBounds};
 use super::request::{RunError, RunFailure, RunKind, RunLog, RunSuccess, RunSummary, RunsStats};
 use crate::alerts::{Alert, Severity};
 use crate::background;
-use crate::core::EventLog;
+use crate::core::timeline::TimelineEntry;
+use crate::core::{EngineEvent, EventLog, SCRIPT_LINES, logged};
 use crate::fetch::Fetcher;
 use crate::host::{Channel, HostServices, RunContext, Scratch};
+use crate::jobs::job_of;
 use crate::journals::{Begin, Journals, Piece, ScriptStart};
 use crate::script::supervisor::RunBounds;
 use crate::script::{InProcess, Moment, PoolConfig, Program, ProgramSet, ScriptHost, WorkerPool};
@@ -49,7 +52,7 @@ pub struct RunsConfig {
     pub place: ScriptPlace,
     pub fetcher: Fetcher,
     pub services: HostServices,
-    /// Told of scripts that fail.
+    /// Told of scripts that fail, and what runs write.
     pub events: EventLog,
     /// Where the journals of runs that failed are kept.
     pub journals: Option<Journals>,
@@ -116,6 +119,26 @@ struct Asked {
     reply: Option<oneshot::Sender<Result<RunSuccess, RunFailure>>>,
 }
 
+impl Asked {
+    /// Shows a line to those who read the engine's log or watch.
+    fn tell(&self, now: Moment, line: &LogLine, events: &EventLog) {
+        let (run, script, account) = (&self.id, &self.program.name, &self.program.account);
+        let (job, at) = (job_of(run).map(|(job, _)| job), line.at.as_ref().map(tracing::field::display));
+        match line.level {
+            LogLevel::Debug => tracing::debug!(target: SCRIPT_LINES, %run, job, script, account, at, "{}", line.text),
+            LogLevel::Info => tracing::info!(target: SCRIPT_LINES, %run, job, script, account, at, "{}", line.text),
+            LogLevel::Warn => tracing::warn!(target: SCRIPT_LINES, %run, job, script, account, at, "{}", line.text),
+            LogLevel::Error => tracing::error!(target: SCRIPT_LINES, %run, job, script, account, at, "{}", line.text),
+        }
+        if events.is_watched() {
+            let age = now.instant.saturating_duration_since(self.since);
+            let entry = TimelineEntry { at_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX), what: logged(line) };
+            let event = EngineEvent::RunLog { run: Some(Arc::clone(run)), job, script: script.clone(), entry };
+            events.publish(now.unix_ms, Some(account.as_str().into()), event);
+        }
+    }
+}
+
 /// An operation that has settled.
 type Completion = (Ticket, OpId, OpResult);
 
@@ -140,6 +163,8 @@ struct State {
     stats: RunsStats,
     /// The bundles of the programs seen last.
     bundles: Vec<u64>,
+    /// Of what is shown of their consoles.
+    bounds: LineBounds,
 }
 
 impl Actor {
@@ -153,10 +178,10 @@ impl Actor {
                 let on_output = move || {
                     if let Some(state) = state.get().and_then(Weak::upgrade) {
                         let mut state = state.borrow_mut();
-                        let before = state.desk.next_timeout();
+                        let before = state.next_timeout();
                         state.desk.pump(Moment::now());
                         state.carry_out();
-                        if state.desk.next_timeout() != before {
+                        if state.next_timeout() != before {
                             rearm.notify_one();
                         }
                     }
@@ -176,6 +201,7 @@ impl Actor {
             journals: config.journals.filter(Journals::is_on),
             stats: RunsStats::default(),
             bundles: bundles(&inbox.programs.borrow()),
+            bounds: LineBounds::default(),
         }));
         // Set exactly once: the cell was made above.
         let _ = cell.set(Rc::downgrade(&state));
@@ -187,7 +213,7 @@ impl Actor {
         let mut settled = Vec::with_capacity(BATCH);
         let mut programs_live = true;
         loop {
-            let deadline = self.state.borrow().desk.next_timeout();
+            let deadline = self.state.borrow().next_timeout();
             let sleep = async {
                 match deadline {
                     Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -233,7 +259,7 @@ impl Actor {
                     self.state.borrow_mut().retire(&inbox.programs.borrow_and_update());
                 }
                 () = self.rearm.notified() => {}
-                () = sleep => self.state.borrow_mut().desk.handle_timeout(Moment::now()),
+                () = sleep => self.state.borrow_mut().handle_timeout(Moment::now()),
             }
             self.state.borrow_mut().carry_out();
         }
@@ -241,6 +267,22 @@ impl Actor {
 }
 
 impl State {
+    fn next_timeout(&self) -> Option<Instant> {
+        [self.desk.next_timeout(), self.bounds.next_timeout()].into_iter().flatten().min()
+    }
+
+    fn handle_timeout(&mut self, now: Moment) {
+        self.desk.handle_timeout(now);
+        for LeftOut { script, account, lines } in self.bounds.left_out(now.instant) {
+            let text = format!("{lines} lines of the last minute were left out");
+            tracing::warn!(target: SCRIPT_LINES, script, account, "{text}");
+            let line = LogLine { level: LogLevel::Warn, text, at: None };
+            let entry = TimelineEntry { at_ms: 0, what: logged(&line) };
+            let event = EngineEvent::RunLog { run: None, job: None, script, entry };
+            self.events.publish(now.unix_ms, Some(account.into()), event);
+        }
+    }
+
     fn order(&mut self, now: Moment, ordered: Ordered) {
         let Ordered { id, order, lines, scratch, channel, reply } = ordered;
         if reply.is_closed() {
@@ -410,7 +452,10 @@ impl State {
 
     fn log(&mut self, ticket: Ticket, line: LogLine) {
         let Some(asked) = self.asked.get_mut(&ticket) else { return };
-        tracing::debug!(run = %asked.id, script = asked.program.name, "{}", line.text);
+        let now = Moment::now();
+        if self.bounds.take(now.instant, ticket, &asked.program) {
+            asked.tell(now, &line, &self.events);
+        }
         if let Some(lines) = &asked.lines {
             // One that does not keep up still finds the line in the result.
             let _ = lines.try_send(line.clone());

@@ -15,6 +15,7 @@ mod actor;
 mod desk;
 mod handle;
 mod host_ops;
+mod lines;
 mod request;
 #[cfg(test)]
 mod tests;

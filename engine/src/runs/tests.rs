@@ -19,7 +19,7 @@ struct Office {
     now: Moment,
 }
 
-fn program(source: &str, concurrency: Option<u32>) -> Arc<Program> {
+pub(super) fn program(source: &str, concurrency: Option<u32>) -> Arc<Program> {
     let bundle = Bundle { entry: "main.js".into(), files: [("main.js".to_owned(), source.into())].into(), ..Bundle::default() };
     Arc::new(Program {
         name: "main".into(),
