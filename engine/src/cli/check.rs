@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use super::out;
 use crate::check::{self, Finding, MAX_SOURCE, Modules};
-use crate::config::Config;
+use crate::config::{Config, Loaded};
 use crate::packages::Library;
 use crate::testing::project_of;
 
@@ -39,23 +39,29 @@ pub(super) fn run(args: &Args) -> ExitCode {
     if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Looks at one script, with the scripts that it can require as its siblings.
-pub(super) fn look(file: &Path, source: &str) -> Vec<Finding> {
-    let folder = folder_of(file);
+/// Looks at one script, with the scripts that it can require as its siblings, and the packages of its project.
+fn look(file: &Path, source: &str) -> Vec<Finding> {
+    // One that is not sound is told by what runs it.
+    let project = project_of(file, None).ok();
+    let folder = folder_of(file, project.as_ref());
     let siblings =
         std::fs::read_dir(&folder).into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let shown = file.display().to_string();
-    let mut config = Config::default();
-    config.scripts.dir = folder;
-    let packages = Library::of(Path::new(""), &config).names();
-    check::check(&shown, source, &Modules::with_siblings(siblings).and_packages(packages))
+    let library = match &project {
+        Some(project) => Library::of(&project.dir, &project.config),
+        None => {
+            let mut config = Config::default();
+            config.scripts.dir = folder;
+            Library::of(Path::new(""), &config)
+        }
+    };
+    check::check(&shown, source, &Modules::with_siblings(siblings).and_packages(library.names()))
 }
 
 /// Where the siblings of a script lie: beside it, and those of a test where the scripts are that it tests.
-fn folder_of(file: &Path) -> PathBuf {
+fn folder_of(file: &Path, project: Option<&Loaded>) -> PathBuf {
     let is_test = file.file_stem().and_then(OsStr::to_str).is_some_and(|stem| stem.ends_with(".test"));
-    let project = is_test.then(|| project_of(file, None).ok()).flatten();
-    match project {
+    match project.filter(|_| is_test) {
         Some(project) => project.resolve(&project.config.scripts.dir),
         None => file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned(),
     }
@@ -86,5 +92,22 @@ mod tests {
         let found = |file: &str| look(&project.join(file), "const { a } = require('lib')").len();
         assert_eq!(["scripts/tests/a.test.js", "scripts/a.js", "scripts/tests/a.js"].map(found), [0, 0, 1]);
         std::fs::remove_dir_all(&project).unwrap();
+    }
+
+    #[test]
+    fn packages_are_those_of_the_project() {
+        let place = std::env::temp_dir().join(format!("lockstep-check-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir_all(place.join("mine/scripts/tests")).unwrap();
+        std::fs::create_dir_all(place.join("shared/.bundles")).unwrap();
+        std::fs::write(place.join("mine/lockstep.toml"), "[scripts]\npackages = \"../shared\"").unwrap();
+        let manifest = serde_json::json!({
+            "format": 1, "lock_sha256": "",
+            "modules": { "left-pad": { "package": "left-pad", "entry": "left-pad", "public": true } },
+            "packages": { "left-pad": { "version": "1.0.0", "file": "left-pad.js", "bytes": 0, "sha256": "", "requires": [] } },
+        });
+        std::fs::write(place.join("shared/.bundles/manifest.json"), manifest.to_string()).unwrap();
+        let found = |file: &str| look(&place.join(file), "const pad = require('left-pad')").len();
+        assert_eq!(["mine/scripts/a.js", "mine/scripts/tests/a.test.js", "b.js"].map(found), [0, 0, 1]);
+        std::fs::remove_dir_all(&place).unwrap();
     }
 }
