@@ -98,7 +98,7 @@ impl Bundler<'_> {
             "--alias:abort-controller=./node/abort_controller.js",
             "--alias:buffer=./node/buffer.js",
             "--alias:process=./node/process",
-            "--alias:qs=querystring-es3",
+            "--alias:qs=./node/qs.js",
             "--alias:readable-stream=readable-stream/lib/ours/browser.js",
         ];
         let arguments: Vec<String> = ["--platform=neutral", "--main-fields=main"]

@@ -175,6 +175,27 @@ async fn query_strings_are_escaped_as_nodes() {
 }
 
 #[tokio::test]
+async fn urls_are_made_of_their_parts() {
+    let source = r#"
+        const url = require('url');
+        function main() {
+          const parsed = url.parse('http://h/p?a=1&b=%E4', true);
+          parsed.search = null;
+          parsed.query.c = ['3', '4'];
+          return [
+            url.format({ protocol: 'https', hostname: 'api.example.com', pathname: '/v1/calls', query: { from: '441', to: 'a b' } }),
+            url.format({ pathname: '/a', query: { x: 1, y: 2 } }), url.format(parsed), parsed.format(), url.resolve('http://h/a/b?c=1', '../d?e=2&f=3'),
+          ];
+        }"#;
+    let value = run(source, json!({})).await.value();
+    let parsed = "http://h/p?a=1&b=%EF%BF%BD&c=3&c=4";
+    assert_eq!(
+        value,
+        json!(["https://api.example.com/v1/calls?from=441&to=a%20b", "/a?x=1&y=2", parsed, parsed, "http://h/d?e=2&f=3"])
+    );
+}
+
+#[tokio::test]
 async fn query_strings_are_read_whatever_they_are() {
     let source = r#"
         const { parse } = require('querystring');
