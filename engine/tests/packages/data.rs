@@ -31,6 +31,18 @@ async fn data_forge_groups_and_joins_tables() {
 }
 
 #[tokio::test]
+async fn csv_parse_takes_the_mark_of_its_encoding_away() {
+    let source = r#"
+        const parse = require('csv-parse/lib/sync');
+        function main() {
+          const options = { bom: true, columns: true };
+          return ['utf8', 'utf16le'].map((encoding) => parse(Buffer.from('\ufeffx,y\n1,2', encoding), options));
+        }"#;
+    let value = run(source, json!({})).await.value();
+    assert_eq!(value, json!([[{ "x": "1", "y": "2" }], [{ "x": "1", "y": "2" }]]));
+}
+
+#[tokio::test]
 async fn fast_toml_parses_variables_of_customers() {
     let source = r#"
         const TOML = require('fast-toml');

@@ -6,6 +6,9 @@
     base64: 'base64', base64url: 'base64url', utf16le: 'utf16le', 'utf-16le': 'utf16le', ucs2: 'utf16le', 'ucs-2': 'utf16le',
   };
 
+  // Octets of a buffer, in Node's words.
+  const MAX_SIZE = 2 ** 32;
+
   function encodingOf(name = 'utf8') {
     const encoding = ENCODINGS[String(name).toLowerCase()];
     if (encoding === undefined) throw new TypeError(`Unknown encoding: ${name}`);
@@ -29,10 +32,25 @@
     return Reflect.construct(Uint8Array, first, new.target ?? Buffer);
   }
 
+  function wrongType(name, expected, value) {
+    const message = `The "${name}" argument must be ${expected}. Received ${value === null ? 'null' : typeof value}`;
+    return Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_TYPE' });
+  }
+
+  function outOfRange(name, expected, value) {
+    const message = `The value of "${name}" is out of range. It must be ${expected}. Received ${String(value)}`;
+    return Object.assign(new RangeError(message), { code: 'ERR_OUT_OF_RANGE' });
+  }
+
+  function inRange(name, value, most) {
+    if (typeof value !== 'number') throw wrongType(name, 'of type number', value);
+    if (!Number.isInteger(value)) throw outOfRange(name, 'an integer', value);
+    if (value < 0 || value > most) throw outOfRange(name, `>= 0 && <= ${most}`, value);
+  }
+
   function view(buffer, offset, size) {
     if (!Number.isInteger(offset) || offset < 0 || offset + size > buffer.length) {
-      const message = `The value of "offset" is out of range. It must be >= 0 and <= ${buffer.length - size}. Received ${offset}`;
-      throw Object.assign(new RangeError(message), { code: 'ERR_OUT_OF_RANGE' });
+      throw outOfRange('offset', `>= 0 and <= ${buffer.length - size}`, offset);
     }
     return new DataView(buffer.buffer, buffer.byteOffset + offset, size);
   }
@@ -100,8 +118,14 @@
     equals(other) {
       return Buffer.compare(this, other) === 0;
     }
-    compare(other) {
-      return Buffer.compare(this, other);
+    compare(target, targetStart = 0, targetEnd, sourceStart = 0, sourceEnd = this.length) {
+      if (!(target instanceof Uint8Array)) throw wrongType('target', 'an instance of Buffer or Uint8Array', target);
+      targetEnd ??= target.length;
+      inRange('targetStart', targetStart, MAX_SIZE);
+      inRange('targetEnd', targetEnd, target.length);
+      inRange('sourceStart', sourceStart, MAX_SIZE);
+      inRange('sourceEnd', sourceEnd, this.length);
+      return Buffer.compare(this.subarray(sourceStart, sourceEnd), target.subarray(targetStart, targetEnd));
     }
     // Unlike a typed array's, a Buffer's slice is a view.
     slice(start, end) {
@@ -240,7 +264,7 @@
   Object.defineProperty(Buffer.prototype, 'constructor', { value: Buffer, writable: true, configurable: true });
 
   function checkedSize(size) {
-    if (typeof size !== 'number' || !(size >= 0) || size > 2 ** 32) throw new RangeError(`Buffer: ${String(size)} is not a size`);
+    if (typeof size !== 'number' || !(size >= 0) || size > MAX_SIZE) throw new RangeError(`Buffer: ${String(size)} is not a size`);
     return size;
   }
 
