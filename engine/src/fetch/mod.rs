@@ -11,10 +11,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::ext::ReasonPhrase;
 use lockstep_ctx_api::op::{FetchArgs, FetchRedirect, Headers};
 use lockstep_ctx_api::outcome::FetchResponse;
 use lockstep_ctx_api::{ErrorCode, OpError, OpResult, Outcome};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, ClientBuilder, Method, Response, StatusCode, Url};
 use tokio::sync::Semaphore;
 
@@ -147,8 +148,11 @@ impl Fetcher {
     async fn send(&self, hop: &Hop) -> Result<Response, Failure> {
         check(&hop.url, &self.policy)?;
         let mut request = self.client.request(hop.method.clone(), hop.url.clone()).headers(hop.headers.clone());
-        if let Some(body) = &hop.body {
+        if let Some(body) = hop.body.as_ref().filter(|body| !body.is_empty()) {
             request = request.body(body.clone());
+        } else if matches!(hop.method, Method::POST | Method::PUT | Method::PATCH) {
+            // There are servers that take none of these without a length (RFC 9110, 8.6).
+            request = request.header(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         request.send().await.map_err(network)
     }
@@ -222,20 +226,19 @@ fn header_map(headers: &Headers) -> Result<HeaderMap, Failure> {
 
 async fn read(response: Response, url: Url, redirected: bool) -> Result<FetchResponse, Failure> {
     let status = response.status();
-    let headers = response
-        .headers()
-        .iter()
-        .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
-        .collect();
+    let headers = response.headers().iter().map(|(name, value)| (name.as_str().to_owned(), text_of(value.as_bytes()))).collect();
+    // The client keeps the phrase of the server where it is another than the registered one.
+    let status_text = match response.extensions().get::<ReasonPhrase>() {
+        Some(reason) => text_of(reason.as_bytes()),
+        None => status.canonical_reason().unwrap_or_default().to_owned(),
+    };
     let body = read_body(response, MAX_BODY).await?;
-    Ok(FetchResponse {
-        status: status.as_u16(),
-        status_text: status.canonical_reason().unwrap_or_default().to_owned(),
-        url: url.to_string(),
-        redirected,
-        headers,
-        body,
-    })
+    Ok(FetchResponse { status: status.as_u16(), status_text, url: url.to_string(), redirected, headers, body })
+}
+
+/// Octets of a response's head: each is a character (Fetch standard, isomorphic decode).
+fn text_of(octets: &[u8]) -> String {
+    octets.iter().map(|octet| char::from(*octet)).collect()
 }
 
 async fn read_body(mut response: Response, limit: usize) -> Result<Vec<u8>, Failure> {

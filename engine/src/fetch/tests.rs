@@ -8,7 +8,7 @@ use super::*;
 use crate::config::SecurityConfig;
 
 /// A web server that answers every request with what `answer` makes of its head.
-async fn server(answer: impl Fn(&str) -> String + Send + 'static) -> SocketAddr {
+async fn server<A: AsRef<[u8]> + Send + 'static>(answer: impl Fn(&str) -> A + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -22,7 +22,7 @@ async fn server(answer: impl Fn(&str) -> String + Send + 'static) -> SocketAddr 
                 }
             }
             let response = answer(&String::from_utf8_lossy(&request));
-            let _ = socket.write_all(response.as_bytes()).await;
+            let _ = socket.write_all(response.as_ref()).await;
         }
     });
     address
@@ -70,6 +70,46 @@ async fn what_is_allowed_is_fetched() {
     let response = response(fetcher(&["127.0.0.0/8"]).run(get(format!("http://{address}/a?b=c"))).await);
     assert_eq!((response.status, response.body.as_slice(), response.redirected), (200, &b"asked"[..], false));
     assert!(response.headers.contains(&("x-served".to_owned(), "yes".to_owned())));
+}
+
+#[tokio::test]
+async fn what_could_have_a_body_and_has_none_says_so() {
+    let address = server(|head| ok(if head.contains("\r\ncontent-length: 0\r\n") { "none" } else { "unsaid" })).await;
+    for (method, body, said) in [
+        ("POST", None, "none"),
+        ("PUT", None, "none"),
+        ("PATCH", Some(Vec::new()), "none"),
+        ("DELETE", None, "unsaid"),
+        ("GET", None, "unsaid"),
+    ] {
+        let args = FetchArgs { method: method.into(), body, ..get(format!("http://{address}/")) };
+        assert_eq!(response(fetcher(&["127.0.0.0/8"]).run(args).await).body, said.as_bytes(), "{method}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_that_keeps_the_method_keeps_its_empty_body() {
+    let address = server(|head| match head.starts_with("POST / ") {
+        true => redirect("/next").replace("302 Found", "307 Temporary Redirect"),
+        false => ok(if head.contains("\r\ncontent-length: 0\r\n") { "none" } else { "unsaid" }),
+    })
+    .await;
+    let args = FetchArgs { method: "POST".into(), ..get(format!("http://{address}/")) };
+    assert_eq!(response(fetcher(&["127.0.0.0/8"]).run(args).await).body, b"none");
+}
+
+#[tokio::test]
+async fn the_head_of_a_response_comes_as_the_server_wrote_it() {
+    for (status, reason) in
+        [("422 Card Is Locked", "Card Is Locked"), ("599 Wow There", "Wow There"), ("404 Not Found", "Not Found"), ("200 ", "")]
+    {
+        let head = format!("HTTP/1.1 {status}\r\nX-Name: M\u{fc}ller\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        let octets: Vec<u8> = head.chars().map(|c| u8::try_from(c).unwrap()).collect();
+        let address = server(move |_| octets.clone()).await;
+        let response = response(fetcher(&["127.0.0.0/8"]).run(get(format!("http://{address}/"))).await);
+        assert_eq!(response.status_text, reason, "{status}");
+        assert!(response.headers.contains(&("x-name".to_owned(), "Müller".to_owned())), "{:?}", response.headers);
+    }
 }
 
 #[tokio::test]
