@@ -252,6 +252,16 @@ fn fetch_fails_as_the_web_does() {
     let mut run = Setup::app("async function main() { try { await fetch('http://example.net/') } catch (e) { return [e.name, e.message, e.cause.name, e.cause.message, e.cause.code] } }").start();
     run.settle("fetch", Err(OpError::new(ErrorCode::NetworkError, "connection refused")));
     assert_eq!(run.result(), r#"["TypeError","fetch failed","NetworkError","connection refused","ECONNREFUSED"]"#);
+    for (message, code) in [
+        ("ECONNRESET", "ECONNRESET"),
+        ("connect ETIMEDOUT 192.0.2.1:443", "ETIMEDOUT"),
+        ("example.net: end of file before message length reached", "ECONNRESET"),
+        ("example.net: something else", "ECONNABORTED"),
+    ] {
+        let mut run = Setup::app("const main = () => fetch('http://example.net/').catch((e) => e.cause.code);").start();
+        run.settle("fetch", Err(OpError::new(ErrorCode::NetworkError, message)));
+        assert_eq!(run.result(), format!("\"{code}\""), "{message}");
+    }
     let mut run = Setup::app("async function main() {\n  await fetch('http://example.net/');\n}").start();
     run.settle("fetch", Err(OpError::new(ErrorCode::NetworkError, "connection refused")));
     assert_eq!(run.error().at.as_ref().map(ToString::to_string).as_deref(), Some("main.js:2:9"));
@@ -260,6 +270,8 @@ fn fetch_fails_as_the_web_does() {
         ("fetch('file:///etc/passwd')", "is not http or https"),
         ("fetch('http://u:p@a/')", "credentials"),
         ("fetch('http://a/', { body: 'x' })", "has no body"),
+        ("fetch('http://a/', { method: 'connect' })", "'connect' is forbidden"),
+        ("new Request('http://a/', { method: 'TRACE' })", "'TRACE' is forbidden"),
         ("fetch('http://a/', { headers: { 'A B': 'c' } })", "is not a header name"),
         ("fetch('http://a/', { headers: { A: 'c\\r\\nd' } })", "CR, LF"),
     ] {

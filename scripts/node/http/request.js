@@ -24,6 +24,7 @@ function check({ protocol, path, method, socketPath, rejectUnauthorized, agent }
   if (protocol !== 'http:' && protocol !== 'https:') throw wrong('ERR_INVALID_PROTOCOL', `Protocol "${protocol}" not supported. Expected "http:"`);
   if (/[\0-\x20]/.test(path)) throw wrong('ERR_UNESCAPED_CHARACTERS', 'Request path contains unescaped characters');
   if (!TOKEN.test(method)) throw wrong('ERR_INVALID_HTTP_TOKEN', `Method must be a valid HTTP token ["${method}"]`);
+  if (String(method).toUpperCase() === 'CONNECT') throw unsupported('a tunnel through a proxy (CONNECT)');
   if (socketPath) throw unsupported('a local socket');
   if (rejectUnauthorized === false || agent?.options?.rejectUnauthorized === false) {
     throw unsupported('TLS without checking the certificate (rejectUnauthorized: false)');

@@ -198,6 +198,8 @@
       if (url.username !== '' || url.password !== '') throw new TypeError('fetch: a URL with credentials is refused; send an Authorization header');
       const method = String(init.method ?? from?.method ?? 'GET');
       if (!/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(method)) throw new TypeError(`fetch: '${method}' is not a method`);
+      // They lead past what is checked, or show the caller its own credentials (Fetch standard, forbidden methods).
+      if (/^(connect|trace|track)$/i.test(method)) throw new TypeError(`fetch: the method '${method}' is forbidden`);
       this.url = url.href;
       this.method = /^(delete|get|head|options|post|put)$/i.test(method) ? method.toUpperCase() : method;
       this.headers = new Headers(init.headers ?? from?.headers);
@@ -256,14 +258,16 @@
     [/not a public address/, 'EACCES'],
     [/certificate|tls|handshake/i, 'ERR_TLS_CERT'],
     [/unreachable/i, 'EHOSTUNREACH'],
-    [/closed before|connection closed|unexpected eof|incomplete/i, 'ECONNRESET'],
+    [/closed before|connection closed|unexpected eof|end of file|incomplete/i, 'ECONNRESET'],
   ];
+  // Tests have a request fail by a code of Node's.
+  const NAMED = /\bE(?:CONN[A-Z]+|NOTFOUND|TIMEDOUT|HOSTUNREACH|NETUNREACH|PIPE|AI_AGAIN|ACCES)\b/;
 
   function networkCode(error) {
     if (error?.name === 'TimeoutError') return 'ETIMEDOUT';
     if (error?.name === 'LimitError') return 'ERR_LIMIT';
     const text = String(error?.message ?? error);
-    return CODES.find(([pattern]) => pattern.test(text))?.[1] ?? 'ECONNABORTED';
+    return NAMED.exec(text)?.[0] ?? CODES.find(([pattern]) => pattern.test(text))?.[1] ?? 'ECONNABORTED';
   }
 
   // A body without its content codings (RFC 9110, 8.4), as far as it goes; one with a coding that is not known here stays as it is.
