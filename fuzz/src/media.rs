@@ -63,9 +63,9 @@ pub fn rtp(data: &[u8]) {
 
     let mut receiver = TelephoneEventReceiver::default();
     let mut now = origin();
-    for event in packet.payload.as_chunks::<4>().0 {
+    for (sequence, event) in (1..).zip(packet.payload.as_chunks::<4>().0) {
         let Some(event) = TelephoneEvent::parse(event) else { continue };
-        let ended = receiver.handle_packet(now, packet.header.marker, packet.header.timestamp, 8_000, event);
+        let ended = receiver.handle_packet(now, sequence, packet.header.marker, packet.header.timestamp, 8_000, event);
         assert!(ended.count() <= 2);
         now += Duration::from_millis(20);
     }

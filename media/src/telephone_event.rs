@@ -11,12 +11,14 @@
 //!   lost ends      100 ──── 103 104 ─ ─ ─ ─ ─ ─ ─ ─           reported LOST_END after the last packet,
 //!                                          200 (ts 9600)      or when the next press begins
 //!   lost marker        101 102 ...                            a new timestamp is a new press
-//!   late packets   100 105E 103 106E                          103 belongs to a press already reported: ignored
+//!   late packets   100 105E 103 106E                          103 was sent before 105, which says more: ignored
 //!   long press     ts 8000 dur 65535, ts 73535 dur 160 ...    no marker, starts where the last segment ended: same press
 //! ```
 //!
 //! Some senders move the timestamp with every packet of a press. Their duration grows by as much, and no packet but the
-//! first has a marker, which tells their presses apart. Others forget to move it between two keys: then the key does.
+//! first has a marker, which tells their presses apart. Others forget to move it between two presses: then the key does, or
+//! after an end a marker or a duration that starts over. A sender that changes its source may step back with the timestamp:
+//! which packets are late, only their sequence numbers say.
 
 use std::time::{Duration, Instant};
 
@@ -24,9 +26,6 @@ use crate::rtp::RtpTimestamp;
 
 /// How long after its last packet a press counts as ended. Updates come every 20–60 ms, so this is three lost ones.
 const LOST_END: Duration = Duration::from_millis(180);
-
-/// After this long an older timestamp is a sender that started anew, not a packet that took a detour.
-const REORDERING: Duration = Duration::from_secs(2);
 
 /// End packets of a sender that moves timestamps come within this time.
 const REPEATED_END: Duration = Duration::from_millis(70);
@@ -76,6 +75,8 @@ pub struct TelephoneEventReceiver {
 #[derive(Debug, Clone)]
 struct Press {
     event: u8,
+    /// Of its last packet.
+    sequence: u64,
     timestamp: RtpTimestamp,
     duration: u16,
     /// Ticks of earlier segments of the same press.
@@ -86,10 +87,12 @@ struct Press {
 }
 
 impl TelephoneEventReceiver {
-    /// Takes a packet. Yields the press before it, if its end was lost, and its own if it is an end packet not seen yet.
+    /// Takes a packet. Yields the press before it, if its end was lost, and its own if it is an end packet not seen yet. `sequence`
+    /// is extended by its wraps.
     pub fn handle_packet(
         &mut self,
         now: Instant,
+        sequence: u64,
         marker: bool,
         timestamp: RtpTimestamp,
         clock_rate: u32,
@@ -97,16 +100,20 @@ impl TelephoneEventReceiver {
     ) -> impl Iterator<Item = FinishedEvent> + use<> {
         let mut lost_end = None;
         match &mut self.current {
-            Some(press) if press.timestamp == timestamp && press.event == packet.event => {
+            Some(press) if sequence < press.sequence => return [None, None].into_iter().flatten(),
+            Some(press) if press.is_repeated_by(sequence, marker, timestamp, packet) => {
+                press.sequence = sequence;
                 press.duration = press.duration.max(packet.duration);
                 press.last_packet = now;
             }
-            Some(press) if press.is_late(now, timestamp) => return [None, None].into_iter().flatten(),
-            Some(press) if press.is_continued_by(now, marker, timestamp, packet) => press.go_on(now, timestamp, packet),
+            Some(press) if press.is_continued_by(now, marker, timestamp, packet) => {
+                press.go_on(now, sequence, timestamp, packet);
+            }
             previous => {
                 lost_end = previous.as_mut().and_then(Press::report);
                 *previous = Some(Press {
                     event: packet.event,
+                    sequence,
                     timestamp,
                     duration: packet.duration,
                     earlier: 0,
@@ -143,8 +150,10 @@ impl Press {
         Some(FinishedEvent { event: self.event, duration })
     }
 
-    fn is_late(&self, now: Instant, timestamp: RtpTimestamp) -> bool {
-        timestamp.distance(self.timestamp) < 0 && now.saturating_duration_since(self.last_packet) < REORDERING
+    fn is_repeated_by(&self, sequence: u64, marker: bool, timestamp: RtpTimestamp, packet: TelephoneEvent) -> bool {
+        let starts_over = marker || packet.duration < self.duration;
+        let is_another = self.is_reported && sequence > self.sequence && !packet.end && starts_over;
+        timestamp == self.timestamp && packet.event == self.event && !is_another
     }
 
     fn is_continued_by(&self, now: Instant, marker: bool, timestamp: RtpTimestamp, packet: TelephoneEvent) -> bool {
@@ -163,11 +172,12 @@ impl Press {
         segment || full_segment || moving_timestamp
     }
 
-    fn go_on(&mut self, now: Instant, timestamp: RtpTimestamp, packet: TelephoneEvent) {
+    fn go_on(&mut self, now: Instant, sequence: u64, timestamp: RtpTimestamp, packet: TelephoneEvent) {
         // A duration that grew counts from the start of the press already; one that starts over is a new segment.
         if packet.duration < self.duration {
             self.earlier = self.earlier.saturating_add(timestamp.distance(self.timestamp).unsigned_abs());
         }
+        self.sequence = sequence;
         self.timestamp = timestamp;
         self.duration = packet.duration;
         self.last_packet = now;
@@ -182,6 +192,8 @@ mod tests {
 
     struct Line {
         now: Instant,
+        /// Of the next packet.
+        sequence: u64,
         receiver: TelephoneEventReceiver,
         heard: Vec<(u8, u64)>,
     }
@@ -189,12 +201,14 @@ mod tests {
     impl Line {
         #[expect(clippy::disallowed_methods, reason = "any instant will do as the origin of a manual clock")]
         fn new() -> Self {
-            Line { now: Instant::now(), receiver: TelephoneEventReceiver::default(), heard: Vec::new() }
+            Line { now: Instant::now(), sequence: 100, receiver: TelephoneEventReceiver::default(), heard: Vec::new() }
         }
 
         fn packet(&mut self, marker: bool, timestamp: u32, event: u8, duration: u16, end: bool) {
             let packet = TelephoneEvent { event, end, volume: 10, duration };
-            let finished = self.receiver.handle_packet(self.now, marker, RtpTimestamp(timestamp), 8000, packet);
+            let sequence = self.sequence;
+            self.sequence += 1;
+            let finished = self.receiver.handle_packet(self.now, sequence, marker, RtpTimestamp(timestamp), 8000, packet);
             self.heard.extend(finished.map(|press| (press.event, press.duration.as_millis() as u64)));
         }
 
@@ -202,6 +216,15 @@ mod tests {
             self.now += Duration::from_millis(milliseconds);
             let finished = self.receiver.handle_timeout(self.now);
             self.heard.extend(finished.map(|press| (press.event, press.duration.as_millis() as u64)));
+        }
+    }
+
+    /// A press of 60 ms.
+    fn press(line: &mut Line, timestamp: u32, event: u8) {
+        line.packet(true, timestamp, event, 160, false);
+        line.packet(false, timestamp, event, 320, false);
+        for _ in 0..3 {
+            line.packet(false, timestamp, event, 480, true);
         }
     }
 
@@ -262,12 +285,17 @@ mod tests {
     #[test]
     fn packets_that_took_a_detour_change_nothing() {
         let mut line = Line::new();
-        line.packet(true, 8000, 1, 160, false);
-        line.packet(false, 8000, 1, 640, true);
-        line.packet(false, 8000, 1, 320, false);
-        line.packet(true, 16000, 2, 160, false);
-        line.packet(false, 8000, 1, 640, true);
-        line.packet(false, 16000, 2, 640, true);
+        for (sequence, (marker, timestamp, event, duration, end)) in [
+            (100, (true, 8000, 1, 160, false)),
+            (102, (false, 8000, 1, 640, true)),
+            (101, (false, 8000, 1, 320, false)),
+            (104, (true, 16000, 2, 160, false)),
+            (103, (false, 8000, 1, 640, true)),
+            (105, (false, 16000, 2, 640, true)),
+        ] {
+            line.sequence = sequence;
+            line.packet(marker, timestamp, event, duration, end);
+        }
         assert_eq!(line.heard, [(1, 80), (2, 80)]);
     }
 
@@ -324,11 +352,37 @@ mod tests {
 
     #[test]
     fn a_sender_that_starts_its_clock_anew_is_heard() {
+        for (before, after) in [(0x7000_0000, 100), (16_000, 8_000), (1 << 30, 0), (0, 1 << 31), (100, 0x7fff_ff00)] {
+            for pause in [40, 3000] {
+                let mut line = Line::new();
+                press(&mut line, before, 2);
+                line.pass(pause);
+                press(&mut line, after, 3);
+                press(&mut line, after.wrapping_add(1600), 4);
+                assert_eq!(line.heard, [(2, 60), (3, 60), (4, 60)]);
+            }
+        }
+    }
+
+    #[test]
+    fn one_key_twice_with_one_timestamp_is_two_presses() {
         let mut line = Line::new();
-        line.packet(true, 0x7000_0000, 1, 800, true);
-        line.pass(3000);
-        line.packet(true, 100, 2, 800, true);
-        assert_eq!(line.heard, [(1, 100), (2, 100)]);
+        for _ in 0..2 {
+            press(&mut line, 8000, 3);
+            line.pass(400);
+        }
+        line.packet(false, 8000, 3, 320, false);
+        line.packet(false, 8000, 3, 480, true);
+        assert_eq!(line.heard, [(3, 60), (3, 60), (3, 60)], "the last lost its marker");
+    }
+
+    #[test]
+    fn a_marker_in_every_packet_makes_no_presses() {
+        let mut line = Line::new();
+        for (duration, end) in [(160, false), (320, false), (480, true), (480, true), (480, true)] {
+            line.packet(true, 8000, 3, duration, end);
+        }
+        assert_eq!(line.heard, [(3, 60)]);
     }
 
     #[test]
@@ -369,11 +423,11 @@ mod tests {
             let mut random = move || { state ^= state << 13; state ^= state >> 7; state ^= state << 17; state };
             let mut survivors = Vec::new();
             let mut arrivals = Vec::new();
-            for packet in presses(&events) {
+            for (sequence, packet) in (100..).zip(presses(&events)) {
                 if random() % 3 != 0 {
                     survivors.push(packet.2);
                     for _ in 0..1 + random() % 2 {
-                        arrivals.push((packet.0 + random() % 70, packet));
+                        arrivals.push((packet.0 + random() % 70, sequence, packet));
                     }
                 }
             }
@@ -381,9 +435,10 @@ mod tests {
             survivors.dedup();
             let mut line = Line::new();
             let mut clock = 0;
-            for (at, (_, marker, timestamp, event, duration, end)) in arrivals {
+            for (at, sequence, (_, marker, timestamp, event, duration, end)) in arrivals {
                 line.pass(at - clock);
                 clock = at;
+                line.sequence = sequence;
                 line.packet(marker, timestamp, event, duration, end);
             }
             line.pass(1000);

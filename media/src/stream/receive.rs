@@ -385,7 +385,7 @@ impl MediaStream {
         if !std::mem::replace(&mut self.receiver.has_seen_event, true) {
             self.refresh_decoding();
         }
-        let finished = self.receiver.events.handle_packet(self.now, header.marker, header.timestamp, clock_rate, event);
+        let finished = self.receiver.events.handle_packet(self.now, sequence, header.marker, header.timestamp, clock_rate, event);
         for event in finished {
             self.hear_event(event);
         }
