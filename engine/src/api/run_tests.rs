@@ -160,6 +160,28 @@ async fn runs_and_what_fails_in_them_are_counted() {
 }
 
 #[tokio::test]
+async fn a_hook_that_gives_no_routing_object_or_has_no_main_is_counted_and_told() {
+    let site = Site::new(&[
+        ("null.js", "function main() { return null }"),
+        ("five.js", "exports.main = () => 5"),
+        ("none.js", "module.exports = { other() {} }"),
+        ("good.js", "function main(d) { return d }"),
+    ])
+    .await;
+    let mut alerts = site.events.take_alerts().unwrap();
+    for (script, expected) in [("null", 500), ("five", 500), ("none", 500), ("good", 200)] {
+        let (status, body) = site.post_json(&format!("/v1/route?script={script}"), json!({ "routing": {} })).await;
+        let code = body["error"]["code"].as_u64().unwrap_or(status.into());
+        assert_eq!(code, expected, "{script}: {body}");
+        if expected == 500 {
+            assert_eq!(alerts.recv().await.map(|alert| (alert.name, alert.subject)), Some(("script-error", script.to_owned())));
+        }
+    }
+    let stats = site.handle.stats().await.unwrap();
+    assert_eq!(stats.ended, BTreeMap::from([(RunKind::Hook, RunsEnded { all: 4, failed: 3 })]));
+}
+
+#[tokio::test]
 async fn a_scripts_error_is_422_with_its_sip_code_and_place() {
     let site = Site::new(&[("bad.js", "function main(d) {\n  if (d.sip) throw '604 On DNC List';\n  null.x;\n}")]).await;
     let (status, body) = site.post_json("/v1/scripts/bad/run", json!({ "data": { "sip": true } })).await;

@@ -27,6 +27,9 @@ pub(crate) trait Runner {
     /// Makes a run and waits for its end.
     fn run(&self, request: RunRequest) -> BoxFuture<'_, Result<RunSuccess, RunFailure>>;
 
+    /// What a run returned is no routing object.
+    fn refused(&self, script: &str, run: &Arc<str>, why: &str);
+
     /// Has another thread do what takes the longer the more a script has given; `None`: it could not.
     fn beside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> BoxFuture<'_, Option<T>>;
 }
@@ -34,6 +37,10 @@ pub(crate) trait Runner {
 impl Runner for RunsHandle {
     fn run(&self, request: RunRequest) -> BoxFuture<'_, Result<RunSuccess, RunFailure>> {
         Self::run(self, request).boxed()
+    }
+
+    fn refused(&self, script: &str, run: &Arc<str>, why: &str) {
+        Self::refused(self, script, run, why);
     }
 
     fn beside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> BoxFuture<'_, Option<T>> {
@@ -74,7 +81,7 @@ pub(crate) async fn route(
     if scripts.is_empty() {
         return decide(table, facts, &data, (&hook, &costs), 0.0);
     }
-    let (changed, sandbox_ms) = run_all(runner, RoutingObject::from(&data), &hook, &scripts).await?;
+    let Ran { data: changed, sandbox_ms, last } = run_all(runner, RoutingObject::from(&data), &hook, &scripts).await?;
     let octets = changed.size();
     let (own, cli, dialled) = (Arc::clone(table), facts.cli.clone(), facts.dialled.clone());
     let work = move || {
@@ -84,7 +91,11 @@ pub(crate) async fn route(
     match read(runner, octets, work).await? {
         (Ok(decision), _) => decided(facts, &hook, within_routes(table, facts, &scripts, decision), sandbox_ms),
         (Err(error), costs) => {
-            hook.failed(&format!("what the scripts made of the routes cannot be read: {error}"))?;
+            let why = format!("what the scripts made of the routes cannot be read: {error}");
+            if let Some((script, run)) = last {
+                runner.refused(script, &run, &why);
+            }
+            hook.failed(&why)?;
             decide(table, facts, &data, (&hook, &costs), sandbox_ms)
         }
     }
@@ -211,7 +222,7 @@ pub(crate) async fn hook(
     }
     let globals = if script.is_none() { Globals::Of(table.account_of(did, customer)) } else { Globals::None };
     let scripts = chain(programs, &hook, globals);
-    let (mut data, sandbox_ms) = run_all(runner, before, &hook, &scripts).await?;
+    let Ran { mut data, sandbox_ms, .. } = run_all(runner, before, &hook, &scripts).await?;
     data.set("sandbox_time", &Value::from(sandbox_ms).to_string());
     Ok(data)
 }
@@ -233,14 +244,17 @@ fn is_of(table: &RouteTable, account: &str, given: &Given) -> bool {
     owner == Some(account)
 }
 
-/// Runs the scripts on `data`; what they made of it and their time, ms.
-async fn run_all(
-    runner: &impl Runner,
+/// What scripts have made of a call.
+struct Ran<'a> {
     data: RoutingObject,
-    hook: &Hook,
-    scripts: &[Link],
-) -> Result<(RoutingObject, f64), Rejection> {
-    let mut data = data;
+    sandbox_ms: f64,
+    /// The script that changed it last, and its run.
+    last: Option<(&'a str, Arc<str>)>,
+}
+
+/// Runs the scripts on `data`.
+async fn run_all<'a>(runner: &impl Runner, data: RoutingObject, hook: &Hook, scripts: &'a [Link]) -> Result<Ran<'a>, Rejection> {
+    let (mut data, mut last) = (data, None);
     let (mut sandbox, mut took) = (Duration::ZERO, Duration::ZERO);
     // One caller waits for all of them: together they have what the route gives, else as long as the one with the most time.
     let total = hook.timeout.or_else(|| scripts.iter().map(|link| link.time).max()).unwrap_or_default();
@@ -254,7 +268,7 @@ async fn run_all(
             Ok(success) => {
                 sandbox += success.sandbox_time;
                 took += success.took;
-                let result = success.result.unwrap_or_else(|| "null".to_owned());
+                let (run, result) = (success.run, success.result.unwrap_or_else(|| "null".to_owned()));
                 let refused;
                 (data, refused) = read(runner, result.len(), move || match RoutingObject::changed(&data, &result) {
                     Ok(changed) => (changed, None),
@@ -262,7 +276,10 @@ async fn run_all(
                 })
                 .await?;
                 if let Some(why) = refused {
+                    runner.refused(script, &run, &why);
                     hook.failed(&format!("{script}: {why}"))?;
+                } else {
+                    last = Some((script.as_str(), run));
                 }
             }
             Err(failure) => {
@@ -290,7 +307,7 @@ async fn run_all(
             }
         }
     }
-    Ok((data, sandbox.as_secs_f64() * 1_000.0))
+    Ok(Ran { data, sandbox_ms: sandbox.as_secs_f64() * 1_000.0, last })
 }
 
 impl Hook {
@@ -370,10 +387,13 @@ mod tests {
     use crate::runs::RunLog;
 
     /// Stands for a script that returns this; `None`: what it was given.
+    #[derive(Default)]
     struct Returns {
         result: Option<String>,
         /// How often something was done by another thread.
         beside: Cell<usize>,
+        /// Results that were told to be no routing objects.
+        refused: Cell<usize>,
     }
 
     impl Runner for Returns {
@@ -381,6 +401,10 @@ mod tests {
             let (took, sandbox_time, log) = (Duration::ZERO, Duration::ZERO, RunLog::default());
             let result = self.result.clone().or(Some(request.data));
             ready(Ok(RunSuccess { run: request.id, result, took, sandbox_time, log })).boxed()
+        }
+
+        fn refused(&self, _: &str, _: &Arc<str>, _: &str) {
+            self.refused.set(self.refused.get() + 1);
         }
 
         fn beside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> BoxFuture<'_, Option<T>> {
@@ -395,7 +419,7 @@ mod tests {
     fn routed(result: &Value) -> (Result<Decision, Rejection>, usize) {
         let table = Arc::new(RouteTable::new(&toml::from_str(ROUTE).unwrap()));
         let facts = Facts { dialled: "442".into(), ..Facts::default() };
-        let runner = Returns { result: Some(result.to_string()), beside: Cell::new(0) };
+        let runner = Returns { result: Some(result.to_string()), ..Returns::default() };
         let decision = route(&table, &ProgramSet::default(), &runner, &facts).now_or_never().unwrap();
         (decision, runner.beside.get())
     }
@@ -422,7 +446,7 @@ mod tests {
             let table = Arc::new(RouteTable::new(&toml::from_str(&format!("{gateways}{route_of}")).unwrap()));
             let facts = Facts { dialled: "442".into(), ..Facts::default() };
             let result = json!({ "egress_routing": rows, "routing": { "dest_number": number } }).to_string();
-            let runner = Returns { result: Some(result), beside: Cell::new(0) };
+            let runner = Returns { result: Some(result), ..Returns::default() };
             let decision = route(&table, &scripts, &runner, &facts).now_or_never().unwrap();
             let dialled = decision.map(|decision| decision.attempts.iter().map(|attempt| attempt.gateway).collect::<Vec<_>>());
             assert_eq!(dialled.unwrap_or_default(), expected, "{owner} {number}");
@@ -434,7 +458,7 @@ mod tests {
         let config = "[[customer]]\nid = 12\nvars = { a = 1 }\n[[customer]]\nid = 13\n\
                       [[did]]\nnumber = \"+4420800\"\ncustomer = 12\ndestinations = [\"class5:1\"]";
         let table = RouteTable::new(&toml::from_str(config).unwrap());
-        let runner = Returns { result: None, beside: Cell::new(0) };
+        let runner = Returns::default();
         for (account, expected, has_vars) in
             [("", Some(12), true), (r#","account_id":null"#, Some(12), true), (r#","account_id":13"#, Some(13), false)]
         {
@@ -486,7 +510,7 @@ mod tests {
         let config = "[[customer]]\nid = 12\naccount = \"north\"\nvars = { a = 1 }\n[[customer]]\nid = 13\naccount = \"south\"\n\
                       [[did]]\nnumber = \"+4420800\"\ncustomer = 12\nscript = \"x\"\nvars = { pin = \"1\" }";
         let table = RouteTable::new(&toml::from_str(config).unwrap());
-        let runner = Returns { result: None, beside: Cell::new(0) };
+        let runner = Returns::default();
         let given = |account: &str| Given::read(&format!(r#"{{"routing":{{"dest_number":"4420800"{account}}}}}"#)).unwrap();
         for (asker, account, is_theirs) in [
             ("north", "", true),
@@ -510,12 +534,26 @@ mod tests {
     #[test]
     fn rows_for_an_object_without_a_caller_id_have_none() {
         let table = RouteTable::new(&toml::from_str(ROUTE).unwrap());
-        let runner = Returns { result: None, beside: Cell::new(0) };
+        let runner = Returns::default();
         for (cli, gateway) in [("", "{}"), (r#","cli":"441""#, r#"{"cli":"441"}"#)] {
             let given = Given::read(&format!(r#"{{"routing":{{"dest_number":"442"{cli}}}}}"#)).unwrap();
             let data = hook(&table, &ProgramSet::default(), &runner, given, (None, None)).now_or_never().unwrap().unwrap();
             let rows: Value = serde_json::from_str(data.routing("egress_routing").unwrap()).unwrap();
             assert_eq!(rows[0]["gw"]["7"].to_string(), gateway);
+        }
+    }
+
+    #[test]
+    fn a_result_that_cannot_be_read_is_told_whatever_becomes_of_the_call() {
+        let deep = format!("{}{}", "[".repeat(127), "]".repeat(127));
+        for (result, on_error) in
+            [("7".to_owned(), "reject"), ("null".to_owned(), "continue"), (format!(r#"{{"deep":{deep}}}"#), "continue")]
+        {
+            let table = Arc::new(RouteTable::new(&toml::from_str(&format!("{ROUTE}\non_error = \"{on_error}\"")).unwrap()));
+            let facts = Facts { dialled: "442".into(), ..Facts::default() };
+            let runner = Returns { result: Some(result.clone()), ..Returns::default() };
+            let decision = route(&table, &ProgramSet::default(), &runner, &facts).now_or_never().unwrap();
+            assert_eq!((decision.is_ok(), runner.refused.get()), (on_error == "continue", 1), "{result}");
         }
     }
 

@@ -14,7 +14,7 @@ use lockstep_ctx_api::OpResult;
 use lockstep_ctx_api::journal::{Journal, Mark};
 use lockstep_ctx_api::op::OpId;
 use lockstep_ctx_api::wire::{LogLevel, LogLine};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{AbortHandle, LocalSet};
 
@@ -120,6 +120,18 @@ struct Asked {
 }
 
 impl Asked {
+    /// Where the run went wrong, for somebody to look at.
+    fn alert(&self, error: &RunError) -> Alert {
+        let (message, at) = match error {
+            RunError::Script(error) => (error.message.clone(), error.at.as_ref().map(ToString::to_string)),
+            error => (error.to_string(), None),
+        };
+        let data = json!({
+            "script": self.program.name, "run": &*self.id, "kind": self.kind, "fn": self.function, "message": message, "at": at,
+        });
+        alert(&self.program, &message, &data)
+    }
+
     /// Shows a line to those who read the engine's log or watch.
     fn tell(&self, now: Moment, line: &LogLine, events: &EventLog) {
         let (run, script, account) = (&self.id, &self.program.name, &self.program.account);
@@ -236,6 +248,7 @@ impl Actor {
                     let mut state = self.state.borrow_mut();
                     match control {
                         Some(Control::Cancel { id, reply }) => state.cancel(&id, reply),
+                        Some(Control::Refused { run, program, why }) => state.refused(&run, &program, &why),
                         // Whoever asked may have gone away.
                         Some(Control::List(reply)) => drop(reply.send(state.list())),
                         Some(Control::Stats(reply)) => {
@@ -326,6 +339,14 @@ impl State {
         }
     }
 
+    /// A routing script has failed all the same.
+    fn refused(&mut self, run: &str, program: &Program, why: &str) {
+        let kind = RunKind::Hook;
+        self.stats.ended.entry(kind).or_default().failed += 1;
+        let data = json!({ "script": program.name, "run": run, "kind": kind, "fn": null, "message": why, "at": null });
+        self.events.raise(alert(program, why, &data));
+    }
+
     fn list(&self) -> Vec<RunSummary> {
         let now = Instant::now();
         let mut listed: Vec<(&Ticket, &Asked)> = self.asked.iter().collect();
@@ -380,11 +401,14 @@ impl State {
                 DeskOutput::Log { ticket, line } => self.log(ticket, line),
                 DeskOutput::Settled { ticket, end, took, sandbox_time } => {
                     let Some(asked) = self.asked.get_mut(&ticket) else { continue };
-                    asked.failed = end.as_ref().is_err_and(|error| !error.is_deliberate() && !error.is_no_function());
+                    // Who may run anything names what is not there without its being the script's fault.
+                    let is_not_there = |error: &RunError| error.is_no_function() && asked.kind.is_anybodys();
+                    let failed = end.as_ref().is_err_and(|error| !error.is_deliberate() && !is_not_there(error));
+                    asked.failed = failed;
                     let was_ended = matches!(end, Err(RunError::Cancelled | RunError::Stopped));
                     let ended = self.stats.ended.entry(asked.kind).or_default();
                     ended.all += 1;
-                    ended.failed += u64::from(asked.failed && !was_ended);
+                    ended.failed += u64::from(failed && !was_ended);
                     let Some(reply) = asked.reply.take() else { continue };
                     let (run, log) = (Arc::clone(&asked.id), std::mem::take(&mut asked.log));
                     let answer = match end {
@@ -397,7 +421,7 @@ impl State {
                                 tracing::warn!(run = %asked.id, script = asked.program.name, %error, at, "a run failed");
                                 // Of a job it counts how it ends.
                                 if !matches!(asked.kind, RunKind::Job | RunKind::Schedule) {
-                                    self.events.raise(alert_of(asked, &error));
+                                    self.events.raise(asked.alert(&error));
                                 }
                             }
                             Err(RunFailure { run, error, took, log })
@@ -466,23 +490,16 @@ impl State {
     }
 }
 
-/// Where a run went wrong, for somebody to look at.
-fn alert_of(asked: &Asked, error: &RunError) -> Alert {
-    let script = asked.program.name.clone();
-    let (message, at) = match error {
-        RunError::Script(error) => (error.message.clone(), error.at.as_ref().map(ToString::to_string)),
-        error => (error.to_string(), None),
-    };
-    let data = json!({
-        "script": script, "run": &*asked.id, "kind": asked.kind, "fn": asked.function, "message": message, "at": at,
-    });
+/// What `program` did wrong, for somebody to look at. `data` tells more of it.
+fn alert(program: &Program, message: &str, data: &Value) -> Alert {
+    let script = program.name.clone();
     Alert {
         name: "script-error",
         severity: Severity::Error,
         text: format!("{script} failed: {message}"),
         data: data.as_object().cloned().unwrap_or_default(),
         subject: script,
-        account: asked.program.account.as_str().into(),
+        account: program.account.as_str().into(),
     }
 }
 

@@ -32,6 +32,12 @@ pub(super) enum Control {
         id: Arc<str>,
         reply: Option<oneshot::Sender<bool>>,
     },
+    /// What a routing script returned is no routing object.
+    Refused {
+        run: Arc<str>,
+        program: Arc<Program>,
+        why: String,
+    },
     List(oneshot::Sender<Vec<RunSummary>>),
     Stats(oneshot::Sender<RunsStats>),
     Stop,
@@ -123,6 +129,13 @@ impl RunsHandle {
     pub async fn cancel(&self, run: &str) -> Result<(), RunsError> {
         let found = self.ask(|reply| Control::Cancel { id: run.into(), reply: Some(reply) }).await?;
         if found { Ok(()) } else { Err(RunsError::NoSuchRun(run.to_owned())) }
+    }
+
+    /// Counts the run of a routing script as failed, and has somebody look at it: what it returned is no routing object.
+    pub(crate) fn refused(&self, script: &str, run: &Arc<str>, why: &str) {
+        let Some(program) = self.programs.borrow().by_name(script).cloned() else { return };
+        // A thread that is gone counts nothing.
+        let _ = self.controls.send(Control::Refused { run: Arc::clone(run), program, why: why.to_owned() });
     }
 
     /// Runs that have not ended, the oldest first.

@@ -81,6 +81,10 @@ impl class4::Runner for Rehearsal<'_> {
         ready(self.0.borrow_mut().run(request)).boxed()
     }
 
+    fn refused(&self, script: &str, _: &Arc<str>, why: &str) {
+        tracing::debug!(%script, why, "a routing script failed");
+    }
+
     fn beside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> BoxFuture<'_, Option<T>> {
         ready(Some(work())).boxed()
     }
