@@ -404,10 +404,18 @@ impl Engine {
     ///
     /// # Panics
     /// When it does not.
-    pub async fn stop(mut self) {
+    pub async fn stop(self) {
+        self.stop_by(libc::SIGTERM).await;
+    }
+
+    /// The same, by another signal.
+    ///
+    /// # Panics
+    /// When it does not stop, or fails.
+    pub async fn stop_by(mut self, signal: i32) {
         let pid = self.pid().cast_signed();
         // SAFETY: kill takes two numbers; the process is our child, which was not waited for.
-        assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0, "the engine is gone");
+        assert_eq!(unsafe { libc::kill(pid, signal) }, 0, "the engine is gone");
         let folder = std::mem::take(&mut self.folder);
         let status = within("the engine's end", tokio::task::spawn_blocking(move || self.child.wait())).await;
         drop(folder);

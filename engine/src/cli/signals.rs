@@ -1,28 +1,86 @@
 //! Being told to end.
+#![expect(unsafe_code, reason = "whether a signal is ignored has no safe interface")]
+
+use std::future::poll_fn;
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::task::Poll;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGTERM and SIGINT (Ctrl-C).
+/// SIGTERM, SIGINT (Ctrl-C), SIGQUIT and SIGHUP (the terminal is gone).
 pub(super) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
+    end: [Signal; 3],
+    /// The terminal's end is told by the terminal and by the shell: it counts once. `None`: it has been told, or is none of ours.
+    hangup: Option<Signal>,
 }
 
 impl Signals {
-    /// From here on they no longer end the process by themselves.
+    /// From here on they no longer end the process by themselves, nor do SIGUSR1 and SIGUSR2, which mean nothing here. `nohup` has
+    /// SIGHUP ignored: that stays so.
     pub(super) fn listen() -> Result<Self, String> {
-        let unavailable = |error: std::io::Error| format!("cannot wait for signals: {error}");
-        Ok(Self {
-            terminate: signal(SignalKind::terminate()).map_err(unavailable)?,
-            interrupt: signal(SignalKind::interrupt()).map_err(unavailable)?,
-        })
+        let listened = |kind: SignalKind| signal(kind).map_err(|error| format!("cannot wait for signals: {error}"));
+        let hangup = if is_ignored(libc::SIGHUP) { None } else { Some(listened(SignalKind::hangup())?) };
+        for unused in [SignalKind::user_defined1(), SignalKind::user_defined2()] {
+            // Whoever has listened once has it for good.
+            drop(listened(unused)?);
+        }
+        let end = [listened(SignalKind::terminate())?, listened(SignalKind::interrupt())?, listened(SignalKind::quit())?];
+        Ok(Self { end, hangup })
     }
 
     /// Waits for one of them.
     pub(super) async fn told_to_end(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
+        poll_fn(|context| {
+            if self.hangup.as_mut().is_some_and(|hangup| hangup.poll_recv(context).is_ready()) {
+                self.hangup = None;
+                return Poll::Ready(());
+            }
+            let is_told = self.end.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
+            if is_told { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}
+
+fn is_ignored(signal: libc::c_int) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: without a new action only the old one is written, whole where the answer is 0.
+    unsafe {
+        libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) == 0 && action.assume_init().sa_sigaction == libc::SIG_IGN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    fn set(signal: libc::c_int, action: libc::sighandler_t) {
+        // SAFETY: neither action is a function.
+        unsafe { libc::signal(signal, action) };
+    }
+
+    fn send(signal: libc::c_int) {
+        // SAFETY: takes a number; the process listens to the signal.
+        assert_eq!(unsafe { libc::raise(signal) }, 0);
+    }
+
+    #[tokio::test]
+    async fn the_terminals_end_is_told_once_and_not_to_those_that_ignore_it() {
+        set(libc::SIGHUP, libc::SIG_IGN);
+        assert!(Signals::listen().unwrap().hangup.is_none());
+        set(libc::SIGHUP, libc::SIG_DFL);
+        let mut signals = Signals::listen().unwrap();
+        send(libc::SIGUSR1);
+        send(libc::SIGUSR2);
+        send(libc::SIGHUP);
+        signals.told_to_end().await;
+        assert!(signals.hangup.is_none());
+        send(libc::SIGHUP);
+        assert!(signals.told_to_end().now_or_never().is_none());
+        send(libc::SIGQUIT);
+        signals.told_to_end().await;
     }
 }

@@ -44,6 +44,8 @@ pub(super) fn spawn(program: &Path) -> io::Result<WorkerProcess> {
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::from(page))
         .stderr(Stdio::inherit())
+        // What a terminal tells the engine (Ctrl-C, that it is gone) is not for workers: live calls may end.
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()?;
     let pid = child.id().ok_or_else(|| io::Error::other("the worker left before it was started"))?;

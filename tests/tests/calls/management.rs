@@ -63,17 +63,20 @@ async fn nobody_is_called_whom_a_script_could_not_call() {
 
 #[tokio::test]
 async fn an_engine_that_is_asked_to_stop_lets_calls_end_and_takes_no_more() {
-    let engine = Engine::setup()
-        .main(
-            "100",
-            "await ctx.answer();\nawait ctx.gather({ min: 1, max: 1, timeout_ms: 50_000 });\nawait ctx.play('ivr/goodbye.wav');",
-        )
-        .start();
+    let script =
+        "await ctx.answer();\nawait ctx.gather({ min: 1, max: 1, timeout_ms: 50_000 });\nawait ctx.play('ivr/goodbye.wav');";
+    for signal in [libc::SIGTERM, libc::SIGQUIT] {
+        let engine = Engine::setup().main("100", script).start();
+        stops_once_calls_are_over(engine, signal).await;
+    }
+}
+
+async fn stops_once_calls_are_over(engine: Engine, signal: i32) {
     let mut caller = Caller::answered(&engine, "100").await;
     let wire = lockstep_tests::wire::Wire::to(engine.udp()).await;
     let uri = engine.udp();
     let log = engine.log().clone();
-    let stopping = tokio::spawn(engine.stop());
+    let stopping = tokio::spawn(engine.stop_by(signal));
     log.line("no more calls are taken").await;
     let invite = lockstep_tests::wire::Request::invite("100", uri, lockstep_tests::wire::plain_offer(wire.address()));
     assert_eq!(wire.exchange(&invite).await.code(), 503);
@@ -83,4 +86,19 @@ async fn an_engine_that_is_asked_to_stop_lets_calls_end_and_takes_no_more() {
     let heard = caller.call.heard().with(|capture| capture.octets().to_vec());
     lockstep_tests::audio::compare(&heard, &[whole(&["goodbye.wav"])]).unwrap();
     stopping.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_the_terminal_tells_the_engine_does_not_reach_workers() {
+    let engine = Engine::setup().main("100", "await ctx.answer();").start();
+    Caller::answered(&engine, "100").await.over(&engine).await;
+    let workers = engine.workers();
+    assert!(!workers.is_empty());
+    for worker in workers {
+        // proc_pid_stat(5): after the name in brackets come state, parent and process group.
+        let stat = std::fs::read_to_string(format!("/proc/{worker}/stat")).expect("the worker lives");
+        let group = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(2));
+        assert_eq!(group, Some(worker.to_string().as_str()));
+    }
+    engine.stop().await;
 }
