@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use lockstep_ctx_api::{ErrorCode, OpError};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::json;
 
 use super::kv::reply;
@@ -14,9 +15,9 @@ pub(super) struct JobService {
     jobs: Jobs,
 }
 
-/// Options of a new job. What else scripts pass is left alone.
+/// Options of a new job.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 struct Options {
     attempts: Option<f64>,
     #[serde(alias = "delay")]
@@ -26,6 +27,11 @@ struct Options {
     timeout_ms: Option<f64>,
     priority: Option<f64>,
     queue: Option<String>,
+    // When BullMQ forgets a job; here the configuration says it.
+    #[serde(rename = "removeOnComplete")]
+    _remove_on_complete: IgnoredAny,
+    #[serde(rename = "removeOnFail")]
+    _remove_on_fail: IgnoredAny,
 }
 
 impl JobService {
@@ -76,16 +82,19 @@ impl JobService {
     fn add(&self, context: &RunContext, args: &mut Arguments) -> Result<HostFuture, OpError> {
         let (script, function, data) = (args.text("script")?, args.opt_text("fn")?, args.json("data")?);
         let options: Options = args.shape("options")?;
-        let bounded = |name: &str, value: Option<f64>, most: u64, default: f64| match value {
+        let within = |name: &str, value: Option<f64>, (least, most): (u64, u64), default: f64| match value {
             None => Ok(default),
-            Some(value) if (0.0..=most as f64).contains(&value) => Ok(value),
-            Some(value) => Err(args.error(ErrorCode::RangeError, format_args!("`{name}` must be 0 to {most}, got {value}"))),
+            Some(value) if (least as f64..=most as f64).contains(&value) => Ok(value),
+            Some(value) => {
+                Err(args.error(ErrorCode::RangeError, format_args!("`{name}` must be {least} to {most}, got {value}")))
+            }
         };
+        let bounded = |name: &str, value: Option<f64>, most: u64, default: f64| within(name, value, (0, most), default);
         let script = self.jobs.script(&context.account, &script).map_err(|error| error.into_op_error(args.label()))?;
         let default = NewJob::new(context.account.clone(), script, data);
         let new = NewJob {
             function: function.filter(|function| function != "main"),
-            attempts: bounded("attempts", options.attempts, MAX_ATTEMPTS.into(), 1.0)? as u32,
+            attempts: within("attempts", options.attempts, (1, MAX_ATTEMPTS.into()), 1.0)? as u32,
             delay_ms: bounded("delay_ms", options.delay_ms, MAX_MS, 0.0)? as u64,
             backoff_ms: bounded("backoff_ms", options.backoff_ms, MAX_MS, default.backoff_ms as f64)? as u64,
             priority: bounded("priority", options.priority, MAX_PRIORITY.into(), 0.0)? as u32,

@@ -144,6 +144,9 @@ impl Send {
                     );
                 }
             }
+            if text.is_some() && body.is_some() {
+                return Err(args.error(ErrorCode::TypeError, "`text` and `body` are the same; give one of them"));
+            }
             let content_type = content_type.unwrap_or_else(|| PLAIN_TEXT.to_owned());
             let body = text.or(body).unwrap_or_default();
             Ok(TextMessage { to, from, content_type, body, account: Some(account.to_owned()) })

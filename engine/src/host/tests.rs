@@ -184,6 +184,13 @@ async fn a_text_message_goes_to_the_provider_as_the_template_says() {
 }
 
 #[tokio::test]
+async fn a_message_over_sip_has_one_body() {
+    let services = services_of("", Path::new("/"));
+    let said = message(call(&services, "send", "sip", json!([{ "to": "1001", "text": "a", "body": "b" }])).await);
+    assert!(said.starts_with("TypeError: ") && said.ends_with("`text` and `body` are the same; give one of them"), "{said}");
+}
+
+#[tokio::test]
 async fn a_look_up_is_asked_once_while_its_answer_is_kept() {
     let (url, requests) = web(vec![r#"{"data":{"carrier":"A"}}"#, r#"{"data":{"carrier":"B"}}"#]).await;
     let services = services_of(&format!("[lookup.hlr]\nurl = '{url}/?n={{number}}'\nresult = '/data/carrier'"), Path::new("/"));

@@ -359,6 +359,8 @@ fn explain(result: Result<Rows, StoreError>, limits: DatabaseLimits) -> Result<R
             let message = format!("the statement was ended: it took longer than {} ms", limits.time.as_millis());
             Err(refused(ErrorCode::TimeoutError, message))
         }
+        // SQLite has nothing to run of such a text.
+        Some(Code::ApiMisuse) => Err(refused(ErrorCode::TypeError, "the text holds no statement".to_owned())),
         Some(Code::DiskFull) => {
             Err(refused(ErrorCode::LimitError, format!("the account's database is full: it may take {} bytes", limits.max_bytes)))
         }

@@ -278,6 +278,10 @@ async fn a_statement_takes_parameters_and_gives_rows() {
     assert_eq!(rows.rows.into_iter().map(Value::Object).collect::<Vec<_>>(), expected);
     let wrong = sql(&db, "SELECT ?", json!([1, 2])).await.expect_err("one too many");
     assert_eq!(wrong, (ErrorCode::TypeError, "sql: the statement has 1 parameters, got 2".to_owned()));
+    for text in ["", " -- nothing", "/* nothing */"] {
+        let wrong = sql(&db, text, Value::Null).await.expect_err(text);
+        assert_eq!(wrong, (ErrorCode::TypeError, "sql: the text holds no statement".to_owned()));
+    }
     let wrong = sql(&db, "SELECT * FROM nowhere", Value::Null).await.expect_err("no such table");
     assert_eq!(wrong.0, ErrorCode::DatabaseError);
     assert!(wrong.1.contains("no such table: nowhere"), "{}", wrong.1);
