@@ -358,6 +358,23 @@ fn the_ctx_object_is_one_in_both_dialects() {
 }
 
 #[test]
+fn a_class_may_extend_the_call() {
+    let source = "
+        import cxC5Server from 'cxC5Server';
+        class Menu extends cxC5Server {
+          greeting = 'hello';
+          async begin() { await this.answer(); return [this.greeting, this.get('sip_from_user'), this.call.id, this instanceof cxC5Server] }
+        }
+        export async function main(data, ctx) {
+          return [...await new Menu(process.env.CORRELATION_ID).begin(), ctx instanceof cxC5Server, ctx.greeting, new cxC5Server() === ctx];
+        }";
+    let mut run = Setup::call(source).start();
+    assert_eq!(run.pending(), ["answer"], "{:?}", run.last());
+    run.done("answer");
+    assert_eq!(run.result(), r#"["hello","441234567890","call-1",true,true,null,true]"#);
+}
+
+#[test]
 fn a_run_without_a_call_has_no_ctx() {
     let run = Setup::app("const C = require('cxC5Server'); new C('x')").start();
     assert_eq!(run.error().message, "Error: cxC5Server: this run has no call");

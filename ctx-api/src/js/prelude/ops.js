@@ -150,11 +150,13 @@
     return new Ctx();
   }
 
-  // `new cxC5Server(process.env.CORRELATION_ID)` is the call this run owns, however often it is written.
+  // `new cxC5Server(process.env.CORRELATION_ID)` is the call this run owns, however often it is written. An object of a class that
+  // extends it inherits its methods.
   function cxC5Server() {
     if (runtime.ctx === undefined) throw new Error('cxC5Server: this run has no call');
-    return runtime.ctx;
+    return new.target === undefined || new.target === cxC5Server ? runtime.ctx : this;
   }
+  cxC5Server.prototype = Ctx.prototype;
 
   Object.assign(runtime, { OpPromise, markPromise: mark, isIssued: issued, LOCAL });
   // What keeps a script of callbacks: operations of a call run to their end anyway, but whoever listens to one may go on from there.
