@@ -1,7 +1,7 @@
 //! The text of a session description, RFC 8866: lenient in, strict out.
 //!
-//! Reading takes any line ending, lines in any order, fields that are missing and lines that are unknown; it refuses
-//! what would have to be guessed, and whatever is larger than a telephone call needs.
+//! Reading takes any line ending, NULs at the end, lines in any order, fields that are missing and lines that are unknown;
+//! it refuses what would have to be guessed, and whatever is larger than a telephone call needs.
 
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
@@ -91,6 +91,8 @@ impl SessionDescription {
             return Err(SdpError::TooLarge { limit: MAX_OCTETS, got: body.len() });
         }
         let text = String::from_utf8_lossy(body);
+        // Some count the end of a C string.
+        let text = text.trim_end_matches('\0');
         let mut description = SessionDescription::default();
         let mut attributes = 0;
         for (index, line) in text.split(['\r', '\n']).filter(|line| !line.trim_ascii().is_empty()).enumerate() {
@@ -309,6 +311,15 @@ mod tests {
             let text = OFFER.replace("\r\n", ending);
             assert_eq!(SessionDescription::parse(text.as_bytes()).unwrap(), expected, "{ending:?}");
         }
+    }
+
+    #[test]
+    fn nuls_behind_the_last_line_are_left_out() {
+        let expected = SessionDescription::parse(OFFER.as_bytes()).unwrap();
+        for end in ["\0", "\0\0\0"] {
+            assert_eq!(SessionDescription::parse(format!("{OFFER}{end}").as_bytes()).unwrap(), expected);
+        }
+        assert!(SessionDescription::parse(b"v=0\r\n\0\r\ns=-\r\n").is_err());
     }
 
     #[test]
