@@ -114,8 +114,12 @@ impl Switch {
             && let Err(error) = self.exchange.borrow().probe(offer, source.local.ip())
         {
             let code = if error.is_malformed() { 400 } else { 488 };
-            // RFC 3261 20.43: an incompatible network protocol, or a media type that is not available.
-            let number = if matches!(error, SdpError::AddressFamily { .. }) { 300 } else { 304 };
+            // RFC 3261 20.43: an incompatible network protocol, no multicast, or a media type that is not available.
+            let number = match error {
+                SdpError::AddressFamily { .. } => 300,
+                SdpError::NotUnicast { .. } => 330,
+                _ => 304,
+            };
             let warning = format!("{number} lockstep \"{}\"", plain(&error.to_string()));
             return Err((Refused::Media, refusal(code, None, [("Warning", warning)])));
         }

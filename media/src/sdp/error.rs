@@ -1,5 +1,7 @@
 //! Why an offer or an answer cannot be used.
 
+use std::net::IpAddr;
+
 use thiserror::Error;
 
 /// Why a session description, or an exchange of two, failed.
@@ -56,6 +58,12 @@ pub enum SdpError {
         /// That of the address we are reached at.
         expected: &'static str,
     },
+    /// The media are at an address that many listen to.
+    #[error("sdp has audio at {got}, expected the address of one host")]
+    NotUnicast {
+        /// A multicast or broadcast address.
+        got: IpAddr,
+    },
     /// An answer came although nothing was offered.
     #[error("sdp answer without an offer")]
     UnexpectedAnswer,
@@ -70,6 +78,7 @@ impl SdpError {
             | SdpError::UnsupportedProfile { .. }
             | SdpError::NoCommonCodec { .. }
             | SdpError::AddressFamily { .. }
+            | SdpError::NotUnicast { .. }
             | SdpError::UnexpectedAnswer => false,
         }
     }

@@ -70,6 +70,9 @@ impl Remote {
         {
             return Err(SdpError::AddressFamily { got: family(ip), expected: family(local.address) });
         }
+        if let Some(got) = ip.filter(|&ip| is_group(ip)) {
+            return Err(SdpError::NotUnicast { got });
+        }
         let said = [&media.attributes, &description.attributes]
             .into_iter()
             .find_map(|attributes| attributes.iter().find_map(|attribute| Direction::from_attribute(&attribute.name)))
@@ -102,13 +105,20 @@ fn family(ip: IpAddr) -> &'static str {
     }
 }
 
+fn is_group(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_multicast() || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_multicast(),
+    }
+}
+
 /// `a=rtcp` (RFC 3605), else the port above.
 fn rtcp_address(media: &MediaDescription, address: Option<SocketAddr>) -> Option<SocketAddr> {
     let Some(value) = media.attribute("rtcp") else { return address.and_then(next_port) };
     let mut fields = value.split_ascii_whitespace();
     let port = fields.next().and_then(|port| port.parse().ok()).filter(|&port| port != 0);
     let ip = match ConnectionAddress::from_fields(fields) {
-        Some(ConnectionAddress::Ip(ip)) if !ip.is_unspecified() => Some(ip),
+        Some(ConnectionAddress::Ip(ip)) if !ip.is_unspecified() && !is_group(ip) => Some(ip),
         _ => address.map(|address| address.ip()),
     };
     match (ip, port) {

@@ -157,6 +157,23 @@ fn media_over_the_other_version_of_ip_are_refused_both_ways() {
 }
 
 #[test]
+fn media_at_a_multicast_or_broadcast_address_are_refused_both_ways() {
+    for address in ["224.2.1.1/127", "239.255.0.1", "255.255.255.255"] {
+        let group = format!("m=audio 4000 RTP/AVP 0\nc=IN IP4 {address}\n");
+        let error = refusal(&group);
+        assert!(matches!(error, SdpError::NotUnicast { .. }) && !error.is_malformed(), "{error}");
+        let mut leg = OfferAnswer::new(local());
+        leg.offer();
+        assert_eq!(leg.take_answer(&offer(&group)), Err(error));
+    }
+    let mut leg = OfferAnswer::new(LocalMedia { address: "2001:db8::5".parse().unwrap(), ..local() });
+    let error = leg.answer(&offer("m=audio 4000 RTP/AVP 0\nc=IN IP6 ff0e::101\n")).unwrap_err();
+    assert_eq!(error.to_string(), "sdp has audio at ff0e::101, expected the address of one host");
+    let (_, negotiated) = answer("m=audio 4000 RTP/AVP 0\na=rtcp:4009 IN IP4 224.2.1.1\n");
+    assert_eq!(negotiated.remote_rtcp, Some("192.0.2.1:4009".parse().unwrap()));
+}
+
+#[test]
 fn packet_times_are_followed_within_reason() {
     for (attributes, milliseconds) in [
         ("", 20),
