@@ -281,11 +281,13 @@ impl Leg {
         }
     }
 
-    /// Offers the peer anew what flows: `SendOnly` puts it on hold.
+    /// Offers the peer anew what flows: `SendOnly` puts it on hold, from which a peer that holds us gets nothing until it resumes.
     pub fn offer(&mut self, board: &mut dyn Switchboard, wanted: Direction) {
         if let Some(exchange) = &mut self.exchange {
-            exchange.want(wanted);
+            // RFC 3264 8.4.
+            exchange.want(if self.held && wanted == Direction::SendOnly { Direction::Inactive } else { wanted });
             let sdp = exchange.offer();
+            exchange.want(wanted);
             board.signal(self.id, Signal::Offer { sdp });
         }
     }

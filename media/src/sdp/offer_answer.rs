@@ -74,6 +74,8 @@ struct Offer {
     telephone_event: Option<PayloadType>,
     direction: Direction,
     rtcp_mux: bool,
+    /// Made when something was agreed already.
+    is_later: bool,
 }
 
 impl OfferAnswer {
@@ -130,10 +132,7 @@ impl OfferAnswer {
             .collect();
         let negotiated = match (&chosen, &self.current) {
             (Some((_, remote)), _) => self.settle(remote, &remote.codecs, remote.telephone_event, self.wanted),
-            // The stream was taken away: nothing flows until a later offer brings it back.
-            (None, Some(current)) => {
-                Negotiated { remote: None, remote_rtcp: None, direction: Direction::Inactive, held: true, ..current.clone() }
-            }
+            (None, Some(current)) => taken_away(current),
             (None, None) => return Err(SdpError::NoAudio),
         };
         self.sections = sections_of(&media, chosen.as_ref().map(|(index, _)| *index));
@@ -143,6 +142,7 @@ impl OfferAnswer {
             codecs: remote.codecs,
             telephone_event: remote.telephone_event,
             rtcp_mux: remote.rtcp_mux,
+            is_later: false,
         });
         self.current = Some(negotiated.clone());
         Ok((text, negotiated))
@@ -170,7 +170,13 @@ impl OfferAnswer {
             self.sections.push(Section { kind: "audio".to_owned(), protocol, formats: Vec::new(), is_ours: true });
         }
         let telephone_event = Some(telephone_event);
-        let offer = Offer { codecs, telephone_event, direction: self.wanted, rtcp_mux: self.local.offer_rtcp_mux };
+        let offer = Offer {
+            codecs,
+            telephone_event,
+            direction: self.wanted,
+            rtcp_mux: self.local.offer_rtcp_mux,
+            is_later: self.current.is_some(),
+        };
         let media = self
             .sections
             .iter()
@@ -187,11 +193,12 @@ impl OfferAnswer {
     }
 
     /// Takes the answer to our offer. May be called again for the same offer: an answer in a 183 of one branch and the
-    /// one in the 200 of another need not agree, even where the first has made an offer meanwhile. On an error everything stays as it
-    /// was.
+    /// one in the 200 of another need not agree, even where the first has made an offer meanwhile. Port 0 refuses a first offer, and
+    /// takes the stream away in answer to a later one (RFC 3264 section 6). On an error everything stays as it was.
     pub fn take_answer(&mut self, answer: &[u8]) -> Result<Negotiated, SdpError> {
         let offer = self.offer.clone().ok_or(SdpError::UnexpectedAnswer)?;
-        self.agree(offer, answer)
+        let may_end = offer.is_later;
+        self.agree(offer, answer, may_end)
     }
 
     /// Takes the answer to a repetition of what we said in the last completed exchange: a refresh of the session (RFC 4028 7.4). What
@@ -199,11 +206,11 @@ impl OfferAnswer {
     pub fn take_refresh(&mut self, answer: &[u8]) -> Result<Option<Negotiated>, SdpError> {
         let agreed = self.agreed.clone().ok_or(SdpError::UnexpectedAnswer)?;
         let before = self.current.clone();
-        let negotiated = self.agree(agreed, answer)?;
+        let negotiated = self.agree(agreed, answer, false)?;
         Ok(Some(negotiated).filter(|negotiated| before.as_ref() != Some(negotiated)))
     }
 
-    fn agree(&mut self, offer: Offer, answer: &[u8]) -> Result<Negotiated, SdpError> {
+    fn agree(&mut self, offer: Offer, answer: &[u8], may_end: bool) -> Result<Negotiated, SdpError> {
         let answer = SessionDescription::parse(answer)?;
         let ours = self.sections.iter().position(|section| section.is_ours).unwrap_or(0);
         // A peer that lost count of the sections still means the only audio it has.
@@ -212,8 +219,13 @@ impl OfferAnswer {
             .get(ours)
             .filter(|media| media.is_audio())
             .or_else(|| answer.media.iter().find(|media| media.is_audio()))
-            .filter(|media| media.port != 0)
             .ok_or(SdpError::NoAudio)?;
+        if theirs.port == 0 {
+            let negotiated = self.current.as_ref().filter(|_| may_end).map(taken_away).ok_or(SdpError::NoAudio)?;
+            self.agreed = Some(offer);
+            self.current = Some(negotiated.clone());
+            return Ok(negotiated);
+        }
         if !theirs.is_plain_rtp() {
             return Err(SdpError::UnsupportedProfile { got: theirs.protocol.clone() });
         }
@@ -309,7 +321,7 @@ impl OfferAnswer {
     }
 
     fn offered_section(&self, section: &Section, offer: &Offer) -> MediaDescription {
-        let Offer { codecs, telephone_event, direction, rtcp_mux } = offer;
+        let Offer { codecs, telephone_event, direction, rtcp_mux, .. } = offer;
         let packet_time = self.local.packet_time;
         self.our_section(section.protocol.clone(), codecs, *telephone_event, packet_time, *direction, *rtcp_mux)
     }
@@ -386,6 +398,11 @@ fn sections_of(media: &[MediaDescription], accepted: Option<usize>) -> Vec<Secti
             is_ours: ours == Some(index),
         })
         .collect()
+}
+
+/// Nothing flows until a later offer brings the stream back.
+fn taken_away(current: &Negotiated) -> Negotiated {
+    Negotiated { remote: None, remote_rtcp: None, direction: Direction::Inactive, held: true, ..current.clone() }
 }
 
 fn refused_section(kind: &str, protocol: &str, formats: &[String]) -> MediaDescription {

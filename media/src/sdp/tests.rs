@@ -369,6 +369,28 @@ fn holding_the_other_side_and_taking_it_back() {
 }
 
 #[test]
+fn port_0_in_answer_to_a_later_offer_takes_the_stream_away_until_the_next() {
+    let plain = offer("m=audio 4000 RTP/AVP 0\n");
+    let mut leg = OfferAnswer::new(local());
+    leg.answer(&plain).unwrap();
+    leg.want(Direction::SendOnly);
+    leg.offer();
+    let away = leg.take_answer(&offer("m=audio 0 RTP/AVP 0\n")).unwrap();
+    assert_eq!((away.remote, away.direction, away.held), (None, Direction::Inactive, true));
+    assert_eq!(leg.current(), Some(&away));
+    leg.want(Direction::SendRecv);
+    assert_eq!(sections(&leg.offer())[0], "m=audio 20000 RTP/AVP 0 8 101");
+    let back = leg.take_answer(&plain).unwrap();
+    assert_eq!((back.remote, back.direction), (Some("192.0.2.1:4000".parse().unwrap()), Direction::SendRecv));
+
+    // What is answered by a branch after its 183 is the INVITE still.
+    let mut leg = OfferAnswer::new(local());
+    leg.offer();
+    leg.take_answer(&plain).unwrap();
+    assert_eq!(leg.take_answer(&offer("m=audio 0 RTP/AVP 0\n")), Err(SdpError::NoAudio));
+}
+
+#[test]
 fn an_offer_of_ours_keeps_every_section_and_every_number_of_before() {
     let mut leg = OfferAnswer::new(local());
     let first = "m=video 5000 RTP/AVP 31\nm=audio 4000 RTP/AVP 97 96\na=rtpmap:97 PCMA/8000\na=rtpmap:96 telephone-event/8000\n";

@@ -1,4 +1,5 @@
-//! Putting the party of leg A on hold, and taking it off: a re-INVITE with `sendonly` or `sendrecv` (RFC 3264, section 8.4).
+//! Putting the party of leg A on hold, and taking it off: a re-INVITE with `sendonly` or `sendrecv` (RFC 3264, section 8.4); a party
+//! that holds us is put on hold with `inactive`.
 //!
 //! While it is held the party hears music or silence, whatever its leg is joined with. One offer is under way at a time; what is
 //! wanted meanwhile follows it.

@@ -37,6 +37,34 @@ fn a_held_party_hears_music_until_it_is_taken_off() {
 }
 
 #[test]
+fn a_hold_answered_with_port_0_is_one_and_the_stream_is_offered_again_after_it() {
+    let mut desk = Desk::answered();
+    desk.hold(true, None);
+    let sdp = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 0 RTP/AVP 0\r\n";
+    desk.leg(LegId::A, LegEvent::OfferAnswered { sdp: Some(sdp.into()) });
+    assert_eq!(desk.asked(), ["a offer", "a media PCMU inactive", "a play 500 ms"]);
+    assert_eq!(events(&desk.outputs()), [Event::Hold]);
+    desk.hold(false, None);
+    desk.agrees();
+    assert_eq!(desk.asked(), ["a offer", "a media PCMU sendrecv", "a stop"]);
+    assert_eq!(events(&desk.outputs()), [Event::Unhold]);
+}
+
+#[test]
+fn a_party_that_holds_us_is_held_by_inactive_and_hears_music_once_it_resumes() {
+    let mut desk = Desk::answered();
+    let sdp = desk.caller.holds(true);
+    desk.leg(LegId::A, LegEvent::Offer { offer: OfferId(1), branch: BranchId(0), sdp: Some(sdp) });
+    desk.hold(true, None);
+    assert!(desk.board.0.borrow().offers[&LegId::A].contains("a=inactive"));
+    desk.agrees();
+    desk.asked();
+    let sdp = desk.caller.holds(false);
+    desk.leg(LegId::A, LegEvent::Offer { offer: OfferId(2), branch: BranchId(0), sdp: Some(sdp) });
+    assert_eq!(desk.asked(), ["a accept offer", "a media PCMU sendonly"]);
+}
+
+#[test]
 fn music_that_is_missing_is_silence() {
     let mut desk = Desk::answered();
     desk.board.0.borrow_mut().missing.push("user/moh.wav".into());
