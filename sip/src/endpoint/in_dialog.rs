@@ -12,7 +12,7 @@ use super::outgoing::{Kind, Outgoing};
 use super::server::{NewServer, ServerKind};
 use super::{Body, CommandError, DialogId, DialogRequest, Endpoint, Event, Reply, RequestId, TerminationCause};
 use crate::dialog::DialogState;
-use crate::message::{HeaderName, Headers, Method, Request, StatusCode, Via};
+use crate::message::{HeaderName, Headers, Method, Reason, Request, StatusCode, Via};
 use crate::net::{Destination, Source};
 use crate::offer_answer::{Description, OfferRefused};
 
@@ -260,7 +260,11 @@ impl Endpoint {
             Some((id, headers)) => self.start_bye(now, dialog, id, Kind::InDialog, &headers),
             None => {
                 let id = RequestId(self.new_id());
-                self.start_bye(now, dialog, id, Kind::OwnBye, &Headers::new());
+                let mut headers = Headers::new();
+                if let Some(reason) = reason_of(&cause) {
+                    headers.push(HeaderName::Reason, reason.to_string());
+                }
+                self.start_bye(now, dialog, id, Kind::OwnBye, &headers);
             }
         }
         self.terminate_dialog(now, dialog, cause);
@@ -345,6 +349,19 @@ impl Endpoint {
         let (first, steps) = if made_call_id { (2100, 191) } else { (0, 201) };
         Duration::from_millis(first + 10 * u64::from(self.rng.next_u32() % steps))
     }
+}
+
+/// Why the endpoint ends a dialog by itself, for the peer (RFC 3326).
+fn reason_of(cause: &TerminationCause) -> Option<Reason> {
+    let text = match cause {
+        TerminationCause::SessionExpired => "Session Expired",
+        TerminationCause::AckTimeout => "No ACK",
+        TerminationCause::Bye(_) | TerminationCause::LocalBye | TerminationCause::Lost | TerminationCause::InviteOver => {
+            return None;
+        }
+    };
+    let cause = Some(StatusCode::REQUEST_TIMEOUT.code());
+    Some(Reason { protocol: "SIP".to_owned(), cause, text: Some(text.to_owned()) })
 }
 
 /// Methods that refresh the target, and those whose peer will send requests back (RFC 3261 table 3, RFC 3311, RFC 3515).

@@ -12,6 +12,12 @@ use super::dialogs::DialogEntry;
 use super::{Config, DialogId, DialogRequest, Endpoint, Reply, RequestId, TerminationCause};
 use crate::message::{HeaderName, Headers, Method, Refresher, Request, Response, SessionExpires, StatusCode};
 
+/// The shortest interval accepted anywhere, in seconds (RFC 4028 4).
+const SHORTEST: u32 = 90;
+
+/// We refresh no more often than this, whatever a peer says.
+const SHORTEST_REFRESH: Duration = Duration::from_secs(5);
+
 /// When another of our requests is under way, the refresh tries again after this; one that was refused not before.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -79,12 +85,13 @@ impl DialogEntry {
     /// The peer's 2xx to an INVITE or UPDATE of ours (RFC 4028 7.2).
     pub(super) fn take_session_timer(&mut self, now: Instant, headers: &Headers) {
         self.session_timer = match headers.session_expires() {
-            Some(Ok(agreed)) => Some(SessionTimer::start(
-                now,
-                // An interval no standard allows would have us end the call at once.
-                agreed.interval.max(90),
-                agreed.refresher != Some(Refresher::Uas),
-            )),
+            Some(Ok(agreed)) => {
+                // An interval no standard allows would have us end the call at once; a peer that means it ends it then by itself.
+                let timer = SessionTimer::start(now, agreed.interval.max(SHORTEST), agreed.refresher != Some(Refresher::Uas));
+                let said = Duration::from_secs(u64::from(agreed.interval)) / 2;
+                let refresh_at = timer.refresh_at.map(|at| at.min(now + said.max(SHORTEST_REFRESH)));
+                Some(SessionTimer { refresh_at, ..timer })
+            }
             Some(Err(_)) | None => None,
         };
     }

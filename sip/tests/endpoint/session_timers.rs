@@ -45,7 +45,10 @@ fn refreshes_keep_the_call_and_their_absence_ends_it_before_the_peer_would() {
     assert!(net.events(b).is_empty());
     net.run(Duration::from_secs(2));
     assert!(matches!(net.event(b), Event::Terminated { cause: TerminationCause::SessionExpired, .. }));
-    assert_eq!(net.requests(peer)[0].method, Method::Bye);
+    let bye = net.requests(peer).remove(0);
+    assert_eq!(bye.method, Method::Bye);
+    let reasons: Vec<String> = bye.headers.reasons().iter().map(ToString::to_string).collect();
+    assert_eq!(reasons, ["SIP;cause=408;text=\"Session Expired\""]);
 }
 
 #[test]
@@ -231,4 +234,29 @@ fn a_422_to_our_invite_has_it_sent_again_with_the_longer_interval() {
         net.settle();
     }
     assert_eq!(net.at(b, |e, _| e.dialog_count()), 1);
+}
+
+#[test]
+fn a_callee_that_names_a_shorter_interval_than_allowed_is_refreshed_before_it_hangs_up() {
+    for (said, within) in [("60", 29..31), ("10", 4..6), ("0", 4..6), ("180", 89..91)] {
+        let mut net = Net::new();
+        let peer = net.scripted("192.0.2.1:5060");
+        let b = net.endpoint("192.0.2.2:5060");
+        let request = invite_to(net.address(b), net.address(peer));
+        net.at(b, |e, now| e.invite(now, request)).expect("an INVITE");
+        net.settle();
+        let invite = net.requests(peer).remove(0);
+        let mut ok = with_sdp(scripted_response(&invite, 200, "x", net.address(peer)), "v=0\r\n");
+        ok.headers.push("Allow", "INVITE, ACK, BYE, UPDATE");
+        ok.headers.push("Session-Expires", format!("{said};refresher=uac"));
+        net.reply(peer, &invite, &ok);
+        net.settle();
+        net.inbox(peer);
+        net.run(Duration::from_secs(within.start));
+        assert_eq!(net.summaries(peer), Vec::<String>::new(), "{said}");
+        net.run(Duration::from_secs(within.end - within.start));
+        let refresh = net.requests(peer).remove(0);
+        let asked = refresh.headers.session_expires().expect("a timer").expect("a timer").interval;
+        assert!(refresh.method == Method::Update && asked >= 90, "{said}: {asked}");
+    }
 }
