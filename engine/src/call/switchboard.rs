@@ -174,8 +174,8 @@ pub enum LegEvent {
     BranchOver,
     /// A 2xx to our INVITE.
     Answered { branch: BranchId, sdp: Option<Bytes> },
-    /// Our INVITE came to nothing.
-    Failed { code: u16, reason: String },
+    /// Our INVITE came to nothing; not by the peer where it has not left us.
+    Failed { code: u16, reason: String, by_peer: bool },
     /// Our INVITE has reached nobody, and there are next hops that another address of ours leads to: the leg is to be dialled again.
     Elsewhere { code: u16, reason: String },
     /// The ACK to our 2xx, with the answer when that carried an offer.

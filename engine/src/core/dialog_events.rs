@@ -84,7 +84,11 @@ impl Switch {
                 }
                 let Some(leg) = self.exchange.borrow_mut().requests.remove(&id) else { return };
                 let goes_elsewhere = outgoing::goes_elsewhere(&mut self.exchange.borrow_mut(), leg, &failure);
-                let event = if goes_elsewhere { LegEvent::Elsewhere { code, reason } } else { LegEvent::Failed { code, reason } };
+                let by_peer = !matches!(failure, Failure::Transport);
+                let event = match goes_elsewhere {
+                    true => LegEvent::Elsewhere { code, reason },
+                    false => LegEvent::Failed { code, reason, by_peer },
+                };
                 self.tell_leg(leg, &line, event);
             }
             Event::Request { id, dialog: Some(dialog), request, description, .. } => {
@@ -264,7 +268,7 @@ impl Switch {
         }
         // The INVITE has failed, whatever a BYE without a cause would say of a call that was up.
         let (code, reason) = if code < 300 { (480, "Temporarily Unavailable".to_owned()) } else { (code, reason) };
-        self.tell(leg, LegEvent::Failed { code, reason });
+        self.tell(leg, LegEvent::Failed { code, reason, by_peer: true });
     }
 
     fn tell_dialog(&mut self, dialog: DialogId, line: &str, event: LegEvent) {

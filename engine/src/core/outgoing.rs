@@ -59,10 +59,10 @@ pub(crate) fn invite(exchange: &mut Exchange, leg: LegKey, dial: Dial, offer: St
                     attempts.extend(attempt.filter(|_| attempts.len() < MAX_ATTEMPTS).map(|attempt| (leg.1, attempt)));
                     exchange.leg_step(leg, LegStep::Dialled { target, remote: remote.map(|remote| remote.ip()) });
                 }
-                Err(error) => exchange.post(leg, LegEvent::Failed { code: 503, reason: error.to_string() }),
+                Err(error) => exchange.post(leg, LegEvent::Failed { code: 503, reason: error.to_string(), by_peer: false }),
             }
         }
-        Err(refusal) => exchange.post(leg, LegEvent::Failed { code: refusal.code, reason: refusal.reason }),
+        Err(refusal) => exchange.post(leg, LegEvent::Failed { code: refusal.code, reason: refusal.reason, by_peer: false }),
     }
 }
 

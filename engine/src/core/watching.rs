@@ -29,7 +29,7 @@ impl Exchange {
         let step = match event {
             LegEvent::Progress { code, .. } if *code > 100 => LegStep::Progress { code: *code },
             LegEvent::Answered { .. } => LegStep::Answered,
-            LegEvent::Failed { code, reason } | LegEvent::Over { code, reason, .. } => {
+            LegEvent::Failed { code, reason, .. } | LegEvent::Over { code, reason, .. } => {
                 LegStep::Over { code: *code, reason: reason.clone() }
             }
             // For the record another attempt, for those who watch the same leg.

@@ -152,7 +152,7 @@ impl<S: Switchboard> NativeBackend<S> {
                     self.far_over(now, id, 488, "Not Acceptable Here");
                 }
             },
-            LegEvent::Failed { code, reason } => self.far_over(now, id, code, &reason),
+            LegEvent::Failed { code, reason, .. } => self.far_over(now, id, code, &reason),
             LegEvent::Elsewhere { .. } => {
                 if let Err(error) = leg.dial_again(&mut self.board) {
                     self.far_over(now, id, 503, &error.message);

@@ -146,8 +146,9 @@ impl<S: Switchboard> NativeBackend<S> {
                     self.callee_leg_over(now, id, (488, error.to_string(), EndedBy::Engine));
                 }
             },
-            LegEvent::Failed { code, reason } | LegEvent::Over { code, reason, .. } => {
-                self.callee_leg_over(now, id, (code, reason, EndedBy::Callee));
+            LegEvent::Failed { code, reason, by_peer } | LegEvent::Over { code, reason, by_peer } => {
+                let by = if by_peer { EndedBy::Callee } else { EndedBy::Engine };
+                self.callee_leg_over(now, id, (code, reason, by));
             }
             LegEvent::Elsewhere { .. } => {
                 if let Err(error) = leg.dial_again(&mut self.board) {

@@ -50,6 +50,9 @@ pub(super) struct LabWorld {
 
 impl World for LabWorld {
     fn transmit(&mut self, transmit: Transmit) -> Result<(), String> {
+        if transmit.bytes.len() > 65_507 {
+            return Err("message too long".to_owned());
+        }
         self.book.borrow_mut().wire.push_back(transmit);
         Ok(())
     }

@@ -271,6 +271,19 @@ fn a_call_of_ours_rings_at_every_binding_and_belongs_to_the_one_that_answers() {
 }
 
 #[test]
+fn a_call_of_ours_whose_invite_is_too_large_to_be_sent_is_ended_by_us() {
+    let mut lab = Lab::new(USERS, &[("1000", "function main() {}")]);
+    let callee = registered(&mut lab, "127.0.0.1:5071", "1001", "pw1");
+    let vars = (0..70).map(|number| (format!("sip_h_X-{number}"), "x".repeat(1_000))).collect();
+    let wanted = Originate { to: "1001".into(), destination: "1000".into(), vars, ..Originate::default() };
+    ask(&mut lab, |reply| Request::Originate(wanted, reply)).unwrap();
+    lab.settle();
+    assert_eq!(lab.seen(callee), Vec::<String>::new());
+    let ended = lab.past()[0].ended.clone().unwrap();
+    assert_eq!((ended.code, ended.by.name()), (503, "engine"));
+}
+
+#[test]
 fn a_call_of_ours_that_nobody_answers_is_given_up() {
     let mut lab = Lab::new(USERS, &[("1000", "function main() {}")]);
     let phone = registered(&mut lab, "127.0.0.1:5071", "1001", "pw1");

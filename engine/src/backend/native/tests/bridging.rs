@@ -185,7 +185,7 @@ fn early_media_that_comes_to_nothing_gives_way_to_ring_back() {
     desk.leg(LegId(2), LegEvent::Progress { code: 180, sdp: None });
     speaks_early(&mut desk, 1);
     desk.asked();
-    desk.leg(LegId(1), LegEvent::Failed { code: 486, reason: "Busy Here".into() });
+    desk.leg(LegId(1), LegEvent::Failed { code: 486, reason: "Busy Here".into(), by_peer: true });
     assert_eq!(desk.asked(), ["part a 1", "1 close", "a play 500 ms"]);
 }
 
@@ -193,7 +193,7 @@ fn early_media_that_comes_to_nothing_gives_way_to_ring_back() {
 fn failure_with_continue_on_false_passes_the_code_to_the_caller() {
     let (mut desk, id) = dialling(Desk::ringing(), BridgeArgs { continue_on: ContinueOn::Never, ..bridge(&["1001"]) });
     desk.asked();
-    desk.leg(LegId(1), LegEvent::Failed { code: 486, reason: "Busy Here".into() });
+    desk.leg(LegId(1), LegEvent::Failed { code: 486, reason: "Busy Here".into(), by_peer: true });
     let outputs = desk.outputs();
     assert_eq!(error_of(&outputs, id).0, ErrorCode::CallEnded);
     assert_eq!(ended(&outputs).unwrap().code, 486);
@@ -273,7 +273,7 @@ fn a_header_waits_for_the_first_leg_that_is_called() {
     let dialled = |asked: Vec<String>| asked.into_iter().filter(|asked| asked.contains("dial")).collect::<Vec<_>>();
     assert_eq!(dialled(desk.asked()), ["1 dial route 0 X-Once: yes", "2 dial route 1 X-Once: yes"]);
     for leg in [1, 2] {
-        desk.leg(LegId(leg), LegEvent::Failed { code: 486, reason: "Busy Here".into() });
+        desk.leg(LegId(leg), LegEvent::Failed { code: 486, reason: "Busy Here".into(), by_peer: true });
     }
     let (mut desk, _) = dialling(desk, bridge(&["1001"]));
     assert_eq!(dialled(desk.asked()), ["3 dial route 2"]);

@@ -24,7 +24,7 @@ fn calling_with(target: &str, routes: usize, hunt: Hunt) -> Desk {
 }
 
 fn fails(desk: &mut Desk, leg: u32, code: u16) {
-    desk.leg(LegId(leg), LegEvent::Failed { code, reason: "x".into() });
+    desk.leg(LegId(leg), LegEvent::Failed { code, reason: "x".into(), by_peer: true });
 }
 
 #[test]
