@@ -10,6 +10,8 @@ use crate::op::Headers;
 
 /// Most entries of a list argument (sources, targets, headers).
 const MAX_LIST: usize = 100;
+/// What the header fields of one place may take together, names included, in bytes: a SIP message must fit a datagram.
+const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// The largest time an option takes, about 317 years, in ms: exact as a JavaScript number and far from overflow.
 const MAX_MS: f64 = 1e13;
 
@@ -242,8 +244,18 @@ impl<'js> Arg<'_, 'js> {
         }
     }
 
-    /// `{Name: 'value'}`, where a value may be a number or a list; also `[['Name', 'value'], …]`.
+    /// Header fields of a SIP message.
     pub(super) fn headers(&self) -> Converted<Headers> {
+        let headers = self.header_fields()?;
+        let bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if bytes > MAX_HEADER_BYTES {
+            return Err(self.out_of_range(&format!("at most {MAX_HEADER_BYTES} bytes together"), bytes));
+        }
+        Ok(headers)
+    }
+
+    /// `{Name: 'value'}`, where a value may be a number or a list; also `[['Name', 'value'], …]`.
+    pub(super) fn header_fields(&self) -> Converted<Headers> {
         let Some(value) = &self.value else { return Ok(Headers::new()) };
         let mut headers = Headers::new();
         if let Some(pairs) = value.as_array() {

@@ -267,6 +267,10 @@ fn refusals_say_what_was_expected_and_what_came() {
         ("header('X-A', 'b\\nc')", "TypeError: ctx.header: the value of 'X-A' holds a LF"),
         ("header('X-A', 'b\\u0001c')", "TypeError: ctx.header: the value of 'X-A' holds a control character"),
         ("sleep(NaN)", "TypeError: ctx.sleep: `ms` must be a number, got NaN"),
+        (
+            "answer({ headers: { 'X-L': 'x'.repeat(70000) } })",
+            "RangeError: ctx.answer: `headers` must be at most 16384 bytes together, got 70003",
+        ),
         ("answer({ headers: 'X' })", "TypeError: ctx.answer: `headers` must be an object of header fields, got a string"),
         (
             "answer({ headers: { 'X-A': {} } })",

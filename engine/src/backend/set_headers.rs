@@ -5,8 +5,8 @@ use lockstep_ctx_api::{ErrorCode, OpError, OpResult, Outcome};
 
 /// The most fields that wait.
 const MAX_FIELDS: usize = 64;
-/// What they may take together, names included, in bytes.
-const MAX_BYTES: usize = 64 * 1024;
+/// What they may take together, names included, in bytes: with those of the operation itself they must fit a datagram.
+const MAX_BYTES: usize = 16 * 1024;
 
 /// See the module.
 #[derive(Debug, Default)]

@@ -15,7 +15,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lockstep_ctx_api::wire::RunId;
 use lockstep_media::io::{LegId as MediaLeg, PoolEvent};
@@ -41,6 +41,11 @@ use crate::backend::native::RecordingEvent;
 use crate::config::DEFAULT_ACCOUNT;
 use crate::journals::Journals;
 use crate::script::{Moment, ProgramSet, ScriptHost};
+
+/// The most that a datagram of UDP over IPv4 carries, in bytes.
+const MAX_DATAGRAM: usize = 65_507;
+/// A message that no datagram holds is logged once in so long: whoever has us answer in vain must not fill the log.
+const OVERSIZED_WINDOW: Duration = Duration::from_secs(60);
 
 /// What the switch has counted since it started.
 #[derive(Clone, Copy, Debug, Default)]
@@ -93,6 +98,8 @@ pub(crate) struct Switch {
     /// Calls that may be over for good.
     pub(super) over: BTreeSet<CallKey>,
     sip_deadline: Option<Instant>,
+    /// Until then nothing more is logged of messages that are too large.
+    oversized_until: Option<Instant>,
     pub(super) events: EventLog,
 }
 
@@ -140,6 +147,7 @@ impl Switch {
             dirty: BTreeSet::new(),
             over: BTreeSet::new(),
             sip_deadline: None,
+            oversized_until: None,
             events,
         }
     }
@@ -386,12 +394,18 @@ impl Switch {
             let output = self.exchange.borrow_mut().endpoint.poll_output();
             match output {
                 Output::Transmit(transmit) => {
-                    let id = transmit.id;
+                    let (id, remote, octets) = (transmit.id, transmit.destination.remote, transmit.bytes.len());
                     let mut exchange = self.exchange.borrow_mut();
                     if let Err(why) = exchange.world.transmit(transmit) {
-                        tracing::debug!(%why, "a SIP message was not sent");
                         let now = exchange.now.instant;
                         exchange.endpoint.handle_transport_error(now, id);
+                        // Of a response or an ACK no transaction tells.
+                        if octets > MAX_DATAGRAM && self.oversized_until.is_none_or(|until| until <= now) {
+                            self.oversized_until = now.checked_add(OVERSIZED_WINDOW);
+                            tracing::warn!(%remote, octets, %why, "a SIP message is too large to be sent");
+                        } else {
+                            tracing::debug!(%remote, octets, %why, "a SIP message was not sent");
+                        }
                     }
                 }
                 Output::Event(event) => self.sip_event(event),

@@ -25,7 +25,7 @@ pub(super) fn convert(args: &CallArgs<'_, '_>) -> Converted<Op> {
     Ok(Op::Fetch(FetchArgs {
         method: options.get("method")?.string()?,
         url: options.get("url")?.string()?,
-        headers: options.get("headers")?.headers()?,
+        headers: options.get("headers")?.header_fields()?,
         body,
         redirect,
         timeout_ms: options.get("timeout_ms")?.value().and_then(Value::as_number).map(|ms| ms.max(0.0) as u64),

@@ -13,6 +13,11 @@ use crate::call::{LegState, Switchboard};
 /// Final response of `hangup()` on a call nobody answered: the callee does not want it, and there is no use in trying again.
 const DECLINED: (u16, &str) = (603, "Decline");
 
+/// What a phrase or the text of a Reason may take, in bytes: a message must fit a datagram, and phones show a line.
+const MAX_WORDS: usize = 200;
+/// What the contacts of a redirection may take together, in bytes.
+const MAX_CONTACTS: usize = 16 * 1024;
+
 /// Why and how the engine ends a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ending {
@@ -74,6 +79,8 @@ impl<S: Switchboard> NativeBackend<S> {
             Some(format!("redirect: expected a code from 300 to 399, got {}", args.code))
         } else if args.contacts.is_empty() {
             Some("redirect: expected a URI".to_owned())
+        } else if args.contacts.iter().map(String::len).sum::<usize>() > MAX_CONTACTS {
+            Some(format!("redirect: expected URIs of at most {MAX_CONTACTS} bytes together"))
         } else {
             args.contacts
                 .iter()
@@ -132,8 +139,9 @@ impl<S: Switchboard> NativeBackend<S> {
     }
 }
 
-/// Words that say something.
-fn spoken(words: String) -> Option<String> {
+/// Words that say something, as far as they fit.
+fn spoken(mut words: String) -> Option<String> {
+    words.truncate(words.floor_char_boundary(MAX_WORDS));
     Some(words).filter(|words| !words.trim().is_empty())
 }
 
@@ -153,7 +161,8 @@ pub(super) fn refusal_parts(code: u16, text: &str) -> (Option<String>, Headers) 
 
 /// `Reason: SIP;cause=486;text="Busy Here"` (RFC 3326).
 pub(super) fn reason_header(code: u16, reason: &str) -> (String, String) {
-    let text: String = reason.chars().filter(|c| !c.is_control() && !matches!(c, '"' | '\\')).collect();
+    let shown = reason.get(..reason.floor_char_boundary(MAX_WORDS)).unwrap_or_default();
+    let text: String = shown.chars().filter(|c| !c.is_control() && !matches!(c, '"' | '\\')).collect();
     ("Reason".to_owned(), format!("SIP;cause={code};text=\"{text}\""))
 }
 
@@ -195,6 +204,16 @@ mod tests {
     #[test]
     fn a_reason_header_cannot_be_broken_out_of() {
         assert_eq!(reason_header(486, "a\"b\\c\r\nd").1, "SIP;cause=486;text=\"abcd\"");
+    }
+
+    #[test]
+    fn words_too_long_for_a_datagram_are_cut() {
+        let long = "é".repeat(70_000);
+        let cut = "é".repeat(MAX_WORDS / 2);
+        assert_eq!(reason_header(486, &long).1, format!("SIP;cause=486;text=\"{cut}\""));
+        assert_eq!(refusal_parts(486, &long).0, Some(cut.clone()));
+        assert_eq!(refusal_parts(486, &format!("x{long}")).0.map(|words| words.len()), Some(MAX_WORDS - 1));
+        assert_eq!(worded(486, long), cut);
     }
 
     #[test]

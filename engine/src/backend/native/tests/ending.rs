@@ -24,6 +24,17 @@ fn hanging_up_after_the_answer_is_a_bye_with_its_reason() {
 }
 
 #[test]
+fn words_that_no_datagram_would_hold_are_cut() {
+    let long = || Some("r".repeat(70_000));
+    let mut desk = Desk::answered();
+    desk.submit(Op::Hangup(HangupArgs { code: Some(486), reason: long(), headers: vec![] }));
+    assert_eq!(desk.asked(), [format!("a hang up Reason: SIP;cause=486;text=\"{}\"", "r".repeat(200)), "a close".to_owned()]);
+    let mut desk = Desk::ringing();
+    desk.submit(Op::Reject(RejectArgs { code: 486, reason: long(), headers: vec![] }));
+    assert_eq!(ended(&desk.outputs()).unwrap().reason, "r".repeat(200));
+}
+
+#[test]
 fn a_plain_hangup_gives_no_reason() {
     let mut desk = Desk::answered();
     desk.submit(Op::Hangup(HangupArgs::default()));
@@ -74,6 +85,7 @@ fn codes_out_of_range_are_refused_and_the_call_goes_on() {
         Op::Reject(RejectArgs { code: 302, reason: None, headers: vec![] }),
         Op::Redirect(RedirectArgs { code: 404, contacts: vec!["sip:a@b".into()] }),
         Op::Redirect(RedirectArgs { code: 302, contacts: vec!["nonsense".into()] }),
+        Op::Redirect(RedirectArgs { code: 302, contacts: vec![format!("sip:{}@b", "a".repeat(70_000))] }),
         Op::Hangup(HangupArgs { code: Some(16), ..HangupArgs::default() }),
     ] {
         let id = desk.submit(op);
