@@ -2,6 +2,7 @@
 
 use lockstep_ctx_api::journal::{Journal, REDACTED, Redactor, SecretNames};
 use lockstep_ctx_api::op::Vars;
+use url::Url;
 
 use crate::config::Config;
 
@@ -11,8 +12,8 @@ const MIN_BYTES: usize = 6;
 /// Hides what is secret by its name, and every secret of configuration and environment wherever it stands.
 #[derive(Clone, Default)]
 pub struct Redaction {
-    /// The longest first: one may be a part of another.
-    values: Vec<String>,
+    /// Secrets, and what is shown in their places. The longest first: one may be a part of another.
+    values: Vec<(String, String)>,
 }
 
 impl std::fmt::Debug for Redaction {
@@ -25,7 +26,7 @@ impl Redaction {
     /// The secrets of a configuration.
     pub fn of(config: &Config) -> Self {
         let mut redaction = Self::default();
-        redaction.add(config.secrets().map(|secret| secret.expose().to_owned()));
+        redaction.add(config.secrets().map(|secret| (secret.expose().to_owned(), REDACTED.to_owned())));
         redaction
     }
 
@@ -37,31 +38,94 @@ impl Redaction {
 
     fn with_env(&self, env: &Vars) -> Self {
         let mut redaction = self.clone();
+        let mut hosts = Vec::new();
         // The names that the engine sets itself are not hidden: they tell which run it was.
-        redaction.add(env.iter().filter(|(name, _)| SecretNames::hides_variable(name)).map(|(_, value)| value.clone()));
+        let hidden = env.iter().filter(|(name, _)| SecretNames::hides_variable(name));
+        redaction.add(hidden.map(|(_, value)| (value.clone(), stand_in(value, &mut hosts))));
         redaction
     }
 
-    fn add(&mut self, values: impl Iterator<Item = String>) {
-        self.values.extend(values.filter(|value| value.len() >= MIN_BYTES && value != REDACTED));
-        self.values.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        self.values.dedup();
+    /// What is added counts before what is there.
+    fn add(&mut self, values: impl Iterator<Item = (String, String)>) {
+        let is_secret = |value: &str| value.len() >= MIN_BYTES && value != REDACTED && !is_stand_in(value);
+        let added: Vec<_> = values.filter(|(value, _)| is_secret(value)).collect();
+        self.values = added.into_iter().chain(std::mem::take(&mut self.values)).collect();
+        self.values.sort_by(|(a, _), (b, _)| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        self.values.dedup_by(|(later, _), (earlier, _)| later == earlier);
     }
 }
 
 impl Redactor for Redaction {
     fn redact(&self, name: &str, value: &str) -> Option<String> {
+        if is_stand_in(value) {
+            return None;
+        }
+        let whole = self.values.iter().find(|(secret, shown)| secret == value && shown != REDACTED);
+        if let Some((_, shown)) = whole {
+            return Some(shown.clone());
+        }
         let named = SecretNames.redact(name, value);
         let shown = named.as_deref().unwrap_or(value);
         let mut hidden: Option<String> = None;
-        for secret in &self.values {
+        for (secret, stand_in) in &self.values {
             let text = hidden.as_deref().unwrap_or(shown);
             if text.contains(secret.as_str()) {
-                hidden = Some(text.replace(secret.as_str(), REDACTED));
+                hidden = Some(text.replace(secret.as_str(), stand_in));
             }
         }
         hidden.or(named)
     }
+}
+
+/// What is shown for a value of the environment. In the place of a URL or a host stands one that leads nowhere: a script that makes URLs of
+/// it does so in a replay, too. `hosts`: those before it.
+fn stand_in(value: &str, hosts: &mut Vec<String>) -> String {
+    let Some(url) = url_of(value) else { return REDACTED.to_owned() };
+    let host = url.host_str().unwrap_or_default();
+    let place = hosts.iter().position(|known| known == host).unwrap_or(hosts.len());
+    if place == hosts.len() {
+        hosts.push(host.to_owned());
+    }
+    in_form_of(value, &url, &(place + 1).to_string())
+}
+
+/// Whether a value is what [`stand_in`] makes of one.
+fn is_stand_in(value: &str) -> bool {
+    if !value.contains("redacted-") {
+        return false;
+    }
+    let Some(url) = url_of(value) else { return false };
+    let number = url.host_str().and_then(|host| host.strip_prefix("redacted-")?.strip_suffix(".invalid"));
+    number.is_some_and(|number| number.bytes().all(|octet| octet.is_ascii_digit()) && in_form_of(value, &url, number) == value)
+}
+
+/// A URL without anything of `url` but its scheme and port, which has a path and a query where that has them.
+fn in_form_of(value: &str, url: &Url, number: &str) -> String {
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let authority = format!("redacted-{number}.invalid{port}");
+    let Some((_, rest)) = value.split_once("://") else { return authority };
+    let path = match url.path() {
+        "/" if !rest.contains('/') => "",
+        "/" => "/",
+        path if path.ends_with('/') => "/redacted/",
+        _ => "/redacted",
+    };
+    let query = if url.query().is_some() { "?redacted=1" } else { "" };
+    format!("{}://{authority}{path}{query}", url.scheme())
+}
+
+/// A value that scripts make URLs of: one itself, or a host, with or without a port.
+fn url_of(value: &str) -> Option<Url> {
+    if value.contains(char::is_whitespace) {
+        return None;
+    }
+    let url = if value.contains("://") {
+        Url::parse(value).ok().filter(|url| matches!(url.scheme(), "http" | "https" | "ws" | "wss"))?
+    } else {
+        let text = format!("http://{value}/");
+        Url::parse(&text).ok().filter(|url| value.contains('.') && url.path() == "/" && url.as_str() == text)?
+    };
+    (url.username().is_empty() && url.password().is_none() && url.fragment().is_none()).then_some(url)
 }
 
 #[cfg(test)]
@@ -86,6 +150,41 @@ mod tests {
             ("text", "postgres-hush", "[redacted]"),
         ] {
             assert_eq!(redaction.redact(name, value).as_deref(), Some(shown), "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn urls_and_hosts_of_the_environment_are_shown_as_others() {
+        let env = [
+            ("A", "https://api.example.com/v1"),
+            ("B", "api.example.com"),
+            ("C", "http://10.0.0.7:8080"),
+            ("D", "wss://api.example.com/hook/T0/?key=1"),
+            ("E", "https://user:pass@db.example.com"),
+            ("F", "eyJh.eyJz.SflK"),
+        ];
+        let env: Vars = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let config: Config = toml::from_str("[[app]]\nname = \"a\"\nenv = { A = \"https://api.example.com/v1\" }").unwrap();
+        let redaction = Redaction::of(&config).with_env(&env);
+        for (name, value, shown) in [
+            ("env", "https://api.example.com/v1", "https://redacted-1.invalid/redacted"),
+            ("env", "api.example.com", "redacted-1.invalid"),
+            ("env", "http://10.0.0.7:8080", "http://redacted-2.invalid:8080"),
+            ("env", "wss://api.example.com/hook/T0/?key=1", "wss://redacted-1.invalid/redacted/?redacted=1"),
+            ("env", "https://user:pass@db.example.com", "[redacted]"),
+            ("env", "eyJh.eyJz.SflK", "[redacted]"),
+            ("url", "https://api.example.com/v1/x", "https://redacted-1.invalid/redacted/x"),
+            ("url", "https://api.example.com/v2", "https://redacted-1.invalid/v2"),
+            ("url", "http://10.0.0.7:8080/", "http://redacted-2.invalid:8080/"),
+            ("x-token", "https://api.example.com/v1/x", "[redacted]"),
+            ("x-token", "https://redacted-1.invalid/x", "[redacted]"),
+        ] {
+            assert_eq!(redaction.redact(name, value).as_deref(), Some(shown), "{name}: {value}");
+            if name == "env" {
+                let env = [("A".to_owned(), shown.to_owned())].into();
+                let again = Redaction::default().with_env(&env).redact(name, shown);
+                assert!(again.is_none_or(|again| again == shown), "what is hidden stays as it is: {shown}");
+            }
         }
     }
 

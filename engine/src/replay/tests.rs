@@ -47,7 +47,9 @@ fn record(source: &str) -> Journal {
         settings: ScriptEntry::new("menu.js".to_owned()),
         limits: ProgramLimits { memory_bytes: 32 << 20, turn_ms: 2_000, after_end_ms: 10_000 },
         time_zone: "UTC".into(),
-        env: Vars::from([("TOKEN".into(), "hush-hush".into())]),
+        env: [("API_HOST", "api.example.com"), ("API_URL", "https://api.example.com/v1"), ("TOKEN", "hush-hush")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
         environment: Default::default(),
         bundle_id: 1,
         version: version_of("menu.js", &sources),
@@ -169,6 +171,24 @@ fn a_redacted_journal_is_repeated_as_its_readers_see_it() {
     let text = lines::render_with(&record(MENU), Some(&bundle(MENU)), Some(&hidden));
     let (journal, sources) = lines::parse_with(&text).unwrap();
     assert_eq!(repeats(&journal, sources.as_ref().unwrap(), Some(&hidden)), Ok(journal.turns.len() as u32));
+}
+
+#[test]
+fn urls_made_of_the_environment_are_made_without_it() {
+    let source = "export async function main(data, ctx) {
+      await fetch(process.env.API_URL + '/health').catch(() => {});
+      await fetch(new URL('x?y=1', `https://${process.env.API_HOST}/`)).catch(() => {});
+      await ctx.waitForHangup();
+    }";
+    let recorded = record(source);
+    let hidden = crate::journals::Redaction::default().for_journal(&recorded);
+    let text = lines::render(&recorded, Some(&hidden));
+    assert!(text.contains("/health") && text.contains("/x?y=1") && !text.contains("api.example.com"), "{text}");
+    let shown = lines::parse(&text).unwrap();
+    // Who made it knows the secrets, who runs it from then on does not.
+    for redaction in [hidden, crate::journals::Redaction::default().for_journal(&shown)] {
+        assert_eq!(repeats(&shown, &bundle(source), Some(&redaction)), Ok(recorded.turns.len() as u32));
+    }
 }
 
 #[test]
