@@ -9,11 +9,12 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::Rejection;
+use super::bounds::{self, Trail};
 use super::change::{Given, RoutingObject, plain};
-use super::decision::{self, Attempt, Decision};
+use super::decision::{self, Decision};
 use super::facts::Facts;
 use super::table::{Built, Hook, RouteTable};
-use crate::config::{DEFAULT_ACCOUNT, GlobalRun, OnError};
+use crate::config::{GlobalRun, OnError};
 use crate::runs::{RunError, RunFailure, RunKind, RunRequest, RunSuccess, RunsHandle};
 use crate::script::{Program, ProgramSet};
 
@@ -75,45 +76,32 @@ pub(crate) async fn route(
     runner: &impl Runner,
     facts: &Facts,
 ) -> Result<Decision, Rejection> {
-    let built = table.build(facts)?;
-    let Built { data, hook, account, costs } = built;
+    let Built { data, hook, account } = table.build(facts)?;
     let scripts = chain(programs, &hook, Globals::Of(account.as_deref()));
     if scripts.is_empty() {
-        return decide(table, facts, &data, (&hook, &costs), 0.0);
+        return decide(table, facts, &data, &hook, 0.0);
     }
-    let Ran { data: changed, sandbox_ms, last } = run_all(runner, RoutingObject::from(&data), &hook, &scripts).await?;
+    let Ran { data: changed, sandbox_ms, last, numbers } = run_all(runner, RoutingObject::from(&data), &hook, &scripts).await?;
     let octets = changed.size();
-    let (own, cli, dialled) = (Arc::clone(table), facts.cli.clone(), facts.dialled.clone());
+    let (own, cli, dialled, customer) = (Arc::clone(table), facts.cli.clone(), facts.dialled.clone(), facts.customer);
     let work = move || {
         let changed = serde_json::from_str::<Value>(&changed.print());
-        (changed.map(|changed| decision::read(&own, &changed, &cli, &dialled, &costs)), costs)
+        changed.map(|changed| decision::read(&own, &changed, &cli, &dialled, customer))
     };
     match read(runner, octets, work).await? {
-        (Ok(decision), _) => decided(facts, &hook, within_routes(table, facts, &scripts, decision), sandbox_ms),
-        (Err(error), costs) => {
+        Ok(decision) => {
+            let trail = Trail { scripts: &scripts, numbers: &numbers, hook: &hook };
+            decided(facts, &hook, bounds::within_routes(table, programs, facts, &trail, decision), sandbox_ms)
+        }
+        Err(error) => {
             let why = format!("what the scripts made of the routes cannot be read: {error}");
             if let Some((script, run)) = last {
                 runner.refused(script, &run, &why);
             }
             hook.failed(&why)?;
-            decide(table, facts, &data, (&hook, &costs), sandbox_ms)
+            decide(table, facts, &data, &hook, sandbox_ms)
         }
     }
-}
-
-/// What scripts of an account have made of a call: it goes where the routes lead it, whatever rows and numbers they wrote. The operator's
-/// scripts may add ways.
-fn within_routes(table: &RouteTable, facts: &Facts, scripts: &[Link], decision: Decision) -> Decision {
-    if !scripts.iter().any(|link| link.is_accounts) {
-        return decision;
-    }
-    let Decision { attempts, mut log, .. } = decision;
-    let is_led = |attempt: &Attempt| table.leads_through(attempt.gateway, &attempt.number, facts.customer);
-    let (attempts, others): (Vec<_>, Vec<_>) = attempts.into_iter().partition(is_led);
-    let said =
-        |Attempt { gateway, number, .. }: Attempt| format!("no route leads to {number} through gateway {gateway}: left out");
-    log.extend(others.into_iter().map(said));
-    Decision { attempts, log, ..decision }
 }
 
 /// The same where no script has a say in it; `None`: one has.
@@ -122,27 +110,22 @@ pub(crate) fn route_without_scripts(
     programs: &ProgramSet,
     facts: &Facts,
 ) -> Option<Result<Decision, Rejection>> {
-    let Built { data, hook, account, costs } = match table.build(facts) {
+    let Built { data, hook, account } = match table.build(facts) {
         Ok(built) => built,
         Err(rejection) => return Some(Err(rejection)),
     };
-    chain(programs, &hook, Globals::Of(account.as_deref())).is_empty().then(|| decide(table, facts, &data, (&hook, &costs), 0.0))
+    chain(programs, &hook, Globals::Of(account.as_deref())).is_empty().then(|| decide(table, facts, &data, &hook, 0.0))
 }
 
-fn decide(
-    table: &RouteTable,
-    facts: &Facts,
-    data: &Value,
-    (hook, costs): (&Hook, &[(i64, Option<f64>)]),
-    sandbox_ms: f64,
-) -> Result<Decision, Rejection> {
-    decided(facts, hook, decision::read(table, data, &facts.cli, &facts.dialled, costs), sandbox_ms)
+fn decide(table: &RouteTable, facts: &Facts, data: &Value, hook: &Hook, sandbox_ms: f64) -> Result<Decision, Rejection> {
+    decided(facts, hook, decision::read(table, data, &facts.cli, &facts.dialled, facts.customer), sandbox_ms)
 }
 
 fn decided(facts: &Facts, hook: &Hook, decision: Decision, sandbox_ms: f64) -> Result<Decision, Rejection> {
     // A DID has destinations of its own.
     if decision.attempts.is_empty() && facts.did.is_none() {
-        return Err(Rejection::new(503, "No Routes Available").because("no row is left"));
+        let said = decision.log.last().map(|line| format!("; routing.log ends with: {line}"));
+        return Err(Rejection::new(503, "No Routes Available").because(format!("no row is left{}", said.unwrap_or_default())));
     }
     Ok(Decision { sandbox_ms, ring: hook.ring, ..decision })
 }
@@ -250,11 +233,15 @@ struct Ran<'a> {
     sandbox_ms: f64,
     /// The script that changed it last, and its run.
     last: Option<(&'a str, Arc<str>)>,
+    /// See [`Trail`].
+    numbers: Vec<Option<String>>,
 }
 
 /// Runs the scripts on `data`.
 async fn run_all<'a>(runner: &impl Runner, data: RoutingObject, hook: &Hook, scripts: &'a [Link]) -> Result<Ran<'a>, Rejection> {
     let (mut data, mut last) = (data, None);
+    let mut numbers = Vec::with_capacity(scripts.len() + 1);
+    let number_in = |data: &RoutingObject| data.routing("dest_number").map(plain).filter(|number| decision::is_plain(number));
     let (mut sandbox, mut took) = (Duration::ZERO, Duration::ZERO);
     // One caller waits for all of them: together they have what the route gives, else as long as the one with the most time.
     let total = hook.timeout.or_else(|| scripts.iter().map(|link| link.time).max()).unwrap_or_default();
@@ -262,6 +249,7 @@ async fn run_all<'a>(runner: &impl Runner, data: RoutingObject, hook: &Hook, scr
         let Some(left) = total.checked_sub(took).filter(|left| !left.is_zero()) else {
             return Err(hook.timeout_action.clone().because("the scripts before it took all of the time"));
         };
+        numbers.push(number_in(&data));
         let left = if hook.timeout.is_some() { left } else { left.min(*time) };
         let request = RunRequest::new(script.clone(), RunKind::Hook, data.print()).timeout(Some(left));
         match runner.run(request).await {
@@ -307,7 +295,8 @@ async fn run_all<'a>(runner: &impl Runner, data: RoutingObject, hook: &Hook, scr
             }
         }
     }
-    Ok(Ran { data, sandbox_ms: sandbox.as_secs_f64() * 1_000.0, last })
+    numbers.push(number_in(&data));
+    Ok(Ran { data, sandbox_ms: sandbox.as_secs_f64() * 1_000.0, last, numbers })
 }
 
 impl Hook {
@@ -330,12 +319,12 @@ impl Hook {
 }
 
 /// One of the scripts in the way of a call.
-struct Link {
-    script: String,
+pub(super) struct Link {
+    pub(super) script: String,
     /// What it may take where the route says nothing.
     time: Duration,
     /// It is not the operator's.
-    is_accounts: bool,
+    pub(super) is_accounts: bool,
 }
 
 /// Which Run First and Run Last globals are run.
@@ -367,7 +356,7 @@ fn chain(programs: &ProgramSet, hook: &Hook, applying: Globals<'_>) -> Vec<Link>
     };
     let link = |script: String| {
         let program = programs.by_name(&script);
-        let is_accounts = program.is_some_and(|program| program.account != DEFAULT_ACCOUNT);
+        let is_accounts = bounds::is_of_an_account(programs, &script);
         let own = program.and_then(|program| program.settings.timeout_s);
         let own = own.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         Link { time: own.unwrap_or_else(|| RunKind::Hook.timeout()), is_accounts, script }

@@ -61,19 +61,14 @@ pub struct Fields {
 }
 
 /// Reads a normalised routing object. `original_cli` is what the rows were laid out with. What is past a bound is counted and not
-/// kept.
-pub(super) fn read(
-    table: &RouteTable,
-    data: &Value,
-    original_cli: &str,
-    dialled: &str,
-    costs: &[(i64, Option<f64>)],
-) -> Decision {
+/// kept. An attempt has the price of the number that it dials, whichever was dialled.
+pub(super) fn read(table: &RouteTable, data: &Value, original_cli: &str, dialled: &str, customer: Option<i64>) -> Decision {
     let mut log = Log::default();
     list(data.pointer("/routing/log")).iter().filter_map(text).for_each(|line| log.say(line));
     let cli = number_of("routing.cli", data.pointer("/routing/cli"), &mut log).unwrap_or_else(|| original_cli.to_owned());
     let number = number_of("routing.dest_number", data.pointer("/routing/dest_number"), &mut log);
     let number = number.filter(|number| !number.is_empty()).unwrap_or_else(|| dialled.to_owned());
+    let costs = table.costs_of(&number, customer);
     let everywhere = Arc::new(Fields::read(data, &mut log));
     let (mut attempts, mut too_many) = (Vec::new(), 0_usize);
     for row in list(data.get("egress_routing")) {
@@ -246,7 +241,8 @@ fn gateways(row: &Value) -> Vec<(Cow<'_, str>, &Value)> {
     }
 }
 
-fn is_plain(number: &str) -> bool {
+/// Whether this can be dialled or shown.
+pub(super) fn is_plain(number: &str) -> bool {
     number.len() <= MAX_NUMBER
         && !number.contains(|c: char| c.is_control() || c.is_whitespace() || matches!(c, '<' | '>' | '"' | '@'))
 }
@@ -268,13 +264,25 @@ mod tests {
 
     fn table() -> RouteTable {
         let gateways = [7, 8].map(|id| format!("[[gateway]]\nid = {id}\naddress = \"sip:g{id}.example.net\"\n")).concat();
-        RouteTable::new(&toml::from_str(&gateways).unwrap())
+        let route = |prefix: &str, cost: &str| format!("[[route]]\nprefix = \"{prefix}\"\ngateways = [7]\n{cost}\n");
+        let routes = [route("44", "cost = 0.5"), route("46", ""), route("47", "customers = [12]\ncost = 0.7")].concat();
+        RouteTable::new(&toml::from_str(&format!("{gateways}{routes}")).unwrap())
     }
 
     fn read_back(data: &Value) -> Decision {
         let given = super::super::change::Given::read(&data.to_string()).unwrap();
         let data = serde_json::from_str(&given.object.print()).unwrap();
-        read(&table(), &data, "441", "442", &[(7, Some(0.5)), (8, None)])
+        read(&table(), &data, "441", "442", Some(12))
+    }
+
+    #[test]
+    fn an_attempt_costs_what_its_number_costs_through_its_gateway() {
+        for (number, expected) in [("442", Some(0.5)), ("+443", Some(0.5)), ("461", None), ("471", Some(0.7)), ("999", None)] {
+            let rows = json!([{ "gw": { "7": {} } }, { "gw": { "8": {} } }]);
+            let decision = read_back(&json!({ "routing": { "dest_number": number }, "egress_routing": rows }));
+            let costs: Vec<_> = decision.attempts.iter().map(|attempt| attempt.cost).collect();
+            assert_eq!(costs, [expected, None], "{number}");
+        }
     }
 
     #[test]

@@ -48,8 +48,6 @@ pub(super) struct Built {
     pub(super) hook: Hook,
     /// Whose call it is; `None`: nobody's.
     pub(super) account: Option<String>,
-    /// Price of a minute through a gateway.
-    pub(super) costs: Vec<(i64, Option<f64>)>,
 }
 
 /// The script of a route or DID, and what its failures mean.
@@ -172,7 +170,7 @@ impl RouteTable {
             (None, None) => Hook::default(),
         };
         let account = self.account_of(did, facts.customer).or(facts.account.as_deref()).map(str::to_owned);
-        Ok(Built { data: Value::Object(data), hook, account, costs })
+        Ok(Built { data: Value::Object(data), hook, account })
     }
 
     /// Variables of customer, DID and route; the narrower wins.
@@ -205,9 +203,14 @@ impl RouteTable {
         costs
     }
 
+    /// Gateways that a number goes through, in the order in which they are tried, and the price of a minute.
+    pub(super) fn costs_of(&self, number: &str, customer: Option<i64>) -> Vec<(i64, Option<f64>)> {
+        self.costs(&self.matching(number, customer))
+    }
+
     /// Gateways that a number goes through, in the order in which they are tried.
     pub(crate) fn gateways_of(&self, number: &str, customer: Option<i64>) -> Vec<i64> {
-        self.costs(&self.matching(number, customer)).into_iter().map(|(id, _)| id).collect()
+        self.costs_of(number, customer).into_iter().map(|(id, _)| id).collect()
     }
 
     /// Whether a route leads there.
@@ -242,7 +245,7 @@ impl RouteTable {
 
     /// `egress_routing` of a number. Without a caller id the rows have none.
     pub(super) fn rows(&self, number: &str, customer: Option<i64>, cli: &str) -> Vec<Value> {
-        rows_of(&self.costs(&self.matching(number, customer)), Some(cli).filter(|cli| !cli.is_empty()))
+        rows_of(&self.costs_of(number, customer), Some(cli).filter(|cli| !cli.is_empty()))
     }
 
     /// The hook of a number, for an object that somebody else has laid out.
@@ -295,7 +298,7 @@ fn rows_of(costs: &[(i64, Option<f64>)], cli: Option<&str>) -> Vec<Value> {
 }
 
 /// Numbers are the same with and without the `+` of the international form.
-fn key(number: &str) -> &str {
+pub(super) fn key(number: &str) -> &str {
     number.strip_prefix('+').unwrap_or(number)
 }
 
@@ -350,8 +353,9 @@ mod tests {
 
     #[test]
     fn the_cheapest_route_comes_first_and_its_script_runs() {
-        let built = built(&call("442012", Some(12))).unwrap();
-        assert_eq!(built.costs, [(8, Some(0.01)), (7, Some(0.01))]);
+        let table = RouteTable::new(&toml::from_str(CONFIG).unwrap());
+        assert_eq!(table.costs_of("442012", Some(12)), [(8, Some(0.01)), (7, Some(0.01))]);
+        let built = table.build(&call("442012", Some(12))).unwrap();
         assert_eq!(built.hook.script.as_deref(), Some("cheap"));
         assert_eq!(built.hook.timeout_action, Rejection::new(486, "Busy"));
         assert_eq!(built.hook.on_error, OnError::Continue);
@@ -406,8 +410,8 @@ mod tests {
     fn a_number_at_a_gateway_goes_by_the_routes_that_lead_through_it() {
         let at = |number, gateway| built(&Facts { gateway: Some(gateway), ..call(number, Some(12)) });
         let one = at("442012", 7).unwrap();
-        assert_eq!((one.costs, one.hook.script.as_deref()), (vec![(7, Some(0.01))], Some("cheap")));
-        assert_eq!(one.data["egress_routing"].as_array().map(Vec::len), Some(1));
+        assert_eq!(one.hook.script.as_deref(), Some("cheap"));
+        assert_eq!(one.data["egress_routing"], json!([{ "gw": { "7": { "cli": "441" } }, "headers": [], "remove_headers": [] }]));
         for (number, gateway) in [("1555", 8), ("33123", 7), ("442012", 9)] {
             assert_eq!(at(number, gateway).unwrap_err().code, 403, "{number}");
         }

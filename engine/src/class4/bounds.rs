@@ -1,0 +1,77 @@
+//! What scripts of accounts may make of a call.
+
+use super::chain::Link;
+use super::decision::{Attempt, Decision};
+use super::facts::Facts;
+use super::table::{Hook, RouteTable, key};
+use crate::config::DEFAULT_ACCOUNT;
+use crate::script::ProgramSet;
+
+/// What the scripts of a call saw.
+pub(super) struct Trail<'a> {
+    pub(super) scripts: &'a [Link],
+    /// The number that each of them saw, then the one that was left; `None`: none that can be dialled.
+    pub(super) numbers: &'a [Option<String>],
+    /// Of the number that was dialled.
+    pub(super) hook: &'a Hook,
+}
+
+impl Trail<'_> {
+    /// The script of the route of a number.
+    fn guard(&self, table: &RouteTable, facts: &Facts, number: &str) -> Option<String> {
+        match facts.did.is_none() && key(number) == key(&facts.dialled) {
+            true => self.hook.script.clone(),
+            false => table.hook_of(number, None, facts.customer).script,
+        }
+    }
+
+    /// The number that the script of its own route was asked about, or that a script of the operator has set, whichever was last.
+    fn settled(&self, table: &RouteTable, facts: &Facts) -> Option<&str> {
+        let mut settled = None;
+        for (link, numbers) in self.scripts.iter().zip(self.numbers.windows(2)) {
+            let [before, after] = numbers else { continue };
+            let guard = before.as_deref().and_then(|number| self.guard(table, facts, number));
+            if guard.as_ref() == Some(&link.script) {
+                settled = before.as_deref();
+            }
+            if before != after && !link.is_accounts {
+                settled = after.as_deref();
+            }
+        }
+        settled
+    }
+}
+
+/// Whether a script is not the operator's.
+pub(super) fn is_of_an_account(programs: &ProgramSet, script: &str) -> bool {
+    programs.by_name(script).is_some_and(|program| program.account != DEFAULT_ACCOUNT)
+}
+
+/// What is left of a decision in which a script of an account had a say: the call goes where the routes lead it, whatever rows and
+/// numbers were written, and past no script of the operator. The operator's scripts may add ways.
+pub(super) fn within_routes(
+    table: &RouteTable,
+    programs: &ProgramSet,
+    facts: &Facts,
+    trail: &Trail<'_>,
+    decision: Decision,
+) -> Decision {
+    if !trail.scripts.iter().any(|link| link.is_accounts) {
+        return decision;
+    }
+    let Decision { attempts, mut log, .. } = decision;
+    let is_led = |attempt: &Attempt| table.leads_through(attempt.gateway, &attempt.number, facts.customer);
+    let (mut attempts, others): (Vec<_>, Vec<_>) = attempts.into_iter().partition(is_led);
+    let said =
+        |Attempt { gateway, number, .. }: Attempt| format!("no route leads to {number} through gateway {gateway}: left out");
+    log.extend(others.into_iter().map(said));
+    // All of them dial the same number.
+    if let Some(number) = attempts.first().map(|attempt| attempt.number.clone())
+        && let Some(guard) = trail.guard(table, facts, &number).filter(|guard| !is_of_an_account(programs, guard))
+        && trail.settled(table, facts).map(key) != Some(key(&number))
+    {
+        log.push(format!("{guard}, the script of the route to {number}, was not asked about that number: left out"));
+        attempts.clear();
+    }
+    Decision { attempts, log, ..decision }
+}
