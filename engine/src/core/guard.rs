@@ -1,6 +1,6 @@
 //! Limits of what customers may call, so that a stolen password or a runaway script costs no fortune.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::directory::Directory;
@@ -51,14 +51,26 @@ struct Book {
 }
 
 impl Book {
-    /// What calls under way have cost; what rings or talks counts as though it had talked for `least` ms.
+    /// What calls under way have cost; what is about to be dialled, rings or talks counts as though it had talked for `least` ms.
     fn under_way(&self, now: Moment, attempts: &Attempts, least: u64) -> f64 {
-        let of_live = self.live.keys().filter_map(|call| attempts.get(call)).flatten();
-        let cost = |(_, attempt): &(LegId, CdrAttempt)| {
-            let reserved = attempt.price.filter(|_| attempt.ended_at.is_none()).map(|price| price * least as f64 / 60_000.0);
-            Some(attempt.cost(now.unix_ms)?.max(reserved.unwrap_or_default()))
+        let at_least = |price: f64| price * least as f64 / 60_000.0;
+        let of_call = |(call, live): (&CallKey, &Live)| {
+            let (mut over, mut open) = (0.0_f64, 0.0_f64);
+            for (_, attempt) in attempts.get(call).into_iter().flatten() {
+                let Some((price, cost)) = attempt.price.zip(attempt.cost(now.unix_ms)) else { continue };
+                match attempt.ended_at {
+                    Some(_) => over += cost,
+                    None => open += cost.max(at_least(price)),
+                }
+            }
+            // What is set aside for a number goes into its INVITEs.
+            over + open.max(live.numbers.values().map(|price| at_least(*price)).sum())
         };
-        of_live.filter_map(cost).sum()
+        self.live.iter().map(of_call).sum()
+    }
+
+    fn is_spent(&self, now: Moment, limits: &CustomerLimits, attempts: &Attempts) -> bool {
+        limits.spend_per_day.is_some_and(|most| self.spent + self.under_way(now, attempts, RESERVED_MS) >= most)
     }
 }
 
@@ -67,8 +79,8 @@ impl Book {
 struct Live {
     /// The next number it dials was counted when it was let in.
     prepaid: bool,
-    /// Numbers that it dials or talks to.
-    numbers: BTreeSet<LookupId>,
+    /// Numbers that it dials or talks to, with the price of a minute that is set aside for each.
+    numbers: BTreeMap<LookupId, f64>,
 }
 
 impl Live {
@@ -113,7 +125,27 @@ impl Guard {
         if !live.is_some_and(|live| std::mem::take(&mut live.prepaid)) {
             self.count(now, customer, call, attempts)?;
         }
-        self.book(now, customer.id).live.entry(call).or_default().numbers.insert(number);
+        self.book(now, customer.id).live.entry(call).or_default().numbers.insert(number, 0.0);
+        Ok(())
+    }
+
+    /// Lets a call dial a number whose price of a minute is known now. Of calls that were let in together, routing scripts may have
+    /// taken their time over each.
+    pub(crate) fn reserve(
+        &mut self,
+        now: Moment,
+        customer: &Customer,
+        (call, number): (CallKey, LookupId),
+        price: f64,
+        attempts: &Attempts,
+    ) -> Result<(), Exceeded> {
+        let book = self.book(now, customer.id);
+        if book.is_spent(now, &customer.limits, attempts) {
+            return Err(Exceeded::Spend);
+        }
+        if let Some(reserved) = book.live.get_mut(&call).and_then(|live| live.numbers.get_mut(&number)) {
+            *reserved = price;
+        }
         Ok(())
     }
 
@@ -162,12 +194,12 @@ impl Guard {
     }
 
     fn count(&mut self, now: Moment, customer: &Customer, call: CallKey, attempts: &Attempts) -> Result<(), Exceeded> {
-        let CustomerLimits { calls_per_second, concurrent, spend_per_day, cut_off } = customer.limits;
+        let CustomerLimits { calls_per_second, concurrent, cut_off, .. } = customer.limits;
         if cut_off {
             self.look_at.get_or_insert(now.instant + LOOK_EVERY);
         }
         let book = self.book(now, customer.id);
-        if spend_per_day.is_some_and(|most| book.spent + book.under_way(now, attempts, RESERVED_MS) >= most) {
+        if book.is_spent(now, &customer.limits, attempts) {
             return Err(Exceeded::Spend);
         }
         let weight = |(key, live): (&CallKey, &Live)| if *key == call { live.numbers.len() } else { live.weight() };
@@ -290,6 +322,24 @@ mod tests {
         attempts.remove(&CallKey(3));
         assert_eq!(begin(later(now, 89_000), 4, &attempts), Ok(()));
         assert_eq!(begin(later(now, 90_000), 5, &attempts), Err(Exceeded::Spend), "89 s, 90 s and a minute");
+    }
+
+    #[test]
+    fn calls_whose_price_comes_to_be_known_together_are_let_in_as_far_as_it_goes() {
+        let (mut guard, customer, now) = (Guard::default(), customer("spend_per_day = 1"), start());
+        let calls: Vec<_> = (1..=4).map(|call| (CallKey(call), LookupId(1))).collect();
+        for (call, number) in &calls {
+            guard.admit(now, &customer, *call, &none()).unwrap();
+            guard.dial(now, &customer, *call, *number, &none()).unwrap();
+        }
+        let mut attempts = none();
+        let decided: Vec<_> = calls.iter().map(|call| guard.reserve(now, &customer, *call, 0.6, &attempts)).collect();
+        assert_eq!(decided, [Ok(()), Ok(()), Err(Exceeded::Spend), Err(Exceeded::Spend)]);
+        let ringing = CdrAttempt { price: Some(0.6), ..CdrAttempt::default() };
+        attempts.insert(CallKey(1), vec![(LegId(1), ringing)]);
+        guard.number_over(12, CallKey(2), LookupId(1));
+        assert_eq!(guard.reserve(now, &customer, calls[2], 0.6, &attempts), Ok(()), "an INVITE is not counted twice");
+        assert_eq!(guard.reserve(now, &customer, calls[3], 0.6, &attempts), Err(Exceeded::Spend));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! From what is dialled to the ways there: users' bindings, other scripts, and numbers through the Class 4 hook to gateways.
 //!
 //! ```text
-//!   target ──► user, script, DID ─────────────────────────────────────────► routes
-//!        └───► number ──limits──► Class 4 (scripts, if any) ──► attempts ──► next hops of each gateway ──► routes
+//!   target ──► user, script, DID ──────────────────────────────────────────────────────► routes
+//!        └───► number ──limits──► Class 4 (scripts, if any) ──► attempts ──spending──► next hops of each gateway ──► routes
 //! ```
 
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use lockstep_sip::net::{Destination, Protocol};
 
 use super::directory::{Callee, host_of_ip, is_dialled_number};
 use super::exchange::{CallKey, Exchange, Purpose, Route, Waiting};
+use super::guard::Exceeded;
 use super::outgoing::look_up;
 use crate::backend::freeswitch::{RouteAnswer, Way as MediaServerWay};
 use crate::call::{Hunt, Lookup, LookupId, Refusal, RouteId, Routes};
@@ -37,7 +38,8 @@ pub(crate) struct Way {
 /// Finds the routes of a target for a bridge of `call`.
 pub(crate) fn resolve(exchange: &mut Exchange, call: CallKey, lookup: LookupId, target: &str, caller_id: Option<&str>) -> Lookup {
     if let Some(decision) = exchange.planned.remove(&call) {
-        return decided(exchange, call, lookup, Ok(decision));
+        let decision = count(exchange, call, lookup).map(|()| decision);
+        return decided(exchange, call, lookup, decision);
     }
     match exchange.directory.callee(target, exchange.reach_of(call), &exchange.programs) {
         Ok(Callee::User(name)) => Lookup::Ready(user_routes(exchange, call, &name)),
@@ -103,10 +105,11 @@ pub(crate) fn answer(
     match exchange.directory.first_callee(target, exchange.reach_of(call), &exchange.programs) {
         Ok(Callee::User(name)) => Some(RouteAnswer::Local(name)),
         Ok(Callee::Number(number)) => {
-            decide(exchange, call, lookup, (number, None), caller_id).map(|decision| answer_of(exchange, call, decision))
+            decide(exchange, call, lookup, (number, None), caller_id).map(|decision| answer_of(exchange, call, lookup, decision))
         }
         Ok(Callee::NumberAt(gateway, number)) => {
-            decide(exchange, call, lookup, (number, Some(gateway)), caller_id).map(|decision| answer_of(exchange, call, decision))
+            let decision = decide(exchange, call, lookup, (number, Some(gateway)), caller_id);
+            decision.map(|decision| answer_of(exchange, call, lookup, decision))
         }
         Err(refusal) if is_dialled_number(target) => Some(RouteAnswer::Refused(refusal)),
         // What is no number is for the dialplan over there.
@@ -122,16 +125,14 @@ pub(crate) fn answered(
     decision: Result<Decision, Rejection>,
 ) -> Option<RouteAnswer> {
     exchange.hooks.remove(&(call, lookup))?;
-    Some(answer_of(exchange, call, decision.map_err(|rejection| refusal_of(&rejection))))
+    Some(answer_of(exchange, call, lookup, decision.map_err(|rejection| refusal_of(&rejection))))
 }
 
-fn answer_of(exchange: &Exchange, call: CallKey, decision: Result<Decision, Refusal>) -> RouteAnswer {
-    let decision = match decision {
-        Ok(decision) => decision,
+fn answer_of(exchange: &mut Exchange, call: CallKey, number: LookupId, decision: Result<Decision, Refusal>) -> RouteAnswer {
+    let (ways, ring) = match ways_of(exchange, call, number, decision) {
+        Ok(found) => found,
         Err(refusal) => return RouteAnswer::Refused(refusal),
     };
-    let mut ways = ways_of(exchange, decision.attempts);
-    ways.sort_by_key(|way| !exchange.directory.is_up(way.gateway));
     let caller = exchange.callers.get(&call).map(|(number, _)| number.as_str());
     let way = |Way { gateway, uri, attempt }| {
         let Attempt { number, cli, fields, cost, .. } = attempt?;
@@ -143,18 +144,30 @@ fn answer_of(exchange: &Exchange, call: CallKey, decision: Result<Decision, Refu
     if ways.is_empty() {
         return RouteAnswer::Refused(Refusal::new(503, "no gateway can be reached"));
     }
-    RouteAnswer::Gateways { ways, ring: decision.ring }
+    RouteAnswer::Gateways { ways, ring }
 }
 
 /// Counts a number that a customer's call dials against what the customer may.
 fn count(exchange: &mut Exchange, call: CallKey, number: LookupId) -> Result<(), Refusal> {
     let customer = exchange.customers.get(&call).and_then(|id| exchange.directory.customer(*id));
     let Some(customer) = customer else { return Ok(()) };
-    exchange.guard.dial(exchange.now, customer, call, number, &exchange.attempts).map_err(|exceeded| {
-        let (code, text, _) = exceeded.reply();
-        tracing::warn!(customer = customer.id, ?exceeded, "a call is refused");
-        Refusal::reply(code, text, EndedBy::Engine)
-    })
+    let counted = exchange.guard.dial(exchange.now, customer, call, number, &exchange.attempts);
+    counted.map_err(|exceeded| past_limit(customer.id, exceeded))
+}
+
+/// Sets aside what the number of a customer's call costs at least, by the first of its ways that has a price.
+fn reserve(exchange: &mut Exchange, call: CallKey, number: LookupId, ways: &[Way]) -> Result<(), Refusal> {
+    let customer = exchange.customers.get(&call).and_then(|id| exchange.directory.customer(*id));
+    let price = ways.iter().find_map(|way| way.attempt.as_ref()?.cost);
+    let (Some(customer), Some(price)) = (customer, price) else { return Ok(()) };
+    let reserved = exchange.guard.reserve(exchange.now, customer, (call, number), price, &exchange.attempts);
+    reserved.map_err(|exceeded| past_limit(customer.id, exceeded))
+}
+
+fn past_limit(customer: i64, exceeded: Exceeded) -> Refusal {
+    let (code, text, _) = exceeded.reply();
+    tracing::warn!(customer, ?exceeded, "a call is refused");
+    Refusal::reply(code, text, EndedBy::Engine)
 }
 
 /// The scripts of Class 4 have decided.
@@ -172,12 +185,10 @@ pub(crate) fn routed(
 }
 
 fn decided(exchange: &mut Exchange, call: CallKey, lookup: LookupId, decision: Result<Decision, Refusal>) -> Lookup {
-    let decision = match decision {
-        Ok(decision) => decision,
-        Err(refusal) => return Lookup::Ready(Err(refusal)),
-    };
-    let ways = ways_of(exchange, decision.attempts);
-    reach(exchange, call, lookup, Waiting { ways, ring: decision.ring, gateway: 0, unreachable: Vec::new() })
+    match ways_of(exchange, call, lookup, decision) {
+        Ok((ways, ring)) => reach(exchange, call, lookup, Waiting { ways, ring, gateway: 0, unreachable: Vec::new() }),
+        Err(refusal) => Lookup::Ready(Err(refusal)),
+    }
 }
 
 /// A rejection as the caller hears of it.
@@ -190,15 +201,25 @@ pub(crate) fn refusal_of(rejection: &Rejection) -> Refusal {
     Refusal::reply(rejection.code, rejection.text.clone(), by)
 }
 
-/// The gateways of a decision with what is to be dialled at each.
-fn ways_of(exchange: &Exchange, attempts: Vec<Attempt>) -> Vec<Way> {
+/// The gateways of a decision in the order they are tried, with what is to be dialled at each, and how long each may ring.
+fn ways_of(
+    exchange: &mut Exchange,
+    call: CallKey,
+    number: LookupId,
+    decision: Result<Decision, Refusal>,
+) -> Result<(Vec<Way>, Option<Duration>), Refusal> {
+    let Decision { attempts, ring, .. } = decision?;
     let way = |attempt: Attempt| {
         let entry = exchange.directory.gateway(attempt.gateway)?;
         let mut uri = SipUri::new(Some(&attempt.number), entry.uri.host.clone(), entry.uri.port);
         uri.params = entry.uri.params.clone();
         Some(Way { gateway: attempt.gateway, uri, attempt: Some(attempt) })
     };
-    attempts.into_iter().filter_map(way).collect()
+    let mut ways: Vec<Way> = attempts.into_iter().filter_map(way).collect();
+    // What did not answer when it was last asked is tried last.
+    ways.sort_by_key(|way| !exchange.directory.is_up(way.gateway));
+    reserve(exchange, call, number, &ways)?;
+    Ok((ways, ring))
 }
 
 /// A gateway's next hops have come for a bridge that waits for them.
@@ -270,7 +291,7 @@ fn user_routes(exchange: &mut Exchange, call: CallKey, name: &str) -> Result<Rou
 fn gateway_routes(exchange: &mut Exchange, call: CallKey, waiting: Waiting) -> Result<Routes, Refusal> {
     let max_forwards = forwards_left(exchange, call)?;
     let Waiting { mut ways, ring, .. } = waiting;
-    // What did not answer when it was last asked is tried last.
+    // Their names may have taken a while to be found.
     ways.sort_by_key(|way| !exchange.directory.is_up(way.gateway));
     let last = ways.len().saturating_sub(1);
     let caller = exchange.callers.get(&call).map(|(number, _)| number.clone());

@@ -7,7 +7,7 @@ const FIRST: &str = "127.0.0.1:5091";
 const SECOND: &str = "127.0.0.1:5092";
 
 /// A customer, two gateways, a route through both of them with `script-hook`.
-fn config(route: &str) -> String {
+pub(super) fn config(route: &str) -> String {
     format!(
         r#"
         [[gateway]]
@@ -29,15 +29,15 @@ fn config(route: &str) -> String {
     )
 }
 
-struct Trunks {
-    lab: Lab,
-    caller: PhoneId,
-    first: PhoneId,
-    second: PhoneId,
+pub(super) struct Trunks {
+    pub(super) lab: Lab,
+    pub(super) caller: PhoneId,
+    pub(super) first: PhoneId,
+    pub(super) second: PhoneId,
 }
 
 impl Trunks {
-    fn new(config: &str, scripts: &[(&str, &str)]) -> Self {
+    pub(super) fn new(config: &str, scripts: &[(&str, &str)]) -> Self {
         let mut lab = Lab::new(config, scripts);
         let caller = lab.phone(CALLER);
         let (first, second) = (lab.phone(FIRST), lab.phone(SECOND));
@@ -49,11 +49,11 @@ impl Trunks {
         Self::new(&config("script = \"script-hook\""), &[("hook", script)])
     }
 
-    fn dial(&mut self, number: &str) {
+    pub(super) fn dial(&mut self, number: &str) {
         self.lab.dial(self.caller, number);
     }
 
-    fn header(&mut self, phone: PhoneId, name: &str) -> Vec<String> {
+    pub(super) fn header(&mut self, phone: PhoneId, name: &str) -> Vec<String> {
         let invite = self.lab.at(phone).invited.clone().expect("an INVITE came");
         invite.headers.get_all(name).map(|value| value.text().into_owned()).collect()
     }
@@ -63,7 +63,7 @@ impl Trunks {
         invite.headers.from().unwrap().unwrap().uri.user().unwrap_or_default().into_owned()
     }
 
-    fn caller_saw(&mut self) -> Vec<String> {
+    pub(super) fn caller_saw(&mut self) -> Vec<String> {
         self.lab.seen(self.caller)
     }
 }
@@ -448,92 +448,6 @@ fn a_refusal_leaves_a_record_too() {
     let record = trunks.lab.book.borrow_mut().records.pop().unwrap();
     assert_eq!((record.code, record.reason.as_str(), record.by.as_str()), (604, "Number on DNC List", "script"));
     assert!(record.attempts.is_empty());
-}
-
-fn limited(limits: &str) -> Trunks {
-    let config = config("cost = 60").replace("addresses = [\"203", &format!("limits = {{ {limits} }}\naddresses = [\"203"));
-    Trunks::new(&config, &[])
-}
-
-#[test]
-fn customers_stay_within_their_limits() {
-    let mut trunks = limited("calls_per_second = 1");
-    trunks.dial("442012345678");
-    trunks.dial("442012345678");
-    assert_eq!(trunks.caller_saw(), ["503 Call Rate Exceeded"]);
-    let refused = trunks.lab.at(trunks.caller).last_response.clone().unwrap();
-    assert_eq!(refused.headers.get("Retry-After").unwrap().text(), "1");
-
-    let mut trunks = limited("concurrent = 1");
-    trunks.dial("442012345678");
-    trunks.dial("442012345679");
-    assert_eq!(trunks.caller_saw(), ["503 Too Many Concurrent Calls"]);
-    trunks.lab.respond(trunks.first, 486);
-    trunks.dial("442012345678");
-    assert_eq!(trunks.caller_saw(), ["486 Busy Here"], "its place is free again");
-
-    let mut trunks = limited("spend_per_day = 5");
-    trunks.dial("442012345678");
-    trunks.lab.pick_up(trunks.first);
-    trunks.lab.wait(5_000);
-    trunks.lab.hang_up(trunks.caller);
-    trunks.caller_saw();
-    trunks.dial("442012345678");
-    assert_eq!(trunks.caller_saw(), ["403 Spending Limit Reached"]);
-}
-
-#[test]
-fn numbers_that_one_call_dials_together_count_each() {
-    let dials = |strategy: &str| {
-        format!(
-            "async function main(data, ctx) {{
-               const to = ['442012345678', '442012345679', '442012345670'];
-               const {{ code }} = await ctx.bridge(to, {{ strategy: '{strategy}', continue_on: true }});
-               await ctx.bridge('442012345671', {{ continue_on: true }});
-               throw code + ' Both';
-             }}"
-        )
-    };
-    for (strategy, rung) in [("parallel", 2), ("sequential", 1)] {
-        let limits = config("customers = [12]").replace("addresses = [\"203", "limits = { concurrent = 2 }\naddresses = [\"203");
-        let mut trunks = Trunks::new(&limits, &[("1000", &dials(strategy))]);
-        trunks.dial("1000");
-        let invites = trunks.lab.seen(trunks.first);
-        assert_eq!(invites.len(), rung, "{strategy}: {invites:?}");
-    }
-}
-
-#[test]
-fn what_calls_under_way_have_cost_counts_and_ends_them_where_that_is_wanted() {
-    let mut trunks = limited("spend_per_day = 90");
-    trunks.dial("442012345678");
-    trunks.lab.pick_up(trunks.first);
-    trunks.caller_saw();
-    trunks.lab.wait(89_000);
-    trunks.dial("442012345679");
-    assert_eq!(trunks.lab.seen(trunks.first).last().map(String::as_str), Some("invite"));
-    trunks.lab.respond(trunks.first, 486);
-    trunks.lab.wait(1_000);
-    trunks.caller_saw();
-    trunks.dial("442012345679");
-    assert_eq!(trunks.caller_saw(), ["403 Spending Limit Reached"]);
-    trunks.lab.wait(60_000);
-    assert_eq!(trunks.caller_saw(), [""; 0], "the call goes on");
-
-    let mut trunks = limited("spend_per_day = 90, cut_off = true");
-    trunks.dial("442012345678");
-    trunks.lab.pick_up(trunks.first);
-    trunks.caller_saw();
-    trunks.lab.wait(89_000);
-    assert_eq!(trunks.caller_saw(), [""; 0]);
-    trunks.lab.wait(3_000);
-    assert_eq!(
-        (trunks.caller_saw(), trunks.lab.seen(trunks.first).last().cloned()),
-        (vec!["bye SIP;cause=403;text=\"Spending Limit Reached\"".to_owned()], Some("bye".to_owned()))
-    );
-    let record = trunks.lab.book.borrow_mut().records.pop().unwrap();
-    assert_eq!((record.by.as_str(), record.reason.as_str()), ("engine", "Spending Limit Reached"));
-    assert!(record.cost.is_some_and(|cost| (90.0..=93.0).contains(&cost)), "{:?}", record.cost);
 }
 
 #[test]

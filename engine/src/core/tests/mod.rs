@@ -9,6 +9,7 @@ mod joining;
 pub(crate) mod lab;
 mod lab_world;
 mod leading;
+mod limits;
 mod outgoing;
 mod scripts;
 mod watching;
