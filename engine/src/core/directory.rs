@@ -157,8 +157,15 @@ impl Directory {
     }
 
     /// Where a caller of the account `reach` is led who dialled `dialled`; `None`: nobody is there. A DID does not lead to itself, and
-    /// leads to what its own account reaches.
-    pub(crate) fn incoming(&self, dialled: &str, reach: Option<&str>, programs: &ProgramSet) -> Option<IncomingRoute> {
+    /// leads to what its own account reaches. To callers of no account, what the operator has comes before scripts of others: `leads_out`
+    /// says whether that is a route.
+    pub(crate) fn incoming(
+        &self,
+        dialled: &str,
+        reach: Option<&str>,
+        programs: &ProgramSet,
+        leads_out: impl FnOnce() -> bool,
+    ) -> Option<IncomingRoute> {
         if let Some(did) = self.dids.get(number_key(dialled)).filter(|did| !did.destinations.is_empty() || did.script.is_some()) {
             let is_itself = |to: &&DidDestination| matches!(to, DidDestination::External(number) if is_same(number, &did.number));
             return Some(IncomingRoute {
@@ -168,9 +175,17 @@ impl Directory {
                 reach: Some(self.account_of_did(did).into()),
             });
         }
-        let destination = if self.script_of(dialled, reach, programs).is_some() {
+        let application = self.application(dialled);
+        let script = self.script_of(dialled, reach, programs);
+        let is_others = script.is_some_and(|program| reach.is_none() && program.account != DEFAULT_ACCOUNT);
+        if is_others && application.is_none() && leads_out() {
+            // What the call reaches from here on is the operator's, else it would come to the script after all.
+            let destinations = vec![DidDestination::External(dialled.to_owned())];
+            return Some(IncomingRoute { destinations, did: None, customer: None, reach: Some(DEFAULT_ACCOUNT.into()) });
+        }
+        let destination = if script.is_some() && !(is_others && application.is_some()) {
             DidDestination::Class5(dialled.to_owned())
-        } else if let Some(application) = self.application(dialled) {
+        } else if let Some(application) = application {
             application.clone()
         } else if self.users.contains_key(dialled) {
             DidDestination::User(dialled.to_owned())
@@ -181,12 +196,13 @@ impl Directory {
     }
 
     /// The script that a caller of the account `reach` gets who dials this. A pattern of one account takes no calls to the users of
-    /// another.
+    /// another, nor does an exact destination of one those of callers of no account, but for the operator's.
     fn script_of<'a>(&self, dialled: &str, reach: Option<&str>, programs: &'a ProgramSet) -> Option<&'a Arc<Program>> {
         let program = programs.dialled(dialled, reach)?;
         let is_pattern = !matches!(program.settings.class5_destination, Some(Class5Destination::Exact(_)));
         let others = |user: &User| user.account != program.account;
-        (!(is_pattern && self.user(dialled).is_some_and(others))).then_some(program)
+        let gives_way = is_pattern || reach.is_none() && program.account != DEFAULT_ACCOUNT;
+        (!(gives_way && self.user(dialled).is_some_and(others))).then_some(program)
     }
 
     /// The application that answers a Class 5 destination which no script has.
@@ -501,11 +517,11 @@ mod tests {
     #[test]
     fn a_did_is_found_with_and_without_its_plus() {
         for dialled in ["442080000000", "+442080000000"] {
-            let route = directory().incoming(dialled, None, &ProgramSet::default()).unwrap();
+            let route = directory().incoming(dialled, None, &ProgramSet::default(), || false).unwrap();
             assert_eq!(route.did.as_deref(), Some("+442080000000"));
             assert_eq!(route.destinations.len(), 2);
         }
-        assert_eq!(directory().incoming("442080000001", None, &ProgramSet::default()), None);
+        assert_eq!(directory().incoming("442080000001", None, &ProgramSet::default(), || false), None);
     }
 
     #[test]
@@ -521,7 +537,7 @@ mod tests {
         let reached = |dialled: &str, account: Option<&str>| {
             let directory = directory();
             let callee = directory.callee(dialled, account, &programs).map(|callee| matches!(callee, Callee::Class5(_)));
-            let led = directory.incoming(dialled, account, &programs).map(|route| route.destinations);
+            let led = directory.incoming(dialled, account, &programs, || false).map(|route| route.destinations);
             let script = programs.dialled(dialled, account).map(|program| program.name.clone());
             assert_eq!((callee == Ok(true), led.is_some()), (script.is_some(), script.is_some()), "{dialled} {account:?}");
             script.unwrap_or_default()

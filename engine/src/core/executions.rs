@@ -369,7 +369,8 @@ impl Switch {
             Ok(Destination::User(_) | Destination::External(_)) | Err(_) => {}
         }
         let wanted = straight(Destination::External(target.to_owned()), reach);
-        match directory.incoming(target, reach, programs) {
+        let leads_out = || leading.is_native && exchange.table.leads_to(target, leading.customer);
+        match directory.incoming(target, reach, programs, leads_out) {
             Some(route) if !leading.is_native || route.did.as_deref().is_none_or(|did| directory.is_bare(did)) => Ok(route),
             None if !leading.is_native => Ok(wanted),
             // A DID with more to it is called, and comes in as it would from outside.

@@ -180,15 +180,17 @@ impl Switch {
                 }
             }
         };
-        if let Some(route) = directory.incoming(dialled, reach, &exchange.programs) {
+        // What a carrier brings is never sent on to carriers: it came for us.
+        let may_dial_out = customer.is_some() || !matches!(caller, Caller::Gateway(_));
+        let leads_out = || may_dial_out && exchange.table.leads_to(dialled, customer);
+        // A carrier that is a customer comes for scripts first.
+        let goes_first = || customer.is_none() && leads_out();
+        if let Some(route) = directory.incoming(dialled, reach, &exchange.programs, goes_first) {
             let customer = route.customer.or(customer.filter(|_| !matches!(caller, Caller::Gateway(_))));
             return Some(IncomingRoute { customer, ..route });
         }
-        // What a carrier brings is never sent on to carriers: it came for us.
-        let may_dial_out = customer.is_some() || !matches!(caller, Caller::Gateway(_));
-        let leads_out = may_dial_out && exchange.table.leads_to(dialled, customer);
         let destination = DidDestination::External(dialled.to_owned());
-        leads_out.then(|| IncomingRoute { destinations: vec![destination], did: None, customer, reach: reach.map(Arc::from) })
+        leads_out().then(|| IncomingRoute { destinations: vec![destination], did: None, customer, reach: reach.map(Arc::from) })
     }
 
     /// Has the scripts of Class 4 look at a call that came in by a DID; the rest follows when they have.

@@ -136,17 +136,37 @@ fn a_number_leads_to_what_its_account_reaches_whoever_dials_it() {
 #[test]
 fn callers_of_no_account_reach_anybodys_scripts() {
     for address in [LOCAL, "198.51.100.8:5060"] {
-        for (dialled, script) in [
-            ("100", "script-north@100"),
-            ("200", "script-north@200"),
-            ("441234", "script-north@/44.*/"),
-            ("900", "script-default@900"),
-        ] {
+        for (dialled, script) in
+            [("100", "script-north@100"), ("200", "script-north@200"), ("332", "script-south@100"), ("900", "script-default@900")]
+        {
             let mut lab = lab();
             let phone = lab.phone(address);
             lab.dial(phone, dialled);
             assert_eq!(reached(&lab), script, "{dialled} {address}");
         }
+    }
+}
+
+#[test]
+fn to_callers_of_no_account_what_the_operator_has_comes_before_scripts_of_others() {
+    let scripts = ["north@441234", "north@olga", "north@sven", "north@anna", "north@5000", "default@/9.*/", "north@900"];
+    let config = format!("{CONFIG}\n[[class5]]\ndestination = \"5000\"\nto = \"socket:127.0.0.1:8084 async full\"");
+    // What a carrier brings is not sent on to carriers.
+    for (address, dialled, script, is_sent) in [
+        (LOCAL, "441234", "", true),
+        ("198.51.100.8:5060", "441234", "script-north@441234", false),
+        (LOCAL, "olga", "", false),
+        (LOCAL, "sven", "", false),
+        (LOCAL, "anna", "script-north@anna", false),
+        (LOCAL, "5000", "", false),
+        (LOCAL, "900", "script-default@/9.*/", false),
+    ] {
+        let mut lab = Lab::new(&config, &scripts.map(|name| (name, WAITS)));
+        let carrier = lab.phone(CARRIER);
+        let phone = lab.phone(address);
+        lab.dial(phone, dialled);
+        let sent = lab.seen(carrier);
+        assert_eq!((reached(&lab).as_str(), !sent.is_empty()), (script, is_sent), "{dialled} {address}: {sent:?}");
     }
 }
 

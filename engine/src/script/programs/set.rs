@@ -124,24 +124,26 @@ impl ProgramSet {
         self.exact.get(destination)?.iter().find(|program| program.account == account)
     }
 
-    /// The program that a caller of no account reaches by dialling `destination`: anybody's. An exact destination wins over a
-    /// pattern; among patterns, the first by name.
+    /// The program that a caller of no account reaches by dialling `destination`: the operator's, else anybody's. An exact destination
+    /// wins over a pattern; among patterns, the first by name.
     pub fn by_class5(&self, destination: &str) -> Option<&Arc<Program>> {
-        let exact = self.exact.get(destination).and_then(|holders| holders.first());
-        exact.or_else(|| self.matching(destination).next())
+        let first = || self.exact.get(destination).and_then(|holders| holders.first());
+        self.of(DEFAULT_ACCOUNT, destination).or_else(first).or_else(|| self.matching(destination).next())
     }
 
     /// The program that a caller of `account` reaches by dialling `destination`: the account's own, else the operator's. `None`: a
     /// caller of no account.
     pub fn dialled(&self, destination: &str, account: Option<&str>) -> Option<&Arc<Program>> {
-        let of = |account: &str| {
-            let pattern = || self.matching(destination).find(|program| program.account == account);
-            self.exact(destination, account).or_else(pattern)
-        };
         match account {
-            Some(account) => of(account).or_else(|| of(DEFAULT_ACCOUNT)),
+            Some(account) => self.of(account, destination).or_else(|| self.of(DEFAULT_ACCOUNT, destination)),
             None => self.by_class5(destination),
         }
+    }
+
+    /// The program of an account that `destination` is for.
+    fn of(&self, account: &str, destination: &str) -> Option<&Arc<Program>> {
+        let pattern = || self.matching(destination).find(|program| program.account == account);
+        self.exact(destination, account).or_else(pattern)
     }
 
     /// The program that `class5:NAME` leads a call of `account` to: by what is dialled, else by its name. The operator's calls are

@@ -443,7 +443,7 @@ fn accounts_have_the_same_destination_each_for_its_own_callers() {
         (Some("north"), ["a.js", "any.js", "any.js"]),
         (Some("south"), ["menu.js", "shared.js", "-"]),
         (Some("default"), ["shared.js", "shared.js", "-"]),
-        (None, ["menu.js", "any.js", "any.js"]),
+        (None, ["shared.js", "shared.js", "any.js"]),
     ] {
         let file = |dialled| set.dialled(dialled, account).map_or("-", |program| program.file.as_str());
         assert_eq!(["1", "2", "3"].map(file), reached, "{account:?}");
