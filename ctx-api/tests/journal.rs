@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use lockstep_ctx_api::error::{CallEndedCause, EndedBy, OpError};
 use lockstep_ctx_api::event::Event;
-use lockstep_ctx_api::host::HostReply;
+use lockstep_ctx_api::host::{HostCall, HostReply};
 use lockstep_ctx_api::journal::{
     Bounds, DivergenceCode, FORMAT, Journal, JournalHeader, Progress, Recorder, Redactor, ReplayError, Replayer, SecretNames,
     SourceDigest, Tail, TurnRecord, lines,
 };
-use lockstep_ctx_api::op::{DtmfMethod, FetchArgs, FetchRedirect, Op, OpId, PlayArgs, SetArgs, Vars};
+use lockstep_ctx_api::op::{DtmfMethod, FetchArgs, FetchRedirect, Op, OpId, PlayArgs, SetArgs, SetHeaderArgs, Vars};
 use lockstep_ctx_api::outcome::{FetchResponse, Outcome};
 use lockstep_ctx_api::wire::{
     Bundle, CallStart, Entry, EntryKind, Issued, Limits, Location, RunHeader, RunId, RunState, ScriptType, Start, TurnEnd,
@@ -249,6 +249,49 @@ fn secrets_are_hidden_from_readers_and_kept_for_replay() {
         assert!(shown.contains(harmless), "{harmless} not in {shown}");
     }
     assert!(lines::render(&journal, None).contains("hunter2"));
+}
+
+#[test]
+fn what_is_secret_by_a_name_beside_it_is_hidden() {
+    let set = |key: &str, value: &str| Op::Set(SetArgs { key: key.into(), value: Some(value.into()), skip_write: false });
+    let header = |name: &str, value: &str| Op::SetHeader(SetHeaderArgs { name: name.into(), value: value.into() });
+    let kept = |args: &str| {
+        let (service, function) = ("kv".to_owned(), "set".to_owned());
+        Op::Host(HostCall { service, function, args: args.to_owned(), body: None, listens: false })
+    };
+    let posted = |url: &str, body: &str| {
+        Op::Fetch(FetchArgs {
+            method: "POST".into(),
+            url: url.into(),
+            headers: Vec::new(),
+            body: Some(body.into()),
+            redirect: FetchRedirect::Follow,
+            timeout_ms: None,
+        })
+    };
+    let ops = [
+        set("password", "hush-1"),
+        header("X-Auth-Token", "hush-2"),
+        kept(r#"["user:token","hush-3",60]"#),
+        kept(r#"["user:token",{"a":["hush-4"]},60]"#),
+        posted("https://h/x?page=2&token=hush-5&api_key=hush-6#end", "user=ann&client_secret=hush-7"),
+        kept(r#"[{"name":"password","value":"hush-8"}]"#),
+        set("colour", "plain-1"),
+        header("X-Name", "plain-2"),
+        kept(r#"["user:name","plain-3",60]"#),
+        posted("https://h/plain-4?a=b=c", "plain-5=1"),
+    ];
+    let mut journal = recorded();
+    journal.turns.push(TurnRecord::from(end(3, ops.into_iter().map(|op| Issued { op, at: None }).collect())));
+    journal.entries.push(entry(30, EntryKind::Wake));
+    let shown = lines::render(&journal, Some(&SecretNames));
+    assert!(!shown.contains("hush"), "{shown}");
+    for plain in ["plain-1", "plain-2", "plain-3", "plain-4?a=b=c", "plain-5=1", "page=2&token=[redacted]&api_key=[redacted]#end"]
+    {
+        assert!(shown.contains(plain), "{plain} not in {shown}");
+    }
+    let read = lines::parse(&shown).unwrap();
+    assert_eq!(lines::render(&read, Some(&SecretNames)), shown, "what is hidden stays as it is");
 }
 
 #[test]

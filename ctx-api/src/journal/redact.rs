@@ -12,7 +12,7 @@ pub trait Redactor {
     fn redact(&self, name: &str, value: &str) -> Option<String>;
 }
 
-/// Redacts by name: credentials in header fields, environment and arguments, and the user part of URLs.
+/// Redacts by name: credentials in header fields, environment, arguments, queries and forms, and the user part of URLs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SecretNames;
 
@@ -28,12 +28,37 @@ impl Redactor for SecretNames {
         if names_secret(name) {
             return Some(REDACTED.to_owned());
         }
-        let (scheme, rest) = value.split_once("://")?;
-        let authority = rest.split(['/', '?', '#']).next()?;
-        let (_, host) = authority.rsplit_once('@')?;
-        let tail = &rest[authority.len()..];
-        Some(format!("{scheme}://{REDACTED}@{host}{tail}"))
+        let nameless = without_user(value);
+        without_fields(nameless.as_deref().unwrap_or(value)).or(nameless)
     }
+}
+
+/// A URL without its user part, where it has one.
+fn without_user(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let (_, host) = authority.rsplit_once('@')?;
+    let tail = &rest[authority.len()..];
+    Some(format!("{scheme}://{REDACTED}@{host}{tail}"))
+}
+
+/// A URL or a form (`a=1&b=2`) without the values of fields that are secret by their names, where it has any.
+fn without_fields(text: &str) -> Option<String> {
+    if !text.contains('=') || text.starts_with(['{', '[']) || text.contains(char::is_whitespace) {
+        return None;
+    }
+    let (before, fields) = text.split_at(text.find('?').map_or(0, |mark| mark + 1));
+    let (fields, after) = fields.split_at(fields.find('#').unwrap_or(fields.len()));
+    let mut is_hidden = false;
+    let shown = |field: &str| match field.split_once('=') {
+        Some((name, value)) if !value.is_empty() && names_credential(name) => {
+            is_hidden = true;
+            format!("{name}={REDACTED}")
+        }
+        _ => field.to_owned(),
+    };
+    let fields: Vec<String> = fields.split('&').map(shown).collect();
+    is_hidden.then(|| format!("{before}{}{after}", fields.join("&")))
 }
 
 /// What a run's environment is known by: its values are secrets in the configuration, so none of them is shown.
@@ -43,16 +68,18 @@ const OWN_VARIABLES: [&str; 7] =
     ["CORRELATION_ID", "SCRIPTFORGE_ID", "SCRIPTFORGE_UUID", "SCRIPTFORGE_NAME", "APP_ID", "EXEC_HOST", "JOB_ID"];
 
 fn names_secret(name: &str) -> bool {
-    if name == ENVIRONMENT {
-        return true;
-    }
+    name == ENVIRONMENT || names_credential(name)
+}
+
+fn names_credential(name: &str) -> bool {
     const PARTS: [&str; 8] = ["authorization", "cookie", "password", "passwd", "secret", "token", "api_key", "apikey"];
     let name = name.to_ascii_lowercase().replace('-', "_");
     PARTS.iter().any(|part| name.contains(part))
 }
 
-/// Applies `redactor` to every string of `value`, which is known by `name`. A two-element array of strings is a named value:
-/// header fields travel so. A string that holds JSON is looked into, since scripts' data travels so.
+/// Applies `redactor` to every string of `value`, which is known by `name`. The first string of an array names its second element:
+/// header fields and arguments (`key, value`) travel so; a `key` or `name` in an object names its `value`. A string that holds JSON
+/// is looked into, since scripts' data travels so.
 pub fn redact(redactor: &dyn Redactor, name: &str, value: &mut Value) {
     match value {
         Value::String(text) => {
@@ -66,16 +93,21 @@ pub fn redact(redactor: &dyn Redactor, name: &str, value: &mut Value) {
             }
         }
         Value::Array(items) => {
-            if let [Value::String(field), second @ Value::String(_)] = items.as_mut_slice() {
+            if let [Value::String(field), second, rest @ ..] = items.as_mut_slice() {
                 let field = field.clone();
-                redact(redactor, &field, second);
-                return;
+                if !hide(redactor, &field, second) && rest.is_empty() && second.is_string() {
+                    redact(redactor, &field, second);
+                }
             }
             for item in items {
                 redact(redactor, name, item);
             }
         }
         Value::Object(fields) => {
+            let called = ["key", "name"].iter().find_map(|by| fields.get(*by)?.as_str()).map(str::to_owned);
+            if let (Some(called), Some(item)) = (called, fields.get_mut("value")) {
+                hide(redactor, &called, item);
+            }
             for (field, item) in fields {
                 let is_hidden = name == ENVIRONMENT && SecretNames::hides_variable(field);
                 redact(redactor, if is_hidden { name } else { field }, item);
@@ -83,4 +115,30 @@ pub fn redact(redactor: &dyn Redactor, name: &str, value: &mut Value) {
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
+}
+
+/// Hides every string in a value that is secret by its name; whether it is.
+fn hide(redactor: &dyn Redactor, name: &str, value: &mut Value) -> bool {
+    if redactor.redact(name, "").is_none() {
+        return false;
+    }
+    match value {
+        Value::String(text) => {
+            if let Some(shown) = redactor.redact(name, text) {
+                *text = shown;
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                hide(redactor, name, item);
+            }
+        }
+        Value::Object(fields) => {
+            for item in fields.values_mut() {
+                hide(redactor, name, item);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+    true
 }

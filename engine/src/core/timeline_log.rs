@@ -1,10 +1,12 @@
 //! Writing a call's timeline while the call lives.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use lockstep_ctx_api::event::Event;
+use lockstep_ctx_api::journal::{Redactor as _, SecretNames};
 use lockstep_ctx_api::op::{DtmfMethod, Op, Prompt};
 use lockstep_ctx_api::wire::{Location, LogLevel, LogLine};
 use lockstep_ctx_api::{OpId, OpResult, Outcome};
@@ -189,20 +191,36 @@ pub(crate) fn logged(line: &LogLine) -> What {
     What::Log { level: line.level, text, line: line.at.as_ref().map(ToString::to_string) }
 }
 
+/// A value as readers of timelines see it: without what its name, or names in it, say is secret.
+fn shown<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
+    SecretNames.redact(name, value).map_or(Cow::Borrowed(value), Cow::Owned)
+}
+
+/// Sources of audio, which may be URLs.
+fn sources(sources: &[String]) -> String {
+    sources.iter().map(|source| shown("", source)).collect::<Vec<_>>().join(", ")
+}
+
 /// The arguments in a few words. Header values and bodies stay out: they may be secret.
 pub(crate) fn detail(op: &Op) -> String {
     let mut text = String::new();
     let written = match op {
-        Op::Set(args) => write!(text, "{}={}", args.key, args.value.as_deref().unwrap_or("(none)")),
+        Op::Set(args) => match &args.value {
+            Some(value) => write!(text, "{}={}", args.key, shown(&args.key, value)),
+            None => write!(text, "{}=(none)", args.key),
+        },
         Op::SetHeader(args) => write!(text, "{}", args.name),
         Op::BlockDtmf(args) => write!(text, "{}", args.digits),
         Op::Record(args) => write!(text, "{}", args.name),
         Op::RecordControl(args) => write!(text, "{}", args.recording),
-        Op::Play(args) => write!(text, "{}", args.sources.join(", ")),
+        Op::Play(args) => write!(text, "{}", sources(&args.sources)),
         Op::Tts(args) => write!(text, "{:?}", args.text),
-        Op::Ivr(args) => write!(text, "{} {}-{}", args.file.as_deref().unwrap_or("-"), args.min, args.max),
+        Op::Ivr(args) => {
+            let file = args.file.as_deref().map_or(Cow::Borrowed("-"), |file| shown("", file));
+            write!(text, "{file} {}-{}", args.min, args.max)
+        }
         Op::Gather(args) => match &args.prompt {
-            Some(Prompt::Play(sources)) => write!(text, "{} {}-{}", sources.join(", "), args.min, args.max),
+            Some(Prompt::Play(files)) => write!(text, "{} {}-{}", sources(files), args.min, args.max),
             Some(Prompt::Tts(tts)) => write!(text, "{:?} {}-{}", tts.text, args.min, args.max),
             None => write!(text, "{}-{}", args.min, args.max),
         },
@@ -220,7 +238,10 @@ pub(crate) fn detail(op: &Op) -> String {
             None => Ok(()),
         },
         // A query may hold a key.
-        Op::Fetch(args) => write!(text, "{} {}", args.method, args.url.split('?').next().unwrap_or_default()),
+        Op::Fetch(args) => {
+            let url = args.url.split('?').next().unwrap_or_default();
+            write!(text, "{} {}", args.method, shown("", url))
+        }
         Op::Host(call) => write!(text, "{}", call.label()),
         Op::UnblockDtmf | Op::Answer(_) | Op::Ring(_) | Op::EarlyMedia => Ok(()),
     };
@@ -249,7 +270,7 @@ pub(crate) fn outcome_text(outcome: &Outcome) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lockstep_ctx_api::op::{FetchArgs, FetchRedirect, SleepArgs};
+    use lockstep_ctx_api::op::{FetchArgs, FetchRedirect, PlayArgs, SetArgs, SleepArgs};
 
     fn id(ordinal: u32) -> OpId {
         OpId { turn: 0, ordinal }
@@ -322,15 +343,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_secret_by_its_name_is_hidden() {
+        let set = |key: &str, value: Option<&str>| {
+            detail(&Op::Set(SetArgs { key: key.into(), value: value.map(str::to_owned), skip_write: false }))
+        };
+        assert_eq!(set("password", Some("hush")), "password=[redacted]");
+        assert_eq!((set("a", Some("b")), set("token", None)), ("a=b".to_owned(), "token=(none)".to_owned()));
+        let play = PlayArgs { sources: vec!["ivr/a.wav".into(), "https://h/b.wav?token=hush".into()], ..PlayArgs::default() };
+        assert_eq!(detail(&Op::Play(play)), "ivr/a.wav, https://h/b.wav?token=[redacted]");
+    }
+
+    #[test]
     fn what_a_url_asks_is_left_out() {
         let fetch = FetchArgs {
             method: "GET".into(),
-            url: "https://h/x?key=secret".into(),
+            url: "https://ann:hush@h/x?key=secret".into(),
             headers: Vec::new(),
             body: None,
             redirect: FetchRedirect::Follow,
             timeout_ms: None,
         };
-        assert_eq!(detail(&Op::Fetch(fetch)), "GET https://h/x");
+        assert_eq!(detail(&Op::Fetch(fetch)), "GET https://[redacted]@h/x");
     }
 }

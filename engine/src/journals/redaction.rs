@@ -64,16 +64,15 @@ impl Redactor for Redaction {
         if let Some((_, shown)) = whole {
             return Some(shown.clone());
         }
-        let named = SecretNames.redact(name, value);
-        let shown = named.as_deref().unwrap_or(value);
+        // Before the names within a value: a secret may be a URL with names of its own.
         let mut hidden: Option<String> = None;
         for (secret, stand_in) in &self.values {
-            let text = hidden.as_deref().unwrap_or(shown);
+            let text = hidden.as_deref().unwrap_or(value);
             if text.contains(secret.as_str()) {
                 hidden = Some(text.replace(secret.as_str(), stand_in));
             }
         }
-        hidden.or(named)
+        SecretNames.redact(name, hidden.as_deref().unwrap_or(value)).or(hidden)
     }
 }
 
@@ -162,6 +161,7 @@ mod tests {
             ("D", "wss://api.example.com/hook/T0/?key=1"),
             ("E", "https://user:pass@db.example.com"),
             ("F", "eyJh.eyJz.SflK"),
+            ("G", "https://hook.example.com/x?token=hush"),
         ];
         let env: Vars = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let config: Config = toml::from_str("[[app]]\nname = \"a\"\nenv = { A = \"https://api.example.com/v1\" }").unwrap();
@@ -176,6 +176,7 @@ mod tests {
             ("url", "https://api.example.com/v1/x", "https://redacted-1.invalid/redacted/x"),
             ("url", "https://api.example.com/v2", "https://redacted-1.invalid/v2"),
             ("url", "http://10.0.0.7:8080/", "http://redacted-2.invalid:8080/"),
+            ("url", "https://hook.example.com/x?token=hush&b=1", "https://redacted-3.invalid/redacted?redacted=1&b=1"),
             ("x-token", "https://api.example.com/v1/x", "[redacted]"),
             ("x-token", "https://redacted-1.invalid/x", "[redacted]"),
         ] {
