@@ -5,7 +5,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lettre::message::header::ContentType;
 use lettre::message::{Mailbox, Mailboxes, MultiPart, SinglePart};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
@@ -155,7 +154,7 @@ impl Mailer {
         let message = match (content.text, content.html) {
             (Some(text), Some(html)) => builder.multipart(MultiPart::alternative_plain_html(text, html)),
             (None, Some(html)) => builder.singlepart(SinglePart::html(html)),
-            (text, None) => builder.header(ContentType::TEXT_PLAIN).body(text.unwrap_or_default()),
+            (text, None) => builder.singlepart(SinglePart::plain(text.unwrap_or_default())),
         };
         message.map_err(|error| wrong(error.to_string()))
     }
@@ -252,6 +251,19 @@ mod tests {
         assert!(missing.contains("a.txt") && missing.contains("undefined"), "{missing}");
         let endless = "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}";
         assert!(render("a.txt", endless, &BTreeMap::new()).is_err());
+    }
+
+    #[test]
+    fn every_message_says_that_it_is_mime() {
+        let config = toml::from_str("host = \"mail.example.net\"\ntls = \"none\"\nfrom = \"desk@example.net\"").unwrap();
+        let mailer = Mailer::new(&config, Path::new("scripts")).unwrap();
+        for parts in [json!({ "text": "Grüße" }), json!({ "html": "<p>Grüße" }), json!({ "text": "a", "html": "b" }), json!({})]
+        {
+            let mut email: Email = serde_json::from_value(parts).unwrap();
+            email.to = Recipients::One("ann@example.net".to_owned());
+            let message = mailer.message(&email).unwrap();
+            assert_eq!(message.headers().get_raw("MIME-Version"), Some("1.0"), "{email:?}");
+        }
     }
 
     #[test]
