@@ -15,7 +15,7 @@ pub struct Packages {
     pub modules: BTreeMap<String, PackageModule>,
     /// Texts by package: those that the program's scripts name, and what these need.
     pub bundles: BTreeMap<String, PackageBundle>,
-    /// Names of the allow-list that cannot be loaded, with what is to be done about it.
+    /// Names of the allow-list, Node's modules with `node:`, that cannot be loaded, with what is to be done about it.
     pub absent: BTreeMap<String, String>,
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::compile;
 use super::compiled::Compiled;
-use crate::packages::{PackageModule, Packages};
+use crate::packages::{NODE, PackageModule, Packages};
 use crate::wire::ScriptError;
 
 /// How the name of a package's module begins once it is resolved. No script's file can be called that.
@@ -69,7 +69,8 @@ pub(super) fn find(packages: &Packages, name: &str) -> Option<Result<String, Str
             "Cannot find module '{name}': packages are found by the names that stand as strings in require('…') or import"
         )));
     }
-    packages.absent.get(name).map(|reason| Err(format!("Cannot find module '{name}': {reason}")))
+    let reason = packages.absent.get(name).or_else(|| packages.absent.get(&format!("{NODE}:{name}")));
+    reason.map(|reason| Err(format!("Cannot find module '{name}': {reason}")))
 }
 
 /// Finds what one package asks of another, or of Node.

@@ -49,6 +49,7 @@ fn console_shows_values_as_node_does() {
         ("console.log(new (class Point { constructor() { this.x = 1 } })())", "Point { x: 1 }"),
         ("const a = {}; a.self = a; console.log(a)", "{ self: [Circular *1] }"),
         ("console.log(new Uint8Array([1, 2]))", "Uint8Array(2) [ 1, 2 ]"),
+        ("console.log(Buffer.from('hi'), [Buffer.alloc(0)])", "<Buffer 68 69> [ <Buffer > ]"),
         ("console.log(\"it's\", [\"it's\"])", "it's [ \"it's\" ]"),
         ("console.log({ get a() { return 1 } })", "{ a: [Getter] }"),
         ("const a = []; a[44208000] = 1; a.b = 2; console.log(a)", "[ <44208000 empty items>, 1, b: 2 ]"),
@@ -122,6 +123,15 @@ fn text_and_bytes() {
         "Buffer.from('abcdef').compare(Buffer.from('cd'), 0, 2, 2, 4) === 0 && Buffer.from('ab').compare(Buffer.from('abc')) === -1",
         "Buffer.from('\\ufeff').compare(Buffer.from('\\ufeffx,y'), 0, 3) === 0 && Buffer.from('b').compare(Buffer.from('a'), 5) === 1",
         "[[0, 3], [-1], [1.5], [0, 2, 0, 7]].every((range) => { try { Buffer.from('abcdef').compare(Buffer.from('cd'), ...range) } catch (e) { return e.code === 'ERR_OUT_OF_RANGE' } })",
+        "Buffer.from('hi').toLocaleString() === 'hi'",
+        "[['UInt8', 255], ['Int8', 127], ['UInt16LE', 65535], ['Int32BE', 2 ** 31 - 1], ['BigUInt64LE', 2n ** 64n - 1n], ['BigInt64BE', 2n ** 63n - 1n]].every(([kind, most]) => {
+            const b = Buffer.alloc(8);
+            const one = typeof most === 'bigint' ? 1n : 1;
+            b[`write${kind}`](most);
+            try { b[`write${kind}`](most + one) } catch (e) { return e.code === 'ERR_OUT_OF_RANGE' && b[`read${kind}`]() === most }
+        })",
+        "(() => { const b = Buffer.alloc(4); b.writeIntBE(-(2 ** 23), 0, 3); try { b.writeUIntLE(2 ** 24, 0, 3) } catch (e) { return e.name === 'RangeError' && b.readIntBE(0, 3) === -(2 ** 23) } })()",
+        "[[() => Buffer.from(5), 'ERR_INVALID_ARG_TYPE'], [() => Buffer.alloc(-1), 'ERR_OUT_OF_RANGE'], [() => Buffer.alloc('5'), 'ERR_INVALID_ARG_TYPE'], [() => Buffer.from('a', 'nosuch'), 'ERR_UNKNOWN_ENCODING']].every(([make, code]) => { try { make() } catch (e) { return e.code === code } })",
         "JSON.stringify(Buffer.from('a')) === '{\"type\":\"Buffer\",\"data\":[97]}'",
         "Buffer.from('abc').slice(1).toString() === 'bc' && Buffer.from('abcabc').indexOf('ca') === 2",
         "(() => { const b = Buffer.alloc(4); b.writeUInt16BE(258, 1); return b.toString('hex') === '00010200' && b.readUInt16LE(1) === 513 })()",

@@ -4,33 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lockstep_ctx_api::packages::{PackageBundle, Packages};
+use lockstep_ctx_api::packages::{NODE, PackageBundle, Packages};
 
 use super::BUNDLES;
-use super::manifest::{Manifest, PackageJson};
+use super::manifest::{AllowList, Manifest, PackageJson};
 use crate::config::Config;
 use crate::script::programs::digest_of;
 
-/// The allow-list that the product ships; names what is missing where there is no `package.json` to ask.
-const SHIPPED: [&str; 17] = [
-    "axios",
-    "axios-cookiejar-support",
-    "card-validator",
-    "csv-parse",
-    "csv-parse/lib/sync",
-    "data-forge",
-    "decompress-zip",
-    "elasticemail-webapiclient",
-    "fast-csv",
-    "fast-toml",
-    "ftp",
-    "helpscout-2.0",
-    "moment",
-    "rss-parser",
-    "soap",
-    "stripe",
-    "tough-cookie",
-];
+/// What the product ships: its allow-list names what is missing where there is no `package.json` to ask.
+const SHIPPED: &str = include_str!("../../../scripts/package.json");
 
 /// Bundled packages, read when a script first names them.
 #[derive(Debug)]
@@ -79,20 +61,21 @@ impl Library {
             }
         }
         let listed = places.iter().find_map(|dir| Some((dir, PackageJson::read(dir).ok()??.lockstep?)));
-        let (modules, sentence) = match listed {
+        let (list, sentence) = match listed {
             Some((dir, list)) => {
                 let dir = dir.display();
                 let sentence =
                     format!("the npm packages are not installed; run `npm ci --prefix {dir}` and then `lockstep bundle {dir}`");
-                (list.modules, sentence)
+                (list, sentence)
             }
             None => {
                 let sentence = "the npm packages are not installed, and no folder with their package.json was found; \
                                 [scripts] packages names it (docs/modules.md)";
-                (SHIPPED.iter().map(|name| (*name).to_owned()).collect(), sentence.to_owned())
+                (shipped(), sentence.to_owned())
             }
         };
-        library.absent = modules.into_iter().map(|name| (name, sentence.clone())).collect();
+        let builtins = list.builtins.iter().map(|name| format!("{NODE}:{name}"));
+        library.absent = list.modules.iter().cloned().chain(builtins).map(|name| (name, sentence.clone())).collect();
         library
     }
 
@@ -169,9 +152,30 @@ fn outdated(dir: &Path, manifest: &Manifest) -> Option<String> {
         .then(|| format!("{dir}/package-lock.json has changed since the packages were bundled; run `lockstep bundle {dir}`"))
 }
 
+fn shipped() -> AllowList {
+    serde_json::from_str::<PackageJson>(SHIPPED).ok().and_then(|package| package.lockstep).unwrap_or_default()
+}
+
 /// Where the packages lie beside an installed binary, or in the tree it was built in.
 fn installed_places() -> Vec<PathBuf> {
     let Ok(exe) = std::env::current_exe() else { return Vec::new() };
     let folders = exe.ancestors().skip(1).take(5);
     folders.flat_map(|folder| [folder.join("share/lockstep/scripts"), folder.join("scripts")]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_packages_all_of_the_list_is_absent() {
+        let absent = Library::open(&[]).names().absent;
+        for name in ["axios", "csv-parse/lib/sync", "node:url", "node:timers/promises"] {
+            assert!(
+                absent.get(name).is_some_and(|why| why.starts_with("the npm packages are not installed")),
+                "{name}: {absent:?}"
+            );
+        }
+        assert!(!absent.contains_key("knex") && !absent.contains_key("node:tty"), "not for scripts: {absent:?}");
+    }
 }

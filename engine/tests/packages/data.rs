@@ -119,26 +119,25 @@ async fn what_is_not_on_the_list_is_refused_with_the_page_that_says_why() {
 async fn packages_that_are_not_installed_are_named_with_the_command_that_installs_them() {
     let dir = std::env::temp_dir().join(format!("lockstep-no-packages-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
-    let list = json!({ "lockstep": { "modules": ["axios"] } });
+    let list = json!({ "lockstep": { "modules": ["axios"], "builtins": ["url"] } });
     std::fs::write(dir.join("package.json"), list.to_string()).unwrap();
-    let source = "require('axios'); function main() {}";
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_lockstep"))
-        .env("LOCKSTEP_SCRIPTS__PACKAGES", &dir)
-        .args(["run", "--config"])
-        .arg(&dir)
-        .arg({
-            std::fs::write(dir.join("main.js"), source).unwrap();
-            dir.join("main.js")
-        })
-        .output()
-        .unwrap();
+    for module in ["axios", "url", "node:url"] {
+        std::fs::write(dir.join("main.js"), format!("require('{module}'); function main() {{}}")).unwrap();
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_lockstep"))
+            .env("LOCKSTEP_SCRIPTS__PACKAGES", &dir)
+            .args(["run", "--config"])
+            .arg(&dir)
+            .arg(dir.join("main.js"))
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        let dir = dir.display();
+        let expected = format!(
+            "Cannot find module '{module}': the npm packages are not installed; run `npm ci --prefix {dir}` and then `lockstep bundle {dir}`"
+        );
+        assert!(stderr.contains(&expected), "{stderr}");
+    }
     std::fs::remove_dir_all(&dir).unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    let dir = dir.display();
-    let expected = format!(
-        "Cannot find module 'axios': the npm packages are not installed; run `npm ci --prefix {dir}` and then `lockstep bundle {dir}`"
-    );
-    assert!(stderr.contains(&expected), "{stderr}");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@
 
   function encodingOf(name = 'utf8') {
     const encoding = ENCODINGS[String(name).toLowerCase()];
-    if (encoding === undefined) throw new TypeError(`Unknown encoding: ${name}`);
+    if (encoding === undefined) throw Object.assign(new TypeError(`Unknown encoding: ${name}`), { code: 'ERR_UNKNOWN_ENCODING' });
     return encoding;
   }
 
@@ -68,7 +68,7 @@
         buffer.set(items.map((item) => item & 0xff));
         return buffer;
       }
-      throw new TypeError('Buffer.from: a string, an ArrayBuffer, an array or a Buffer is needed');
+      throw wrongType('first', 'of type string or an instance of Buffer, ArrayBuffer, or Array or an Array-like Object', value);
     }
     static alloc(size, fill = 0, encoding) {
       return new Buffer(checkedSize(size)).fill(fill, 0, size, encoding);
@@ -111,6 +111,9 @@
       const from = Math.max(0, start);
       const to = Math.min(this.length, end);
       return to <= from ? '' : decode(this.buffer, this.byteOffset + from, to - from, encodingOf(encoding));
+    }
+    toLocaleString(encoding, start, end) {
+      return this.toString(encoding, start, end);
     }
     toJSON() {
       return { type: 'Buffer', data: Array.from(this) };
@@ -194,6 +197,18 @@
     return same === wanted.length;
   }
 
+  // Whole numbers of so many octets; of eight they are of type BigInt.
+  function bounds(isSigned, size) {
+    const all = size === 8 ? 2n ** 64n : 2 ** (8 * size);
+    const [half, one] = size === 8 ? [all / 2n, 1n] : [all / 2, 1];
+    return isSigned ? [-half, half - one] : [all - all, all - one];
+  }
+
+  function checkedValue(value, [least, most]) {
+    if (value < least || value > most) throw outOfRange('value', `>= ${least} and <= ${most}`, value);
+    return value;
+  }
+
   // Numbers of a fixed size, and `read…(offset, byteLength)` of one to six bytes.
   function numbers() {
     const kinds = { UInt8: 1, Int8: 1, UInt16: 2, Int16: 2, UInt32: 4, Int32: 4, Float: 4, Double: 8, BigInt64: 8, BigUInt64: 8 };
@@ -205,12 +220,13 @@
     };
     for (const [name, size] of Object.entries(kinds)) {
       const method = methods[name] ?? name;
+      const limits = name === 'Float' || name === 'Double' ? undefined : bounds(!name.includes('U'), size);
       for (const [suffix, little] of size === 1 ? [['', true]] : [['LE', true], ['BE', false]]) {
         add(`read${name}${suffix}`, function (offset = 0) {
           return view(this, offset, size)[`get${method}`](0, little);
         });
         add(`write${name}${suffix}`, function (value, offset = 0) {
-          view(this, offset, size)[`set${method}`](0, value, little);
+          view(this, offset, size)[`set${method}`](0, limits === undefined ? value : checkedValue(value, limits), little);
           return offset + size;
         });
       }
@@ -229,13 +245,14 @@
         const value = read(this, offset, length);
         return value >= 2 ** (8 * length - 1) ? value - 2 ** (8 * length) : value;
       });
-      const write = function (value, offset, length) {
+      const writing = (isSigned) => function (value, offset, length) {
         const bytes = view(this, offset, length);
+        checkedValue(value, bounds(isSigned, length));
         places(length).forEach((place, power) => bytes.setUint8(place, Math.floor(value / 2 ** (8 * power)) & 0xff));
         return offset + length;
       };
-      add(`writeUInt${suffix}`, write);
-      add(`writeInt${suffix}`, write);
+      add(`writeUInt${suffix}`, writing(false));
+      add(`writeInt${suffix}`, writing(true));
     }
   }
   numbers();
@@ -264,7 +281,8 @@
   Object.defineProperty(Buffer.prototype, 'constructor', { value: Buffer, writable: true, configurable: true });
 
   function checkedSize(size) {
-    if (typeof size !== 'number' || !(size >= 0) || size > MAX_SIZE) throw new RangeError(`Buffer: ${String(size)} is not a size`);
+    if (typeof size !== 'number') throw wrongType('size', 'of type number', size);
+    if (!(size >= 0) || size > MAX_SIZE) throw outOfRange('size', `>= 0 && <= ${MAX_SIZE}`, size);
     return size;
   }
 

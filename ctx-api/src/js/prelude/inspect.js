@@ -2,6 +2,8 @@
 (function () {
   const MAX_DEPTH = 2;
   const MAX_ITEMS = 100;
+  // Those of a buffer.
+  const MAX_OCTETS = 50;
   // Members of a list whose keys are all looked at.
   const MAX_KEYS = 1000;
   const LINE = 72;
@@ -91,11 +93,18 @@
       return braces(`${name}(${value.size}) `, '{', '}', limited(items, value.size));
     }
     if (/Array]$/.test(tag(value)) && ArrayBuffer.isView(value)) {
+      if (name === 'Buffer') return octets(value);
       return braces(`${name}(${value.length}) `, '[', ']', limited(Array.from(value.subarray(0, MAX_ITEMS + 1), String), value.length));
     }
     if (is(value, 'ArrayBuffer') && value instanceof ArrayBuffer) return `ArrayBuffer { byteLength: ${value.byteLength} }`;
     if (value instanceof Promise) return 'Promise { … }';
     return braces(name === 'Object' ? '' : `${name} `, '{', '}', entries(value, Object.keys(value), depth, inner));
+  }
+
+  function octets(buffer) {
+    const shown = Array.from(buffer.subarray(0, MAX_OCTETS), (octet) => octet.toString(16).padStart(2, '0'));
+    const more = buffer.length - shown.length;
+    return `<Buffer ${shown.join(' ')}${more > 0 ? ` ... ${more} more byte${more === 1 ? '' : 's'}` : ''}>`;
   }
 
   function error(value, depth, seen) {
