@@ -5,12 +5,13 @@ const { invalidArgument } = require('./errors.js');
 const custom = Symbol.for('nodejs.util.inspect.custom');
 const promisified = Symbol.for('nodejs.util.promisify.custom');
 
-function inspect(value, options) {
+// The old form, `(value, showHidden, depth)`, still counts.
+function inspect(value, options, third) {
   if (typeof value?.[custom] === 'function') {
     const own = value[custom](2, {}, inspect);
     return typeof own === 'string' ? own : shown(own);
   }
-  const depth = typeof options === 'object' && options !== null ? options.depth : undefined;
+  const depth = third === undefined ? options?.depth : third;
   return depth === null || depth === Infinity ? shown(value, 100) : shown(value, depth);
 }
 inspect.custom = custom;

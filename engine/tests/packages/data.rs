@@ -175,6 +175,55 @@ async fn timers_come_as_promises_too() {
 }
 
 #[tokio::test]
+async fn events_are_looped_over_and_what_is_no_error_is_told() {
+    let source = r#"
+        const EventEmitter = require('events');
+        async function main() {
+          const emitter = new EventEmitter();
+          const seen = [];
+          setTimeout(() => (emitter.emit('x', 1, 2), emitter.emit('x', 3)), 5);
+          setTimeout(() => emitter.emit('error', new Error('broken')), 10);
+          try {
+            for await (const args of EventEmitter.on(emitter, 'x')) seen.push(args);
+          } catch (error) {
+            seen.push(error.message);
+          }
+          setTimeout(() => emitter.emit('x', 4), 5);
+          for await (const args of EventEmitter.on(emitter, 'x')) {
+            seen.push(args);
+            break;
+          }
+          try {
+            emitter.emit('error', 'text');
+          } catch (error) {
+            seen.push([error.message, error.code]);
+          }
+          const stop = new AbortController();
+          const next = EventEmitter.on(emitter, 'x', { signal: stop.signal }).next();
+          stop.abort();
+          seen.push(await next.catch((error) => error.name), emitter.eventNames());
+          const listener = () => {};
+          return [seen, EventEmitter.getEventListeners(emitter.on('y', listener), 'y')[0] === listener];
+        }"#;
+    let value = run(source, json!({})).await.value();
+    let seen = json!([[1, 2], [3], "broken", [4], ["Unhandled error. ('text')", "ERR_UNHANDLED_ERROR"], "AbortError", []]);
+    assert_eq!(value, json!([seen, true]));
+}
+
+#[tokio::test]
+async fn inspect_takes_its_depth_in_either_form() {
+    let source = r#"
+        const { inspect } = require('util');
+        function main() {
+          const value = { a: { b: { c: { d: 1 } } } };
+          return [inspect(value, false, null), inspect(value, false, 0), inspect(value, { depth: 1 }), inspect(value)];
+        }"#;
+    let value = run(source, json!({})).await.value();
+    let all = "{ a: { b: { c: { d: 1 } } } }";
+    assert_eq!(value, json!([all, "{ a: [Object] }", "{ a: { b: [Object] } }", "{ a: { b: { c: [Object] } } }"]));
+}
+
+#[tokio::test]
 async fn query_strings_are_escaped_as_nodes() {
     let source = r#"
         const { escape, unescape, parse, stringify } = require('querystring');
