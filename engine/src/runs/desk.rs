@@ -247,12 +247,17 @@ impl Desk {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Moment) {
-        while let Some((_, ticket)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now.instant) {
-            let Some(run) = self.runs.get(&ticket) else { break };
+        let due = self.deadlines.iter().take_while(|(at, _)| *at <= now.instant).map(|(_, ticket)| *ticket);
+        // Those that wait are first: each end of one that runs would let the next of them begin.
+        let (waiting, begun): (Vec<_>, Vec<_>) = due.partition(|ticket| self.is_waiting(*ticket).unwrap_or(false));
+        for ticket in waiting.into_iter().chain(begun) {
+            let Some(run) = self.runs.get(&ticket) else { continue };
             let limit = run.timeout;
             let error = match run.stage {
                 Stage::Waiting(_) => RunError::TimedOutWaiting { limit },
-                Stage::Running(_) | Stage::Settled(_) => RunError::TimedOut { limit },
+                Stage::Running(_) | Stage::Settled(_) => {
+                    RunError::TimedOut { limit, waited: run.started.saturating_duration_since(run.submitted) }
+                }
             };
             self.end(now, ticket, error);
         }

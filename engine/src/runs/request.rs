@@ -206,8 +206,8 @@ pub enum RunError {
     /// The script's own doing, or a limit it ran into.
     #[error(transparent)]
     Script(Box<ScriptError>),
-    #[error("the run was ended: it took longer than {} s", .limit.as_secs_f64())]
-    TimedOut { limit: Duration },
+    #[error("the run was ended: it took longer than {} s{}", .limit.as_secs_f64(), had_waited(.waited))]
+    TimedOut { limit: Duration, waited: Duration },
     #[error("the run did not come to its turn within {} s: earlier runs of the script took too long", .limit.as_secs_f64())]
     TimedOutWaiting { limit: Duration },
     #[error("the run was cancelled")]
@@ -218,6 +218,14 @@ pub enum RunError {
     Stuck,
     #[error("the engine is shutting down")]
     Stopped,
+}
+
+/// How much of its time a run had spent before it began.
+fn had_waited(waited: &Duration) -> String {
+    if *waited < Duration::from_millis(1) {
+        return String::new();
+    }
+    format!(", {:.3} s of which it waited for earlier runs of the script", waited.as_secs_f64())
 }
 
 impl RunError {

@@ -196,10 +196,28 @@ fn wall_time_counts_waiting_and_running() {
     office.outputs();
     office.pass(Duration::from_secs(1));
     let limit = Duration::from_secs(2);
-    assert_eq!(office.ends(), [(running, Err(RunError::TimedOut { limit }))]);
+    assert_eq!(office.ends(), [(running, Err(RunError::TimedOut { limit, waited: Duration::ZERO }))]);
     assert_eq!(office.desk.is_waiting(waiting), Some(false));
     office.pass(Duration::from_secs(1));
-    assert_eq!(office.ends(), [(waiting, Err(RunError::TimedOut { limit }))]);
+    let error = RunError::TimedOut { limit, waited: Duration::from_secs(1) };
+    let said = "the run was ended: it took longer than 2 s, 1.000 s of which it waited for earlier runs of the script";
+    assert_eq!(error.to_string(), said);
+    assert_eq!(office.ends(), [(waiting, Err(error))]);
+    assert_eq!((office.desk.runs(), office.desk.stats().runs), (0, 0));
+}
+
+#[test]
+fn those_that_did_not_come_to_their_turn_do_not_begin_when_their_time_is_over() {
+    let mut office = Office::new();
+    let program = program(FETCHES, None);
+    let [running, second, third] = [0; 3].map(|_| office.submit(&program, RunKind::Hook));
+    office.pass(Duration::from_secs(2));
+    let limit = Duration::from_secs(2);
+    let mut ends = office.ends();
+    ends.sort_by_key(|(ticket, _)| *ticket);
+    let waited_for_nothing = || Err(RunError::TimedOutWaiting { limit });
+    let ended = Err(RunError::TimedOut { limit, waited: Duration::ZERO });
+    assert_eq!(ends, [(running, ended), (second, waited_for_nothing()), (third, waited_for_nothing())]);
     assert_eq!((office.desk.runs(), office.desk.stats().runs), (0, 0));
 }
 
@@ -294,7 +312,7 @@ fn an_error_is_the_scripts_with_its_place() {
 #[test]
 fn sip_replies_are_what_the_contract_says() {
     let limit = Duration::from_secs(2);
-    assert_eq!(RunError::TimedOut { limit }.sip(), (500, "ScriptForge Timeout".to_owned()));
+    assert_eq!(RunError::TimedOut { limit, waited: Duration::ZERO }.sip(), (500, "ScriptForge Timeout".to_owned()));
     assert_eq!(RunError::Busy { waiting: 1 }.sip(), (503, "Service Unavailable".to_owned()));
     let mut office = Office::new();
     office.submit(&program("function main() { throw '404 Not Found' }", None), RunKind::Hook);

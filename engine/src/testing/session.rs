@@ -468,7 +468,7 @@ fn wrong_of(error: &crate::runs::RunError) -> Wrong {
             stack.extend(script.stack.iter().map(|frame| format!("    {frame}")));
             Wrong { name: "Error".to_owned(), message: script.message.clone(), stack: stack.join("\n") }
         }
-        RunError::TimedOut { limit } => wrong(&format!(
+        RunError::TimedOut { limit, .. } => wrong(&format!(
             "the test was ended: it took longer than {} s of virtual time (option `timeout`, ms)",
             limit.as_secs_f64()
         )),
