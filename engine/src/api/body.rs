@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::error::ApiError;
+use crate::form::check_encoding;
 
 /// How long a body may take to come.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,6 +28,7 @@ impl<S: Send + Sync> FromRequest<S> for RawBody {
 }
 
 async fn read<S: Send + Sync>(request: Request, state: &S, patience: Duration) -> Result<Bytes, ApiError> {
+    check_encoding(request.headers())?;
     match tokio::time::timeout(patience, Bytes::from_request(request, state)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(ApiError::body_too_large()),
@@ -91,6 +93,12 @@ mod tests {
     async fn a_body_that_does_not_come_is_not_waited_for() {
         let never = Request::new(Body::from_stream(stream::pending::<Result<Bytes, Infallible>>()));
         assert_eq!(read(never, &(), Duration::ZERO).await, Err(ApiError::body_too_slow()));
+    }
+
+    #[tokio::test]
+    async fn a_coded_body_is_refused() {
+        let coded = Request::builder().header("content-encoding", "gzip").body(Body::from("{}")).unwrap();
+        assert!(read(coded, &(), PATIENCE).await.unwrap_err().message().contains("found `gzip`"));
     }
 
     #[test]

@@ -250,7 +250,7 @@ pub(super) fn parse_originate(body: &[u8]) -> Result<Originate, ApiError> {
     if body.timeout_ms.is_some_and(|ms| !(1_000..=300_000).contains(&ms)) {
         return Err(invalid("timeout_ms", "expected 1000 to 300000"));
     }
-    let (mut vars, mut data) = (BTreeMap::new(), toml::Table::new());
+    let (mut vars, mut data, mut headers) = (BTreeMap::new(), toml::Table::new(), HashSet::new());
     for (key, value) in body.vars {
         if key.contains(char::is_control) {
             return Err(invalid("vars", &format!("expected names without control characters, found {key:?}")));
@@ -262,6 +262,9 @@ pub(super) fn parse_originate(body: &[u8]) -> Result<Originate, ApiError> {
                 return Err(invalid("vars", &format!("expected text, a number or a truth value for `{key}`")));
             }
         };
+        if is_header(&key) && !headers.insert(key.to_ascii_lowercase()) {
+            return Err(invalid("vars", &format!("expected one variable for a header, found another one: `{key}`")));
+        }
         if is_header(&key) && text.contains(char::is_control) {
             return Err(invalid("vars", &format!("expected text without control characters for the header `{key}`")));
         }
@@ -292,7 +295,8 @@ mod tests {
         };
         assert!(refused(json!({ "sip_h_X-A": "1\r\nX-B: 2" })));
         assert!(refused(json!({ "sip_h_X\r\nX-B": "2" })));
-        assert!(!refused(json!({ "note": "one\ntwo", "sip_h_X-A": "1" })));
+        assert!(refused(json!({ "sip_h_X-A": "1", "sip_h_x-a": "2" })));
+        assert!(!refused(json!({ "note": "one\ntwo", "Note": "1", "sip_h_X-A": "1" })));
     }
 
     #[test]

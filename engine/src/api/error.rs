@@ -247,7 +247,7 @@ impl From<FormError> for ApiError {
             FormError::TooLarge { .. } | FormError::TooMuchText | FormError::TooManyFields(_) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "too_large")
             }
-            FormError::MediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
+            FormError::MediaType(_) | FormError::Encoding(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
             FormError::Malformed(_) => (StatusCode::BAD_REQUEST, "bad_request"),
             FormError::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
             FormError::Scratch(_) => (StatusCode::INTERNAL_SERVER_ERROR, "no_room"),

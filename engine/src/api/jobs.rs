@@ -80,13 +80,14 @@ pub(super) async fn add(
     if !(1..=MAX_ATTEMPTS).contains(&attempts) {
         return Err(ApiError::bad_request(format!("expected 1 to {MAX_ATTEMPTS} attempts, found {attempts}")));
     }
-    for (key, value, most) in [
-        ("delay_ms", wanted.delay_ms, MAX_MS),
-        ("timeout_ms", wanted.timeout_ms, MAX_MS),
-        ("priority", wanted.priority.map(u64::from), MAX_PRIORITY.into()),
+    for (key, value, within) in [
+        ("delay_ms", wanted.delay_ms, 0..=MAX_MS),
+        ("timeout_ms", wanted.timeout_ms, 1..=MAX_MS),
+        ("priority", wanted.priority.map(u64::from), 0..=MAX_PRIORITY.into()),
     ] {
-        if let Some(value) = value.filter(|value| *value > most) {
-            return Err(ApiError::bad_request(format!("{key}: expected 0 to {most}, found {value}")));
+        if let Some(value) = value.filter(|value| !within.contains(value)) {
+            let (least, most) = within.into_inner();
+            return Err(ApiError::bad_request(format!("{key}: expected {least} to {most}, found {value}")));
         }
     }
     let jobs = &state.engine.platform().jobs;

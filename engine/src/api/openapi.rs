@@ -217,7 +217,7 @@ fn schemas() -> Value {
             "properties": {
                 "fn": { "type": "string", "description": "Exported function; absent: `main`." },
                 "data": { "description": "Its first argument; absent: an empty object." },
-                "timeout_ms": ms,
+                "timeout_ms": { "type": "integer", "minimum": 1, "description": "Milliseconds." },
             },
         },
         "RunResult": {
@@ -290,7 +290,7 @@ fn stored_schemas() -> Value {
             "required": ["script"],
             "properties": {
                 "script": { "type": ["string", "integer"] }, "fn": text, "data": {}, "attempts": { "type": "integer" }, "backoff_ms": ms, "delay_ms": ms,
-                "priority": { "type": "integer" }, "timeout_ms": ms, "queue": text,
+                "priority": { "type": "integer" }, "timeout_ms": { "type": "integer", "minimum": 1 }, "queue": text,
             },
         },
         "Job": {

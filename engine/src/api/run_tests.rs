@@ -102,10 +102,12 @@ async fn a_run_gives_its_result_and_its_log() {
 #[tokio::test]
 async fn what_a_job_is_asked_with_is_bounded_as_it_is_for_scripts() {
     let site = Site::new(&[("work.js", "exports.main = () => 1")]).await;
-    for (key, value) in [("delay_ms", i64::MAX as u64), ("timeout_ms", u64::MAX), ("priority", u64::from(u32::MAX))] {
+    let beyond = [("delay_ms", i64::MAX as u64), ("timeout_ms", u64::MAX), ("timeout_ms", 0), ("priority", u64::from(u32::MAX))];
+    for (key, value) in beyond {
         let (status, body) = site.post_json("/v1/jobs", json!({ "script": "work", key: value })).await;
         assert_eq!((status, &body["error"]["code"]), (400, &json!("bad_request")), "{key}: {body}");
     }
+    assert_eq!(site.post_json("/v1/scripts/work/run", json!({ "timeout_ms": 0 })).await.0, 400);
 }
 
 const HALVES: &str = "const { kv, ko } = require('cxKV');

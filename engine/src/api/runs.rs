@@ -43,6 +43,9 @@ pub(super) async fn run(
     headers: HeaderMap,
     JsonBody(wanted): JsonBody<Wanted>,
 ) -> Result<Response, ApiError> {
+    if wanted.timeout_ms == Some(0) {
+        return Err(ApiError::bad_request("timeout_ms: expected at least 1, found 0"));
+    }
     let data = wanted.data.map_or_else(|| "{}".to_owned(), |data| data.get().to_owned());
     let program = caller.program(state.engine.runs(), &id)?;
     let request = RunRequest::new(program.name.as_str(), RunKind::Api, data)
@@ -78,9 +81,17 @@ pub(super) async fn cancel(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Whether `Accept` names the type of event streams (RFC 9110 12.5.1). A wildcard is no wish for them; a weight of 0 refuses them.
 fn wants_events(headers: &HeaderMap) -> bool {
-    let accept = headers.get_all(header::ACCEPT);
-    accept.iter().filter_map(|value| value.to_str().ok()).any(|value| value.contains("text/event-stream"))
+    let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accept.flat_map(|value| value.split(',')).any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let is_refusal = |parameter: &str| {
+            let (name, weight) = parameter.split_once('=').unwrap_or_default();
+            name.trim().eq_ignore_ascii_case("q") && weight.trim().parse::<f64>().is_ok_and(|weight| weight <= 0.0)
+        };
+        parts.next().is_some_and(|media| media.eq_ignore_ascii_case("text/event-stream")) && !parts.any(is_refusal)
+    })
 }
 
 /// Where a stream of events has got to.
@@ -180,4 +191,22 @@ fn log_line(line: &LogLine) -> Value {
         shown["column"] = json!(at.column);
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_wanted_where_accept_names_them_and_does_not_refuse_them() {
+        let wants = |accept: &str| wants_events(&HeaderMap::from_iter([(header::ACCEPT, accept.parse().unwrap())]));
+        for wanted in ["text/event-stream", "Text/Event-Stream; q=0.1", "application/json;q=0, text/event-stream"] {
+            assert!(wants(wanted), "{wanted}");
+        }
+        for unwanted in
+            ["text/event-stream;q=0", "application/json, text/event-stream; Q = 0.000", "*/*", "text/event-streams", ""]
+        {
+            assert!(!wants(unwanted), "{unwanted}");
+        }
+    }
 }

@@ -26,6 +26,9 @@ pub(super) struct Args {
     /// Only calls that are up.
     #[arg(long)]
     live: bool,
+    /// How many calls are listed at most, the newest first.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000), conflicts_with_all = ["id", "follow"])]
+    limit: u32,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -74,7 +77,7 @@ async fn work(args: &Args) -> Result<(), String> {
             Ok(())
         }
         None => {
-            let calls = args.target.get(if args.live { "/v1/calls?state=live" } else { "/v1/calls" }).await?;
+            let calls = args.target.get(&list_of(args.live, args.limit)).await?;
             if args.json {
                 print_json(&calls)
             } else {
@@ -83,6 +86,12 @@ async fn work(args: &Args) -> Result<(), String> {
             Ok(())
         }
     }
+}
+
+/// Where calls are listed.
+fn list_of(live: bool, limit: u32) -> String {
+    let state = if live { "state=live&" } else { "" };
+    format!("/v1/calls?{state}limit={limit}")
 }
 
 /// Percent-encodes what may not stand in a path or query.
@@ -241,6 +250,22 @@ mod tests {
         assert_eq!(entry_line(&set), r"    0.000  operation  set(k, v\r\u{9b}2J) …");
         let event = json!({ "type": "call-started", "call": "0123456789ab", "from": "\"Al\u{7}\"", "to": "1", "script": "a" });
         assert_eq!(event_line(&event), r#"01234567  new call   "Al\u{7}" to 1, a"#);
+    }
+
+    #[test]
+    fn as_many_calls_are_asked_for_as_are_wanted() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: Args,
+        }
+        let asked = |words: &[&str]| {
+            let line = <Line as clap::Parser>::try_parse_from([&["calls"][..], words].concat()).ok()?;
+            Some(list_of(line.args.live, line.args.limit))
+        };
+        assert_eq!(asked(&[]).as_deref(), Some("/v1/calls?limit=100"));
+        assert_eq!(asked(&["--live", "--limit", "7"]).as_deref(), Some("/v1/calls?state=live&limit=7"));
+        assert_eq!(asked(&["--limit", "1001"]), None);
     }
 
     #[test]

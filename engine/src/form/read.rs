@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::extract::multipart::{Field, Multipart};
 use axum::extract::{FromRequest, Request};
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use serde_json::{Value, json};
 use thiserror::Error;
 use tokio::fs::File;
@@ -40,6 +40,8 @@ pub enum FormError {
     TooManyFields(#[from] TooMany),
     #[error("expected application/json, application/x-www-form-urlencoded or multipart/form-data, found `{0}`")]
     MediaType(String),
+    #[error("expected a body without Content-Encoding, found `{0}`")]
+    Encoding(String),
     #[error("the body is malformed: {0}")]
     Malformed(String),
     #[error("the body did not arrive within {} s", PATIENCE.as_secs())]
@@ -60,7 +62,18 @@ pub async fn read(request: Request, limits: FormLimits, scratch: &Scratch) -> Re
     }
 }
 
+/// Refuses a body that is coded, such as by gzip: none is decoded here.
+///
+/// # Errors
+/// Names the coding.
+pub(crate) fn check_encoding(headers: &HeaderMap) -> Result<(), FormError> {
+    let mut named = headers.get_all(header::CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("?").trim());
+    let is_coding = |name: &&str| !name.is_empty() && !name.eq_ignore_ascii_case("identity");
+    named.find(is_coding).map_or(Ok(()), |name| Err(FormError::Encoding(name.to_owned())))
+}
+
 async fn read_all(request: Request, limits: FormLimits, scratch: &Scratch) -> Result<Value, FormError> {
+    check_encoding(request.headers())?;
     let given = request.headers().get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?").to_owned());
     let media_type = given.as_deref().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match media_type.as_str() {
@@ -223,6 +236,17 @@ mod tests {
         assert_eq!(read("application/x-www-form-urlencoded", "a=1&b=%20").await, json!({ "a": "1", "b": " " }));
         assert_eq!(read("application/json", "").await, json!({}));
         assert!(!scratch.is_made());
+    }
+
+    #[tokio::test]
+    async fn a_coded_body_is_refused_by_its_coding() {
+        let read = async |coding: &str| {
+            let request =
+                Request::builder().header(header::CONTENT_ENCODING, coding).header(header::CONTENT_TYPE, "application/json");
+            read(request.body(Body::from("{}")).unwrap(), FormLimits { body: 200 }, &Scratch::default()).await
+        };
+        assert!(matches!(read("gzip").await, Err(FormError::Encoding(found)) if found == "gzip"));
+        assert!(matches!(read("Identity").await, Ok(value) if value == json!({})));
     }
 
     #[tokio::test]

@@ -100,7 +100,7 @@ impl JobService {
             priority: bounded("priority", options.priority, MAX_PRIORITY.into(), 0.0)? as u32,
             timeout_ms: options
                 .timeout_ms
-                .map(|ms| bounded("timeout_ms", Some(ms), MAX_MS, 0.0))
+                .map(|ms| within("timeout_ms", Some(ms), (1, MAX_MS), 1.0))
                 .transpose()?
                 .map(|ms| ms as u64),
             queue: options.queue.unwrap_or_else(|| default.queue.clone()),

@@ -79,6 +79,10 @@ async fn mistakes_are_named() {
         ("cxJob.add('nobody', 'main')", "NotFound: jobs.add: no script 'nobody'"),
         ("cxJob.add(undefined)", "TypeError: cxJob.add: `scriptId` must be a string, got undefined"),
         ("cxJob.add('main', 'main', {}, { attempts: 0 })", "RangeError: jobs.add: `attempts` must be 1 to 1000, got 0"),
+        (
+            "cxJob.add('main', 'main', {}, { timeout_ms: 0 })",
+            "RangeError: jobs.add: `timeout_ms` must be 1 to 315576000000, got 0",
+        ),
         ("cxJob.add('main', 'main', {}, { delay_ms: -1 })", "RangeError: jobs.add: `delay_ms` must be 0 to 315576000000, got -1"),
         ("cxJob.add('main', 'main', () => 1)", "TypeError: cxJob.add: the value cannot be written as JSON, got function"),
         ("cxJob.setProgress(1)", "InvalidState: jobs.setProgress: this run is no job"),
