@@ -15,6 +15,8 @@ use crate::script::programs::digest_of;
 
 /// What QuickJS understands.
 const TARGET: &str = "--target=es2022";
+/// How packages are bundled.
+const PACKAGE: [&str; 2] = ["--platform=node", "--supported:dynamic-import=false"];
 /// The runtime's own half of the built-in modules.
 const PLATFORM_MODULE: &str = "lockstep:host";
 
@@ -134,12 +136,43 @@ impl Bundler<'_> {
         let is_allowed = |name: &str| self.allow_list.modules().any(|(module, _)| package_of(module) == name);
         let peers = installed.peer_dependencies.keys().filter(|peer| is_allowed(peer));
         let externals = peers.chain(&self.allow_list.external).map(|name| format!("--external:{name}"));
-        let arguments: Vec<String> =
-            ["--platform=node", "--supported:dynamic-import=false"].into_iter().map(str::to_owned).chain(externals).collect();
+        let mut arguments: Vec<String> = PACKAGE.into_iter().map(str::to_owned).chain(externals).collect();
+        let folders: Vec<&str> = self.allow_list.folders_of(package).collect();
+        if !folders.is_empty() {
+            arguments.push(asking_for(package, &folders));
+        }
         let mut bundled = self.run(package, &stub, &arguments)?;
+        for folder in folders {
+            bundled.requires.insert(self.add_folder(manifest, package, folder, &installed.version)?);
+        }
         bundled.version = installed.version;
         manifest.packages.insert(package.to_owned(), bundled);
         Ok(())
+    }
+
+    /// Files that a package loads by names it makes up: a text of their own, which is compiled when one of them is asked for. What
+    /// they call `../moment` is the package. The name of the text.
+    fn add_folder(&self, manifest: &mut Manifest, package: &str, folder: &str, version: &str) -> Result<String, BundleError> {
+        let name = format!("{package}/{folder}");
+        let path = self.dir.join("node_modules").join(&name);
+        let files = file_names(&path).map_err(|error| BundleError::Io { path, error })?;
+        let mut stub = String::from("const files = {\n");
+        for file in files.iter().filter_map(|file| file.strip_suffix(".js")) {
+            stub += &format!("  \"./{folder}/{file}\": () => require(\"{name}/{file}\"),\n");
+        }
+        stub += &format!(
+            "}};\nmodule.exports = {{ \"{name}\": () => (name) => {{\n  \
+             if (!Object.hasOwn(files, name)) throw new Error(`Cannot find module '${{name}}'`);\n  return files[name]();\n}} }};\n"
+        );
+        let own = format!("--banner:js=require=((outer)=>(name)=>outer(name===\"../{package}\"?\"{package}\":name))(require);");
+        let arguments = [format!("--external:*/{package}"), own];
+        let arguments: Vec<String> = PACKAGE.into_iter().map(str::to_owned).chain(arguments).collect();
+        let mut bundled = self.run(&name, &stub, &arguments)?;
+        bundled.version = version.to_owned();
+        bundled.requires.insert(package.to_owned());
+        manifest.packages.insert(name.clone(), bundled);
+        manifest.modules.insert(name.clone(), PackageModule { package: name.clone(), entry: name.clone(), public: false });
+        Ok(name)
     }
 
     /// Bundles `stub`, which names what is wanted of `package`.
@@ -197,6 +230,20 @@ impl Bundler<'_> {
         required.remove(package);
         Ok(required)
     }
+}
+
+/// Has a package ask the texts of its folders for the files there.
+fn asking_for(package: &str, folders: &[&str]) -> String {
+    let folders = serde_json::json!(folders);
+    format!(
+        "--banner:js=require=((outer)=>(name)=>{{for(const folder of {folders})\
+         if(String(name).startsWith(\"./\"+folder+\"/\"))return outer(\"{package}/\"+folder)(name);return outer(name)}})(require);"
+    )
+}
+
+/// The names of what lies in a folder, in their order.
+fn file_names(folder: &Path) -> std::io::Result<BTreeSet<String>> {
+    std::fs::read_dir(folder)?.filter_map(|entry| entry.map(|entry| entry.file_name().into_string().ok()).transpose()).collect()
 }
 
 /// What matters of esbuild's metafile.

@@ -85,6 +85,8 @@ pub(super) struct AllowList {
     pub(super) internal: Vec<String>,
     /// What packages name and is never there, such as drivers of databases.
     pub(super) external: Vec<String>,
+    /// Folders of packages whose files these load by names that they make up: `moment/locale` of `moment`.
+    pub(super) folders: Vec<String>,
 }
 
 impl AllowList {
@@ -98,6 +100,11 @@ impl AllowList {
     pub(super) fn modules(&self) -> impl Iterator<Item = (&str, bool)> {
         let internal = self.internal.iter().filter(|name| !name.starts_with("node:"));
         self.modules.iter().map(|name| (name.as_str(), true)).chain(internal.map(|name| (name.as_str(), false)))
+    }
+
+    /// The `folders` of a package, by their names within it.
+    pub(super) fn folders_of(&self, package: &str) -> impl Iterator<Item = &str> {
+        self.folders.iter().filter_map(move |folder| folder.strip_prefix(package)?.strip_prefix('/'))
     }
 }
 

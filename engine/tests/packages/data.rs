@@ -58,6 +58,22 @@ async fn fast_toml_parses_variables_of_customers() {
 }
 
 #[tokio::test]
+async fn moment_speaks_the_languages_of_its_package() {
+    let source = r#"
+        const moment = require('moment');
+        function main() {
+          const then = moment.utc(0);
+          return [
+            moment.locales(), moment.locale('xx'), then.clone().locale('de').format('LLLL'),
+            moment.duration(5, 'minutes').locale('pt-br').humanize(true), then.format('dddd'), moment.locale('fr'), moment.utc(0).format('dddd'),
+          ];
+        }"#;
+    let value = run(source, json!({})).await.value();
+    let expected = json!([["en"], "en", "Donnerstag, 1. Januar 1970 00:00", "em 5 minutos", "Thursday", "fr", "jeudi"]);
+    assert_eq!(value, expected);
+}
+
+#[tokio::test]
 async fn moment_computes_with_dates() {
     let source = r#"
         const moment = require('moment');
