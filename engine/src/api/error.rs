@@ -8,6 +8,7 @@ use lockstep_ctx_api::wire::{Location, ScriptError};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::backend::native::reply_text;
 use crate::class4::Rejection;
 use crate::core::EngineError;
 use crate::form::FormError;
@@ -58,7 +59,7 @@ impl ApiError {
         Self {
             status: StatusCode::UNPROCESSABLE_ENTITY,
             code: Code::Sip(rejection.code),
-            message: rejection.text.clone(),
+            message: reply_text(rejection.code, &rejection.text),
             details: rejection.why.as_ref().map_or(Value::Null, |why| json!({ "why": why })),
             at: None,
         }

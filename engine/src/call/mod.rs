@@ -7,6 +7,7 @@ mod collect;
 mod digits;
 mod info;
 mod leg;
+mod reserved;
 mod switchboard;
 
 pub use audio::{Audio, AudioEnd, AudioId, AudioOptions, AudioStop};
@@ -16,6 +17,7 @@ pub use collect::{CollectRules, CollectStep, Collected, Collector, Pattern};
 pub use digits::{Digits, is_key};
 pub use info::{digit_of_info, info_of_digit};
 pub use leg::{HoldChange, Leg, LegState};
+pub(crate) use reserved::{is_contact, runs_sip};
 pub use switchboard::{
     AudioSource, BranchId, Dial, LegEvent, LoadId, Loading, Lookup, LookupId, OfferId, RecordingFile, Refusal, RouteId, Routes,
     Signal, Switchboard,

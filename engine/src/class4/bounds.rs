@@ -40,6 +40,13 @@ impl Trail<'_> {
         }
         settled
     }
+
+    /// Why a number is not dialled where a script of an account had a say: the operator's script of its route was not asked about it.
+    pub(super) fn passed_by(&self, table: &RouteTable, programs: &ProgramSet, facts: &Facts, number: &str) -> Option<String> {
+        let guard = self.guard(table, facts, number).filter(|guard| !is_of_an_account(programs, guard))?;
+        let is_asked = self.settled(table, facts).map(key) == Some(key(number));
+        (!is_asked).then(|| format!("{guard}, the script of the route to {number}, was not asked about that number: left out"))
+    }
 }
 
 /// Whether a script is not the operator's.
@@ -66,11 +73,9 @@ pub(super) fn within_routes(
         |Attempt { gateway, number, .. }: Attempt| format!("no route leads to {number} through gateway {gateway}: left out");
     log.extend(others.into_iter().map(said));
     // All of them dial the same number.
-    if let Some(number) = attempts.first().map(|attempt| attempt.number.clone())
-        && let Some(guard) = trail.guard(table, facts, &number).filter(|guard| !is_of_an_account(programs, guard))
-        && trail.settled(table, facts).map(key) != Some(key(&number))
-    {
-        log.push(format!("{guard}, the script of the route to {number}, was not asked about that number: left out"));
+    let dialled = attempts.first().map(|attempt| attempt.number.as_str());
+    if let Some(why) = dialled.and_then(|number| trail.passed_by(table, programs, facts, number)) {
+        log.push(why);
         attempts.clear();
     }
     Decision { attempts, log, ..decision }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::Rejection;
+use super::answer::{Asked, Gateways, settle};
 use super::bounds::{self, Trail};
 use super::change::{Given, RoutingObject, plain};
 use super::decision::{self, Decision};
@@ -94,14 +95,27 @@ pub(crate) async fn route(
             decided(facts, &hook, bounds::within_routes(table, programs, facts, &trail, decision), sandbox_ms)
         }
         Err(error) => {
-            let why = format!("what the scripts made of the routes cannot be read: {error}");
-            if let Some((script, run)) = last {
-                runner.refused(script, &run, &why);
-            }
-            hook.failed(&why)?;
+            unreadable(runner, &hook, last, &error)?;
             decide(table, facts, &data, &hook, sandbox_ms)
         }
     }
+}
+
+/// What scripts made of a call cannot be read.
+///
+/// # Errors
+/// Unless the routes go on unchanged then.
+fn unreadable(
+    runner: &impl Runner,
+    hook: &Hook,
+    last: Option<(&str, Arc<str>)>,
+    error: &serde_json::Error,
+) -> Result<(), Rejection> {
+    let why = format!("what the scripts made of the routes cannot be read: {error}");
+    if let Some((script, run)) = last {
+        runner.refused(script, &run, &why);
+    }
+    hook.failed(&why)
 }
 
 /// The same where no script has a say in it; `None`: one has.
@@ -153,8 +167,8 @@ impl Class4 {
     }
 
     /// The hook over HTTP: an object laid out by somebody else, changed by `script`, or by all that apply to it. An object that says
-    /// nothing of `egress_routing` gets the rows of our own routes. To an account that asks, DIDs of others are numbers as any;
-    /// `asker`: `None` for whoever sees everybody's.
+    /// nothing of `egress_routing` gets the rows of our own routes. What scripts have put there and would not go out by SIP is left out.
+    /// To an account that asks, DIDs of others are numbers as any; `asker`: `None` for whoever sees everybody's.
     ///
     /// # Errors
     /// The SIP reply in place of a route.
@@ -170,7 +184,7 @@ impl Class4 {
 
 /// See [`Class4::hook`].
 pub(crate) async fn hook(
-    table: &RouteTable,
+    table: &Arc<RouteTable>,
     programs: &ProgramSet,
     runner: &impl Runner,
     given: Given,
@@ -205,7 +219,31 @@ pub(crate) async fn hook(
     }
     let globals = if script.is_none() { Globals::Of(table.account_of(did, customer)) } else { Globals::None };
     let scripts = chain(programs, &hook, globals);
-    let Ran { mut data, sandbox_ms, .. } = run_all(runner, before, &hook, &scripts).await?;
+    let has_accounts = scripts.iter().any(|link| link.is_accounts);
+    let gateways = match has_rows {
+        true => Gateways::Theirs,
+        false if has_accounts => Gateways::Routed(Arc::clone(table), customer),
+        false => Gateways::Ours(Arc::clone(table)),
+    };
+    let asked = Asked::with(&before);
+    let unchanged = (hook.on_error == OnError::Continue).then(|| before.clone());
+    let Ran { data, sandbox_ms, last, numbers } = run_all(runner, before, &hook, &scripts).await?;
+    let mut data = match read(runner, data.size(), move || settle(data, &asked, &gateways)).await? {
+        Ok(settled) => settled,
+        Err(error) => {
+            unreadable(runner, &hook, last, &error)?;
+            unchanged.unwrap_or_default()
+        }
+    };
+    if has_accounts && data.routing("egress_routing") != Some("[]") {
+        let facts = Facts { did: did.map(|_| number.clone()), dialled: number, customer, ..Facts::default() };
+        let trail = Trail { scripts: &scripts, numbers: &numbers, hook: &hook };
+        let dialled = data.routing("dest_number").map(plain).unwrap_or_default();
+        if let Some(why) = trail.passed_by(table, programs, &facts, &dialled) {
+            data.set_rows("[]");
+            data.log(&why);
+        }
+    }
     data.set("sandbox_time", &Value::from(sandbox_ms).to_string());
     Ok(data)
 }
@@ -439,6 +477,11 @@ mod tests {
             let decision = route(&table, &scripts, &runner, &facts).now_or_never().unwrap();
             let dialled = decision.map(|decision| decision.attempts.iter().map(|attempt| attempt.gateway).collect::<Vec<_>>());
             assert_eq!(dialled.unwrap_or_default(), expected, "{owner} {number}");
+            let given = Given::read(r#"{"routing":{"dest_number":"442"}}"#).unwrap();
+            let data = hook(&table, &scripts, &runner, given, (None, None)).now_or_never().unwrap().unwrap();
+            let left: Vec<Value> = serde_json::from_str(data.routing("egress_routing").unwrap()).unwrap();
+            let gateway = |row: &Value| row["gw"].as_object().unwrap().keys().next().unwrap().parse::<i64>().unwrap();
+            assert_eq!(left.iter().map(gateway).collect::<Vec<_>>(), expected, "{owner} {number}, by HTTP");
         }
     }
 
@@ -446,7 +489,7 @@ mod tests {
     fn an_object_for_a_did_that_names_no_customer_is_of_the_dids() {
         let config = "[[customer]]\nid = 12\nvars = { a = 1 }\n[[customer]]\nid = 13\n\
                       [[did]]\nnumber = \"+4420800\"\ncustomer = 12\ndestinations = [\"class5:1\"]";
-        let table = RouteTable::new(&toml::from_str(config).unwrap());
+        let table = Arc::new(RouteTable::new(&toml::from_str(config).unwrap()));
         let runner = Returns::default();
         for (account, expected, has_vars) in
             [("", Some(12), true), (r#","account_id":null"#, Some(12), true), (r#","account_id":13"#, Some(13), false)]
@@ -498,7 +541,7 @@ mod tests {
     fn an_account_that_asks_sees_its_own_dids_alone() {
         let config = "[[customer]]\nid = 12\naccount = \"north\"\nvars = { a = 1 }\n[[customer]]\nid = 13\naccount = \"south\"\n\
                       [[did]]\nnumber = \"+4420800\"\ncustomer = 12\nscript = \"x\"\nvars = { pin = \"1\" }";
-        let table = RouteTable::new(&toml::from_str(config).unwrap());
+        let table = Arc::new(RouteTable::new(&toml::from_str(config).unwrap()));
         let runner = Returns::default();
         let given = |account: &str| Given::read(&format!(r#"{{"routing":{{"dest_number":"4420800"{account}}}}}"#)).unwrap();
         for (asker, account, is_theirs) in [
@@ -522,7 +565,7 @@ mod tests {
 
     #[test]
     fn rows_for_an_object_without_a_caller_id_have_none() {
-        let table = RouteTable::new(&toml::from_str(ROUTE).unwrap());
+        let table = Arc::new(RouteTable::new(&toml::from_str(ROUTE).unwrap()));
         let runner = Returns::default();
         for (cli, gateway) in [("", "{}"), (r#","cli":"441""#, r#"{"cli":"441"}"#)] {
             let given = Given::read(&format!(r#"{{"routing":{{"dest_number":"442"{cli}}}}}"#)).unwrap();

@@ -176,7 +176,7 @@ impl RoutingObject {
     }
 
     /// Adds a line to `routing.log`.
-    fn log(&mut self, line: &str) {
+    pub(super) fn log(&mut self, line: &str) {
         let lines = self.routing("log").and_then(|log| log.strip_prefix('[')?.strip_suffix(']')).unwrap_or_default().trim();
         let comma = if lines.is_empty() { "" } else { "," };
         let log = format!("[{lines}{comma}{}]", Value::from(line));
@@ -205,7 +205,12 @@ impl RoutingObject {
 
     /// Sets the rows, as JSON.
     pub(super) fn set_rows(&mut self, rows: &str) {
-        self.set_list("egress_routing", rows.into());
+        self.set_both("egress_routing", rows);
+    }
+
+    /// Sets a list in both of its places, as JSON.
+    pub(super) fn set_both(&mut self, name: &str, json: &str) {
+        self.set_list(name, json.into());
     }
 
     /// JSON of a member of `routing`.
@@ -221,6 +226,14 @@ impl RoutingObject {
     /// Sets a member of `routing`, as JSON.
     pub(super) fn set_routing(&mut self, name: &str, json: &str) {
         self.routing.set(name, json.into());
+    }
+
+    /// Sets a member of `routing`, as JSON, or has none of that name.
+    pub(super) fn put_routing(&mut self, name: &str, json: Option<String>) {
+        match json {
+            Some(json) => self.set_routing(name, &json),
+            None => drop(self.routing.0.remove(name)),
+        }
     }
 
     /// Whether there is a member of that name at the top.

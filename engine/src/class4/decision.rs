@@ -9,19 +9,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::table::RouteTable;
+use crate::call::runs_sip;
 
 /// Gateways tried for one call.
-const MAX_ATTEMPTS: usize = 32;
+pub(super) const MAX_ATTEMPTS: usize = 32;
 /// Header fields of one place, of the whole object or of one row: so many are removed and so many added.
-const MAX_HEADERS: usize = 64;
+pub(super) const MAX_HEADERS: usize = 64;
 /// Octets of their names and values together: half of what a datagram takes.
-const MAX_HEADER_BYTES: usize = 32 << 10;
+pub(super) const MAX_HEADER_BYTES: usize = 32 << 10;
 /// Octets of a number or caller id.
 const MAX_NUMBER: usize = 128;
 /// Lines of a log.
-const MAX_LINES: usize = 50;
+pub(super) const MAX_LINES: usize = 50;
 /// Octets of a line.
-const MAX_LINE: usize = 1_000;
+pub(super) const MAX_LINE: usize = 1_000;
 
 /// How a call is to go on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -66,58 +67,89 @@ pub(super) fn read(table: &RouteTable, data: &Value, original_cli: &str, dialled
     let mut log = Log::default();
     list(data.pointer("/routing/log")).iter().filter_map(text).for_each(|line| log.say(line));
     let cli = number_of("routing.cli", data.pointer("/routing/cli"), &mut log).unwrap_or_else(|| original_cli.to_owned());
-    let number = number_of("routing.dest_number", data.pointer("/routing/dest_number"), &mut log);
-    let number = number.filter(|number| !number.is_empty()).unwrap_or_else(|| dialled.to_owned());
+    let number = dialled_of(data.pointer("/routing/dest_number"), &mut log).unwrap_or_else(|| dialled.to_owned());
     let costs = table.costs_of(&number, customer);
-    let everywhere = Arc::new(Fields::read(data, &mut log));
-    let (mut attempts, mut too_many) = (Vec::new(), 0_usize);
-    for row in list(data.get("egress_routing")) {
-        let gateways = gateways(row);
-        if gateways.is_empty() {
-            log.say(format_args!("egress_routing: {row} names no gateway: left out"));
-        }
-        if gateways.is_empty() || attempts.len() == MAX_ATTEMPTS {
-            too_many += gateways.len();
-            continue;
-        }
-        let own = Fields::read(row, &mut log);
+    let everywhere = Arc::new(Fields::from(Sifted::read(data, &mut log)));
+    let all = Some(&everywhere).filter(|fields| !fields.is_empty());
+    let known = |id: &str| id.parse::<i64>().ok().filter(|id| table.has_gateway(*id));
+    let mut attempts = Vec::new();
+    for Row { fields, ways, .. } in rows(list(data.get("egress_routing")), known, &mut log) {
+        let own = Fields::from(fields);
         let own = (!own.is_empty()).then(|| Arc::new(own));
-        let all = Some(&everywhere).filter(|fields| !fields.is_empty());
-        for (id, gateway) in gateways {
-            let Some(id) = id.parse::<i64>().ok().filter(|id| table.has_gateway(*id)) else {
-                log.say(format_args!("no gateway {id}: left out"));
-                continue;
-            };
-            if attempts.len() == MAX_ATTEMPTS {
-                too_many += 1;
-                continue;
-            }
-            let own_cli = number_of(format_args!("gw[{id}].cli"), gateway.get("cli"), &mut log).filter(|own| own != original_cli);
+        for Way { id, cli: own_cli, .. } in ways {
             attempts.push(Attempt {
                 gateway: id,
                 number: number.clone(),
-                cli: own_cli.unwrap_or_else(|| cli.clone()),
+                cli: own_cli.filter(|own| own != original_cli).unwrap_or_else(|| cli.clone()),
                 fields: all.into_iter().chain(&own).map(Arc::clone).collect(),
                 cost: costs.iter().find(|(known, _)| *known == id).and_then(|(_, cost)| *cost),
             });
         }
     }
+    Decision { attempts, cli, everywhere, log: log.into_lines(), ring: None, sandbox_ms: 0.0 }
+}
+
+/// A row of `egress_routing` that leads somewhere.
+pub(super) struct Row<'a, G> {
+    pub(super) said: &'a Value,
+    pub(super) fields: Sifted<'a>,
+    /// In the order they are tried.
+    pub(super) ways: Vec<Way<'a, G>>,
+}
+
+/// A gateway of a row.
+pub(super) struct Way<'a, G> {
+    pub(super) id: G,
+    pub(super) said: &'a Value,
+    /// Caller id of this gateway.
+    pub(super) cli: Option<String>,
+}
+
+/// Reads rows. `known` finds a gateway by its id. What is past a bound is counted and not kept.
+pub(super) fn rows<'a, G>(given: &'a [Value], known: impl Fn(&str) -> Option<G>, log: &mut Log) -> Vec<Row<'a, G>> {
+    let (mut rows, mut kept, mut too_many) = (Vec::new(), 0_usize, 0_usize);
+    for said in given {
+        let gateways = gateways(said);
+        if gateways.is_empty() {
+            log.say(format_args!("egress_routing: {said} names no gateway: left out"));
+        }
+        if gateways.is_empty() || kept == MAX_ATTEMPTS {
+            too_many += gateways.len();
+            continue;
+        }
+        let fields = Sifted::read(said, log);
+        let mut ways = Vec::new();
+        for (name, gateway) in gateways {
+            let Some(id) = known(&name) else {
+                log.say(format_args!("no gateway {name}: left out"));
+                continue;
+            };
+            if kept == MAX_ATTEMPTS {
+                too_many += 1;
+                continue;
+            }
+            kept += 1;
+            let cli = gateway.get("cli").filter(|cli| !cli.is_null());
+            ways.push(Way { id, said: gateway, cli: number_of(format_args!("gw[{name}].cli"), cli, log) });
+        }
+        rows.push(Row { said, fields, ways });
+    }
     if too_many > 0 {
         log.say(format_args!("{too_many} gateways past the first {MAX_ATTEMPTS}: left out"));
     }
-    Decision { attempts, cli, everywhere, log: log.into_lines(), ring: None, sandbox_ms: 0.0 }
+    rows
 }
 
 /// Lines for the call's timeline.
 #[derive(Default)]
-struct Log {
+pub(super) struct Log {
     lines: Vec<String>,
     /// Lines past the bound.
     more: usize,
 }
 
 impl Log {
-    fn say(&mut self, line: impl Display) {
+    pub(super) fn say(&mut self, line: impl Display) {
         if self.lines.len() == MAX_LINES {
             self.more += 1;
             return;
@@ -128,7 +160,7 @@ impl Log {
         self.lines.push(short.0);
     }
 
-    fn into_lines(mut self) -> Vec<String> {
+    pub(super) fn into_lines(mut self) -> Vec<String> {
         if self.more > 0 {
             self.lines.push(format!("and {} more lines", self.more));
         }
@@ -151,9 +183,16 @@ impl fmt::Write for Line {
     }
 }
 
-impl Fields {
-    fn read(place: &Value, log: &mut Log) -> Self {
-        let mut fields = Self::default();
+/// Header fields of one place that can be used.
+pub(super) struct Sifted<'a> {
+    pub(super) remove: Vec<Cow<'a, str>>,
+    /// Values as they were given.
+    pub(super) add: Vec<(Cow<'a, str>, &'a Value)>,
+}
+
+impl<'a> Sifted<'a> {
+    pub(super) fn read(place: &'a Value, log: &mut Log) -> Self {
+        let mut fields = Self { remove: Vec::new(), add: Vec::new() };
         let (mut room, mut too_many) = (MAX_HEADER_BYTES, 0_usize);
         let mut fits = |count: usize, octets: usize| {
             let left = room.checked_sub(octets).filter(|_| count < MAX_HEADERS);
@@ -163,17 +202,18 @@ impl Fields {
         };
         for item in named_list(place, "remove_headers", log) {
             match text(item).or_else(|| item.get("key").and_then(text)).filter(|name| is_name(name)) {
-                Some(name) if fits(fields.remove.len(), name.len()) => fields.remove.push(name.into_owned()),
+                Some(name) if runs_sip(&name) => log.say(format_args!("remove_headers: {name} runs SIP: left out")),
+                Some(name) if fits(fields.remove.len(), name.len()) => fields.remove.push(name),
                 Some(_) => {}
                 None => log.say(format_args!("remove_headers: {item} is not the name of a header: left out")),
             }
         }
         for item in named_list(place, "headers", log) {
-            let pair = item.get("key").and_then(text).zip(item.get("value").and_then(text));
-            match pair.filter(|(name, value)| is_name(name) && is_plain_value(value)) {
-                Some((name, value)) if fits(fields.add.len(), name.len() + value.len()) => {
-                    fields.add.push((name.into_owned(), value.into_owned()));
-                }
+            let (name, value) = (item.get("key").and_then(text), item.get("value"));
+            let octets = value.and_then(text).filter(|value| is_plain_value(value)).map(|value| value.len());
+            match name.filter(|name| is_name(name)).zip(value).zip(octets) {
+                Some(((name, _), _)) if runs_sip(&name) => log.say(format_args!("headers: {name} runs SIP: left out")),
+                Some(((name, value), octets)) if fits(fields.add.len(), name.len() + octets) => fields.add.push((name, value)),
                 Some(_) => {}
                 None => log.say(format_args!("headers: {item} is no key with a value: left out")),
             }
@@ -183,7 +223,16 @@ impl Fields {
         }
         fields
     }
+}
 
+impl From<Sifted<'_>> for Fields {
+    fn from(Sifted { remove, add }: Sifted<'_>) -> Self {
+        let pair = |(name, value): (Cow<'_, str>, &Value)| Some((name.into_owned(), text(value)?.into_owned()));
+        Self { remove: remove.into_iter().map(Cow::into_owned).collect(), add: add.into_iter().filter_map(pair).collect() }
+    }
+}
+
+impl Fields {
     pub(crate) fn is_empty(&self) -> bool {
         self.remove.is_empty() && self.add.is_empty()
     }
@@ -203,12 +252,12 @@ fn named_list<'a>(place: &'a Value, name: &str, log: &mut Log) -> &'a [Value] {
     list(value)
 }
 
-fn list(value: Option<&Value>) -> &[Value] {
+pub(super) fn list(value: Option<&Value>) -> &[Value] {
     value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
 /// Text; numbers and truth values as they print.
-fn text(value: &Value) -> Option<Cow<'_, str>> {
+pub(super) fn text(value: &Value) -> Option<Cow<'_, str>> {
     match value {
         Value::String(text) => Some(text.into()),
         Value::Number(number) => Some(number.to_string().into()),
@@ -218,9 +267,18 @@ fn text(value: &Value) -> Option<Cow<'_, str>> {
 }
 
 /// A number or caller id; one that cannot be used is left out, and `log` says so of `place`.
-fn number_of(place: impl Display, value: Option<&Value>, log: &mut Log) -> Option<String> {
-    let value = value.filter(|value| !value.is_null())?;
-    let number = text(value).filter(|number| is_plain(number));
+pub(super) fn number_of(place: impl Display, value: Option<&Value>, log: &mut Log) -> Option<String> {
+    usable(place, value, is_plain, log)
+}
+
+/// What is to be dialled, likewise.
+pub(super) fn dialled_of(value: Option<&Value>, log: &mut Log) -> Option<String> {
+    usable("routing.dest_number", value, |number| !number.is_empty() && is_plain(number), log)
+}
+
+fn usable(place: impl Display, value: Option<&Value>, is_usable: impl Fn(&str) -> bool, log: &mut Log) -> Option<String> {
+    let value = value?;
+    let number = text(value).filter(|number| is_usable(number));
     if number.is_none() {
         log.say(format_args!("{place}: {value} is no number or name that can be dialled or shown: left out"));
     }
@@ -247,12 +305,12 @@ pub(super) fn is_plain(number: &str) -> bool {
         && !number.contains(|c: char| c.is_control() || c.is_whitespace() || matches!(c, '<' | '>' | '"' | '@'))
 }
 
-fn is_plain_value(value: &str) -> bool {
+pub(super) fn is_plain_value(value: &str) -> bool {
     !value.contains(char::is_control)
 }
 
 /// A token (RFC 3261, section 25.1).
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|c| c.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&c))
 }
 
@@ -336,10 +394,30 @@ mod tests {
     #[test]
     fn a_caller_id_of_one_gateway_that_cannot_be_used_is_said_too_and_none_is_none() {
         let gateways = json!({ "7": { "cli": "44 111" }, "8": { "cli": null } });
-        let decision = read_back(&json!({ "routing": { "cli": null }, "egress_routing": [{ "gw": gateways }] }));
+        let decision = read_back(&json!({ "routing": {}, "egress_routing": [{ "gw": gateways }] }));
         assert_eq!(decision.attempts.iter().map(|attempt| attempt.cli.as_str()).collect::<Vec<_>>(), ["441", "441"]);
         assert_eq!(decision.log.len(), 1, "{:?}", decision.log);
         assert!(decision.log[0].starts_with("gw[7].cli: \"44 111\""), "{:?}", decision.log);
+    }
+
+    #[test]
+    fn no_caller_id_and_no_number_are_said_and_those_before_count() {
+        let routing = json!({ "cli": null, "dest_number": "" });
+        let decision = read_back(&json!({ "routing": routing, "egress_routing": [{ "gw": { "7": {} } }] }));
+        assert_eq!((decision.attempts[0].cli.as_str(), decision.attempts[0].number.as_str()), ("441", "442"));
+        let said = |place: &str| format!("{place} is no number or name that can be dialled or shown: left out");
+        assert_eq!(decision.log, [said("routing.cli: null"), said("routing.dest_number: \"\"")]);
+    }
+
+    #[test]
+    fn fields_that_run_sip_are_neither_removed_nor_added_and_that_is_said() {
+        let header = |name: &str| json!({ "key": name, "value": 1 });
+        let data = json!({ "routing": {}, "headers": [header("m"), header("CONTENT-LENGTH"), header("X-A")],
+            "remove_headers": ["via", { "key": "Record-Route" }, "X-B"], "egress_routing": [{ "gw": { "7": {} } }] });
+        let decision = read_back(&data);
+        assert_eq!(*decision.everywhere, Fields { remove: vec!["X-B".into()], add: vec![("X-A".into(), "1".into())] });
+        let names = ["remove_headers: via", "remove_headers: Record-Route", "headers: m", "headers: CONTENT-LENGTH"];
+        assert_eq!(decision.log, names.map(|name| format!("{name} runs SIP: left out")));
     }
 
     #[test]

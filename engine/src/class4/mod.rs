@@ -3,6 +3,7 @@
 //!
 //! [`RouteTable`] and [`change`] are pure; [`Class4`] runs the scripts.
 
+mod answer;
 mod bounds;
 mod chain;
 mod change;

@@ -26,7 +26,7 @@ use super::routing::Way;
 use super::timeline::Direction;
 use super::watching::LegStep;
 use super::world::{Ticket, World};
-use crate::call::{LegEvent, LegId, LoadId, LookupId, RouteId};
+use crate::call::{LegEvent, LegId, LoadId, LookupId, RouteId, is_contact, runs_sip};
 use crate::class4::{Decision, Facts, Fields, RouteTable};
 use crate::config::Config;
 use crate::script::{Moment, ProgramSet};
@@ -513,41 +513,9 @@ pub(crate) fn redirect_headers<'a>(given: impl IntoIterator<Item = &'a (String, 
 }
 
 fn permitted<'a>(given: impl IntoIterator<Item = &'a (String, String)>, redirects: bool) -> Headers {
-    const RESERVED: [&str; 28] = [
-        "via",
-        "v",
-        "from",
-        "f",
-        "to",
-        "t",
-        "call-id",
-        "i",
-        "cseq",
-        "max-forwards",
-        "content-length",
-        "l",
-        "content-type",
-        "c",
-        "content-encoding",
-        "e",
-        "route",
-        "record-route",
-        "require",
-        "proxy-require",
-        "supported",
-        "k",
-        "session-expires",
-        "x",
-        "min-se",
-        "authorization",
-        "proxy-authorization",
-        "rack",
-    ];
-    const CONTACT: [&str; 2] = ["contact", "m"];
-    let is_one_of = |names: &[&str], name: &str| names.iter().any(|known| known.eq_ignore_ascii_case(name));
     let mut headers = Headers::new();
     for (name, value) in given {
-        if is_one_of(&RESERVED, name) || (!redirects && is_one_of(&CONTACT, name)) {
+        if runs_sip(name) && !(redirects && is_contact(name)) {
             tracing::warn!(header = %name, "a script may not set this header field; left out");
         } else if let Err(error) = headers.try_push(name, value) {
             tracing::warn!(header = %name, %error, "a header field of a script cannot be sent; left out");

@@ -46,7 +46,7 @@ pub(crate) fn route(
 /// Has `script`, or those that apply to a routing object, change it, as the hook over HTTP does; how long they took.
 pub(crate) fn hook(
     stage: Stage<'_>,
-    table: &RouteTable,
+    table: &Arc<RouteTable>,
     given: Given,
     script: Option<&str>,
     now: Moment,

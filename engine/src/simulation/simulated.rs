@@ -486,7 +486,7 @@ impl Simulation {
             let current = engine.platform().provisioning.current();
             return block_on(Class4::new(&current.routes, engine.runs()).hook(given, script, None));
         }
-        let table = RouteTable::new(&self.project.config);
+        let table = Arc::new(RouteTable::new(&self.project.config));
         let moment = self.clock.moment();
         self.rehearse(|stage| rehearsal::hook(stage, &table, given, script, moment)).0
     }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use lockstep_ctx_api::op::{HangupArgs, Headers, RedirectArgs, RejectArgs};
 use lockstep_ctx_api::{CallEndedCause, EndedBy, ErrorCode, OpError, OpId, Outcome};
-use lockstep_sip::message::{Contacts, HeaderName, StatusCode, Uri};
+use lockstep_sip::message::{Contacts, HeaderName, HeaderValue, StatusCode, Uri};
 
 use super::{NativeBackend, Task};
 use crate::backend::set_headers::narrowed;
@@ -159,6 +159,15 @@ pub(super) fn refusal_parts(code: u16, text: &str) -> (Option<String>, Headers) 
     (None, contact.into_iter().collect())
 }
 
+/// What a final response says besides its code: its phrase; one that sends the caller elsewhere the value of its Contact, if it has one.
+pub(crate) fn reply_text(code: u16, text: &str) -> String {
+    let (words, headers) = refusal_parts(code, text);
+    if (300..400).contains(&code) {
+        return headers.into_iter().next().map(|(_, contact)| contact).unwrap_or_default();
+    }
+    words.filter(|words| HeaderValue::try_new(words).is_ok()).unwrap_or_else(|| phrase(code).to_owned())
+}
+
 /// `Reason: SIP;cause=486;text="Busy Here"` (RFC 3326).
 pub(super) fn reason_header(code: u16, reason: &str) -> (String, String) {
     let shown = reason.get(..reason.floor_char_boundary(MAX_WORDS)).unwrap_or_default();
@@ -224,6 +233,21 @@ mod tests {
         assert_eq!(contact_value(list).as_deref(), Some(list));
         let (text, headers) = refusal_parts(302, list);
         assert_eq!((text, headers), (None, vec![("Contact".to_owned(), list.to_owned())]));
+    }
+
+    #[test]
+    fn the_text_of_a_reply_is_its_phrase_or_its_contact() {
+        for (code, text, expected) in [
+            (604, "Number on DNC List", "Number on DNC List"),
+            (604, "", "Does Not Exist Anywhere"),
+            (603, "Decline\r\nX-Inj: 1", "Decline"),
+            (302, "sip:a@example.net", "<sip:a@example.net>"),
+            (302, "<sip:a@example.net>;q=0.5", "<sip:a@example.net>;q=0.5"),
+            (302, "sip:a@example.net>\r\nX-Inj: 1\r\nX: <y", ""),
+            (302, "Moved", ""),
+        ] {
+            assert_eq!(reply_text(code, text), expected, "{code} {text}");
+        }
     }
 
     #[test]

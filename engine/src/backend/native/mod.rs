@@ -30,7 +30,7 @@ use lockstep_media::stream::Command;
 use crate::call::{Audio, AudioId, Digits, Leg, LegId, LegState, LookupId, Switchboard, millis};
 
 pub use end::Ending;
-pub(crate) use end::contact_value;
+pub(crate) use end::{contact_value, reply_text};
 pub use record::RecordingEvent;
 
 use bridge::BridgeTask;
