@@ -173,8 +173,8 @@ fn schemas() -> Value {
                 "required": ["code", "message"],
                 "properties": {
                     "code": { "type": ["string", "integer"], "description": "A word; of a script's own error the SIP code." },
-                    "message": text, "details": { "type": "object" },
-                    "file": text, "line": { "type": "integer" }, "column": { "type": "integer" },
+                    "message": { "type": "string", "description": "Of a SIP reply to a routing object the phrase, or the Contact value of a 3xx." },
+                    "details": { "type": "object" }, "file": text, "line": { "type": "integer" }, "column": { "type": "integer" },
                 },
             } },
         },

@@ -181,7 +181,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         path: "/v1/route",
         scope: Some(Scope::Run),
         reach: Reach::Account,
-        summary: "The Class 4 hook: the routing object in, and out as the scripts have changed it.",
+        summary: "The Class 4 hook: the routing object in, and out with what would go out by SIP of what the scripts have made of it.",
         query: &[text("script", "Only this script; absent: the globals and the script of the route or DID.")],
         body: Some("Object"),
         success: (200, "Object"),
