@@ -151,9 +151,7 @@ fn is_settled(data: &RoutingObject, asked: &Asked, gateways: &Gateways) -> bool 
         && data.routing("log").map(read::<Vec<Text<'_>>>).is_none_or(|log| {
             log.is_some_and(|log| log.len() <= MAX_LINES && log.iter().all(|Text(line)| line.len() <= MAX_LINE))
         })
-        && read(json("headers"))
-            .zip(read(json("remove_headers")))
-            .is_some_and(|(add, remove)| Fields { add, remove }.are_settled())
+        && Fields { add: read(json("headers")), remove: read(json("remove_headers")) }.are_settled()
         && read::<Vec<Members<Ways<'_>>>>(json("egress_routing")).is_some_and(|rows| {
             rows.len() <= MAX_ATTEMPTS
                 && rows.iter().all(|Members(Ways { gateway, fields })| {
@@ -179,18 +177,18 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 /// The header fields of one place.
 #[derive(Default)]
 struct Fields<'a> {
-    add: Vec<Members<Field<'a>>>,
-    remove: Vec<Text<'a>>,
+    add: Option<Vec<Members<Field<'a>>>>,
+    remove: Option<Vec<Text<'a>>>,
 }
 
 impl Fields<'_> {
     fn are_settled(&self) -> bool {
+        let Some((add, remove)) = self.add.as_ref().zip(self.remove.as_ref()) else { return false };
         let octets_of = |name: &str| (is_name(name) && !runs_sip(name)).then_some(name.len());
         let added =
             |Members(Field { key, value }): &Members<Field<'_>>| Some(octets_of(key.as_deref()?)? + value.as_ref()?.octets);
-        let octets =
-            self.add.iter().map(added).chain(self.remove.iter().map(|Text(name)| octets_of(name))).sum::<Option<usize>>();
-        self.add.len().max(self.remove.len()) <= MAX_HEADERS && octets.is_some_and(|octets| octets <= MAX_HEADER_BYTES)
+        let octets = add.iter().map(added).chain(remove.iter().map(|Text(name)| octets_of(name))).sum::<Option<usize>>();
+        add.len().max(remove.len()) <= MAX_HEADERS && octets.is_some_and(|octets| octets <= MAX_HEADER_BYTES)
     }
 }
 
@@ -237,8 +235,8 @@ impl<'de> TakesMembers<'de> for Ways<'de> {
     fn take<A: MapAccess<'de>>(&mut self, name: Cow<'de, str>, members: &mut A) -> Result<(), A::Error> {
         match &*name {
             "gw" => self.gateway = members.next_value::<Members<Gateway<'_>>>()?.0.id,
-            "headers" => self.fields.add = members.next_value()?,
-            "remove_headers" => self.fields.remove = members.next_value()?,
+            "headers" => self.fields.add = Some(members.next_value()?),
+            "remove_headers" => self.fields.remove = Some(members.next_value()?),
             _ => {
                 let IgnoredAny = members.next_value()?;
             }
@@ -369,7 +367,9 @@ mod tests {
 
     #[test]
     fn what_can_go_out_stays_the_text_that_it_was() {
-        let rows = r#"[ {"gw": {"7" :{"cli":"4\u00347", "x":[1]}}, "trunk":"a"}, {"gw":{"8":{}}, "headers":[{"key":"X-A", "value":-7}], "remove_headers":[ "X-B"] }]"#;
+        let first = r#"{"gw": {"7" :{"cli":"4\u00347", "x":[1]}}, "trunk":"a","headers":[ ],"remove_headers":[]}"#;
+        let second = r#"{"gw":{"8":{}}, "headers":[{"key":"X-A", "value":-7}], "remove_headers":[ "X-B"] }"#;
+        let rows = format!("[ {first},{second}]");
         let lists = r#""headers":[{"value":"\u00e4", "key":"X-A"}],"remove_headers":[ ]"#;
         let after = format!(
             r#"{{"egress_routing":{rows},{lists},"x":{{"y" : 1.0}},"routing":{{"cli":"anonymous","dest_number":"+44","log":[ "hi"]}}}}"#
@@ -381,10 +381,23 @@ mod tests {
 
     #[test]
     fn a_call_goes_the_same_way_by_the_answer_as_by_what_the_scripts_left() {
-        let row = |row: Value| json!({ "routing": {}, "egress_routing": [row, { "gw": { "8": {} } }] });
-        let header = |key: Value, value: Value| json!({ "routing": {}, "headers": [{ "key": key, "value": value }, { "key": "X-Z", "value": 1 }], "egress_routing": [{ "gw": { "7": {} } }] });
-        let routing =
-            |routing: Value| json!({ "routing": routing, "egress_routing": [{ "gw": { "7": { "cli": "447" }, "8": {} } }] });
+        let listed = |mut row: Value| {
+            for list in ["headers", "remove_headers"] {
+                if row.is_object() && row.get(list).is_none() {
+                    row[list] = json!([]);
+                }
+            }
+            row
+        };
+        let row = |row: Value| json!({ "routing": {}, "egress_routing": [listed(row), listed(json!({ "gw": { "8": {} } }))] });
+        let header = |key: Value, value: Value| {
+            let headers = json!([{ "key": key, "value": value }, { "key": "X-Z", "value": 1 }]);
+            json!({ "routing": {}, "headers": headers, "egress_routing": [listed(json!({ "gw": { "7": {} } }))] })
+        };
+        let routing = |routing: Value| {
+            let row = |id: &str, cli: &str| listed(json!({ "gw": { id: { "cli": cli } } }));
+            json!({ "routing": routing, "egress_routing": [row("7", "447"), row("8", "441")] })
+        };
         let mut cases = vec![
             row(json!({ "gw": { "8": { "cli": 447 }, "7": { "cli": "441" } }, "headers": [{ "key": "X-A", "value": 1.5 }] })),
             row(json!({ "gw": { "007": {}, "+8": "x" } })),

@@ -12,6 +12,15 @@ use lockstep_tests::sipp::free_port;
 const SCRIPT: &str = "function main(data) {
   const { routing } = data;
   if (routing.dest_number.endsWith('604')) throw '604 Number on DNC List';
+  if (routing.dest_number.endsWith('603')) throw '603 Not\\r\\nX-Forged: 1';
+  if (routing.dest_number.endsWith('999')) {
+    routing.cli = '1\"x>';
+    routing.dest_number = '45\\r\\nX-Forged: 1';
+    data.egress_routing = [{ gw: { 8: {}, 7: {} } }];
+    data.headers.push({ key: 'contact', value: '<sip:forged@x>' }, { key: 'X-Forged', value: 'a\\r\\nX-More: b' }, { key: 'X-Id', value: true });
+    data.remove_headers.push('VIA', 'm', 'X-Old');
+    return data;
+  }
   routing.egress_routing.reverse();
   routing.egress_routing[0].gw['8'].cli = '442008';
   routing.egress_routing[0].headers.push({ key: 'X-Row', value: 8 });
@@ -85,7 +94,23 @@ async fn kamailio_asks_how_to_route_and_does_what_the_script_says() {
     let ended = within("a refusal", refusal).await;
     assert_eq!((ended.code, ended.reason.as_str()), (604, "Number on DNC List"));
 
+    let mut refused = caller.dial(&uri("44603"), Dial::default()).await.expect("it can be called");
+    let ended = within("a refusal", refused.ended()).await;
+    assert_eq!((ended.code, ended.reason.as_str()), (603, "Decline"));
+
     let headers = vec![("X-Old".to_owned(), "1".to_owned())];
+    let dial = Dial { from: Some("441".to_owned()), headers: headers.clone(), ..Dial::default() };
+    let mut call = caller.dial(&uri("44999"), dial).await.expect("it can be called");
+    for phone in [&mut seven, &mut eight] {
+        let sent = incoming(phone).await;
+        assert_eq!(sent.from().uri.user().as_deref(), Some("441"));
+        let forged = ["X-Forged", "X-More", "X-Old"].map(|name| sent.header(name));
+        assert_eq!((forged, sent.header("X-Id")), ([None; 3], Some("true")));
+        assert!(sent.header("Contact").is_some_and(|contact| !contact.contains("forged")));
+        sent.reject(503);
+    }
+    assert!(within("the end", call.ended()).await.code >= 500);
+
     let dial = Dial { from: Some("441".to_owned()), headers, ..Dial::default() };
     let mut call = caller.dial(&uri("442012"), dial).await.expect("it can be called");
     let first = incoming(&mut eight).await;
