@@ -27,6 +27,8 @@ pub(crate) use line::Line;
 const ORDERS: usize = 256;
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 const RING_TIME: Duration = Duration::from_secs(60);
+/// Characters shown of what a host says.
+const MAX_WHY: usize = 100;
 
 /// Why something on a FreeSWITCH was not done.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -190,9 +192,9 @@ impl Fleet {
         host.shared.with(|status| status.sessions = status.sessions.saturating_add(1));
         let line = format!("originate {{{}}}{target} '&socket({socket} async full)'", variables.join(","));
         let failed = match self.order(host, line, true, ring + ANSWER_TIME).await {
-            Ok(answer) => match answer.strip_prefix("-ERR") {
-                Some(cause) => HostError::Refused(cause.trim().to_owned()),
-                None => return Ok(id),
+            Ok(answer) => match accepted(&answer) {
+                Ok(()) => return Ok(id),
+                Err(refused) => refused,
             },
             Err(error) => error,
         };
@@ -219,10 +221,7 @@ impl Fleet {
             format!("uuid_setvar {uuid} lockstep_script {script}"),
             format!("uuid_transfer {uuid} 'socket:{socket} async full' inline"),
         ] {
-            let answer = self.order(host, line, false, ANSWER_TIME).await?;
-            if let Some(why) = answer.strip_prefix("-ERR") {
-                return Err(HostError::Refused(why.trim().to_owned()));
-            }
+            accepted(&self.order(host, line, false, ANSWER_TIME).await?)?;
         }
         Ok(())
     }
@@ -235,7 +234,7 @@ impl Fleet {
         let host = self.pick(Some(host))?;
         let answer = self.order(host, "show registrations as json".to_owned(), false, ANSWER_TIME).await?;
         let table: serde_json::Value =
-            serde_json::from_str(&answer).map_err(|_| HostError::Refused(answer.chars().take(100).collect()))?;
+            serde_json::from_str(&answer).map_err(|_| HostError::Refused(answer.chars().take(MAX_WHY).collect()))?;
         // A server without any leaves the rows out.
         Ok(table.get("rows").cloned().unwrap_or_else(|| serde_json::Value::Array(Vec::new())))
     }
@@ -269,6 +268,29 @@ impl Fleet {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(HostError::Lost(name())),
             Err(_) => Err(HostError::TimedOut(name())),
+        }
+    }
+}
+
+/// Whether a host has done what it was told: it says `+OK`, or why not.
+fn accepted(answer: &str) -> Result<(), HostError> {
+    if answer.starts_with("+OK") {
+        return Ok(());
+    }
+    let why = answer.strip_prefix("-ERR").unwrap_or(answer).trim();
+    Err(HostError::Refused(why.chars().take(MAX_WHY).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_accepted_is_refused() {
+        assert!(accepted("+OK 0a1b\n").is_ok());
+        for (answer, why) in [("-ERR USER_BUSY", "USER_BUSY"), ("hello", "hello"), ("", ""), ("-USAGE: <uuid>", "-USAGE: <uuid>")]
+        {
+            assert!(matches!(accepted(answer), Err(HostError::Refused(found)) if found == why), "{answer}");
         }
     }
 }

@@ -309,7 +309,7 @@ async fn what_is_no_command_ends_that_connection_alone() {
 }
 
 #[tokio::test]
-async fn a_transfer_and_variables_reach_a_call_that_a_script_has() {
+async fn commands_reach_a_call_that_a_script_has_and_say_what_cannot_be_done() {
     let engine = engine("").main("2000", "console.log('moved', ctx.get('color')); await ctx.play('ivr/0.wav');").start();
     let mut caller = Caller::answered(&engine, "1000").await;
     let mut wire = Wire::logged_in(&engine).await;
@@ -318,6 +318,8 @@ async fn a_transfer_and_variables_reach_a_call_that_a_script_has() {
     wire.until("+OK\n").await;
     wire.send(&format!("api uuid_getvar {id} color\n\n")).await;
     wire.until("blue").await;
+    wire.send(&format!("api uuid_record {id} start ../../x.wav\n\n")).await;
+    wire.until("-ERR Cannot record session!\n").await;
     wire.send(&format!("event plain CHANNEL_HANGUP_COMPLETE\n\nfilter Unique-ID {id}\n\napi uuid_transfer {id} 2000\n\n")).await;
     caller.logged("moved blue").await;
     let over = wire.until("variable_hangup_cause_q850: 16\n").await;

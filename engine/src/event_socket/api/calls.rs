@@ -194,15 +194,18 @@ pub(super) async fn park(hub: &Arc<Hub>, args: &str, asker: Asker) -> Result<Str
 /// `uuid_record UUID start|stop FILE`
 pub(super) async fn record(hub: &Arc<Hub>, args: &str, asker: Asker) -> Result<String, EngineError> {
     let words: Vec<&str> = args.split_whitespace().collect();
-    let (uuid, application, file) = match words.as_slice() {
-        [uuid, "start", file, ..] => (uuid, "record_session", *file),
-        [uuid, "stop", file, ..] => (uuid, "stop_record_session", *file),
+    let (uuid, action, application, file) = match words.as_slice() {
+        [uuid, "start", file, ..] => (uuid, "record", "record_session", *file),
+        [uuid, "stop", file, ..] => (uuid, "stop record", "stop_record_session", *file),
         _ => return super::usage("<uuid> [start|stop] <path>"),
     };
     let channel = hub.engine.channel(uuid).await?;
     let order = Order { application, data: file, uuid: client::new_uuid(), loops: 1, asker };
-    execute(hub, &channel, order, Wait::UntilOver).await?;
-    Ok("+OK Success\n".to_owned())
+    let is_refused = match execute::begin(hub, &channel, order).await? {
+        Some(done) => matches!(done.await, Ok(Err(_))),
+        None => false,
+    };
+    Ok(if is_refused { format!("-ERR Cannot {action} session!\n") } else { "+OK Success\n".to_owned() })
 }
 
 #[cfg(test)]
