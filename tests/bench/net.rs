@@ -3,6 +3,7 @@
 use std::io;
 use std::mem;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 
 const BATCH: usize = 64;
@@ -165,10 +166,21 @@ pub(crate) fn now_ns() -> u64 {
 
 /// Keeps the calling thread, and what it starts, on one core.
 pub(crate) fn pin(core: usize) {
-    // SAFETY: `set` is a plain bit set that outlives the call.
+    keep_on(core..core + 1);
+}
+
+/// Lets it run wherever the system puts it.
+pub(crate) fn unpin() {
+    keep_on(0..libc::CPU_SETSIZE as usize);
+}
+
+fn keep_on(cores: Range<usize>) {
+    // SAFETY: `set` is a plain bit set that outlives the call; no core is past its end.
     unsafe {
         let mut set: libc::cpu_set_t = mem::zeroed();
-        libc::CPU_SET(core, &mut set);
+        for core in cores {
+            libc::CPU_SET(core, &mut set);
+        }
         libc::sched_setaffinity(0, mem::size_of_val(&set), &raw const set);
     }
 }

@@ -98,7 +98,9 @@ impl Server {
         unsafe {
             command.pre_exec(move || {
                 if on_one_core {
-                    net::pin(0);
+                    net::pin(0)
+                } else {
+                    net::unpin()
                 }
                 Ok(())
             });
