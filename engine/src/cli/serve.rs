@@ -27,7 +27,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// Run the engine on DIR/lockstep.toml.
 ///
-/// Prints where it listens on stdout, then `ready`; logs to stderr. SIGTERM, SIGQUIT, SIGHUP or Ctrl-C lets live calls end, a second one does not.
+/// Prints where it listens on stdout, then `ready`; logs to stderr. SIGTERM, SIGQUIT, SIGHUP or Ctrl-C lets live calls end; a second one, unless it is SIGHUP, does not.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The folder of lockstep.toml; an empty folder will do.

@@ -11,7 +11,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// SIGTERM, SIGINT (Ctrl-C), SIGQUIT and SIGHUP (the terminal is gone).
 pub(super) struct Signals {
     end: [Signal; 3],
-    /// The terminal's end is told by the terminal and by the shell: it counts once. `None`: it has been told, or is none of ours.
+    /// The terminal's end is told by the terminal and by the shell, and after the others by a window that is closed or by systemd: it
+    /// counts where nothing has been told before. `None`: something has, or it is none of ours.
     hangup: Option<Signal>,
 }
 
@@ -29,15 +30,16 @@ impl Signals {
         Ok(Self { end, hangup })
     }
 
-    /// Waits for one of them.
+    /// Waits for one of them; from then on SIGHUP is none.
     pub(super) async fn told_to_end(&mut self) {
         poll_fn(|context| {
-            if self.hangup.as_mut().is_some_and(|hangup| hangup.poll_recv(context).is_ready()) {
-                self.hangup = None;
-                return Poll::Ready(());
-            }
             let is_told = self.end.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
-            if is_told { Poll::Ready(()) } else { Poll::Pending }
+            let is_hung_up = self.hangup.as_mut().is_some_and(|hangup| hangup.poll_recv(context).is_ready());
+            if !is_told && !is_hung_up {
+                return Poll::Pending;
+            }
+            self.hangup = None;
+            Poll::Ready(())
         })
         .await;
     }
@@ -68,7 +70,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_terminals_end_is_told_once_and_not_to_those_that_ignore_it() {
+    async fn the_terminals_end_is_told_first_or_not_at_all_and_not_to_those_that_ignore_it() {
         set(libc::SIGHUP, libc::SIG_IGN);
         assert!(Signals::listen().unwrap().hangup.is_none());
         set(libc::SIGHUP, libc::SIG_DFL);
@@ -80,6 +82,15 @@ mod tests {
         assert!(signals.hangup.is_none());
         send(libc::SIGHUP);
         assert!(signals.told_to_end().now_or_never().is_none());
+        send(libc::SIGQUIT);
+        signals.told_to_end().await;
+
+        let mut signals = Signals::listen().unwrap();
+        send(libc::SIGQUIT);
+        send(libc::SIGHUP);
+        signals.told_to_end().await;
+        assert!(signals.hangup.is_none());
+        assert!(signals.told_to_end().now_or_never().is_none(), "both are one");
         send(libc::SIGQUIT);
         signals.told_to_end().await;
     }
