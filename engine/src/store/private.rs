@@ -16,6 +16,8 @@ pub(super) fn keep(path: &Path) {
         // What keeps it from being made SQLite tells.
         let _ = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
     }
+    // SQLite follows links: its other files lie beside the database, not beside the link.
+    let Ok(path) = path.canonicalize() else { return };
     for ending in FILES {
         let mut file = path.as_os_str().to_owned();
         file.push(ending);

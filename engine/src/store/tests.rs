@@ -232,6 +232,15 @@ fn a_store_is_its_owners_alone() {
         private::keep(&folder.join("old.db"));
         assert_eq!(modes("old.db"), [after; 3], "{before:o}");
     }
+    for ending in ["", "-wal", "-shm"] {
+        let file = folder.join(format!("old.db{ending}"));
+        std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    let links = tempdir("private-links");
+    std::os::unix::fs::symlink(folder.join("old.db"), links.join("link.db")).unwrap();
+    private::keep(&links.join("link.db"));
+    assert_eq!(modes("old.db"), [0o600; 3], "by a link");
+    std::fs::remove_dir_all(links).unwrap();
     std::fs::remove_dir_all(folder).unwrap();
 }
 
