@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::multipart::{Field, Multipart};
 use axum::extract::{FromRequest, Request};
-use axum::http::{HeaderMap, header};
+use axum::http::header;
 use serde_json::{Value, json};
 use thiserror::Error;
 use tokio::fs::File;
@@ -19,6 +19,8 @@ use crate::host::Scratch;
 const MAX_TEXT: usize = 1 << 20;
 /// Octets of a name or a file name.
 const MAX_NAME: usize = 1_024;
+/// What compresses a body. Other words stand in `Content-Encoding` as well, such as the charset.
+const CODINGS: [&str; 7] = ["gzip", "x-gzip", "compress", "x-compress", "deflate", "br", "zstd"];
 /// How long a body may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -40,7 +42,7 @@ pub enum FormError {
     TooManyFields(#[from] TooMany),
     #[error("expected application/json, application/x-www-form-urlencoded or multipart/form-data, found `{0}`")]
     MediaType(String),
-    #[error("expected a body without Content-Encoding, found `{0}`")]
+    #[error("expected a body that is not compressed, found `{0}`")]
     Encoding(String),
     #[error("the body is malformed: {0}")]
     Malformed(String),
@@ -62,18 +64,22 @@ pub async fn read(request: Request, limits: FormLimits, scratch: &Scratch) -> Re
     }
 }
 
-/// Refuses a body that is coded, such as by gzip: none is decoded here.
+/// Refuses a body that is compressed, such as by gzip: none is decoded here.
 ///
 /// # Errors
 /// Names the coding.
-pub(crate) fn check_encoding(headers: &HeaderMap) -> Result<(), FormError> {
-    let mut named = headers.get_all(header::CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("?").trim());
-    let is_coding = |name: &&str| !name.is_empty() && !name.eq_ignore_ascii_case("identity");
-    named.find(is_coding).map_or(Ok(()), |name| Err(FormError::Encoding(name.to_owned())))
+pub(crate) fn check_encoding(request: &Request) -> Result<(), FormError> {
+    if request.body().is_end_stream() {
+        return Ok(());
+    }
+    let fields = request.headers().get_all(header::CONTENT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let mut names = fields.flat_map(|field| field.split(',')).map(str::trim);
+    let is_coding = |name: &&str| CODINGS.iter().any(|coding| coding.eq_ignore_ascii_case(name));
+    names.find(is_coding).map_or(Ok(()), |name| Err(FormError::Encoding(name.to_owned())))
 }
 
 async fn read_all(request: Request, limits: FormLimits, scratch: &Scratch) -> Result<Value, FormError> {
-    check_encoding(request.headers())?;
+    check_encoding(&request)?;
     let given = request.headers().get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?").to_owned());
     let media_type = given.as_deref().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match media_type.as_str() {
@@ -239,14 +245,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_coded_body_is_refused_by_its_coding() {
-        let read = async |coding: &str| {
+    async fn a_compressed_body_is_refused_by_its_coding() {
+        let read = async |coding: &str, body: &'static str| {
             let request =
                 Request::builder().header(header::CONTENT_ENCODING, coding).header(header::CONTENT_TYPE, "application/json");
-            read(request.body(Body::from("{}")).unwrap(), FormLimits { body: 200 }, &Scratch::default()).await
+            read(request.body(Body::from(body)).unwrap(), FormLimits { body: 200 }, &Scratch::default()).await
         };
-        assert!(matches!(read("gzip").await, Err(FormError::Encoding(found)) if found == "gzip"));
-        assert!(matches!(read("Identity").await, Ok(value) if value == json!({})));
+        for (coding, name) in [("gzip", "gzip"), ("identity, BR", "BR"), ("zstd", "zstd")] {
+            assert!(matches!(read(coding, "{}").await, Err(FormError::Encoding(found)) if found == name), "{coding}");
+        }
+        for (coding, body) in [("Identity", "{}"), ("utf-8", "{}"), ("", "{}"), ("gzip", "")] {
+            assert!(matches!(read(coding, body).await, Ok(value) if value == json!({})), "{coding} {body}");
+        }
     }
 
     #[tokio::test]
