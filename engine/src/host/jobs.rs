@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use lockstep_ctx_api::{ErrorCode, OpError};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::json;
 
 use super::kv::reply;
@@ -15,9 +14,9 @@ pub(super) struct JobService {
     jobs: Jobs,
 }
 
-/// Options of a new job.
+/// Options of a new job. The module says which others scripts may pass.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 struct Options {
     attempts: Option<f64>,
     #[serde(alias = "delay")]
@@ -27,11 +26,6 @@ struct Options {
     timeout_ms: Option<f64>,
     priority: Option<f64>,
     queue: Option<String>,
-    // When BullMQ forgets a job; here the configuration says it.
-    #[serde(rename = "removeOnComplete")]
-    _remove_on_complete: IgnoredAny,
-    #[serde(rename = "removeOnFail")]
-    _remove_on_fail: IgnoredAny,
 }
 
 impl JobService {
@@ -94,7 +88,8 @@ impl JobService {
         let default = NewJob::new(context.account.clone(), script, data);
         let new = NewJob {
             function: function.filter(|function| function != "main"),
-            attempts: within("attempts", options.attempts, (1, MAX_ATTEMPTS.into()), 1.0)? as u32,
+            // 0 stands in BullMQ for no further tries.
+            attempts: (bounded("attempts", options.attempts, MAX_ATTEMPTS.into(), 1.0)? as u32).max(1),
             delay_ms: bounded("delay_ms", options.delay_ms, MAX_MS, 0.0)? as u64,
             backoff_ms: bounded("backoff_ms", options.backoff_ms, MAX_MS, default.backoff_ms as f64)? as u64,
             priority: bounded("priority", options.priority, MAX_PRIORITY.into(), 0.0)? as u32,

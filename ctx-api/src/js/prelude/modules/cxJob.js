@@ -13,6 +13,21 @@
     return written;
   }
 
+  const USED = ['attempts', 'backoff_ms', 'delay', 'delay_ms', 'priority', 'queue', 'timeout_ms'];
+  // What Bull and BullMQ have beside these.
+  const UNUSED = [
+    'continueParentOnFailure', 'de', 'debounce', 'deduplication', 'failParentOnFailure', 'ignoreDependencyOnFailure', 'jobId', 'keepLogs', 'lifo',
+    'parent', 'parentKey', 'preventParsingData', 'prevMillis', 'rateLimiterKey', 'removeDependencyOnFailure', 'removeOnComplete', 'removeOnFail',
+    'repeat', 'repeatJobKey', 'sizeLimit', 'stackTraceLimit', 'telemetry', 'timeout', 'timestamp', 'tm', 'waitChildrenKey',
+  ];
+
+  function check(options) {
+    const isKnown = (name) => USED.includes(name) || UNUSED.includes(name) || options[name] === undefined;
+    const unknown = Object.keys(options).find((name) => !isKnown(name));
+    if (unknown !== undefined) throw new TypeError(`cxJob.add: unknown option \`${unknown}\``);
+    return options;
+  }
+
   // BullMQ's back-off may be an object.
   function options(given) {
     if (given === undefined || given === null) return {};
@@ -43,13 +58,15 @@
     return job.result;
   }
 
-  async function added(script, fn, data, opts) {
-    return new Job(await host('jobs', 'add', () => [text('scriptId', script), fn, json('add', data), options(opts)]));
+  async function added(script, fn, data, shaped) {
+    return new Job(await host('jobs', 'add', () => [text('scriptId', script), fn, json('add', data), shaped()]));
   }
 
   const cxJob = {
-    add: (script, fn, data, opts) => added(script, fn === undefined || fn === null ? null : String(fn), data, opts),
-    scriptForge: (script, data, opts) => added(script, null, data, opts),
+    add: (script, fn, data, opts) =>
+      added(script, fn === undefined || fn === null ? null : String(fn), data, () => check(options(opts))),
+    // Old scripts pass what they like.
+    scriptForge: (script, data, opts) => added(script, null, data, () => options(opts)),
     get: (id) => host('jobs', 'get', () => [Number(id)]),
     setProgress: (progress) => host('jobs', 'setProgress', () => [json('setProgress', progress)]),
     setData: (data) => host('jobs', 'setData', () => [json('setData', data)]),
