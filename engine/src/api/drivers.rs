@@ -26,7 +26,7 @@ pub(super) async fn call(
         return Err(ApiError::unprocessable(format!("{} is not of type driver", program.file), Value::Null));
     }
     let data = argument(&body)?;
-    let request = RunRequest::new(program.name.as_str(), RunKind::Driver, data)
+    let request = RunRequest::named(program.name.as_str(), RunKind::Driver, data)
         .of_account(program.account.as_str())
         .function(Some(function));
     match runs.run(request).await {

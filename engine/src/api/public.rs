@@ -42,7 +42,7 @@ fn connect(state: &AppState, uuid: &str, upgrade: WebSocketUpgrade, request: &Re
     let program = programs.by_name(uuid).filter(|program| program.uuid == uuid.to_lowercase());
     let is_open = |program: &&Arc<Program>| is_public(program, "onData") || is_public(program, "main");
     let program = program.filter(is_open).ok_or_else(ApiError::no_public_function)?;
-    websocket::accept(runs, &state.public_websockets, program.uuid.clone(), request.uri().query(), upgrade)
+    websocket::accept(runs, &state.public_websockets, program, request.uri().query(), upgrade)
 }
 
 pub(super) async fn function(state: State<AppState>, Path((id, function)): Path<(String, String)>, request: Request) -> Response {

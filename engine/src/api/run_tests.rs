@@ -100,6 +100,17 @@ async fn a_run_gives_its_result_and_its_log() {
 }
 
 #[tokio::test]
+async fn a_script_named_as_anothers_file_is_run_itself() {
+    let scripts = [("menu.js", "exports.main = () => 'file'"), ("menu.js.ts", "exports.main = () => 'named'")];
+    let site = Site::new(&scripts).await;
+    for (path, expected) in [("menu.js.ts", "named"), ("menu.js", "file"), ("menu", "file")] {
+        let (_, body) = site.post_json(&format!("/v1/scripts/{path}/run"), json!({})).await;
+        assert_eq!(body["result"], expected, "{path}");
+        assert_eq!(site.post_json(&format!("/v1/forms/{path}"), json!({})).await, (200, json!(expected)), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn what_a_job_is_asked_with_is_bounded_as_it_is_for_scripts() {
     let site = Site::new(&[("work.js", "exports.main = () => 1")]).await;
     let beyond = [("delay_ms", i64::MAX as u64), ("timeout_ms", u64::MAX), ("timeout_ms", 0), ("priority", u64::from(u32::MAX))];

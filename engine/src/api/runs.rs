@@ -48,7 +48,7 @@ pub(super) async fn run(
     }
     let data = wanted.data.map_or_else(|| "{}".to_owned(), |data| data.get().to_owned());
     let program = caller.program(state.engine.runs(), &id)?;
-    let request = RunRequest::new(program.name.as_str(), RunKind::Api, data)
+    let request = RunRequest::named(program.name.as_str(), RunKind::Api, data)
         .of_account(program.account.as_str())
         .function(wanted.function)
         .timeout(wanted.timeout_ms.map(Duration::from_millis));

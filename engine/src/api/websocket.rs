@@ -21,6 +21,7 @@ use super::path::Path;
 use crate::form::Fields;
 use crate::host::{Channel, FromPeer, Peer, ToPeer};
 use crate::runs::{RunFailure, RunKind, RunRequest, RunSuccess, RunsHandle};
+use crate::script::Program;
 
 /// The largest message either side may send, in bytes.
 const MAX_MESSAGE: usize = 1 << 20;
@@ -43,7 +44,7 @@ pub(super) async fn serve(
     let runs = state.engine.runs();
     let program = caller.program(runs, &id)?;
     let upgrade = upgrade.map_err(|error| ApiError::bad_request(format!("expected a WebSocket: {}", error.body_text())))?;
-    accept(runs, &state.websockets, program.name.clone(), query.as_deref(), upgrade)
+    accept(runs, &state.websockets, &program, query.as_deref(), upgrade)
 }
 
 /// How many WebSockets scripts may serve: each is a run that lasts as long as its peer likes.
@@ -56,11 +57,11 @@ impl Places {
     }
 }
 
-/// Upgrades, where there is a place, and runs `script` for as long as the connection lives. `query` gives the fields of its `data`.
+/// Upgrades, where there is a place, and runs `program` for as long as the connection lives. `query` gives the fields of its `data`.
 pub(super) fn accept(
     runs: &RunsHandle,
     places: &Places,
-    script: String,
+    program: &Program,
     query: Option<&str>,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, ApiError> {
@@ -69,7 +70,7 @@ pub(super) fn accept(
         .extend_urlencoded(query.unwrap_or_default().as_bytes())
         .map_err(|error| ApiError::bad_request(format!("the query has {error}")))?;
     let data = fields.into_value().to_string();
-    let runs = runs.clone();
+    let (runs, script) = (runs.clone(), program.name.clone());
     let place = Arc::clone(&places.0).try_acquire_owned().map_err(|_| ApiError::too_many_websockets())?;
     Ok(upgrade.max_message_size(MAX_MESSAGE).max_frame_size(MAX_FRAME).on_upgrade(async move |socket| {
         attend(socket, runs, script, data).await;
@@ -79,7 +80,7 @@ pub(super) fn accept(
 
 async fn attend(socket: WebSocket, runs: RunsHandle, script: String, data: String) {
     let (channel, peer) = Channel::new();
-    let mut request = RunRequest::new(script, RunKind::WebSocket, data).function(Some(WEBSOCKET_ENTRY.to_owned()));
+    let mut request = RunRequest::named(script, RunKind::WebSocket, data).function(Some(WEBSOCKET_ENTRY.to_owned()));
     request.channel = Some(channel);
     let (sink, stream) = socket.split();
     converse(peer, sink, stream.map_err(farewell), runs.run(request)).await;

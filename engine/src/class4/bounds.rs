@@ -1,11 +1,13 @@
 //! What scripts of accounts may make of a call.
 
+use std::sync::Arc;
+
 use super::chain::Link;
 use super::decision::{Attempt, Decision};
 use super::facts::Facts;
 use super::table::{Hook, RouteTable, key};
 use crate::config::DEFAULT_ACCOUNT;
-use crate::script::ProgramSet;
+use crate::script::{Program, ProgramSet};
 
 /// What the scripts of a call saw.
 pub(super) struct Trail<'a> {
@@ -17,20 +19,21 @@ pub(super) struct Trail<'a> {
 }
 
 impl Trail<'_> {
-    /// The script of the route of a number.
-    fn guard(&self, table: &RouteTable, facts: &Facts, number: &str) -> Option<String> {
-        match facts.did.is_none() && key(number) == key(&facts.dialled) {
+    /// The script of the route of a number, by its name.
+    fn guard(&self, table: &RouteTable, programs: &ProgramSet, facts: &Facts, number: &str) -> Option<String> {
+        let script = match facts.did.is_none() && key(number) == key(&facts.dialled) {
             true => self.hook.script.clone(),
             false => table.hook_of(number, None, facts.customer).script,
-        }
+        };
+        script.map(|script| programs.by_name(&script).map_or(script, |program| program.name.clone()))
     }
 
     /// The number that the script of its own route was asked about, or that a script of the operator has set, whichever was last.
-    fn settled(&self, table: &RouteTable, facts: &Facts) -> Option<&str> {
+    fn settled(&self, table: &RouteTable, programs: &ProgramSet, facts: &Facts) -> Option<&str> {
         let mut settled = None;
         for (link, numbers) in self.scripts.iter().zip(self.numbers.windows(2)) {
             let [before, after] = numbers else { continue };
-            let guard = before.as_deref().and_then(|number| self.guard(table, facts, number));
+            let guard = before.as_deref().and_then(|number| self.guard(table, programs, facts, number));
             if guard.as_ref() == Some(&link.script) {
                 settled = before.as_deref();
             }
@@ -43,15 +46,16 @@ impl Trail<'_> {
 
     /// Why a number is not dialled where a script of an account had a say: the operator's script of its route was not asked about it.
     pub(super) fn passed_by(&self, table: &RouteTable, programs: &ProgramSet, facts: &Facts, number: &str) -> Option<String> {
-        let guard = self.guard(table, facts, number).filter(|guard| !is_of_an_account(programs, guard))?;
-        let is_asked = self.settled(table, facts).map(key) == Some(key(number));
+        let is_accounts = |name: &String| programs.named(name).is_some_and(is_of_an_account);
+        let guard = self.guard(table, programs, facts, number).filter(|guard| !is_accounts(guard))?;
+        let is_asked = self.settled(table, programs, facts).map(key) == Some(key(number));
         (!is_asked).then(|| format!("{guard}, the script of the route to {number}, was not asked about that number: left out"))
     }
 }
 
 /// Whether a script is not the operator's.
-pub(super) fn is_of_an_account(programs: &ProgramSet, script: &str) -> bool {
-    programs.by_name(script).is_some_and(|program| program.account != DEFAULT_ACCOUNT)
+pub(super) fn is_of_an_account(program: &Arc<Program>) -> bool {
+    program.account != DEFAULT_ACCOUNT
 }
 
 /// What is left of a decision in which a script of an account had a say: the call goes where the routes lead it, whatever rows and

@@ -289,7 +289,7 @@ async fn run_all<'a>(runner: &impl Runner, data: RoutingObject, hook: &Hook, scr
         };
         numbers.push(number_in(&data));
         let left = if hook.timeout.is_some() { left } else { left.min(*time) };
-        let request = RunRequest::new(script.clone(), RunKind::Hook, data.print()).timeout(Some(left));
+        let request = RunRequest::named(script.clone(), RunKind::Hook, data.print()).timeout(Some(left));
         match runner.run(request).await {
             Ok(success) => {
                 sandbox += success.sandbox_time;
@@ -358,6 +358,7 @@ impl Hook {
 
 /// One of the scripts in the way of a call.
 pub(super) struct Link {
+    /// Its name; what was asked for, where there is none.
     pub(super) script: String,
     /// What it may take where the route says nothing.
     time: Duration,
@@ -389,211 +390,21 @@ fn chain(programs: &ProgramSet, hook: &Hook, applying: Globals<'_>) -> Vec<Link>
         let routes = move |program: &&Arc<Program>| {
             program.settings.run == Some(when) && program.script_type != ScriptType::Worker && applying.include(program)
         };
-        let wanted = programs.iter().filter(routes);
-        wanted.map(|program| program.name.clone())
+        programs.iter().filter(routes).map(|program| link(&program.name, Some(program)))
     };
-    let link = |script: String| {
-        let program = programs.by_name(&script);
-        let is_accounts = bounds::is_of_an_account(programs, &script);
-        let own = program.and_then(|program| program.settings.timeout_s);
-        let own = own.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        Link { time: own.unwrap_or_else(|| RunKind::Hook.timeout()), is_accounts, script }
-    };
-    globals(GlobalRun::First).chain(hook.script.clone()).chain(globals(GlobalRun::Last)).map(link).collect()
+    let own = hook.script.iter().map(|script| link(script, programs.by_name(script)));
+    globals(GlobalRun::First).chain(own).chain(globals(GlobalRun::Last)).collect()
+}
+
+fn link(asked: &str, program: Option<&Arc<Program>>) -> Link {
+    let own = program.and_then(|program| program.settings.timeout_s);
+    let own = own.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    Link {
+        script: program.map_or(asked, |program| program.name.as_str()).to_owned(),
+        time: own.unwrap_or_else(|| RunKind::Hook.timeout()),
+        is_accounts: program.is_some_and(bounds::is_of_an_account),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-    use std::future::ready;
-
-    use serde_json::json;
-
-    use super::*;
-    use crate::core::tests::lab::programs;
-    use crate::runs::RunLog;
-
-    /// Stands for a script that returns this; `None`: what it was given.
-    #[derive(Default)]
-    struct Returns {
-        result: Option<String>,
-        /// How often something was done by another thread.
-        beside: Cell<usize>,
-        /// Results that were told to be no routing objects.
-        refused: Cell<usize>,
-    }
-
-    impl Runner for Returns {
-        fn run(&self, request: RunRequest) -> BoxFuture<'_, Result<RunSuccess, RunFailure>> {
-            let (took, sandbox_time, log) = (Duration::ZERO, Duration::ZERO, RunLog::default());
-            let result = self.result.clone().or(Some(request.data));
-            ready(Ok(RunSuccess { run: request.id, result, took, sandbox_time, log })).boxed()
-        }
-
-        fn refused(&self, _: &str, _: &Arc<str>, _: &str) {
-            self.refused.set(self.refused.get() + 1);
-        }
-
-        fn beside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> BoxFuture<'_, Option<T>> {
-            self.beside.set(self.beside.get() + 1);
-            ready(Some(work())).boxed()
-        }
-    }
-
-    const ROUTE: &str =
-        "[[gateway]]\nid = 7\naddress = \"sip:a.example.net\"\n[[route]]\nprefix = \"\"\ngateways = [7]\nscript = \"script-x\"";
-
-    fn routed(result: &Value) -> (Result<Decision, Rejection>, usize) {
-        let table = Arc::new(RouteTable::new(&toml::from_str(ROUTE).unwrap()));
-        let facts = Facts { dialled: "442".into(), ..Facts::default() };
-        let runner = Returns { result: Some(result.to_string()), ..Returns::default() };
-        let decision = route(&table, &ProgramSet::default(), &runner, &facts).now_or_never().unwrap();
-        (decision, runner.beside.get())
-    }
-
-    #[test]
-    fn what_a_script_gave_is_read_beside_the_calls_where_it_is_much() {
-        let rows = |count: usize| json!({ "egress_routing": vec![json!({ "gw": { "7": {} } }); count] });
-        let (few, beside) = routed(&rows(3));
-        assert_eq!((few.unwrap().attempts.len(), beside), (3, 0));
-        let (many, beside) = routed(&rows(20_000));
-        assert_eq!((many.unwrap().attempts.len(), beside), (32, 2));
-    }
-
-    #[test]
-    fn an_accounts_script_leads_a_call_where_the_routes_do() {
-        let gateways =
-            "[[gateway]]\nid = 7\naddress = \"sip:a.example.net\"\n[[gateway]]\nid = 8\naddress = \"sip:b.example.net\"\n";
-        let rows = json!([{ "gw": { "8": {} } }, { "gw": { "7": { "cli": "1" } } }]);
-        for (owner, number, expected) in
-            [("north", "442", vec![7]), ("north", "900", vec![]), ("default", "442", vec![8, 7]), ("default", "900", vec![8, 7])]
-        {
-            let scripts = programs(&[(format!("{owner}@x").as_str(), "")]);
-            let route_of = format!("[[route]]\nprefix = \"44\"\ngateways = [7]\nscript = \"script-{owner}@x\"");
-            let table = Arc::new(RouteTable::new(&toml::from_str(&format!("{gateways}{route_of}")).unwrap()));
-            let facts = Facts { dialled: "442".into(), ..Facts::default() };
-            let result = json!({ "egress_routing": rows, "routing": { "dest_number": number } }).to_string();
-            let runner = Returns { result: Some(result), ..Returns::default() };
-            let decision = route(&table, &scripts, &runner, &facts).now_or_never().unwrap();
-            let dialled = decision.map(|decision| decision.attempts.iter().map(|attempt| attempt.gateway).collect::<Vec<_>>());
-            assert_eq!(dialled.unwrap_or_default(), expected, "{owner} {number}");
-            let given = Given::read(r#"{"routing":{"dest_number":"442"}}"#).unwrap();
-            let data = hook(&table, &scripts, &runner, given, (None, None)).now_or_never().unwrap().unwrap();
-            let left: Vec<Value> = serde_json::from_str(data.routing("egress_routing").unwrap()).unwrap();
-            let gateway = |row: &Value| row["gw"].as_object().unwrap().keys().next().unwrap().parse::<i64>().unwrap();
-            assert_eq!(left.iter().map(gateway).collect::<Vec<_>>(), expected, "{owner} {number}, by HTTP");
-        }
-    }
-
-    #[test]
-    fn an_object_for_a_did_that_names_no_customer_is_of_the_dids() {
-        let config = "[[customer]]\nid = 12\nvars = { a = 1 }\n[[customer]]\nid = 13\n\
-                      [[did]]\nnumber = \"+4420800\"\ncustomer = 12\ndestinations = [\"class5:1\"]";
-        let table = Arc::new(RouteTable::new(&toml::from_str(config).unwrap()));
-        let runner = Returns::default();
-        for (account, expected, has_vars) in
-            [("", Some(12), true), (r#","account_id":null"#, Some(12), true), (r#","account_id":13"#, Some(13), false)]
-        {
-            let given = Given::read(&format!(r#"{{"routing":{{"dest_number":"4420800"{account}}}}}"#)).unwrap();
-            let data = hook(&table, &ProgramSet::default(), &runner, given, (None, None)).now_or_never().unwrap().unwrap();
-            assert_eq!((data.account(), data.has("a")), (expected, has_vars), "{account}");
-        }
-    }
-
-    #[test]
-    fn an_accounts_globals_apply_to_its_own_calls_and_the_operators_to_all() {
-        let scripts = programs(&[("first:north@1", ""), ("first:default@2", ""), ("last:south@3", ""), ("last:south@4", "")]);
-        let configured = scripts.iter().map(|program| {
-            let mut program = Program::clone(program);
-            program.settings.run_is_configured = program.name == "script-last:south@4";
-            Arc::new(program)
-        });
-        let scripts = ProgramSet::new(configured.collect::<Vec<_>>(), Vec::new());
-        for (account, expected) in [
-            (None, vec!["first:default@2", "last:south@4"]),
-            (Some("default"), vec!["first:default@2", "last:south@4"]),
-            (Some("north"), vec!["first:default@2", "first:north@1", "last:south@4"]),
-            (Some("south"), vec!["first:default@2", "last:south@3", "last:south@4"]),
-        ] {
-            let links = chain(&scripts, &Hook::default(), Globals::Of(account));
-            let names: Vec<_> = links.iter().filter_map(|link| link.script.strip_prefix("script-")).collect();
-            assert_eq!(names, expected, "{account:?}");
-        }
-        assert!(chain(&scripts, &Hook::default(), Globals::None).is_empty());
-    }
-
-    #[test]
-    fn a_call_is_of_the_account_of_its_did_or_customer_or_of_who_dials() {
-        let config = "[[customer]]\nid = 12\naccount = \"north\"\n\
-                      [[did]]\nnumber = \"331\"\naccount = \"south\"\ndestinations = [\"class5:1\"]\n";
-        let table = Arc::new(RouteTable::new(&toml::from_str(&format!("{config}{ROUTE}")).unwrap()));
-        let who = |did: Option<&str>, customer, account: Option<&str>| {
-            let (did, account) = (did.map(str::to_owned), account.map(str::to_owned));
-            table.build(&Facts { dialled: "442".into(), did, customer, account, ..Facts::default() }).unwrap().account
-        };
-        assert_eq!(who(Some("331"), Some(12), None).as_deref(), Some("south"));
-        assert_eq!(who(None, Some(12), Some("south")).as_deref(), Some("north"));
-        assert_eq!(who(None, None, Some("south")).as_deref(), Some("south"));
-        assert_eq!(who(None, None, None), None);
-    }
-
-    #[test]
-    fn an_account_that_asks_sees_its_own_dids_alone() {
-        let config = "[[customer]]\nid = 12\naccount = \"north\"\nvars = { a = 1 }\n[[customer]]\nid = 13\naccount = \"south\"\n\
-                      [[did]]\nnumber = \"+4420800\"\ncustomer = 12\nscript = \"x\"\nvars = { pin = \"1\" }";
-        let table = Arc::new(RouteTable::new(&toml::from_str(config).unwrap()));
-        let runner = Returns::default();
-        let given = |account: &str| Given::read(&format!(r#"{{"routing":{{"dest_number":"4420800"{account}}}}}"#)).unwrap();
-        for (asker, account, is_theirs) in [
-            ("north", "", true),
-            ("north", r#","account_id":12"#, true),
-            ("north", r#","account_id":13"#, false),
-            ("north", r#","account_id":"x""#, false),
-            ("south", "", false),
-            ("south", r#","account_id":13"#, true),
-        ] {
-            assert_eq!(is_of(&table, asker, &given(account)), is_theirs, "{asker} {account}");
-        }
-        for (asker, account, has_pin) in
-            [(Some("north"), "", true), (Some("south"), r#","account_id":13"#, false), (None, r#","account_id":13"#, true)]
-        {
-            let scripts = ProgramSet::default();
-            let data = hook(&table, &scripts, &runner, given(account), (None, asker)).now_or_never().unwrap().unwrap();
-            assert_eq!(data.has("pin"), has_pin, "{asker:?}");
-        }
-    }
-
-    #[test]
-    fn rows_for_an_object_without_a_caller_id_have_none() {
-        let table = Arc::new(RouteTable::new(&toml::from_str(ROUTE).unwrap()));
-        let runner = Returns::default();
-        for (cli, gateway) in [("", "{}"), (r#","cli":"441""#, r#"{"cli":"441"}"#)] {
-            let given = Given::read(&format!(r#"{{"routing":{{"dest_number":"442"{cli}}}}}"#)).unwrap();
-            let data = hook(&table, &ProgramSet::default(), &runner, given, (None, None)).now_or_never().unwrap().unwrap();
-            let rows: Value = serde_json::from_str(data.routing("egress_routing").unwrap()).unwrap();
-            assert_eq!(rows[0]["gw"]["7"].to_string(), gateway);
-        }
-    }
-
-    #[test]
-    fn a_result_that_cannot_be_read_is_told_whatever_becomes_of_the_call() {
-        let deep = format!("{}{}", "[".repeat(127), "]".repeat(127));
-        for (result, on_error) in
-            [("7".to_owned(), "reject"), ("null".to_owned(), "continue"), (format!(r#"{{"deep":{deep}}}"#), "continue")]
-        {
-            let table = Arc::new(RouteTable::new(&toml::from_str(&format!("{ROUTE}\non_error = \"{on_error}\"")).unwrap()));
-            let facts = Facts { dialled: "442".into(), ..Facts::default() };
-            let runner = Returns { result: Some(result.clone()), ..Returns::default() };
-            let decision = route(&table, &ProgramSet::default(), &runner, &facts).now_or_never().unwrap();
-            assert_eq!((decision.is_ok(), runner.refused.get()), (on_error == "continue", 1), "{result}");
-        }
-    }
-
-    #[test]
-    fn a_result_without_end_is_a_failure_of_the_script() {
-        let (refused, _) = routed(&json!({ "routing": {}, "x": "x".repeat(2 << 20) }));
-        let refused = refused.unwrap_err();
-        assert_eq!((refused.code, refused.text.as_str()), (500, "Script Error"));
-        assert!(refused.why.is_some_and(|why| why.contains("octets, expected at most 1048576")));
-    }
-}
+mod tests;

@@ -334,7 +334,9 @@ async fn attempt(runs: &RunsHandle, job: &Job) -> TryEnd {
         JobKind::Job => RunKind::Job,
         JobKind::Schedule => RunKind::Schedule,
     };
-    let mut request = RunRequest::new(job.script.clone(), kind, job.data.clone())
+    // Whoever added it where no scripts run wrote down what was said.
+    let is_name = runs.programs().named(&job.script).is_some_and(|program| program.account == job.account);
+    let mut request = RunRequest { is_name, ..RunRequest::new(job.script.clone(), kind, job.data.clone()) }
         .of_account(job.account.clone())
         .function(job.function.clone())
         .timeout(job.timeout_ms.map(Duration::from_millis));

@@ -29,7 +29,9 @@ exports.main = async ({ scheduled_at, schedule }) => ({ run: await incr('runs'),
 async fn a_schedule_fires_while_its_engine_runs_and_what_the_script_returned_is_kept_with_the_job() {
     let dir = std::env::temp_dir().join(format!("lockstep-jobs-{}", uuid::Uuid::new_v4()));
     std::fs::create_dir(&dir).unwrap();
-    std::fs::write(dir.join("report.js"), REPORT).unwrap();
+    // Its name is the file of another.
+    std::fs::write(dir.join("report.js.ts"), REPORT).unwrap();
+    std::fs::write(dir.join("report.js"), "exports.main = () => ({})").unwrap();
     let mut config = Config::default();
     config.scripts.dir.clone_from(&dir);
     let programs = Loader::new(&dir, &config).load().unwrap().set;
@@ -68,7 +70,7 @@ async fn a_schedule_fires_while_its_engine_runs_and_what_the_script_returned_is_
         let newest = platform.jobs.list("default", JobFilter::default(), 10).await.unwrap().remove(0);
         let result: Value = serde_json::from_str(newest.result.as_deref().unwrap()).unwrap();
         assert_eq!(result, json!({ "run": expected, "scheduled_at": NOON + due, "minutes": [5] }));
-        assert_eq!((newest.kind, newest.script.as_str()), (JobKind::Schedule, "report"));
+        assert_eq!((newest.kind, newest.script.as_str()), (JobKind::Schedule, "report.js"));
     }
 }
 

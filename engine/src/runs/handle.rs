@@ -94,14 +94,13 @@ impl RunsHandle {
     /// # Errors
     /// What kept it from giving a result.
     pub async fn run(&self, request: RunRequest) -> Result<RunSuccess, RunFailure> {
-        let RunRequest { id, script, account, kind, function, data, timeout, mut env, lines, scratch, channel } = request;
+        let found = request.program(&self.programs.borrow()).cloned();
+        let RunRequest { id, script, kind, function, data, timeout, mut env, lines, scratch, channel, .. } = request;
         let failure = |error| RunFailure { run: Arc::clone(&id), error, took: std::time::Duration::ZERO, log: RunLog::default() };
         if self.is_stopped() {
             return Err(failure(RunError::Stopped));
         }
-        let found = self.programs.borrow().by_name(&script).cloned();
-        let is_theirs = |program: &Arc<Program>| account.as_ref().is_none_or(|account| *account == program.account);
-        let Some(program) = found.filter(is_theirs) else { return Err(failure(RunError::NoSuchScript(script))) };
+        let Some(program) = found else { return Err(failure(RunError::NoSuchScript(script))) };
         env.entry("CORRELATION_ID".to_owned()).or_insert_with(|| id.to_string());
         let is_limited = !matches!(kind, RunKind::WebSocket | RunKind::Worker);
         let own = program
@@ -131,9 +130,9 @@ impl RunsHandle {
         if found { Ok(()) } else { Err(RunsError::NoSuchRun(run.to_owned())) }
     }
 
-    /// Counts the run of a routing script as failed, and has somebody look at it: what it returned is no routing object.
+    /// Counts the run of the routing script of this name as failed, and has somebody look at it: what it returned is no routing object.
     pub(crate) fn refused(&self, script: &str, run: &Arc<str>, why: &str) {
-        let Some(program) = self.programs.borrow().by_name(script).cloned() else { return };
+        let Some(program) = self.programs.borrow().named(script).cloned() else { return };
         // A thread that is gone counts nothing.
         let _ = self.controls.send(Control::Refused { run: Arc::clone(run), program, why: why.to_owned() });
     }

@@ -11,7 +11,7 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 
 use crate::host::{Channel, Scratch};
-use crate::script::ScriptStats;
+use crate::script::{Program, ProgramSet, ScriptStats};
 
 /// Why a script is run (contract, section 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -90,6 +90,8 @@ pub struct RunRequest {
     pub id: Arc<str>,
     /// Name, file, uuid or number of the script.
     pub script: String,
+    /// `script` is its name, and not what others are called.
+    pub is_name: bool,
     /// Whose script it has to be; `None`: anybody's.
     pub account: Option<String>,
     pub kind: RunKind,
@@ -116,6 +118,7 @@ impl RunRequest {
             // As good as `new_v4`, which asks the kernel each time.
             id: uuid::Builder::from_random_bytes(rand::random()).into_uuid().to_string().into(),
             script: script.into(),
+            is_name: false,
             account: None,
             kind,
             function: None,
@@ -126,6 +129,17 @@ impl RunRequest {
             scratch: Scratch::default(),
             channel: None,
         }
+    }
+
+    /// The same of the script of this very name.
+    pub fn named(name: impl Into<String>, kind: RunKind, data: impl Into<String>) -> Self {
+        Self { is_name: true, ..Self::new(name, kind, data) }
+    }
+
+    /// The script that is run.
+    pub(crate) fn program<'a>(&self, programs: &'a ProgramSet) -> Option<&'a Arc<Program>> {
+        let found = if self.is_name { programs.named(&self.script) } else { programs.by_name(&self.script) };
+        found.filter(|program| self.account.as_ref().is_none_or(|account| *account == program.account))
     }
 
     /// Takes only a script of `account`: the name may have become another's by the time of the run.

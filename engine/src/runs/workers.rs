@@ -63,7 +63,7 @@ pub async fn keep_workers(runs: RunsHandle) {
 async fn keep(runs: RunsHandle, name: String) {
     let mut wait = FIRST_WAIT;
     while !runs.is_stopped() {
-        let request = RunRequest::new(name.clone(), RunKind::Worker, "{}").function(Some(WORKER_ENTRY.to_owned()));
+        let request = RunRequest::named(name.clone(), RunKind::Worker, "{}").function(Some(WORKER_ENTRY.to_owned()));
         let lasted = match runs.run(request).await {
             Ok(success) => {
                 tracing::warn!(worker = name, "a worker has ended by itself and is started again");

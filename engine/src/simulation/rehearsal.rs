@@ -92,9 +92,10 @@ impl class4::Runner for Rehearsal<'_> {
 
 impl State<'_> {
     fn run(&mut self, request: RunRequest) -> Result<RunSuccess, RunFailure> {
+        let found = request.program(self.stage.programs).cloned();
         let RunRequest { id, script, kind, function, data, timeout, mut env, .. } = request;
         let failure = |error, took| RunFailure { run: Arc::clone(&id), error, took, log: RunLog::default() };
-        let Some(program) = self.stage.programs.by_name(&script).cloned() else {
+        let Some(program) = found else {
             return Err(failure(RunError::NoSuchScript(script), Duration::ZERO));
         };
         env.entry("CORRELATION_ID".to_owned()).or_insert_with(|| id.to_string());

@@ -240,6 +240,28 @@ fn the_hook_runs_what_applies_as_it_does_over_http() {
 }
 
 #[test]
+fn a_global_named_as_anothers_file_is_run_itself() {
+    let adds = |mark: char| format!("function main(data) {{ data.routing.cli += '{mark}'; }}");
+    let set = programs(&[("first:default@1", adds('g').as_str()), ("1000", adds('r').as_str())]);
+    let renamed = set.iter().map(|program| {
+        let mut program = program.as_ref().clone();
+        if program.settings.run.is_some() {
+            program.name = "script-1000.js".to_owned();
+        }
+        Arc::new(program)
+    });
+    let set = ProgramSet::new(renamed.collect::<Vec<_>>(), Vec::new());
+    let config: Config = toml::from_str(
+        "[[gateway]]\nid = 7\naddress = \"sip:sbc.example.net\"\n\
+         [[route]]\nprefix = \"44\"\ngateways = [7]\nscript = \"script-1000.js\"",
+    )
+    .expect("sound");
+    let project = Project::new(config, Arc::new(set), "/nonexistent".into()).expect("threads can be started");
+    let body = "console.log((await class4({ routing: { dest_number: '44123', cli: 'x' } })).routing.cli);";
+    assert_eq!(lines(project, body), ["xgr"]);
+}
+
+#[test]
 fn the_hook_by_one_script_is_the_same_hook() {
     let source = "function main(data) {
       if (data.refuse) throw new Error('603 Not there');

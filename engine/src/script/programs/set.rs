@@ -103,12 +103,17 @@ impl ProgramSet {
         set
     }
 
-    /// The program called `name`: its file, its uuid, its number or its name, in any case of letters. Names come last: they are made
+    /// The program that somebody calls `name`: its file, its uuid, its number or its name, in any case of letters. Names come last: they are made
     /// up, and one may look like the uuid of another script.
     pub fn by_name(&self, name: &str) -> Option<&Arc<Program>> {
         let name = name.to_lowercase();
         let by_number = || name.parse().ok().and_then(|number| self.numbers.get(&number));
         self.other_names.get(&name).or_else(by_number).or_else(|| self.programs.get(&name))
+    }
+
+    /// The program of this very name, for what has found it before: others may be called what it is named. See [`Self::by_name`].
+    pub fn named(&self, name: &str) -> Option<&Arc<Program>> {
+        self.programs.get(name)
     }
 
     /// A program of another account than `account` that is called by something which would call a script in `file`.
