@@ -1,5 +1,6 @@
 //! `lockstep check FILE…`
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,10 +23,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
-    let mut findings = Vec::new();
+    let (mut findings, mut projects) = (Vec::new(), Projects::default());
+    let tell = |why: &str| out::error(format!("{why}\nscripts of that project are checked as if they had no configuration"));
     for file in &args.files {
         match read(file) {
-            Ok(source) => findings.extend(look(file, &source)),
+            Ok(source) => findings.extend(look(file, &source, projects.of(file, tell))),
             Err(error) => return out::failed(format!("{}: {error}", file.display())),
         }
     }
@@ -39,15 +41,38 @@ pub(super) fn run(args: &Args) -> ExitCode {
     if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// The projects of the scripts that have been looked at, each read once for a folder.
+#[derive(Default)]
+struct Projects {
+    /// By the folder of scripts; `None`: its configuration cannot be loaded.
+    known: BTreeMap<PathBuf, Option<Loaded>>,
+    told: BTreeSet<String>,
+}
+
+impl Projects {
+    /// The project that a script belongs to. `tell` hears why there is none, unless it has been told.
+    fn of(&mut self, file: &Path, tell: impl FnOnce(&str)) -> Option<&Loaded> {
+        let folder = file.parent().unwrap_or(Path::new("")).to_owned();
+        let load = || match project_of(file, None) {
+            Ok(project) => Some(project),
+            Err(why) => {
+                if self.told.insert(why.clone()) {
+                    tell(&why);
+                }
+                None
+            }
+        };
+        self.known.entry(folder).or_insert_with(load).as_ref()
+    }
+}
+
 /// Looks at one script, with the scripts that it can require as its siblings, and the packages of its project.
-fn look(file: &Path, source: &str) -> Vec<Finding> {
-    // One that is not sound is told by what runs it.
-    let project = project_of(file, None).ok();
-    let folder = folder_of(file, project.as_ref());
+fn look(file: &Path, source: &str, project: Option<&Loaded>) -> Vec<Finding> {
+    let folder = folder_of(file, project);
     let siblings =
         std::fs::read_dir(&folder).into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let shown = file.display().to_string();
-    let library = match &project {
+    let library = match project {
         Some(project) => Library::of(&project.dir, &project.config),
         None => {
             let mut config = Config::default();
@@ -83,13 +108,18 @@ pub(super) fn read(file: &Path) -> std::io::Result<String> {
 mod tests {
     use super::*;
 
+    /// How many findings a file has.
+    fn found(file: &Path, source: &str) -> usize {
+        look(file, source, Projects::default().of(file, |why| panic!("{why}"))).len()
+    }
+
     #[test]
     fn a_test_requires_the_scripts_that_it_tests() {
         let project = std::env::temp_dir().join(format!("lockstep-check-{}", uuid::Uuid::new_v4()));
         std::fs::create_dir_all(project.join("scripts/tests")).unwrap();
         std::fs::write(project.join("lockstep.toml"), "").unwrap();
         std::fs::write(project.join("scripts/lib.js"), "exports.a = 1").unwrap();
-        let found = |file: &str| look(&project.join(file), "const { a } = require('lib')").len();
+        let found = |file: &str| found(&project.join(file), "const { a } = require('lib')");
         assert_eq!(["scripts/tests/a.test.js", "scripts/a.js", "scripts/tests/a.js"].map(found), [0, 0, 1]);
         std::fs::remove_dir_all(&project).unwrap();
     }
@@ -106,8 +136,22 @@ mod tests {
             "packages": { "left-pad": { "version": "1.0.0", "file": "left-pad.js", "bytes": 0, "sha256": "", "requires": [] } },
         });
         std::fs::write(place.join("shared/.bundles/manifest.json"), manifest.to_string()).unwrap();
-        let found = |file: &str| look(&place.join(file), "const pad = require('left-pad')").len();
+        let found = |file: &str| found(&place.join(file), "const pad = require('left-pad')");
         assert_eq!(["mine/scripts/a.js", "mine/scripts/tests/a.test.js", "b.js"].map(found), [0, 0, 1]);
         std::fs::remove_dir_all(&place).unwrap();
+    }
+
+    #[test]
+    fn a_configuration_that_cannot_be_loaded_is_told_once() {
+        let project = std::env::temp_dir().join(format!("lockstep-check-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir_all(project.join("scripts/tests")).unwrap();
+        let user = "[[user]]\nname = \"1001\"\npassword = \"env:NOBODY_HAS_SET_THIS_PASSWORD\"";
+        std::fs::write(project.join("lockstep.toml"), user).unwrap();
+        let (mut projects, mut told) = (Projects::default(), Vec::new());
+        for file in ["scripts/a.js", "scripts/b.js", "scripts/tests/a.test.js"] {
+            assert!(projects.of(&project.join(file), |why| told.push(why.to_owned())).is_none(), "{file}");
+        }
+        assert!(matches!(told.as_slice(), [why] if why.contains("NOBODY_HAS_SET_THIS_PASSWORD")), "{told:?}");
+        std::fs::remove_dir_all(&project).unwrap();
     }
 }
