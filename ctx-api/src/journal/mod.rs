@@ -15,5 +15,5 @@ mod replayer;
 pub use diff::{Divergence, DivergenceCode};
 pub use entry::{FORMAT, Journal, JournalHeader, Mark, SourceDigest, Tail, TurnRecord};
 pub use recorder::{Bounds, Recorder};
-pub use redact::{REDACTED, Redactor, SecretNames, redact};
+pub use redact::{REDACTED, Redactor, SecretNames, redact, redact_text};
 pub use replayer::{Progress, ReplayError, Replayer};

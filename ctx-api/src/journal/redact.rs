@@ -28,6 +28,10 @@ impl Redactor for SecretNames {
         if names_secret(name) {
             return Some(REDACTED.to_owned());
         }
+        // Of JSON, [`redact_text`] asks for every string.
+        if json_of(value).is_some() {
+            return None;
+        }
         let nameless = without_user(value);
         without_fields(nameless.as_deref().unwrap_or(value)).or(nameless)
     }
@@ -42,23 +46,51 @@ fn without_user(url: &str) -> Option<String> {
     Some(format!("{scheme}://{REDACTED}@{host}{tail}"))
 }
 
+/// What stands before a field of a URL or a form.
+const MARKS: [char; 3] = ['?', '&', '#'];
+
 /// A URL or a form (`a=1&b=2`) without the values of fields that are secret by their names, where it has any.
 fn without_fields(text: &str) -> Option<String> {
-    if !text.contains('=') || text.starts_with(['{', '[']) || text.contains(char::is_whitespace) {
+    if !text.contains('=') || text.contains(char::is_whitespace) && !is_form(text) {
         return None;
     }
-    let (before, fields) = text.split_at(text.find('?').map_or(0, |mark| mark + 1));
-    let (fields, after) = fields.split_at(fields.find('#').unwrap_or(fields.len()));
-    let mut is_hidden = false;
-    let shown = |field: &str| match field.split_once('=') {
-        Some((name, value)) if !value.is_empty() && names_credential(name) => {
-            is_hidden = true;
-            format!("{name}={REDACTED}")
+    // What is secret may hold a mark itself. A form begins with a field, a URL does not, and a URL's fragment is no part of its query.
+    let is_url = !text.split(MARKS).next()?.contains('=');
+    let ends: &[char] = if is_url { &['&', '#'] } else { &['&'] };
+    let (mut shown, mut rest, mut is_hidden) = (String::with_capacity(text.len()), text, false);
+    loop {
+        let field = rest.split(MARKS).next()?;
+        let secret = field.split_once('=').map(|(name, _)| name).filter(|name| names_credential(name));
+        let taken = if secret.is_some() { rest.split(ends).next()? } else { field };
+        match secret {
+            Some(name) if taken.len() > name.len() + 1 => {
+                is_hidden = true;
+                shown.push_str(name);
+                shown.push('=');
+                shown.push_str(REDACTED);
+            }
+            _ => shown.push_str(taken),
         }
-        _ => field.to_owned(),
-    };
-    let fields: Vec<String> = fields.split('&').map(shown).collect();
-    is_hidden.then(|| format!("{before}{}{after}", fields.join("&")))
+        let mut after = rest[taken.len()..].chars();
+        let Some(mark) = after.next() else { break };
+        shown.push(mark);
+        rest = after.as_str();
+    }
+    is_hidden.then_some(shown)
+}
+
+/// Whether a text with white space is a form all the same: one line with none in its names. Prose and sources are not.
+fn is_form(text: &str) -> bool {
+    let mut names = text.split('&').filter_map(|field| field.split_once('=')).map(|(name, _)| name.trim_start());
+    !text.contains(char::is_control) && names.all(|name| !name.contains(char::is_whitespace))
+}
+
+/// The object or array that a text holds.
+fn json_of(text: &str) -> Option<Value> {
+    if !text.trim_start().starts_with(['{', '[']) {
+        return None;
+    }
+    serde_json::from_str(text).ok()
 }
 
 /// What a run's environment is known by: its values are secrets in the configuration, so none of them is shown.
@@ -83,13 +115,8 @@ fn names_credential(name: &str) -> bool {
 pub fn redact(redactor: &dyn Redactor, name: &str, value: &mut Value) {
     match value {
         Value::String(text) => {
-            if let Some(shown) = redactor.redact(name, text) {
+            if let Some(shown) = redact_text(redactor, name, text) {
                 *text = shown;
-            } else if text.starts_with(['{', '['])
-                && let Ok(mut inner) = serde_json::from_str::<Value>(text)
-            {
-                redact(redactor, name, &mut inner);
-                *text = inner.to_string();
             }
         }
         Value::Array(items) => {
@@ -117,6 +144,20 @@ pub fn redact(redactor: &dyn Redactor, name: &str, value: &mut Value) {
     }
 }
 
+/// Applies `redactor` to a text that is known by `name`: to every string in it where it holds JSON, then to what is left. `None`: nothing
+/// of it changes.
+pub fn redact_text(redactor: &dyn Redactor, name: &str, text: &str) -> Option<String> {
+    let shown = redactor.redact(name, text);
+    if shown.as_deref() == Some(REDACTED) {
+        return shown;
+    }
+    // Read as it was: in what is shown, names that tell of secrets may be gone.
+    let Some(mut inner) = json_of(text) else { return shown };
+    redact(redactor, name, &mut inner);
+    let inner = inner.to_string();
+    Some(redactor.redact(name, &inner).unwrap_or(inner))
+}
+
 /// Hides every string in a value that is secret by its name; whether it is.
 fn hide(redactor: &dyn Redactor, name: &str, value: &mut Value) -> bool {
     if redactor.redact(name, "").is_none() {
@@ -141,4 +182,49 @@ fn hide(redactor: &dyn Redactor, name: &str, value: &mut Value) -> bool {
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> String {
+        redact_text(&SecretNames, "body", text).unwrap_or_else(|| text.to_owned())
+    }
+
+    #[test]
+    fn fields_are_hidden_wherever_they_begin_and_to_their_ends() {
+        for (text, expected) in [
+            ("password=hush&redirect=https://h/?y=1", "password=[redacted]&redirect=https://h/?y=1"),
+            ("user=a&password=wh?hush", "user=a&password=[redacted]"),
+            ("user=a&password=?hush#hush&b=1", "user=a&password=[redacted]&b=1"),
+            ("redirect=https://h/?token=hush", "redirect=https://h/?token=[redacted]"),
+            ("https://h/cb#access_token=hush&state=1", "https://h/cb#access_token=[redacted]&state=1"),
+            ("https://h/x?token=hu?sh=1#end", "https://h/x?token=[redacted]#end"),
+            ("password=my hush & co&x=1", "password=[redacted]& co&x=1"),
+            ("[::1]:80/?token=hush", "[::1]:80/?token=[redacted]"),
+        ] {
+            assert_eq!(shown(text), expected);
+            assert_eq!(shown(expected), expected, "what is hidden stays as it is");
+        }
+    }
+
+    #[test]
+    fn prose_sources_and_empty_fields_stay() {
+        for text in
+            ["is that a token? x = 5 & y", "const token = a ? b : c;", "a=1\ntoken=2", "token=&a=1", "https://h/a?b#c", "a b", ""]
+        {
+            assert_eq!(shown(text), text);
+        }
+    }
+
+    #[test]
+    fn json_is_looked_into_and_stays_json() {
+        let text = r#"{"email":"a@b.c","token":"hush","url":"https://h"}"#;
+        assert_eq!(shown(text), r#"{"email":"a@b.c","token":"[redacted]","url":"https://h"}"#);
+        let nested = serde_json::json!({ "a": { "data": text, "url": "https://ann:hush@h/" } }).to_string();
+        assert!(!shown(&nested).contains("hush"), "{}", shown(&nested));
+        assert!(shown(&nested).contains("https://[redacted]@h/"), "{}", shown(&nested));
+        assert_eq!(shown("{https://ann:hush@h"), "{https://[redacted]@h", "no JSON");
+    }
 }

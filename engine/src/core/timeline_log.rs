@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use lockstep_ctx_api::event::Event;
-use lockstep_ctx_api::journal::{Redactor as _, SecretNames};
+use lockstep_ctx_api::journal::{SecretNames, redact_text};
 use lockstep_ctx_api::op::{DtmfMethod, Op, Prompt};
 use lockstep_ctx_api::wire::{Location, LogLevel, LogLine};
 use lockstep_ctx_api::{OpId, OpResult, Outcome};
@@ -193,7 +193,7 @@ pub(crate) fn logged(line: &LogLine) -> What {
 
 /// A value as readers of timelines see it: without what its name, or names in it, say is secret.
 fn shown<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
-    SecretNames.redact(name, value).map_or(Cow::Borrowed(value), Cow::Owned)
+    redact_text(&SecretNames, name, value).map_or(Cow::Borrowed(value), Cow::Owned)
 }
 
 /// Sources of audio, which may be URLs.
@@ -348,6 +348,7 @@ mod tests {
             detail(&Op::Set(SetArgs { key: key.into(), value: value.map(str::to_owned), skip_write: false }))
         };
         assert_eq!(set("password", Some("hush")), "password=[redacted]");
+        assert_eq!(set("user", Some(r#"{"token":"hush"}"#)), r#"user={"token":"[redacted]"}"#);
         assert_eq!((set("a", Some("b")), set("token", None)), ("a=b".to_owned(), "token=(none)".to_owned()));
         let play = PlayArgs { sources: vec!["ivr/a.wav".into(), "https://h/b.wav?token=hush".into()], ..PlayArgs::default() };
         assert_eq!(detail(&Op::Play(play)), "ivr/a.wav, https://h/b.wav?token=[redacted]");

@@ -129,6 +129,8 @@ fn url_of(value: &str) -> Option<Url> {
 
 #[cfg(test)]
 mod tests {
+    use lockstep_ctx_api::journal::redact_text;
+
     use super::*;
 
     fn redaction() -> Redaction {
@@ -186,6 +188,26 @@ mod tests {
                 let again = Redaction::default().with_env(&env).redact(name, shown);
                 assert!(again.is_none_or(|again| again == shown), "what is hidden stays as it is: {shown}");
             }
+        }
+    }
+
+    #[test]
+    fn names_in_json_are_looked_at_where_secrets_stand_in_it() {
+        let env =
+            [("HOST", "api.example.com"), ("NAME", "client_secret"), ("PIN", "123456"), ("KEY", r#"{"b":"x", "a":"hush"}"#)];
+        let env: Vars = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let redaction = Redaction::default().with_env(&env);
+        for (text, shown) in [
+            (r#"{"host":"api.example.com","token":"hush"}"#, r#"{"host":"redacted-1.invalid","token":"[redacted]"}"#),
+            (
+                r#"["user:token","hush","https://api.example.com/"]"#,
+                r#"["user:token","[redacted]","https://redacted-1.invalid/"]"#,
+            ),
+            (r#"{"client_secret":"hush"}"#, r#"{"[redacted]":"[redacted]"}"#),
+            (r#"{"pin":123456}"#, r#"{"pin":[redacted]}"#),
+            (r#"{"b":"x", "a":"hush"}"#, "[redacted]"),
+        ] {
+            assert_eq!(redact_text(&redaction, "body", text).as_deref(), Some(shown), "{text}");
         }
     }
 
