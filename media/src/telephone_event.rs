@@ -17,8 +17,9 @@
 //!
 //! Some senders move the timestamp with every packet of a press. Their duration grows by as much, and no packet but the
 //! first has a marker, which tells their presses apart. Others forget to move it between two presses: then the key does, or
-//! after an end a marker or a duration that starts over. A sender that changes its source may step back with the timestamp:
-//! which packets are late, only their sequence numbers say.
+//! after an end a duration that starts over, or after an end packet a marker: some senders set it in every packet of a press,
+//! which may go on after a burst of loss. A sender that changes its source may step back with the timestamp: which packets are
+//! late, only their sequence numbers say.
 
 use std::time::{Duration, Instant};
 
@@ -84,6 +85,8 @@ struct Press {
     clock_rate: u32,
     last_packet: Instant,
     is_reported: bool,
+    /// By its sender: an end packet came.
+    is_ended: bool,
 }
 
 impl TelephoneEventReceiver {
@@ -120,10 +123,11 @@ impl TelephoneEventReceiver {
                     clock_rate: clock_rate.max(1),
                     last_packet: now,
                     is_reported: false,
+                    is_ended: false,
                 });
             }
         }
-        let ended = if packet.end { self.current.as_mut().and_then(Press::report) } else { None };
+        let ended = if packet.end { self.current.as_mut().and_then(Press::end) } else { None };
         [lost_end, ended].into_iter().flatten()
     }
 
@@ -140,6 +144,11 @@ impl TelephoneEventReceiver {
 }
 
 impl Press {
+    fn end(&mut self) -> Option<FinishedEvent> {
+        self.is_ended = true;
+        self.report()
+    }
+
     fn report(&mut self) -> Option<FinishedEvent> {
         if self.is_reported {
             return None;
@@ -151,7 +160,7 @@ impl Press {
     }
 
     fn is_repeated_by(&self, sequence: u64, marker: bool, timestamp: RtpTimestamp, packet: TelephoneEvent) -> bool {
-        let starts_over = marker || packet.duration < self.duration;
+        let starts_over = (marker && self.is_ended) || packet.duration < self.duration;
         let is_another = self.is_reported && sequence > self.sequence && !packet.end && starts_over;
         timestamp == self.timestamp && packet.event == self.event && !is_another
     }
@@ -383,6 +392,25 @@ mod tests {
             line.packet(true, 8000, 3, duration, end);
         }
         assert_eq!(line.heard, [(3, 60)]);
+    }
+
+    #[test]
+    fn a_press_with_a_marker_in_every_packet_goes_on_after_a_burst_of_loss() {
+        let mut line = Line::new();
+        line.packet(true, 8000, 1, 160, false);
+        line.pass(200);
+        assert_eq!(line.heard, [(1, 20)]);
+        for (duration, end) in [(1760, false), (1920, false), (2080, true), (2080, true), (2080, true)] {
+            line.packet(true, 8000, 1, duration, end);
+        }
+        line.pass(200);
+        assert_eq!(line.heard, [(1, 20)]);
+        line.packet(true, 8000, 1, 2240, false);
+        line.pass(200);
+        assert_eq!(line.heard, [(1, 20), (1, 280)], "a marker after an end packet is another press");
+        line.packet(true, 8000, 1, 160, false);
+        line.packet(true, 8000, 1, 480, true);
+        assert_eq!(line.heard, [(1, 20), (1, 280), (1, 60)], "as is a duration that starts over");
     }
 
     #[test]
