@@ -204,12 +204,12 @@ impl Registrar {
     }
 
     /// Removes the bindings that were reached over a connection that has closed, unless their Contact names the address the
-    /// connection came from: then it can be opened anew.
+    /// connection came from: then it can be opened anew, except for TLS that ended in front of us.
     pub fn handle_flow_closed(&mut self, flow: FlowId) -> Vec<Change> {
         let mut changes = Vec::new();
         for id in self.bindings.on_flow(flow) {
             let Some(binding) = self.bindings.find(id) else { continue };
-            let contact = binding.contact.uri.as_sip();
+            let contact = binding.contact.uri.as_sip().filter(|uri| !needs_flow(uri, &binding.source));
             let listens_at = contact.and_then(|uri| {
                 let ip = uri.host.ip().filter(|ip| *ip == binding.source.remote.ip())?;
                 let port = uri.port.unwrap_or_else(|| binding.source.protocol.default_port());
@@ -252,11 +252,13 @@ impl Registrar {
                 return self.remove_all(address, &call_id, cseq, changes);
             }
             Contacts::List(contacts) => {
+                let wishes = self.check(contacts, headers.expires())?;
                 let is_direct = headers.via_count() <= 1;
-                if contacts.iter().filter_map(|contact| contact.uri.as_sip()).any(|uri| !is_callable(uri, &source, is_direct)) {
+                let mut bound = wishes.iter().filter(|wish| !wish.expires.is_zero()).filter_map(|wish| wish.contact.uri.as_sip());
+                if bound.any(|uri| !is_callable(uri, &source, is_direct)) {
                     return Err(bad("Contact Needs A Transport Not Available Here"));
                 }
-                self.check(contacts, headers.expires())?
+                wishes
             }
         };
 
@@ -358,7 +360,13 @@ impl Registrar {
 /// hop (RFC 3261 26.2.2); by which transport a device is reached is the affair of a proxy, where there is one.
 fn is_callable(uri: &SipUri, source: &Source, is_direct: bool) -> bool {
     let is_plain = |name: &str| matches!(Protocol::from_token(name), Some(Protocol::Udp | Protocol::Tcp));
-    source.protocol.is_secure() || (!uri.secure && (!is_direct || uri.transport().is_none_or(is_plain)))
+    let is_reached = || uri.transport().is_none_or(is_plain) || needs_flow(uri, source);
+    source.protocol.is_secure() || (!uri.secure && (!is_direct || is_reached()))
+}
+
+/// Whether TLS ends in front of us, at what adds no Via: the device is reached by the connection it has opened, and by no other.
+fn needs_flow(uri: &SipUri, source: &Source) -> bool {
+    source.protocol == Protocol::Tcp && uri.transport().and_then(Protocol::from_token) == Some(Protocol::Tls)
 }
 
 /// A device counts its requests upwards; an older one that arrives late must not undo a newer one.

@@ -217,3 +217,32 @@ fn a_contact_that_could_be_called_only_in_the_clear_is_refused_where_it_asks_for
     let by_proxy = ["Contact: <sip:1001@10.0.0.5;transport=ws>", "Via: SIP/2.0/WS 10.0.0.5;branch=z9hG4bKws"];
     assert_eq!(rig().register("c", 1, &by_proxy).status, StatusCode::OK, "a proxy between");
 }
+
+#[test]
+fn a_contact_that_goes_may_ask_for_any_transport() {
+    let mut rig = rig();
+    let by_udp = rig.source;
+    rig.source.protocol = Protocol::Tls;
+    rig.register("c", 1, &["Contact: <sip:1001@h;transport=tls>, <sips:1001@h>"]);
+    rig.source = by_udp;
+    let reply = rig.register("c", 2, &["Contact: <sip:1001@h;transport=tls>;expires=0, <sip:1001@h:5060>"]);
+    assert_eq!((reply.status, reply.changes.len()), (StatusCode::OK, 2));
+    assert_eq!(rig.register("c", 3, &["Contact: <sips:1001@h>", "Expires: 0"]).status, StatusCode::OK);
+    assert_eq!(rig.contacts(), ["sip:1001@h:5060"]);
+}
+
+#[test]
+fn a_device_whose_tls_ends_in_front_of_us_is_reached_by_its_connection_alone() {
+    let mut rig = rig();
+    rig.source.protocol = Protocol::Tcp;
+    rig.source.flow = Some(FlowId(7));
+    let contact = "sip:1001@203.0.113.7:5061;transport=tls";
+    rig.register("c", 1, &[&format!("Contact: <{contact}>")]);
+    assert_eq!(rig.contacts(), [contact]);
+    assert_eq!(rig.registrar.lookup("1001", rig.now)[0].destination(), rig.source.reply_path());
+    assert_eq!(rig.registrar.handle_flow_closed(FlowId(7)), [removed(contact, Removal::FlowClosed)]);
+    for contact in ["sips:1001@203.0.113.7", "sip:1001@203.0.113.7;transport=wss"] {
+        let reply = rig.register("d", 1, &[&format!("Contact: <{contact}>")]);
+        assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{contact}");
+    }
+}
