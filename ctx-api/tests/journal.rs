@@ -182,6 +182,18 @@ fn a_turn_that_does_not_fit_ends_recording() {
 }
 
 #[test]
+fn the_header_fields_and_variables_a_call_began_with_count_against_the_bound() {
+    let Journal { header, bytes, .. } = journal();
+    let headers = vec![("X-Id".to_owned(), "7".repeat(60)), ("X-Id".to_owned(), String::new())];
+    let call = CallStart { headers: headers.into(), data_vars: Some("{}".to_owned()), ..CallStart::default() };
+    let start = Start { call: Some(call), ..Start::clone(&journal().start) };
+    let mut recorder = Recorder::new(Journal::new(header, start.into()), Bounds { entries: 10, bytes: bytes + 80 });
+    assert_eq!(recorder.journal().bytes, bytes + 4 + 60 + 4 + 2);
+    recorder.turn(end(0, Vec::new()).into(), 11);
+    assert_eq!(recorder.journal().truncated_at, Some(0));
+}
+
+#[test]
 fn a_journal_written_as_lines_is_read_back_the_same() {
     let mut journal = recorded();
     let response = FetchResponse {

@@ -91,7 +91,11 @@ impl From<TurnEnd> for TurnRecord {
 impl Journal {
     /// A journal of which nothing but the start is known.
     pub fn new(header: JournalHeader, start: Arc<Start>) -> Self {
-        let bytes = start.data.len();
+        let call = start.call.as_ref().map_or(0, |call| {
+            let fields: usize = call.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+            fields + call.data_vars.as_ref().map_or(0, String::len)
+        });
+        let bytes = start.data.len() + call;
         Self { header, start, entries: Vec::new(), turns: Vec::new(), truncated_at: None, bytes }
     }
 
