@@ -46,6 +46,10 @@ impl Trail<'_> {
 
     /// Why a number is not dialled where a script of an account had a say: the operator's script of its route was not asked about it.
     pub(super) fn passed_by(&self, table: &RouteTable, programs: &ProgramSet, facts: &Facts, number: &str) -> Option<String> {
+        // A call to a DID goes by no route, and so past no route's script, unless a script has set another number.
+        if facts.did.is_some() && self.numbers.iter().flatten().all(|seen| key(seen) == key(number)) {
+            return None;
+        }
         let is_accounts = |name: &String| programs.named(name).is_some_and(is_of_an_account);
         let guard = self.guard(table, programs, facts, number).filter(|guard| !is_accounts(guard))?;
         let is_asked = self.settled(table, programs, facts).map(key) == Some(key(number));

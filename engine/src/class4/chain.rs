@@ -279,7 +279,8 @@ struct Ran<'a> {
 async fn run_all<'a>(runner: &impl Runner, data: RoutingObject, hook: &Hook, scripts: &'a [Link]) -> Result<Ran<'a>, Rejection> {
     let (mut data, mut last) = (data, None);
     let mut numbers = Vec::with_capacity(scripts.len() + 1);
-    let number_in = |data: &RoutingObject| data.routing("dest_number").map(plain).filter(|number| decision::is_plain(number));
+    let is_dialled = |number: &String| !number.is_empty() && decision::is_plain(number);
+    let number_in = |data: &RoutingObject| data.routing("dest_number").map(plain).filter(is_dialled);
     let (mut sandbox, mut took) = (Duration::ZERO, Duration::ZERO);
     // One caller waits for all of them: together they have what the route gives, else as long as the one with the most time.
     let total = hook.timeout.or_else(|| scripts.iter().map(|link| link.time).max()).unwrap_or_default();

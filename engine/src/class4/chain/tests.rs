@@ -81,6 +81,34 @@ fn an_accounts_script_leads_a_call_where_the_routes_do() {
 }
 
 #[test]
+fn rows_for_the_number_of_a_did_lead_past_no_script() {
+    let config = "[[gateway]]\nid = 7\naddress = \"sip:a.example.net\"\n\
+                  [[route]]\nprefix = \"44\"\ngateways = [7]\nscript = \"script-check\"\n";
+    let scripts = programs(&[("check", ""), ("filter", ""), ("north@own", ""), ("last:north@2", "")]);
+    for (script, asked_for, sets, are_left) in [
+        ("north@own", None, "442080", true),
+        ("north@own", None, "+442080", true),
+        ("north@own", None, "", true),
+        ("north@own", Some("script-north@own"), "442080", true),
+        ("filter", None, "442080", true),
+        ("north@own", None, "442081", false),
+    ] {
+        let did = format!("[[did]]\nnumber = \"442080\"\naccount = \"north\"\nscript = \"script-{script}\"");
+        let table = Arc::new(RouteTable::new(&toml::from_str(&format!("{config}{did}")).unwrap()));
+        let result = json!({ "egress_routing": [{ "gw": { "7": {} } }], "routing": { "dest_number": sets } }).to_string();
+        let runner = Returns { result: Some(result), ..Returns::default() };
+        let facts = Facts { did: Some("442080".into()), dialled: "442080".into(), ..Facts::default() };
+        let decision = route(&table, &scripts, &runner, &facts).now_or_never().unwrap().unwrap();
+        assert_eq!(decision.attempts.len(), usize::from(are_left), "{script} sets {sets}: {:?}", decision.log);
+        for rows in ["", r#","egress_routing":[{"gw":{"7":{}}}]"#] {
+            let given = Given::read(&format!(r#"{{"routing":{{"dest_number":"442080"{rows}}}}}"#)).unwrap();
+            let data = hook(&table, &scripts, &runner, given, (asked_for, None)).now_or_never().unwrap().unwrap();
+            assert_eq!(data.routing("egress_routing") != Some("[]"), are_left, "{script} sets {sets}, by HTTP");
+        }
+    }
+}
+
+#[test]
 fn an_object_for_a_did_that_names_no_customer_is_of_the_dids() {
     let config = "[[customer]]\nid = 12\nvars = { a = 1 }\n[[customer]]\nid = 13\n\
                   [[did]]\nnumber = \"+4420800\"\ncustomer = 12\ndestinations = [\"class5:1\"]";

@@ -193,3 +193,19 @@ fn an_accounts_script_leads_past_no_script_of_the_operators() {
         assert_eq!(asked(dialled, route_of_46, &scripts), expected, "{dialled} {route_of_46} {scripts:?}");
     }
 }
+
+#[test]
+fn rows_for_the_number_of_a_did_lead_past_no_script_of_the_operators() {
+    let did = "script = \"script-hook\"\n[[did]]\nnumber = \"442080\"\naccount = \"north\"\nscript = \"script-north@did\"";
+    for (sets, expected) in [("442080", vec!["invite"]), ("442081", vec![])] {
+        let own = format!(
+            "function main(data) {{
+               data.routing.dest_number = '{sets}';
+               data.egress_routing.push({{ gw: {{ 8: {{}} }} }});
+             }}"
+        );
+        let mut trunks = Trunks::new(&config(did), &[("hook", "function main() {}"), ("north@did", &own)]);
+        trunks.dial("442080");
+        assert_eq!(trunks.lab.seen(trunks.second), expected, "{sets}");
+    }
+}
