@@ -437,8 +437,10 @@ fn the_mirror_changes_with_entries_and_with_set() {
     let mut run = Setup::call(
         "async function main(data, ctx) {
             ctx.log(ctx.get('sip_from_user'), ctx.get('sip_h_x-customer'), ctx.get('sip_h_Subject'), ctx.header('subject'), ctx.get('none'));
-            ctx.set('mine', 5); ctx.set('sip_from_user', null);
-            ctx.log(ctx.get('mine'), await ctx.get('sip_from_user'), ctx.call.state, ctx.call.from);
+            ctx.set('mine', 5); ctx.set('sip_from_user', null); ctx.set('sip_h_Subject', 'Bye');
+            ctx.log(ctx.get('mine'), await ctx.get('sip_from_user'), ctx.call.state, ctx.call.from, ctx.get('sip_h_Subject'));
+            ctx.set('sip_h_Subject', null);
+            ctx.log(ctx.get('sip_h_Subject'));
             await ctx.waitFor('1');
             ctx.log(ctx.call.state, ctx.call.codec, ctx.get('later'));
             try { 'use strict'; ctx.call.state = 'x'; } catch {}
@@ -453,7 +455,8 @@ fn the_mirror_changes_with_entries_and_with_set() {
         vars,
     })));
     run.key('1');
-    assert_eq!(run.texts(), ["441234567890 12 Hello Hello undefined", "5 undefined new 441234567890", "answered pcmu yes"]);
+    let texts = ["441234567890 12 Hello Hello undefined", "5 undefined new 441234567890 Bye", "Hello", "answered pcmu yes"];
+    assert_eq!(run.texts(), texts);
 }
 
 #[test]

@@ -70,7 +70,8 @@ impl ChannelVars {
         headers.chain(self.beside().map(|(name, value)| (Cow::Borrowed(name), value)))
     }
 
-    /// All but the header fields, unless they were set since.
+    /// All but the header fields, unless they were set since. To a script that starts later, one that was removed reads as in the INVITE
+    /// again, as it does to the script that removes it.
     fn beside(&self) -> impl Iterator<Item = (&str, &str)> {
         let first = self.first.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let since = self.since.iter().filter_map(|(name, value)| Some((&**name, value.as_deref()?)));
