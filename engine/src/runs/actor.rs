@@ -477,7 +477,7 @@ impl State {
     fn log(&mut self, ticket: Ticket, line: LogLine) {
         let Some(asked) = self.asked.get_mut(&ticket) else { return };
         let now = Moment::now();
-        if self.bounds.take(now.instant, ticket, &asked.program) {
+        if self.bounds.take(now.instant, ticket, &asked.program, line.level, &self.events) {
             asked.tell(now, &line, &self.events);
         }
         if let Some(lines) = &asked.lines {
