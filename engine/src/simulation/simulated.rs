@@ -475,20 +475,26 @@ impl Simulation {
         run(Stage { programs: &programs, services: &services, fetch: &mut |args| http.answer(args), seed, coverage })
     }
 
-    /// The Class 4 hook: a routing object, in JSON, as `script` leaves it, or those that apply to it, or the SIP reply they ask for.
-    pub(crate) fn hook(&mut self, data: &str, script: Option<&str>) -> Result<String, Rejection> {
-        Ok(self.change(Given::read(data)?, script)?.print())
+    /// The Class 4 hook: a routing object, in JSON, as `script` leaves it, or those that apply to it, or the SIP reply they ask for;
+    /// and the virtual time it takes, which has not passed yet.
+    pub(crate) fn hook(&mut self, data: &str, script: Option<&str>) -> (Result<String, Rejection>, Duration) {
+        let (changed, took) = match Given::read(data) {
+            Ok(given) => self.change(given, script),
+            Err(rejection) => (Err(rejection), Duration::ZERO),
+        };
+        (changed.map(|changed| changed.print()), took)
     }
 
-    fn change(&mut self, given: Given, script: Option<&str>) -> Result<RoutingObject, Rejection> {
+    fn change(&mut self, given: Given, script: Option<&str>) -> (Result<RoutingObject, Rejection>, Duration) {
         if let Some(outside) = &self.outside {
             let engine = outside.handle();
             let current = engine.platform().provisioning.current();
-            return block_on(Class4::new(&current.routes, engine.runs()).hook(given, script, None));
+            let changed = block_on(Class4::new(&current.routes, engine.runs()).hook(given, script, None));
+            return (changed, Duration::ZERO);
         }
         let table = Arc::new(RouteTable::new(&self.project.config));
         let moment = self.clock.moment();
-        self.rehearse(|stage| rehearsal::hook(stage, &table, given, script, moment)).0
+        self.rehearse(|stage| rehearsal::hook(stage, &table, given, script, moment))
     }
 
     /// Asks services that wait for something to happen whether it has.

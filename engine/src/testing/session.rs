@@ -82,7 +82,7 @@ pub(crate) struct Session {
     runs: BTreeMap<Ticket, Run>,
     /// What those and the test have asked services that wait for something to happen.
     listening: Vec<Listening>,
-    /// Answers that come later: of HTTP, for runs outside calls.
+    /// Answers that come later: of HTTP, for runs outside calls, and of the Class 4 hook.
     later: BTreeMap<(Instant, u64), (Ticket, OpId, OpResult)>,
     last_later: u64,
     pub(super) steps: Vec<StepTaken>,
@@ -207,12 +207,10 @@ impl Session {
         if self.desk.next_timeout().is_some_and(|due| due <= now.instant) {
             self.desk.handle_timeout(now);
         }
-        while let Some(entry) = self.later.first_entry() {
-            if entry.key().0 > now.instant {
-                break;
-            }
-            let (ticket, op, result) = entry.remove();
-            self.desk.completed(now, ticket, op, result);
+        while self.later.first_key_value().is_some_and(|((at, _), _)| *at <= now.instant)
+            && let Some((_, (ticket, op, result))) = self.later.pop_first()
+        {
+            self.answer(ticket, op, result);
         }
     }
 
@@ -335,8 +333,7 @@ impl Session {
             }
             Op::Fetch(args) => {
                 let (result, delay) = self.stage.http.answer(args);
-                self.last_later += 1;
-                self.later.insert((now.instant + delay, self.last_later), (ticket, op, result));
+                self.answer_after(delay, ticket, op, result);
             }
             op_of_call => {
                 let message = format!("{}: this run owns no call", op_of_call.name());
@@ -425,14 +422,30 @@ impl Session {
     }
 
     fn complete_step(&mut self, op: OpId, result: Result<HostReply, OpError>) {
-        if let Some(step) = self.step_of.remove(&op).and_then(|index| self.steps.get_mut(index)) {
+        self.answer(self.test, op, result.map(Outcome::Host));
+    }
+
+    /// Completes a step once `delay` has passed.
+    pub(super) fn complete_step_after(&mut self, delay: Duration, op: OpId, result: Result<HostReply, OpError>) {
+        self.answer_after(delay, self.test, op, result.map(Outcome::Host));
+    }
+
+    fn answer_after(&mut self, delay: Duration, ticket: Ticket, op: OpId, result: OpResult) {
+        self.last_later += 1;
+        self.later.insert((self.stage.now() + delay, self.last_later), (ticket, op, result));
+    }
+
+    /// Gives a run what it has asked for; where that is a step of the test, it is done.
+    fn answer(&mut self, ticket: Ticket, op: OpId, result: OpResult) {
+        if ticket == self.test
+            && let Some(step) = self.step_of.remove(&op).and_then(|index| self.steps.get_mut(index))
+        {
             step.result = Some(match &result {
                 Ok(_) => "ok".to_owned(),
                 Err(error) => error.message.clone(),
             });
         }
-        let now = self.stage.clock().moment();
-        self.desk.completed(now, self.test, op, result.map(Outcome::Host));
+        self.desk.completed(self.stage.clock().moment(), ticket, op, result);
     }
 
     /// Lines that the test file has logged since the last look.

@@ -217,9 +217,9 @@ impl Session {
         let script = args.opt_text("script")?;
         let function = args.opt_text("fn")?;
         let data = args.json("data")?;
-        let program = script.map(|name| self.script(&name)).transpose()?;
+        let program = script.as_deref().map(|name| self.script(name)).transpose()?;
         let kind = match kind.as_str() {
-            "hook" => return self.hook(program.as_deref(), &data),
+            "hook" => return self.hook(op, script.as_deref(), &data),
             "driver" => RunKind::Driver,
             "form" => RunKind::Form,
             _ => RunKind::Api,
@@ -240,12 +240,14 @@ impl Session {
     }
 
     /// The Class 4 hook, by `script` or by all that apply.
-    fn hook(&mut self, script: Option<&Program>, data: &str) -> Result<Option<HostReply>, OpError> {
-        let changed = self.stage.hook(data, script.map(|program| program.name.as_str())).map_err(|rejection| {
+    fn hook(&mut self, op: OpId, script: Option<&str>, data: &str) -> Result<Option<HostReply>, OpError> {
+        let (changed, took) = self.stage.hook(data, script);
+        let result = changed.map(|value| HostReply { value, body: None }).map_err(|rejection| {
             let why = rejection.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
             OpError::new(ErrorCode::InvalidState, format!("{rejection}{why}"))
-        })?;
-        Ok(Some(HostReply { value: changed, body: None }))
+        });
+        self.complete_step_after(took, op, result);
+        Ok(None)
     }
 
     /// A recorded call whose script is to ask for what it asked for then.

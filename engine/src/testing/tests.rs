@@ -240,6 +240,21 @@ fn the_hook_runs_what_applies_as_it_does_over_http() {
 }
 
 #[test]
+fn the_hook_takes_the_time_that_its_scripts_take() {
+    let source =
+        "async function main(data) { await fetch('https://a.example/'); if (data.refuse) throw new Error('603 Not there'); }";
+    let body = "http.on('https://a.example/').reply(200, {}, { delay_ms: 1500 });
+      const timed = async (data, options) => {
+        const before = time.now();
+        await class4({ routing: { dest_number: '44123' }, ...data }, options).catch((error) => console.log(error.message));
+        console.log(time.now() - before);
+      };
+      await timed();
+      await timed({ refuse: 1 }, { script: 'script-1000' });";
+    assert_eq!(lines(routed_by(source), body), ["1500", "603 Not there", "1500"]);
+}
+
+#[test]
 fn a_global_named_as_anothers_file_is_run_itself() {
     let adds = |mark: char| format!("function main(data) {{ data.routing.cli += '{mark}'; }}");
     let set = programs(&[("first:default@1", adds('g').as_str()), ("1000", adds('r').as_str())]);
