@@ -90,6 +90,8 @@ pub(crate) struct Route {
     pub max_forwards: u8,
     /// The gateway whose credentials answer challenges.
     pub gateway: Option<i64>,
+    /// The look-up that has found it.
+    pub number: Option<LookupId>,
     pub caller_id: Option<String>,
     pub from_name: Option<String>,
     /// The caller id that Class 4 has given this way; it wins over the bridge's.
@@ -111,6 +113,7 @@ impl Route {
             symmetric: false,
             max_forwards,
             gateway: None,
+            number: None,
             caller_id: None,
             from_name: None,
             cli: None,

@@ -1,9 +1,8 @@
 //! Numbers that calls on a FreeSWITCH dial: the same limits, routes and scripts as for calls of our own, and the same records.
 
 use super::exchange::CallKey;
-use super::outgoing::MAX_ATTEMPTS;
-use super::routing;
 use super::switch::Switch;
+use super::{outgoing, routing};
 use crate::backend::freeswitch::{RouteAnswer, RouteRequest};
 use crate::call::{LegId, LookupId};
 use crate::cdr::CdrAttempt;
@@ -41,17 +40,15 @@ impl Switch {
     fn note_trial(&mut self, key: CallKey, trial: RouteRequest) {
         let mut exchange = self.exchange.borrow_mut();
         let unix_ms = exchange.now.unix_ms;
-        let attempts = exchange.attempts.entry(key).or_default();
         let mut change = |trial: u32, change: &dyn Fn(&mut CdrAttempt)| {
-            attempts.iter_mut().filter(|(leg, _)| *leg == LegId(trial)).for_each(|(_, attempt)| change(attempt));
+            let attempts = exchange.attempts.get_mut(&key).into_iter().flatten();
+            attempts.filter(|(leg, _)| *leg == LegId(trial)).for_each(|(_, attempt)| change(attempt));
         };
         match trial {
-            RouteRequest::Tried { trial, gateway, number, cli, price } => {
+            RouteRequest::Tried { lookup, trial, gateway, number, cli, price } => {
                 let cli = Some(cli).filter(|cli| !cli.is_empty());
-                if attempts.len() < MAX_ATTEMPTS {
-                    let attempt = CdrAttempt { gateway, number, cli, started_at: unix_ms, price, ..CdrAttempt::default() };
-                    attempts.push((LegId(trial), attempt));
-                }
+                let attempt = CdrAttempt { gateway, number, cli, started_at: unix_ms, price, ..CdrAttempt::default() };
+                outgoing::tried(&mut exchange, (key, LegId(trial)), attempt, lookup);
             }
             RouteRequest::Answered { trial } => {
                 change(trial, &|attempt| attempt.answered_at = Some(unix_ms));

@@ -63,8 +63,7 @@ impl Book {
                     None => open += cost.max(at_least(price)),
                 }
             }
-            // What is set aside for a number goes into its INVITEs.
-            over + open.max(live.numbers.values().map(|price| at_least(*price)).sum())
+            over + open + live.numbers.values().map(|price| at_least(*price)).sum::<f64>()
         };
         self.live.iter().map(of_call).sum()
     }
@@ -79,7 +78,7 @@ impl Book {
 struct Live {
     /// The next number it dials was counted when it was let in.
     prepaid: bool,
-    /// Numbers that it dials or talks to, with the price of a minute that is set aside for each.
+    /// Numbers that it dials or talks to, with the price of a minute that is set aside for each until its first INVITE.
     numbers: BTreeMap<LookupId, f64>,
 }
 
@@ -147,6 +146,14 @@ impl Guard {
             *reserved = price;
         }
         Ok(())
+    }
+
+    /// A number's first INVITE is among the attempts: that counts from now on, and nothing is set aside.
+    pub(crate) fn invited(&mut self, customer: i64, call: CallKey, number: LookupId) {
+        let live = self.books.get_mut(&customer).and_then(|book| book.live.get_mut(&call));
+        if let Some(reserved) = live.and_then(|live| live.numbers.get_mut(&number)) {
+            *reserved = 0.0;
+        }
     }
 
     /// A number is neither dialled nor talked to any more.
@@ -337,9 +344,30 @@ mod tests {
         assert_eq!(decided, [Ok(()), Ok(()), Err(Exceeded::Spend), Err(Exceeded::Spend)]);
         let ringing = CdrAttempt { price: Some(0.6), ..CdrAttempt::default() };
         attempts.insert(CallKey(1), vec![(LegId(1), ringing)]);
+        guard.invited(12, CallKey(1), LookupId(1));
         guard.number_over(12, CallKey(2), LookupId(1));
         assert_eq!(guard.reserve(now, &customer, calls[2], 0.6, &attempts), Ok(()), "an INVITE is not counted twice");
         assert_eq!(guard.reserve(now, &customer, calls[3], 0.6, &attempts), Err(Exceeded::Spend));
+    }
+
+    #[test]
+    fn the_number_that_is_talked_to_counts_and_what_is_about_to_be_dialled_beside_it() {
+        let (mut guard, customer, now) = (Guard::default(), customer("spend_per_day = 170"), start());
+        let (call, numbers) = (CallKey(1), [1, 2, 3].map(LookupId));
+        for number in numbers {
+            guard.dial(now, &customer, call, number, &none()).unwrap();
+            guard.reserve(now, &customer, (call, number), 60.0, &none()).unwrap();
+        }
+        let over = CdrAttempt { ended_at: Some(now.unix_ms), price: Some(60.0), ..CdrAttempt::default() };
+        let attempts = Attempts::from([(call, vec![talking(now), (LegId(2), over.clone()), (LegId(3), over)])]);
+        numbers.into_iter().for_each(|number| guard.invited(12, call, number));
+        assert_eq!(guard.admit(now, &customer, CallKey(2), &attempts), Ok(()), "a minute of the one that has answered");
+        guard.number_over(12, call, LookupId(2));
+        guard.number_over(12, call, LookupId(3));
+        let (now, next) = (later(now, 120_000), LookupId(4));
+        guard.dial(now, &customer, call, next, &attempts).unwrap();
+        guard.reserve(now, &customer, (call, next), 60.0, &attempts).unwrap();
+        assert_eq!(guard.admit(now, &customer, CallKey(3), &attempts), Err(Exceeded::Spend), "two minutes, and one of the next");
     }
 
     #[test]

@@ -12,11 +12,11 @@ use super::exchange::{CallKey, Exchange, Invite, LegKey, Purpose, script_headers
 use super::routing::SILENCE;
 use super::timeline::Direction;
 use super::watching::LegStep;
-use crate::call::{Dial, LegEvent, Refusal, RouteId};
+use crate::call::{Dial, LegEvent, LookupId, Refusal, RouteId};
 use crate::cdr::CdrAttempt;
 
 /// Attempts of one call that its record tells of.
-pub(super) const MAX_ATTEMPTS: usize = 200;
+const MAX_ATTEMPTS: usize = 200;
 
 /// Starts to look for a gateway's next hops.
 pub(crate) fn look_up(exchange: &mut Exchange, purpose: Purpose, uri: &SipUri) -> Result<(), Refusal> {
@@ -55,8 +55,9 @@ pub(crate) fn invite(exchange: &mut Exchange, leg: LegKey, dial: Dial, offer: St
                     {
                         exchange.hand(leg.0, call_id);
                     }
-                    let attempts = exchange.attempts.entry(leg.0).or_default();
-                    attempts.extend(attempt.filter(|_| attempts.len() < MAX_ATTEMPTS).map(|attempt| (leg.1, attempt)));
+                    if let Some((attempt, number)) = attempt {
+                        tried(exchange, leg, attempt, number);
+                    }
                     exchange.leg_step(leg, LegStep::Dialled { target, remote: remote.map(|remote| remote.ip()) });
                 }
                 Err(error) => exchange.post(leg, LegEvent::Failed { code: 503, reason: error.to_string(), by_peer: false }),
@@ -67,16 +68,29 @@ pub(crate) fn invite(exchange: &mut Exchange, leg: LegKey, dial: Dial, offer: St
 }
 
 /// What is to be said of an INVITE to a gateway in the call's record.
-fn attempt_of(exchange: &Exchange, call: CallKey, route: RouteId, request: &OutgoingRequest) -> Option<CdrAttempt> {
+fn attempt_of(exchange: &Exchange, call: CallKey, route: RouteId, request: &OutgoingRequest) -> Option<(CdrAttempt, LookupId)> {
     let route = exchange.routes.get(&(call, route))?;
-    Some(CdrAttempt {
+    let attempt = CdrAttempt {
         gateway: route.gateway?,
         number: request.uri.user().unwrap_or_default().into_owned(),
         cli: request.from.uri.user().map(|user| user.into_owned()),
         started_at: exchange.now.unix_ms,
         price: route.cost,
         ..CdrAttempt::default()
-    })
+    };
+    Some((attempt, route.number?))
+}
+
+/// A gateway is being tried: for the record of the call, and what its customer spends.
+pub(super) fn tried(exchange: &mut Exchange, (call, leg): LegKey, attempt: CdrAttempt, number: LookupId) {
+    let attempts = exchange.attempts.entry(call).or_default();
+    if attempts.len() == MAX_ATTEMPTS {
+        return;
+    }
+    attempts.push((leg, attempt));
+    if let Some(customer) = exchange.customers.get(&call) {
+        exchange.guard.invited(*customer, call, number);
+    }
 }
 
 fn call_id_of(exchange: &Exchange, id: RequestId) -> Option<String> {

@@ -135,10 +135,11 @@ fn answer_of(exchange: &mut Exchange, call: CallKey, number: LookupId, decision:
     };
     let caller = exchange.callers.get(&call).map(|(number, _)| number.as_str());
     let way = |Way { gateway, uri, attempt }| {
+        let lookup = number;
         let Attempt { number, cli, fields, cost, .. } = attempt?;
         let (uri, is_renamed) = (uri.to_string(), caller != Some(cli.as_str()));
         let address = uri.split_once(':').map(|(_, address)| address.to_owned())?;
-        Some(MediaServerWay { gateway, number, address, cli, is_renamed, fields, price: cost })
+        Some(MediaServerWay { lookup, gateway, number, address, cli, is_renamed, fields, price: cost })
     };
     let ways: Vec<_> = ways.into_iter().filter_map(way).collect();
     if ways.is_empty() {
@@ -251,7 +252,7 @@ fn reach(exchange: &mut Exchange, call: CallKey, lookup: LookupId, mut waiting: 
     }
     let unknown = waiting.ways.iter().find(|way| destinations_of(exchange, way.gateway).is_empty());
     let Some((gateway, uri)) = unknown.map(|way| (way.gateway, way.uri.clone())) else {
-        return Lookup::Ready(gateway_routes(exchange, call, waiting));
+        return Lookup::Ready(gateway_routes(exchange, call, lookup, waiting));
     };
     match look_up(exchange, Purpose::Lookup(call, lookup), &uri) {
         Ok(()) => {
@@ -288,7 +289,7 @@ fn user_routes(exchange: &mut Exchange, call: CallKey, name: &str) -> Result<Rou
     Ok(Routes { routes, hunt: Hunt::Together })
 }
 
-fn gateway_routes(exchange: &mut Exchange, call: CallKey, waiting: Waiting) -> Result<Routes, Refusal> {
+fn gateway_routes(exchange: &mut Exchange, call: CallKey, number: LookupId, waiting: Waiting) -> Result<Routes, Refusal> {
     let max_forwards = forwards_left(exchange, call)?;
     let Waiting { mut ways, ring, .. } = waiting;
     // Their names may have taken a while to be found.
@@ -300,6 +301,7 @@ fn gateway_routes(exchange: &mut Exchange, call: CallKey, waiting: Waiting) -> R
         let mut route = Route {
             destinations: destinations_of(exchange, gateway).to_vec(),
             gateway: Some(gateway),
+            number: Some(number),
             patience: (index < last).then_some(SILENCE),
             ..Route::to(Uri::Sip(uri), max_forwards)
         };

@@ -40,6 +40,7 @@ pub enum RouteRequest {
     Forget(LookupId),
     /// A gateway is being tried; the trials of a call are numbered.
     Tried {
+        lookup: LookupId,
         trial: u32,
         gateway: i64,
         number: String,
@@ -70,8 +71,10 @@ pub enum RouteAnswer {
 }
 
 /// A gateway to be tried, and what it is sent.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Way {
+    /// Which has found it.
+    pub lookup: LookupId,
     pub gateway: i64,
     pub number: String,
     /// `number@host:port`, with parameters.
@@ -373,8 +376,9 @@ impl FreeSwitchBackend {
                     let Some(leg) = planned.legs.get(place) else { continue };
                     self.trials += 1;
                     hunt.trials.push((self.trials, leg.clone()));
-                    let Way { gateway, number, cli, price, .. } = way;
-                    self.route_requests.push_back(RouteRequest::Tried { trial: self.trials, gateway, number, cli, price });
+                    let Way { lookup, gateway, number, cli, price, .. } = way;
+                    let trial = self.trials;
+                    self.route_requests.push_back(RouteRequest::Tried { lookup, trial, gateway, number, cli, price });
                 }
                 (bridging.legs, bridging.record) = (planned.legs, planned.record);
                 (task.steps, task.doing) = (plan.steps, Doing::Waiting(now));

@@ -88,6 +88,22 @@ fn what_calls_under_way_have_cost_counts_and_ends_them_where_that_is_wanted() {
     assert!(record.cost.is_some_and(|cost| (90.0..=93.0).contains(&cost)), "{:?}", record.cost);
 }
 
+#[test]
+fn numbers_that_ring_no_more_hold_nothing_back() {
+    let dials = "async function main(data, ctx) {
+      await ctx.bridge(['442012345678', '442012345679', '442012345670'], { strategy: 'parallel' });
+    }";
+    let limits = "limits = { spend_per_day = 1.5 }\naddresses = [\"203";
+    let limited = config("cost = 0.6").replace("addresses = [\"203", limits);
+    let mut trunks = Trunks::new(&limited, &[("1000", dials)]);
+    trunks.dial("1000");
+    trunks.lab.pick_up(trunks.first);
+    trunks.lab.wait(1_000);
+    trunks.lab.seen(trunks.first);
+    trunks.dial("442012345671");
+    assert_eq!(trunks.lab.seen(trunks.first), ["invite"]);
+}
+
 const HOOKED: &str = "cost = 0.6\nscript = \"script-hook\"";
 /// A route without a price beside the one that has one.
 const FREE: &str = "[[route]]\nprefix = \"46\"\ngateways = [7]";
