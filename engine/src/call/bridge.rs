@@ -196,6 +196,11 @@ impl Bridge {
         self.legs.iter().find(|(_, leg)| matches!(leg.attempt, Attempt::Joined { .. })).map(|(id, _)| *id)
     }
 
+    /// The target that a leg was dialled for.
+    pub fn target_of(&self, leg: LegId) -> Option<usize> {
+        self.legs.get(&leg).map(|leg| leg.target)
+    }
+
     /// Whether this digit of the caller ends the bridge.
     pub fn ends_on(&self, digit: char) -> bool {
         self.joined().is_some() && self.rules.hangup_on.as_deref().is_some_and(|digits| digits.contains(digit))

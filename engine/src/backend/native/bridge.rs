@@ -330,6 +330,14 @@ impl<S: Switchboard> NativeBackend<S> {
         let Some((id, Task::Bridge(task))) = &mut self.task else { return };
         let id = *id;
         task.joined = Some(leg);
+        // The other targets are not dialled any more.
+        let target = task.bridge.target_of(leg);
+        for (_, (lookup, routes)) in task.found.extract_if(.., |other, _| Some(*other) != target) {
+            self.board.forget_routes(lookup, &routes);
+        }
+        for lookup in std::mem::take(&mut task.lookups).into_keys() {
+            self.board.forget_routes(lookup, &[]);
+        }
         let record = task.args.record.clone();
         if self.a.state() < LegState::Answering && !self.originated {
             let headers = self.headers.fields().clone();

@@ -104,6 +104,22 @@ fn numbers_that_ring_no_more_hold_nothing_back() {
     assert_eq!(trunks.lab.seen(trunks.first), ["invite"]);
 }
 
+#[test]
+fn a_number_that_a_script_decides_on_after_another_has_answered_holds_nothing_back() {
+    let dials = "async function main(data, ctx) { await ctx.bridge(['461000', '442000'], { strategy: 'parallel' }); }";
+    let limits = "limits = { spend_per_day = 0.5 }\naddresses = [\"203";
+    let limited = config(&format!("{HOOKED}\n{FREE}")).replace("addresses = [\"203", limits);
+    let mut trunks = Trunks::new(&limited, &[("hook", "function main() {}"), ("1000", dials)]);
+    trunks.lab.decides = false;
+    trunks.dial("1000");
+    trunks.lab.pick_up(trunks.first);
+    trunks.lab.decides = true;
+    trunks.lab.settle();
+    trunks.lab.seen(trunks.first);
+    trunks.dial("442012345671");
+    assert_eq!(trunks.lab.seen(trunks.first), ["invite"]);
+}
+
 const HOOKED: &str = "cost = 0.6\nscript = \"script-hook\"";
 /// A route without a price beside the one that has one.
 const FREE: &str = "[[route]]\nprefix = \"46\"\ngateways = [7]";
