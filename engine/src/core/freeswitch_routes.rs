@@ -52,6 +52,9 @@ impl Switch {
             }
             RouteRequest::Answered { trial } => {
                 change(trial, &|attempt| attempt.answered_at = Some(unix_ms));
+                if let Some(customer) = exchange.customers.get(&key).copied() {
+                    exchange.guard.joined(customer, key);
+                }
             }
             RouteRequest::Over { trial, code, reason } => change(trial, &|attempt| {
                 attempt.ended_at = Some(unix_ms);

@@ -156,6 +156,12 @@ impl Guard {
         }
     }
 
+    /// A call talks to one of its numbers: no other is about to be dialled.
+    pub(crate) fn joined(&mut self, customer: i64, call: CallKey) {
+        let live = self.books.get_mut(&customer).and_then(|book| book.live.get_mut(&call));
+        live.into_iter().flat_map(|live| live.numbers.values_mut()).for_each(|reserved| *reserved = 0.0);
+    }
+
     /// A number is neither dialled nor talked to any more.
     pub(crate) fn number_over(&mut self, customer: i64, call: CallKey, number: LookupId) {
         if let Some(live) = self.books.get_mut(&customer).and_then(|book| book.live.get_mut(&call)) {
@@ -368,6 +374,8 @@ mod tests {
         guard.dial(now, &customer, call, next, &attempts).unwrap();
         guard.reserve(now, &customer, (call, next), 60.0, &attempts).unwrap();
         assert_eq!(guard.admit(now, &customer, CallKey(3), &attempts), Err(Exceeded::Spend), "two minutes, and one of the next");
+        guard.joined(12, call);
+        assert_eq!(guard.admit(now, &customer, CallKey(3), &attempts), Ok(()), "the next one's turn does not come");
     }
 
     #[test]
