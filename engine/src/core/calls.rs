@@ -12,10 +12,10 @@ use lockstep_ctx_api::{
 use serde_json::{Value, json};
 
 use super::channel::ChannelEvent;
+use super::engine_event::EngineEvent;
 use super::exchange::{CallKey, LegKey, Purpose};
 use super::executions::OUTSIDE_TURN;
 use super::guard::Exceeded;
-use super::handle::EngineEvent;
 use super::live_call::{OnAnswer, PLACED, ScriptState};
 use super::past_calls::PastCall;
 use super::switch::Switch;

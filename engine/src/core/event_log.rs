@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, watch};
 
-use super::handle::EngineEvent;
+use super::engine_event::EngineEvent;
 use crate::alerts::Alert;
 
 /// Events kept for those who come back or fall behind.

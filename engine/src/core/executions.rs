@@ -220,7 +220,7 @@ impl Switch {
                 self.events.publish(
                     unix_ms,
                     Some(Arc::clone(&call.account)),
-                    super::handle::EngineEvent::Channel { channel, what: completed },
+                    super::engine_event::EngineEvent::Channel { channel, what: completed },
                 );
             }
             // Whoever asked may have gone away.

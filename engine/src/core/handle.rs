@@ -8,20 +8,18 @@ use std::time::Duration;
 
 use lockstep_ctx_api::journal::Journal;
 use lockstep_ctx_api::wire::Bundle;
-use lockstep_ctx_api::{CallEndedCause, CallFacts, CallState, OpResult};
+use lockstep_ctx_api::{CallEndedCause, CallFacts, OpResult};
 use serde::Serialize;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-use super::channel::{Channel, ChannelEvent, Execution};
+use super::channel::{Channel, Execution};
 use super::claiming::{Claim, Claimed};
 use super::event_log::{EventLog, Watcher};
 use super::executions::Asker;
 use super::messages::TextMessage;
-use super::timeline::{Timeline, TimelineEntry};
-use crate::alerts::Alert;
+use super::timeline::Timeline;
 use crate::freeswitch::Fleet;
-use crate::jobs::Job;
 use crate::platform::Platform;
 use crate::runs::RunsHandle;
 use crate::script::programs::{Order, SaveAnswer, SaveError, SaveScript};
@@ -151,89 +149,6 @@ pub struct Readiness {
     /// The most there ever were at once.
     #[serde(skip)]
     pub most_calls: usize,
-}
-
-/// Something that subscribers of `/v1/events` and tests see.
-#[derive(Clone, Debug, Serialize)]
-#[serde(tag = "type", rename_all = "kebab-case")]
-pub enum EngineEvent {
-    CallStarted {
-        call: String,
-        from: String,
-        to: String,
-        script: Option<String>,
-    },
-    CallState {
-        call: String,
-        state: CallState,
-    },
-    /// A new or completed line of a call's timeline.
-    Timeline {
-        call: String,
-        entry: TimelineEntry,
-    },
-    CallEnded {
-        call: String,
-        cause: CallEndedCause,
-        duration_ms: u64,
-    },
-    /// What a run outside calls wrote, or how much of it was left out.
-    RunLog {
-        /// `None`: all of the script's.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        run: Option<Arc<str>>,
-        /// The job that the run is a try of.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        job: Option<i64>,
-        script: String,
-        /// Since the run was asked for.
-        entry: TimelineEntry,
-    },
-    /// Something happened to a call or to a leg of its bridge.
-    Channel {
-        #[serde(flatten)]
-        channel: Arc<Channel>,
-        #[serde(skip)]
-        what: ChannelEvent,
-    },
-    /// A device has registered or is gone.
-    Registration {
-        user: String,
-        contact: String,
-        change: RegistrationChange,
-    },
-    /// Scripts were loaded again: new calls run the new versions.
-    ScriptsLoaded {
-        scripts: usize,
-    },
-    /// A job has come as far as this.
-    Job(Arc<Job>),
-    /// Somebody should look at something.
-    Alert(Alert),
-}
-
-/// What became of a device's registration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RegistrationChange {
-    Registered,
-    Refreshed,
-    Unregistered,
-    Expired,
-}
-
-impl EngineEvent {
-    /// The call the event belongs to.
-    pub fn call(&self) -> Option<&str> {
-        match self {
-            Self::CallStarted { call, .. }
-            | Self::CallState { call, .. }
-            | Self::Timeline { call, .. }
-            | Self::CallEnded { call, .. } => Some(call),
-            Self::Channel { channel, .. } => Some(&channel.call),
-            Self::RunLog { .. } | Self::Registration { .. } | Self::ScriptsLoaded { .. } | Self::Job(_) | Self::Alert(_) => None,
-        }
-    }
 }
 
 /// Why the engine refused a request.

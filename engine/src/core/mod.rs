@@ -16,6 +16,7 @@ mod destinations;
 mod dialog_events;
 pub(crate) mod directory;
 mod driver;
+mod engine_event;
 mod event_log;
 pub(crate) mod exchange;
 mod executions;
@@ -57,11 +58,12 @@ pub use channel::{
 pub use channel_vars::ChannelVars;
 pub use claiming::{Claim, Claimed};
 pub use driver::{Engine, StartError};
+pub use engine_event::{EngineEvent, RegistrationChange};
 pub use event_log::{EventLog, Missed, Published, Watcher};
 pub use executions::Asker;
 pub use handle::{
-    CallFilter, CallSummary, EngineError, EngineEvent, EngineHandle, Metric, MetricKind, Originate, Readiness, Registration,
-    RegistrationChange, ScriptInfo, StatsSnapshot,
+    CallFilter, CallSummary, EngineError, EngineHandle, Metric, MetricKind, Originate, Readiness, Registration, ScriptInfo,
+    StatsSnapshot,
 };
 pub use live_call::PLACED;
 pub use messages::TextMessage;

@@ -23,10 +23,10 @@ use lockstep_media::stream::StreamStats;
 use lockstep_sip::endpoint::Output;
 use lockstep_sip::net::{FlowId, Received, TransmitId};
 
+use super::engine_event::EngineEvent;
 use super::event_log::EventLog;
 use super::exchange::{CallKey, Exchange, Purpose};
 use super::freeswitch::Connections;
-use super::handle::EngineEvent;
 use super::keeping::Keeping;
 use super::live_call::LiveCall;
 use super::messages::Messages;

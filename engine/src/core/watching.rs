@@ -8,8 +8,9 @@ use lockstep_ctx_api::{CallEndedCause, CallState, EndedBy, Event, OpClass, OpId,
 use lockstep_sip::registrar::{Change, Removal};
 
 use super::channel::{Activity, Channel, ChannelEvent, RunningRecording};
+use super::engine_event::{EngineEvent, RegistrationChange};
 use super::exchange::{CallKey, Exchange, LegKey};
-use super::handle::{EngineError, EngineEvent, Registration, RegistrationChange};
+use super::handle::{EngineError, Registration};
 use super::switch::Switch;
 use crate::call::{LegEvent, LegId};
 use crate::config::DEFAULT_ACCOUNT;

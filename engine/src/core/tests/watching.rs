@@ -7,7 +7,8 @@ use lockstep_ctx_api::{ErrorCode, OpResult, Outcome};
 use tokio::sync::oneshot;
 
 use super::lab::Lab;
-use crate::core::handle::{EngineError, EngineEvent, Request};
+use crate::core::EngineEvent;
+use crate::core::handle::{EngineError, Request};
 use crate::core::{Asker, ChannelEvent, Claim, Execution, Watcher};
 
 pub(super) const WAITS: &str = "async function main(data, ctx) { await ctx.answer(); await ctx.waitForHangup(); }";

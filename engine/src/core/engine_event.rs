@@ -1,0 +1,94 @@
+//! What those see who watch the engine.
+
+use std::sync::Arc;
+
+use lockstep_ctx_api::{CallEndedCause, CallState};
+use serde::Serialize;
+
+use super::channel::{Channel, ChannelEvent};
+use super::timeline::TimelineEntry;
+use crate::alerts::Alert;
+use crate::jobs::Job;
+
+/// Something that subscribers of `/v1/events` and tests see.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum EngineEvent {
+    CallStarted {
+        call: String,
+        from: String,
+        to: String,
+        script: Option<String>,
+    },
+    CallState {
+        call: String,
+        state: CallState,
+    },
+    /// A new or completed line of a call's timeline.
+    Timeline {
+        call: String,
+        entry: TimelineEntry,
+    },
+    CallEnded {
+        call: String,
+        cause: CallEndedCause,
+        duration_ms: u64,
+    },
+    /// What a run outside calls wrote, or how much of it was left out.
+    RunLog {
+        /// `None`: all of the script's.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        run: Option<Arc<str>>,
+        /// The job that the run is a try of.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        job: Option<i64>,
+        script: String,
+        /// Since the run was asked for.
+        entry: TimelineEntry,
+    },
+    /// Something happened to a call or to a leg of its bridge.
+    Channel {
+        #[serde(flatten)]
+        channel: Arc<Channel>,
+        #[serde(skip)]
+        what: ChannelEvent,
+    },
+    /// A device has registered or is gone.
+    Registration {
+        user: String,
+        contact: String,
+        change: RegistrationChange,
+    },
+    /// Scripts were loaded again: new calls run the new versions.
+    ScriptsLoaded {
+        scripts: usize,
+    },
+    /// A job has come as far as this.
+    Job(Arc<Job>),
+    /// Somebody should look at something.
+    Alert(Alert),
+}
+
+/// What became of a device's registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RegistrationChange {
+    Registered,
+    Refreshed,
+    Unregistered,
+    Expired,
+}
+
+impl EngineEvent {
+    /// The call the event belongs to.
+    pub fn call(&self) -> Option<&str> {
+        match self {
+            Self::CallStarted { call, .. }
+            | Self::CallState { call, .. }
+            | Self::Timeline { call, .. }
+            | Self::CallEnded { call, .. } => Some(call),
+            Self::Channel { channel, .. } => Some(&channel.call),
+            Self::RunLog { .. } | Self::Registration { .. } | Self::ScriptsLoaded { .. } | Self::Job(_) | Self::Alert(_) => None,
+        }
+    }
+}
