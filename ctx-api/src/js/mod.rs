@@ -40,7 +40,7 @@ pub mod worker;
 
 pub use compiled::Compiled;
 pub use cost::{FixedCost, fixed_cost};
-pub use json::{Part as JsonPart, Parts as JsonParts};
+pub use json::{Branch as JsonBranch, Part as JsonPart, Parts as JsonParts, Tree as JsonTree};
 pub use marks::MARK;
 pub use process::{WorkerExit, run_worker};
 pub use program::{check, module_problem};

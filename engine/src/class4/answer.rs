@@ -2,12 +2,9 @@
 //! change stays the text that it was.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
 
-use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use lockstep_ctx_api::js::{JsonBranch, JsonTree};
 use serde_json::{Map, Value, json};
 
 use super::change::{RoutingObject, plain};
@@ -118,12 +115,12 @@ fn shown(cli: String) -> String {
 
 /// A row of its own for one gateway.
 fn row_of(row: &Row<'_, String>, way: &Way<'_, String>) -> Value {
-    let members = |value: &Value| value.as_object().cloned().unwrap_or_default();
-    let mut gateway = members(way.said);
+    let said_of = |value: &Value| value.as_object().cloned().unwrap_or_default();
+    let mut gateway = said_of(way.said);
     gateway.remove("cli");
     gateway.extend(way.cli.clone().map(|cli| ("cli".to_owned(), shown(cli).into())));
     // What else is said of several goes for none of them alone.
-    let mut own = if row.ways.len() == 1 { members(row.said) } else { Map::new() };
+    let mut own = if row.ways.len() == 1 { said_of(row.said) } else { Map::new() };
     own.insert("gw".to_owned(), Value::Object(Map::from_iter([(way.id.clone(), Value::Object(gateway))])));
     own.extend(lists_of(&row.fields).map(|(name, fields)| (name.to_owned(), fields)));
     Value::Object(own)
@@ -142,190 +139,85 @@ fn lists_of(fields: &Sifted<'_>) -> [(&'static str, Value); 2] {
 fn is_settled(data: &RoutingObject, asked: &Asked, gateways: &Gateways) -> bool {
     let is_usable = |name: &str, asked: &Option<String>| {
         let said = data.routing(name);
-        said == asked.as_deref() || said.is_some_and(|said| read::<Text<'_>>(said).is_some_and(|Text(text)| is_number(&text)))
+        said == asked.as_deref() || said.is_some_and(|said| holds(said, is_number))
     };
-    let json = |name: &str| data.routing(name).unwrap_or_default();
     !matches!(gateways, Gateways::Routed(..))
         && is_usable("cli", &asked.cli)
         && is_usable("dest_number", &asked.number)
-        && data.routing("log").map(read::<Vec<Text<'_>>>).is_none_or(|log| {
-            log.is_some_and(|log| log.len() <= MAX_LINES && log.iter().all(|Text(line)| line.len() <= MAX_LINE))
+        && data.routing("log").is_none_or(|log| holds(log, are_lines))
+        && data.routing("headers").zip(data.routing("remove_headers")).is_some_and(|(add, remove)| {
+            let (add, remove) = (JsonTree::read(add), JsonTree::read(remove));
+            let roots = add.as_ref().and_then(JsonTree::root).zip(remove.as_ref().and_then(JsonTree::root));
+            roots.is_some_and(|(add, remove)| are_fields(add, remove))
         })
-        && Fields { add: read(json("headers")), remove: read(json("remove_headers")) }.are_settled()
-        && read::<Vec<Members<Ways<'_>>>>(json("egress_routing")).is_some_and(|rows| {
-            rows.len() <= MAX_ATTEMPTS
-                && rows.iter().all(|Members(Ways { gateway, fields })| {
-                    let is_known = |id: &str| gateways.find(id).is_some_and(|found| found == id);
-                    gateway.as_deref().is_some_and(is_known) && fields.are_settled()
-                })
+        && data.routing("egress_routing").is_some_and(|rows| holds(rows, |rows| are_rows(rows, gateways)))
+}
+
+/// Whether the value of a text is such a one.
+fn holds(json: &str, is: impl FnOnce(JsonBranch<'_>) -> bool) -> bool {
+    JsonTree::read(json).is_some_and(|tree| tree.root().is_some_and(is))
+}
+
+/// Whether every element of a list, of so many at most, is such a one.
+fn are_all(list: JsonBranch<'_>, most: usize, mut is: impl FnMut(JsonBranch<'_>) -> bool) -> bool {
+    list.elements().is_some_and(|mut elements| elements.by_ref().take(most).all(&mut is) && elements.next().is_none())
+}
+
+fn are_lines(log: JsonBranch<'_>) -> bool {
+    are_all(log, MAX_LINES, |line| line.string().is_some_and(|line| line.len() <= MAX_LINE))
+}
+
+fn is_number(value: JsonBranch<'_>) -> bool {
+    value.string().is_some_and(|text| !text.is_empty() && is_plain(&text))
+}
+
+fn are_rows(rows: JsonBranch<'_>, gateways: &Gateways) -> bool {
+    are_all(rows, MAX_ATTEMPTS, |row| {
+        members(row, ["gw", "headers", "remove_headers"]).is_some_and(|[gateway, add, remove]| {
+            gateway.is_some_and(|gateway| is_gateway(gateway, gateways))
+                && add.zip(remove).is_some_and(|(add, remove)| are_fields(add, remove))
         })
+    })
 }
 
-fn is_number(text: &str) -> bool {
-    !text.is_empty() && is_plain(text)
+/// Whether it is one gateway, with a caller id that can be shown, if any.
+fn is_gateway(gateway: JsonBranch<'_>, gateways: &Gateways) -> bool {
+    let Some(mut ways) = gateway.members() else { return false };
+    ways.next().is_some_and(|(id, said)| {
+        let is_known = id.string().is_some_and(|id| gateways.find(&id).is_some_and(|found| found == id));
+        is_known && members(said, ["cli"]).is_some_and(|[cli]| cli.is_none_or(is_number))
+    }) && ways.next().is_none()
 }
 
-/// `None`: it is written otherwise, and has to be looked at closely.
-fn read<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
-    serde_json::from_str(json).ok()
+/// Whether they are header fields of one place, to be added and to be removed.
+fn are_fields(add: JsonBranch<'_>, remove: JsonBranch<'_>) -> bool {
+    let mut left = MAX_HEADER_BYTES;
+    let mut fits = |octets: Option<usize>| octets.and_then(|octets| left.checked_sub(octets)).map(|rest| left = rest).is_some();
+    let name = |name: JsonBranch<'_>| name.string().filter(|name| is_name(name) && !runs_sip(name)).map(|name| name.len());
+    are_all(add, MAX_HEADERS, |field| {
+        let said = members(field, ["key", "value"]);
+        fits(said.and_then(|[key, value]| Some(name(key?)? + shown_octets(value?)?)))
+    }) && are_all(remove, MAX_HEADERS, |field| fits(name(field)))
 }
 
-/// A text, borrowed where nothing in it is escaped.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// The header fields of one place.
-#[derive(Default)]
-struct Fields<'a> {
-    add: Option<Vec<Members<Field<'a>>>>,
-    remove: Option<Vec<Text<'a>>>,
-}
-
-impl Fields<'_> {
-    fn are_settled(&self) -> bool {
-        let Some((add, remove)) = self.add.as_ref().zip(self.remove.as_ref()) else { return false };
-        let octets_of = |name: &str| (is_name(name) && !runs_sip(name)).then_some(name.len());
-        let added =
-            |Members(Field { key, value }): &Members<Field<'_>>| Some(octets_of(key.as_deref()?)? + value.as_ref()?.octets);
-        let octets = add.iter().map(added).chain(remove.iter().map(|Text(name)| octets_of(name))).sum::<Option<usize>>();
-        add.len().max(remove.len()) <= MAX_HEADERS && octets.is_some_and(|octets| octets <= MAX_HEADER_BYTES)
+/// Octets of a field's value: a text without control characters, or a whole number of 32 bits.
+fn shown_octets(value: JsonBranch<'_>) -> Option<usize> {
+    match value.string() {
+        Some(text) => is_plain_value(&text).then_some(text.len()),
+        None => value.json().parse::<i32>().ok().filter(|_| value.json() != "-0").map(|_| WHOLE),
     }
 }
 
-/// An object, read member by member.
-struct Members<T>(T);
-
-trait TakesMembers<'de>: Default {
-    /// Takes a member, unless it is written otherwise than [`settle`] writes it.
-    fn take<A: MapAccess<'de>>(&mut self, name: Cow<'de, str>, members: &mut A) -> Result<(), A::Error>;
-}
-
-impl<'de, T: TakesMembers<'de>> Deserialize<'de> for Members<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ByMember(PhantomData)).map(Self)
-    }
-}
-
-struct ByMember<T>(PhantomData<T>);
-
-impl<'de, T: TakesMembers<'de>> Visitor<'de> for ByMember<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<T, A::Error> {
-        let mut taken = T::default();
-        while let Some(Text(name)) = members.next_key()? {
-            taken.take(name, &mut members)?;
+/// The values of an object that have these names, of each the last; `None` where it is none, or a name is no text.
+fn members<'a, const N: usize>(object: JsonBranch<'a>, names: [&str; N]) -> Option<[Option<JsonBranch<'a>>; N]> {
+    let mut found = [None; N];
+    for (name, value) in object.members()? {
+        let name = name.string()?;
+        if let Some((_, slot)) = names.iter().zip(&mut found).find(|(wanted, _)| **wanted == name) {
+            *slot = Some(value);
         }
-        Ok(taken)
     }
-}
-
-/// A row.
-#[derive(Default)]
-struct Ways<'a> {
-    gateway: Option<Cow<'a, str>>,
-    fields: Fields<'a>,
-}
-
-impl<'de> TakesMembers<'de> for Ways<'de> {
-    fn take<A: MapAccess<'de>>(&mut self, name: Cow<'de, str>, members: &mut A) -> Result<(), A::Error> {
-        match &*name {
-            "gw" => self.gateway = members.next_value::<Members<Gateway<'_>>>()?.0.id,
-            "headers" => self.fields.add = Some(members.next_value()?),
-            "remove_headers" => self.fields.remove = Some(members.next_value()?),
-            _ => {
-                let IgnoredAny = members.next_value()?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The one gateway of a row.
-#[derive(Default)]
-struct Gateway<'a> {
-    id: Option<Cow<'a, str>>,
-}
-
-impl<'de> TakesMembers<'de> for Gateway<'de> {
-    fn take<A: MapAccess<'de>>(&mut self, name: Cow<'de, str>, members: &mut A) -> Result<(), A::Error> {
-        if self.id.replace(name).is_some() {
-            return Err(A::Error::custom("a second gateway"));
-        }
-        let Members(OwnCli) = members.next_value()?;
-        Ok(())
-    }
-}
-
-/// What a row says of its gateway.
-#[derive(Default)]
-struct OwnCli;
-
-impl<'de> TakesMembers<'de> for OwnCli {
-    fn take<A: MapAccess<'de>>(&mut self, name: Cow<'de, str>, members: &mut A) -> Result<(), A::Error> {
-        if name != "cli" {
-            let IgnoredAny = members.next_value()?;
-            return Ok(());
-        }
-        let Text(cli) = members.next_value()?;
-        if is_number(&cli) { Ok(()) } else { Err(A::Error::custom("no caller id")) }
-    }
-}
-
-/// A header field that is added.
-#[derive(Default)]
-struct Field<'a> {
-    key: Option<Cow<'a, str>>,
-    value: Option<FieldValue>,
-}
-
-impl<'de> TakesMembers<'de> for Field<'de> {
-    fn take<A: MapAccess<'de>>(&mut self, name: Cow<'de, str>, members: &mut A) -> Result<(), A::Error> {
-        match &*name {
-            "key" => self.key = Some(members.next_value::<Text<'_>>()?.0),
-            "value" => self.value = Some(members.next_value()?),
-            _ => {
-                let IgnoredAny = members.next_value()?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A text without control characters, or a whole number of 32 bits.
-struct FieldValue {
-    octets: usize,
-}
-
-impl<'de> Deserialize<'de> for FieldValue {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Shown;
-        impl Visitor<'_> for Shown {
-            type Value = FieldValue;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text or a whole number")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<FieldValue, E> {
-                let octets = text.len();
-                if is_plain_value(text) { Ok(FieldValue { octets }) } else { Err(E::custom("control characters")) }
-            }
-
-            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<FieldValue, E> {
-                i32::try_from(number).map(|_| FieldValue { octets: WHOLE }).map_err(E::custom)
-            }
-
-            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<FieldValue, E> {
-                i32::try_from(number).map(|_| FieldValue { octets: WHOLE }).map_err(E::custom)
-            }
-        }
-        deserializer.deserialize_any(Shown)
-    }
+    Some(found)
 }
 
 #[cfg(test)]

@@ -8,5 +8,5 @@ mod print;
 mod tape;
 
 pub(super) use object::{install, read, touch};
-pub use parts::{Part, Parts};
+pub use parts::{Branch, Part, Parts, Tree};
 pub(super) use print::print;

@@ -46,10 +46,9 @@ impl Tape {
         if text.len() > u32::MAX as usize {
             return None;
         }
-        let mut reader = Reader { bytes: text.as_bytes(), at: 0, kept, nodes: Vec::with_capacity(text.len() / 16) };
-        reader.value(0)?;
-        reader.skip_space();
-        (reader.at == text.len()).then_some(Self(reader.nodes))
+        let mut reader = Reader { octets: text.len(), kept, nodes: Vec::with_capacity(text.len() / 16) };
+        let rest = reader.value(after_space(text.as_bytes()), 0)?;
+        after_space(rest).is_empty().then_some(Self(reader.nodes))
     }
 
     pub(super) fn node(&self, index: u32) -> Option<Node> {
@@ -67,173 +66,147 @@ impl Tape {
     }
 }
 
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
+struct Reader {
+    /// Of the whole text.
+    octets: usize,
     /// The depth past which values make no nodes.
     kept: usize,
     nodes: Vec<Node>,
 }
 
-impl Reader<'_> {
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
+/// Each of these is given what is left of the text, and gives what is left after what it has read.
+impl Reader {
+    fn at(&self, rest: &[u8]) -> u32 {
+        (self.octets - rest.len()) as u32
     }
 
-    fn skip_space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
+    fn value<'a>(&mut self, rest: &'a [u8], depth: usize) -> Option<&'a [u8]> {
+        if depth > self.kept {
+            return Some(self.whole(rest, depth)?.1);
         }
-    }
-
-    fn take(&mut self, byte: u8) -> Option<()> {
-        (self.peek()? == byte).then(|| self.at += 1)
-    }
-
-    fn word(&mut self, word: &[u8]) -> Option<()> {
-        self.bytes.get(self.at..)?.starts_with(word).then(|| self.at += word.len())
-    }
-
-    fn value(&mut self, depth: usize) -> Option<()> {
-        self.skip_space();
-        let (index, start) = (self.nodes.len(), self.at);
-        let node = Node { kind: Kind::Null, start: start as u32, end: 0, next: 0 };
-        if depth <= self.kept {
-            self.nodes.push(node);
-        }
-        let kind = match self.peek()? {
-            b'{' => self.list(b'}', depth, Self::member).map(|()| Kind::Object)?,
-            b'[' => self.list(b']', depth, Self::value).map(|()| Kind::Array)?,
-            b'"' => Kind::String { escaped: self.string()? },
-            b't' => self.word(b"true").map(|()| Kind::True)?,
-            b'f' => self.word(b"false").map(|()| Kind::False)?,
-            b'n' => self.word(b"null").map(|()| Kind::Null)?,
-            _ => self.number().map(|()| Kind::Number)?,
-        };
-        let next = self.nodes.len() as u32;
+        let index = self.nodes.len();
+        let node = Node { kind: Kind::Null, start: self.at(rest), end: 0, next: 0 };
+        self.nodes.push(node);
+        let (kind, after) = self.whole(rest, depth)?;
+        let (end, next) = (self.at(after), self.nodes.len() as u32);
         if let Some(slot) = self.nodes.get_mut(index) {
-            *slot = Node { kind, end: self.at as u32, next, ..node };
+            *slot = Node { kind, end, next, ..node };
         }
-        Some(())
+        Some(after)
     }
 
-    fn list(&mut self, end: u8, depth: usize, item: fn(&mut Self, usize) -> Option<()>) -> Option<()> {
+    #[inline(always)]
+    fn whole<'a>(&mut self, rest: &'a [u8], depth: usize) -> Option<(Kind, &'a [u8])> {
+        Some(match rest {
+            [b'"', after @ ..] => string(after).map(|(escaped, after)| (Kind::String { escaped }, after))?,
+            [b'{', after @ ..] => (Kind::Object, self.list(after, b'}', depth, Self::member)?),
+            [b'[', after @ ..] => (Kind::Array, self.list(after, b']', depth, Self::value)?),
+            [b't', b'r', b'u', b'e', after @ ..] => (Kind::True, after),
+            [b'f', b'a', b'l', b's', b'e', after @ ..] => (Kind::False, after),
+            [b'n', b'u', b'l', b'l', after @ ..] => (Kind::Null, after),
+            _ => (Kind::Number, number(rest)?),
+        })
+    }
+
+    #[inline(always)]
+    fn list<'a>(
+        &mut self,
+        rest: &'a [u8],
+        end: u8,
+        depth: usize,
+        item: impl Fn(&mut Self, &'a [u8], usize) -> Option<&'a [u8]>,
+    ) -> Option<&'a [u8]> {
         if depth == MAX_DEPTH {
             return None;
         }
-        self.at += 1;
-        self.skip_space();
-        if self.take(end).is_some() {
-            return Some(());
+        let mut rest = after_space(rest);
+        if let Some((_, after)) = rest.split_first().filter(|(octet, _)| **octet == end) {
+            return Some(after);
         }
         loop {
-            item(self, depth + 1)?;
-            self.skip_space();
-            if self.take(end).is_some() {
-                return Some(());
-            }
-            self.take(b',')?;
-        }
-    }
-
-    fn member(&mut self, depth: usize) -> Option<()> {
-        self.skip_space();
-        let start = self.at as u32;
-        let kind = Kind::String { escaped: self.string()? };
-        if depth <= self.kept {
-            let next = self.nodes.len() as u32 + 1;
-            self.nodes.push(Node { kind, start, end: self.at as u32, next });
-        }
-        self.skip_space();
-        self.take(b':')?;
-        self.value(depth)
-    }
-
-    /// Whether it holds a backslash.
-    fn string(&mut self) -> Option<bool> {
-        self.take(b'"')?;
-        let mut escaped = false;
-        loop {
-            match self.bytes.get(self.at..).and_then(<[u8]>::first_chunk) {
-                Some(eight) => {
-                    let plain = leading_plain(u64::from_le_bytes(*eight));
-                    self.at += plain;
-                    if plain == 8 {
-                        continue;
-                    }
-                }
-                None => {
-                    while self.peek().is_some_and(is_plain) {
-                        self.at += 1;
-                    }
-                }
-            }
-            match self.peek()? {
-                b'"' => {
-                    self.at += 1;
-                    return Some(escaped);
-                }
-                b'\\' => {
-                    escaped = true;
-                    let hex = match self.bytes.get(self.at + 1)? {
-                        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => 0,
-                        b'u' => 4,
-                        _ => return None,
-                    };
-                    let digits = self.bytes.get(self.at + 2..self.at + 2 + hex)?;
-                    if !digits.iter().all(u8::is_ascii_hexdigit) {
-                        return None;
-                    }
-                    self.at += 2 + hex;
-                }
+            match after_space(item(self, rest, depth + 1)?) {
+                [b',', after @ ..] => rest = after_space(after),
+                [octet, after @ ..] if *octet == end => return Some(after),
                 _ => return None,
             }
         }
     }
 
-    fn number(&mut self) -> Option<()> {
-        // A number without a minus is no error.
-        let _ = self.take(b'-');
-        if self.take(b'0').is_none() {
-            self.digits()?;
+    #[inline(always)]
+    fn member<'a>(&mut self, rest: &'a [u8], depth: usize) -> Option<&'a [u8]> {
+        let [b'"', name @ ..] = rest else { return None };
+        let (escaped, after) = string(name)?;
+        if depth <= self.kept {
+            let node = Node {
+                kind: Kind::String { escaped },
+                start: self.at(rest),
+                end: self.at(after),
+                next: self.nodes.len() as u32 + 1,
+            };
+            self.nodes.push(node);
         }
-        if self.take(b'.').is_some() {
-            self.digits()?;
-        }
-        if matches!(self.peek(), Some(b'e' | b'E')) {
-            self.at += 1;
-            if matches!(self.peek(), Some(b'+' | b'-')) {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        Some(())
-    }
-
-    fn digits(&mut self) -> Option<()> {
-        let begin = self.at;
-        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
-            self.at += 1;
-        }
-        (self.at > begin).then_some(())
+        let [b':', after @ ..] = after_space(after) else { return None };
+        self.value(after_space(after), depth)
     }
 }
 
-/// Which octets stand for themselves in a string.
-static PLAIN: [bool; 256] = {
-    let mut plain = [true; 256];
-    let mut octet = 0;
-    while octet < 0x20 {
-        plain[octet] = false;
-        octet += 1;
+#[inline(always)]
+fn after_space(mut rest: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t' | b'\n' | b'\r', after @ ..] = rest {
+        rest = after;
     }
-    plain[b'"' as usize] = false;
-    plain[b'\\' as usize] = false;
-    plain
-};
+    rest
+}
 
-fn is_plain(octet: u8) -> bool {
-    PLAIN[usize::from(octet)]
+/// The rest of a string: whether it holds a backslash.
+#[inline(always)]
+fn string(mut rest: &[u8]) -> Option<(bool, &[u8])> {
+    let mut escaped = false;
+    loop {
+        while let Some(eight) = rest.first_chunk() {
+            let plain = leading_plain(u64::from_le_bytes(*eight));
+            rest = rest.get(plain..)?;
+            if plain < 8 {
+                break;
+            }
+        }
+        rest = match rest {
+            [b'"', after @ ..] => return Some((escaped, after)),
+            [b'\\', after @ ..] => {
+                escaped = true;
+                match after {
+                    [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', after @ ..] => after,
+                    [b'u', a, b, c, d, after @ ..] if [a, b, c, d].iter().all(|digit| digit.is_ascii_hexdigit()) => after,
+                    _ => return None,
+                }
+            }
+            // Fewer than eight are left.
+            [octet, after @ ..] if *octet >= 0x20 => after,
+            _ => return None,
+        };
+    }
+}
+
+fn number(rest: &[u8]) -> Option<&[u8]> {
+    let mut rest = match rest.strip_prefix(b"-").unwrap_or(rest) {
+        [b'0', after @ ..] => after,
+        rest => digits(rest)?,
+    };
+    if let [b'.', after @ ..] = rest {
+        rest = digits(after)?;
+    }
+    if let [b'e' | b'E', after @ ..] = rest {
+        rest = match after {
+            [b'+' | b'-', after @ ..] => digits(after)?,
+            _ => digits(after)?,
+        };
+    }
+    Some(rest)
+}
+
+fn digits(rest: &[u8]) -> Option<&[u8]> {
+    let count = rest.iter().take_while(|octet| octet.is_ascii_digit()).count();
+    rest.get(count..).filter(|_| count > 0)
 }
 
 /// How many of eight octets, the lowest first, stand for themselves before one that does not.
@@ -312,7 +285,7 @@ mod tests {
         fn octets_that_stand_for_themselves_are_counted(octets in prop::array::uniform8(prop_oneof![
             8 => any::<u8>(), 1 => Just(b'"'), 1 => Just(b'\\'), 1 => 0x1e_u8..0x24, 8 => Just(b'a')
         ])) {
-            let plain = octets.iter().take_while(|octet| is_plain(**octet)).count();
+            let plain = octets.iter().take_while(|octet| **octet >= 0x20 && !matches!(octet, b'"' | b'\\')).count();
             prop_assert_eq!(leading_plain(u64::from_le_bytes(octets)), plain);
         }
 
