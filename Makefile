@@ -36,9 +36,9 @@ test: deps packages clients ## everything that must hold: format, lints, unit te
 	target/debug/lockstep check scripts/*.js
 	target/debug/lockstep test scripts/tests --config demo
 
-bench: deps ## print every figure beside its comparison
-	cargo build --release --locked --workspace
-	target/release/lockstep-bench $(FIGURES)
+bench: deps ## print every figure of what is shipped beside its comparison
+	cargo build --profile dist --locked --package lockstep-engine --package lockstep-tests --bins
+	target/dist/lockstep-bench $(FIGURES)
 
 mutants: build ## break the sample scripts on purpose; tell which changes their tests do not notice
 	target/release/lockstep test scripts/tests --config demo --mutate
