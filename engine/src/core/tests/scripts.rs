@@ -108,7 +108,34 @@ fn what_listens_for_the_end_of_the_call_may_do_its_errands_after_main_has_return
     assert_eq!(lab.past().len(), 0);
     lab.services_answer();
     assert_eq!(logged(&lab), ["saved"]);
-    // Not for ever.
+    is_given_up(script);
+}
+
+#[test]
+fn what_listens_for_the_end_of_the_call_may_do_its_errands_when_that_has_ended_main() {
+    for listen in ["ctx.on('hangup', save)", "ctx.waitForHangup().then(save)", "follow(ctx.events())"] {
+        let script = "const { kv } = require('cxKV');
+        const save = async () => { await kv.set('a', '1'); await kv.set('b', '2'); console.log('saved'); };
+        const follow = async events => { for await (const event of events) if (event.type === 'hangup') await save(); };
+        async function main(data, ctx) {
+          LISTEN;
+          await ctx.answer();
+          await ctx.play('user/x.wav', { loop: true });
+        }";
+        let script = script.replace("LISTEN", listen);
+        let (mut lab, caller) = call(&script);
+        lab.hang_up(caller);
+        assert_eq!(lab.past().len(), 0, "{listen}");
+        lab.services_answer();
+        assert_eq!(lab.past().len(), 0, "{listen}");
+        lab.services_answer();
+        assert_eq!(logged(&lab), ["saved"], "{listen}");
+        is_given_up(&script);
+    }
+}
+
+/// The script's stores are not waited for without end.
+fn is_given_up(script: &str) {
     let (mut lab, caller) = call(script);
     lab.hang_up(caller);
     lab.wait(9_900);

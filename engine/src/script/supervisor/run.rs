@@ -25,7 +25,7 @@ pub(super) struct Placement {
 pub(super) enum Phase {
     /// `main` is under way.
     Running,
-    /// `main` has returned; what it left behind may still settle.
+    /// `main` has returned, or left the end of the call uncaught; what it left behind may still settle.
     Finished,
     /// It has thrown, and this has been said.
     Failed,

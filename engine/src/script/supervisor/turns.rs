@@ -134,7 +134,9 @@ impl Supervisor {
                 Some((Phase::Finished, ScriptOutput::Finished { run: id, result: result.clone() }))
             }
             (RunState::Failed(error), Phase::Running) => {
-                Some((Phase::Failed, ScriptOutput::Failed { run: id, error: error.clone() }))
+                // That the call has ended is no failure: what listens for it has its errands to do.
+                let phase = if error.kind == ScriptErrorKind::CallEnded { Phase::Finished } else { Phase::Failed };
+                Some((phase, ScriptOutput::Failed { run: id, error: error.clone() }))
             }
         };
         if !record.issued.is_empty() || !record.awaited.is_empty() || !record.cancels.is_empty() {
