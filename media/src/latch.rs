@@ -2,14 +2,18 @@
 //!
 //! | state | packet from | what happens |
 //! |---|---|---|
-//! | open | the signalled address, or another port of its host | locked on to it |
+//! | open | the signalled address | locked on to it |
+//! | open | where packets came from before a new address was signalled | refused for `SILENCE` |
+//! | open | another port of the signalled host | locked on to it |
 //! | open | another host, signalled address private or unusable | locked on to it |
 //! | open | another host | locked on to it after `GRACE` without the signalled one and a second packet |
 //! | locked | the address locked on to | accepted |
 //! | locked | the signalled address | locked on to that instead: it is the one that was vouched for |
 //! | locked | anything else | refused, until the locked one was silent for `SILENCE` |
 //!
-//! A new address in SDP opens the latch. The same address again does not: a session refresh must not let a third party in.
+//! A new address in SDP opens the latch. The same address again does not: a session refresh must not let a third party in. Packets
+//! that still come from where the other side was before are late ones, or those of a branch or a party that it has left: for
+//! `SILENCE` they are refused. What comes from there even then is of a phone that tells a new port and keeps its NAT's mapping.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -20,13 +24,26 @@ const GRACE: Duration = Duration::from_millis(200);
 /// How long the address locked on to may say nothing before another one is let in.
 const SILENCE: Duration = Duration::from_secs(3);
 
+/// The most former addresses that are known again: each branch of a forked INVITE has one.
+const MAX_FORMER: usize = 8;
+
 #[derive(Debug, Clone)]
 pub(crate) struct Latch {
     signalled: Option<SocketAddr>,
+    /// The last address signalled: a hold by `c=0.0.0.0` leaves it.
+    known: Option<SocketAddr>,
     locked: Option<Locked>,
     /// When the latch was opened.
     opened: Instant,
     candidate: Option<SocketAddr>,
+    former: Vec<Former>,
+}
+
+/// Where packets came from, or went to, until another address was signalled.
+#[derive(Debug, Clone, Copy)]
+struct Former {
+    signalled: SocketAddr,
+    source: SocketAddr,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -37,18 +54,24 @@ struct Locked {
 
 impl Latch {
     pub(crate) fn new(now: Instant) -> Self {
-        Latch { signalled: None, locked: None, opened: now, candidate: None }
+        Latch { signalled: None, known: None, locked: None, opened: now, candidate: None, former: Vec::new() }
     }
 
     /// Takes the address of a session description. Returns whether it opened the latch.
     pub(crate) fn signal(&mut self, now: Instant, address: Option<SocketAddr>) -> bool {
         let is_same = self.signalled == address;
+        let left = self.known.zip(self.destination()).map(|(signalled, source)| Former { signalled, source });
         self.signalled = address;
         // Hold by `c=0.0.0.0` says where not to send. It does not let anyone else in.
         if is_same || (address.is_none() && self.locked.is_some()) {
             return false;
         }
-        *self = Latch { signalled: address, locked: None, opened: now, candidate: None };
+        let known = address.or(self.known);
+        let mut former = std::mem::take(&mut self.former);
+        former.extend(left);
+        former.retain(|left| Some(left.signalled) != known && Some(left.source) != known);
+        former.drain(..former.len().saturating_sub(MAX_FORMER));
+        *self = Latch { signalled: address, known, locked: None, opened: now, candidate: None, former };
         true
     }
 
@@ -90,7 +113,7 @@ impl Latch {
     }
 
     fn opens_for(&mut self, now: Instant, source: SocketAddr) -> bool {
-        if self.is_closed(now) {
+        if self.is_closed(now) || self.is_left(now, source) {
             return false;
         }
         let Some(signalled) = self.signalled else { return true };
@@ -99,6 +122,11 @@ impl Latch {
         }
         let is_second = self.candidate.replace(source) == Some(source);
         is_second && now.saturating_duration_since(self.opened) >= GRACE
+    }
+
+    /// Whether the other side has left `source` for another address just now.
+    fn is_left(&self, now: Instant, source: SocketAddr) -> bool {
+        now.saturating_duration_since(self.opened) < SILENCE && self.former.iter().any(|left| left.source == source)
     }
 }
 
@@ -209,5 +237,59 @@ mod tests {
         assert!(latch.signal(now, Some(address("198.51.100.7:5000"))));
         assert_eq!(latch.destination(), Some(address("198.51.100.7:5000")));
         assert!(!latch.admit(now, address("192.0.2.1:61000")));
+    }
+
+    #[test]
+    fn packets_still_on_their_way_from_the_port_before_do_not_draw_ours_back() {
+        let (now, mut latch) = open_for("192.0.2.1:4000");
+        assert!(latch.admit(now, address("192.0.2.1:4000")));
+        assert!(latch.signal(now, Some(address("192.0.2.1:5000"))));
+        assert!(!latch.admit(now, address("192.0.2.1:4000")));
+        assert_eq!(latch.destination(), Some(address("192.0.2.1:5000")));
+        assert!(latch.admit(now, address("192.0.2.1:61000")), "a third port is the new one behind a NAT");
+    }
+
+    #[test]
+    fn a_branch_or_a_party_that_was_left_is_not_let_in_while_the_new_one_listens() {
+        let (mut now, mut latch) = open_for("192.0.2.1:4000");
+        assert!(latch.admit(now, address("192.0.2.1:61000")));
+        assert!(latch.signal(now, Some(address("192.0.2.2:4000"))), "never heard");
+        assert!(latch.signal(now, Some(address("192.0.2.2:5000"))));
+        while now + Duration::from_millis(20) < latch.opened + SILENCE {
+            now += Duration::from_millis(20);
+            assert!(!latch.admit(now, address("192.0.2.1:61000")));
+            assert!(!latch.admit(now, address("192.0.2.2:4000")));
+        }
+        assert_eq!(latch.destination(), Some(address("192.0.2.2:5000")));
+    }
+
+    #[test]
+    fn a_phone_that_tells_a_new_port_and_sends_from_the_old_one_is_heard_again() {
+        let (now, mut latch) = open_for("10.0.0.5:4000");
+        assert!(latch.admit(now, address("198.51.100.7:61000")));
+        assert!(latch.signal(now, Some(address("10.0.0.5:5000"))));
+        assert!(!latch.admit(now, address("198.51.100.7:61000")));
+        assert!(latch.admit(now + SILENCE, address("198.51.100.7:61000")));
+    }
+
+    #[test]
+    fn whoever_is_back_at_a_former_address_is_heard_at_once() {
+        let (now, mut latch) = open_for("10.0.0.5:4000");
+        assert!(latch.admit(now, address("198.51.100.7:61000")));
+        assert!(!latch.signal(now, None));
+        assert!(latch.signal(now, Some(address("10.0.0.5:4000"))), "back from a hold");
+        assert!(latch.admit(now, address("198.51.100.7:61000")));
+        assert!(latch.signal(now, Some(address("203.0.113.9:4000"))), "another branch");
+        assert!(latch.signal(now, Some(address("10.0.0.5:4000"))));
+        assert!(latch.admit(now, address("198.51.100.7:61000")));
+    }
+
+    #[test]
+    fn former_addresses_are_bounded() {
+        let (now, mut latch) = open_for("192.0.2.1:4000");
+        for port in 5000..6000 {
+            assert!(latch.signal(now, Some(SocketAddr::from(([192, 0, 2, 1], port)))));
+        }
+        assert_eq!(latch.former.len(), MAX_FORMER);
     }
 }

@@ -93,3 +93,13 @@ fn a_new_address_in_a_new_description_is_locked_on_to() {
     assert_eq!(line.stream.stats().dropped.wrong_source, 1);
     line.assert_continuous();
 }
+
+#[test]
+fn a_party_that_listens_at_its_new_port_hears_us_whatever_is_still_on_its_way_from_the_old_one() {
+    let mut line = Line::connected();
+    line.audio(1);
+    line.command(Command::SetRemote(Box::new(Negotiated { remote: Some(address("192.0.2.1:5000")), ..negotiated() })));
+    line.audio(1);
+    line.run(20);
+    assert_eq!(line.sent.last().unwrap().to, address("192.0.2.1:5000"));
+}
