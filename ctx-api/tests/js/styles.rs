@@ -96,6 +96,27 @@ fn errors_in_every_style_are_sip_replies() {
 }
 
 #[test]
+fn an_error_that_is_handed_back_is_as_one_that_is_thrown() {
+    for source in [
+        "function main() { return new Error('404 Not Found') }",
+        "async function main() { await null; return new TypeError('404 Not Found') }",
+        "exit(new Error('404 Not Found'))",
+        "function main() { exit(Promise.resolve(new Error('404 Not Found'))) }",
+        "function main() { setTimeout(() => exit(new (class Gone extends Error {})('404 Not Found')), 0) }",
+    ] {
+        let mut run = Setup::app(source).start();
+        if run.is_running() {
+            run.wake();
+        }
+        assert_eq!(run.error().sip, Some((404, "Not Found".to_owned())), "{source}");
+    }
+    let meant = "function main() { return Object.assign(new Error('404 x'), { toJSON: () => 'as data' }) }";
+    assert_eq!(Setup::app(meant).start().result(), " \"as data\"");
+    let nested = "function main() { return { error: new Error('404 Not Found') } }";
+    assert_eq!(Setup::app(nested).start().result(), r#"{"error":{}}"#);
+}
+
+#[test]
 fn a_modules_own_main_shows_nowhere() {
     let lib = "export function main() {} export const a = 1";
     let run = Setup::app("import * as lib from './lib'; export const main = () => Object.keys(lib)").file("lib.js", lib).start();

@@ -124,6 +124,12 @@ fn nothing_of_a_run_is_seen_by_the_next() {
 }
 
 #[test]
+fn an_error_that_is_returned_is_one() {
+    let mut bench = Bench::new("function main({ n }) { return n > 1 ? { n } : new Error('404 No') }");
+    assert_eq!([1, 2, 1].map(|n| bench.run(&format!(r#"{{"n":{n}}}"#))), ["Error: 404 No", r#"{"n":2}"#, "Error: 404 No"]);
+}
+
+#[test]
 fn a_file_of_functions_runs_like_one_that_does_more() {
     for source in [
         "function main() { return vars.n }",

@@ -101,6 +101,11 @@ impl Members {
         self.0.keys().any(|name| is_inner(name) && !before.top.has(name))
     }
 
+    /// Whether some of these are the whole object's, which is `before`; while nothing is known of it, they may be any.
+    fn is_whole(&self, before: &RoutingObject) -> bool {
+        before.top.0.is_empty() || self.0.keys().any(|name| before.top.has(name))
+    }
+
     fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
@@ -131,7 +136,7 @@ impl RoutingObject {
     /// the top.
     ///
     /// # Errors
-    /// It is no object, or too large.
+    /// It is no such object, or too large.
     pub(super) fn changed(before: &Self, after: &str) -> Result<Self, String> {
         if after.len() > MAX_RESULT {
             return Err(format!("the routing script returned {} octets, expected at most {MAX_RESULT}", after.len()));
@@ -154,7 +159,10 @@ impl RoutingObject {
         Ok(match routing {
             Some(routing) => Self { top, routing: Members::new(&text, routing) },
             None if top.is_routing(before) => Self { top: before.top.clone(), routing: top },
-            None => Self { top, routing: before.routing.clone() },
+            None if top.is_whole(before) => Self { top, routing: before.routing.clone() },
+            None => {
+                return Err("the routing script returned an object with nothing of the routing object, which was expected".into());
+            }
         })
     }
 
@@ -418,6 +426,18 @@ mod tests {
             let expected = format!("the routing script returned {found}, expected the routing object");
             assert_eq!(RoutingObject::changed(&before(), after), Err(expected));
         }
+    }
+
+    #[test]
+    fn what_is_another_object_throws_no_changes_away_unheard() {
+        for after in [json!({}), json!({ "ok": true }), json!({ "routing": null }), json!({ "routing": "cli" })] {
+            let refused = RoutingObject::changed(&before(), &after.to_string()).unwrap_err();
+            assert!(refused.contains("with nothing of the routing object"), "{after}: {refused}");
+        }
+        for after in [json!({ "routing": {} }), json!({ "x": 2 }), json!({ "headers": [] }), json!({ "log": [] })] {
+            assert!(RoutingObject::changed(&before(), &after.to_string()).is_ok(), "{after}");
+        }
+        assert!(["{}", r#"{"x":1}"#].iter().all(|given| Given::read(given).is_ok()));
     }
 
     #[test]

@@ -280,6 +280,7 @@ fn a_global_named_as_anothers_file_is_run_itself() {
 fn the_hook_by_one_script_is_the_same_hook() {
     let source = "function main(data) {
       if (data.refuse) throw new Error('603 Not there');
+      if (data.blocks) return new Error('604 Number on DNC List');
       if ('give' in data) return data.give;
       const result = data.bare ? data.routing : data;
       result.headers.push({ key: 'X-A', value: data.tier });
@@ -290,15 +291,17 @@ fn the_hook_by_one_script_is_the_same_hook() {
         const { headers, routing } = await by({ routing: { account_id: 12 }, bare });
         console.log(JSON.stringify([headers, routing.headers]));
       }
-      for (const data of [{ refuse: 1 }, { give: null }, { give: 5 }]) await by(data).catch((error) => console.log(error.message));
+      for (const data of [{ refuse: 1 }, { blocks: 1 }, { give: null }, { give: 5 }, { give: { ok: true } }]) await by(data).catch((error) => console.log(error.message));
       await class4({}, { script: 'none' }).catch((error) => console.log(error.message));";
     let changed = r#"[[{"key":"X-A","value":"gold"}],[{"key":"X-A","value":"gold"}]]"#;
     let expected = [
         changed,
         changed,
         "603 Not there",
+        "604 Number on DNC List",
         "500 Script Error: script-1000: the routing script returned null, expected the routing object",
         "500 Script Error: script-1000: the routing script returned a number, expected the routing object",
+        "500 Script Error: script-1000: the routing script returned an object with nothing of the routing object, which was expected",
         "no script none",
     ];
     assert_eq!(lines(routed_by(source), body), expected);

@@ -188,6 +188,7 @@
         if (name === undefined && owner === undefined && host.onlyDeclares) lasting = main;
       }
       if (isPromise(result)) throw part('failures').notSynchronous();
+      if (isFailure(result)) throw result;
       return result === undefined ? data : result;
     } catch (error) {
       host.fail(error);
@@ -203,6 +204,13 @@
 
   function isPromise(result) {
     return (typeof result === 'object' || typeof result === 'function') && result !== null && typeof result.then === 'function';
+  }
+
+  const Failure = Error;
+
+  // An error says what went wrong, whichever way it is handed over; one that has a say in its JSON may be meant as data.
+  function isFailure(result) {
+    return result instanceof Failure && typeof result.toJSON !== 'function';
   }
 
   function run(main, exported) {
@@ -236,7 +244,10 @@
   function finish(result) {
     undecided = false;
     try {
-      host.finish(host.hasCall ? undefined : json(result === undefined ? input : result));
+      // What a call's script returns is nobody's.
+      if (host.hasCall) host.finish(undefined);
+      else if (isFailure(result)) host.fail(result);
+      else host.finish(json(result === undefined ? input : result));
     } catch (error) {
       host.fail(error);
     }
@@ -293,6 +304,7 @@
       return input;
     },
     json,
+    isFailure,
     // How many parts have been loaded.
     get loads() {
       return loads;

@@ -1,6 +1,6 @@
 // The oldest style's `vars`, `exit` and `err`, and `process`.
 (function (host, runtime) {
-  const { input, json } = runtime;
+  const { input, json, isFailure } = runtime;
 
   // The oldest style's `vars`: the data itself, and a function that returns it.
   function vars() {
@@ -25,6 +25,7 @@
   const err = (reason, text) => host.err(text !== undefined && /^\d{3}$/.test(reason) ? [reason, text] : reason);
 
   function exit(value) {
+    if (!host.hasCall && isFailure(value)) return err(value);
     if (typeof value?.then !== 'function') return host.exit(json(value === undefined ? input : value));
     if (host.type === 'script') throw runtime.part('failures').notSynchronous('exit was given a promise');
     runtime.leaving = true;
