@@ -202,10 +202,10 @@ impl Switch {
                     call.facts.codec.clone_from(&change.codec);
                 }
             }
-            Event::Dtmf { digit, method, .. } => {
+            Event::Dtmf { digit, method, duration_ms } => {
                 self.counters.digits += 1;
                 if *method == DtmfMethod::Info {
-                    self.pass_key_on(key, *digit);
+                    self.pass_key_on(key, *digit, *duration_ms);
                 }
             }
             Event::Hold | Event::Unhold | Event::Bridge { .. } | Event::Unbridge { .. } | Event::MediaTimeout { .. } => {}

@@ -171,11 +171,11 @@ impl Switch {
     }
 
     /// Passes on a key that came by INFO; other keys go on with the audio.
-    pub(super) fn pass_key_on(&mut self, key: CallKey, digit: char) {
+    pub(super) fn pass_key_on(&mut self, key: CallKey, digit: char, duration_ms: u32) {
         let peer = self.calls.get(&key).and_then(|call| call.joined).map(|joined| joined.peer);
         let peer = peer.and_then(|peer| self.calls.get_mut(&peer));
         if let Some(backend) = peer.and_then(|peer| peer.backend.native_mut()) {
-            backend.pass_key(LegId::A, digit);
+            backend.pass_key(LegId::A, digit, duration_ms);
         }
     }
 }

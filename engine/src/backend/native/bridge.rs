@@ -22,6 +22,8 @@ use crate::call::{
 
 /// How long targets ring when the script says 0.
 const DEFAULT_RING_TIME: Duration = Duration::from_secs(60);
+/// A key that is passed on is held for as long at least, whatever its INFO says.
+const SHORTEST_KEY: Duration = Duration::from_millis(100);
 /// The most targets one bridge takes.
 const MAX_TARGETS: usize = 32;
 
@@ -459,24 +461,35 @@ impl<S: Switchboard> NativeBackend<S> {
         }
     }
 
-    /// A key of the caller while a bridge runs; whether the bridge took it.
-    pub(super) fn bridge_took_digit(&mut self, now: Instant, digit: char, by_info: bool) -> bool {
+    /// A key of the caller while a bridge runs; whether the bridge took it. One that came by INFO was held for `by_info` ms; the
+    /// audio carries any other to whom the caller hears, in early media as well.
+    pub(super) fn bridge_took_digit(&mut self, now: Instant, digit: char, by_info: Option<u32>) -> bool {
         let Some((_, Task::Bridge(task))) = &mut self.task else { return false };
-        let Some(leg) = task.joined else { return false };
+        let is_joined = task.joined.is_some();
         if task.bridge.ends_on(digit) {
             task.bridge.end(now);
-        } else if by_info {
-            self.pass_key(leg, digit);
+        } else if let Some((leg, duration_ms)) = task.heard.zip(by_info) {
+            self.pass_key(leg, digit, duration_ms);
         }
-        true
+        is_joined
+    }
+
+    /// A key of a far end while a bridge runs.
+    pub(super) fn far_digit(&mut self, now: Instant, leg: LegId, digit: char, by_info: Option<u32>) {
+        let Some((_, Task::Bridge(task))) = &mut self.task else { return };
+        if task.heard != Some(leg) {
+            task.bridge.far_digit(now, leg);
+        } else if let Some(duration_ms) = by_info {
+            self.pass_key(LegId::A, digit, duration_ms);
+        }
     }
 
     /// A key that came by INFO goes on as telephone events, or as tones where the other side has none.
-    pub(crate) fn pass_key(&mut self, to: LegId, digit: char) {
+    pub(crate) fn pass_key(&mut self, to: LegId, digit: char, duration_ms: u32) {
         let Some(digit) = Digit::from_char(digit) else { return };
         let request = DtmfRequest {
             digits: vec![digit],
-            duration: Duration::from_millis(100),
+            duration: Duration::from_millis(duration_ms.into()).max(SHORTEST_KEY),
             gap: Duration::from_millis(50),
             method: DtmfMethod::TelephoneEvent,
         };

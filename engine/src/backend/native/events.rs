@@ -43,7 +43,7 @@ impl<S: Switchboard> NativeBackend<S> {
                 if leg == LegId::A {
                     self.caller_digit(now, digit.as_char(), duration_ms, method);
                 } else {
-                    self.far_digit(now, leg, digit.as_char(), false);
+                    self.far_digit(now, leg, digit.as_char(), None);
                 }
             }
             MediaEvent::DtmfSent { id, .. } if leg == LegId::A => self.dtmf_sent(now, id),
@@ -169,7 +169,7 @@ impl<S: Switchboard> NativeBackend<S> {
                 leg.offered(&mut self.board, offer, branch, sdp.as_deref());
             }
             LegEvent::Refreshed { sdp } => leg.refreshed(&mut self.board, &sdp),
-            LegEvent::Digit { digit, .. } => self.far_digit(now, id, digit, true),
+            LegEvent::Digit { digit, duration_ms } => self.far_digit(now, id, digit, Some(duration_ms)),
             // Far legs are made no offers.
             LegEvent::OfferAnswered { .. } | LegEvent::OfferRefused { .. } | LegEvent::MayOffer => {}
         }
@@ -197,7 +197,7 @@ impl<S: Switchboard> NativeBackend<S> {
             // Telephone events and tones go on with the audio; whoever has the other call passes on what came by INFO.
             return;
         }
-        if self.bridge_took_digit(now, digit, method == DtmfMethod::Info) {
+        if self.bridge_took_digit(now, digit, (method == DtmfMethod::Info).then_some(duration_ms)) {
             return;
         }
         match &mut self.task {
@@ -213,17 +213,6 @@ impl<S: Switchboard> NativeBackend<S> {
             Some((_, Task::Answer | Task::SendDtmf(_) | Task::Echo | Task::Bridge(_) | Task::Sleep { .. })) | None => {
                 self.digits.keep(digit);
             }
-        }
-    }
-
-    fn far_digit(&mut self, now: Instant, leg: LegId, digit: char, by_info: bool) {
-        let Some((_, Task::Bridge(task))) = &mut self.task else { return };
-        if task.bridge.joined() == Some(leg) {
-            if by_info {
-                self.pass_key(LegId::A, digit);
-            }
-        } else {
-            task.bridge.far_digit(now, leg);
         }
     }
 

@@ -316,8 +316,20 @@ fn keys_by_info_pass_the_bridge_as_telephone_events() {
     desk.picks_up(1);
     desk.asked();
     desk.leg(LegId::A, LegEvent::Digit { digit: '7', duration_ms: 100 });
-    desk.leg(LegId(1), LegEvent::Digit { digit: '8', duration_ms: 100 });
-    assert_eq!(desk.asked(), ["1 keys 7 TelephoneEvent", "a keys 8 TelephoneEvent"]);
+    desk.leg(LegId(1), LegEvent::Digit { digit: '8', duration_ms: 2_000 });
+    assert_eq!(desk.asked(), ["1 keys 7 100 ms TelephoneEvent", "a keys 8 2000 ms TelephoneEvent"]);
+}
+
+#[test]
+fn keys_by_info_pass_in_early_media_too_and_are_kept_for_the_script() {
+    let (mut desk, _) = dialling(Desk::answered(), BridgeArgs { hangup_on: Some("7".into()), ..bridge(&["1001", "1002"]) });
+    speaks_early(&mut desk, 1);
+    desk.asked();
+    desk.leg(LegId::A, LegEvent::Digit { digit: '7', duration_ms: 160 });
+    desk.leg(LegId(1), LegEvent::Digit { digit: '8', duration_ms: 160 });
+    desk.leg(LegId(2), LegEvent::Digit { digit: '9', duration_ms: 160 });
+    assert_eq!(desk.asked(), ["1 keys 7 160 ms TelephoneEvent", "a keys 8 160 ms TelephoneEvent"]);
+    assert_eq!(desk.backend.digits.peek(), Some('7'));
 }
 
 #[test]

@@ -81,7 +81,7 @@ impl Switchboard for FakeBoard {
             Command::Stop(_) => "stop".to_owned(),
             Command::SendDtmf { request, .. } => {
                 let keys: String = request.digits.iter().map(|digit| digit.as_char()).collect();
-                format!("keys {keys} {:?}", request.method)
+                format!("keys {keys} {} ms {:?}", request.duration.as_millis(), request.method)
             }
             other => format!("{other:?}"),
         };

@@ -133,11 +133,11 @@ fn keys_are_sent_in_runs_with_pauses_between() {
     let mut desk = Desk::answered();
     let args = SendDtmfArgs { digits: "12w3".into(), duration_ms: 100, gap_ms: 100, method: None };
     let send = desk.submit(Op::SendDtmf(args));
-    assert_eq!(desk.asked(), ["a keys 12 TelephoneEvent"]);
+    assert_eq!(desk.asked(), ["a keys 12 100 ms TelephoneEvent"]);
     desk.media(LegId::A, MediaEvent::DtmfSent { id: lockstep_media::stream::DtmfId(1), sent: 2 });
     assert_eq!(desk.deadline(), Some(Duration::from_millis(500)));
     desk.wait(500);
-    assert_eq!(desk.asked(), ["a keys 3 TelephoneEvent"]);
+    assert_eq!(desk.asked(), ["a keys 3 100 ms TelephoneEvent"]);
     desk.media(LegId::A, MediaEvent::DtmfSent { id: lockstep_media::stream::DtmfId(2), sent: 1 });
     assert!(is_done(&desk.outputs(), send));
 }
