@@ -11,8 +11,10 @@ use crate::wire::{Location, ScriptError, ScriptErrorKind};
 const MAX_MESSAGE: usize = 8 << 10;
 /// Most stack frames kept.
 const MAX_FRAMES: usize = 32;
-/// What stands for the file of the runtime's own code, which has no debug information.
-const INTERNAL: &str = "<null>";
+/// Most causes shown of an error, each the cause of the one before.
+const MAX_CAUSES: usize = 3;
+/// What stands for the file of the runtime's own code, which has no debug information, and for a text given to `JSON.parse`.
+const NO_FILES: [&str; 2] = ["<null>", "<input>"];
 
 /// Takes the pending exception of `ctx`.
 pub(super) fn caught(ctx: &Ctx<'_>, kind: ScriptErrorKind) -> ScriptError {
@@ -56,33 +58,25 @@ fn from_pair<'js>(ctx: &Ctx<'js>, array: &Array<'js>, kind: ScriptErrorKind) -> 
 }
 
 fn from_object<'js>(ctx: &Ctx<'js>, object: &Object<'js>, kind: ScriptErrorKind) -> ScriptError {
-    let field = |name: &str| -> Option<String> {
-        let value = object.get::<_, Value<'js>>(name);
-        let shown = value.and_then(|value| if value.is_undefined() { Ok(None) } else { text(ctx, &value).map(Some) });
-        shown.unwrap_or_else(|_| {
-            ctx.catch();
-            None
-        })
-    };
-    let name = field("name");
-    let message = field("message");
-    let stack = field("stack").map(|stack| frames(&stack)).unwrap_or_default();
+    let name = field(ctx, object, "name");
+    let message = field(ctx, object, "message");
+    let stack = field(ctx, object, "stack").map(|stack| frames(&stack)).unwrap_or_default();
     let kind = match (name.as_deref(), message.as_deref()) {
         (Some("CallEnded"), _) => ScriptErrorKind::CallEnded,
         (Some("AggregateError"), _) if are_ends(ctx, object) => ScriptErrorKind::CallEnded,
         (Some("RangeError"), Some("Maximum call stack size exceeded")) => ScriptErrorKind::StackLimit,
-        _ => match field("code").as_deref() {
+        _ => match field(ctx, object, "code").as_deref() {
             Some("MODULE_NOT_FOUND") => ScriptErrorKind::Load,
             Some("NO_FUNCTION") => ScriptErrorKind::NoFunction,
             _ => kind,
         },
     };
     let sip = message.as_deref().and_then(sip_reply);
-    let shown = match (name, message) {
-        (Some(name), Some(message)) if message.is_empty() => name,
-        (Some(name), Some(message)) => format!("{name}: {message}"),
-        (None, Some(message)) => message,
-        (_, None) => json(ctx, object),
+    let shown = match message {
+        // Its cause is that of the call's end.
+        Some(message) if kind == ScriptErrorKind::CallEnded => head(name, message),
+        Some(message) => with_cause(ctx, head(name, message), object, MAX_CAUSES),
+        None => json(ctx, object),
     };
     ScriptError {
         sip,
@@ -91,6 +85,41 @@ fn from_object<'js>(ctx: &Ctx<'js>, object: &Object<'js>, kind: ScriptErrorKind)
         at: stack.iter().find_map(|(_, at)| at.clone()),
         stack: stack.into_iter().map(|(frame, _)| frame).collect(),
     }
+}
+
+fn field<'js>(ctx: &Ctx<'js>, object: &Object<'js>, name: &str) -> Option<String> {
+    let value = object.get::<_, Value<'js>>(name);
+    let shown = value.and_then(|value| if value.is_undefined() { Ok(None) } else { text(ctx, &value).map(Some) });
+    shown.unwrap_or_else(|_| {
+        ctx.catch();
+        None
+    })
+}
+
+fn head(name: Option<String>, message: String) -> String {
+    match name {
+        Some(name) if message.is_empty() => name,
+        Some(name) => format!("{name}: {message}"),
+        None => message,
+    }
+}
+
+/// `TypeError: fetch failed (cause: NetworkError: connection refused)`; clients of packages repeat the cause's message in their own.
+fn with_cause<'js>(ctx: &Ctx<'js>, shown: String, error: &Object<'js>, most: usize) -> String {
+    let Ok(cause) = error.get::<_, Value<'js>>("cause") else {
+        ctx.catch();
+        return shown;
+    };
+    let (message, object) = match cause.as_object() {
+        Some(object) => (field(ctx, object, "message"), Some(object)),
+        None => (cause.is_string().then(|| text(ctx, &cause).unwrap_or_default()), None),
+    };
+    let Some(message) = message.filter(|message| most > 0 && !shown.contains(message.as_str())) else { return shown };
+    let cause = match object {
+        Some(object) => with_cause(ctx, shortened(head(field(ctx, object, "name"), message)), object, most - 1),
+        None => shortened(message),
+    };
+    format!("{shown} (cause: {cause})")
 }
 
 /// Whether an `AggregateError` is of nothing but ends of the call, as when one waits for any of several keys.
@@ -165,7 +194,7 @@ fn frame(line: &str) -> Option<(String, Option<Location>)> {
         Some((_, place)) => place.strip_suffix(')')?,
         None => shown,
     };
-    if place == "native" || place == "missing" || place.starts_with(INTERNAL) {
+    if place == "native" || place == "missing" || NO_FILES.iter().any(|file| place.starts_with(file)) {
         return None;
     }
     let mut parts = place.rsplitn(3, ':');

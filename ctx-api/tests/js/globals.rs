@@ -275,6 +275,7 @@ fn fetch_fails_as_the_web_does() {
     let mut run = Setup::app("async function main() {\n  await fetch('http://example.net/');\n}").start();
     run.settle("fetch", Err(OpError::new(ErrorCode::NetworkError, "connection refused")));
     assert_eq!(run.error().at.as_ref().map(ToString::to_string).as_deref(), Some("main.js:2:9"));
+    assert_eq!(run.error().message, "TypeError: fetch failed (cause: NetworkError: connection refused)");
     for (call, part) in [
         ("fetch('nonsense')", "Invalid URL"),
         ("fetch('file:///etc/passwd')", "is not http or https"),

@@ -187,6 +187,45 @@ fn an_uncaught_error_names_file_line_and_column() {
 }
 
 #[test]
+fn a_text_that_is_no_json_is_placed_at_the_line_that_parsed_it() {
+    for source in [
+        "function main() {\n  return JSON.parse('{\"a\":1,}');\n}",
+        "async function main() {\n  return await new Response('<html>').json();\n}",
+        "async function main() {\n  new Response('<html>').json();\n}",
+    ] {
+        let run = Setup::app(source).start();
+        let error = run.error();
+        let at = error.at.as_ref().unwrap_or_else(|| panic!("{source}: {:?}", error.stack));
+        assert_eq!((&*at.file, at.line), ("main.js", 2), "{source}");
+        assert!(error.message.starts_with("SyntaxError: "), "{error}");
+        assert!(error.stack.iter().all(|frame| !frame.contains("<input>")), "{:?}", error.stack);
+    }
+}
+
+#[test]
+fn an_uncaught_error_names_its_causes() {
+    for (thrown, message) in [
+        (
+            "new Error('no charge', { cause: new TypeError('card declined') })",
+            "Error: no charge (cause: TypeError: card declined)",
+        ),
+        (
+            "new Error('a', { cause: new Error('b', { cause: new Error('c', { cause: new Error('d', { cause: new Error('e') }) }) }) })",
+            "Error: a (cause: Error: b (cause: Error: c (cause: Error: d)))",
+        ),
+        ("new Error('a', { cause: 'text' })", "Error: a (cause: text)"),
+        ("new Error('404 Gone', { cause: { code: 5 } })", "Error: 404 Gone"),
+        // As clients of packages hand on what they were told.
+        ("new Error('connect: refused', { cause: new Error('refused') })", "Error: connect: refused"),
+        ("Object.defineProperty(new Error('a'), 'cause', { get() { throw new Error('b') } })", "Error: a"),
+        ("(() => { const e = new Error('a'); e.cause = e; return e })()", "Error: a"),
+    ] {
+        let run = Setup::app(&format!("async function main() {{ throw {thrown}; }}")).start();
+        assert_eq!(run.error().message, message);
+    }
+}
+
+#[test]
 fn positions_on_the_first_line_are_true() {
     let run = Setup::app("function main() { return nothing.at.all }").start();
     let at = run.error().at.clone().expect("a place");

@@ -163,7 +163,8 @@
     static peek(body) {
       return body.#bytes;
     }
-    async #take() {
+    // At once, so that what fails is the script's line.
+    #take() {
       if (this.#stream?.locked) throw new TypeError('Body is unusable: its stream is locked');
       return this.#give();
     }
@@ -173,16 +174,16 @@
       return this.#bytes ?? new Uint8Array(0);
     }
     async bytes() {
-      return (await this.#take()).slice();
+      return this.#take().slice();
     }
     async arrayBuffer() {
       return (await this.bytes()).buffer;
     }
     async text() {
-      return new TextDecoder().decode(await this.#take());
+      return new TextDecoder().decode(this.#take());
     }
     async json() {
-      return JSON.parse(await this.text());
+      return JSON.parse(new TextDecoder().decode(this.#take()));
     }
   }
   const { peek } = Body;
