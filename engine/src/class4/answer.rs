@@ -77,7 +77,7 @@ pub(super) fn settle(mut data: RoutingObject, asked: &Asked, gateways: &Gateways
     let number = usable(data.routing("dest_number"), asked.number.as_deref(), |number| dialled_of(Some(number), &mut log))?;
     let place = json!({ "headers": value("headers")?, "remove_headers": value("remove_headers")? });
     let everywhere = lists_of(&Sifted::read(&place, &mut log));
-    let dialled = number.as_deref().map(plain).unwrap_or_default();
+    let dialled = number.as_deref().and_then(plain).unwrap_or_default();
     let (given, mut ways) = (value("egress_routing")?, Vec::new());
     for row in rows(list(given.as_ref()), |id| gateways.find(id), &mut log) {
         for way in &row.ways {

@@ -199,14 +199,14 @@ pub(crate) async fn hook(
         customer = Some(own);
         before.set_routing("account_id", &own.to_string());
     }
+    if !before.routing("log").is_some_and(|log| log.starts_with('[')) {
+        before.set_routing("log", "[]");
+    }
     if !has_rows {
-        let cli = before.routing("cli").map(plain).unwrap_or_default();
+        let cli = caller_id(&mut before);
         // A DID is where a call has come to.
         let rows = if did.is_some() { Vec::new() } else { table.rows(&number, customer, &cli) };
         before.set_rows(&Value::Array(rows).to_string());
-    }
-    if !before.routing("log").is_some_and(|log| log.starts_with('[')) {
-        before.set_routing("log", "[]");
     }
     for (name, value) in table.vars_of(&number, did, customer) {
         if !before.has(&name) {
@@ -238,7 +238,7 @@ pub(crate) async fn hook(
     if has_accounts && data.routing("egress_routing") != Some("[]") {
         let facts = Facts { did: did.map(|_| number.clone()), dialled: number, customer, ..Facts::default() };
         let trail = Trail { scripts: &scripts, numbers: &numbers, hook: &hook };
-        let dialled = data.routing("dest_number").map(plain).unwrap_or_default();
+        let dialled = data.routing("dest_number").and_then(plain).unwrap_or_default();
         if let Some(why) = trail.passed_by(table, programs, &facts, &dialled) {
             data.set_rows("[]");
             data.log(&why);
@@ -249,7 +249,18 @@ pub(crate) async fn hook(
 }
 
 fn number_of(given: &Given) -> String {
-    given.object.routing("dest_number").map(plain).unwrap_or_default()
+    given.object.routing("dest_number").and_then(plain).unwrap_or_default()
+}
+
+/// The caller id that somebody else's object is laid out with; empty: none that can be shown.
+fn caller_id(object: &mut RoutingObject) -> String {
+    let Some(said) = object.routing("cli") else { return String::new() };
+    if let Some(cli) = plain(said).filter(|cli| decision::is_plain(cli)) {
+        return cli;
+    }
+    let shown: String = said.chars().take(100).collect();
+    object.log(&format!("routing.cli: {shown} is no number or name that can be shown: the rows have none"));
+    String::new()
 }
 
 fn names_customer(given: &Given) -> bool {
@@ -280,7 +291,7 @@ async fn run_all<'a>(runner: &impl Runner, data: RoutingObject, hook: &Hook, scr
     let (mut data, mut last) = (data, None);
     let mut numbers = Vec::with_capacity(scripts.len() + 1);
     let is_dialled = |number: &String| !number.is_empty() && decision::is_plain(number);
-    let number_in = |data: &RoutingObject| data.routing("dest_number").map(plain).filter(is_dialled);
+    let number_in = |data: &RoutingObject| data.routing("dest_number").and_then(plain).filter(is_dialled);
     let (mut sandbox, mut took) = (Duration::ZERO, Duration::ZERO);
     // One caller waits for all of them: together they have what the route gives, else as long as the one with the most time.
     let total = hook.timeout.or_else(|| scripts.iter().map(|link| link.time).max()).unwrap_or_default();

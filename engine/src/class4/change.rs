@@ -228,7 +228,9 @@ impl RoutingObject {
 
     /// The customer whose call it is.
     pub(crate) fn account(&self) -> Option<i64> {
-        plain(self.routing("account_id")?).trim().parse().ok()
+        let id = plain(self.routing("account_id")?)?;
+        let id = id.trim();
+        id.parse().ok().or_else(|| whole(id.parse().ok()?))
     }
 
     /// Sets a member of `routing`, as JSON.
@@ -315,9 +317,19 @@ impl From<&Value> for RoutingObject {
     }
 }
 
-/// Text as it is, anything else as JSON.
-pub(super) fn plain(json: &str) -> String {
-    serde_json::from_str::<String>(json).unwrap_or_else(|_| json.to_owned())
+/// Text as it is, a number as it stands; nothing else names anything.
+pub(super) fn plain(json: &str) -> Option<String> {
+    match json.bytes().next() {
+        Some(b'"') => serde_json::from_str(json).ok(),
+        Some(b'-' | b'0'..=b'9') => Some(json.to_owned()),
+        _ => None,
+    }
+}
+
+/// A whole number, as those write it who have fractions only.
+fn whole(number: f64) -> Option<i64> {
+    const EXACT: f64 = (1_u64 << f64::MANTISSA_DIGITS) as f64;
+    (number.fract() == 0.0 && number.abs() < EXACT).then_some(number as i64)
 }
 
 fn print_member(name: &str, json: &str, out: &mut String) {
@@ -461,7 +473,8 @@ mod tests {
     #[test]
     fn a_customer_may_be_a_text() {
         let customer = |id: &str| Given::read(&format!(r#"{{"routing":{{"account_id":{id}}}}}"#)).unwrap().object.account();
-        assert_eq!([r#""12""#, "12", "null", r#""x""#, "[12]"].map(customer), [Some(12), Some(12), None, None, None]);
+        assert_eq!([r#""12""#, "12", "12.0", r#""12.0""#].map(customer), [Some(12); 4]);
+        assert_eq!(["null", r#""x""#, "[12]", "12.5", "1e300", r#""inf""#, "true"].map(customer), [None; 7]);
     }
 
     #[test]

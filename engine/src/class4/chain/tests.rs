@@ -204,14 +204,24 @@ fn an_account_that_asks_sees_its_own_dids_alone() {
 }
 
 #[test]
-fn rows_for_an_object_without_a_caller_id_have_none() {
+fn rows_for_an_object_without_a_caller_id_that_can_be_shown_have_none() {
     let table = Arc::new(RouteTable::new(&toml::from_str(ROUTE).unwrap()));
     let runner = Returns::default();
-    for (cli, gateway) in [("", "{}"), (r#","cli":"441""#, r#"{"cli":"441"}"#)] {
+    for (cli, gateway, said) in [
+        ("", "{}", 0),
+        (r#","cli":"441""#, r#"{"cli":"441"}"#, 0),
+        (r#","cli":441"#, r#"{"cli":"441"}"#, 0),
+        (r#","cli":null"#, "{}", 1),
+        (r#","cli":[1]"#, "{}", 1),
+        (r#","cli":true"#, "{}", 1),
+        (r#","cli":"4 41""#, "{}", 1),
+    ] {
         let given = Given::read(&format!(r#"{{"routing":{{"dest_number":"442"{cli}}}}}"#)).unwrap();
         let data = hook(&table, &ProgramSet::default(), &runner, given, (None, None)).now_or_never().unwrap().unwrap();
         let rows: Value = serde_json::from_str(data.routing("egress_routing").unwrap()).unwrap();
-        assert_eq!(rows[0]["gw"]["7"].to_string(), gateway);
+        assert_eq!(rows[0]["gw"]["7"].to_string(), gateway, "{cli}");
+        let log: Vec<String> = serde_json::from_str(data.routing("log").unwrap()).unwrap();
+        assert_eq!(log.len(), said, "{cli}: {log:?}");
     }
 }
 
@@ -219,7 +229,7 @@ fn rows_for_an_object_without_a_caller_id_have_none() {
 fn a_result_that_cannot_be_read_is_told_whatever_becomes_of_the_call() {
     let deep = format!("{}{}", "[".repeat(127), "]".repeat(127));
     for (result, on_error) in
-        [("7".to_owned(), "reject"), ("null".to_owned(), "continue"), (format!(r#"{{"deep":{deep}}}"#), "continue")]
+        [("7".to_owned(), "reject"), ("null".to_owned(), "continue"), (format!(r#"{{"headers":[],"deep":{deep}}}"#), "continue")]
     {
         let table = Arc::new(RouteTable::new(&toml::from_str(&format!("{ROUTE}\non_error = \"{on_error}\"")).unwrap()));
         let facts = Facts { dialled: "442".into(), ..Facts::default() };
