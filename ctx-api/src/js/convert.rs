@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use rquickjs::{Array, Ctx, Object, Value};
 
-use super::value::text;
+use super::value::{length, text};
 use crate::error::{ErrorCode, OpError};
 use crate::op::Headers;
 
@@ -198,8 +198,9 @@ impl<'js> Arg<'_, 'js> {
         let Some(array) = value.as_array() else {
             return Ok(vec![self.string()?]);
         };
-        if array.len() > MAX_LIST {
-            return Err(self.out_of_range(&format!("a list of at most {MAX_LIST}"), array.len()));
+        let count = length(array)?;
+        if count > MAX_LIST as f64 {
+            return Err(self.out_of_range(&format!("a list of at most {MAX_LIST}"), count));
         }
         array
             .iter::<Value<'js>>()
@@ -259,6 +260,7 @@ impl<'js> Arg<'_, 'js> {
         let Some(value) = &self.value else { return Ok(Headers::new()) };
         let mut headers = Headers::new();
         if let Some(pairs) = value.as_array() {
+            self.check_count(pairs)?;
             for pair in pairs.iter::<Value<'js>>() {
                 let pair = pair?;
                 let Some(pair) = pair.as_array() else { return Err(self.wrong_type("an object of header fields")) };
@@ -270,6 +272,7 @@ impl<'js> Arg<'_, 'js> {
                 let name = text(self.ctx, &name)?;
                 match value.as_array() {
                     Some(values) => {
+                        self.check_count(values)?;
                         for value in values.iter::<Value<'js>>() {
                             self.push_header(&mut headers, name.clone(), &value?)?;
                         }
@@ -281,6 +284,14 @@ impl<'js> Arg<'_, 'js> {
             return Err(self.wrong_type("an object of header fields"));
         }
         Ok(headers)
+    }
+
+    fn check_count(&self, fields: &Array<'js>) -> Converted<()> {
+        let count = length(fields)?;
+        if count > MAX_LIST as f64 {
+            return Err(self.out_of_range(&format!("at most {MAX_LIST} header fields"), count));
+        }
+        Ok(())
     }
 
     fn push_header(&self, headers: &mut Headers, name: String, value: &Value<'js>) -> Converted<()> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rquickjs::{Array, Ctx, Object, Value};
 
-use super::value::text;
+use super::value::{length, text};
 use crate::wire::{Location, ScriptError, ScriptErrorKind};
 
 /// Longest message kept, in bytes.
@@ -13,6 +13,8 @@ const MAX_MESSAGE: usize = 8 << 10;
 const MAX_FRAMES: usize = 32;
 /// Most causes shown of an error, each the cause of the one before.
 const MAX_CAUSES: usize = 3;
+/// Most errors that are looked at in an `AggregateError`: as many operations may be pending at once.
+const MAX_ERRORS: f64 = 10_000.0;
 /// What stands for the file of the runtime's own code, which has no debug information, and for a text given to `JSON.parse`.
 const NO_FILES: [&str; 2] = ["<null>", "<input>"];
 
@@ -126,8 +128,11 @@ fn with_cause<'js>(ctx: &Ctx<'js>, shown: String, error: &Object<'js>, most: usi
 fn are_ends<'js>(ctx: &Ctx<'js>, error: &Object<'js>) -> bool {
     let name = |error: Object<'js>| error.get::<_, String>("name");
     let ends = error.get::<_, Array<'js>>("errors").and_then(|errors| {
+        if !(1.0..=MAX_ERRORS).contains(&length(&errors)?) {
+            return Ok(false);
+        }
         let names = errors.iter::<Object<'js>>().map(|error| error.and_then(name)).collect::<rquickjs::Result<Vec<_>>>()?;
-        Ok(!names.is_empty() && names.iter().all(|name| name == "CallEnded"))
+        Ok(names.iter().all(|name| name == "CallEnded"))
     });
     ends.unwrap_or_else(|_| {
         ctx.catch();

@@ -1,7 +1,7 @@
 //! Between JavaScript values and the vocabulary.
 
 use rquickjs::object::Property;
-use rquickjs::{ArrayBuffer, Ctx, IntoJs, Object, Value, qjs};
+use rquickjs::{Array, ArrayBuffer, Ctx, IntoJs, Object, Value, qjs};
 
 use super::globals::{self, Intrinsic};
 use crate::error::CallEndedCause;
@@ -28,6 +28,12 @@ pub(super) fn text<'js>(ctx: &Ctx<'js>, value: &Value<'js>) -> rquickjs::Result<
         qjs::JS_FreeCString(raw, bytes);
         Ok(shown)
     }
+}
+
+/// How many elements a list has. `Array::len`, which `Array::iter` asks too, takes for granted that they are fewer than 2^31.
+pub(super) fn length(list: &Array<'_>) -> rquickjs::Result<f64> {
+    let length: Value<'_> = list.as_object().get("length")?;
+    Ok(length.as_number().unwrap_or(f64::INFINITY))
 }
 
 /// QuickJS writes half of a surrogate pair as if it were a character (WTF-8).

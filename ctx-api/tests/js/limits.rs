@@ -121,6 +121,7 @@ fn meddling_with_built_ins_hurts_only_the_meddler() {
         "async function main(data, ctx) { await ctx.play(new Proxy([], { get() { throw new Error('trap') } })) }",
         "async function main(data, ctx) { await ctx.play({ toString() { throw 1 } }) }",
         "async function main(data, ctx) { throw { get message() { throw 1 }, get stack() { throw 2 } } }",
+        "async function main(data, ctx) { throw Object.assign(new AggregateError([]), { errors: Object.assign([], { length: 2 ** 32 - 1 }) }) }",
         "async function main(data, ctx) { throw Symbol('s') }",
         "async function main(data, ctx) { throw null }",
         "async function main(data, ctx) { console.log(new Proxy({}, { get() { throw 1 }, ownKeys() { throw 2 } })) }",

@@ -255,6 +255,23 @@ fn refusals_say_what_was_expected_and_what_came() {
         ("bridge()", "TypeError: ctx.bridge: `destination` must be a non-empty string, got nothing"),
         ("bridge([])", "RangeError: ctx.bridge: `destination` must be 1 to 32 destinations, got 0"),
         ("bridge(Array(33).fill('1001'))", "RangeError: ctx.bridge: `destination` must be 1 to 32 destinations, got 33"),
+        // As long as a list can be.
+        (
+            "play(Object.assign([], { length: 2 ** 32 - 1 }))",
+            "RangeError: ctx.play: `source` must be a list of at most 100, got 4294967295",
+        ),
+        (
+            "bridge(Object.assign([], { length: 2 ** 32 - 1 }))",
+            "RangeError: ctx.bridge: `destination` must be 1 to 32 destinations, got 4294967295",
+        ),
+        (
+            "answer({ headers: Object.assign([], { length: 2 ** 32 - 1 }) })",
+            "RangeError: ctx.answer: `headers` must be at most 100 header fields, got 4294967295",
+        ),
+        (
+            "answer({ headers: { 'X-A': Object.assign([], { length: 2 ** 32 - 1 }) } })",
+            "RangeError: ctx.answer: `headers` must be at most 100 header fields, got 4294967295",
+        ),
         ("bridge({})", "TypeError: ctx.bridge: `uri` must be a non-empty string, got nothing"),
         (
             "bridge('1', 'sometimes')",

@@ -1,6 +1,7 @@
 use rquickjs::Value;
 
 use crate::js::convert::{Arg, CallArgs, Converted, Options, plain_object};
+use crate::js::value::length;
 use crate::op::{BridgeArgs, BridgeStrategy, BridgeTarget, ContinueOn, MAX_BRIDGE_TARGETS, Op};
 
 const DEFAULT_TIMEOUT_MS: u64 = 60_000;
@@ -67,9 +68,10 @@ fn targets(args: &CallArgs<'_, '_>) -> Converted<Vec<BridgeTarget>> {
         return Ok(Vec::new());
     };
     let Some(list) = value.as_array() else { return Ok(vec![target(args, &value)?]) };
-    if list.is_empty() || list.len() > MAX_BRIDGE_TARGETS {
+    let count = length(list)?;
+    if !(1.0..=MAX_BRIDGE_TARGETS as f64).contains(&count) {
         let expected = format!("1 to {MAX_BRIDGE_TARGETS} destinations");
-        return Err(args.range_error("destination", &expected, list.len()).into());
+        return Err(args.range_error("destination", &expected, count).into());
     }
     list.iter::<Value<'_>>().map(|value| target(args, &value?)).collect()
 }
