@@ -300,3 +300,28 @@ fn refusals_say_what_was_expected_and_what_came() {
         assert!(operation.errors.iter().any(|known| Some(known.name()) == code), "{} is not said to reject so", operation.name);
     }
 }
+
+#[test]
+fn a_signal_of_the_scripts_own_is_one_or_is_refused() {
+    let mut run = Setup::call(
+        "const attempt = (ctx, signal) => ctx.play('x.wav', { signal }).catch((error) => ctx.log(error.message));
+        async function main(data, ctx) {
+            await attempt(ctx, { aborted: false, addEventListener() {} });
+            await ctx.waitFor('1', null, 5, { signal: { aborted: false, addEventListener() {} } }).catch((error) => ctx.log(error.message));
+            await attempt(ctx, { aborted: false, addEventListener() { throw new Error('no') }, removeEventListener() {} });
+            const listeners = new Set();
+            const signal = { aborted: false, addEventListener: (_, one) => listeners.add(one), removeEventListener: (_, one) => listeners.delete(one) };
+            await ctx.play('', { signal }).catch((error) => ctx.log(listeners.size));
+            await ctx.play('x.wav', { signal });
+            ctx.log(listeners.size);
+        }",
+    )
+    .start();
+    assert_eq!(run.pending(), ["play"]);
+    run.done("play");
+    assert_eq!(
+        run.texts(),
+        ["ctx.play: `signal` must be an AbortSignal", "ctx.waitFor: `signal` must be an AbortSignal", "no", "0", "0"]
+    );
+    assert_eq!(run.result(), "undefined");
+}

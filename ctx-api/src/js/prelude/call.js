@@ -1,6 +1,6 @@
 // The parts of `ctx` that live wholly in the worker: listeners, waiting for digits, and the stream of events.
 (function (host, runtime) {
-  const { callSite, OpPromise, markPromise, isIssued, LOCAL } = runtime;
+  const { callSite, OpPromise, markPromise, isIssued, signalOf, LOCAL } = runtime;
   const { unawaited } = host.natives('call');
   const DEFAULT_TIMEOUT_S = 60;
 
@@ -86,7 +86,7 @@
       const matches = condition('match', match);
       const quits = quit === undefined || quit === null || quit === false ? undefined : condition('quit', quit);
       const limit = timeoutMs(timeout);
-      const signal = options?.signal;
+      const signal = signalOf('waitFor', options);
       if (signal?.aborted) throw failure('AbortError', 'waitFor was aborted', { cause: signal.reason });
       if (runtime.endCause !== undefined) throw ended('the call is over');
 
@@ -125,13 +125,13 @@
         },
         ended: (message) => settle(reject, ended(message)),
       };
+      signal?.addEventListener('abort', aborted);
       waiters.push(waiter);
       // What does not fit a timer is as good as never.
       if (limit <= 0x7fffffff) {
         const expire = () => settle(reject, failure('TimeoutError', `waitFor: no match within ${limit / 1000} s`));
         timer = runtime.part('timers').addTimer('waitFor', expire, limit, [], false, false);
       }
-      signal?.addEventListener('abort', aborted);
       waits = true;
     });
     // One that was refused is spoken of as any refused operation is.

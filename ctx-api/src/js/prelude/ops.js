@@ -51,20 +51,27 @@
       resolve = onResolve;
       reject = onReject;
     });
+    let signal;
+    let listener;
+    let key;
     try {
-      const signal = signalOf(operation, options);
-      if (signal !== undefined && signal.aborted) throw runtime.part('failures').abortError(label ?? operation, signal);
-      const key = host.issue(operation, args, callSite(from));
-      const called = label ?? `ctx.${operation}`;
-      const entry = { operation: label ?? operation, called, isHost: label !== undefined, isHeard: false, listens, resolve, reject, signal, listener: undefined };
-      mark(promise, key);
-      pending[key] = entry;
+      signal = signalOf(operation, options);
       if (signal !== undefined) {
-        entry.listener = () => host.cancel(key);
-        signal.addEventListener('abort', entry.listener);
+        if (signal.aborted) throw runtime.part('failures').abortError(label ?? operation, signal);
+        // Before the operation is issued: a signal of the script's own may throw.
+        const listen = () => {
+          if (key !== undefined) host.cancel(key);
+        };
+        signal.addEventListener('abort', listen);
+        listener = listen;
       }
+      key = host.issue(operation, args, callSite(from));
+      const called = label ?? `ctx.${operation}`;
+      mark(promise, key);
+      pending[key] = { operation: label ?? operation, called, isHost: label !== undefined, isHeard: false, listens, resolve, reject, signal, listener };
     } catch (error) {
       reject(runtime.part('failures').refused(error));
+      release({ signal, listener });
     }
     return promise;
   }
@@ -111,7 +118,8 @@
   function signalOf(operation, options) {
     const signal = options?.signal;
     if (signal === undefined || signal === null) return undefined;
-    if (typeof signal !== 'object' || typeof signal.aborted !== 'boolean' || typeof signal.addEventListener !== 'function') {
+    const methods = [signal.addEventListener, signal.removeEventListener];
+    if (typeof signal !== 'object' || typeof signal.aborted !== 'boolean' || !methods.every((method) => typeof method === 'function')) {
       throw new TypeError(`ctx.${operation}: \`signal\` must be an AbortSignal`);
     }
     return signal;
@@ -158,7 +166,7 @@
   }
   cxC5Server.prototype = Ctx.prototype;
 
-  Object.assign(runtime, { OpPromise, markPromise: mark, isIssued: issued, LOCAL });
+  Object.assign(runtime, { OpPromise, markPromise: mark, isIssued: issued, signalOf, LOCAL });
   // What keeps a script of callbacks: operations of a call run to their end anyway, but whoever listens to one may go on from there.
   runtime.busyOperations = () =>
     Object.values(pending).some((entry) => !entry.listens && (entry.isHeard || entry.isHost || !host.hasCall));
