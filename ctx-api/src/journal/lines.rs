@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::entry::{FORMAT, Journal, JournalHeader, Mark, Tail, TurnRecord};
-use super::redact::{Redactor, redact};
+use super::redact::{Redactor, redact_json};
 use crate::wire::{Bundle, Entry, Start};
 
 #[derive(Deserialize)]
@@ -137,9 +137,9 @@ impl<'a> Page<'a> {
         };
         let written = match self.redactor {
             None => serde_json::to_writer(&mut self.text, value),
-            Some(redactor) => serde_json::to_value(value).and_then(|mut value| {
-                redact(redactor, "", &mut value);
-                serde_json::to_writer(&mut self.text, &value)
+            Some(redactor) => serde_json::to_string(value).map(|text| {
+                let shown = redact_json(redactor, "", &text);
+                self.text.extend_from_slice(shown.as_ref().unwrap_or(&text).as_bytes());
             }),
         };
         // Only a map key that is no string fails here, and the vocabulary has none.

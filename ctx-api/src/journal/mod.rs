@@ -7,6 +7,7 @@
 
 mod diff;
 mod entry;
+mod json;
 pub mod lines;
 mod recorder;
 mod redact;
@@ -15,5 +16,5 @@ mod replayer;
 pub use diff::{Divergence, DivergenceCode};
 pub use entry::{FORMAT, Journal, JournalHeader, Mark, SourceDigest, Tail, TurnRecord};
 pub use recorder::{Bounds, Recorder};
-pub use redact::{REDACTED, Redactor, SecretNames, redact, redact_text};
+pub use redact::{REDACTED, Redactor, SecretNames, redact_json, redact_text};
 pub use replayer::{Progress, ReplayError, Replayer};

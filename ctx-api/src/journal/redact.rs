@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::json::Node;
+
 /// What stands in a secret's place.
 pub const REDACTED: &str = "[redacted]";
 
@@ -17,9 +19,13 @@ pub trait Redactor {
 pub struct SecretNames;
 
 impl SecretNames {
-    /// Whether the value of an environment variable of this name is a secret: all are, but those the engine sets itself.
-    pub fn hides_variable(name: &str) -> bool {
-        !OWN_VARIABLES.contains(&name)
+    /// Shorter secrets are hidden by their names only: their few letters and digits stand everywhere.
+    pub const MIN_BYTES: usize = 6;
+
+    /// Whether an environment variable is a secret: all are, but those the engine sets itself, and short ones whose names are no
+    /// credential's.
+    pub fn hides_variable(name: &str, value: &str) -> bool {
+        !OWN_VARIABLES.contains(&name) && (value.len() >= Self::MIN_BYTES || names_key(name))
     }
 }
 
@@ -93,7 +99,7 @@ fn json_of(text: &str) -> Option<Value> {
     serde_json::from_str(text).ok()
 }
 
-/// What a run's environment is known by: its values are secrets in the configuration, so none of them is shown.
+/// What a run's environment is known by: its values are secrets in the configuration.
 const ENVIRONMENT: &str = "env";
 /// What the engine itself puts there: which run this is, and nothing secret.
 const OWN_VARIABLES: [&str; 7] =
@@ -109,20 +115,38 @@ fn names_credential(name: &str) -> bool {
     PARTS.iter().any(|part| name.contains(part))
 }
 
-/// Applies `redactor` to every string of `value`, which is known by `name`. The first string of an array names its second element:
-/// header fields and arguments (`key, value`) travel so; a `key` or `name` in an object names its `value`. A string that holds JSON
-/// is looked into, since scripts' data travels so.
-pub fn redact(redactor: &dyn Redactor, name: &str, value: &mut Value) {
-    match value {
-        Value::String(text) => {
-            if let Some(shown) = redact_text(redactor, name, text) {
-                *text = shown;
+/// Whether a variable's name says that it is a credential, if only a short one: `PIN`, `DOOR_CODE`, `accountKey2`.
+fn names_key(name: &str) -> bool {
+    const ENDS: [&str; 8] = ["key", "pin", "code", "pw", "pwd", "auth", "login", "salt"];
+    let name = name.to_ascii_lowercase();
+    let mut words = name.split(|letter: char| !letter.is_ascii_alphabetic());
+    names_credential(&name)
+        || ["pass", "credential"].iter().any(|part| name.contains(part))
+        || words.any(|word| ENDS.iter().any(|end| word.ends_with(end)))
+}
+
+/// Applies `redactor` to every string of a JSON text, which is known by `name`; `None` when nothing of it changes. The first string of an
+/// array names its second element: header fields and arguments (`key, value`) travel so; a `key` or `name` in an object names its `value`.
+/// A string that holds JSON is looked into, since scripts' data travels so.
+pub fn redact_json(redactor: &dyn Redactor, name: &str, text: &str) -> Option<String> {
+    let Some(mut node) = Node::read(text) else { return Some(format!("\"{REDACTED}\"")) };
+    redact(redactor, name, &mut node);
+    node.write(text)
+}
+
+fn redact(redactor: &dyn Redactor, name: &str, node: &mut Node) {
+    match node {
+        // There is nothing to hide.
+        Node::Text(text) if text.as_str().is_empty() => {}
+        Node::Text(text) => {
+            if let Some(shown) = redact_text(redactor, name, text.as_str()) {
+                text.set(shown);
             }
         }
-        Value::Array(items) => {
-            if let [Value::String(field), second, rest @ ..] = items.as_mut_slice() {
-                let field = field.clone();
-                if !hide(redactor, &field, second) && rest.is_empty() && second.is_string() {
+        Node::Array(items) => {
+            if let [Node::Text(field), second, rest @ ..] = items.as_mut_slice() {
+                let field = field.as_str().to_owned();
+                if !hide(redactor, &field, second) && rest.is_empty() && second.as_str().is_some() {
                     redact(redactor, &field, second);
                 }
             }
@@ -130,17 +154,19 @@ pub fn redact(redactor: &dyn Redactor, name: &str, value: &mut Value) {
                 redact(redactor, name, item);
             }
         }
-        Value::Object(fields) => {
-            let called = ["key", "name"].iter().find_map(|by| fields.get(*by)?.as_str()).map(str::to_owned);
-            if let (Some(called), Some(item)) = (called, fields.get_mut("value")) {
-                hide(redactor, &called, item);
+        Node::Object(fields) => {
+            let called = |by: &str| fields.iter().rev().find(|(field, _)| field == by)?.1.as_str().map(str::to_owned);
+            if let Some(called) = called("key").or_else(|| called("name")) {
+                for (_, item) in fields.iter_mut().filter(|(field, _)| field == "value") {
+                    hide(redactor, &called, item);
+                }
             }
             for (field, item) in fields {
-                let is_hidden = name == ENVIRONMENT && SecretNames::hides_variable(field);
+                let is_hidden = name == ENVIRONMENT && SecretNames::hides_variable(field, item.as_str().unwrap_or(REDACTED));
                 redact(redactor, if is_hidden { name } else { field }, item);
             }
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Node::Plain => {}
     }
 }
 
@@ -148,38 +174,39 @@ pub fn redact(redactor: &dyn Redactor, name: &str, value: &mut Value) {
 /// of it changes.
 pub fn redact_text(redactor: &dyn Redactor, name: &str, text: &str) -> Option<String> {
     let shown = redactor.redact(name, text);
-    if shown.as_deref() == Some(REDACTED) {
+    if shown.as_deref() == Some(REDACTED) || json_of(text).is_none() {
         return shown;
     }
     // Read as it was: in what is shown, names that tell of secrets may be gone.
-    let Some(mut inner) = json_of(text) else { return shown };
-    redact(redactor, name, &mut inner);
-    let inner = inner.to_string();
-    Some(redactor.redact(name, &inner).unwrap_or(inner))
+    let inner = redact_json(redactor, name, text);
+    let written = inner.as_deref().unwrap_or(text);
+    // A name or a number may hold a secret that is spelled in another way.
+    let plain = json_of(written).map(|value| value.to_string());
+    plain.and_then(|plain| redactor.redact(name, &plain)).or_else(|| redactor.redact(name, written)).or(inner)
 }
 
 /// Hides every string in a value that is secret by its name; whether it is.
-fn hide(redactor: &dyn Redactor, name: &str, value: &mut Value) -> bool {
+fn hide(redactor: &dyn Redactor, name: &str, node: &mut Node) -> bool {
     if redactor.redact(name, "").is_none() {
         return false;
     }
-    match value {
-        Value::String(text) => {
-            if let Some(shown) = redactor.redact(name, text) {
-                *text = shown;
+    match node {
+        Node::Text(text) => {
+            if let Some(shown) = redactor.redact(name, text.as_str()).filter(|_| !text.as_str().is_empty()) {
+                text.set(shown);
             }
         }
-        Value::Array(items) => {
+        Node::Array(items) => {
             for item in items {
                 hide(redactor, name, item);
             }
         }
-        Value::Object(fields) => {
-            for item in fields.values_mut() {
+        Node::Object(fields) => {
+            for (_, item) in fields {
                 hide(redactor, name, item);
             }
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Node::Plain => {}
     }
     true
 }
@@ -216,6 +243,43 @@ mod tests {
         {
             assert_eq!(shown(text), text);
         }
+    }
+
+    #[test]
+    fn json_stays_octet_by_octet_but_for_what_is_hidden() {
+        for text in [
+            r#"{"sales":200,"billing":100}"#,
+            r#" { "b" : 12345678901234567890123, "a": [1.10, 1e3], "b": "\u0041\/" } "#,
+            r#"{"token":"","password":null}"#,
+        ] {
+            assert_eq!(redact_text(&SecretNames, "body", text), None, "{text}");
+            assert_eq!(redact_json(&SecretNames, "", &serde_json::json!({ "body": text }).to_string()), None, "{text}");
+        }
+        for (text, expected) in [
+            (r#"{ "z": 1.10, "token" : "hush", "a": 2 }"#, r#"{ "z": 1.10, "token" : "[redacted]", "a": 2 }"#),
+            (r#"{"a":{"token":"hush"},"a":1}"#, r#"{"a":{"token":"[redacted]"},"a":1}"#),
+            (r#"{"token":"hush-1","token":"hush-2"}"#, r#"{"token":"[redacted]","token":"[redacted]"}"#),
+            (r#"{"to\u006ben":"hush"}"#, r#"{"to\u006ben":"[redacted]"}"#),
+            (
+                r#"{"name":"password","value":"hush","value":["hush"]}"#,
+                r#"{"name":"password","value":"[redacted]","value":["[redacted]"]}"#,
+            ),
+        ] {
+            assert_eq!(shown(text), expected);
+        }
+    }
+
+    #[test]
+    fn short_variables_are_hidden_where_their_names_say_so() {
+        let env = |text: &str| redact_json(&SecretNames, "env", text).unwrap_or_else(|| text.to_owned());
+        for stays in [r#"{"LANG2":"en","DEBUG":"","TIMEOUT":"30","APP_ID":"0123456789"}"#, r#"{"SHIPPING":"no","API_TOKEN":""}"#]
+        {
+            assert_eq!(env(stays), stays);
+        }
+        for name in ["PIN", "PIN2", "DOOR_CODE", "accountKey", "DB_PASS", "X-Auth", "SIP_SECRET", "Passphrase"] {
+            assert_eq!(env(&format!("{{\"{name}\":\"1234\"}}")), format!("{{\"{name}\":\"[redacted]\"}}"));
+        }
+        assert_eq!(env(r#"{"PLACE":"postgres"}"#), r#"{"PLACE":"[redacted]"}"#);
     }
 
     #[test]

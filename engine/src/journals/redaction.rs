@@ -6,9 +6,6 @@ use url::Url;
 
 use crate::config::Config;
 
-/// Shorter secrets are hidden by their names only: their few letters and digits stand everywhere.
-const MIN_BYTES: usize = 6;
-
 /// Hides what is secret by its name, and every secret of configuration and environment wherever it stands.
 #[derive(Clone, Default)]
 pub struct Redaction {
@@ -40,14 +37,14 @@ impl Redaction {
         let mut redaction = self.clone();
         let mut hosts = Vec::new();
         // The names that the engine sets itself are not hidden: they tell which run it was.
-        let hidden = env.iter().filter(|(name, _)| SecretNames::hides_variable(name));
+        let hidden = env.iter().filter(|(name, value)| SecretNames::hides_variable(name, value));
         redaction.add(hidden.map(|(_, value)| (value.clone(), stand_in(value, &mut hosts))));
         redaction
     }
 
     /// What is added counts before what is there.
     fn add(&mut self, values: impl Iterator<Item = (String, String)>) {
-        let is_secret = |value: &str| value.len() >= MIN_BYTES && value != REDACTED && !is_stand_in(value);
+        let is_secret = |value: &str| value.len() >= SecretNames::MIN_BYTES && value != REDACTED && !is_stand_in(value);
         let added: Vec<_> = values.filter(|(value, _)| is_secret(value)).collect();
         self.values = added.into_iter().chain(std::mem::take(&mut self.values)).collect();
         self.values.sort_by(|(a, _), (b, _)| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));

@@ -12,7 +12,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lockstep_ctx_api::journal::{Divergence, Journal, Redactor, TurnRecord, redact};
+use lockstep_ctx_api::journal::{Divergence, Journal, Redactor, TurnRecord, redact_json};
 use lockstep_ctx_api::js::{PRELUDE_VERSION, Worker};
 use lockstep_ctx_api::wire::{Bundle, Entry, EntryKind, FromWorker, LogLine, RunId, ScriptError, ToWorker, TurnEnd};
 
@@ -164,9 +164,8 @@ impl<'a> Replay<'a> {
     /// A turn as readers of the journal see it.
     fn shown(&self, record: TurnRecord) -> TurnRecord {
         let Some(redactor) = self.redactor else { return record };
-        let Ok(mut value) = serde_json::to_value(&record) else { return record };
-        redact(redactor, "", &mut value);
-        serde_json::from_value(value).unwrap_or(record)
+        let Ok(text) = serde_json::to_string(&record) else { return record };
+        redact_json(redactor, "", &text).and_then(|shown| serde_json::from_str(&shown).ok()).unwrap_or(record)
     }
 
     fn shown_end(&self, end: &TurnEnd) -> TurnEnd {
