@@ -67,6 +67,11 @@ impl Reception {
         }
     }
 
+    /// Whether a packet of this number would be the newest, without a leap.
+    pub(crate) fn is_followed_by(&self, sequence: SequenceNumber) -> bool {
+        (1..MAX_DROPOUT).contains(&sequence.0.wrapping_sub(self.highest as u16))
+    }
+
     /// Counts a packet and returns its extended sequence number with what it means.
     pub(crate) fn count(&mut self, sequence: SequenceNumber) -> (u64, Arrival) {
         let ahead = sequence.0.wrapping_sub(self.highest as u16);

@@ -131,6 +131,13 @@ impl TelephoneEventReceiver {
         [lost_end, ended].into_iter().flatten()
     }
 
+    /// Sequence numbers begin anew: with another source, or the same one at another address. The press goes on, or its end is lost.
+    pub fn forget_sequence(&mut self) {
+        if let Some(press) = &mut self.current {
+            press.sequence = 0;
+        }
+    }
+
     /// When a press whose end is missing counts as ended.
     pub fn deadline(&self) -> Option<Instant> {
         self.current.as_ref().filter(|press| !press.is_reported).map(|press| press.last_packet + LOST_END)

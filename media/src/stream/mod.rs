@@ -241,7 +241,7 @@ impl MediaStream {
         let now = self.now;
         if self.latch.signal(now, negotiated.remote) {
             self.rtcp_source = None;
-            self.receiver.forget_source();
+            self.receiver.open();
         }
         let is_expected = negotiated.direction.sends() && negotiated.direction.receives() && !negotiated.held;
         self.receiver.expect(now, is_expected);

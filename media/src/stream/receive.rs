@@ -25,6 +25,8 @@ use crate::telephone_event::{FinishedEvent, TelephoneEvent, TelephoneEventReceiv
 #[derive(Debug)]
 pub(super) struct Receiver {
     source: Option<Source>,
+    /// Another source needs no proof: the other side has moved, or this one has said goodbye.
+    is_open: bool,
     /// A second source, and the sequence number that would prove it.
     candidate: Option<(Ssrc, SequenceNumber)>,
     /// Changes whenever sequence and timestamps start anew.
@@ -68,6 +70,7 @@ impl Receiver {
     pub(super) fn new(media_timeout: Option<Duration>) -> Self {
         Receiver {
             source: None,
+            is_open: true,
             candidate: None,
             generation: 0,
             events: TelephoneEventReceiver::default(),
@@ -101,12 +104,17 @@ impl Receiver {
         }
     }
 
-    /// The next packet may come from any source.
-    pub(super) fn forget_source(&mut self) {
-        self.earlier = self.stats();
-        self.source = None;
+    /// The next packet may come from any source; from the same one, it goes on where that was.
+    pub(super) fn open(&mut self) {
+        self.is_open = true;
         self.candidate = None;
         self.is_silent = true;
+    }
+
+    fn forget_source(&mut self) {
+        self.earlier = self.stats();
+        self.source = None;
+        self.open();
         self.start_anew();
     }
 
@@ -122,7 +130,8 @@ impl Receiver {
 
     /// The source that is heard, for reports on it.
     pub(super) fn source_mut(&mut self) -> Option<(Ssrc, &mut Reception)> {
-        self.source.as_mut().map(|source| (source.ssrc, &mut source.reception))
+        let source = self.source.as_mut().filter(|_| !self.is_open)?;
+        Some((source.ssrc, &mut source.reception))
     }
 
     pub(super) fn stats(&self) -> StreamStats {
@@ -153,7 +162,7 @@ impl Receiver {
 
     fn start_anew(&mut self) {
         self.generation = self.generation.wrapping_add(1);
-        self.events = TelephoneEventReceiver::default();
+        self.events.forget_sequence();
         if let Some(decoding) = &mut self.decoding {
             decoding.reset();
         }
@@ -162,8 +171,11 @@ impl Receiver {
     /// Whether the packet is of the source that is heard, which it becomes if it can.
     fn admit(&mut self, header: RtpHeader, clock_rate: u32) -> bool {
         match &self.source {
-            Some(source) if source.ssrc == header.ssrc => return true,
-            Some(_) if self.candidate != Some((header.ssrc, header.sequence)) => {
+            Some(source) if source.ssrc == header.ssrc && (!self.is_open || source.reception.is_followed_by(header.sequence)) => {
+                self.is_open = false;
+                return true;
+            }
+            Some(_) if !self.is_open && self.candidate != Some((header.ssrc, header.sequence)) => {
                 self.candidate = Some((header.ssrc, header.sequence.plus(1)));
                 return false;
             }
@@ -171,6 +183,7 @@ impl Receiver {
             None => {}
         }
         self.candidate = None;
+        self.is_open = false;
         let reception = Reception::new(header.sequence, clock_rate);
         self.source = Some(Source { ssrc: header.ssrc, reception, withheld: 0, withheld_until: 0 });
         true
@@ -463,11 +476,11 @@ impl MediaStream {
             self.receiver.drops.wrong_source += 1;
             return false;
         }
-        let heard = self.receiver.source.as_ref().map(|source| source.ssrc);
+        let heard = self.receiver.source_mut().map(|(ssrc, _)| ssrc);
         match self.rtcp.handle(self.now, self.sending.rtp.ssrc(), heard, datagram) {
             Ok(false) => true,
             Ok(true) => {
-                self.receiver.forget_source();
+                self.receiver.open();
                 self.events.push_back(MediaEvent::RemoteBye);
                 true
             }

@@ -57,6 +57,44 @@ fn a_press_whose_ends_are_lost_is_reported_in_time() {
 }
 
 #[test]
+fn a_press_that_straddles_a_new_address_counts_once_and_is_one_press_to_the_other_leg() {
+    // Its sequence goes on there, or begins anew.
+    for (first, is_same) in [(None, true), (Some(SequenceNumber(40_000)), false)] {
+        let mut line = Line::connected();
+        line.command(Command::Join);
+        let start = line.next.timestamp;
+        line.event(start, 5, 160, false);
+        let before = line.event(start, 5, 800, true).unwrap();
+        line.command(Command::SetRemote(Box::new(Negotiated { remote: Some(address("192.0.2.1:5000")), ..negotiated() })));
+        assert!(line.event(start, 5, 800, true).is_none(), "from the port before");
+        let end = crate::telephone_event::TelephoneEvent { event: 5, end: true, volume: 10, duration: 800 };
+        let sequence = first.unwrap_or(line.next.sequence);
+        let header = RtpHeader { payload_type: EVENT, timestamp: start, sequence, ..line.next };
+        let after = line.packet_from("192.0.2.1:5000", header, &end.to_bytes()).unwrap();
+        line.run(1000);
+        assert_eq!(line.digits(), "5");
+        assert_eq!(after.packet.generation == before.packet.generation, is_same);
+    }
+}
+
+#[test]
+fn a_press_whose_ends_are_lost_is_reported_whatever_becomes_of_its_source() {
+    let mut line = Line::connected();
+    line.event(line.next.timestamp, 2, 160, false);
+    line.next = RtpHeader { ssrc: Ssrc(88), sequence: SequenceNumber(7), timestamp: RtpTimestamp(5), ..line.next };
+    line.press(3);
+    assert_eq!(line.digits(), "23", "another source");
+    line.event(line.next.timestamp, 4, 160, false);
+    line.next = RtpHeader { sequence: SequenceNumber(40_000), timestamp: RtpTimestamp(80_000), ..line.next };
+    line.press(5);
+    assert_eq!(line.digits(), "2345", "its sequence began anew");
+    line.event(line.next.timestamp, 6, 160, false);
+    line.command(Command::SetRemote(Box::new(Negotiated { remote: Some(address("192.0.2.9:5000")), ..negotiated() })));
+    line.run(200);
+    assert_eq!(line.digits(), "23456", "the other side moved");
+}
+
+#[test]
 fn blocked_keys_are_not_reported() {
     let mut line = Line::connected();
     line.command(Command::BlockDtmf(DigitSet::from_keys("123")));
