@@ -17,6 +17,36 @@ function aborted(signal) {
   return coded('ABORT_ERR', 'The operation was aborted', { name: 'AbortError', cause: signal.reason });
 }
 
+// The arguments of the next event, unless an `error` comes before it.
+async function once(emitter, name, { signal } = {}) {
+  const isTarget = typeof emitter?.on !== 'function';
+  if (isTarget && typeof emitter?.addEventListener !== 'function') throw invalidArgument('emitter', 'an instance of EventEmitter', emitter);
+  if (signal?.aborted) throw aborted(signal);
+  const [add, remove] = isTarget ? ['addEventListener', 'removeEventListener'] : ['on', 'off'];
+  // A call has no errors to tell, and neither have the web's targets.
+  const hasErrors = name !== 'error' && !isTarget && typeof emitter.emit === 'function';
+  return new Promise((resolve, reject) => {
+    function end() {
+      emitter[remove](name, hear);
+      if (hasErrors) emitter.off('error', fail);
+      signal?.removeEventListener('abort', abort);
+    }
+    function hear(...args) {
+      end();
+      resolve(args);
+    }
+    function fail(error) {
+      end();
+      reject(error);
+    }
+    const abort = () => fail(aborted(signal));
+
+    emitter[add](name, hear);
+    if (hasErrors) emitter.on('error', fail);
+    signal?.addEventListener('abort', abort, { once: true });
+  });
+}
+
 // Each event as the list of its arguments, until an `error` comes or the loop is left.
 function on(emitter, name, { signal } = {}) {
   if (typeof emitter?.on !== 'function') throw invalidArgument('emitter', 'an instance of EventEmitter', emitter);
@@ -76,4 +106,4 @@ function on(emitter, name, { signal } = {}) {
 
 const getEventListeners = (emitter, name) => emitter.listeners(name);
 
-module.exports = Object.assign(EventEmitter, { on, getEventListeners });
+module.exports = Object.assign(EventEmitter, { on, once, getEventListeners });

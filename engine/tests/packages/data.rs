@@ -227,6 +227,37 @@ async fn events_are_looped_over_and_what_is_no_error_is_told() {
 }
 
 #[tokio::test]
+async fn the_next_event_is_waited_for_as_long_as_a_signal_says() {
+    let source = r#"
+        const EventEmitter = require('events');
+        const { once } = EventEmitter;
+        const told = ({ name, code, cause }) => [name, code, cause?.name ?? cause];
+        async function main() {
+          const emitter = new EventEmitter();
+          setTimeout(() => emitter.emit('x', 1, 2), 5);
+          const seen = [await once(emitter, 'x', { signal: AbortSignal.timeout(20000) })];
+          setTimeout(() => emitter.emit('error', new Error('broken')), 5);
+          seen.push(await once(emitter, 'x').catch((error) => error.message));
+          const target = new EventTarget();
+          setTimeout(() => target.dispatchEvent(new Event('x')), 5);
+          seen.push((await once(target, 'x'))[0].type);
+          setTimeout(() => emitter.emit('error', 5), 5);
+          seen.push(await once(emitter, 'error'));
+          seen.push(await once(emitter, 'x', { signal: AbortSignal.timeout(10) }).catch(told));
+          const stop = new AbortController();
+          const next = once(emitter, 'x', { signal: stop.signal });
+          stop.abort('no');
+          seen.push(await next.catch(told), await once(emitter, 'x', { signal: stop.signal }).catch(told));
+          seen.push(await once({}, 'x').catch(({ code }) => code), emitter.eventNames());
+          return seen;
+        }"#;
+    let value = run(source, json!({})).await.value();
+    let aborted = json!(["AbortError", "ABORT_ERR", "no"]);
+    let late = json!(["AbortError", "ABORT_ERR", "TimeoutError"]);
+    assert_eq!(value, json!([[1, 2], "broken", "x", [5], late, aborted, aborted, "ERR_INVALID_ARG_TYPE", []]));
+}
+
+#[tokio::test]
 async fn inspect_takes_its_depth_in_either_form() {
     let source = r#"
         const { inspect } = require('util');
