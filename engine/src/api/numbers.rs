@@ -57,6 +57,9 @@ impl Drop for Busy<'_> {
 
 pub(super) async fn search(State(state): State<AppState>, RawBody(body): RawBody) -> Result<Response, ApiError> {
     let found = call(&state, "search", argument(&body)?).await?;
+    if !found.is_array() {
+        return Err(ApiError::driver_said("search", "a list of numbers: [{did}]", &found));
+    }
     Ok(([(header::CONTENT_TYPE, "application/json")], found.to_string()).into_response())
 }
 
@@ -68,11 +71,11 @@ pub(super) async fn allocate(
     let provisioning = &state.engine.platform().provisioning;
     let number = take_number(&mut wanted)?;
     let _busy = state.numbers.begin(&number)?;
-    let is_new = || match provisioning.current().show(Kind::Did, &number) {
-        None => is_nobodys_extension(&caller, &number, &provisioning.current(), &state.engine.runs().programs()),
+    let is_new = |number: &str| match provisioning.current().show(Kind::Did, number) {
+        None => is_nobodys_extension(&caller, number, &provisioning.current(), &state.engine.runs().programs()),
         Some(_) => Err(ApiError::conflict("taken", format!("there is a DID {number} already"))),
     };
-    is_new()?;
+    is_new(&number)?;
     own(&state, &caller, &mut wanted)?;
     // What would be refused afterwards is not bought first.
     scripts_are_there(&caller, (state.engine.runs(), &provisioning.current()), &number, &wanted)?;
@@ -90,9 +93,22 @@ pub(super) async fn allocate(
     let Value::Object(allocated) = allocated else {
         return Err(ApiError::driver_said("allocate", "an object, stored as the DID", &allocated));
     };
+    let Some(given) = number_given(&allocated, &number) else {
+        let error = ApiError::driver_said("allocate", "the number that is allocated as `did`", &Value::Object(allocated));
+        give_back(&state, &number, &error).await;
+        return Err(error);
+    };
+    let is_another = given != number;
+    let held = is_another.then(|| state.numbers.begin(&given)).transpose();
+    if held.is_err() || is_another && provisioning.current().show(Kind::Did, &given).is_some() {
+        // What is ours already is not given back.
+        tracing::error!(asked = number, did = given, "the driver has allocated a number that is ours already");
+        return Err(ApiError::driver_said("allocate", "a number that is not ours yet", &Value::Object(allocated)));
+    }
+    let number = given;
     let entry = entry_of(allocated, wanted);
     let turn = provisioning.turn().await;
-    let may = is_new();
+    let may = is_new(&number);
     let may = may.and_then(|()| scripts_are_there(&caller, (state.engine.runs(), &provisioning.current()), &number, &entry));
     let may = may.and_then(|()| no_new_application(&caller, &provisioning.current(), &number, &entry));
     let stored = match may {
@@ -103,9 +119,7 @@ pub(super) async fn allocate(
         }
     };
     if let Err(error) = stored {
-        // Nobody would know that it is ours.
-        let undone = call(&state, "release", json!({ "did": number }).to_string()).await;
-        tracing::error!(did = number, error = error.message(), released = undone.is_ok(), "an allocated number cannot be stored");
+        give_back(&state, &number, &error).await;
         return Err(error);
     }
     state.engine.provisioned().await?;
@@ -157,6 +171,29 @@ fn take_number(wanted: &mut Map<String, Value>) -> Result<String, ApiError> {
     Ok(number.strip_prefix('+').unwrap_or(number).to_owned())
 }
 
+/// Releases a number that was allocated and cannot be stored: nobody would know that it is ours.
+async fn give_back(state: &AppState, number: &str, error: &ApiError) {
+    let undone = call(state, "release", json!({ "did": number }).to_string()).await;
+    tracing::error!(did = number, error = error.message(), released = undone.is_ok(), "an allocated number cannot be stored");
+}
+
+/// The number that a driver says it has allocated: the one it was asked for, however it writes that, unless it names another. `None`:
+/// what it names is no number.
+fn number_given(allocated: &Map<String, Value>, asked: &str) -> Option<String> {
+    let said = ["did", "number"].iter().filter_map(|key| allocated.get(*key)).find(|value| !value.is_null());
+    let said = match said {
+        None => return Some(asked.to_owned()),
+        Some(Value::String(said)) => said.trim().to_owned(),
+        Some(said) => said.as_u64()?.to_string(),
+    };
+    let digits = said.strip_prefix('+').unwrap_or(&said).replace("(0)", "").replace([' ', '-', '.', '/', '(', ')'], "");
+    // Without the code of its country, or with what is dialled ahead of that.
+    let short = digits.trim_start_matches('0');
+    let is_asked = said == asked || digits == asked || !short.is_empty() && asked.ends_with(short);
+    let given = if is_asked { asked.to_owned() } else { digits };
+    (is_asked || !given.is_empty() && given.bytes().all(|digit| digit.is_ascii_digit())).then_some(given)
+}
+
 /// Makes a number that is allocated the account's.
 fn own(state: &AppState, caller: &Caller, wanted: &mut Map<String, Value>) -> Result<(), ApiError> {
     let Some(account) = caller.only() else { return Ok(()) };
@@ -176,8 +213,8 @@ fn own(state: &AppState, caller: &Caller, wanted: &mut Map<String, Value>) -> Re
 fn entry_of(allocated: Map<String, Value>, wanted: Map<String, Value>) -> Map<String, Value> {
     let (mut entry, others): (Map<_, _>, Map<_, _>) =
         allocated.into_iter().filter(|(_, value)| !value.is_null()).partition(|(key, _)| KEYS.contains(&key.as_str()));
+    // See `number_given`.
     entry.remove("did");
-    // The number is the one that was asked for, however the carrier writes it.
     entry.remove("number");
     let mut vars = others;
     if let Some(Value::Object(own)) = entry.remove("vars") {
@@ -210,6 +247,30 @@ mod tests {
         assert!(numbers.begin("44").is_err() && numbers.begin("45").is_ok());
         drop(busy);
         assert!(numbers.begin("44").is_ok());
+    }
+
+    #[test]
+    fn a_driver_may_give_another_number_than_was_asked_for() {
+        let given = |said: Value| number_given(&object(said), "442080000000");
+        let asked = Some("442080000000".to_owned());
+        for same in [
+            json!({}),
+            json!({ "did": null, "order": 7 }),
+            json!({ "did": "442080000000", "number": "A-17" }),
+            json!({ "did": "+44 (0)20 8000-0000" }),
+            json!({ "number": 442_080_000_000_u64 }),
+            json!({ "did": "020 8000 0000" }),
+            json!({ "did": "00442080000000" }),
+        ] {
+            assert_eq!(given(same.clone()), asked, "{same}");
+        }
+        for other in [json!({ "did": "+44 20 8000 0001" }), json!({ "number": 442_080_000_001_u64 })] {
+            assert_eq!(given(other.clone()).as_deref(), Some("442080000001"), "{other}");
+        }
+        for odd in [json!({ "did": "A-17" }), json!({ "did": "" }), json!({ "did": ["442080000000"] }), json!({ "did": 1.5 })] {
+            assert_eq!(given(odd.clone()), None, "{odd}");
+        }
+        assert_eq!(number_given(&object(json!({ "did": "442080000000" })), "02080000000").as_deref(), Some("442080000000"));
     }
 
     #[test]

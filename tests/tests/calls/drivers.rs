@@ -13,6 +13,7 @@ module.exports = {
   allocate: async ({ did }) => {
     if (did.endsWith('9')) throw '404 Not Found';
     await ko.set(`ours:${did}`, { at: 1 });
+    if (did.endsWith('7')) return { did: did.slice(0, -1) + '8' };
     return { did: '+' + did, order: 'A-17' };
   },
   release: async ({ did, vars }) => {
@@ -68,6 +69,20 @@ async fn an_allocated_number_is_called_at_once_and_a_released_one_no_more() {
     assert_eq!(post(&engine, "/v1/dids/allocate", kept).await.0, 201);
     assert_eq!(post(&engine, "/v1/dids/release", json!({ "did": "442080000001" })).await.0, 409, "the driver said no");
     assert_eq!(engine.request("GET", "/v1/dids/442080000001", "").await.0, 200);
+}
+
+#[tokio::test]
+async fn the_number_that_the_carrier_gave_is_ours_whichever_was_asked_for() {
+    let engine = Engine::setup().config("[drivers]\ndid = \"numbers\"").script("numbers.js", NUMBERS).main("100", "").start();
+    let wanted = json!({ "did": "442080000007", "destinations": ["class5:100"] });
+    let (status, did) = post(&engine, "/v1/dids/allocate", wanted.clone()).await;
+    assert_eq!((status, &did["number"]), (201, &json!("442080000008")), "{did}");
+    assert_eq!(engine.request("GET", "/v1/dids/442080000007", "").await.0, 404);
+    let (status, refused) = post(&engine, "/v1/dids/allocate", wanted).await;
+    assert_eq!((status, &refused["error"]["code"]), (502, &json!("driver_failed")), "{refused}");
+    let last = post(&engine, "/v1/scripts/numbers/run", json!({ "fn": "released" })).await.1;
+    assert_eq!(last["result"], Value::Null, "it stays ours");
+    assert_eq!(engine.request("GET", "/v1/dids/442080000008", "").await.0, 200);
 }
 
 #[tokio::test]

@@ -235,7 +235,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         query: &[],
         body: Some("Object"),
         success: (200, "Any"),
-        failures: &[409, 413, 422, 429, 503, 504],
+        failures: &[409, 413, 422, 429, 502, 503, 504],
     },
     Operation {
         method: Method::POST,
