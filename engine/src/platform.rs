@@ -117,7 +117,7 @@ impl Platform {
         let journals = Journals::off(&store, MasterKey::passing(), Redaction::of(config));
         let environment = Environment::load(&store)?;
         let own = host::services(config, &store, &databases, &bus, &jobs).into_iter();
-        let env = host::env_service(&store, &environment);
+        let env = host::env_service(config, &store, &environment);
         let services = HostServices::new(own.chain(providers).chain([env]));
         Ok(Self {
             provisioning: Provisioning::load(config, &store)?,

@@ -1,10 +1,13 @@
 //! `setEnvVar` and `getEnvVars`: variables of the script's app.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use lockstep_ctx_api::host::HostReply;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::{Arguments, HostFuture, HostService, RunContext, answered, no_such_function};
+use crate::config::{Config, Secret};
 use crate::script::Environment;
 use crate::store::{Store, app_env};
 
@@ -12,11 +15,14 @@ use crate::store::{Store, app_env};
 pub(super) struct Env {
     store: Store,
     environment: Environment,
+    /// `[[app]] env`, by app.
+    configured: BTreeMap<String, BTreeMap<String, Secret>>,
 }
 
 impl Env {
-    pub(super) fn new(store: &Store, environment: &Environment) -> Self {
-        Self { store: store.clone(), environment: environment.clone() }
+    pub(super) fn new(config: &Config, store: &Store, environment: &Environment) -> Self {
+        let configured = config.apps.iter().map(|app| (app.name.clone(), app.env.clone())).collect();
+        Self { store: store.clone(), environment: environment.clone(), configured }
     }
 
     fn set(&self, context: &RunContext, mut args: Arguments) -> HostFuture {
@@ -37,17 +43,11 @@ impl Env {
         })
     }
 
-    fn list(&self, context: &RunContext, args: Arguments) -> HostFuture {
-        let (account, app) = (context.account.clone(), context.app.clone().unwrap_or_default());
-        let listed = self.store.read(move |connection, _| app_env::list(connection, (&account, &app)));
-        Box::pin(async move {
-            let listed = listed.await.map_err(|error| error.into_op_error(args.label()))?;
-            let shown = listed.into_iter().filter(|variable| !variable.flags.private).map(|variable| {
-                let value = if variable.flags.protected { Value::Null } else { variable.value.into() };
-                (variable.name, value)
-            });
-            Ok(HostReply::json(&json!(shown.collect::<Map<_, _>>())))
-        })
+    fn list(&self, context: &RunContext) -> HostFuture {
+        let app = context.app.as_deref();
+        let configured = app.and_then(|app| self.configured.get(app));
+        let shown = self.environment.shown(configured, &context.account, app);
+        answered(Ok(HostReply::json(&json!(shown))))
     }
 }
 
@@ -55,7 +55,7 @@ impl HostService for Env {
     fn call(&self, context: &RunContext, function: &str, args: Arguments, _body: Option<Bytes>) -> HostFuture {
         match function {
             "set" => self.set(context, args),
-            "list" => self.list(context, args),
+            "list" => self.list(context),
             _ => no_such_function(&args),
         }
     }

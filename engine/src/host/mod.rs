@@ -130,8 +130,8 @@ pub(crate) fn services(
 }
 
 /// Variables of apps.
-pub(crate) fn env_service(store: &Store, environment: &Environment) -> NamedService {
-    ("env", Arc::new(env::Env::new(store, environment)))
+pub(crate) fn env_service(config: &Config, store: &Store, environment: &Environment) -> NamedService {
+    ("env", Arc::new(env::Env::new(config, store, environment)))
 }
 
 /// The services that reach the running engine and other machines; e-mail templates lie under `scripts`.

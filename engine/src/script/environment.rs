@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use lockstep_ctx_api::op::Vars;
 
+use crate::config::Secret;
 use crate::store::app_env::{self, Variable};
 use crate::store::{Store, StoreError};
 
@@ -51,5 +52,56 @@ impl Environment {
                 vars.insert(variable.name.clone(), variable.value.clone());
             }
         }
+    }
+
+    /// What scripts of an app are shown of its variables: each as a run that starts now has it, without private ones; `None` in place
+    /// of a protected value. `configured`: its `[[app]] env`.
+    pub fn shown(
+        &self,
+        configured: Option<&BTreeMap<String, Secret>>,
+        account: &str,
+        app: Option<&str>,
+    ) -> BTreeMap<String, Option<String>> {
+        let configured = configured.into_iter().flatten();
+        let mut shown: BTreeMap<_, _> = configured.map(|(name, value)| (name.clone(), Some(value.expose().to_owned()))).collect();
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let own = all.get(&(account.to_owned(), app.unwrap_or_default().to_owned()));
+        for variable in own.into_iter().flat_map(BTreeMap::values) {
+            if variable.flags.private {
+                shown.remove(&variable.name);
+            } else if variable.flags.protected {
+                shown.insert(variable.name.clone(), None);
+            } else if !variable.flags.default || !shown.contains_key(&variable.name) {
+                shown.insert(variable.name.clone(), Some(variable.value.clone()));
+            }
+        }
+        shown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::app_env::Flags;
+
+    #[test]
+    fn scripts_are_shown_what_runs_have_but_what_is_private_or_protected() {
+        let configured: BTreeMap<String, Secret> =
+            ["URL", "REGION", "INNER", "KEY"].map(|name| (name.to_owned(), Secret::literal("configured"))).into();
+        let environment = Environment::default();
+        for (name, flags) in [
+            ("URL", Flags::default()),
+            ("REGION", Flags { default: true, ..Flags::default() }),
+            ("ZONE", Flags { default: true, ..Flags::default() }),
+            ("INNER", Flags { private: true, ..Flags::default() }),
+            ("KEY", Flags { protected: true, ..Flags::default() }),
+        ] {
+            let variable = Variable { name: name.to_owned(), value: "set".to_owned(), flags, updated_ms: 0 };
+            environment.put("default", "sales", variable);
+        }
+        let shown = environment.shown(Some(&configured), "default", Some("sales"));
+        let shown: Vec<_> = shown.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+        assert_eq!(shown, [("KEY", None), ("REGION", Some("configured")), ("URL", Some("set")), ("ZONE", Some("set"))]);
+        assert!(environment.shown(None, "default", None).is_empty(), "scripts without an app have none");
     }
 }

@@ -32,7 +32,7 @@ async fn what_a_script_sets_the_next_run_finds_also_after_a_restart() {
     let engine = engine.crash_and_restart();
     let story = Caller::answered(&engine, "100").await.over(&engine).await;
     assert!(story.has_logged("token t-1"), "{:#}", story.timeline);
-    assert_eq!(run(&engine, "list", json!({})).await.1, json!({ "TOKEN": "t-1" }));
+    assert_eq!(run(&engine, "list", json!({})).await.1, json!({ "REGION": "north", "TOKEN": "t-1", "URL": "https://a.example" }));
     let (status, message) = run(&engine, "set", json!({ "key": "APP_ID", "value": "other" })).await;
     assert!(status == 422 && message.as_str().is_some_and(|text| text.contains("'APP_ID' is the engine's own")), "{message}");
 }
@@ -49,7 +49,7 @@ async fn flags_say_who_sees_and_who_changes() {
     }
     let listed = engine.get("/v1/apps/sales/env").await;
     assert!(!listed.to_string().contains("secret-1"), "{listed}");
-    let expected = json!({ "KEY": null, "REGION": "south", "URL": "https://b.example" });
+    let expected = json!({ "KEY": null, "REGION": "north", "URL": "https://b.example" });
     assert_eq!(run(&engine, "list", json!({})).await.1, expected, "neither private nor protected");
     let (status, message) = run(&engine, "set", json!({ "key": "KEY", "value": "x" })).await;
     assert!(status == 422 && message.as_str().is_some_and(|text| text.contains("'KEY' is locked")), "{message}");
