@@ -182,7 +182,7 @@ pub const OPERATIONS: &[Operation] = &[
             "(match: string | RegExp | ((digits: string) => unknown), quit?: string | RegExp | ((digits: string) => unknown) | null, timeout?: number, options?: Abortable): Promise<string>",
         ],
         &[TypeError, RangeError, TimeoutError],
-        "Waits until the digits keyed since this call match; consumes none. Rejects on `quit`, after `timeout` (seconds; 1000 and more are milliseconds; 60 unless said otherwise), or with what a function throws. Many may wait at once.",
+        "Waits until the digits keyed since this call match; consumes none. A string is a regular expression, or keys where it is none (`*`, `*9`). Rejects on `quit`, after `timeout` (seconds; 1000 and more are milliseconds; 60 unless said otherwise), or with what a function throws. Many may wait at once.",
     ),
     operation(
         "on",

@@ -542,8 +542,19 @@ fn a_signal_is_found_before_later_arguments() {
 
 #[test]
 fn what_is_no_expression_is_refused_by_its_name() {
-    let run = Setup::call("async function main(data, ctx) { await ctx.waitFor('*') }").start();
+    let run = Setup::call("async function main(data, ctx) { await ctx.waitFor('[') }").start();
     assert!(run.error().message.starts_with("TypeError: ctx.waitFor: `match` is no regular expression: "), "{:?}", run.error());
+}
+
+#[test]
+fn stars_that_are_no_expression_are_keys() {
+    let source = "async function main(data, ctx) {
+        ctx.waitFor('#', '*').catch((error) => ctx.log(error.name));
+        for (const match of ['*9', /1*2/, '1*2']) ctx.log(await ctx.waitFor(match));
+    }";
+    let mut run = Setup::call(source).start();
+    run.keys("*911212");
+    assert_eq!(run.texts(), ["QuitError", "*9", "112", "12"], "what is an expression stays one");
 }
 
 #[test]

@@ -49,6 +49,8 @@
     try {
       return new RegExp(text);
     } catch (error) {
+      // `*`, `*9`: nobody means anything but the keys.
+      if (/^[0-9*#]+$/.test(text)) return new RegExp(text.replaceAll('*', '\\*'));
       throw new TypeError(`ctx.waitFor: \`${name}\` is no regular expression: ${error.message}, got '${text}'`);
     }
   }
