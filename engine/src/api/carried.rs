@@ -1,15 +1,17 @@
 //! Changes are carried through, whether or not whoever asked for them is still there.
 //!
 //! A handler is dropped with its connection, whatever it waits for: between the store and what is in force, or between a carrier that
-//! has sold a number and the store. One that changes something has a task of its own, so that only its answer goes with the connection.
+//! has sold a number and the store, or between two things that a script does for a form. One that changes something has a task of its
+//! own, so that only its answer goes with the connection.
 
 use std::sync::Arc;
 
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::sync::watch;
 
+use super::AppState;
 use super::error::ApiError;
 use super::routes;
 
@@ -39,6 +41,11 @@ impl Drop for Change {
     }
 }
 
+/// Hands a request on that needs no key.
+pub(super) async fn public(State(state): State<AppState>, path: MatchedPath, request: Request, next: Next) -> Response {
+    through(&state.changes, path.as_str(), request, next).await
+}
+
 /// Hands a request on.
 pub(super) async fn through(changes: &Changes, path: &str, request: Request, next: Next) -> Response {
     if !routes::is_change(request.method(), path) {
@@ -61,10 +68,9 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use axum::Router;
-    use axum::extract::MatchedPath;
     use axum::http::StatusCode;
     use axum::middleware::from_fn;
-    use axum::routing::{post, put};
+    use axum::routing::{get, post, put};
     use futures_util::FutureExt as _;
     use tokio::io::AsyncWriteExt as _;
     use tokio::net::{TcpListener, TcpStream};
@@ -113,7 +119,9 @@ mod tests {
         };
         let router = Router::new()
             .route("/v1/kv/{key}", put(handler.clone()))
-            .route("/v1/forms/{id}", post(handler))
+            .route("/v1/forms/{id}", post(handler.clone()))
+            .route("/f/{id}", get(handler.clone()))
+            .route("/v1/route", post(handler))
             .route_layer(from_fn(carried))
             .layer(from_fn(watched));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -133,8 +141,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_change_is_made_although_its_client_has_left_and_a_run_ends_with_it() {
-        assert!(is_carried_through("PUT /v1/kv/a").await);
-        assert!(!is_carried_through("POST /v1/forms/a").await);
+    async fn a_change_is_made_although_its_client_has_left_and_a_question_ends_with_it() {
+        for change in ["PUT /v1/kv/a", "POST /v1/forms/a", "GET /f/a"] {
+            assert!(is_carried_through(change).await, "{change}");
+        }
+        assert!(!is_carried_through("POST /v1/route").await);
     }
 }

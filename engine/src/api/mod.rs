@@ -115,6 +115,7 @@ impl Server {
             Some(address) => {
                 let (door, addr) = listen(config, "public_listen", address).await?;
                 let router = public_routes(&state)
+                    .route_layer(middleware::from_fn_with_state(state.clone(), carried::public))
                     .fallback(error::no_such_path)
                     .method_not_allowed_fallback(error::no_such_method)
                     .with_state(state.clone());

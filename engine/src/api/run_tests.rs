@@ -8,6 +8,7 @@ use std::sync::Arc;
 use futures_util::{SinkExt as _, StreamExt as _};
 use reqwest::{Client, Method, Response, redirect};
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::Message as Frame;
 
@@ -268,7 +269,7 @@ async fn what_runs_write_is_told_to_those_who_watch_their_account() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_ends_its_run() {
+async fn a_stream_that_is_closed_ends_its_run() {
     let site =
         Site::new(&[("wait.js", "function main() { console.log('here'); return new Promise((r) => setTimeout(r, 60000)) }")])
             .await;
@@ -285,6 +286,45 @@ async fn a_client_that_leaves_ends_its_run() {
     drop(response);
     while runs().await != 0 {
         tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_script_does_for_a_client_is_done_although_that_leaves() {
+    let slow = "// @lockstep public=true
+        const { kv } = require('cxKV');
+        exports.main = async ({ name }) => {
+          await kv.set(name, 'begun');
+          while (!(await kv.get('go ' + name))) await new Promise((resolve) => setTimeout(resolve, 1));
+          await kv.set(name, 'done');
+        };";
+    let keys = "const { kv } = require('cxKV');
+        exports.main = ({ key }) => kv.get(key); exports.go = ({ key }) => kv.set('go ' + key, '1')";
+    let site = Site::new(&[("slow.js", slow), ("keys.js", keys)]).await;
+    let ask = async |function: &str, key: &str| {
+        let (_, body) = site.post_json("/v1/scripts/keys/run", json!({ "fn": function, "data": { "key": key } })).await;
+        body["result"].clone()
+    };
+    let uuid = site.uuid("slow");
+    let requests = [
+        (site.api, "POST /v1/forms/slow".to_owned(), r#"{"name":"form"}"#, "form"),
+        (site.api, "POST /v1/scripts/slow/run".to_owned(), r#"{"data":{"name":"run"}}"#, "run"),
+        (site.api, format!("GET /f/{uuid}?name=keyed"), "", "keyed"),
+        (site.public, format!("POST /f/{uuid}"), r#"{"name":"public"}"#, "public"),
+    ];
+    for (address, line, body, name) in requests {
+        let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+        let head = format!("host: {address}\r\ncontent-type: application/json\r\ncontent-length: {}", body.len());
+        client.write_all(format!("{line} HTTP/1.1\r\n{head}\r\n\r\n{body}").as_bytes()).await.unwrap();
+        while ask("main", name).await != "begun" {}
+        drop(client);
+        // Once a request that came after it is answered, its end has been seen.
+        ask("main", name).await;
+        ask("go", name).await;
+        while !site.handle.list().await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(ask("main", name).await, "done", "{line}");
     }
 }
 

@@ -39,16 +39,10 @@ pub(super) enum Reach {
     Engine,
 }
 
-/// What has a script run for whoever asks: it ends with the connection.
-const RUNS: [&str; 7] = [
-    "/v1/scripts/{id}/run",
-    "/v1/forms/{id}",
-    "/v1/drivers/{id}/{fn}",
-    "/v1/route",
-    "/v1/dids/search",
-    "/f/{id}",
-    "/f/{id}/{fn}",
-];
+/// What is of use to whoever asks alone: it ends with the connection.
+const QUESTIONS: [&str; 2] = ["/v1/route", "/v1/dids/search"];
+/// What a script does for whoever asks, whatever the method is.
+const FUNCTIONS: [&str; 2] = ["/f/{id}", "/f/{id}/{fn}"];
 
 /// A query parameter.
 #[derive(Debug)]
@@ -76,7 +70,7 @@ pub(super) fn operation(method: &Method, path: &str) -> Option<&'static Operatio
     operations().find(|operation| operation.method == *method && operation.path == path)
 }
 
-/// Whether a request changes something, and so is carried through once it has come.
+/// Whether a request changes something, or may have a script do so, and so is carried through once it has come.
 pub(super) fn is_change(method: &Method, path: &str) -> bool {
-    !method.is_safe() && !RUNS.contains(&path)
+    FUNCTIONS.contains(&path) || !method.is_safe() && !QUESTIONS.contains(&path)
 }
