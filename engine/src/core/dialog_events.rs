@@ -83,6 +83,7 @@ impl Switch {
                     self.exchange.borrow_mut().note(leg, Direction::In, line.as_str());
                 }
                 let Some(leg) = self.exchange.borrow_mut().requests.remove(&id) else { return };
+                outgoing::heed_retry_after(&mut self.exchange.borrow_mut(), leg, &failure);
                 let goes_elsewhere = outgoing::goes_elsewhere(&mut self.exchange.borrow_mut(), leg, &failure);
                 let by_peer = !matches!(failure, Failure::Transport);
                 let event = match goes_elsewhere {

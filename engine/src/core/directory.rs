@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use lockstep_ctx_api::CallFacts;
 use lockstep_ctx_api::op::Vars;
@@ -26,6 +27,8 @@ pub(crate) struct GatewayEntry {
     pub destinations: Vec<Destination>,
     /// It did not answer when it was last asked.
     pub is_down: bool,
+    /// It has said that it takes no calls until then.
+    pub busy_until: Option<Instant>,
 }
 
 /// What a target of a bridge or of an originated call turns out to be.
@@ -96,6 +99,7 @@ impl Directory {
             let known = before.gateways.get(id).filter(|known| known.uri == entry.uri);
             entry.destinations = known.map(|known| known.destinations.clone()).unwrap_or_default();
             entry.is_down = known.is_some_and(|known| known.is_down);
+            entry.busy_until = known.and_then(|known| known.busy_until);
         }
     }
 
@@ -127,9 +131,16 @@ impl Directory {
         self.gateways.get_mut(&id).is_some_and(|entry| std::mem::replace(&mut entry.is_down, is_down) != is_down)
     }
 
-    /// Whether a gateway answers, as far as is known.
-    pub(crate) fn is_up(&self, id: i64) -> bool {
-        self.gateways.get(&id).is_none_or(|entry| !entry.is_down)
+    /// Notes that a gateway takes no calls until then.
+    pub(crate) fn set_gateway_busy(&mut self, id: i64, until: Instant) {
+        if let Some(entry) = self.gateways.get_mut(&id) {
+            entry.busy_until = Some(until);
+        }
+    }
+
+    /// Whether a gateway answers and takes calls, as far as is known.
+    pub(crate) fn is_up(&self, now: Instant, id: i64) -> bool {
+        self.gateways.get(&id).is_none_or(|entry| !entry.is_down && entry.busy_until.is_none_or(|until| until <= now))
     }
 
     /// The gateway whose calls come from `ip`.
@@ -354,7 +365,9 @@ fn is_available(transport: &str) -> bool {
 
 fn gateway_entry(gateway: &Gateway) -> Option<GatewayEntry> {
     match Uri::parse(gateway.address.as_str()) {
-        Ok(Uri::Sip(uri)) => Some(GatewayEntry { config: gateway.clone(), uri, destinations: Vec::new(), is_down: false }),
+        Ok(Uri::Sip(uri)) => {
+            Some(GatewayEntry { config: gateway.clone(), uri, destinations: Vec::new(), is_down: false, busy_until: None })
+        }
         // The configuration has checked it.
         Ok(Uri::Tel(_) | Uri::Other { .. }) | Err(_) => None,
     }

@@ -1,5 +1,7 @@
 //! Calls that leave the engine: from a route to an INVITE.
 
+use std::time::Duration;
+
 use lockstep_sip::auth::ClientAuth;
 use lockstep_sip::endpoint::{Body, Failure, OutgoingRequest, RequestId};
 use lockstep_sip::message::{Method, NameAddr, Request, Response, SipUri, StatusCode, Uri};
@@ -17,6 +19,9 @@ use crate::cdr::CdrAttempt;
 
 /// Attempts of one call that its record tells of.
 const MAX_ATTEMPTS: usize = 200;
+
+/// The longest Retry-After of a gateway that is believed.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 
 /// Starts to look for a gateway's next hops.
 pub(crate) fn look_up(exchange: &mut Exchange, purpose: Purpose, uri: &SipUri) -> Result<(), Refusal> {
@@ -155,6 +160,18 @@ fn by_one_address(exchange: &mut Exchange, destinations: Vec<Destination>) -> (V
     let destinations = with_local(exchange, destinations);
     let first = destinations.first().and_then(local);
     destinations.into_iter().partition(|destination| local(destination) == first)
+}
+
+/// A gateway that names the time from which it takes calls again is tried last until then (RFC 3261 21.5.4).
+pub(crate) fn heed_retry_after(exchange: &mut Exchange, leg: LegKey, failure: &Failure) {
+    let Failure::Response(response) = failure else { return };
+    let asked = response.headers.retry_after().filter(|_| response.status == StatusCode::SERVICE_UNAVAILABLE);
+    let route = exchange.links.get(&leg).and_then(|link| link.route);
+    let gateway = route.and_then(|route| exchange.routes.get(&(leg.0, route))?.gateway);
+    if let Some((seconds, gateway)) = asked.zip(gateway) {
+        let until = exchange.now.instant + Duration::from_secs(seconds.into()).min(LONGEST_RETRY_AFTER);
+        exchange.directory.set_gateway_busy(gateway, until);
+    }
 }
 
 /// Whether a leg whose INVITE has reached nobody is to be dialled by another address of ours (RFC 3263 4.3); its route leads there from

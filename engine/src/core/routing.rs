@@ -217,8 +217,8 @@ fn ways_of(
         Some(Way { gateway: attempt.gateway, uri, attempt: Some(attempt) })
     };
     let mut ways: Vec<Way> = attempts.into_iter().filter_map(way).collect();
-    // What did not answer when it was last asked is tried last.
-    ways.sort_by_key(|way| !exchange.directory.is_up(way.gateway));
+    // What did not answer when it was last asked, or takes no calls just now, is tried last.
+    ways.sort_by_key(|way| !exchange.directory.is_up(exchange.now.instant, way.gateway));
     reserve(exchange, call, number, &ways)?;
     Ok((ways, ring))
 }
@@ -293,7 +293,7 @@ fn gateway_routes(exchange: &mut Exchange, call: CallKey, number: LookupId, wait
     let max_forwards = forwards_left(exchange, call)?;
     let Waiting { mut ways, ring, .. } = waiting;
     // Their names may have taken a while to be found.
-    ways.sort_by_key(|way| !exchange.directory.is_up(way.gateway));
+    ways.sort_by_key(|way| !exchange.directory.is_up(exchange.now.instant, way.gateway));
     let last = ways.len().saturating_sub(1);
     let caller = exchange.callers.get(&call).map(|(number, _)| number.clone());
     let mut routes = Vec::with_capacity(ways.len());

@@ -1,5 +1,8 @@
 //! Calls through the Class 4 hook, by SIP.
 
+use lockstep_sip::endpoint::Reply;
+use lockstep_sip::message::StatusCode;
+
 use super::lab::{Lab, PhoneId};
 
 const CALLER: &str = "203.0.113.9:5060";
@@ -486,6 +489,25 @@ fn a_gateway_that_does_not_answer_probes_is_tried_last() {
     trunks.lab.wait(60_000);
     trunks.dial("442012345678");
     assert!(trunks.lab.seen(back).contains(&"invite".to_owned()));
+}
+
+#[test]
+fn a_gateway_that_says_when_it_takes_calls_again_is_tried_last_until_then() {
+    let mut trunks = Trunks::new(&config(""), &[]);
+    for (asked, kept) in [("30", 30_000), ("86400", 300_000)] {
+        trunks.dial("442012345678");
+        assert!(trunks.lab.seen(trunks.first).contains(&"invite".to_owned()));
+        let busy = Reply::new(StatusCode::SERVICE_UNAVAILABLE).header("Retry-After", asked);
+        trunks.lab.respond_with(trunks.first, busy);
+        trunks.lab.give_up(trunks.caller);
+        trunks.lab.wait(kept - 1_000);
+        let _ = (trunks.lab.seen(trunks.first), trunks.lab.seen(trunks.second));
+        trunks.dial("442012345678");
+        assert!(trunks.lab.seen(trunks.first).is_empty(), "the other one is tried first");
+        assert!(trunks.lab.seen(trunks.second).contains(&"invite".to_owned()));
+        trunks.lab.give_up(trunks.caller);
+        trunks.lab.wait(1_000);
+    }
 }
 
 #[test]

@@ -248,10 +248,14 @@ impl Lab {
     }
 
     pub(super) fn respond(&mut self, phone: PhoneId, code: u16) {
+        self.respond_with(phone, Reply::new(StatusCode::new(code).unwrap()));
+    }
+
+    pub(super) fn respond_with(&mut self, phone: PhoneId, reply: Reply) {
         let now = self.now.instant;
         let phone = self.at(phone);
         let id = phone.ringing.expect("an INVITE came");
-        phone.endpoint.respond(now, id, Reply::new(StatusCode::new(code).unwrap())).unwrap();
+        phone.endpoint.respond(now, id, reply).unwrap();
         self.settle();
     }
 
