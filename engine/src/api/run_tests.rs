@@ -82,6 +82,16 @@ impl Site {
         self.client.request(method, format!("http://{}{path}", self.public)).send().await.unwrap()
     }
 
+    /// What a script puts under `key`, once it has.
+    async fn kept(&self, key: &str) -> Value {
+        loop {
+            let response = self.client.get(format!("http://{}/v1/kv/{key}", self.api)).send().await.unwrap();
+            if response.status().as_u16() == 200 {
+                return body_of(response).await["value"].clone();
+            }
+        }
+    }
+
     fn uuid(&self, script: &str) -> String {
         self.programs.by_name(script).unwrap().uuid.clone()
     }
@@ -485,6 +495,44 @@ async fn either_side_closes_a_websocket_and_the_run_is_over() {
     while !site.handle.list().await.unwrap().is_empty() {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn a_handler_may_wait_for_the_close_and_a_module_greet_at_its_top_level() {
+    let source = "import { send, waitForClose } from 'cxWebSocket';
+        import { kv } from 'cxKV';
+        send('welcome');
+        export async function onData(data) { await send('heard'); await kv.set('end', JSON.stringify(await waitForClose())) }";
+    let site = Site::new(&[("greet.mjs", source)]).await;
+    let mut socket = connect(site.api, "/v1/scripts/greet/ws").await;
+    assert_eq!(heard(&mut socket).await, Frame::text("welcome"));
+    socket.send(Frame::text("start")).await.unwrap();
+    assert_eq!(heard(&mut socket).await, Frame::text("heard"));
+    let bye = tokio_tungstenite::tungstenite::protocol::CloseFrame { code: 4002.into(), reason: "bye".into() };
+    socket.close(Some(bye)).await.unwrap();
+    assert_eq!(site.kept("end").await, r#"{"code":4002,"reason":"bye"}"#);
+}
+
+#[tokio::test]
+async fn a_script_that_closes_its_websocket_learns_how_and_sends_nothing_more() {
+    let source = "const { kv } = require('cxKV');
+        exports.main = (_, ws) => {
+          const heard = [ws.readyState];
+          ws.once('data', async () => {
+            heard.push(await ws.close(999).catch((error) => error.message.split(':')[0]));
+            ws.send('last', (error) => heard.push(error));
+            await ws.close(4001, 'enough');
+            heard.push(await ws.send('after').catch((error) => error.name));
+            ws.send('after', (error) => heard.push(error.name));
+          });
+          ws.on('close', (code, reason) => kv.set('heard', JSON.stringify([...heard, ws.readyState, code, reason])));
+        };";
+    let site = Site::new(&[("bye.js", source)]).await;
+    let mut socket = connect(site.api, "/v1/scripts/bye/ws").await;
+    socket.send(Frame::text("end")).await.unwrap();
+    assert_eq!(heard(&mut socket).await, Frame::text("last"));
+    let told: Value = serde_json::from_str(site.kept("heard").await.as_str().unwrap()).unwrap();
+    assert_eq!(told, json!([1, "cxWebSocket.close", null, "InvalidState", "InvalidState", 3, 4001, "enough"]));
 }
 
 #[tokio::test]

@@ -165,12 +165,12 @@ async fn converse(
             return;
         }
     };
+    let (code, reason) = last.as_ref().map_or((1006, String::new()), |frame| (frame.code, frame.reason.to_string()));
     // The peer may have gone; it then needs no goodbye.
     let _ = tokio::time::timeout(SEND_TIMEOUT, sink.send(Message::Close(last))).await;
-    let closed = FromPeer::Closed { code: 1000, reason: String::new() };
-    if !run.is_terminated() && to_script.try_send(closed).is_ok() && !from_script.is_closed() {
+    if !run.is_terminated() && !from_script.is_closed() {
         // An end that the script itself asked for is one that it may finish at.
-        let _ = tokio::time::timeout(LAST_WORDS, run).await;
+        leave(&to_script, FromPeer::Closed { code, reason }, run).await;
     }
 }
 

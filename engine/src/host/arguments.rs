@@ -17,6 +17,12 @@ impl Arguments {
         Self { label, values: values.into_iter() }
     }
 
+    /// The same, where messages name the call otherwise.
+    #[must_use]
+    pub fn labelled(self, label: String) -> Self {
+        Self { label, ..self }
+    }
+
     /// How messages name the call: `kv.get`.
     pub fn label(&self) -> &str {
         &self.label

@@ -91,7 +91,9 @@ impl Eq for Channel {}
 pub(super) struct Channels;
 
 impl HostService for Channels {
-    fn call(&self, context: &RunContext, function: &str, mut args: Arguments, body: Option<Bytes>) -> HostFuture {
+    fn call(&self, context: &RunContext, function: &str, args: Arguments, body: Option<Bytes>) -> HostFuture {
+        // As scripts know it.
+        let mut args = args.labelled(format!("cxWebSocket.{function}"));
         let Some(channel) = context.channel.clone() else {
             return answered(Err(OpError::new(ErrorCode::InvalidState, "cxWebSocket: this run serves no WebSocket")));
         };

@@ -138,7 +138,7 @@
   function entryOf(find, file, module) {
     const name = called;
     runtime.owner = undefined;
-    return name[0] === '@' ? part('served')[name.slice(1)]?.((wanted) => find(wanted, file, module)) : find(name, file, module);
+    return name[0] === '@' ? part('served').entries[name.slice(1)]?.((wanted) => find(wanted, file, module)) : find(name, file, module);
   }
 
   // `data` is there when the host has read it already.
@@ -150,6 +150,8 @@
       input = data === undefined ? host.input() : data;
       called = host.fn();
       if (host.hasCall) runtime.ctx = part('ops').createCtx();
+      // The top level of a script may use it already.
+      else if (called === '@websocket') runtime.socket = part('served').socket();
       const { entry } = host;
       if (host.isModule(entry)) {
         if (host.type === 'script') throw new Error("a script of type 'script' cannot be a module; make it type 'app'");

@@ -10,61 +10,140 @@
     return found !== undefined && owner !== undefined ? (...args) => owner[name](...args) : found;
   };
 
-  // The WebSocket of this run, as scripts see it.
+  // What waits for handlers before no more is read: messages, and their length.
+  const MAX_WAITING = 256;
+  const MAX_LENGTH = 1 << 20;
+  // As `ws` of npm has them.
+  const STATES = { CONNECTING: 0, OPEN: 1, CLOSING: 2, CLOSED: 3 };
+
+  // The WebSocket of this run, as scripts see it, and what serves it.
   function socket() {
     const listeners = { __proto__: null };
+    const waiting = [];
+    let length = 0;
+    // A close was asked for.
+    let closing = false;
     let closed;
     let end;
     const over = new Promise((resolve) => { end = resolve; });
+    let change = () => {};
+    const changed = () => new Promise((resolve) => { change = resolve; });
 
-    function on(event, listener) {
+    // What `ws` of npm calls a message has always been `data` here.
+    const named = (event) => (event === 'message' ? 'data' : String(event));
+
+    function add(event, listener, once) {
       if (typeof listener !== 'function') throw new TypeError('ws.on: the listener must be a function');
-      // What `ws` of npm calls a message has always been `data` here.
-      (listeners[event === 'message' ? 'data' : String(event)] ??= []).push(listener);
+      (listeners[named(event)] ??= []).push({ listener, once });
+      return ws;
+    }
+
+    const on = (event, listener) => add(event, listener, false);
+
+    function off(event, listener) {
+      const list = listeners[named(event)] ?? [];
+      const index = list.findLastIndex((entry) => entry.listener === listener);
+      if (index >= 0) list.splice(index, 1);
       return ws;
     }
 
     async function emit(event, ...args) {
-      for (const listener of [...(listeners[event] ?? [])]) await listener.call(ws, ...args);
+      const list = listeners[event] ?? [];
+      for (const entry of [...list]) {
+        if (entry.once) list.splice(list.indexOf(entry), 1);
+        await entry.listener.call(ws, ...args);
+      }
     }
 
-    function send(message) {
+    function transmit(message) {
+      if (closing) {
+        const refused = Promise.reject(runtime.part('failures').named('InvalidState', 'ws.send: the WebSocket is closed'));
+        // As with `ws` of npm, only those learn of it who look.
+        refused.catch(() => {});
+        return refused;
+      }
       if (message instanceof ArrayBuffer || ArrayBuffer.isView(message)) return callHost('channel', 'send', [], message);
       const text = typeof message === 'string' ? message : JSON.stringify(message);
       if (text === undefined) throw new TypeError(`ws.send: the message must be text, bytes or JSON, got ${typeof message}`);
       return callHost('channel', 'send', [text]);
     }
 
-    // Hands messages over in their order, until either side has closed.
-    async function serve() {
+    function send(message, ...rest) {
+      const callback = rest.find((arg) => typeof arg === 'function');
+      const sent = transmit(message);
+      if (callback !== undefined) sent.then(() => callback(), callback);
+      return sent;
+    }
+
+    function close(code, reason) {
+      if (closing) return Promise.resolve();
+      closing = true;
+      return callHost('channel', 'close', [code, reason]).catch((error) => {
+        closing = false;
+        throw error;
+      });
+    }
+
+    // Reads on while a handler runs: it may be waiting for the close.
+    async function read() {
       while (closed === undefined) {
+        while (waiting.length >= MAX_WAITING || length >= MAX_LENGTH) await changed();
         const next = await callHost('channel', 'next', [], undefined, { listens: true });
         const message = next.body === undefined ? next : { type: 'binary', data: Buffer.from(next.body) };
-        if (message.type === 'close') closed = { code: message.code, reason: message.reason };
-        else await emit('data', message.data);
+        if (message.type === 'close') {
+          closed = { code: message.code, reason: message.reason };
+          end(closed);
+        } else {
+          length += message.data.length;
+          waiting.push(message.data);
+        }
+        change();
+      }
+    }
+
+    // Hands messages over in their order, until either side has closed.
+    async function handle() {
+      while (closed === undefined || waiting.length > 0) {
+        if (waiting.length === 0) {
+          await changed();
+        } else {
+          const message = waiting.shift();
+          length -= message.length;
+          change();
+          await emit('data', message);
+        }
       }
       await emit('close', closed.code, closed.reason);
-      end(closed);
     }
 
     const ws = {
+      ...STATES,
+      get readyState() {
+        if (closed !== undefined) return STATES.CLOSED;
+        return closing ? STATES.CLOSING : STATES.OPEN;
+      },
       on,
       addListener: on,
+      once: (event, listener) => add(event, listener, true),
+      off,
+      removeListener: off,
       send,
-      close: (code, reason) => callHost('channel', 'close', [code, reason]),
+      close,
+      terminate: () => close(),
       waitForClose: () => over,
     };
-    return { ws, serve };
+    return { ws, serve: () => Promise.all([read(), handle()]) };
   }
 
-  return {
+  const entries = {
+    __proto__: null,
+
     // Old: `main(_, ws)`; new: an exported `onData(data)`. It stays open until either side closes.
     websocket(find) {
       const [main, onData] = ['main', 'onData'].map(onOwner(find));
       if (main === undefined && onData === undefined) throw runtime.part('failures').lacking(`${host.entry} serves no WebSocket: it exports neither onData nor main`);
       return async (data) => {
-        const { ws, serve } = socket();
-        runtime.socket = ws;
+        const { ws, serve } = runtime.socket;
         if (onData !== undefined) ws.on('data', (message) => onData(message, ws));
         const served = serve();
         // `main` may wait for the end of the connection, and its failure ends it.
@@ -92,4 +171,6 @@
       };
     },
   };
+
+  return { entries, socket };
 })

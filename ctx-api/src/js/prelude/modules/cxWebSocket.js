@@ -1,13 +1,15 @@
 // The WebSocket that this run serves.
 (function (host, runtime) {
-  function socket(operation) {
-    if (runtime.socket === undefined) throw new Error(`cxWebSocket.${operation}: this run serves no WebSocket`);
-    return runtime.socket;
-  }
+  const calling = (name) => ({
+    [name](...args) {
+      try {
+        if (runtime.socket === undefined) throw new Error(`cxWebSocket.${name}: this run serves no WebSocket`);
+        return runtime.socket.ws[name](...args);
+      } catch (error) {
+        return Promise.reject(error);
+      }
+    },
+  })[name];
 
-  return {
-    send: async (message) => socket('send').send(message),
-    close: async (code, reason) => socket('close').close(code, reason),
-    waitForClose: async () => socket('waitForClose').waitForClose(),
-  };
+  return { send: calling('send'), close: calling('close'), waitForClose: calling('waitForClose') };
 })
