@@ -134,6 +134,25 @@ fn what_listens_for_the_end_of_the_call_may_do_its_errands_when_that_has_ended_m
     }
 }
 
+#[test]
+fn what_listens_for_the_end_of_the_call_may_do_its_errands_when_an_error_has_brought_it() {
+    for (error, bye) in [("throw '486 Busy Here'", "cause=486"), ("data.missing.field", "cause=500")] {
+        let script = "const { kv } = require('cxKV');
+        async function main(data, ctx) {
+          ctx.on('hangup', async () => { await kv.set('a', '1'); await kv.set('b', '2'); console.log('saved'); });
+          await ctx.answer();
+          ERROR;
+        }";
+        let (mut lab, caller) = call(&script.replace("ERROR", error));
+        assert!(lab.seen(caller)[1].contains(bye), "{error}");
+        for _ in ["a", "b"] {
+            assert_eq!(lab.past().len(), 0, "{error}");
+            lab.services_answer();
+        }
+        assert_eq!(logged(&lab).last().map(String::as_str), Some("saved"), "{error}");
+    }
+}
+
 /// The script's stores are not waited for without end.
 fn is_given_up(script: &str) {
     let (mut lab, caller) = call(script);

@@ -162,10 +162,8 @@ impl Supervisor {
             // It settles what was pending; host operations may go on, and are counted off as they settle.
             EntryKind::CallEnded(_) => {
                 run.pending = 0;
-                if matches!(run.phase, Phase::Running | Phase::Finished) {
-                    let grace = Duration::from_millis(run.header.limits.after_end_ms.into());
-                    self.deadlines.set(Timer::Grace(id), now.instant, grace);
-                }
+                let grace = Duration::from_millis(run.header.limits.after_end_ms.into());
+                self.deadlines.set(Timer::Grace(id), now.instant, grace);
             }
             // A wall clock that was set back must not make the script find its timer not yet due.
             EntryKind::Wake => unix_ms = unix_ms.max(run.wake_at.take().unwrap_or(0)),

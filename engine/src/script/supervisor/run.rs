@@ -130,14 +130,12 @@ impl Run {
         }
     }
 
-    /// `main` is over and everything that was fed has been taken in; what it left to its listeners has been done, too, unless it
-    /// failed.
+    /// `main` is over and everything that was fed has been taken in; what it left to its listeners has been done, too.
     pub(super) fn is_quiet(&self) -> bool {
         let has_heard_all = self.ended_turn == Some(self.last_turn);
         match self.phase {
             Phase::Running => false,
-            Phase::Finished => has_heard_all && self.errands.is_empty(),
-            Phase::Failed => has_heard_all,
+            Phase::Finished | Phase::Failed => has_heard_all && self.errands.is_empty(),
             Phase::Stopped => true,
         }
     }

@@ -134,7 +134,7 @@ impl Supervisor {
                 Some((Phase::Finished, ScriptOutput::Finished { run: id, result: result.clone() }))
             }
             (RunState::Failed(error), Phase::Running) => {
-                // That the call has ended is no failure: what listens for it has its errands to do.
+                // That the call has ended is no failure.
                 let phase = if error.kind == ScriptErrorKind::CallEnded { Phase::Finished } else { Phase::Failed };
                 Some((phase, ScriptOutput::Failed { run: id, error: error.clone() }))
             }
@@ -154,7 +154,7 @@ impl Supervisor {
         if let Some((phase, output)) = settled {
             run.phase = phase;
             // A call that was over before may have errands left.
-            if run.errands.is_empty() || phase == Phase::Failed {
+            if run.errands.is_empty() {
                 self.deadlines.clear(Timer::Grace(id));
             }
             self.outputs.push_back(output);
