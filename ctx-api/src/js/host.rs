@@ -197,7 +197,7 @@ fn issue<'js>(ctx: &Ctx<'js>, run: &Shared, operation: &str, values: &Array<'js>
         return Err(throw(ctx, OpError::new(ErrorCode::LimitError, message)));
     }
     let args = CallArgs::new(ctx, operation, values)?;
-    let op = match ops::convert(&args) {
+    let mut op = match ops::convert(&args) {
         Ok(op) => op,
         Err(Refusal::Op(error)) => return Err(throw(ctx, error)),
         Err(Refusal::Thrown(error)) => return Err(error),
@@ -213,8 +213,12 @@ fn issue<'js>(ctx: &Ctx<'js>, run: &Shared, operation: &str, values: &Array<'js>
     {
         return Err(throw(ctx, OpError::after_the_end(operation, cause)));
     }
-    if let Op::Set(set) = &op {
-        run.mirror.borrow_mut().set(&set.key, set.value.as_deref()).map_err(|error| throw(ctx, error))?;
+    if let Op::Set(set) = &mut op {
+        let mut mirror = run.mirror.borrow_mut();
+        if let Some(known) = mirror.spelling(&set.key) {
+            set.key = known;
+        }
+        mirror.set(&set.key, set.value.as_deref()).map_err(|error| throw(ctx, error))?;
     }
     Ok(run.issue(op, at))
 }

@@ -76,9 +76,19 @@ impl Mirror {
             return Some(value);
         }
         let header = key.strip_prefix("sip_h_")?;
-        let mut found = self.vars.iter().filter_map(|(name, value)| Some((name.strip_prefix("sip_h_")?, value)));
-        let var = found.find(|(name, _)| name.eq_ignore_ascii_case(header)).map(|(_, value)| value.as_str());
-        var.or_else(|| self.header(header))
+        self.header_var(header).map(|(_, value)| value.as_str()).or_else(|| self.header(header))
+    }
+
+    /// The variable of a header field, however its name is written there.
+    fn header_var(&self, header: &str) -> Option<(&String, &String)> {
+        let is_same = |name: &str| name.strip_prefix("sip_h_").is_some_and(|name| name.eq_ignore_ascii_case(header));
+        self.vars.iter().find(|(name, _)| is_same(name))
+    }
+
+    /// How a variable that is there is written, if `key` names it in another way.
+    pub(super) fn spelling(&self, key: &str) -> Option<String> {
+        let header = key.strip_prefix("sip_h_").filter(|_| !self.vars.contains_key(key))?;
+        self.header_var(header).map(|(name, _)| name.clone())
     }
 
     /// Sets a variable or removes it, as the script asks.

@@ -361,6 +361,20 @@ fn header_fields_of_a_call_are_variables() {
 }
 
 #[test]
+fn a_header_field_is_one_variable_however_it_is_written() {
+    let run = Setup::call(
+        "async function main(data, ctx) {
+            ctx.set('sip_h_X-Account', '12'); ctx.set('sip_h_x-account', '99');
+            ctx.log(ctx.get('sip_h_X-Account'), ctx.get('sip_h_x-account'), ctx.get('sip_h_X-ACCOUNT'));
+            ctx.set('sip_h_x-ACCOUNT', null);
+            ctx.log(ctx.get('sip_h_X-Account'));
+        }",
+    )
+    .start();
+    assert_eq!(run.texts(), ["99 99 99", "undefined"]);
+}
+
+#[test]
 fn vars_is_the_data_and_a_function() {
     assert_true(&[
         "vars.n === 1 && vars().n === 1 && 'n' in vars && Object.keys(vars).join() === 'n'",

@@ -110,11 +110,7 @@ impl<S: Switchboard> NativeBackend<S> {
         };
         args.caller_id = args.caller_id.or_else(|| self.vars.get("effective_caller_id_number").cloned());
         args.from_name = args.from_name.or_else(|| self.vars.get("effective_caller_id_name").cloned());
-        let variable_headers = self.vars.iter().filter_map(|(name, value)| {
-            let name = name.strip_prefix("sip_h_").filter(|name| is_private_header(name))?;
-            Some((name.to_owned(), value.clone()))
-        });
-        let variable_headers = variable_headers.collect();
+        let variable_headers = self.variable_headers.values().filter(|(name, _)| is_private_header(name)).cloned().collect();
         Ok(Task::Bridge(Box::new(BridgeTask {
             bridge: Bridge::start(now, rules, self.next_leg),
             args,

@@ -108,6 +108,8 @@ pub struct NativeBackend<S> {
     joined: bool,
     /// Variables the script has set.
     vars: Vars,
+    /// The header fields among them, with their names as they were written last: by those in lower case, since they have no case.
+    variable_headers: BTreeMap<String, (String, String)>,
     /// Header fields for the next response or outgoing leg.
     headers: SetHeaders,
     told: (CallState, Option<Codec>),
@@ -140,6 +142,7 @@ impl<S: Switchboard> NativeBackend<S> {
             asides: BTreeMap::new(),
             joined: false,
             vars: Vars::new(),
+            variable_headers: BTreeMap::new(),
             headers: SetHeaders::default(),
             told: (CallState::New, None),
             ended: false,
@@ -154,10 +157,18 @@ impl<S: Switchboard> NativeBackend<S> {
 
     /// Sets a variable as `set` does, or removes it.
     pub fn set_variable(&mut self, name: &str, value: Option<&str>) {
-        match value {
-            Some(value) => self.vars.insert(name.to_owned(), value.to_owned()),
-            None => self.vars.remove(name),
-        };
+        if let Some(field) = name.strip_prefix("sip_h_") {
+            let key = field.to_ascii_lowercase();
+            match value {
+                Some(value) => self.variable_headers.insert(key, (field.to_owned(), value.to_owned())),
+                None => self.variable_headers.remove(&key),
+            };
+        } else {
+            match value {
+                Some(value) => self.vars.insert(name.to_owned(), value.to_owned()),
+                None => self.vars.remove(name),
+            };
+        }
     }
 
     /// Leg A is joined with that of another call from now on, or is not any more.
@@ -279,10 +290,7 @@ impl<S: Switchboard> CallBackend for NativeBackend<S> {
         }
         match op {
             Op::Set(args) => {
-                match args.value {
-                    Some(value) => self.vars.insert(args.key, value),
-                    None => self.vars.remove(&args.key),
-                };
+                self.set_variable(&args.key, args.value.as_deref());
                 self.complete(id, Ok(Outcome::Unit));
             }
             Op::SetHeader(args) => {

@@ -255,6 +255,18 @@ fn variables_and_headers_travel_with_the_new_leg() {
 }
 
 #[test]
+fn variables_that_name_one_header_field_in_several_spellings_are_one() {
+    let mut desk = Desk::answered();
+    for (key, value) in
+        [("sip_h_X-Account", Some("12")), ("sip_h_x-account", Some("99")), ("sip_h_X-Gone", Some("1")), ("sip_h_x-gone", None)]
+    {
+        desk.submit(Op::Set(SetArgs { key: key.into(), value: value.map(str::to_owned), skip_write: false }));
+    }
+    let (mut desk, _) = dialling(desk, bridge(&["1001"]));
+    assert_eq!(desk.asked().last().map(String::as_str), Some("1 dial route 0 x-account: 99"));
+}
+
+#[test]
 fn the_fields_of_a_targets_uri_travel_with_its_leg() {
     let mut args = bridge(&["sip:1001@example.net?X-Id=a%20b&X-Own=uri&body=v%3D0"]);
     args.headers = fields(&[("x-id", "all"), ("X-All", "1")]);
