@@ -234,8 +234,9 @@ impl Exchange {
                 let body = Body::new("application/dtmf-relay", info_of_digit(digit, duration_ms));
                 let request = DialogRequest::new(Method::Info).with_body(body);
                 self.note(key, Direction::Out, "INFO");
-                if let Err(error) = self.endpoint.request(self.now.instant, dialog, request) {
-                    tracing::debug!(%error, "an INFO was not sent");
+                match self.endpoint.request(self.now.instant, dialog, request) {
+                    Ok(id) => drop(self.infos.insert(id, key)),
+                    Err(error) => tracing::debug!(%error, "an INFO was not sent"),
                 }
             }
         }

@@ -397,7 +397,7 @@ impl Switch {
         }
     }
 
-    fn log_line(&mut self, key: CallKey, line: &LogLine) {
+    pub(super) fn log_line(&mut self, key: CallKey, line: &LogLine) {
         let unix_ms = self.now().unix_ms;
         let Some(call) = self.calls.get_mut(&key) else { return };
         let id = &call.facts.id;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use lockstep_ctx_api::wire::{LogLevel, LogLine};
 use lockstep_sip::endpoint::{DialogId, Event, Failure, IncomingId, Reply, RequestId, TerminationCause};
 use lockstep_sip::message::{HeaderName, Headers, Method, Request, Response, StatusCode};
 use lockstep_sip::offer_answer::{Description, Role};
@@ -109,6 +110,10 @@ impl Switch {
                 if let Some(leg) = offer {
                     return self.offer_outcome(leg, id, &outcome, description);
                 }
+                let key = self.exchange.borrow().infos.get(&id).copied();
+                if let Some(leg) = key {
+                    return self.key_outcome(leg, id, &outcome);
+                }
                 if let (Some(dialog), Some(description)) = (dialog, description) {
                     return self.refreshed(dialog, description);
                 }
@@ -164,6 +169,22 @@ impl Switch {
         self.tell_leg(leg, &line, event);
     }
 
+    /// A response to an INFO of ours. That a key was refused is for whoever writes the script: another method may do.
+    fn key_outcome(&mut self, leg: LegKey, id: RequestId, outcome: &Result<Arc<Response>, Failure>) {
+        let refusal = match outcome {
+            Ok(response) if response.status.is_provisional() => return,
+            Ok(response) => (!response.status.is_success()).then(|| response_code(response)),
+            Err(Failure::DialogEnded) => None,
+            Err(failure) => Some(failure_of(failure)),
+        };
+        self.exchange.borrow_mut().infos.remove(&id);
+        if let Some((code, reason)) = refusal {
+            self.exchange.borrow_mut().note(leg, Direction::In, format!("{code} {reason}"));
+            let text = format!("sendDtmf: the INFO was refused: {code} {reason}");
+            self.log_line(leg.0, &LogLine { level: LogLevel::Warn, text, at: None });
+        }
+    }
+
     /// The endpoint has refreshed a session by re-INVITE, and this is the answer.
     fn refreshed(&mut self, dialog: DialogId, description: Description) {
         let leg = self.exchange.borrow().dialogs.get(&dialog).copied();
@@ -194,6 +215,10 @@ impl Switch {
                     Some((digit, duration_ms)) => {
                         self.answer_at_once(id, Reply::new(StatusCode::OK));
                         self.leg_event(leg, LegEvent::Digit { digit, duration_ms });
+                    }
+                    None if request.headers.get("Info-Package").is_some() => {
+                        let reply = Reply::new(StatusCode::BAD_INFO_PACKAGE).header("Recv-Info", "");
+                        self.answer_at_once(id, reply);
                     }
                     // An INFO without a body asks whether we are there (RFC 2976 2.2).
                     None if request.body.is_empty() => self.answer_at_once(id, Reply::new(StatusCode::OK)),

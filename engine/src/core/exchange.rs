@@ -163,6 +163,8 @@ pub(crate) struct Exchange {
     pub requests: HashMap<RequestId, LegKey>,
     /// Re-INVITEs of ours under way.
     pub offers: HashMap<RequestId, LegKey>,
+    /// INFOs of ours under way, each a key.
+    pub infos: HashMap<RequestId, LegKey>,
     /// INVITEs that were given up and whose outcome has not come, by legs that are gone: for timelines.
     pub given_up: HashMap<RequestId, LegKey>,
     /// What answers gateways' challenges.
@@ -265,6 +267,7 @@ impl Exchange {
             dialogs: HashMap::new(),
             requests: HashMap::new(),
             offers: HashMap::new(),
+            infos: HashMap::new(),
             given_up: HashMap::new(),
             credentials: Credentials::default(),
             media: HashMap::new(),

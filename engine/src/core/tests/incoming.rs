@@ -1,3 +1,6 @@
+use lockstep_sip::endpoint::{Body, DialogRequest};
+use lockstep_sip::message::Method;
+
 use super::lab::Lab;
 use super::watching::ask;
 use crate::core::handle::Request;
@@ -21,6 +24,37 @@ fn a_script_answers_plays_and_hangs_up() {
         .filter_map(|entry| Some(entry.get("name")?.as_str()?.to_owned()))
         .collect();
     assert_eq!(names, ["answer", "play"]);
+}
+
+#[test]
+fn a_key_by_info_that_the_phone_refuses_is_a_warning_in_its_timeline() {
+    let script = "async function main(data, ctx) { await ctx.answer(); await ctx.sendDtmf('1', { method: 'info' }); }";
+    let mut lab = Lab::new("", &[("1000", script)]);
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    lab.wait(1_000);
+    assert_eq!(lab.seen(caller), ["200", "info", "bye"]);
+    let entries = serde_json::to_string(&lab.past()[0].entries).unwrap();
+    assert!(entries.contains("sendDtmf: the INFO was refused: 415 Unsupported Media Type"), "{entries}");
+}
+
+#[test]
+fn an_info_of_a_package_is_refused_as_such_unless_it_is_a_key() {
+    let script = "async function main(data, ctx) { await ctx.answer(); await ctx.waitForHangup(); }";
+    let mut lab = Lab::new("", &[("1000", script)]);
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    for (body, expected) in [(None, "response 469"), (Some("Signal=5\r\n"), "response 200")] {
+        lab.seen(caller);
+        let now = lab.now.instant;
+        let phone = lab.at(caller);
+        let mut request = DialogRequest::new(Method::Info);
+        request.headers.push("Info-Package", "foo");
+        request.body = body.map(|body| Body::new("application/dtmf-relay", body));
+        phone.endpoint.request(now, phone.dialog.unwrap(), request).unwrap();
+        lab.settle();
+        assert_eq!(lab.seen(caller), [expected]);
+    }
 }
 
 #[test]

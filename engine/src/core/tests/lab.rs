@@ -469,6 +469,10 @@ impl Phone {
             Event::Request { id, dialog: None, request, .. } if request.method == Method::Options => {
                 self.endpoint.respond(now, id, Reply::new(StatusCode::OK)).unwrap();
             }
+            Event::Request { id, request, .. } if request.method == Method::Info => {
+                self.seen.push("info".to_owned());
+                self.endpoint.respond(now, id, Reply::new(StatusCode::UNSUPPORTED_MEDIA_TYPE)).unwrap();
+            }
             Event::Request { id, dialog: Some(_), request, description, .. } if request.method == Method::Invite => {
                 self.ringing = Some(id);
                 self.offer = description.map(|offer| offer.sdp);
