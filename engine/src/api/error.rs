@@ -181,6 +181,7 @@ impl From<StoreError> for ApiError {
             StoreError::Refused { code: ErrorCode::InvalidState, .. } => (StatusCode::CONFLICT, "conflict"),
             StoreError::Refused { code: ErrorCode::LimitError, .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             StoreError::Refused { .. } => (StatusCode::BAD_REQUEST, "bad_request"),
+            StoreError::Sql(_) if error.is_disk_full() => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             StoreError::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
             StoreError::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
             StoreError::Open { .. }

@@ -61,6 +61,7 @@ enum Command {
 
 /// Runs the command the process was started with.
 pub fn main() -> ExitCode {
+    signals::outlive_bounds_of_files();
     let cli = Cli::parse();
     match cli.command {
         Command::Serve(args) => serve::run(&args),

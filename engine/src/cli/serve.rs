@@ -182,5 +182,5 @@ fn announce(engine: &EngineHandle, sockets: Sockets, server: &api::Server) {
         text.push_str(&format!("freeswitch {address}\n"));
     }
     text.push_str("ready\n");
-    out::text(&text);
+    out::announce(&text);
 }

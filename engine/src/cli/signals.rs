@@ -1,4 +1,4 @@
-//! Being told to end.
+//! Being told to end, and not being told.
 #![expect(unsafe_code, reason = "whether a signal is ignored has no safe interface")]
 
 use std::future::poll_fn;
@@ -45,6 +45,12 @@ impl Signals {
     }
 }
 
+/// From here on a file that is at a bound (`ulimit -f`, `LimitFSIZE=`) is an error of the write that meets it, and no end of the process.
+pub(super) fn outlive_bounds_of_files() {
+    // SAFETY: to ignore a signal is no function of ours.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
 fn is_ignored(signal: libc::c_int) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: without a new action only the old one is written, whole where the answer is 0.
@@ -67,6 +73,12 @@ mod tests {
     fn send(signal: libc::c_int) {
         // SAFETY: takes a number; the process listens to the signal.
         assert_eq!(unsafe { libc::raise(signal) }, 0);
+    }
+
+    #[test]
+    fn a_file_at_its_bound_ends_nothing() {
+        outlive_bounds_of_files();
+        assert!(is_ignored(libc::SIGXFSZ));
     }
 
     #[tokio::test]

@@ -239,7 +239,7 @@ fn authorize(context: AuthContext<'_>) -> Authorization {
 }
 
 fn execute(connection: &mut Connection, statement: &Statement, limits: DatabaseLimits) -> Result<Rows, StoreError> {
-    explain(query(connection, statement, limits), limits)
+    explain(query(connection, statement, limits), connection, limits)
 }
 
 fn query(connection: &Connection, statement: &Statement, limits: DatabaseLimits) -> Result<Rows, StoreError> {
@@ -351,7 +351,7 @@ fn refused(code: ErrorCode, message: String) -> StoreError {
 }
 
 /// SQLite's codes for what our bounds did, as sentences.
-fn explain(result: Result<Rows, StoreError>, limits: DatabaseLimits) -> Result<Rows, StoreError> {
+fn explain(result: Result<Rows, StoreError>, connection: &Connection, limits: DatabaseLimits) -> Result<Rows, StoreError> {
     use rusqlite::ErrorCode as Code;
     let Err(StoreError::Sql(error)) = &result else { return result };
     match error.sqlite_error_code() {
@@ -362,7 +362,18 @@ fn explain(result: Result<Rows, StoreError>, limits: DatabaseLimits) -> Result<R
         // SQLite has nothing to run of such a text.
         Some(Code::ApiMisuse) => Err(refused(ErrorCode::TypeError, "the text holds no statement".to_owned())),
         Some(Code::DiskFull) => {
-            Err(refused(ErrorCode::LimitError, format!("the account's database is full: it may take {} bytes", limits.max_bytes)))
+            // SQLite does not tell its bound from the disk's.
+            let pages: u64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap_or(0);
+            let (taken, max) = (pages.saturating_mul(PAGE_BYTES), limits.max_bytes);
+            let message = if taken.saturating_add(PAGE_BYTES) >= max {
+                format!("the account's database is full: it may take {max} bytes")
+            } else {
+                format!(
+                    "no room for what the statement writes: the account's database takes {taken} of the {max} bytes it may take; \
+                     where that would do, the disk is full"
+                )
+            };
+            Err(refused(ErrorCode::LimitError, message))
         }
         Some(Code::AuthorizationForStatementDenied) => {
             let message =

@@ -33,12 +33,17 @@ impl StoreError {
         Self::Refused { code, message: message.into() }
     }
 
+    /// The disk has no room.
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Sql(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull))
+    }
+
     /// As a script gets it from the call that messages name `label`.
     pub fn into_op_error(self, label: &str) -> OpError {
         let code = match &self {
             Self::Refused { code, .. } => *code,
             Self::Overloaded => ErrorCode::LimitError,
-            Self::Sql(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) => ErrorCode::LimitError,
+            Self::Sql(_) if self.is_disk_full() => ErrorCode::LimitError,
             Self::Sql(_) | Self::Open { .. } | Self::Version { .. } | Self::ReadOnly | Self::Stopped | Self::Io(_) => {
                 ErrorCode::DatabaseError
             }

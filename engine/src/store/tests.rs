@@ -260,6 +260,29 @@ async fn sql(databases: &AccountDatabases, text: &str, parameters: Value) -> Res
 }
 
 #[tokio::test]
+async fn a_write_that_is_not_kept_says_why() {
+    let fixture = Fixture::new();
+    let deferred = "CREATE TABLE t (id INTEGER PRIMARY KEY, other REFERENCES t DEFERRABLE INITIALLY DEFERRED);
+                    INSERT INTO t VALUES (1, 7)";
+    let undone = "CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1); INSERT OR ROLLBACK INTO t VALUES (1)";
+    for (what, sql) in [("the commit fails", deferred), ("the transaction is undone", undone)] {
+        let refused = fixture.store.write(move |c, _| Ok(c.execute_batch(sql)?)).await;
+        let Err(StoreError::Sql(error)) = refused else { panic!("{what}: {refused:?}") };
+        assert_eq!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::ConstraintViolation), "{what}: {error}");
+        fixture.set("a", "1", None).await.unwrap();
+    }
+    let bound = fixture.store.write(|c, _| {
+        let pages: u64 = c.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+        Ok(c.pragma_update(None, "max_page_count", pages)?)
+    });
+    bound.await.unwrap();
+    let full = fixture.set("b", &"x".repeat(100_000), None).await.expect_err("there is no room");
+    assert!(full.is_disk_full(), "{full}");
+    assert_eq!(code(full), ErrorCode::LimitError);
+    assert_eq!(fixture.get("a").await.as_deref(), Some("1"));
+}
+
+#[tokio::test]
 async fn integers_that_a_number_of_javascript_does_not_hold_travel_as_texts() {
     let db = databases();
     for (whole, travels) in [
@@ -335,7 +358,15 @@ async fn size_time_and_result_of_a_statement_are_bounded() {
     assert_eq!(wide.map_err(|error| error.0), Err(ErrorCode::LimitError));
     sql(&db, "CREATE TABLE t (a)", Value::Null).await.unwrap();
     let full = sql(&db, "INSERT INTO t VALUES (randomblob(100000))", Value::Null).await;
-    assert_eq!(full, Err((ErrorCode::LimitError, "sql: the account's database is full: it may take 65536 bytes".to_owned())));
+    let why = "sql: no room for what the statement writes: the account's database takes 8192 of the 65536 bytes it may take; \
+               where that would do, the disk is full";
+    assert_eq!(full, Err((ErrorCode::LimitError, why.to_owned())));
+    let full = loop {
+        if let Err(full) = sql(&db, "INSERT INTO t VALUES (randomblob(2000))", Value::Null).await {
+            break full;
+        }
+    };
+    assert_eq!(full, (ErrorCode::LimitError, "sql: the account's database is full: it may take 65536 bytes".to_owned()));
     sql(&db, "INSERT INTO t VALUES (1)", Value::Null).await.expect("the database goes on");
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ffi};
 use tokio::sync::{oneshot, watch};
 
 use super::clock::Clock;
@@ -24,8 +24,25 @@ const BATCH_TIME: Duration = Duration::from_millis(5);
 const BEHIND: Duration = Duration::from_millis(100);
 
 /// Does a write; what to do once the batch is on disk, or is not.
-type Work = Box<dyn FnOnce(&Connection, u64) -> Finish + Send>;
-type Finish = Box<dyn FnOnce(Option<&str>) + Send>;
+type Work = Box<dyn FnOnce(&Connection, u64) -> (Finish, Option<Failure>) + Send>;
+type Finish = Box<dyn FnOnce(Option<&Failure>) + Send>;
+
+/// Why a batch is not on disk, for each of its writes.
+struct Failure {
+    code: ffi::Error,
+    why: String,
+}
+
+impl Failure {
+    fn of(error: &rusqlite::Error) -> Self {
+        let code = error.sqlite_error().copied().unwrap_or_else(|| ffi::Error::new(ffi::SQLITE_IOERR));
+        Self { code, why: error.to_string() }
+    }
+
+    fn to_error(&self) -> StoreError {
+        StoreError::Sql(rusqlite::Error::SqliteFailure(self.code, Some(self.why.clone())))
+    }
+}
 
 /// Something in line.
 enum Job {
@@ -77,16 +94,19 @@ impl Writer {
         let (answer, answered) = oneshot::channel();
         let work: Work = Box::new(move |connection, now| {
             let result = within_savepoint(connection, |connection| work(connection, now));
-            Box::new(move |failure| {
+            // On a full disk SQLite undoes the whole transaction.
+            let undone = match &result {
+                Err(StoreError::Sql(error)) if connection.is_autocommit() => Some(Failure::of(error)),
+                _ => None,
+            };
+            let finish: Finish = Box::new(move |failure| {
                 // Whoever asked may have gone: it is written all the same.
                 let _ = answer.send(match failure {
                     None => result,
-                    Some(why) => Err(StoreError::Sql(rusqlite::Error::SqliteFailure(
-                        rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR),
-                        Some(why.to_owned()),
-                    ))),
+                    Some(failure) => result.and_then(|_| Err(failure.to_error())),
                 });
-            })
+            });
+            (finish, undone)
         });
         let mut line = self.line();
         let jobs = line.jobs.as_ref().ok_or(StoreError::Stopped)?;
@@ -126,9 +146,13 @@ impl Drop for Writer {
     }
 }
 
-/// Waits for writes until one of them is to be on disk soon, or they have waited long enough; `None` when there will be none.
-fn gather(line: &Receiver<Job>) -> Option<VecDeque<Work>> {
-    let mut batch = VecDeque::new();
+/// Waits for writes until one of them is to be on disk soon, or they have waited long enough; those that are `left` do not wait again.
+/// `None` when there will be none.
+fn gather(line: &Receiver<Job>, left: VecDeque<Work>) -> Option<VecDeque<Work>> {
+    if !left.is_empty() {
+        return Some(left);
+    }
+    let mut batch = left;
     let mut until: Option<Instant> = None;
     loop {
         let job = match until {
@@ -164,20 +188,31 @@ fn write(connection: &Connection, line: &Receiver<Job>, clock: &Clock, committed
     background::step_back(background::WAITED_FOR);
     let mut done = 0;
     let mut finishes: Vec<Finish> = Vec::new();
-    while let Some(mut batch) = gather(line) {
+    let mut left = VecDeque::new();
+    while let Some(mut batch) = gather(line, std::mem::take(&mut left)) {
         let began = Instant::now();
         let now = clock.now_ms();
-        let mut failure = execute(connection, "BEGIN IMMEDIATE").err().map(|error| error.to_string());
-        while let Some(work) = batch.pop_front().or_else(|| {
-            let room = finishes.len() < BATCH && began.elapsed() < BATCH_TIME && failure.is_none();
-            room.then(|| next(line)).flatten()
-        }) {
-            finishes.push(if failure.is_none() { work(connection, now) } else { Box::new(|_| ()) });
+        let mut failure = execute(connection, "BEGIN IMMEDIATE").err().map(|error| Failure::of(&error));
+        if failure.is_some() {
+            // Whoever asked sees that nobody answers.
+            batch.drain(..).for_each(|_| finishes.push(Box::new(|_| ())));
         }
+        while failure.is_none() {
+            let following = || {
+                let room = finishes.len() < BATCH && began.elapsed() < BATCH_TIME;
+                room.then(|| next(line)).flatten()
+            };
+            let Some(work) = batch.pop_front().or_else(following) else { break };
+            let (finish, undone) = work(connection, now);
+            finishes.push(finish);
+            failure = undone;
+        }
+        // Those that were not begun when the transaction was undone get another.
+        left = batch;
         if failure.is_none() {
-            failure = execute(connection, "COMMIT").err().map(|error| error.to_string());
+            failure = execute(connection, "COMMIT").err().map(|error| Failure::of(&error));
         }
-        if let Some(why) = &failure {
+        if let Some(Failure { why, .. }) = &failure {
             tracing::error!(%why, writes = finishes.len(), "the store could not write");
             if !connection.is_autocommit()
                 && let Err(error) = execute(connection, "ROLLBACK")
@@ -188,7 +223,7 @@ fn write(connection: &Connection, line: &Receiver<Job>, clock: &Clock, committed
         done += finishes.len() as u64;
         committed.send_replace(done);
         for finish in finishes.drain(..) {
-            finish(failure.as_deref());
+            finish(failure.as_ref());
         }
     }
 }
@@ -201,6 +236,9 @@ fn within_savepoint<T>(
     execute(connection, "SAVEPOINT job")?;
     let result = work(connection);
     if result.is_err() {
+        if connection.is_autocommit() {
+            return result;
+        }
         execute(connection, "ROLLBACK TO job")?;
     }
     execute(connection, "RELEASE job")?;

@@ -17,6 +17,7 @@ mod journals;
 mod kamailio;
 mod keys;
 mod lost_log;
+mod lost_output;
 mod mail;
 mod management;
 mod messages;
