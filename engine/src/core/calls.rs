@@ -256,8 +256,12 @@ impl Switch {
         for (name, value) in &call.vars {
             vars.insert(name.clone(), value.clone());
         }
+        let mut facts = call.facts.clone();
+        if let Some(to) = &call.plan.to {
+            facts.to.clone_from(to);
+        }
         let start = CallStart {
-            facts: call.facts.clone(),
+            facts,
             vars: call.channel.vars.beside_headers(),
             headers: Arc::clone(&call.headers),
             data_vars: Some(serde_json::Value::Object(crate::json::of_table(&vars)).to_string()),

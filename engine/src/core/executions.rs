@@ -14,7 +14,7 @@ use super::directory::IncomingRoute;
 use super::exchange::CallKey;
 use super::handle::EngineError;
 use super::joining::TAKEN_BY;
-use super::live_call::ScriptState;
+use super::live_call::{LiveCall, ScriptState};
 use super::switch::Switch;
 use super::world::{ApplicationCall, LedOn};
 use crate::backend::native::Ending;
@@ -107,6 +107,17 @@ impl<'a> Leading<'a> {
             Asker::Tenant => self.account.is_none_or(|own| own == account),
             Asker::Variable => false,
         }
+    }
+}
+
+/// What a call is led to, as one would dial it; `None` for a URI and for an application.
+pub(super) fn extension(target: &str) -> Option<&str> {
+    match target.parse() {
+        Ok(Destination::Sip(_) | Destination::Socket { .. }) => None,
+        Ok(Destination::Class5(_) | Destination::User(_) | Destination::External(_)) => {
+            target.split_once(':').map(|(_, name)| name)
+        }
+        Err(_) => Some(target),
     }
 }
 
@@ -266,6 +277,7 @@ impl Switch {
         let key = self.live_call(id)?;
         let IncomingRoute { destinations, did, reach, .. } = self.route_of(key, target, asker)?;
         tracing::info!(call = %id, %target, "transferred");
+        let is_placed = self.calls.get(&key).is_some_and(LiveCall::is_just_placed);
         self.leave(key);
         self.take_away(key);
         if let Some(call) = self.calls.get_mut(&key) {
@@ -273,6 +285,9 @@ impl Switch {
             call.plan.on_answer = None;
             call.plan.failure = None;
             call.facts.did = did.or(call.facts.did.take());
+            if let Some(extension) = extension(target) {
+                call.led_to(extension, is_placed);
+            }
         }
         self.exchange.borrow_mut().set_reach(key, reach);
         // What runs has stopped before anything else begins.

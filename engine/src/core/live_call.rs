@@ -69,6 +69,8 @@ pub(crate) struct Plan {
     pub vouched: bool,
     /// What the routing scripts of its DID had every destination get; what they added stands last among the call's headers.
     pub everywhere: Arc<Fields>,
+    /// What it was led to since it was dialled; its script is told so.
+    pub to: Option<String>,
     /// Why the last one came to nothing.
     pub failure: Option<(u16, String)>,
     /// A call of ours: who takes over when it is answered.
@@ -146,6 +148,23 @@ impl LiveCall {
         }
         self.set_bytes = bytes;
         Ok(())
+    }
+
+    /// Whether it is one of ours that nobody has had yet.
+    pub(super) fn is_just_placed(&self) -> bool {
+        self.facts.direction == "outbound" && matches!(self.script, ScriptState::Absent | ScriptState::Application(PLACED))
+    }
+
+    /// It is led to `extension`, for which it was placed, or transferred.
+    pub(super) fn led_to(&mut self, extension: &str, is_placed: bool) {
+        const VARIABLE: &str = "destination_number";
+        if self.make_room(VARIABLE, Some(extension)).is_ok() {
+            self.channel.set(VARIABLE, Some(extension));
+        }
+        // Whom it has called stays.
+        if !is_placed {
+            self.plan.to = Some(extension.to_owned());
+        }
     }
 
     /// Whether it was not answered, and leads to somebody else if nobody refuses it.

@@ -12,7 +12,7 @@ use super::backend::Backend;
 use super::board::Board;
 use super::directory::Callee;
 use super::exchange::CallKey;
-use super::executions::Leading;
+use super::executions::{Leading, extension};
 use super::handle::{CallFilter, CallJournal, CallSummary, EngineError, Originate, Readiness, Request, ScriptInfo};
 use super::live_call::OnAnswer;
 use super::switch::{Draining, Switch};
@@ -199,6 +199,7 @@ impl Switch {
             (facts, setup)
         };
         let id = facts.id.clone();
+        let destination = extension(&wanted.destination).filter(|name| !name.is_empty()).unwrap_or(&wanted.to);
         let mut vars = wanted.vars;
         let headers = header_fields(&vars);
         let as_text = || vars.iter().map(|(name, value)| (name.clone(), toml::Value::String(value.clone()))).collect();
@@ -207,7 +208,7 @@ impl Switch {
             ("call_id", id.as_str()),
             ("uuid", id.as_str()),
             ("direction", "outbound"),
-            ("destination_number", wanted.to.as_str()),
+            ("destination_number", destination),
             ("caller_id_number", facts.from.as_str()),
         ] {
             vars.entry(name.to_owned()).or_insert_with(|| value.to_owned());

@@ -193,6 +193,33 @@ fn a_transferred_call_knows_the_did_it_is_led_to() {
 }
 
 #[test]
+fn a_script_is_told_what_led_its_call_to_it() {
+    let says = "function main(data, ctx) {
+      throw `486 ${[data.to, ctx.call.to, ctx.get('destination_number')].join(' ')}`;
+    }";
+    let scripts = [("1000", WAITS), ("/afwd_[a-z0-9]+/", says)];
+    for (target, told) in [("afwd_one", "afwd_one"), ("class5:afwd_two", "afwd_two")] {
+        let mut lab = Lab::new("", &scripts);
+        let caller = dialled(&mut lab, "1000");
+        transfer(&mut lab, target, Asker::Tenant).unwrap();
+        let heard = format!("bye SIP;cause=486;text=\"{told} {told} {told}\"");
+        assert_eq!(lab.seen(caller), ["200", heard.as_str()], "{target}");
+    }
+    for park in [false, true] {
+        let mut lab = Lab::new(USERS, &scripts);
+        let phone = registered(&mut lab, "127.0.0.1:5071", "1001", "pw1");
+        let wanted = Originate { to: "1001".into(), destination: "afwd_one".into(), park, ..Originate::default() };
+        ask(&mut lab, |reply| Request::Originate(wanted, reply)).unwrap();
+        lab.pick_up(phone);
+        if park {
+            transfer(&mut lab, "afwd_one", Asker::Tenant).unwrap();
+        }
+        // A call that was placed has called somebody.
+        assert_eq!(lab.seen(phone), ["invite", "bye SIP;cause=486;text=\"1001 1001 afwd_one\""], "park: {park}");
+    }
+}
+
+#[test]
 fn dids_that_lead_to_each_other_end_the_call_before_long() {
     let config = did("4420", "destinations = [\"external:4421\", \"external:4421\", \"external:4421\"]")
         + &did("4421", "destinations = [\"external:4420\", \"external:4420\", \"external:4420\"]");
