@@ -8,6 +8,7 @@ use lockstep_ctx_api::CallState;
 
 use super::access::Rights;
 use super::api;
+use super::applications;
 use super::execute::{self, Wait};
 use super::hub::Hub;
 use super::listeners::Listener;
@@ -383,8 +384,7 @@ impl Client {
         let body = command.body();
         let data = header("execute-app-arg").unwrap_or_else(|| body.trim_end_matches(['\r', '\n']));
         let uuid = header("Event-UUID").map_or_else(new_uuid, str::to_owned);
-        let loops: i64 = header("loops").and_then(|loops| loops.trim().parse().ok()).unwrap_or(1);
-        let loops = u32::try_from(loops).unwrap_or(0);
+        let loops = header("loops").map_or(1, applications::number);
         let in_turn = self.application.as_ref().is_some_and(|application| !application.is_async)
             && !header("async").is_some_and(|value| value.eq_ignore_ascii_case("true"));
         let wait = if in_turn { Wait::UntilOver } else { Wait::UntilQueued };

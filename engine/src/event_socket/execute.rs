@@ -17,8 +17,8 @@ pub(super) struct Order<'a> {
     pub(super) application: &'a str,
     pub(super) data: &'a str,
     pub(super) uuid: String,
-    /// How often; 0: until stopped.
-    pub(super) loops: u32,
+    /// How often; negative: until stopped.
+    pub(super) loops: i64,
     pub(super) asker: Asker,
 }
 

@@ -3,7 +3,7 @@
 use lockstep_ctx_api::op::{EchoArgs, Op, PlayArgs, RecordArgs, RecordFormat, SleepArgs, TtsArgs};
 use lockstep_ctx_api::{OpResult, Outcome};
 
-use super::{Call, Plan, words};
+use super::{Call, Plan, number, words};
 use crate::core::{Consequences, says_yes};
 use crate::event_socket::files::{self, Playable};
 
@@ -15,19 +15,19 @@ impl Call<'_> {
         let data = self.data.trim();
         match self.application {
             "playback" => self.play(files::playable(data), self.loops),
-            "endless_playback" => self.play(files::playable(data), 0),
+            "endless_playback" => self.play(files::playable(data), -1),
             "loop_playback" => {
                 let (count, file) = match data.strip_prefix('+').and_then(|rest| rest.split_once(' ')) {
                     Some((count, file)) => (count, file.trim()),
                     None => ("", data),
                 };
                 let endless = count.is_empty() || count == "inf";
-                self.play(files::playable(file), if endless { 0 } else { count.parse().unwrap_or(1) })
+                self.play(files::playable(file), if endless { -1 } else { count.parse().unwrap_or(1) })
             }
             "gentones" => {
                 let (tone, loops) = data.split_once('|').unwrap_or((data, "1"));
-                let loops = loops.trim().parse::<i64>().unwrap_or(1);
-                self.play(files::playable(&format!("tone_stream://{tone}")), u32::try_from(loops).unwrap_or(0))
+                let times = Some(number(loops)).filter(|times| *times != 0).unwrap_or(1);
+                self.play(files::playable(&format!("tone_stream://{tone}")), times)
             }
             "speak" => self.speak(data),
             "sleep" => Plan::operation(Op::Sleep(SleepArgs { duration_ms: data.parse().unwrap_or(0) })),
@@ -39,8 +39,12 @@ impl Call<'_> {
         }
     }
 
-    fn play(&self, playable: Playable, times: u32) -> Plan {
+    fn play(&self, playable: Playable, times: i64) -> Plan {
+        if times == 0 {
+            return Plan::nothing();
+        }
         let Playable { sources, repeat } = playable;
+        let times = u32::try_from(times).unwrap_or(0);
         let repeat = if times == 0 || repeat == 0 { 0 } else { times.saturating_mul(repeat) };
         let args = PlayArgs { sources, repeat, stop_on: self.stop_keys(), ..PlayArgs::default() };
         Plan::with(Op::Play(args), played)

@@ -60,13 +60,21 @@ impl Plan {
     }
 }
 
+/// A number as C reads it: what stands ahead of anything else, and 0 where none does.
+pub(super) fn number(text: &str) -> i64 {
+    let text = text.trim_start();
+    let sign = usize::from(text.starts_with(['-', '+']));
+    let digits = text.bytes().skip(sign).take_while(u8::is_ascii_digit).count();
+    text.get(..sign + digits).and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
 /// What an application is asked to do.
 pub(super) struct Call<'a> {
     pub(super) application: &'a str,
     /// Its argument, variables put in.
     pub(super) data: String,
-    /// How often it is carried out, where that makes sense; 0: until stopped.
-    pub(super) loops: u32,
+    /// How often it is carried out, where that makes sense; 0: it is not, negative: until stopped.
+    pub(super) loops: i64,
     pub(super) channel: &'a Channel,
     /// The host of a gateway by its name.
     pub(super) gateway: &'a dyn Fn(&str) -> Option<String>,
@@ -77,7 +85,7 @@ impl<'a> Call<'a> {
     pub(super) fn new(
         application: &'a str,
         data: &str,
-        loops: u32,
+        loops: i64,
         channel: &'a Channel,
         gateway: &'a dyn Fn(&str) -> Option<String>,
     ) -> Self {
@@ -96,6 +104,9 @@ impl<'a> Call<'a> {
 
     /// What it comes to.
     pub(super) fn plan(&self) -> Plan {
+        if self.loops == 0 {
+            return Plan::nothing();
+        }
         match self.application {
             "answer" | "pre_answer" | "ring_ready" | "hangup" | "respond" | "redirect" | "deflect" | "transfer"
             | "execute_extension" | "socket" | "park" | "wait_for_answer" => self.signalling(),

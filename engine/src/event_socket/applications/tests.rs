@@ -2,7 +2,7 @@ use lockstep_ctx_api::op::{ContinueOn, Op, Prompt};
 use lockstep_ctx_api::outcome::{BridgeResult, BridgeStatus, CollectStatus, GatherVia, Gathered};
 use lockstep_ctx_api::{CallState, OpResult, Outcome};
 
-use super::{Call, Plan, exists, quoted, unquoted, words};
+use super::{Call, Plan, exists, number, quoted, unquoted, words};
 use crate::core::{Channel, Consequences};
 
 fn channel(vars: &[(&str, &str)]) -> Channel {
@@ -120,6 +120,41 @@ fn variables_are_put_into_arguments() {
     assert_eq!((args.sources, args.stop_on.as_str()), (vec!["ivr/a.wav".to_owned()], "*"));
     let Op::Set(args) = operation(&[("x", "1")], "set", "y=${x}2") else { panic!("no set") };
     assert_eq!((args.key.as_str(), args.value.as_deref()), ("y", Some("12")));
+}
+
+#[test]
+fn what_is_played_is_repeated_as_often_as_the_header_says() {
+    let tone = "tone_stream://%(50,0,440)";
+    let played =
+        |application: &str, data: &str, loops: &str| match Call::new(application, data, number(loops), &channel(&[]), &|_| None)
+            .plan()
+        {
+            Plan::Operation(op, _) => match *op {
+                Op::Play(args) => Some(args.repeat),
+                _ => None,
+            },
+            _ => None,
+        };
+    for (loops, repeat) in [
+        ("1", Some(1)),
+        (" 3", Some(3)),
+        ("2x", Some(2)),
+        ("-1", Some(0)),
+        ("-2 ", Some(0)),
+        ("0", None),
+        ("abc", None),
+        ("", None),
+    ] {
+        assert_eq!(played("playback", tone, loops), repeat, "{loops}");
+    }
+    assert_eq!(played("loop_playback", &format!("+0 {tone}"), "1"), None);
+    assert_eq!(played("loop_playback", &format!("+2 {tone}"), "1"), Some(2));
+    assert_eq!(played("loop_playback", tone, "1"), Some(0));
+    assert_eq!(played("endless_playback", tone, "1"), Some(0));
+    assert_eq!(
+        ["%(50,0,440)", "%(50,0,440)|0", "%(50,0,440)|-1"].map(|data| played("gentones", data, "1")),
+        [Some(1), Some(1), Some(0)]
+    );
 }
 
 #[test]
