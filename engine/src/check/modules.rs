@@ -1,6 +1,6 @@
 //! Modules a script asks for: what a run would not find is found here first.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_ctx_api::js;
 use lockstep_ctx_api::packages::Packages;
@@ -10,13 +10,15 @@ use oxc_semantic::Semantic;
 use oxc_span::{GetSpan, Span};
 
 use super::Remark;
-use crate::script::programs::is_script;
+use crate::script::programs::{is_script, means};
 
 /// What a script may ask for.
 #[derive(Clone, Debug, Default)]
 pub struct Modules {
     /// Names of the scripts next to the script.
     siblings: BTreeSet<String>,
+    /// Scripts of other apps that lie there, too, each with why it cannot be required.
+    apart: BTreeMap<String, String>,
     packages: Packages,
 }
 
@@ -28,7 +30,13 @@ impl Modules {
 
     /// As [`Modules::none`], with the scripts among the files of the script's folder as siblings.
     pub fn with_siblings(files: impl IntoIterator<Item = String>) -> Self {
-        Self { siblings: files.into_iter().filter(|file| is_script(file)).collect(), packages: Packages::default() }
+        Self { siblings: files.into_iter().filter(|file| is_script(file)).collect(), ..Self::default() }
+    }
+
+    /// The same, with scripts next to the script that it cannot require, each with the reason.
+    #[must_use]
+    pub fn and_apart(self, apart: BTreeMap<String, String>) -> Self {
+        Self { apart, ..self }
     }
 
     /// The same, with npm packages.
@@ -70,7 +78,9 @@ impl Modules {
 
     /// Why `name` cannot be loaded; `None` when it can. The runtime itself is asked, so that no script passes that it would refuse.
     fn problem(&self, name: &str) -> Option<String> {
-        js::module_problem(name, self.siblings.iter().map(String::as_str), &self.packages)
+        let problem = js::module_problem(name, self.siblings.iter().map(String::as_str), &self.packages)?;
+        let apart = self.apart.iter().find(|(file, _)| means(name, file));
+        Some(apart.map_or(problem, |(_, why)| why.clone()))
     }
 }
 

@@ -7,8 +7,9 @@ use std::process::ExitCode;
 
 use super::out;
 use crate::check::{self, Finding, MAX_SOURCE, Modules};
-use crate::config::{Config, Loaded};
-use crate::packages::Library;
+use crate::config::{Config, Loaded, header_comment};
+use crate::packages::{Library, named_modules};
+use crate::script::programs::{is_script, means, of_another_app};
 use crate::testing::project_of;
 
 /// Find syntax errors, operations nobody awaits, races and unknown modules; exit 1 when there are any.
@@ -69,8 +70,10 @@ impl Projects {
 /// Looks at one script, with the scripts that it can require as its siblings, and the packages of its project.
 fn look(file: &Path, source: &str, project: Option<&Loaded>) -> Vec<Finding> {
     let folder = folder_of(file, project);
-    let siblings =
-        std::fs::read_dir(&folder).into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let files = std::fs::read_dir(&folder).into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut siblings: Vec<String> = files.collect();
+    let apart = apart(file, source, (folder.as_path(), siblings.as_slice()), project);
+    siblings.retain(|file| !apart.contains_key(file));
     let shown = file.display().to_string();
     let library = match project {
         Some(project) => Library::of(&project.dir, &project.config),
@@ -80,7 +83,29 @@ fn look(file: &Path, source: &str, project: Option<&Loaded>) -> Vec<Finding> {
             Library::of(Path::new(""), &config)
         }
     };
-    check::check(&shown, source, &Modules::with_siblings(siblings).and_packages(library.names()))
+    check::check(&shown, source, &Modules::with_siblings(siblings).and_apart(apart).and_packages(library.names()))
+}
+
+/// The scripts that a script names and that are of other apps than it is, each with why it cannot be required.
+fn apart(file: &Path, source: &str, (folder, files): (&Path, &[String]), project: Option<&Loaded>) -> BTreeMap<String, String> {
+    let Some(name) = file.file_name().and_then(OsStr::to_str).filter(|name| is_script(name)) else { return BTreeMap::new() };
+    let Some(app) = app_of(name, source, project) else { return BTreeMap::new() };
+    let modules = named_modules(source);
+    let others = files.iter().filter(|other| is_script(other) && modules.iter().any(|module| means(module, other)));
+    let apart = others.filter_map(|other| {
+        let of = app_of(other, &read(&folder.join(other)).ok()?, project)?;
+        (of != app).then(|| (other.clone(), of_another_app((other, of.as_deref()), app.as_deref())))
+    });
+    apart.collect()
+}
+
+/// The app that a script is of, if any; `None`: its header comment cannot be read.
+fn app_of(file: &str, source: &str, project: Option<&Loaded>) -> Option<Option<String>> {
+    let entry = project.and_then(|project| project.config.script_entries.iter().find(|entry| entry.file == file));
+    match entry.and_then(|entry| entry.app.clone()) {
+        Some(app) => Some(Some(app)),
+        None => header_comment::read(file, source).ok().map(|entry| entry.app),
+    }
 }
 
 /// Where the siblings of a script lie: beside it, and those of a test where the scripts are that it tests.
@@ -121,6 +146,25 @@ mod tests {
         std::fs::write(project.join("scripts/lib.js"), "exports.a = 1").unwrap();
         let found = |file: &str| found(&project.join(file), "const { a } = require('lib')");
         assert_eq!(["scripts/tests/a.test.js", "scripts/a.js", "scripts/tests/a.js"].map(found), [0, 0, 1]);
+        std::fs::remove_dir_all(&project).unwrap();
+    }
+
+    #[test]
+    fn scripts_of_another_app_cannot_be_required() {
+        let project = std::env::temp_dir().join(format!("lockstep-check-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir_all(project.join("scripts/tests")).unwrap();
+        let config = "[[app]]\nname = \"sales\"\n[[script]]\nfile = \"tax.js\"\napp = \"sales\"";
+        std::fs::write(project.join("lockstep.toml"), config).unwrap();
+        for file in ["calc.js", "tax.js", "rate.js"] {
+            std::fs::write(project.join("scripts").join(file), "exports.a = 1").unwrap();
+        }
+        let of_sales = "// @lockstep app=sales\nexports.tax = require('tax'); exports.calc = require('./calc')";
+        let mut projects = Projects::default();
+        let rate = project.join("scripts/rate.js");
+        let findings = look(&rate, of_sales, projects.of(&rate, |why| panic!("{why}")));
+        let said = "Cannot require 'calc.js': it is of no app, and the script of app 'sales'; both must be of the same";
+        assert_eq!(findings.iter().map(|finding| finding.message.as_str()).collect::<Vec<_>>(), [said]);
+        assert_eq!(found(&project.join("scripts/tests/a.test.js"), of_sales), 0, "a test is of no app");
         std::fs::remove_dir_all(&project).unwrap();
     }
 

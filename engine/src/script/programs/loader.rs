@@ -14,7 +14,7 @@ use lockstep_ctx_api::packages::PackageBundle;
 use lockstep_ctx_api::wire::{Bundle, Location};
 
 use super::program::{Program, ProgramLimits, digest_of, id_of, uuid_of, version_of};
-use super::reach::{means, reach};
+use super::reach::{means, of_another_app, reach};
 use super::set::{ProgramSet, ScriptProblem};
 use crate::config::{App, Config, DEFAULT_ACCOUNT, DEFAULT_MEMORY_MB, DEFAULT_TURN_MS, ScriptEntry, header_comment};
 use crate::packages::{Library, computes_names, named_modules};
@@ -109,8 +109,11 @@ fn stand_in(problem: &ScriptProblem) -> Arc<str> {
     let place = problem.at.as_ref().map_or_else(|| problem.file.clone(), ToString::to_string);
     let before = problem.at.as_ref().map_or(0, |at| at.line.saturating_sub(1));
     let lines = usize::try_from(before).unwrap_or(0);
-    let message = serde_json::Value::from(format!("{place}: {}", problem.message));
-    format!("{}throw new Error({message})", "\n".repeat(lines)).into()
+    format!("{}{}", "\n".repeat(lines), throwing(format!("{place}: {}", problem.message))).into()
+}
+
+fn throwing(message: String) -> String {
+    format!("throw new Error({})", serde_json::Value::from(message))
 }
 
 impl Loader {
@@ -326,6 +329,10 @@ impl Loader {
             .filter_map(|file| file.problem.as_ref())
             .map(|problem| (self.app_of(&problem.file), problem))
             .collect();
+        let mut by_name: BTreeMap<String, Vec<(&str, &Sound)>> = BTreeMap::new();
+        for (file, sound) in apps.values().flatten() {
+            by_name.entry(name_of(file)).or_default().push((file.as_str(), *sound));
+        }
         let mut live: BTreeMap<String, Arc<Program>> = BTreeMap::new();
         for (app, siblings) in &apps {
             let sound_names: BTreeSet<String> = siblings.keys().map(|file| name_of(file)).collect();
@@ -341,11 +348,27 @@ impl Loader {
                 let reached = reach(file, &names);
                 let packages = self.library.select(&reached.modules);
                 let is_open = reached.files.iter().any(|file| siblings.get(*file).is_some_and(|sibling| sibling.computes_names));
-                let stand_ins: BTreeMap<String, Arc<str>> = broken
+                let mut stand_ins: BTreeMap<String, Arc<str>> = broken
                     .iter()
                     .filter(|problem| is_open || reached.modules.iter().any(|module| means(module, &problem.file)))
                     .map(|problem| (problem.file.clone(), stand_in(problem)))
                     .collect();
+                // Whoever puts a script into an app leaves behind those that it requires. What another account has is nobody's business.
+                let owner = self.owner_of(&sound.settings);
+                for module in &reached.modules {
+                    let others = by_name.get(&name_of(module.strip_prefix("./").unwrap_or(module))).into_iter().flatten();
+                    let mut others = others.map(|(file, sound)| (*file, &sound.settings));
+                    let Some((other, of)) =
+                        others.find(|(_, other)| other.app.as_deref() != *app && self.owner_of(other) == owner)
+                    else {
+                        continue;
+                    };
+                    let files = siblings.keys().chain(stand_ins.keys()).map(String::as_str);
+                    if js::module_problem(module, files, &packages).is_some() {
+                        let text = throwing(of_another_app((other, of.app.as_deref()), *app));
+                        stand_ins.insert(other.to_owned(), text.into());
+                    }
+                }
                 let mut sources = sources.clone();
                 sources.extend(packages.bundles.iter().map(|(name, bundle)| (format!("npm:{name}"), digest_of_package(bundle))));
                 let name = name_of(file);

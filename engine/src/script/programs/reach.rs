@@ -33,8 +33,14 @@ pub(super) fn reach<'a>(entry: &'a str, names: &BTreeMap<&'a str, &BTreeSet<Stri
 }
 
 /// Whether a script that names `module` may mean the sibling `file`.
-pub(super) fn means(module: &str, file: &str) -> bool {
+pub(crate) fn means(module: &str, file: &str) -> bool {
     name_of(file) == name_of(module.strip_prefix("./").unwrap_or(module)) || file.eq_ignore_ascii_case(module)
+}
+
+/// Why a script of `app` cannot require `file`, which is of another.
+pub(crate) fn of_another_app((file, of): (&str, Option<&str>), app: Option<&str>) -> String {
+    let named = |app: Option<&str>| app.map_or_else(|| "no app".to_owned(), |app| format!("app '{app}'"));
+    format!("Cannot require '{file}': it is of {}, and the script of {}; both must be of the same", named(of), named(app))
 }
 
 impl Program {

@@ -367,6 +367,30 @@ fn siblings_are_those_of_the_same_app() {
 }
 
 #[test]
+fn a_script_of_another_app_says_so_unless_it_is_another_accounts() {
+    let mut folder = Folder::new();
+    folder.write("rate.js", "// @lockstep app=sales\nrequire('calc'); require('./theirs'); require('cxKV'); function main() {}");
+    folder.write("calc.js", "require('rate'); function main() {}");
+    folder.write("cxkv.js", EMPTY);
+    folder.write("theirs.js", "// @lockstep app=theirs\nfunction main() {}");
+    let app = |name: &str, account: &str| App { name: name.into(), account: account.into(), env: BTreeMap::new() };
+    let config = Config { apps: vec![app("sales", "default"), app("theirs", "other")], ..Config::default() };
+    let mut loader = folder.loader(&config);
+    let first = loader.load().unwrap();
+    let files = |name: &str| first.set.by_name(name).unwrap().bundle.files.clone();
+    let (rate, calc) = (files("rate"), files("calc"));
+    let said =
+        "throw new Error(\"Cannot require 'calc.js': it is of no app, and the script of app 'sales'; both must be of the same\")";
+    assert_eq!(rate.keys().collect::<Vec<_>>(), ["calc.js", "rate.js"]);
+    assert_eq!(rate.get("calc.js").map(|text| &**text), Some(said));
+    assert!(calc.get("rate.js").is_some_and(|text| text.contains("it is of app 'sales', and the script of no app")), "{calc:?}");
+
+    folder.write("calc.js", "// @lockstep app=sales\nfunction main() {}");
+    let second = loader.load().unwrap();
+    assert!(second.set.by_name("rate").unwrap().bundle.files.get("calc.js").is_some_and(|text| text.contains("function main")));
+}
+
+#[test]
 fn the_environment_names_the_script_and_holds_the_apps_variables() {
     let mut folder = Folder::new();
     folder.write("a.js", "// @lockstep app=sales\nfunction main() {}");
