@@ -117,6 +117,7 @@ fn a_timer_can_be_put_off_and_revived_but_not_once_it_is_cleared() {
             never.refresh();
             const numbered = setTimeout(() => console.log('numbered'), 10);
             clearTimeout(+numbered);
+            for (const other of [Symbol(), {}, null, undefined, [+numbered]]) clearTimeout(other);
             numbered.refresh();
             const disposed = setTimeout(() => console.log('disposed'), 10);
             disposed[Symbol.dispose]();

@@ -43,6 +43,8 @@ fn console_shows_values_as_node_does() {
             "Bob is 42.5 years, 42, 1.5, {\"a\":1} [ 1 ] % rest",
         ),
         ("console.log('100%', 'sure')", "100% sure"),
+        ("console.log('%d %i %f %s', ...['a', 'b', 'c', 'd'].map(Symbol))", "NaN NaN NaN Symbol(d)"),
+        ("console.log('%d %i %f', 5n, 6n, 7n)", "5n 6n 7"),
         ("console.log(new Map([['a', 1]]), new Set([1]))", "Map(1) { 'a' => 1 } Set(1) { 1 }"),
         ("console.log(new Date(0), /x/g, Symbol('s'))", "1970-01-01T00:00:00.000Z /x/g Symbol(s)"),
         ("console.log(function f() {}, () => {}, class A {})", "[Function: f] [Function (anonymous)] [Function: A]"),

@@ -192,9 +192,9 @@
         const value = rest.shift();
         switch (found) {
           case '%s': return typeof value === 'object' && value !== null ? inspect(value, 0) : typeof value === 'bigint' ? `${value}n` : String(value);
-          case '%d': return typeof value === 'bigint' ? `${value}n` : typeof value === 'object' ? 'NaN' : String(Number(value));
-          case '%i': return typeof value === 'bigint' ? `${value}n` : String(parseInt(value, 10));
-          case '%f': return String(parseFloat(value));
+          case '%d': return typeof value === 'object' ? 'NaN' : number(value, Number);
+          case '%i': return number(value, parseInt);
+          case '%f': return typeof value === 'bigint' ? String(parseFloat(value)) : number(value, parseFloat);
           case '%j': return json(value);
           case '%c': return '';
           default: return inspect(value, 4);
@@ -203,6 +203,11 @@
     }
     for (const value of rest) parts.push(typeof value === 'string' ? value : inspect(value));
     return parts.join(' ');
+  }
+
+  function number(value, read) {
+    if (typeof value === 'bigint') return `${value}n`;
+    return typeof value === 'symbol' ? 'NaN' : String(read(value));
   }
 
   function json(value) {

@@ -62,7 +62,7 @@
 
   function clearTimer(handle) {
     if (handle instanceof Timeout) handle.close();
-    else if (handle !== undefined && handle !== null) clear(Number(handle));
+    else if (typeof handle === 'number' || typeof handle === 'string') clear(Number(handle));
   }
 
   function clear(id) {
