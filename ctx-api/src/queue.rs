@@ -167,6 +167,18 @@ impl OpQueue {
         }
     }
 
+    /// The call is taken from its script, for which it ends: its host operations, in a queue of their own.
+    pub fn part_host_operations(&mut self, cause: &CallEndedCause) -> Self {
+        let is_host = |fresh: &mut Waiting| fresh.op.class() == OpClass::Host;
+        let submitted = self.submitted.extract_if(.., is_host).collect();
+        Self { phase: Phase::Ended(cause.clone()), submitted, host: std::mem::take(&mut self.host), ..Self::default() }
+    }
+
+    /// Whether this host operation has not settled.
+    pub fn holds(&self, id: OpId) -> bool {
+        self.host.contains_key(&id) || self.submitted.iter().any(|fresh| fresh.id == id)
+    }
+
     /// Somebody else has the call from now on: what runs is stopped and stays pending, and nothing in line starts. Operations
     /// that end the call still do.
     pub fn hold_back(&mut self) {

@@ -453,3 +453,15 @@ fn a_signal_settles_an_operation_that_was_stopped_for_somebody_else() {
     queue.cancel(id(0));
     assert_eq!(drain(&mut queue), ["!0:AbortError", "idle"]);
 }
+
+#[test]
+fn what_is_not_the_calls_goes_on_apart_when_the_call_is_taken_from_its_script() {
+    let mut queue = OpQueue::new();
+    assert_eq!(turn(&mut queue, 0, vec![play(), fetch()], &[0, 1]), ["+0", "+1"]);
+    let mut apart = queue.part_host_operations(&cause());
+    assert!(apart.holds(id(1)) && !apart.holds(id(0)));
+    queue.cancel_all();
+    assert_eq!(drain(&mut queue), ["~0"]);
+    assert_eq!(complete(&mut apart, 1, unit()), ["=1"]);
+    assert_eq!(turn(&mut apart, 2, vec![play(), fetch()], &[2, 3]), ["!2:CallEnded", "+3", "idle"]);
+}

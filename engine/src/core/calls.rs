@@ -13,12 +13,13 @@ use serde_json::{Value, json};
 
 use super::channel::ChannelEvent;
 use super::engine_event::EngineEvent;
-use super::exchange::{CallKey, LegKey, Purpose};
+use super::exchange::{CallKey, Exchange, LegKey, Purpose};
 use super::executions::OUTSIDE_TURN;
 use super::guard::Exceeded;
 use super::live_call::{OnAnswer, PLACED, ScriptState};
 use super::past_calls::PastCall;
 use super::switch::Switch;
+use super::world::Ticket;
 use crate::alerts::{Alert, Severity};
 use crate::backend::native::{Ending, contact_value};
 use crate::call::LegEvent;
@@ -113,7 +114,7 @@ impl Switch {
         }
     }
 
-    fn pump_queue(&mut self, key: CallKey) -> bool {
+    pub(super) fn pump_queue(&mut self, key: CallKey) -> bool {
         let mut worked = false;
         let now = self.now();
         loop {
@@ -179,15 +180,9 @@ impl Switch {
         let mut exchange = self.exchange.borrow_mut();
         let ticket = exchange.ticket(Purpose::Host(key, id));
         call.host_ops.insert(id, (ticket, op.label()));
-        match op {
-            Op::Fetch(args) => exchange.world.fetch(ticket, args),
-            Op::Host(host_call) => {
-                let context = call.program.as_deref().map(RunContext::of).unwrap_or_default();
-                let context = RunContext { call_id: Some(call.facts.id.clone()), scratch: call.scratch.clone(), ..context };
-                exchange.world.call_host(ticket, context, host_call);
-            }
-            other => tracing::error!(op = other.name(), "an operation of the call was given to the host services"),
-        }
+        let context = call.program.as_deref().map(RunContext::of).unwrap_or_default();
+        let context = RunContext { call_id: Some(call.facts.id.clone()), scratch: call.scratch.clone(), ..context };
+        begin_host_operation(&mut exchange, ticket, context, op);
     }
 
     fn call_event(&mut self, key: CallKey, event: Event) {
@@ -297,7 +292,11 @@ impl Switch {
 
     /// A script reports.
     pub(super) fn script_output(&mut self, output: ScriptOutput) {
-        let Some(key) = self.runs.get(&output.run()).copied() else { return };
+        let run = output.run();
+        let Some(key) = self.runs.get(&run).copied() else { return };
+        if self.calls.get(&key).is_some_and(|call| call.run != Some(run)) {
+            return self.former_output(key, output);
+        }
         match output {
             ScriptOutput::Turn(_, turn) => self.turn(key, turn),
             ScriptOutput::Finished { .. } => self.script_finished(key),
@@ -362,21 +361,12 @@ impl Switch {
                 (*code, reason.clone())
             }
             None => {
-                self.counters.script_errors += 1;
-                let at = error.at.as_ref().map(ToString::to_string).unwrap_or_default();
-                tracing::error!(call = %call.facts.id, kind = ?error.kind, %at, error = %error.message, "script error");
                 let script = call.script_name().unwrap_or_default();
-                let facts = json!({ "script": script, "call": call.facts.id, "message": error.message, "at": at });
-                self.events.raise(alert(
-                    "script-error",
-                    &call.account,
-                    format!("{script} failed: {}", error.message),
-                    script,
-                    facts,
-                ));
+                self.raise_script_error(key, script, error);
                 (500, "Script Error".to_owned())
             }
         };
+        let Some(call) = self.calls.get_mut(&key) else { return };
         let ending = Ending { refusal: (code, reason.clone()), bye: Some((code, reason)), by: EndedBy::Script };
         let is_chosen = error.sip.is_some();
         let state = if is_chosen { ScriptState::Over } else { ScriptState::OverUndecided };
@@ -392,6 +382,17 @@ impl Switch {
                 call.queue.cancel_all();
             }
         }
+    }
+
+    /// Tells those who watch that a script of a call has failed by itself.
+    pub(super) fn raise_script_error(&mut self, key: CallKey, script: String, error: &ScriptError) {
+        self.counters.script_errors += 1;
+        let Some(call) = self.calls.get(&key) else { return };
+        let at = error.at.as_ref().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(call = %call.facts.id, kind = ?error.kind, %at, error = %error.message, "script error");
+        let facts = json!({ "script": script, "call": call.facts.id, "message": error.message, "at": at });
+        let text = format!("{script} failed: {}", error.message);
+        self.events.raise(alert("script-error", &call.account, text, script, facts));
     }
 
     fn grace_over(&mut self, key: CallKey, run: RunId) {
@@ -523,6 +524,7 @@ impl Switch {
     /// A call that is over and whose script is too becomes a past call. Asked only once everything scripts have said was
     /// heard: the last thing one says may be about its last operation.
     pub(super) fn remove_when_over(&mut self, key: CallKey) {
+        self.let_formers_go(key);
         let over = self.calls.get(&key).is_some_and(|call| {
             let script_is_over = match call.script {
                 ScriptState::Absent | ScriptState::Application(_) => true,
@@ -530,7 +532,7 @@ impl Switch {
                 // Outcomes it did not await may still be news to it, and lead to a warning.
                 ScriptState::Over(_) | ScriptState::OverUndecided(_) => call.run.is_none_or(|run| self.host.is_quiet(run)),
             };
-            call.ended.is_some() && script_is_over && !self.exchange.borrow().awaits_figures(key)
+            call.ended.is_some() && script_is_over && call.former.is_empty() && !self.exchange.borrow().awaits_figures(key)
         });
         if !over {
             return;
@@ -548,7 +550,7 @@ impl Switch {
                 self.runs.remove(&run);
                 self.host.drop_run(now, run)
             }
-            None => call.journal.take(),
+            None => call.journal.take().map(|(_, journal)| journal),
         };
         let journal = journal.map(Arc::new);
         let summary = call.summary(now.unix_ms);
@@ -558,6 +560,15 @@ impl Switch {
         let past = PastCall { summary, timeline: Arc::new(call.into_timeline()), bundle, journal, recordings };
         self.keep_past(key, kept, run.zip(program.as_deref()), &past);
         self.past.push(past);
+    }
+}
+
+/// Has the services begin what is no operation on a call.
+pub(super) fn begin_host_operation(exchange: &mut Exchange, ticket: Ticket, context: RunContext, op: Op) {
+    match op {
+        Op::Fetch(args) => exchange.world.fetch(ticket, args),
+        Op::Host(host_call) => exchange.world.call_host(ticket, context, host_call),
+        other => tracing::error!(op = other.name(), "an operation of the call was given to the host services"),
     }
 }
 

@@ -292,6 +292,8 @@ impl Switch {
         self.exchange.borrow_mut().set_reach(key, reach);
         // What runs has stopped before anything else begins.
         self.settle_call(key);
+        // What it had asked for may have been its end.
+        self.live_call(id)?;
         self.next_destination(key);
         Ok(())
     }
@@ -311,7 +313,7 @@ impl Switch {
         self.led_to(target, &leading)
     }
 
-    /// Takes a call from whoever has it; what is under way is stopped.
+    /// Takes a call from whoever has it, for whom it has ended; what is under way on it is stopped.
     pub(super) fn take_away(&mut self, key: CallKey) {
         let now = self.now();
         if !self.keep_call(key)
@@ -319,15 +321,8 @@ impl Switch {
         {
             journals.lost();
         }
-        let run = self.calls.get_mut(&key).and_then(|call| call.run.take());
-        let journal = run.and_then(|run| {
-            self.runs.remove(&run);
-            self.host.drop_run(now, run)
-        });
+        self.part_from_script(key);
         let Some(call) = self.calls.get_mut(&key) else { return };
-        call.journal = journal.or(call.journal.take());
-        call.script = ScriptState::Absent;
-        call.program = None;
         if let Some(application) = call.application.take() {
             application.tell();
         }

@@ -413,6 +413,7 @@ impl Switch {
             ended: None,
             host_ops: BTreeMap::new(),
             scratch: Scratch::default(),
+            former: Vec::new(),
             journal: None,
             kept: Kept::default(),
         };

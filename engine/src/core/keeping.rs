@@ -10,6 +10,7 @@ use lockstep_ctx_api::wire::RunId;
 use serde::Serialize;
 
 use super::exchange::CallKey;
+use super::former::Former;
 use super::handle::CallSummary;
 use super::past_calls::PastCall;
 use super::switch::Switch;
@@ -43,7 +44,7 @@ pub(crate) struct Kept {
 
 impl Kept {
     /// What is kept of a run; besides it the journal of another script, which has lost the call to this one.
-    fn of_run(self, run: RunId) -> (Self, Option<JournalId>) {
+    pub(super) fn of_run(self, run: RunId) -> (Self, Option<JournalId>) {
         if self.run == Some(run) { (self, None) } else { (Self::default(), self.journal) }
     }
 }
@@ -105,6 +106,8 @@ impl Switch {
         let (Some(journals), Some(call)) = (&self.keeping.journals, self.calls.get_mut(&key)) else { return true };
         let (Some(run), Some(program)) = (call.run, call.program.clone()) else { return true };
         let (mut kept, closes) = call.kept.of_run(run);
+        // One that still has its script hands over its last itself.
+        let closes = closes.filter(|closed| call.former.iter().all(|former| former.kept.journal != Some(*closed)));
         let (name, account, started_ms) = (&call.facts.id, &call.account, call.facts.started_at);
         let mut piece = None;
         self.host.read_journal(run, &mut |journal| {
@@ -124,6 +127,22 @@ impl Switch {
             call.kept = kept;
         }
         sent
+    }
+
+    /// Hands over what was left of the journal of a script that its call was taken from.
+    pub(super) fn keep_former(&mut self, key: CallKey, former: &Former, journal: &Journal) {
+        let (Some(journals), Some(call)) = (&self.keeping.journals, self.calls.get_mut(&key)) else { return };
+        let Kept { journal: Some(id), mark, bytes, .. } = former.kept else { return };
+        // How the call comes out is told in the journal of its last script.
+        let is_last = call.kept.run == Some(former.run);
+        let grown = PIECE_BYTES + journal.bytes.saturating_sub(bytes);
+        let closes = (!is_last).then_some(id);
+        let tail = Some(journal.since(mark));
+        if !journals.keep(Piece { journal: id, begin: None, tail, outcome: None, closes, bytes: grown }) {
+            journals.lost();
+        } else if is_last {
+            call.kept = Kept { mark: journal.mark(), bytes: journal.bytes, ..call.kept };
+        }
     }
 
     /// Hands over what is left of a call that is over, and how it came out.

@@ -14,6 +14,7 @@ use lockstep_ctx_api::{CallEndedCause, CallFacts, CallState, ErrorCode, OpError,
 use super::backend::Backend;
 use super::channel::{Activity, Channel};
 use super::executions::Outside;
+use super::former::Former;
 use super::handle::CallSummary;
 use super::joining::Joined;
 use super::keeping::Kept;
@@ -125,8 +126,10 @@ pub(crate) struct LiveCall {
     pub scratch: Scratch,
     /// Operations that are not the call's, under way, with what messages call them.
     pub host_ops: BTreeMap<OpId, (Ticket, Cow<'static, str>)>,
-    /// Of a script that the call was taken away from.
-    pub journal: Option<Journal>,
+    /// Scripts that the call was taken from, and that have not finished yet.
+    pub former: Vec<Former>,
+    /// Of the last script that the call was taken from and that has finished.
+    pub journal: Option<(RunId, Journal)>,
     pub kept: Kept,
 }
 

@@ -20,6 +20,7 @@ mod engine_event;
 mod event_log;
 pub(crate) mod exchange;
 mod executions;
+mod former;
 mod freeswitch;
 mod freeswitch_listener;
 mod freeswitch_routes;

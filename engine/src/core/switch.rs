@@ -287,13 +287,7 @@ impl Switch {
                 self.note_decision(key, &decision);
                 self.admitted(key, decision);
             }
-            (Purpose::Host(key, op), Arrived::Answered(result)) => {
-                if let Some(call) = self.calls.get_mut(&key) {
-                    call.host_ops.remove(&op);
-                    call.queue.completed(op, result);
-                    self.dirty.insert(key);
-                }
-            }
+            (Purpose::Host(key, op), Arrived::Answered(result)) => self.host_answered(key, op, arrival.ticket, result),
             (purpose, what) => tracing::error!(?purpose, ?what, "background work brought something else than was asked for"),
         }
     }

@@ -122,6 +122,16 @@ impl TimelineLog {
         self.push(at, logged(line))
     }
 
+    /// Takes the open operations out that are theirs: others may go by the same ids from now on.
+    pub(crate) fn part(&mut self, is_theirs: impl Fn(OpId) -> bool) -> BTreeMap<OpId, usize> {
+        self.open.extract_if(.., |id, _| is_theirs(*id)).collect()
+    }
+
+    /// Has these open in place of those, which are handed back.
+    pub(crate) fn swap_open(&mut self, open: &mut BTreeMap<OpId, usize>) {
+        std::mem::swap(&mut self.open, open);
+    }
+
     fn push(&mut self, at: u64, what: What) -> Option<&TimelineEntry> {
         if self.entries.len() >= room_for(&what) {
             self.dropped += 1;

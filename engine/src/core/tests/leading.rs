@@ -2,6 +2,7 @@
 
 use super::lab::{Lab, PhoneId};
 use super::outgoing::{USERS, registered};
+use super::scripts::logged;
 use super::watching::{WAITS, ask, only_call};
 use crate::core::Asker;
 use crate::core::handle::{EngineError, Originate, Request};
@@ -92,6 +93,93 @@ fn a_script_that_an_answered_call_is_led_to_may_answer_it_once() {
         transfer(&mut lab, target, Asker::Operator).unwrap();
     }
     assert_eq!(lab.seen(caller), ["200", "bye SIP;cause=486;text=\"InvalidState\""]);
+}
+
+#[test]
+fn a_script_whose_call_is_led_elsewhere_ends_as_at_a_hang_up_while_the_next_has_the_call() {
+    let served = "const { kv } = require('cxKV');
+    async function main(data, ctx) {
+      ctx.on('hangup', async () => { await kv.set('a', '1'); await kv.set('b', '2'); console.log('listened'); });
+      ctx.waitForHangup().then((cause) => console.log('heard', cause.code, cause.reason, cause.by));
+      await ctx.answer();
+      try {
+        await ctx.play('user/x.wav', { loop: true });
+      } catch (error) {
+        console.log('caught', error.name);
+      } finally {
+        await kv.set('c', '1');
+        console.log('left');
+        await ctx.play('user/x.wav');
+      }
+    }";
+    let plays = "async function main(data, ctx) { await ctx.answer(); await ctx.play('user/x.wav'); console.log('played'); }";
+    let mut lab = Lab::new("", &[("1000", served), ("2000", plays)]);
+    let caller = dialled(&mut lab, "1000");
+    transfer(&mut lab, "2000", Asker::Tenant).unwrap();
+    assert_eq!(only_script(&lab).as_deref(), Some("script-2000"));
+    lab.services_answer();
+    lab.services_answer();
+    assert_eq!(lab.seen(caller), ["200"], "what the first script does is nothing to the call");
+    assert_eq!(lab.switch.runs.len(), 1, "the first script is over");
+    lab.audio_ends();
+    assert_eq!(lab.seen(caller), ["bye"]);
+    let mut lines = logged(&lab);
+    lines.sort();
+    assert_eq!(lines, ["caught CallEnded", "heard 200 Transferred engine", "left", "listened", "played"]);
+    let entries = serde_json::to_value(&lab.past()[0].entries).unwrap();
+    let operations: Vec<_> = entries.as_array().unwrap().iter().filter(|entry| entry["kind"] == "operation").collect();
+    assert!(operations.len() > 6 && operations.iter().all(|operation| operation["ok"].is_boolean()), "{operations:?}");
+}
+
+#[test]
+fn what_a_script_has_asked_of_a_service_is_answered_when_its_call_is_elsewhere() {
+    let stores = "const { kv } = require('cxKV');
+    async function main(data, ctx) {
+      await ctx.answer();
+      await kv.set('a', '1');
+      console.log('stored');
+      await ctx.play('user/x.wav');
+    }";
+    let mut lab = Lab::new("", &[("1000", stores), ("2000", stores)]);
+    let caller = dialled(&mut lab, "1000");
+    transfer(&mut lab, "2000", Asker::Tenant).unwrap();
+    assert_eq!(lab.switch.runs.len(), 2);
+    lab.services_answer();
+    assert_eq!(lab.switch.runs.len(), 1);
+    lab.audio_ends();
+    assert_eq!(lab.seen(caller), ["200", "bye"]);
+    assert_eq!(logged(&lab), ["stored", "stored"]);
+}
+
+#[test]
+fn a_script_whose_call_is_elsewhere_runs_on_for_its_time_and_no_longer() {
+    let lingers = "async function main(data, ctx) { await ctx.answer(); await new Promise(() => {}); }";
+    let mut lab = Lab::new("", &[("1000", lingers), ("2000", ANSWERS)]);
+    let caller = dialled(&mut lab, "1000");
+    transfer(&mut lab, "2000", Asker::Tenant).unwrap();
+    lab.hang_up(caller);
+    assert_eq!(lab.past().len(), 0);
+    lab.wait(10_000);
+    let past = lab.switch.past.newest_first().next().unwrap();
+    assert_eq!(past.journal.as_ref().map(|journal| journal.header.script.as_str()), Some("script-2000.js"));
+}
+
+#[test]
+fn a_script_that_leads_its_call_on_without_end_leaves_few_behind() {
+    let lingers = "async function main(data, ctx) { await ctx.answer(); await new Promise(() => {}); }";
+    let mut lab = Lab::new("", &[("1000", lingers)]);
+    let caller = dialled(&mut lab, "1000");
+    for _ in 0..40 {
+        transfer(&mut lab, "1000", Asker::Tenant).unwrap();
+    }
+    assert_eq!(lab.switch.runs.len(), 17);
+    lab.hang_up(caller);
+    lab.wait(10_000);
+    assert_eq!((lab.past().len(), lab.switch.runs.len()), (1, 0));
+}
+
+fn only_script(lab: &Lab) -> Option<String> {
+    lab.switch.calls.values().next().and_then(|call| call.script_name())
 }
 
 #[test]

@@ -8,7 +8,7 @@ fn call(script: &str) -> (Lab, PhoneId) {
     (lab, caller)
 }
 
-fn logged(lab: &Lab) -> Vec<String> {
+pub(super) fn logged(lab: &Lab) -> Vec<String> {
     let entries = serde_json::to_value(&lab.past()[0].entries).unwrap();
     let lines = entries.as_array().unwrap().iter().filter(|entry| entry["kind"] == "log");
     lines.map(|entry| entry["text"].as_str().unwrap().to_owned()).collect()
