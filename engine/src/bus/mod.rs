@@ -27,6 +27,13 @@ const MAX_NAME: usize = 256;
 /// Subscriptions of one account.
 const MAX_SUBSCRIPTIONS: usize = 10_000;
 
+/// What may wait for a subscriber.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    pub messages: usize,
+    pub bytes: usize,
+}
+
 /// Why the bus refuses something.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum BusError {
@@ -88,6 +95,7 @@ struct Subscription {
     topic: Arc<str>,
     /// Only messages with this id; `None`: all of the topic.
     id: Option<Arc<str>>,
+    room: Room,
     waiting: VecDeque<Message>,
     bytes: usize,
     dropped: u64,
@@ -135,6 +143,21 @@ impl Bus {
     /// # Errors
     /// When a name is too long, or the account has too many subscriptions.
     pub fn subscribe(&self, account: &str, topic: &str, id: Option<&str>, run: Witness) -> Result<SubscriptionId, BusError> {
+        self.subscribe_with(account, topic, id, run, Room { messages: QUEUE, bytes: QUEUE_BYTES })
+    }
+
+    /// The same with room of its own.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn subscribe_with(
+        &self,
+        account: &str,
+        topic: &str,
+        id: Option<&str>,
+        run: Witness,
+        room: Room,
+    ) -> Result<SubscriptionId, BusError> {
         check_name(topic)?;
         id.map_or(Ok(()), check_name)?;
         let mut state = self.state();
@@ -153,6 +176,7 @@ impl Bus {
             account: Arc::clone(&account),
             topic: topic.into(),
             id: id.map(Arc::from),
+            room,
             waiting: VecDeque::new(),
             bytes: 0,
             dropped: 0,
@@ -236,7 +260,7 @@ impl Subscription {
         self.bytes += message.payload.len();
         self.waiting.push_back(message);
         let mut dropped = 0;
-        while self.waiting.len() > QUEUE || self.bytes > QUEUE_BYTES {
+        while self.waiting.len() > self.room.messages || self.bytes > self.room.bytes {
             let Some(oldest) = self.waiting.pop_front() else { break };
             self.bytes -= oldest.payload.len();
             dropped += 1;

@@ -1,6 +1,6 @@
 //! Who asks.
 
-use super::{Channel, Scratch};
+use super::{Channel, Scratch, WorkerMessages};
 use crate::config::DEFAULT_ACCOUNT;
 use crate::script::Program;
 
@@ -22,6 +22,8 @@ pub struct RunContext {
     pub scratch: Scratch,
     /// The WebSocket the run serves.
     pub channel: Option<Channel>,
+    /// The messages of the worker that the run is.
+    pub messages: Option<WorkerMessages>,
 }
 
 impl RunContext {
@@ -37,6 +39,7 @@ impl RunContext {
             run_id: None,
             scratch: Scratch::default(),
             channel: None,
+            messages: None,
         }
     }
 }
@@ -53,6 +56,7 @@ impl Default for RunContext {
             run_id: None,
             scratch: Scratch::default(),
             channel: None,
+            messages: None,
         }
     }
 }

@@ -14,6 +14,7 @@ mod jobs;
 mod kv;
 mod late;
 mod lookup;
+mod messages;
 mod net;
 mod pubsub;
 mod rest;
@@ -37,6 +38,7 @@ pub use arguments::Arguments;
 pub use channel::{Channel, FromPeer, Peer, ToPeer};
 pub use context::RunContext;
 pub use late::{Late, Served};
+pub use messages::WorkerMessages;
 pub use scratch::{Scratch, Witness};
 
 use crate::bus::Bus;
@@ -123,6 +125,7 @@ pub(crate) fn services(
         ("ko", Arc::new(Kv::new(store, Space::Objects, config.store.kv_bytes()))),
         ("jobs", Arc::new(JobService::new(jobs))),
         ("channel", Arc::new(channel::Channels)),
+        ("messages", Arc::new(messages::Messages::new(bus))),
         ("pubsub", Arc::new(PubSub::new(bus))),
         ("uploads", Arc::new(uploads::Uploads)),
         ("cxUserspace", Arc::new(Userspace::new(store, databases, config.store.userspace_bytes()))),

@@ -28,7 +28,7 @@ use crate::background;
 use crate::core::timeline::TimelineEntry;
 use crate::core::{EngineEvent, EventLog, SCRIPT_LINES, logged};
 use crate::fetch::Fetcher;
-use crate::host::{Channel, HostServices, RunContext, Scratch};
+use crate::host::{Channel, HostServices, RunContext, Scratch, WorkerMessages};
 use crate::jobs::job_of;
 use crate::journals::{Begin, Journals, Piece, ScriptStart};
 use crate::script::supervisor::RunBounds;
@@ -112,6 +112,7 @@ struct Asked {
     lines: Option<mpsc::Sender<LogLine>>,
     scratch: Scratch,
     channel: Option<Channel>,
+    messages: Option<WorkerMessages>,
     log: RunLog,
     /// It ended with an error that the script did not mean.
     failed: bool,
@@ -297,7 +298,7 @@ impl State {
     }
 
     fn order(&mut self, now: Moment, ordered: Ordered) {
-        let Ordered { id, order, lines, scratch, channel, reply } = ordered;
+        let Ordered { id, order, lines, scratch, channel, messages, reply } = ordered;
         if reply.is_closed() {
             return;
         }
@@ -321,6 +322,7 @@ impl State {
             lines,
             scratch,
             channel,
+            messages,
             log: RunLog::default(),
             failed: false,
             reply: Some(reply),
@@ -382,6 +384,7 @@ impl State {
                         run_id: Some(asked.id.to_string()),
                         scratch: asked.scratch.clone(),
                         channel: asked.channel.clone(),
+                        messages: asked.messages.clone(),
                         ..RunContext::of(&asked.program)
                     };
                     let work = self.host_ops.perform(asked.program.script_type, context, what);

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::desk::Order;
 use super::request::{RunError, RunFailure, RunKind, RunLog, RunRequest, RunSuccess, RunSummary, RunsError, RunsStats};
-use crate::host::{Channel, Scratch};
+use crate::host::{Channel, Scratch, WorkerMessages};
 use crate::script::{Program, ProgramSet};
 
 /// Runs that may wait to be taken in before those who ask wait too.
@@ -21,6 +21,7 @@ pub(super) struct Ordered {
     pub(super) lines: Option<mpsc::Sender<LogLine>>,
     pub(super) scratch: Scratch,
     pub(super) channel: Option<Channel>,
+    pub(super) messages: Option<WorkerMessages>,
     pub(super) reply: oneshot::Sender<Result<RunSuccess, RunFailure>>,
 }
 
@@ -95,7 +96,7 @@ impl RunsHandle {
     /// What kept it from giving a result.
     pub async fn run(&self, request: RunRequest) -> Result<RunSuccess, RunFailure> {
         let found = request.program(&self.programs.borrow()).cloned();
-        let RunRequest { id, script, kind, function, data, timeout, mut env, lines, scratch, channel, .. } = request;
+        let RunRequest { id, script, kind, function, data, timeout, mut env, lines, scratch, channel, messages, .. } = request;
         let failure = |error| RunFailure { run: Arc::clone(&id), error, took: std::time::Duration::ZERO, log: RunLog::default() };
         if self.is_stopped() {
             return Err(failure(RunError::Stopped));
@@ -111,7 +112,7 @@ impl RunsHandle {
         let timeout = timeout.or(own).unwrap_or_else(|| kind.timeout());
         let order = Order { program, kind, function, data, env, timeout, seed: rand::random() };
         let (reply, answer) = oneshot::channel();
-        let ordered = Ordered { id: Arc::clone(&id), order, lines, scratch, channel, reply };
+        let ordered = Ordered { id: Arc::clone(&id), order, lines, scratch, channel, messages, reply };
         if self.orders.send(ordered).await.is_err() {
             return Err(failure(RunError::Stopped));
         }

@@ -43,6 +43,6 @@ impl HostOps {
 
 /// Workers live in a stricter sandbox (contract, section 1): no network, no packages, no call.
 fn is_open_to_workers(op: &Op) -> bool {
-    const SERVICES: [&str; 6] = ["kv", "ko", "cxUserspace", "pubsub", "jobs", "env"];
+    const SERVICES: [&str; 7] = ["kv", "ko", "cxUserspace", "messages", "pubsub", "jobs", "env"];
     matches!(op, Op::Host(call) if SERVICES.contains(&call.service.as_str()))
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-use crate::host::{Channel, Scratch};
+use crate::host::{Channel, Scratch, WorkerMessages};
 use crate::script::{Program, ProgramSet, ScriptStats};
 
 /// Why a script is run (contract, section 1).
@@ -109,6 +109,8 @@ pub struct RunRequest {
     pub scratch: Scratch,
     /// The WebSocket the run serves.
     pub channel: Option<Channel>,
+    /// The messages of the worker that the run is.
+    pub messages: Option<WorkerMessages>,
 }
 
 impl RunRequest {
@@ -128,6 +130,7 @@ impl RunRequest {
             lines: None,
             scratch: Scratch::default(),
             channel: None,
+            messages: None,
         }
     }
 

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::handle::RunsHandle;
 use super::request::{RunKind, RunRequest};
+use crate::host::WorkerMessages;
 use crate::script::Program;
 
 /// Wait before a worker that has ended is started again, doubled each time it ends soon after.
@@ -38,6 +39,8 @@ impl Drop for Kept {
 pub async fn keep_workers(runs: RunsHandle) {
     let mut changes = runs.changes();
     let mut kept: BTreeMap<String, Kept> = BTreeMap::new();
+    // By account and name: they outlive the runs, and the versions of the script.
+    let mut messages: BTreeMap<(String, String), WorkerMessages> = BTreeMap::new();
     loop {
         let programs = Arc::clone(&changes.borrow_and_update());
         let workers: BTreeMap<&str, &Arc<Program>> = programs
@@ -46,10 +49,13 @@ pub async fn keep_workers(runs: RunsHandle) {
             .map(|program| (program.name.as_str(), program))
             .collect();
         kept.retain(|name, worker| workers.get(name.as_str()).is_some_and(|program| program.runs_as(&worker.program)));
+        messages.retain(|(account, name), _| workers.get(name.as_str()).is_some_and(|program| program.account == *account));
         for (name, program) in workers {
             kept.entry(name.to_owned()).or_insert_with(|| {
                 tracing::info!(worker = name, "worker is started");
-                let task = tokio::spawn(keep(runs.clone(), name.to_owned()));
+                let key = (program.account.clone(), name.to_owned());
+                let messages = messages.entry(key).or_insert_with(|| WorkerMessages::of(worker_topic(name)));
+                let task = tokio::spawn(keep(runs.clone(), name.to_owned(), messages.clone()));
                 Kept { program: Arc::clone(program), task }
             });
         }
@@ -60,10 +66,11 @@ pub async fn keep_workers(runs: RunsHandle) {
     }
 }
 
-async fn keep(runs: RunsHandle, name: String) {
+async fn keep(runs: RunsHandle, name: String, messages: WorkerMessages) {
     let mut wait = FIRST_WAIT;
     while !runs.is_stopped() {
-        let request = RunRequest::named(name.clone(), RunKind::Worker, "{}").function(Some(WORKER_ENTRY.to_owned()));
+        let mut request = RunRequest::named(name.clone(), RunKind::Worker, "{}").function(Some(WORKER_ENTRY.to_owned()));
+        request.messages = Some(messages.clone());
         let lasted = match runs.run(request).await {
             Ok(success) => {
                 tracing::warn!(worker = name, "a worker has ended by itself and is started again");

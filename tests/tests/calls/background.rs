@@ -31,21 +31,31 @@ async fn tell(engine: &Engine, message: &Value) {
 }
 
 #[tokio::test]
-async fn a_worker_that_dies_comes_up_again_and_takes_messages() {
+async fn a_worker_that_dies_comes_up_again_and_takes_the_messages_that_it_had_not_settled() {
     let source = "// @lockstep type=worker
 const { incr, kv } = require('cxKV');
 exports.main = async () => { await incr('starts') };
 exports.onMessage = async (message) => {
-  if (message.die) throw new Error('mortal');
+  const times = await incr(message.text);
+  if (message.text === 'thrown') throw new Error('mortal');
+  if (message.text === 'cut-off' && times === 1) {
+    setTimeout(() => { throw new Error('mortal') });
+    await new Promise(() => {});
+  }
   await kv.set('heard', message.text);
 };";
     let engine = Engine::setup().script("keeper.js", source).start();
     becomes(&engine, "starts", "1").await;
-    tell(&engine, &json!({ "die": true })).await;
+    for text in ["thrown", "cut-off", "last"] {
+        tell(&engine, &json!({ "text": text })).await;
+    }
     engine.log().line("a worker has died and is started again").await;
-    becomes(&engine, "starts", "2").await;
-    tell(&engine, &json!({ "text": "still here" })).await;
-    becomes(&engine, "heard", "still here").await;
+    becomes(&engine, "heard", "last").await;
+    let mut times = Vec::new();
+    for text in ["thrown", "cut-off", "last"] {
+        times.push(value(&engine, text).await);
+    }
+    assert_eq!(times, ["1", "2", "1"]);
 }
 
 struct Cli {

@@ -135,6 +135,23 @@
     return { ws, serve: () => Promise.all([read(), handle()]) };
   }
 
+  // Gives a worker's messages to `onMessage`, one after another: the next one comes when it has settled.
+  async function attend(onMessage) {
+    let settled = null;
+    for (;;) {
+      const { number, payload, dropped } = await callHost('messages', 'next', [settled], undefined, { listens: true });
+      if (dropped > 0) console.warn(`${dropped} messages of this worker came too fast and were dropped`);
+      try {
+        await onMessage(JSON.parse(payload));
+      } catch (error) {
+        // That is an end of it, too: the next start is not given it again.
+        callHost('messages', 'settle', [number]);
+        throw error;
+      }
+      settled = number;
+    }
+  }
+
   const entries = {
     __proto__: null,
 
@@ -157,14 +174,7 @@
       const [main, onMessage] = ['main', 'onMessage'].map(onOwner(find));
       if (main === undefined && onMessage === undefined) throw runtime.part('failures').lacking(`${host.entry} is no worker: it has neither onMessage nor main`);
       return async (data) => {
-        let last;
-        if (onMessage !== undefined) {
-          const { subscribe } = runtime.builtIn('cxPubSub');
-          last = Promise.resolve();
-          subscribe(`worker:${host.env().SCRIPTFORGE_NAME}`, (message) => {
-            last = last.then(() => onMessage(message)).catch(host.fail);
-          });
-        }
+        if (onMessage !== undefined) attend(onMessage).catch(host.fail);
         await main?.(data);
         // It stays until it is stopped: timers and subscriptions go on.
         return new Promise(() => {});
