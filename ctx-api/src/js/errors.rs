@@ -15,8 +15,10 @@ const MAX_FRAMES: usize = 32;
 const MAX_CAUSES: usize = 3;
 /// Most errors that are looked at in an `AggregateError`: as many operations may be pending at once.
 const MAX_ERRORS: f64 = 10_000.0;
-/// What stands for the file of the runtime's own code, which has no debug information, and for a text given to `JSON.parse`.
-const NO_FILES: [&str; 2] = ["<null>", "<input>"];
+/// What stands for the file of the runtime's own code, which has no debug information.
+const INTERNAL: &str = "<null>";
+/// What stands for the file of a text given to `JSON.parse`.
+const TEXT: &str = "<input>";
 
 /// Takes the pending exception of `ctx`.
 pub(super) fn caught(ctx: &Ctx<'_>, kind: ScriptErrorKind) -> ScriptError {
@@ -199,13 +201,13 @@ fn frame(line: &str) -> Option<(String, Option<Location>)> {
         Some((_, place)) => place.strip_suffix(')')?,
         None => shown,
     };
-    if place == "native" || place == "missing" || NO_FILES.iter().any(|file| place.starts_with(file)) {
+    if place == "native" || place == "missing" || place.starts_with(INTERNAL) {
         return None;
     }
     let mut parts = place.rsplitn(3, ':');
     let (column, row, file) = (parts.next()?.parse().ok(), parts.next().and_then(|row| row.parse().ok()), parts.next());
     let at = match (file, row, column) {
-        (Some(file), Some(line), Some(column)) => Some(Location { file: Arc::from(file), line, column }),
+        (Some(file), Some(line), Some(column)) if file != TEXT => Some(Location { file: Arc::from(file), line, column }),
         _ => None,
     };
     Some((shown.to_owned(), at))
