@@ -12,6 +12,14 @@ const ALIGNMENT: usize = 16;
 #[derive(Debug)]
 pub struct Mimalloc;
 
+/// Has this process, and those that it starts, get its memory in pages of the usual size. Clearing a huge one takes up to milliseconds,
+/// during which a caller waits.
+pub fn forgo_huge_pages() {
+    let [on, unused]: [libc::c_ulong; 2] = [1, 0];
+    // SAFETY: no memory is involved. Where the system refuses, it stays as it was.
+    unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, on, unused, unused, unused) };
+}
+
 fn is_plain(layout: &Layout) -> bool {
     layout.align() <= ALIGNMENT && layout.align() <= layout.size()
 }
@@ -45,5 +53,17 @@ unsafe impl GlobalAlloc for Mimalloc {
             }
         }
         .cast()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_huge_pages_are_asked_for() {
+        forgo_huge_pages();
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        assert!(status.lines().any(|line| line.split_whitespace().eq(["THP_enabled:", "0"])), "{status}");
     }
 }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::signals::Signals;
 use super::{block_on, out};
 use crate::alerts;
+use crate::allocator;
 use crate::api;
 use crate::background;
 use crate::config::{ApiConfig, Config, FILE_NAME, Loaded};
@@ -80,6 +81,7 @@ fn check(loaded: &Loaded) -> ExitCode {
 
 fn serve(args: &Args, loaded: Loaded) -> Result<(), String> {
     log::init(args.log_format, "info")?;
+    allocator::forgo_huge_pages();
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
