@@ -66,6 +66,14 @@ fn console_shows_values_as_node_does() {
 }
 
 #[test]
+fn the_sites_of_a_stack_give_away_no_function() {
+    let source = "Error.prepareStackTrace = (error, sites) => sites;
+      function main() { return new Error().stack.map((site) => [site.getFunctionName(), typeof site.getFunction()]) }";
+    let run = Setup::app(source).start();
+    assert!(run.result().starts_with(r#"[["main","undefined"]"#) && !run.result().contains("\"function\""), "{}", run.result());
+}
+
+#[test]
 fn console_lines_have_level_and_place() {
     let run = Setup::app("function main() {\n  console.debug('a'); console.info('b'); console.warn('c'); console.error('d')\n}")
         .start();
