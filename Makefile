@@ -67,9 +67,9 @@ deps: ## install what the build and the tests need
 	  case " $${missing[*]} " in *" kamailio "*) $(SUDO) systemctl disable --quiet --now kamailio 2>/dev/null || true;; esac; \
 	fi
 
-# Other people's event-socket clients, from their registries; what is there already is left alone.
+# Other people's event-socket clients and the TypeScript compiler, from their registries; what is there already is left alone.
 CLIENTS := tests/clients
-clients: deps ## install the event-socket clients that the tests run
+clients: deps ## install the event-socket clients and the compiler that the tests run
 	@missing=(); command -v npm >/dev/null || missing+=(nodejs npm); python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv); \
 	if [ $${#missing[@]} -gt 0 ]; then \
 	  $(SUDO) apt-get update -qq; \

@@ -261,7 +261,9 @@ pub const OPERATIONS: &[Operation] = &[
         "bridge",
         Class::Queued,
         V1,
-        &["(destination: Destination | Destination[], options?: BridgeOptions | ContinueOn): Promise<BridgeResult>"],
+        &[
+            "(destination: Destination | Destination[], options?: BridgeOptions | ContinueOn, unused?: boolean): Promise<BridgeResult>",
+        ],
         &[TypeError, RangeError, InvalidState, LimitError, NetworkError],
         "Dials and joins; resolves at the end of the bridge, also when nobody could be reached: `status` and `code` say how it went. A destination is an extension or user, a Class 5 destination, a number, a `sip:` URI (`sip:1001@example.net?X-Id=7` sends the header field `X-Id`), or an object.",
     ),
@@ -382,10 +384,12 @@ pub fn type_declarations() -> String {
         }
     }
     text.push_str("}\n\n");
+    text.push_str(include_str!("../types/web.d.ts"));
     text.push_str(include_str!("../types/globals.d.ts"));
     text.push_str(include_str!("../types/modules.d.ts"));
     text.push_str(include_str!("../types/control.d.ts"));
     text.push_str(include_str!("../types/routing.d.ts"));
+    text.push_str(include_str!("../types/packages.d.ts"));
     text.push_str(include_str!("../types/test.d.ts"));
     text
 }

@@ -97,10 +97,13 @@ declare module 'cxRest' {
     (user?: string): Client;
     new (user?: string): Client;
   }
-  export const auth: Auth;
-  const cxRest: Auth & { auth: Auth };
-  export default cxRest;
-  export { cxRest };
+  interface Rest extends Auth {
+    auth: Auth;
+    cxRest: Rest;
+    default: Rest;
+  }
+  const cxRest: Rest;
+  export = cxRest;
 }
 
 declare module 'cxHelper' {

@@ -311,7 +311,7 @@ interface Ctx {
   record(name: string, options?: RecordOptions): Promise<Recording>;
 
   /** Dials and joins; resolves at the end of the bridge, also when nobody could be reached: `status` and `code` say how it went. A destination is an extension or user, a Class 5 destination, a number, a `sip:` URI (`sip:1001@example.net?X-Id=7` sends the header field `X-Id`), or an object. */
-  bridge(destination: Destination | Destination[], options?: BridgeOptions | ContinueOn): Promise<BridgeResult>;
+  bridge(destination: Destination | Destination[], options?: BridgeOptions | ContinueOn, unused?: boolean): Promise<BridgeResult>;
 
   /** Does nothing for a while. */
   sleep(ms: number, options?: Abortable): Promise<void>;
@@ -356,24 +356,319 @@ interface Ctx {
   detectMachine(options?: Record<string, unknown>): Promise<unknown>;
 }
 
+// What scripts have of the web and of Node. `var`, and Node's own names of types, so that `@types/node` may stand beside it.
+
+interface Console {
+  debug(...values: any[]): void;
+  log(...values: any[]): void;
+  info(...values: any[]): void;
+  warn(...values: any[]): void;
+  error(...values: any[]): void;
+  trace(...values: any[]): void;
+  assert(condition?: unknown, ...values: any[]): void;
+  dir(value?: any, options?: any): void;
+  table(rows?: any, columns?: any): void;
+  time(label?: string): void;
+  timeLog(label?: string, ...values: any[]): void;
+  timeEnd(label?: string): void;
+  count(label?: string): void;
+  countReset(label?: string): void;
+  group(...values: any[]): void;
+  groupCollapsed(...values: any[]): void;
+  groupEnd(): void;
+}
+/** Lines of the call's log. */
+declare var console: Console;
+
+declare namespace NodeJS {
+  interface ProcessEnv {
+    [name: string]: string | undefined;
+  }
+  interface Process {
+    env: ProcessEnv;
+    nextTick(callback: Function, ...args: any[]): void;
+  }
+  interface Require {
+    (name: string): any;
+  }
+  interface Module {
+    exports: any;
+    export: any;
+  }
+  interface Timeout {
+    refresh(): this;
+    ref(): this;
+    unref(): this;
+    hasRef(): boolean;
+    [Symbol.toPrimitive](): number;
+  }
+  interface Immediate {
+    ref(): this;
+    unref(): this;
+    hasRef(): boolean;
+  }
+}
+declare var process: NodeJS.Process;
+declare var require: NodeJS.Require;
+declare var module: NodeJS.Module;
+declare var exports: any;
+declare var __filename: string;
+declare var __dirname: string;
+declare var global: typeof globalThis;
+
+declare function setTimeout(callback: (...args: any[]) => void, ms?: number, ...args: any[]): NodeJS.Timeout;
+declare function setInterval(callback: (...args: any[]) => void, ms?: number, ...args: any[]): NodeJS.Timeout;
+declare function setImmediate(callback: (...args: any[]) => void, ...args: any[]): NodeJS.Immediate;
+declare function clearTimeout(timer: NodeJS.Timeout | string | number | null | undefined): void;
+declare function clearInterval(timer: NodeJS.Timeout | string | number | null | undefined): void;
+declare function clearImmediate(timer: NodeJS.Immediate | null | undefined): void;
+declare function queueMicrotask(callback: () => void): void;
+declare function structuredClone<T>(value: T): T;
+declare function atob(text: string): string;
+declare function btoa(text: string): string;
+
+interface Performance {
+  now(): number;
+  readonly timeOrigin: number;
+}
+/** The script's clock. */
+declare var performance: Performance;
+
+interface Crypto {
+  getRandomValues<T extends ArrayBufferView>(array: T): T;
+  randomUUID(): `${string}-${string}-${string}-${string}-${string}`;
+  randomInt(max: number): number;
+  randomInt(min: number, max: number): number;
+  randomBytes(count: number): Buffer;
+}
+declare var crypto: Crypto;
+
+interface Event {
+  readonly type: string;
+  readonly target: EventTarget | null;
+  readonly currentTarget: EventTarget | null;
+  readonly cancelable: boolean;
+  readonly defaultPrevented: boolean;
+  readonly timeStamp: number;
+  preventDefault(): void;
+  stopPropagation(): void;
+  stopImmediatePropagation(): void;
+}
+declare var Event: { prototype: Event; new (type: string, options?: { bubbles?: boolean; cancelable?: boolean }): Event };
+
+interface EventTarget {
+  addEventListener(type: string, listener: ((event: Event) => void) | { handleEvent(event: Event): void }, options?: { once?: boolean; signal?: AbortSignal }): void;
+  removeEventListener(type: string, listener: ((event: Event) => void) | { handleEvent(event: Event): void }): void;
+  dispatchEvent(event: Event): boolean;
+}
+declare var EventTarget: { prototype: EventTarget; new (): EventTarget };
+
+interface AbortSignal extends EventTarget {
+  readonly aborted: boolean;
+  readonly reason: any;
+  onabort: ((this: AbortSignal, event: Event) => any) | null;
+  throwIfAborted(): void;
+}
+declare var AbortSignal: {
+  prototype: AbortSignal;
+  new (): AbortSignal;
+  abort(reason?: any): AbortSignal;
+  timeout(ms: number): AbortSignal;
+  any(signals: AbortSignal[]): AbortSignal;
+};
+
+interface AbortController {
+  readonly signal: AbortSignal;
+  abort(reason?: any): void;
+}
+declare var AbortController: { prototype: AbortController; new (): AbortController };
+
+interface DOMException extends Error {
+  readonly name: string;
+  readonly message: string;
+  readonly code: number;
+}
+declare var DOMException: { prototype: DOMException; new (message?: string, name?: string | { name?: string; cause?: unknown }): DOMException };
+
+interface Headers {
+  append(name: string, value: string): void;
+  delete(name: string): void;
+  get(name: string): string | null;
+  getSetCookie(): string[];
+  has(name: string): boolean;
+  set(name: string, value: string): void;
+  forEach(callback: (value: string, name: string, headers: Headers) => void): void;
+  entries(): IterableIterator<[string, string]>;
+  keys(): IterableIterator<string>;
+  values(): IterableIterator<string>;
+  [Symbol.iterator](): IterableIterator<[string, string]>;
+}
+declare var Headers: { prototype: Headers; new (fields?: Iterable<readonly [string, string]> | Record<string, string> | Headers): Headers };
+
+interface RequestInit {
+  method?: string;
+  headers?: any;
+  body?: any;
+  redirect?: 'follow' | 'error' | 'manual';
+  signal?: AbortSignal | null;
+}
+interface Body {
+  readonly body: any;
+  readonly bodyUsed: boolean;
+  json(): Promise<any>;
+  text(): Promise<string>;
+  bytes(): Promise<Uint8Array>;
+  arrayBuffer(): Promise<ArrayBuffer>;
+}
+interface Request extends Body {
+  readonly method: string;
+  readonly url: string;
+  readonly headers: Headers;
+  readonly signal: AbortSignal;
+  clone(): Request;
+}
+declare var Request: { prototype: Request; new (input: string | URL | Request, init?: RequestInit): Request };
+
+interface Response extends Body {
+  readonly ok: boolean;
+  readonly status: number;
+  readonly statusText: string;
+  readonly url: string;
+  readonly redirected: boolean;
+  readonly headers: Headers;
+  clone(): Response;
+}
+declare var Response: {
+  prototype: Response;
+  new (body?: any, init?: { status?: number; statusText?: string; headers?: any }): Response;
+  json(data: unknown, init?: { status?: number; statusText?: string; headers?: any }): Response;
+  error(): Response;
+  redirect(url: string | URL, status?: number): Response;
+};
+/** Within the bounds of docs/scripts.md; does not queue with the call's operations. */
+declare function fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>;
+
+interface URLSearchParams {
+  readonly size: number;
+  append(name: string, value: string): void;
+  delete(name: string, value?: string): void;
+  get(name: string): string | null;
+  getAll(name: string): string[];
+  has(name: string, value?: string): boolean;
+  set(name: string, value: string): void;
+  sort(): void;
+  toString(): string;
+  forEach(callback: (value: string, name: string, params: URLSearchParams) => void): void;
+  entries(): IterableIterator<[string, string]>;
+  keys(): IterableIterator<string>;
+  values(): IterableIterator<string>;
+  [Symbol.iterator](): IterableIterator<[string, string]>;
+}
+declare var URLSearchParams: { prototype: URLSearchParams; new (init?: any): URLSearchParams };
+
+interface URL {
+  hash: string;
+  host: string;
+  hostname: string;
+  href: string;
+  readonly origin: string;
+  password: string;
+  pathname: string;
+  port: string;
+  protocol: string;
+  search: string;
+  readonly searchParams: URLSearchParams;
+  username: string;
+  toString(): string;
+  toJSON(): string;
+}
+declare var URL: {
+  prototype: URL;
+  new (url: string | URL, base?: string | URL): URL;
+  canParse(url: string | URL, base?: string | URL): boolean;
+  parse(url: string | URL, base?: string | URL): URL | null;
+};
+
+interface TextEncoder {
+  readonly encoding: string;
+  encode(text?: string): Uint8Array;
+  encodeInto(text: string, target: Uint8Array): { read: number; written: number };
+}
+declare var TextEncoder: { prototype: TextEncoder; new (): TextEncoder };
+
+interface TextDecoder {
+  readonly encoding: string;
+  readonly fatal: boolean;
+  readonly ignoreBOM: boolean;
+  decode(bytes?: ArrayBuffer | ArrayBufferView, options?: { stream?: boolean }): string;
+}
+declare var TextDecoder: { prototype: TextDecoder; new (label?: string, options?: { fatal?: boolean; ignoreBOM?: boolean }): TextDecoder };
+
+type BufferNumber = 'Int8' | 'UInt8' | 'Uint8' | `${'Int16' | 'UInt16' | 'Uint16' | 'Int32' | 'UInt32' | 'Uint32' | 'Float' | 'Double'}${'LE' | 'BE'}`;
+type BufferBigInt = `Big${'Int' | 'UInt' | 'Uint'}64${'LE' | 'BE'}`;
+type BufferBytes = `${'Int' | 'UInt' | 'Uint'}${'LE' | 'BE'}`;
+type BufferNumbers =
+  & Record<`read${BufferNumber}`, (offset?: number) => number>
+  & Record<`write${BufferNumber}`, (value: number, offset?: number) => number>
+  & Record<`read${BufferBigInt}`, (offset?: number) => bigint>
+  & Record<`write${BufferBigInt}`, (value: bigint, offset?: number) => number>
+  & Record<`read${BufferBytes}`, (offset: number, length: number) => number>
+  & Record<`write${BufferBytes}`, (value: number, offset: number, length: number) => number>;
+interface Buffer<TArrayBuffer extends ArrayBufferLike = ArrayBufferLike> extends Uint8Array<TArrayBuffer>, BufferNumbers {
+  toString(encoding?: string, start?: number, end?: number): string;
+  toJSON(): { type: 'Buffer'; data: number[] };
+  equals(other: Uint8Array): boolean;
+  compare(target: Uint8Array, targetStart?: number, targetEnd?: number, sourceStart?: number, sourceEnd?: number): -1 | 0 | 1;
+  copy(target: Uint8Array, targetStart?: number, start?: number, end?: number): number;
+  slice(start?: number, end?: number): Buffer<ArrayBuffer>;
+  subarray(start?: number, end?: number): Buffer<TArrayBuffer>;
+  write(text: string, encoding?: string): number;
+  write(text: string, offset: number, length?: number, encoding?: string): number;
+  fill(value: string | Uint8Array | number, offset?: number, end?: number, encoding?: string): this;
+  indexOf(value: string | number | Uint8Array, from?: number | string, encoding?: string): number;
+  lastIndexOf(value: string | number | Uint8Array, from?: number | string, encoding?: string): number;
+  includes(value: string | number | Uint8Array, from?: number | string, encoding?: string): boolean;
+  swap16(): this;
+  swap32(): this;
+  swap64(): this;
+}
+interface BufferConstructor {
+  from(data: string, encoding?: string): Buffer<ArrayBuffer>;
+  from(data: ArrayBuffer, offset?: number, length?: number): Buffer<ArrayBuffer>;
+  from(data: ArrayLike<number> | Iterable<number>): Buffer<ArrayBuffer>;
+  alloc(size: number, fill?: string | Uint8Array | number, encoding?: string): Buffer<ArrayBuffer>;
+  allocUnsafe(size: number): Buffer<ArrayBuffer>;
+  byteLength(value: string | ArrayBuffer | ArrayBufferView, encoding?: string): number;
+  concat(list: readonly Uint8Array[], length?: number): Buffer<ArrayBuffer>;
+  compare(a: Uint8Array, b: Uint8Array): -1 | 0 | 1;
+  isBuffer(value: any): value is Buffer;
+  isEncoding(name: string): boolean;
+}
+declare var Buffer: BufferConstructor;
+
 /** What `main` gets as its first argument in a call. */
 interface CallData {
   call_id: string;
   from: string;
   to: string;
   direction: 'inbound' | 'outbound';
-  did?: string;
-  customer_id?: number;
+  did: string | null;
+  customer_id: number | null;
   headers: Record<string, string>;
   vars: Record<string, unknown>;
   [name: string]: unknown;
 }
 
 declare module 'cxC5Server' {
+  interface Server {
+    new (correlationId?: string): Ctx;
+    (correlationId?: string): Ctx;
+    default: Server;
+    cxC5Server: Server;
+  }
   /** `new cxC5Server(process.env.CORRELATION_ID)` is the call this run owns. */
-  const cxC5Server: { new (correlationId?: string): Ctx; (correlationId?: string): Ctx };
-  export default cxC5Server;
-  export { cxC5Server };
+  const cxC5Server: Server;
+  export = cxC5Server;
 }
 
 /** The data of the run: an object, and a function that returns it. */
@@ -382,14 +677,9 @@ declare const vars: Record<string, any> & (() => any);
 /** Ends the run with a result; no code after it runs. */
 declare function exit(result?: unknown): never;
 
-/** Ends the run with an error: `err([404, 'Not Found'])`. */
-declare function err(reason: [number, string] | string | Error): never;
-
-declare function require(name: string): any;
-
-declare const module: { exports: any };
-
-declare const process: { env: Record<string, string | undefined>; nextTick(callback: (...args: any[]) => void, ...args: any[]): void };
+/** Ends the run with an error: `err([404, 'Not Found'])`, `err(404, 'Not Found')`. */
+declare function err(reason: [number | string, string] | string | number | Error): never;
+declare function err(code: number | string, text: string): never;
 
 /** Sets a variable of the script's app: `process.env` of the next run has it. A locked one rejects with `InvalidState`. */
 declare function setEnvVar(key: string, value: string): Promise<void>;
@@ -444,13 +734,15 @@ declare module 'cxUserspace' {
   export function sql(text: string, params?: unknown[] | Record<string, unknown>): Promise<any>;
   /** knex's query builder on a table of the account's database; without a table knex itself. Transactions are refused. */
   export function knex(database: string, table?: string): any;
+  /** Whether there was such a record. */
+  function remove(area: string, key: string): Promise<boolean>;
+  export { remove as delete };
   const userspace: {
     create: typeof create;
     read: typeof read;
     get: typeof get;
     update: typeof update;
-    /** Whether there was such a record. */
-    delete(area: string, key: string): Promise<boolean>;
+    delete: typeof remove;
     random: typeof random;
     list: typeof list;
     sql: typeof sql;
@@ -488,7 +780,7 @@ declare module 'cxSend' {
 /** Look-ups of numbers (`[lookup.NAME]`), and what `cxSend` does. */
 declare const api: {
   lookup: {
-    ping(): Promise<'pong'>;
+    ping(number?: string | number): Promise<'pong'>;
     /** `asrplus`, `tps`, `nnpc`, `hlr`, `lrn`, `userspaceLookup`, or any other name that is configured. */
     [name: string]: (number: string | number) => Promise<any>;
   };
@@ -520,13 +812,22 @@ declare module 'cxPubSub' {
 }
 
 declare module 'cxJob' {
-  interface JobOptions {
+  /** Taken and not used: what Bull and BullMQ have besides. */
+  type UnusedJobOption =
+    | 'continueParentOnFailure' | 'debounce' | 'deduplication' | 'failParentOnFailure' | 'ignoreDependencyOnFailure' | 'jobId' | 'keepLogs' | 'lifo'
+    | 'parent' | 'preventParsingData' | 'rateLimiterKey' | 'removeDependencyOnFailure' | 'removeOnComplete' | 'removeOnFail' | 'repeat' | 'sizeLimit'
+    | 'stackTraceLimit' | 'telemetry' | 'timeout' | 'timestamp';
+  interface JobOptions extends Partial<Record<UnusedJobOption, unknown>> {
     /** How often it is tried; 1 unless said otherwise. */
     attempts?: number;
     /** How long it waits before its first try. */
     delay_ms?: number;
+    /** The same by Bull's name. */
+    delay?: number;
     /** Between the first two tries, doubled each time; 1,000 unless said otherwise. */
     backoff_ms?: number;
+    /** The same by Bull's name. */
+    backoff?: number | { type?: string; delay?: number };
     /** 1 comes before 2; those without one come first. */
     priority?: number;
     /** Wall time of one try; 60 s unless script or job says otherwise. */
@@ -665,10 +966,13 @@ declare module 'cxRest' {
     (user?: string): Client;
     new (user?: string): Client;
   }
-  export const auth: Auth;
-  const cxRest: Auth & { auth: Auth };
-  export default cxRest;
-  export { cxRest };
+  interface Rest extends Auth {
+    auth: Auth;
+    cxRest: Rest;
+    default: Rest;
+  }
+  const cxRest: Rest;
+  export = cxRest;
 }
 
 declare module 'cxHelper' {
@@ -752,6 +1056,44 @@ interface RoutingData {
   sandbox_time?: number;
   [name: string]: any;
 }
+
+// Packages of the allow-list and Node's modules: anything, until their types are installed. An exact name would hide those.
+declare module 'axios*';
+declare module 'card-validator*';
+declare module 'csv-parse*';
+declare module 'data-forge*';
+declare module 'decompress-zip*';
+declare module 'elasticemail-webapiclient*';
+declare module 'fast-csv*';
+declare module 'fast-toml*';
+declare module 'ftp*';
+declare module 'helpscout-2.0*';
+declare module 'moment*';
+declare module 'rss-parser*';
+declare module 'soap*';
+declare module 'stripe*';
+declare module 'tough-cookie*';
+declare module 'node:*';
+declare module 'assert*';
+declare module 'buffer*';
+declare module 'crypto*';
+declare module 'dns*';
+declare module 'events*';
+declare module 'fs*';
+declare module 'http*';
+declare module 'net*';
+declare module 'os*';
+declare module 'path*';
+declare module 'punycode*';
+declare module 'querystring*';
+declare module 'stream*';
+declare module 'string_decoder*';
+declare module 'timers*';
+declare module 'tls*';
+declare module 'url*';
+declare module 'util*';
+declare module 'zlib*';
+
 
 declare module 'lockstep:test' {
   type Millis = number;

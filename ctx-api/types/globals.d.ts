@@ -4,18 +4,23 @@ interface CallData {
   from: string;
   to: string;
   direction: 'inbound' | 'outbound';
-  did?: string;
-  customer_id?: number;
+  did: string | null;
+  customer_id: number | null;
   headers: Record<string, string>;
   vars: Record<string, unknown>;
   [name: string]: unknown;
 }
 
 declare module 'cxC5Server' {
+  interface Server {
+    new (correlationId?: string): Ctx;
+    (correlationId?: string): Ctx;
+    default: Server;
+    cxC5Server: Server;
+  }
   /** `new cxC5Server(process.env.CORRELATION_ID)` is the call this run owns. */
-  const cxC5Server: { new (correlationId?: string): Ctx; (correlationId?: string): Ctx };
-  export default cxC5Server;
-  export { cxC5Server };
+  const cxC5Server: Server;
+  export = cxC5Server;
 }
 
 /** The data of the run: an object, and a function that returns it. */
@@ -24,14 +29,9 @@ declare const vars: Record<string, any> & (() => any);
 /** Ends the run with a result; no code after it runs. */
 declare function exit(result?: unknown): never;
 
-/** Ends the run with an error: `err([404, 'Not Found'])`. */
-declare function err(reason: [number, string] | string | Error): never;
-
-declare function require(name: string): any;
-
-declare const module: { exports: any };
-
-declare const process: { env: Record<string, string | undefined>; nextTick(callback: (...args: any[]) => void, ...args: any[]): void };
+/** Ends the run with an error: `err([404, 'Not Found'])`, `err(404, 'Not Found')`. */
+declare function err(reason: [number | string, string] | string | number | Error): never;
+declare function err(code: number | string, text: string): never;
 
 /** Sets a variable of the script's app: `process.env` of the next run has it. A locked one rejects with `InvalidState`. */
 declare function setEnvVar(key: string, value: string): Promise<void>;

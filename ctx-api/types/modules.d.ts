@@ -46,13 +46,15 @@ declare module 'cxUserspace' {
   export function sql(text: string, params?: unknown[] | Record<string, unknown>): Promise<any>;
   /** knex's query builder on a table of the account's database; without a table knex itself. Transactions are refused. */
   export function knex(database: string, table?: string): any;
+  /** Whether there was such a record. */
+  function remove(area: string, key: string): Promise<boolean>;
+  export { remove as delete };
   const userspace: {
     create: typeof create;
     read: typeof read;
     get: typeof get;
     update: typeof update;
-    /** Whether there was such a record. */
-    delete(area: string, key: string): Promise<boolean>;
+    delete: typeof remove;
     random: typeof random;
     list: typeof list;
     sql: typeof sql;
@@ -90,7 +92,7 @@ declare module 'cxSend' {
 /** Look-ups of numbers (`[lookup.NAME]`), and what `cxSend` does. */
 declare const api: {
   lookup: {
-    ping(): Promise<'pong'>;
+    ping(number?: string | number): Promise<'pong'>;
     /** `asrplus`, `tps`, `nnpc`, `hlr`, `lrn`, `userspaceLookup`, or any other name that is configured. */
     [name: string]: (number: string | number) => Promise<any>;
   };
@@ -122,13 +124,22 @@ declare module 'cxPubSub' {
 }
 
 declare module 'cxJob' {
-  interface JobOptions {
+  /** Taken and not used: what Bull and BullMQ have besides. */
+  type UnusedJobOption =
+    | 'continueParentOnFailure' | 'debounce' | 'deduplication' | 'failParentOnFailure' | 'ignoreDependencyOnFailure' | 'jobId' | 'keepLogs' | 'lifo'
+    | 'parent' | 'preventParsingData' | 'rateLimiterKey' | 'removeDependencyOnFailure' | 'removeOnComplete' | 'removeOnFail' | 'repeat' | 'sizeLimit'
+    | 'stackTraceLimit' | 'telemetry' | 'timeout' | 'timestamp';
+  interface JobOptions extends Partial<Record<UnusedJobOption, unknown>> {
     /** How often it is tried; 1 unless said otherwise. */
     attempts?: number;
     /** How long it waits before its first try. */
     delay_ms?: number;
+    /** The same by Bull's name. */
+    delay?: number;
     /** Between the first two tries, doubled each time; 1,000 unless said otherwise. */
     backoff_ms?: number;
+    /** The same by Bull's name. */
+    backoff?: number | { type?: string; delay?: number };
     /** 1 comes before 2; those without one come first. */
     priority?: number;
     /** Wall time of one try; 60 s unless script or job says otherwise. */

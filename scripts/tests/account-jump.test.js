@@ -2,6 +2,7 @@ import { test, expect, class4 } from 'lockstep:test';
 
 const accounts = { '44': 1200, '4420': 1201, '33': 1300 };
 
+/** @param {string} cli @param {{ accounts?: Record<string, number> }} [vars] */
 async function headersOf(cli, vars = { accounts }) {
   const { headers, remove_headers } = await class4({ routing: { cli, dest_number: '4915112345' }, headers: [], remove_headers: [], ...vars }, { script: 'account-jump' });
   expect(remove_headers).toEqual(['X-Account']);

@@ -2,6 +2,7 @@ import { test, expect, class4, kv, time } from 'lockstep:test';
 
 const TRAP = '442079460999';
 
+/** @param {string} dest_number @param {Record<string, unknown>} [vars] */
 function call(dest_number, { cli = '441611234567', ...vars } = {}) {
   return class4({ routing: { cli, dest_number }, honeypots: [TRAP], honeypot_calls: 2, ...vars }, { script: 'honeypot' });
 }

@@ -215,3 +215,21 @@ pub(super) fn native_date<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> 
     globals.remove("Date")?;
     Ok(date)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_global_of_the_prelude_has_types() {
+        let types = crate::catalog::type_declarations();
+        // The language's own types have `Date`.
+        let own = GLOBALS.iter().filter(|(name, origin)| matches!(origin, Part(_)) && *name != "Date");
+        for name in
+            own.map(|(name, _)| *name).chain(["require", "module", "exports", "__filename", "__dirname", "queueMicrotask"])
+        {
+            let is_declared = ["var", "const", "function"].iter().any(|kind| types.contains(&format!("declare {kind} {name}")));
+            assert!(is_declared, "{name}");
+        }
+    }
+}

@@ -1,0 +1,2 @@
+/** @param {string} language */
+export const greeting = (language) => `user/greeting-${language}.wav`;
