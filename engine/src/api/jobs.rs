@@ -76,11 +76,11 @@ pub(super) async fn add(
     Extension(Caller { account, .. }): Extension<Caller>,
     JsonBody(wanted): JsonBody<Wanted>,
 ) -> Result<Response, ApiError> {
-    let attempts = wanted.attempts.unwrap_or(1);
-    if !(1..=MAX_ATTEMPTS).contains(&attempts) {
-        return Err(ApiError::bad_request(format!("expected 1 to {MAX_ATTEMPTS} attempts, found {attempts}")));
+    if wanted.function.as_deref() == Some("") {
+        return Err(ApiError::bad_request("fn: expected the name of a function, found an empty text"));
     }
     for (key, value, within) in [
+        ("attempts", wanted.attempts.map(u64::from), 0..=MAX_ATTEMPTS.into()),
         ("delay_ms", wanted.delay_ms, 0..=MAX_MS),
         ("timeout_ms", wanted.timeout_ms, 1..=MAX_MS),
         ("priority", wanted.priority.map(u64::from), 0..=MAX_PRIORITY.into()),
@@ -92,14 +92,15 @@ pub(super) async fn add(
     }
     let jobs = &state.engine.platform().jobs;
     let script = match wanted.script {
-        ScriptId::Number(number) => jobs.script(&account, &number.to_string())?,
-        ScriptId::Text(text) => jobs.script(&account, &text)?,
+        ScriptId::Number(number) => number.to_string(),
+        ScriptId::Text(text) => text,
     };
+    let script = jobs.script(&account, &script).map_err(|error| ApiError::from(error).named("no_such_script"))?;
     let data = wanted.data.map_or_else(|| "{}".to_owned(), |data| data.get().to_owned());
     let default = NewJob::new(account.clone(), script, data);
     let new = NewJob {
         function: wanted.function.filter(|function| function != "main"),
-        attempts,
+        attempts: wanted.attempts.unwrap_or(1).max(1),
         backoff_ms: wanted.backoff_ms.map_or(default.backoff_ms, u64::from),
         delay_ms: wanted.delay_ms.unwrap_or_default(),
         priority: wanted.priority.unwrap_or_default(),

@@ -146,12 +146,21 @@ async fn a_script_named_as_anothers_file_is_run_itself() {
 #[tokio::test]
 async fn what_a_job_is_asked_with_is_bounded_as_it_is_for_scripts() {
     let site = Site::new(&[("work.js", "exports.main = () => 1")]).await;
-    let beyond = [("delay_ms", i64::MAX as u64), ("timeout_ms", u64::MAX), ("timeout_ms", 0), ("priority", u64::from(u32::MAX))];
+    let beyond = [
+        ("delay_ms", json!(i64::MAX)),
+        ("timeout_ms", json!(u64::MAX)),
+        ("timeout_ms", json!(0)),
+        ("priority", json!(u32::MAX)),
+        ("attempts", json!(1_001)),
+        ("fn", json!("")),
+    ];
     for (key, value) in beyond {
         let (status, body) = site.post_json("/v1/jobs", json!({ "script": "work", key: value })).await;
         assert_eq!((status, &body["error"]["code"]), (400, &json!("bad_request")), "{key}: {body}");
     }
     assert_eq!(site.post_json("/v1/scripts/work/run", json!({ "timeout_ms": 0 })).await.0, 400);
+    let (status, job) = site.post_json("/v1/jobs", json!({ "script": "work", "attempts": 0 })).await;
+    assert_eq!((status, &job["attempts"]), (201, &json!(1)), "{job}");
 }
 
 const HALVES: &str = "const { kv, ko } = require('cxKV');

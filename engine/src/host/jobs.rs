@@ -90,7 +90,8 @@ impl JobService {
             function: function.filter(|function| function != "main"),
             // 0 stands in BullMQ for no further tries.
             attempts: (bounded("attempts", options.attempts, MAX_ATTEMPTS.into(), 1.0)? as u32).max(1),
-            delay_ms: bounded("delay_ms", options.delay_ms, MAX_MS, 0.0)? as u64,
+            // A moment that has passed by now is due.
+            delay_ms: bounded("delay_ms", options.delay_ms.map(|ms| ms.max(0.0)), MAX_MS, 0.0)? as u64,
             backoff_ms: bounded("backoff_ms", options.backoff_ms, MAX_MS, default.backoff_ms as f64)? as u64,
             priority: bounded("priority", options.priority, MAX_PRIORITY.into(), 0.0)? as u32,
             timeout_ms: options

@@ -203,12 +203,9 @@ impl Jobs {
     /// When the account has no such job, or it has ended.
     pub async fn cancel(&self, account: &str, id: i64) -> Result<Job, StoreError> {
         let mut job = self.known(account, id).await?;
-        let nothing = |job: &Job| {
-            let message = format!("job {id} is {}: there is nothing to cancel", job.state.name());
-            Err(StoreError::refused(ErrorCode::InvalidState, message))
-        };
         if job.state.is_final() {
-            return nothing(&job);
+            let message = format!("job {id} is {}: there is nothing to cancel", job.state.name());
+            return Err(StoreError::refused(ErrorCode::InvalidState, message));
         }
         // From here on no try of it is followed by another.
         let _wanted = Cancelling::new(&self.inner, id);
@@ -226,7 +223,10 @@ impl Jobs {
             }
             let runs = self.inner.runs.get().filter(|_| self.inner.runs_here.load(Relaxed));
             match runs {
-                None => return nothing(&job),
+                None => {
+                    let message = format!("job {id} is active in another engine on this store: it can be cancelled there");
+                    return Err(StoreError::refused(ErrorCode::InvalidState, message));
+                }
                 Some(runs) if runs.is_stopped() => return Err(StoreError::Stopped),
                 Some(runs) if runs.cancel(&run_id(&job)).await.is_ok() => return self.ended(account, id).await,
                 Some(_) => {}

@@ -228,6 +228,15 @@ async fn a_job_that_has_not_begun_can_be_cancelled_once() {
 }
 
 #[tokio::test]
+async fn a_job_that_another_engine_runs_is_cancelled_there() {
+    let office = Office::new();
+    let id = office.add(|_| ()).await;
+    office.claim(1).await;
+    let refused = office.jobs.cancel("a", id).await.unwrap_err().to_string();
+    assert!(refused.contains("is active in another engine"), "{refused}");
+}
+
+#[tokio::test]
 async fn whoever_waits_is_told_of_the_end_on_disk() {
     let office = Office::new();
     let id = office.add(|_| ()).await;

@@ -39,7 +39,7 @@ async fn a_job_runs_and_its_result_comes_back() {
 async fn options_of_bull_and_bullmq_are_taken() {
     let main = "
         import { add, scriptForge } from 'cxJob';
-        const bull = { attempts: 0, jobId: 'a', timeout: 5, lifo: true, keepLogs: 1, repeat: { every: 9 }, removeOnComplete: true };
+        const bull = { attempts: 0, delay: -1e9, jobId: 'a', timeout: 5, lifo: true, keepLogs: 1, repeat: { every: 9 }, removeOnComplete: true };
         export async function main() {
             const jobs = [await add('work', 'main', 1, bull), await scriptForge('work', 2, { ...bull, nosuch: 1 })];
             return Promise.all(jobs.map(async (job) => [(await job.result).got, (await job.state()).attempts]));
@@ -97,7 +97,16 @@ async fn mistakes_are_named() {
             "cxJob.add('main', 'main', {}, { timeout_ms: 0 })",
             "RangeError: jobs.add: `timeout_ms` must be 1 to 315576000000, got 0",
         ),
-        ("cxJob.add('main', 'main', {}, { delay_ms: -1 })", "RangeError: jobs.add: `delay_ms` must be 0 to 315576000000, got -1"),
+        (
+            "cxJob.add('main', 'main', {}, { delay: Infinity })",
+            "RangeError: cxJob.add: `delay` must be a finite number, got Infinity",
+        ),
+        (
+            "cxJob.add('main', 'main', {}, { attempts: NaN })",
+            "RangeError: cxJob.add: `attempts` must be a finite number, got NaN",
+        ),
+        ("cxJob.add('main', () => 1, {})", "TypeError: cxJob.add: `fn` must be a string, got function"),
+        ("cxJob.add('main', '', {})", "TypeError: cxJob.add: `fn` must be the name of a function, got an empty string"),
         ("cxJob.add('main', 'main', () => 1)", "TypeError: cxJob.add: the value cannot be written as JSON, got function"),
         ("cxJob.setProgress(1)", "InvalidState: jobs.setProgress: this run is no job"),
     ] {

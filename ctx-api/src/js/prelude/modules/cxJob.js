@@ -25,7 +25,17 @@
     const isKnown = (name) => USED.includes(name) || UNUSED.includes(name) || options[name] === undefined;
     const unknown = Object.keys(options).find((name) => !isKnown(name));
     if (unknown !== undefined) throw new TypeError(`cxJob.add: unknown option \`${unknown}\``);
+    // JSON would make nothing of them.
+    const endless = USED.find((name) => typeof options[name] === 'number' && !Number.isFinite(options[name]));
+    if (endless !== undefined) throw new RangeError(`cxJob.add: \`${endless}\` must be a finite number, got ${options[endless]}`);
     return options;
+  }
+
+  function named(fn) {
+    if (fn === undefined || fn === null) return null;
+    const name = text('fn', fn);
+    if (name === '') throw new TypeError('cxJob.add: `fn` must be the name of a function, got an empty string');
+    return name;
   }
 
   // BullMQ's back-off may be an object.
@@ -59,12 +69,11 @@
   }
 
   async function added(script, fn, data, shaped) {
-    return new Job(await host('jobs', 'add', () => [text('scriptId', script), fn, json('add', data), shaped()]));
+    return new Job(await host('jobs', 'add', () => [text('scriptId', script), named(fn), json('add', data), shaped()]));
   }
 
   const cxJob = {
-    add: (script, fn, data, opts) =>
-      added(script, fn === undefined || fn === null ? null : String(fn), data, () => check(options(opts))),
+    add: (script, fn, data, opts) => added(script, fn, data, () => check(options(opts))),
     // Old scripts pass what they like.
     scriptForge: (script, data, opts) => added(script, null, data, () => options(opts)),
     get: (id) => host('jobs', 'get', () => [Number(id)]),
