@@ -307,6 +307,17 @@ fn what_is_secret_by_a_name_beside_it_is_hidden() {
 }
 
 #[test]
+fn names_of_files_tell_of_no_secrets() {
+    let source = "const answer = 42;";
+    let bundle = Bundle { entry: "token.js".into(), files: [("token.js".into(), source.into())].into(), ..Bundle::default() };
+    let shown = lines::render_with(&recorded(), Some(&bundle), Some(&SecretNames));
+    let (_, read) = lines::parse_with(&shown).unwrap();
+    assert_eq!(&*read.unwrap().files["token.js"], source);
+    let bundle = Bundle { files: [("token.js".into(), "https://ann:hush@h/".into())].into(), ..bundle };
+    assert!(!lines::render_with(&recorded(), Some(&bundle), Some(&SecretNames)).contains("hush"));
+}
+
+#[test]
 fn a_redactor_of_ones_own_sees_every_string_with_its_name() {
     struct Files;
     impl Redactor for Files {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::entry::{FORMAT, Journal, JournalHeader, Mark, Tail, TurnRecord};
-use super::redact::{Redactor, redact_json};
+use super::redact::{Redactor, redact_json, redact_text};
 use crate::wire::{Bundle, Entry, Start};
 
 #[derive(Deserialize)]
@@ -70,7 +70,7 @@ pub fn render_with(journal: &Journal, bundle: Option<&Bundle>, redactor: Option<
     let mut page = Page::new(redactor);
     page.line(None, "journal", &journal.header);
     if let Some(bundle) = bundle {
-        page.line(None, "bundle", bundle);
+        page.bundle(bundle);
     }
     page.line(Some(0), "start", &journal.start);
     page.turns(Mark::default(), &journal.entries, &journal.turns, journal.truncated_at);
@@ -126,6 +126,21 @@ impl<'a> Page<'a> {
         if let Some(truncated_at) = truncated_at {
             self.line(None, "truncated_at", &truncated_at);
         }
+    }
+
+    /// Names of files say nothing of what is in them: `token.js` is no token.
+    fn bundle(&mut self, bundle: &Bundle) {
+        let Some(redactor) = self.redactor else { return self.line(None, "bundle", bundle) };
+        let shown = |source: &Arc<str>| redact_text(redactor, "", source).map_or_else(|| Arc::clone(source), Arc::from);
+        let files = bundle.files.iter().map(|(file, source)| (file.clone(), shown(source))).collect();
+        let packages = serde_json::to_string(&bundle.packages).ok().and_then(|text| {
+            let shown = redact_json(redactor, "", &text).unwrap_or(text);
+            serde_json::from_str(&shown).ok()
+        });
+        let shown = Bundle { entry: bundle.entry.clone(), files, packages: packages.unwrap_or_default() };
+        self.redactor = None;
+        self.line(None, "bundle", &shown);
+        self.redactor = Some(redactor);
     }
 
     fn line(&mut self, turn: Option<u32>, what: &str, value: &impl Serialize) {

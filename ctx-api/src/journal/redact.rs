@@ -21,11 +21,23 @@ pub struct SecretNames;
 impl SecretNames {
     /// Shorter secrets are hidden by their names only: their few letters and digits stand everywhere.
     pub const MIN_BYTES: usize = 6;
+    /// What a run's environment is known by: its values are secrets in the configuration.
+    pub const ENVIRONMENT: &str = "env";
 
     /// Whether an environment variable is a secret: all are, but those the engine sets itself, and short ones whose names are no
     /// credential's.
     pub fn hides_variable(name: &str, value: &str) -> bool {
-        !OWN_VARIABLES.contains(&name) && (value.len() >= Self::MIN_BYTES || names_key(name))
+        !OWN_VARIABLES.contains(&name) && (value.len() >= Self::MIN_BYTES || Self::is_credential(name))
+    }
+
+    /// Whether an environment variable's name says that it is a credential, if only a short one: `PIN`, `DOOR_CODE`, `accountKey2`.
+    pub fn is_credential(name: &str) -> bool {
+        const ENDS: [&str; 8] = ["key", "pin", "code", "pw", "pwd", "auth", "login", "salt"];
+        let name = name.to_ascii_lowercase();
+        let mut words = name.split(|letter: char| !letter.is_ascii_alphabetic());
+        names_credential(&name)
+            || ["pass", "credential"].iter().any(|part| name.contains(part))
+            || words.any(|word| ENDS.iter().any(|end| word.ends_with(end)))
     }
 }
 
@@ -99,30 +111,18 @@ fn json_of(text: &str) -> Option<Value> {
     serde_json::from_str(text).ok()
 }
 
-/// What a run's environment is known by: its values are secrets in the configuration.
-const ENVIRONMENT: &str = "env";
 /// What the engine itself puts there: which run this is, and nothing secret.
 const OWN_VARIABLES: [&str; 7] =
     ["CORRELATION_ID", "SCRIPTFORGE_ID", "SCRIPTFORGE_UUID", "SCRIPTFORGE_NAME", "APP_ID", "EXEC_HOST", "JOB_ID"];
 
 fn names_secret(name: &str) -> bool {
-    name == ENVIRONMENT || names_credential(name)
+    name == SecretNames::ENVIRONMENT || names_credential(name)
 }
 
 fn names_credential(name: &str) -> bool {
     const PARTS: [&str; 8] = ["authorization", "cookie", "password", "passwd", "secret", "token", "api_key", "apikey"];
     let name = name.to_ascii_lowercase().replace('-', "_");
     PARTS.iter().any(|part| name.contains(part))
-}
-
-/// Whether a variable's name says that it is a credential, if only a short one: `PIN`, `DOOR_CODE`, `accountKey2`.
-fn names_key(name: &str) -> bool {
-    const ENDS: [&str; 8] = ["key", "pin", "code", "pw", "pwd", "auth", "login", "salt"];
-    let name = name.to_ascii_lowercase();
-    let mut words = name.split(|letter: char| !letter.is_ascii_alphabetic());
-    names_credential(&name)
-        || ["pass", "credential"].iter().any(|part| name.contains(part))
-        || words.any(|word| ENDS.iter().any(|end| word.ends_with(end)))
 }
 
 /// Applies `redactor` to every string of a JSON text, which is known by `name`; `None` when nothing of it changes. The first string of an
@@ -162,7 +162,8 @@ fn redact(redactor: &dyn Redactor, name: &str, node: &mut Node) {
                 }
             }
             for (field, item) in fields {
-                let is_hidden = name == ENVIRONMENT && SecretNames::hides_variable(field, item.as_str().unwrap_or(REDACTED));
+                let is_hidden =
+                    name == SecretNames::ENVIRONMENT && SecretNames::hides_variable(field, item.as_str().unwrap_or(REDACTED));
                 redact(redactor, if is_hidden { name } else { field }, item);
             }
         }

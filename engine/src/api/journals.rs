@@ -75,9 +75,12 @@ pub(super) async fn stored(state: &AppState, caller: &Caller, id: &str, sources:
 }
 
 async fn answer(state: &AppState, journal: Arc<Journal>, bundle: Option<Arc<Bundle>>) -> Response {
-    let redaction = state.engine.platform().journals.redaction().for_journal(&journal);
+    let redaction = state.engine.platform().journals.redaction().clone();
     // A megabyte takes a while to write out: other requests go on meanwhile.
-    let rendered = tokio::task::spawn_blocking(move || lines::render_with(&journal, bundle.as_deref(), Some(&redaction)));
+    let rendered = tokio::task::spawn_blocking(move || {
+        let redaction = redaction.for_journal(&journal, bundle.as_deref());
+        lines::render_with(&journal, bundle.as_deref(), Some(&redaction))
+    });
     text(rendered.await.unwrap_or_default())
 }
 

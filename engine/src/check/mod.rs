@@ -14,6 +14,7 @@ mod nesting;
 mod options;
 mod places;
 mod race;
+mod words;
 
 use std::path::Path;
 
@@ -29,6 +30,7 @@ pub use modules::Modules;
 
 pub(crate) use calls::Calls;
 pub(crate) use places::line_column;
+pub(crate) use words::words;
 
 use crate::typescript;
 use places::Places;

@@ -51,7 +51,7 @@ pub(super) async fn find(what: &str, dir: &Path, target: &Target) -> Result<Reco
 
 fn read(what: &str, text: &str) -> Result<Recording, String> {
     let (journal, bundle) = lines::parse_with(text).map_err(|error| format!("{what}: {error}"))?;
-    let redaction = text.contains(REDACTED).then(|| Redaction::default().for_journal(&journal));
+    let redaction = text.contains(REDACTED).then(|| Redaction::default().for_journal(&journal, bundle.as_ref()));
     Ok(Recording { journal, bundle, redaction })
 }
 

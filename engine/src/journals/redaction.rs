@@ -1,9 +1,13 @@
 //! What readers of journals do not get to see.
 
+use std::collections::BTreeSet;
+
 use lockstep_ctx_api::journal::{Journal, REDACTED, Redactor, SecretNames};
 use lockstep_ctx_api::op::Vars;
+use lockstep_ctx_api::wire::Bundle;
 use url::Url;
 
+use crate::check;
 use crate::config::Config;
 
 /// Hides what is secret by its name, and every secret of configuration and environment wherever it stands.
@@ -11,6 +15,10 @@ use crate::config::Config;
 pub struct Redaction {
     /// Secrets, and what is shown in their places. The longest first: one may be a part of another.
     values: Vec<(String, String)>,
+    /// Of these, values of variables that may be no secrets, as [`Config::settings`] has them.
+    settings: BTreeSet<String>,
+    /// Values of variables that are none, since the program itself names them.
+    words: BTreeSet<String>,
 }
 
 impl std::fmt::Debug for Redaction {
@@ -24,13 +32,32 @@ impl Redaction {
     pub fn of(config: &Config) -> Self {
         let mut redaction = Self::default();
         redaction.add(config.secrets().map(|secret| (secret.expose().to_owned(), REDACTED.to_owned())));
+        redaction.settings = config.settings().into_iter().map(str::to_owned).collect();
         redaction
     }
 
-    /// As it applies to one journal, whose environment is secret, too.
+    /// As it applies to one journal, whose environment is secret, too: but for what the texts that were run name.
     #[must_use]
-    pub fn for_journal(&self, journal: &Journal) -> Self {
-        self.with_env(&journal.header.run.env)
+    pub fn for_journal(&self, journal: &Journal, bundle: Option<&Bundle>) -> Self {
+        let env = &journal.header.run.env;
+        let mut redaction = self.with_env(env);
+        if let Some(bundle) = bundle {
+            let words = words_of(bundle, &self.settings_with(env));
+            redaction.values.retain(|(value, _)| !words.contains(value.as_str()));
+            redaction.words = words.into_iter().map(str::to_owned).collect();
+        }
+        redaction
+    }
+
+    /// Values that may be no secrets, those of a run's environment included.
+    fn settings_with<'v>(&'v self, env: &'v Vars) -> BTreeSet<&'v str> {
+        let (credentials, settings): (Vec<_>, Vec<_>) = env.iter().partition(|(name, _)| SecretNames::is_credential(name));
+        let is_secret = |value: &str| {
+            credentials.iter().any(|(_, credential)| *credential == value)
+                || !self.settings.contains(value) && self.values.iter().any(|(secret, _)| secret == value)
+        };
+        let settings = settings.into_iter().map(|(_, value)| value.as_str()).chain(self.settings.iter().map(String::as_str));
+        settings.filter(|&value| value.len() >= SecretNames::MIN_BYTES && !is_secret(value)).collect()
     }
 
     fn with_env(&self, env: &Vars) -> Self {
@@ -54,7 +81,7 @@ impl Redaction {
 
 impl Redactor for Redaction {
     fn redact(&self, name: &str, value: &str) -> Option<String> {
-        if is_stand_in(value) {
+        if is_stand_in(value) || name == SecretNames::ENVIRONMENT && self.words.contains(value) {
             return None;
         }
         let whole = self.values.iter().find(|(secret, shown)| secret == value && shown != REDACTED);
@@ -71,6 +98,13 @@ impl Redactor for Redaction {
         }
         SecretNames.redact(name, hidden.as_deref().unwrap_or(value)).or(hidden)
     }
+}
+
+/// Those of `wanted` that a program names. Whoever has its texts knows them.
+fn words_of<'w>(bundle: &Bundle, wanted: &BTreeSet<&'w str>) -> BTreeSet<&'w str> {
+    let packages = bundle.packages.bundles.values().map(|package| ("package.js", &package.source));
+    let files = bundle.files.iter().map(|(file, source)| (file.as_str(), source));
+    files.chain(packages).flat_map(|(file, source)| check::words(file, source, wanted)).collect()
 }
 
 /// What is shown for a value of the environment. In the place of a URL or a host stands one that leads nowhere: a script that makes URLs of
@@ -206,6 +240,18 @@ mod tests {
         ] {
             assert_eq!(redact_text(&redaction, "body", text).as_deref(), Some(shown), "{text}");
         }
+    }
+
+    #[test]
+    fn values_are_settings_where_neither_a_name_nor_another_secret_says_otherwise() {
+        let config: Config = toml::from_str(
+            "[[user]]\nname = \"1001\"\npassword = \"welcome1\"\n[[app]]\nname = \"a\"\n\
+             env = { MODE = \"answer\", API_TOKEN = \"voicemail\", GREETING = \"welcome1\", LANG2 = \"en\" }",
+        )
+        .unwrap();
+        let env = [("PLACE", "reception"), ("A", "welcome1"), ("B", "voicemail"), ("C", "swordfish"), ("DOOR_PIN", "swordfish")];
+        let env: Vars = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        assert_eq!(Redaction::of(&config).settings_with(&env), BTreeSet::from(["answer", "reception"]));
     }
 
     #[test]

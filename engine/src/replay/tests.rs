@@ -30,6 +30,15 @@ export async function main(data, ctx) {
 }
 ";
 
+const ENV: [(&str, &str); 6] = [
+    ("AFTER_HOURS", "voicemail"),
+    ("API_HOST", "api.example.com"),
+    ("API_URL", "https://api.example.com/v1"),
+    ("DEBUG", ""),
+    ("LANG2", "en"),
+    ("TOKEN", "hush-hush"),
+];
+
 fn bundle(source: &str) -> Bundle {
     Bundle { entry: "menu.js".into(), files: [("menu.js".into(), source.into())].into(), ..Bundle::default() }
 }
@@ -47,9 +56,7 @@ fn record(source: &str) -> Journal {
         settings: ScriptEntry::new("menu.js".to_owned()),
         limits: ProgramLimits { memory_bytes: 32 << 20, turn_ms: 2_000, after_end_ms: 10_000 },
         time_zone: "UTC".into(),
-        env: [("API_HOST", "api.example.com"), ("API_URL", "https://api.example.com/v1"), ("TOKEN", "hush-hush")]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into(),
+        env: ENV.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         environment: Default::default(),
         bundle_id: 1,
         version: version_of("menu.js", &sources),
@@ -167,7 +174,7 @@ fn a_redacted_journal_is_repeated_as_its_readers_see_it() {
     assert!(!text.contains("\"hush-hush\""), "{text}");
     let (journal, sources) = lines::parse_with(&text).unwrap();
     assert!(repeats(&journal, sources.as_ref().unwrap(), None).is_err(), "the URL still has the token");
-    let hidden = crate::journals::Redaction::default().for_journal(&record(MENU));
+    let hidden = crate::journals::Redaction::default().for_journal(&record(MENU), Some(&bundle(MENU)));
     let text = lines::render_with(&record(MENU), Some(&bundle(MENU)), Some(&hidden));
     let (journal, sources) = lines::parse_with(&text).unwrap();
     assert_eq!(repeats(&journal, sources.as_ref().unwrap(), Some(&hidden)), Ok(journal.turns.len() as u32));
@@ -181,14 +188,33 @@ fn urls_made_of_the_environment_are_made_without_it() {
       await ctx.waitForHangup();
     }";
     let recorded = record(source);
-    let hidden = crate::journals::Redaction::default().for_journal(&recorded);
+    let hidden = crate::journals::Redaction::default().for_journal(&recorded, Some(&bundle(source)));
     let text = lines::render(&recorded, Some(&hidden));
     assert!(text.contains("/health") && text.contains("/x?y=1") && !text.contains("api.example.com"), "{text}");
     let shown = lines::parse(&text).unwrap();
     // Who made it knows the secrets, who runs it from then on does not.
-    for redaction in [hidden, crate::journals::Redaction::default().for_journal(&shown)] {
+    for redaction in [hidden, crate::journals::Redaction::default().for_journal(&shown, None)] {
         assert_eq!(repeats(&shown, &bundle(source), Some(&redaction)), Ok(recorded.turns.len() as u32));
     }
+}
+
+#[test]
+fn a_program_that_names_values_of_its_environment_repeats_without_its_secrets() {
+    let source = "const places = { voicemail: (ctx) => ctx.play('user/after-hours.wav') };
+    export async function main(data, ctx) {
+      if (process.env.DEBUG) await ctx.play('user/debug.wav');
+      await ctx.play(process.env.LANG2 === 'en' ? 'user/en.wav' : 'user/de.wav');
+      await places[process.env.AFTER_HOURS](ctx);
+      await fetch('https://a.example/', { headers: { 'x-key': process.env.TOKEN } }).catch(() => {});
+      await ctx.waitForHangup();
+    }";
+    let (recorded, sources) = (record(source), bundle(source));
+    let hidden = crate::journals::Redaction::default().for_journal(&recorded, Some(&sources));
+    let text = lines::render_with(&recorded, Some(&sources), Some(&hidden));
+    assert!(text.contains("after-hours.wav") && !text.contains("hush-hush"), "{text}");
+    let (shown, texts) = lines::parse_with(&text).unwrap();
+    assert_eq!(texts.as_ref(), Some(&sources));
+    assert_eq!(repeats(&shown, &sources, Some(&hidden)), Ok(recorded.turns.len() as u32));
 }
 
 #[test]

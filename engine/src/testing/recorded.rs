@@ -32,7 +32,7 @@ pub(super) fn repeats(project: &Project, test: &str, file: &str, script: Option<
     let program = project.programs.iter().find(|program| program.file == wanted).or_else(|| project.programs.by_name(wanted));
     let program = program.ok_or_else(|| misuse(format!("{said}: no script {wanted}")))?;
     let bundle = Bundle { entry: program.file.clone(), ..(*program.bundle).clone() };
-    let redaction = Redaction::of(&project.config).for_journal(&journal);
+    let redaction = Redaction::of(&project.config).for_journal(&journal, Some(&bundle));
     replay::repeats(&journal, &bundle, Some(&redaction)).map_err(|difference| {
         let (then, now) = (&journal.header.run.time_zone, &program.time_zone);
         let zone = if then == now { String::new() } else { format!("\nrecorded in the time zone {then}: --timezone {then}") };
