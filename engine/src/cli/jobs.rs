@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::calls::encode;
 use super::client::{Target, print_json};
+use super::run::read_data;
 use super::{finish, out};
 use crate::log::on_one_line;
 
@@ -33,7 +34,8 @@ enum Action {
         state: Option<String>,
         #[arg(long)]
         queue: Option<String>,
-        #[arg(long, default_value_t = 100)]
+        /// How many are listed at most.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
         limit: u32,
     },
     /// Everything about one job.
@@ -44,8 +46,8 @@ enum Action {
         /// Exported function to call instead of `main`.
         #[arg(long = "fn", value_name = "NAME")]
         function: Option<String>,
-        /// Its argument, JSON.
-        #[arg(long, default_value = "{}")]
+        /// Its argument: JSON, or @FILE for a file that holds it.
+        #[arg(long, value_name = "JSON|@FILE", default_value = "{}")]
         data: String,
         /// How often it is tried.
         #[arg(long, default_value_t = 1)]
@@ -98,7 +100,8 @@ async fn work(args: &Args) -> Result<(), String> {
             return Ok(());
         }
         Action::Add { script, function, data, attempts, delay_ms, priority } => {
-            let data: Value = serde_json::from_str(data).map_err(|error| format!("--data: expected JSON: {error}"))?;
+            let data: Value =
+                serde_json::from_str(&read_data(data)?).map_err(|error| format!("--data: expected JSON: {error}"))?;
             let job = json!({
                 "script": script, "fn": function, "data": data, "attempts": attempts, "delay_ms": delay_ms, "priority": priority,
             });
@@ -137,7 +140,28 @@ fn line(job: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn a_list_has_as_many_jobs_as_a_page() {
+        let is_taken = |limit: &str| Line::try_parse_from(["jobs", "list", "--limit", limit]).is_ok();
+        assert_eq!(["0", "1", "1000", "1001"].map(is_taken), [false, true, true, false]);
+    }
+
+    #[tokio::test]
+    async fn the_data_of_a_job_may_be_in_a_file() {
+        let line = Line::parse_from(["jobs", "add", "work", "--data", "@no-such-file.json"]);
+        let error = work(&line.args).await.unwrap_err();
+        assert!(error.starts_with("--data: no-such-file.json: "), "{error}");
+    }
 
     #[test]
     fn a_job_is_one_line() {

@@ -142,7 +142,8 @@ async fn work(args: &Args) -> Result<Option<String>, Failure> {
     }
 }
 
-fn read_data(data: &str) -> Result<String, String> {
+/// The JSON of `--data`: the text itself, or what the file of `@FILE` holds.
+pub(super) fn read_data(data: &str) -> Result<String, String> {
     let text = match data.strip_prefix('@') {
         Some(path) => {
             let named = |error: std::io::Error| format!("--data: {path}: {error}");
@@ -176,10 +177,17 @@ fn load(args: &Args) -> Result<Setup, Failure> {
     let (Some(dir), Some(name)) = (file.parent(), file.file_name().and_then(|name| name.to_str())) else {
         return Err(format!("{}: expected a file", args.file.display()).into());
     };
+    // The project's scripts, unless they are those beside the script.
+    let mut others = None;
     let (mut config, platform) = match &args.config {
-        Some(dir) => {
-            let loaded = Config::load(dir).map_err(|error| error.to_string())?;
+        Some(project) => {
+            let loaded = Config::load(project).map_err(|error| error.to_string())?;
             let platform = Platform::open(&loaded).map_err(|error| error.to_string())?;
+            let folder = loaded.resolve(&loaded.config.scripts.dir);
+            if !std::fs::canonicalize(&folder).is_ok_and(|folder| folder == dir) {
+                let named = |error: std::io::Error| format!("{}: {error}", folder.display());
+                others = Some(Loader::new(&loaded.dir, &loaded.config).load().map_err(named)?.set);
+            }
             (loaded.config, platform)
         }
         None => {
@@ -190,6 +198,9 @@ fn load(args: &Args) -> Result<Setup, Failure> {
     };
     config.scripts.dir = dir.to_owned();
     let set = Loader::new(Path::new("/"), &config).load().map_err(unreadable)?.set;
+    if args.config.is_some() {
+        platform.jobs.knows(others.unwrap_or_else(|| Arc::clone(&set)));
+    }
     if let Some(problem) = set.problem(name) {
         return Err(Failure::Said(format!("500 Script Error\n{problem}")));
     }
@@ -254,6 +265,22 @@ mod tests {
     fn another_function_and_siblings_are_reached() {
         let source = "const { twice } = require('helper'); module.exports = { search: async (d) => twice(d.n) };";
         assert_eq!(result("fn", source, &["--fn", "search", "--data", r#"{"n":21}"#, "--type", "driver"]), "42");
+    }
+
+    #[test]
+    fn a_job_is_added_only_for_a_script_of_the_project() {
+        let project = std::env::temp_dir().join(format!("lockstep-run-project-{}", std::process::id()));
+        std::fs::create_dir_all(project.join("scripts")).unwrap();
+        std::fs::write(project.join("lockstep.toml"), "").unwrap();
+        std::fs::write(project.join("scripts/work.js"), "exports.main = () => 1").unwrap();
+        let source = "const { add } = require('cxJob'); exports.main = async (name) => typeof (await add(name, null, {})).id";
+        let arguments = |data| ["--config", project.to_str().unwrap(), "--data", data];
+        assert_eq!(result("job", source, &arguments("\"work\"")), "\"number\"");
+        let Err(Failure::Script(error)) = outcome("no-job", source, &arguments("\"nope\"")) else {
+            panic!("the project has no such script");
+        };
+        assert!(error.message.contains("no script 'nope'"), "{error:?}");
+        std::fs::remove_dir_all(&project).unwrap();
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub(crate) use table::{add, set_data, set_progress};
 use crate::alerts::{Alert, Severity};
 use crate::core::{EngineEvent, EventLog};
 use crate::runs::RunsHandle;
+use crate::script::ProgramSet;
+use crate::script::programs::is_called;
 use crate::store::{Place, Store, StoreError};
 use known::{Knowledge, Known};
 
@@ -56,6 +58,8 @@ struct Inner {
     /// This process runs the jobs of the store, and so hears of their ends.
     runs_here: AtomicBool,
     runs: OnceLock<RunsHandle>,
+    /// The project's scripts, where this process knows them and runs none.
+    scripts: OnceLock<Arc<ProgramSet>>,
     /// Told of how jobs get on.
     events: EventLog,
 }
@@ -80,21 +84,34 @@ impl Jobs {
 
     fn with(store: &Store, events: EventLog) -> Self {
         let (store, changed, known, runs) = (store.clone(), Notify::new(), Mutex::default(), OnceLock::new());
-        let (cancelling, runs_here) = (Mutex::default(), AtomicBool::new(false));
-        Self { inner: Arc::new(Inner { store, changed, known, cancelling, runs_here, runs, events }) }
+        let (cancelling, runs_here, scripts) = (Mutex::default(), AtomicBool::new(false), OnceLock::new());
+        Self { inner: Arc::new(Inner { store, changed, known, cancelling, runs_here, runs, scripts, events }) }
     }
 
     /// The name of the account's script that is known as `script`: by name, file, uuid or number.
     ///
     /// # Errors
-    /// When there is none. Where no scripts run, any name is taken: whoever runs the jobs knows.
+    /// When there is none. Where the scripts are not known, any name is taken: whoever runs the jobs knows.
     pub fn script(&self, account: &str, script: &str) -> Result<String, StoreError> {
-        let Some(runs) = self.inner.runs.get() else { return Ok(script.to_owned()) };
-        let programs = runs.programs();
-        let found = programs.by_name(script).filter(|program| program.account == account);
-        found
-            .map(|program| program.name.clone())
-            .ok_or_else(|| StoreError::refused(ErrorCode::NotFound, format!("no script '{script}'")))
+        let find = |programs: &ProgramSet| {
+            let found = programs.by_name(script).filter(|program| program.account == account);
+            let found = found.map(|program| program.name.clone());
+            found.ok_or_else(|| StoreError::refused(ErrorCode::NotFound, format!("no script '{script}'")))
+        };
+        if let Some(runs) = self.inner.runs.get() {
+            return find(&runs.programs());
+        }
+        match self.inner.scripts.get() {
+            // Of a file that cannot be run, the engine may have an earlier text.
+            Some(scripts) if !scripts.problems().any(|problem| is_called(&problem.file, script)) => find(scripts),
+            Some(_) | None => Ok(script.to_owned()),
+        }
+    }
+
+    /// Says which scripts there are, where none of them is run. The first word counts.
+    pub(crate) fn knows(&self, scripts: Arc<ProgramSet>) {
+        // They are known already.
+        let _ = self.inner.scripts.set(scripts);
     }
 
     /// Whether anybody can run the jobs: threads of this process, or another process that has the file.
