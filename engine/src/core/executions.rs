@@ -14,7 +14,7 @@ use super::directory::IncomingRoute;
 use super::exchange::CallKey;
 use super::handle::EngineError;
 use super::joining::TAKEN_BY;
-use super::live_call::{LiveCall, ScriptState};
+use super::live_call::ScriptState;
 use super::switch::Switch;
 use super::world::{ApplicationCall, LedOn};
 use crate::backend::native::Ending;
@@ -277,7 +277,7 @@ impl Switch {
         let key = self.live_call(id)?;
         let IncomingRoute { destinations, did, reach, .. } = self.route_of(key, target, asker)?;
         tracing::info!(call = %id, %target, "transferred");
-        let is_placed = self.calls.get(&key).is_some_and(LiveCall::is_just_placed);
+        let is_placed = self.calls.get(&key).is_some_and(|call| call.is_just_placed());
         self.leave(key);
         self.take_away(key);
         if let Some(call) = self.calls.get_mut(&key) {
