@@ -42,7 +42,12 @@ pub(super) fn describe<'js>(ctx: &Ctx<'js>, value: &Value<'js>, kind: ScriptErro
         Some(code) => u16::try_from(code).ok().filter(|code| is_sip(*code)).map(|code| (code, String::new())),
         None => sip_reply(&plain),
     };
-    ScriptError { sip, kind, message: shortened(plain), at: None, stack: Vec::new() }
+    let message = if value.is_undefined() || value.is_null() {
+        format!("`{plain}` was thrown, or a promise rejected with it: there is no error to tell of")
+    } else {
+        shortened(plain)
+    };
+    ScriptError { sip, kind, message, at: None, stack: Vec::new() }
 }
 
 /// `[604, 'Number on DNC List']`

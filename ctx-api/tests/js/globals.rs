@@ -276,7 +276,9 @@ fn fetch_fails_as_the_web_does() {
         ("ECONNRESET", "ECONNRESET"),
         ("connect ETIMEDOUT 192.0.2.1:443", "ETIMEDOUT"),
         ("example.net: end of file before message length reached", "ECONNRESET"),
-        ("example.net: something else", "ECONNABORTED"),
+        ("example.net: invalid HTTP version parsed", "HPE_INVALID_CONSTANT"),
+        // Not axios's `ECONNABORTED`: that is its word for a time-out of its own.
+        ("example.net: something else", "ECONNRESET"),
     ] {
         let mut run = Setup::app("const main = () => fetch('http://example.net/').catch((e) => e.cause.code);").start();
         run.settle("fetch", Err(OpError::new(ErrorCode::NetworkError, message)));

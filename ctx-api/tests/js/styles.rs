@@ -70,6 +70,20 @@ fn nothing_returned_means_the_input_as_the_script_left_it() {
 }
 
 #[test]
+fn an_error_that_is_none_is_said_to_be_none() {
+    for (source, message) in [
+        (
+            "const main = () => Promise.reject();",
+            "`undefined` was thrown, or a promise rejected with it: there is no error to tell of",
+        ),
+        ("function main() { throw null }", "`null` was thrown, or a promise rejected with it: there is no error to tell of"),
+        ("function main() { throw 'undefined' }", "undefined"),
+    ] {
+        assert_eq!(Setup::app(source).start().error().message, message);
+    }
+}
+
+#[test]
 fn errors_in_every_style_are_sip_replies() {
     for source in [
         "function main() { throw new Error('404 Not Found') }",

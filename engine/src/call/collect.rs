@@ -50,13 +50,13 @@ impl Pattern {
     /// Compiles a regular expression as scripts write it.
     ///
     /// # Errors
-    /// The compiler's own words when it is no expression.
+    /// The compiler's own words when it is no expression; places are those of `source`.
     pub fn new(source: &str) -> Result<Self, String> {
         fancy_regex::RegexBuilder::new(&format!("^(?:{source})$"))
             .backtrack_limit(BACKTRACK_LIMIT)
             .build()
             .map(Self)
-            .map_err(|error| error.to_string())
+            .map_err(|error| Regex::new(source).err().unwrap_or(error).to_string())
     }
 
     fn matches(&self, digits: &str) -> bool {
@@ -465,6 +465,8 @@ mod tests {
 
     #[test]
     fn a_broken_pattern_is_refused_with_the_reason() {
-        assert!(!Pattern::new("(").unwrap_err().is_empty());
+        let reason = |source| Pattern::new(source).unwrap_err();
+        assert!(reason("[").starts_with("Parsing error at position 1: "), "{}", reason("["));
+        assert!(!reason("(").is_empty());
     }
 }

@@ -85,6 +85,25 @@ async fn fast_csv_writes_a_file_and_reads_it_back() {
 }
 
 #[tokio::test]
+async fn a_forms_file_that_is_not_waited_for_says_how_it_is_read() {
+    let source = r#"
+        const fs = require('fs');
+        async function main() {
+          const messages = [];
+          for (const name of ['/upload-1.csv', '/other.csv']) {
+            try { fs.readFileSync(name); } catch (error) { messages.push(error.code, error.message); }
+          }
+          await fs.promises.readFile('/upload-1.csv').catch((error) => messages.push(error.message));
+          return messages;
+        }"#;
+    let missing = |name: &str| format!("ENOENT: no such file or directory, open '{name}'");
+    let how = "(a form's file is read asynchronously first: await fs.promises.readFile(path))";
+    let upload = missing("/upload-1.csv");
+    let expected = json!(["ENOENT", format!("{upload} {how}"), "ENOENT", missing("/other.csv"), upload]);
+    assert_eq!(run(source, json!({})).await.value(), expected);
+}
+
+#[tokio::test]
 async fn the_scratch_folder_is_a_runs_own_and_bounded() {
     let source = r#"
         const fs = require('fs');

@@ -1,7 +1,7 @@
 // `fs`: the run's scratch folder, with callbacks, with promises, and as streams.
 const constants = require('./constants.js');
 const sync = require('./sync.js');
-const { fetched } = require('./uploads.js');
+const { fetched, unfetched } = require('./uploads.js');
 const { invalidArgument, unsupported } = require('../errors.js');
 
 const CALLBACKS = [
@@ -11,6 +11,16 @@ const CALLBACKS = [
 const BY_DESCRIPTOR = ['close', 'fchmod', 'fchown', 'fdatasync', 'fstat', 'fsync', 'ftruncate', 'futimes', 'open'];
 
 const fs = { constants, ...sync, F_OK: 0, X_OK: 1, W_OK: 2, R_OK: 4 };
+
+for (const name of Object.keys(sync).filter((name) => name.endsWith('Sync'))) {
+  fs[name] = { [name](...args) {
+    try {
+      return sync[name](...args);
+    } catch (error) {
+      throw unfetched(args[0], error);
+    }
+  } }[name];
+}
 
 // Callbacks come later, as everywhere in Node, even though the result is there at once.
 function later(callback, name, action) {

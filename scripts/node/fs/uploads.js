@@ -26,4 +26,12 @@ async function fetched(name, error) {
   return true;
 }
 
-module.exports = { fetched };
+// What fails without having waited says how such a file is read.
+function unfetched(name, error) {
+  if (error.code === 'ENOENT' && typeof name === 'string' && UPLOAD.test(name)) {
+    error.message += " (a form's file is read asynchronously first: await fs.promises.readFile(path))";
+  }
+  return error;
+}
+
+module.exports = { fetched, unfetched };

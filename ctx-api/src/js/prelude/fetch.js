@@ -253,6 +253,7 @@
 
   // What Node calls a failure of the network.
   const CODES = [
+    [/invalid HTTP/, 'HPE_INVALID_CONSTANT'],
     [/connection refused/i, 'ECONNREFUSED'],
     [/connection reset|reset by peer|broken pipe/i, 'ECONNRESET'],
     [/dns|lookup|name or service|resolve|no address/i, 'ENOTFOUND'],
@@ -268,7 +269,7 @@
     if (error?.name === 'TimeoutError') return 'ETIMEDOUT';
     if (error?.name === 'LimitError') return 'ERR_LIMIT';
     const text = String(error?.message ?? error);
-    return NAMED.exec(text)?.[0] ?? CODES.find(([pattern]) => pattern.test(text))?.[1] ?? 'ECONNABORTED';
+    return NAMED.exec(text)?.[0] ?? CODES.find(([pattern]) => pattern.test(text))?.[1] ?? 'ECONNRESET';
   }
 
   // A body without its content codings (RFC 9110, 8.4), as far as it goes; one with a coding that is not known here stays as it is.
