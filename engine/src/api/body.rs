@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::error::ApiError;
-use crate::form::check_encoding;
+use crate::form::{check_encoding, without_mark};
 
 /// How long a body may take to come.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -51,7 +51,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
 
 /// What `bytes` say, as JSON; nothing at all is an empty object.
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    let bytes = if bytes.is_empty() { b"{}" } else { bytes };
+    let bytes: &[u8] = match without_mark(bytes) {
+        b"" => b"{}",
+        bytes => bytes,
+    };
     if is_too_deep(bytes) {
         return Err(ApiError::unprocessable(format!("nested deeper than {MAX_DEPTH} levels"), serde_json::Value::Null));
     }

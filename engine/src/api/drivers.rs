@@ -12,6 +12,7 @@ use super::access::Caller;
 use super::body::RawBody;
 use super::error::ApiError;
 use super::path::Path;
+use crate::form::without_mark;
 use crate::runs::{RunKind, RunRequest};
 
 pub(super) async fn call(
@@ -43,7 +44,10 @@ pub(super) fn argument(body: &[u8]) -> Result<String, ApiError> {
     let wrong = |error: &dyn std::fmt::Display| {
         ApiError::unprocessable(format!("expected a JSON object, the function's argument: {error}"), Value::Null)
     };
-    let body: &[u8] = if body.is_empty() { b"{}" } else { body };
+    let body: &[u8] = match without_mark(body) {
+        b"" => b"{}",
+        body => body,
+    };
     match serde_json::from_slice::<Value>(body).map_err(|error| wrong(&error))? {
         object @ Value::Object(_) => Ok(object.to_string()),
         _ => Err(wrong(&"it is something else")),

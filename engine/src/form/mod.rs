@@ -4,5 +4,5 @@ mod fields;
 mod read;
 
 pub use fields::Fields;
-pub(crate) use read::check_encoding;
 pub use read::{FormError, FormLimits, read};
+pub(crate) use read::{check_encoding, without_mark};

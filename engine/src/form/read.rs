@@ -89,9 +89,9 @@ async fn read_all(request: Request, limits: FormLimits, scratch: &Scratch) -> Re
             fields.extend_urlencoded(&text(request.into_body(), limits).await?)?;
             Ok(fields.into_value())
         }
-        "application/json" | "" => {
+        kind if is_json(kind) || kind.is_empty() => {
             let body = text(request.into_body(), limits).await?;
-            match body.as_ref() {
+            match without_mark(&body) {
                 b"" => Ok(json!({})),
                 _ if media_type.is_empty() => Err(FormError::MediaType("nothing".to_owned())),
                 body => serde_json::from_slice(body).map_err(|error| FormError::Malformed(error.to_string())),
@@ -99,6 +99,16 @@ async fn read_all(request: Request, limits: FormLimits, scratch: &Scratch) -> Re
         }
         _ => Err(FormError::MediaType(media_type)),
     }
+}
+
+/// JSON itself, or a format that is written in it (RFC 6839).
+fn is_json(media_type: &str) -> bool {
+    media_type == "application/json" || media_type.ends_with("+json")
+}
+
+/// JSON without the byte order mark that some put before it (RFC 8259 8.1).
+pub(crate) fn without_mark(json: &[u8]) -> &[u8] {
+    json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json)
 }
 
 async fn text(body: Body, limits: FormLimits) -> Result<axum::body::Bytes, FormError> {
@@ -239,6 +249,9 @@ mod tests {
         let scratch = Scratch::default();
         let read = async |kind, body: &'static str| read_body(kind, body, 1_000, &scratch).await.unwrap();
         assert_eq!(read("application/json; charset=utf-8", r#"{"a":[1]}"#).await, json!({ "a": [1] }));
+        for kind in ["application/vnd.api+json", "Application/CloudEvents+JSON; charset=utf-8", "application/json"] {
+            assert_eq!(read(kind, "\u{feff}{\"a\":1}").await, json!({ "a": 1 }), "{kind}");
+        }
         assert_eq!(read("application/x-www-form-urlencoded", "a=1&b=%20").await, json!({ "a": "1", "b": " " }));
         assert_eq!(read("application/json", "").await, json!({}));
         assert!(!scratch.is_made());
