@@ -163,6 +163,12 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the body is larger than is taken here")
     }
 
+    /// The part that was asked for begins behind the end.
+    pub(super) fn no_such_range(length: u64) -> Self {
+        let what = format!("expected a range within {length} octets");
+        Self::new(StatusCode::RANGE_NOT_SATISFIABLE, "no_such_range", what)
+    }
+
     /// The body has not come in time.
     pub(super) fn body_too_slow() -> Self {
         Self::new(StatusCode::REQUEST_TIMEOUT, "too_slow", "the body has not come in time")

@@ -91,7 +91,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
         path: "/v1/calls/{id}/recording",
         scope: Some(Scope::Read),
         reach: Reach::Account,
-        summary: "A recording of a call. One that is still being made is given as far as it has got.",
+        summary: "A recording of a call, or the part of it that `Range` names (206). One that is still being made is given as far as it \
+                  has got.",
         query: &[Parameter {
             name: "number",
             summary: "Which of the call's recordings, from 1; absent: the latest.",
@@ -99,7 +100,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         }],
         body: None,
         success: (200, "audio/*"),
-        failures: &[400, 404, 503],
+        failures: &[400, 404, 416, 503],
     },
     Operation {
         method: Method::GET,
