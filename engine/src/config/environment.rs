@@ -1,7 +1,8 @@
 //! `LOCKSTEP_SIP__LISTEN=…`: any key of the configuration from the environment.
 //!
 //! The name is the key's path in capitals, steps joined by two underscores; numbers count the file's entries
-//! of a list (`LOCKSTEP_USER__0__PASSWORD`). A name without two underscores in a row is none of ours (`LOCKSTEP_KEY` for `env:LOCKSTEP_KEY`).
+//! of a list (`LOCKSTEP_USER__0__PASSWORD`). One step names a whole list or section (`LOCKSTEP_SCRIPT=[…]`); without such a value it is none
+//! of ours (`LOCKSTEP_KEY` for `env:LOCKSTEP_KEY`).
 
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -25,7 +26,7 @@ pub(super) fn overrides(variables: impl IntoIterator<Item = (String, String)>) -
     let mut found: Vec<Override> = variables
         .into_iter()
         .filter_map(|(name, value)| {
-            let path = name.strip_prefix(PREFIX).filter(|rest| rest.contains("__"))?;
+            let path = name.strip_prefix(PREFIX).filter(|rest| rest.contains("__") || is_composed(typed(&value).as_ref()))?;
             let path = path
                 .split("__")
                 .map(|step| step.parse().map_or_else(|_| Step::Key(step.to_ascii_lowercase()), Step::Index))
@@ -37,15 +38,25 @@ pub(super) fn overrides(variables: impl IntoIterator<Item = (String, String)>) -
     found
 }
 
+/// What a text is as a TOML value.
+fn typed(text: &str) -> Option<Value> {
+    toml::from_str::<Table>(&format!("v = {text}")).ok().and_then(|mut table| table.remove("v"))
+}
+
+/// Whether it is plainly a list or a table.
+fn is_composed(value: Option<&Value>) -> bool {
+    matches!(value, Some(Value::Array(_) | Value::Table(_)))
+}
+
 /// Puts `change` into `table`: as the TOML value it may be, else as text, else as a list of texts parted by commas, whichever
 /// the key takes.
 pub(super) fn apply(table: &mut Table, change: &Override) -> Result<(), Problem> {
     let problem = |message| Problem { place: Place::Variable(change.name.clone()), key: locate::render(&change.path), message };
     let text = Value::String(change.value.clone());
     let list = Value::Array(change.value.split(',').map(|part| Value::String(part.trim().to_owned())).collect());
-    let typed = toml::from_str::<Table>(&format!("v = {}", change.value)).ok().and_then(|mut table| table.remove("v"));
+    let typed = typed(&change.value);
     // A value that is plainly a list or a table was meant as one: what is wrong within it is the reason.
-    let is_composed = matches!(typed, Some(Value::Array(_) | Value::Table(_)));
+    let is_composed = is_composed(typed.as_ref());
     let mut first_error = None;
     let readings = [(false, Some(text)), (is_composed, typed), (false, Some(list))];
     for (is_reason, candidate) in readings.into_iter().filter_map(|(is_reason, value)| Some((is_reason, value?))) {
@@ -147,7 +158,15 @@ mod tests {
     }
 
     #[test]
-    fn a_name_without_two_underscores_is_not_ours() {
-        assert_eq!(overrides([("LOCKSTEP_KEY".to_owned(), "x".to_owned())]), []);
+    fn one_step_names_a_whole_list_or_section_and_else_nothing_of_ours() {
+        let scripts =
+            applied("[[script]]\nfile = \"a.js\"", "LOCKSTEP_SCRIPT", r#"[{ file = "b.js" }, { file = "c.js" }]"#).unwrap();
+        assert_eq!(scripts.script_entries.iter().map(|entry| entry.file.as_str()).collect::<Vec<_>>(), ["b.js", "c.js"]);
+        assert_eq!(applied("", "LOCKSTEP_MEDIA", "{ threads = 2 }").unwrap().media.threads, 2);
+        assert!(applied("", "LOCKSTEP_SCRPT", "[]").unwrap_err().to_string().contains("unknown field `scrpt`"));
+        for (name, value) in [("LOCKSTEP_KEY", "x"), ("LOCKSTEP_USER", "bob"), ("LOCKSTEP_KEY", "[x"), ("LOCKSTEP_PORT", "5060")]
+        {
+            assert_eq!(overrides([(name.to_owned(), value.to_owned())]), [], "{name}={value}");
+        }
     }
 }
