@@ -4,8 +4,12 @@ use super::lab::{Lab, PhoneId};
 use super::outgoing::{USERS, registered};
 use super::scripts::logged;
 use super::watching::{WAITS, ask, only_call};
+use crate::config::JournalConfig;
 use crate::core::Asker;
 use crate::core::handle::{EngineError, Originate, Request};
+use crate::journals::{Journals, MasterKey, Redaction};
+use crate::simulation::block_on;
+use crate::store::{Clock, Store};
 
 const CALLER: &str = "127.0.0.1:5070";
 const CARRIER: &str = "127.0.0.1:5091";
@@ -162,6 +166,31 @@ fn a_script_whose_call_is_elsewhere_runs_on_for_its_time_and_no_longer() {
     lab.wait(10_000);
     let past = lab.switch.past.newest_first().next().unwrap();
     assert_eq!(past.journal.as_ref().map(|journal| journal.header.script.as_str()), Some("script-2000.js"));
+}
+
+#[test]
+fn the_kept_journal_of_a_script_goes_on_to_its_end_without_the_call() {
+    for (target, script) in [("1001", "script-1000.js"), ("2000", "script-2000.js")] {
+        let store = Store::in_memory(Clock::system()).unwrap();
+        let journals = Journals::start(&store, MasterKey::passing(), &JournalConfig::default(), Redaction::default()).unwrap();
+        let mut lab = Lab::new(USERS, &[("1000", ANSWERS), ("2000", ANSWERS)]);
+        lab.switch.keeping.journals = Some(journals.clone());
+        registered(&mut lab, "127.0.0.1:5071", "1001", "pw1");
+        let caller = dialled(&mut lab, "1000");
+        let id = only_call(&lab);
+        lab.wait(1_000);
+        transfer(&mut lab, target, Asker::Operator).unwrap();
+        lab.hang_up(caller);
+        let past = lab.switch.past.newest_first().next().unwrap();
+        block_on(journals.flush());
+        let kept = block_on(journals.find(&id, false)).unwrap().unwrap();
+        assert!(kept.outcome.is_some(), "{target}");
+        let (kept, past) = (kept.journal.unwrap(), past.journal.as_ref().unwrap());
+        assert_eq!((kept.header.script.as_str(), kept.entries.len()), (script, past.entries.len()), "{target}");
+        let last = format!("{:?}", kept.entries.last().unwrap().kind);
+        assert_eq!(last.contains("Transferred"), target == "1001", "{last}");
+        assert!(block_on(journals.open_calls()).unwrap().is_empty(), "{target}");
+    }
 }
 
 #[test]
