@@ -362,7 +362,8 @@ impl Switch {
             }
             None => {
                 let script = call.script_name().unwrap_or_default();
-                self.raise_script_error(key, script, error);
+                let account = Arc::clone(&call.account);
+                self.raise_script_error(key, &account, script, error);
                 (500, "Script Error".to_owned())
             }
         };
@@ -384,15 +385,15 @@ impl Switch {
         }
     }
 
-    /// Tells those who watch that a script of a call has failed by itself.
-    pub(super) fn raise_script_error(&mut self, key: CallKey, script: String, error: &ScriptError) {
+    /// Tells those who watch that a script of a call has failed by itself; `account` has had the call with it.
+    pub(super) fn raise_script_error(&mut self, key: CallKey, account: &Arc<str>, script: String, error: &ScriptError) {
         self.counters.script_errors += 1;
         let Some(call) = self.calls.get(&key) else { return };
         let at = error.at.as_ref().map(ToString::to_string).unwrap_or_default();
         tracing::error!(call = %call.facts.id, kind = ?error.kind, %at, error = %error.message, "script error");
         let facts = json!({ "script": script, "call": call.facts.id, "message": error.message, "at": at });
         let text = format!("{script} failed: {}", error.message);
-        self.events.raise(alert("script-error", &call.account, text, script, facts));
+        self.events.raise(alert("script-error", account, text, script, facts));
     }
 
     fn grace_over(&mut self, key: CallKey, run: RunId) {

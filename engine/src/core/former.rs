@@ -27,6 +27,8 @@ pub(crate) struct Former {
     /// How much of its journal was handed over.
     pub kept: Kept,
     program: Option<Arc<Program>>,
+    /// Whose the call was.
+    account: Arc<str>,
     /// What it does besides operations on the call.
     queue: OpQueue,
     host_ops: BTreeMap<OpId, (Ticket, Cow<'static, str>)>,
@@ -65,6 +67,7 @@ impl Switch {
             run,
             kept: call.kept.of_run(run).0,
             program,
+            account: Arc::clone(&call.account),
             queue,
             host_ops: std::mem::take(&mut call.host_ops),
             open,
@@ -86,10 +89,12 @@ impl Switch {
             ScriptOutput::Turn(_, turn) => self.former_turn(key, run, turn),
             ScriptOutput::Failed { error, .. } => self.former_failed(key, run, &error),
             ScriptOutput::GraceOver { .. } => {
-                if let Some(former) = self.former(key, run) {
+                if let Some(call) = self.calls.get_mut(&key)
+                    && let Some(former) = call.former.iter_mut().find(|former| former.run == run)
+                {
                     former.is_over = true;
                     let script = former.program.as_ref().map(|program| program.name.clone()).unwrap_or_default();
-                    tracing::warn!(%script, "the script still ran long after its call had gone elsewhere; stopped");
+                    tracing::warn!(call = %call.facts.id, %script, "the script still ran long after its call had gone elsewhere; stopped");
                 }
             }
             ScriptOutput::Log { line, .. } => self.log_line(key, &line),
@@ -133,10 +138,11 @@ impl Switch {
         if error.kind == ScriptErrorKind::CallEnded {
             return;
         }
-        let program = self.former(key, run).and_then(|former| former.program.as_ref());
-        let script = program.map(|program| program.name.clone()).unwrap_or_default();
+        let Some(former) = self.former(key, run) else { return };
+        let account = Arc::clone(&former.account);
+        let script = former.program.as_ref().map(|program| program.name.clone()).unwrap_or_default();
         if error.sip.is_none() {
-            self.raise_script_error(key, script, error);
+            self.raise_script_error(key, &account, script, error);
         }
         let unix_ms = self.now().unix_ms;
         if let Some(call) = self.calls.get_mut(&key) {

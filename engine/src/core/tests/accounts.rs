@@ -258,3 +258,17 @@ fn a_call_is_led_on_to_what_its_account_reaches() {
         assert_eq!(reached(&lab), script.unwrap_or("script-south@100"), "{target} {asker:?}");
     }
 }
+
+#[test]
+fn the_error_of_a_script_whose_call_went_to_another_account_is_told_to_its_own() {
+    let fails = "async function main(data, ctx) { await ctx.answer(); await ctx.waitForHangup(); data.missing.field; }";
+    let mut lab = Lab::new(CONFIG, &[("south@100", fails), ("north@200", WAITS)]);
+    let mut alerts = lab.switch.events.take_alerts().unwrap();
+    let phone = phone_of(&mut lab, "sven");
+    lab.dial(phone, "100");
+    let id = only_call(&lab);
+    ask(&mut lab, |reply| Request::Transfer { id, target: "class5:200".to_owned(), asker: Asker::Operator, reply }).unwrap();
+    assert_eq!(reached(&lab), "script-north@200");
+    let alert = alerts.try_recv().unwrap();
+    assert_eq!((alert.name, alert.subject.as_str(), &*alert.account), ("script-error", "script-south@100", "south"));
+}
