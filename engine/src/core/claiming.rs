@@ -40,6 +40,8 @@ impl Switch {
         self.take_away(key);
         // What runs has stopped before anything else begins.
         self.settle_call(key);
+        // What it had asked for may have been its end.
+        self.live_call(&claim.call)?;
         let Some(call) = self.calls.get_mut(&key) else { return Err(EngineError::CallOver(claim.call.clone())) };
         call.plan.destinations.clear();
         call.plan.on_answer = None;

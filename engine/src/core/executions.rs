@@ -267,7 +267,10 @@ impl Switch {
             }
             // Parted first, so that neither is hung up for the other's sake.
             self.part(key);
-            self.transfer(id, target, asker)?;
+            let first = self.transfer(id, target, asker);
+            // The other one goes there also where this one has just ended.
+            self.transfer(&other, target, asker)?;
+            return first;
         }
         self.transfer(&other, target, asker)
     }

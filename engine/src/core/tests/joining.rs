@@ -236,6 +236,22 @@ fn both_calls_of_a_pair_can_be_led_elsewhere() {
 }
 
 #[test]
+fn one_call_of_a_pair_is_led_elsewhere_where_the_other_has_just_ended() {
+    let mut lab = Lab::new("", &[("1000", WAITS), ("2000", PLAYS)]);
+    let (phones, ids) = two_calls(&mut lab, ["1000", "1000"]);
+    join(&mut lab, &ids).unwrap();
+    let id = ids[0].clone();
+    let (reply, _answer) = oneshot::channel();
+    lab.switch.request(Request::Hangup { id: id.clone(), code: None, reason: None, reply });
+    let led =
+        ask(&mut lab, |reply| Request::TransferOther { id, target: "2000".into(), both: true, asker: Asker::Operator, reply });
+    assert_eq!(led, Err(EngineError::CallOver(ids[0].clone())));
+    let other = lab.switch.calls.values().find(|call| call.facts.id == ids[1]).unwrap();
+    assert_eq!(other.script_name().as_deref(), Some("script-2000"));
+    assert_eq!(lab.seen(phones[0]), ["200", "bye"]);
+}
+
+#[test]
 fn a_hold_that_meets_an_offer_of_the_partys_own_follows_its_ack() {
     let mut lab = Lab::new("", &[("1000", WAITS)]);
     let (phones, ids) = two_calls(&mut lab, ["1000", "1000"]);

@@ -199,6 +199,20 @@ fn a_call_that_is_claimed_is_its_scripts_no_more() {
 }
 
 #[test]
+fn a_call_that_has_just_ended_is_not_claimed() {
+    let mut lab = Lab::new("", &[("1000", WAITS)]);
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    let id = only_call(&lab);
+    let (reply, _answer) = oneshot::channel();
+    lab.switch.request(Request::Hangup { id: id.clone(), code: None, reason: None, reply });
+    let claim = Claim { call: id.clone(), targets: Vec::new(), asker: Asker::Operator };
+    let claimed = ask(&mut lab, |reply| Request::Claim(claim, reply));
+    assert_eq!(claimed.map(|claimed| claimed.takeover), Err(EngineError::CallOver(id)));
+    assert_eq!(lab.seen(caller), ["200", "bye"]);
+}
+
+#[test]
 fn a_socket_destination_calls_an_application_and_the_next_one_follows_when_it_is_not_there() {
     let mut lab = Lab::new(SOCKET, &[("1000", PLAYS)]);
     let caller = lab.phone("127.0.0.1:5070");
