@@ -3,6 +3,7 @@
 //! A runtime in this process is fed the recorded entries; nothing is carried out. Every turn it takes is compared with the recorded
 //! one: the first that differs ends the replay. A second runtime, fed the same, runs the same text with its variables laid open.
 
+mod former;
 mod instrument;
 mod show;
 mod sources;
@@ -101,8 +102,12 @@ impl<'a> Replay<'a> {
         let (lines, end) = self.turn(entry.clone())?;
         let recorded = self.journal.turn(turn);
         let divergence = recorded.and_then(|recorded| {
-            let attempted = TurnEnd { turn, ..self.shown_end(&end) };
-            Divergence::find(&self.shown(recorded.clone()), &attempted)
+            let recorded = self.shown(recorded.clone());
+            let mut attempted = TurnEnd { turn, ..self.shown_end(&end) };
+            if former::is_former(self.journal) {
+                former::overlook_texts(&recorded.state, &mut attempted.state);
+            }
+            Divergence::find(&recorded, &attempted)
         });
         self.is_over = divergence.is_some();
         let at = entry.as_ref().map_or(self.journal.start.at, |entry| entry.at);
@@ -165,7 +170,11 @@ impl<'a> Replay<'a> {
     fn shown(&self, record: TurnRecord) -> TurnRecord {
         let Some(redactor) = self.redactor else { return record };
         let Ok(text) = serde_json::to_string(&record) else { return record };
-        redact_json(redactor, "", &text).and_then(|shown| serde_json::from_str(&shown).ok()).unwrap_or(record)
+        let mut shown = redact_json(redactor, "", &text);
+        if former::is_former(self.journal) {
+            shown = former::in_order(shown.as_deref().unwrap_or(&text));
+        }
+        shown.and_then(|shown| serde_json::from_str(&shown).ok()).unwrap_or(record)
     }
 
     fn shown_end(&self, end: &TurnEnd) -> TurnEnd {

@@ -6,7 +6,7 @@ use lockstep_ctx_api::event::Event;
 use lockstep_ctx_api::journal::{Divergence, DivergenceCode, Journal, SecretNames, lines};
 use lockstep_ctx_api::op::{DtmfMethod, Vars};
 use lockstep_ctx_api::outcome::{CollectStatus, GatherVia, Gathered, Outcome};
-use lockstep_ctx_api::wire::{Bundle, CallStart, EntryKind, ScriptType};
+use lockstep_ctx_api::wire::{Bundle, CallStart, EntryKind, RunState, ScriptType};
 use lockstep_ctx_api::{CallEndedCause, CallFacts, EndedBy};
 
 use super::*;
@@ -224,4 +224,40 @@ fn turns_whose_ends_were_never_written_are_taken_all_the_same() {
     journal.turns.truncate(3);
     let new: Vec<bool> = steps(&journal, MENU).iter().map(|step| step.is_new).collect();
     assert_eq!((new.len(), &new[..4]), (whole, &[false, false, false, true][..]));
+}
+
+#[test]
+fn former_journals_differ_by_more_than_the_texts_of_errors() {
+    let source = "export async function main(data, ctx) { await ctx.answer(); throw new Error('new') }";
+    let mut journal = record(source);
+    for turn in &mut journal.turns {
+        if let RunState::Failed(error) = &mut turn.state {
+            error.message = "Error: old".to_owned();
+        }
+    }
+    assert_eq!(first_difference(&journal, source).code, DivergenceCode::State);
+    assert_eq!(Replay::new(&journal, &bundle(source), None).unwrap().warning(), None);
+    Arc::make_mut(&mut journal.header.run).prelude = 5;
+    let warning = Replay::new(&journal, &bundle(source), None).unwrap().warning();
+    assert!(warning.is_some_and(|warning| warning.starts_with("recorded with version 5 of the runtime")));
+    assert!(steps(&journal, source).iter().all(|step| step.divergence.is_none()));
+    let refusal = source.replace("throw new Error('new')", "throw '404 Not Found'");
+    assert_eq!(first_difference(&journal, &refusal).code, DivergenceCode::State);
+}
+
+#[test]
+fn former_journals_without_secrets_have_their_json_in_the_order_of_its_names() {
+    let source = "export async function main(data, ctx) {
+      await fetch('https://a.example/', { method: 'POST', body: JSON.stringify({ z: 1, a: [{ y: 1, b: '{\"d\": 1, \"c\": 2}' }] }) }).catch(() => {});
+      await ctx.set('words', '{\"z\": 1, \"a\": 2}');
+      await ctx.waitForHangup();
+    }";
+    let recorded = record(source);
+    let (text, before) = (lines::render(&recorded, Some(&SecretNames)), r#"{\"z\": 1, \"a\": 2}"#);
+    assert!(text.contains(before), "{text}");
+    let mut shown = lines::parse(&text.replace(before, r#"{\"a\":2,\"z\":1}"#)).unwrap();
+    assert!(repeats(&shown, &bundle(source), Some(&SecretNames)).is_err());
+    Arc::make_mut(&mut shown.header.run).prelude = 5;
+    assert_eq!(repeats(&shown, &bundle(source), Some(&SecretNames)), Ok(recorded.turns.len() as u32));
+    assert!(repeats(&shown, &bundle(&source.replace("y: 1", "y: 2")), Some(&SecretNames)).is_err());
 }
