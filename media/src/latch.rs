@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | open | the signalled address | locked on to it |
 //! | open | where packets came from before a new address was signalled | refused for `SILENCE` |
+//! | open | the same, of a host behind a NAT that has signalled another port | refused for `GRACE` |
 //! | open | another port of the signalled host | locked on to it |
 //! | open | another host, signalled address private or unusable | locked on to it |
 //! | open | another host | locked on to it after `GRACE` without the signalled one and a second packet |
@@ -13,12 +14,12 @@
 //!
 //! A new address in SDP opens the latch. The same address again does not: a session refresh must not let a third party in. Packets
 //! that still come from where the other side was before are late ones, or those of a branch or a party that it has left: for
-//! `SILENCE` they are refused. What comes from there even then is of a phone that tells a new port and keeps its NAT's mapping.
+//! `SILENCE` they are refused. A phone behind a NAT may tell a new port and keep its mapping: late packets are over after `GRACE`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-/// How long another host has to wait for the signalled address to speak first.
+/// How long another host has to wait for the signalled address to speak first, and late packets may come.
 const GRACE: Duration = Duration::from_millis(200);
 
 /// How long the address locked on to may say nothing before another one is let in.
@@ -126,7 +127,14 @@ impl Latch {
 
     /// Whether the other side has left `source` for another address just now.
     fn is_left(&self, now: Instant, source: SocketAddr) -> bool {
-        now.saturating_duration_since(self.opened) < SILENCE && self.former.iter().any(|left| left.source == source)
+        let since = now.saturating_duration_since(self.opened);
+        self.former.iter().any(|left| left.source == source && since < self.refused_for(left))
+    }
+
+    fn refused_for(&self, left: &Former) -> Duration {
+        let host = left.signalled.ip();
+        let is_behind_nat = is_private(host) && left.source.ip() != host;
+        if is_behind_nat && self.known.is_some_and(|known| known.ip() == host) { GRACE } else { SILENCE }
     }
 }
 
@@ -269,6 +277,15 @@ mod tests {
         assert!(latch.admit(now, address("198.51.100.7:61000")));
         assert!(latch.signal(now, Some(address("10.0.0.5:5000"))));
         assert!(!latch.admit(now, address("198.51.100.7:61000")));
+        assert!(latch.admit(now + GRACE, address("198.51.100.7:61000")));
+    }
+
+    #[test]
+    fn another_private_host_has_the_one_before_refused_for_long() {
+        let (now, mut latch) = open_for("10.0.0.5:4000");
+        assert!(latch.admit(now, address("198.51.100.7:61000")));
+        assert!(latch.signal(now, Some(address("10.0.0.6:4000"))));
+        assert!(!latch.admit(now + GRACE, address("198.51.100.7:61000")));
         assert!(latch.admit(now + SILENCE, address("198.51.100.7:61000")));
     }
 
