@@ -283,6 +283,18 @@ async fn a_write_that_is_not_kept_says_why() {
 }
 
 #[tokio::test]
+async fn a_write_that_undoes_the_transaction_in_words_of_its_own_leaves_the_next_one_alone() {
+    let fixture = Fixture::new();
+    let undone = fixture.store.write_behind(|c, _| {
+        let sql = "CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1); INSERT OR ROLLBACK INTO t VALUES (1)";
+        c.execute_batch(sql).map_err(|_| StoreError::refused(ErrorCode::RangeError, "there is one"))
+    });
+    fixture.set("a", "1", None).await.unwrap();
+    assert_eq!(undone.await.map_err(code), Err(ErrorCode::RangeError));
+    assert_eq!(fixture.get("a").await.as_deref(), Some("1"));
+}
+
+#[tokio::test]
 async fn integers_that_a_number_of_javascript_does_not_hold_travel_as_texts() {
     let db = databases();
     for (whole, travels) in [

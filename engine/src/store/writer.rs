@@ -39,6 +39,14 @@ impl Failure {
         Self { code, why: error.to_string() }
     }
 
+    /// Of a write that may have put what SQLite said into words of its own.
+    fn of_store(error: &StoreError) -> Self {
+        match error {
+            StoreError::Sql(error) => Self::of(error),
+            error => Self { code: ffi::Error::new(ffi::SQLITE_IOERR), why: error.to_string() },
+        }
+    }
+
     fn to_error(&self) -> StoreError {
         StoreError::Sql(rusqlite::Error::SqliteFailure(self.code, Some(self.why.clone())))
     }
@@ -96,7 +104,7 @@ impl Writer {
             let result = within_savepoint(connection, |connection| work(connection, now));
             // On a full disk SQLite undoes the whole transaction.
             let undone = match &result {
-                Err(StoreError::Sql(error)) if connection.is_autocommit() => Some(Failure::of(error)),
+                Err(error) if connection.is_autocommit() => Some(Failure::of_store(error)),
                 _ => None,
             };
             let finish: Finish = Box::new(move |failure| {
