@@ -22,6 +22,9 @@ use crate::runs::{RunKind, RunRequest};
 /// Keys of a `[[did]]`; what else a driver says of a number becomes one of its variables.
 const KEYS: [&str; 7] = ["number", "destinations", "script", "customer", "account", "vars", "did"];
 
+/// What has fewer digits is a number only where a driver calls it `did`, and no other one without what is dialled ahead of it.
+const MIN_DIGITS: usize = 6;
+
 /// Numbers that the driver is buying or giving back.
 #[derive(Debug, Default)]
 pub(super) struct UnderWay(Mutex<BTreeSet<String>>);
@@ -180,18 +183,37 @@ async fn give_back(state: &AppState, number: &str, error: &ApiError) {
 /// The number that a driver says it has allocated: the one it was asked for, however it writes that, unless it names another. `None`:
 /// what it names is no number.
 fn number_given(allocated: &Map<String, Value>, asked: &str) -> Option<String> {
-    let said = ["did", "number"].iter().filter_map(|key| allocated.get(*key)).find(|value| !value.is_null());
-    let said = match said {
-        None => return Some(asked.to_owned()),
-        Some(Value::String(said)) => said.trim().to_owned(),
-        Some(said) => said.as_u64()?.to_string(),
+    let named = |key: &str| allocated.get(key).filter(|value| !value.is_null());
+    let said = match named("did") {
+        Some(did) => said_of(did)?,
+        // A `number` may be an order's, or how many there are.
+        None => match named("number").and_then(said_of).filter(|said| is_number(&digits_of(said), MIN_DIGITS)) {
+            Some(number) => number,
+            None => return Some(asked.to_owned()),
+        },
     };
-    let digits = said.strip_prefix('+').unwrap_or(&said).replace("(0)", "").replace([' ', '-', '.', '/', '(', ')'], "");
+    let digits = digits_of(&said);
     // Without the code of its country, or with what is dialled ahead of that.
     let short = digits.trim_start_matches('0');
-    let is_asked = said == asked || digits == asked || !short.is_empty() && asked.ends_with(short);
+    let is_asked = said == asked || digits == asked || short == asked || short.len() >= MIN_DIGITS && asked.ends_with(short);
     let given = if is_asked { asked.to_owned() } else { digits };
-    (is_asked || !given.is_empty() && given.bytes().all(|digit| digit.is_ascii_digit())).then_some(given)
+    (is_asked || is_number(&given, 1)).then_some(given)
+}
+
+fn said_of(value: &Value) -> Option<String> {
+    match value {
+        Value::String(said) => Some(said.trim().to_owned()),
+        said => said.as_u64().map(|said| said.to_string()),
+    }
+}
+
+/// A number as it is dialled, of one that is written for people.
+fn digits_of(said: &str) -> String {
+    said.strip_prefix('+').unwrap_or(said).replace("(0)", "").replace([' ', '-', '.', '/', '(', ')'], "")
+}
+
+fn is_number(digits: &str, least: usize) -> bool {
+    digits.len() >= least && digits.bytes().all(|digit| digit.is_ascii_digit())
 }
 
 /// Makes a number that is allocated the account's.
@@ -257,6 +279,9 @@ mod tests {
             json!({}),
             json!({ "did": null, "order": 7 }),
             json!({ "did": "442080000000", "number": "A-17" }),
+            json!({ "number": 1 }),
+            json!({ "number": "A-17" }),
+            json!({ "did": null, "number": "00000" }),
             json!({ "did": "+44 (0)20 8000-0000" }),
             json!({ "number": 442_080_000_000_u64 }),
             json!({ "did": "020 8000 0000" }),
@@ -267,6 +292,7 @@ mod tests {
         for other in [json!({ "did": "+44 20 8000 0001" }), json!({ "number": 442_080_000_001_u64 })] {
             assert_eq!(given(other.clone()).as_deref(), Some("442080000001"), "{other}");
         }
+        assert_eq!(given(json!({ "did": "8000" })).as_deref(), Some("8000"), "a short number of its own");
         for odd in [json!({ "did": "A-17" }), json!({ "did": "" }), json!({ "did": ["442080000000"] }), json!({ "did": 1.5 })] {
             assert_eq!(given(odd.clone()), None, "{odd}");
         }
