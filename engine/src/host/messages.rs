@@ -7,7 +7,8 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use lockstep_ctx_api::{ErrorCode, OpError};
@@ -31,8 +32,12 @@ struct Shared {
     topic: String,
     /// Subscribed for as long as this is there.
     holder: Scratch,
-    /// Made when the worker first asks for a message.
-    subscription: OnceLock<SubscriptionId>,
+    /// Made when the worker first asks for a message, gone where a later text of it asks for none.
+    subscription: SyncMutex<Option<SubscriptionId>>,
+    /// The last message that is done with. Known at once, whatever becomes of the run that says it.
+    settled: AtomicU64,
+    /// The runs to come are another program's than those before.
+    is_changed: AtomicBool,
     queue: Mutex<Queue>,
 }
 
@@ -57,27 +62,40 @@ struct Given {
 impl WorkerMessages {
     /// Those of a topic, from the time on at which a run first asks for one.
     pub fn of(topic: String) -> Self {
-        Self(Arc::new(Shared { topic, holder: Scratch::default(), subscription: OnceLock::new(), queue: Mutex::default() }))
+        Self(Arc::new(Shared {
+            topic,
+            holder: Scratch::default(),
+            subscription: SyncMutex::default(),
+            settled: AtomicU64::default(),
+            is_changed: AtomicBool::default(),
+            queue: Mutex::default(),
+        }))
+    }
+
+    /// The run was ended for another program's sake: of the message that it had, nothing is held against it.
+    pub fn program_changed(&self) {
+        self.0.is_changed.store(true, Ordering::Relaxed);
+    }
+
+    fn subscription(&self) -> MutexGuard<'_, Option<SubscriptionId>> {
+        self.0.subscription.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn subscribed(&self, bus: &Bus, account: &str) -> Result<SubscriptionId, BusError> {
-        if let Some(subscription) = self.0.subscription.get() {
-            return Ok(*subscription);
+        let mut subscription = self.subscription();
+        if let Some(there) = *subscription {
+            return Ok(there);
         }
         let made = bus.subscribe_with(account, &self.0.topic, None, self.0.holder.witness(), ROOM)?;
-        Ok(*self.0.subscription.get_or_init(|| made))
+        Ok(*subscription.insert(made))
     }
 
-    /// The next message, once `settled`, the one before, is done with. A run that follows another is first given what that one has
-    /// not settled.
-    async fn next(self, bus: Bus, account: String, subscription: SubscriptionId, settled: Option<u64>) -> HostReply {
+    /// The next message. A run that follows another is first given what that one has not settled.
+    async fn next(self, bus: Bus, account: String, subscription: SubscriptionId) -> HostReply {
         // Of two runs, the later waits until the earlier, which is being ended, lets go.
         let mut queue = self.0.queue.lock().await;
-        if let Some(number) = settled {
-            queue.settle(number);
-        }
         loop {
-            if let Some((number, payload)) = queue.give(&self.0.topic) {
+            if let Some((number, payload)) = queue.give(&self.0) {
                 let dropped = std::mem::take(&mut queue.dropped);
                 return HostReply::json(&json!({ "number": number, "payload": &*payload, "dropped": dropped }));
             }
@@ -86,7 +104,7 @@ impl WorkerMessages {
                     queue.dropped += batch.dropped;
                     queue.waiting.extend(batch.messages.into_iter().map(|message| message.payload));
                 }
-                // Nobody unsubscribes it.
+                // The run that follows wants no messages.
                 None => std::future::pending().await,
             }
         }
@@ -94,14 +112,17 @@ impl WorkerMessages {
 }
 
 impl Queue {
-    fn settle(&mut self, number: u64) {
-        self.given.take_if(|given| given.number == number);
-    }
-
-    /// What a run is to be given now; `topic` is for the log.
-    fn give(&mut self, topic: &str) -> Option<(u64, Arc<str>)> {
+    /// What a run is to be given now.
+    fn give(&mut self, shared: &Shared) -> Option<(u64, Arc<str>)> {
+        let (topic, settled) = (&shared.topic, shared.settled.load(Ordering::Relaxed));
+        self.given.take_if(|given| given.number <= settled);
+        if shared.is_changed.swap(false, Ordering::Relaxed)
+            && let Some(given) = &mut self.given
+        {
+            given.times = 0;
+        }
         if self.given.take_if(|given| given.times >= MAX_TIMES).is_some() {
-            tracing::error!(topic, "a message is given up: {MAX_TIMES} runs of its worker have ended under it");
+            tracing::error!(%topic, "a message is given up: {MAX_TIMES} runs of its worker have ended under it");
         }
         if self.given.is_none() {
             let payload = self.waiting.pop_front()?;
@@ -136,21 +157,30 @@ impl Messages {
         let Some(messages) = context.messages.clone() else {
             return Err(args.error(ErrorCode::InvalidState, "this run is not the worker that is kept up"));
         };
-        let settled = args.opt_number("number")?.map(|number| number as u64);
+        // At once: a run that fails in this turn is over before anything of it is waited for.
+        if let Some(number) = args.opt_number("number")? {
+            messages.0.settled.fetch_max(number as u64, Ordering::Relaxed);
+        }
         let answer: HostFuture = match function {
             "next" => {
                 let (bus, account) = (self.bus.clone(), context.account.clone());
                 // At once: what is published from now on reaches it.
                 let subscription =
                     messages.subscribed(&bus, &account).map_err(|error| args.error(ErrorCode::LimitError, error))?;
-                Box::pin(async move { Ok(messages.next(bus, account, subscription, settled).await) })
+                Box::pin(async move { Ok(messages.next(bus, account, subscription).await) })
             }
-            "settle" => Box::pin(async move {
-                if let Some(number) = settled {
-                    messages.0.queue.lock().await.settle(number);
+            "settle" => answered(Ok(HostReply::undefined())),
+            // Who publishes is told from now on that nobody listens.
+            "none" => {
+                if let Some(subscription) = messages.subscription().take() {
+                    self.bus.unsubscribe(&context.account, subscription);
                 }
-                Ok(HostReply::undefined())
-            }),
+                Box::pin(async move {
+                    let mut queue = messages.0.queue.lock().await;
+                    *queue = Queue { last: queue.last, ..Queue::default() };
+                    Ok(HostReply::undefined())
+                })
+            }
             _ => no_such_function(args),
         };
         Ok(answer)
@@ -234,6 +264,44 @@ mod tests {
         assert_eq!(worker.next(None), given(1, "1"));
         assert!(worker.call("settle", Some(1)).now_or_never().is_some_and(|settled| settled.is_ok()));
         assert_eq!(worker.next(None), Value::Null);
+    }
+
+    #[test]
+    fn what_was_settled_by_a_run_that_fails_at_once_does_not_come_again() {
+        for function in ["next", "settle"] {
+            let worker = Worker::new();
+            worker.publish("1");
+            assert_eq!(worker.next(None), given(1, "1"));
+            drop(worker.call(function, Some(1)));
+            assert_eq!(worker.next(None), Value::Null, "{function}");
+        }
+    }
+
+    #[test]
+    fn a_change_of_the_program_is_not_held_against_a_message() {
+        let worker = Worker::new();
+        worker.publish("long");
+        for _ in 0..3 {
+            assert_eq!(worker.next(None), given(1, "long"));
+            worker.context.messages.as_ref().unwrap().program_changed();
+        }
+        for _ in 0..2 {
+            assert_eq!(worker.next(None), given(1, "long"));
+        }
+        assert_eq!(worker.next(None), Value::Null);
+    }
+
+    #[test]
+    fn who_wants_no_messages_is_sent_none() {
+        let worker = Worker::new();
+        worker.publish("1");
+        worker.publish("2");
+        assert_eq!(worker.next(None), given(1, "1"));
+        assert!(worker.call("none", None).now_or_never().is_some_and(|answer| answer.is_ok()));
+        assert_eq!(worker.bus.publish(&worker.context.account, "worker:keeper", None, "3"), Ok(0));
+        assert_eq!(worker.next(None), Value::Null, "it listens again");
+        worker.publish("4");
+        assert_eq!(worker.next(None), given(2, "4"));
     }
 
     #[test]

@@ -27,10 +27,12 @@ pub fn worker_topic(name: &str) -> String {
 struct Kept {
     program: Arc<Program>,
     task: JoinHandle<()>,
+    messages: WorkerMessages,
 }
 
 impl Drop for Kept {
     fn drop(&mut self) {
+        self.messages.program_changed();
         self.task.abort();
     }
 }
@@ -56,7 +58,7 @@ pub async fn keep_workers(runs: RunsHandle) {
                 let key = (program.account.clone(), name.to_owned());
                 let messages = messages.entry(key).or_insert_with(|| WorkerMessages::of(worker_topic(name)));
                 let task = tokio::spawn(keep(runs.clone(), name.to_owned(), messages.clone()));
-                Kept { program: Arc::clone(program), task }
+                Kept { program: Arc::clone(program), task, messages: messages.clone() }
             });
         }
         if changes.changed().await.is_err() {

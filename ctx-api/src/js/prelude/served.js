@@ -50,7 +50,11 @@
     async function emit(event, ...args) {
       const list = listeners[event] ?? [];
       for (const entry of [...list]) {
-        if (entry.once) list.splice(list.indexOf(entry), 1);
+        if (entry.once) {
+          // Another listener may have taken it off.
+          const index = list.indexOf(entry);
+          if (index >= 0) list.splice(index, 1);
+        }
         await entry.listener.call(ws, ...args);
       }
     }
@@ -174,7 +178,9 @@
       const [main, onMessage] = ['main', 'onMessage'].map(onOwner(find));
       if (main === undefined && onMessage === undefined) throw runtime.part('failures').lacking(`${host.entry} is no worker: it has neither onMessage nor main`);
       return async (data) => {
-        if (onMessage !== undefined) attend(onMessage).catch(host.fail);
+        // A text of the worker before this one may have had it.
+        if (onMessage === undefined) callHost('messages', 'none').catch(() => {});
+        else attend(onMessage).catch(host.fail);
         await main?.(data);
         // It stays until it is stopped: timers and subscriptions go on.
         return new Promise(() => {});

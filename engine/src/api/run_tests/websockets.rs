@@ -126,3 +126,20 @@ async fn a_script_that_serves_no_websocket_says_so() {
     let Err(tokio_tungstenite::tungstenite::Error::Http(response)) = refused else { panic!("it is not public") };
     assert_eq!(response.status().as_u16(), 404);
 }
+
+#[tokio::test]
+async fn a_listener_that_takes_another_off_leaves_the_others() {
+    let source = "exports.main = (_, ws) => {
+          const second = () => ws.send('second');
+          ws.on('data', () => ws.off('data', second));
+          ws.once('data', second);
+          ws.on('data', (data) => ws.send('third ' + data));
+        };";
+    let site = Site::new(&[("off.js", source)]).await;
+    let mut socket = connect(site.api, "/v1/scripts/off/ws").await;
+    socket.send(Frame::text("a")).await.unwrap();
+    socket.send(Frame::text("b")).await.unwrap();
+    for expected in ["second", "third a", "third b"] {
+        assert_eq!(heard(&mut socket).await, Frame::text(expected));
+    }
+}
