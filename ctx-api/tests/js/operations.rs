@@ -1,6 +1,7 @@
 //! Every operation in its classic and its option form (contract, section 2.2).
 
 use lockstep_ctx_api::op::*;
+use lockstep_ctx_api::outcome::{Outcome, PlayReason, Played};
 use lockstep_ctx_api::{Op, catalog};
 
 use crate::harness::Setup;
@@ -324,4 +325,15 @@ fn a_signal_of_the_scripts_own_is_one_or_is_refused() {
         ["ctx.play: `signal` must be an AbortSignal", "ctx.waitFor: `signal` must be an AbortSignal", "no", "0", "0"]
     );
     assert_eq!(run.result(), "undefined");
+}
+
+#[test]
+fn a_signal_that_throws_when_it_is_let_go_changes_nothing() {
+    let signal = "signal: { aborted: false, addEventListener() {}, removeEventListener() { throw new Error('mine') } }";
+    let range = "RangeError: ctx.play: `volume_db` must be -60 to 60, got 1000";
+    assert_eq!(refused(&format!("play('x.wav', {{ volume_db: 1000, {signal} }})")), range);
+    let source = format!("async function main(data, ctx) {{ ctx.log((await ctx.play('x.wav', {{ {signal} }})).reason) }}");
+    let mut run = Setup::call(&source).start();
+    run.settle("play", Ok(Outcome::Played(Played { played_ms: 50, reason: PlayReason::Completed, digit: None })));
+    assert_eq!(run.texts(), ["completed"]);
 }

@@ -126,7 +126,12 @@
   }
 
   function release(entry) {
-    if (entry.listener !== undefined) entry.signal.removeEventListener('abort', entry.listener);
+    if (entry.listener === undefined) return;
+    try {
+      entry.signal.removeEventListener('abort', entry.listener);
+    } catch {
+      // A signal of the script's own may throw: what was asked for is settled all the same.
+    }
   }
 
   function settle(key, value) {

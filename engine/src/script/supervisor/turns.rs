@@ -153,8 +153,9 @@ impl Supervisor {
         }
         if let Some((phase, output)) = settled {
             run.phase = phase;
-            // A call that was over before may have errands left.
-            if run.errands.is_empty() {
+            run.ended_turn = Some(turn);
+            // A call that was over before may have errands left, and what it was fed meanwhile may begin more.
+            if run.is_quiet() {
                 self.deadlines.clear(Timer::Grace(id));
             }
             self.outputs.push_back(output);

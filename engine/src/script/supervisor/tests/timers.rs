@@ -127,3 +127,23 @@ fn code_after_the_calls_end_has_its_grace_and_no_more() {
     fleet.pass(Duration::from_millis(1));
     assert_eq!(fleet.outputs(), [ScriptOutput::GraceOver { run: slow }]);
 }
+
+#[test]
+fn what_was_fed_before_a_script_returned_has_the_grace_and_no_more() {
+    let mut fleet = Fleet::new(1);
+    let run = fleet.start();
+    fleet.work();
+    fleet.entry(run, EntryKind::CallEnded(CallEndedCause { code: 200, reason: "OK".into(), by: EndedBy::Caller }));
+    let home = fleet.home(run).unwrap();
+    let mut end = fleet.turn(home).unwrap();
+    end.state = RunState::Finished { result: None };
+    let state = end.state.clone();
+    fleet.complete(run, 0);
+    fleet.send(home, FromWorker::TurnEnd(end));
+    let mut end = fleet.turn(home).unwrap();
+    end.state = state;
+    fleet.send(home, FromWorker::TurnEnd(end));
+    fleet.outputs();
+    fleet.pass(Duration::from_secs(10));
+    assert_eq!(fleet.outputs(), [ScriptOutput::GraceOver { run }]);
+}
