@@ -194,7 +194,8 @@ pub(crate) fn repeats(journal: &Journal, bundle: &Bundle, redactor: Option<&dyn 
     let mut turns = 0;
     while let Some(step) = replay.step() {
         if let Some(difference) = &step.divergence {
-            return Err(divergence(difference));
+            let warning = replay.warning().map(|warning| format!("\n{warning}")).unwrap_or_default();
+            return Err(divergence(difference) + &warning);
         }
         turns += 1;
     }
