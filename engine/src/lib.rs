@@ -1,12 +1,13 @@
 //! The Lockstep engine: calls driven by scripts over SIP and RTP.
 //!
-//! Arrows point down: `cli`, `api` → `script` → `core` → `backend` → `call` → the `sip` and `media` crates.
+//! Arrows point down: `cli`, `api` → `core` → `script`, `backend` → `call` → the `sip` and `media` crates.
 
 pub mod alerts;
 pub mod allocator;
 pub mod api;
 pub mod backend;
 mod background;
+mod block_on;
 pub mod bus;
 pub mod call;
 pub mod cdr;

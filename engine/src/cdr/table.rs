@@ -121,8 +121,8 @@ pub(crate) fn sweep(connection: &Connection, before_ms: u64, limit: usize) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::block_on::block_on;
     use crate::cdr::CdrAttempt;
-    use crate::simulation::block_on;
     use crate::store::{Clock, Store};
 
     fn record(call: &str, customer: i64, started_at: u64, gateway: i64) -> Cdr {

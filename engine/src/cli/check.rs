@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::out;
-use crate::check::{self, Finding, MAX_SOURCE, Modules};
+use crate::check::{self, Code, Finding, MAX_SOURCE, Modules};
 use crate::config::{Config, Loaded, header_comment};
 use crate::packages::{Library, named_modules};
 use crate::script::programs::{is_script, means, of_another_app};
@@ -65,6 +65,11 @@ impl Projects {
         };
         self.known.entry(folder).or_insert_with(load).as_ref()
     }
+}
+
+/// The modules that a script of a project asks for and cannot have.
+pub(super) fn missing_modules(file: &Path, source: &str, project: &Loaded) -> Vec<Finding> {
+    look(file, source, Some(project)).into_iter().filter(|finding| finding.code == Code::Module).collect()
 }
 
 /// Looks at one script, with the scripts that it can require as its siblings, and the packages of its project.

@@ -1,7 +1,7 @@
 //! `lockstep serve [DIR]`
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::check::missing_modules;
 use super::signals::Signals;
 use super::{block_on, out};
 use crate::alerts;
@@ -21,7 +22,7 @@ use crate::event_socket::EventSocket;
 use crate::host::Served;
 use crate::log::{self, LogFormat};
 use crate::runs::keep_workers;
-use crate::script::programs::Loader;
+use crate::script::programs::{Loader, Reload};
 
 /// How long requests over HTTP may take where live calls have left them less.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
@@ -70,13 +71,22 @@ fn check(loaded: &Loaded) -> ExitCode {
     for warning in warnings {
         out::error(format!("warning: {warning}"));
     }
-    let named = loaded.named_scripts.iter().filter_map(|named| Some(named.problem(reload.set.lacks(&named.wanted)?).to_string()));
-    let errors: Vec<String> = named.chain(reload.set.problems().map(ToString::to_string)).collect();
+    let errors = errors(loaded, loader.dir(), &reload);
     if !errors.is_empty() {
         return out::failed(errors.join("\n"));
     }
     out::line(format!("{}: valid", loaded.dir.join(FILE_NAME).display()));
     ExitCode::SUCCESS
+}
+
+/// Scripts that are named and not there, scripts that cannot be run, and modules that scripts ask for and cannot have.
+fn errors(loaded: &Loaded, scripts: &Path, reload: &Reload) -> Vec<String> {
+    let named = loaded.named_scripts.iter().filter_map(|named| Some(named.problem(reload.set.lacks(&named.wanted)?).to_string()));
+    let modules = reload.texts.iter().flat_map(|text| {
+        let missing = missing_modules(&scripts.join(&text.file), &text.source, loaded);
+        missing.into_iter().map(move |at| format!("{}:{}:{}: {}", text.file, at.line, at.column, at.message))
+    });
+    named.chain(reload.set.problems().map(ToString::to_string)).chain(modules).collect()
 }
 
 fn serve(args: &Args, loaded: Loaded) -> Result<(), String> {
@@ -185,4 +195,24 @@ fn announce(engine: &EngineHandle, sockets: Sockets, server: &api::Server) {
     }
     text.push_str("ready\n");
     out::announce(&text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_that_a_script_cannot_have_fails_the_check() {
+        let project = std::env::temp_dir().join(format!("lockstep-serve-check-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir_all(project.join("scripts")).unwrap();
+        std::fs::write(project.join(FILE_NAME), "").unwrap();
+        std::fs::write(project.join("scripts/lib.js"), "exports.a = require('cxKV')").unwrap();
+        std::fs::write(project.join("scripts/feed.js"), "require('lib');\nconst Parser = require('no-such-package');").unwrap();
+        let loaded = Config::load(&project).unwrap();
+        let mut loader = Loader::new(&loaded.dir, &loaded.config);
+        let reload = loader.load().unwrap();
+        let told = "feed.js:2:24: Cannot find module 'no-such-package' (not on the allow-list; see docs/modules.md)";
+        assert_eq!(errors(&loaded, loader.dir(), &reload), [told]);
+        std::fs::remove_dir_all(&project).unwrap();
+    }
 }

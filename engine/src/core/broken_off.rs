@@ -17,11 +17,11 @@ use super::keeping;
 use super::recordings::Recordings;
 use super::timeline_replayed::{last_ms, timeline_of};
 use crate::background;
+use crate::block_on::block_on;
 use crate::cdr::{self, Cdr};
 use crate::config::DEFAULT_ACCOUNT;
 use crate::journals::{JournalError, Journals, OpenCall, Stored};
 use crate::platform::{Platform, PlatformError};
-use crate::simulation::block_on;
 use crate::store::{Place, Store};
 
 /// Why such a call ended.

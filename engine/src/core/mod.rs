@@ -1,6 +1,19 @@
 //! The engine's core: one thread that owns the SIP endpoint, every call and the script workers' sockets.
 //!
 //! [`EngineHandle`] is how every other thread talks to it.
+//!
+//! | subject | files |
+//! |---|---|
+//! | the thread | `driver` (its loop), `switch` (everything that happens to calls), `world` and `real_world` (what it needs of sockets, media, names), `setup`, `provisioned` (entries that change while it runs) |
+//! | asking it | `handle`, `requests`, `stats` |
+//! | who may call | `gatekeeper` (who it is), `customers`, `guard` (what customers may spend), `refusals` |
+//! | coming in | `incoming`, `destinations`, `directory` (who is who), `named_scripts` |
+//! | going out | `outgoing`, `routing` (from what is dialled to the ways there), `trunks` (gateways), `probes`, `credentials`, `messages` |
+//! | a call | `live_call`, `calls` (between script and backend), `exchange` (what all calls share), `board` (its legs' wishes as SIP and media), `dialog_events`, `call_facts`, `backend` |
+//! | changing hands | `executions` (operations that others ask for), `claiming` (who has a call), `former` (scripts that had one), `joining` (two calls made one) |
+//! | telling | `timeline`, `timeline_log`, `timeline_replayed`; `event_log`, `engine_event`, `watching`; `channel`, `channel_vars` |
+//! | keeping | `keeping` (journals on their way to disk), `past_calls`, `broken_off` (calls in whose midst an engine died), `recordings` |
+//! | FreeSWITCH | `freeswitch`, `freeswitch_listener`, `freeswitch_routes` |
 
 mod backend;
 mod board;

@@ -133,7 +133,7 @@ impl Provisioning {
     /// # Errors
     /// When the store cannot be read.
     pub fn load(config: &Config, store: &Store) -> Result<Self, StoreError> {
-        let stored = crate::simulation::block_on(store.read(|connection, _| provisioned::all(connection)))?;
+        let stored = crate::block_on::block_on(store.read(|connection, _| provisioned::all(connection)))?;
         let mut entries = Entries::default();
         for (list, name, entry) in stored {
             let kept = Kind::of_list(&list).zip(serde_json::from_str(&entry).ok());

@@ -23,7 +23,7 @@ impl Environment {
     /// When it cannot be read.
     pub fn load(store: &Store) -> Result<Self, StoreError> {
         let environment = Self::default();
-        for (account, app, variable) in crate::simulation::block_on(store.read(|connection, _| app_env::all(connection)))? {
+        for (account, app, variable) in crate::block_on::block_on(store.read(|connection, _| app_env::all(connection)))? {
             environment.put(&account, &app, variable);
         }
         Ok(environment)

@@ -15,8 +15,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest as _, Sha256};
 
-use super::block_on::block_on;
 use super::media::Recorded;
+use crate::block_on::block_on;
 use crate::core::world::prompt_error;
 
 /// The longest text that is spoken, in characters.

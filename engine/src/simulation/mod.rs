@@ -13,7 +13,6 @@
 
 mod audio;
 mod bench;
-mod block_on;
 mod clock;
 mod hosts;
 mod http;
@@ -30,7 +29,6 @@ mod world;
 
 pub(crate) use audio::{ClipKind, speech};
 pub use bench::simulate_calls;
-pub(crate) use block_on::block_on;
 pub(crate) use http::{Answer, LATENCY, Reply, UrlMatch};
 pub(crate) use network::Conditions;
 pub(crate) use phones::{Call, Hearing, PhoneCallId, PhoneError, PhoneId, PhoneSettings, RegistrationState, State, is_quiet};

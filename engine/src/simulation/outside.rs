@@ -16,10 +16,10 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use super::block_on::block_on;
 use super::network::Packet;
 use super::phones::{Places, rtcp_of};
 use super::project::Project;
+use crate::block_on::block_on;
 use crate::config::{Listen, Loaded, Protocol};
 use crate::core::{Engine, EngineHandle};
 

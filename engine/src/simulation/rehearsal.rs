@@ -8,7 +8,7 @@ use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use lockstep_ctx_api::op::{FetchArgs, Op};
 use lockstep_ctx_api::{ErrorCode, OpError, OpResult};
 
-use super::block_on::block_on;
+use crate::block_on::block_on;
 use crate::class4::{self, Decision, Facts, Given, Rejection, RouteTable, RoutingObject};
 use crate::coverage::Coverage;
 use crate::host::{HostServices, RunContext};

@@ -24,7 +24,6 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use tokio::sync::oneshot;
 
 use super::audio::Audio;
-use super::block_on::block_on;
 use super::clock::{Clock, earlier};
 use super::hosts::Hosts;
 use super::http::Http;
@@ -35,6 +34,7 @@ use super::phones::{Phones, Places};
 use super::project::{Project, engine_address};
 use super::rehearsal::{self, Stage};
 use super::world::{Shared, SimulatedWorld};
+use crate::block_on::block_on;
 use crate::class4::{Class4, Given, Rejection, RouteTable, RoutingObject};
 use crate::core::EventLog;
 use crate::core::directory::Directory;

@@ -16,11 +16,12 @@ use serde_json::{Value, json};
 
 use super::options::{Listed, TestOptions, Wrong};
 use super::wait::{Awaited, Progress, Wait};
+use crate::block_on::block_on;
 use crate::host::{Arguments, RunContext};
 use crate::runs::{Desk, DeskOutput, Order, RunKind, Ticket};
 use crate::script::supervisor::RunBounds;
 use crate::script::{InProcess, Moment, Program};
-use crate::simulation::{Conditions, Options, PhoneCallId, PhoneId, Project, Simulation, block_on};
+use crate::simulation::{Conditions, Options, PhoneCallId, PhoneId, Project, Simulation};
 
 /// Virtual time of a test that says nothing of it: each step has a bound of its own.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(7 * 86_400);

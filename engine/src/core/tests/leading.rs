@@ -4,11 +4,11 @@ use super::lab::{Lab, PhoneId};
 use super::outgoing::{USERS, registered};
 use super::scripts::logged;
 use super::watching::{WAITS, ask, only_call};
+use crate::block_on::block_on;
 use crate::config::JournalConfig;
 use crate::core::Asker;
 use crate::core::handle::{EngineError, Originate, Request};
 use crate::journals::{Journals, MasterKey, Redaction};
-use crate::simulation::block_on;
 use crate::store::{Clock, Store};
 
 const CALLER: &str = "127.0.0.1:5070";

@@ -8,12 +8,12 @@ use lockstep_sip::net::{Destination, Protocol};
 use lockstep_sip::resolve::Target;
 use rand_chacha::rand_core::Rng;
 
-use super::super::block_on::block_on;
 use super::super::network::Packet;
 use super::super::project::engine_address;
 use super::super::rehearsal;
 use super::super::world::Order;
 use super::{BACKGROUND, SERVICE, Simulation, Waiting};
+use crate::block_on::block_on;
 use crate::core::world::Arrived;
 
 impl Simulation {

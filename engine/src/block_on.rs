@@ -1,4 +1,5 @@
-//! Waiting, on the machine's clock, for work of other threads whose result belongs to a moment of the virtual one.
+//! Waiting for the work of other threads, where there is nothing else to do: while an engine starts, and in a simulation, where
+//! its result belongs to a moment of the virtual clock.
 
 use std::future::Future;
 use std::pin::pin;
