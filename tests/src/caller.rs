@@ -1,16 +1,19 @@
 //! A caller: one phone, one call, and the engine's view of that call.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use lockstep_engine::phone::{Continuity, Dial, Ended, Phone, PhoneCall, PhoneConfig, PhoneEvent};
+use lockstep_engine::phone::{Capture, Continuity, Dial, Ended, Phone, PhoneCall, PhoneConfig, PhoneEvent};
+use lockstep_media::codec::Codec;
+use lockstep_media::playout::EncodedPrompt;
 use lockstep_sip::net::Protocol;
 use lockstep_sip::transport::Listen;
 use serde_json::Value;
 
 use crate::audio::{self, Spoken};
-use crate::engine::{Engine, Events, within};
+use crate::engine::{Engine, Events, PATIENCE, within};
 
 static NUMBERS: AtomicU32 = AtomicU32::new(0);
 
@@ -49,6 +52,36 @@ pub const USERS: &str = "[[user]]\nname = \"1001\"\npassword = \"pw-1001\"\n[[us
 /// When none comes.
 pub async fn incoming(phone: &mut Phone) -> PhoneCall {
     within("an incoming call", phone.incoming()).await.expect("the phone lives")
+}
+
+/// Plays a stock prompt to the other side of a call.
+pub fn speak(call: &PhoneCall, name: &str) {
+    call.play(vec![Arc::new(EncodedPrompt::new(Codec::Pcmu, audio::prompt(name)))]);
+}
+
+/// Waits until a call has heard `audio` from begin to end, whatever silence came between.
+///
+/// # Panics
+/// When the call ends before, or nothing comes.
+pub async fn hears(call: &PhoneCall, what: &str, audio: &[u8]) {
+    heard(call, what, audio, |capture| audio::is_spoken(capture, audio).then_some(())).await;
+}
+
+/// Waits until `look` finds `audio`, which is called `what`, in what a call hears.
+async fn heard<T>(call: &PhoneCall, what: &str, audio: &[u8], look: impl Fn(&Capture) -> Option<T>) -> T {
+    let look = |capture: &Capture| match look(capture) {
+        Some(found) => Some(Ok(found)),
+        None => capture.is_over().then_some(Err("the call is over")),
+    };
+    let found = tokio::time::timeout(PATIENCE, call.heard().until(look)).await.unwrap_or(Err("nothing more came"));
+    found.unwrap_or_else(|why| {
+        let (most, all, continuity) = call.heard().with(|capture| {
+            let heard = capture.in_order();
+            (audio::longest_beginning(heard, audio), heard.len(), capture.continuity())
+        });
+        let [most, all, whole] = [most, all, audio.len()].map(|octets| octets / 8);
+        panic!("waited for {what}, but {why}: at most {most} of its {whole} ms were heard in {all} ms; {continuity:?}")
+    })
 }
 
 /// A number nobody else calls from in this process.
@@ -136,8 +169,7 @@ impl Caller {
     /// Waits until a stock prompt was heard from begin to end, after octet `after`; where it ended.
     pub async fn hears(&self, name: &str, after: usize) -> usize {
         let audio = audio::prompt(name);
-        let heard = self.call.heard().until(|capture| capture.find(&audio, after));
-        within(name, heard).await + audio.len()
+        heard(&self.call, name, &audio, |capture| capture.find(&audio, after)).await + audio.len()
     }
 
     /// Waits until the first 200 ms of a stock prompt were heard after octet `after`; where they began.
@@ -145,8 +177,7 @@ impl Caller {
         let audio = audio::prompt(name);
         let start = audio.iter().position(|octet| *octet != audio::SILENCE).unwrap_or(0);
         let begin = &audio[start..start + 1_600];
-        let heard = self.call.heard().until(|capture| capture.find(begin, after));
-        within(name, heard).await
+        heard(&self.call, name, begin, |capture| capture.find(begin, after)).await
     }
 
     /// Waits for a line of the call's log that contains `text`.
@@ -191,7 +222,7 @@ impl Caller {
             self.events.ended(&self.id).await;
             timeline = engine.timeline(&self.id).await;
         }
-        let (heard, continuity) = self.call.heard().with(|capture| (capture.octets().to_vec(), capture.continuity()));
+        let (heard, continuity) = self.call.heard().with(|capture| (capture.in_order().to_vec(), capture.continuity()));
         self.phone.stop().await;
         Story { ended, heard, continuity, timeline }
     }
@@ -202,7 +233,7 @@ impl Caller {
 pub struct Story {
     /// How it ended for the phone.
     pub ended: Ended,
-    /// µ-law, as it came.
+    /// µ-law, the audio of every packet behind that of the one before it.
     pub heard: Vec<u8>,
     pub continuity: Continuity,
     pub timeline: Value,
@@ -251,7 +282,7 @@ impl Story {
             .collect()
     }
 
-    /// Checks what was heard, silence aside.
+    /// Checks what was heard, silence around it aside.
     ///
     /// # Panics
     /// When it was something else.
@@ -261,8 +292,19 @@ impl Story {
         }
     }
 
+    /// Checks what was heard, all silence aside: where some of it was forwarded, see [`audio::is_spoken`].
+    ///
+    /// # Panics
+    /// When it was something else.
+    pub fn assert_spoken(&self, expected: &[Spoken]) {
+        let expected: Vec<Spoken> = expected.iter().map(Spoken::without_pauses).collect();
+        if let Err(difference) = audio::compare(&audio::without_pauses(&self.heard, audio::SILENCE), &expected) {
+            panic!("{difference} without its pauses\n{:#}", self.timeline);
+        }
+    }
+
     /// Checks that the audio was one RTP stream whose packets all came, in order. Where the timestamps stood depends on how
-    /// late the machine let packets leave: `assert_heard` looks at that, where it matters.
+    /// late the machine let packets leave.
     ///
     /// # Panics
     /// When it was not.

@@ -10,14 +10,18 @@ use tokio::sync::Notify;
 
 use super::track::Track;
 
-/// The audio of one RTP stream, placed by timestamp. Sans-IO.
+/// The audio of one RTP stream. Sans-IO.
 #[derive(Debug, Default)]
 pub struct Capture {
+    /// Placed by timestamp.
     track: Track,
+    /// In the order of arrival.
+    in_order: Track,
     /// How many packets gave audio.
     packets: u64,
     continuity: Continuity,
     last: Option<Last>,
+    is_over: bool,
 }
 
 /// Whether the packets came as one unbroken stream (RFC 3550, section 5.1).
@@ -31,6 +35,8 @@ pub struct Continuity {
     pub timestamp_breaks: u64,
     /// Audio packets with the marker bit.
     pub talkspurts: u64,
+    /// Time that the timestamps passed over where no packet was lost: the sender was late, and left it out.
+    pub left_out: Duration,
 }
 
 /// What the packet after the last one must carry on.
@@ -38,7 +44,7 @@ pub struct Continuity {
 struct Last {
     ssrc: u32,
     sequence: u16,
-    /// The timestamp after the last audio.
+    /// The timestamp after the last audio; `None` after a key, whose packets do not say how long it took.
     audio_end: Option<u32>,
 }
 
@@ -55,6 +61,7 @@ impl Capture {
         let Some((_, codec)) = codec else { return };
         let is_placed = self.track.place(*codec, packet.header.ssrc.0, packet.header.timestamp.0, packet.payload);
         self.packets += u64::from(is_placed);
+        self.in_order.append(*codec, packet.payload);
     }
 
     /// Keeps account of how the stream holds together; keys share its sequence numbers with the audio.
@@ -62,21 +69,23 @@ impl Capture {
         let header = &packet.header;
         let (ssrc, sequence, timestamp) = (header.ssrc.0, header.sequence.0, header.timestamp.0);
         let continuity = &mut self.continuity;
-        let mut audio_end = None;
         match &self.last {
             Some(last) if last.ssrc == ssrc => {
-                audio_end = last.audio_end;
-                continuity.sequence_breaks += u64::from(sequence != last.sequence.wrapping_add(1));
-                let moved = audio_end.is_some_and(|end| end != timestamp);
-                continuity.timestamp_breaks += u64::from(is_audio && moved && !header.marker);
+                let is_next = sequence == last.sequence.wrapping_add(1);
+                continuity.sequence_breaks += u64::from(!is_next);
+                // A signed number: a timestamp may be an earlier one, too.
+                let moved = last.audio_end.map_or(0, |end| timestamp.wrapping_sub(end) as i32);
+                continuity.timestamp_breaks += u64::from(is_audio && moved != 0 && !header.marker);
+                if is_audio && is_next && moved > 0 {
+                    // 8 kHz.
+                    continuity.left_out += Duration::from_micros(125) * moved.unsigned_abs();
+                }
             }
             Some(_) | None => continuity.streams += 1,
         }
-        if is_audio {
-            continuity.talkspurts += u64::from(header.marker);
-            // One octet of G.711 is one tick.
-            audio_end = Some(timestamp.wrapping_add(packet.payload.len() as u32));
-        }
+        continuity.talkspurts += u64::from(is_audio && header.marker);
+        // One octet of G.711 is one tick.
+        let audio_end = is_audio.then(|| timestamp.wrapping_add(packet.payload.len() as u32));
         self.last = Some(Last { ssrc, sequence, audio_end });
     }
 
@@ -85,9 +94,20 @@ impl Capture {
         self.track.codec()
     }
 
-    /// One octet a sample, 8 kHz; what never came is silence.
+    /// One octet a sample, 8 kHz, where the timestamps say; what never came is silence.
     pub fn octets(&self) -> &[u8] {
         self.track.octets()
+    }
+
+    /// The audio of every packet behind that of the one before it: what was sent, without the time that was left out between
+    /// packets because the sender was late.
+    pub fn in_order(&self) -> &[u8] {
+        self.in_order.octets()
+    }
+
+    /// Whether the call is over: nothing more will be heard.
+    pub fn is_over(&self) -> bool {
+        self.is_over
     }
 
     /// How many packets gave audio.
@@ -105,9 +125,9 @@ impl Capture {
         self.codec().map_or(Duration::ZERO, |codec| codec.duration_of(self.octets().len()))
     }
 
-    /// Where `prompt` was heard without a break, from octet `after` on.
+    /// Where `prompt` stands in [`Capture::in_order`], without a break, from octet `after` on.
     pub fn find(&self, prompt: &[u8], after: usize) -> Option<usize> {
-        let heard = self.octets().get(after..)?;
+        let heard = self.in_order().get(after..)?;
         if prompt.is_empty() {
             return Some(after);
         }
@@ -127,7 +147,7 @@ impl Heard {
         look(&self.lock())
     }
 
-    /// Waits until `found` says what it looked for; it is asked again whenever a packet has come.
+    /// Waits until `found` says what it looked for; it is asked again whenever a packet has come, and when the call is over.
     pub async fn until<T>(&self, mut found: impl FnMut(&Capture) -> Option<T>) -> T {
         loop {
             let more = self.shared.1.notified();
@@ -140,6 +160,12 @@ impl Heard {
 
     pub(super) fn handle_datagram(&self, negotiated: &Negotiated, datagram: &[u8]) {
         self.lock().handle_datagram(negotiated, datagram);
+        self.shared.1.notify_waiters();
+    }
+
+    /// Nothing more will be heard.
+    pub(super) fn end(&self) {
+        self.lock().is_over = true;
         self.shared.1.notify_waiters();
     }
 
@@ -178,7 +204,7 @@ mod tests {
             (1, 2, true, false),
             (2, 2, false, false),
             (3, 2, false, true),
-            (4, 90, true, true),
+            (4, 4, true, true),
         ];
         let expected = Continuity { streams: 1, talkspurts: 2, ..Continuity::default() };
         assert_eq!(continuity(&packets), expected);
@@ -187,13 +213,27 @@ mod tests {
     #[test]
     fn lost_packets_and_jumps_are_breaks() {
         let found = continuity(&[(5, 0, false, true), (7, 2, false, true), (8, 6, false, true)]);
-        assert_eq!(found, Continuity { streams: 1, sequence_breaks: 1, timestamp_breaks: 1, talkspurts: 0 });
+        // Packet 8 passes over two ticks.
+        let left_out = Duration::from_micros(250);
+        assert_eq!(found, Continuity { streams: 1, sequence_breaks: 1, timestamp_breaks: 1, talkspurts: 0, left_out });
+    }
+
+    #[test]
+    fn what_a_late_sender_leaves_out_is_counted_and_no_break_where_a_talkspurt_begins() {
+        let found = continuity(&[(5, 0, true, true), (6, 82, true, true)]);
+        let left_out = Duration::from_millis(10);
+        assert_eq!(found, Continuity { streams: 1, talkspurts: 2, left_out, ..Continuity::default() });
+        // How long a key took, its packets do not say.
+        let found = continuity(&[(5, 0, true, true), (6, 2, true, false), (7, 802, false, true)]);
+        assert_eq!(found, Continuity { streams: 1, talkspurts: 1, ..Continuity::default() });
     }
 
     #[test]
     fn a_prompt_is_found_within_what_was_heard() {
         let mut heard = Capture::default();
-        heard.track.place(Codec::Pcmu, 1, 0, &[9, 9, 1, 2, 3, 9]);
+        for payload in [[9, 9], [1, 2], [3, 9]] {
+            heard.in_order.append(Codec::Pcmu, &payload);
+        }
         assert_eq!(heard.find(&[1, 2, 3], 0), Some(2));
         assert_eq!(heard.find(&[1, 2, 3], 3), None);
     }

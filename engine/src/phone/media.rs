@@ -138,6 +138,7 @@ impl<R: Fn(MediaEvent)> Task<R> {
                 () = tokio::time::sleep_until(deadline.into()) => self.stream.handle_timeout(Instant::now()),
             }
         }
+        self.heard.end();
         self.stream.close(Instant::now());
         self.drain(&mut scratch);
     }

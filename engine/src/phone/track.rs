@@ -47,7 +47,15 @@ impl Track {
         };
         self.anchor = Some(Anchor { ssrc, timestamp, position });
         // Older than the beginning: there is no place for it.
-        let Ok(start) = usize::try_from(position) else { return false };
+        usize::try_from(position).is_ok_and(|start| self.put(codec, start, payload))
+    }
+
+    /// Puts a packet's audio behind all that came before, whatever its timestamp; whether there is room.
+    pub(crate) fn append(&mut self, codec: Codec, payload: &[u8]) -> bool {
+        self.put(codec, self.octets.len(), payload)
+    }
+
+    fn put(&mut self, codec: Codec, start: usize, payload: &[u8]) -> bool {
         let Some(stop) = start.checked_add(payload.len()).filter(|stop| *stop <= MAX_OCTETS) else { return false };
         if self.codec.is_none() {
             self.octets.reserve(FIRST_OCTETS);
@@ -149,6 +157,15 @@ mod tests {
         }
         assert!((0..11).all(|at| track.is_known(at)));
         assert_eq!(track.octets(), [1, 9, 9, 9, 9, 9, 9, 9, 9, 9, 2]);
+    }
+
+    #[test]
+    fn what_is_appended_has_no_gaps() {
+        let mut track = Track::default();
+        assert!(track.append(Codec::Pcmu, &[1, 2]) && track.append(Codec::Pcmu, &[3]));
+        assert!(track.append(Codec::Pcma, &[Codec::Pcma.silence()]));
+        assert_eq!(track.octets()[..3], [1, 2, 3]);
+        assert_eq!((track.octets().len(), track.missing(0..4)), (4, 0));
     }
 
     #[test]

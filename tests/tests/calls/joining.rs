@@ -1,13 +1,10 @@
 //! Calls that an event-socket client joins, holds and parts.
 
-use std::sync::Arc;
-
-use lockstep_engine::phone::{Dial, EndedBy, PhoneCall, PhoneEvent};
+use lockstep_engine::phone::{Dial, EndedBy, PhoneEvent};
 use lockstep_media::codec::Codec;
 use lockstep_media::codec::g711::{linear_to_alaw, ulaw_to_linear};
-use lockstep_media::playout::EncodedPrompt;
-use lockstep_tests::audio::{SILENCE, prompt};
-use lockstep_tests::caller::{Caller, USERS, incoming, phone_config, registered};
+use lockstep_tests::audio::{SILENCE, assert_lacks, prompt};
+use lockstep_tests::caller::{Caller, USERS, hears, incoming, phone_config, registered, speak};
 use lockstep_tests::client::Client;
 use lockstep_tests::engine::{Engine, within};
 use lockstep_tests::event_socket::{PASSWORD, Wire, config};
@@ -24,27 +21,12 @@ fn engine() -> Engine {
     Engine::setup().config(&format!("{}{USERS}", config())).main("1000", WAITING).start()
 }
 
-fn speak(call: &PhoneCall, name: &str) {
-    call.play(vec![Arc::new(EncodedPrompt::new(Codec::Pcmu, prompt(name)))]);
-}
-
-/// The audible part of a stock prompt.
-fn spoken(name: &str) -> Vec<u8> {
-    let audio = prompt(name);
-    let start = audio.iter().position(|octet| *octet != SILENCE).unwrap_or(0);
-    audio.get(start..).unwrap_or_default().to_vec()
-}
-
 /// A caller to whom the script plays.
 async fn waiting(engine: &Engine) -> Caller {
     let caller = Caller::answered(engine, "1000").await;
-    let tone = caller.call.heard().until(|capture| capture.octets().iter().any(|octet| *octet != SILENCE).then_some(()));
+    let tone = caller.call.heard().until(|capture| capture.in_order().iter().any(|octet| *octet != SILENCE).then_some(()));
     within("the tone", tone).await;
     caller
-}
-
-async fn hears(call: &PhoneCall, what: &str, audio: &[u8]) {
-    within(what, call.heard().until(|capture| capture.find(audio, 0))).await;
 }
 
 #[tokio::test]
@@ -76,7 +58,7 @@ async fn two_calls_hear_each_other_until_one_hangs_up() {
     assert!(table.contains("1 total."), "{table}");
 
     speak(&first.call, "welcome.wav");
-    let translated: Vec<u8> = spoken("welcome.wav").iter().map(|octet| linear_to_alaw(ulaw_to_linear(*octet))).collect();
+    let translated: Vec<u8> = prompt("welcome.wav").iter().map(|octet| linear_to_alaw(ulaw_to_linear(*octet))).collect();
     hears(&second.call, "welcome.wav", &translated).await;
     first.call.press("5");
     assert_eq!(within("a key", second.call.digit()).await.unwrap(), '5');
@@ -123,11 +105,11 @@ async fn a_third_call_takes_the_place_of_the_second() {
     assert!(wire.api(&format!("uuid_bridge {} {}", ids[0], ids[2])).await.starts_with("+OK"));
     assert_eq!(second.over(&engine).await.ended.code, 200);
     speak(&third.call, "welcome.wav");
-    hears(&first.call, "welcome.wav", &spoken("welcome.wav")).await;
+    hears(&first.call, "welcome.wav", &prompt("welcome.wav")).await;
     let broadcast = wire.api(&format!("uuid_broadcast {} ivr/thank-you.wav both", ids[0])).await;
     assert_eq!(broadcast, "+OK Message sent\n");
     for call in [&first.call, &third.call] {
-        hears(call, "thank-you.wav", &spoken("thank-you.wav")).await;
+        hears(call, "thank-you.wav", &prompt("thank-you.wav")).await;
     }
     assert_eq!(wire.api(&format!("uuid_kill {}", ids[2])).await, "+OK\n");
     first.over(&engine).await;
@@ -172,14 +154,13 @@ async fn a_party_is_put_on_hold_and_taken_off() {
     assert!(told.contains("Event-Name: CHANNEL_HOLD\n"), "{told}");
     first.logged("held").await;
     // Music for the one, and nothing of it or of the one held for the other.
-    let music = spoken("thank-you.wav");
-    hears(&first.call, "music", &music).await;
+    hears(&first.call, "music", &prompt("thank-you.wav")).await;
     assert_eq!(wire.api(&format!("uuid_hold toggle {a}")).await, "+OK Success\n");
     first.event("the end of the hold", |event| (*event == PhoneEvent::Resumed).then_some(())).await;
     wire.until("Event-Name: CHANNEL_UNHOLD\n").await;
     speak(&second.call, "welcome.wav");
-    hears(&first.call, "welcome.wav", &spoken("welcome.wav")).await;
-    assert_eq!(second.call.heard().with(|capture| capture.find(&music, 0)), None);
+    hears(&first.call, "welcome.wav", &prompt("welcome.wav")).await;
+    second.call.heard().with(|capture| assert_lacks(capture.in_order(), "thank-you.wav"));
     first.hang_up(&engine).await;
     second.over(&engine).await;
 }
@@ -196,7 +177,7 @@ async fn joins_two_parties(client: &str) {
     second.answer();
     client.says("joined").await;
     speak(&first, "welcome.wav");
-    hears(&second, "welcome.wav", &spoken("welcome.wav")).await;
+    hears(&second, "welcome.wav", &prompt("welcome.wav")).await;
     second.hangup();
     assert_eq!(client.says("parted").await, "NORMAL_CLEARING");
     within("the end of the call", second.ended()).await;

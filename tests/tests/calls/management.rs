@@ -25,7 +25,7 @@ async fn a_call_is_placed_and_its_script_runs_once_it_is_answered() {
     let facts = events.logged("facts").await;
     assert_eq!(facts["text"], "facts [\"outbound\",\"answered\",42]");
     within("a BYE", call.ended()).await;
-    let heard = call.heard().with(|capture| capture.octets().to_vec());
+    let heard = call.heard().with(|capture| capture.in_order().to_vec());
     lockstep_tests::audio::compare(&heard, &[whole(&["1.wav"])]).unwrap();
     events.ended(id).await;
     assert_eq!(engine.timeline(id).await["call"]["to"], "1001");
@@ -83,7 +83,7 @@ async fn stops_once_calls_are_over(engine: Engine, signal: i32) {
     caller.call.press("1");
     let ended = within("a BYE", caller.call.ended()).await;
     assert_eq!(ended.code, 200);
-    let heard = caller.call.heard().with(|capture| capture.octets().to_vec());
+    let heard = caller.call.heard().with(|capture| capture.in_order().to_vec());
     lockstep_tests::audio::compare(&heard, &[whole(&["goodbye.wav"])]).unwrap();
     stopping.await.unwrap();
 }
