@@ -99,6 +99,13 @@ pub(super) fn start(
     Ok(())
 }
 
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Sending by the plain sockets: the first packet does not wait for tokio to learn that the socket is writable.
 struct Sockets {
     rtp: std::net::UdpSocket,
@@ -135,7 +142,7 @@ impl<R: Fn(MediaEvent)> Task<R> {
                 },
                 received = rtp.recv_from(&mut rtp_buffer) => self.received(Channel::Rtp, received, &rtp_buffer),
                 received = rtcp.recv_from(&mut rtcp_buffer) => self.received(Channel::Rtcp, received, &rtcp_buffer),
-                () = tokio::time::sleep_until(deadline.into()) => self.stream.handle_timeout(Instant::now()),
+                () = sleep_until(deadline) => self.stream.handle_timeout(Instant::now()),
             }
         }
         self.heard.end();
@@ -177,7 +184,7 @@ impl<R: Fn(MediaEvent)> Task<R> {
     }
 
     /// Carries out what the stream wants done; returns when it wants to be asked again.
-    fn drain(&mut self, scratch: &mut [u8]) -> Instant {
+    fn drain(&mut self, scratch: &mut [u8]) -> Option<Instant> {
         loop {
             match self.stream.poll_output(scratch) {
                 Output::Transmit(transmit) => {

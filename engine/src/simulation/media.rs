@@ -253,10 +253,10 @@ impl EngineMedia {
                 Output::Timeout(due) => break due,
             }
         };
-        let before = leg.due.replace(due);
-        if before != Some(due) {
+        let before = std::mem::replace(&mut leg.due, due);
+        if before != due {
             self.disarm(id, before);
-            self.timers.insert((due, id));
+            self.timers.extend(due.map(|due| (due, id)));
         }
     }
 }

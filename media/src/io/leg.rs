@@ -153,8 +153,8 @@ impl LegSlot {
         self.stream.forward(now, packet, around.scratch, |transmit| counters.count(sockets.send(transmit)));
     }
 
-    /// Carries out everything the stream wants now, and returns when it wants to be called again.
-    pub(super) fn flush(&mut self, now: Instant, around: &mut Surroundings<'_>) -> Instant {
+    /// Carries out everything the stream wants now, and returns when it wants to be called again, if it does.
+    pub(super) fn flush(&mut self, now: Instant, around: &mut Surroundings<'_>) -> Option<Instant> {
         let again = loop {
             match self.stream.poll_output(around.scratch) {
                 Output::Transmit(transmit) => around.counters.count(self.sockets.send(transmit)),

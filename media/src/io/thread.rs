@@ -196,7 +196,7 @@ impl MediaThread {
     /// Calls every leg whose tick has come.
     fn call_due(&mut self) {
         let mut due = std::mem::take(&mut self.due);
-        self.wheel.expire(Instant::now(), &mut due);
+        self.wheel.expire(Instant::now(), &mut due, |later| self.legs.awaits(later));
         for Due { leg: index, tick } in due.drain(..) {
             let Some(leg) = self.legs.at(index).filter(|leg| leg.tick == Some(tick)) else { continue };
             leg.tick = None;
@@ -246,10 +246,10 @@ impl MediaThread {
             self.remove(index);
             return;
         }
-        let tick = self.wheel.tick_of(again);
-        if leg.tick != Some(tick) {
-            leg.tick = Some(tick);
-            self.wheel.schedule(index, tick);
+        let tick = again.map(|again| self.wheel.tick_of(again));
+        if leg.tick != tick {
+            leg.tick = tick;
+            tick.into_iter().for_each(|tick| self.wheel.schedule(index, tick));
         }
         let wanted = leg.wants_watching();
         if wanted != leg.watched {
@@ -472,6 +472,12 @@ impl Legs {
 
     fn at(&mut self, index: u32) -> Option<&mut LegSlot> {
         self.places.get_mut(index as usize)?.slot.as_deref_mut()
+    }
+
+    /// Whether an entry of the wheel is its leg's deadline.
+    fn awaits(&self, entry: Due) -> bool {
+        let leg = self.places.get(entry.leg as usize).and_then(|place| place.slot.as_ref());
+        leg.is_some_and(|leg| leg.tick == Some(entry.tick))
     }
 
     fn find(&self, leg: LegId) -> Option<u32> {

@@ -5,8 +5,8 @@
 //! slot     255 │  0    1    2  …  255│  0          an entry whose tick is a later round stays in its slot
 //! ```
 //!
-//! A leg has one deadline. Moving it leaves the old entry behind; whoever takes an entry out compares its tick with the
-//! leg's own and ignores what is out of date.
+//! A leg has at most one deadline. Moving it leaves the old entry behind; whoever takes an entry out compares its tick with
+//! the leg's own and ignores what is out of date. Of a later round, such an entry is dropped when its slot is passed.
 
 use std::time::{Duration, Instant};
 
@@ -61,8 +61,9 @@ impl Wheel {
         Some(self.instant_of(self.next + distance))
     }
 
-    /// Appends everything due at `now` to `due`, earliest tick first.
-    pub(super) fn expire(&mut self, now: Instant, due: &mut Vec<Due>) {
+    /// Appends everything due at `now` to `due`, earliest tick first. Of the entries in between that are due later, those stay
+    /// that `is_current`.
+    pub(super) fn expire(&mut self, now: Instant, due: &mut Vec<Due>, is_current: impl Fn(Due) -> bool) {
         let elapsed = now.saturating_duration_since(self.origin).as_millis();
         let current = u64::try_from(elapsed).unwrap_or(u64::MAX);
         if current < self.next {
@@ -77,7 +78,11 @@ impl Wheel {
             }
             if let (Some(entries), Some(word)) = (self.slots.get_mut(slot), self.occupied.get_mut(slot / 64)) {
                 for entry in entries.drain(..) {
-                    if entry.tick <= current { due.push(entry) } else { self.later.push(entry) }
+                    if entry.tick <= current {
+                        due.push(entry);
+                    } else if is_current(entry) {
+                        self.later.push(entry);
+                    }
                 }
                 *word &= !(1 << (slot % 64));
                 if !self.later.is_empty() {
@@ -110,7 +115,7 @@ mod tests {
 
     fn expire(wheel: &mut Wheel, at: Instant) -> Vec<(u32, u64)> {
         let mut due = Vec::new();
-        wheel.expire(at, &mut due);
+        wheel.expire(at, &mut due, |_| true);
         due.into_iter().map(|due| (due.leg, due.tick)).collect()
     }
 
@@ -149,6 +154,19 @@ mod tests {
         assert_eq!(expire(&mut wheel, origin + Duration::from_millis(260)), []);
         assert_eq!(expire(&mut wheel, origin + Duration::from_millis(261)), [(2, 261)]);
         assert_eq!(expire(&mut wheel, origin + Duration::from_millis(600)), [(3, 517)]);
+    }
+
+    #[test]
+    fn an_entry_that_is_out_of_date_is_dropped_before_its_round() {
+        let origin = Instant::now();
+        let mut wheel = Wheel::new(origin);
+        for leg in 0..100 {
+            wheel.schedule(leg, 5 + 256 * 10);
+        }
+        wheel.expire(origin + Duration::from_millis(5), &mut Vec::new(), |later| later.leg == 7);
+        assert_eq!(wheel.slots.iter().map(Vec::len).sum::<usize>(), 1);
+        wheel.expire(origin + Duration::from_millis(5 + 256), &mut Vec::new(), |_| false);
+        assert_eq!(wheel.next_wake(), None);
     }
 
     #[test]

@@ -45,9 +45,6 @@ use crate::recording::Recorder;
 use crate::rtcp_session::RtcpSession;
 use crate::sdp::Negotiated;
 
-/// What a stream that waits for nothing answers as its next deadline.
-const IDLE: Duration = Duration::from_secs(3600);
-
 /// Recordings of one leg at a time; a further one ends at once, empty.
 const MAX_RECORDINGS: usize = 4;
 
@@ -255,13 +252,12 @@ impl MediaStream {
         self.recordings.iter_mut().filter(move |recorder| recorder.id == id)
     }
 
-    fn next_timeout(&self) -> Instant {
+    fn next_timeout(&self) -> Option<Instant> {
         if self.life != Life::Open {
-            return self.now + IDLE;
+            return None;
         }
         let deadline = earlier(self.rtp_deadline(), earlier(self.rtcp.deadline(), self.receiver.deadline()));
-        let recordings = self.recordings.iter().map(|recorder| recorder.deadline());
-        recordings.fold(deadline, earlier).unwrap_or(self.now + IDLE)
+        self.recordings.iter().map(|recorder| recorder.deadline()).fold(deadline, earlier)
     }
 }
 

@@ -27,8 +27,9 @@ pub enum Output<'a> {
         /// At the stream's sample rate.
         samples: &'a [i16],
     },
-    /// Nothing more now; call `handle_timeout` at this time, or earlier when something arrives.
-    Timeout(Instant),
+    /// Nothing more now; call `handle_timeout` at this time, or earlier when something arrives. `None` waits for nothing but
+    /// what arrives.
+    Timeout(Option<Instant>),
 }
 
 /// A datagram to send.

@@ -373,7 +373,7 @@ impl Call {
                 Output::Event(event) => events.push(event),
                 Output::Recording { .. } => {}
                 Output::Timeout(due) => {
-                    self.due = Some(due);
+                    self.due = due;
                     if events.is_empty() {
                         return;
                     }

@@ -24,6 +24,8 @@ const PCMU: PayloadType = PayloadType::new(0).unwrap();
 const PCMA: PayloadType = PayloadType::new(8).unwrap();
 const EVENT: PayloadType = PayloadType::TELEPHONE_EVENT;
 const SILENCE: u8 = 0xff;
+/// Longer than any test runs.
+const NEVER: Duration = Duration::from_secs(86_400);
 
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
@@ -143,7 +145,7 @@ impl Line {
         loop {
             let mut scratch = [0xee; MAX_PACKET];
             match self.stream.poll_output(&mut scratch) {
-                Output::Timeout(deadline) => return deadline,
+                Output::Timeout(deadline) => return deadline.unwrap_or(self.now + NEVER),
                 Output::Event(event) => self.events.push((at as u64, event)),
                 Output::Recording { id, samples, .. } => self.recorded.push((id, samples.to_vec())),
                 Output::Transmit(Transmit { to, channel, bytes }) => match RtpPacket::parse(bytes) {

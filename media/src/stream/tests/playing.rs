@@ -16,6 +16,18 @@ fn nothing_is_sent_before_the_session_description() {
 }
 
 #[test]
+fn a_stream_that_waits_for_nothing_has_no_deadline() {
+    let mut line = Line::idle();
+    assert_eq!(line.stream.poll_output(&mut [0; MAX_PACKET]), Output::Timeout(None));
+    line.audio(1);
+    assert_eq!(line.stream.poll_output(&mut [0; MAX_PACKET]), Output::Timeout(None));
+    line.command(Command::SetRemote(Box::new(negotiated())));
+    line.stream.close(line.now);
+    line.drain();
+    assert_eq!(line.stream.poll_output(&mut [0; MAX_PACKET]), Output::Timeout(None));
+}
+
+#[test]
 fn silence_leaves_at_once_and_goes_on_forever() {
     let mut line = Line::connected();
     assert_eq!(line.sent.len(), 1);
