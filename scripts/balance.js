@@ -1,9 +1,8 @@
 // @lockstep class5_destination=2012
-// Tells callers their balance, digit by digit: the key `balance:NUMBER`, in cents. Who has none hears that the number is invalid.
+// Tells callers their balance: the key `balance:NUMBER`, in minutes. Who has none hears that the number is invalid.
 
 import { kv } from 'cxKV';
-
-const digits = (text) => [...text].map((digit) => `ivr/${digit}.wav`);
+import { spoken } from 'spoken-number';
 
 export async function main(data, ctx) {
   await ctx.answer();
@@ -13,6 +12,6 @@ export async function main(data, ctx) {
     await ctx.hangup({ code: 403, reason: 'No Account' });
     return;
   }
-  await ctx.play(digits(balance));
+  await ctx.play(['ivr/you-have.wav', ...spoken(Number(balance)), 'ivr/minutes.wav']);
   ctx.log(`balance of ${data.from}: ${balance}`);
 }

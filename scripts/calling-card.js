@@ -1,5 +1,11 @@
 // @lockstep class5_destination=2002 vars={"card"="1234567890", "minutes"="3"}
-// A calling card: card number, then the number to call, for as many minutes as the card has.
+// A calling card: card number, then the number to call, for as many minutes as the card has left. It was sold with `minutes`; those that
+// were used, in however many calls, stand under the key `card-used:CARD`.
+
+import { kv, incr } from 'cxKV';
+import { spoken } from 'spoken-number';
+
+const MINUTE_MS = 60_000;
 
 export async function main(data, ctx) {
   await ctx.answer();
@@ -12,7 +18,13 @@ export async function main(data, ctx) {
   }
 
   const minutes = Number(data.vars.minutes);
-  await ctx.play(['ivr/you-have.wav', `ivr/${minutes}.wav`, 'ivr/minutes.wav']);
+  const used = `card-used:${card.value}`;
+  const left = Math.max(0, minutes - Number(await kv.get(used)));
+  await ctx.play(['ivr/you-have.wav', ...spoken(left), 'ivr/minutes.wav']);
+  if (left === 0) {
+    await ctx.play('ivr/goodbye.wav');
+    return;
+  }
 
   const { status, value: number } = await ctx.ivr('ivr/enter-number.wav', 8, 3, 15, '#', { tries: 3 });
   if (status !== 'success') {
@@ -21,13 +33,32 @@ export async function main(data, ctx) {
   }
 
   await ctx.play('ivr/connecting.wav');
+  // Taken at once, and what the call has not used given back: who dials twice with one card has its minutes once.
+  let unused = left;
+  const isFree = (await incr(used, left)) <= minutes;
+  const usedUp = new AbortController();
+  let answered = null;
+  let timer;
+  ctx.on('bridge', () => {
+    answered = Date.now();
+    timer = setTimeout(() => usedUp.abort(), left * MINUTE_MS);
+  });
   try {
-    const result = await ctx.bridge(number, { timeout_ms: 40_000, continue_on: true, signal: AbortSignal.timeout(minutes * 60_000) });
-    ctx.log(`card ${card.value.slice(-4)}: ${result.status}, ${Math.ceil(result.duration_ms / 1000)} s`);
-    if (result.status !== 'completed') await ctx.play('ivr/call-failed.wav');
+    if (isFree) {
+      const result = await ctx.bridge(number, { timeout_ms: 40_000, continue_on: true, signal: usedUp.signal });
+      ctx.log(`card ${card.value.slice(-4)}: ${result.status}, ${Math.ceil(result.duration_ms / 1000)} s`);
+      if (result.status !== 'completed') await ctx.play('ivr/call-failed.wav');
+    } else {
+      ctx.log(`card ${card.value.slice(-4)}: in use`);
+      await ctx.play('ivr/call-failed.wav');
+    }
   } catch (error) {
     if (error.name !== 'AbortError') throw error;
     ctx.log(`card ${card.value.slice(-4)}: used up`);
+  } finally {
+    clearTimeout(timer);
+    if (answered !== null) unused -= Math.ceil((Date.now() - answered) / MINUTE_MS);
+    if (unused > 0) await incr(used, -unused);
   }
   await ctx.play('ivr/goodbye.wav');
 }

@@ -1,12 +1,18 @@
 import { test, expect, phone, kv } from 'lockstep:test';
 
-test('a caller hears the balance, digit by digit', async () => {
-  await kv.set('balance:441234567890', '1205');
-  const call = await phone.dial('2012', { from: '441234567890' });
+const NUMBER = '441234567890';
+
+test.each([
+  ['1205', ['1', 'thousand', '2', 'hundred', 'and', '5']],
+  ['25', ['20', '5']],
+  ['-3', ['0']],
+])('a balance of %s is told', async (balance, words) => {
+  await kv.set(`balance:${NUMBER}`, balance);
+  const call = await phone.dial('2012', { from: NUMBER });
   await call.answered();
-  for (const digit of '1205') await call.hears(`ivr/${digit}.wav`);
-  expect((await call.ended()).by).toBe('remote');
-  expect(await call.logs()).toEqual(['balance of 441234567890: 1205']);
+  for (const word of ['you-have', ...words, 'minutes']) await call.hears(`ivr/${word}.wav`);
+  expect(await call.ended()).toMatchObject({ code: 200, by: 'remote' });
+  expect(await call.logs()).toEqual([`balance of ${NUMBER}: ${balance}`]);
 });
 
 test('who has no account hears so', async () => {

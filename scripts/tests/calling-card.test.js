@@ -1,4 +1,6 @@
-import { test, expect, phone } from 'lockstep:test';
+import { test, expect, phone, kv, time } from 'lockstep:test';
+
+const USED = 'card-used:1234567890';
 
 async function welcomed() {
   const call = await phone.dial('2002');
@@ -8,48 +10,86 @@ async function welcomed() {
   return call;
 }
 
-async function carded() {
+async function told(minutes) {
   const call = await welcomed();
   await call.press('1234567890');
   await call.hears('ivr/you-have.wav', { timeout_ms: 3_000 });
-  await call.hears('ivr/3.wav');
-  await call.hears('ivr/minutes.wav');
+  for (const word of [minutes, 'minutes']) await call.hears(`ivr/${word}.wav`);
+  return call;
+}
+
+async function carded(minutes = 3) {
+  const call = await told(minutes);
   await call.hears('ivr/enter-number.wav');
   return call;
 }
 
-test('a card with minutes reaches the number that is keyed', async () => {
-  const agent = phone.register('1001');
-  const call = await carded();
+async function connected(agent, minutes = 3) {
+  const call = await carded(minutes);
   await call.press('1001#');
   await call.hears('ivr/connecting.wav');
   const ringing = await agent.incoming();
   await ringing.answer();
   await call.bridgedTo(ringing);
+  return [call, ringing];
+}
+
+test('a card with minutes reaches the number that is keyed', async () => {
+  const [call, ringing] = await connected(phone.register('1001'));
+  expect(await kv.get(USED)).toBe('3');
   await call.silence(61_000);
   await ringing.hangup();
   await call.hears('ivr/goodbye.wav', { timeout_ms: 3_000 });
   await call.ended();
   expect(await call.logs()).toEqual(['card 7890: completed, 62 s']);
+  expect(await kv.get(USED)).toBe('2');
   const { entries } = await call.timeline();
   expect(entries.filter((entry) => entry.detail?.includes('call-failed'))).toEqual([]);
 });
 
-test('after three minutes the card is used up', async () => {
+test('after three minutes of talking the card is used up', async () => {
   const agent = phone.register('1001');
   const call = await carded();
   await call.press('1001#');
   await call.hears('ivr/connecting.wav');
-  const asked = Date.now();
   const ringing = await agent.incoming();
+  await time.advance(30_000);
   await ringing.answer();
+  const answered = Date.now();
   await call.bridgedTo(ringing);
   await ringing.ended({ timeout_ms: 200_000 });
-  expect(Date.now() - asked).toBeGreaterThan(179_000);
-  expect(Date.now() - asked).toBeLessThan(181_000);
+  expect(Date.now() - answered).toBeGreaterThan(179_000);
+  expect(Date.now() - answered).toBeLessThan(181_000);
   await call.hears('ivr/goodbye.wav');
   await call.ended();
   expect(await call.logs()).toEqual(['card 7890: used up']);
+  expect(await kv.get(USED)).toBe('3');
+
+  const again = await told(0);
+  await again.hears('ivr/goodbye.wav');
+  expect((await again.ended()).code).toBe(200);
+});
+
+test('the next call has what the last one left', async () => {
+  await kv.set(USED, '1');
+  const [call, ringing] = await connected(phone.register('1001'), 2);
+  await ringing.ended({ timeout_ms: 130_000 });
+  expect(call.duration).toBeGreaterThan(119_000);
+  await call.hears('ivr/goodbye.wav');
+  expect(await kv.get(USED)).toBe('3');
+});
+
+test('two calls with one card have its minutes once', async () => {
+  const late = await carded();
+  const [call, ringing] = await connected(phone.register('1001'));
+  await late.press('1001#');
+  await late.hears('ivr/connecting.wav', { timeout_ms: 3_000 });
+  await late.hears('ivr/call-failed.wav');
+  await late.ended();
+  expect(await late.logs()).toEqual(['card 7890: in use']);
+  await ringing.hangup();
+  await call.ended();
+  expect(await kv.get(USED)).toBe('1');
 });
 
 test('a wrong card is asked for three times', async () => {
@@ -107,6 +147,7 @@ test('a call that fails is explained', async () => {
   await call.hears('ivr/goodbye.wav');
   await call.ended();
   expect(await call.logs()).toEqual(['card 7890: busy, 0 s']);
+  expect(await kv.get(USED)).toBe('0');
 });
 
 test('it rings for forty seconds', async () => {
@@ -123,13 +164,9 @@ test('it rings for forty seconds', async () => {
 });
 
 test('a caller who hangs up has not used the card up', async () => {
-  const agent = phone.register('1001');
-  const call = await carded();
-  await call.press('1001#');
-  const ringing = await agent.incoming();
-  await ringing.answer();
-  await call.bridgedTo(ringing);
+  const [call, ringing] = await connected(phone.register('1001'));
   await call.hangup();
   await ringing.ended();
   expect(await call.logs()).toEqual([]);
+  expect(await kv.get(USED)).toBe('1');
 });
