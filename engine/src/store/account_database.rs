@@ -32,6 +32,8 @@ const MAX_TEXT: i32 = 100_000;
 /// The longest text or blob, in bytes.
 const MAX_CELL: i32 = 4 << 20;
 const MAX_PARAMETERS: i32 = 1_000;
+/// SQLite's name for what is temporary.
+const TEMPORARY: &str = "temp";
 /// Settings that only tell something.
 const PRAGMAS: [&str; 9] = [
     "foreign_key_list",
@@ -231,9 +233,14 @@ fn authorize(context: AuthContext<'_>) -> Authorization {
         }
         AuthAction::CreateVtable { module_name, .. } => {
             let known = ["fts5", "rtree"].iter().any(|known| known.eq_ignore_ascii_case(module_name));
-            if known { Authorization::Allow } else { Authorization::Deny }
+            if known && context.database_name != Some(TEMPORARY) { Authorization::Allow } else { Authorization::Deny }
         }
-        // What is left are tables, indexes, views and triggers of the file, temporary ones included.
+        // They lie outside of the file and its bound, and would stay for the account's other scripts.
+        AuthAction::CreateTempTable { .. }
+        | AuthAction::CreateTempIndex { .. }
+        | AuthAction::CreateTempView { .. }
+        | AuthAction::CreateTempTrigger { .. } => Authorization::Deny,
+        // What is left are tables, indexes, views and triggers of the file.
         _ => Authorization::Allow,
     }
 }
@@ -376,8 +383,8 @@ fn explain(result: Result<Rows, StoreError>, connection: &Connection, limits: Da
             Err(refused(ErrorCode::LimitError, message))
         }
         Some(Code::AuthorizationForStatementDenied) => {
-            let message =
-                "not permitted here: a statement may neither reach other files nor change settings nor leave a transaction open";
+            let message = "not permitted here: a statement may neither reach other files nor make temporary tables nor change settings nor \
+                 leave a transaction open";
             Err(refused(ErrorCode::DatabaseError, message.to_owned()))
         }
         _ => result,

@@ -283,6 +283,24 @@ async fn a_write_that_is_not_kept_says_why() {
 }
 
 #[tokio::test]
+async fn a_write_that_another_process_is_in_the_way_of_says_so() {
+    let folder = tempdir("busy");
+    let place = Place::File(folder.join("s.db"));
+    let store = Store::open(place.clone(), Clock::system()).unwrap();
+    store.write(|c, _| Ok(c.busy_timeout(std::time::Duration::ZERO)?)).await.unwrap();
+    let other = connect(&place, false).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let set = || store.write(|c, now| kv::set(c, now, ("a", QUOTA), Space::Texts, "k", "1", None));
+    let refused = set().await;
+    let Err(StoreError::Sql(error)) = refused else { panic!("{refused:?}") };
+    assert_eq!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseBusy), "{error}");
+    other.execute_batch("ROLLBACK").unwrap();
+    set().await.unwrap();
+    drop(store);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test]
 async fn a_write_that_undoes_the_transaction_in_words_of_its_own_leaves_the_next_one_alone() {
     let fixture = Fixture::new();
     let undone = fixture.store.write_behind(|c, _| {
@@ -347,6 +365,11 @@ async fn a_statement_cannot_leave_its_file_or_itself() {
         "PRAGMA writable_schema = on",
         "SELECT load_extension('x')",
         "CREATE VIRTUAL TABLE v USING dbstat",
+        "CREATE TEMP TABLE x (a)",
+        "CREATE TABLE temp.x AS SELECT 1",
+        "CREATE VIRTUAL TABLE temp.x USING fts5(a)",
+        "CREATE TEMP VIEW x AS SELECT 1",
+        "CREATE TEMP TRIGGER x AFTER INSERT ON t BEGIN DELETE FROM t; END",
         "SELECT * FROM pragma_database_list",
         "INSERT INTO t VALUES (1); DELETE FROM t",
         "UPDATE sqlite_master SET sql = ''",
