@@ -23,8 +23,8 @@ const BATCH_TIME: Duration = Duration::from_millis(5);
 /// How long a write that nobody waits for may wait for others: a commit costs as much as many writes.
 const BEHIND: Duration = Duration::from_millis(100);
 
-/// Does a write; what to do once the batch is on disk, or is not.
-type Work = Box<dyn FnOnce(&Connection, u64) -> (Finish, Option<Failure>) + Send>;
+/// Does a write, unless its batch could not begin; what to do once the batch is on disk, or is not.
+type Work = Box<dyn FnOnce(Option<(&Connection, u64)>) -> (Finish, Option<Failure>) + Send>;
 type Finish = Box<dyn FnOnce(Option<&Failure>) + Send>;
 
 /// Why a batch is not on disk, for each of its writes.
@@ -100,7 +100,14 @@ impl Writer {
         work: impl FnOnce(&Connection, u64) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<oneshot::Receiver<Result<T, StoreError>>, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let work: Work = Box::new(move |connection, now| {
+        let work: Work = Box::new(move |begun: Option<(&Connection, u64)>| {
+            let Some((connection, now)) = begun else {
+                let finish: Finish = Box::new(move |failure| {
+                    // Whoever asked may have gone.
+                    let _ = answer.send(Err(failure.map_or(StoreError::Stopped, Failure::to_error)));
+                });
+                return (finish, None);
+            };
             let result = within_savepoint(connection, |connection| work(connection, now));
             // On a full disk SQLite undoes the whole transaction.
             let undone = match &result {
@@ -202,8 +209,7 @@ fn write(connection: &Connection, line: &Receiver<Job>, clock: &Clock, committed
         let now = clock.now_ms();
         let mut failure = execute(connection, "BEGIN IMMEDIATE").err().map(|error| Failure::of(&error));
         if failure.is_some() {
-            // Whoever asked sees that nobody answers.
-            batch.drain(..).for_each(|_| finishes.push(Box::new(|_| ())));
+            finishes.extend(batch.drain(..).map(|work| work(None).0));
         }
         while failure.is_none() {
             let following = || {
@@ -211,7 +217,7 @@ fn write(connection: &Connection, line: &Receiver<Job>, clock: &Clock, committed
                 room.then(|| next(line)).flatten()
             };
             let Some(work) = batch.pop_front().or_else(following) else { break };
-            let (finish, undone) = work(connection, now);
+            let (finish, undone) = work(Some((connection, now)));
             finishes.push(finish);
             failure = undone;
         }
