@@ -6,9 +6,9 @@ SHELL := /bin/bash
 SECONDS ?= 60
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-# What the build and the demo need, and what the tests call as outside peers.
+# What the build and the demo need, and the outside peers of tests and benchmarks.
 BUILD_PACKAGES := build-essential pkg-config cmake espeak-ng
-TEST_PACKAGES := sip-tester baresip-core kamailio kamailio-extra-modules kamailio-utils-modules
+PEER_PACKAGES := sip-tester baresip-core kamailio kamailio-extra-modules kamailio-utils-modules
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,7 +27,7 @@ packages: deps $(NPM_LOCK) ## install and bundle the npm packages that scripts m
 	cargo build --locked --package lockstep-engine
 	@target/debug/lockstep bundle scripts >/dev/null
 
-test: deps packages clients ## everything that must hold: format, lints, unit tests, scenarios with outside peers
+test: deps packages peers clients ## everything that must hold: format, lints, unit tests, scenarios with outside peers
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo build --workspace --locked
@@ -36,7 +36,7 @@ test: deps packages clients ## everything that must hold: format, lints, unit te
 	target/debug/lockstep check scripts/*.js
 	target/debug/lockstep test scripts/tests --config demo
 
-bench: deps ## print every figure of what is shipped beside its comparison
+bench: deps peers ## print every figure of what is shipped beside its comparison
 	cargo build --profile dist --locked --package lockstep-engine --package lockstep-tests --bins
 	target/dist/lockstep-bench $(FIGURES)
 
@@ -51,32 +51,38 @@ fuzz: deps ## fuzz each parser for SECONDS (needs cargo-fuzz)
 	  RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none $$features "$$target" "corpus/$$target" "seeds/$$target" -- -max_total_time=$(SECONDS) -rss_limit_mb=2048; \
 	done
 
+deny: deps ## look at licences, advisories and sources of what is depended on (needs cargo-deny and the network)
+	@command -v cargo-deny >/dev/null || cargo install cargo-deny --locked
+	cargo deny --locked check
+
 build: deps $(NPM_LOCK) ## the release binary, target/release/lockstep, and the npm packages for scripts
 	cargo build --release --locked --package lockstep-engine
 	@target/release/lockstep bundle scripts >/dev/null
 
-deps: ## install what the build and the tests need
-	@command -v cargo >/dev/null || { echo 'Rust is missing: install it from https://rustup.rs' >&2; exit 1; }
-	@missing=(); for package in $(BUILD_PACKAGES) $(TEST_PACKAGES); do \
+# Installs those of the packages `$(1)` that are not there, and what `$(2)` adds to them.
+install = missing=(); for package in $(1); do \
 	  [ "$$(dpkg-query -W -f='$${db:Status-Status}' "$$package" 2>/dev/null || true)" = installed ] || missing+=("$$package"); \
 	done; \
-	command -v npm >/dev/null || missing+=(npm); \
-	if [ $${#missing[@]} -gt 0 ]; then \
+	$(2); \
+	if [ $${\#missing[@]} -gt 0 ]; then \
 	  $(SUDO) apt-get update -qq; \
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}"; \
-	  case " $${missing[*]} " in *" kamailio "*) $(SUDO) systemctl disable --quiet --now kamailio 2>/dev/null || true;; esac; \
 	fi
+
+deps: ## install what the build needs
+	@command -v cargo >/dev/null || { echo 'Rust is missing: install 1.95 or later from https://rustup.rs' >&2; exit 1; }
+	@$(call install,$(BUILD_PACKAGES),command -v npm >/dev/null || missing+=(npm))
+
+peers: deps ## install the SIP programs that tests and benchmarks talk to
+	@$(call install,$(PEER_PACKAGES),:); \
+	case " $${missing[*]} " in *" kamailio "*) $(SUDO) systemctl disable --quiet --now kamailio 2>/dev/null || true;; esac
 
 # Other people's event-socket clients and the TypeScript compiler, from their registries; what is there already is left alone.
 CLIENTS := tests/clients
 clients: deps ## install the event-socket clients and the compiler that the tests run
-	@missing=(); command -v npm >/dev/null || missing+=(nodejs npm); python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv); \
-	if [ $${#missing[@]} -gt 0 ]; then \
-	  $(SUDO) apt-get update -qq; \
-	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}"; \
-	fi
+	@$(call install,,python3 -c 'import ensurepip; import venv' 2>/dev/null || missing+=(python3-venv))
 	@cd $(CLIENTS)/node && { cmp -s package-lock.json node_modules/.lock || { npm ci --silent && cp package-lock.json node_modules/.lock; }; }
 	@cd $(CLIENTS)/python && { cmp -s requirements.txt .venv/.requirements || { python3 -m venv .venv && \
 	  .venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt && cp requirements.txt .venv/.requirements; }; }
 
-.PHONY: help demo test bench mutants fuzz build deps packages clients
+.PHONY: help demo test bench mutants fuzz deny build deps packages peers clients

@@ -53,6 +53,7 @@ echo
 echo "What the caller heard is in demo.wav."
 
 if [ "${1:-}" = --stay ]; then
-  echo "The engine stays up at sip:$sip and $api; Ctrl-C ends it."
+  echo "The engine stays up at sip:$sip and $api, its log is $work/engine.log; Ctrl-C ends it."
+  trap 'exit 0' INT TERM
   wait "$engine"
 fi
