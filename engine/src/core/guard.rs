@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::directory::Directory;
-use super::exchange::CallKey;
+use super::exchange::{CallKey, LegKey};
 use crate::call::{LegId, LookupId};
 use crate::cdr::{CdrAttempt, DAY_MS};
 use crate::config::{Customer, CustomerLimits};
@@ -15,8 +15,33 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What a call that is put through costs at least, as far as letting others in is concerned.
 const RESERVED_MS: u64 = 60_000;
 
+/// Attempts of one call that are kept; past that, the oldest that came to nothing gives way to a new one.
+const MAX_ATTEMPTS: usize = 200;
+/// Attempts of one call that were answered or are under way: beyond them it dials no gateway.
+const MAX_COSTLY: usize = 5_000;
+
 /// INVITEs to gateways, of calls under way.
 pub(crate) type Attempts = BTreeMap<CallKey, Vec<(LegId, CdrAttempt)>>;
+
+/// Whether another attempt of a call can be kept.
+pub(crate) fn has_room(attempts: &Attempts, call: CallKey) -> bool {
+    attempts.get(&call).is_none_or(|kept| kept.len() < MAX_COSTLY || kept.iter().any(came_to_nothing))
+}
+
+/// Keeps an attempt for the record of its call, and for what its customer spends.
+pub(crate) fn keep(attempts: &mut Attempts, (call, leg): LegKey, attempt: CdrAttempt) {
+    let kept = attempts.entry(call).or_default();
+    if kept.len() >= MAX_ATTEMPTS
+        && let Some(oldest) = kept.iter().position(came_to_nothing)
+    {
+        kept.remove(oldest);
+    }
+    kept.push((leg, attempt));
+}
+
+fn came_to_nothing((_, attempt): &(LegId, CdrAttempt)) -> bool {
+    attempt.ended_at.is_some() && attempt.answered_at.is_none()
+}
 
 /// Which limit a call would go past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -376,6 +401,25 @@ mod tests {
         assert_eq!(guard.admit(now, &customer, CallKey(3), &attempts), Err(Exceeded::Spend), "two minutes, and one of the next");
         guard.joined(12, call);
         assert_eq!(guard.admit(now, &customer, CallKey(3), &attempts), Ok(()), "the next one's turn does not come");
+    }
+
+    #[test]
+    fn what_has_cost_something_is_kept_and_what_came_to_nothing_gives_way() {
+        let (now, call, mut attempts) = (start(), CallKey(1), none());
+        let refused =
+            |number: usize| CdrAttempt { number: number.to_string(), ended_at: Some(now.unix_ms), ..CdrAttempt::default() };
+        keep(&mut attempts, (call, LegId(1)), talking(now).1);
+        for number in 0..300 {
+            keep(&mut attempts, (call, LegId(2)), refused(number));
+        }
+        let numbers: Vec<&str> = attempts[&call].iter().map(|(_, attempt)| attempt.number.as_str()).collect();
+        assert_eq!((numbers.len(), numbers[0], numbers[1], numbers[199]), (MAX_ATTEMPTS, "", "101", "299"));
+        for _ in 1..MAX_COSTLY {
+            assert!(has_room(&attempts, call));
+            keep(&mut attempts, (call, LegId(3)), talking(now).1);
+        }
+        assert!(!has_room(&attempts, call));
+        assert_eq!(attempts[&call].len(), MAX_COSTLY);
     }
 
     #[test]

@@ -11,14 +11,12 @@ use rand_chacha::rand_core::Rng;
 
 use super::directory::host_of_ip;
 use super::exchange::{CallKey, Exchange, Invite, LegKey, Purpose, script_headers};
+use super::guard;
 use super::routing::SILENCE;
 use super::timeline::Direction;
 use super::watching::LegStep;
 use crate::call::{Dial, LegEvent, LookupId, Refusal, RouteId};
 use crate::cdr::CdrAttempt;
-
-/// Attempts of one call that its record tells of.
-const MAX_ATTEMPTS: usize = 200;
 
 /// The longest Retry-After of a gateway that is believed.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
@@ -42,6 +40,10 @@ pub(crate) fn invite(exchange: &mut Exchange, leg: LegKey, dial: Dial, offer: St
             let target = request.uri.to_string();
             let remote = request.destinations.first().map(|destination| destination.remote);
             let attempt = attempt_of(exchange, leg.0, route, &request);
+            if attempt.is_some() && !guard::has_room(&exchange.attempts, leg.0) {
+                let reason = "the call has talked to as many numbers as one may".to_owned();
+                return exchange.post(leg, LegEvent::Failed { code: 503, reason, by_peer: false });
+            }
             match exchange.endpoint.invite(exchange.now.instant, request) {
                 Ok(id) => {
                     let kept = auth.and_then(|auth| {
@@ -88,11 +90,7 @@ fn attempt_of(exchange: &Exchange, call: CallKey, route: RouteId, request: &Outg
 
 /// A gateway is being tried: for the record of the call, and what its customer spends.
 pub(super) fn tried(exchange: &mut Exchange, (call, leg): LegKey, attempt: CdrAttempt, number: LookupId) {
-    let attempts = exchange.attempts.entry(call).or_default();
-    if attempts.len() == MAX_ATTEMPTS {
-        return;
-    }
-    attempts.push((leg, attempt));
+    guard::keep(&mut exchange.attempts, (call, leg), attempt);
     if let Some(customer) = exchange.customers.get(&call) {
         exchange.guard.invited(*customer, call, number);
     }

@@ -89,6 +89,27 @@ fn what_calls_under_way_have_cost_counts_and_ends_them_where_that_is_wanted() {
 }
 
 #[test]
+fn a_call_that_has_tried_hundreds_of_numbers_costs_what_the_next_costs() {
+    let dials = "async function main(data, ctx) {
+      for (let i = 0; i < 205; i += 1) await ctx.bridge(String(442000000 + i), true);
+      await ctx.bridge('442012345678');
+    }";
+    let limited =
+        config("cost = 60").replace("addresses = [\"203", "limits = { spend_per_day = 90, cut_off = true }\naddresses = [\"203");
+    let mut trunks = Trunks::new(&limited, &[("1000", dials)]);
+    trunks.dial("1000");
+    for _ in 0..205 {
+        trunks.lab.respond(trunks.first, 486);
+    }
+    trunks.lab.pick_up(trunks.first);
+    trunks.lab.wait(92_000);
+    assert_eq!(trunks.caller_saw().last().map(String::as_str), Some("bye SIP;cause=403;text=\"Spending Limit Reached\""));
+    let record = trunks.lab.book.borrow_mut().records.pop().unwrap();
+    assert_eq!(record.attempts.len(), 200);
+    assert!(record.cost.is_some_and(|cost| (90.0..=93.0).contains(&cost)), "{:?}", record.cost);
+}
+
+#[test]
 fn numbers_that_ring_no_more_hold_nothing_back() {
     let dials = "async function main(data, ctx) {
       await ctx.bridge(['442012345678', '442012345679', '442012345670'], { strategy: 'parallel' });
