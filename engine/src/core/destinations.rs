@@ -81,6 +81,8 @@ impl Switch {
 
     /// The bridge to a destination is over.
     pub(super) fn direct_bridge_over(&mut self, key: CallKey, result: OpResult) {
+        // Where it could not even begin, they are still there.
+        self.exchange.borrow_mut().planned.remove(&key);
         let Some(call) = self.calls.get_mut(&key) else { return };
         call.plan.bridge = None;
         match result {

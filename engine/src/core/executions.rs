@@ -325,6 +325,7 @@ impl Switch {
             journals.lost();
         }
         self.part_from_script(key);
+        self.abandon_admission(key);
         let Some(call) = self.calls.get_mut(&key) else { return };
         if let Some(application) = call.application.take() {
             application.tell();

@@ -195,6 +195,7 @@ impl Switch {
 
     /// Has the scripts of Class 4 look at a call that came in by a DID; the rest follows when they have.
     fn admit_by_did(&mut self, key: CallKey, did: String) {
+        let mut asked = None;
         let decision = {
             let mut exchange = self.exchange.borrow_mut();
             let exchange = &mut *exchange;
@@ -204,9 +205,13 @@ impl Switch {
             if decision.is_none() {
                 let ticket = exchange.ticket(Purpose::Admission(key));
                 exchange.world.route(ticket, std::sync::Arc::clone(&exchange.table), Box::new(facts));
+                asked = Some(ticket);
             }
             decision
         };
+        if let Some(call) = self.calls.get_mut(&key) {
+            call.plan.admission = asked;
+        }
         if let Some(decision) = decision {
             self.admitted(key, decision);
         }
@@ -216,6 +221,7 @@ impl Switch {
     pub(super) fn admitted(&mut self, key: CallKey, decision: Result<Decision, Rejection>) {
         let now = self.now().instant;
         let Some(call) = self.calls.get_mut(&key).filter(|call| call.ended.is_none()) else { return };
+        call.plan.admission = None;
         let Decision { attempts, cli, everywhere, ring, log, sandbox_ms } = match decision {
             Ok(decision) => decision,
             Err(rejection) => {
@@ -257,6 +263,16 @@ impl Switch {
         }
         drop(exchange);
         self.next_destination(key);
+    }
+
+    /// A call does not go where the routing scripts of its DID lead it: they are not asked any more, and their rows not dialled.
+    pub(super) fn abandon_admission(&mut self, key: CallKey) {
+        let asked = self.calls.get_mut(&key).and_then(|call| call.plan.admission.take());
+        let mut exchange = self.exchange.borrow_mut();
+        if let Some(ticket) = asked {
+            exchange.abandon(ticket);
+        }
+        exchange.planned.remove(&key);
     }
 
     /// Writes what routing scripts have logged into the call's timeline.

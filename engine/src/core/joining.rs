@@ -80,6 +80,7 @@ impl Switch {
     /// Stops what runs on a call, and keeps the rest from running.
     fn take_out(&mut self, key: CallKey) {
         self.leave(key);
+        self.abandon_admission(key);
         let now = self.now().instant;
         let Some(call) = self.calls.get_mut(&key) else { return };
         // Whoever asked from outside is told at once; a script's operation waits.

@@ -61,6 +61,8 @@ pub(crate) enum OnAnswer {
 pub(crate) struct Plan {
     /// Where a DID leads, in order; what was tried is gone.
     pub destinations: VecDeque<Destination>,
+    /// The routing scripts of its DID are asked, by this ticket, before it goes to any of them.
+    pub admission: Option<Ticket>,
     /// The bridge to the destination that is tried now.
     pub bridge: Option<OpId>,
     pub bridges: u32,

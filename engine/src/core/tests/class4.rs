@@ -388,6 +388,22 @@ fn rows_that_a_script_gives_a_did_are_dialled_before_its_destinations() {
 }
 
 #[test]
+fn rows_that_could_not_be_dialled_are_not_dialled_for_another_number() {
+    let filter = "function main(data) {
+      data.routing.dest_number = '4420111';
+      data.egress_routing.push({ gw: { 8: {} } });
+    }";
+    let class5 = "async function main(data, ctx) { await ctx.sleep(1000); await ctx.bridge('442012345678'); }";
+    let mut trunks = Trunks::new(&config(DID), &[("filter", filter), ("1000", class5)]);
+    trunks.lab.book.borrow_mut().has_no_ports = true;
+    trunks.dial("1800");
+    trunks.lab.book.borrow_mut().has_no_ports = false;
+    trunks.lab.wait(1_000);
+    let invite = trunks.lab.at(trunks.first).invited.clone().expect("an INVITE came");
+    assert_eq!(invite.uri.user().as_deref(), Some("442012345678"));
+}
+
+#[test]
 fn what_a_dids_script_adds_goes_to_every_destination_once() {
     let filter = "function main(data) {
       data.headers.push({ key: 'X-Did', value: 1 }, { key: 'Account', value: 'a7' });

@@ -34,6 +34,7 @@ pub(super) struct Book {
     pub(super) playing: BTreeMap<MediaLeg, PlayId>,
     pub(super) media: Vec<String>,
     pub(super) full: bool,
+    pub(super) has_no_ports: bool,
     pub(super) recordings: Vec<(MediaLeg, RecordingId)>,
     pub(super) fetched: Vec<Ticket>,
     pub(super) called: Vec<Ticket>,
@@ -71,6 +72,9 @@ impl World for LabWorld {
 
     fn open_media(&mut self, _: Instant, local: IpAddr, _: Option<MediaLeg>) -> Result<OpenedMedia, String> {
         let mut book = self.book.borrow_mut();
+        if book.has_no_ports {
+            return Err("no ports".to_owned());
+        }
         book.last_leg += 1;
         let port = 20_000 + 2 * u16::try_from(book.last_leg).unwrap();
         Ok(OpenedMedia { leg: MediaLeg(book.last_leg), rtp: SocketAddr::new(local, port) })

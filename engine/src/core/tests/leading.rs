@@ -6,8 +6,8 @@ use super::scripts::logged;
 use super::watching::{WAITS, ask, only_call};
 use crate::block_on::block_on;
 use crate::config::JournalConfig;
-use crate::core::Asker;
 use crate::core::handle::{EngineError, Originate, Request};
+use crate::core::{Asker, Claim};
 use crate::journals::{Journals, MasterKey, Redaction};
 use crate::store::{Clock, Store};
 
@@ -287,6 +287,29 @@ fn the_script_of_a_did_blocks_whoever_reaches_it() {
     let caller = dialled(&mut lab, "3000");
     transfer(&mut lab, "4420", Asker::Tenant).unwrap();
     assert_eq!(lab.seen(caller), ["200", "bye SIP;cause=603;text=\"Decline\""]);
+}
+
+#[test]
+fn what_the_script_of_a_did_says_is_nothing_to_a_call_that_is_elsewhere_by_then() {
+    let config = did("4420", "destinations = [\"class5:2000\"]\nscript = \"script-slow\"");
+    for slow in ["function main() {}", "function main() { throw '603 Decline'; }"] {
+        for is_claimed in [false, true] {
+            let mut lab = Lab::new(&config, &[("1000", WAITS), ("2000", WAITS), ("slow", slow)]);
+            lab.decides = false;
+            let caller = dialled(&mut lab, "4420");
+            if is_claimed {
+                let claim = Claim { call: only_call(&lab), targets: Vec::new(), asker: Asker::Operator };
+                ask(&mut lab, |reply| Request::Claim(claim, reply)).unwrap();
+            } else {
+                transfer(&mut lab, "1000", Asker::Operator).unwrap();
+            }
+            let (heard, script) = if is_claimed { (vec![], None) } else { (vec!["200"], Some("script-1000")) };
+            lab.decides = true;
+            lab.settle();
+            assert_eq!(lab.seen(caller), heard, "{slow}");
+            assert_eq!((only_script(&lab).as_deref(), lab.switch.live), (script, 1), "{slow}");
+        }
+    }
 }
 
 #[test]
