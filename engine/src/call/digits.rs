@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use lockstep_media::digit::{Digit, DigitSet};
+
 /// The most keys kept as type-ahead. A caller who leans on the key pad loses the oldest.
 const MAX_TYPE_AHEAD: usize = 128;
 
@@ -14,13 +16,13 @@ pub fn is_key(digit: char) -> bool {
 #[derive(Clone, Debug, Default)]
 pub struct Digits {
     waiting: VecDeque<char>,
-    blocked: String,
+    blocked: DigitSet,
 }
 
 impl Digits {
     /// Takes a key; `false` when it is blocked and must not be seen by anybody.
     pub fn accepts(&self, digit: char) -> bool {
-        !self.blocked.contains(digit)
+        Digit::from_char(digit).is_none_or(|digit| !self.blocked.contains(digit))
     }
 
     /// Keeps a key for the next collecting operation.
@@ -46,14 +48,14 @@ impl Digits {
         self.waiting.clear();
     }
 
-    /// Blocks `digits` from now on; an empty string unblocks all.
-    pub fn block(&mut self, digits: &str) {
-        self.blocked = digits.chars().map(|digit| digit.to_ascii_uppercase()).collect();
+    /// Blocks these keys, and no others, from now on.
+    pub fn block(&mut self, keys: DigitSet) {
+        self.blocked = keys;
     }
 
     /// The keys that are blocked.
-    pub fn blocked(&self) -> &str {
-        &self.blocked
+    pub fn blocked(&self) -> DigitSet {
+        self.blocked
     }
 }
 
@@ -75,9 +77,9 @@ mod tests {
     #[test]
     fn blocked_keys_are_refused_until_unblocked() {
         let mut digits = Digits::default();
-        digits.block("0a");
+        digits.block(DigitSet::from_keys("0a"));
         assert!(!digits.accepts('0') && !digits.accepts('A') && digits.accepts('1'));
-        digits.block("");
+        digits.block(DigitSet::NONE);
         assert!(digits.accepts('0'));
     }
 }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use lockstep_ctx_api::op::Headers;
 use lockstep_ctx_api::{CallState, ErrorCode, OpError};
 use lockstep_media::codec::Codec;
+use lockstep_media::digit::DigitSet;
 use lockstep_media::sdp::{Direction, Negotiated, OfferAnswer, SdpError};
 use lockstep_media::stream::Command;
 
@@ -95,6 +96,8 @@ pub struct Leg {
     /// Our answer as sent in a 183; the 200 repeats it.
     answer: Option<String>,
     held: bool,
+    /// Keys of the peer that its media tell nobody of.
+    blocked: DigitSet,
     /// An offerless re-INVITE was answered with our offer; the ACK brings the answer.
     answer_due: bool,
 }
@@ -111,7 +114,17 @@ impl Leg {
     }
 
     fn new(id: LegId, side: Side) -> Self {
-        Self { id, side, state: LegState::New, exchange: None, dialled: None, answer: None, held: false, answer_due: false }
+        Self {
+            id,
+            side,
+            state: LegState::New,
+            exchange: None,
+            dialled: None,
+            answer: None,
+            held: false,
+            blocked: DigitSet::NONE,
+            answer_due: false,
+        }
     }
 
     /// The same leg as leg A; see [`Switchboard::adopt`].
@@ -139,9 +152,12 @@ impl Leg {
         self.negotiated().map_or(Codec::Pcmu, |negotiated| negotiated.codec)
     }
 
-    /// Whether ports are open for it.
-    pub fn has_ports(&self) -> bool {
-        self.exchange.is_some()
+    /// Blocks these keys of the peer, and no others, from now on: its media, also those opened later, tell nobody of them.
+    pub fn block(&mut self, board: &mut dyn Switchboard, keys: DigitSet) {
+        let before = std::mem::replace(&mut self.blocked, keys);
+        if self.exchange.is_some() && before != keys {
+            board.media(self.id, Command::BlockDtmf(keys));
+        }
     }
 
     /// Sends 180.
@@ -358,7 +374,13 @@ impl Leg {
     ) -> Result<&mut OfferAnswer, OpError> {
         let exchange = match self.exchange.take() {
             Some(exchange) => exchange,
-            None => OfferAnswer::new(board.open_media(self.id, near, route)?),
+            None => {
+                let exchange = OfferAnswer::new(board.open_media(self.id, near, route)?);
+                if !self.blocked.is_empty() {
+                    board.media(self.id, Command::BlockDtmf(self.blocked));
+                }
+                exchange
+            }
         };
         Ok(self.exchange.insert(exchange))
     }

@@ -271,8 +271,9 @@ impl<S: Switchboard> NativeBackend<S> {
     }
 
     fn block_dtmf(&mut self, id: OpId, digits: &str) {
-        self.digits.block(digits);
-        self.board.media(LegId::A, Command::BlockDtmf(DigitSet::from_keys(digits)));
+        let keys = DigitSet::from_keys(digits);
+        self.digits.block(keys);
+        self.a.block(&mut self.board, keys);
         self.complete(id, Ok(Outcome::Unit));
     }
 }

@@ -180,6 +180,7 @@ impl<S: Switchboard> NativeBackend<S> {
         self.give_up_callee(&answered_elsewhere());
         self.board.adopt(id);
         self.a = leg.into_near();
+        self.a.block(&mut self.board, self.digits.blocked());
         self.tell_facts(now);
     }
 

@@ -1,4 +1,6 @@
-use lockstep_ctx_api::op::{BridgeArgs, BridgeStrategy, BridgeTarget, ContinueOn, Headers, SetArgs, SetHeaderArgs};
+use lockstep_ctx_api::op::{
+    BlockDtmfArgs, BridgeArgs, BridgeStrategy, BridgeTarget, ContinueOn, Headers, SetArgs, SetHeaderArgs,
+};
 use lockstep_ctx_api::outcome::{BridgeResult, BridgeStatus};
 
 use super::*;
@@ -330,6 +332,14 @@ fn keys_by_info_pass_the_bridge_as_telephone_events() {
     desk.leg(LegId::A, LegEvent::Digit { digit: '7', duration_ms: 100 });
     desk.leg(LegId(1), LegEvent::Digit { digit: '8', duration_ms: 2_000 });
     assert_eq!(desk.asked(), ["1 keys 7 100 ms TelephoneEvent", "a keys 8 2000 ms TelephoneEvent"]);
+}
+
+#[test]
+fn keys_that_were_blocked_before_the_bridge_do_not_pass_it() {
+    let mut desk = Desk::ringing();
+    desk.submit(Op::BlockDtmf(BlockDtmfArgs { digits: "0123".into() }));
+    let (mut desk, _) = dialling(desk, bridge(&["1001"]));
+    assert_eq!(desk.asked(), ["a open", "a BlockDtmf(DigitSet(\"0123\"))", "1 open near a", "1 dial route 0"]);
 }
 
 #[test]

@@ -79,6 +79,19 @@ fn blocked_digits_reach_nobody() {
 }
 
 #[test]
+fn keys_that_were_blocked_before_there_were_media_are_blocked_in_them() {
+    for (opens, then) in [(Op::Answer(AnswerArgs::default()), "a 200"), (Op::EarlyMedia, "a 183 sdp")] {
+        let mut desk = Desk::ringing();
+        desk.submit(Op::BlockDtmf(BlockDtmfArgs { digits: "0123".into() }));
+        assert_eq!(desk.asked(), [""; 0]);
+        desk.submit(opens);
+        assert_eq!(desk.asked(), ["a open", "a BlockDtmf(DigitSet(\"0123\"))", "a media PCMU sendrecv", then]);
+        desk.submit(Op::UnblockDtmf);
+        assert_eq!(desk.asked(), ["a BlockDtmf(DigitSet(\"\"))"]);
+    }
+}
+
+#[test]
 fn a_missing_prompt_rejects_and_names_it() {
     let mut desk = Desk::answered();
     desk.board.0.borrow_mut().missing.push("ivr/menu.wav".into());

@@ -42,6 +42,8 @@ struct Book {
     last_route: u64,
     /// Routes that were found and not given back.
     kept: BTreeSet<RouteId>,
+    /// Legs with media; what is said of those of other legs goes nowhere.
+    open: BTreeSet<LegId>,
     loads: Vec<LoadId>,
     playing: BTreeMap<LegId, PlayId>,
     offers: BTreeMap<LegId, String>,
@@ -59,6 +61,10 @@ impl FakeBoard {
     fn note(&self, text: String) {
         self.0.borrow_mut().asked.push(text);
     }
+
+    fn has_media(&self, leg: LegId) -> bool {
+        self.0.borrow().open.contains(&leg)
+    }
 }
 
 impl Switchboard for FakeBoard {
@@ -67,10 +73,14 @@ impl Switchboard for FakeBoard {
             Some(near) => format!("{} open near {}", name(leg), name(near)),
             None => format!("{} open", name(leg)),
         });
+        self.0.borrow_mut().open.insert(leg);
         Ok(local_media())
     }
 
     fn media(&mut self, leg: LegId, command: Command) {
+        if !self.has_media(leg) {
+            return;
+        }
         let what = match command {
             Command::SetRemote(negotiated) => format!("media {} {}", negotiated.codec.name(), negotiated.direction),
             Command::Play { id, playlist } => {
@@ -89,14 +99,19 @@ impl Switchboard for FakeBoard {
     }
 
     fn join(&mut self, a: LegId, b: LegId) {
-        self.note(format!("join {} {}", name(a), name(b)));
+        if self.has_media(a) && self.has_media(b) {
+            self.note(format!("join {} {}", name(a), name(b)));
+        }
     }
 
     fn part(&mut self, a: LegId, b: LegId) {
-        self.note(format!("part {} {}", name(a), name(b)));
+        if self.has_media(a) {
+            self.note(format!("part {} {}", name(a), name(b)));
+        }
     }
 
     fn close_media(&mut self, leg: LegId) {
+        self.0.borrow_mut().open.remove(&leg);
         self.note(format!("{} close", name(leg)));
     }
 
@@ -154,7 +169,11 @@ impl Switchboard for FakeBoard {
     }
 
     fn adopt(&mut self, leg: LegId) {
-        self.note(format!("a is {}", name(leg)));
+        let mut book = self.0.borrow_mut();
+        if book.open.remove(&leg) {
+            book.open.insert(LegId::A);
+        }
+        book.asked.push(format!("a is {}", name(leg)));
     }
 
     fn load(&mut self, load: LoadId, source: &AudioSource, codec: Codec) -> Loading {
@@ -176,6 +195,9 @@ impl Switchboard for FakeBoard {
     }
 
     fn record(&mut self, leg: LegId, id: RecordingId, file: &RecordingFile, _: Codec) -> Result<String, OpError> {
+        if !self.has_media(leg) {
+            return Err(OpError::new(ErrorCode::InvalidState, "the call has no media"));
+        }
         self.note(format!("{} record {} as {}", name(leg), file.name, id.0));
         Ok(format!("{}.wav", file.name))
     }

@@ -1,3 +1,4 @@
+use lockstep_ctx_api::op::BlockDtmfArgs;
 use lockstep_ctx_api::{CallState, EndedBy};
 
 use super::*;
@@ -42,6 +43,15 @@ fn a_gateway_that_fails_is_followed_by_the_next() {
     assert_eq!(desk.asked(), ["a play 500 ms"]);
     desk.audio_ends(LegId::A);
     assert!(result_of(&desk.outputs(), play).unwrap().is_ok());
+}
+
+#[test]
+fn keys_that_were_blocked_while_it_rang_are_blocked_on_the_leg_that_answers() {
+    let mut desk = calling(1, Hunt::InTurn { ring: None });
+    desk.submit(Op::BlockDtmf(BlockDtmfArgs { digits: "#".into() }));
+    desk.asked();
+    desk.picks_up(1);
+    assert_eq!(desk.asked(), ["1 media PCMU sendrecv", "a is 1", "a BlockDtmf(DigitSet(\"#\"))"]);
 }
 
 #[test]
