@@ -271,6 +271,9 @@ pub enum DtmfMethod {
     Inband,
 }
 
+/// The most keys and pauses that `ctx.sendDtmf` takes.
+pub const MAX_DTMF_KEYS: usize = 256;
+
 /// Arguments of `ctx.sendDtmf(digits, options)`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SendDtmfArgs {

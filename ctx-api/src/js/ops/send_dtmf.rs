@@ -1,8 +1,5 @@
 use crate::js::convert::{CallArgs, Converted, is_digit};
-use crate::op::{DtmfMethod, Op, SendDtmfArgs};
-
-/// Longest sequence sent at once.
-const MAX_DIGITS: usize = 256;
+use crate::op::{DtmfMethod, MAX_DTMF_KEYS, Op, SendDtmfArgs};
 
 /// `sendDtmf(digits, {duration_ms = 100, gap_ms = 100, method})`
 pub(super) fn convert(args: &CallArgs<'_, '_>) -> Converted<Op> {
@@ -13,11 +10,11 @@ pub(super) fn convert(args: &CallArgs<'_, '_>) -> Converted<Op> {
         .map(|digit| if digit == 'w' { digit } else { digit.to_ascii_uppercase() })
         .collect();
     if digits.is_empty()
-        || digits.len() > MAX_DIGITS
+        || digits.len() > MAX_DTMF_KEYS
         || !digits.chars().all(|digit| is_digit(digit) || matches!(digit, 'w' | 'W'))
     {
-        let expected = "1 to 256 of 0-9 * # A-D, w and W";
-        return Err(args.range_error("digits", expected, format_args!("'{}'", given.escape_default())).into());
+        let expected = format!("1 to {MAX_DTMF_KEYS} of 0-9 * # A-D, w and W");
+        return Err(args.range_error("digits", &expected, format_args!("'{}'", given.escape_default())).into());
     }
     let options = args.options(1)?;
     let method = options.get("method")?;

@@ -25,7 +25,7 @@ use lockstep_ctx_api::{
 use lockstep_media::codec::Codec;
 use lockstep_media::digit::DigitSet;
 use lockstep_media::recording::RecordingId;
-use lockstep_media::stream::Command;
+use lockstep_media::stream::{Command, DtmfId};
 
 use crate::call::{Audio, AudioId, Digits, Leg, LegId, LegState, LookupId, Switchboard, millis};
 
@@ -97,6 +97,8 @@ pub struct NativeBackend<S> {
     far: BTreeMap<LegId, Leg>,
     next_leg: LegId,
     next_lookup: LookupId,
+    /// The last run of keys that the media were given to send.
+    last_dtmf: DtmfId,
     audio: Audio,
     digits: Digits,
     task: Option<(OpId, Task)>,
@@ -134,6 +136,7 @@ impl<S: Switchboard> NativeBackend<S> {
             far: BTreeMap::new(),
             next_leg: LegId(1),
             next_lookup: LookupId(0),
+            last_dtmf: DtmfId(0),
             audio: Audio::default(),
             digits: Digits::default(),
             task: None,

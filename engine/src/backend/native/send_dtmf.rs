@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use lockstep_ctx_api::op::{DtmfMethod, SendDtmfArgs};
+use lockstep_ctx_api::op::{DtmfMethod, MAX_DTMF_KEYS, SendDtmfArgs};
 use lockstep_ctx_api::{ErrorCode, OpError, OpId, Outcome};
 use lockstep_media::digit::Digit;
 use lockstep_media::stream::{Command, DtmfId, DtmfMethod as MediaMethod, DtmfRequest};
@@ -11,16 +11,15 @@ use lockstep_media::stream::{Command, DtmfId, DtmfMethod as MediaMethod, DtmfReq
 use super::{NativeBackend, Task};
 use crate::call::{LegId, Signal, Switchboard};
 
-/// The most keys and pauses one operation takes.
-const MAX_KEYS: usize = 512;
-
 /// A run of keys under way.
 #[derive(Debug)]
 pub(super) struct SendDtmfTask {
     left: VecDeque<Part>,
-    now: Part,
+    /// When the part under way is over; `None`: the media tell.
     until: Option<Instant>,
-    run: DtmfId,
+    /// What the media are sending. No other run of the call has its name: one that was given up still ends its last key, and is
+    /// then told of.
+    run: Option<DtmfId>,
     duration_ms: u32,
     gap_ms: u32,
     method: Option<DtmfMethod>,
@@ -48,9 +47,8 @@ impl<S: Switchboard> NativeBackend<S> {
         let begun = ready.map(|left| {
             Task::SendDtmf(SendDtmfTask {
                 left,
-                now: Part::Pause(Duration::ZERO),
                 until: Some(now),
-                run: DtmfId(0),
+                run: None,
                 duration_ms: args.duration_ms,
                 gap_ms: args.gap_ms,
                 method: args.method,
@@ -67,8 +65,8 @@ impl<S: Switchboard> NativeBackend<S> {
             return;
         }
         let Some(part) = task.left.pop_front() else { return self.complete_task(Ok(Outcome::Unit)) };
-        task.until = match &part {
-            Part::Pause(pause) => now.checked_add(*pause),
+        task.until = match part {
+            Part::Pause(pause) => now.checked_add(pause),
             Part::Keys(keys) => match task.method {
                 Some(DtmfMethod::Info) => {
                     for key in keys {
@@ -80,26 +78,26 @@ impl<S: Switchboard> NativeBackend<S> {
                 }
                 Some(DtmfMethod::Rfc4733 | DtmfMethod::Inband) | None => {
                     let in_band = task.method == Some(DtmfMethod::Inband);
-                    task.run = DtmfId(task.run.0 + 1);
+                    self.last_dtmf = DtmfId(self.last_dtmf.0 + 1);
+                    let id = self.last_dtmf;
+                    task.run = Some(id);
                     let request = DtmfRequest {
-                        digits: keys.clone(),
+                        digits: keys,
                         duration: Duration::from_millis(u64::from(task.duration_ms)),
                         gap: Duration::from_millis(u64::from(task.gap_ms)),
                         method: if in_band { MediaMethod::InBand } else { MediaMethod::TelephoneEvent },
                     };
-                    self.board.media(LegId::A, Command::SendDtmf { id: task.run, request });
+                    self.board.media(LegId::A, Command::SendDtmf { id, request });
                     None
                 }
             },
         };
-        task.now = part;
     }
 
     /// The media have sent a run of keys.
     pub(super) fn dtmf_sent(&mut self, now: Instant, run: DtmfId) {
         if let Some((_, Task::SendDtmf(task))) = &mut self.task
-            && task.run == run
-            && matches!(task.now, Part::Keys(_))
+            && task.run.take_if(|under_way| *under_way == run).is_some()
         {
             task.until = Some(now);
             self.send_more_dtmf(now);
@@ -107,16 +105,16 @@ impl<S: Switchboard> NativeBackend<S> {
     }
 
     pub(super) fn stop_sending(&mut self, task: &SendDtmfTask) {
-        if matches!(task.now, Part::Keys(_)) && task.method != Some(DtmfMethod::Info) {
-            self.board.media(LegId::A, Command::CancelDtmf(task.run));
+        if let Some(run) = task.run {
+            self.board.media(LegId::A, Command::CancelDtmf(run));
         }
     }
 }
 
 /// Keys that follow one another without a pause go together, except by INFO, where each is a message of its own.
 fn parts(digits: &str, one_by_one: bool) -> Result<VecDeque<Part>, OpError> {
-    if digits.chars().count() > MAX_KEYS {
-        return Err(OpError::new(ErrorCode::RangeError, format!("sendDtmf: expected at most {MAX_KEYS} keys")));
+    if digits.chars().count() > MAX_DTMF_KEYS {
+        return Err(OpError::new(ErrorCode::RangeError, format!("sendDtmf: expected at most {MAX_DTMF_KEYS} keys")));
     }
     let mut parts: VecDeque<Part> = VecDeque::new();
     for key in digits.chars() {
@@ -153,6 +151,6 @@ mod tests {
     #[test]
     fn what_is_no_key_is_named() {
         assert_eq!(parts("1x", false).unwrap_err().message, "sendDtmf: expected 0-9, *, #, A-D, w or W, got 'x'");
-        assert_eq!(parts(&"1".repeat(513), false).unwrap_err().code, ErrorCode::RangeError);
+        assert_eq!(parts(&"1".repeat(MAX_DTMF_KEYS + 1), false).unwrap_err().code, ErrorCode::RangeError);
     }
 }

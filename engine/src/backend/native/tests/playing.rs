@@ -1,5 +1,6 @@
 use lockstep_ctx_api::op::{EchoArgs, SendDtmfArgs, SleepArgs};
 use lockstep_ctx_api::outcome::{PlayReason, Played};
+use lockstep_media::stream::DtmfId;
 
 use super::*;
 
@@ -134,10 +135,25 @@ fn keys_are_sent_in_runs_with_pauses_between() {
     let args = SendDtmfArgs { digits: "12w3".into(), duration_ms: 100, gap_ms: 100, method: None };
     let send = desk.submit(Op::SendDtmf(args));
     assert_eq!(desk.asked(), ["a keys 12 100 ms TelephoneEvent"]);
-    desk.media(LegId::A, MediaEvent::DtmfSent { id: lockstep_media::stream::DtmfId(1), sent: 2 });
+    desk.media(LegId::A, MediaEvent::DtmfSent { id: DtmfId(1), sent: 2 });
     assert_eq!(desk.deadline(), Some(Duration::from_millis(500)));
     desk.wait(500);
     assert_eq!(desk.asked(), ["a keys 3 100 ms TelephoneEvent"]);
-    desk.media(LegId::A, MediaEvent::DtmfSent { id: lockstep_media::stream::DtmfId(2), sent: 1 });
+    desk.media(LegId::A, MediaEvent::DtmfSent { id: DtmfId(2), sent: 1 });
     assert!(is_done(&desk.outputs(), send));
+}
+
+#[test]
+fn the_end_of_keys_that_were_given_up_is_not_taken_for_that_of_the_next() {
+    let mut desk = Desk::answered();
+    let keys = |digits: &str| Op::SendDtmf(SendDtmfArgs { digits: digits.into(), duration_ms: 100, gap_ms: 100, method: None });
+    let first = desk.submit(keys("123"));
+    desk.cancel(first);
+    let second = desk.submit(keys("45"));
+    let sent = ["a keys 123 100 ms TelephoneEvent", "a CancelDtmf(DtmfId(1))", "a keys 45 100 ms TelephoneEvent"];
+    assert_eq!(desk.asked(), sent);
+    desk.media(LegId::A, MediaEvent::DtmfSent { id: DtmfId(1), sent: 1 });
+    assert!(!is_done(&desk.outputs(), second));
+    desk.media(LegId::A, MediaEvent::DtmfSent { id: DtmfId(2), sent: 2 });
+    assert!(is_done(&desk.outputs(), second));
 }
