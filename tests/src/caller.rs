@@ -191,6 +191,13 @@ impl Caller {
             .await
     }
 
+    /// Waits for a line of the call's timeline, of its log aside.
+    pub async fn entry(&mut self, what: &str, is_it: impl Fn(&Value) -> bool) {
+        let id = self.id.clone();
+        let look = |event: &Value| (event["type"] == "timeline" && event["call"] == *id && is_it(&event["entry"])).then_some(());
+        self.events.find(what, look).await;
+    }
+
     /// Waits until the call is in that state: `early`, `answered`, ….
     pub async fn state(&mut self, state: &str) {
         let id = self.id.clone();

@@ -9,5 +9,6 @@ pub mod engine;
 pub mod event_socket;
 pub mod freeswitch;
 pub mod http;
+pub mod neighbour;
 pub mod sipp;
 pub mod wire;

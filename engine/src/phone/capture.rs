@@ -1,7 +1,8 @@
 //! What a call heard, and whether the packets came as one unbroken stream.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lockstep_media::codec::Codec;
 use lockstep_media::rtp::{RtpPacket, is_rtcp};
@@ -17,6 +18,8 @@ pub struct Capture {
     track: Track,
     /// In the order of arrival.
     in_order: Track,
+    /// Where the audio of each packet begins in `in_order`, and when it came.
+    arrivals: Vec<(usize, Instant)>,
     /// How many packets gave audio.
     packets: u64,
     continuity: Continuity,
@@ -50,7 +53,7 @@ struct Last {
 
 impl Capture {
     /// Takes a datagram that arrived on the RTP port; whatever is not audio that was agreed on is left out.
-    pub fn handle_datagram(&mut self, negotiated: &Negotiated, datagram: &[u8]) {
+    pub fn handle_datagram(&mut self, now: Instant, negotiated: &Negotiated, datagram: &[u8]) {
         if is_rtcp(datagram) {
             return;
         }
@@ -61,7 +64,14 @@ impl Capture {
         let Some((_, codec)) = codec else { return };
         let is_placed = self.track.place(*codec, packet.header.ssrc.0, packet.header.timestamp.0, packet.payload);
         self.packets += u64::from(is_placed);
-        self.in_order.append(*codec, packet.payload);
+        self.append(now, *codec, packet.payload);
+    }
+
+    fn append(&mut self, now: Instant, codec: Codec, payload: &[u8]) {
+        let begin = self.in_order.octets().len();
+        if self.in_order.append(codec, payload) {
+            self.arrivals.push((begin, now));
+        }
     }
 
     /// Keeps account of how the stream holds together; keys share its sequence numbers with the audio.
@@ -103,6 +113,14 @@ impl Capture {
     /// packets because the sender was late.
     pub fn in_order(&self) -> &[u8] {
         self.in_order.octets()
+    }
+
+    /// The longest time from the arrival of one packet to that of the next, of those whose audio begins within these octets of
+    /// [`Capture::in_order`].
+    pub fn longest_gap(&self, within: Range<usize>) -> Duration {
+        let times = self.arrivals.iter().filter(|(begin, _)| within.contains(begin)).map(|(_, time)| *time);
+        let gaps = times.clone().zip(times.skip(1)).map(|(one, next)| next.saturating_duration_since(one));
+        gaps.max().unwrap_or_default()
     }
 
     /// Whether the call is over: nothing more will be heard.
@@ -158,8 +176,8 @@ impl Heard {
         }
     }
 
-    pub(super) fn handle_datagram(&self, negotiated: &Negotiated, datagram: &[u8]) {
-        self.lock().handle_datagram(negotiated, datagram);
+    pub(super) fn handle_datagram(&self, now: Instant, negotiated: &Negotiated, datagram: &[u8]) {
+        self.lock().handle_datagram(now, negotiated, datagram);
         self.shared.1.notify_waiters();
     }
 
@@ -231,10 +249,14 @@ mod tests {
     #[test]
     fn a_prompt_is_found_within_what_was_heard() {
         let mut heard = Capture::default();
-        for payload in [[9, 9], [1, 2], [3, 9]] {
-            heard.in_order.append(Codec::Pcmu, &payload);
+        #[expect(clippy::disallowed_methods, reason = "an arbitrary origin; the test moves the clock itself")]
+        let start = Instant::now();
+        for (ms, payload) in [(0, [9, 9]), (20, [1, 2]), (75, [3, 9]), (90, [9, 9])] {
+            heard.append(start + Duration::from_millis(ms), Codec::Pcmu, &payload);
         }
         assert_eq!(heard.find(&[1, 2, 3], 0), Some(2));
         assert_eq!(heard.find(&[1, 2, 3], 3), None);
+        let gap = |within| heard.longest_gap(within).as_millis();
+        assert_eq!((gap(0..8), gap(0..4), gap(4..8), gap(4..6)), (55, 20, 15, 0));
     }
 }

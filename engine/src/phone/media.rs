@@ -174,7 +174,7 @@ impl<R: Fn(MediaEvent)> Task<R> {
         match channel {
             Channel::Rtp => {
                 if let Some(negotiated) = &self.negotiated {
-                    self.heard.handle_datagram(negotiated, datagram);
+                    self.heard.handle_datagram(now, negotiated, datagram);
                 }
                 // The phone joins no legs: there is nobody to forward to.
                 let _ = self.stream.handle_packet(now, source, datagram);

@@ -3,9 +3,10 @@
 
 use flate2::Compression;
 use flate2::read::GzEncoder;
-use lockstep_tests::caller::Caller;
 use lockstep_tests::engine::{Engine, Setup};
+use lockstep_tests::neighbour::{self, Neighbour};
 use serde_json::{Value, json};
+use std::cell::Cell;
 use std::io::Read as _;
 
 #[path = "../../../engine/tests/packages/zip_file.rs"]
@@ -15,10 +16,6 @@ mod zip_file;
 const UNPACKED: usize = 65 << 20;
 /// Levels that end the stack of whoever recurses.
 const DEEP: usize = 20_000;
-
-const NEIGHBOUR: &str = "await ctx.answer();
-const { value } = await ctx.gather({ min: 1, max: 1, terminators: '', timeout_ms: 50_000 });
-await ctx.play(`ivr/${value}.wav`);";
 
 const UNPACK: &str = "// @lockstep public=true
 const fs = require('fs');
@@ -41,22 +38,30 @@ fn setup() -> Setup {
     Engine::setup()
         .variable("LOCKSTEP_SCRIPTS__PACKAGES", packages)
         .variable("LOCKSTEP_SCRIPTS__WORKERS", "1")
-        .main("100", NEIGHBOUR)
+        .main("100", neighbour::SCRIPT)
         .script("unpack.js", UNPACK)
 }
 
-/// Does `what` to an engine while a call lives, which is heard afterwards.
+/// Does `what` to an engine; meanwhile the keys of a call are answered as soon as ever.
 async fn beside_a_call(what: impl AsyncFnOnce(&Engine)) {
     let engine = setup().start();
-    let mut neighbour = Caller::answered(&engine, "100").await;
-    neighbour.events.tolerate_loss();
-    what(&engine).await;
-    let pid = engine.pid();
-    neighbour.call.press("7");
-    neighbour.hears("7.wav", 0).await;
-    let story = neighbour.over(&engine).await;
-    assert!(story.logs().is_empty(), "the call was disturbed: {:?}", story.logs());
-    assert_eq!(engine.get("/v1/health").await["status"], "ok", "the engine of {pid} lives");
+    let mut neighbour = Neighbour::call(&engine, "100").await;
+    let is_done = Cell::new(false);
+    let bombs = async {
+        what(&engine).await;
+        is_done.set(true);
+    };
+    let rounds = async {
+        let mut least = neighbour.asks(&engine).await;
+        while !is_done.get() {
+            least = neighbour.asks(&engine).await.least(least);
+        }
+        least
+    };
+    let ((), least) = tokio::join!(bombs, rounds);
+    assert!(least.is_nothing(), "{least:?}");
+    neighbour.leaves(&engine).await;
+    assert_eq!(engine.get("/v1/health").await["status"], "ok");
     assert_eq!(call(&engine, "main", json!({ "a": 1 })).await, (200, json!(1)), "other runs of the same script go on");
 }
 
