@@ -147,6 +147,13 @@ impl Endpoint {
         if response.status.is_final() {
             server.request = None;
         }
+        // A call that was turned down is not under way: a proxy may try its next target here, with the same Call-ID and CSeq.
+        if response.status.is_final()
+            && !response.status.is_success()
+            && let Some(merge_key) = server.merge_key.take()
+        {
+            self.merge_index.remove(&merge_key);
+        }
         let repeats = is_invite && response.status.is_provisional() && response.status != StatusCode::TRYING;
         server.refresh_at = repeats.then(|| now + PROVISIONAL_REFRESH);
         let destination = server.destination;

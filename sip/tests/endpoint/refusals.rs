@@ -127,6 +127,33 @@ fn the_same_request_by_another_path_gets_482() {
 }
 
 #[test]
+fn a_call_that_was_turned_down_may_be_tried_at_another_target_of_ours() {
+    let mut net = Net::new();
+    let (a, b) = pair(&mut net);
+    let invite = request("INVITE", "", "");
+    net.send(a, b, &invite);
+    net.settle();
+    let Event::Invite { id, .. } = net.event(b) else {
+        panic!("no INVITE");
+    };
+    net.at(b, |e, now| e.respond(now, id, reply(480))).expect("unavailable");
+    net.settle();
+    assert_eq!(net.response(a).status.code(), 480);
+    let next = invite.replace("INVITE sip:b@", "INVITE sip:voicemail@").replace("z9hG4bK1", "z9hG4bK2");
+    net.send(a, b, &next);
+    net.send(a, b, &next.replace("z9hG4bK2", "z9hG4bK3"));
+    net.settle();
+    assert!(matches!(net.event(b), Event::Invite { .. }));
+    assert_eq!(net.summaries(a), ["482 INVITE"], "that one is under way");
+    // The first transaction ends while the second is under way.
+    net.run(Duration::from_secs(33));
+    net.inbox(a);
+    net.send(a, b, &next.replace("z9hG4bK2", "z9hG4bK4"));
+    net.settle();
+    assert_eq!(net.summaries(a), ["482 INVITE"]);
+}
+
+#[test]
 fn overload_is_answered_without_state_and_leaves_calls_alone() {
     let mut net = Net::new();
     let a = net.scripted("192.0.2.1:5060");
