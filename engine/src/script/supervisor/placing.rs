@@ -79,8 +79,7 @@ impl Supervisor {
     pub(super) fn make_hungry(&mut self, key: WorkerKey, id: RunId) {
         let (Some(run), Some(worker)) = (self.runs.get_mut(&id), self.workers.get_mut(&key)) else { return };
         if !std::mem::replace(&mut run.hungry, true) {
-            let line = if run.sent == 0 { &mut worker.new } else { &mut worker.hungry };
-            line.push_back(id);
+            worker.wait_for_room(id, run.sent == 0);
         }
     }
 

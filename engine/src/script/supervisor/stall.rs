@@ -17,7 +17,7 @@ const WATCH: Duration = Duration::from_millis(10);
 const STALL: Duration = Duration::from_millis(50);
 /// Added to a turn's limit: a loop in bytecode is ended by the worker itself, which costs nobody a rebuild.
 const KILL_GRACE: Duration = Duration::from_millis(30);
-/// A worker that owes an answer and shows no sign of life for so long is not coming back: stopped, or stuck in the kernel.
+/// A worker that has something to do and shows no sign of life for so long is not coming back: stopped, or stuck in the kernel.
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// What a worker's probe shows.
@@ -35,7 +35,7 @@ impl Supervisor {
         for (key, worker) in self.workers.iter_mut().filter(|(_, worker)| worker.is_watched()) {
             self.actions.push_back(Action::Observe(*key));
             let heard = *worker.heard.get_or_insert(now.instant);
-            if worker.outstanding > 0 && now.instant.saturating_duration_since(heard) > SILENCE {
+            if worker.is_busy() && now.instant.saturating_duration_since(heard) > SILENCE {
                 // It stays `Ready`: nobody told it to go, so this counts as a death of whatever it was doing.
                 self.actions.push_back(Action::Kill(*key));
             }

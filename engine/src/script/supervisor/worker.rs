@@ -103,7 +103,21 @@ impl Worker {
 
     /// Someone waits for it, or should.
     pub(super) fn is_watched(&self) -> bool {
-        self.state == WorkerState::Ready && (self.outstanding > 0 || self.haunted || self.stalled.is_some())
+        self.state == WorkerState::Ready && (self.is_busy() || self.haunted || self.stalled.is_some())
+    }
+
+    /// Runs in it wait for a turn, or for room in its buffer.
+    pub(super) fn is_busy(&self) -> bool {
+        self.outstanding > 0 || !self.new.is_empty() || !self.hungry.is_empty()
+    }
+
+    /// A run has entries that it has not been sent.
+    pub(super) fn wait_for_room(&mut self, run: RunId, is_new: bool) {
+        if !self.is_busy() {
+            self.heard = None;
+        }
+        let line = if is_new { &mut self.new } else { &mut self.hungry };
+        line.push_back(run);
     }
 
     /// Appends a frame; returns its size.

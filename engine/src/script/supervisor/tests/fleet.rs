@@ -47,6 +47,13 @@ pub(super) fn program() -> Arc<Program> {
     })
 }
 
+/// A program whose sources fill a worker's buffer.
+pub(super) fn large_program() -> Arc<Program> {
+    let source = format!("function main() {{}} // {}", "x".repeat(1 << 20));
+    let bundle = Bundle { entry: "menu.js".into(), files: [("menu.js".to_owned(), source.into())].into(), ..Bundle::default() };
+    Arc::new(Program { bundle: Arc::new(bundle), ..(*program()).clone() })
+}
+
 /// A pretended worker process.
 #[derive(Default)]
 pub(super) struct FakeWorker {
@@ -64,6 +71,8 @@ pub(super) struct Fleet {
     pub(super) killed: Vec<WorkerKey>,
     pub(super) stopped: Vec<WorkerKey>,
     pub(super) observed: Vec<WorkerKey>,
+    /// No worker reads what it is sent.
+    pub(super) is_deaf: bool,
 }
 
 impl Fleet {
@@ -82,6 +91,7 @@ impl Fleet {
             killed: Vec::new(),
             stopped: Vec::new(),
             observed: Vec::new(),
+            is_deaf: false,
         };
         fleet.carry_out();
         fleet.all_ready();
@@ -95,7 +105,8 @@ impl Fleet {
                     self.spawned.push(key);
                     self.workers.insert(key, FakeWorker::default());
                 }
-                Action::Flush(key) => self.flush(key),
+                Action::Flush(key) if !self.is_deaf => self.flush(key),
+                Action::Flush(_) => {}
                 Action::Observe(key) => self.observed.push(key),
                 Action::Kill(key) => self.killed.push(key),
                 Action::Stop(key) => self.stopped.push(key),

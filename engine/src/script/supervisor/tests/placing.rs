@@ -1,10 +1,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockstep_ctx_api::wire::{Bundle, FromWorker, RunState, ToWorker, TurnEnd};
+use lockstep_ctx_api::wire::{FromWorker, RunState, ToWorker, TurnEnd};
 
 use super::super::{RunBounds, Settings, Supervisor};
-use super::fleet::{Fleet, program};
+use super::fleet::{Fleet, large_program, program};
 
 #[test]
 fn runs_are_spread_over_the_workers_and_the_spare_gets_none() {
@@ -51,11 +51,7 @@ fn a_bundle_is_sent_once_to_a_worker_and_dropped_when_retired_and_unused() {
 #[test]
 fn a_bundle_that_fills_the_buffer_is_sent_all_the_same() {
     let mut fleet = Fleet::new(1);
-    let mut large = (*program()).clone();
-    let source = format!("function main() {{}} // {}", "x".repeat(1 << 20));
-    large.bundle =
-        Arc::new(Bundle { entry: "menu.js".into(), files: [("menu.js".to_owned(), source.into())].into(), ..Bundle::default() });
-    let run = fleet.start_with(Arc::new(large));
+    let run = fleet.start_with(large_program());
     fleet.work();
     assert_eq!(fleet.turns(), [(run, 0)]);
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use lockstep_ctx_api::event::Event;
 use lockstep_ctx_api::wire::{EntryKind, ScriptErrorKind, ToWorker};
 
-use super::fleet::Fleet;
+use super::fleet::{Fleet, large_program};
 
 #[test]
 fn busy_workers_are_looked_at_and_idle_ones_are_not() {
@@ -17,6 +17,28 @@ fn busy_workers_are_looked_at_and_idle_ones_are_not() {
     fleet.pass(Duration::from_millis(10));
     assert_eq!(fleet.observed, []);
     assert_eq!(fleet.supervisor.next_timeout(), None);
+}
+
+#[test]
+fn a_worker_that_is_sent_a_run_behind_a_large_bundle_is_looked_at() {
+    let mut fleet = Fleet::new(1);
+    let run = fleet.start_with(large_program());
+    let home = fleet.home(run).unwrap();
+    fleet.pass(Duration::from_millis(10));
+    assert_eq!(fleet.observed, [home]);
+    fleet.observe(home, Some((run, 2_030)));
+    assert_eq!((fleet.killed.as_slice(), fleet.failures()), ([home].as_slice(), vec![(run, ScriptErrorKind::TurnLimit)]));
+}
+
+#[test]
+fn a_worker_that_does_not_take_in_a_large_bundle_is_killed() {
+    let mut fleet = Fleet::new(1);
+    fleet.is_deaf = true;
+    fleet.start_with(large_program());
+    for _ in 0..33 {
+        fleet.pass(Duration::from_secs(1));
+    }
+    assert!(!fleet.killed.is_empty());
 }
 
 #[test]
