@@ -84,16 +84,34 @@ impl Known {
     /// The end of a job, once it has one.
     pub(super) fn tell_of(&mut self, id: i64) -> oneshot::Receiver<Job> {
         let (teller, told) = oneshot::channel();
-        let tellers = self.waiting.entry(id).or_default();
-        // Those who have looked for themselves in the meantime.
-        tellers.retain(|teller| !teller.is_closed());
-        tellers.push(teller);
+        self.waiting.entry(id).or_default().push(teller);
         told
+    }
+
+    /// Somebody who waited for a job's end no longer does.
+    pub(super) fn no_longer_waited_for(&mut self, id: i64) {
+        if let Some(tellers) = self.waiting.get_mut(&id) {
+            tellers.retain(|teller| !teller.is_closed());
+            if tellers.is_empty() {
+                self.waiting.remove(&id);
+            }
+        }
+    }
+
+    /// The store says that a job has ended.
+    pub(super) fn over(&mut self, id: i64) {
+        self.open.remove(&id);
+    }
+
+    /// Jobs that are remembered because they have not ended, and those that somebody waits for.
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.open.len(), self.waiting.len())
     }
 
     /// A job has ended, and its end is on disk: whoever waits for it is told.
     pub(super) fn ended(&mut self, job: &Job) {
-        self.open.remove(&job.id);
+        self.over(job.id);
         // One that failed may be tried again, by another process too.
         if job.state == JobState::Completed {
             self.remember(job.id, Completed { account: job.account.clone(), result: job.result.clone() });

@@ -161,11 +161,13 @@ impl Jobs {
     pub async fn ended(&self, account: &str, id: i64) -> Result<Job, StoreError> {
         loop {
             let told = self.inner.known().tell_of(id);
+            let mut told = Told { inner: &self.inner, id, told };
             let job = self.known(account, id).await?;
             if job.state.is_final() {
+                self.inner.known().over(id);
                 return Ok(job);
             }
-            if let Some(job) = self.wait(told).await {
+            if let Some(job) = self.wait(&mut told).await {
                 return Ok(job);
             }
         }
@@ -181,7 +183,7 @@ impl Jobs {
             Knowledge::Ended(end) => return Ok(end),
             // Where another process runs the jobs, it is the one that knows.
             Knowledge::Open(told) if self.inner.runs_here.load(Relaxed) => {
-                if let Some(job) = self.wait(told).await {
+                if let Some(job) = self.wait(&mut Told { inner: &self.inner, id, told }).await {
                     return Ok(job.into());
                 }
             }
@@ -191,7 +193,8 @@ impl Jobs {
     }
 
     /// Waits to be told of a job's end, but not so long that it would be missed when nobody tells.
-    async fn wait(&self, told: oneshot::Receiver<Job>) -> Option<Job> {
+    async fn wait(&self, told: &mut Told<'_>) -> Option<Job> {
+        let told = &mut told.told;
         // No other process has a store in memory.
         if *self.inner.store.place() == Place::Memory {
             return told.await.ok();
@@ -317,6 +320,20 @@ impl Jobs {
     /// Tells whoever waits for a job that has ended, and whose end is on disk.
     fn tell(&self, job: &Job) {
         self.inner.known().ended(job);
+    }
+}
+
+/// Somebody is to be told of a job's end, until dropped.
+struct Told<'a> {
+    inner: &'a Inner,
+    id: i64,
+    told: oneshot::Receiver<Job>,
+}
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        self.told.close();
+        self.inner.known().no_longer_waited_for(self.id);
     }
 }
 

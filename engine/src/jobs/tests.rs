@@ -249,6 +249,20 @@ async fn whoever_waits_is_told_of_the_end_on_disk() {
 }
 
 #[tokio::test]
+async fn nothing_is_remembered_of_a_job_that_another_process_has_ended() {
+    let office = Office::new();
+    let id = office.add(|_| ()).await;
+    let mut given_up = Box::pin(office.jobs.result("a", id));
+    assert!(futures_util::future::FutureExt::now_or_never(given_up.as_mut()).is_none());
+    drop(given_up);
+    assert_eq!(office.jobs.inner.known().counts(), (1, 0), "nobody waits any more");
+    office.claim(1).await;
+    office.finish(id, 1, TryEnd::Completed(None)).await;
+    assert_eq!(office.jobs.result("a", id).await.unwrap(), JobEnd::Completed(None));
+    assert_eq!(office.jobs.inner.known().counts(), (0, 0));
+}
+
+#[tokio::test]
 async fn what_a_job_gave_is_known_without_the_store_and_to_its_account_only() {
     let office = Office::new();
     office.jobs.inner.runs_here.store(true, Relaxed);
