@@ -1,9 +1,11 @@
 //! Call detail records: what every call was, kept in the store. They are written behind: no call waits for its record.
 
+mod keeper;
 mod table;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use keeper::Keeper;
 pub use table::{CdrFilter, list};
 pub(crate) use table::{add, find, spent_since, sweep};
 

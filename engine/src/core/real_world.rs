@@ -28,7 +28,6 @@ use crate::class4::{Class4, Facts, RouteTable};
 use crate::fetch::Fetcher;
 use crate::host::{HostServices, RunContext};
 use crate::runs::RunsHandle;
-use crate::store::Store;
 use crate::tts::Tts;
 
 /// See the module.
@@ -41,9 +40,8 @@ pub(super) struct RealWorld {
     pub(super) services: HostServices,
     pub(super) resolver: Resolver,
     pub(super) runs: RunsHandle,
-    pub(super) store: Store,
-    /// `[store] cdr_days` is 0.
-    pub(super) keeps_no_records: bool,
+    /// Absent where `[store] cdr_days` is 0.
+    pub(super) records: Option<cdr::Keeper>,
     /// One arrival a ticket, and tickets are bounded by the operations of calls: this cannot grow without end.
     pub(super) arrivals: mpsc::UnboundedSender<Arrival>,
     pub(super) tasks: BTreeMap<Ticket, AbortHandle>,
@@ -168,16 +166,9 @@ impl World for RealWorld {
     }
 
     fn keep_record(&mut self, record: Box<Cdr>) {
-        if self.keeps_no_records {
-            return;
+        if let Some(records) = &self.records {
+            tokio::task::spawn_local(records.keep(*record));
         }
-        // In line from here on, whether or not the engine still lives when it is written.
-        let written = self.store.write_behind(move |connection, _| cdr::add(connection, &record));
-        tokio::task::spawn_local(async move {
-            if let Err(error) = written.await {
-                tracing::error!(%error, "the record of a call was lost");
-            }
-        });
     }
 
     fn call_application(&mut self, call: ApplicationCall) -> Result<(), String> {
@@ -217,6 +208,12 @@ impl World for RealWorld {
                 "Half seconds of recordings lost because the disk fell behind.",
                 counter,
                 gauges.recording_blocks_dropped as f64,
+            ),
+            metric(
+                "lockstep_cdrs_lost_total",
+                "Records of calls that the store did not take.",
+                counter,
+                self.records.as_ref().map_or(0, cdr::Keeper::lost) as f64,
             ),
             metric("lockstep_descriptor_limit", "Descriptors the process may have.", gauge, gauges.descriptor_limit as f64),
             metric("lockstep_prompt_cache_bytes", "Encoded audio in memory.", gauge, self.prompts.cached_bytes() as f64),
