@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use super::client::{Target, print_json};
+use super::client::Ask;
 use super::{finish, out};
 use crate::log::on_one_line;
 
@@ -29,11 +29,8 @@ pub(super) struct Args {
     /// How many calls are listed at most, the newest first.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000), conflicts_with_all = ["id", "follow"])]
     limit: u32,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    target: Target,
+    ask: Ask,
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
@@ -43,22 +40,23 @@ pub(super) fn run(args: &Args) -> ExitCode {
 async fn work(args: &Args) -> Result<(), String> {
     match &args.id {
         Some(id) if args.html.is_some() => {
-            let page = args.target.get(&format!("/v1/calls/{}/timeline?format=html", encode(id))).await?;
+            let page = args.ask.target.get(&format!("/v1/calls/{}/timeline?format=html", encode(id))).await?;
             let (Some(path), Value::String(page)) = (&args.html, page) else {
                 return Err("the engine's answer is no page".to_owned());
             };
             std::fs::write(path, page).map_err(|error| format!("{}: {error}", path.display()))
         }
-        Some(id) if args.hangup => args.target.delete(&format!("/v1/calls/{}", encode(id))).await.map(|_| ()),
+        Some(id) if args.hangup => args.ask.target.delete(&format!("/v1/calls/{}", encode(id))).await.map(|_| ()),
         id if args.follow => {
             // What has a line; as JSON, all there is.
-            let types = if args.json { "" } else { "types=call,timeline,log&" };
+            let types = if args.ask.json { "" } else { "types=call,timeline,log&" };
             let call = id.as_ref().map(|id| format!("call={}", encode(id))).unwrap_or_default();
             let query = format!("?{types}{call}");
             let ends_with_call = id.is_some();
-            args.target
+            args.ask
+                .target
                 .follow(&query, |event| {
-                    if args.json {
+                    if args.ask.json {
                         out::line(&event)
                     } else if event["call"].is_string() {
                         out::line(event_line(&event))
@@ -68,21 +66,13 @@ async fn work(args: &Args) -> Result<(), String> {
                 .await
         }
         Some(id) => {
-            let timeline = args.target.get(&format!("/v1/calls/{}/timeline", encode(id))).await?;
-            if args.json {
-                print_json(&timeline)
-            } else {
-                print_timeline(&timeline)
-            }
+            let timeline = args.ask.target.get(&format!("/v1/calls/{}/timeline", encode(id))).await?;
+            args.ask.show(&timeline, print_timeline);
             Ok(())
         }
         None => {
-            let calls = args.target.get(&list_of(args.live, args.limit)).await?;
-            if args.json {
-                print_json(&calls)
-            } else {
-                print_list(&calls)
-            }
+            let calls = args.ask.target.get(&list_of(args.live, args.limit)).await?;
+            args.ask.show(&calls, print_list);
             Ok(())
         }
     }

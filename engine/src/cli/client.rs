@@ -18,6 +18,34 @@ pub(super) struct Target {
     key: Option<String>,
 }
 
+/// Whom a command asks, and how it prints the answer.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Ask {
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) target: Target,
+}
+
+impl Ask {
+    /// Prints an answer as JSON, or as `print` has it.
+    pub(super) fn show(&self, answer: &Value, print: impl FnOnce(&Value)) {
+        if self.json { print_json(answer) } else { print(answer) }
+    }
+
+    /// Prints events of one type, as JSON or as `line` has them, until the engine ends.
+    pub(super) async fn follow(&self, kind: &str, line: impl Fn(&Value) -> String) -> Result<(), String> {
+        let print = |event: Value| {
+            if event["type"] == kind {
+                out::line(if self.json { event.to_string() } else { line(&event) });
+            }
+            true
+        };
+        self.target.follow(&format!("?types={kind}"), print).await
+    }
+}
+
 impl Target {
     #[cfg(test)]
     pub(super) fn key(&self) -> Option<&str> {
@@ -31,17 +59,6 @@ impl Target {
     /// `GET path`
     pub(super) async fn get(&self, path: &str) -> Result<Value, String> {
         self.send(reqwest::Method::GET, path, None).await
-    }
-
-    /// Events of one type, one after another, until the engine ends.
-    pub(super) async fn follow_type(&self, kind: &str, print: impl Fn(&Value)) -> Result<(), String> {
-        self.follow(&format!("?types={kind}"), |event| {
-            if event["type"] == kind {
-                print(&event);
-            }
-            true
-        })
-        .await
     }
 
     /// `DELETE path`

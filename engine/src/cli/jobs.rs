@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::calls::encode;
-use super::client::{Target, print_json};
+use super::client::{Ask, print_json};
 use super::run::read_data;
 use super::{finish, out};
 use crate::log::on_one_line;
@@ -18,11 +18,8 @@ pub(super) struct Args {
     /// Print jobs as they come, run and end.
     #[arg(long, short)]
     follow: bool,
-    /// Print JSON.
-    #[arg(long, global = true)]
-    json: bool,
     #[command(flatten)]
-    target: Target,
+    ask: Ask,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -75,11 +72,10 @@ pub(super) fn run(args: &Args) -> ExitCode {
 
 async fn work(args: &Args) -> Result<(), String> {
     if args.follow {
-        let print = |job: &Value| if args.json { out::line(job) } else { out::line(line(job)) };
-        return args.target.follow_type("job", print).await;
+        return args.ask.follow("job", line).await;
     }
     let latest = Action::List { state: None, queue: None, limit: 100 };
-    let target = &args.target;
+    let target = &args.ask.target;
     let answer = match args.action.as_ref().unwrap_or(&latest) {
         Action::List { state, queue, limit } => {
             let mut query = format!("/v1/jobs?limit={limit}");
@@ -88,12 +84,8 @@ async fn work(args: &Args) -> Result<(), String> {
                     query.push_str(&format!("&{name}={}", encode(value)));
                 }
             }
-            let jobs = target.get(&query).await?;
-            if !args.json {
-                print_table(&jobs);
-                return Ok(());
-            }
-            jobs
+            args.ask.show(&target.get(&query).await?, print_table);
+            return Ok(());
         }
         Action::Show { id } => {
             print_json(&target.get(&format!("/v1/jobs/{id}")).await?);
@@ -112,11 +104,11 @@ async fn work(args: &Args) -> Result<(), String> {
         Action::Pause { queue } => target.post(&format!("/v1/queues/{}/pause", encode(queue))).await?,
         Action::Resume { queue } => target.post(&format!("/v1/queues/{}/resume", encode(queue))).await?,
     };
-    if args.json {
-        print_json(&answer);
-    } else if answer["id"].is_i64() {
-        out::line(line(&answer));
-    }
+    args.ask.show(&answer, |answer| {
+        if answer["id"].is_i64() {
+            out::line(line(answer));
+        }
+    });
     Ok(())
 }
 

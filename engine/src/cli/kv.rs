@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::calls::encode;
-use super::client::{Target, print_json};
+use super::client::Ask;
 use super::{finish, out, some_seconds};
 
 /// List, read, set and remove keys of the key-value store.
@@ -14,11 +14,8 @@ use super::{finish, out, some_seconds};
 pub(super) struct Args {
     #[command(subcommand)]
     action: Option<Action>,
-    /// Print JSON.
-    #[arg(long, global = true)]
-    json: bool,
     #[command(flatten)]
-    target: Target,
+    ask: Ask,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -58,6 +55,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
 }
 
 async fn work(args: &Args) -> Result<(), String> {
+    let Ask { target, .. } = &args.ask;
     let path = |key: &str| format!("/v1/kv/{}", encode(key));
     let all = Action::List { prefix: None, after: None, limit: 100 };
     match args.action.as_ref().unwrap_or(&all) {
@@ -66,23 +64,20 @@ async fn work(args: &Args) -> Result<(), String> {
             if let Some(after) = after {
                 query.push_str(&format!("&after={}", encode(after)));
             }
-            let keys = args.target.get(&query).await?;
-            if args.json {
-                print_json(&keys);
-            } else {
+            args.ask.show(&target.get(&query).await?, |keys| {
                 keys["keys"].as_array().into_iter().flatten().filter_map(Value::as_str).for_each(out::line);
-            }
+            });
         }
         Action::Get { key } => {
-            let entry = args.target.get(&path(key)).await?;
-            if args.json { print_json(&entry) } else { out::line(entry["value"].as_str().unwrap_or_default()) }
+            let entry = target.get(&path(key)).await?;
+            args.ask.show(&entry, |entry| out::line(entry["value"].as_str().unwrap_or_default()));
         }
         Action::Set { key, value, ttl } => {
             let ttl_s = ttl.map(|ttl| ttl.as_secs_f64());
-            args.target.put(&path(key), &json!({ "value": value, "ttl_s": ttl_s })).await?;
+            target.put(&path(key), &json!({ "value": value, "ttl_s": ttl_s })).await?;
         }
         Action::Del { key } => {
-            args.target.delete(&path(key)).await?;
+            target.delete(&path(key)).await?;
         }
     }
     Ok(())
@@ -109,7 +104,7 @@ mod tests {
         ] {
             let args = Line::parse_from(line).args;
             let (Some(Action::Get { key }) | Some(Action::Del { key })) = args.action else { panic!("{line:?}") };
-            assert_eq!((key.as_str(), args.target.key()), ("colour", Some("secret")), "{line:?}");
+            assert_eq!((key.as_str(), args.ask.target.key()), ("colour", Some("secret")), "{line:?}");
         }
         let args = Line::parse_from(["kv", "set", "colour", "red"]).args;
         let Some(Action::Set { key, value, .. }) = args.action else { panic!("set") };

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::calls::{encode, entry_line};
-use super::client::Target;
+use super::client::Ask;
 use super::{finish, out};
 use crate::log::on_one_line;
 
@@ -20,11 +20,8 @@ pub(super) struct Args {
     /// Print lines as they come.
     #[arg(long, short)]
     follow: bool,
-    /// Print JSON, one line each.
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    target: Target,
+    ask: Ask,
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
@@ -35,9 +32,10 @@ async fn work(args: &Args) -> Result<(), String> {
     if args.follow {
         let query = args.call.as_ref().map(|id| format!("&call={}", encode(id))).unwrap_or_default();
         return args
+            .ask
             .target
             .follow(&format!("?types=log{query}"), |event| {
-                if args.json {
+                if args.ask.json {
                     out::line(as_json(event));
                 } else {
                     out::line(as_line(&event));
@@ -49,7 +47,7 @@ async fn work(args: &Args) -> Result<(), String> {
     let ids = match &args.call {
         Some(id) => vec![id.clone()],
         None => {
-            let calls = args.target.get(&format!("/v1/calls?limit={CALLS_BACK}")).await?;
+            let calls = args.ask.target.get(&format!("/v1/calls?limit={CALLS_BACK}")).await?;
             let mut ids: Vec<String> = calls["calls"]
                 .as_array()
                 .into_iter()
@@ -61,10 +59,10 @@ async fn work(args: &Args) -> Result<(), String> {
         }
     };
     for id in ids {
-        let timeline = args.target.get(&format!("/v1/calls/{}/timeline", encode(&id))).await?;
+        let timeline = args.ask.target.get(&format!("/v1/calls/{}/timeline", encode(&id))).await?;
         for entry in timeline["entries"].as_array().into_iter().flatten().filter(|entry| entry["kind"] == "log") {
             let line = json!({ "call": id, "entry": entry });
-            out::line(if args.json { line.to_string() } else { as_line(&line) });
+            out::line(if args.ask.json { line.to_string() } else { as_line(&line) });
         }
     }
     Ok(())

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::calls::encode;
-use super::client::{Target, print_json};
+use super::client::{Ask, Target};
 use super::{finish, out};
 
 /// The largest file that is sent, in bytes: what the engine reads of a script.
@@ -21,11 +21,8 @@ pub(super) struct Args {
     /// Tell when scripts were loaded again.
     #[arg(long, short)]
     follow: bool,
-    /// Print JSON.
-    #[arg(long, global = true)]
-    json: bool,
     #[command(flatten)]
-    target: Target,
+    ask: Ask,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -64,40 +61,33 @@ pub(super) fn run(args: &Args) -> ExitCode {
 
 async fn work(args: &Args) -> Result<(), String> {
     if args.follow {
-        let print = |event: &Value| match args.json {
-            true => out::line(event),
-            false => out::line(format!("{} scripts are live", event["scripts"])),
-        };
-        return args.target.follow_type("scripts-loaded", print).await;
+        return args.ask.follow("scripts-loaded", |event| format!("{} scripts are live", event["scripts"])).await;
     }
+    let Ask { target, .. } = &args.ask;
     let path = |name: &str, rest: &str| format!("/v1/scripts/{}{rest}", encode(name));
     match args.action.as_ref().unwrap_or(&Action::List) {
-        Action::List => show(args, &args.target.get("/v1/scripts").await?, print_table),
+        Action::List => args.ask.show(&target.get("/v1/scripts").await?, print_table),
         Action::Show { name, version } => {
             let rest = version.map_or_else(String::new, |version| format!("/versions/{version}"));
-            show(args, &args.target.get(&path(name, &rest)).await?, |script| {
+            args.ask.show(&target.get(&path(name, &rest)).await?, |script| {
                 out::text(script["source"].as_str().unwrap_or_default());
             });
         }
         Action::Push { files } => {
             for file in files {
-                show(args, &push(&args.target, file).await?, print_live);
+                args.ask.show(&push(target, file).await?, print_live);
             }
         }
-        Action::Versions { name } => show(args, &args.target.get(&path(name, "/versions")).await?, print_versions),
+        Action::Versions { name } => args.ask.show(&target.get(&path(name, "/versions")).await?, print_versions),
         Action::Rollback { name, version } => {
-            let back = args.target.post_json(&path(name, "/rollback"), &json!({ "version": version })).await?;
-            show(args, &back, print_live);
+            let back = target.post_json(&path(name, "/rollback"), &json!({ "version": version })).await?;
+            args.ask.show(&back, print_live);
         }
         Action::Remove { name } => {
-            args.target.delete(&path(name, "")).await?;
+            target.delete(&path(name, "")).await?;
         }
     }
     Ok(())
-}
-
-fn show(args: &Args, answer: &Value, print: impl FnOnce(&Value)) {
-    if args.json { print_json(answer) } else { print(answer) }
 }
 
 /// A script that is there is replaced, another one added.
