@@ -233,8 +233,8 @@ impl Switch {
         call.plan.ring_until = None;
         match call.plan.on_answer.take() {
             Some(OnAnswer::Script(program)) => self.start_script(key, program),
-            Some(OnAnswer::Application(application)) => {
-                call.plan.destinations = [application].into();
+            Some(OnAnswer::Destinations(destinations)) => {
+                call.plan.destinations = destinations;
                 self.next_destination(key);
             }
             Some(OnAnswer::Nobody) => call.script = ScriptState::Application(PLACED),

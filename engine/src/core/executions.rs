@@ -2,7 +2,7 @@
 //!
 //! They go through the same queue as a script's operations, behind what waits there, with ids of a turn of their own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use lockstep_ctx_api::op::Op;
@@ -14,7 +14,7 @@ use super::directory::IncomingRoute;
 use super::exchange::CallKey;
 use super::handle::EngineError;
 use super::joining::TAKEN_BY;
-use super::live_call::ScriptState;
+use super::live_call::{OnAnswer, ScriptState};
 use super::switch::Switch;
 use super::world::{ApplicationCall, LedOn};
 use crate::backend::native::Ending;
@@ -275,7 +275,7 @@ impl Switch {
         self.transfer(&other, target, asker)
     }
 
-    /// Takes a call from whoever has it and leads it elsewhere.
+    /// Takes a call from whoever has it and leads it elsewhere; one of ours goes there when its callee answers.
     pub(super) fn transfer(&mut self, id: &str, target: &str, asker: Asker) -> Result<(), EngineError> {
         let key = self.live_call(id)?;
         let IncomingRoute { destinations, did, reach, .. } = self.route_of(key, target, asker)?;
@@ -284,8 +284,10 @@ impl Switch {
         self.leave(key);
         self.take_away(key);
         if let Some(call) = self.calls.get_mut(&key) {
-            call.plan.destinations = destinations.into();
-            call.plan.on_answer = None;
+            let mut destinations = VecDeque::from(destinations);
+            let when_answered = || OnAnswer::Destinations(std::mem::take(&mut destinations));
+            call.plan.on_answer = call.is_ringing_out().then(when_answered);
+            call.plan.destinations = destinations;
             call.plan.failure = None;
             call.facts.did = did.or(call.facts.did.take());
             if let Some(extension) = extension(target) {
@@ -297,7 +299,9 @@ impl Switch {
         self.settle_call(key);
         // What it had asked for may have been its end.
         self.live_call(id)?;
-        self.next_destination(key);
+        if self.calls.get(&key).is_some_and(|call| call.plan.on_answer.is_none()) {
+            self.next_destination(key);
+        }
         Ok(())
     }
 

@@ -445,7 +445,7 @@ impl Switch {
         let Some(call) = self.calls.get(&key) else { return };
         let script = call.script_name().or_else(|| match &call.plan.on_answer {
             Some(OnAnswer::Script(program)) => Some(program.name.clone()),
-            Some(OnAnswer::Application(..) | OnAnswer::Nobody) | None => None,
+            Some(OnAnswer::Destinations(_) | OnAnswer::Nobody) | None => None,
         });
         let (id, from, to) = (call.facts.id.clone(), call.facts.from.clone(), call.facts.to.clone());
         self.publish(|| EngineEvent::CallStarted { call: id, from, to, script });

@@ -50,8 +50,8 @@ pub(crate) enum ScriptState {
 #[derive(Clone, Debug)]
 pub(crate) enum OnAnswer {
     Script(Arc<Program>),
-    /// An application on an event socket.
-    Application(Destination),
+    /// Whoever is at the first of these destinations: an application on an event socket, or where the call was transferred to.
+    Destinations(VecDeque<Destination>),
     /// Nobody: it waits for whoever placed it.
     Nobody,
 }
@@ -158,6 +158,11 @@ impl LiveCall {
     /// Whether it is one of ours that nobody has had yet.
     pub(super) fn is_just_placed(&self) -> bool {
         self.facts.direction == "outbound" && matches!(self.script, ScriptState::Absent | ScriptState::Application(PLACED))
+    }
+
+    /// Whether it is one of ours whose callee has not answered.
+    pub(super) fn is_ringing_out(&self) -> bool {
+        self.facts.direction == "outbound" && self.backend.is_native() && self.backend.state() < CallState::Answered
     }
 
     /// It is led to `extension`, for which it was placed, or transferred.

@@ -168,7 +168,7 @@ impl Switch {
         };
         let owner = match &on_answer {
             OnAnswer::Script(program) => wanted.account.as_deref().or(Some(program.account.as_str())),
-            OnAnswer::Application(..) | OnAnswer::Nobody => wanted.account.as_deref(),
+            OnAnswer::Destinations(_) | OnAnswer::Nobody => wanted.account.as_deref(),
         };
         let owner: Option<Arc<str>> = owner.map(Arc::from);
         // The operator has a call placed that its script's account could not dial.
@@ -245,7 +245,7 @@ impl Switch {
         let is_theirs = wanted.account.as_ref().is_none_or(|account| account == DEFAULT_ACCOUNT);
         let exchange = self.exchange.borrow();
         let application = exchange.directory.application(name).filter(|_| is_theirs)?;
-        Some(OnAnswer::Application(application.clone()))
+        Some(OnAnswer::Destinations([application.clone()].into()))
     }
 
     /// Whether a call of ours, or of `customer`, which reaches what this account does, can be led to `target`; why not otherwise.

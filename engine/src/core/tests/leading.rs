@@ -412,6 +412,22 @@ fn an_account_leads_its_calls_to_what_can_be_dialled_and_to_its_own_scripts() {
 }
 
 #[test]
+fn a_call_of_ours_that_is_transferred_while_it_rings_goes_there_when_it_is_answered() {
+    let says = "async function main(data, ctx) { await ctx.answer(); await ctx.hangup(); }";
+    for (target, ends) in [("2000", "bye"), ("1002", "bye SIP;cause=480;text=\"Temporarily Unavailable\"")] {
+        let mut lab = Lab::new(USERS, &[("1000", STAYS), ("2000", says)]);
+        let phone = registered(&mut lab, "127.0.0.1:5071", "1001", "pw1");
+        let wanted = Originate { to: "1001".into(), destination: "1000".into(), ..Originate::default() };
+        ask(&mut lab, |reply| Request::Originate(wanted, reply)).unwrap();
+        lab.respond(phone, 180);
+        transfer(&mut lab, target, Asker::Operator).unwrap();
+        assert_eq!((lab.seen(phone), only_script(&lab)), (vec!["invite".to_owned()], None), "{target}");
+        lab.pick_up(phone);
+        assert_eq!(lab.seen(phone), [ends], "{target}");
+    }
+}
+
+#[test]
 fn a_call_stays_where_it_is_when_nobody_is_where_it_is_to_go() {
     for target in ["nosuch", "449", "user:nosuch", "sip:nosuch@127.0.0.1", "sip:x@198.51.100.1", "undefined"] {
         let mut lab = two_accounts();
