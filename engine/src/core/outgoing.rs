@@ -114,9 +114,13 @@ fn build_invite(
         .ok_or_else(|| Refusal::new(503, format!("no address of this machine leads to {}", first.remote)))?;
     let contact = exchange.contact_for(first.protocol, local, first.remote.ip());
     let host = host_of_ip(exchange.shown_ip(local.ip(), first.remote.ip()));
-    let caller_id = route.cli.or(dial.caller_id).or(route.caller_id).filter(|id| !id.is_empty());
+    let caller = route.caller_id;
+    let caller_id = route.cli.or(dial.caller_id).or_else(|| caller.clone());
+    // The caller's name does not go with somebody else's number.
+    let callers_name = route.from_name.filter(|_| caller_id == caller);
+    let caller_id = caller_id.filter(|id| !id.is_empty());
     let mut from = NameAddr::new(Uri::Sip(SipUri::new(Some(caller_id.as_deref().unwrap_or("anonymous")), host, None)));
-    from.display_name = dial.from_name.or(route.from_name).filter(|name| !name.chars().any(char::is_control));
+    from.display_name = dial.from_name.or(callers_name).filter(|name| !name.chars().any(char::is_control));
     let to = NameAddr::new(without_params(&route.uri));
     let (destinations, elsewhere) = by_one_address(exchange, route.destinations);
     let mut request = OutgoingRequest::new(Method::Invite, route.uri, from, to, destinations);

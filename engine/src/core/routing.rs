@@ -295,7 +295,6 @@ fn gateway_routes(exchange: &mut Exchange, call: CallKey, number: LookupId, wait
     // Their names may have taken a while to be found.
     ways.sort_by_key(|way| !exchange.directory.is_up(exchange.now.instant, way.gateway));
     let last = ways.len().saturating_sub(1);
-    let caller = exchange.callers.get(&call).map(|(number, _)| number.clone());
     let mut routes = Vec::with_capacity(ways.len());
     for (index, Way { gateway, uri, attempt }) in ways.into_iter().enumerate() {
         let mut route = Route {
@@ -305,15 +304,10 @@ fn gateway_routes(exchange: &mut Exchange, call: CallKey, number: LookupId, wait
             patience: (index < last).then_some(SILENCE),
             ..Route::to(Uri::Sip(uri), max_forwards)
         };
-        let mut is_renamed = false;
         if let Some(Attempt { cli, fields, cost, .. }) = attempt {
-            is_renamed = caller.as_ref() != Some(&cli);
             route = Route { cli: Some(cli), fields, cost, ..route };
         }
-        let route = with_caller(exchange, call, route);
-        // The caller's name does not go with somebody else's number.
-        let from_name = route.from_name.clone().filter(|_| !is_renamed);
-        routes.push(exchange.add_route(call, Route { from_name, ..route }));
+        routes.push(add(exchange, call, route));
     }
     Ok(Routes { routes, hunt: Hunt::InTurn { ring } })
 }

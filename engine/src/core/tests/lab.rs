@@ -51,6 +51,8 @@ pub(super) const ENGINE: &str = "127.0.0.1:5060";
 /// A SIP phone.
 pub(super) struct Phone {
     pub(super) address: SocketAddr,
+    /// What its From calls it.
+    pub(super) name: Option<String>,
     pub(super) endpoint: Endpoint,
     media: OfferAnswer,
     /// What it has seen since the last look.
@@ -122,6 +124,7 @@ impl Lab {
         let seed = [10 + u8::try_from(self.phones.len()).unwrap(); 32];
         self.phones.push(Phone {
             address,
+            name: None,
             endpoint: Endpoint::new(endpoint_config(address), seed),
             media: OfferAnswer::new(LocalMedia {
                 address: Ipv4Addr::LOCALHOST.into(),
@@ -178,6 +181,7 @@ impl Lab {
         let phone = self.at(phone);
         phone.auth.iter_mut().for_each(ClientAuth::begin_request);
         let mut request = outgoing(phone.address, Method::Invite, to, Some(Body::sdp(sdp.as_bytes().to_vec())));
+        request.from.display_name.clone_from(&phone.name);
         headers.iter().for_each(|(name, value)| request.headers.push(*name, *value));
         phone.invite = Some(phone.endpoint.invite(now, request).unwrap());
         self.settle();

@@ -77,6 +77,27 @@ fn a_callee_who_answers_while_the_caller_gives_up_is_hung_up() {
 }
 
 #[test]
+fn the_callers_name_goes_with_the_callers_number_and_with_no_other() {
+    for (script, from) in [
+        ("await ctx.bridge('1001');", ("caller", Some("Alice Smith"))),
+        ("await ctx.bridge('1001', { caller_id: 'caller' });", ("caller", Some("Alice Smith"))),
+        ("await ctx.bridge('1001', { caller_id: '442080000' });", ("442080000", None)),
+        ("await ctx.bridge('1001', { caller_id: '442080000', from_name: 'Desk' });", ("442080000", Some("Desk"))),
+        ("await ctx.set('effective_caller_id_number', '442080000'); await ctx.bridge('1001');", ("442080000", None)),
+    ] {
+        let script = format!("async function main(data, ctx) {{ {script} }}");
+        let mut lab = Lab::new(USERS, &[("1000", &script)]);
+        let callee = registered(&mut lab, "127.0.0.1:5071", "1001", "pw1");
+        let caller = lab.phone("127.0.0.1:5070");
+        lab.at(caller).name = Some("Alice Smith".to_owned());
+        lab.dial(caller, "1000");
+        let invite = lab.at(callee).invited.clone().expect("an INVITE came");
+        let shown = invite.headers.from().unwrap().unwrap();
+        assert_eq!((shown.uri.user().as_deref(), shown.display_name.as_deref()), (Some(from.0), from.1), "{script}");
+    }
+}
+
+#[test]
 fn a_script_reaches_another_script_through_the_engine_itself() {
     let first = "async function main(data, ctx) {
       await ctx.answer();
