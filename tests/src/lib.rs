@@ -11,4 +11,5 @@ pub mod freeswitch;
 pub mod http;
 pub mod neighbour;
 pub mod sipp;
+pub mod wav;
 pub mod wire;

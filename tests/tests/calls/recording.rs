@@ -1,57 +1,9 @@
 //! Recording and echo: what is written and what comes back is what was said.
 
-use lockstep_media::codec::Codec;
 use lockstep_tests::audio::{assert_holds, assert_lacks, prompt};
 use lockstep_tests::caller::{Caller, USERS, hears, incoming, registered, speak};
 use lockstep_tests::engine::{Engine, within};
-
-/// The parts of a WAV file that a player goes by.
-struct Wav {
-    format: u16,
-    channels: usize,
-    rate: u32,
-    bits: u16,
-    data: Vec<u8>,
-}
-
-fn wav(file: &[u8]) -> Wav {
-    let number =
-        |at: usize, len: usize| file[at..at + len].iter().rev().fold(0_u32, |value, octet| value << 8 | u32::from(*octet));
-    assert_eq!((&file[..4], &file[8..12]), (&b"RIFF"[..], &b"WAVE"[..]));
-    assert_eq!(number(4, 4) as usize, file.len() - 8, "the RIFF header holds the length of the file");
-    let (mut at, mut format, mut data) = (12, None, None);
-    while at + 8 <= file.len() {
-        let len = number(at + 4, 4) as usize;
-        match &file[at..at + 4] {
-            b"fmt " => format = Some(at + 8),
-            b"data" => data = Some(file[at + 8..at + 8 + len].to_vec()),
-            _ => {}
-        }
-        at += 8 + len + len % 2;
-    }
-    let format = format.expect("there is a fmt chunk");
-    Wav {
-        format: number(format, 2) as u16,
-        channels: number(format + 2, 2) as usize,
-        rate: number(format + 4, 4),
-        bits: number(format + 14, 2) as u16,
-        data: data.expect("there is a data chunk"),
-    }
-}
-
-impl Wav {
-    /// One channel as µ-law, the law the calls of these tests use.
-    fn channel(&self, channel: usize) -> Vec<u8> {
-        match (self.format, self.bits) {
-            (7, 8) => self.data.iter().skip(channel).step_by(self.channels).copied().collect(),
-            (1, 16) => {
-                let samples = self.data.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]]));
-                samples.skip(channel).step_by(self.channels).map(|sample| Codec::Pcmu.encode_sample(sample)).collect()
-            }
-            other => panic!("an unexpected format: {other:?}"),
-        }
-    }
-}
+use lockstep_tests::wav::Wav;
 
 #[tokio::test]
 async fn a_stereo_recording_holds_the_caller_left_and_the_callee_right() {
@@ -76,7 +28,7 @@ ctx.log('saved ' + JSON.stringify(saved));";
 
     let saved = story.value("saved");
     assert_eq!(saved["file"], format!("user/calls/{id}.wav"));
-    let wav = wav(&std::fs::read(engine.folder().join(format!("scripts/user/calls/{id}.wav"))).unwrap());
+    let wav = Wav::read(&engine.folder().join(format!("scripts/user/calls/{id}.wav")));
     assert_eq!((wav.channels, wav.rate), (2, 8_000));
     let (left, right) = (wav.channel(0), wav.channel(1));
     for (channel, own, other) in [(&left, "welcome.wav", "thank-you.wav"), (&right, "thank-you.wav", "welcome.wav")] {
@@ -100,7 +52,7 @@ ctx.log('saved ' + JSON.stringify(await recording.stop()));
 ctx.log('again ' + JSON.stringify(await ctx.record('../out.wav').catch((error) => error.name)));";
     let engine = Engine::setup().main("100", body).start();
     let story = Caller::answered(&engine, "100").await.over(&engine).await;
-    let wav = wav(&std::fs::read(engine.folder().join("scripts/user/paused.wav")).unwrap());
+    let wav = Wav::read(&engine.folder().join("scripts/user/paused.wav"));
     assert_eq!(wav.channels, 1);
     let audio = wav.channel(0);
     assert_holds(&audio, "1.wav");
@@ -122,5 +74,5 @@ async fn a_recording_is_whole_when_the_caller_hangs_up() {
     caller.hang_up(&engine).await;
     // The file is finished by its writer after the call: the engine stops only when that is done.
     engine.stop().await;
-    assert_holds(&wav(&std::fs::read(file).unwrap()).channel(0), "welcome.wav");
+    assert_holds(&Wav::read(&file).channel(0), "welcome.wav");
 }
