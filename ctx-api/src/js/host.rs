@@ -164,6 +164,7 @@ fn loading<'js>(
             let compiled = program.package(&name).map_err(|error| load_error(&ctx, &error))?;
             compile::load_expression(&ctx, &compiled)
         }),
+        "namesExit" => hosted::function(ctx, move |file: String| program.names_exit(&file)),
         "isModule" => hosted::function(ctx, move |ctx: Ctx<'js>, file: String| {
             Ok::<_, rquickjs::Error>(unit(&ctx, &file)?.kind == compile::Kind::Module)
         }),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::compile::{self, Unit};
 use super::compiled::Compiled;
 use super::packages::{self, CompiledPackages};
+use super::tokens::{Token, Tokens};
 use super::{prelude, shareable};
 use crate::packages::Packages;
 use crate::wire::{Bundle, ScriptError, ScriptErrorKind};
@@ -143,6 +144,17 @@ impl Program {
 
     fn is_classic(&self, file: &str) -> bool {
         self.unit(file).is_ok_and(|unit| unit.kind == compile::Kind::Classic)
+    }
+
+    /// Whether a file names `exit`, or calls `err`.
+    pub(super) fn names_exit(&self, file: &str) -> bool {
+        let Some(source) = self.source(file) else { return false };
+        let Tokens { tokens, is_certain } = Tokens::of(source);
+        if !is_certain {
+            return source.contains("exit") || source.contains("err(");
+        }
+        let calls_err = tokens.windows(2).any(|pair| pair == [Token::Word("err"), Token::Mark('(')]);
+        calls_err || tokens.contains(&Token::Word("exit"))
     }
 
     /// Finds a module by the name a script gave. The error is the sentence the script's author reads.

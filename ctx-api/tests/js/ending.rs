@@ -21,6 +21,24 @@ fn an_async_main_is_over_when_it_returns() {
 }
 
 #[test]
+fn outside_calls_no_timer_keeps_an_async_main_that_has_returned() {
+    for source in [
+        "async function main(data) { setTimeout(() => {}, 3000); data.n = 2 }",
+        "async function main(data) { setInterval(() => {}, 3000); data.n = 2 }",
+        "async function main(data) {
+           const late = new Promise((_, no) => setTimeout(() => no(new Error('late')), 3000));
+           await Promise.race([Promise.resolve(), late]);
+           data.n = 2;
+           if (data.n === 3) exit();
+         }",
+    ] {
+        let run = Setup::app(source).start();
+        assert_eq!(run.result(), r#"{"n":2}"#, "{source}");
+        run.assert_replays();
+    }
+}
+
+#[test]
 fn a_call_that_was_hung_up_is_ended() {
     for (operation, name) in [("hangup()", "hangup"), ("reject(486)", "reject")] {
         let source = format!("async function main(data, ctx) {{ await ctx.{operation}; ctx.log(ctx.call.state) }}");

@@ -129,6 +129,28 @@ fn a_callback_style_script_is_done_when_the_last_answer_has_come() {
 }
 
 #[test]
+fn an_async_main_that_returned_nothing_waits_for_what_may_call_exit_only() {
+    let kv = "const { kv } = require('cxKV');";
+    let over = Setup::app(&format!("{kv} async function main(data) {{ data.n = 2; kv.get('a').catch((err) => {{}}) }}")).start();
+    assert_eq!(over.result(), r#"{"n":2}"#);
+    for source in [
+        "async function main() { kv.get('a').then((v) => exit(v)) }",
+        "async function main() { kv.get('a').then(exit) }",
+        "async function main() { kv.get('a').then(require('late')) }",
+        "async function main() { setTimeout(() => exit(0), 10); kv.get('a').then((v) => exit(v)) }",
+    ] {
+        let mut run = Setup::app(&format!("{kv} {source}")).file("late.js", "module.exports = (v) => exit(v)").start();
+        assert!(run.is_running(), "{source}");
+        answer(&mut run, "7");
+        assert_eq!(run.result(), "7", "{source}");
+        run.assert_replays();
+    }
+    let mut refused = Setup::app(&format!("{kv} async function main() {{ kv.get('a').then(() => err([404, 'Gone'])) }}")).start();
+    answer(&mut refused, "7");
+    assert_eq!(refused.error().sip, Some((404, "Gone".to_owned())));
+}
+
+#[test]
 fn numbers_are_looked_up_and_messages_sent_by_name() {
     for (source, label, args) in [
         ("async function main() { return api.lookup.hlr('441') }", "lookup.hlr", r#"["441"]"#),

@@ -95,6 +95,10 @@
   let called;
   // `main` has returned nothing, and callbacks may still call `exit`.
   let undecided = false;
+  // It returned a promise, by which it has said that it is done.
+  let isSettled;
+  // Whether a file of the run calls `exit` or `err`, once that has been asked.
+  let exits;
 
   // What every object or function has is nobody's to call.
   function member(object, name) {
@@ -146,6 +150,7 @@
     modules = { __proto__: null };
     mains = { __proto__: null };
     undecided = false;
+    exits = undefined;
     try {
       input = data === undefined ? host.input() : data;
       called = host.fn();
@@ -238,9 +243,16 @@
   function conclude(result, synchronous) {
     // `exit` was given a promise, and what that resolves with counts.
     if (runtime.leaving) return;
-    // A synchronous script of a call that returned nothing is written in callbacks; any other one has said that it is done.
-    if (result === undefined && host.type !== 'script' && (synchronous || !host.hasCall)) undecided = true;
-    else finish(result);
+    undecided = result === undefined && host.type !== 'script' && (synchronous || !host.hasCall);
+    isSettled = !synchronous;
+    if (!undecided) finish(result);
+  }
+
+  // A synchronous `main` that returned nothing is written in callbacks: whatever may call one keeps it. After an async one only those
+  // of operations count, where there is an `exit` to be called.
+  function mayExit() {
+    if (!isSettled) return runtime.busyTimers?.() || runtime.busyOperations?.();
+    return runtime.busyOperations?.() && (exits ??= [host.entry, ...Object.keys(modules)].some((file) => host.namesExit(file)));
   }
 
   function finish(result) {
@@ -288,7 +300,7 @@
     nextDeadline: () => runtime.nextDeadline?.(),
     // After the last microtask of a turn: the deadline of the next timer.
     turnEnd() {
-      if (undecided && !runtime.busyTimers?.() && !runtime.busyOperations?.()) finish(undefined);
+      if (undecided && !mayExit()) finish(undefined);
       return runtime.nextDeadline?.();
     },
   };
