@@ -207,6 +207,8 @@ fn request(exchange: &mut Exchange, message: &TextMessage, way: Way) -> Result<(
     let to = NameAddr::new(outgoing::without_params(&way.uri));
     let destinations = outgoing::with_local(exchange, way.destinations);
     let mut request = OutgoingRequest::new(Method::Message, way.uri, NameAddr::new(Uri::Sip(from)), to, destinations);
+    // A user is reached where the phone's messages come from.
+    request.symmetric = way.gateway.is_none();
     request.body = Some(Body::new(message.content_type.as_str(), message.body.clone().into_bytes()));
     let auth = outgoing::credentials_of(exchange, way.gateway);
     let now = exchange.now.instant;

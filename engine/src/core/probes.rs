@@ -11,7 +11,7 @@ use super::directory::host_of_ip;
 use super::exchange::Exchange;
 use super::outgoing;
 
-/// How long a gateway may take to answer before it counts as one that does not.
+/// How long each address of a gateway may take to answer before the next is asked; with the last the gateway counts as one that does not.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// One gateway's probes.
@@ -20,8 +20,8 @@ struct Probe {
     uri: SipUri,
     every: Duration,
     next: Instant,
-    /// The request under way, and when it has taken too long.
-    pending: Option<(RequestId, Option<Instant>)>,
+    /// The request under way.
+    pending: Option<RequestId>,
 }
 
 /// Probes of all gateways that want them.
@@ -55,27 +55,18 @@ impl Probes {
 
     /// When `handle_timeout` is due.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let due = |probe: &Probe| [Some(probe.next), probe.pending.and_then(|(_, until)| until)].into_iter().flatten().min();
-        self.gateways.values().filter_map(due).min()
+        self.gateways.values().map(|probe| probe.next).min()
     }
 
-    /// Asks whom it is time to ask, and notes who has not answered.
+    /// Asks whom it is time to ask.
     pub(crate) fn handle_timeout(&mut self, exchange: &mut Exchange) {
         let now = exchange.now.instant;
         for (id, probe) in &mut self.gateways {
-            if let Some((_, until)) = &mut probe.pending
-                && until.is_some_and(|until| until <= now)
-            {
-                *until = None;
-                tell(exchange, *id, Err("no answer"));
-            }
             if probe.next <= now {
                 probe.next = now + probe.every;
                 // A gateway that is not found yet is found by and by: the next probe asks it.
-                if probe.pending.is_none()
-                    && let Some(request) = ask(exchange, *id)
-                {
-                    probe.pending = Some((request, Some(now + PATIENCE)));
+                if probe.pending.is_none() {
+                    probe.pending = ask(exchange, *id);
                 }
             }
         }
@@ -83,7 +74,7 @@ impl Probes {
 
     /// The outcome of a request, if it was one of ours.
     pub(crate) fn handle_outcome(&mut self, exchange: &mut Exchange, id: RequestId, outcome: &Result<Arc<Response>, Failure>) {
-        let found = self.gateways.iter_mut().find(|(_, probe)| probe.pending.is_some_and(|(pending, _)| pending == id));
+        let found = self.gateways.iter_mut().find(|(_, probe)| probe.pending == Some(id));
         let Some((gateway, probe)) = found else { return };
         if matches!(outcome, Ok(response) if response.status.is_provisional()) {
             return;
@@ -122,6 +113,7 @@ fn ask(exchange: &mut Exchange, gateway: i64) -> Option<RequestId> {
     let uri = Uri::Sip(uri);
     let mut request = OutgoingRequest::new(Method::Options, uri.clone(), from, NameAddr::new(uri), destinations);
     request.contact = Some(contact);
+    request.patience = Some(PATIENCE);
     let now = exchange.now.instant;
     exchange.endpoint.request_out_of_dialog(now, request).ok()
 }

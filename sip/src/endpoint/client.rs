@@ -31,7 +31,7 @@ pub(super) enum ClientMachine {
 }
 
 impl ClientMachine {
-    pub(super) fn next_timeout(&self) -> Option<Instant> {
+    fn next_timeout(&self) -> Option<Instant> {
         match self {
             ClientMachine::Invite(t) => t.next_timeout(),
             ClientMachine::NonInvite(t) => t.next_timeout(),
@@ -70,10 +70,28 @@ pub(super) struct Client {
     pub(super) bytes: Bytes,
     pub(super) destination: Destination,
     pub(super) purpose: Purpose,
+    /// When the request goes elsewhere, if nothing at all has come back by then.
+    patience_ends: Option<Instant>,
     /// The ACK for a non-2xx, to be repeated with its response.
     ack: Option<Bytes>,
     /// The ACK for a 2xx that comes when the dialog is over.
     pub(super) late_ack: Option<(Destination, Bytes)>,
+}
+
+impl Client {
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        let patience = self.patience_ends.filter(|_| self.machine.is_unanswered());
+        [self.machine.next_timeout(), patience].into_iter().flatten().min()
+    }
+
+    /// Nothing more is sent, and somebody else waits for what may still come.
+    pub(super) fn leave_to(&mut self, purpose: Purpose) {
+        self.purpose = purpose;
+        self.bytes = Bytes::new();
+        if let ClientMachine::Invite(invite) = &mut self.machine {
+            invite.fall_silent();
+        }
+    }
 }
 
 impl Endpoint {
@@ -121,6 +139,7 @@ impl Endpoint {
             bytes: bytes.clone(),
             destination,
             purpose,
+            patience_ends: None,
             ack: None,
             late_ack: None,
         };
@@ -129,13 +148,12 @@ impl Endpoint {
         id
     }
 
-    /// Has an INVITE fail at `at` when nothing at all has come back by then.
+    /// Has a request go elsewhere at `at` when nothing at all has come back by then.
     pub(super) fn give_up_silence(&mut self, id: ClientId, at: Instant) {
         let Some(client) = self.clients.get_mut(&id) else { return };
-        if let ClientMachine::Invite(invite) = &mut client.machine {
-            invite.give_up_silence(at);
-            self.schedule.set(Owner::Client(id), invite.next_timeout());
-        }
+        client.patience_ends = Some(at);
+        let next = client.next_timeout();
+        self.schedule.set(Owner::Client(id), next);
     }
 
     /// A Via of ours for that destination.
@@ -160,8 +178,12 @@ impl Endpoint {
 
     pub(super) fn client_timeout(&mut self, now: Instant, id: ClientId) {
         while let Some(client) = self.clients.get_mut(&id) {
+            if client.patience_ends.take_if(|at| *at <= now).is_some() && client.machine.is_unanswered() {
+                self.patience_ended(now, id);
+                continue;
+            }
             let timeout = client.machine.handle_timeout(now);
-            let next = client.machine.next_timeout();
+            let next = client.next_timeout();
             self.schedule.set(Owner::Client(id), next);
             match timeout {
                 Some(ClientTimeout::Retransmit) => {
@@ -228,7 +250,7 @@ impl Endpoint {
             // Nothing is sent again, but the transaction stays for a while.
             client.bytes = Bytes::new();
         }
-        let next = client.machine.next_timeout();
+        let next = client.next_timeout();
         self.schedule.set(Owner::Client(id), next);
         match action {
             ResponseAction::Deliver => {

@@ -35,6 +35,11 @@ impl Forks {
         Forks { contact, symmetric, offer, dialogs: Vec::new(), answered: None, lost: Vec::new(), is_over: false }
     }
 
+    /// Those of an INVITE that was given up for its silence: nobody is told of them.
+    pub(super) fn given_up(&self) -> Forks {
+        Forks { is_over: true, ..Forks::new(self.contact.clone(), self.symmetric, None) }
+    }
+
     pub(super) fn is_over(&self) -> bool {
         self.is_over
     }

@@ -201,6 +201,7 @@ impl Endpoint {
         }
         let mut message = entry.dialog.request(request.method.clone());
         let attempts = entry.path.destinations(&entry.dialog);
+        let may_use_tcp = entry.path.target(&entry.dialog).is_some();
         let contact = entry.contact.clone().filter(|_| has_contact(&request.method));
         if makes_offer {
             entry.offer_answer.send_offer();
@@ -212,7 +213,7 @@ impl Endpoint {
         if is_invite {
             entry.invite_tx = Some(id);
         }
-        let outgoing = Outgoing::new(message, Kind::InDialog, Some(dialog), attempts, makes_offer);
+        let outgoing = Outgoing { may_use_tcp, ..Outgoing::new(message, Kind::InDialog, Some(dialog), attempts, makes_offer) };
         self.start_outgoing(now, id, outgoing);
         Ok(id)
     }
@@ -276,8 +277,9 @@ impl Endpoint {
         };
         let mut bye = entry.dialog.request(Method::Bye);
         let attempts = entry.path.destinations(&entry.dialog);
+        let may_use_tcp = entry.path.target(&entry.dialog).is_some();
         self.complete_request(&mut bye, None, headers, None, 70);
-        let outgoing = Outgoing::new(bye, kind, Some(dialog), attempts, false);
+        let outgoing = Outgoing { may_use_tcp, ..Outgoing::new(bye, kind, Some(dialog), attempts, false) };
         self.start_outgoing(now, id, outgoing);
     }
 

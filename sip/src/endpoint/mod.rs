@@ -33,6 +33,7 @@ mod uas;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use rand_chacha::ChaCha12Rng;
@@ -71,6 +72,8 @@ pub struct Endpoint {
     dialogs: BTreeMap<DialogId, Box<DialogEntry>>,
     dialog_index: HashMap<DialogKey, DialogId>,
     requests: BTreeMap<RequestId, Outgoing>,
+    /// Addresses that did not answer by TCP, and until when large requests go there by UDP.
+    no_tcp: HashMap<SocketAddr, Instant>,
     schedule: Schedule,
     outputs: VecDeque<Output>,
     /// Retry-After seconds, while the engine takes no new work.
@@ -98,6 +101,7 @@ impl Endpoint {
             dialogs: BTreeMap::new(),
             dialog_index: HashMap::new(),
             requests: BTreeMap::new(),
+            no_tcp: HashMap::new(),
             schedule: Schedule::default(),
             outputs: VecDeque::new(),
             overload: None,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::client::{Client, ClientId, Purpose};
-use super::outgoing::{Cancel, Kind};
+use super::outgoing::{Cancel, Kind, Outgoing};
 use super::schedule::Owner;
 use super::{Body, DialogId, Endpoint, Event, Failure, RequestId, TerminationCause};
 use crate::message::{Method, Response, StatusCode};
@@ -13,13 +13,57 @@ use crate::offer_answer::Role;
 impl Endpoint {
     /// A client transaction ended without a final response: the next destination, or the end.
     pub(super) fn client_failed(&mut self, now: Instant, client: Client, failure: Failure) {
-        let Purpose::Request(id) = client.purpose else {
+        if let Purpose::Request(id) = client.purpose {
+            self.attempt_failed(now, id, failure);
+        }
+    }
+
+    /// A next hop has said nothing for as long as it may: the request goes on to the next, or fails.
+    ///
+    /// An INVITE may have come through all the same. Its transaction lives on until timer B, so that whoever still answers is cancelled
+    /// or hung up (RFC 3261 9.1, 13.2.2.4).
+    pub(super) fn patience_ended(&mut self, now: Instant, client: ClientId) {
+        let Some(Purpose::Request(id)) = self.clients.get(&client).map(|client| client.purpose) else {
             return;
         };
+        let Some(outgoing) = self.requests.get(&id) else {
+            return;
+        };
+        if outgoing.cancel != Cancel::No {
+            // It waits for a provisional response until timer B anyway.
+            return;
+        }
+        let Kind::FirstInvite(forks) = &outgoing.kind else {
+            if let Some(client) = self.remove_client(client) {
+                self.client_failed(now, client, Failure::Timeout);
+            }
+            return;
+        };
+        let kind = Kind::FirstInvite(Box::new(forks.given_up()));
+        let given_up = Outgoing {
+            client: Some(client),
+            cancel: Cancel::Wanted,
+            ..Outgoing::new(outgoing.request.clone(), kind, None, Vec::new(), false)
+        };
+        let given_up_id = RequestId(self.new_id());
+        self.requests.insert(given_up_id, given_up);
+        if let Some(client) = self.clients.get_mut(&client) {
+            client.leave_to(Purpose::Request(given_up_id));
+        }
+        self.attempt_failed(now, id, Failure::Timeout);
+    }
+
+    fn attempt_failed(&mut self, now: Instant, id: RequestId, failure: Failure) {
         let Some(outgoing) = self.requests.get_mut(&id) else {
             return;
         };
         outgoing.client = None;
+        if let Some(remote) = outgoing.took_tcp_for_udp() {
+            self.note_no_tcp(now, remote);
+        }
+        let Some(outgoing) = self.requests.get(&id) else {
+            return;
+        };
         if outgoing.cancel != Cancel::No {
             self.fail_request(now, id, Failure::Cancelled);
         } else if self.next_attempt(now, id) {

@@ -1,6 +1,7 @@
 //! Requests of ours over all their transactions: common fields, next hops, the choice of transport.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,18 @@ use crate::net::{Destination, Protocol};
 
 /// Octets that Via and the like add to a request when its size is weighed against the path's.
 const VIA_SIZE: usize = 100;
+
+/// How long a next hop may say nothing at all while there is another to go to: four transmissions by UDP.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// The same for an INVITE that goes by TCP for its size: whoever gets it says 100 at once (RFC 3261 17.2.1).
+const SILENCE_BY_TCP: Duration = Duration::from_secs(2);
+
+/// How long an address that did not answer by TCP gets large requests by UDP.
+const NO_TCP: Duration = Duration::from_secs(600);
+
+/// Addresses remembered for that; when full, all are tried anew.
+const MAX_NO_TCP: usize = 1024;
 
 #[derive(Debug)]
 pub(super) enum Kind {
@@ -55,6 +68,8 @@ pub(super) struct Outgoing {
     pub(super) challenge: Option<Arc<Response>>,
     /// Instead of timer B.
     pub(super) patience: Option<Duration>,
+    /// Large requests go by TCP where UDP is the way: not to a peer that is reached through its NAT, where its messages come from.
+    pub(super) may_use_tcp: bool,
 }
 
 impl Outgoing {
@@ -77,7 +92,31 @@ impl Outgoing {
             cancel_headers: Headers::new(),
             challenge: None,
             patience: None,
+            may_use_tcp: true,
         }
+    }
+
+    /// Where the last attempt went, if that was by TCP in place of UDP.
+    pub(super) fn took_tcp_for_udp(&self) -> Option<SocketAddr> {
+        let next = self.attempts.front().filter(|next| next.is_fallback)?;
+        let last = self.last_destination.filter(|last| last.protocol == Protocol::Tcp)?;
+        (next.destination.protocol == Protocol::Udp && next.destination.remote == last.remote).then_some(last.remote)
+    }
+
+    /// How long the destination just taken may be silent; `None`: until its transaction ends.
+    fn silence(&self, is_large: bool) -> Option<Duration> {
+        let is_invite = self.request.method == Method::Invite;
+        let is_outside = match self.kind {
+            Kind::FirstInvite(_) | Kind::Outside => true,
+            // A second copy of a request with the same CSeq would be refused by the peer that has got the first.
+            Kind::InDialog | Kind::OwnBye => false,
+        };
+        let by_default = match is_large {
+            true if is_invite => Some(SILENCE_BY_TCP),
+            true => Some(SILENCE),
+            false => (is_outside && !self.attempts.is_empty()).then_some(SILENCE),
+        };
+        [self.patience, by_default].into_iter().flatten().min()
     }
 
     /// Whether the engine knows of it and learns what comes of it.
@@ -140,7 +179,9 @@ impl Endpoint {
         let too_large = attempt.destination.protocol == Protocol::Udp
             && !attempt.is_fallback
             && has_tcp
-            && size_of(&outgoing.request) > max_datagram;
+            && outgoing.may_use_tcp
+            && size_of(&outgoing.request) > max_datagram
+            && self.no_tcp.get(&attempt.destination.remote).is_none_or(|until| *until <= now);
         if too_large {
             // RFC 3261 18.1.1: by TCP, and by UDP after all where that finds nobody.
             outgoing.attempts.push_front(Attempt { destination: attempt.destination, is_fallback: true });
@@ -149,15 +190,23 @@ impl Endpoint {
             attempt.destination.flow = None;
         }
         outgoing.last_destination = Some(attempt.destination);
+        let silence = outgoing.silence(too_large);
         let request = outgoing.request.clone();
         let client = self.start_client(now, request, attempt.destination, Purpose::Request(id));
         if let Some(outgoing) = self.requests.get_mut(&id) {
             outgoing.client = Some(client);
-            if let Some(patience) = outgoing.patience {
-                self.give_up_silence(client, now + patience);
-            }
+        }
+        if let Some(silence) = silence {
+            self.give_up_silence(client, now + silence);
         }
         true
+    }
+
+    pub(super) fn note_no_tcp(&mut self, now: Instant, remote: SocketAddr) {
+        if self.no_tcp.len() >= MAX_NO_TCP {
+            self.no_tcp.clear();
+        }
+        self.no_tcp.insert(remote, now + NO_TCP);
     }
 
     /// The same request again, to where it went last, as a new transaction.

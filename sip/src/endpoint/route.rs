@@ -22,6 +22,17 @@ impl Path {
         Path { symmetric, fixed: None, peer }
     }
 
+    /// The address of the dialog's next hop, where it is to be followed.
+    pub(super) fn target(&self, dialog: &Dialog) -> Option<Destination> {
+        if self.symmetric {
+            return None;
+        }
+        let target = numeric_destination(dialog.next_hop(), self.peer)?;
+        // A private address told by a host outside that network: only its NAT knows the way.
+        let is_hidden = is_private(target.remote.ip()) && !is_private(self.peer.remote.ip());
+        (!is_hidden).then_some(target)
+    }
+
     /// The destinations for the dialog's next request, the best first.
     ///
     /// A next hop that is a name and that the engine has not resolved is reached through the peer's last address.
@@ -29,16 +40,9 @@ impl Path {
         if let Some(fixed) = self.fixed {
             return vec![fixed];
         }
-        if self.symmetric {
-            return vec![self.peer];
-        }
-        let Some(target) = numeric_destination(dialog.next_hop(), self.peer) else {
+        let Some(target) = self.target(dialog) else {
             return vec![self.peer];
         };
-        if is_private(target.remote.ip()) && !is_private(self.peer.remote.ip()) {
-            // A private address told by a host outside that network: only its NAT knows the way.
-            return vec![self.peer];
-        }
         let same_host = target.remote.ip() == self.peer.remote.ip();
         if same_host && target.remote == self.peer.remote && target.protocol == self.peer.protocol {
             return vec![self.peer];

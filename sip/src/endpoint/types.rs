@@ -61,14 +61,14 @@ pub struct OutgoingRequest {
     /// Resolved next hops in the order of RFC 3263; the next is tried when one fails (4.3).
     pub destinations: Vec<Destination>,
     /// Send requests inside the dialog to where its messages come from, not to the peer's Contact: the peer is behind NAT. A private
-    /// Contact told by a public address is never followed.
+    /// Contact told by a public address is never followed. The transport stays that of the destinations, whatever the size.
     pub symmetric: bool,
     /// Call-ID and CSeq number, for requests that continue a series (REGISTER refreshes, RFC 3261 10.2.4).
     pub series: Option<(HeaderValue, u32)>,
     /// Max-Forwards of a call that came from another leg, already lowered by one; 70 otherwise (RFC 7332).
     pub max_forwards: u8,
-    /// How long a next hop may say nothing at all before the request goes on to the one after it, or fails; `None`: 64·T1 (timer B).
-    /// For INVITE.
+    /// How long a next hop may say nothing at all before the request goes on to the one after it, or fails; `None`: 5 s where there is
+    /// one after it, else 64·T1 (timers B and F).
     pub patience: Option<Duration>,
 }
 

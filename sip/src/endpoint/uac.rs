@@ -78,8 +78,8 @@ impl Endpoint {
         let contact = outgoing.contact.map(|c| HeaderValue::from(c.to_string()));
         self.complete_request(&mut request, contact, &headers, outgoing.body, outgoing.max_forwards);
         let id = RequestId(self.new_id());
-        let patience = outgoing.patience;
-        let outgoing = Outgoing { patience, ..Outgoing::new(request, kind, None, outgoing.destinations, had_offer) };
+        let (patience, may_use_tcp) = (outgoing.patience, !outgoing.symmetric);
+        let outgoing = Outgoing { patience, may_use_tcp, ..Outgoing::new(request, kind, None, outgoing.destinations, had_offer) };
         self.start_outgoing(now, id, outgoing);
         Ok(id)
     }
@@ -136,7 +136,7 @@ impl Endpoint {
         }
         outgoing.cancel = Cancel::Sent;
         machine.cancelled(now);
-        let next = client.machine.next_timeout();
+        let next = client.next_timeout();
         let mut cancel = within_transaction(&client.request, Method::Cancel);
         cancel.headers.extend_unreserved(&outgoing.cancel_headers);
         let (destination, branch) = (client.destination, client.key.branch.clone());

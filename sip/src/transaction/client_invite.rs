@@ -79,11 +79,9 @@ impl ClientInviteTransaction {
         }
     }
 
-    /// Lets timer B run out at `at`, where it would later: whoever sends it has somewhere else to send it to.
-    pub fn give_up_silence(&mut self, at: Instant) {
-        if self.is_calling() {
-            self.timers.start(Timer::B, at);
-        }
+    /// Sends no more, though a response may come until timer B: whoever sent it has gone elsewhere.
+    pub fn fall_silent(&mut self) {
+        self.timers.stop(Timer::A);
     }
 
     /// The CANCEL was sent: the INVITE must end within 64·T1, final response or not (RFC 3261 9.1).
@@ -182,14 +180,15 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_given_up_when_told_and_a_sign_of_life_is_not() {
+    fn one_that_has_fallen_silent_takes_a_response_until_timer_b() {
         let (now, mut t) = start(false);
-        t.give_up_silence(now + Duration::from_secs(5));
-        assert_eq!(wake_ups(&mut t, now).last(), Some(&(5_000, ClientTimeout::TimedOut)));
+        t.fall_silent();
+        assert_eq!(wake_ups(&mut t, now), [(32_000, ClientTimeout::TimedOut)]);
         let (now, mut t) = start(false);
-        t.handle_response(now, StatusCode::TRYING);
-        t.give_up_silence(now + Duration::from_secs(5));
-        assert_eq!(wake_ups(&mut t, now), []);
+        t.fall_silent();
+        assert_eq!(t.handle_response(now, StatusCode::TRYING), ResponseAction::Deliver);
+        t.cancelled(now);
+        assert_eq!(wake_ups(&mut t, now), [(32_000, ClientTimeout::TimedOut)]);
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use lockstep_sip::endpoint::{Body, CommandError, Event, Failure};
+use lockstep_sip::endpoint::{Body, CommandError, DialogRequest, Event, Failure, OutgoingRequest};
+use lockstep_sip::message::Method;
 use lockstep_sip::net::Protocol;
 
+use crate::calls::connected;
 use crate::net::{Net, NodeId, invite_to, scripted_response, udp};
 
 fn three(net: &mut Net) -> (NodeId, NodeId, NodeId) {
@@ -55,6 +57,84 @@ fn silence_and_unreachable_ports_move_on_too() {
 }
 
 #[test]
+fn a_silent_next_hop_is_left_for_the_next_after_five_seconds() {
+    for method in [Method::Invite, Method::Options] {
+        let mut net = Net::new();
+        let (a, b, c) = three(&mut net);
+        let mut request = OutgoingRequest { method: method.clone(), ..invite_to(net.address(a), net.address(b)) };
+        request.destinations.push(udp(net.address(c)));
+        let is_invite = method == Method::Invite;
+        let sent = net.at(a, |e, now| if is_invite { e.invite(now, request) } else { e.request_out_of_dialog(now, request) });
+        sent.expect("a request");
+        net.run(Duration::from_millis(4_990));
+        assert!(net.requests(c).is_empty(), "{method}");
+        net.run(Duration::from_millis(30));
+        assert_eq!(net.requests(c).len(), 1, "{method}");
+        net.run(Duration::from_secs(30));
+        assert!(net.events(a).is_empty(), "the last one has its time");
+    }
+}
+
+#[test]
+fn who_answers_an_invite_that_was_given_up_is_cancelled_or_hung_up() {
+    for (code, told) in [(180, &["CANCEL"][..]), (200, &["ACK", "BYE"]), (486, &["ACK"])] {
+        let mut net = Net::new();
+        let (a, b, _) = three(&mut net);
+        let request = OutgoingRequest { patience: Some(Duration::from_secs(5)), ..invite_to(net.address(a), net.address(b)) };
+        net.at(a, |e, now| e.invite(now, request)).expect("an INVITE");
+        net.run(Duration::from_secs(8));
+        assert!(matches!(net.event(a), Event::Failed { failure: Failure::Timeout, .. }));
+        assert_eq!(net.times_of("INVITE").len(), 4, "it is not repeated any more");
+        let invite = net.requests(b).remove(0);
+        let answer = scripted_response(&invite, code, "t", net.address(b));
+        net.reply(b, &invite, &answer);
+        net.settle();
+        assert_eq!(net.summaries(b), told);
+        net.run(Duration::from_secs(70));
+        assert!(net.events(a).is_empty(), "{code}");
+        assert_eq!(net.at(a, |e, _| (e.transaction_count(), e.dialog_count())), (0, 0), "{code}");
+    }
+}
+
+fn large(from: std::net::SocketAddr, to: std::net::SocketAddr) -> OutgoingRequest {
+    OutgoingRequest { body: Some(Body::sdp(format!("v=0\r\n{}", "a=x\r\n".repeat(300)))), ..invite_to(from, to) }
+}
+
+#[test]
+fn a_host_that_is_silent_by_tcp_gets_large_requests_by_udp_and_for_a_while_at_once() {
+    let mut net = Net::new();
+    let a = net.endpoint("192.0.2.1:5060");
+    let b = net.endpoint("192.0.2.2:5060");
+    net.lose = Box::new(|packet| packet.protocol == Protocol::Tcp);
+    let sent = |net: &mut Net| {
+        net.wire.clear();
+        let request = large(net.address(a), net.address(b));
+        net.at(a, |e, now| e.invite(now, request)).expect("an INVITE");
+        net.run(Duration::from_millis(2_100));
+        let requests = net.wire.iter().filter(|packet| packet.from == net.address(a));
+        requests.map(|packet| packet.protocol).collect::<Vec<_>>()
+    };
+    assert_eq!(sent(&mut net), [Protocol::Tcp, Protocol::Udp]);
+    assert_eq!(sent(&mut net), [Protocol::Udp]);
+    net.run(Duration::from_secs(600));
+    assert_eq!(sent(&mut net), [Protocol::Tcp, Protocol::Udp]);
+}
+
+#[test]
+fn whoever_is_reached_where_its_messages_come_from_gets_large_requests_there() {
+    let mut net = Net::new();
+    let (a, b, dialog, _) = connected(&mut net);
+    let request = OutgoingRequest { symmetric: true, ..large(net.address(a), net.address(b)) };
+    net.at(a, |e, now| e.invite(now, request)).expect("an INVITE");
+    net.at(a, |e, _| e.set_symmetric(dialog, true)).expect("a dialog");
+    let info = DialogRequest::new(Method::Info).with_body(Body::new("text/plain", "x".repeat(2_000)));
+    net.at(a, |e, now| e.request(now, dialog, info)).expect("an INFO");
+    net.settle();
+    assert!(net.wire.iter().all(|packet| packet.protocol == Protocol::Udp));
+    assert_eq!(net.events(b).len(), 2);
+}
+
+#[test]
 fn large_requests_go_by_tcp_and_by_udp_where_nobody_listens() {
     for tcp_closed in [false, true] {
         let mut net = Net::new();
@@ -63,8 +143,7 @@ fn large_requests_go_by_tcp_and_by_udp_where_nobody_listens() {
         if tcp_closed {
             net.closed.push((Protocol::Tcp, net.address(b)));
         }
-        let mut request = invite_to(net.address(a), net.address(b));
-        request.body = Some(Body::sdp(format!("v=0\r\n{}", "a=x\r\n".repeat(300))));
+        let request = large(net.address(a), net.address(b));
         net.at(a, |e, now| e.invite(now, request)).expect("an INVITE");
         net.settle();
         assert!(matches!(net.event(b), Event::Invite { .. }));
