@@ -111,6 +111,7 @@ impl Line {
         self.carry(stream).await;
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the channel's time is the machine's, faster")]
     async fn carry(self, mut stream: TcpStream) {
         let began = self.began;
         let mut buffer = [0; 16 * 1024];
