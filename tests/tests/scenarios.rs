@@ -11,6 +11,6 @@ fn every_scenario_passes_in_virtual_time() {
     let output = Command::new(binary()).arg("test").arg(&project).output().expect("it runs");
     let report = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{report}");
-    // A folder that lost its tests would pass as well.
-    assert!(report.contains(" passed, 0 failed, 0 skipped") && report.contains("\nok 50 - "), "{report}");
+    // A folder that lost tests would pass as well: whoever adds some counts them here.
+    assert!(report.contains("# 53 passed, 0 failed, 0 skipped"), "{report}");
 }

@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 
 use lockstep_engine::phone::PhoneEvent;
-use lockstep_tests::caller::Caller;
+use lockstep_tests::audio::{assert_holds, whole};
+use lockstep_tests::caller::{Caller, speak};
 use lockstep_tests::engine::Engine;
+use lockstep_tests::wav::Wav;
 use lockstep_tests::wire::{Request, Wire, plain_offer, rtp};
 
 /// Waits for one key, then says which it was.
@@ -14,6 +16,8 @@ ctx.log(`key ${value}`);
 await ctx.play(`ivr/${value}.wav`);";
 
 const EVENT: u8 = 101;
+/// The µ-law octet of the loudest sample there is.
+const LOUD: u8 = 0x00;
 
 /// The packets of one key press (RFC 4733): begin, middle, and the end three times.
 fn key(digit: u8, sequence: u16, timestamp: u32, ssrc: u32) -> Vec<Vec<u8>> {
@@ -33,28 +37,40 @@ fn key(digit: u8, sequence: u16, timestamp: u32, ssrc: u32) -> Vec<Vec<u8>> {
 }
 
 #[tokio::test]
-async fn keys_from_a_third_address_are_not_taken() {
-    let engine = Engine::setup().main("100", ONE_KEY).start();
+async fn what_comes_from_a_third_address_is_neither_taken_for_keys_nor_heard() {
+    let body = "await ctx.answer();
+const recording = await ctx.record('said.wav', { stereo: true });
+const { value } = await ctx.gather({ min: 1, max: 1, timeout_ms: 50_000 });
+ctx.log(`key ${value}`);
+await recording.stop();
+await ctx.play(`ivr/${value}.wav`);";
+    let engine = Engine::setup().main("100", body).start();
     let mut caller = Caller::answered(&engine, "100").await;
     let media = |event: &PhoneEvent| match event {
         PhoneEvent::MediaStarted { from } => from.parse::<SocketAddr>().ok(),
         _ => None,
     };
     let port = caller.event("audio", media).await;
+    caller.entry("the recording", |entry| entry["name"] == "record" && entry["ok"] == true).await;
     // The phone has been heard: from here on its address is the only one.
     let stranger = Wire::from(([127, 0, 0, 3], 0).into(), port).await;
     for packet in key(9, 1, 1_000, 77) {
         stranger.send(packet).await;
     }
     for round in 0..50 {
-        stranger.send(rtp(0, false, 10 + round, 160 * u32::from(round), 77, &[0x00; 160])).await;
+        stranger.send(rtp(0, false, 10 + round, 160 * u32::from(round), 77, &[LOUD; 160])).await;
     }
     // Its RTCP cannot end the call either: a BYE of a source nobody hears.
     stranger.send_to([0x81, 203, 0, 1, 0, 0, 0, 77], SocketAddr::new(port.ip(), port.port() + 1)).await;
+    speak(&caller.call, "welcome.wav");
+    caller.event("the end of what was said", |event| matches!(event, PhoneEvent::Played { .. }).then_some(())).await;
     caller.call.press("4");
     let story = caller.over(&engine).await;
     assert_eq!(story.logs(), ["key 4"]);
-    story.assert_heard(&[lockstep_tests::audio::whole(&["4.wav"])]);
+    story.assert_heard(&[whole(&["4.wav"])]);
+    let said = Wav::read(&engine.folder().join("scripts/user/said.wav")).channel(0);
+    assert_holds(&said, "welcome.wav");
+    assert!(!said.contains(&LOUD), "the stranger was heard");
     story.assert_unbroken();
 }
 

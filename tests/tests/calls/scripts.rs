@@ -2,7 +2,7 @@
 
 use lockstep_tests::audio::whole;
 use lockstep_tests::caller::Caller;
-use lockstep_tests::engine::Engine;
+use lockstep_tests::engine::{Engine, within};
 
 fn version(number: u32) -> String {
     format!(
@@ -21,15 +21,18 @@ async fn a_changed_script_serves_new_calls_and_live_calls_keep_theirs() {
     std::fs::write(scripts.join("words.js"), words("two")).unwrap();
     std::fs::write(scripts.join("main.js"), version(2)).unwrap();
     engine.log().line("scripts reloaded").await;
-    let new = loop {
-        // Two files were written; which of the reloads saw both is up to the watcher.
-        let caller = Caller::answered(&engine, "100").await;
-        caller.call.press("1");
-        let story = caller.over(&engine).await;
-        if story.has_logged("version 2 two two") {
-            break story;
+    let reloaded = async {
+        loop {
+            // Two files were written; which of the reloads saw both is up to the watcher.
+            let caller = Caller::answered(&engine, "100").await;
+            caller.call.press("1");
+            let story = caller.over(&engine).await;
+            if story.has_logged("version 2 two two") {
+                return story;
+            }
         }
     };
+    let new = within("a call of the changed script", reloaded).await;
     new.assert_heard(&[whole(&["2.wav"])]);
     assert_ne!(live_version(&engine).await, before);
 
