@@ -61,6 +61,23 @@ impl SpeechCache {
         }
     }
 
+    /// Gives up audio that cannot be played.
+    pub(super) async fn forget(&self, key: Key, audio: &SpokenAudio) {
+        {
+            let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+            // Better audio may have taken its place.
+            if memory.find(&key).is_some_and(|kept| kept != audio) {
+                return;
+            }
+            memory.remove(&key);
+        }
+        if let Some(folder) = &self.folder {
+            let path = folder.path_of(&key);
+            // It may never have been written.
+            let _ = tokio::task::spawn_blocking(move || std::fs::remove_file(path)).await;
+        }
+    }
+
     fn remember(&self, key: Key, audio: &SpokenAudio) {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         memory.insert(key, audio.clone(), audio.bytes.len());
@@ -168,6 +185,17 @@ mod tests {
         memory.keep([1; 32], &audio(7)).await;
         assert_eq!(memory.find(&[1; 32]).await, Some(audio(7)));
         assert_eq!(SpeechCache::new(None).find(&[1; 32]).await, None);
+    }
+
+    #[tokio::test]
+    async fn what_is_forgotten_is_gone_from_the_folder_too_and_what_took_its_place_is_not() {
+        let folder = Temporary::new("forget");
+        let cache = SpeechCache::new(Some(folder.0.clone()));
+        cache.keep([1; 32], &audio(7)).await;
+        cache.forget([1; 32], &audio(8)).await;
+        assert_eq!(cache.find(&[1; 32]).await, Some(audio(7)));
+        cache.forget([1; 32], &audio(7)).await;
+        assert_eq!(cache.find(&[1; 32]).await, None);
     }
 
     #[tokio::test]

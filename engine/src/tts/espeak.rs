@@ -89,6 +89,10 @@ impl Provider for Espeak {
     fn speak(&self, utterance: Utterance) -> Speaking {
         Box::pin(self.clone().run(utterance))
     }
+
+    fn settings(&self) -> Vec<&str> {
+        vec![SPEED]
+    }
 }
 
 async fn finish(child: &mut Child, input: Vec<u8>) -> Result<Bytes, TtsError> {

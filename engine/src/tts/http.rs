@@ -19,7 +19,7 @@ pub struct HttpProvider {
 
 struct Shared {
     name: String,
-    voice: Option<String>,
+    settings: TtsProvider,
     request: HttpTemplate,
 }
 
@@ -37,7 +37,7 @@ impl HttpProvider {
             timeout: Duration::from_millis(settings.timeout_ms.into()),
         })
         .map_err(|why| TtsError::Failed { provider: name.to_owned(), why: format!("[tts.provider.{name}] {why}") })?;
-        Ok(Self { shared: Arc::new(Shared { name: name.to_owned(), voice: settings.voice.clone(), request }) })
+        Ok(Self { shared: Arc::new(Shared { name: name.to_owned(), settings: settings.clone(), request }) })
     }
 }
 
@@ -46,11 +46,17 @@ impl Provider for HttpProvider {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move { shared.exchange(&utterance).await })
     }
+
+    /// Not the header fields: they carry keys, which change without a change to what is spoken.
+    fn settings(&self) -> Vec<&str> {
+        let TtsProvider { url, method, body, voice, .. } = &self.shared.settings;
+        vec![url.as_str(), method.as_str(), body.as_deref().unwrap_or_default(), voice.as_deref().unwrap_or_default()]
+    }
 }
 
 impl Shared {
     async fn exchange(&self, utterance: &Utterance) -> Spoken {
-        let voice = utterance.voice.as_deref().or(self.voice.as_deref()).unwrap_or_default();
+        let voice = utterance.voice.as_deref().or(self.settings.voice.as_deref()).unwrap_or_default();
         let places = [
             Place { is_xml: utterance.ssml, ..Place::text("text", &utterance.text) },
             Place::text("voice", voice),
@@ -76,6 +82,7 @@ mod tests {
     use tokio::net::TcpListener;
     use tokio::task::JoinHandle;
 
+    use super::super::key_of;
     use super::*;
     use crate::config::Secret;
 
@@ -134,6 +141,26 @@ mod tests {
         assert!(request.starts_with("POST /v1?lang=en-GB HTTP/1.1\r\n"), "{request}");
         assert!(request.to_ascii_lowercase().contains("x-key: hush\r\n"));
         assert!(request.ends_with(r#"{"text": "say \"hi\"\n{voice}", "voice": "anna", "x": {}}"#), "{request}");
+    }
+
+    #[test]
+    fn what_other_settings_spoke_is_not_played_for_these() {
+        let key = |settings: &TtsProvider| {
+            let provider = HttpProvider::new("acme", settings).unwrap();
+            key_of("acme", &provider.settings(), &utterance("hello"))
+        };
+        let before = settings("http://127.0.0.1:1/".into());
+        for other in [
+            TtsProvider { url: "http://127.0.0.1:1/v2".into(), ..before.clone() },
+            TtsProvider { method: "PUT".into(), ..before.clone() },
+            TtsProvider { body: Some("{text}".into()), ..before.clone() },
+            TtsProvider { voice: Some("ben".into()), ..before.clone() },
+        ] {
+            assert_ne!(key(&other), key(&before), "{other:?}");
+        }
+        let mut same = TtsProvider { timeout_ms: 1, ..before.clone() };
+        same.headers.insert("X-Key".into(), Secret::literal("hush"));
+        assert_eq!(key(&same), key(&before));
     }
 
     #[tokio::test]

@@ -1,8 +1,8 @@
 //! Speech: text to audio, through providers that share one interface and one cache.
 //!
 //! A provider answers with a whole audio file of any format; [`PromptLibrary`] decodes it like every other prompt. What
-//! was spoken once is kept by (provider, voice, language, text), and who asks for a text that is being spoken waits for
-//! that one run.
+//! was spoken once is kept by (provider and its settings, voice, language, text) until it turns out to be no audio, and who asks
+//! for a text that is being spoken waits for that one run.
 
 mod cache;
 mod error;
@@ -21,7 +21,7 @@ use lockstep_ctx_api::OpError;
 use lockstep_ctx_api::op::TtsArgs;
 use lockstep_media::codec::Codec;
 use lockstep_media::playout::EncodedPrompt;
-use lockstep_media::prompt::{PromptError, PromptLibrary};
+use lockstep_media::prompt::{Cause, PromptError, PromptLibrary};
 use sha2::{Digest as _, Sha256};
 
 pub use cache::SpeechCache;
@@ -65,6 +65,9 @@ pub type Speaking = Pin<Box<dyn Future<Output = Spoken> + Send>>;
 pub trait Provider: Send + Sync {
     /// Starts on one text. Dropping the future ends the work.
     fn speak(&self, utterance: Utterance) -> Speaking;
+
+    /// The settings its audio depends on: what was spoken with others is not played in its place.
+    fn settings(&self) -> Vec<&str>;
 }
 
 /// The providers of an engine behind one cache. Clones share everything.
@@ -82,6 +85,13 @@ struct Inner {
 }
 
 type Key = [u8; 32];
+
+/// An utterance and who is to speak it.
+struct Order<'a> {
+    key: Key,
+    provider: &'a Arc<dyn Provider>,
+    utterance: Utterance,
+}
 
 impl Tts {
     /// The providers of the configuration, and espeak-ng.
@@ -114,9 +124,18 @@ impl Tts {
     /// # Errors
     /// As the script sees them.
     pub async fn prompt(&self, library: &PromptLibrary, args: &TtsArgs, codec: Codec) -> Result<Arc<EncodedPrompt>, OpError> {
-        let audio = self.speak(args).await.map_err(TtsError::into_op_error)?;
-        let loading = library.load_bytes(name_of(&args.text), audio.bytes, audio.extension, codec);
-        loading.await.map_err(|error: PromptError| TtsError::Audio(error).into_op_error())
+        let order = self.order(args).map_err(TtsError::into_op_error)?;
+        let key = order.key;
+        let audio = self.carry_out(order).await.map_err(TtsError::into_op_error)?;
+        let loading = library.load_bytes(name_of(&args.text), audio.bytes.clone(), audio.extension.clone(), codec);
+        let loaded = loading.await;
+        if let Err(PromptError::Media { cause, .. }) = &loaded
+            && *cause != Cause::Busy
+        {
+            // A service that has answered with a page about its failure speaks again once it is well.
+            self.inner.cache.forget(key, &audio).await;
+        }
+        loaded.map_err(|error| TtsError::Audio(error).into_op_error())
     }
 
     /// Speaks what a script asked for.
@@ -124,6 +143,10 @@ impl Tts {
     /// # Errors
     /// The provider is unknown or fails, or the text cannot be spoken.
     pub async fn speak(&self, args: &TtsArgs) -> Spoken {
+        self.carry_out(self.order(args)?).await
+    }
+
+    fn order(&self, args: &TtsArgs) -> Result<Order<'_>, TtsError> {
         let inner = &self.inner;
         let name = args.provider.as_deref().unwrap_or(&inner.default_provider);
         let provider = inner.providers.get(name).ok_or_else(|| TtsError::UnknownProvider {
@@ -143,16 +166,19 @@ impl Tts {
             voice: args.voice.clone(),
             language: args.language.clone().unwrap_or_else(|| inner.default_language.clone()),
         };
-        let key = key_of(name, &utterance);
-        if let Some(audio) = inner.cache.find(&key).await {
+        Ok(Order { key: key_of(name, &provider.settings(), &utterance), provider, utterance })
+    }
+
+    async fn carry_out(&self, order: Order<'_>) -> Spoken {
+        if let Some(audio) = self.inner.cache.find(&order.key).await {
             return Ok(audio);
         }
-        inner.join_or_start(key, provider, utterance).await
+        self.inner.join_or_start(order).await
     }
 }
 
 impl Inner {
-    fn join_or_start(self: &Arc<Self>, key: Key, provider: &Arc<dyn Provider>, utterance: Utterance) -> Shared<Speaking> {
+    fn join_or_start(self: &Arc<Self>, Order { key, provider, utterance }: Order<'_>) -> Shared<Speaking> {
         let mut speaking = self.speaking.lock().unwrap_or_else(PoisonError::into_inner);
         // The work is held by those who wait for it: when the last one is gone, it ends.
         speaking.retain(|_, work| work.upgrade().is_some());
@@ -176,10 +202,11 @@ impl Inner {
 }
 
 /// Every field with its length before it, so that no two different utterances run together.
-fn key_of(provider: &str, utterance: &Utterance) -> Key {
+fn key_of(provider: &str, settings: &[&str], utterance: &Utterance) -> Key {
     let mut hash = Sha256::new();
     let voice = utterance.voice.as_deref().unwrap_or_default();
-    for field in [provider, voice, &utterance.language, if utterance.ssml { "ssml" } else { "text" }, &utterance.text] {
+    let said = [voice, &utterance.language, if utterance.ssml { "ssml" } else { "text" }, &utterance.text];
+    for field in std::iter::once(&provider).chain(settings).chain(&said) {
         hash.update((field.len() as u64).to_le_bytes());
         hash.update(field);
     }
@@ -217,8 +244,15 @@ mod tests {
                 if utterance.text == "fail" {
                     return Err(TtsError::Failed { provider: "mumbler".into(), why: "no voice today".into() });
                 }
+                if utterance.text == "busy" && run == 1 {
+                    return Ok(SpokenAudio { bytes: r#"{"error":"busy"}"#.into(), extension: String::new() });
+                }
                 Ok(SpokenAudio { bytes: vec![run; 160].into(), extension: "ulaw".into() })
             })
+        }
+
+        fn settings(&self) -> Vec<&str> {
+            Vec::new()
         }
     }
 
@@ -273,6 +307,19 @@ mod tests {
         let (tts, mumbler) = tts(10);
         for _ in 0..2 {
             assert!(tts.speak(&say("fail")).await.is_err());
+        }
+        assert_eq!(mumbler.runs.load(Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_audio_is_asked_for_again() {
+        let (tts, mumbler) = tts(10);
+        let library = PromptLibrary::new(PromptConfig::default(), None).unwrap();
+        let args = say("busy");
+        let error = tts.prompt(&library, &args, Codec::Pcmu).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::MediaError);
+        for _ in 0..2 {
+            assert_eq!(tts.prompt(&library, &args, Codec::Pcmu).await.unwrap().octets(), [2; 160]);
         }
         assert_eq!(mumbler.runs.load(Relaxed), 2);
     }
