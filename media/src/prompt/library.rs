@@ -24,7 +24,7 @@ use super::{
     http::{CachePolicy, Fetch, FetchError, FetchRequest, Fetched, extension_of},
     lru::ByteLru,
     pool::{LoaderPool, stopwatch},
-    source::{Folder, Folders, Source, extension},
+    source::{Folder, Folders, Source, extension, redacted},
     stock,
 };
 use crate::{
@@ -370,7 +370,7 @@ impl Shared {
                 (remote, CachePolicy::parse(cache_control.as_deref()))
             }
             (Err(error), Some(known)) if error.allows_stale() && !known.must_revalidate => {
-                tracing::warn!(url = redact(url), %error, "playing an older copy");
+                tracing::warn!(url = redacted(url), %error, "playing an older copy");
                 return Ok(known);
             }
             (Err(error), _) => return Err(error.into()),
@@ -437,17 +437,4 @@ fn cut_off() -> Cause {
 
 fn lost(name: String) -> PromptError {
     PromptError::media(name, cut_off())
-}
-
-/// A URL for the log: its query and its user part may carry a key.
-fn redact(url: &str) -> String {
-    let url = url.split(['?', '#']).next().unwrap_or(url);
-    match url.split_once("://") {
-        Some((scheme, rest)) => {
-            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            let host = authority.rsplit('@').next().unwrap_or(authority);
-            format!("{scheme}://{host}{path}")
-        }
-        None => url.to_owned(),
-    }
 }

@@ -79,7 +79,7 @@ impl Source {
     /// [`PromptError::NotFound`] for a path outside the two folders, [`PromptError::Media`] for a name of no known form.
     pub fn parse(name: &str) -> Result<Self, PromptError> {
         if name.len() > MAX_NAME {
-            let start = name.chars().take(60).collect::<String>();
+            let start = redacted(name).chars().take(60).collect::<String>();
             return Err(PromptError::not_found(format!("{start}…")));
         }
         if let Some(tone) = name.strip_prefix("tone:") {
@@ -100,7 +100,7 @@ impl Source {
             Some(("user", path)) => (Folder::User, path),
             Some(("ivr", path)) => (Folder::Ivr, path),
             // Another scheme is an attempt at something else; all else would be a file, and there is none outside the folders.
-            _ if name.contains("://") => return Err(PromptError::media(name, Cause::BadName)),
+            _ if name.contains("://") => return Err(PromptError::media(redacted(name), Cause::BadName)),
             _ => return Err(PromptError::not_found(name)),
         };
         if path.is_empty() || path.starts_with('/') {
@@ -120,13 +120,13 @@ impl Source {
         }
     }
 
-    /// The name, as a script would write it.
+    /// The name, as a script would write it, but for what of a URL may be secret.
     #[must_use]
     pub fn name(&self) -> String {
         match self {
             Self::File { folder: Folder::User | Folder::Account(_), path } => format!("user/{path}"),
             Self::File { folder: Folder::Ivr, path } => format!("ivr/{path}"),
-            Self::Url(url) => url.clone(),
+            Self::Url(url) => redacted(url),
             Self::Tone(tone) => format!("tone:{tone}"),
             Self::Silence(length) => format!("silence:{}", length.as_millis()),
         }
@@ -140,6 +140,19 @@ pub(super) fn extension(name: &str) -> &str {
     file.rsplit_once('.').map_or("", |(_, extension)| extension)
 }
 
+/// A URL for messages and the log: its query and its user part may carry a key.
+pub(super) fn redacted(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or(url);
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let host = authority.rsplit('@').next().unwrap_or(authority);
+            format!("{scheme}://{host}{path}")
+        }
+        None => url.to_owned(),
+    }
+}
+
 fn has_scheme(name: &str, scheme: &str) -> bool {
     name.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
 }
@@ -150,10 +163,23 @@ mod tests {
 
     #[test]
     fn names_survive_parsing() {
-        for name in ["user/x.wav", "ivr/a/b c.mp3", "https://h/x.wav?a=1", "tone:350+440,1000/0", "silence:500"] {
+        for name in ["user/x.wav", "ivr/a/b c.mp3", "https://h/x.wav", "tone:350+440,1000/0", "silence:500"] {
             assert_eq!(Source::parse(name).unwrap().name(), name);
         }
         assert!(matches!(Source::parse("HTTPS://h/x"), Ok(Source::Url(_))));
+    }
+
+    #[test]
+    fn what_of_a_url_may_be_secret_is_in_no_message() {
+        for name in ["http://bob:hunter2@h:81/x.wav?token=hush", "http://h:81/x.wav#hush"] {
+            let Ok(source @ Source::Url(_)) = Source::parse(name) else { panic!() };
+            assert_eq!(source.name(), "http://h:81/x.wav");
+        }
+        let long = format!("http://bob:hunter2@h/{}", "x".repeat(MAX_NAME));
+        for name in ["ftp://bob:hunter2@h/x.wav", &long] {
+            let error = Source::parse(name).unwrap_err().to_string();
+            assert!(error.contains("://h/x") && !error.contains("hunter2"), "{error}");
+        }
     }
 
     #[test]
