@@ -81,7 +81,7 @@ impl<S: Switchboard> NativeBackend<S> {
             Some((_, Task::Play(playing))) if *playing == audio => self.play_ended(result),
             Some((_, Task::Collect(task))) if task.plays(audio) => self.collect_audio_ended(now, result.map(|_| ())),
             Some((_, Task::Bridge(task))) if task.plays(audio) => self.bridge_audio_ended(now, audio, result.map(|_| ())),
-            _ if self.hold.plays(audio) => self.hold_music_ended(result.map(|_| ())),
+            _ if self.hold.plays(audio) => self.hold_music_ended(result),
             // Its operation was aborted in the meantime.
             Some(_) | None => {}
         }

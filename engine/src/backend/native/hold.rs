@@ -10,7 +10,7 @@ use lockstep_ctx_api::{BackendOutput, Event, OpError};
 use lockstep_media::sdp::Direction;
 
 use super::{NativeBackend, Task};
-use crate::call::{AudioId, AudioOptions, AudioSource, LegId, LegState, Switchboard};
+use crate::call::{AudioEnd, AudioId, AudioOptions, AudioSource, AudioStop, LegId, LegState, Switchboard};
 
 /// Played where there is no music: it keeps away what the joined leg sends.
 const SILENCE: &str = "silence:1000";
@@ -154,15 +154,20 @@ impl<S: Switchboard> NativeBackend<S> {
         }
     }
 
-    /// It never ends by itself: something else is played, or there is no such file.
-    pub(super) fn hold_music_ended(&mut self, result: Result<(), OpError>) {
+    /// Something else is played, or this cannot be: by itself only what has no sound in it ends.
+    pub(super) fn hold_music_ended(&mut self, result: Result<AudioEnd, OpError>) {
         self.hold.playing = None;
-        self.hold.displaced = result.is_ok();
-        if let Err(error) = result {
-            tracing::warn!(call = %self.setup.call_id, %error, "no music on hold");
-            if self.hold.music.take().is_some() {
-                self.play_to_held(SILENCE.to_owned());
+        let problem = match result {
+            Ok(AudioEnd { how: AudioStop::Completed, .. }) => "there is no sound in it".to_owned(),
+            Ok(AudioEnd { how: AudioStop::Stopped | AudioStop::Digit(_), .. }) => {
+                self.hold.displaced = true;
+                return;
             }
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(call = %self.setup.call_id, problem, "no music on hold");
+        if self.hold.music.take().is_some() {
+            self.play_to_held(SILENCE.to_owned());
         }
     }
 

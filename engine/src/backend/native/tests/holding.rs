@@ -75,6 +75,18 @@ fn music_that_is_missing_is_silence() {
 }
 
 #[test]
+fn music_without_sound_is_silence_and_not_begun_for_ever() {
+    let mut desk = Desk::answered();
+    desk.hold(true, Some("user/empty.wav"));
+    desk.agrees();
+    desk.asked();
+    desk.audio_ends(LegId::A);
+    assert_eq!(desk.asked(), ["a play 500 ms"], "silence");
+    desk.audio_ends(LegId::A);
+    assert_eq!(desk.asked(), [""; 0]);
+}
+
+#[test]
 fn what_is_wanted_while_an_offer_is_under_way_follows_it() {
     let mut desk = Desk::answered();
     desk.hold(true, None);
