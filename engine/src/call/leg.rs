@@ -397,11 +397,13 @@ impl Leg {
         };
         let offer = offer.clone();
         let exchange = self.open(board, None, None)?;
+        let mut chosen = exchange.clone();
         if let Some(codecs) = codecs {
-            exchange.set_codecs(codecs.to_vec());
+            chosen.set_codecs(codecs.to_vec());
         }
         let (answer, negotiated) =
-            exchange.answer(&offer).map_err(|error| OpError::new(ErrorCode::MediaError, error.to_string()))?;
+            chosen.answer(&offer).map_err(|error| OpError::new(ErrorCode::MediaError, error.to_string()))?;
+        *exchange = chosen;
         self.apply(board, negotiated);
         self.answer = Some(answer.clone());
         Ok(answer)

@@ -89,6 +89,17 @@ fn codecs_are_reordered_as_the_script_says() {
 }
 
 #[test]
+fn codecs_that_the_caller_lacks_cost_the_call_no_audio() {
+    let mut caller = Peer(OfferAnswer::new(LocalMedia { rtp_port: 40_000, codecs: vec![Codec::Pcmu], ..local_media() }));
+    let offer = caller.offer();
+    let mut desk = Desk::with_offer(caller, Some(offer));
+    let answer = desk.submit(Op::Answer(AnswerArgs { codecs: vec!["pcma".into()], ..AnswerArgs::default() }));
+    assert_eq!(error_of(&desk.outputs(), answer).0, ErrorCode::MediaError);
+    desk.play("user/x.wav");
+    assert_eq!(desk.asked(), ["a open", "a media PCMU sendrecv", "a 183 sdp", "a play 500 ms"]);
+}
+
+#[test]
 fn a_codec_nobody_has_is_named() {
     let mut desk = Desk::ringing();
     let answer = desk.submit(Op::Answer(AnswerArgs { codecs: vec!["evs".into()], ..AnswerArgs::default() }));
