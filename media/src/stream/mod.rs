@@ -46,7 +46,7 @@ use crate::rtcp_session::RtcpSession;
 use crate::sdp::Negotiated;
 
 /// Recordings of one leg at a time; a further one ends at once, empty.
-const MAX_RECORDINGS: usize = 4;
+pub const MAX_RECORDINGS: usize = 4;
 
 /// What a stream needs to know from the start.
 #[derive(Debug, Clone)]

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use lockstep_ctx_api::op::{RecordAction, RecordArgs, RecordControlArgs, RecordDirection};
 use lockstep_ctx_api::{CallEndedCause, ErrorCode, OpError, OpId, Outcome};
 use lockstep_media::recording::{RecordingDirection, RecordingId, RecordingOptions};
-use lockstep_media::stream::Command;
+use lockstep_media::stream::{Command, MAX_RECORDINGS};
 
 use super::NativeBackend;
 use crate::call::{LegId, RecordingFile, Switchboard, millis};
 
 /// The most recordings of one call, finished ones included.
-const MAX_RECORDINGS: u64 = 32;
+const MAX_IN_ALL: u64 = 32;
 
 /// A recording a script has started.
 #[derive(Debug)]
@@ -19,6 +19,16 @@ pub(super) struct Recording {
     started_by: OpId,
     file: String,
     state: State,
+}
+
+impl Recording {
+    /// Whether the media still have it.
+    fn is_under_way(&self) -> bool {
+        match self.state {
+            State::Starting { .. } | State::Running | State::Stopping { .. } => true,
+            State::Stopped { .. } | State::Failed(_) => false,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -65,8 +75,9 @@ impl<S: Switchboard> NativeBackend<S> {
         args: RecordArgs,
     ) -> Result<RecordingId, OpError> {
         let number = self.recordings.len() as u64;
-        if number >= MAX_RECORDINGS {
-            let message = format!("record: at most {MAX_RECORDINGS} recordings a call");
+        let under_way = self.recordings.values().filter(|recording| recording.is_under_way()).count();
+        if number >= MAX_IN_ALL || under_way >= MAX_RECORDINGS {
+            let message = format!("record: at most {MAX_IN_ALL} recordings a call, {MAX_RECORDINGS} at a time");
             return Err(OpError::new(ErrorCode::LimitError, message));
         }
         let id = RecordingId(number);
@@ -134,6 +145,8 @@ impl<S: Switchboard> NativeBackend<S> {
                 (State::Stopped { duration }, Ok(Outcome::Recorded { file, duration_ms: millis(duration) }))
             }
             RecordingEvent::Failed(error) => {
+                // The media go on with it until they are told.
+                self.board.media(LegId::A, Command::StopRecording(id));
                 let told = OpError::new(error.code, format!("record: {}", error.message));
                 (State::Failed(error), Err(told))
             }

@@ -7,6 +7,7 @@ mod ending;
 mod holding;
 mod originating;
 mod playing;
+mod recording;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
