@@ -1,6 +1,7 @@
 //! What no single value shows: duplicates, references to what does not exist, choices that are unsafe together.
 
 mod event_socket;
+mod scripts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -73,7 +74,7 @@ pub(super) fn validate(config: &Config) -> Report {
     rest(config, &mut report);
     journal(config, &mut report);
     accounts(config, &mut report);
-    scripts(config, &mut report);
+    scripts::scripts(config, &mut report);
     users_and_dids(config, &mut report);
     gateways_and_routes(config, &mut report);
     report
@@ -318,40 +319,6 @@ fn accounts(config: &Config, report: &mut Report) {
     }
 }
 
-fn scripts(config: &Config, report: &mut Report) {
-    report.duplicates("app", "name", config.apps.iter().map(|app| &app.name));
-    report.duplicates("script", "file", config.script_entries.iter().map(|script| &script.file));
-    let destinations =
-        config.script_entries.iter().enumerate().filter_map(|(index, s)| Some((index, s.class5_destination.as_ref()?)));
-    let mut seen = BTreeMap::new();
-    for (index, destination) in destinations {
-        if let Some(first) = seen.insert(destination.to_string(), index) {
-            let message = format!("`{destination}` already leads to script[{first}]");
-            report.error(entry("script", index, "class5_destination"), message);
-        }
-    }
-    for (index, application) in config.class5.iter().enumerate() {
-        let destination = application.destination.to_string();
-        if !matches!(application.to, super::Destination::Socket { .. }) {
-            let message = "expected `socket:HOST:PORT [async] [full]`: a script says itself which destination is its own";
-            report.error(entry("class5", index, "to"), message);
-        }
-        let scripts = config.script_entries.iter().filter_map(|script| script.class5_destination.as_ref());
-        let earlier = config.class5.iter().take(index).map(|application| &application.destination);
-        if scripts.chain(earlier).any(|other| other.to_string() == destination) {
-            report.error(entry("class5", index, "destination"), format!("`{destination}` leads elsewhere already"));
-        }
-    }
-    for (index, script) in config.script_entries.iter().enumerate() {
-        for (key, message) in script.problems() {
-            report.error(entry("script", index, key), message);
-        }
-        if let Some(app) = script.app.as_ref().filter(|app| !config.apps.iter().any(|known| known.name == **app)) {
-            report.error(entry("script", index, "app"), format!("expected the name of an [[app]], found `{app}`"));
-        }
-    }
-}
-
 fn users_and_dids(config: &Config, report: &mut Report) {
     report.duplicates("user", "name", config.users.iter().map(|user| &user.name));
     for (index, user) in config.users.iter().enumerate() {
@@ -481,12 +448,12 @@ mod tests {
     use super::*;
     use crate::config::locate::render;
 
-    fn errors(text: &str) -> Vec<(String, String)> {
+    pub(super) fn errors(text: &str) -> Vec<(String, String)> {
         let config: Config = toml::from_str(text).unwrap();
         validate(&config).errors.into_iter().map(|finding| (render(&finding.path), finding.message)).collect()
     }
 
-    fn keys(text: &str) -> Vec<String> {
+    pub(super) fn keys(text: &str) -> Vec<String> {
         errors(text).into_iter().map(|(key, _)| key).collect()
     }
 
@@ -533,13 +500,6 @@ mod tests {
     }
 
     #[test]
-    fn two_scripts_cannot_share_a_destination() {
-        let text =
-            "[[script]]\nfile = \"a.js\"\nclass5_destination = \"1\"\n[[script]]\nfile = \"b.js\"\nclass5_destination = \"1\"";
-        assert_eq!(errors(text), [("script[1].class5_destination".to_owned(), "`1` already leads to script[0]".to_owned())]);
-    }
-
-    #[test]
     fn a_did_leads_to_one_to_three_places() {
         assert_eq!(keys("[[did]]\nnumber = \"1\""), ["did[0].destinations"]);
         let four = "[[did]]\nnumber = \"1\"\ndestinations = [\"class5:1\", \"class5:2\", \"class5:3\", \"class5:4\"]";
@@ -551,15 +511,6 @@ mod tests {
         assert_eq!(keys("[event_socket]\nlisten = \"127.0.0.1:8021\""), ["event_socket.listen"]);
         assert_eq!(keys("[jobs]\nconcurrency = 0"), ["jobs.concurrency"]);
         assert_eq!(keys("[[gateway]]\nid = 1\naddress = \"sip:h\"\nregister = true"), ["gateway[0].register"]);
-    }
-
-    #[test]
-    fn an_application_has_a_class_5_destination_of_its_own() {
-        let socket = "to = \"socket:127.0.0.1:1 async full\"";
-        let class5 = |destination: &str, to: &str| format!("[[class5]]\ndestination = {destination}\n{to}\n");
-        assert_eq!(keys(&class5("4000", socket)), [""; 0]);
-        assert_eq!(keys(&class5("\"4000\"", "to = \"class5:1000\"")), ["class5[0].to"]);
-        assert_eq!(keys(&(class5("\"4\"", socket) + &class5("4", socket))), ["class5[1].destination"]);
     }
 
     #[test]
