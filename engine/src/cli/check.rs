@@ -88,7 +88,23 @@ fn look(file: &Path, source: &str, project: Option<&Loaded>) -> Vec<Finding> {
             Library::of(Path::new(""), &config)
         }
     };
-    check::check(&shown, source, &Modules::with_siblings(siblings).and_apart(apart).and_packages(library.names()))
+    let modules = Modules::with_siblings(siblings).and_apart(apart).and_packages(library.names());
+    let mut findings = check::check(&shown, source, &modules);
+    findings.extend(unknown_app(file, source, project));
+    findings
+}
+
+/// An app that a script's header comment names, and its project does not know.
+fn unknown_app(file: &Path, source: &str, project: Option<&Loaded>) -> Option<Finding> {
+    let name = file.file_name().and_then(OsStr::to_str).filter(|name| is_script(name))?;
+    let app = app_of(name, source, project)??;
+    project?.config.apps.iter().all(|known| known.name != app).then(|| Finding {
+        file: file.display().to_string(),
+        line: header_comment::find(source).map_or(1, |(line, _)| line),
+        column: 1,
+        code: Code::Header,
+        message: format!("app: expected the name of an [[app]], found `{app}`"),
+    })
 }
 
 /// The scripts that a script names and that are of other apps than it is, each with why it cannot be required.
@@ -170,6 +186,16 @@ mod tests {
         let said = "Cannot require 'calc.js': it is of no app, and the script of app 'sales'; both must be of the same";
         assert_eq!(findings.iter().map(|finding| finding.message.as_str()).collect::<Vec<_>>(), [said]);
         assert_eq!(found(&project.join("scripts/tests/a.test.js"), of_sales), 0, "a test is of no app");
+        std::fs::remove_dir_all(&project).unwrap();
+    }
+
+    #[test]
+    fn an_app_that_the_project_does_not_know_is_a_finding() {
+        let project = std::env::temp_dir().join(format!("lockstep-check-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir_all(project.join("scripts")).unwrap();
+        std::fs::write(project.join("lockstep.toml"), "[[app]]\nname = \"sales\"").unwrap();
+        let of = |app: &str| found(&project.join("scripts/a.js"), &format!("// @lockstep app={app}\nexports.main = () => 1"));
+        assert_eq!(["sales", "slaes"].map(of), [0, 1]);
         std::fs::remove_dir_all(&project).unwrap();
     }
 

@@ -188,7 +188,10 @@ fn load(args: &Args) -> Result<Setup, Failure> {
                 let named = |error: std::io::Error| format!("{}: {error}", folder.display());
                 others = Some(Loader::new(&loaded.dir, &loaded.config).load().map_err(named)?.set);
             }
-            (loaded.config, platform)
+            let packages = loaded.config.scripts.packages.as_ref().map(|packages| loaded.resolve(packages));
+            let mut config = loaded.config;
+            config.scripts.packages = packages;
+            (config, platform)
         }
         None => {
             let config = Config::default();
@@ -197,7 +200,9 @@ fn load(args: &Args) -> Result<Setup, Failure> {
         }
     };
     config.scripts.dir = dir.to_owned();
-    let set = Loader::new(Path::new("/"), &config).load().map_err(unreadable)?.set;
+    let loader = Loader::new(Path::new("/"), &config);
+    let mut loader = if args.config.is_some() { loader } else { loader.with_any_app() };
+    let set = loader.load().map_err(unreadable)?.set;
     if args.config.is_some() {
         platform.jobs.knows(others.unwrap_or_else(|| Arc::clone(&set)));
     }
@@ -223,7 +228,15 @@ fn print_log(line: &LogLine) {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
 
     /// The outcome of a script in a folder of its own.
     fn outcome(name: &str, source: &str, arguments: &[&str]) -> Result<Option<String>, Failure> {
@@ -231,12 +244,6 @@ mod tests {
     }
 
     fn outcome_of(file: &str, name: &str, source: &str, arguments: &[&str]) -> Result<Option<String>, Failure> {
-        use clap::Parser;
-        #[derive(Parser)]
-        struct Line {
-            #[command(flatten)]
-            args: Args,
-        }
         let dir = std::env::temp_dir().join(format!("lockstep-run-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let file = dir.join(file);
@@ -280,6 +287,30 @@ mod tests {
             panic!("the project has no such script");
         };
         assert!(error.message.contains("no script 'nope'"), "{error:?}");
+        std::fs::remove_dir_all(&project).unwrap();
+    }
+
+    #[test]
+    fn packages_are_those_of_the_project() {
+        let project = std::env::temp_dir().join(format!("lockstep-run-packages-{}", std::process::id()));
+        std::fs::create_dir_all(project.join("scripts")).unwrap();
+        std::fs::create_dir_all(project.join("pk/.bundles")).unwrap();
+        std::fs::write(project.join("lockstep.toml"), "[scripts]\npackages = \"pk\"").unwrap();
+        let sha256 = "d934a4a9e2a69fe46e39a829f1904da5c71eb5d94066b016e3a8d0ee9a6fcf4d";
+        let manifest = serde_json::json!({
+            "format": 1, "lock_sha256": "",
+            "modules": { "left-pad": { "package": "left-pad", "entry": "left-pad", "public": true } },
+            "packages": { "left-pad": { "version": "1.0.0", "file": "p.js", "bytes": 19, "sha256": sha256, "requires": [] } },
+        });
+        std::fs::write(project.join("pk/.bundles/manifest.json"), manifest.to_string()).unwrap();
+        std::fs::write(project.join("pk/.bundles/p.js"), "module.exports = 7;").unwrap();
+        let file = project.join("scripts/a.js");
+        std::fs::write(&file, "const pad = require('left-pad'); exports.main = () => pad").unwrap();
+        let line = Line::parse_from(["run", file.to_str().unwrap(), "--config", project.to_str().unwrap()]);
+        let Ok(setup) = block_on(async { load(&line.args) }).unwrap() else { panic!("it loads") };
+        let program = Arc::clone(setup.programs.by_name("a").unwrap());
+        assert_eq!(program.bundle.packages.bundles.keys().collect::<Vec<_>>(), ["left-pad"]);
+        drop(setup);
         std::fs::remove_dir_all(&project).unwrap();
     }
 

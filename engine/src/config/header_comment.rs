@@ -25,6 +25,12 @@ pub struct HeaderError {
 ///
 /// The comment stands on its own line, within the first twenty lines, before any code.
 pub fn read(file: &str, source: &str) -> Result<ScriptEntry, HeaderError> {
+    let Some((line, settings)) = find(source) else { return Ok(ScriptEntry::new(file)) };
+    parse(file, settings).map_err(|message| HeaderError { file: file.to_owned(), line, message: shortened(message) })
+}
+
+/// The line, counted from 1, and the settings of the header comment.
+pub(crate) fn find(source: &str) -> Option<(usize, &str)> {
     for (index, line) in source.lines().take(HEAD_LINES).enumerate() {
         let line = line.trim_start_matches('\u{feff}').trim();
         let comment = line.strip_prefix("//").or_else(|| line.strip_prefix("/*")).or_else(|| line.strip_prefix('*'));
@@ -39,11 +45,10 @@ pub fn read(file: &str, source: &str) -> Result<ScriptEntry, HeaderError> {
         if let Some(settings) =
             comment.strip_prefix("@lockstep").filter(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
         {
-            let failed = |message| HeaderError { file: file.to_owned(), line: index + 1, message: shortened(message) };
-            return parse(file, settings).map_err(failed);
+            return Some((index + 1, settings));
         }
     }
-    Ok(ScriptEntry::new(file))
+    None
 }
 
 /// What is found is shown, but a line may be as long as a script.

@@ -32,6 +32,8 @@ pub struct Loader {
     dir: PathBuf,
     entries: BTreeMap<String, ScriptEntry>,
     apps: BTreeMap<String, App>,
+    /// Header comments may name apps that are not among them: there is no configuration.
+    takes_any_app: bool,
     after_end_ms: u32,
     exec_host: String,
     time_zone: String,
@@ -124,6 +126,7 @@ impl Loader {
             dir: base.join(&config.scripts.dir),
             entries: config.script_entries.iter().map(|entry| (entry.file.clone(), entry.clone())).collect(),
             apps: config.apps.iter().map(|app| (app.name.clone(), app.clone())).collect(),
+            takes_any_app: false,
             after_end_ms: config.scripts.after_end_s.saturating_mul(1_000),
             exec_host: host_name(),
             time_zone: local_time_zone(),
@@ -138,6 +141,12 @@ impl Loader {
             set: Arc::default(),
             texts: Vec::new(),
         }
+    }
+
+    /// Has scripts be of whatever apps their header comments name, where no configuration says which there are.
+    #[must_use]
+    pub fn with_any_app(self) -> Self {
+        Self { takes_any_app: true, ..self }
     }
 
     /// Has programs find what has been set of their apps.
@@ -277,11 +286,12 @@ impl Loader {
     /// What a text is as a script, with what deserves a word all the same.
     fn compile(&self, file: &str, source: &Arc<str>) -> Result<(Sound, Vec<String>), ScriptProblem> {
         let problem = |message: String, at: Option<Location>| ScriptProblem { file: file.to_owned(), message, at };
-        let header = header_comment::read(file, source).map_err(|error| {
-            let line = u32::try_from(error.line).unwrap_or(u32::MAX);
-            let at = Location { file: file.into(), line, column: 1 };
-            problem(format!("@lockstep: {}", error.message), Some(at))
-        })?;
+        let of_header = |line: usize, message: String| {
+            let at = Location { file: file.into(), line: u32::try_from(line).unwrap_or(u32::MAX), column: 1 };
+            problem(format!("@lockstep: {message}"), Some(at))
+        };
+        let header = header_comment::read(file, source).map_err(|error| of_header(error.line, error.message))?;
+        let header_line = header_comment::find(source).map_or(1, |(line, _)| line);
         let digest = digest_of(source);
         let parse = |source: &str| match &self.program {
             Some(program) => typescript::strip_apart(program, file, source),
@@ -305,6 +315,10 @@ impl Loader {
             Some(entry) => ScriptEntry { run_is_configured: entry.run.is_some(), ..entry.clone().or(header) },
             None => header,
         };
+        // Else it would be an app of its own, and the operator's. Those that the configuration names have been looked for.
+        if let Some(app) = settings.app.as_ref().filter(|app| !self.takes_any_app && !self.apps.contains_key(*app)) {
+            return Err(of_header(header_line, format!("app: expected the name of an [[app]], found `{app}`")));
+        }
         // Each may be right by itself.
         if let Some((key, sentence)) = settings.problems().into_iter().next() {
             return Err(problem(format!("{key}: {sentence}"), None));

@@ -326,6 +326,20 @@ fn a_wrong_header_comment_names_its_line() {
 }
 
 #[test]
+fn a_header_comment_cannot_name_an_app_that_the_configuration_does_not_know() {
+    let mut folder = Folder::new();
+    folder.write("menu.js", "// A menu.\n// @lockstep app=slaes class5_destination=1000\nfunction main() {}");
+    folder.write("rate.js", "// @lockstep app=slaes\nfunction main() {}");
+    let mut config = Config::default();
+    config.apps.push(App { name: "sales".into(), account: "north".into(), env: BTreeMap::new() });
+    config.script_entries.push(ScriptEntry { app: Some("sales".into()), ..ScriptEntry::new("rate.js") });
+    let reload = folder.loader(&config).load().unwrap();
+    let problems: Vec<String> = reload.set.problems().map(ToString::to_string).collect();
+    assert_eq!(problems, ["menu.js:2:1: @lockstep: app: expected the name of an [[app]], found `slaes`"]);
+    assert_eq!(reload.set.by_name("rate").unwrap().account, "north", "the configuration wins");
+}
+
+#[test]
 fn a_wrong_pattern_is_refused_with_its_place() {
     let mut folder = Folder::new();
     for file in ["bad.js", "typed.ts"] {
@@ -354,7 +368,7 @@ fn siblings_are_those_of_the_same_app() {
     folder.write("a.js", "// @lockstep app=sales\nfunction main() {}");
     folder.write("b.js", "// @lockstep app=sales\nfunction main() {}");
     folder.write("c.js", EMPTY);
-    let mut loader = folder.loader(&Config::default());
+    let mut loader = folder.loader(&Config::default()).with_any_app();
     let first = loader.load().unwrap();
     let files: Vec<&String> = first.set.by_name("a").unwrap().bundle.files.keys().collect();
     assert_eq!(files, ["a.js", "b.js"]);
