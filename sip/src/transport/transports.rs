@@ -11,6 +11,7 @@ use std::{
 };
 
 use thiserror::Error;
+use tokio::time::Instant;
 
 use crate::net::{Destination, FlowId, Protocol, Received, Transmit, TransmitId};
 
@@ -214,7 +215,10 @@ impl Transports {
                 let chosen = destination.local.map(|local| local.ip());
                 let port = self.udp_port(destination).ok_or(SendError::NoSocket { protocol: Protocol::Udp })?;
                 let port = self.udp.get(port).ok_or(SendError::NoSocket { protocol: Protocol::Udp })?;
-                port.send(destination.remote, chosen, &bytes, &mut self.udp_stats)?;
+                if let Err(error) = port.send(destination.remote, chosen, &bytes, &mut self.udp_stats) {
+                    self.local_addresses.clear();
+                    return Err(error.into());
+                }
                 if self.recent.len() == RECENT {
                     self.recent.pop_front();
                 }
@@ -237,11 +241,6 @@ impl Transports {
         };
         let bound = bound.into_iter().filter(|bound| bound.is_ipv4() == remote.is_ipv4());
         choose(bound, remote, &mut self.local_addresses)
-    }
-
-    /// Forgets which local address each peer is reached from; call when interfaces may have changed.
-    pub fn refresh_local_addresses(&mut self) {
-        self.local_addresses.clear();
     }
 
     /// Closes a connection once what is queued on it has been written.
@@ -284,7 +283,7 @@ fn choose(bound: impl Iterator<Item = SocketAddr>, remote: SocketAddr, routes: &
         [only] if !only.ip().is_unspecified() => return Some(*only),
         [..] => {}
     }
-    let routed = routes.towards(remote.ip())?;
+    let routed = routes.towards(Instant::now(), remote.ip())?;
     let exact = bound.iter().find(|bound| bound.ip() == routed).copied();
     let completed = || {
         let wildcard = bound.iter().find(|bound| bound.ip().is_unspecified())?;
