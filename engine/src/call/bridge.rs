@@ -20,6 +20,7 @@ mod hearing;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use lockstep_ctx_api::EndedBy;
 use lockstep_ctx_api::op::{BridgeStrategy, ContinueOn};
 use lockstep_ctx_api::outcome::{BridgeResult, BridgeStatus};
 
@@ -100,6 +101,8 @@ pub enum BridgeStep {
         joined: Option<LegId>,
         /// The call goes on.
         goes_on: bool,
+        /// Who has ended it, or why it came to nothing: its caller, a callee, or the engine.
+        by: EndedBy,
     },
 }
 
@@ -138,7 +141,26 @@ struct Target {
     hunt: Hunt,
     /// Routes not tried yet.
     routes: VecDeque<usize>,
-    failure: Option<(u16, String)>,
+    failure: Option<Failure>,
+}
+
+/// What a target, or a leg, came to.
+#[derive(Clone, Debug)]
+struct Failure {
+    code: u16,
+    reason: String,
+    by: EndedBy,
+}
+
+impl Failure {
+    /// Somebody has answered, or nobody can, and it led to nothing.
+    fn unavailable(by: EndedBy) -> Self {
+        Self { code: 480, reason: "Temporarily Unavailable".to_owned(), by }
+    }
+
+    fn too_late() -> Self {
+        Self { code: 408, reason: "Request Timeout".to_owned(), by: EndedBy::Engine }
+    }
 }
 
 /// One `bridge` operation from the first INVITE to the last BYE.
@@ -218,9 +240,9 @@ impl Bridge {
                 state.routes = (0..count).collect();
                 self.dial_next(now, target);
             }
-            Err(failure) => {
+            Err((code, reason)) => {
                 state.state = TargetState::Failed;
-                state.failure = Some(failure);
+                state.failure = Some(Failure { code, reason, by: EndedBy::Engine });
                 self.advance(now);
             }
         }
@@ -256,25 +278,26 @@ impl Bridge {
         }
     }
 
-    /// A leg came to nothing: a final response, no response, or a BYE of the far end before it was joined or after.
-    pub fn leg_over(&mut self, now: Instant, leg: LegId, code: u16, reason: &str) {
+    /// A leg came to nothing: a final response, no response, or a BYE of the far end before it was joined or after; `by` a callee or
+    /// the engine.
+    pub fn leg_over(&mut self, now: Instant, leg: LegId, code: u16, reason: &str, by: EndedBy) {
         let Some(over) = self.legs.remove(&leg) else { return };
         match over.attempt {
-            Attempt::Joined { since } => self.finish_joined(now, leg, since),
-            Attempt::Whispering => self.fail_target(now, over.target, 480, "Temporarily Unavailable"),
-            Attempt::Screening { .. } => self.fail_attempt(now, over.target, 480, "Temporarily Unavailable"),
-            Attempt::Ringing => self.fail_attempt(now, over.target, code, reason),
+            Attempt::Joined { since } => self.finish_joined(now, leg, since, by),
+            Attempt::Whispering => self.fail_target(now, over.target, Failure::unavailable(by)),
+            Attempt::Screening { .. } => self.fail_attempt(now, over.target, Failure::unavailable(by)),
+            Attempt::Ringing => self.fail_attempt(now, over.target, Failure { code, reason: reason.to_owned(), by }),
         }
         self.hear_another();
     }
 
-    /// The caller's digit, or the operation's signal, ends a joined bridge as its normal end.
+    /// The caller's digit ends a joined bridge as its normal end.
     pub fn end(&mut self, now: Instant) {
         if let Some(leg) = self.joined()
             && let Some(Leg { attempt: Attempt::Joined { since }, .. }) = self.legs.remove(&leg)
         {
             self.steps.push_back(BridgeStep::Drop { leg, elsewhere: false });
-            self.finish_joined(now, leg, since);
+            self.finish_joined(now, leg, since, EndedBy::Caller);
         }
     }
 
@@ -303,11 +326,11 @@ impl Bridge {
         for leg in slow {
             self.steps.push_back(BridgeStep::Drop { leg, elsewhere: false });
             let Some(over) = self.legs.remove(&leg) else { continue };
-            let (code, reason) = match over.attempt {
-                Attempt::Ringing => (408, "Request Timeout"),
-                Attempt::Screening { .. } | Attempt::Whispering | Attempt::Joined { .. } => (480, "Temporarily Unavailable"),
+            let failure = match over.attempt {
+                Attempt::Ringing => Failure::too_late(),
+                Attempt::Screening { .. } | Attempt::Whispering | Attempt::Joined { .. } => Failure::unavailable(EndedBy::Engine),
             };
-            self.fail_attempt(now, over.target, code, reason);
+            self.fail_attempt(now, over.target, failure);
         }
         let late: Vec<usize> = (0..self.targets.len())
             .filter(|&target| {
@@ -397,9 +420,7 @@ impl Bridge {
         };
         if routes.is_empty() {
             target.state = TargetState::Failed;
-            if target.failure.is_none() {
-                target.failure = Some((480, "Temporarily Unavailable".into()));
-            }
+            target.failure.get_or_insert_with(|| Failure::unavailable(EndedBy::Engine));
             return self.advance(now);
         }
         for route in routes {
@@ -451,16 +472,17 @@ impl Bridge {
         }
     }
 
-    fn fail_attempt(&mut self, now: Instant, index: usize, code: u16, reason: &str) {
+    fn fail_attempt(&mut self, now: Instant, index: usize, failure: Failure) {
+        let code = failure.code;
         let in_turn = self.targets.get(index).is_some_and(|target| matches!(target.hunt, Hunt::InTurn { .. }));
         if if in_turn { is_callees_word(code) } else { code >= 600 } {
             self.drop_legs_of(index);
-            return self.fail_target(now, index, code, reason);
+            return self.fail_target(now, index, failure);
         }
         let others = self.legs.values().any(|leg| leg.target == index);
         let Some(target) = self.targets.get_mut(index) else { return };
-        if target.failure.as_ref().is_none_or(|(known, _)| preference(code) < preference(*known)) {
-            target.failure = Some((code, reason.to_owned()));
+        if target.failure.as_ref().is_none_or(|known| preference(code) < preference(known.code)) {
+            target.failure = Some(failure);
         }
         if others {
             return;
@@ -472,10 +494,10 @@ impl Bridge {
         self.advance(now);
     }
 
-    fn fail_target(&mut self, now: Instant, index: usize, code: u16, reason: &str) {
+    fn fail_target(&mut self, now: Instant, index: usize, failure: Failure) {
         if let Some(target) = self.targets.get_mut(index) {
             target.state = TargetState::Failed;
-            target.failure = Some((code, reason.to_owned()));
+            target.failure = Some(failure);
         }
         self.advance(now);
     }
@@ -502,14 +524,14 @@ impl Bridge {
         let Some(target) = self.targets.get_mut(index) else { return };
         target.ring_until = None;
         target.routes.clear();
-        target.failure = Some((408, "Request Timeout".into()));
+        target.failure = Some(Failure::too_late());
         // A party who is being asked to accept has answered in time.
         if !self.legs.values().any(|leg| leg.target == index) {
-            self.fail_target(now, index, 408, "Request Timeout");
+            self.fail_target(now, index, Failure::too_late());
         }
     }
 
-    fn finish_joined(&mut self, now: Instant, leg: LegId, since: Instant) {
+    fn finish_joined(&mut self, now: Instant, leg: LegId, since: Instant, by: EndedBy) {
         let duration = now.saturating_duration_since(since);
         self.done(
             BridgeResult {
@@ -521,27 +543,30 @@ impl Bridge {
             },
             Some(leg),
             matches!(self.rules.continue_on, ContinueOn::Always | ContinueOn::Completed),
+            by,
         );
     }
 
     fn finish_failed(&mut self) {
         let mut failures = self.targets.iter().filter_map(|target| target.failure.as_ref());
         let decisive = match self.rules.strategy {
-            BridgeStrategy::Parallel => failures.min_by_key(|(code, _)| preference(*code)),
+            BridgeStrategy::Parallel => failures.min_by_key(|failure| preference(failure.code)),
             BridgeStrategy::Sequential => failures.next_back(),
         };
-        let (code, reason) = decisive.cloned().unwrap_or((480, "Temporarily Unavailable".into()));
+        let unavailable = || Failure::unavailable(EndedBy::Engine);
+        let Failure { code, reason, by } = decisive.cloned().unwrap_or_else(unavailable);
         self.done(
             BridgeResult { status: status_of(code), code, reason, duration_ms: 0, bleg: None },
             None,
             matches!(self.rules.continue_on, ContinueOn::Always | ContinueOn::Fail),
+            by,
         );
     }
 
-    fn done(&mut self, result: BridgeResult, joined: Option<LegId>, goes_on: bool) {
+    fn done(&mut self, result: BridgeResult, joined: Option<LegId>, goes_on: bool, by: EndedBy) {
         if !self.done {
             self.done = true;
-            self.steps.push_back(BridgeStep::Done { result, joined, goes_on });
+            self.steps.push_back(BridgeStep::Done { result, joined, goes_on, by });
         }
     }
 }

@@ -102,12 +102,14 @@ pub struct Refusal {
     pub reason: String,
     /// The reason is meant for the caller, and this is who refuses; for 3xx it is the Contact.
     pub reply_by: Option<EndedBy>,
+    /// After how many seconds another try makes sense.
+    pub retry_after: Option<u32>,
 }
 
 impl Refusal {
     /// A refusal with its phrase.
     pub fn new(code: u16, reason: impl Into<String>) -> Self {
-        Self { code, reason: reason.into(), reply_by: None }
+        Self { code, reason: reason.into(), reply_by: None, retry_after: None }
     }
 
     /// A final response as the caller gets it.

@@ -88,7 +88,8 @@ impl Switch {
         match result {
             Ok(Outcome::Bridged(bridged)) => {
                 let phrase = StatusCode::new(bridged.code).map_or("", StatusCode::default_reason);
-                call.plan.failure = Some((bridged.code, phrase.to_owned()));
+                let told = call.backend.native_mut().and_then(|backend| backend.take_refusal());
+                call.plan.failure = told.or_else(|| Some((bridged.code, phrase.to_owned())));
                 // DIDs that lead to each other would be gone round again by each of their destinations.
                 if bridged.code == TOO_MANY_HOPS {
                     call.plan.destinations.clear();

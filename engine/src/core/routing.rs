@@ -166,9 +166,9 @@ fn reserve(exchange: &mut Exchange, call: CallKey, number: LookupId, ways: &[Way
 }
 
 fn past_limit(customer: i64, exceeded: Exceeded) -> Refusal {
-    let (code, text, _) = exceeded.reply();
+    let (code, text, retry_after) = exceeded.reply();
     tracing::warn!(customer, ?exceeded, "a call is refused");
-    Refusal::reply(code, text, EndedBy::Engine)
+    Refusal { retry_after, ..Refusal::reply(code, text, EndedBy::Engine) }
 }
 
 /// The scripts of Class 4 have decided.

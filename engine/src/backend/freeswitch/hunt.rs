@@ -361,7 +361,7 @@ impl FreeSwitchBackend {
             hunt.headers.clone_from(self.headers.fields());
         }
         let Some(Dialling { args, headers, turned, ways }) = hunt.next(now, &self.settings, &self.channel.headers) else {
-            let Refusal { code, reason, reply_by } = hunt.failure();
+            let Refusal { code, reason, reply_by, .. } = hunt.failure();
             let result = BridgeResult { status: status_of(code), code, reason, duration_ms: 0, bleg: None };
             return self.bridge_concluded(now, result, reply_by.unwrap_or(EndedBy::Callee));
         };

@@ -51,7 +51,7 @@ pub(super) struct BridgeTask {
     /// Whether gateways are among the targets.
     by_gateways: bool,
     /// A refusal in words for the caller.
-    reply: Option<(u16, String, EndedBy)>,
+    reply: Option<Refusal>,
     /// Given back instead of the bridge's own result: the bridge is the end of another operation.
     instead: Option<Outcome>,
 }
@@ -151,9 +151,9 @@ impl<S: Switchboard> NativeBackend<S> {
             return self.board.forget_routes(lookup, &routes);
         };
         if let Err(refusal) = &result
-            && let Some(by) = refusal.reply_by
+            && refusal.reply_by.is_some()
         {
-            task.reply = Some((refusal.code, refusal.reason.clone(), by));
+            task.reply = Some(refusal.clone());
         }
         task.by_gateways |= !matches!(&result, Ok(found) if found.hunt == Hunt::Together);
         let shape = result.as_ref().map(|found| (found.routes.len(), found.hunt));
@@ -183,7 +183,7 @@ impl<S: Switchboard> NativeBackend<S> {
             BridgeStep::Screen { leg } => self.prompt_far(now, leg, true),
             BridgeStep::Whisper { leg } => self.prompt_far(now, leg, false),
             BridgeStep::Join { leg } => self.join_far(now, leg),
-            BridgeStep::Done { result, joined, goes_on } => self.bridge_done(result, joined, goes_on),
+            BridgeStep::Done { result, joined, goes_on, by } => self.bridge_done(result, joined, goes_on, by),
         }
         true
     }
@@ -229,7 +229,7 @@ impl<S: Switchboard> NativeBackend<S> {
             }
             Err(error) => {
                 leg.over(&mut self.board);
-                task.bridge.leg_over(now, id, 503, &error.message);
+                task.bridge.leg_over(now, id, 503, &error.message, EndedBy::Engine);
             }
         }
     }
@@ -368,7 +368,7 @@ impl<S: Switchboard> NativeBackend<S> {
         }
     }
 
-    fn bridge_done(&mut self, mut result: BridgeResult, joined: Option<LegId>, goes_on: bool) {
+    fn bridge_done(&mut self, mut result: BridgeResult, joined: Option<LegId>, goes_on: bool, by: EndedBy) {
         self.stop_ringback();
         let Some((id, Task::Bridge(mut task))) = self.task.take() else { return };
         self.release(&mut task);
@@ -380,31 +380,40 @@ impl<S: Switchboard> NativeBackend<S> {
             result.bleg = Some(bleg.clone());
             self.outputs.push_back(BackendOutput::Event(Event::Unbridge { bleg }));
         }
+        let reply = task.reply.filter(|known| (known.code, &known.reason) == (result.code, &result.reason));
+        // Why a target cannot be called is for the script and the log; the caller gets the standard phrase.
+        let told = of_callee(result.code, task.by_gateways);
+        let (shown, text) = reply.as_ref().map_or((told, phrase(told)), |reply| (reply.code, reply.reason.as_str()));
         if goes_on {
+            self.refused = (result.status != BridgeStatus::Completed).then(|| (shown, text.to_owned()));
             self.complete(id, Ok(task.instead.unwrap_or(Outcome::Bridged(result))));
             return;
         }
         // The script is not to go on: the operation settles as everything does that is pending when the call ends.
-        let BridgeResult { status, code, reason, .. } = result;
-        let cause = if status == BridgeStatus::Completed {
+        let cause = if result.status == BridgeStatus::Completed {
             self.a.hang_up(&mut self.board, Headers::new());
-            CallEndedCause { code: 200, reason: "Normal Clearing".into(), by: EndedBy::Callee }
+            // Of a call of ours, who dials in the bridge is the callee.
+            let by = if by == EndedBy::Caller && self.originated { EndedBy::Callee } else { by };
+            CallEndedCause { code: 200, reason: "Normal Clearing".into(), by }
         } else {
-            let reply = task.reply.filter(|(known, text, _)| (*known, text) == (code, &reason));
-            // Why a target cannot be called is for the script and the log; the caller gets the standard phrase.
-            let told = of_callee(code, task.by_gateways);
-            let (shown, text) = if reply.is_some() { (code, reason.as_str()) } else { (told, phrase(told)) };
             if self.a.state() < LegState::Answering && !self.originated {
-                let (text, headers) = refusal_parts(shown, text);
+                let (text, mut headers) = refusal_parts(shown, text);
+                let retry_after = reply.as_ref().and_then(|reply| reply.retry_after);
+                headers.extend(retry_after.map(|seconds| ("Retry-After".to_owned(), seconds.to_string())));
                 self.a.refuse(&mut self.board, shown, text, headers);
             } else {
                 self.a.hang_up(&mut self.board, vec![reason_header(shown, text)]);
             }
-            let by = reply.as_ref().map_or(EndedBy::Callee, |(_, _, by)| *by);
-            CallEndedCause { code, reason, by }
+            let by = reply.and_then(|reply| reply.reply_by).unwrap_or(by);
+            CallEndedCause { code: result.code, reason: result.reason, by }
         };
         self.complete(id, Err(OpError::call_ended(cause.clone())));
         self.finish(cause);
+    }
+
+    /// What the last bridge would have told the caller, had it ended the call: asked for once.
+    pub fn take_refusal(&mut self) -> Option<(u16, String)> {
+        self.refused.take()
     }
 
     /// Hangs up every far leg and stops what the bridge plays. The task has been taken out already.

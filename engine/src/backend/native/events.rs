@@ -149,20 +149,21 @@ impl<S: Switchboard> NativeBackend<S> {
                 Err(error) => {
                     let headers = vec![super::end::reason_header(488, &error.to_string())];
                     leg.hang_up(&mut self.board, headers);
-                    self.far_over(now, id, 488, "Not Acceptable Here");
+                    self.far_over(now, id, (488, "Not Acceptable Here"), false);
                 }
             },
-            LegEvent::Failed { code, reason, .. } => self.far_over(now, id, code, &reason),
+            LegEvent::Failed { code, reason, by_peer } | LegEvent::Over { code, reason, by_peer } => {
+                self.far_over(now, id, (code, reason.as_str()), by_peer);
+            }
             LegEvent::Elsewhere { .. } => {
                 if let Err(error) = leg.dial_again(&mut self.board) {
-                    self.far_over(now, id, 503, &error.message);
+                    self.far_over(now, id, (503, error.message.as_str()), false);
                 }
             }
-            LegEvent::Over { code, reason, .. } => self.far_over(now, id, code, &reason),
             LegEvent::Acked { sdp } => {
                 if leg.acked(&mut self.board, sdp.as_deref()).is_err() {
                     leg.hang_up(&mut self.board, Headers::new());
-                    self.far_over(now, id, 488, "Not Acceptable Here");
+                    self.far_over(now, id, (488, "Not Acceptable Here"), false);
                 }
             }
             LegEvent::Offer { offer, branch, sdp } => {
@@ -175,7 +176,7 @@ impl<S: Switchboard> NativeBackend<S> {
         }
     }
 
-    fn far_over(&mut self, now: Instant, id: LegId, code: u16, reason: &str) {
+    fn far_over(&mut self, now: Instant, id: LegId, (code, reason): (u16, &str), by_peer: bool) {
         self.unhear(id);
         if let Some(mut leg) = self.far.remove(&id) {
             leg.over(&mut self.board);
@@ -183,7 +184,8 @@ impl<S: Switchboard> NativeBackend<S> {
         self.audio.leg_over(&mut self.board, id);
         self.end_asides(id, &OpError::aborted("play"));
         if let Some((_, Task::Bridge(task))) = &mut self.task {
-            task.bridge.leg_over(now, id, code, reason);
+            let by = if by_peer { EndedBy::Callee } else { EndedBy::Engine };
+            task.bridge.leg_over(now, id, code, reason, by);
         }
     }
 

@@ -102,6 +102,8 @@ pub struct NativeBackend<S> {
     audio: Audio,
     digits: Digits,
     task: Option<(OpId, Task)>,
+    /// What the last bridge, which came to nothing, would have told the caller.
+    refused: Option<(u16, String)>,
     recordings: BTreeMap<RecordingId, Recording>,
     hold: Hold,
     /// What is played beside the queue, to whom, and as which operation.
@@ -140,6 +142,7 @@ impl<S: Switchboard> NativeBackend<S> {
             audio: Audio::default(),
             digits: Digits::default(),
             task: None,
+            refused: None,
             recordings: BTreeMap::new(),
             hold: Hold::default(),
             asides: BTreeMap::new(),

@@ -36,7 +36,7 @@ impl Switch {
     }
 
     fn fails(&mut self, leg: u32, (code, reason): (u16, &str)) {
-        self.bridge.leg_over(self.now, LegId(leg), code, reason);
+        self.bridge.leg_over(self.now, LegId(leg), code, reason, EndedBy::Callee);
     }
 
     fn answers(&mut self, leg: u32) {

@@ -143,6 +143,22 @@ fn the_caller_is_told_what_came_of_it_and_nothing_of_the_gateways() {
 }
 
 #[test]
+fn the_caller_is_told_the_same_where_what_a_did_has_besides_is_not_there() {
+    let did = "[[did]]\nnumber = \"1800\"\ndestinations = [\"external:4420222\", \"class5:gone\"]";
+    for (code, told) in [(401, "502 Bad Gateway"), (503, "502 Bad Gateway"), (302, "480 Temporarily Unavailable")] {
+        let mut trunks = Trunks::new(&config(did), &[]);
+        trunks.dial("1800");
+        trunks.lab.respond(trunks.first, code);
+        trunks.lab.respond(trunks.second, code);
+        assert_eq!(trunks.caller_saw(), [told], "{code}");
+    }
+    let hooked = config(&format!("script = \"script-hook\"\n{did}"));
+    let mut trunks = Trunks::new(&hooked, &[("hook", "function main() { throw '604 Number on DNC List'; }")]);
+    trunks.dial("1800");
+    assert_eq!(trunks.caller_saw(), ["604 Number on DNC List"]);
+}
+
+#[test]
 fn a_gateway_that_says_nothing_is_left_after_five_seconds_and_one_that_only_rings_when_told_so() {
     let silent = config("").replace("5091", "5099");
     let mut trunks = Trunks::new(&silent, &[]);

@@ -35,6 +35,21 @@ fn customers_stay_within_their_limits() {
 }
 
 #[test]
+fn whoever_is_past_a_rate_is_told_when_to_try_again_however_the_number_comes_to_be_dialled() {
+    let did = "[[did]]\nnumber = \"1800\"\ncustomer = 12\ndestinations = [\"external:4420222\"]";
+    let dials = "async function main(data, ctx) { await ctx.bridge('442012345678'); }";
+    let limited = config(did).replace("addresses = [\"203", "limits = { calls_per_second = 0.2 }\naddresses = [\"203");
+    for to in ["1800", "1000"] {
+        let mut trunks = Trunks::new(&limited, &[("1000", dials)]);
+        trunks.dial(to);
+        trunks.dial(to);
+        assert_eq!(trunks.caller_saw(), ["503 Call Rate Exceeded"], "{to}");
+        let refused = trunks.lab.at(trunks.caller).last_response.clone().unwrap();
+        assert_eq!(refused.headers.get("Retry-After").unwrap().text(), "1", "{to}");
+    }
+}
+
+#[test]
 fn numbers_that_one_call_dials_together_count_each() {
     let dials = |strategy: &str| {
         format!(

@@ -1,3 +1,4 @@
+use lockstep_ctx_api::EndedBy;
 use lockstep_ctx_api::op::{
     BlockDtmfArgs, BridgeArgs, BridgeStrategy, BridgeTarget, ContinueOn, Headers, SetArgs, SetHeaderArgs,
 };
@@ -322,6 +323,37 @@ fn the_callers_hangup_key_ends_the_bridge_and_not_the_call() {
     let outputs = desk.outputs();
     assert_eq!(bridged(&outputs, id).status, BridgeStatus::Completed);
     assert_eq!(ended(&outputs), None);
+}
+
+#[test]
+fn a_call_that_ends_with_its_bridge_was_ended_by_who_ended_that() {
+    let rules = || BridgeArgs { hangup_on: Some("*".into()), continue_on: ContinueOn::Never, ..bridge(&["1001"]) };
+    let dialled = || dialling(Desk::answered(), rules()).0;
+    let by = |mut desk: Desk| ended(&desk.outputs()).map(|cause| (cause.code, cause.by));
+
+    let mut desk = dialled();
+    desk.picks_up(1);
+    desk.key(LegId::A, '*');
+    assert_eq!(by(desk), Some((200, EndedBy::Caller)));
+
+    for (by_peer, who) in [(true, EndedBy::Callee), (false, EndedBy::Engine)] {
+        let mut desk = dialled();
+        desk.picks_up(1);
+        desk.leg(LegId(1), LegEvent::Over { code: 200, reason: String::new(), by_peer });
+        assert_eq!(by(desk), Some((200, who)));
+
+        let mut desk = dialled();
+        desk.leg(LegId(1), LegEvent::Failed { code: 503, reason: String::new(), by_peer });
+        assert_eq!(by(desk), Some((503, who)));
+    }
+
+    let mut desk = dialled();
+    desk.wait(30_000);
+    assert_eq!(by(desk), Some((408, EndedBy::Engine)));
+
+    let mut desk = Desk::answered();
+    desk.submit(Op::Bridge(rules()));
+    assert_eq!(by(desk), Some((404, EndedBy::Engine)), "nobody has that number");
 }
 
 #[test]
