@@ -55,6 +55,14 @@ impl Backend {
         }
     }
 
+    /// The call is taken from its script: what that has set for what it was about to do is no more.
+    pub(super) fn leaves_script(&mut self, now: Instant) {
+        match self {
+            Self::Native(backend) => backend.leaves_script(),
+            Self::FreeSwitch { backend, .. } => backend.leaves_script(now),
+        }
+    }
+
     /// Ends the call from outside its script.
     pub(super) fn end(&mut self, now: Instant, ending: Ending) {
         match self {

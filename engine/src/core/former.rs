@@ -60,6 +60,7 @@ impl Switch {
         call.script = ScriptState::Absent;
         let program = call.program.take();
         let Some(run) = call.run.take() else { return };
+        call.backend.leaves_script(now.instant);
         let cause = transferred();
         let queue = call.queue.part_host_operations(&cause);
         let open = call.log.part(|id| queue.holds(id));

@@ -178,6 +178,15 @@ impl FreeSwitchBackend {
         self.answered_before = self.state == CallState::Answered;
     }
 
+    /// The call is taken from its script: what that has set for what it was about to do is no more.
+    pub fn leaves_script(&mut self, now: Instant) {
+        self.headers.take();
+        if !std::mem::take(&mut self.blocked).is_empty() {
+            // It has no line end.
+            let _ = self.wire.execute(now, "unblock_dtmf", "", "unblock", Awaited::Nothing);
+        }
+    }
+
     /// The channel's id on the media server.
     pub fn uuid(&self) -> &str {
         &self.wire.uuid

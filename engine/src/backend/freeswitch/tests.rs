@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lockstep_ctx_api::op::{AnswerArgs, BridgeArgs, BridgeTarget, ContinueOn, Op, PlayArgs, SetArgs, SetHeaderArgs, SleepArgs};
+use lockstep_ctx_api::op::{
+    AnswerArgs, BlockDtmfArgs, BridgeArgs, BridgeTarget, ContinueOn, Op, PlayArgs, SetArgs, SetHeaderArgs, SleepArgs,
+};
 use lockstep_ctx_api::{BackendOutput, CallBackend, CallState, EndedBy, ErrorCode, OpId, OpResult, Outcome};
 
 use super::{Channel, FreeSwitchBackend, RouteAnswer, RouteRequest, Settings};
@@ -198,6 +200,17 @@ fn a_script_that_finds_its_channel_answered_may_answer_it_once() {
     assert!(desk.sent().is_empty());
     let codes: Vec<_> = desk.done.iter().map(|(_, result)| result.as_ref().err().map(|error| error.code)).collect();
     assert_eq!(codes, [None, Some(ErrorCode::InvalidState)]);
+}
+
+#[test]
+fn keys_that_a_script_has_blocked_are_the_next_ones_again() {
+    let mut desk = Desk::new("async", "full");
+    desk.submit(1, Op::BlockDtmf(BlockDtmfArgs { digits: "0123456789".into() }));
+    assert_eq!(desk.sent(), ["block_dtmf  [1.0]"]);
+    for sent in [&["unblock_dtmf  [unblock]"][..], &[]] {
+        desk.backend.leaves_script(desk.now);
+        assert_eq!(desk.sent(), sent);
+    }
 }
 
 /// A connection that takes the place of another, and what is said over it.

@@ -5,6 +5,7 @@ use std::time::Instant;
 use lockstep_ctx_api::op::{AnswerArgs, RingArgs};
 use lockstep_ctx_api::{ErrorCode, OpError, OpId, Outcome};
 use lockstep_media::codec::Codec;
+use lockstep_media::digit::DigitSet;
 
 use super::{NativeBackend, Task};
 use crate::backend::set_headers::narrowed;
@@ -63,6 +64,12 @@ impl<S: Switchboard> NativeBackend<S> {
     /// Another script has the call from now on.
     pub fn has_new_script(&mut self) {
         self.answered_before = self.originated || self.a.state() >= LegState::Answering;
+    }
+
+    /// The call is taken from its script: what that has set for what it was about to do is no more.
+    pub fn leaves_script(&mut self) {
+        self.headers.take();
+        self.block_keys(DigitSet::NONE);
     }
 
     /// Whether the call was answered before its script came, which has not been told.

@@ -277,10 +277,13 @@ impl<S: Switchboard> NativeBackend<S> {
     }
 
     fn block_dtmf(&mut self, id: OpId, digits: &str) {
-        let keys = DigitSet::from_keys(digits);
+        self.block_keys(DigitSet::from_keys(digits));
+        self.complete(id, Ok(Outcome::Unit));
+    }
+
+    fn block_keys(&mut self, keys: DigitSet) {
         self.digits.block(keys);
         self.a.block(&mut self.board, keys);
-        self.complete(id, Ok(Outcome::Unit));
     }
 }
 

@@ -136,6 +136,21 @@ fn a_script_whose_call_is_led_elsewhere_ends_as_at_a_hang_up_while_the_next_has_
 }
 
 #[test]
+fn what_a_script_has_set_for_its_next_leg_does_not_go_to_whom_its_call_is_led_to() {
+    let sets = "async function main(data, ctx) {
+      await ctx.answer();
+      await ctx.header('X-Pin', '4711');
+      await ctx.waitForHangup();
+    }";
+    let mut lab = Lab::new(USERS, &[("1000", sets)]);
+    let phone = registered(&mut lab, "127.0.0.1:5071", "1001", "pw1");
+    dialled(&mut lab, "1000");
+    transfer(&mut lab, "1001", Asker::Operator).unwrap();
+    let invite = lab.at(phone).invited.clone().expect("an INVITE came");
+    assert!(invite.headers.get("X-Pin").is_none());
+}
+
+#[test]
 fn what_a_script_has_asked_of_a_service_is_answered_when_its_call_is_elsewhere() {
     let stores = "const { kv } = require('cxKV');
     async function main(data, ctx) {

@@ -92,6 +92,18 @@ fn keys_that_were_blocked_before_there_were_media_are_blocked_in_them() {
 }
 
 #[test]
+fn keys_that_a_script_has_blocked_are_the_next_ones_again() {
+    let mut desk = Desk::answered();
+    desk.submit(Op::BlockDtmf(BlockDtmfArgs { digits: "0123".into() }));
+    desk.asked();
+    desk.backend.leaves_script();
+    assert_eq!(desk.asked(), ["a BlockDtmf(DigitSet(\"\"))"]);
+    let menu = desk.submit(Op::Ivr(ivr(1, 1)));
+    desk.key(LegId::A, '2');
+    assert_eq!(collected(&desk.outputs(), menu), (CollectStatus::Success, "2".into()));
+}
+
+#[test]
 fn a_missing_prompt_rejects_and_names_it() {
     let mut desk = Desk::answered();
     desk.board.0.borrow_mut().missing.push("ivr/menu.wav".into());
