@@ -108,7 +108,7 @@ pub enum PlayoutEnd {
 pub(crate) struct Playout {
     pub(crate) id: PlayId,
     playlist: Playlist,
-    rounds_left: Option<u32>,
+    rounds_left: Option<u64>,
     prompt: usize,
     offset: usize,
     /// Octets sent as RTP clock ticks; an `as_millis` at the end does not accumulate rounding.
@@ -126,12 +126,17 @@ struct CodecTranslation {
 
 impl Playout {
     pub(crate) fn new(id: PlayId, playlist: Playlist) -> Self {
-        let rounds_left = match playlist.repeat {
-            Repeat::Times(times) => Some(times.max(1) - 1),
-            Repeat::Forever => None,
+        let round = playlist.prompts.iter().map(|prompt| prompt.duration()).sum();
+        let (passed, start) = whole_rounds(playlist.start, round);
+        let (rounds_left, prompt) = match playlist.repeat {
+            Repeat::Forever => (None, 0),
+            Repeat::Times(times) => match u64::from(times.max(1)).checked_sub(passed.saturating_add(1)) {
+                Some(left) => (Some(left), 0),
+                None => (Some(0), playlist.prompts.len()),
+            },
         };
-        let mut playout = Playout { id, playlist, rounds_left, prompt: 0, offset: 0, played: Duration::ZERO, translation: None };
-        playout.skip(playout.playlist.start);
+        let mut playout = Playout { id, playlist, rounds_left, prompt, offset: 0, played: Duration::ZERO, translation: None };
+        playout.skip(start);
         playout
     }
 
@@ -239,6 +244,14 @@ impl Playout {
     }
 }
 
+/// How often `round` fits into `time`, and what is left of it then: rounds are counted and not walked, for a list may be short
+/// and the time of any length.
+fn whole_rounds(time: Duration, round: Duration) -> (u64, Duration) {
+    let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    let (micros, round) = (micros(time), micros(round));
+    micros.checked_div(round).map_or((0, time), |rounds| (rounds, Duration::from_micros(micros % round)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -282,6 +295,19 @@ mod tests {
         playlist.repeat = Repeat::Times(2);
         let first: Vec<u8> = drain(Playout::new(PlayId(1), playlist), 80, 10).into_iter().map(|packet| packet[0]).collect();
         assert_eq!(first, [2, 1, 1, 2, 2]);
+    }
+
+    #[test]
+    fn a_start_many_rounds_away_is_found_at_once() {
+        let mut playlist = Playlist::once(vec![prompt(&[1; 8]), prompt(&[]), prompt(&[2; 8])]);
+        playlist.start = Duration::from_millis(10_000_000_000_001);
+        playlist.repeat = Repeat::Forever;
+        assert_eq!(drain(Playout::new(PlayId(1), playlist.clone()), 8, 3), [[2; 8], [1; 8], [2; 8]]);
+        playlist.start = Duration::from_millis(2 * 999_999 + 1);
+        playlist.repeat = Repeat::Times(1_000_000);
+        assert_eq!(drain(Playout::new(PlayId(1), playlist.clone()), 8, 3), [[2; 8]]);
+        playlist.start = Duration::from_millis(2 * 1_000_000);
+        assert!(Playout::new(PlayId(1), playlist).is_finished());
     }
 
     #[test]
