@@ -117,13 +117,18 @@ impl DtmfSender {
         });
     }
 
-    /// Leaves out what this run has not begun to send.
+    /// Leaves out what this run has not begun to send, and of the gap after its last key what a receiver does not need.
     pub(crate) fn cancel(&mut self, id: DtmfId) {
         for run in self.current.iter_mut().chain(&mut self.waiting).filter(|run| run.id == Some(id)) {
             run.digits.clear();
+            let spared = run.gap.saturating_sub(SHORTEST_GAP);
+            run.gap = run.gap.min(SHORTEST_GAP);
             match &mut run.phase {
                 Phase::Event { held, .. } | Phase::Tone { held, .. } => *held = run.duration,
-                Phase::Between | Phase::Starting { .. } | Phase::Ending { .. } | Phase::Gap { .. } => {}
+                Phase::Ending { gap, .. } => *gap = gap.saturating_sub(spared),
+                Phase::Gap { left } if *left <= spared => run.phase = Phase::Between,
+                Phase::Gap { left } => *left -= spared,
+                Phase::Between | Phase::Starting { .. } => {}
             }
         }
     }
@@ -313,6 +318,22 @@ mod tests {
         assert!(log[0].ends_with('E'), "{log:?}");
         assert_eq!(finished, [DtmfFinished { id: Some(DtmfId(1)), sent: 1 }, DtmfFinished { id: Some(DtmfId(2)), sent: 1 }]);
         assert!(!log.iter().any(|line| line.starts_with("2@")));
+    }
+
+    #[test]
+    fn a_cancelled_run_does_not_hold_the_line_for_its_gap() {
+        for (method, steps) in [(DtmfMethod::TelephoneEvent, 5), (DtmfMethod::TelephoneEvent, 8), (DtmfMethod::InBand, 10)] {
+            let mut sender = DtmfSender::default();
+            sender.push(Some(DtmfId(1)), DtmfRequest { gap: Duration::from_secs(5), ..request("12", method) });
+            assert_eq!(sender.finished(), None);
+            for _ in 0..steps {
+                sender.step(0, 8000, PTIME, true, &mut [0; 160], |_| 0);
+            }
+            sender.cancel(DtmfId(1));
+            let (log, finished) = run(&mut sender, true);
+            assert!(log.len() <= 3 + 2, "{log:?}");
+            assert_eq!(finished, [DtmfFinished { id: Some(DtmfId(1)), sent: 1 }]);
+        }
     }
 
     #[test]
