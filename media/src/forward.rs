@@ -10,6 +10,7 @@
 //! Loss and reordering pass through as they are, for the receiver's jitter buffer to deal with. Packets of before the
 //! splice are dropped: their numbers belong to what was sent before it.
 
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use crate::rtp::{RtpTimestamp, SequenceNumber, Ssrc};
@@ -28,6 +29,8 @@ pub(crate) struct Splice {
     our_first: SequenceNumber,
     timestamp: RtpTimestamp,
     position: u64,
+    /// Start of the telephone event that passed last.
+    pub(crate) event: Option<RtpTimestamp>,
 }
 
 impl Splice {
@@ -41,6 +44,7 @@ impl Splice {
             our_first: sender.next_sequence(),
             timestamp: packet.timestamp,
             position: sender.next_position(),
+            event: None,
         }
     }
 
@@ -60,9 +64,11 @@ impl Splice {
         self.position.checked_add_signed(i64::from(packet.timestamp.distance(self.timestamp)))
     }
 
-    /// Whether a position has lost touch with the wall clock.
-    pub(crate) fn has_leapt(now: Instant, position: u64, clock_rate: u32, sender: &RtpSender) -> bool {
-        position.abs_diff(sender.position_at(now)) > LEAP.as_secs() * u64::from(clock_rate)
+    /// Whether all of what lies at `positions` has lost touch with the wall clock.
+    pub(crate) fn has_leapt(now: Instant, positions: RangeInclusive<u64>, clock_rate: u32, sender: &RtpSender) -> bool {
+        let clock = sender.position_at(now);
+        let nearest = clock.clamp(*positions.start(), *positions.end());
+        nearest.abs_diff(clock) > LEAP.as_secs() * u64::from(clock_rate)
     }
 
     /// Measures the next packets from this one, so that distances stay small.

@@ -62,7 +62,7 @@ impl MediaStream {
     ) {
         let Some(remote) = &self.remote else { return };
         let (ours, payload_type, packet_time) = (remote.codec, remote.payload_type, remote.packet_time);
-        let Some((sequence, mut position)) = self.place(&packet, true) else { return };
+        let Some((sequence, mut position)) = self.place(&packet, None) else { return };
         let is_whole = packet.payload.len() <= longest;
         let mut marker = std::mem::take(&mut self.sending.marker) || packet.marker;
         for part in packet.payload.chunks(longest) {
@@ -92,13 +92,16 @@ impl MediaStream {
         scratch: &mut [u8],
         transmit: &mut impl FnMut(Transmit<'_>),
     ) {
-        let Some((sequence, position)) = self.place(&packet, false) else { return };
+        let Some((sequence, position)) = self.place(&packet, Some(event)) else { return };
         let payload = event.to_bytes();
         let Some(room) = scratch.get_mut(HEADER_LEN..HEADER_LEN + payload.len()) else { return };
         room.copy_from_slice(&payload);
         let header = self.sending.rtp.header_with(payload_type, packet.marker, sequence, position, payload.len());
         emit(to, header, scratch, payload.len(), transmit);
-        self.sending.rtp.advance_to(position + u64::from(event.duration));
+        // However long the key is said to be held, what we send next must not have to wait for it.
+        let Some(remote) = &self.remote else { return };
+        let furthest = self.sending.rtp.position_at(self.now) + u64::from(remote.codec.ticks(remote.packet_time * 2));
+        self.sending.rtp.advance_to(furthest.min(position + u64::from(event.duration)));
     }
 
     /// The other side of this leg has no telephone events: at the first end packet the key begins as a tone.
@@ -117,15 +120,16 @@ impl MediaStream {
 
     /// The packet's place in our stream, which it joins if it is the first. `None` when its place has passed, or has not
     /// come yet.
-    fn place(&mut self, packet: &Forward<'_>, follows_clock: bool) -> Option<(SequenceNumber, u64)> {
+    fn place(&mut self, packet: &Forward<'_>, event: Option<TelephoneEvent>) -> Option<(SequenceNumber, u64)> {
         let remote = self.remote.as_ref()?;
         let (clock_rate, packet_time) = (remote.codec.clock_rate(), remote.packet_time);
         let Sending { rtp, splice, marker, lead, last_forwarded, .. } = &mut self.sending;
         *last_forwarded = Some(self.now);
+        // An event keeps the timestamp of its start, however long it is held.
+        let lasts = event.map_or(0, |event| u64::from(event.duration));
         let known = splice.filter(|splice| splice.covers(packet)).filter(|splice| {
-            // An event keeps the timestamp of its start, however long it is held.
-            !follows_clock
-                || splice.position(packet).is_some_and(|at| !Splice::has_leapt(self.now, at, clock_rate, rtp))
+            event.is_some() && splice.event == Some(packet.timestamp)
+                || splice.position(packet).is_some_and(|at| !Splice::has_leapt(self.now, at..=at + lasts, clock_rate, rtp))
                 || splice.sequence(packet).is_none_or(|sequence| sequence.distance(rtp.next_sequence()) < 0)
         });
         let mut current = match known {
@@ -138,8 +142,10 @@ impl MediaStream {
             }
         };
         let place = current.sequence(packet).zip(current.position(packet));
-        if let Some((_, position)) = place.filter(|_| follows_clock) {
-            current.follow(packet, position);
+        match (event, place) {
+            (Some(_), _) => current.event = Some(packet.timestamp),
+            (None, Some((_, position))) => current.follow(packet, position),
+            (None, None) => {}
         }
         *splice = Some(current);
         *lead = None;

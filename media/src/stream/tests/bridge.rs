@@ -172,6 +172,30 @@ fn keys_pass_with_the_other_legs_payload_type() {
 }
 
 #[test]
+fn a_key_that_lies_far_from_its_audio_or_claims_to_be_long_does_not_hold_up_what_we_send() {
+    for (leap, duration) in [(1 << 29, 160), (0u32.wrapping_sub(1 << 29), 160), (0, u16::MAX), (7000, u16::MAX)] {
+        let mut bridge = Bridge::new(negotiated(), negotiated());
+        (0..10).for_each(|_| bridge.say(1));
+        let start = bridge.caller.next.timestamp.plus(leap);
+        for (duration, end) in [(duration, false), (duration, false), (duration, true), (duration, true)] {
+            if let Some(packet) = bridge.caller.event(start, 5, duration, end) {
+                packet.into(&mut bridge.callee);
+            }
+            bridge.run(20);
+        }
+        let events: Vec<_> = bridge.callee.sent.iter().filter(|packet| packet.header.payload_type == EVENT).collect();
+        assert!(events.len() >= 3, "{leap}: {}", events.len());
+        assert!(events.iter().all(|packet| packet.header.timestamp == events[0].header.timestamp), "{leap}");
+        bridge.callee.play(1, &[&prompt(2, 100)]);
+        assert_eq!(bridge.callee.sent.last().unwrap().payload[0], 2, "{leap}: at once");
+        bridge.run(100);
+        assert!(matches!(bridge.callee.events.last(), Some((_, MediaEvent::PlayoutFinished { .. }))), "{leap}");
+        (0..10).for_each(|_| bridge.say(1));
+        bridge.callee.assert_continuous();
+    }
+}
+
+#[test]
 fn blocked_keys_do_not_pass_and_leave_no_gap() {
     let mut bridge = Bridge::new(negotiated(), negotiated());
     bridge.caller.command(Command::BlockDtmf(DigitSet::from_keys("5")));
