@@ -23,7 +23,7 @@ const SHORTEST_GAP: Duration = Duration::from_millis(40);
 const LONGEST_GAP: Duration = Duration::from_secs(10);
 const STARTS: u8 = 3;
 const ENDS: u8 = 3;
-/// Keys waiting in all runs together; more is a script gone wrong, and its run ends early.
+/// Keys waiting in all runs together, and runs; more is a script gone wrong, and its run ends early.
 const MAX_QUEUED: usize = 1024;
 /// In decibels below 0 dBm0.
 const VOLUME: u8 = 10;
@@ -102,7 +102,11 @@ pub(crate) struct DtmfFinished {
 }
 
 impl DtmfSender {
-    pub(crate) fn push(&mut self, id: Option<DtmfId>, request: DtmfRequest) {
+    /// Takes a run; one that finds too many waiting is over at once.
+    pub(crate) fn push(&mut self, id: Option<DtmfId>, request: DtmfRequest) -> Option<DtmfFinished> {
+        if self.waiting.len() >= MAX_QUEUED {
+            return Some(DtmfFinished { id, sent: 0 });
+        }
         let queued: usize = self.waiting.iter().map(|run| run.digits.len()).sum();
         let mut digits = VecDeque::from(request.digits);
         digits.truncate(MAX_QUEUED.saturating_sub(queued));
@@ -115,6 +119,12 @@ impl DtmfSender {
             sent: 0,
             phase: Phase::Between,
         });
+        None
+    }
+
+    /// Runs that have not begun.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     /// Leaves out what this run has not begun to send, and of the gap after its last key what a receiver does not need.
@@ -344,6 +354,13 @@ mod tests {
         let (log, _) = run(&mut sender, true);
         assert_eq!(log.last().map(String::as_str), Some("1@0 64000E"));
         assert_eq!(log.len(), 3 + 399 + 2);
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let mut sender = DtmfSender::default();
+        let refused = (0..3000).filter_map(|id| sender.push(Some(DtmfId(id)), request("1", DtmfMethod::InBand))).count();
+        assert_eq!((sender.waiting(), refused), (MAX_QUEUED, 3000 - MAX_QUEUED));
     }
 
     #[test]

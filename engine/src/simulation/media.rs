@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use lockstep_media::io::{LegId, PoolEvent};
 use lockstep_media::recording::RecordingId;
 use lockstep_media::rtp::MAX_PACKET;
-use lockstep_media::stream::{Channel, Command, MediaEvent, MediaStream, Output, StreamConfig, WallClock};
+use lockstep_media::stream::{Channel, Command, DtmfMethod, MediaEvent, MediaStream, Output, StreamConfig, WallClock};
 use rustc_hash::FxHashMap;
 
 use super::network::Packet;
@@ -220,6 +220,7 @@ impl EngineMedia {
             self.looks += 1;
         }
         let Some(leg) = self.legs.get_mut(&id) else { return };
+        let mut keys = Vec::new();
         let due = loop {
             match leg.stream.poll_output(self.scratch.as_mut_slice()) {
                 Output::Transmit(transmit) => {
@@ -234,6 +235,11 @@ impl EngineMedia {
                         MediaEvent::RecordingFinished { id, duration } => Some((*id, *duration)),
                         _ => None,
                     };
+                    if let (MediaEvent::Digit { digit, duration, method: DtmfMethod::TelephoneEvent }, Some(peer)) =
+                        (&event, leg.peer)
+                    {
+                        keys.push((peer, Command::RelayKey { digit: *digit, held: *duration }));
+                    }
                     self.reports.push_back(PoolEvent::Media { leg: id, at: now, event });
                     let found = finished.and_then(|(recording, duration)| {
                         let index = leg.recordings.iter().position(|(known, _)| *known == recording)?;
@@ -257,6 +263,9 @@ impl EngineMedia {
         if before != due {
             self.disarm(id, before);
             self.timers.extend(due.map(|due| (due, id)));
+        }
+        for (peer, relay) in keys {
+            self.command(now, peer, relay);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One leg on its media thread: the stream, its sockets, and what connects the two.
 
-use std::{os::fd::RawFd, sync::atomic::Ordering::Relaxed, time::Instant};
+use std::{collections::VecDeque, os::fd::RawFd, sync::atomic::Ordering::Relaxed, time::Instant};
 
 use super::{
     LegId, PoolEvent,
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     playout::PlayId,
     recording::RecordingId,
-    stream::{Channel, Command, Forward, MediaEvent, MediaStream, Output},
+    stream::{Channel, Command, DtmfMethod, Forward, MediaEvent, MediaStream, Output},
 };
 
 /// Datagrams taken from a polled socket at one tick. More than one are waiting only after a delay on the network.
@@ -27,6 +27,14 @@ pub(super) struct Surroundings<'a> {
     pub(super) counters: &'a Counters,
     /// Where packets are built.
     pub(super) scratch: &'a mut [u8],
+    /// Keys for joined legs.
+    pub(super) keys: &'a mut VecDeque<PressedKey>,
+}
+
+/// A key for the leg that is joined with the one on which it was pressed.
+pub(super) struct PressedKey {
+    pub(super) to: LegId,
+    pub(super) relay: Command,
 }
 
 pub(super) struct LegSlot {
@@ -162,6 +170,10 @@ impl LegSlot {
                     match &event {
                         MediaEvent::PlayoutFinished { id, .. } if self.undisturbed == Some(*id) => self.undisturbed = None,
                         MediaEvent::RecordingFinished { id, .. } => finish_recording(&mut self.recordings, *id),
+                        MediaEvent::Digit { digit, duration, method: DtmfMethod::TelephoneEvent } => {
+                            let relay = |to| PressedKey { to, relay: Command::RelayKey { digit: *digit, held: *duration } };
+                            around.keys.extend(self.peer.map(relay));
+                        }
                         _ => {}
                     }
                     around.outbox.push(PoolEvent::Media { leg: self.id, at: now, event });

@@ -19,7 +19,7 @@ use std::{
 use super::{
     LegId, PoolEvent,
     lateness::LatenessHistogram,
-    leg::{LegSlot, Surroundings},
+    leg::{LegSlot, PressedKey, Surroundings},
     mailbox::{Closed, Inbox, Sender},
     outbox::Outbox,
     recorder::{Message, Recorder, RecordingFile},
@@ -103,6 +103,8 @@ pub(super) struct MediaThread {
     /// Legs on their way to a thread whose mailbox was full.
     departing: VecDeque<(Sender<Order>, Order)>,
     due: Vec<Due>,
+    /// Keys on their way to joined legs.
+    keys: VecDeque<PressedKey>,
     /// Whether epoll has refused a socket.
     refused: bool,
     scratch: Box<[u8; MAX_PACKET]>,
@@ -124,6 +126,7 @@ impl MediaThread {
             expected: BTreeMap::new(),
             departing: VecDeque::new(),
             due: Vec::new(),
+            keys: VecDeque::new(),
             refused: false,
             scratch: Box::new([0; MAX_PACKET]),
             buffer: Box::new([0; RECEIVE_BUFFER]),
@@ -223,6 +226,7 @@ impl MediaThread {
                 recorder: &self.recorder,
                 counters: &self.counters,
                 scratch: self.scratch.as_mut_slice(),
+                keys: &mut self.keys,
             };
             if let Some(leg) = self.legs.at(peer) {
                 leg.forward(now, packet, &mut around);
@@ -239,6 +243,7 @@ impl MediaThread {
             recorder: &self.recorder,
             counters: &self.counters,
             scratch: self.scratch.as_mut_slice(),
+            keys: &mut self.keys,
         };
         let Some(leg) = self.legs.at(index) else { return };
         let again = leg.flush(now, &mut around);
@@ -260,6 +265,9 @@ impl MediaThread {
                 leg.watched = wanted;
             }
             self.note_refusal(changed);
+        }
+        while let Some(PressedKey { to, relay }) = self.keys.pop_front() {
+            self.with(to, now, |leg| leg.command(now, relay));
         }
     }
 

@@ -19,13 +19,16 @@ use crate::telephone_event::TelephoneEvent;
 /// A key relayed as a tone sounds at least this long.
 const SHORTEST_RELAYED_KEY: Duration = Duration::from_millis(80);
 
+/// Keys that wait for the tone of the one before; more than that no hand presses.
+const MAX_RELAYED: usize = 32;
+
 impl MediaStream {
     /// Sends a packet of the joined leg as part of this leg's own stream. `scratch` is where packets are built
     /// ([`crate::rtp::MAX_PACKET`] octets); `transmit` is called for each.
     ///
     /// Nothing is sent while this leg plays, sends keys or echoes, or while its other side holds the call. Audio in
-    /// another codec is translated. A packet longer than the other side takes is sent as several. Keys go as telephone
-    /// events when the other side speaks them, else as tones.
+    /// another codec is translated. A packet longer than the other side takes is sent as several. Telephone events go to a
+    /// side that speaks them; to another, [`super::Command::RelayKey`] brings the key.
     pub fn forward(&mut self, now: Instant, packet: Forward<'_>, scratch: &mut [u8], mut transmit: impl FnMut(Transmit<'_>)) {
         self.advance(now);
         let is_busy = self.sending.dtmf.is_some() || self.sending.playout.is_some() || self.receiver.has_echo();
@@ -40,12 +43,9 @@ impl MediaStream {
                 self.forward_audio(to, codec, longest, packet, scratch, &mut transmit);
             }
             ForwardKind::TelephoneEvent { clock_rate } => {
-                let Some(event) = TelephoneEvent::parse(packet.payload) else { return };
-                match remote.telephone_event {
-                    Some(types) if remote.codec.clock_rate() == clock_rate => {
-                        self.forward_event(to, types.send, event, packet, scratch, &mut transmit);
-                    }
-                    _ => self.relay_as_tone(clock_rate, event, packet),
+                let types = remote.telephone_event.filter(|_| remote.codec.clock_rate() == clock_rate);
+                if let Some((event, types)) = TelephoneEvent::parse(packet.payload).zip(types) {
+                    self.forward_event(to, types.send, event, packet, scratch, &mut transmit);
                 }
             }
         }
@@ -104,18 +104,16 @@ impl MediaStream {
         self.sending.rtp.advance_to(furthest.min(position + u64::from(event.duration)));
     }
 
-    /// The other side of this leg has no telephone events: at the first end packet the key begins as a tone.
-    fn relay_as_tone(&mut self, clock_rate: u32, event: TelephoneEvent, packet: Forward<'_>) {
-        self.sending.last_forwarded = Some(self.now);
-        let Some(digit) = Digit::from_event(event.event) else { return };
-        if !event.end || self.sending.relayed_event == Some(packet.timestamp) {
+    /// A key of the joined leg becomes a tone where the other side has no telephone events, after those that came before.
+    pub(super) fn relay_key(&mut self, digit: Digit, held: Duration) {
+        let has_events = self.remote.as_ref().is_none_or(|remote| remote.telephone_event.is_some());
+        let is_busy = self.sending.playout.is_some() || self.receiver.has_echo();
+        let waiting = self.sending.dtmf.as_ref().map_or(0, |dtmf| dtmf.waiting());
+        if has_events || is_busy || !self.sending.is_joined || self.send_target().is_none() || waiting >= MAX_RELAYED {
             return;
         }
-        self.sending.relayed_event = Some(packet.timestamp);
-        let held = Duration::from_micros(u64::from(event.duration) * 1_000_000 / u64::from(clock_rate.max(1)));
         let duration = held.max(SHORTEST_RELAYED_KEY);
-        let gap = Duration::ZERO;
-        self.send_dtmf(None, DtmfRequest { digits: vec![digit], duration, gap, method: DtmfMethod::InBand });
+        self.send_dtmf(None, DtmfRequest { digits: vec![digit], duration, gap: Duration::ZERO, method: DtmfMethod::InBand });
     }
 
     /// The packet's place in our stream, which it joins if it is the first. `None` when its place has passed, or has not

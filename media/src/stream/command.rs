@@ -94,6 +94,14 @@ pub enum Command {
     Join,
     /// Ends a bridge; the stream goes on without a break.
     Leave,
+    /// A key of the joined leg, which its stream reported as a telephone event. Where this side has no telephone events it goes as
+    /// a tone; else its packets were forwarded.
+    RelayKey {
+        /// The key.
+        digit: Digit,
+        /// How long it was held.
+        held: Duration,
+    },
     /// Reports when no RTP came for this long although it should; `None` switches that off.
     MediaTimeout(Option<Duration>),
 }

@@ -2,7 +2,7 @@
 //!
 //! Order of calls: any of `handle_packet`, `handle_rtcp`, `handle_timeout`, `command`, `forward`, with a `now` that never
 //! goes back; then `poll_output` until it says `Timeout`. A packet that `handle_packet` returns belongs to the joined
-//! leg's `forward`, before either is polled.
+//! leg's `forward`, before either is polled, and a key reported as a telephone event to that leg as [`Command::RelayKey`].
 //!
 //! What is sent, the first that applies:
 //!
@@ -146,6 +146,7 @@ impl MediaStream {
             Command::RingBack(prompt) => self.set_ring_back(prompt),
             Command::Join => self.set_joined(true),
             Command::Leave => self.set_joined(false),
+            Command::RelayKey { digit, held } => self.relay_key(digit, held),
             Command::MediaTimeout(timeout) => self.receiver.set_timeout(now, timeout),
         }
     }

@@ -16,7 +16,7 @@ use crate::forward::Splice;
 use crate::playout::{EncodedPrompt, PlayId, Playlist, Playout, PlayoutEnd, Repeat};
 use crate::recording::Audio;
 use crate::rtcp_session::Sent;
-use crate::rtp::{HEADER_LEN, PayloadType, RtpHeader, RtpTimestamp};
+use crate::rtp::{HEADER_LEN, PayloadType, RtpHeader};
 use crate::sender::RtpSender;
 
 /// How many packets a stream may be ahead of its clock when a prompt begins: two prompts cut short by keys, one after the other,
@@ -39,8 +39,6 @@ pub(super) struct Sending {
     pub(super) is_joined: bool,
     pub(super) splice: Option<Splice>,
     pub(super) last_forwarded: Option<Instant>,
-    /// Start of the last telephone event that was relayed as a tone.
-    pub(super) relayed_event: Option<RtpTimestamp>,
     /// How far packets leave ahead of their place on the clock; `None` while nothing is paced.
     pub(super) lead: Option<Duration>,
     /// The next packet begins a talkspurt.
@@ -67,7 +65,6 @@ impl Sending {
             is_joined: false,
             splice: None,
             last_forwarded: None,
-            relayed_event: None,
             lead: None,
             marker: true,
         }
@@ -114,7 +111,8 @@ impl MediaStream {
 
     pub(super) fn send_dtmf(&mut self, id: Option<DtmfId>, request: DtmfRequest) {
         let is_idle = self.sending.dtmf.is_none() && self.sending.playout.is_none();
-        self.sending.dtmf.get_or_insert_default().push(id, request);
+        let refused = self.sending.dtmf.get_or_insert_default().push(id, request);
+        refused.into_iter().for_each(|run| self.report_dtmf(run));
         if is_idle {
             self.begin_talkspurt();
         }

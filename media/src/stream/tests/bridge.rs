@@ -1,17 +1,19 @@
 //! Two legs joined.
 
 use super::*;
-use crate::digit::{Digit, DigitSet};
+use crate::digit::DigitSet;
 
 /// Two legs of one bridge on one clock.
 struct Bridge {
     caller: Line,
     callee: Line,
+    /// How many events of the caller have been looked at for keys.
+    relayed: usize,
 }
 
 impl Bridge {
     fn new(caller: Negotiated, callee: Negotiated) -> Bridge {
-        let mut bridge = Bridge { caller: Line::connected_as(caller), callee: Line::seeded(7) };
+        let mut bridge = Bridge { caller: Line::connected_as(caller), callee: Line::seeded(7), relayed: 0 };
         bridge.callee.start = bridge.caller.start;
         bridge.callee.now = bridge.caller.now;
         bridge.callee.next.ssrc = Ssrc(99);
@@ -24,6 +26,42 @@ impl Bridge {
     fn run(&mut self, milliseconds: u64) {
         self.caller.run(milliseconds);
         self.callee.run(milliseconds);
+        self.relay();
+    }
+
+    /// Gives the keys that the caller's stream has reported to the callee's.
+    fn relay(&mut self) {
+        for (_, event) in &self.caller.events[self.relayed..] {
+            if let MediaEvent::Digit { digit, duration, method: DtmfMethod::TelephoneEvent } = *event {
+                self.callee.command(Command::RelayKey { digit, held: duration });
+            }
+        }
+        self.relayed = self.caller.events.len();
+    }
+
+    /// The caller holds a key, by telephone events with this timestamp; its end packets may be lost.
+    fn hold(&mut self, digit: u8, start: RtpTimestamp, milliseconds: u16, are_ends_lost: bool) {
+        let last = milliseconds / 20;
+        for step in (1..=last).chain([last; 2]) {
+            let end = step == last;
+            if end && are_ends_lost {
+                self.caller.next.sequence = self.caller.next.sequence.plus(1);
+            } else if let Some(packet) = self.caller.event(start, digit, step * 160, end) {
+                packet.into(&mut self.callee);
+            }
+            self.relay();
+            self.run(20);
+        }
+        self.caller.next.timestamp = start.plus(u32::from(milliseconds) * 8);
+    }
+
+    /// Keys that the callee hears as tones.
+    fn tones(&self) -> String {
+        let mut detector = crate::dtmf::DtmfDetector::default();
+        let mut keys = String::new();
+        let audio = self.callee.sent.iter().flat_map(|packet| &packet.payload).map(|&octet| Codec::Pcmu.decode_sample(octet));
+        detector.push(audio, |key| keys.push(key.digit.as_char()));
+        keys
     }
 
     /// The caller speaks, one packet, and time passes.
@@ -38,6 +76,7 @@ impl Bridge {
         for packet in self.caller.press(digit) {
             packet.into(&mut self.callee);
         }
+        self.relay();
         self.callee.run((self.caller.at() - self.callee.at()) as u64);
     }
 }
@@ -233,13 +272,59 @@ fn keys_become_tones_for_a_side_without_telephone_events() {
     for _ in 0..20 {
         bridge.say(SILENCE);
     }
-    let mut detector = crate::dtmf::DtmfDetector::default();
-    let mut keys = Vec::new();
-    let audio = bridge.callee.sent.iter().flat_map(|packet| &packet.payload).map(|&octet| Codec::Pcmu.decode_sample(octet));
-    detector.push(audio, |key| keys.push(key.digit));
-    assert_eq!(keys, [Digit::from_char('5').unwrap()]);
+    assert_eq!(bridge.tones(), "5");
     assert!(!bridge.callee.events.iter().any(|(_, event)| matches!(event, MediaEvent::DtmfSent { .. })));
     bridge.callee.assert_continuous_within(40.1);
+}
+
+#[test]
+fn every_key_becomes_a_tone_however_soon_it_comes_and_whatever_is_lost_of_it() {
+    let bridge = || {
+        let mut bridge = Bridge::new(negotiated(), Negotiated { telephone_event: None, ..negotiated() });
+        bridge.say(SILENCE);
+        bridge
+    };
+    let speak = |bridge: &mut Bridge, packets| (0..packets).for_each(|_| bridge.say(SILENCE));
+
+    let mut held = bridge();
+    held.hold(5, held.caller.next.timestamp, 600, false);
+    speak(&mut held, 10);
+    held.hold(6, held.caller.next.timestamp, 120, false);
+    speak(&mut held, 60);
+    assert_eq!(held.tones(), "56", "while the tone of the one before sounds");
+
+    let mut lost = bridge();
+    lost.hold(5, lost.caller.next.timestamp, 100, true);
+    lost.hold(6, lost.caller.next.timestamp.plus(800), 100, false);
+    speak(&mut lost, 60);
+    assert_eq!(lost.tones(), "56", "the end packets of the first are lost");
+
+    let mut same = bridge();
+    let start = same.caller.next.timestamp;
+    same.hold(5, start, 100, false);
+    same.hold(6, start, 100, false);
+    speak(&mut same, 60);
+    assert_eq!(same.tones(), "56", "both have one timestamp");
+    same.callee.assert_continuous();
+}
+
+#[test]
+fn silence_is_sent_while_a_key_is_held_that_the_other_side_has_no_packets_for() {
+    let mut bridge = Bridge::new(negotiated(), Negotiated { telephone_event: None, ..negotiated() });
+    (0..10).for_each(|_| bridge.say(1));
+    bridge.hold(5, bridge.caller.next.timestamp, 3000, false);
+    assert!(bridge.callee.longest_gap() < 220.0, "{}", bridge.callee.longest_gap());
+}
+
+#[test]
+fn keys_that_no_hand_presses_are_not_relayed_without_end() {
+    let mut bridge = Bridge::new(negotiated(), Negotiated { telephone_event: None, ..negotiated() });
+    for number in 0..1000 {
+        bridge.caller.event(RtpTimestamp(number * 320), (number % 10) as u8, 160, true);
+    }
+    bridge.relay();
+    bridge.run(60_000);
+    assert!((30..=40).contains(&bridge.tones().len()), "{}", bridge.tones());
 }
 
 #[test]
