@@ -86,11 +86,11 @@ impl Latch {
         self.locked.map(|locked| locked.address)
     }
 
-    /// The only address packets are accepted from now, where there is one. A host that was never signalled is not: the
+    /// The only address packets are accepted from now, where there is one. An address that was not signalled is not: the
     /// signalled one may still take over.
     pub(crate) fn closed_to(&self, now: Instant) -> Option<SocketAddr> {
-        let is_signalled = |host: IpAddr| self.signalled.is_none_or(|signalled| signalled.ip() == host);
-        self.locked().filter(|locked| self.is_closed(now) && is_signalled(locked.ip()))
+        let is_signalled = |locked: SocketAddr| self.signalled.is_none_or(|signalled| signalled == locked);
+        self.locked().filter(|locked| self.is_closed(now) && is_signalled(*locked))
     }
 
     fn is_closed(&self, now: Instant) -> bool {
@@ -225,11 +225,13 @@ mod tests {
     }
 
     #[test]
-    fn only_a_signalled_host_is_worth_connecting_a_socket_to() {
+    fn only_the_signalled_address_is_worth_connecting_a_socket_to() {
         let (now, mut latch) = open_for("192.0.2.1:4000");
         assert_eq!(latch.closed_to(now), None);
         assert!(latch.admit(now, address("192.0.2.1:61000")));
-        assert_eq!(latch.closed_to(now), Some(address("192.0.2.1:61000")));
+        assert_eq!(latch.closed_to(now), None, "the signalled one takes over when it speaks");
+        assert!(latch.admit(now, address("192.0.2.1:4000")));
+        assert_eq!(latch.closed_to(now), Some(address("192.0.2.1:4000")));
         assert_eq!(latch.closed_to(now + SILENCE), None);
         let (now, mut latch) = open_for("10.0.0.5:4000");
         assert!(latch.admit(now, address("198.51.100.7:61000")));

@@ -22,9 +22,13 @@ fn ours_go_where_theirs_come_from() {
     let header = line.advance_audio();
     line.packet_from("192.0.2.1:61234", header, &[1; 160]);
     assert_eq!(line.events, [(0, MediaEvent::MediaStarted { source: address("192.0.2.1:61234") })]);
-    assert_eq!(line.stream.latched(), Some(address("192.0.2.1:61234")));
+    assert_eq!(line.stream.latched(), None, "the signalled port may still speak");
     line.run(20);
     assert_eq!(line.sent.last().unwrap().to, address("192.0.2.1:61234"));
+    line.audio(1);
+    assert_eq!(line.stream.latched(), Some(address("192.0.2.1:4000")));
+    line.run(20);
+    assert_eq!(line.sent.last().unwrap().to, address("192.0.2.1:4000"));
     line.run(5000);
     assert_eq!(line.stream.latched(), None, "after a silence the other side may have moved");
 }
