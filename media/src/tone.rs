@@ -76,11 +76,6 @@ impl FromStr for Tone {
 }
 
 impl Tone {
-    /// What a caller hears while the other telephone rings: 440 and 480 Hz, two seconds on, four off (ITU-T E.180).
-    pub fn ring_back() -> Tone {
-        Tone { frequencies: vec![440, 480], cadence: vec![(Duration::from_secs(2), Duration::from_secs(4))] }
-    }
-
     /// Sounded together, in Hz. Empty is silence.
     pub fn frequencies(&self) -> &[u32] {
         &self.frequencies

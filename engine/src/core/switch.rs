@@ -211,7 +211,6 @@ impl Switch {
                 (leg, Err((id, RecordingEvent::Failed(recording_error(&error)))))
             }
             PoolEvent::Closed { leg, stats } => return self.media_closed(leg, &stats),
-            PoolEvent::Stats { .. } => return,
         };
         let Some((key, leg)) = self.exchange.borrow().media.get(&leg).copied() else { return };
         let now = self.now().instant;

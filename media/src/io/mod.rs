@@ -55,13 +55,6 @@ pub enum PoolEvent {
         /// What happened.
         event: MediaEvent,
     },
-    /// The answer to [`MediaPool::request_stats`].
-    Stats {
-        /// The leg.
-        leg: LegId,
-        /// Its figures so far.
-        stats: StreamStats,
-    },
     /// The file of a recording is open, and the recording runs.
     RecordingStarted {
         /// The leg.

@@ -297,15 +297,6 @@ impl MediaPool {
         Ok(())
     }
 
-    /// Asks for a leg's figures; `PoolEvent::Stats` follows.
-    ///
-    /// # Errors
-    /// The leg is closed, or its thread overloaded.
-    pub fn request_stats(&mut self, leg: LegId) -> Result<(), SendError> {
-        let thread = self.thread_of(leg).ok_or(SendError::Gone)?;
-        thread.may(Order::Stats { leg })
-    }
-
     /// Closes a leg; `PoolEvent::Closed` follows. Closing twice does nothing.
     pub fn close(&mut self, leg: LegId) {
         let Some(home) = self.legs.remove(&leg) else { return };

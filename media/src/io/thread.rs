@@ -56,8 +56,6 @@ pub(super) enum Order {
     Join { a: LegId, b: LegId },
     /// Ends the join of a leg, on both sides.
     Leave { leg: LegId },
-    /// Reports a leg's figures.
-    Stats { leg: LegId },
     /// Ends a leg.
     Close { leg: LegId },
     /// A leg will arrive from another thread: orders for it wait until then.
@@ -304,11 +302,6 @@ impl MediaThread {
             Order::Record { leg, id, options, file, rate } => self.record(leg, id, options, file, rate, now),
             Order::Join { a, b } => self.join(a, b, now),
             Order::Leave { leg } => self.leave(leg, now),
-            Order::Stats { leg } => {
-                if let Some(slot) = self.legs.find(leg).and_then(|index| self.legs.at(index)) {
-                    self.outbox.push(PoolEvent::Stats { leg, stats: slot.stream().stats() });
-                }
-            }
             Order::Close { leg } => {
                 self.leave(leg, now);
                 self.with(leg, now, |leg| leg.close(now));
@@ -343,7 +336,6 @@ impl MediaThread {
             Order::Leg { leg, .. }
             | Order::Record { leg, .. }
             | Order::Leave { leg }
-            | Order::Stats { leg }
             | Order::Close { leg }
             | Order::Depart { leg, .. } => Some(*leg),
             Order::Join { a, b } => [*a, *b].into_iter().find(|leg| self.expected.contains_key(leg)),

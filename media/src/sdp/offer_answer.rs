@@ -110,12 +110,6 @@ impl OfferAnswer {
         }
     }
 
-    /// Moves our end to another address or port from the next exchange on.
-    pub fn set_address(&mut self, address: IpAddr, rtp_port: u16) {
-        self.local.address = address;
-        self.local.rtp_port = rtp_port;
-    }
-
     /// Answers an offer: its codecs that we speak, in its order, with its payload types; further sections are refused
     /// in their place. On an error everything stays as it was.
     pub fn answer(&mut self, offer: &[u8]) -> Result<(String, Negotiated), SdpError> {

@@ -1,10 +1,9 @@
 //! What a leg's media can be told to do.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::digit::{Digit, DigitSet};
-use crate::playout::{EncodedPrompt, PlayId, Playlist};
+use crate::playout::{PlayId, Playlist};
 use crate::recording::{RecordingId, RecordingOptions};
 use crate::sdp::Negotiated;
 
@@ -32,18 +31,6 @@ pub struct DtmfRequest {
     pub gap: Duration,
     /// Telephone events fall back to tones when the other side never agreed to them.
     pub method: DtmfMethod,
-}
-
-/// When the audio is searched for DTMF tones.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum InBandDetection {
-    /// Only when telephone events were not agreed on.
-    #[default]
-    Auto,
-    /// Always, until the first telephone event proves it needless.
-    On,
-    /// Never.
-    Off,
 }
 
 /// A command to one [`super::MediaStream`].
@@ -86,10 +73,6 @@ pub enum Command {
     StopRecording(RecordingId),
     /// Keys that are neither reported nor passed to a bridge.
     BlockDtmf(DigitSet),
-    /// Whether the audio is searched for keys.
-    DetectInBand(InBandDetection),
-    /// Played round and round while nothing comes from the joined leg, or none is joined yet; `None` ends it.
-    RingBack(Option<Arc<EncodedPrompt>>),
     /// From now on packets that arrive are handed out for the other leg.
     Join,
     /// Ends a bridge; the stream goes on without a break.
@@ -102,6 +85,4 @@ pub enum Command {
         /// How long it was held.
         held: Duration,
     },
-    /// Reports when no RTP came for this long although it should; `None` switches that off.
-    MediaTimeout(Option<Duration>),
 }

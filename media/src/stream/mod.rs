@@ -12,7 +12,6 @@
 //! | a playout | packet time, from the moment it begins |
 //! | echo | packet time |
 //! | packets of the joined leg | their arrival |
-//! | ring-back tone, while the joined leg sends nothing | packet time |
 //! | silence, from the first session description on | packet time |
 //!
 //! Silence is sent all the time rather than now and then: carriers and NATs take a stream that pauses for a dead one.
@@ -34,7 +33,7 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-pub use command::{Command, DtmfId, DtmfMethod, DtmfRequest, InBandDetection};
+pub use command::{Command, DtmfId, DtmfMethod, DtmfRequest};
 pub use output::{Channel, DropStats, Forward, MediaEvent, Output, StreamStats, Transmit};
 use receive::Receiver;
 use send::Sending;
@@ -142,12 +141,9 @@ impl MediaStream {
             Command::ResumeRecording(id) => self.recordings_named(id).for_each(|recorder| recorder.resume(now)),
             Command::StopRecording(id) => self.recordings_named(id).for_each(|recorder| recorder.stop(now)),
             Command::BlockDtmf(digits) => self.receiver.blocked = digits,
-            Command::DetectInBand(detection) => self.set_detection(detection),
-            Command::RingBack(prompt) => self.set_ring_back(prompt),
             Command::Join => self.set_joined(true),
             Command::Leave => self.set_joined(false),
             Command::RelayKey { digit, held } => self.relay_key(digit, held),
-            Command::MediaTimeout(timeout) => self.receiver.set_timeout(now, timeout),
         }
     }
 

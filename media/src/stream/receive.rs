@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::command::{DtmfMethod, InBandDetection};
+use super::command::DtmfMethod;
 use super::decoding::Decoding;
 use super::output::{DropStats, Forward, ForwardKind, MediaEvent, StreamStats};
 use super::{Life, MediaStream, earlier};
@@ -33,8 +33,6 @@ pub(super) struct Receiver {
     generation: u32,
     events: TelephoneEventReceiver,
     pub(super) blocked: DigitSet,
-    detection: InBandDetection,
-    has_seen_event: bool,
     decoding: Option<Box<Decoding>>,
     media_timeout: Option<Duration>,
     /// Since when packets should be coming.
@@ -75,8 +73,6 @@ impl Receiver {
             generation: 0,
             events: TelephoneEventReceiver::default(),
             blocked: DigitSet::NONE,
-            detection: InBandDetection::Auto,
-            has_seen_event: false,
             decoding: None,
             media_timeout,
             expected_since: None,
@@ -86,12 +82,6 @@ impl Receiver {
             earlier: StreamStats::default(),
             drops: DropStats::default(),
         }
-    }
-
-    pub(super) fn set_timeout(&mut self, now: Instant, timeout: Option<Duration>) {
-        self.media_timeout = timeout;
-        self.expected_since = self.expected_since.map(|_| now);
-        self.is_timed_out = false;
     }
 
     /// Whether packets should be coming from now on.
@@ -292,11 +282,6 @@ impl MediaStream {
         }
     }
 
-    pub(super) fn set_detection(&mut self, detection: InBandDetection) {
-        self.receiver.detection = detection;
-        self.refresh_decoding();
-    }
-
     pub(super) fn set_echo(&mut self, delay: Option<Duration>) {
         let codec = self.remote.as_ref().map_or(Codec::Pcmu, |remote| remote.codec);
         match (delay, &mut self.receiver.decoding) {
@@ -312,13 +297,7 @@ impl MediaStream {
     /// Keeps just what someone needs decoded audio for.
     pub(super) fn refresh_decoding(&mut self) {
         let receiver = &mut self.receiver;
-        let has_no_events = self.remote.as_ref().is_some_and(|remote| remote.in_band_dtmf());
-        let is_wanted = match receiver.detection {
-            InBandDetection::Auto => has_no_events,
-            InBandDetection::On => true,
-            InBandDetection::Off => false,
-        };
-        if is_wanted && !receiver.has_seen_event {
+        if self.remote.as_ref().is_some_and(|remote| remote.in_band_dtmf()) {
             receiver.decoding.get_or_insert_default().detector.get_or_insert_default();
         } else if let Some(decoding) = &mut receiver.decoding {
             decoding.detector = None;
@@ -395,9 +374,6 @@ impl MediaStream {
             return None;
         };
         self.hold_place(header, sequence);
-        if !std::mem::replace(&mut self.receiver.has_seen_event, true) {
-            self.refresh_decoding();
-        }
         let finished = self.receiver.events.handle_packet(self.now, sequence, header.marker, header.timestamp, clock_rate, event);
         for event in finished {
             self.hear_event(event);

@@ -1,7 +1,6 @@
 //! The sending half of a stream: what goes into the next packet, and when it leaves.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand_chacha::ChaCha8Rng;
@@ -13,7 +12,7 @@ use crate::codec::Codec;
 use crate::digit::Digit;
 use crate::dtmf_sender::{DtmfFinished, DtmfSender, DtmfStep};
 use crate::forward::Splice;
-use crate::playout::{EncodedPrompt, PlayId, Playlist, Playout, PlayoutEnd, Repeat};
+use crate::playout::{PlayId, Playlist, Playout, PlayoutEnd};
 use crate::recording::Audio;
 use crate::rtcp_session::Sent;
 use crate::rtp::{HEADER_LEN, PayloadType, RtpHeader};
@@ -35,7 +34,6 @@ pub(super) struct Sending {
     pub(super) rtp: RtpSender,
     pub(super) playout: Option<Box<Playout>>,
     pub(super) dtmf: Option<Box<DtmfSender>>,
-    ring_back: Option<Box<Playout>>,
     pub(super) is_joined: bool,
     pub(super) splice: Option<Splice>,
     pub(super) last_forwarded: Option<Instant>,
@@ -51,7 +49,6 @@ enum Activity {
     Dtmf,
     Playout,
     Echo,
-    RingBack,
     Silence,
 }
 
@@ -61,7 +58,6 @@ impl Sending {
             rtp: RtpSender::new(now, Codec::Pcmu.clock_rate(), rng),
             playout: None,
             dtmf: None,
-            ring_back: None,
             is_joined: false,
             splice: None,
             last_forwarded: None,
@@ -124,13 +120,6 @@ impl MediaStream {
         }
     }
 
-    pub(super) fn set_ring_back(&mut self, prompt: Option<Arc<EncodedPrompt>>) {
-        self.sending.ring_back = prompt.map(|prompt| {
-            let playlist = Playlist { repeat: Repeat::Forever, ..Playlist::once(vec![prompt]) };
-            Box::new(Playout::new(PlayId(0), playlist))
-        });
-    }
-
     pub(super) fn set_joined(&mut self, joined: bool) {
         self.sending.is_joined = joined;
         self.sending.splice = None;
@@ -168,8 +157,6 @@ impl MediaStream {
             Some(Activity::Echo)
         } else if sending.is_forwarding(self.now) {
             None
-        } else if sending.ring_back.is_some() {
-            Some(Activity::RingBack)
         } else {
             Some(Activity::Silence)
         }
@@ -208,12 +195,14 @@ impl MediaStream {
             }
             if self.catch_up_if_behind(TOO_LATE) {
                 self.sending.lead = Some(Duration::ZERO);
+                // What was left out is no loss (RFC 3551 section 4.1).
+                self.sending.marker = true;
             }
             let target = self.send_target();
             let payload = scratch.get_mut(HEADER_LEN..HEADER_LEN + codec.payload_len(packet_time))?;
             let event = match activity {
                 Activity::Dtmf => self.fill_dtmf(payload),
-                Activity::Playout | Activity::Echo | Activity::RingBack | Activity::Silence => {
+                Activity::Playout | Activity::Echo | Activity::Silence => {
                     self.fill_audio(activity, payload, target.is_some());
                     None
                 }
@@ -248,7 +237,6 @@ impl MediaStream {
                 }
             }
             Activity::Playout => sending.playout.iter_mut().for_each(|playout| playout.fill(codec, payload)),
-            Activity::RingBack => sending.ring_back.iter_mut().for_each(|tone| tone.fill(codec, payload)),
             Activity::Echo => self.receiver.fill_echo(codec, payload),
             Activity::Dtmf | Activity::Silence => payload.fill(codec.silence()),
         }
@@ -288,7 +276,7 @@ impl MediaStream {
             Activity::Playout => self.finish_playout(),
             Activity::Dtmf => self.finish_dtmf(),
             // Back to the clock in steps that no listener takes for a gap.
-            Activity::Echo | Activity::RingBack | Activity::Silence => {
+            Activity::Echo | Activity::Silence => {
                 self.sending.lead = self.sending.lead.map(|lead| lead.saturating_sub(packet_time / 4));
             }
         }

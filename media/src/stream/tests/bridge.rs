@@ -328,23 +328,6 @@ fn keys_that_no_hand_presses_are_not_relayed_without_end() {
 }
 
 #[test]
-fn ring_back_sounds_until_the_other_leg_does() {
-    let mut bridge = Bridge::new(negotiated(), negotiated());
-    bridge.callee.command(Command::RingBack(Some(prompt(3, 100))));
-    bridge.run(500);
-    assert_eq!(bridge.callee.sent.last().unwrap().payload[0], 3);
-    bridge.say(1);
-    bridge.say(1);
-    assert_eq!(bridge.callee.sent.last().unwrap().payload[0], 1);
-    bridge.run(500);
-    assert_eq!(bridge.callee.sent.last().unwrap().payload[0], 3);
-    bridge.callee.command(Command::RingBack(None));
-    bridge.run(100);
-    assert_eq!(bridge.callee.sent.last().unwrap().payload[0], SILENCE);
-    bridge.callee.assert_continuous_within(40.1);
-}
-
-#[test]
 fn a_held_leg_gets_nothing_and_goes_on_afterwards() {
     let mut bridge = Bridge::new(negotiated(), negotiated());
     bridge.say(1);

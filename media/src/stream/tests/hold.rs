@@ -8,8 +8,8 @@ fn held() -> Negotiated {
 }
 
 fn timed(timeout: u64) -> Line {
-    let mut line = Line::connected();
-    line.command(Command::MediaTimeout(Some(Duration::from_millis(timeout))));
+    let mut line = Line::configured(42, Some(Duration::from_millis(timeout)));
+    line.command(Command::SetRemote(Box::new(negotiated())));
     line
 }
 

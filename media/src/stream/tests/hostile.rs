@@ -42,17 +42,25 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn nothing_that_arrives_does_harm(arrivals in prop::collection::vec(arriving(), 1..200), echoes in any::<bool>()) {
-        let mut line = Line::connected();
-        let mut peer = Line::seeded(9);
+    fn nothing_that_arrives_does_harm(
+        arrivals in prop::collection::vec(arriving(), 1..200),
+        echoes in any::<bool>(),
+        has_events in any::<bool>(),
+    ) {
+        let timeout = Some(Duration::from_millis(500));
+        let mut line = Line::configured(42, timeout);
+        let agreed = negotiated();
+        line.command(Command::SetRemote(Box::new(Negotiated {
+            telephone_event: agreed.telephone_event.filter(|_| has_events),
+            ..agreed
+        })));
+        let mut peer = Line::configured(9, timeout);
         (peer.start, peer.now) = (line.start, line.now);
         let short = Negotiated { max_packet_time: Some(Duration::from_millis(10)), codec: Codec::Pcma, ..negotiated() };
         peer.command(Command::SetRemote(Box::new(short)));
         for side in [&mut line, &mut peer] {
             side.command(Command::Join);
-            side.command(Command::DetectInBand(InBandDetection::On));
             side.command(Command::BlockDtmf(DigitSet::from_keys("1")));
-            side.command(Command::MediaTimeout(Some(Duration::from_millis(500))));
             let options = RecordingOptions { stereo: true, direction: RecordingDirection::Both };
             side.command(Command::Record { id: RecordingId(1), options });
         }

@@ -75,11 +75,15 @@ impl Line {
         Line::seeded(42)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "any instant will do as the origin of a manual clock")]
     fn seeded(seed: u64) -> Line {
+        Line::configured(seed, None)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "any instant will do as the origin of a manual clock")]
+    fn configured(seed: u64, media_timeout: Option<Duration>) -> Line {
         let start = Instant::now();
         let wall_clock = WallClock { instant: start, since_epoch: Duration::from_secs(1_700_000_000) };
-        let config = StreamConfig { seed, cname: "test".into(), wall_clock, media_timeout: None };
+        let config = StreamConfig { seed, cname: "test".into(), wall_clock, media_timeout };
         Line {
             start,
             now: start,

@@ -191,7 +191,9 @@ fn another_codec_in_the_middle_of_a_prompt_is_followed() {
 #[test]
 fn a_thread_that_was_stalled_leaves_out_what_it_missed() {
     let mut line = Line::connected();
-    line.play(1, &[&prompt(1, 1000)]);
+    // Every packet of the prompt tells its number.
+    let octets: Vec<u8> = (0..50).flat_map(|number| [number; 160]).collect();
+    line.play(1, &[&Arc::new(EncodedPrompt::new(Codec::Pcmu, octets))]);
     line.run(100);
     let before = line.sent.len();
     line.now += Duration::from_millis(75);
@@ -206,6 +208,10 @@ fn a_thread_that_was_stalled_leaves_out_what_it_missed() {
     assert_eq!(line.sent.len() - before, 1, "a long one is not");
     let leap = line.sent[before].header.timestamp.distance(line.sent[before - 1].header.timestamp);
     assert!(leap >= 480 * 8, "{leap}");
+    assert!(line.sent[before].header.marker && !line.sent[before - 1].header.marker, "it is time that is left out");
+    line.run(2000);
+    let heard = line.sent.iter().map(|packet| packet.payload[0]).filter(|octet| *octet < 50);
+    assert!(heard.eq(0..50), "and nothing of the prompt");
 }
 
 #[test]
