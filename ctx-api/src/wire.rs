@@ -257,7 +257,7 @@ pub struct CallStart {
 /// One inbound entry: exactly one turn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
-    /// The script's clock moves to this, milliseconds since the Unix epoch; never backwards.
+    /// The script's clock moves to this, milliseconds since the Unix epoch; never backwards, as long as nobody [sets](EntryKind::ClockSet) it.
     pub at: u64,
     pub kind: EntryKind,
 }
@@ -272,6 +272,10 @@ pub enum EntryKind {
     Event(Event),
     /// A timer is due.
     Wake,
+    /// The wall clock was set: the script's clock goes on `by_ms` away from where it was, and its timers move with it.
+    ClockSet {
+        by_ms: i64,
+    },
     /// The call is over. Every pending call operation has settled with its own `Outcome` before or settles now.
     CallEnded(CallEndedCause),
 }

@@ -246,6 +246,7 @@ impl Run {
             }
             EntryKind::Event(event) => self.turn(at, |turn| turn.event(event)),
             EntryKind::Wake => self.turn(at, |turn| turn.wake()),
+            EntryKind::ClockSet { by_ms } => self.turn(at, |turn| turn.clock_set(by_ms)),
             EntryKind::CallEnded(cause) => {
                 if self.live.is_none() {
                     let all = self.shared.pending.take();

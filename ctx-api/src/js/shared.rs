@@ -165,6 +165,8 @@ pub(super) struct Shared {
     pub(super) turn: Cell<u32>,
     /// The script's clock, ms since the Unix epoch.
     pub(super) now: Cell<u64>,
+    /// What it showed when the run began, as it goes now.
+    pub(super) began: Cell<u64>,
     pub(super) output: RefCell<TurnOutput>,
     pub(super) pending: RefCell<BTreeMap<OpId, Pending>>,
     pub(super) mirror: RefCell<Mirror>,
@@ -200,6 +202,7 @@ impl Shared {
             program,
             turn: Cell::new(0),
             now: Cell::new(start.at),
+            began: Cell::new(start.at),
             output: RefCell::default(),
             pending: RefCell::default(),
             mirror: RefCell::new(Mirror { facts: call.facts, vars: call.vars, headers: call.headers, set_bytes: 0 }),
@@ -223,6 +226,7 @@ impl Shared {
         self.epoch.set(epoch);
         self.turn.set(0);
         self.now.set(start.at);
+        self.began.set(start.at);
         self.header.replace(header);
         self.start.replace(start);
         self.output.take();
@@ -253,6 +257,12 @@ impl Shared {
         self.turn.set(turn);
         self.now.set(self.now.get().max(at));
         self.line_count.set(0);
+    }
+
+    pub(super) fn set_clock(&self, by_ms: i64) {
+        for time in [&self.now, &self.began] {
+            time.set(time.get().saturating_add_signed(by_ms));
+        }
     }
 
     /// Notes an operation of this turn; the number its promise is kept under.

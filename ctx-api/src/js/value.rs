@@ -218,6 +218,10 @@ pub(super) fn number(count: u64) -> f64 {
     count as f64
 }
 
+pub(super) fn difference(ms: i64) -> f64 {
+    ms as f64
+}
+
 fn collect_status(status: CollectStatus) -> &'static str {
     match status {
         CollectStatus::Success => "success",

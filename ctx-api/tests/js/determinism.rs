@@ -32,6 +32,34 @@ fn the_clock_never_goes_back() {
 }
 
 #[test]
+fn timers_and_durations_do_not_follow_a_clock_that_is_set() {
+    for by_ms in [-3_600_000, 3_600_000] {
+        let source = "async function main() {
+            const timer = (ms) => new Promise((done) => setTimeout(done, ms));
+            const began = Date.now();
+            const times = [];
+            for (const ms of [1000, 500]) {
+                await timer(ms);
+                times.push(Date.now() - began, performance.now());
+            }
+            return times;
+        }";
+        let mut run = Setup::app(source).start();
+        run.now += 400;
+        run.entry(EntryKind::ClockSet { by_ms });
+        let set = EPOCH_MS.saturating_add_signed(by_ms);
+        assert_eq!(run.last().wake_at, Some(set + 1000));
+        run.now = set + 999;
+        run.entry(EntryKind::Wake);
+        assert_eq!(run.last().wake_at, Some(set + 1000));
+        run.wake();
+        run.wake();
+        assert_eq!(run.result(), format!("[{},1000,{},1500]", by_ms + 1000, by_ms + 1500));
+        run.assert_replays();
+    }
+}
+
+#[test]
 fn chance_comes_from_the_seed() {
     let source = "function main() { return [Math.random(), Math.random(), crypto.randomUUID(), [...crypto.getRandomValues(new Uint8Array(4))], crypto.randomInt(10)] }";
     let one = Setup::app(source).start();

@@ -30,7 +30,7 @@ pub(crate) fn timeline_of(journal: &Journal) -> Timeline {
                 call.state = CallState::Ended;
                 ended = Some((cause.clone(), at));
             }
-            Some(EntryKind::Wake) | None => {}
+            Some(EntryKind::Wake | EntryKind::ClockSet { .. }) | None => {}
         }
         for (ordinal, issued) in (0..).zip(journal.turn(turn).map(|end| end.issued.as_slice()).unwrap_or_default()) {
             log.issued(at, OpId { turn, ordinal }, &issued.op, issued.at.as_ref());

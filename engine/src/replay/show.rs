@@ -82,6 +82,7 @@ fn entry_text(journal: &Journal, entry: &EntryKind) -> String {
         },
         EntryKind::Event(event) => event.name().unwrap_or("event").to_owned(),
         EntryKind::Wake => "a timer is due".to_owned(),
+        EntryKind::ClockSet { by_ms } => format!("the clock was set by {by_ms:+} ms"),
         EntryKind::CallEnded(cause) => format!("the call has ended: {} {} by {}", cause.code, cause.reason, cause.by.name()),
     }
 }

@@ -75,6 +75,7 @@ fn record(source: &str) -> Journal {
                 issued.extend(turn.issued.into_iter().map(|(id, op, _)| (id, op)));
             }
         }
+        now.instant += std::time::Duration::from_millis(100);
         now.unix_ms += 100;
         if issued.is_empty() {
             break;

@@ -101,6 +101,9 @@
   }
 
   runtime.nextDeadline = () => (timers.length > 0 ? timers[0].due : undefined);
+  runtime.clockSet = (by) => {
+    for (const timer of timers) timer.due += by;
+  };
   runtime.busyTimers = () => timers.some((timer) => timer.keepsAlive && (timer.period === undefined || !host.hasCall));
   runtime.dispatch.fire = fire;
 

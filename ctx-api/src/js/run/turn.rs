@@ -115,6 +115,12 @@ impl<'js> Turn<'_, 'js> {
         Ok(())
     }
 
+    /// Lets the clock go on from another time. As long as before is left of every timer, and has passed since the run began.
+    pub(super) fn clock_set(&self, by_ms: i64) -> rquickjs::Result<()> {
+        self.shared.set_clock(by_ms);
+        self.call("clockSet", (value::difference(by_ms),))
+    }
+
     pub(super) fn ended(&self, cause: &CallEndedCause) -> rquickjs::Result<()> {
         *self.shared.end.borrow_mut() = Some(cause.clone());
         self.shared.mirror.borrow_mut().facts.state = CallState::Ended;

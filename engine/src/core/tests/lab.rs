@@ -69,6 +69,7 @@ pub(super) struct Phone {
 
 /// An engine, phones, and a clock that only the test moves.
 pub(super) struct Lab {
+    began: Moment,
     pub(super) now: Moment,
     pub(super) switch: Switch,
     pub(super) book: Rc<RefCell<Book>>,
@@ -115,7 +116,7 @@ impl Lab {
         let host = Box::new(InProcess::new(now, RunBounds::default()));
         let parts = SwitchParts { exchange, host, events, max_calls: 100, ringback: "tone:ringback".to_owned(), journals: None };
         let switch = Switch::new(parts);
-        Self { now, switch, book, phones: Vec::new(), programs, decides: true, services, unclaimed: Vec::new() }
+        Self { began: now, now, switch, book, phones: Vec::new(), programs, decides: true, services, unclaimed: Vec::new() }
     }
 
     /// A phone at an address.
@@ -334,9 +335,8 @@ impl Lab {
             });
             let next = phones.chain(self.switch.next_deadline()).min().filter(|next| *next <= end);
             let to = next.unwrap_or(end).max(self.now.instant);
-            let passed = to - self.now.instant;
-            self.now.instant = to;
-            self.now.unix_ms += u64::try_from(passed.as_millis()).unwrap();
+            let passed = to - self.began.instant;
+            self.now = Moment { instant: to, unix_ms: self.began.unix_ms + u64::try_from(passed.as_millis()).unwrap() };
             self.switch.set_time(self.now);
             self.switch.handle_timeout();
             for phone in &mut self.phones {

@@ -153,7 +153,11 @@ impl Supervisor {
     /// Feeds the next entry of a run.
     pub fn entry(&mut self, now: Moment, id: RunId, kind: EntryKind) {
         let Some(run) = self.runs.get_mut(&id).filter(|run| run.phase != Phase::Stopped) else { return };
-        let mut unix_ms = now.unix_ms;
+        if let Some(entry) = run.follow_wall_clock(now) {
+            self.deliver(now, id, entry);
+        }
+        let Some(run) = self.runs.get_mut(&id).filter(|run| run.phase != Phase::Stopped) else { return };
+        let mut due = 0;
         match &kind {
             EntryKind::Outcome { op, .. } => {
                 run.pending = run.pending.saturating_sub(1);
@@ -165,11 +169,11 @@ impl Supervisor {
                 let grace = Duration::from_millis(run.header.limits.after_end_ms.into());
                 self.deadlines.set(Timer::Grace(id), now.instant, grace);
             }
-            // A wall clock that was set back must not make the script find its timer not yet due.
-            EntryKind::Wake => unix_ms = unix_ms.max(run.wake_at.take().unwrap_or(0)),
-            EntryKind::Event(_) => {}
+            // Half a millisecond must not make the script find its timer not yet due.
+            EntryKind::Wake => due = run.wake_at.take().unwrap_or(0),
+            EntryKind::Event(_) | EntryKind::ClockSet { .. } => {}
         }
-        let entry = Entry { at: run.advance_clock(unix_ms), kind };
+        let entry = Entry { at: run.advance_clock(now, due), kind };
         self.leave_unwelcome_worker(now, id);
         self.deliver(now, id, entry);
     }

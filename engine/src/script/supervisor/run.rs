@@ -7,11 +7,14 @@ use std::time::Duration;
 use lockstep_ctx_api::journal::{Bounds, FORMAT, Journal, JournalHeader, Recorder, Replayer};
 use lockstep_ctx_api::js::PRELUDE_VERSION;
 use lockstep_ctx_api::op::OpId;
-use lockstep_ctx_api::wire::{Entry, Epoch, Limits, RunHeader, RunId, Start, ToWorker};
+use lockstep_ctx_api::wire::{Entry, EntryKind, Epoch, Limits, RunHeader, RunId, Start, ToWorker};
 
 use super::WorkerKey;
 use crate::script::host::{Moment, StartRun};
 use crate::script::programs::Program;
+
+/// A wall clock that differs by so many milliseconds was set. By less the two differ where it is kept right.
+const SET_MS: u64 = 1_000;
 
 /// Where a run's runtime lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +75,8 @@ pub(super) struct Run {
     pub(super) hungry: bool,
     /// The log has said that it cannot be rebuilt.
     pub(super) size_warned: bool,
+    /// What the script's clock shows, and when: it goes on from there as the monotonic clock does.
+    clock: Moment,
     script_time: u64,
 }
 
@@ -126,6 +131,7 @@ impl Run {
             homeless: false,
             hungry: false,
             size_warned: false,
+            clock: now,
             script_time: now.unix_ms,
         }
     }
@@ -150,10 +156,31 @@ impl Run {
         self.phase != Phase::Stopped && (self.recorder.is_rebuildable() || self.epoch == 0)
     }
 
-    /// The script's clock at a new entry: never behind what the script has seen.
-    pub(super) fn advance_clock(&mut self, unix_ms: u64) -> u64 {
-        self.script_time = self.script_time.max(unix_ms);
+    /// The script's clock. Timers go by it, so it does not follow the wall clock, but is told where that was set.
+    pub(super) fn clock(&self, now: Moment) -> u64 {
+        let passed = now.instant.saturating_duration_since(self.clock.instant).as_millis();
+        self.clock.unix_ms.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))
+    }
+
+    /// The script's clock at a new entry, at least `unix_ms`: never behind what the script has seen.
+    pub(super) fn advance_clock(&mut self, now: Moment, unix_ms: u64) -> u64 {
+        self.script_time = self.script_time.max(unix_ms).max(self.clock(now));
         self.script_time
+    }
+
+    /// The entry that tells the script that the wall clock was set, where it was.
+    pub(super) fn follow_wall_clock(&mut self, now: Moment) -> Option<Entry> {
+        let showed = self.clock(now);
+        if showed.abs_diff(now.unix_ms) < SET_MS {
+            return None;
+        }
+        let by_ms = i64::try_from(now.unix_ms).ok()?.checked_sub(i64::try_from(showed).ok()?)?;
+        let entry = Entry { at: self.advance_clock(now, showed), kind: EntryKind::ClockSet { by_ms } };
+        let moved = |time: u64| time.saturating_add_signed(by_ms);
+        self.clock = now;
+        self.script_time = moved(self.script_time);
+        self.wake_at = self.wake_at.map(moved);
+        Some(entry)
     }
 
     /// Entries sent whose turns have not ended.

@@ -184,7 +184,7 @@ impl Supervisor {
             match wake_at {
                 None => self.deadlines.clear(Timer::Wake(id)),
                 Some(wake_at) => {
-                    let after = Duration::from_millis(wake_at.saturating_sub(now.unix_ms)).max(SHORTEST_TIMER);
+                    let after = Duration::from_millis(wake_at.saturating_sub(run.clock(now))).max(SHORTEST_TIMER);
                     self.deadlines.set(Timer::Wake(id), now.instant, after);
                 }
             }

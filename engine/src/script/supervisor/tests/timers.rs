@@ -68,16 +68,57 @@ fn a_cleared_timer_wakes_nobody() {
 }
 
 #[test]
-fn the_scripts_clock_never_goes_back_and_its_timers_are_due_when_they_wake_it() {
+fn timers_take_as_long_as_they_take_however_the_wall_clock_is_set() {
+    for by_ms in [-3_600_000, 3_600_000] {
+        let mut fleet = Fleet::new(1);
+        let run = fleet.start();
+        let started = fleet.now.unix_ms;
+        turn_with_timer(&mut fleet, run, Some(500));
+        fleet.pass(Duration::from_millis(100));
+        fleet.now.unix_ms = fleet.now.unix_ms.saturating_add_signed(by_ms);
+        fleet.entry(run, EntryKind::Event(Event::Hold));
+        let set = started.saturating_add_signed(by_ms);
+        let told = [
+            Entry { at: started + 100, kind: EntryKind::ClockSet { by_ms } },
+            Entry { at: set + 100, kind: EntryKind::Event(Event::Hold) },
+        ];
+        assert_eq!(inbox(&fleet, run), told);
+        // As the script has it once it has been told: the timer moves with its clock.
+        turn_with_timer(&mut fleet, run, Some(400));
+        turn_with_timer(&mut fleet, run, Some(400));
+        fleet.pass(Duration::from_millis(399));
+        assert_eq!(inbox(&fleet, run), []);
+        fleet.pass(Duration::from_millis(1));
+        assert_eq!(inbox(&fleet, run), [Entry { at: set + 500, kind: EntryKind::Wake }]);
+    }
+}
+
+#[test]
+fn a_timer_that_runs_while_the_wall_clock_is_set_is_due_when_it_was() {
+    for by_ms in [-3_600_000, 3_600_000] {
+        let mut fleet = Fleet::new(1);
+        let run = fleet.start();
+        let started = fleet.now.unix_ms;
+        turn_with_timer(&mut fleet, run, Some(500));
+        fleet.now.unix_ms = fleet.now.unix_ms.saturating_add_signed(by_ms);
+        fleet.pass(Duration::from_millis(499));
+        assert_eq!(inbox(&fleet, run), []);
+        fleet.pass(Duration::from_millis(1));
+        let kinds: Vec<EntryKind> = inbox(&fleet, run).into_iter().map(|entry| entry.kind).collect();
+        assert_eq!(kinds, [EntryKind::ClockSet { by_ms }, EntryKind::Wake]);
+        assert_eq!(inbox(&fleet, run)[1].at, started.saturating_add_signed(by_ms) + 500);
+    }
+}
+
+#[test]
+fn a_wall_clock_that_is_kept_right_is_not_followed_by_the_millisecond() {
     let mut fleet = Fleet::new(1);
     let run = fleet.start();
     let started = fleet.now.unix_ms;
-    turn_with_timer(&mut fleet, run, Some(500));
-    fleet.now.unix_ms -= 3_600_000;
+    fleet.now.unix_ms -= 999;
+    fleet.pass(Duration::from_millis(10));
     fleet.entry(run, EntryKind::Event(Event::Hold));
-    fleet.pass(Duration::from_millis(500));
-    let times: Vec<u64> = inbox(&fleet, run).iter().map(|entry| entry.at - started).collect();
-    assert_eq!(times, [0, 500]);
+    assert_eq!(inbox(&fleet, run), [Entry { at: started + 10, kind: EntryKind::Event(Event::Hold) }]);
 }
 
 #[test]
