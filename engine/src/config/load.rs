@@ -115,10 +115,10 @@ fn parse(path: &Path, text: &str, variables: impl IntoIterator<Item = (String, S
         vec![Problem { place: at(&error), key, message: one_line(error.message()) }]
     })?;
 
-    let overrides = environment::overrides(variables);
+    let mut overrides = environment::overrides(variables);
     if !overrides.is_empty() {
         let mut table: Table = toml::from_str(text).unwrap_or_default();
-        let problems: Vec<_> = overrides.iter().filter_map(|change| environment::apply(&mut table, change).err()).collect();
+        let problems: Vec<_> = overrides.iter_mut().filter_map(|change| environment::apply(&mut table, change).err()).collect();
         if !problems.is_empty() {
             return Err(problems);
         }
