@@ -11,6 +11,7 @@ use lockstep_media::playout::EncodedPrompt;
 use lockstep_sip::net::Protocol;
 use lockstep_sip::transport::Listen;
 use serde_json::Value;
+use tokio::time::Interval;
 
 use crate::audio::{self, Spoken};
 use crate::engine::{Engine, Events, PATIENCE, within};
@@ -94,6 +95,11 @@ pub fn is_full(ended: &Ended) -> bool {
     ended.code == 503
 }
 
+/// What to wait for before an engine that is full is called again: calling all the time would keep it full.
+pub fn redialling() -> Interval {
+    tokio::time::interval(Duration::from_millis(200))
+}
+
 /// One caller.
 pub struct Caller {
     pub call: PhoneCall,
@@ -128,6 +134,7 @@ impl Caller {
         let from = dial.from.clone().unwrap_or_else(fresh_number);
         let dial = Dial { from: Some(from.clone()), ..dial };
         let mut early = VecDeque::new();
+        let mut pause = redialling();
         let mut call = phone.dial(&engine.uri(number), dial.clone()).await.expect("the engine can be called");
         let id = loop {
             tokio::select! {
@@ -135,6 +142,7 @@ impl Caller {
                 id = events.started(&from) => break id,
                 Some(event) = call.event() => match event {
                     PhoneEvent::Ended(ended) if is_full(&ended) => {
+                        pause.tick().await;
                         call = phone.dial(&engine.uri(number), dial.clone()).await.expect("the engine can be called");
                     }
                     event => early.push_back(event),

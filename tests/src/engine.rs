@@ -35,6 +35,21 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("waited {PATIENCE:?} in vain: {what}"))
 }
 
+/// Waits until `is_so` says yes, within [`PATIENCE`]. It is asked every few milliseconds: asking must not take the time of what is
+/// waited for.
+///
+/// # Panics
+/// When it never does.
+pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let mut pause = tokio::time::interval(Duration::from_millis(10));
+    within(what, async {
+        while !is_so().await {
+            pause.tick().await;
+        }
+    })
+    .await;
+}
+
 /// What an engine is started with.
 #[derive(Debug, Default)]
 pub struct Setup {
@@ -387,12 +402,7 @@ impl Engine {
     pub async fn restart(mut self) -> Self {
         // SAFETY: kill takes two numbers; the process is our child, which was not waited for.
         assert_eq!(unsafe { libc::kill(self.pid().cast_signed(), libc::SIGTERM) }, 0, "the engine is gone");
-        let stopped = async {
-            while self.child.try_wait().expect("a child can be waited for").is_none() {
-                tokio::task::yield_now().await;
-            }
-        };
-        within("the engine's end", stopped).await;
+        until("the engine's end", async || self.child.try_wait().expect("a child can be waited for").is_some()).await;
         let (child, log, addresses) = spawn(&self.folder, &self.variables, Stdio::piped());
         (self.child, self.log) = (child, log);
         (self.udp, self.tcp, self.api) = (None, None, None);
@@ -439,7 +449,7 @@ impl Engine {
 
     /// Waits until every journal is on disk.
     pub async fn journals_on_disk(&self) {
-        within("journals on disk", async { while self.metric("lockstep_journals_behind").await > 0.0 {} }).await;
+        until("journals on disk", async || self.metric("lockstep_journals_behind").await == 0.0).await;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lockstep_tests::engine::{Engine, within};
+use lockstep_tests::engine::{Engine, until};
 use serde_json::Value;
 
 const JOBS: usize = 1_000;
@@ -40,16 +40,18 @@ async fn jobs(engine: &Engine, query: &str) -> BTreeMap<i64, Value> {
 async fn done(engine: &Engine, wanted: usize) -> usize {
     let mut killed = 0;
     let mut may_kill = true;
-    let enough = async {
-        while jobs(engine, "&state=completed").await.len() < wanted {
-            if may_kill && let Some(worker) = engine.workers().first() {
-                may_kill = false;
-                // SAFETY: kill takes two numbers; the process is a worker of our engine.
-                killed += usize::from(unsafe { libc::kill(worker.cast_signed(), libc::SIGKILL) } == 0);
-            }
+    until(&format!("{wanted} jobs that are done"), async || {
+        if jobs(engine, "&state=completed").await.len() >= wanted {
+            return true;
         }
-    };
-    within(&format!("{wanted} jobs that are done"), enough).await;
+        if may_kill && let Some(worker) = engine.workers().first() {
+            may_kill = false;
+            // SAFETY: kill takes two numbers; the process is a worker of our engine.
+            killed += usize::from(unsafe { libc::kill(worker.cast_signed(), libc::SIGKILL) } == 0);
+        }
+        false
+    })
+    .await;
     killed
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_engine::phone::{Dial, PhoneCall};
 use lockstep_tests::audio::{compare, whole};
-use lockstep_tests::caller::{fresh_number, is_full, phone};
+use lockstep_tests::caller::{fresh_number, is_full, phone, redialling};
 use lockstep_tests::engine::{Engine, Events, within};
 use lockstep_tests::http::HttpServer;
 use serde_json::Value;
@@ -61,9 +61,11 @@ async fn every_call_goes_on_and_nothing_happens_twice() {
             calls.insert(from, call);
         }
     }
+    let mut pause = redialling();
     for (from, call) in &mut calls {
         while let Err(ended) = within("an answer", call.answered()).await {
             assert!(is_full(&ended), "not answered: {ended}");
+            pause.tick().await;
             let dial = Dial { from: Some(from.clone()), ..Dial::default() };
             *call = phone.dial(&engine.uri(&format!("mid{}", kinds[from])), dial).await.unwrap();
         }
