@@ -350,11 +350,17 @@ impl Load {
                 && call.digit_sent_ns == 0
                 && now >= answered + after
             {
-                for (end, duration) in [(false, 160), (false, 320), (false, 480), (true, 640), (true, 640), (true, 640)] {
-                    call.sequence = call.sequence.wrapping_add(1);
-                    packets.push((digit_packet(index, call, end, duration), to));
-                }
+                let mut key = |end, durations: [u16; 3]| {
+                    durations.map(|duration| {
+                        call.sequence = call.sequence.wrapping_add(1);
+                        (digit_packet(index, call, end, duration), to)
+                    })
+                };
+                let [beginning, end] = [key(false, [160, 320, 480]), key(true, [640; 3])];
+                // Not among the slot's other packets: the time taken is that of the first end packet.
+                self.rtp.send_all(&beginning);
                 call.digit_sent_ns = now_ns();
+                self.rtp.send_all(&end);
             } else if plan.speak {
                 call.sequence = call.sequence.wrapping_add(1);
                 packets.push((speech_packet(index as u32, call.sequence, call.timestamp), to));
