@@ -5,7 +5,8 @@ use std::time::Duration;
 use lockstep_ctx_api::journal::{Progress, ReplayError, TurnRecord};
 use lockstep_ctx_api::op::{Op, OpClass, OpId};
 use lockstep_ctx_api::wire::{
-    Entry, EntryKind, Epoch, LogLevel, LogLine, RunId, RunState, ScriptErrorKind, ToWorker, TurnEnd, WireError, write_frame,
+    Entry, EntryKind, Epoch, LogLevel, LogLine, RunId, RunState, ScriptError, ScriptErrorKind, ToWorker, TurnEnd, WireError,
+    write_frame,
 };
 
 use super::deadlines::Timer;
@@ -113,6 +114,10 @@ impl Supervisor {
         let id = end.run;
         let bounds = self.settings.bounds;
         let Some(run) = self.runs.get_mut(&id) else { return };
+        if let RunState::Failed(ScriptError { kind: ScriptErrorKind::Limit, message, .. }) = end.state {
+            // What it asked for fits no frame, and its worker has dropped it.
+            return self.stop(id, ScriptErrorKind::Limit, message);
+        }
         if end.issued.len() > bounds.issued_per_turn {
             let message =
                 format!("LimitError: {} operations in one turn, at most {} allowed", end.issued.len(), bounds.issued_per_turn);
@@ -151,9 +156,9 @@ impl Supervisor {
             };
             self.outputs.push_back(ScriptOutput::Turn(id, output));
         }
+        run.ended_turn = Some(turn);
         if let Some((phase, output)) = settled {
             run.phase = phase;
-            run.ended_turn = Some(turn);
             // A call that was over before may have errands left, and what it was fed meanwhile may begin more.
             if run.is_quiet() {
                 self.deadlines.clear(Timer::Grace(id));
@@ -161,7 +166,6 @@ impl Supervisor {
             self.outputs.push_back(output);
         }
         run.lines.turn_ended(turn);
-        run.ended_turn = Some(turn);
         if run.is_quiet() {
             self.outputs.push_back(ScriptOutput::Quiet { run: id });
         }

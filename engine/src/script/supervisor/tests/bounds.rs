@@ -143,6 +143,36 @@ fn an_entry_too_large_to_frame_ends_the_run() {
 }
 
 #[test]
+fn a_run_whose_turn_fitted_no_frame_is_over_before_and_after_its_function_is() {
+    for is_finished in [false, true] {
+        let mut fleet = Fleet::new(1);
+        let run = fleet.start();
+        let home = fleet.home(run).unwrap();
+        if is_finished {
+            let mut end = fleet.turn(home).unwrap();
+            end.state = RunState::Finished { result: None };
+            fleet.send(home, FromWorker::TurnEnd(end));
+            fleet.complete(run, 0);
+        }
+        fleet.complete(run, 0);
+        let mut end = fleet.turn(home).unwrap();
+        let message = "too large".to_owned();
+        let error = ScriptError { sip: None, kind: ScriptErrorKind::Limit, message, at: None, stack: Vec::new() };
+        (end.issued, end.awaited, end.state, end.gone) = (Vec::new(), Vec::new(), RunState::Failed(error), true);
+        fleet.send(home, FromWorker::TurnEnd(end));
+        assert_eq!(fleet.failures(), [(run, ScriptErrorKind::Limit)]);
+        assert!(fleet.supervisor.is_quiet(run));
+        fleet.workers.get_mut(&home).unwrap().inbox.clear();
+        fleet.entry(run, EntryKind::Event(Event::Hold));
+        assert!(!fleet.work_once(home), "its worker was given an entry");
+        fleet.observe(home, None);
+        fleet.pass(std::time::Duration::from_millis(10));
+        fleet.pass(std::time::Duration::from_millis(10));
+        assert_eq!(fleet.supervisor.next_timeout(), None, "nobody looks at the worker any more");
+    }
+}
+
+#[test]
 fn a_turn_that_writes_without_end_is_cut_short_in_the_log() {
     let mut fleet = Fleet::with_bounds(1, RunBounds { lines_per_turn: 3, ..RunBounds::default() });
     let run = fleet.start();
