@@ -27,7 +27,8 @@ fn a_worker_that_is_sent_a_run_behind_a_large_bundle_is_looked_at() {
     fleet.pass(Duration::from_millis(10));
     assert_eq!(fleet.observed, [home]);
     fleet.observe(home, Some((run, 2_030)));
-    assert_eq!((fleet.killed.as_slice(), fleet.failures()), ([home].as_slice(), vec![(run, ScriptErrorKind::TurnLimit)]));
+    assert_eq!(fleet.killed, [home]);
+    assert_eq!(fleet.failures(), [(run, ScriptErrorKind::TurnLimit)]);
 }
 
 #[test]
