@@ -1,4 +1,4 @@
-//! An HTTP server that counts what scripts ask it.
+//! An HTTP server that counts what it is asked.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,17 +16,22 @@ pub struct HttpServer {
 
 impl HttpServer {
     /// Starts it on a port of its own; every request is answered with its own path.
+    pub async fn start() -> Self {
+        Self::serving(BTreeMap::new()).await
+    }
+
+    /// Starts it on a port of its own; requests for these paths are answered with what stands there, others with their own path.
     ///
     /// # Panics
     /// When no port is to be had.
-    pub async fn start() -> Self {
+    pub async fn serving(files: BTreeMap<&'static str, Vec<u8>>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port can be had");
         let address = listener.local_addr().expect("a listener has an address");
         let server = Self { address, hits: Arc::default() };
-        let hits = Arc::clone(&server.hits);
+        let (hits, files) = (Arc::clone(&server.hits), Arc::new(files));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(answer(stream, Arc::clone(&hits)));
+                tokio::spawn(answer(stream, Arc::clone(&files), Arc::clone(&hits)));
             }
         });
         server
@@ -43,7 +48,11 @@ impl HttpServer {
     }
 }
 
-async fn answer(stream: TcpStream, hits: Arc<Mutex<BTreeMap<String, u32>>>) -> std::io::Result<()> {
+async fn answer(
+    stream: TcpStream,
+    files: Arc<BTreeMap<&'static str, Vec<u8>>>,
+    hits: Arc<Mutex<BTreeMap<String, u32>>>,
+) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut request = String::new();
     stream.read_line(&mut request).await?;
@@ -54,6 +63,7 @@ async fn answer(stream: TcpStream, hits: Arc<Mutex<BTreeMap<String, u32>>>) -> s
         stream.read_line(&mut header).await?;
     }
     *hits.lock().unwrap_or_else(PoisonError::into_inner).entry(path.clone()).or_default() += 1;
-    let answer = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{path}", path.len());
-    stream.write_all(answer.as_bytes()).await
+    let body = files.get(path.as_str()).map_or(path.as_bytes(), Vec::as_slice);
+    let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+    stream.write_all(&[head.as_bytes(), body].concat()).await
 }

@@ -171,3 +171,18 @@ async fn a_second_source_is_heard_only_once_it_carries_on() {
     events.logged("key 3").await;
     call.ended().await;
 }
+
+#[tokio::test]
+async fn a_caller_who_falls_silent_is_told_to_the_script() {
+    let body = "ctx.on('media_timeout', ({ silent_ms }) => { ctx.log(`silent for ${silent_ms}`); return ctx.hangup(); });
+await ctx.answer();
+await ctx.waitForHangup();";
+    let engine = Engine::setup().main("100", body).config("[media]\ntimeout_s = 1").start();
+    let mut events = engine.events().await;
+    let call = ByHand::call(&engine, "100").await;
+    call.media.send(rtp(0, true, 1, 160, 5, &[0xFF; 160])).await;
+    let line = events.logged("silent for ").await;
+    let silent = line["text"].as_str().and_then(|text| text.strip_prefix("silent for ")?.parse::<u64>().ok());
+    assert!(silent >= Some(1_000), "{line}");
+    call.ended().await;
+}
