@@ -113,7 +113,7 @@ pub const OPERATIONS: &[Operation] = &[
         V1,
         &["(code?: number | string, reason?: string): Promise<void>", "(options: RejectOptions): Promise<void>"],
         &[TypeError, RangeError, InvalidState],
-        "Refuses the call with a final response, 400 to 699; 603 Decline unless said otherwise.",
+        "Refuses the call with a final response, 300 to 699; 603 Decline unless said otherwise. Of a 3xx the reason is the URI to which the caller is sent.",
     ),
     operation(
         "redirect",
@@ -129,7 +129,7 @@ pub const OPERATIONS: &[Operation] = &[
         V1,
         &["(options?: HangupOptions): Promise<void>", "(code: number, reason?: string): Promise<void>"],
         &[TypeError, RangeError, InvalidState],
-        "Ends the call: BYE after the answer, a final response before it.",
+        "Ends the call: BYE after the answer, a final response before it, as `reject` sends it.",
     ),
     operation(
         "play",

@@ -19,7 +19,7 @@ interface RingOptions extends Abortable {
 }
 
 interface RejectOptions extends Abortable {
-  /** 400 to 699. */
+  /** 300 to 699; of a 3xx the reason is the URI to which the caller is sent. */
   code?: number;
   reason?: string;
   headers?: HeaderFields;
@@ -247,17 +247,17 @@ interface Ctx {
   /** Starts media before the answer (183 with SDP). */
   earlyMedia(options?: Abortable): Promise<void>;
 
-  /** Refuses the call with a final response, 400 to 699; 603 Decline unless said otherwise. */
+  /** Refuses the call with a final response, 300 to 699; 603 Decline unless said otherwise. Of a 3xx the reason is the URI to which the caller is sent. */
   reject(code?: number | string, reason?: string): Promise<void>;
-  /** Refuses the call with a final response, 400 to 699; 603 Decline unless said otherwise. */
+  /** Refuses the call with a final response, 300 to 699; 603 Decline unless said otherwise. Of a 3xx the reason is the URI to which the caller is sent. */
   reject(options: RejectOptions): Promise<void>;
 
   /** Sends the caller elsewhere (302). */
   redirect(uri: string | string[], options?: RedirectOptions): Promise<void>;
 
-  /** Ends the call: BYE after the answer, a final response before it. */
+  /** Ends the call: BYE after the answer, a final response before it, as `reject` sends it. */
   hangup(options?: HangupOptions): Promise<void>;
-  /** Ends the call: BYE after the answer, a final response before it. */
+  /** Ends the call: BYE after the answer, a final response before it, as `reject` sends it. */
   hangup(code: number, reason?: string): Promise<void>;
 
   /** Plays `user/x.wav`, `ivr/x.wav`, `https://…`, `tone:350+440,1000/0` or `silence:500`; resolves after the last packet. On an unanswered call early media starts first. */

@@ -17,7 +17,7 @@ interface RingOptions extends Abortable {
 }
 
 interface RejectOptions extends Abortable {
-  /** 400 to 699. */
+  /** 300 to 699; of a 3xx the reason is the URI to which the caller is sent. */
   code?: number;
   reason?: string;
   headers?: HeaderFields;

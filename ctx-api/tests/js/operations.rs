@@ -50,6 +50,8 @@ fn answering_and_refusing() {
     assert_eq!(issued("reject('486 Busy Here')"), busy(Some("Busy Here")));
     assert_eq!(issued("reject({ code: 486, reason: 'Busy Here' })"), busy(Some("Busy Here")));
     assert_eq!(issued("reject()"), Op::Reject(RejectArgs { code: 603, reason: None, headers: Headers::new() }));
+    let moved = RejectArgs { code: 302, reason: Some("sip:a@b".to_owned()), headers: Headers::new() };
+    assert_eq!(issued("reject(302, 'sip:a@b')"), Op::Reject(moved));
     assert_eq!(issued("redirect('sip:a@b')"), Op::Redirect(RedirectArgs { code: 302, contacts: strings(&["sip:a@b"]) }));
     assert_eq!(
         issued("redirect(['sip:a@b', 'sip:c@d'], { code: 301 })"),
@@ -278,8 +280,7 @@ fn refusals_say_what_was_expected_and_what_came() {
             "bridge('1', 'sometimes')",
             "TypeError: ctx.bridge: `continue_on` must be true, false, 'fail' or 'completed', got a string",
         ),
-        ("reject(200)", "RangeError: ctx.reject: `code` must be 400 to 699, got 200"),
-        ("reject(302)", "RangeError: ctx.reject: 302 is a redirection; use ctx.redirect(uri)"),
+        ("reject(200)", "RangeError: ctx.reject: `code` must be 300 to 699, got 200"),
         ("redirect()", "TypeError: ctx.redirect: `uri` must be a non-empty string, got nothing"),
         ("set('a', {})", "TypeError: ctx.set: `value` must be a string, a number or a boolean, got an object"),
         ("header('X-A', 'b\\nc')", "TypeError: ctx.header: the value of 'X-A' holds a LF"),

@@ -346,6 +346,10 @@ fn refusals_are_final_responses() {
         (Op::Reject(RejectArgs { code: 603, reason: Some("Not ${today}".into()), headers: Vec::new() }), "603 Not $ {today}"),
         (Op::Redirect(RedirectArgs { code: 302, contacts: vec!["sip:a@example.net".into()] }), "sip:a@example.net"),
         (Op::Hangup(HangupArgs { code: Some(404), ..Default::default() }), "404 Not Found"),
+        (
+            Op::Hangup(HangupArgs { code: Some(302), reason: Some("sip:b@example.net".into()), headers: Vec::new() }),
+            "sip:b@example.net",
+        ),
     ];
     for (op, response) in cases {
         for setup in modes() {

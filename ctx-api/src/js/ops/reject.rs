@@ -1,8 +1,8 @@
-use crate::error::{ErrorCode, OpError};
 use crate::js::convert::{CallArgs, Converted};
 use crate::op::{Headers, Op, RejectArgs};
 
-/// `reject(code, reason?)`, `reject('486 Busy Here')` or `reject({code, reason, headers})`; 603 Decline unless said otherwise.
+/// `reject(code, reason?)`, `reject('486 Busy Here')` or `reject({code, reason, headers})`; 603 Decline unless said otherwise. Of a 3xx the reason
+/// is the Contact.
 pub(super) fn convert(args: &CallArgs<'_, '_>) -> Converted<Op> {
     let (code, reason, headers) = if args.is_options(0) {
         let options = args.options(0)?;
@@ -21,11 +21,7 @@ pub(super) fn convert(args: &CallArgs<'_, '_>) -> Converted<Op> {
         (_, reason) => (code, reason),
     };
     match code.parse() {
-        Ok(code @ 400..=699) => Ok(Op::Reject(RejectArgs { code, reason, headers })),
-        Ok(300..=399) => {
-            let message = format!("ctx.reject: {code} is a redirection; use ctx.redirect(uri)");
-            Err(OpError::new(ErrorCode::RangeError, message).into())
-        }
-        Ok(_) | Err(_) => Err(args.range_error("code", "400 to 699", code.escape_default()).into()),
+        Ok(code @ 300..=699) => Ok(Op::Reject(RejectArgs { code, reason, headers })),
+        Ok(_) | Err(_) => Err(args.range_error("code", "300 to 699", code.escape_default()).into()),
     }
 }

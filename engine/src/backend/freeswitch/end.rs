@@ -44,6 +44,10 @@ impl FreeSwitchBackend {
             let message = "hangup: expected a code from 300 to 699";
             return self.complete(id, Err(OpError::new(ErrorCode::RangeError, message)));
         }
+        if let Some(code @ 300..400) = args.code.filter(|_| self.is_unanswered()) {
+            let elsewhere = RedirectArgs { code, contacts: args.reason.into_iter().collect() };
+            return self.send_elsewhere(now, id, "hangup", &elsewhere, &args.headers);
+        }
         let (code, farewell) = if self.is_unanswered() {
             let code = args.code.unwrap_or(603);
             let reason = args.reason.clone().unwrap_or_else(|| phrase(code).to_owned());
@@ -60,9 +64,16 @@ impl FreeSwitchBackend {
         if !self.is_unanswered() {
             return self.complete(id, Err(OpError::invalid_state("reject", self.state.name())));
         }
-        if !(400..700).contains(&args.code) {
-            let message = format!("reject: expected a code from 400 to 699, got {}", args.code);
-            return self.complete(id, Err(OpError::new(ErrorCode::RangeError, message)));
+        match args.code {
+            400..700 => {}
+            code @ 300..400 => {
+                let elsewhere = RedirectArgs { code, contacts: args.reason.into_iter().collect() };
+                return self.send_elsewhere(now, id, "reject", &elsewhere, &args.headers);
+            }
+            code => {
+                let message = format!("reject: expected a code from 300 to 699, got {code}");
+                return self.complete(id, Err(OpError::new(ErrorCode::RangeError, message)));
+            }
         }
         let reason = args.reason.unwrap_or_else(|| phrase(args.code).to_owned());
         let cause = CallEndedCause { code: args.code, reason: reason.clone(), by: EndedBy::Script };
@@ -73,26 +84,33 @@ impl FreeSwitchBackend {
         if !self.is_unanswered() {
             return self.complete(id, Err(OpError::invalid_state("redirect", self.state.name())));
         }
+        self.send_elsewhere(now, id, "redirect", args, &Headers::new());
+    }
+
+    /// Refuses the call by a 302, whose Contacts are where the caller may try.
+    fn send_elsewhere(&mut self, now: Instant, id: OpId, operation: &str, args: &RedirectArgs, headers: &Headers) {
         if args.code != 302 {
-            let message = format!("redirect: FreeSWITCH sends 302, not {}", args.code);
+            let message = format!("{operation}: FreeSWITCH sends 302, not {}", args.code);
             return self.complete(id, Err(OpError::new(ErrorCode::Unsupported, message)));
         }
+        let expected =
+            || OpError::new(ErrorCode::RangeError, format!("{operation}: expected a sip: or tel: URI to send the caller to"));
         let contacts: Result<Vec<&str>, OpError> = args
             .contacts
             .iter()
             .map(|contact| match contact.starts_with("sip:") || contact.starts_with("sips:") || contact.starts_with("tel:") {
-                true => argument::word("redirect", "URI", contact, "-_.!~*()&=+/?#@:;%"),
-                false => Err(OpError::new(ErrorCode::RangeError, "redirect: expected a sip: or tel: URI")),
+                true => argument::word(operation, "URI", contact, "-_.!~*()&=+/?#@:;%"),
+                false => Err(expected()),
             })
             .collect();
         let contacts = match contacts {
-            Ok(contacts) if contacts.is_empty() => Err(OpError::new(ErrorCode::RangeError, "redirect: expected a URI")),
+            Ok(contacts) if contacts.is_empty() => Err(expected()),
             other => other,
         };
         match contacts {
             Ok(contacts) => {
                 let cause = CallEndedCause { code: 302, reason: phrase(302).to_owned(), by: EndedBy::Script };
-                self.leave(now, Some(id), &Headers::new(), Farewell::Redirect(contacts.join(",")), cause);
+                self.leave(now, Some(id), headers, Farewell::Redirect(contacts.join(",")), cause);
             }
             Err(error) => self.complete(id, Err(error)),
         }

@@ -34,11 +34,16 @@ impl<S: Switchboard> NativeBackend<S> {
             let message = "hangup: expected a code from 300 to 699";
             return self.complete(id, Err(OpError::new(ErrorCode::RangeError, message)));
         }
+        let is_unanswered = self.a.state() < LegState::Answering && !self.originated;
+        if let Some(code @ 300..400) = args.code.filter(|_| is_unanswered) {
+            let elsewhere = RedirectArgs { code, contacts: args.reason.into_iter().collect() };
+            return self.send_elsewhere(id, "hangup", &elsewhere, &args.headers);
+        }
         let named = args.code.is_some() || args.reason.is_some();
         let args = HangupArgs { reason: args.reason.and_then(spoken), ..args };
         let code = args.code.unwrap_or(DECLINED.0);
         let mut headers = narrowed(self.headers.take(), &args.headers);
-        let cause = if self.a.state() < LegState::Answering && !self.originated {
+        let cause = if is_unanswered {
             self.a.refuse(&mut self.board, code, args.reason.clone(), headers);
             let reason = args.reason.unwrap_or_else(|| phrase(code).to_owned());
             CallEndedCause { code, reason, by: EndedBy::Script }
@@ -59,9 +64,16 @@ impl<S: Switchboard> NativeBackend<S> {
         if self.originated || self.a.state() >= LegState::Answering {
             return self.complete(id, Err(OpError::invalid_state("reject", self.a.state().name())));
         }
-        if !(400..700).contains(&args.code) {
-            let message = format!("reject: expected a code from 400 to 699, got {}", args.code);
-            return self.complete(id, Err(OpError::new(ErrorCode::RangeError, message)));
+        match args.code {
+            400..700 => {}
+            code @ 300..400 => {
+                let elsewhere = RedirectArgs { code, contacts: args.reason.into_iter().collect() };
+                return self.send_elsewhere(id, "reject", &elsewhere, &args.headers);
+            }
+            code => {
+                let message = format!("reject: expected a code from 300 to 699, got {code}");
+                return self.complete(id, Err(OpError::new(ErrorCode::RangeError, message)));
+            }
         }
         let headers = narrowed(self.headers.take(), &args.headers);
         let reason = args.reason.and_then(spoken);
@@ -75,22 +87,28 @@ impl<S: Switchboard> NativeBackend<S> {
         if self.originated || self.a.state() >= LegState::Answering {
             return self.complete(id, Err(OpError::invalid_state("redirect", self.a.state().name())));
         }
+        self.send_elsewhere(id, "redirect", &args, &Headers::new());
+    }
+
+    /// Refuses the call by a 3xx, whose Contacts are where the caller may try; `own` are fields of that operation alone.
+    fn send_elsewhere(&mut self, id: OpId, operation: &str, args: &RedirectArgs, own: &Headers) {
         let problem = if !(300..400).contains(&args.code) {
-            Some(format!("redirect: expected a code from 300 to 399, got {}", args.code))
+            Some(format!("expected a code from 300 to 399, got {}", args.code))
         } else if args.contacts.is_empty() {
-            Some("redirect: expected a URI".to_owned())
+            Some(format!("expected a sip: or tel: URI to send the caller to with a {}", args.code))
         } else if args.contacts.iter().map(String::len).sum::<usize>() > MAX_CONTACTS {
-            Some(format!("redirect: expected URIs of at most {MAX_CONTACTS} bytes together"))
+            Some(format!("expected URIs of at most {MAX_CONTACTS} bytes together"))
         } else {
             args.contacts
                 .iter()
                 .find(|contact| contact_value(contact).is_none())
-                .map(|contact| format!("redirect: expected a sip: or tel: URI, got {contact:?}"))
+                .map(|contact| format!("expected a sip: or tel: URI to send the caller to, got {contact:?}"))
         };
-        if let Some(message) = problem {
-            return self.complete(id, Err(OpError::new(ErrorCode::RangeError, message)));
+        if let Some(problem) = problem {
+            let error = OpError::new(ErrorCode::RangeError, format!("{operation}: {problem}"));
+            return self.complete(id, Err(error));
         }
-        let mut headers = self.headers.take();
+        let mut headers = narrowed(self.headers.take(), own);
         headers.extend(args.contacts.iter().filter_map(|contact| Some(("Contact".to_owned(), contact_value(contact)?))));
         self.a.refuse(&mut self.board, args.code, None, headers);
         self.complete(id, Ok(Outcome::Unit));

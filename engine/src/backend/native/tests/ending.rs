@@ -82,7 +82,10 @@ fn a_code_without_words_has_its_standard_phrase() {
 fn codes_out_of_range_are_refused_and_the_call_goes_on() {
     let mut desk = Desk::ringing();
     for op in [
+        Op::Reject(RejectArgs { code: 200, reason: None, headers: vec![] }),
         Op::Reject(RejectArgs { code: 302, reason: None, headers: vec![] }),
+        Op::Reject(RejectArgs { code: 302, reason: Some("Moved".into()), headers: vec![] }),
+        Op::Hangup(HangupArgs { code: Some(302), ..HangupArgs::default() }),
         Op::Redirect(RedirectArgs { code: 404, contacts: vec!["sip:a@b".into()] }),
         Op::Redirect(RedirectArgs { code: 302, contacts: vec!["nonsense".into()] }),
         Op::Redirect(RedirectArgs { code: 302, contacts: vec![format!("sip:{}@b", "a".repeat(70_000))] }),
@@ -92,6 +95,23 @@ fn codes_out_of_range_are_refused_and_the_call_goes_on() {
         assert_eq!(error_of(&desk.outputs(), id).0, ErrorCode::RangeError);
     }
     assert_eq!(desk.asked(), Vec::<String>::new());
+}
+
+#[test]
+fn a_refusal_with_a_3xx_sends_the_caller_where_its_reason_says() {
+    let (reason, headers) = (Some("sip:a@example.net".to_owned()), vec![("X-A".to_owned(), "1".to_owned())]);
+    for op in [
+        Op::Reject(RejectArgs { code: 301, reason: reason.clone(), headers: headers.clone() }),
+        Op::Hangup(HangupArgs { code: Some(301), reason: reason.clone(), headers: headers.clone() }),
+    ] {
+        let mut desk = Desk::ringing();
+        desk.submit(op);
+        assert_eq!(desk.asked(), ["a 301 X-A: 1 Contact: <sip:a@example.net>"]);
+        assert_eq!(ended(&desk.outputs()).map(|cause| (cause.code, cause.by)), Some((301, EndedBy::Script)));
+    }
+    let mut desk = Desk::answered();
+    desk.submit(Op::Hangup(HangupArgs { code: Some(302), reason: Some("Moved".into()), ..HangupArgs::default() }));
+    assert_eq!(desk.asked(), ["a hang up Reason: SIP;cause=302;text=\"Moved\"", "a close"]);
 }
 
 #[test]
