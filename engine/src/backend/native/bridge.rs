@@ -178,6 +178,8 @@ impl<S: Switchboard> NativeBackend<S> {
             BridgeStep::EarlyMedia { leg } => {
                 if self.a.state() >= LegState::Early || self.begin_early_media(now) {
                     self.hear(leg);
+                } else {
+                    self.ring_caller(now);
                 }
             }
             BridgeStep::Screen { leg } => self.prompt_far(now, leg, true),
@@ -247,17 +249,8 @@ impl<S: Switchboard> NativeBackend<S> {
     fn far_end_rings(&mut self, now: Instant) {
         let Some((_, Task::Bridge(task))) = &mut self.task else { return };
         let wanted = task.args.ringback.clone();
-        if self.a.state() < LegState::Early {
-            if wanted.is_none() {
-                if self.a.state() == LegState::New {
-                    self.a.ring(&mut self.board, Headers::new());
-                    self.tell_facts(now);
-                }
-                return;
-            }
-            if !self.begin_early_media(now) {
-                return;
-            }
+        if self.a.state() < LegState::Early && (wanted.is_none() || !self.begin_early_media(now)) {
+            return self.ring_caller(now);
         }
         let Some((_, Task::Bridge(task))) = &mut self.task else { return };
         if task.heard.is_none() && task.ringback.is_none() && self.a.has_media_path() {
@@ -267,7 +260,14 @@ impl<S: Switchboard> NativeBackend<S> {
         }
     }
 
-    /// An INVITE without an offer has no early media; the caller then hears nothing until the answer.
+    fn ring_caller(&mut self, now: Instant) {
+        if self.a.state() == LegState::New {
+            self.a.ring(&mut self.board, Headers::new());
+            self.tell_facts(now);
+        }
+    }
+
+    /// Whether the caller hears something from here on: an INVITE without an offer has no audio before the answer.
     fn begin_early_media(&mut self, now: Instant) -> bool {
         let begun = self.a.start_early_media(&mut self.board, Headers::new()).is_ok();
         self.tell_facts(now);

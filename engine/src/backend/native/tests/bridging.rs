@@ -162,6 +162,22 @@ fn ring_back_of_the_scripts_choice_opens_early_media() {
 }
 
 #[test]
+fn a_caller_without_an_offer_is_told_to_ring_whatever_was_to_be_heard() {
+    for speaks in [true, false] {
+        let args = BridgeArgs { ringback: Some("user/wait.wav".into()), ..bridge(&["1001"]) };
+        let (mut desk, _) = dialling(Desk::with_offer(Peer::new(), None), args);
+        desk.asked();
+        if speaks {
+            speaks_early(&mut desk, 1);
+        } else {
+            desk.leg(LegId(1), LegEvent::Progress { code: 180, sdp: None });
+        }
+        let told: Vec<_> = desk.asked().into_iter().filter(|asked| asked.starts_with("a ")).collect();
+        assert_eq!(told, ["a 180"]);
+    }
+}
+
+#[test]
 fn ring_back_that_cannot_be_played_gives_way_to_the_usual_one() {
     let args = BridgeArgs { ringback: Some("user/nope.wav".into()), ..bridge(&["1001"]) };
     let (mut desk, _) = dialling(Desk::answered(), args);
