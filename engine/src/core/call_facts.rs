@@ -142,11 +142,11 @@ pub(crate) fn start_of(facts: CallFacts, request: &Request, source: &Source, cal
         vars.insert(name.to_owned(), value);
     };
     if let Some(Ok(from)) = request.headers.from() {
-        let (user, host) = (user_of(&from.uri), host_of(&from.uri));
-        set("caller_id_number", user.clone());
-        set("caller_id_name", from.display_name.clone().unwrap_or_else(|| user.clone()));
-        set("sip_from_user", user);
-        set("sip_from_host", host);
+        // A user may have a number of its own.
+        set("caller_id_number", facts.from.clone());
+        set("caller_id_name", from.display_name.clone().unwrap_or_else(|| facts.from.clone()));
+        set("sip_from_user", user_of(&from.uri));
+        set("sip_from_host", host_of(&from.uri));
         set("sip_from_display", from.display_name.clone().unwrap_or_default());
     }
     if let Some(Ok(to)) = request.headers.to() {
@@ -197,6 +197,11 @@ mod tests {
     use lockstep_sip::net::Protocol;
 
     fn start() -> CallStart {
+        start_from(None)
+    }
+
+    /// The start of a call whose caller has this number, or shows none but that of From.
+    fn start_from(caller_id: Option<&str>) -> CallStart {
         let text = b"INVITE sip:%2b44123@h.example SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: \"Al\" <sip:a%20b@c.example>;tag=1\r\nTo: <sip:d@e.example>\r\nCall-ID: 77\r\nCSeq: 1 INVITE\r\nX-Id: 1\r\nX-Id: 2\r\nAuthorization: Digest username=\"x\"\r\nContent-Length: 0\r\n\r\n";
         let Ok(Message::Request(request)) = parse(text) else { panic!("the request does not parse") };
         let source = Source {
@@ -205,7 +210,10 @@ mod tests {
             remote: "127.0.0.1:5070".parse().unwrap(),
             flow: None,
         };
-        let facts = facts_of("id".into(), 1, &request, &source, None, Some(12));
+        let mut facts = facts_of("id".into(), 1, &request, &source, None, Some(12));
+        if let Some(caller_id) = caller_id {
+            facts.from = caller_id.to_owned();
+        }
         start_of(facts, &request, &source, &Caller::Local)
     }
 
@@ -241,6 +249,14 @@ mod tests {
             ("sip_call_id", "77"),
             ("network_addr", "127.0.0.1"),
         ] {
+            assert_eq!(start.vars.get(name).map(String::as_str), Some(value), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_a_user_is_that_of_its_settings() {
+        let start = start_from(Some("442080009"));
+        for (name, value) in [("caller_id_number", "442080009"), ("caller_id_name", "Al"), ("sip_from_user", "a b")] {
             assert_eq!(start.vars.get(name).map(String::as_str), Some(value), "{name}");
         }
     }
