@@ -213,7 +213,9 @@ impl OpQueue {
         if running.class == OpClass::Cutting && result.is_err() && !call_is_over {
             self.settle_cut_by(running.name);
         }
-        if running.stop == Stop::Cut && aborted {
+        // What it was stopped for may not want the call any more.
+        let is_cut = self.held_back || self.waiting.keys().any(|place| matches!(place, Place::Overtaking(_)));
+        if running.stop == Stop::Cut && aborted && is_cut {
             self.cut.insert(id, running.name);
         } else {
             self.settle(id, result);

@@ -172,6 +172,16 @@ fn when_the_cutting_operation_fails_the_rest_goes_on() {
 }
 
 #[test]
+fn what_was_cut_off_settles_though_what_has_cut_it_off_is_aborted_before_it_has_stopped() {
+    let mut queue = OpQueue::new();
+    turn(&mut queue, 0, vec![play(), sleep()], &[0, 1]);
+    assert_eq!(turn(&mut queue, 2, vec![hangup()], &[2]), ["~0"]);
+    queue.cancel(id(2));
+    assert_eq!(drain(&mut queue), ["!2:AbortError"]);
+    assert_eq!(complete(&mut queue, 0, aborted()), ["!0:AbortError", "+1"]);
+}
+
+#[test]
 fn what_ended_by_itself_while_being_cut_off_keeps_its_result() {
     let mut queue = OpQueue::new();
     turn(&mut queue, 0, vec![play()], &[0]);
@@ -441,6 +451,16 @@ fn a_call_that_somebody_else_has_can_be_hung_up_and_settles_everything_by_its_en
     assert_eq!(complete(&mut queue, 2, unit()), ["=2"]);
     queue.ended(&cause());
     assert_eq!(drain(&mut queue), ["!0:CallEnded", "!1:CallEnded", "idle"]);
+}
+
+#[test]
+fn what_has_not_stopped_yet_when_the_call_comes_back_settles_when_it_has() {
+    let mut queue = OpQueue::new();
+    turn(&mut queue, 0, vec![play(), sleep()], &[0, 1]);
+    queue.hold_back();
+    queue.go_on("a bridge from outside");
+    assert_eq!(drain(&mut queue), ["~0"]);
+    assert_eq!(complete(&mut queue, 0, aborted()), ["!0:AbortError", "+1"]);
 }
 
 #[test]
