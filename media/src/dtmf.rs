@@ -71,9 +71,12 @@ impl Default for DtmfDetector {
 }
 
 impl DtmfDetector {
-    /// Whether a key is sounding, or seems to begin.
-    pub fn is_sounding(&self) -> bool {
-        self.state != State::Idle
+    /// The key that is sounding, or seems to begin.
+    pub fn sounding(&self) -> Option<Digit> {
+        match self.state {
+            State::Idle => None,
+            State::Rising { digit, .. } | State::Down { digit, .. } => Some(digit),
+        }
     }
 
     /// Takes samples; calls `heard` for every key that ends in them.
@@ -333,7 +336,7 @@ mod tests {
     fn a_key_still_down_is_reported_when_the_audio_ends() {
         let mut detector = DtmfDetector::default();
         detector.push(tone('6', 100), |digit| panic!("{digit:?} has not ended"));
-        assert!(detector.is_sounding());
+        assert!(detector.sounding().is_some());
         assert_eq!(detector.flush().map(|key| key.digit), Digit::from_char('6'));
         assert_eq!(detector.flush(), None);
     }

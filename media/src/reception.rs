@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::rtp::{RtpTimestamp, SequenceNumber};
+use crate::rtp::{RtpTimestamp, SequenceNumber, Ssrc};
 
 /// A forward leap of this many packets is a sender that started anew (RFC 3550 appendix A.1, MAX_DROPOUT).
 const MAX_DROPOUT: u16 = 3000;
@@ -150,6 +150,8 @@ impl Reception {
 /// When the last sender report came, for the answer to it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LastSenderReport {
+    /// Whose it was.
+    pub(crate) ssrc: Ssrc,
     /// The middle 32 bits of its NTP time.
     pub(crate) ntp_middle: u32,
     pub(crate) arrived: Instant,

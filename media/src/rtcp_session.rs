@@ -134,9 +134,9 @@ impl RtcpSession {
         let mut is_bye = false;
         for packet in packets(datagram).flatten() {
             match packet {
-                RtcpPacket::SenderReport { sender, blocks, .. } => {
+                RtcpPacket::SenderReport { ssrc, sender, blocks } => {
                     let ntp_middle = (sender.ntp >> 16) as u32;
-                    self.last_sender_report = Some(LastSenderReport { ntp_middle, arrived: now });
+                    self.last_sender_report = Some(LastSenderReport { ssrc, ntp_middle, arrived: now });
                     blocks.iter().filter(|block| block.ssrc == ours).for_each(|block| self.learn(now, &block));
                 }
                 RtcpPacket::ReceiverReport { blocks, .. } => {
@@ -182,7 +182,9 @@ impl RtcpSession {
         });
         let block = source.map(|(ssrc, reception)| {
             let report = reception.report();
-            let (last_sr, delay_since_last_sr) = self.last_sender_report.map_or((0, 0), |last| {
+            // Zero before the source's first sender report (RFC 3550 section 6.4.1).
+            let last = self.last_sender_report.filter(|last| last.ssrc == ssrc);
+            let (last_sr, delay_since_last_sr) = last.map_or((0, 0), |last| {
                 let delay = now.saturating_duration_since(last.arrived).as_micros() * 65_536 / 1_000_000;
                 (last.ntp_middle, u32::try_from(delay).unwrap_or(u32::MAX))
             });
@@ -329,6 +331,11 @@ mod tests {
         assert_eq!((block.ssrc, block.last_sr, block.highest_sequence), (Ssrc(2), 0x1234_5678, 5));
         let age = f64::from(block.delay_since_last_sr) / 65_536.0;
         assert!((age - (later - now).as_secs_f64()).abs() < 0.001, "{age}");
+        let later = later + Duration::from_secs(10);
+        let len = session.poll(later, &mut rng, silent, Some((Ssrc(3), &mut reception)), &mut out).unwrap();
+        let Some(Ok(RtcpPacket::ReceiverReport { blocks, .. })) = packets(&out[..len]).next() else { panic!("an RR") };
+        let block = blocks.iter().next().unwrap();
+        assert_eq!((block.ssrc, block.last_sr, block.delay_since_last_sr), (Ssrc(3), 0, 0), "another source");
     }
 
     #[test]

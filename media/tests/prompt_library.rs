@@ -85,6 +85,23 @@ async fn a_changed_file_is_played_as_it_is_now() {
 }
 
 #[tokio::test]
+async fn a_file_that_the_engine_has_written_is_played_as_it_is_now_at_once() {
+    let folder = Folder::new("written");
+    fs::create_dir_all(folder.0.join("accounts/acme/user/deep")).unwrap();
+    let (library, now) = (folder.library(), Instant::now());
+    let acme = source("user/deep/x.ulaw").of_account(&"acme".into());
+    for (source, path) in [(source("user/x.ulaw"), "user/x.ulaw"), (acme, "accounts/acme/user/deep/x.ulaw")] {
+        for octet in 1..=3 {
+            folder.write(path, &[octet; 80]);
+            library.written(&folder.0.join(path));
+            assert_eq!(library.cached(now, &source, Codec::Pcmu), None);
+            assert_eq!(library.load(now, source.clone(), Codec::Pcmu).await.unwrap().octets(), [octet; 80]);
+        }
+    }
+    library.written(&folder.0.join("elsewhere/x.ulaw"));
+}
+
+#[tokio::test]
 async fn names_of_the_same_content_share_one_copy() {
     let folder = Folder::new("shared");
     folder.write("user/x.ulaw", &[7; 800]);

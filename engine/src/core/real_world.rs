@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -116,6 +117,10 @@ impl World for RealWorld {
         };
         let file = RecordingFile { within, path: path.clone(), format, mark: call };
         self.media.record(leg, id, options, file, codec).map_err(|error| cannot(error.to_string()))
+    }
+
+    fn recorded(&mut self, path: &Path) {
+        self.prompts.written(path);
     }
 
     fn audio_at_hand(&mut self, now: Instant, sources: &[Source], codec: Codec) -> Option<Vec<Arc<EncodedPrompt>>> {

@@ -205,7 +205,10 @@ impl Switch {
             // Handled at the time the core learns of it: times that run backwards would confuse every timer.
             PoolEvent::Media { leg, event, .. } => (leg, Ok(event)),
             PoolEvent::RecordingStarted { leg, id } => (leg, Err((id, RecordingEvent::Started))),
-            PoolEvent::RecordingSaved { leg, id, duration, .. } => (leg, Err((id, RecordingEvent::Saved { duration }))),
+            PoolEvent::RecordingSaved { leg, id, path, duration } => {
+                self.exchange.borrow_mut().world.recorded(&path);
+                (leg, Err((id, RecordingEvent::Saved { duration })))
+            }
             PoolEvent::RecordingFailed { leg, id, error } => {
                 tracing::warn!(%error, "a recording failed");
                 (leg, Err((id, RecordingEvent::Failed(recording_error(&error)))))

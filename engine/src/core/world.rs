@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -145,6 +145,8 @@ pub(crate) trait World {
     /// Closes a leg's media; `true` when a report with its figures follows.
     fn close_media(&mut self, leg: MediaLeg) -> bool;
     fn record(&mut self, order: RecordingOrder) -> Result<(), OpError>;
+    /// A recording has been written to `path`.
+    fn recorded(&mut self, path: &Path);
 
     /// Audio, if all of it can be played without waiting.
     fn audio_at_hand(&mut self, now: Instant, sources: &[Source], codec: Codec) -> Option<Vec<Arc<EncodedPrompt>>>;

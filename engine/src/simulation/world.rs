@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -129,6 +130,9 @@ impl World for SimulatedWorld {
         self.order(Order::Record(order));
         Ok(())
     }
+
+    /// Recordings of a simulation never get to the disk: its audio has them.
+    fn recorded(&mut self, _: &Path) {}
 
     fn audio_at_hand(&mut self, now: Instant, sources: &[Source], codec: Codec) -> Option<Vec<Arc<EncodedPrompt>>> {
         self.shared.borrow_mut().audio.ready(now, sources, codec)

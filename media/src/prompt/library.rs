@@ -201,6 +201,13 @@ impl PromptLibrary {
         self.shared.load_local(now, source, codec)
     }
 
+    /// Has the file at `path`, which has just been written, looked at again before it is played.
+    pub fn written(&self, path: &Path) {
+        if let Some(source) = self.shared.config.folders.source_of(path) {
+            self.shared.lock().files.remove(&source);
+        }
+    }
+
     /// Octets of encoded audio in the cache.
     #[must_use]
     pub fn cached_bytes(&self) -> usize {
@@ -399,6 +406,8 @@ impl Shared {
         let limits = &self.config.limits;
         match decode::decode(bytes, extension, codec.sample_rate(), limits, &mut stopwatch(limits.budget)) {
             Ok(audio) => Ok(self.keep(hash, codec, Arc::new(encode(&audio, codec)))),
+            // A machine that was too busy once may have time the next time.
+            Err(cause @ Cause::TooSlow { .. }) => Err(cause),
             Err(cause) => {
                 self.lock().refused.insert((hash, codec), cause.clone(), 1);
                 Err(cause)
@@ -437,4 +446,22 @@ fn cut_off() -> Cause {
 
 fn lost(name: String) -> PromptError {
     PromptError::media(name, cut_off())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prompt::wav;
+
+    #[tokio::test]
+    async fn what_took_too_long_once_is_tried_again_and_what_is_no_audio_is_not() {
+        let limits = Limits { budget: Duration::ZERO, ..Limits::default() };
+        let library = PromptLibrary::new(PromptConfig { limits, ..PromptConfig::default() }, None).unwrap();
+        let load = |bytes: Vec<u8>| library.load_bytes("x".to_owned(), bytes.into(), "wav".to_owned(), Codec::Pcmu);
+        let slow = load(wav::file(1, 1, 8000, 16, &[1; 1600])).await;
+        assert!(matches!(slow, Err(PromptError::Media { cause: Cause::TooSlow { .. }, .. })), "{slow:?}");
+        assert_eq!(library.shared.lock().refused.bytes(), 0);
+        load(b"hello, this is text".to_vec()).await.unwrap_err();
+        assert_eq!(library.shared.lock().refused.bytes(), 1);
+    }
 }

@@ -72,6 +72,22 @@ impl Folders {
     }
 }
 
+impl Folders {
+    /// What finds the file at `path`, as long as it lies in the `user/` of an account.
+    #[must_use]
+    pub fn source_of(&self, path: &Path) -> Option<Source> {
+        let (folder, path) = match path.strip_prefix(&self.user) {
+            Ok(path) => (Folder::User, path),
+            Err(_) => {
+                let mut steps = path.strip_prefix(&self.accounts).ok()?.components();
+                let account = steps.next()?.as_os_str().to_str()?;
+                (Folder::Account(account.into()), steps.as_path().strip_prefix("user").ok()?)
+            }
+        };
+        Some(Source::File { folder, path: path.to_str()?.to_owned() })
+    }
+}
+
 impl Source {
     /// Reads the name a script wrote.
     ///

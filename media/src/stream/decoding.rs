@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::digit::Digit;
 use crate::dtmf::{DtmfDetector, HeardDigit};
 use crate::echo::EchoLine;
 use crate::jitter_buffer::JitterBuffer;
@@ -36,13 +37,14 @@ impl Decoding {
         self.detector.is_none() && self.echo.is_none()
     }
 
-    pub(super) fn is_tone_sounding(&self) -> bool {
-        self.detector.as_ref().is_some_and(DtmfDetector::is_sounding)
+    /// The key whose tone sounds.
+    pub(super) fn sounding(&self) -> Option<Digit> {
+        self.detector.as_ref().and_then(DtmfDetector::sounding)
     }
 
     /// When a tone counts as ended because its audio stopped coming.
     pub(super) fn tone_deadline(&self) -> Option<Instant> {
-        self.last_audio.filter(|_| self.is_tone_sounding()).map(|last| last + AUDIO_STOPPED)
+        self.last_audio.filter(|_| self.sounding().is_some()).map(|last| last + AUDIO_STOPPED)
     }
 
     /// Takes everything whose turn has come; returns the keys heard in it.

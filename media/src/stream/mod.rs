@@ -79,8 +79,8 @@ pub struct MediaStream {
     remote: Option<Box<Negotiated>>,
     latch: Latch,
     rtcp: RtcpSession,
-    /// Where RTCP came from, when that is not where it was announced.
-    rtcp_source: Option<SocketAddr>,
+    /// Where RTCP came from, and where RTP came from then.
+    rtcp_source: Option<(SocketAddr, Option<SocketAddr>)>,
     receiver: Receiver,
     sending: Sending,
     recordings: Vec<Recorder>,

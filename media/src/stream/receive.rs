@@ -179,8 +179,10 @@ impl Receiver {
         true
     }
 
-    fn is_tone_sounding(&self) -> bool {
-        self.decoding.as_ref().is_some_and(|decoding| decoding.is_tone_sounding())
+    /// Whether the tone of a blocked key sounds.
+    fn hears_blocked_tone(&self) -> bool {
+        let sounding = self.decoding.as_ref().and_then(|decoding| decoding.sounding());
+        sounding.is_some_and(|digit| self.blocked.contains(digit))
     }
 
     fn content_of(&self, payload_type: PayloadType, remote: &Negotiated) -> Option<Content> {
@@ -278,7 +280,7 @@ impl MediaStream {
     pub fn handle_rtcp(&mut self, now: Instant, source: SocketAddr, datagram: &[u8]) {
         self.advance(now);
         if self.life == Life::Open && self.accept_rtcp(source, datagram) {
-            self.rtcp_source = Some(source);
+            self.rtcp_source = Some((source, self.latch.locked()));
         }
     }
 
@@ -355,9 +357,8 @@ impl MediaStream {
             decoding.buffer.insert(self.now, sequence, codec, header.timestamp, payload);
             self.drain_decoding();
         }
-        let is_blocked = !self.receiver.blocked.is_empty() && self.receiver.is_tone_sounding();
         // Empty packets keep a NAT open and say nothing.
-        let is_withheld = is_blocked || payload.is_empty();
+        let is_withheld = payload.is_empty() || self.receiver.hears_blocked_tone();
         self.hand_over(ForwardKind::Audio(codec), header, sequence, arrival, payload, is_withheld)
     }
 

@@ -350,7 +350,9 @@ impl MediaStream {
         if remote.rtcp_mux {
             return Some((rtp, Channel::Rtp));
         }
-        if let Some(source) = self.rtcp_source {
+        // A side that has moved since has left that place as well.
+        let is_there = |rtp: Option<SocketAddr>| rtp.is_none() || rtp == self.latch.locked();
+        if let Some((source, _)) = self.rtcp_source.filter(|(_, rtp)| is_there(*rtp)) {
             return Some((source, Channel::Rtcp));
         }
         // Packets come from elsewhere than announced: so will RTCP, on the port above.

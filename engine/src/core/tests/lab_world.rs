@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -109,6 +110,8 @@ impl World for LabWorld {
         self.book.borrow_mut().recordings.push((order.leg, order.id));
         Ok(())
     }
+
+    fn recorded(&mut self, _: &Path) {}
 
     fn audio_at_hand(&mut self, _: Instant, sources: &[Source], codec: Codec) -> Option<Vec<Arc<EncodedPrompt>>> {
         Some(sources.iter().map(|_| Arc::new(EncodedPrompt::silence(codec, Duration::from_millis(100)))).collect())

@@ -1,7 +1,7 @@
 //! Two legs joined.
 
 use super::*;
-use crate::digit::DigitSet;
+use crate::digit::{Digit, DigitSet};
 
 /// Two legs of one bridge on one clock.
 struct Bridge {
@@ -53,6 +53,19 @@ impl Bridge {
             self.run(20);
         }
         self.caller.next.timestamp = start.plus(u32::from(milliseconds) * 8);
+    }
+
+    /// The caller sounds a key in its audio.
+    fn tone(&mut self, key: char, packets: usize) {
+        let mut generator = crate::dtmf::DtmfGenerator::new(Digit::from_char(key).unwrap());
+        for _ in 0..packets {
+            let header = self.caller.advance_audio();
+            let payload: Vec<u8> = (0..160).map(|_| Codec::Pcmu.encode_sample(generator.next_sample())).collect();
+            if let Some(packet) = self.caller.packet_from("192.0.2.1:4000", header, &payload) {
+                packet.into(&mut self.callee);
+            }
+            self.run(20);
+        }
     }
 
     /// Keys that the callee hears as tones.
@@ -247,6 +260,19 @@ fn blocked_keys_do_not_pass_and_leave_no_gap() {
     assert!(events.clone().all(|packet| packet.payload[0] == 6));
     assert_eq!(events.count(), 7);
     assert_eq!(bridge.caller.digits(), "6");
+    bridge.callee.assert_continuous_within(40.1);
+}
+
+#[test]
+fn of_keys_that_are_tones_only_the_blocked_ones_are_withheld() {
+    let tones = || Negotiated { telephone_event: None, ..negotiated() };
+    let mut bridge = Bridge::new(tones(), tones());
+    bridge.caller.command(Command::BlockDtmf(DigitSet::from_keys("*")));
+    for key in "1*2".chars() {
+        bridge.tone(key, 8);
+        (0..8).for_each(|_| bridge.say(SILENCE));
+    }
+    assert_eq!((bridge.caller.digits(), bridge.tones()), ("12".to_owned(), "12".to_owned()));
     bridge.callee.assert_continuous_within(40.1);
 }
 

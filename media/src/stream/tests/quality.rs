@@ -46,6 +46,27 @@ fn reports_follow_a_side_that_sits_behind_a_nat() {
 }
 
 #[test]
+fn reports_follow_a_side_that_moves_after_it_sent_some_itself() {
+    let mut line = Line::connected();
+    line.audio(1);
+    let report = crate::rtcp::Report { ssrc: Ssrc(77), sender: None, block: None, cname: "them", bye: false };
+    let mut datagram = [0; 128];
+    let len = report.write(&mut datagram).unwrap();
+    line.stream.handle_rtcp(line.now, address("192.0.2.1:4009"), &datagram[..len]);
+    line.run(10_000);
+    assert!(!line.rtcp.is_empty());
+    assert!(line.rtcp.iter().all(|(to, ..)| *to == address("192.0.2.1:4009")));
+    for _ in 0..2 {
+        let header = line.advance_audio();
+        line.packet_from("198.51.100.9:61000", header, &[1; 160]);
+    }
+    let before = line.rtcp.len();
+    line.run(10_000);
+    assert!(line.rtcp.len() > before);
+    assert!(line.rtcp[before..].iter().all(|(to, ..)| *to == address("198.51.100.9:61001")));
+}
+
+#[test]
 fn a_report_says_what_was_sent_and_received() {
     let mut line = Line::connected();
     for _ in 0..250 {
