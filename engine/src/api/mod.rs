@@ -97,13 +97,23 @@ pub struct Server {
     changes: Changes,
 }
 
+/// An address that cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {error}")]
+pub struct BindError {
+    /// The key of the configuration that says it.
+    pub key: &'static str,
+    pub address: SocketAddr,
+    pub error: io::Error,
+}
+
 impl Server {
     /// Binds the configured addresses.
     ///
     /// # Errors
-    /// Those of binding, with the address in the message.
-    pub async fn bind(config: &ApiConfig, engine: EngineHandle) -> io::Result<Self> {
-        let (door, addr) = listen(config, "listen", config.listen).await?;
+    /// One of them cannot be had.
+    pub async fn bind(config: &ApiConfig, engine: EngineHandle) -> Result<Self, BindError> {
+        let (door, addr) = listen(config, "api.listen", config.listen).await?;
         let form_limits = FormLimits { body: usize::try_from(config.form_mb).unwrap_or(usize::MAX) << 20 };
         let places = || Places::new(config.max_websockets);
         let (websockets, public_websockets) = (places(), places());
@@ -113,7 +123,7 @@ impl Server {
         let public = match config.public_listen {
             None => None,
             Some(address) => {
-                let (door, addr) = listen(config, "public_listen", address).await?;
+                let (door, addr) = listen(config, "api.public_listen", address).await?;
                 let router = public_routes(&state)
                     .route_layer(middleware::from_fn_with_state(state.clone(), carried::public))
                     .fallback(error::no_such_path)
@@ -148,8 +158,8 @@ impl Server {
     }
 }
 
-async fn listen(config: &ApiConfig, key: &str, address: SocketAddr) -> io::Result<(Door, SocketAddr)> {
-    let named = |error: io::Error| io::Error::new(error.kind(), format!("api.{key}: cannot listen on {address}: {error}"));
+async fn listen(config: &ApiConfig, key: &'static str, address: SocketAddr) -> Result<(Door, SocketAddr), BindError> {
+    let named = |error: io::Error| BindError { key, address, error };
     let listener = TcpListener::bind(address).await.map_err(named)?;
     let addr = listener.local_addr().map_err(named)?;
     Ok((Door::new(listener, config.max_connections), addr))
@@ -240,12 +250,16 @@ mod tests {
     use crate::config::{Config, Scope, Secret};
     use crate::platform::Platform;
 
+    async fn bind(config: &ApiConfig) -> Result<Server, BindError> {
+        let (engine, _, _) =
+            EngineHandle::new(Vec::new(), crate::runs::RunsHandle::stopped(), Platform::in_memory(&Config::default()).unwrap());
+        Server::bind(config, engine).await
+    }
+
     /// The interface of an engine that has just stopped: every question to it gets 503.
     async fn serve(keys: Vec<ApiKey>) -> (SocketAddr, tokio::sync::oneshot::Sender<()>) {
         let config = ApiConfig { keys, listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..ApiConfig::default() };
-        let (engine, _, _) =
-            EngineHandle::new(Vec::new(), crate::runs::RunsHandle::stopped(), Platform::in_memory(&Config::default()).unwrap());
-        let server = Server::bind(&config, engine).await.unwrap();
+        let server = bind(&config).await.unwrap();
         let addr = server.addr();
         let (stop, stopped) = tokio::sync::oneshot::channel();
         tokio::spawn(server.serve(async {
@@ -262,6 +276,16 @@ mod tests {
         let response = request.send().await.unwrap();
         let status = response.status().as_u16();
         (status, serde_json::from_str(&response.text().await.unwrap()).unwrap_or_default())
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_taken_is_named_by_its_key() {
+        let (taken, _stop) = serve(Vec::new()).await;
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        for (listen, public_listen, key) in [(taken, None, "api.listen"), (free, Some(taken), "api.public_listen")] {
+            let refused = bind(&ApiConfig { listen, public_listen, ..ApiConfig::default() }).await;
+            assert_eq!(refused.map(|_| "bound").map_err(|error| error.key), Err(key));
+        }
     }
 
     #[tokio::test]

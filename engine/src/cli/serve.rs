@@ -16,7 +16,7 @@ use crate::alerts;
 use crate::allocator;
 use crate::api;
 use crate::background;
-use crate::config::{ApiConfig, Config, FILE_NAME, Loaded};
+use crate::config::{Config, FILE_NAME, Loaded};
 use crate::core::{Engine, EngineHandle};
 use crate::event_socket::EventSocket;
 use crate::host::Served;
@@ -99,17 +99,24 @@ fn serve(args: &Args, loaded: Loaded) -> Result<(), String> {
     let grace = Duration::from_secs(loaded.config.sip.drain_s.into());
     let config = loaded.config.clone();
     let places = loaded.places.clone();
-    let mut engine = Engine::start(loaded, program).map_err(|error| match error.key() {
-        Some(key) => places.problem(key, error.to_string()).to_string(),
-        None => error.to_string(),
-    })?;
+    let placed = |key: Option<&str>, message: String| match key {
+        Some(key) => places.problem(key, message).to_string(),
+        None => message,
+    };
+    let mut engine = Engine::start(loaded, program).map_err(|error| placed(error.key(), error.to_string()))?;
     let handle = engine.handle.clone();
     let event_socket = engine.take_applications().map(|applications| EventSocket::start(&config, handle.clone(), applications));
-    let event_socket = event_socket.transpose().map_err(|error| error.to_string())?;
+    let event_socket = event_socket.transpose().map_err(|error| placed(error.key(), error.to_string()))?;
     let sockets = Sockets { freeswitch: engine.freeswitch, event_socket: event_socket.as_ref().and_then(EventSocket::address) };
     // No thread that is to go ahead is started after this.
     background::step_back(background::WAITED_FOR);
-    block_on(attend(&config.api, handle, sockets, grace))??;
+    block_on(async {
+        // Before anybody learns that we are ready: a signal from here on stops the engine in order.
+        let signals = Signals::listen()?;
+        let server = api::Server::bind(&config.api, handle.clone()).await;
+        let server = server.map_err(|error| placed(Some(error.key), error.to_string()))?;
+        attend(server, signals, handle, sockets, grace).await
+    })??;
     engine.wait();
     if let Some(event_socket) = event_socket {
         event_socket.wait();
@@ -127,10 +134,13 @@ struct Sockets {
 }
 
 /// Prints the addresses, serves the API, and drains the engine once a signal asks for it.
-async fn attend(api: &ApiConfig, engine: EngineHandle, sockets: Sockets, grace: Duration) -> Result<(), String> {
-    // Before anybody learns that we are ready: a signal from here on stops the engine in order.
-    let mut signals = Signals::listen()?;
-    let server = api::Server::bind(api, engine.clone()).await.map_err(|error| error.to_string())?;
+async fn attend(
+    server: api::Server,
+    mut signals: Signals,
+    engine: EngineHandle,
+    sockets: Sockets,
+    grace: Duration,
+) -> Result<(), String> {
     engine.platform().late.set(Some(Served { engine: engine.clone(), api: server.addr() }));
     announce(&engine, sockets, &server);
     let workers = tokio::spawn(keep_workers(engine.runs().clone()));

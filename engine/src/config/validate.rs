@@ -1,6 +1,7 @@
 //! What no single value shows: duplicates, references to what does not exist, choices that are unsafe together.
 
 mod event_socket;
+mod http;
 mod scripts;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -207,16 +208,11 @@ fn tts(config: &Config, report: &mut Report) {
     }
     for (name, provider) in &tts.provider {
         let path = |key: &str| [section("tts", "provider"), section(name, key)].concat();
-        http_url(report, path("url"), &provider.url);
+        let table = [section("tts", "provider"), vec![Step::Key(name.clone())]].concat();
+        http::request(report, &table, (&provider.url, &provider.method), &provider.headers);
         if name == super::tts::ESPEAK {
             report.error(path("url"), "`espeak` is built in; expected another name");
         }
-    }
-}
-
-fn http_url(report: &mut Report, path: Vec<Step>, url: &str) {
-    if !url.starts_with("https://") && !url.starts_with("http://") {
-        report.error(path, format!("expected an http or https URL, found `{url}`"));
     }
 }
 
@@ -230,10 +226,10 @@ fn messaging(config: &Config, report: &mut Report) {
         }
     }
     if let Some(sms) = &config.sms {
-        http_url(report, section("sms", "url"), &sms.url);
+        http::request(report, &[Step::Key("sms".to_owned())], (&sms.url, &sms.method), &sms.headers);
     }
     if let Some(notify) = &config.notify {
-        http_url(report, section("notify", "url"), &notify.url);
+        http::request(report, &[Step::Key("notify".to_owned())], (&notify.url, &notify.method), &notify.headers);
     }
 }
 
@@ -247,7 +243,7 @@ fn rest(config: &Config, report: &mut Report) {
         }
     }
     if let Some(url) = &config.rest.base_url {
-        http_url(report, section("rest", "base_url"), url);
+        http::http_url(report, section("rest", "base_url"), url);
     }
     if config.security.secret.as_ref().is_some_and(|secret| secret.expose().len() < MIN_SECRET) {
         report.error(section("security", "secret"), format!("expected at least {MIN_SECRET} characters"));
@@ -268,7 +264,9 @@ fn lookups(config: &Config, report: &mut Report) {
     for (name, provider) in &config.lookup {
         let path = |key: &str| [section("lookup", name), vec![Step::Key(key.to_owned())]].concat();
         match (&provider.url, &provider.area) {
-            (Some(url), None) => http_url(report, path("url"), url),
+            (Some(url), None) => {
+                http::request(report, &section("lookup", name), (url, &provider.method), &provider.headers);
+            }
             (None, Some(_)) if name == "userspaceLookup" => {}
             _ if name == "userspaceLookup" => report.error(path("area"), "expected either `area` or `url`"),
             _ => report.error(path("url"), "expected `url`, and `area` for `userspaceLookup` only"),

@@ -46,10 +46,20 @@ use hub::{Hub, Identity};
 /// Why the event socket does not start.
 #[derive(Debug, Error)]
 pub enum EventSocketError {
-    #[error("event_socket.listen: cannot listen on {address}: {error}")]
+    #[error("cannot listen on {address}: {error}")]
     Listen { address: SocketAddr, error: io::Error },
     #[error("event socket thread: {0}")]
     Thread(io::Error),
+}
+
+impl EventSocketError {
+    /// The key of the configuration whose value cannot be used.
+    pub fn key(&self) -> Option<&'static str> {
+        match self {
+            Self::Listen { .. } => Some("event_socket.listen"),
+            Self::Thread(_) => None,
+        }
+    }
 }
 
 /// A running event socket.
