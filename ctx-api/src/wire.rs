@@ -72,6 +72,8 @@ pub struct TurnEnd {
     pub cancels: Vec<OpId>,
     /// When the run next wants a `Wake`, on the script's clock; `None`: no timer is pending.
     pub wake_at: Option<u64>,
+    /// Its call is over, and a timer that it has set since, which does not repeat, is still to fire.
+    pub lingers: bool,
     pub state: RunState,
     /// CPU time the turn took, µs.
     pub cpu_us: u32,

@@ -68,6 +68,7 @@ fn end(turn: u32, issued: Vec<Issued>) -> TurnEnd {
         issued,
         cancels: Vec::new(),
         wake_at: None,
+        lingers: false,
         state: RunState::Running,
         cpu_us: turn,
         gone: false,

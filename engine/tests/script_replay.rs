@@ -230,6 +230,7 @@ fn a_script_that_is_not_a_function_of_its_journal_is_caught() {
         awaited: first.awaited.clone(),
         cancels: Vec::new(),
         wake_at: None,
+        lingers: false,
         state: first.state.clone(),
         cpu_us: 0,
         gone: false,

@@ -83,6 +83,7 @@ fn function<'js>(ctx: &Ctx<'js>, run: &Rc<Shared>, name: &str) -> rquickjs::Resu
         }),
         "fn" => hosted::function(ctx, move || run.header().function.clone().unwrap_or_else(|| "main".to_owned())),
         "startedAt" => hosted::function(ctx, move || number(run.began.get())),
+        "hasEnded" => hosted::function(ctx, move || run.end.borrow().is_some()),
         "env" => hosted::function(ctx, move |ctx: Ctx<'js>| {
             let env = Object::new(ctx)?;
             for (name, value) in &run.header().env {

@@ -228,6 +228,7 @@ fn too_large(end: &TurnEnd, got: usize) -> TurnEnd {
         awaited: Vec::new(),
         cancels: Vec::new(),
         wake_at: None,
+        lingers: false,
         state: RunState::Failed(error),
         cpu_us: end.cpu_us,
         gone: true,

@@ -311,6 +311,7 @@ impl Run {
             awaited: output.awaited,
             cancels: output.cancels,
             wake_at: wake_at.filter(|_| self.live.is_some()),
+            lingers: output.lingers && self.live.is_some(),
             state: self.state.clone(),
             cpu_us: u32::try_from((thread_cpu() - started).as_micros()).unwrap_or(u32::MAX),
             gone: false,
@@ -447,7 +448,7 @@ impl Live {
             let outcome = deliver(&turn).and_then(|()| turn.drain()).and_then(|()| {
                 turn.report_unhandled(&self.rejections, concluded)?;
                 // A synchronous script in a context that it shares is over when it returns.
-                if has_timers { turn.call_for::<Option<f64>>("turnEnd", ()) } else { Ok(None) }
+                if has_timers { turn.end() } else { Ok(None) }
             });
             let stop = deadline.stopped().or(meter.exceeded().then_some(Stop::Memory));
             match (outcome, stop) {

@@ -57,6 +57,7 @@ pub(super) struct TurnOutput {
     pub(super) issued: Vec<Issued>,
     pub(super) awaited: Vec<OpId>,
     pub(super) cancels: Vec<OpId>,
+    pub(super) lingers: bool,
 }
 
 /// What a script reads synchronously; only entries and its own `set` change it.

@@ -39,6 +39,28 @@ fn outside_calls_no_timer_keeps_an_async_main_that_has_returned() {
 }
 
 #[test]
+fn code_after_the_end_of_the_call_may_wait_for_timers_but_not_repeat_them_for_ever() {
+    for (waits, lingers) in [
+        ("ctx.waitForHangup().then(() => setTimeout(() => {}, 500))", true),
+        ("ctx.on('hangup', () => setTimeout(() => {}, 500))", true),
+        ("ctx.play('a.wav').catch(() => setTimeout(() => {}, 500))", true),
+        ("ctx.on('hangup', () => setInterval(() => {}, 500))", false),
+        ("ctx.on('hangup', () => clearTimeout(setTimeout(() => {}, 500)))", false),
+        ("ctx.on('hangup', () => { AbortSignal.timeout(500) })", false),
+        ("setTimeout(() => {}, 500)", false),
+    ] {
+        let mut run = Setup::call(&format!("async function main(data, ctx) {{ {waits} }}")).start();
+        assert!(!run.last().lingers, "{waits}");
+        run.hangup();
+        assert_eq!(run.last().lingers, lingers, "{waits}");
+        if run.last().wake_at.is_some() {
+            assert!(!run.wake().lingers, "{waits}");
+        }
+        run.assert_replays();
+    }
+}
+
+#[test]
 fn a_call_that_was_hung_up_is_ended() {
     for (operation, name) in [("hangup()", "hangup"), ("reject(486)", "reject")] {
         let source = format!("async function main(data, ctx) {{ await ctx.{operation}; ctx.log(ctx.call.state) }}");

@@ -298,6 +298,7 @@
       return value;
     },
     nextDeadline: () => runtime.nextDeadline?.(),
+    lingers: () => runtime.lingers?.() ?? false,
     clockSet: (by) => runtime.clockSet?.(by),
     // After the last microtask of a turn: the deadline of the next timer.
     turnEnd() {

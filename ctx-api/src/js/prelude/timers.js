@@ -55,7 +55,8 @@
     delay = Math.trunc(Number(delay));
     // As in Node: what does not fit a 32-bit timer is due at once.
     if (!(delay >= 1 && delay <= 0x7fffffff)) delay = name === 'setImmediate' ? 0 : 1;
-    const timer = { id: ++timerCount, callback, args, delay, period: repeat ? delay : undefined, due: 0, keepsAlive, isCleared: false };
+    const period = repeat ? delay : undefined;
+    const timer = { id: ++timerCount, callback, args, delay, period, due: 0, keepsAlive, isLate: host.hasEnded(), isCleared: false };
     arm(timer, delay);
     return new Timeout(timer);
   }
@@ -105,6 +106,8 @@
     for (const timer of timers) timer.due += by;
   };
   runtime.busyTimers = () => timers.some((timer) => timer.keepsAlive && (timer.period === undefined || !host.hasCall));
+  // Code that runs after the end of the call waits for something.
+  runtime.lingers = () => timers.some((timer) => timer.keepsAlive && timer.isLate && timer.period === undefined);
   runtime.dispatch.fire = fire;
 
   const set = (name, repeat) => ({

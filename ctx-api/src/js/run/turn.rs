@@ -140,6 +140,16 @@ impl<'js> Turn<'_, 'js> {
         self.call("ended", (value::cause(self.ctx, cause)?, error.message))
     }
 
+    /// Concludes the turn; the deadline of the next timer.
+    pub(super) fn end(&self) -> rquickjs::Result<Option<f64>> {
+        let wake_at = self.call_for("turnEnd", ())?;
+        if self.shared.end.borrow().is_some() {
+            let lingers = self.call_for("lingers", ())?;
+            self.shared.output.borrow_mut().lingers = lingers;
+        }
+        Ok(wake_at)
+    }
+
     /// Promises nobody listened to fail the script, if it was not over (`concluded`) before this turn; operations are only spoken of,
     /// and the end of a call is no failure.
     pub(super) fn report_unhandled(&self, rejections: &Rejections, concluded: bool) -> rquickjs::Result<()> {

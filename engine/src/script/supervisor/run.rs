@@ -60,6 +60,8 @@ pub(super) struct Run {
     pub(super) pending: usize,
     /// Host operations under way whose outcome is sure to come.
     pub(super) errands: Vec<OpId>,
+    /// It has set a timer since the end of its call.
+    pub(super) lingers: bool,
     /// CPU time of its turns so far, and so what rebuilding it takes.
     pub(super) cpu: Duration,
     pub(super) lines: LineCursor,
@@ -123,6 +125,7 @@ impl Run {
             ended_turn: None,
             pending: 0,
             errands: Vec::new(),
+            lingers: false,
             cpu: Duration::ZERO,
             lines: LineCursor::default(),
             wake_turn: None,
@@ -141,7 +144,7 @@ impl Run {
         let has_heard_all = self.ended_turn == Some(self.last_turn);
         match self.phase {
             Phase::Running => false,
-            Phase::Finished | Phase::Failed => has_heard_all && self.errands.is_empty(),
+            Phase::Finished | Phase::Failed => has_heard_all && self.errands.is_empty() && !self.lingers,
             Phase::Stopped => true,
         }
     }

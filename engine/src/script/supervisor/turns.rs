@@ -129,6 +129,7 @@ impl Supervisor {
             let message = format!("LimitError: {} operations are pending, at most {} allowed", run.pending, bounds.pending);
             return self.stop(id, ScriptErrorKind::Limit, message);
         }
+        run.lingers = end.lingers;
         let (turn, cpu_us) = (end.turn, end.cpu_us);
         let issued = (0..).zip(&end.issued).filter(|(_, issued)| is_errand(&issued.op));
         run.errands.extend(issued.map(|(ordinal, _)| OpId { turn, ordinal }));

@@ -207,6 +207,7 @@ impl Fleet {
                 awaited: vec![OpId { turn, ordinal: 0 }],
                 cancels: Vec::new(),
                 wake_at: None,
+                lingers: false,
                 state: RunState::Running,
                 cpu_us: 10,
                 gone: false,

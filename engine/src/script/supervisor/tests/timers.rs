@@ -170,6 +170,27 @@ fn code_after_the_calls_end_has_its_grace_and_no_more() {
 }
 
 #[test]
+fn a_timer_that_was_set_since_the_calls_end_keeps_a_script_that_is_over() {
+    let mut fleet = Fleet::new(1);
+    let run = fleet.start();
+    let home = fleet.home(run).unwrap();
+    let over = |fleet: &mut Fleet, wake_at: Option<u64>, lingers: bool| {
+        let mut end = fleet.turn(home).unwrap();
+        (end.issued, end.awaited) = (Vec::new(), Vec::new());
+        (end.wake_at, end.lingers, end.state) = (wake_at, lingers, RunState::Finished { result: None });
+        fleet.send(home, FromWorker::TurnEnd(end));
+        fleet.supervisor.is_quiet(run)
+    };
+    let at = fleet.now.unix_ms + 500;
+    assert!(over(&mut fleet, Some(at), false), "one that was set before keeps nothing");
+    fleet.entry(run, EntryKind::CallEnded(CallEndedCause { code: 200, reason: "OK".into(), by: EndedBy::Caller }));
+    assert!(!over(&mut fleet, Some(at), true));
+    fleet.pass(Duration::from_millis(500));
+    assert!(over(&mut fleet, None, false));
+    assert_eq!(fleet.outputs().last(), Some(&ScriptOutput::Quiet { run }));
+}
+
+#[test]
 fn what_was_fed_before_a_script_returned_has_the_grace_and_no_more() {
     let mut fleet = Fleet::new(1);
     let run = fleet.start();
