@@ -210,12 +210,13 @@ async fn requests_to_one_address_share_a_connection_until_it_closes() {
     let mut transports = tcp(|_| {});
     let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let destination = Destination::new(Protocol::Tcp, proxy.local_addr().unwrap());
-    transports.send(transmit(1, destination, REQUEST)).unwrap();
-    transports.send(transmit(2, destination, REQUEST)).unwrap();
+    let over = transports.send(transmit(1, destination, REQUEST)).unwrap();
+    assert_eq!(transports.send(transmit(2, destination, REQUEST)).unwrap(), over);
     let (mut stream, _) = proxy.accept().await.unwrap();
     read_exactly(&mut stream, &[REQUEST, REQUEST].concat()).await;
     stream.write_all(ANSWER).await.unwrap();
     let (source, _) = receive_message(&mut transports).await;
+    assert_eq!(source.flow, over);
     assert_eq!(source.local, address(&transports), "the port peers can reach, not the connection's own");
     assert_eq!(transports.stats().tcp.connected_out, 1);
 
@@ -283,7 +284,9 @@ async fn a_peer_that_does_not_read_slows_nobody_and_is_cut_off() {
                     // A full queue is this peer's loss alone.
                     let _ = transports.send(transmit(1, source.reply_path(), big_answer));
                 }
-                Seen::Message(source, _) => transports.send(transmit(2, source.reply_path(), ANSWER)).unwrap(),
+                Seen::Message(source, _) => {
+                    transports.send(transmit(2, source.reply_path(), ANSWER)).unwrap();
+                }
                 Seen::Closed(flow) => cut_off |= Some(flow) == deaf_flow,
                 Seen::Failed(id) => assert_eq!(id, TransmitId(1)),
             }
@@ -339,14 +342,65 @@ async fn a_message_that_never_ends_and_a_silent_peer_are_closed() {
 #[tokio::test]
 async fn an_idle_connection_is_closed_and_what_we_send_counts_as_traffic() {
     const IDLE: Duration = Duration::from_secs(1);
-    let mut transports = tcp(|config| config.idle_timeout = IDLE);
+    let mut transports = tcp(|config| {
+        config.idle_timeout = IDLE;
+        config.stranger_timeout = IDLE;
+    });
     let mut peer = TcpStream::connect(address(&transports)).await.unwrap();
     let started = Instant::now();
     peer.write_all(REQUEST).await.unwrap();
     let (source, _) = receive_message(&mut transports).await;
+    transports.keep_flow(source.flow.unwrap());
     transports.send(transmit(1, source.reply_path(), ANSWER)).unwrap();
     assert_eq!(receive_one(&mut transports).await, Seen::Closed(source.flow.unwrap()));
     assert!(started.elapsed() >= 2 * IDLE, "closed after {:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_stranger_may_not_rest_whatever_it_pings() {
+    let mut transports = tcp(|config| {
+        config.message_timeout = Duration::from_millis(100);
+        config.stranger_timeout = Duration::from_millis(100);
+    });
+    for first in [&b""[..], REQUEST] {
+        let mut peer = TcpStream::connect(address(&transports)).await.unwrap();
+        peer.write_all(first).await.unwrap();
+        let closed = async {
+            loop {
+                peer.write_all(b"\r\n\r\n").await.ok();
+                let seen = timeout(Duration::from_millis(20), receive(&mut transports)).await.unwrap_or_default();
+                if seen.iter().any(|seen| matches!(seen, Seen::Closed(_))) {
+                    return;
+                }
+            }
+        };
+        timeout(PATIENCE, closed).await.expect("still open");
+    }
+}
+
+#[tokio::test]
+async fn when_all_places_are_taken_the_quietest_stranger_gives_way() {
+    let mut transports = tcp(|config| config.max_connections = 3);
+    let mut flows = Vec::new();
+    let mut peers = Vec::new();
+    for _ in 0..3 {
+        let mut peer = TcpStream::connect(address(&transports)).await.unwrap();
+        peer.write_all(REQUEST).await.unwrap();
+        flows.push(receive_message(&mut transports).await.0.flow.unwrap());
+        peers.push(peer);
+    }
+    transports.keep_flow(flows[0]);
+    // The second has said something after the third.
+    peers[1].write_all(REQUEST).await.unwrap();
+    receive_message(&mut transports).await;
+    let _newcomer = TcpStream::connect(address(&transports)).await.unwrap();
+    assert_eq!(receive_one(&mut transports).await, Seen::Closed(flows[2]));
+    let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let destination = Destination::new(Protocol::Tcp, proxy.local_addr().unwrap());
+    transports.send(transmit(1, destination, REQUEST)).unwrap();
+    assert_eq!(receive_one(&mut transports).await, Seen::Closed(flows[1]));
+    let stats = transports.stats();
+    assert_eq!((stats.tcp.gave_way, stats.tcp.refused, stats.connections), (2, 0, 3));
 }
 
 #[tokio::test]

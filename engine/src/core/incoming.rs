@@ -318,7 +318,12 @@ impl Switch {
             gatekeeper::check(now, request, source, is_own, security, &exchange.directory, &mut exchange.authenticator)
         };
         match gate {
-            Gate::Pass(caller) => Ok(caller),
+            Gate::Pass(caller) => {
+                if let Some(flow) = source.flow {
+                    exchange.world.keep_flow(flow);
+                }
+                Ok(caller)
+            }
             Gate::Refuse { code, reason } => Err((Refused::Credentials, refusal(code, Some(reason), []))),
             Gate::Challenge { stale } => {
                 let is_first = stale || !request.headers.contains(HeaderName::Authorization);

@@ -16,7 +16,7 @@ use lockstep_media::io::{LegId as MediaLeg, MediaPool, RecordingFile, RecordingF
 use lockstep_media::playout::EncodedPrompt;
 use lockstep_media::prompt::{PromptLibrary, Source};
 use lockstep_media::stream::Command;
-use lockstep_sip::net::{Protocol, Transmit};
+use lockstep_sip::net::{FlowId, Protocol, Transmit};
 use lockstep_sip::resolve::{Resolver, Target};
 use lockstep_sip::transport::Transports;
 use tokio::sync::mpsc;
@@ -64,8 +64,12 @@ impl RealWorld {
 }
 
 impl World for RealWorld {
-    fn transmit(&mut self, transmit: Transmit) -> Result<(), String> {
+    fn transmit(&mut self, transmit: Transmit) -> Result<Option<FlowId>, String> {
         self.transports.borrow_mut().send(transmit).map_err(|error| error.to_string())
+    }
+
+    fn keep_flow(&mut self, flow: FlowId) {
+        self.transports.borrow_mut().keep_flow(flow);
     }
 
     fn local_for(&mut self, protocol: Protocol, remote: SocketAddr) -> Option<SocketAddr> {

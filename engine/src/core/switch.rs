@@ -392,15 +392,19 @@ impl Switch {
                 Output::Transmit(transmit) => {
                     let (id, remote, octets) = (transmit.id, transmit.destination.remote, transmit.bytes.len());
                     let mut exchange = self.exchange.borrow_mut();
-                    if let Err(why) = exchange.world.transmit(transmit) {
-                        let now = exchange.now.instant;
-                        exchange.endpoint.handle_transport_error(now, id);
-                        // Of a response or an ACK no transaction tells.
-                        if octets > MAX_DATAGRAM && self.oversized_until.is_none_or(|until| until <= now) {
-                            self.oversized_until = now.checked_add(OVERSIZED_WINDOW);
-                            tracing::warn!(%remote, octets, %why, "a SIP message is too large to be sent");
-                        } else {
-                            tracing::debug!(%remote, octets, %why, "a SIP message was not sent");
+                    match exchange.world.transmit(transmit) {
+                        Ok(None) => {}
+                        Ok(Some(flow)) => exchange.endpoint.sent_over(id, flow),
+                        Err(why) => {
+                            let now = exchange.now.instant;
+                            exchange.endpoint.handle_transport_error(now, id);
+                            // Of a response or an ACK no transaction tells.
+                            if octets > MAX_DATAGRAM && self.oversized_until.is_none_or(|until| until <= now) {
+                                self.oversized_until = now.checked_add(OVERSIZED_WINDOW);
+                                tracing::warn!(%remote, octets, %why, "a SIP message is too large to be sent");
+                            } else {
+                                tracing::debug!(%remote, octets, %why, "a SIP message was not sent");
+                            }
                         }
                     }
                 }

@@ -16,7 +16,7 @@ use lockstep_media::playout::EncodedPrompt;
 use lockstep_media::prompt::{PromptError, Source};
 use lockstep_media::recording::{RecordingId, RecordingOptions};
 use lockstep_media::stream::Command;
-use lockstep_sip::net::{Destination, Protocol, Transmit};
+use lockstep_sip::net::{Destination, FlowId, Protocol, Transmit};
 use lockstep_sip::resolve::Target;
 use tokio::sync::Notify;
 
@@ -128,8 +128,10 @@ pub(crate) fn recording_error(error: &RecordingError) -> OpError {
 
 /// Sockets, threads and background work, as the core uses them. Nothing here waits.
 pub(crate) trait World {
-    /// Puts a SIP message on the wire; an error says that it will not arrive.
-    fn transmit(&mut self, transmit: Transmit) -> Result<(), String>;
+    /// Puts a SIP message on the wire, over the connection it gives; an error says that it will not arrive.
+    fn transmit(&mut self, transmit: Transmit) -> Result<Option<FlowId>, String>;
+    /// A request that came over this connection was let in: it may rest, and gives way to no other.
+    fn keep_flow(&mut self, flow: FlowId);
     /// Our own address towards a peer: one it can answer to.
     fn local_for(&mut self, protocol: Protocol, remote: SocketAddr) -> Option<SocketAddr>;
     /// The addresses listened on.

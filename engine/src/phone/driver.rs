@@ -17,7 +17,7 @@ use lockstep_sip::endpoint::{
 };
 use lockstep_sip::message::{Headers, Host, Method, NameAddr, SipUri, StatusCode, Uri};
 use lockstep_sip::net::{Destination, Protocol};
-use lockstep_sip::transport::{Listen, TransportConfig, TransportEvent, Transports};
+use lockstep_sip::transport::{Listen, TcpConfig, TransportConfig, TransportEvent, Transports};
 use tokio::sync::{mpsc, oneshot};
 
 use super::call::{Call, State};
@@ -30,6 +30,12 @@ use super::registration::Registration;
 
 /// How long a stopping phone waits for its BYEs to be answered.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Whoever connects to a phone may rest: nobody vouches for callers here.
+fn transport_config() -> TransportConfig {
+    let tcp = TcpConfig::default();
+    TransportConfig { tcp: TcpConfig { stranger_timeout: tcp.idle_timeout, ..tcp }, ..TransportConfig::default() }
+}
 
 /// Runs a phone until it is stopped; says through `ready` where it listens.
 pub(super) fn run(
@@ -49,7 +55,7 @@ pub(super) fn run(
     };
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async move {
-        let transports = match Transports::bind(&config.listen, TransportConfig::default()) {
+        let transports = match Transports::bind(&config.listen, transport_config()) {
             Ok(transports) => transports,
             Err(error) => {
                 let _ = ready.send(Err(error.into()));
@@ -150,8 +156,10 @@ impl Driver {
             match self.endpoint.poll_output() {
                 Output::Transmit(transmit) => {
                     let id = transmit.id;
-                    if self.transports.send(transmit).is_err() {
-                        self.endpoint.handle_transport_error(now, id);
+                    match self.transports.send(transmit) {
+                        Ok(Some(flow)) => self.endpoint.sent_over(id, flow),
+                        Ok(None) => {}
+                        Err(_) => self.endpoint.handle_transport_error(now, id),
                     }
                 }
                 Output::Event(event) => self.event(now, event),

@@ -16,7 +16,7 @@ use lockstep_media::io::LegId;
 use lockstep_media::playout::EncodedPrompt;
 use lockstep_media::prompt::Source;
 use lockstep_media::stream::Command;
-use lockstep_sip::net::{Protocol, Transmit};
+use lockstep_sip::net::{FlowId, Protocol, Transmit};
 use lockstep_sip::resolve::Target;
 
 use super::audio::Audio;
@@ -75,7 +75,7 @@ impl SimulatedWorld {
 }
 
 impl World for SimulatedWorld {
-    fn transmit(&mut self, transmit: Transmit) -> Result<(), String> {
+    fn transmit(&mut self, transmit: Transmit) -> Result<Option<FlowId>, String> {
         let remote = transmit.destination.remote;
         let own = self.listening.iter().any(|(_, own)| *own == remote);
         if !own && !self.shared.borrow().reachable.contains(&remote) {
@@ -83,8 +83,10 @@ impl World for SimulatedWorld {
             return Err(format!("nobody is at {remote}"));
         }
         self.order(Order::Transmit(transmit));
-        Ok(())
+        Ok(None)
     }
+
+    fn keep_flow(&mut self, _: FlowId) {}
 
     fn local_for(&mut self, protocol: Protocol, _: SocketAddr) -> Option<SocketAddr> {
         self.listening.iter().find(|(own, _)| *own == protocol).map(|(_, address)| *address)

@@ -9,7 +9,7 @@ use super::key::ClientKey;
 use super::schedule::Owner;
 use super::{Endpoint, RequestId};
 use crate::message::{HeaderName, Host, Method, Request, Response, StatusCode, Via};
-use crate::net::{Destination, Protocol, Transmit, TransmitId};
+use crate::net::{Destination, FlowId, Protocol, Transmit, TransmitId};
 use crate::transaction::{ClientInviteTransaction, ClientNonInviteTransaction, ClientTimeout, ResponseAction};
 
 /// One client transaction. Also names its transmissions towards the transport.
@@ -69,6 +69,8 @@ pub(super) struct Client {
     pub(super) request: Arc<Request>,
     pub(super) bytes: Bytes,
     pub(super) destination: Destination,
+    /// The connection that a response is awaited on.
+    flow: Option<FlowId>,
     pub(super) purpose: Purpose,
     /// When the request goes elsewhere, if nothing at all has come back by then.
     patience_ends: Option<Instant>,
@@ -129,21 +131,22 @@ impl Endpoint {
         let bytes = request.to_bytes();
         self.schedule.set(Owner::Client(id), machine.next_timeout());
         self.client_index.insert(key.clone(), id);
-        if let Some(flow) = destination.flow {
-            self.flows.entry(flow).or_default().insert(id);
-        }
         let client = Client {
             key,
             machine,
             request: Arc::new(request),
             bytes: bytes.clone(),
             destination,
+            flow: None,
             purpose,
             patience_ends: None,
             ack: None,
             late_ack: None,
         };
         self.clients.insert(id, Box::new(client));
+        if let Some(flow) = destination.flow {
+            self.put_on_flow(id, flow);
+        }
         self.transmit(Some(id), destination, bytes);
         id
     }
@@ -219,15 +222,31 @@ impl Endpoint {
         let client = self.clients.remove(&id)?;
         self.client_index.remove(&client.key);
         self.schedule.set(Owner::Client(id), None);
-        if let Some(flow) = client.destination.flow
-            && let Some(on_flow) = self.flows.get_mut(&flow)
-        {
+        if let Some(flow) = client.flow {
+            self.take_off_flow(id, flow);
+        }
+        Some(*client)
+    }
+
+    pub(super) fn put_on_flow(&mut self, id: ClientId, flow: FlowId) {
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        let before = client.flow.replace(flow);
+        if before == Some(flow) {
+            return;
+        }
+        self.flows.entry(flow).or_default().insert(id);
+        if let Some(before) = before {
+            self.take_off_flow(id, before);
+        }
+    }
+
+    fn take_off_flow(&mut self, id: ClientId, flow: FlowId) {
+        if let Some(on_flow) = self.flows.get_mut(&flow) {
             on_flow.remove(&id);
             if on_flow.is_empty() {
                 self.flows.remove(&flow);
             }
         }
-        Some(*client)
     }
 
     pub(super) fn handle_response(&mut self, now: Instant, response: Response) {

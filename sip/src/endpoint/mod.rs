@@ -133,6 +133,11 @@ impl Endpoint {
         self.client_transport_error(now, ClientId(transmit.0));
     }
 
+    /// A transmission goes over this connection. Requests whose destination names the connection need not be told.
+    pub fn sent_over(&mut self, transmit: TransmitId, flow: FlowId) {
+        self.put_on_flow(ClientId(transmit.0), flow);
+    }
+
     /// A connection is gone; requests whose responses would have come over it fail over or fail.
     pub fn handle_flow_closed(&mut self, now: Instant, flow: FlowId) {
         for client in self.flows.remove(&flow).unwrap_or_default() {

@@ -40,6 +40,9 @@ pub struct TcpConfig {
     pub message_timeout: Duration,
     /// Without traffic either way. Longer than a usual registration, which lives on its connection.
     pub idle_timeout: Duration,
+    /// The same for a peer that nobody has vouched for ([`Transports::keep_flow`](super::Transports::keep_flow)): without a whole
+    /// message of its own.
+    pub stranger_timeout: Duration,
     /// Bytes waiting to be written on one connection; past it messages are refused.
     pub max_queued_bytes: usize,
     pub framing: FramingLimits,
@@ -54,6 +57,7 @@ impl Default for TcpConfig {
             write_timeout: Duration::from_secs(10),
             message_timeout: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(3900),
+            stranger_timeout: Duration::from_secs(60),
             max_queued_bytes: 512 * 1024,
             framing: FramingLimits::default(),
         }
@@ -116,6 +120,7 @@ pub(super) struct ConnectionHandle {
     queue: mpsc::Sender<Outgoing>,
     queued_bytes: Arc<AtomicUsize>,
     max_queued_bytes: usize,
+    kept: Arc<AtomicBool>,
 }
 
 /// Why a message was not queued.
@@ -125,6 +130,11 @@ pub(super) enum Refused {
 }
 
 impl ConnectionHandle {
+    /// The peer may rest.
+    pub(super) fn keep(&self) {
+        self.kept.store(true, Ordering::Relaxed);
+    }
+
     pub(super) fn send(&self, id: TransmitId, bytes: Bytes) -> Result<(), Refused> {
         let len = bytes.len();
         if self.queued_bytes.load(Ordering::Relaxed) + len > self.max_queued_bytes {
@@ -162,6 +172,7 @@ pub(super) struct Connection {
     /// Answers pings; weak, so that the pool alone keeps the connection open.
     pong: mpsc::WeakSender<Outgoing>,
     queued_bytes: Arc<AtomicUsize>,
+    kept: Arc<AtomicBool>,
     /// Taken from the queue, perhaps partly written.
     in_flight: Vec<TransmitId>,
 }
@@ -177,13 +188,16 @@ impl Connection {
     ) -> ConnectionHandle {
         let (sender, queue) = mpsc::channel(MAX_QUEUED_MESSAGES);
         let queued_bytes = Arc::new(AtomicUsize::new(0));
+        // A connection that we make is wanted.
+        let kept = Arc::new(AtomicBool::new(matches!(opening, Opening::Connect { .. })));
         let handle = ConnectionHandle {
             queue: sender.clone(),
             queued_bytes: Arc::clone(&queued_bytes),
             max_queued_bytes: config.max_queued_bytes,
+            kept: Arc::clone(&kept),
         };
         let pong = sender.downgrade();
-        let connection = Connection { flow, source, config, events, queue, pong, queued_bytes, in_flight: Vec::new() };
+        let connection = Connection { flow, source, config, events, queue, pong, queued_bytes, kept, in_flight: Vec::new() };
         tokio::spawn(connection.run(opening));
         handle
     }
@@ -231,6 +245,8 @@ impl Connection {
             events: &self.events,
             pong: &self.pong,
             wrote: &wrote,
+            kept: &self.kept,
+            heard: Instant::now(),
             framer: StreamFramer::new(self.config.framing),
         };
         let mut writer = Writer {
@@ -261,6 +277,9 @@ struct Reader<'a> {
     events: &'a mpsc::Sender<ConnectionEvent>,
     pong: &'a mpsc::WeakSender<Outgoing>,
     wrote: &'a AtomicBool,
+    kept: &'a AtomicBool,
+    /// When the last whole message came, or the connection.
+    heard: Instant,
     framer: StreamFramer,
 }
 
@@ -270,14 +289,17 @@ impl Reader<'_> {
         let mut deadline = Some(Instant::now() + self.config.message_timeout);
         loop {
             self.framer.buffer().reserve(READ_CHUNK);
-            let idle = self.config.idle_timeout;
-            let until = deadline.unwrap_or_else(|| Instant::now() + idle);
+            let is_kept = self.is_kept();
+            let idle = if is_kept { self.config.idle_timeout } else { self.config.stranger_timeout };
+            let since = if is_kept { Instant::now() } else { self.heard };
+            let until = deadline.unwrap_or(since + idle);
             match time::timeout_at(until, stream.read_buf(self.framer.buffer())).await {
                 Ok(Ok(0)) => return CloseReason::ByPeer,
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => return CloseReason::Read(error),
                 Err(_) if deadline.is_some() => return CloseReason::MessageTimeout(self.config.message_timeout),
-                Err(_) if self.wrote.swap(false, Ordering::Relaxed) => continue,
+                Err(_) if is_kept && self.wrote.swap(false, Ordering::Relaxed) => continue,
+                Err(_) if is_kept != self.is_kept() => continue,
                 Err(_) => return CloseReason::Idle(idle),
             }
             match self.drain().await {
@@ -292,7 +314,11 @@ impl Reader<'_> {
         }
     }
 
-    /// Delivers every whole frame; true when there was one.
+    fn is_kept(&self) -> bool {
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    /// Delivers every whole frame; true when there was one that tells of a live peer.
     async fn drain(&mut self) -> Result<bool, CloseReason> {
         let mut any = false;
         loop {
@@ -300,10 +326,12 @@ impl Reader<'_> {
                 Ok(None) => return Ok(any),
                 Ok(Some(Frame::Message(bytes))) => {
                     any = true;
+                    self.heard = Instant::now();
                     self.deliver(bytes).await?;
                 }
                 Ok(Some(Frame::Ping)) => {
-                    any = true;
+                    // Anybody can send that much for ever.
+                    any |= self.is_kept();
                     if let Some(queue) = self.pong.upgrade() {
                         // A peer that does not read its pongs loses them.
                         let _ = queue.try_send(Outgoing { id: None, bytes: Bytes::from_static(b"\r\n") });

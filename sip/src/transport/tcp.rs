@@ -1,9 +1,9 @@
 //! TCP listeners and the pool of connections, found again by flow or by remote address (RFC 3261 §18.1.1, RFC 5923).
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -30,6 +30,8 @@ const BACKLOG: i32 = 1024;
 const EVENTS: usize = 512;
 /// After an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Connections that meet a limit are logged once in so long.
+const LOG_WINDOW: Duration = Duration::from_secs(60);
 
 /// Counters of all TCP connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub struct TcpStats {
     pub accepted: u64,
     /// Connections refused at a limit.
     pub refused: u64,
+    /// Connections closed at the limit to make room for another: those of peers that nobody has vouched for.
+    pub gave_way: u64,
     pub connected_out: u64,
     /// Messages refused because their connection's queue was full.
     pub queue_full: u64,
@@ -60,6 +64,8 @@ struct Accepted {
 struct Entry {
     remote: SocketAddr,
     accepted: bool,
+    /// Its place in the order in which connections give way; `None`: the peer is vouched for.
+    gives_way: Option<u64>,
     handle: ConnectionHandle,
 }
 
@@ -79,7 +85,14 @@ pub(super) struct TcpPool {
     events_sender: mpsc::Sender<ConnectionEvent>,
     connections: BTreeMap<FlowId, Entry>,
     by_remote: BTreeMap<SocketAddr, FlowId>,
+    /// By address, or by the network of 64 bits that an IPv6 host has to itself.
     accepted_per_ip: BTreeMap<IpAddr, usize>,
+    /// Connections that give way to others, the one first that has said nothing for longest.
+    strangers: BTreeSet<(u64, FlowId)>,
+    last_place: u64,
+    /// Connections that met a limit since the log was told, and when it may be told again.
+    unsaid: u64,
+    silent_until: Option<time::Instant>,
     next_flow: u64,
     stats: TcpStats,
 }
@@ -98,6 +111,10 @@ impl TcpPool {
             connections: BTreeMap::new(),
             by_remote: BTreeMap::new(),
             accepted_per_ip: BTreeMap::new(),
+            strangers: BTreeSet::new(),
+            last_place: 0,
+            unsaid: 0,
+            silent_until: None,
             next_flow: 1,
             stats: TcpStats::default(),
         }
@@ -141,6 +158,9 @@ impl TcpPool {
         Poll::Ready(match event {
             ConnectionEvent::Message { source, bytes } => {
                 self.stats.received += 1;
+                if let Some(flow) = source.flow {
+                    self.heard(flow);
+                }
                 PoolEvent::Message { source, bytes }
             }
             ConnectionEvent::Closed { flow, reason, unsent } => {
@@ -153,8 +173,8 @@ impl TcpPool {
         })
     }
 
-    /// Queues a message on the destination's connection, on one to the same address, or on a new one.
-    pub(super) fn send(&mut self, id: TransmitId, destination: Destination, bytes: Bytes) -> Result<(), SendError> {
+    /// Queues a message on the destination's connection, on one to the same address, or on a new one; which it is.
+    pub(super) fn send(&mut self, id: TransmitId, destination: Destination, bytes: Bytes) -> Result<FlowId, SendError> {
         let known = destination
             .flow
             .filter(|flow| self.connections.contains_key(flow))
@@ -165,7 +185,7 @@ impl TcpPool {
             match entry.handle.send(id, bytes.clone()) {
                 Ok(()) => {
                     self.stats.queued += 1;
-                    return Ok(());
+                    return Ok(flow);
                 }
                 Err(Refused::Full) => {
                     self.stats.queue_full += 1;
@@ -180,7 +200,7 @@ impl TcpPool {
         match entry.handle.send(id, bytes) {
             Ok(()) => {
                 self.stats.queued += 1;
-                Ok(())
+                Ok(flow)
             }
             Err(Refused::Full | Refused::Closed) => Err(SendError::QueueFull),
         }
@@ -191,9 +211,52 @@ impl TcpPool {
         self.forget(flow);
     }
 
-    fn connect(&mut self, destination: Destination) -> Result<FlowId, SendError> {
-        if self.connections.len() >= self.config.max_connections {
+    /// Somebody vouches for the peer: its connection may rest, and gives way to no other.
+    pub(super) fn keep(&mut self, flow: FlowId) {
+        let Some(entry) = self.connections.get_mut(&flow) else { return };
+        if let Some(place) = entry.gives_way.take() {
+            self.strangers.remove(&(place, flow));
+            entry.handle.keep();
+        }
+    }
+
+    /// A peer has sent a message: others give way before it.
+    fn heard(&mut self, flow: FlowId) {
+        let Some(place) = self.connections.get_mut(&flow).and_then(|entry| entry.gives_way.as_mut()) else { return };
+        self.last_place += 1;
+        self.strangers.remove(&(*place, flow));
+        *place = self.last_place;
+        self.strangers.insert((*place, flow));
+    }
+
+    /// Whether there is room for another connection, if need be in the place of a stranger's.
+    fn has_room(&mut self, remote: SocketAddr) -> bool {
+        if self.connections.len() < self.config.max_connections {
+            return true;
+        }
+        let Some((_, flow)) = self.strangers.first().copied() else {
             self.stats.refused += 1;
+            self.tell_of_limit(remote, "all connections are in use: this one is refused");
+            return false;
+        };
+        self.stats.gave_way += 1;
+        self.tell_of_limit(remote, "all connections are taken: one without a registration or a call gives way to this one");
+        self.forget(flow);
+        true
+    }
+
+    fn tell_of_limit(&mut self, remote: SocketAddr, what: &str) {
+        self.unsaid += 1;
+        let now = time::Instant::now();
+        if self.silent_until.is_none_or(|until| until <= now) {
+            self.silent_until = Some(now + LOG_WINDOW);
+            let count = std::mem::take(&mut self.unsaid);
+            tracing::warn!(%remote, count, connections = self.connections.len(), "SIP over TCP: {what}");
+        }
+    }
+
+    fn connect(&mut self, destination: Destination) -> Result<FlowId, SendError> {
+        if !self.has_room(destination.remote) {
             return Err(SendError::TooManyConnections);
         }
         let same_family = |bound: &SocketAddr| bound.is_ipv4() == destination.remote.is_ipv4();
@@ -212,11 +275,14 @@ impl TcpPool {
     }
 
     fn take_in(&mut self, Accepted { stream, remote }: Accepted) {
-        let from_ip = self.accepted_per_ip.get(&remote.ip()).copied().unwrap_or(0);
-        let full = self.connections.len() >= self.config.max_connections;
+        let from_ip = self.accepted_per_ip.get(&host(remote)).copied().unwrap_or(0);
         // Dropping the stream closes it.
-        if full || from_ip >= self.config.max_connections_per_ip {
+        if from_ip >= self.config.max_connections_per_ip {
             self.stats.refused += 1;
+            self.tell_of_limit(remote, "this host has as many connections as it may: another is refused");
+            return;
+        }
+        if !self.has_room(remote) {
             return;
         }
         let Ok(local) = stream.local_addr() else { return };
@@ -228,13 +294,17 @@ impl TcpPool {
         let flow = FlowId(self.next_flow);
         self.next_flow += 1;
         let accepted = matches!(opening, Opening::Accepted(_));
+        let mut gives_way = None;
         if accepted {
-            *self.accepted_per_ip.entry(remote.ip()).or_default() += 1;
+            *self.accepted_per_ip.entry(host(remote)).or_default() += 1;
+            self.last_place += 1;
+            self.strangers.insert((self.last_place, flow));
+            gives_way = Some(self.last_place);
         }
         let source = Source { protocol: Protocol::Tcp, local, remote, flow: Some(flow) };
         let config = Arc::clone(&self.config);
         let handle = Connection::spawn(flow, source, opening, config, self.events_sender.clone());
-        self.connections.insert(flow, Entry { remote, accepted, handle });
+        self.connections.insert(flow, Entry { remote, accepted, gives_way, handle });
         self.by_remote.insert(remote, flow);
         flow
     }
@@ -244,10 +314,13 @@ impl TcpPool {
         if self.by_remote.get(&entry.remote) == Some(&flow) {
             self.by_remote.remove(&entry.remote);
         }
+        if let Some(place) = entry.gives_way {
+            self.strangers.remove(&(place, flow));
+        }
         if !entry.accepted {
             return;
         }
-        let ip = entry.remote.ip();
+        let ip = host(entry.remote);
         if let Some(count) = self.accepted_per_ip.get_mut(&ip) {
             *count -= 1;
             if *count == 0 {
@@ -262,6 +335,14 @@ impl Drop for TcpPool {
         for listener in &self.listeners {
             listener.task.abort();
         }
+    }
+}
+
+/// Whom connections are counted for: an IPv6 host has a whole network of 64 bits to connect from.
+fn host(remote: SocketAddr) -> IpAddr {
+    match remote.ip() {
+        IpAddr::V4(ip) => ip.into(),
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
     }
 }
 

@@ -204,11 +204,11 @@ impl Transports {
         if any { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Sends or queues a message; never waits.
+    /// Sends or queues a message; never waits. Gives the connection it is queued on.
     ///
     /// # Errors
     /// When it is known at once that the message will not arrive. Later failures come as [`TransportEvent::SendFailed`].
-    pub fn send(&mut self, transmit: Transmit) -> Result<(), SendError> {
+    pub fn send(&mut self, transmit: Transmit) -> Result<Option<FlowId>, SendError> {
         let Transmit { id, destination, bytes } = transmit;
         match destination.protocol {
             Protocol::Udp => {
@@ -223,9 +223,9 @@ impl Transports {
                     self.recent.pop_front();
                 }
                 self.recent.push_back((destination.remote, id));
-                Ok(())
+                Ok(None)
             }
-            Protocol::Tcp => self.tcp.send(id, destination, bytes),
+            Protocol::Tcp => self.tcp.send(id, destination, bytes).map(Some),
             protocol @ (Protocol::Tls | Protocol::Ws | Protocol::Wss) => Err(SendError::NoSocket { protocol }),
         }
     }
@@ -241,6 +241,12 @@ impl Transports {
         };
         let bound = bound.into_iter().filter(|bound| bound.is_ipv4() == remote.is_ipv4());
         choose(bound, remote, &mut self.local_addresses)
+    }
+
+    /// Vouches for the peer of an accepted connection, as a request that came over it was let in. Until then the connection is closed
+    /// when it rests, and when another one needs its place.
+    pub fn keep_flow(&mut self, flow: FlowId) {
+        self.tcp.keep(flow);
     }
 
     /// Closes a connection once what is queued on it has been written.

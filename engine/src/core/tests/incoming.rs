@@ -1,7 +1,8 @@
 use lockstep_sip::endpoint::{Body, DialogRequest};
 use lockstep_sip::message::Method;
+use lockstep_sip::net::{FlowId, Protocol, Source};
 
-use super::lab::Lab;
+use super::lab::{ENGINE, Lab};
 use super::watching::ask;
 use crate::core::handle::Request;
 
@@ -69,6 +70,25 @@ fn the_most_calls_there_were_at_once_are_known_when_they_are_over() {
     }
     let readiness = ask(&mut lab, Request::Readiness);
     assert_eq!((readiness.live_calls, readiness.most_calls), (0, 2));
+}
+
+#[test]
+fn a_connection_may_rest_once_a_call_that_came_over_it_was_let_in() {
+    let mut lab = Lab::new(USERS, &[("1000", ANSWER)]);
+    for (remote, number, kept) in [("203.0.113.8:40000", 1, &[][..]), ("127.0.0.1:40000", 2, &[FlowId(2)][..])] {
+        let source = Source {
+            protocol: Protocol::Tcp,
+            local: ENGINE.parse().unwrap(),
+            remote: remote.parse().unwrap(),
+            flow: Some(FlowId(number)),
+        };
+        let invite = format!(
+            "INVITE sip:1000@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP {remote};branch=z9hG4bK{number}\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:1000@h>\r\n\
+             Call-ID: {number}\r\nCSeq: 1 INVITE\r\nContact: <sip:a@{remote}>\r\nContent-Length: 0\r\n\r\n"
+        );
+        lab.packet_over(source, invite.as_bytes());
+        assert_eq!(lab.book.borrow().kept_flows, kept, "{remote}");
+    }
 }
 
 #[test]

@@ -266,7 +266,10 @@ impl Lab {
 
     /// A packet comes that the test has written.
     pub(super) fn packet_from(&mut self, remote: SocketAddr, packet: &[u8]) {
-        let source = Source { protocol: Protocol::Udp, local: ENGINE.parse().unwrap(), remote, flow: None };
+        self.packet_over(Source { protocol: Protocol::Udp, local: ENGINE.parse().unwrap(), remote, flow: None }, packet);
+    }
+
+    pub(super) fn packet_over(&mut self, source: Source, packet: &[u8]) {
         self.switch.set_time(self.now);
         self.switch.received(Received { source, bytes: packet });
         self.settle();

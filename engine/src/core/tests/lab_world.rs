@@ -17,7 +17,7 @@ use lockstep_media::playout::{EncodedPrompt, PlayId};
 use lockstep_media::prompt::Source;
 use lockstep_media::recording::RecordingId;
 use lockstep_media::stream::Command;
-use lockstep_sip::net::{Protocol, Transmit};
+use lockstep_sip::net::{FlowId, Protocol, Transmit};
 use lockstep_sip::resolve::Target;
 
 use super::lab::ENGINE;
@@ -43,6 +43,7 @@ pub(super) struct Book {
     pub(super) records: Vec<Cdr>,
     pub(super) resolving: Vec<(Ticket, Target)>,
     pub(super) applications: Vec<ApplicationCall>,
+    pub(super) kept_flows: Vec<FlowId>,
 }
 
 pub(super) struct LabWorld {
@@ -51,12 +52,16 @@ pub(super) struct LabWorld {
 }
 
 impl World for LabWorld {
-    fn transmit(&mut self, transmit: Transmit) -> Result<(), String> {
+    fn transmit(&mut self, transmit: Transmit) -> Result<Option<FlowId>, String> {
         if transmit.bytes.len() > 65_507 {
             return Err("message too long".to_owned());
         }
         self.book.borrow_mut().wire.push_back(transmit);
-        Ok(())
+        Ok(None)
+    }
+
+    fn keep_flow(&mut self, flow: FlowId) {
+        self.book.borrow_mut().kept_flows.push(flow);
     }
 
     fn local_for(&mut self, _: Protocol, remote: SocketAddr) -> Option<SocketAddr> {
