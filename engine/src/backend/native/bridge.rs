@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use lockstep_ctx_api::op::{BridgeArgs, BridgeStrategy, BridgeTarget, Headers, RecordArgs};
+use lockstep_ctx_api::op::{BridgeArgs, BridgeStrategy, Headers, MAX_BRIDGE_TARGETS, RecordArgs};
 use lockstep_ctx_api::outcome::{BridgeResult, BridgeStatus};
 use lockstep_ctx_api::{BackendOutput, CallEndedCause, EndedBy, Event, OpError, OpId, Outcome};
 use lockstep_media::codec::Codec;
@@ -24,8 +24,6 @@ use crate::call::{
 const DEFAULT_RING_TIME: Duration = Duration::from_secs(60);
 /// A key that is passed on is held for as long at least, whatever its INFO says.
 const SHORTEST_KEY: Duration = Duration::from_millis(100);
-/// The most targets one bridge takes.
-const MAX_TARGETS: usize = 32;
 
 /// A bridge under way.
 #[derive(Debug)]
@@ -52,8 +50,6 @@ pub(super) struct BridgeTask {
     by_gateways: bool,
     /// A refusal in words for the caller.
     reply: Option<Refusal>,
-    /// Given back instead of the bridge's own result: the bridge is the end of another operation.
-    instead: Option<Outcome>,
 }
 
 impl BridgeTask {
@@ -68,21 +64,14 @@ impl BridgeTask {
 
 impl<S: Switchboard> NativeBackend<S> {
     pub(super) fn start_bridge(&mut self, now: Instant, id: OpId, args: BridgeArgs) {
-        let begun = self.dial(now, args, None);
+        let begun = self.dial(now, args);
         self.begin(id, begun);
     }
 
-    /// Hands the caller over to `target` and ends the call with that, as the end of an operation whose result stands.
-    pub(super) fn transfer_after(&mut self, now: Instant, id: OpId, target: BridgeTarget, outcome: Outcome) {
-        let args = BridgeArgs::to(vec![target]);
-        let begun = self.dial(now, args, Some(outcome));
-        self.begin(id, begun);
-    }
-
-    fn dial(&mut self, now: Instant, mut args: BridgeArgs, instead: Option<Outcome>) -> Result<Task, OpError> {
+    fn dial(&mut self, now: Instant, mut args: BridgeArgs) -> Result<Task, OpError> {
         let range_error = |message: String| OpError::new(lockstep_ctx_api::ErrorCode::RangeError, message);
-        if args.targets.is_empty() || args.targets.len() > MAX_TARGETS {
-            return Err(range_error(format!("bridge: expected 1 to {MAX_TARGETS} targets, got {}", args.targets.len())));
+        if args.targets.is_empty() || args.targets.len() > MAX_BRIDGE_TARGETS {
+            return Err(range_error(format!("bridge: expected 1 to {MAX_BRIDGE_TARGETS} targets, got {}", args.targets.len())));
         }
         let mut codecs = super::answer::codecs_by_name("bridge", &args.codecs, &self.setup.codecs)?;
         if args.codecs.is_empty()
@@ -126,7 +115,6 @@ impl<S: Switchboard> NativeBackend<S> {
             recording: None,
             by_gateways: false,
             reply: None,
-            instead,
         })))
     }
 
@@ -386,7 +374,7 @@ impl<S: Switchboard> NativeBackend<S> {
         let (shown, text) = reply.as_ref().map_or((told, phrase(told)), |reply| (reply.code, reply.reason.as_str()));
         if goes_on {
             self.refused = (result.status != BridgeStatus::Completed).then(|| (shown, text.to_owned()));
-            self.complete(id, Ok(task.instead.unwrap_or(Outcome::Bridged(result))));
+            self.complete(id, Ok(Outcome::Bridged(result)));
             return;
         }
         // The script is not to go on: the operation settles as everything does that is pending when the call ends.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lockstep_ctx_api::op::{BridgeTarget, GatherArgs, IvrArgs, Prompt};
+use lockstep_ctx_api::op::{BridgeArgs, BridgeTarget, GatherArgs, IvrArgs, Prompt};
 use lockstep_ctx_api::outcome::{CollectStatus, GatherVia, Gathered, IvrResult};
 use lockstep_ctx_api::{ErrorCode, OpError, OpId, Outcome};
 use lockstep_media::digit::DigitSet;
@@ -152,8 +152,8 @@ impl<S: Switchboard> NativeBackend<S> {
         let failed = collected.status != CollectStatus::Success;
         match task.kind {
             Kind::Ivr { transfer_on_failure: Some(target) } if failed => {
-                let result = IvrResult { status: collected.status, value: collected.digits };
-                self.transfer_after(now, id, BridgeTarget { uri: target, ..BridgeTarget::default() }, Outcome::Ivr(result));
+                // The call ends with that, and so does the operation.
+                self.start_bridge(now, id, BridgeArgs::to(vec![BridgeTarget { uri: target, ..BridgeTarget::default() }]));
             }
             Kind::Ivr { .. } => {
                 let result = IvrResult { status: collected.status, value: collected.digits };
