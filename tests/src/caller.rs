@@ -318,13 +318,13 @@ impl Story {
         }
     }
 
-    /// Checks that the audio was one RTP stream whose packets all came, in order. Where the timestamps stood depends on how
-    /// late the machine let packets leave.
+    /// Checks that the audio was one RTP stream whose packets all came, in order, and whose timestamps leave out time only where a
+    /// talkspurt begins: between two of them, or where the machine let packets leave too late.
     ///
     /// # Panics
     /// When it was not.
     pub fn assert_unbroken(&self) {
-        let Continuity { streams, sequence_breaks, .. } = self.continuity;
-        assert_eq!((streams, sequence_breaks), (1, 0), "{:?}", self.continuity);
+        let Continuity { streams, sequence_breaks, timestamp_breaks, .. } = self.continuity;
+        assert_eq!((streams, sequence_breaks, timestamp_breaks), (1, 0, 0), "{:?}", self.continuity);
     }
 }
