@@ -13,6 +13,7 @@ test.each([
   [340, '3 hundred and 40'],
   [1_000, '1 thousand'],
   [1_001, '1 thousand and 1'],
+  [1_100, '1 thousand 1 hundred'],
   [1_205, '1 thousand 2 hundred and 5'],
   [12_345, '12 thousand 3 hundred and 40 5'],
   [999_999, '9 hundred and 90 9 thousand 9 hundred and 90 9'],
