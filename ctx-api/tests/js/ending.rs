@@ -39,6 +39,22 @@ fn outside_calls_no_timer_keeps_an_async_main_that_has_returned() {
 }
 
 #[test]
+fn a_timer_that_nobody_refers_to_keeps_no_script() {
+    let over = Setup::app("function main(data) { setInterval(() => {}, 1000).unref(); data.n = 2 }").start();
+    assert_eq!(over.result(), r#"{"n":2}"#);
+    let source = "function main(data) {
+        const timer = setTimeout(() => { data.n = 3 }, 1000);
+        data.n = [timer.hasRef(), timer.unref().hasRef(), timer.ref().hasRef()];
+        console.log(data.n.join());
+    }";
+    let mut kept = Setup::app(source).start();
+    assert_eq!(kept.texts(), ["true,false,true"]);
+    kept.wake();
+    assert_eq!(kept.result(), r#"{"n":3}"#);
+    kept.assert_replays();
+}
+
+#[test]
 fn code_after_the_end_of_the_call_may_wait_for_timers_but_not_repeat_them_for_ever() {
     for (waits, lingers) in [
         ("ctx.waitForHangup().then(() => setTimeout(() => {}, 500))", true),
@@ -149,4 +165,21 @@ fn a_normal_clearing_may_be_named_by_its_code() {
     let Op::Hangup(args) = run.op("hangup") else { unreachable!() };
     assert_eq!((args.code, args.reason.as_deref()), (None, Some("bye")));
     run.done("hangup");
+}
+
+#[test]
+fn a_signal_that_cannot_be_left_keeps_nobody_from_the_end_of_the_call() {
+    let source = "async function main(data, ctx) {
+        const signal = { aborted: false, addEventListener() {}, removeEventListener() { throw new Error('x') } };
+        ctx.on('hangup', () => ctx.log('hangup'));
+        ctx.waitFor('9', null, 30, { signal }).catch((error) => ctx.log(error.name));
+        await ctx.waitForHangup();
+        ctx.log('over');
+    }";
+    let mut run = Setup::call(source).start();
+    run.hangup();
+    assert_eq!(run.result(), "undefined");
+    let mut texts = run.texts();
+    texts.sort_unstable();
+    assert_eq!(texts, ["CallEnded", "hangup", "over"]);
 }

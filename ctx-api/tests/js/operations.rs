@@ -338,3 +338,16 @@ fn a_signal_that_throws_when_it_is_let_go_changes_nothing() {
     run.settle("play", Ok(Outcome::Played(Played { played_ms: 50, reason: PlayReason::Completed, digit: None })));
     assert_eq!(run.texts(), ["completed"]);
 }
+
+#[test]
+fn a_listener_that_is_heard_once_takes_itself_off() {
+    let source = "async function main(data, ctx) {
+        const heard = (event) => ctx.log(event.digit);
+        ctx.once('dtmf', heard);
+        ctx.on('dtmf', heard);
+        await ctx.waitForHangup();
+    }";
+    let mut run = Setup::call(source).start();
+    run.keys("123");
+    assert_eq!(run.texts(), ["1", "1", "2", "3"]);
+}

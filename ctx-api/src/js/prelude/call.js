@@ -1,6 +1,6 @@
 // The parts of `ctx` that live wholly in the worker: listeners, waiting for digits, and the stream of events.
 (function (host, runtime) {
-  const { callSite, OpPromise, markPromise, isIssued, signalOf, LOCAL } = runtime;
+  const { callSite, OpPromise, markPromise, isIssued, signalOf, release, LOCAL } = runtime;
   const { unawaited } = host.natives('call');
   const DEFAULT_TIMEOUT_S = 60;
 
@@ -36,7 +36,7 @@
     const list = listeners[event.type];
     if (list === undefined) return;
     for (const entry of [...list]) {
-      if (entry.once) unlisten(event.type, entry.listener);
+      if (entry.once) remove(list, entry);
       try {
         entry.listener.call(runtime.ctx, event);
       } catch (error) {
@@ -98,7 +98,7 @@
       function settle(how, value) {
         if (!remove(waiters, waiter)) return;
         if (timer !== undefined) runtime.part('timers').clearTimer(timer);
-        signal?.removeEventListener('abort', aborted);
+        if (signal !== undefined) release({ signal, listener: aborted });
         if (isIssued(promise)) unawaited('waitFor', site, how === reject, value);
         how(value);
       }

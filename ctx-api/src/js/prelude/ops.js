@@ -125,10 +125,10 @@
     return signal;
   }
 
-  function release(entry) {
-    if (entry.listener === undefined) return;
+  function release({ signal, listener }) {
+    if (listener === undefined) return;
     try {
-      entry.signal.removeEventListener('abort', entry.listener);
+      signal.removeEventListener('abort', listener);
     } catch {
       // A signal of the script's own may throw: what was asked for is settled all the same.
     }
@@ -171,7 +171,7 @@
   }
   cxC5Server.prototype = Ctx.prototype;
 
-  Object.assign(runtime, { OpPromise, markPromise: mark, isIssued: issued, signalOf, LOCAL });
+  Object.assign(runtime, { OpPromise, markPromise: mark, isIssued: issued, signalOf, release, LOCAL });
   // What keeps a script of callbacks: operations of a call run to their end anyway, but whoever listens to one may go on from there.
   runtime.busyOperations = () =>
     Object.values(pending).some((entry) => !entry.listens && (entry.isHeard || entry.isHost || !host.hasCall));

@@ -27,13 +27,15 @@
       return this;
     }
     ref() {
+      this.#timer.keepsAlive = true;
       return this;
     }
     unref() {
+      this.#timer.keepsAlive = false;
       return this;
     }
     hasRef() {
-      return true;
+      return this.#timer.keepsAlive;
     }
     [Symbol.toPrimitive]() {
       return this.id;
