@@ -71,7 +71,7 @@ pub const OPERATIONS: &[Operation] = &[
         Class::Immediate,
         V1,
         &["(key: string, value: string | number | boolean | null | undefined, skipWrite?: boolean): Promise<void>"],
-        &[TypeError, InvalidState],
+        &[TypeError, RangeError, InvalidState, LimitError],
         "Sets a call variable; `null` or `undefined` removes it. `sip_h_X-…` set before a bridge becomes a header of the new leg.",
     ),
     operation(
@@ -79,7 +79,7 @@ pub const OPERATIONS: &[Operation] = &[
         Class::Immediate,
         V1,
         &["(name: string): string | undefined", "(name: string, value: string | number): Promise<void>"],
-        &[TypeError, InvalidState],
+        &[TypeError, InvalidState, LimitError],
         "Reads a header of the incoming INVITE, or sets one for the next response or outgoing leg; the same name in that operation's own `headers` takes its place. Control characters other than tabs are refused.",
     ),
     operation("log", Class::Local, V1, &["(...values: unknown[]): void"], &[], "Writes a line to the call's own log."),
@@ -182,7 +182,7 @@ pub const OPERATIONS: &[Operation] = &[
             "(match: string | RegExp | ((digits: string) => unknown), quit?: string | RegExp | ((digits: string) => unknown) | null, timeout?: number, options?: Abortable): Promise<string>",
         ],
         &[TypeError, RangeError, TimeoutError],
-        "Waits until the digits keyed since this call match; consumes none. A string is a regular expression, or keys where it is none (`*`, `*9`). Rejects on `quit`, after `timeout` (seconds; 1000 and more are milliseconds; 60 unless said otherwise), or with what a function throws. Many may wait at once.",
+        "Waits until the digits keyed since this call match; consumes none. A string is a regular expression, or keys where it is none (`*`, `*9`). Rejects with `QuitError` on `quit`, after `timeout` (seconds; 1000 and more are milliseconds; 60 unless said otherwise), or with what a function throws. Many may wait at once.",
     ),
     operation(
         "on",

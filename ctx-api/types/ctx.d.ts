@@ -277,7 +277,7 @@ interface Ctx {
   /** Collects digits, or speech where a recogniser is configured, behind a prompt. */
   gather(options?: GatherOptions): Promise<Gathered>;
 
-  /** Waits until the digits keyed since this call match; consumes none. A string is a regular expression, or keys where it is none (`*`, `*9`). Rejects on `quit`, after `timeout` (seconds; 1000 and more are milliseconds; 60 unless said otherwise), or with what a function throws. Many may wait at once. */
+  /** Waits until the digits keyed since this call match; consumes none. A string is a regular expression, or keys where it is none (`*`, `*9`). Rejects with `QuitError` on `quit`, after `timeout` (seconds; 1000 and more are milliseconds; 60 unless said otherwise), or with what a function throws. Many may wait at once. */
   waitFor(match: string | RegExp | ((digits: string) => unknown), quit?: string | RegExp | ((digits: string) => unknown) | null, timeout?: number, options?: Abortable): Promise<string>;
 
   /** Listens to an event of the call. Listeners keep nothing alive. */

@@ -290,6 +290,7 @@ fn refusals_say_what_was_expected_and_what_came() {
             "answer({ headers: { 'X-L': 'x'.repeat(70000) } })",
             "RangeError: ctx.answer: `headers` must be at most 16384 bytes together, got 70003",
         ),
+        ("set('a', 'x'.repeat(70000))", "RangeError: ctx.set: `value` must be at most 65536 bytes long, got 70000"),
         ("answer({ headers: 'X' })", "TypeError: ctx.answer: `headers` must be an object of header fields, got a string"),
         (
             "answer({ headers: { 'X-A': {} } })",

@@ -104,9 +104,8 @@ pub struct Collector {
 impl Collector {
     /// Begins to collect, with what was keyed ahead.
     pub fn start(now: Instant, mut rules: CollectRules, ahead: &mut Digits) -> Self {
-        // Scripts exist that give the two the wrong way round.
-        rules.min = rules.min.min(rules.max.max(1));
-        rules.max = rules.max.max(1);
+        // Who asks for at most fewer keys than at least means exactly as many as at least.
+        rules.max = rules.max.max(rules.min).max(1);
         let tries = rules.tries.max(1);
         let mut collector = Self {
             rules,
@@ -392,10 +391,12 @@ mod tests {
     }
 
     #[test]
-    fn max_below_min_means_max() {
+    fn max_below_min_means_min() {
         let mut desk = Desk::open(rules(4, 1), "");
-        desk.key("3");
-        assert_eq!(desk.steps().last(), Some(&done(Success, "3", None)));
+        desk.key("345");
+        assert_eq!(desk.steps(), [PlayPrompt, StopAudio]);
+        desk.key("6");
+        assert_eq!(desk.steps(), [done(Success, "3456", None)]);
     }
 
     #[test]

@@ -119,6 +119,13 @@ fn header_fields_go_with_the_next_response_only() {
 }
 
 #[test]
+fn more_than_a_message_can_carry_is_refused() {
+    let mut desk = Desk::ringing();
+    let set = desk.submit(Op::SetHeader(SetHeaderArgs { name: "X-Id".into(), value: "7".repeat(17_000) }));
+    assert_eq!(error_of(&desk.outputs(), set).0, ErrorCode::LimitError);
+}
+
+#[test]
 fn the_answer_repeats_the_description_of_the_183() {
     let mut desk = Desk::ringing();
     desk.submit(Op::EarlyMedia);
