@@ -67,7 +67,7 @@ fn check(loaded: &Loaded) -> ExitCode {
             return out::failed(loaded.places.problem("scripts.dir", message));
         }
     };
-    let warnings = loaded.warnings.iter().map(ToString::to_string).chain(reload.new_warnings);
+    let warnings = loaded.warnings.iter().map(ToString::to_string).chain(reload.new_warnings.iter().cloned());
     for warning in warnings {
         out::error(format!("warning: {warning}"));
     }
