@@ -63,14 +63,18 @@ pub fn open(folder: &Path, path: &str) -> io::Result<(File, Stamp)> {
 /// stay inside.
 ///
 /// # Errors
-/// `NotFound` for what is not beneath the folder; other kinds as the system says.
+/// `NotFound` for what is not beneath the folder, or no regular file; other kinds as the system says.
 pub fn create(folder: &Path, path: &Path) -> io::Result<File> {
     fs::create_dir_all(folder)?;
-    match create_beneath(folder, path) {
+    let file = match create_beneath(folder, path) {
         Err(error) if is_unknown(&error) => create_canonical(folder, path),
         other => other,
     }
-    .map_err(hide_outside)
+    .map_err(hide_outside)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    Ok(file)
 }
 
 /// An old kernel, or a container whose filter does not know the call.
@@ -98,7 +102,8 @@ fn create_beneath(folder: &Path, path: &Path) -> io::Result<File> {
             other => other?,
         };
     }
-    resolve(&root, path, libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC)
+    // O_NONBLOCK: opening a FIFO must not wait for a reader.
+    resolve(&root, path, libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_NONBLOCK)
 }
 
 /// The names of the folders on the way to a file; a path with other steps names none that is beneath anything.
@@ -159,7 +164,7 @@ fn create_canonical(folder: &Path, path: &Path) -> io::Result<File> {
     }
     let file = at.join(path.file_name().ok_or(io::ErrorKind::NotFound)?);
     let file = if is_there(&file)? { inside(&root, &file)? } else { file };
-    fs::OpenOptions::new().write(true).create(true).truncate(true).open(file)
+    fs::OpenOptions::new().write(true).create(true).truncate(true).custom_flags(libc::O_NONBLOCK).open(file)
 }
 
 /// Where `path` really lies, which must be beneath `root`.
@@ -177,10 +182,10 @@ fn is_there(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Outside, loops, and paths through files look like files that are not there.
+/// Outside, loops, paths through files, and pipes that nobody reads look like files that are not there.
 fn hide_outside(error: io::Error) -> io::Error {
     match error.raw_os_error() {
-        Some(libc::EXDEV | libc::ELOOP | libc::ENOTDIR | libc::ENAMETOOLONG) => io::ErrorKind::NotFound.into(),
+        Some(libc::EXDEV | libc::ELOOP | libc::ENOTDIR | libc::ENAMETOOLONG | libc::ENXIO) => io::ErrorKind::NotFound.into(),
         _ if error.kind() == io::ErrorKind::InvalidInput => io::ErrorKind::NotFound.into(),
         _ => error,
     }
@@ -275,6 +280,19 @@ mod tests {
         assert!(!base.join("new").exists());
         assert_eq!(fs::read_to_string(base.join("secret")).unwrap(), "secret");
         fs::remove_dir_all(base).unwrap();
+    }
+
+    #[test]
+    fn a_pipe_is_no_file_to_write_and_is_not_waited_for() {
+        let root = tree("create-pipe");
+        let nobody_reads = create(&root, Path::new("fifo")).unwrap_err();
+        assert_eq!(nobody_reads.kind(), io::ErrorKind::NotFound);
+        assert!(create_canonical(&root, Path::new("fifo")).is_err());
+        let reader = open_canonical(&root, "fifo").unwrap();
+        let somebody_reads = create(&root, Path::new("fifo")).unwrap_err();
+        assert_eq!(somebody_reads.kind(), io::ErrorKind::NotFound);
+        drop(reader);
+        fs::remove_dir_all(root.parent().unwrap()).unwrap();
     }
 
     #[test]

@@ -337,38 +337,6 @@ fn the_folder_of_a_recording_is_made_and_its_file_has_one_writer() {
 }
 
 #[test]
-fn a_disk_that_hangs_keeps_no_leg_from_being_closed() {
-    let (mut pool, mut events) = pool(1, 4);
-    let leg = pool.open_leg(Instant::now(), IP, None).unwrap();
-    // Whoever writes a pipe waits until somebody reads it.
-    let path = temporary("pipe");
-    let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
-    // No process is started for it, which would have the sockets of the other tests for a moment.
-    // SAFETY: the name ends in a NUL.
-    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
-    let file =
-        RecordingFile { within: std::env::temp_dir(), path: path.clone(), format: RecordingFormat::Wav, mark: String::new() };
-    let mut busy = false;
-    for id in 0.. {
-        while pool.record(leg.id, RecordingId(id), RecordingOptions::default(), file.clone(), Codec::Pcmu).is_err() {
-            std::thread::yield_now();
-        }
-        busy = std::iter::from_fn(|| events.try_recv()).any(|event| matches!(event, PoolEvent::RecordingFailed { .. }));
-        if busy {
-            break;
-        }
-    }
-    assert!(busy, "the queue is full");
-    pool.close(leg.id);
-    events_until(&mut events, |event| matches!(event, PoolEvent::Closed { .. }));
-    // Let it go on, so that the pool can end.
-    let reader = std::fs::OpenOptions::new().read(true).open(&path).unwrap();
-    drop(pool);
-    drop((reader, events));
-    std::fs::remove_file(&path).unwrap();
-}
-
-#[test]
 fn the_end_of_the_pool_completes_recordings_and_says_goodbye() {
     let (mut pool, mut events) = pool(1, 4);
     let peer = Peer::new();

@@ -500,3 +500,57 @@ impl Legs {
         (self.token(index, channel) == token).then_some((index, channel))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddr, UdpSocket};
+
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::{
+        io::{mailbox::mailbox, recorder::RecordingFormat, sockets::LegSockets},
+        stream::{MediaStream, StreamConfig, WallClock},
+    };
+
+    /// A leg on a free even port.
+    fn leg(id: LegId) -> Box<LegSlot> {
+        let now = Instant::now();
+        let wall_clock = WallClock { instant: now, since_epoch: Duration::ZERO };
+        let config = StreamConfig { seed: 1, cname: "test".into(), wall_clock, media_timeout: None };
+        loop {
+            let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port() & !1;
+            if let Ok(sockets) = LegSockets::bind(SocketAddr::from(([127, 0, 0, 1], port)), 0) {
+                return Box::new(LegSlot::new(id, MediaStream::new(now, config), sockets));
+            }
+        }
+    }
+
+    #[test]
+    fn a_disk_that_hangs_keeps_no_leg_from_being_closed() {
+        let (to_core, mut events) = mpsc::channel(16);
+        let (recorder, hung) = Recorder::new();
+        let (orders, inbox) = mailbox(1).unwrap();
+        let mut thread = MediaThread::new(inbox, Outbox::new(to_core), recorder, Arc::default()).unwrap();
+        thread.carry_out(Order::Open(leg(LegId(1))));
+        let mut seen = |thread: &mut MediaThread, wanted: fn(&PoolEvent) -> bool| {
+            thread.outbox.flush();
+            std::iter::from_fn(|| events.try_recv().ok()).any(|event| wanted(&event))
+        };
+        let is_refused = (0..100_000).any(|id| {
+            let file = RecordingFile {
+                within: "user".into(),
+                path: "user/x.wav".into(),
+                format: RecordingFormat::Wav,
+                mark: String::new(),
+            };
+            let (id, options) = (RecordingId(id), RecordingOptions::default());
+            thread.carry_out(Order::Record { leg: LegId(1), id, options, file, rate: 8000 });
+            seen(&mut thread, |event| matches!(event, PoolEvent::RecordingFailed { .. }))
+        });
+        assert!(is_refused, "the queue is full");
+        thread.carry_out(Order::Close { leg: LegId(1) });
+        assert!(seen(&mut thread, |event| matches!(event, PoolEvent::Closed { .. })));
+        drop((hung, orders));
+    }
+}

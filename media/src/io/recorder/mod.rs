@@ -137,7 +137,7 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    fn new() -> (Self, Receiver<Message>) {
+    pub(super) fn new() -> (Self, Receiver<Message>) {
         let (queue, messages) = channel();
         let recorder = Self { queue, waiting: Arc::default(), spare: Arc::default(), blocks_dropped: Arc::default() };
         (recorder, messages)
