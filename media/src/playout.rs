@@ -9,29 +9,36 @@ use std::time::Duration;
 use crate::codec::{Codec, g711};
 use crate::digit::{Digit, DigitSet};
 
+/// Silence that is kept as octets; more of it is the same again.
+const SILENCE_KEPT: Duration = Duration::from_secs(1);
+
 /// Audio encoded once and played many times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodedPrompt {
     codec: Codec,
     octets: Box<[u8]>,
+    /// Octets played. Where there are fewer, they begin again.
+    len: usize,
 }
 
 impl EncodedPrompt {
     /// Wraps octets that are already encoded as `codec`.
     pub fn new(codec: Codec, octets: impl Into<Box<[u8]>>) -> Self {
-        EncodedPrompt { codec, octets: octets.into() }
+        let octets = octets.into();
+        EncodedPrompt { codec, len: octets.len(), octets }
     }
 
     /// Encodes mono samples at the codec's sample rate.
     pub fn from_samples(codec: Codec, samples: &[i16]) -> Self {
         let mut octets = Vec::with_capacity(samples.len());
         codec.encode(samples, &mut octets);
-        EncodedPrompt { codec, octets: octets.into_boxed_slice() }
+        EncodedPrompt::new(codec, octets)
     }
 
-    /// Silence of the given length.
+    /// Silence of the given length, of which [`SILENCE_KEPT`] is kept at most.
     pub fn silence(codec: Codec, duration: Duration) -> Self {
-        EncodedPrompt { codec, octets: vec![codec.silence(); codec.payload_len(duration)].into_boxed_slice() }
+        let octets = vec![codec.silence(); codec.payload_len(duration.min(SILENCE_KEPT))];
+        EncodedPrompt { codec, octets: octets.into_boxed_slice(), len: codec.payload_len(duration) }
     }
 
     /// The codec the octets are in.
@@ -39,19 +46,27 @@ impl EncodedPrompt {
         self.codec
     }
 
-    /// The encoded audio.
+    /// The encoded audio; of silence, what is kept.
     pub fn octets(&self) -> &[u8] {
         &self.octets
     }
 
     /// How long the audio plays.
     pub fn duration(&self) -> Duration {
-        self.codec.duration_of(self.octets.len())
+        self.codec.duration_of(self.len)
     }
 
     /// Octets kept in memory, for a cache that is bounded by size.
     pub fn size(&self) -> usize {
         self.octets.len() + size_of::<Self>()
+    }
+
+    /// What is played from `offset` on, as far as it is kept in one piece; empty at the end.
+    fn piece(&self, offset: usize) -> &[u8] {
+        let left = self.len.saturating_sub(offset);
+        let start = if offset < self.octets.len() { offset } else { offset.checked_rem(self.octets.len()).unwrap_or(0) };
+        let piece = self.octets.get(start..).unwrap_or_default();
+        piece.get(..left).unwrap_or(piece)
     }
 }
 
@@ -163,7 +178,7 @@ impl Playout {
                 room.fill(codec.silence());
                 break;
             };
-            let rest = prompt.octets.get(self.offset..).unwrap_or_default();
+            let rest = prompt.piece(self.offset);
             let count = rest.len().min(room.len());
             if let (Some(target), Some(source)) = (room.get_mut(..count), rest.get(..count)) {
                 target.copy_from_slice(source);
@@ -186,7 +201,7 @@ impl Playout {
     fn skip(&mut self, mut time: Duration) {
         self.settle();
         while let Some(prompt) = self.playlist.prompts.get(self.prompt) {
-            let rest = prompt.octets.len() - self.offset;
+            let rest = prompt.len - self.offset;
             let wanted = prompt.codec.payload_len(time);
             if wanted < rest {
                 self.offset += wanted;
@@ -200,7 +215,7 @@ impl Playout {
 
     /// Moves on from prompts that are used up, and from the end of the list to its start while rounds are left.
     fn settle(&mut self) {
-        while self.playlist.prompts.get(self.prompt).is_some_and(|prompt| self.offset >= prompt.octets.len()) {
+        while self.playlist.prompts.get(self.prompt).is_some_and(|prompt| self.offset >= prompt.len) {
             self.prompt += 1;
             self.offset = 0;
         }
@@ -220,11 +235,11 @@ impl Playout {
     fn rewind(&mut self) {
         self.offset = 0;
         // A list with audio somewhere has a first prompt with audio; `settle` must not recurse through empty ones.
-        self.prompt = self.playlist.prompts.iter().position(|prompt| !prompt.octets.is_empty()).unwrap_or(0);
+        self.prompt = self.playlist.prompts.iter().position(|prompt| prompt.len > 0).unwrap_or(0);
     }
 
     fn is_empty(&self) -> bool {
-        self.playlist.prompts.iter().all(|prompt| prompt.octets.is_empty())
+        self.playlist.prompts.iter().all(|prompt| prompt.len == 0)
     }
 
     fn translate(&mut self, from: Codec, to: Codec, octets: &mut [u8]) {
@@ -308,6 +323,21 @@ mod tests {
         assert_eq!(drain(Playout::new(PlayId(1), playlist.clone()), 8, 3), [[2; 8]]);
         playlist.start = Duration::from_millis(2 * 1_000_000);
         assert!(Playout::new(PlayId(1), playlist).is_finished());
+    }
+
+    #[test]
+    fn silence_takes_its_time_and_no_memory() {
+        let hour = Arc::new(EncodedPrompt::silence(Codec::Pcmu, Duration::from_secs(3600)));
+        assert_eq!(hour.duration(), Duration::from_secs(3600));
+        assert!(hour.size() < 10_000, "{}", hour.size());
+        let mut playlist = Playlist::once(vec![hour, prompt(&[1; 160])]);
+        playlist.start = Duration::from_millis(3_597_990);
+        let packets = drain(Playout::new(PlayId(1), playlist), 160, 1000);
+        assert_eq!(packets.len(), 102);
+        assert!(packets[..100].iter().flatten().all(|&octet| octet == Codec::Pcmu.silence()));
+        assert_eq!(packets[100][79..81], [0xff, 1]);
+        let short = EncodedPrompt::silence(Codec::Pcma, Duration::from_millis(30));
+        assert_eq!(short.octets(), [Codec::Pcma.silence(); 240]);
     }
 
     #[test]

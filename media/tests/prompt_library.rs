@@ -102,6 +102,26 @@ async fn a_file_that_the_engine_has_written_is_played_as_it_is_now_at_once() {
 }
 
 #[tokio::test]
+async fn what_one_list_plays_is_bounded() {
+    let folder = Folder::new("list");
+    let names = ["user/a.ulaw", "user/b.ulaw", "user/c.ulaw"];
+    for (name, octet) in names.iter().zip(1..) {
+        folder.write(name, &[octet; 2000]);
+    }
+    let library = PromptLibrary::new(PromptConfig { playlist_bytes: 5000, ..folder.config() }, None).unwrap();
+    let now = Instant::now();
+    let load = |names: &[&str]| library.load_all(now, names.iter().map(|name| source(name)).collect(), Codec::Pcmu);
+    let prompts = load(&[names[0], names[1], names[0], names[1], names[0], names[1], names[0]]).await.unwrap();
+    assert!(Arc::ptr_eq(&prompts[0], &prompts[6]) && prompts.len() == 7, "the same twice is kept once");
+    let refused = load(&names).await.unwrap_err();
+    assert_eq!(refused.to_string(), "cannot play user/c.ulaw: more than 5000 octets of audio to play at once");
+    assert_eq!(library.all_cached(now, &names.map(source), Codec::Pcmu), None);
+    assert_eq!(library.all_cached(now, &[source(names[0]), source(names[1])], Codec::Pcmu).map(|list| list.len()), Some(2));
+    let missing = load(&["silence:500", "user/missing.wav", names[0]]).await.unwrap_err();
+    assert_eq!(missing, PromptError::not_found("user/missing.wav"));
+}
+
+#[tokio::test]
 async fn names_of_the_same_content_share_one_copy() {
     let folder = Folder::new("shared");
     folder.write("user/x.ulaw", &[7; 800]);

@@ -128,21 +128,12 @@ impl World for RealWorld {
     }
 
     fn audio_at_hand(&mut self, now: Instant, sources: &[Source], codec: Codec) -> Option<Vec<Arc<EncodedPrompt>>> {
-        sources.iter().map(|source| self.prompts.cached(now, source, codec)).collect()
+        self.prompts.all_cached(now, sources, codec)
     }
 
     fn load_audio(&mut self, now: Instant, ticket: Ticket, sources: Vec<Source>, codec: Codec) {
-        let loads: Vec<_> = sources.into_iter().map(|source| self.prompts.load(now, source, codec)).collect();
-        self.spawn(ticket, async move {
-            let mut prompts = Vec::with_capacity(loads.len());
-            for load in loads {
-                match load.await {
-                    Ok(prompt) => prompts.push(prompt),
-                    Err(error) => return Arrived::Audio(Err(prompt_error(&error))),
-                }
-            }
-            Arrived::Audio(Ok(prompts))
-        });
+        let load = self.prompts.load_all(now, sources, codec);
+        self.spawn(ticket, async move { Arrived::Audio(load.await.map_err(|error| prompt_error(&error))) });
     }
 
     fn speak(&mut self, _now: Instant, ticket: Ticket, args: TtsArgs, codec: Codec) {

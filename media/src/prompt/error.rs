@@ -70,6 +70,12 @@ pub enum Cause {
         /// The limit.
         max: u64,
     },
+    /// With it, more octets are played at once than the limit.
+    #[error("more than {max} octets of audio to play at once")]
+    TooMuch {
+        /// The limit.
+        max: usize,
+    },
     /// It plays for longer than the limit.
     #[error("plays longer than {} s", max.as_secs())]
     TooLong {

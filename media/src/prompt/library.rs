@@ -5,10 +5,11 @@
 //! checks a prompt is found without a system call. Who asks for a prompt that is being loaded waits for that one load.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     future::Future,
     io::{self, Read},
     path::Path,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -43,6 +44,8 @@ pub struct PromptConfig {
     pub cache_bytes: usize,
     /// Octets of fetched files kept.
     pub remote_bytes: usize,
+    /// Octets of encoded audio that one playlist may hold.
+    pub playlist_bytes: usize,
     /// How long a local file is taken as unchanged without looking.
     pub recheck: Duration,
     /// Bounds of one prompt.
@@ -57,6 +60,7 @@ impl Default for PromptConfig {
             folders: Folders::beneath(Path::new("scripts")),
             cache_bytes: 256 << 20,
             remote_bytes: 128 << 20,
+            playlist_bytes: 64 << 20,
             recheck: Duration::from_secs(1),
             limits: Limits::default(),
             threads: 2,
@@ -67,9 +71,13 @@ impl Default for PromptConfig {
 /// What a load ends with.
 pub type Loaded = Result<Arc<EncodedPrompt>, PromptError>;
 
+/// Prompts of one playlist that are loaded at a time.
+const LOADS_AT_ONCE: usize = 4;
+
 /// Files whose stamp is remembered, and files known to be undecodable.
 const MAX_KNOWN: usize = 16_384;
 
+type BoxedLoad = Pin<Box<dyn Future<Output = Loaded> + Send>>;
 type Hash = [u8; 32];
 type FlightKey = (Source, Codec);
 
@@ -165,6 +173,40 @@ impl PromptLibrary {
         }
     }
 
+    /// The prompts of one playlist, if all can be played without waiting and are no more than [`PromptConfig::playlist_bytes`].
+    #[must_use]
+    pub fn all_cached(&self, now: Instant, sources: &[Source], codec: Codec) -> Option<Vec<Arc<EncodedPrompt>>> {
+        let mut list = self.list();
+        for source in sources {
+            list.add(source, self.cached(now, source, codec)?).ok()?;
+        }
+        Some(list.prompts)
+    }
+
+    /// Loads the prompts of one playlist, a few at a time.
+    ///
+    /// # Errors
+    /// As [`Self::load`], for the first that fails, or with which they are more than [`PromptConfig::playlist_bytes`].
+    pub fn load_all(
+        &self,
+        now: Instant,
+        sources: Vec<Source>,
+        codec: Codec,
+    ) -> impl Future<Output = Result<Vec<Arc<EncodedPrompt>>, PromptError>> + Send + 'static {
+        let library = self.clone();
+        let mut sources = sources.into_iter();
+        let mut list = self.list();
+        let load = move |source: Source| -> (Source, BoxedLoad) { (source.clone(), Box::pin(library.load(now, source, codec))) };
+        let mut loads: VecDeque<_> = sources.by_ref().take(LOADS_AT_ONCE).map(&load).collect();
+        async move {
+            while let Some((source, loading)) = loads.pop_front() {
+                list.add(&source, loading.await?)?;
+                loads.extend(sources.next().map(&load));
+            }
+            Ok(list.prompts)
+        }
+    }
+
     /// Loads audio that the caller holds, such as speech from a provider. `name` is for error messages; `extension`
     /// hints at the format.
     pub fn load_bytes(
@@ -214,6 +256,10 @@ impl PromptLibrary {
         self.shared.lock().encoded.bytes()
     }
 
+    fn list(&self) -> List {
+        List { prompts: Vec::new(), bytes: 0, max: self.shared.config.playlist_bytes }
+    }
+
     fn join_or_start(&self, now: Instant, source: Source, codec: Codec) -> oneshot::Receiver<Loaded> {
         let (sender, waiting) = oneshot::channel();
         let key = (source, codec);
@@ -236,6 +282,27 @@ impl PromptLibrary {
             }
         }
         waiting
+    }
+}
+
+/// The prompts of a playlist, as far as they are there.
+struct List {
+    prompts: Vec<Arc<EncodedPrompt>>,
+    bytes: usize,
+    max: usize,
+}
+
+impl List {
+    fn add(&mut self, source: &Source, prompt: Arc<EncodedPrompt>) -> Result<(), PromptError> {
+        // What is played several times is kept once.
+        if !self.prompts.iter().any(|known| Arc::ptr_eq(known, &prompt)) {
+            self.bytes += prompt.size();
+        }
+        if self.bytes > self.max {
+            return Err(PromptError::media(source.name(), Cause::TooMuch { max: self.max }));
+        }
+        self.prompts.push(prompt);
+        Ok(())
     }
 }
 
