@@ -485,6 +485,9 @@ impl Switch {
         let mut exchange = self.exchange.borrow_mut();
         let now = exchange.now.instant;
         let outcome = exchange.registrar.register(now, &name, request, source);
+        for moved in &outcome.moved {
+            exchange.endpoint.peer_moved(&moved.contact.uri, &moved.from, &source);
+        }
         drop(exchange);
         self.registrations_changed(outcome.changes);
         let mut reply = Reply { headers: outcome.headers, ..Reply::new(outcome.status) };

@@ -14,7 +14,7 @@ use super::session_timer::SessionTimer;
 use super::{Body, CommandError, DialogId, Endpoint, Event, Failure, IncomingId, Reply, RequestId, TerminationCause};
 use crate::dialog::Dialog;
 use crate::message::{HeaderName, HeaderValue, Headers, Method, StatusCode, Uri};
-use crate::net::Destination;
+use crate::net::{Destination, Source};
 use crate::offer_answer::OfferAnswer;
 
 /// A 2xx of ours that waits for its ACK (RFC 3261 13.3.1.4).
@@ -124,12 +124,18 @@ impl DialogEntry {
 impl Endpoint {
     pub(super) fn insert_dialog(&mut self, id: DialogId, entry: DialogEntry) {
         self.dialog_index.insert(entry.dialog.key().clone(), id);
+        if entry.path.symmetric {
+            self.by_peer.insert((entry.path.peer.remote, id));
+        }
         self.dialogs.insert(id, Box::new(entry));
     }
 
     pub(super) fn remove_dialog(&mut self, id: DialogId) -> Option<DialogEntry> {
         let mut entry = self.dialogs.remove(&id)?;
         self.dialog_index.remove(entry.dialog.key());
+        if entry.path.symmetric {
+            self.by_peer.remove(&(entry.path.peer.remote, id));
+        }
         self.schedule.set(Owner::Dialog(id), None);
         entry.dialog.terminate();
         Some(*entry)
@@ -226,27 +232,50 @@ impl Endpoint {
         self.end_with_bye(now, id, TerminationCause::AckTimeout);
     }
 
-    /// The dialog's destination as the engine resolved it; `None` goes back to the peer's address.
-    ///
-    /// # Errors
-    /// When the dialog is unknown.
-    pub fn set_destination(&mut self, dialog: DialogId, destination: Option<Destination>) -> Result<(), CommandError> {
-        let entry = self.entry(dialog)?;
-        entry.path.fixed = destination;
-        Ok(())
-    }
-
     /// Whether requests in the dialog go to where the peer's messages come from instead of its Contact, as a peer behind NAT needs.
     ///
     /// # Errors
     /// When the dialog is unknown.
     pub fn set_symmetric(&mut self, dialog: DialogId, symmetric: bool) -> Result<(), CommandError> {
-        self.entry(dialog)?.path.symmetric = symmetric;
+        let path = &mut self.entry(dialog)?.path;
+        path.symmetric = symmetric;
+        let place = (path.peer.remote, dialog);
+        if symmetric {
+            self.by_peer.insert(place)
+        } else {
+            self.by_peer.remove(&place)
+        };
         Ok(())
     }
 
-    /// The URI whose host the dialog's next request is meant for: first route or remote target. Resolve it and call `set_destination`
-    /// where it is a name that the peer's own address does not stand for.
+    /// A peer with that Contact, whose messages came from `from`, has registered from elsewhere: dialogs that reach it where its messages
+    /// come from follow it (RFC 5626 5.3).
+    pub fn peer_moved(&mut self, contact: &Uri, from: &Source, to: &Source) {
+        let range = (from.remote, DialogId(0))..=(from.remote, DialogId(u64::MAX));
+        let there: Vec<DialogId> = self.by_peer.range(range).map(|(_, dialog)| *dialog).collect();
+        for id in there {
+            let is_it = self.dialogs.get(&id).is_some_and(|entry| {
+                entry.path.peer.protocol == from.protocol && is_same_user(entry.dialog.remote_target(), contact)
+            });
+            if is_it {
+                self.set_peer(id, to.reply_path());
+            }
+        }
+    }
+
+    /// Where the peer's messages come from now.
+    pub(super) fn set_peer(&mut self, id: DialogId, peer: Destination) {
+        let Some(path) = self.dialogs.get_mut(&id).map(|entry| &mut entry.path) else {
+            return;
+        };
+        let before = std::mem::replace(&mut path.peer, peer);
+        if path.symmetric && before.remote != peer.remote {
+            self.by_peer.remove(&(before.remote, id));
+            self.by_peer.insert((peer.remote, id));
+        }
+    }
+
+    /// The URI whose host the dialog's next request is meant for: first route or remote target.
     #[must_use]
     pub fn next_hop(&self, dialog: DialogId) -> Option<&Uri> {
         self.dialogs.get(&dialog).map(|entry| entry.dialog.next_hop())
@@ -260,5 +289,13 @@ impl Endpoint {
 
     pub(super) fn entry(&mut self, dialog: DialogId) -> Result<&mut DialogEntry, CommandError> {
         self.dialogs.get_mut(&dialog).map(Box::as_mut).ok_or(CommandError::UnknownDialog)
+    }
+}
+
+/// Whether two URIs name one user of one host. Of what else a device says there, what it dials with differs from what it registers.
+fn is_same_user(a: &Uri, b: &Uri) -> bool {
+    match (a, b) {
+        (Uri::Sip(a), Uri::Sip(b)) => a.user == b.user && a.host == b.host,
+        _ => false,
     }
 }

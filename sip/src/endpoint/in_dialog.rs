@@ -56,8 +56,8 @@ impl Endpoint {
             self.stats.refused += 1;
             return self.answer(now, id, reply);
         }
+        self.set_peer(dialog, source.reply_path());
         if let Some(entry) = self.dialogs.get_mut(&dialog) {
-            entry.path.peer = source.reply_path();
             entry.note_abilities(&request.headers);
         }
         match request.method {

@@ -71,6 +71,8 @@ pub struct Endpoint {
     merge_index: HashMap<MergeKey, IncomingId>,
     dialogs: BTreeMap<DialogId, Box<DialogEntry>>,
     dialog_index: HashMap<DialogKey, DialogId>,
+    /// Dialogs whose peer is where its messages come from, by where that is.
+    by_peer: BTreeSet<(SocketAddr, DialogId)>,
     requests: BTreeMap<RequestId, Outgoing>,
     /// Addresses that did not answer by TCP, and until when large requests go there by UDP.
     no_tcp: HashMap<SocketAddr, Instant>,
@@ -100,6 +102,7 @@ impl Endpoint {
             merge_index: HashMap::new(),
             dialogs: BTreeMap::new(),
             dialog_index: HashMap::new(),
+            by_peer: BTreeSet::new(),
             requests: BTreeMap::new(),
             no_tcp: HashMap::new(),
             schedule: Schedule::default(),

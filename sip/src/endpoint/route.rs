@@ -11,15 +11,13 @@ use crate::net::{Destination, Protocol, Source};
 pub(super) struct Path {
     /// Send to where the peer's messages come from, whatever its Contact says.
     pub(super) symmetric: bool,
-    /// Resolved by the engine.
-    pub(super) fixed: Option<Destination>,
     /// Where the peer's last message came from, or where our INVITE went.
     pub(super) peer: Destination,
 }
 
 impl Path {
     pub(super) fn new(peer: Destination, symmetric: bool) -> Path {
-        Path { symmetric, fixed: None, peer }
+        Path { symmetric, peer }
     }
 
     /// The address of the dialog's next hop, where it is to be followed.
@@ -35,11 +33,8 @@ impl Path {
 
     /// The destinations for the dialog's next request, the best first.
     ///
-    /// A next hop that is a name and that the engine has not resolved is reached through the peer's last address.
+    /// A next hop that is a name is reached through the peer's last address.
     pub(super) fn destinations(&self, dialog: &Dialog) -> Vec<Destination> {
-        if let Some(fixed) = self.fixed {
-            return vec![fixed];
-        }
         let Some(target) = self.target(dialog) else {
             return vec![self.peer];
         };

@@ -4,6 +4,7 @@
 //! can reach. Who may register what is decided before (see [`crate::auth`]).
 
 mod bindings;
+mod lost;
 
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use crate::{
 };
 
 use bindings::Bindings;
+use lost::Lost;
 
 pub use bindings::BindingId;
 
@@ -99,6 +101,22 @@ pub struct RegisterReply {
     /// Contact, Min-Expires or Retry-After, as the status wants.
     pub headers: Headers,
     pub changes: Vec<Change>,
+    pub moved: Vec<Moved>,
+}
+
+/// A device that was somewhere else before: its dialogs follow it.
+#[derive(Clone, Debug)]
+pub struct Moved {
+    /// Its Contact before.
+    pub contact: NameAddr,
+    pub from: Source,
+}
+
+/// What carrying out a REGISTER has done.
+#[derive(Default)]
+struct Done {
+    changes: Vec<Change>,
+    moved: Vec<Moved>,
 }
 
 /// A refusal on the way; nothing has been changed.
@@ -126,19 +144,22 @@ struct Wish {
 pub struct Registrar {
     config: RegistrarConfig,
     bindings: Bindings,
+    lost: Lost,
 }
 
 impl Registrar {
     pub fn new(config: RegistrarConfig) -> Self {
-        Registrar { config, bindings: Bindings::default() }
+        Registrar { config, bindings: Bindings::default(), lost: Lost::default() }
     }
 
     /// Carries out a REGISTER for an address of record. All of it or, when refused, none of it.
     ///
     /// Without Contact it is a query. `address` is the canonical name of the user that was authenticated and is named in To.
     pub fn register(&mut self, now: Instant, address: &str, request: &Request, source: Source) -> RegisterReply {
-        let mut changes = Vec::new();
-        match self.carry_out(now, address, request, source, &mut changes) {
+        let mut done = Done::default();
+        let result = self.carry_out(now, address, request, source, &mut done);
+        let Done { changes, moved } = done;
+        match result {
             Ok(()) => {
                 let mut headers = Headers::new();
                 for binding in self.lookup(address, now) {
@@ -149,14 +170,14 @@ impl Registrar {
                     contact.params.set("expires", Some(&seconds.to_string()));
                     headers.push(HeaderName::Contact, contact.to_string());
                 }
-                RegisterReply { status: StatusCode::OK, reason: None, headers, changes }
+                RegisterReply { status: StatusCode::OK, reason: None, headers, changes, moved }
             }
             Err(Refused { status, reason, header }) => {
                 let mut headers = Headers::new();
                 if let Some((name, value)) = header {
                     headers.push(name, value.to_string());
                 }
-                RegisterReply { status, reason: Some(reason), headers, changes }
+                RegisterReply { status, reason: Some(reason), headers, changes, moved }
             }
         }
     }
@@ -209,6 +230,7 @@ impl Registrar {
         let mut changes = Vec::new();
         for id in self.bindings.on_flow(flow) {
             let Some(binding) = self.bindings.find(id) else { continue };
+            self.lost.note(binding.clone());
             let contact = binding.contact.uri.as_sip().filter(|uri| !needs_flow(uri, &binding.source));
             let listens_at = contact.and_then(|uri| {
                 let ip = uri.host.ip().filter(|ip| *ip == binding.source.remote.ip())?;
@@ -237,8 +259,9 @@ impl Registrar {
         address: &str,
         request: &Request,
         source: Source,
-        changes: &mut Vec<Change>,
+        done: &mut Done,
     ) -> Result<(), Refused> {
+        let Done { changes, moved } = done;
         changes.extend(self.handle_timeout(now));
         let headers = &request.headers;
         let bad = |reason| Refused::new(StatusCode::BAD_REQUEST, reason);
@@ -265,6 +288,10 @@ impl Registrar {
         // First decide, then act: a REGISTER succeeds or fails as a whole (RFC 3261 §10.3 step 7).
         let mut plan: Vec<(Option<BindingId>, Wish)> = Vec::with_capacity(wishes.len());
         for wish in wishes {
+            // A binding is known by its URI: one that is named twice is one.
+            if plan.iter().any(|(_, earlier)| earlier.contact.uri.is_equivalent(&wish.contact.uri)) {
+                continue;
+            }
             let claimed: Vec<BindingId> = plan.iter().filter_map(|(id, _)| *id).collect();
             let known = self.find_match(address, &wish.contact, &claimed);
             if let Some(binding) = known.and_then(|id| self.bindings.find(id)) {
@@ -286,6 +313,10 @@ impl Registrar {
                 changes.extend(known.and_then(|id| self.remove(id, Removal::Unregistered)));
                 continue;
             }
+            let before = known.and_then(|id| self.bindings.find(id));
+            let before = before.filter(|before| (before.source.remote, before.source.flow) != (source.remote, source.flow));
+            moved.extend(before.map(|before| Moved { contact: before.contact.clone(), from: before.source }));
+            moved.extend(self.lost.take(address, &wish.contact));
             let (address, contact) = (address.to_owned(), wish.contact.uri.to_string());
             changes.push(match known {
                 Some(_) => Change::Refreshed { address: address.clone(), contact },

@@ -1,3 +1,5 @@
+use std::net::SocketAddr;
+
 use super::*;
 use crate::{
     message::{Message, parse},
@@ -65,6 +67,39 @@ fn a_binding_is_listed_with_what_is_left_of_it_until_it_expires() {
     assert_eq!(rig.wait(70), [removed("sip:1001@10.0.0.5:5060", Removal::Expired)]);
     assert!(rig.contacts().is_empty() && rig.registrar.is_empty());
     assert_eq!(rig.registrar.poll_timeout(), None);
+}
+
+#[test]
+fn a_device_that_registers_from_elsewhere_says_where_it_was() {
+    let mut rig = rig();
+    let contact = |port: u16| format!("Contact: <sip:1001@10.0.0.5:{port}>;+sip.instance=\"<urn:uuid:1>\"");
+    let at = |port: u16, flow| Source {
+        protocol: Protocol::Tcp,
+        local: "192.0.2.1:5060".parse().unwrap(),
+        remote: SocketAddr::from(([203, 0, 113, 7], port)),
+        flow: Some(FlowId(flow)),
+    };
+    let moved =
+        |reply: &RegisterReply| reply.moved.iter().map(|moved| (moved.contact.uri.to_string(), moved.from)).collect::<Vec<_>>();
+    rig.source = at(40_000, 7);
+    assert_eq!(moved(&rig.register("c", 1, &[&contact(1)])), []);
+    rig.registrar.handle_flow_closed(FlowId(7));
+    rig.source = at(40_001, 8);
+    let reply = rig.register("d", 1, &[&contact(2)]);
+    assert_eq!(moved(&reply), [("sip:1001@10.0.0.5:1".to_owned(), at(40_000, 7))]);
+    assert_eq!(moved(&rig.register("d", 2, &[&contact(2)])), []);
+    // Nobody has told us that the connection is gone.
+    rig.source = at(40_002, 9);
+    let reply = rig.register("e", 1, &[&contact(3)]);
+    assert_eq!(moved(&reply), [("sip:1001@10.0.0.5:2".to_owned(), at(40_001, 8))]);
+}
+
+#[test]
+fn a_contact_that_is_named_twice_is_one_binding() {
+    let mut rig = rig();
+    let line = "Contact: <sip:1001@phone.example>, <sip:1001@PHONE.example>";
+    assert_eq!(listed(&rig.register("c", 1, &[line, "Contact: <sip:1001@phone.example>"])).len(), 1);
+    assert!(listed(&rig.register("c", 2, &[line, "Expires: 0"])).is_empty());
 }
 
 #[test]

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use lockstep_sip::endpoint::{Body, CommandError, DialogRequest, Event, Failure, TerminationCause};
 use lockstep_sip::message::{Headers, Message, Method, NameAddr};
+use lockstep_sip::net::{Protocol, Source};
 use lockstep_sip::offer_answer::Role;
 
 use crate::calls::{connected, incoming};
-use crate::net::{Net, NodeId, answer, name_addr, offer, reply, scripted_response, udp, with_sdp};
+use crate::net::{Net, NodeId, answer, name_addr, offer, reply, scripted_response, uri, with_sdp};
 
 fn reinvite() -> DialogRequest {
     DialogRequest::new(Method::Invite).with_body(offer())
@@ -243,16 +244,35 @@ fn a_peer_behind_nat_is_reached_where_its_messages_come_from() {
     net.at(b, |e, now| e.request(now, dialog, DialogRequest::new(Method::Info))).expect("an INFO");
     net.settle();
     assert_eq!(net.requests(peer)[0].uri.to_string(), "sip:a@10.9.9.9:5060");
-    // The address the engine resolved comes before either.
-    let resolved = net.scripted("192.0.2.60:5060");
-    let destination = udp(net.address(resolved));
+    // It registers anew through another port of its NAT; others behind that NAT do not.
+    let moved = net.scripted("192.0.2.1:40000");
+    let [from, to] = [peer, moved].map(|node| Source {
+        protocol: Protocol::Udp,
+        local: net.address(b),
+        remote: net.address(node),
+        flow: None,
+    });
+    for (contact, got) in [("sip:other@10.9.9.9:5060", 0), ("sip:a@10.9.9.9:5061;ob", 1)] {
+        net.at(b, |e, now| {
+            e.peer_moved(&uri(contact), &from, &to);
+            e.request(now, dialog, DialogRequest::new(Method::Info))
+        })
+        .expect("an INFO");
+        net.settle();
+        assert_eq!(net.requests(moved).len(), got, "{contact}");
+    }
+    // Its own requests move it, too.
+    let info = talk.request("INFO", "");
+    net.send(peer, b, &info);
+    net.settle();
+    net.inbox(peer);
     net.at(b, |e, now| {
-        e.set_destination(dialog, Some(destination))?;
+        e.peer_moved(&uri("sip:a@10.9.9.9"), &to, &from);
         e.request(now, dialog, DialogRequest::new(Method::Info))
     })
     .expect("an INFO");
     net.settle();
-    assert_eq!(net.summaries(resolved), ["INFO"]);
+    assert_eq!(net.summaries(peer), ["INFO"]);
 }
 
 #[test]
