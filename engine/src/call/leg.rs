@@ -64,13 +64,6 @@ enum Side {
     Outbound,
 }
 
-/// What a change of the session description did to the leg.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HoldChange {
-    Held,
-    Resumed,
-}
-
 /// What a leg was dialled with, and what has come of it.
 #[derive(Clone, Debug)]
 struct Dialled {
@@ -194,7 +187,7 @@ impl Leg {
 
     /// The ACK came, with an answer when our 2xx carried an offer. An answer to the first one that cannot be used is an error;
     /// the leg is then to be hung up. Later what was agreed before goes on (RFC 3261 14.1).
-    pub fn acked(&mut self, board: &mut dyn Switchboard, sdp: Option<&[u8]>) -> Result<Option<HoldChange>, SdpError> {
+    pub fn acked(&mut self, board: &mut dyn Switchboard, sdp: Option<&[u8]>) -> Result<(), SdpError> {
         let first = self.state == LegState::Answering;
         let late_offer = matches!(&self.side, Side::Inbound { offer: None });
         if first {
@@ -202,13 +195,13 @@ impl Leg {
         }
         let due = std::mem::take(&mut self.answer_due) || (first && late_offer);
         if !due {
-            return Ok(None);
+            return Ok(());
         }
         match sdp.ok_or(SdpError::NoAudio).and_then(|sdp| self.take_answer(board, sdp)) {
             Err(error) if !first => {
                 tracing::debug!(%error, "a re-INVITE without an offer brought no answer to ours");
                 self.exchange.iter_mut().for_each(OfferAnswer::withdraw_offer);
-                Ok(None)
+                Ok(())
             }
             outcome => outcome,
         }
@@ -264,35 +257,28 @@ impl Leg {
     }
 
     /// A re-INVITE or UPDATE came: answers it.
-    pub fn offered(
-        &mut self,
-        board: &mut dyn Switchboard,
-        offer: OfferId,
-        branch: BranchId,
-        sdp: Option<&[u8]>,
-    ) -> Option<HoldChange> {
+    pub fn offered(&mut self, board: &mut dyn Switchboard, offer: OfferId, branch: BranchId, sdp: Option<&[u8]>) {
         let Some(mut exchange) = self.exchange_of(branch) else {
             // An UPDATE before there is any media of ours: the peer may try again once there is (RFC 3311 5.2).
             board.signal(self.id, Signal::RefuseOffer { offer, code: 500 });
-            return None;
+            return;
         };
         let Some(sdp) = sdp else {
             let ours = exchange.offer();
             self.follow(branch, exchange);
             self.answer_due = true;
             board.signal(self.id, Signal::AcceptOffer { offer, sdp: Some(ours) });
-            return None;
+            return;
         };
         match exchange.answer(sdp) {
             Ok((answer, negotiated)) => {
                 self.follow(branch, exchange);
                 board.signal(self.id, Signal::AcceptOffer { offer, sdp: Some(answer) });
-                self.apply(board, negotiated)
+                self.apply(board, negotiated);
             }
             Err(error) => {
                 let code = if error.is_malformed() { 400 } else { 488 };
                 board.signal(self.id, Signal::RefuseOffer { offer, code });
-                None
             }
         }
     }
@@ -309,16 +295,14 @@ impl Leg {
     }
 
     /// The answer to our offer came; one that cannot be used counts as none.
-    pub fn offer_answered(&mut self, board: &mut dyn Switchboard, sdp: Option<&[u8]>) -> Result<Option<HoldChange>, SdpError> {
+    pub fn offer_answered(&mut self, board: &mut dyn Switchboard, sdp: Option<&[u8]>) -> Result<(), SdpError> {
         self.take_answer(board, sdp.ok_or(SdpError::NoAudio)?)
     }
 
     /// The answer to a refresh came, which repeats what we said last; one that cannot be used changes nothing.
     pub fn refreshed(&mut self, board: &mut dyn Switchboard, sdp: &[u8]) {
         match self.exchange.as_mut().map(|exchange| exchange.take_refresh(sdp)) {
-            Some(Ok(Some(negotiated))) => {
-                self.apply(board, negotiated);
-            }
+            Some(Ok(Some(negotiated))) => self.apply(board, negotiated),
             Some(Err(error)) => tracing::debug!(%error, "a session refresh brought no answer that can be used"),
             Some(Ok(None)) | None => {}
         }
@@ -448,20 +432,15 @@ impl Leg {
         Ok(())
     }
 
-    fn take_answer(&mut self, board: &mut dyn Switchboard, sdp: &[u8]) -> Result<Option<HoldChange>, SdpError> {
+    fn take_answer(&mut self, board: &mut dyn Switchboard, sdp: &[u8]) -> Result<(), SdpError> {
         let exchange = self.exchange.as_mut().ok_or(SdpError::UnexpectedAnswer)?;
         let negotiated = exchange.take_answer(sdp)?;
-        Ok(self.apply(board, negotiated))
+        self.apply(board, negotiated);
+        Ok(())
     }
 
-    fn apply(&mut self, board: &mut dyn Switchboard, negotiated: Negotiated) -> Option<HoldChange> {
-        let was_held = std::mem::replace(&mut self.held, negotiated.held);
-        let held = negotiated.held;
+    fn apply(&mut self, board: &mut dyn Switchboard, negotiated: Negotiated) {
+        self.held = negotiated.held;
         board.media(self.id, Command::SetRemote(Box::new(negotiated)));
-        match (was_held, held) {
-            (false, true) => Some(HoldChange::Held),
-            (true, false) => Some(HoldChange::Resumed),
-            (true, true) | (false, false) => None,
-        }
     }
 }

@@ -16,7 +16,7 @@ pub(crate) use bridge::{is_callees_word, preference, status_of};
 pub use collect::{CollectRules, CollectStep, Collected, Collector, Pattern};
 pub use digits::{Digits, is_key};
 pub use info::{digit_of_info, info_of_digit};
-pub use leg::{HoldChange, Leg, LegState};
+pub use leg::{Leg, LegState};
 pub(crate) use reserved::{is_contact, runs_sip};
 pub use switchboard::{
     AudioSource, BranchId, Dial, LegEvent, LoadId, Loading, Lookup, LookupId, OfferId, RecordingFile, Refusal, RouteId, Routes,

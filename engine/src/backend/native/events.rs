@@ -90,7 +90,7 @@ impl<S: Switchboard> NativeBackend<S> {
     fn near_event(&mut self, now: Instant, event: LegEvent) {
         match event {
             LegEvent::Acked { sdp } => match self.a.acked(&mut self.board, sdp.as_deref()) {
-                Ok(_) => {
+                Ok(()) => {
                     self.tell_facts(now);
                     self.tell_hold();
                     if matches!(self.task, Some((_, Task::Answer))) {

@@ -155,7 +155,7 @@ impl<S: Switchboard> NativeBackend<S> {
                     self.callee_leg_over(now, id, (503, error.message, EndedBy::Engine));
                 }
             }
-            LegEvent::Offer { offer, branch, sdp } => drop(leg.offered(&mut self.board, offer, branch, sdp.as_deref())),
+            LegEvent::Offer { offer, branch, sdp } => leg.offered(&mut self.board, offer, branch, sdp.as_deref()),
             LegEvent::BranchOver
             | LegEvent::Acked { .. }
             | LegEvent::Digit { .. }
