@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -384,6 +385,9 @@ pub enum ContinueOn {
     /// `'completed'`: only if it was answered.
     Completed,
 }
+
+/// How long whoever is called rings where nobody says.
+pub const RING_TIME: Duration = Duration::from_secs(60);
 
 /// The most destinations one bridge takes.
 pub const MAX_BRIDGE_TARGETS: usize = 32;

@@ -1,7 +1,6 @@
 //! Where a call leads that no script has: its destinations, one after another.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use lockstep_ctx_api::op::{BridgeArgs, BridgeTarget, ContinueOn, Headers, Op};
 use lockstep_ctx_api::{CallBackend, CallState, EndedBy, ErrorCode, OpId, OpResult, Outcome};
@@ -14,8 +13,6 @@ use super::switch::Switch;
 use crate::backend::native::Ending;
 use crate::config::Destination;
 
-/// How long a user or a number that a DID leads to may ring.
-const DIRECT_RING_TIME: Duration = Duration::from_secs(60);
 /// Our own reply, or that of others, to a call that goes in circles.
 const TOO_MANY_HOPS: u16 = 483;
 /// The turn of bridges that lead straight to a user or a number.
@@ -111,7 +108,6 @@ impl Switch {
 /// A bridge no script has asked for: a DID or an extension that leads straight to a user or a number.
 fn direct_bridge(target: String, headers: Headers, more: bool) -> BridgeArgs {
     BridgeArgs {
-        timeout_ms: crate::call::millis(DIRECT_RING_TIME),
         headers,
         continue_on: if more { ContinueOn::Fail } else { ContinueOn::Never },
         ..BridgeArgs::to(vec![BridgeTarget { uri: target, ..BridgeTarget::default() }])

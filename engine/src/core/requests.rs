@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockstep_ctx_api::op::{Headers, Vars};
+use lockstep_ctx_api::op::{Headers, RING_TIME, Vars};
 use lockstep_ctx_api::wire::CallStart;
 use lockstep_ctx_api::{CallFacts, CallState, EndedBy};
 
@@ -21,8 +21,6 @@ use crate::backend::native::{Ending, NativeBackend, NativeSetup};
 use crate::config::DEFAULT_ACCOUNT;
 use crate::script::ProgramSet;
 
-/// How long a call of ours may ring when nobody says.
-const RING_TIME: Duration = Duration::from_secs(60);
 /// The most calls in one answer.
 const MAX_LISTED: usize = 10_000;
 

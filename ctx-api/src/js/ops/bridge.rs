@@ -2,9 +2,7 @@ use rquickjs::Value;
 
 use crate::js::convert::{Arg, CallArgs, Converted, Options, plain_object};
 use crate::js::value::length;
-use crate::op::{BridgeArgs, BridgeStrategy, BridgeTarget, ContinueOn, MAX_BRIDGE_TARGETS, Op};
-
-const DEFAULT_TIMEOUT_MS: u64 = 60_000;
+use crate::op::{BridgeArgs, BridgeStrategy, BridgeTarget, ContinueOn, MAX_BRIDGE_TARGETS, Op, RING_TIME};
 
 /// `bridge(dest | [dest…], continue_on | {…options})`. A third argument, which some scripts pass, is ignored.
 pub(super) fn convert(args: &CallArgs<'_, '_>) -> Converted<Op> {
@@ -33,7 +31,7 @@ fn read(args: &CallArgs<'_, '_>, targets: Vec<BridgeTarget>, options: &Options<'
     Ok(BridgeArgs {
         targets,
         strategy,
-        timeout_ms: options.get("timeout_ms")?.opt_ms()?.unwrap_or(DEFAULT_TIMEOUT_MS),
+        timeout_ms: options.get("timeout_ms")?.opt_ms()?.unwrap_or(RING_TIME.as_millis() as u64),
         caller_id: options.get("caller_id")?.opt_line()?,
         from_name: options.get("from_name")?.opt_line()?,
         headers: options.get("headers")?.headers()?,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lockstep_ctx_api::op::{BridgeArgs, BridgeStrategy, BridgeTarget, ContinueOn, Headers, MAX_BRIDGE_TARGETS};
+use lockstep_ctx_api::op::{BridgeArgs, BridgeStrategy, BridgeTarget, ContinueOn, Headers, MAX_BRIDGE_TARGETS, RING_TIME};
 use lockstep_ctx_api::outcome::{BridgeResult, BridgeStatus};
 use lockstep_ctx_api::{CallEndedCause, EndedBy, ErrorCode, OpError, OpId, Outcome};
 use uuid::Uuid;
@@ -16,8 +16,6 @@ use super::{Settings, answer_time};
 use crate::backend::set_headers::narrowed;
 use crate::esl::Event;
 
-/// How long targets ring when the script says 0.
-pub(super) const DEFAULT_RING_TIME: Duration = Duration::from_secs(60);
 /// Our own names of the legs are made from the call's.
 const LEGS: Uuid = Uuid::from_u128(0x6a1d_27e4_1f0c_4a55_9a3b_0c6f_52f1_7a10);
 
@@ -75,7 +73,7 @@ impl Settings {
     ) -> Result<Plan, OpError> {
         check(args)?;
         let ring = match args.timeout_ms {
-            0 => DEFAULT_RING_TIME,
+            0 => RING_TIME,
             ms => Duration::from_millis(ms),
         };
         let mut legs = Vec::new();

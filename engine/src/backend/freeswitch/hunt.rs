@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lockstep_ctx_api::op::{BridgeArgs, BridgeStrategy, BridgeTarget, Headers};
+use lockstep_ctx_api::op::{BridgeArgs, BridgeStrategy, BridgeTarget, Headers, RING_TIME};
 use lockstep_ctx_api::outcome::BridgeResult;
 use lockstep_ctx_api::{EndedBy, Outcome};
 
@@ -215,7 +215,7 @@ impl Hunt {
             let (first, is_alone) = (turn.first()?.target, turn.len() == 1);
             if is_alone && self.target.is_none_or(|(target, _)| target != first) {
                 let ms = self.args.targets.get(first).map_or(0, whole);
-                let time = if ms == 0 { super::bridge::DEFAULT_RING_TIME } else { Duration::from_millis(ms) };
+                let time = if ms == 0 { RING_TIME } else { Duration::from_millis(ms) };
                 self.target = now.checked_add(time).map(|until| (first, until));
             }
             let left = self.target.filter(|_| is_alone).map(|(_, until)| until.saturating_duration_since(now));

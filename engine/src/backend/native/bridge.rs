@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use lockstep_ctx_api::op::{BridgeArgs, BridgeStrategy, Headers, MAX_BRIDGE_TARGETS, RecordArgs};
+use lockstep_ctx_api::op::{BridgeArgs, BridgeStrategy, Headers, MAX_BRIDGE_TARGETS, RING_TIME, RecordArgs};
 use lockstep_ctx_api::outcome::{BridgeResult, BridgeStatus};
 use lockstep_ctx_api::{BackendOutput, CallEndedCause, EndedBy, Event, OpError, OpId, Outcome};
 use lockstep_media::codec::Codec;
@@ -20,8 +20,6 @@ use crate::call::{
     Refusal, RouteId, Routes, Switchboard,
 };
 
-/// How long targets ring when the script says 0.
-const DEFAULT_RING_TIME: Duration = Duration::from_secs(60);
 /// A key that is passed on is held for as long at least, whatever its INFO says.
 const SHORTEST_KEY: Duration = Duration::from_millis(100);
 
@@ -82,7 +80,7 @@ impl<S: Switchboard> NativeBackend<S> {
         }
         // Before the far legs: they are opened beside it, on its media thread.
         self.a.open_ports(&mut self.board).map_err(|error| super::prefixed("bridge", error))?;
-        let common = ring_time(args.timeout_ms).unwrap_or(DEFAULT_RING_TIME);
+        let common = ring_time(args.timeout_ms).unwrap_or(RING_TIME);
         let ring_times = args
             .targets
             .iter()
