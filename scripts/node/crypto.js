@@ -118,6 +118,11 @@ const refused = Object.fromEntries(
     }]),
 );
 
+function fill(array) {
+  new Uint8Array(array.buffer, array.byteOffset, array.byteLength).set(random.randomBytes(array.byteLength));
+  return array;
+}
+
 module.exports = {
   ...refused,
   constants: {},
@@ -136,8 +141,8 @@ module.exports = {
   pbkdf2Sync,
   pseudoRandomBytes: (count, callback) => deliver(callback, () => random.randomBytes(count)),
   randomBytes: (count, callback) => deliver(callback, () => random.randomBytes(count)),
-  randomFillSync: (array) => random.getRandomValues(array),
-  randomFill: (array, callback) => deliver(callback, () => random.getRandomValues(array)),
+  randomFillSync: fill,
+  randomFill: (array, callback) => deliver(callback, () => fill(array)),
   randomInt(min, max, callback) {
     if (typeof max === 'function') [max, callback] = [undefined, max];
     return deliver(callback, () => random.randomInt(min, max));

@@ -176,6 +176,23 @@ fn structured_clone_copies_deeply() {
 }
 
 #[test]
+fn signals_of_several_leave_nothing_with_a_signal_that_stays() {
+    let source = "function main() {
+        const life = new AbortController();
+        for (let i = 0; i < 10000; i++) {
+          const any = AbortSignal.any([life.signal, new AbortController().signal]);
+          const listener = () => {};
+          any.addEventListener('abort', listener);
+          any.removeEventListener('abort', listener);
+        }
+        return 'done';
+    }";
+    let mut setup = Setup::app(source);
+    setup.header.limits.memory_bytes = 4 << 20;
+    assert_eq!(setup.start().result(), "\"done\"");
+}
+
+#[test]
 fn abort_signals_and_events() {
     assert_true(&[
         "(() => { const c = new AbortController(); let seen = ''; c.signal.onabort = () => seen += 'a'; c.signal.addEventListener('abort', () => seen += 'b'); c.abort(); c.abort(); return seen === 'ab' && c.signal.aborted && c.signal.reason.name === 'AbortError' })()",
@@ -183,6 +200,10 @@ fn abort_signals_and_events() {
         "(() => { try { new AbortSignal() } catch (e) { return e instanceof TypeError } })()",
         "(() => { const t = new EventTarget(); let n = 0; t.addEventListener('x', () => n++, { once: true }); t.dispatchEvent(new Event('x')); t.dispatchEvent(new Event('x')); return n === 1 })()",
         "AbortSignal.any([AbortSignal.abort(5)]).reason === 5",
+        "(() => { const c = new AbortController(); const any = AbortSignal.any([AbortSignal.any([c.signal])]); if (any.aborted) return false; c.abort(7); return any.aborted && any.reason === 7 })()",
+        "(() => { const c = new AbortController(); const any = AbortSignal.any([AbortSignal.any([c.signal])]); let seen = ''; const a = () => { seen += 'a' }; any.addEventListener('abort', a); any.addEventListener('abort', () => { seen += 'b' }); any.removeEventListener('abort', a); any.onabort = () => { seen += any.reason }; c.abort(7); c.abort(8); return seen === '7b' })()",
+        "(() => { const c = new AbortController(); const any = AbortSignal.any([c.signal]); let n = 0; any.onabort = () => { n++ }; any.onabort = null; c.abort(); return n === 0 && any.aborted })()",
+        "(() => { try { AbortSignal.timeout(Infinity) } catch (e) { return e instanceof RangeError && !AbortSignal.timeout(5e9).aborted } })()",
         "new DOMException('m', 'AbortError').code === 20",
     ]);
 }
@@ -264,6 +285,8 @@ fn a_body_can_be_read_as_a_stream() {
         "await (async () => { const r = new Response('ab'); await r.body.getReader().read(); return r.bodyUsed && r.text().then(() => false, (e) => e instanceof TypeError) })()",
         "await (async () => { const r = new Response('ab'); r.body.getReader(); try { r.body.getReader() } catch (e) { return e instanceof TypeError && r.body.locked } })()",
         "new Response().body === null && new Response(null).body === null",
+        "new Response('x', null).status === 200 && new Request('http://a/', null).method === 'GET' && Response.json(1, null).ok",
+        "crypto.randomBytes(70000).length === 70000 && (() => { try { crypto.getRandomValues(new Uint8Array(70000)) } catch (e) { return e.name === 'QuotaExceededError' } })()",
     ]);
 }
 

@@ -60,6 +60,7 @@ async fn mistakes_are_named() {
         ("kv.set('a', 'x', -1)", "RangeError: kv.set: the time to live must be a number of seconds of 0 or more, got -1"),
         ("kv.set('a', 'x'.repeat(1048577))", "LimitError: kv.set: a value may have 1048576 bytes, got 1048577"),
         ("incr('t')", "TypeError: kv.incr: 't' does not hold a number"),
+        ("incr('n', null)", "TypeError: incr: the step must be a number, got null"),
         ("incr('n', 'x')", "TypeError: incr: the step must be a number, got x"),
         ("ko.set('a', () => 1)", "TypeError: ko.set: the value cannot be written as JSON, got function"),
     ] {

@@ -5,8 +5,8 @@ use rquickjs::{ArrayBuffer, Ctx, Exception, Object};
 use crate::js::hosted::function;
 use crate::js::shared::Shared;
 
-/// What the web allows one call of `getRandomValues`.
-const MAX_BYTES: usize = 65_536;
+/// Bytes that may be asked for at once.
+const MAX_BYTES: usize = 16 << 20;
 
 /// `bytes(count)`, from the run's own seed.
 pub(super) fn object<'js>(ctx: &Ctx<'js>, shared: &Rc<Shared>) -> rquickjs::Result<Object<'js>> {
@@ -16,7 +16,7 @@ pub(super) fn object<'js>(ctx: &Ctx<'js>, shared: &Rc<Shared>) -> rquickjs::Resu
         "bytes",
         function(ctx, move |ctx: Ctx<'js>, count: usize| {
             if count > MAX_BYTES {
-                return Err(Exception::throw_range(&ctx, "at most 65536 random bytes at once"));
+                return Err(Exception::throw_range(&ctx, &format!("at most {MAX_BYTES} random bytes at once")));
             }
             let mut bytes = vec![0; count];
             run.random_bytes(&mut bytes);

@@ -73,7 +73,12 @@
       }
       return !event.defaultPrevented;
     }
+    static listens(target, type) {
+      return target.#listeners.some((entry) => entry.type === type);
+    }
   }
+  const { listens } = EventTarget;
+  delete EventTarget.listens;
 
   // One listener's error does not keep the event from the others.
   function call(listener, self, event) {
@@ -89,19 +94,54 @@
   class AbortSignal extends EventTarget {
     #aborted = false;
     #reason = undefined;
+    #onabort = null;
+    // Of one that `any` made. While nobody listens to it, it looks at them when it is asked: they would keep it as long as they live.
+    #sources = [];
+    #relay = undefined;
     constructor(token) {
       super();
       if (token !== CREATE) throw new TypeError('Illegal constructor');
-      this.onabort = null;
     }
     get aborted() {
+      this.#look();
       return this.#aborted;
     }
     get reason() {
+      this.#look();
       return this.#reason;
     }
+    get onabort() {
+      return this.#onabort;
+    }
+    set onabort(handler) {
+      this.#onabort = typeof handler === 'function' ? handler : null;
+      this.#follow();
+    }
     throwIfAborted() {
-      if (this.#aborted) throw this.#reason;
+      if (this.aborted) throw this.#reason;
+    }
+    addEventListener(...args) {
+      super.addEventListener(...args);
+      this.#follow();
+    }
+    removeEventListener(...args) {
+      super.removeEventListener(...args);
+      this.#follow();
+    }
+    #look() {
+      if (this.#aborted) return;
+      const source = this.#sources.find((signal) => signal.aborted);
+      if (source !== undefined) trigger(this, source.reason);
+    }
+    #follow() {
+      const follows = !this.#aborted && (this.#onabort !== null || listens(this, 'abort'));
+      if (follows === (this.#relay !== undefined)) return;
+      const relay = this.#relay ?? (() => this.#look());
+      this.#relay = follows ? relay : undefined;
+      for (const source of this.#sources) {
+        if (follows) source.addEventListener('abort', relay);
+        else source.removeEventListener('abort', relay);
+      }
     }
     static abort(reason) {
       const signal = new AbortSignal(CREATE);
@@ -110,10 +150,11 @@
     }
     static timeout(ms) {
       const delay = Number(ms);
-      if (!(delay >= 0)) throw new RangeError(`AbortSignal.timeout: ${String(ms)} is no time`);
+      if (!(delay >= 0 && delay < Infinity)) throw new RangeError(`AbortSignal.timeout: ${String(ms)} is no time`);
       const signal = new AbortSignal(CREATE);
       const expire = () => trigger(signal, new DOMException('The operation was aborted due to timeout', 'TimeoutError'));
-      part('timers').addTimer('AbortSignal.timeout', expire, Math.max(delay, 1), [], false, false);
+      // What does not fit a timer is as good as never.
+      if (delay <= 0x7fffffff) part('timers').addTimer('AbortSignal.timeout', expire, Math.max(delay, 1), [], false, false);
       return signal;
     }
     static any(signals) {
@@ -124,7 +165,7 @@
         trigger(any, aborted.reason);
         return any;
       }
-      for (const signal of sources) signal.addEventListener('abort', () => trigger(any, signal.reason), { once: true });
+      any.#sources = sources;
       return any;
     }
     static trigger(signal, reason) {
@@ -132,6 +173,8 @@
       signal.#aborted = true;
       signal.#reason = reason === undefined ? new DOMException('This operation was aborted', 'AbortError') : reason;
       signal.dispatchEvent(new Event('abort'));
+      signal.#follow();
+      signal.#sources = [];
     }
   }
   const { trigger } = AbortSignal;

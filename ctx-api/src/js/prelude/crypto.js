@@ -1,10 +1,15 @@
 // A subset of `crypto`, fed from the run's journaled seed.
 (function (host) {
   const { bytes } = host.natives('random');
+  // What the web allows.
+  const MAX_VALUES = 65_536;
 
   function getRandomValues(array) {
     if (!ArrayBuffer.isView(array) || array instanceof DataView || array instanceof Float32Array || array instanceof Float64Array) {
       throw new TypeError('crypto.getRandomValues: an integer array is needed');
+    }
+    if (array.byteLength > MAX_VALUES) {
+      throw new DOMException(`crypto.getRandomValues: at most ${MAX_VALUES} bytes at once`, 'QuotaExceededError');
     }
     new Uint8Array(array.buffer, array.byteOffset, array.byteLength).set(new Uint8Array(bytes(array.byteLength)));
     return array;

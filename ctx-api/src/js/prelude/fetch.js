@@ -190,7 +190,8 @@
   delete Body.peek;
 
   class Request extends Body {
-    constructor(input, init = {}) {
+    constructor(input, given) {
+      const init = given ?? {};
       const from = input instanceof Request ? input : undefined;
       const { bytes, type } = init.body === undefined && from !== undefined ? { bytes: peek(from) } : extract(init.body);
       super(bytes);
@@ -217,7 +218,8 @@
   }
 
   class Response extends Body {
-    constructor(body = null, { status = 200, statusText = '', headers } = {}) {
+    constructor(body = null, init) {
+      const { status = 200, statusText = '', headers } = init ?? {};
       const { bytes, type } = extract(body);
       super(bytes);
       if (!Number.isInteger(status) || status < 200 || status > 599) throw new RangeError(`Response: ${String(status)} is not a status`);
@@ -238,8 +240,8 @@
       const { status, statusText, headers } = this;
       return Object.assign(new Response(peek(this), { status, statusText, headers }), { url: this.url, redirected: this.redirected });
     }
-    static json(data, init = {}) {
-      const headers = new Headers(init.headers);
+    static json(data, init) {
+      const headers = new Headers(init?.headers);
       if (!headers.has('content-type')) headers.set('content-type', 'application/json');
       return new Response(JSON.stringify(data), { ...init, headers });
     }

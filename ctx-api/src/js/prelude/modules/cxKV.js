@@ -44,7 +44,7 @@
   };
 
   function step(by) {
-    const given = Number(by);
+    const given = by === null ? NaN : Number(by);
     if (!Number.isFinite(given)) throw new TypeError(`incr: the step must be a number, got ${String(by)}`);
     return given;
   }
