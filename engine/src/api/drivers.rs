@@ -6,13 +6,13 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use lockstep_ctx_api::wire::ScriptType;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::AppState;
 use super::access::Caller;
-use super::body::RawBody;
+use super::body::{RawBody, parse};
 use super::error::ApiError;
 use super::path::Path;
-use crate::form::without_mark;
 use crate::runs::{RunKind, RunRequest};
 
 pub(super) async fn call(
@@ -41,15 +41,25 @@ pub(super) async fn call(
 
 /// A driver's functions take one object.
 pub(super) fn argument(body: &[u8]) -> Result<String, ApiError> {
-    let wrong = |error: &dyn std::fmt::Display| {
-        ApiError::unprocessable(format!("expected a JSON object, the function's argument: {error}"), Value::Null)
-    };
-    let body: &[u8] = match without_mark(body) {
-        b"" => b"{}",
-        body => body,
-    };
-    match serde_json::from_slice::<Value>(body).map_err(|error| wrong(&error))? {
-        object @ Value::Object(_) => Ok(object.to_string()),
-        _ => Err(wrong(&"it is something else")),
+    let wanted = "a JSON object, the function's argument";
+    let argument: Box<RawValue> = parse(body).map_err(|error: ApiError| error.expected(wanted))?;
+    if !argument.get().starts_with('{') {
+        return Err(ApiError::unprocessable(format!("expected {wanted}: it is something else"), Value::Null));
+    }
+    Ok(argument.get().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_argument_is_an_object_and_handed_on_as_it_is() {
+        assert_eq!(argument(br#" {"z":1,"a":1.0} "#), Ok(r#"{"z":1,"a":1.0}"#.to_owned()));
+        assert_eq!(argument(b""), Ok("{}".to_owned()));
+        for (wrong, why) in [("[1]", "something else"), ("{", "EOF")] {
+            let error = argument(wrong.as_bytes()).unwrap_err();
+            assert!(error.message().starts_with("expected a JSON object") && error.message().contains(why), "{error:?}");
+        }
     }
 }

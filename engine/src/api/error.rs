@@ -178,6 +178,11 @@ impl ApiError {
     pub(super) fn unprocessable(what: impl Into<String>, details: Value) -> Self {
         Self { details, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", what) }
     }
+
+    /// The same with what was expected ahead of what is wrong.
+    pub(super) fn expected(self, what: &str) -> Self {
+        Self { message: format!("expected {what}: {}", self.message), ..self }
+    }
 }
 
 impl From<StoreError> for ApiError {
@@ -257,6 +262,11 @@ impl From<FormError> for ApiError {
             }
             FormError::MediaType(_) | FormError::Encoding(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
             FormError::Malformed(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+            FormError::Json(wrong) => {
+                let details = json!({ "line": wrong.line(), "column": wrong.column() });
+                return Self::unprocessable(error.to_string(), details);
+            }
+            FormError::TooDeep => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_body"),
             FormError::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
             FormError::Scratch(_) => (StatusCode::INTERNAL_SERVER_ERROR, "no_room"),
         };

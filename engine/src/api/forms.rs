@@ -32,7 +32,7 @@ pub(super) async fn submit(
     let program = caller.program(state.engine.runs(), &id)?;
     let scratch = Scratch::default();
     let data = form::read(request, state.form_limits, &scratch).await?;
-    let mut request = RunRequest::named(program.name.as_str(), RunKind::Form, data.to_string())
+    let mut request = RunRequest::named(program.name.as_str(), RunKind::Form, data.into_json())
         .of_account(program.account.as_str())
         .function(query.function);
     request.scratch = scratch;

@@ -84,22 +84,11 @@ async fn call(state: &AppState, uuid: &str, function: Option<String>, request: R
         .map_err(|error| ApiError::bad_request(format!("the query has {error}")))?;
     let scratch = Scratch::default();
     let data = match *request.method() {
-        Method::POST => match form::read(request, state.form_limits, &scratch).await? {
-            Value::Object(body) => {
-                let mut all = match fields.into_value() {
-                    Value::Object(query) => query,
-                    _ => serde_json::Map::new(),
-                };
-                all.extend(body);
-                Value::Object(all)
-            }
-            other => other,
-        },
-        _ => fields.into_value(),
+        Method::POST => form::read(request, state.form_limits, &scratch).await?.after(&fields),
+        _ => fields.into_json(),
     };
-    let mut request = RunRequest::new(program.uuid.clone(), RunKind::Public, data.to_string())
-        .of_account(program.account.as_str())
-        .function(function);
+    let mut request =
+        RunRequest::new(program.uuid.clone(), RunKind::Public, data).of_account(program.account.as_str()).function(function);
     request.scratch = scratch;
     match runs.run(request).await {
         Ok(success) => Ok(answer::page(success.result)),

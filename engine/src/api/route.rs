@@ -5,6 +5,7 @@ use axum::extract::{Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::AppState;
@@ -49,9 +50,8 @@ pub(super) async fn route(
 
 /// Says what is wrong with a body.
 fn no_routing_object(body: &[u8]) -> ApiError {
-    let why = match super::body::parse::<Value>(body) {
-        Ok(_) => "expected the routing object, a JSON object".to_owned(),
-        Err(error) => format!("expected the routing object as JSON: {}", error.message()),
-    };
-    ApiError::unprocessable(why, Value::Null)
+    match super::body::parse::<IgnoredAny>(body) {
+        Ok(_) => ApiError::unprocessable("expected the routing object, a JSON object", Value::Null),
+        Err(error) => error.expected("the routing object as JSON"),
+    }
 }

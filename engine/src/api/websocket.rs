@@ -69,7 +69,7 @@ pub(super) fn accept(
     fields
         .extend_urlencoded(query.unwrap_or_default().as_bytes())
         .map_err(|error| ApiError::bad_request(format!("the query has {error}")))?;
-    let data = fields.into_value().to_string();
+    let data = fields.into_json();
     let (runs, script) = (runs.clone(), program.name.clone());
     let place = Arc::clone(&places.0).try_acquire_owned().map_err(|_| ApiError::too_many_websockets())?;
     Ok(upgrade.max_message_size(MAX_MESSAGE).max_frame_size(MAX_FRAME).on_upgrade(async move |socket| {

@@ -1,8 +1,10 @@
 //! What a web page or a webhook sends, as one object for a script: urlencoded, multipart with files, or JSON.
 
 mod fields;
+mod json;
 mod read;
 
-pub use fields::Fields;
+pub use fields::{Fields, FormData};
+pub(crate) use json::{MAX_DEPTH, is_too_deep, without_mark};
+pub(crate) use read::check_encoding;
 pub use read::{FormError, FormLimits, read};
-pub(crate) use read::{check_encoding, without_mark};

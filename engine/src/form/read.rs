@@ -12,7 +12,8 @@ use thiserror::Error;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt as _;
 
-use super::fields::{Fields, TooMany};
+use super::fields::{Fields, FormData, TooMany};
+use super::json::{MAX_DEPTH, is_too_deep, without_mark};
 use crate::host::Scratch;
 
 /// Octets of everything that is not a file, names included.
@@ -46,18 +47,22 @@ pub enum FormError {
     Encoding(String),
     #[error("the body is malformed: {0}")]
     Malformed(String),
+    #[error("the body is malformed: {0}")]
+    Json(serde_json::Error),
+    #[error("nested deeper than {MAX_DEPTH} levels")]
+    TooDeep,
     #[error("the body did not arrive within {} s", PATIENCE.as_secs())]
     TooSlow,
     #[error("a file of the form cannot be kept: {0}")]
     Scratch(#[from] std::io::Error),
 }
 
-/// The body of `request` as the object a script gets: fields, and `{filename, type, size, path}` for each file, which lies in
+/// The body of `request` as a script gets it: fields, and `{filename, type, size, path}` for each file, which lies in
 /// `scratch`. A JSON body is taken as it is.
 ///
 /// # Errors
 /// When it is too large, malformed, or of no known kind.
-pub async fn read(request: Request, limits: FormLimits, scratch: &Scratch) -> Result<Value, FormError> {
+pub async fn read(request: Request, limits: FormLimits, scratch: &Scratch) -> Result<FormData, FormError> {
     match tokio::time::timeout(PATIENCE, read_all(request, limits, scratch)).await {
         Ok(read) => read,
         Err(_) => Err(FormError::TooSlow),
@@ -78,7 +83,7 @@ pub(crate) fn check_encoding(request: &Request) -> Result<(), FormError> {
     names.find(is_coding).map_or(Ok(()), |name| Err(FormError::Encoding(name.to_owned())))
 }
 
-async fn read_all(request: Request, limits: FormLimits, scratch: &Scratch) -> Result<Value, FormError> {
+async fn read_all(request: Request, limits: FormLimits, scratch: &Scratch) -> Result<FormData, FormError> {
     check_encoding(&request)?;
     let given = request.headers().get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?").to_owned());
     let media_type = given.as_deref().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -87,14 +92,15 @@ async fn read_all(request: Request, limits: FormLimits, scratch: &Scratch) -> Re
         "application/x-www-form-urlencoded" => {
             let mut fields = Fields::default();
             fields.extend_urlencoded(&text(request.into_body(), limits).await?)?;
-            Ok(fields.into_value())
+            Ok(FormData::Fields(fields))
         }
         kind if is_json(kind) || kind.is_empty() => {
             let body = text(request.into_body(), limits).await?;
             match without_mark(&body) {
-                b"" => Ok(json!({})),
+                b"" => Ok(FormData::Fields(Fields::default())),
                 _ if media_type.is_empty() => Err(FormError::MediaType("nothing".to_owned())),
-                body => serde_json::from_slice(body).map_err(|error| FormError::Malformed(error.to_string())),
+                body if is_too_deep(body) => Err(FormError::TooDeep),
+                body => Ok(FormData::Json(serde_json::from_slice(body).map_err(FormError::Json)?)),
             }
         }
         _ => Err(FormError::MediaType(media_type)),
@@ -104,11 +110,6 @@ async fn read_all(request: Request, limits: FormLimits, scratch: &Scratch) -> Re
 /// JSON itself, or a format that is written in it (RFC 6839).
 fn is_json(media_type: &str) -> bool {
     media_type == "application/json" || media_type.ends_with("+json")
-}
-
-/// JSON without the byte order mark that some put before it (RFC 8259 8.1).
-pub(crate) fn without_mark(json: &[u8]) -> &[u8] {
-    json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json)
 }
 
 async fn text(body: Body, limits: FormLimits) -> Result<axum::body::Bytes, FormError> {
@@ -121,7 +122,7 @@ async fn text(body: Body, limits: FormLimits) -> Result<axum::body::Bytes, FormE
     })
 }
 
-async fn multipart(request: Request, limits: FormLimits, scratch: &Scratch) -> Result<Value, FormError> {
+async fn multipart(request: Request, limits: FormLimits, scratch: &Scratch) -> Result<FormData, FormError> {
     let mut parts = Multipart::from_request(request, &()).await.map_err(|error| FormError::Malformed(error.body_text()))?;
     let mut fields = Fields::default();
     let mut budget = Budget { body: limits.body, text: MAX_TEXT, limits };
@@ -147,7 +148,7 @@ async fn multipart(request: Request, limits: FormLimits, scratch: &Scratch) -> R
         };
         fields.add(name, value)?;
     }
-    Ok(fields.into_value())
+    Ok(FormData::Fields(fields))
 }
 
 /// What is left of a form's bounds.
@@ -227,7 +228,11 @@ mod tests {
 
     async fn read_body(kind: &str, body: impl Into<Body>, limit: usize, scratch: &Scratch) -> Result<Value, FormError> {
         let request = Request::builder().header(header::CONTENT_TYPE, kind).body(body.into()).unwrap();
-        read(request, FormLimits { body: limit }, scratch).await
+        read(request, FormLimits { body: limit }, scratch).await.map(value_of)
+    }
+
+    fn value_of(data: FormData) -> Value {
+        serde_json::from_str(&data.into_json()).unwrap()
     }
 
     const MULTIPART: &str = "--B\r\nContent-Disposition: form-data; name=\"note\"\r\n\r\nhello\r\n\
@@ -268,7 +273,7 @@ mod tests {
             assert!(matches!(read(coding, "{}").await, Err(FormError::Encoding(found)) if found == name), "{coding}");
         }
         for (coding, body) in [("Identity", "{}"), ("utf-8", "{}"), ("", "{}"), ("gzip", "")] {
-            assert!(matches!(read(coding, body).await, Ok(value) if value == json!({})), "{coding} {body}");
+            assert!(matches!(read(coding, body).await.map(value_of), Ok(value) if value == json!({})), "{coding} {body}");
         }
     }
 
@@ -277,7 +282,8 @@ mod tests {
         let scratch = Scratch::default();
         let refused = async |kind, body: String| read_body(kind, body, 200, &scratch).await.unwrap_err();
         assert!(matches!(refused("text/csv", "1".into()).await, FormError::MediaType(found) if found == "text/csv"));
-        assert!(matches!(refused("application/json", "{".into()).await, FormError::Malformed(_)));
+        assert!(matches!(refused("application/json", "{".into()).await, FormError::Json(error) if error.line() == 1));
+        assert!(matches!(refused("application/json", "[".repeat(129)).await, FormError::TooDeep));
         assert!(matches!(refused("application/json", " ".repeat(201)).await, FormError::TooLarge { limit: 200 }));
         assert!(matches!(refused("multipart/form-data", "x".into()).await, FormError::Malformed(_)));
         let long = MULTIPART.replace("3;4\n", &"5".repeat(300));
