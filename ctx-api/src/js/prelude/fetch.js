@@ -297,7 +297,7 @@
     const request = new Request(input, init);
     const { method, url, redirect, signal } = request;
     const bytes = peek(request);
-    const body = bytes === undefined ? undefined : bytes.slice().buffer;
+    const body = bytes?.byteLength === bytes?.buffer.byteLength ? bytes?.buffer : bytes.slice().buffer;
     const headers = [...request.headers];
     let answer;
     try {

@@ -99,6 +99,7 @@ pub struct Supervisor {
     /// Boxed: a tree moves its values whenever one next to them comes or goes.
     runs: BTreeMap<RunId, Box<Run>>,
     workers: BTreeMap<WorkerKey, Worker>,
+    /// Retired ones stay: a run that has waited for its turn may still be started with one.
     bundles: BTreeMap<u64, BundleUse>,
     /// Runs with work to do that found no worker ready, in the order in which they came.
     homeless: VecDeque<RunId>,
@@ -202,7 +203,7 @@ impl Supervisor {
         self.runs.get(&id).map(|run| run.recorder.journal())
     }
 
-    /// No new run will use `bundle`.
+    /// No new run will use `bundle`, but for those that were asked for before.
     pub fn retire(&mut self, bundle: u64) {
         self.bundles.entry(bundle).or_default().retired = true;
         self.forget_bundle(bundle);
@@ -364,12 +365,11 @@ impl Supervisor {
         self.actions.push_back(Action::Kill(key));
     }
 
-    /// Workers may forget a bundle that no run uses and none will.
+    /// Workers may forget a retired bundle that no run uses.
     fn forget_bundle(&mut self, bundle: u64) {
         if self.bundles.get(&bundle).is_none_or(|used| used.runs > 0 || !used.retired) {
             return;
         }
-        self.bundles.remove(&bundle);
         for (key, worker) in &mut self.workers {
             // A frame of one number: it cannot be too large.
             if worker.bundles.remove(&bundle) && worker.push(&ToWorker::DropBundle { bundle }).is_ok() {

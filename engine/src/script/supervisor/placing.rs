@@ -61,9 +61,12 @@ impl Supervisor {
         let Some(run) = self.runs.get_mut(&id) else { return };
         let Some(at) = run.placement.take() else { return };
         let outstanding = run.outstanding();
-        run.hungry = false;
+        let was_hungry = std::mem::take(&mut run.hungry);
         let Some(worker) = self.workers.get_mut(&at.worker) else { return };
         worker.runs.remove(&id);
+        if was_hungry {
+            worker.waits_no_more(id);
+        }
         worker.outstanding = worker.outstanding.saturating_sub(outstanding);
         worker.haunted |= outstanding > 0;
         if run.gone && outstanding == 0 {
@@ -89,9 +92,6 @@ impl Supervisor {
         while let Some(worker) = self.workers.get_mut(&key).filter(|worker| worker.has_room()) {
             let Some(id) = worker.next_to_feed() else { break };
             let Some(run) = self.runs.get_mut(&id) else { continue };
-            if run.placement.is_none_or(|at| at.worker != key) || !run.hungry {
-                continue;
-            }
             let Some(frame) = run.next_frame(id) else {
                 run.hungry = false;
                 continue;

@@ -120,6 +120,12 @@ impl Worker {
         line.push_back(run);
     }
 
+    /// A run that waits for room has gone.
+    pub(super) fn waits_no_more(&mut self, run: RunId) {
+        self.new.retain(|waiting| *waiting != run);
+        self.hungry.retain(|waiting| *waiting != run);
+    }
+
     /// Appends a frame; returns its size.
     pub(super) fn push(&mut self, frame: &ToWorker) -> Result<usize, WireError> {
         let before = self.outbound.len();

@@ -49,6 +49,20 @@ fn a_bundle_is_sent_once_to_a_worker_and_dropped_when_retired_and_unused() {
 }
 
 #[test]
+fn a_bundle_that_was_retired_before_its_last_run_was_started_is_dropped_with_it() {
+    let mut fleet = Fleet::new(1);
+    fleet.supervisor.retire(1);
+    for _ in 0..2 {
+        let run = fleet.start();
+        let home = fleet.home(run).unwrap();
+        fleet.supervisor.drop_run(fleet.now, run);
+        fleet.carry_out();
+        let inbox = std::mem::take(&mut fleet.workers.get_mut(&home).unwrap().inbox);
+        assert!(inbox.contains(&ToWorker::DropBundle { bundle: 1 }));
+    }
+}
+
+#[test]
 fn a_bundle_that_fills_the_buffer_is_sent_all_the_same() {
     let mut fleet = Fleet::new(1);
     let run = fleet.start_with(large_program());
