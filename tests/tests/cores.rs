@@ -37,7 +37,7 @@ fn sources(folder: &Path, edges: &[PathBuf]) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if edges.iter().any(|edge| path == *edge) {
+        if edges.contains(&path) {
             continue;
         }
         if path.is_dir() {
