@@ -9,6 +9,9 @@ use std::time::Duration;
 use crate::codec::{Codec, g711};
 use crate::digit::{Digit, DigitSet};
 
+/// The largest change of level: from the softest sample to a full one.
+const MAX_GAIN_DB: f32 = 60.0;
+
 /// Silence that is kept as octets; more of it is the same again.
 const SILENCE_KEPT: Duration = Duration::from_secs(1);
 
@@ -247,7 +250,7 @@ impl Playout {
             return;
         }
         if self.translation.as_ref().is_none_or(|built| built.from != from || built.to != to) {
-            let gain = 10f32.powf(self.playlist.gain_db.clamp(-60.0, 30.0) / 20.0);
+            let gain = 10f32.powf(self.playlist.gain_db.clamp(-MAX_GAIN_DB, MAX_GAIN_DB) / 20.0);
             let table = g711::translation(from, to, gain);
             self.translation = Some(Box::new(CodecTranslation { from, to, table }));
         }
@@ -375,6 +378,17 @@ mod tests {
         assert!(payload.iter().all(|&octet| Codec::Pcma.decode_sample(octet).abs() <= 8));
         playout.fill(Codec::Pcmu, &mut payload);
         assert_eq!(payload, [0xff; 160]);
+    }
+
+    #[test]
+    fn a_change_of_level_of_60_db_is_made() {
+        let soft = Codec::Pcmu.encode_sample(16);
+        let mut playlist = Playlist::once(vec![prompt(&[soft; 160])]);
+        playlist.gain_db = 60.0;
+        let mut payload = [0; 160];
+        Playout::new(PlayId(1), playlist).fill(Codec::Pcmu, &mut payload);
+        let level = Codec::Pcmu.decode_sample(payload[0]);
+        assert!(level > 5_000, "{level}");
     }
 
     #[test]

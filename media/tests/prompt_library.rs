@@ -260,6 +260,7 @@ fn page(octets: &[u8], cache_control: &str) -> Result<Fetched, FetchError> {
         etag: Some("\"v1\"".into()),
         last_modified: None,
         cache_control: Some(cache_control.into()),
+        age: Duration::ZERO,
     })
 }
 
@@ -291,12 +292,19 @@ async fn a_stale_copy_is_checked_and_used_again_when_the_server_says_so() {
     script.answers.send(page(&[5; 80], "no-cache")).unwrap();
     octets(&library, now, URL).await.unwrap();
     assert_eq!(script.requests.recv().await.unwrap().etag, None);
-    script.answers.send(Ok(Fetched::NotModified { cache_control: Some("max-age=5".into()) })).unwrap();
+    let not_modified = |cache_control: Option<&str>, age| {
+        Ok(Fetched::NotModified { cache_control: cache_control.map(str::to_owned), age: Duration::from_secs(age) })
+    };
+    script.answers.send(not_modified(Some("max-age=5"), 0)).unwrap();
     assert_eq!(octets(&library, now, URL).await, Ok(vec![5; 80]));
     assert_eq!(script.requests.recv().await.unwrap().etag.as_deref(), Some("\"v1\""));
     assert_eq!(octets(&library, now + Duration::from_secs(4), URL).await, Ok(vec![5; 80]));
+    // A 304 that says nothing of it leaves the time as it was; what a cache on the way has had is part of it.
+    script.answers.send(not_modified(None, 3)).unwrap();
+    assert_eq!(octets(&library, now + Duration::from_secs(6), URL).await, Ok(vec![5; 80]));
+    assert_eq!(octets(&library, now + Duration::from_secs(7), URL).await, Ok(vec![5; 80]));
     script.answers.send(page(&[6; 80], "max-age=5")).unwrap();
-    assert_eq!(octets(&library, now + Duration::from_secs(6), URL).await, Ok(vec![6; 80]));
+    assert_eq!(octets(&library, now + Duration::from_secs(8), URL).await, Ok(vec![6; 80]));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use lockstep_media::prompt::http::FetchFuture;
 use lockstep_media::prompt::{Fetch, FetchError, FetchRequest, Fetched};
 use reqwest::header::{
-    CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
+    AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
 };
 use reqwest::{Method, StatusCode, Url};
 
@@ -42,13 +42,14 @@ impl Fetcher {
         for _ in 0..=MAX_REDIRECTS {
             let response = self.send(&hop).await.map_err(failed)?;
             let text = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+            let age = Duration::from_secs(text(AGE).and_then(|age| age.trim().parse().ok()).unwrap_or(0));
             match response.status() {
-                StatusCode::NOT_MODIFIED => return Ok(Fetched::NotModified { cache_control: text(CACHE_CONTROL) }),
+                StatusCode::NOT_MODIFIED => return Ok(Fetched::NotModified { cache_control: text(CACHE_CONTROL), age }),
                 StatusCode::OK => {
                     let (content_type, etag) = (text(CONTENT_TYPE), text(ETAG));
                     let (last_modified, cache_control) = (text(LAST_MODIFIED), text(CACHE_CONTROL));
                     let bytes = Bytes::from(read_body(response, limit).await.map_err(failed)?);
-                    return Ok(Fetched::Body { bytes, content_type, etag, last_modified, cache_control });
+                    return Ok(Fetched::Body { bytes, content_type, etag, last_modified, cache_control, age });
                 }
                 status if is_redirect(status) => {
                     let target = redirect_target(&response, &hop.url).map_err(failed)?;

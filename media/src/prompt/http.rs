@@ -24,6 +24,8 @@ pub enum Fetched {
     NotModified {
         /// `Cache-Control` of the 304.
         cache_control: Option<String>,
+        /// `Age`: how long a cache on the way has had it.
+        age: Duration,
     },
     /// 200.
     Body {
@@ -37,6 +39,8 @@ pub enum Fetched {
         last_modified: Option<String>,
         /// `Cache-Control`.
         cache_control: Option<String>,
+        /// `Age`: how long a cache on the way has had it.
+        age: Duration,
     },
 }
 

@@ -118,7 +118,7 @@ struct Remote {
     extension: String,
     etag: Option<String>,
     last_modified: Option<String>,
-    must_revalidate: bool,
+    policy: CachePolicy,
     fresh_until: Instant,
 }
 
@@ -424,13 +424,14 @@ impl Shared {
         known: Option<Remote>,
         answer: Result<Fetched, FetchError>,
     ) -> Result<Remote, Cause> {
-        let (remote, policy) = match (answer, known) {
-            (Ok(Fetched::NotModified { cache_control }), Some(known)) => {
-                let policy = CachePolicy::parse(cache_control.as_deref());
-                (known, policy)
+        let (remote, age) = match (answer, known) {
+            (Ok(Fetched::NotModified { cache_control, age }), Some(known)) => {
+                // What is not said anew stays (RFC 9111 section 3.2).
+                let policy = cache_control.map_or(known.policy, |text| CachePolicy::parse(Some(&text)));
+                (Remote { policy, ..known }, age)
             }
             (Ok(Fetched::NotModified { .. }), None) => return Err(FetchError::Status(304).into()),
-            (Ok(Fetched::Body { bytes, content_type, etag, last_modified, cache_control }), _) => {
+            (Ok(Fetched::Body { bytes, content_type, etag, last_modified, cache_control, age }), _) => {
                 let from_type = content_type.as_deref().and_then(extension_of);
                 let remote = Remote {
                     hash: hash_of(&bytes),
@@ -438,20 +439,20 @@ impl Shared {
                     extension: from_type.unwrap_or_else(|| extension(url)).to_owned(),
                     etag,
                     last_modified,
-                    must_revalidate: false,
+                    policy: CachePolicy::parse(cache_control.as_deref()),
                     fresh_until: now,
                 };
-                (remote, CachePolicy::parse(cache_control.as_deref()))
+                (remote, age)
             }
-            (Err(error), Some(known)) if error.allows_stale() && !known.must_revalidate => {
+            (Err(error), Some(known)) if error.allows_stale() && !known.policy.must_revalidate => {
                 tracing::warn!(url = redacted(url), %error, "playing an older copy");
                 return Ok(known);
             }
             (Err(error), _) => return Err(error.into()),
         };
-        let remote = Remote { must_revalidate: policy.must_revalidate, fresh_until: now + policy.fresh, ..remote };
+        let remote = Remote { fresh_until: now + remote.policy.fresh.saturating_sub(age), ..remote };
         let mut state = self.lock();
-        if policy.no_store {
+        if remote.policy.no_store {
             state.remote.remove(&url.to_owned());
         } else {
             state.remote.insert(url.to_owned(), remote.clone(), remote.bytes.len());

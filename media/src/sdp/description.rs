@@ -22,6 +22,8 @@ pub struct SessionDescription {
     pub name: String,
     /// `c=` of the session.
     pub connection: Option<ConnectionAddress>,
+    /// `t=`, the first: when the session begins and ends, in seconds since 1900; zeros for a permanent one.
+    pub time: (u64, u64),
     /// `a=` lines of the session.
     pub attributes: Vec<Attribute>,
     /// `m=` sections in their order.
@@ -108,6 +110,10 @@ impl SessionDescription {
                 "v" if value != "0" => return Err(malformed("v=0")),
                 "o" => description.origin = Origin::parse(value),
                 "s" => description.name = value.to_owned(),
+                "t" if description.time == (0, 0) => {
+                    let (start, stop) = value.split_once(' ').unwrap_or_default();
+                    description.time = start.parse().ok().zip(stop.trim_ascii().parse().ok()).unwrap_or_default();
+                }
                 "c" => {
                     let connection = Some(ConnectionAddress::parse(value).ok_or(malformed("c=IN IP4|IP6 address"))?);
                     match description.media.last_mut() {
@@ -155,7 +161,7 @@ impl fmt::Display for SessionDescription {
         if let Some(connection) = &self.connection {
             write!(f, "c={connection}\r\n")?;
         }
-        f.write_str("t=0 0\r\n")?;
+        write!(f, "t={} {}\r\n", self.time.0, self.time.1)?;
         for attribute in &self.attributes {
             write!(f, "{attribute}\r\n")?;
         }

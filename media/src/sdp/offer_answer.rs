@@ -48,6 +48,8 @@ pub struct OfferAnswer {
     /// What we want to do with the stream; the other side may allow less.
     wanted: Direction,
     version: u64,
+    /// `t=` of the other side's last offer, which our answer repeats (RFC 3264 section 6).
+    time: (u64, u64),
     /// The description last sent, with its version, to tell whether the next one is new.
     sent: Option<SessionDescription>,
     /// The sections the two sides have used so far: none may ever disappear (RFC 3264 section 8).
@@ -85,6 +87,7 @@ impl OfferAnswer {
             local,
             wanted: Direction::SendRecv,
             version: 1,
+            time: (0, 0),
             sent: None,
             sections: Vec::new(),
             offer: None,
@@ -130,6 +133,7 @@ impl OfferAnswer {
             (None, None) => return Err(SdpError::NoAudio),
         };
         self.sections = sections_of(&media, chosen.as_ref().map(|(index, _)| *index));
+        self.time = offer.time;
         let text = self.write(media);
         self.agreed = chosen.map(|(_, remote)| Offer {
             direction: remote.direction.reversed().and(self.wanted),
@@ -364,6 +368,7 @@ impl OfferAnswer {
             origin: Some(origin),
             name: "-".to_owned(),
             connection: Some(address),
+            time: self.time,
             attributes: Vec::new(),
             media,
         };

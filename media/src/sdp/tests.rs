@@ -58,6 +58,16 @@ fn a_whole_answer() {
 }
 
 #[test]
+fn the_answer_is_for_the_time_of_the_offer() {
+    for (theirs, ours) in [("t=0 0", "t=0 0"), ("t=5 6", "t=5 6"), ("t=5 6\nt=7 8", "t=5 6"), ("t=x", "t=0 0"), ("t=5", "t=0 0")]
+    {
+        let offer = String::from_utf8(offer("m=audio 4000 RTP/AVP 0\n")).unwrap().replace("t=0 0", theirs);
+        let (sdp, _) = OfferAnswer::new(local()).answer(offer.as_bytes()).unwrap();
+        assert_eq!(sdp.lines().find(|line| line.starts_with("t=")), Some(ours), "{theirs}");
+    }
+}
+
+#[test]
 fn the_offerers_order_and_payload_types_are_kept_and_unknown_codecs_left_out() {
     let (sdp, negotiated) = answer(
         "m=audio 4000 RTP/AVP 9 111 97 96 18\na=rtpmap:111 opus/48000/2\na=rtpmap:97 pcma/8000/1\na=rtpmap:96 telephone-event/8000\n",

@@ -108,5 +108,5 @@ fn outcome(end: AudioEnd) -> Outcome {
 
 /// Decibels as the media take them; what is no number changes nothing.
 fn gain(db: f64) -> f32 {
-    if db.is_finite() { db.clamp(-60.0, 30.0) as f32 } else { 0.0 }
+    if db.is_finite() { db.clamp(-60.0, 60.0) as f32 } else { 0.0 }
 }
