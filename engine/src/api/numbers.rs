@@ -89,7 +89,7 @@ pub(super) async fn allocate(
         // The driver may say where it leads.
         expected.entry("destinations").or_insert_with(|| json!(["external:1"]));
     }
-    provisioning.check(Kind::Did, &number, expected)?;
+    provisioning.check(Kind::Did, &number, expected).await?;
     let mut asked = wanted.clone();
     asked.insert("did".to_owned(), number.clone().into());
     let allocated = call(&state, "allocate", Value::Object(asked).to_string()).await?;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::Rejection;
 use super::facts::{Facts, stir_shaken};
-use crate::config::{Config, Customer, Did, OnError, Route, TimeoutAction};
+use crate::config::{Config, Customer, DEFAULT_ACCOUNT, Did, OnError, Route, TimeoutAction};
 use crate::json::of_table;
 
 /// Customers, DIDs, routes and gateways, arranged for look-ups.
@@ -92,8 +92,9 @@ impl CustomerEntry {
 }
 
 impl DidEntry {
-    fn of(config: &Config, did: &Did) -> Self {
-        let account = config.account_of_did(did).to_owned();
+    fn of(did: &Did, customers: &HashMap<i64, CustomerEntry>) -> Self {
+        let customer = did.customer.and_then(|id| customers.get(&id)).map(|customer| customer.account.as_str());
+        let account = did.account.as_deref().or(customer).unwrap_or(DEFAULT_ACCOUNT).to_owned();
         Self { script: did.script.clone(), vars: did.vars.clone(), customer: did.customer, account }
     }
 }
@@ -105,14 +106,16 @@ impl RouteTable {
         for route in &config.routes {
             routes.entry(key(&route.prefix).to_owned()).or_default().push(route.clone());
         }
+        let customers: HashMap<i64, CustomerEntry> =
+            config.customers.iter().map(|customer| (customer.id, CustomerEntry::of(customer))).collect();
         let cost = |route: &Route| route.cost.unwrap_or(f64::INFINITY);
         routes.values_mut().for_each(|same| same.sort_by(|a, b| cost(a).total_cmp(&cost(b))));
         Self {
             longest: routes.keys().map(String::len).max().unwrap_or_default(),
             routes,
             gateways: config.gateways.iter().map(|gateway| gateway.id).collect(),
-            customers: config.customers.iter().map(|customer| (customer.id, CustomerEntry::of(customer))).collect(),
-            dids: config.dids.iter().map(|did| (key(&did.number).to_owned(), DidEntry::of(config, did))).collect(),
+            dids: config.dids.iter().map(|did| (key(&did.number).to_owned(), DidEntry::of(did, &customers))).collect(),
+            customers,
             server: config.sip.realm.clone(),
         }
     }

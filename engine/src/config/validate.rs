@@ -360,15 +360,12 @@ fn users_and_dids(config: &Config, report: &mut Report) {
 
 fn gateways_and_routes(config: &Config, report: &mut Report) {
     report.duplicates("customer", "id", config.customers.iter().map(|customer| customer.id));
+    let mut names: BTreeSet<&str> = config.users.iter().map(|user| user.name.as_str()).collect();
     for (index, customer) in config.customers.iter().enumerate() {
         if customer.user.is_some() != customer.password.is_some() {
             report.error(entry("customer", index, "user"), "expected `user` and `password` together");
         }
-        let name = customer.user.as_ref();
-        let earlier = config.customers.iter().take(index).filter_map(|customer| customer.user.as_ref());
-        if let Some(name) =
-            name.filter(|name| earlier.chain(config.users.iter().map(|user| &user.name)).any(|other| other == *name))
-        {
+        if let Some(name) = customer.user.as_ref().filter(|name| !names.insert((*name).as_str())) {
             report.error(entry("customer", index, "user"), format!("`{name}` is already the name of another customer or user"));
         }
         let limits = &customer.limits;
@@ -397,6 +394,8 @@ fn gateways_and_routes(config: &Config, report: &mut Report) {
             report.error(entry("route", index, "id"), format!("`{id}` is already the id of route[{first}]"));
         }
     }
+    let gateways: BTreeSet<i64> = config.gateways.iter().map(|gateway| gateway.id).collect();
+    let customers: BTreeSet<i64> = config.customers.iter().map(|customer| customer.id).collect();
     for (index, route) in config.routes.iter().enumerate() {
         if !route.prefix.is_empty() && !is_number(&route.prefix) {
             report.error(entry("route", index, "prefix"), format!("expected leading digits, found `{}`", route.prefix));
@@ -405,13 +404,13 @@ fn gateways_and_routes(config: &Config, report: &mut Report) {
             report.error(entry("route", index, "gateways"), "expected at least one gateway, found none");
         }
         for (at, id) in route.gateways.iter().enumerate() {
-            if !config.gateways.iter().any(|gateway| gateway.id == *id) {
+            if !gateways.contains(id) {
                 let message = format!("expected the id of a [[gateway]], found {id}");
                 report.error(item(entry("route", index, "gateways"), at), message);
             }
         }
         for (at, id) in route.customers.iter().flatten().enumerate() {
-            if !config.customers.iter().any(|customer| customer.id == *id) {
+            if !customers.contains(id) {
                 let message = format!("expected the id of a [[customer]], found {id}");
                 report.error(item(entry("route", index, "customers"), at), message);
             }

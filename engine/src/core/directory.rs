@@ -1,6 +1,6 @@
 //! Who is who: users, DIDs, gateways and routes, and where a dialled target leads.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,6 +16,7 @@ use crate::call::Refusal;
 use crate::config::{
     Class5Application, Class5Destination, Config, Customer, DEFAULT_ACCOUNT, Destination as DidDestination, Did, Gateway, User,
 };
+use crate::provisioning::Lists;
 use crate::script::{Program, ProgramSet};
 
 /// A gateway and where it was last found.
@@ -62,13 +63,10 @@ pub(crate) struct IncomingRoute {
 /// The provisioning of an engine, arranged for look-up.
 #[derive(Debug)]
 pub(crate) struct Directory {
-    users: BTreeMap<String, User>,
-    dids: BTreeMap<String, Did>,
+    lists: Arc<Lists>,
     class5: Vec<Class5Application>,
     gateways: BTreeMap<i64, GatewayEntry>,
     customers: Customers,
-    /// The applications and the URIs that `lockstep.toml` names, as it writes them.
-    operators: BTreeSet<String>,
     /// Host names and addresses that mean this engine.
     own_hosts: Vec<Host>,
 }
@@ -76,21 +74,25 @@ pub(crate) struct Directory {
 impl Directory {
     /// Arranges a configuration. `own` are the addresses the engine listens on.
     pub(crate) fn new(config: &Config, own: impl IntoIterator<Item = IpAddr>) -> Self {
+        Self::with(Arc::new(Lists::of(config)), config, own)
+    }
+
+    /// The same with the lists of the configuration at hand.
+    pub(crate) fn with(lists: Arc<Lists>, config: &Config, own: impl IntoIterator<Item = IpAddr>) -> Self {
         let mut own_hosts: Vec<Host> = own.into_iter().chain(config.sip.external_ip).map(host_of_ip).collect();
         own_hosts.extend([config.sip.realm.as_str(), "localhost"].into_iter().filter_map(|name| Host::parse(name).ok()));
-        let named = config.dids.iter().filter(|did| !did.is_put).flat_map(|did| &did.destinations);
-        let named = named.chain(config.class5.iter().map(|entry| &entry.to));
-        let is_outside = |to: &&DidDestination| matches!(to, DidDestination::Socket { .. } | DidDestination::Sip(_));
-        let operators = named.filter(is_outside).map(ToString::to_string).collect();
         Self {
-            users: config.users.iter().map(|user| (user.name.clone(), user.clone())).collect(),
-            dids: config.dids.iter().map(|did| (number_key(&did.number).to_owned(), did.clone())).collect(),
+            lists,
             class5: config.class5.clone(),
             gateways: config.gateways.iter().filter_map(|gateway| Some((gateway.id, gateway_entry(gateway)?))).collect(),
             customers: Customers::new(&config.customers),
-            operators,
             own_hosts,
         }
+    }
+
+    /// The users and numbers.
+    pub(crate) fn lists(&self) -> &Arc<Lists> {
+        &self.lists
     }
 
     /// Takes over where gateways were found that are still the same.
@@ -105,7 +107,7 @@ impl Directory {
 
     /// A configured user.
     pub(crate) fn user(&self, name: &str) -> Option<&User> {
-        self.users.get(name)
+        self.lists.users.get(name)
     }
 
     /// A configured gateway.
@@ -177,7 +179,9 @@ impl Directory {
         programs: &ProgramSet,
         leads_out: impl FnOnce() -> bool,
     ) -> Option<IncomingRoute> {
-        if let Some(did) = self.dids.get(number_key(dialled)).filter(|did| !did.destinations.is_empty() || did.script.is_some()) {
+        if let Some(did) =
+            self.lists.dids.get(number_key(dialled)).filter(|did| !did.destinations.is_empty() || did.script.is_some())
+        {
             let is_itself = |to: &&DidDestination| matches!(to, DidDestination::External(number) if is_same(number, &did.number));
             return Some(IncomingRoute {
                 destinations: did.destinations.iter().filter(|to| !is_itself(to)).cloned().collect(),
@@ -198,7 +202,7 @@ impl Directory {
             DidDestination::Class5(dialled.to_owned())
         } else if let Some(application) = application {
             application.clone()
-        } else if self.users.contains_key(dialled) {
+        } else if self.lists.users.contains_key(dialled) {
             DidDestination::User(dialled.to_owned())
         } else {
             return None;
@@ -225,7 +229,7 @@ impl Directory {
 
     /// Whether `lockstep.toml` names an application: it is the operator's then, whoever's call it gets.
     pub(crate) fn is_operators(&self, application: &DidDestination) -> bool {
-        self.operators.contains(&application.to_string())
+        self.lists.operators.contains(&application.to_string())
     }
 
     /// Whose call one is that no script has: its DID's or customer's, else that of the user who calls or is called.
@@ -250,7 +254,7 @@ impl Directory {
 
     /// The DID of a number.
     pub(crate) fn did(&self, number: &str) -> Option<&Did> {
-        self.dids.get(number_key(number))
+        self.lists.dids.get(number_key(number))
     }
 
     /// What a call of the account `reach` may dial as `target`; why not otherwise. Nothing leaves the engine but to users and gateways.
@@ -273,7 +277,7 @@ impl Directory {
     }
 
     fn callee_by_name(&self, target: &str, reach: Option<&str>, programs: &ProgramSet) -> Result<Callee, Refusal> {
-        if self.users.contains_key(target) {
+        if self.lists.users.contains_key(target) {
             return Ok(Callee::User(target.to_owned()));
         }
         if programs.dialled(target, reach).is_some() || self.application(target).is_some() {
@@ -334,7 +338,7 @@ impl Directory {
         }
         match gateway {
             // What the operator's scripts or lockstep.toml have written is dialled as it stands.
-            Some(entry) if reach.is_none_or(|account| account == DEFAULT_ACCOUNT) || self.operators.contains(target) => {
+            Some(entry) if reach.is_none_or(|account| account == DEFAULT_ACCOUNT) || self.lists.operators.contains(target) => {
                 Ok(Callee::Gateway(entry.config.id, uri))
             }
             Some(entry) if is_dialled_number(&user) => Ok(Callee::NumberAt(entry.config.id, user)),

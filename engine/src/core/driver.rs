@@ -46,6 +46,7 @@ use crate::fetch::{EgressPolicy, Fetcher};
 use crate::freeswitch::Fleet;
 use crate::jobs::{JobsConfig, JobsThread};
 use crate::platform::{Platform, PlatformError};
+use crate::provisioning::put_away;
 use crate::runs::{RunsConfig, RunsHandle, RunsThread, ScriptPlace};
 use crate::script::programs::{Asked, Change, Loader, Reload, ScriptText, Watch, watch};
 use crate::script::{Moment, PoolConfig, ProgramSet, WorkerPool};
@@ -308,7 +309,8 @@ impl Core {
 
         let recordings = Recordings::new(folders, config.media.recordings.as_deref().map(|dir| loaded.resolve(dir)));
         let presence = broken_off::end_all(&platform, recordings.clone())?;
-        let directory = Directory::new(&config, listening.iter().map(|(_, bound)| bound.ip()));
+        let lists = Arc::clone(&platform.provisioning.current().lists);
+        let directory = Directory::with(lists, &config, listening.iter().map(|(_, bound)| bound.ip()));
         let mut exchange = Exchange::new(ExchangeParts {
             now,
             codecs: setup::codecs(&config),
@@ -435,7 +437,7 @@ impl Core {
                     switch.set_time(Moment::now());
                     match request {
                         Some(Request::Provisioned(done)) => {
-                            switch.set_provisioning(&self.platform.provisioning.current());
+                            put_away(switch.set_provisioning(&self.platform.provisioning.current()));
                             // Whoever asked may have gone away.
                             let _ = done.send(());
                         }

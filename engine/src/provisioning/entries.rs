@@ -1,7 +1,9 @@
 //! Entries beside those of the configuration, by kind and name, and the configuration that both make together.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use imbl::OrdMap;
 use serde_json::{Map, Value};
 
 use super::kind::{Entry, Kind};
@@ -10,9 +12,25 @@ use crate::config::{Config, Customer, Did, Gateway, Route, User, entry};
 /// Entries of one kind.
 const MAX_ENTRIES: usize = 100_000;
 
-/// Entries as they were put, secrets included.
+/// Entries as they were put, secrets included. Copies share what is the same.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Entries(BTreeMap<(Kind, String), Map<String, Value>>);
+pub(super) struct Entries(OrdMap<(Kind, String), Kept>);
+
+#[derive(Clone, Debug)]
+struct Kept {
+    given: Arc<Map<String, Value>>,
+    read: Read,
+}
+
+/// An entry as a configuration has it.
+#[derive(Clone, Debug)]
+enum Read {
+    Customer(Arc<Customer>),
+    User(Arc<User>),
+    Gateway(Arc<Gateway>),
+    Route(Arc<Route>),
+    Did(Arc<Did>),
+}
 
 /// What is wrong with an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,25 +44,57 @@ pub struct Wrong {
 /// The configuration with the entries behind its own.
 #[derive(Debug)]
 pub(super) struct Merged {
-    pub(super) config: Config,
+    pub(super) config: Arc<Config>,
     /// Which entries they are, by their places in the lists.
     places: BTreeMap<(Kind, usize), String>,
 }
 
+impl Read {
+    fn of(kind: Kind, given: &Map<String, Value>) -> Result<Self, Wrong> {
+        fn read<T: Entry>(given: &Map<String, Value>) -> Result<T, Wrong> {
+            entry(given).map_err(|(key, message)| Wrong { key, message })
+        }
+        Ok(match kind {
+            Kind::Customer => Self::Customer(Arc::new(read(given)?)),
+            Kind::User => Self::User(Arc::new(read(given)?)),
+            Kind::Gateway => Self::Gateway(Arc::new(read(given)?)),
+            Kind::Route => Self::Route(Arc::new(read(given)?)),
+            Kind::Did => Self::Did(Arc::new(Did { is_put: true, ..read(given)? })),
+        })
+    }
+
+    /// Adds it to its list; its place there.
+    fn push(&self, config: &mut Config) -> usize {
+        fn push<T: Entry>(config: &mut Config, entry: &T) -> usize {
+            let list = T::list_mut(config);
+            list.push(entry.clone());
+            list.len() - 1
+        }
+        match self {
+            Self::Customer(customer) => push(config, &**customer),
+            Self::User(user) => push(config, &**user),
+            Self::Gateway(gateway) => push(config, &**gateway),
+            Self::Route(route) => push(config, &**route),
+            Self::Did(did) => push(config, &**did),
+        }
+    }
+}
+
 impl Entries {
     pub(super) fn find(&self, kind: Kind, name: &str) -> Option<&Map<String, Value>> {
-        self.0.get(&(kind, name.to_owned()))
+        self.0.get(&(kind, name.to_owned())).map(|kept| &*kept.given)
     }
 
     /// # Errors
-    /// When there are too many.
-    pub(super) fn put(&mut self, kind: Kind, name: &str, entry: Map<String, Value>) -> Result<(), Wrong> {
+    /// It is none, or there are too many.
+    pub(super) fn put(&mut self, kind: Kind, name: &str, given: Map<String, Value>) -> Result<(), Wrong> {
         let is_new = self.find(kind, name).is_none();
         if is_new && self.0.keys().filter(|(known, _)| *known == kind).count() >= MAX_ENTRIES {
             let message = format!("there are {MAX_ENTRIES} entries already");
             return Err(Wrong { key: String::new(), message });
         }
-        self.0.insert((kind, name.to_owned()), entry);
+        let read = Read::of(kind, &given)?;
+        self.0.insert((kind, name.to_owned()), Kept { given: Arc::new(given), read });
         Ok(())
     }
 
@@ -53,26 +103,12 @@ impl Entries {
     }
 
     /// Puts the entries behind those of a configuration.
-    ///
-    /// # Errors
-    /// The first one that is none, and what is wrong with it.
-    pub(super) fn merge(&self, base: &Config) -> Result<Merged, (Kind, String, Wrong)> {
-        let mut merged = Merged { config: base.clone(), places: BTreeMap::new() };
-        for ((kind, name), value) in &self.0 {
-            let pushed = match kind {
-                Kind::Customer => push::<Customer>(&mut merged.config, value),
-                Kind::User => push::<User>(&mut merged.config, value),
-                Kind::Gateway => push::<Gateway>(&mut merged.config, value),
-                Kind::Route => push::<Route>(&mut merged.config, value),
-                Kind::Did => push::<Did>(&mut merged.config, value),
-            };
-            let at = pushed.map_err(|wrong| (*kind, name.clone(), wrong))?;
-            if let Some(did) = merged.config.dids.get_mut(at).filter(|_| *kind == Kind::Did) {
-                did.is_put = true;
-            }
-            merged.places.insert((*kind, at), name.clone());
+    pub(super) fn merge(&self, base: &Config) -> Merged {
+        let (mut config, mut places) = (base.clone(), BTreeMap::new());
+        for ((kind, name), kept) in &self.0 {
+            places.insert((*kind, kept.read.push(&mut config)), name.clone());
         }
-        Ok(merged)
+        Merged { config: Arc::new(config), places }
     }
 }
 
@@ -81,14 +117,6 @@ pub(super) fn entry_at(path: &str) -> Option<(Kind, usize, &str)> {
     let (list, rest) = path.split_once('[')?;
     let (at, key) = rest.split_once(']')?;
     Some((Kind::of_list(list)?, at.parse().ok()?, key.trim_start_matches('.')))
-}
-
-/// Adds an entry to its list; its place there.
-fn push<T: Entry>(config: &mut Config, value: &Map<String, Value>) -> Result<usize, Wrong> {
-    let parsed: T = entry(value).map_err(|(key, message)| Wrong { key, message })?;
-    let list = T::list_mut(config);
-    list.push(parsed);
-    Ok(list.len() - 1)
 }
 
 impl Merged {

@@ -6,6 +6,7 @@
 
 mod entries;
 mod kind;
+mod lists;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -24,6 +25,7 @@ pub use entries::Wrong;
 use entries::{Entries, Merged};
 pub use kind::Kind;
 use kind::plain_number;
+pub(crate) use lists::Lists;
 
 /// Octets of one entry.
 const MAX_BYTES: usize = 64 << 10;
@@ -41,6 +43,8 @@ pub struct Current {
     pub config: Arc<Config>,
     /// Its routes, as the Class 4 hook looks things up.
     pub routes: Arc<RouteTable>,
+    /// Its users and numbers, as the core looks them up.
+    pub(crate) lists: Arc<Lists>,
     merged: Merged,
     entries: Entries,
 }
@@ -72,8 +76,8 @@ fn said(wrong: &[Wrong]) -> String {
 
 impl Current {
     fn new(entries: Entries, merged: Merged) -> Self {
-        let config = Arc::new(merged.config.clone());
-        Self { routes: Arc::new(RouteTable::new(&config)), config, merged, entries }
+        let config = Arc::clone(&merged.config);
+        Self { routes: Arc::new(RouteTable::new(&config)), lists: Arc::new(Lists::of(&config)), config, merged, entries }
     }
 
     /// Whose customer it is; `None`: there is no such customer.
@@ -136,22 +140,18 @@ impl Provisioning {
         let stored = crate::block_on::block_on(store.read(|connection, _| provisioned::all(connection)))?;
         let mut entries = Entries::default();
         for (list, name, entry) in stored {
-            let kept = Kind::of_list(&list).zip(serde_json::from_str(&entry).ok());
-            let put = kept.is_some_and(|(kind, entry)| entries.put(kind, &name, entry).is_ok());
-            if !put {
+            let Some((kind, entry)) = Kind::of_list(&list).zip(serde_json::from_str(&entry).ok()) else {
                 tracing::error!(list, name, "an entry of the store cannot be read");
+                continue;
+            };
+            if let Err(wrong) = entries.put(kind, &name, entry) {
+                tracing::error!(list, name, problem = said(&[wrong]), "an entry of the store is left out");
             }
         }
         let merged = loop {
-            match entries.merge(config) {
-                Ok(merged) => match leave_out(&mut entries, &merged) {
-                    false => break merged,
-                    true => continue,
-                },
-                Err((kind, name, wrong)) => {
-                    tracing::error!(list = kind.list(), name, problem = said(&[wrong]), "an entry of the store is left out");
-                    entries.remove(kind, &name);
-                }
+            let merged = entries.merge(config);
+            if !leave_out(&mut entries, &merged) {
+                break merged;
             }
         };
         let current = watch::Sender::new(Arc::new(Current::new(entries, merged)));
@@ -174,18 +174,25 @@ impl Provisioning {
     ///
     /// # Errors
     /// Why it would not be.
-    pub fn check(&self, kind: Kind, name: &str, given: Map<String, Value>) -> Result<(), ProvisioningError> {
+    pub async fn check(&self, kind: Kind, name: &str, given: Map<String, Value>) -> Result<(), ProvisioningError> {
         let name = check_name(kind, name)?;
         let current = self.current();
         let entry = complete(kind, &name, given, current.entries.find(kind, &name))?;
         let mut entries = current.entries.clone();
         entries.put(kind, &name, entry).map_err(|wrong| ProvisioningError::Invalid(vec![wrong]))?;
-        self.checked(entries, (kind, &name)).map(drop)
+        self.checked(entries, (kind, &name)).await.map(drop)
     }
 
-    /// The state that `entries` make, one of which was changed.
-    fn checked(&self, entries: Entries, (kind, name): (Kind, &str)) -> Result<Current, ProvisioningError> {
-        let merged = entries.merge(&self.inner.base).map_err(|(_, _, wrong)| ProvisioningError::Invalid(vec![wrong]))?;
+    /// The state that `entries` make, one of which was changed. With long lists that takes its time: it is done beside whoever serves.
+    async fn checked(&self, entries: Entries, (kind, name): (Kind, &str)) -> Result<Arc<Current>, ProvisioningError> {
+        let (provisioning, name) = (self.clone(), name.to_owned());
+        let work = move || provisioning.next(entries, (kind, &name)).map(Arc::new);
+        // No answer: the process is ending.
+        tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Stopped)?
+    }
+
+    fn next(&self, entries: Entries, (kind, name): (Kind, &str)) -> Result<Current, ProvisioningError> {
+        let merged = entries.merge(&self.inner.base);
         let at = merged.place(kind, name);
         let (own, others): (Vec<_>, Vec<_>) =
             merged.contradictions().into_iter().partition(|(list, place, _)| *list == kind && Some(*place) == at);
@@ -231,10 +238,10 @@ impl Turn<'_> {
         let is_new = before.is_none();
         let mut entries = current.entries.clone();
         entries.put(kind, &name, entry).map_err(|wrong| ProvisioningError::Invalid(vec![wrong]))?;
-        let next = self.provisioning.checked(entries, (kind, &name))?;
+        let next = self.provisioning.checked(entries, (kind, &name)).await?;
         let list = kind.list();
         inner.store.write(move |connection, now| provisioned::put(connection, now, list, &name, &text)).await?;
-        inner.current.send_replace(Arc::new(next));
+        put_away(inner.current.send_replace(next));
         Ok(is_new)
     }
 
@@ -255,12 +262,17 @@ impl Turn<'_> {
                 ProvisioningError::NotFound { kind, name }
             });
         }
-        let next = self.provisioning.checked(entries, (kind, &name))?;
+        let next = self.provisioning.checked(entries, (kind, &name)).await?;
         let list = kind.list();
         inner.store.write(move |connection, _| provisioned::remove(connection, list, &name)).await?;
-        inner.current.send_replace(Arc::new(next));
+        put_away(inner.current.send_replace(next));
         Ok(())
     }
+}
+
+/// Lets go of a state that may be the last to have long lists, beside whoever serves.
+pub(crate) fn put_away<T: Send + 'static>(state: T) {
+    drop(tokio::task::spawn_blocking(move || drop(state)));
 }
 
 /// Leaves out the entries that contradict the configuration; whether there were any.

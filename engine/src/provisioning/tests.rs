@@ -48,6 +48,19 @@ async fn what_is_put_stands_beside_the_configuration_and_outlives_the_engine() {
 }
 
 #[tokio::test]
+async fn what_is_in_force_is_arranged_before_anybody_has_to_look_it_up() {
+    let provisioning = provisioning();
+    let before = provisioning.current();
+    assert_eq!(put(&provisioning, Kind::Did, "4420", json!({ "destinations": ["user:1001"] })).await, Ok(true));
+    let current = provisioning.current();
+    assert!(current.lists.dids["4420"].is_put && current.lists.users.contains_key("1001"));
+    assert!(before.lists.dids.is_empty(), "a state never changes");
+    let wrong = put(&provisioning, Kind::Did, "4421", json!({ "destinations": ["nowhere"] })).await.unwrap_err();
+    assert!(wrong.starts_with("destinations: "), "{wrong}");
+    assert!(std::sync::Arc::ptr_eq(&current, &provisioning.current()));
+}
+
+#[tokio::test]
 async fn what_the_configuration_says_is_not_changed() {
     let provisioning = provisioning();
     let refused = put(&provisioning, Kind::User, "1001", json!({ "password": "other" })).await.unwrap_err();
