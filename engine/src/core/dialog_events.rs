@@ -241,6 +241,15 @@ impl Switch {
         }
     }
 
+    /// Refuses a request of whoever has not been let in.
+    pub(super) fn refuse_without_state(&mut self, id: IncomingId, reply: &Reply) {
+        let mut exchange = self.exchange.borrow_mut();
+        let now = exchange.now.instant;
+        if let Err(error) = exchange.endpoint.refuse_without_state(now, id, reply) {
+            tracing::debug!(%error, "a request was over before it was refused");
+        }
+    }
+
     fn terminated(&mut self, dialog: DialogId, cause: &TerminationCause) {
         let (line, code, reason, by_peer) = match cause {
             TerminationCause::Bye(request) => {

@@ -49,7 +49,10 @@ impl Switch {
     ) {
         if let Err((why, reply)) = self.admit_and_route(id, dialog, request, source, offer) {
             self.refused(why, request, &source, &reply);
-            self.answer_at_once(id, *reply);
+            match why {
+                Refused::Capacity | Refused::Challenge | Refused::Credentials => self.refuse_without_state(id, &reply),
+                Refused::Unknown | Refused::Media | Refused::Limit => self.answer_at_once(id, *reply),
+            }
         }
     }
 
@@ -460,7 +463,12 @@ impl Switch {
     /// A request outside any dialog that is no call.
     pub(super) fn outside_request(&mut self, id: IncomingId, request: &Request, source: Source) {
         let reply = match request.method {
-            Method::Register => self.register(request, source),
+            Method::Register => match self.register(request, source) {
+                Ok(reply) => reply,
+                Err(refusal) => return self.refuse_without_state(id, &refusal),
+            },
+            // As a call would be answered (RFC 3261 11.2): whoever balances load sends us no more of them. Want of room passes.
+            Method::Options if self.draining.is_some() => refusal(503, None, [("Retry-After", RETRY_AFTER.to_string())]),
             Method::Options => Box::new(Reply::new(StatusCode::OK)),
             Method::Info | Method::Update => Box::new(Reply::new(StatusCode::CALL_DOES_NOT_EXIST)),
             _ => Box::new(Reply::new(StatusCode::NOT_IMPLEMENTED)),
@@ -468,19 +476,17 @@ impl Switch {
         self.answer_at_once(id, *reply);
     }
 
-    fn register(&mut self, request: &Request, source: Source) -> Box<Reply> {
-        let caller = match self.pass_gate(request, &source, true) {
-            Ok(caller) => caller,
-            Err((why, reply)) => {
-                self.refused(why, request, &source, &reply);
-                return reply;
-            }
-        };
+    /// The answer to a REGISTER; an error is that to somebody who has not been let in.
+    fn register(&mut self, request: &Request, source: Source) -> Result<Box<Reply>, Box<Reply>> {
+        let caller = self.pass_gate(request, &source, true).map_err(|(why, reply)| {
+            self.refused(why, request, &source, &reply);
+            reply
+        })?;
         let to = request.headers.to().and_then(Result::ok).map(|to| user_of(&to.uri)).unwrap_or_default();
-        let Caller::User(name) = caller else { return refusal(403, None, []) };
+        let Caller::User(name) = caller else { return Ok(refusal(403, None, [])) };
         if to != name {
             tracing::warn!(user = %name, %to, "a user tried to register somebody else");
-            return refusal(403, None, []);
+            return Ok(refusal(403, None, []));
         }
         let mut exchange = self.exchange.borrow_mut();
         let now = exchange.now.instant;
@@ -494,7 +500,7 @@ impl Switch {
         if let Some(reason) = outcome.reason {
             reply = reply.reason(reason);
         }
-        Box::new(reply)
+        Ok(Box::new(reply))
     }
 }
 

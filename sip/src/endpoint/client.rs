@@ -174,6 +174,18 @@ impl Endpoint {
         of_protocol().find(|(_, address)| address.is_ipv4() == ipv4).or_else(|| of_protocol().next()).map(|(_, address)| *address)
     }
 
+    /// Nobody waits for an INVITE any more, which has no end of its own once a provisional response has come.
+    pub(super) fn limit_invite(&mut self, now: Instant, id: ClientId) {
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        if let ClientMachine::Invite(invite) = &mut client.machine
+            && invite.next_timeout().is_none()
+        {
+            invite.cancelled(now);
+            let next = client.next_timeout();
+            self.schedule.set(Owner::Client(id), next);
+        }
+    }
+
     pub(super) fn transmit(&mut self, client: Option<ClientId>, destination: Destination, bytes: Bytes) {
         let id = TransmitId(client.map_or(0, |client| client.0));
         self.push_transmit(Transmit { id, destination, bytes });

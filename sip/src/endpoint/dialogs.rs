@@ -166,7 +166,7 @@ impl Endpoint {
         for request in entry.requests {
             if let Some(outgoing) = self.requests.remove(&request) {
                 self.schedule.set(Owner::Request(request), None);
-                self.leave_ack(&entry.dialog, &entry.path, &outgoing);
+                self.leave_ack(now, &entry.dialog, &entry.path, &outgoing);
                 orphans.push(request);
             }
         }
@@ -178,7 +178,7 @@ impl Endpoint {
     }
 
     /// A re-INVITE outlives its dialog: a 2xx that still comes is to be acknowledged (RFC 3261 13.2.2.4).
-    fn leave_ack(&mut self, dialog: &Dialog, path: &Path, outgoing: &Outgoing) {
+    fn leave_ack(&mut self, now: Instant, dialog: &Dialog, path: &Path, outgoing: &Outgoing) {
         let destination = path.destinations(dialog).into_iter().next();
         let (Method::Invite, Some(client), Some(destination)) = (&outgoing.request.method, outgoing.client, destination) else {
             return;
@@ -188,6 +188,7 @@ impl Endpoint {
         if let Some(client) = self.clients.get_mut(&client) {
             client.late_ack = Some((destination, ack));
         }
+        self.limit_invite(now, client);
     }
 
     pub(super) fn dialog_timeout(&mut self, now: Instant, id: DialogId) {

@@ -93,6 +93,7 @@ impl Endpoint {
             return;
         };
         let Some(outgoing) = self.requests.get(&id) else {
+            self.limit_invite(now, client);
             match self.clients.get(&client).and_then(|client| client.late_ack.clone()) {
                 Some((destination, ack)) if response.status.is_success() => self.transmit(None, destination, ack),
                 Some(_) | None => self.acknowledge_again(&response),
@@ -176,7 +177,7 @@ impl Endpoint {
             if !status.is_success()
                 && let Some(entry) = self.dialogs.get_mut(&dialog)
             {
-                entry.refresh_refused(now, id, &method, &response);
+                entry.refresh_failed(now, id, &method, Some(&response));
             }
             self.schedule_dialog(dialog);
         }
@@ -229,9 +230,11 @@ impl Endpoint {
             if outgoing.had_offer {
                 entry.offer_answer.abandon();
             }
-            if let Failure::Response(response) = &failure {
-                entry.refresh_refused(now, id, &outgoing.request.method, response);
-            }
+            let response = match &failure {
+                Failure::Response(response) => Some(&**response),
+                Failure::Timeout | Failure::Transport | Failure::Cancelled | Failure::Unusable | Failure::DialogEnded => None,
+            };
+            entry.refresh_failed(now, id, &outgoing.request.method, response);
         }
         if let Some(dialog) = outgoing.dialog {
             self.schedule_dialog(dialog);

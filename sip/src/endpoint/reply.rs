@@ -1,6 +1,8 @@
 //! Responses: what the engine says, and what goes out.
 
-use super::{Body, Endpoint};
+use std::time::Instant;
+
+use super::{Body, CommandError, Endpoint, IncomingId};
 use crate::message::{HeaderName, HeaderValue, Headers, Method, NameAddr, Request, Response, StatusCode};
 use crate::net::Source;
 
@@ -58,6 +60,23 @@ impl Endpoint {
         let mut response = Response::to_request(request, reply.status, Some(&tag));
         self.fill_response(&mut response, request, reply, None);
         self.send_stateless(response, source);
+    }
+
+    /// Refuses a request outside dialogs and forgets it at once, for peers that might be anybody: nothing is sent twice, nothing kept
+    /// (RFC 3261 26.3.2.4). The same request again is told of again; every answer has the same To tag.
+    ///
+    /// # Errors
+    /// When the request is unknown or answered.
+    pub fn refuse_without_state(&mut self, now: Instant, id: IncomingId, reply: &Reply) -> Result<(), CommandError> {
+        let server = self.servers.get(&id).ok_or(CommandError::UnknownRequest)?;
+        let request = server.request.clone().filter(|_| server.is_unanswered()).ok_or(CommandError::Answered)?;
+        let (source, dialog) = (server.source, server.dialog);
+        self.refuse(&request, &source, reply);
+        self.remove_server(id);
+        if let Some(dialog) = dialog {
+            self.close_dialog(now, dialog);
+        }
+        Ok(())
     }
 
     /// [`respond_stateless`](Endpoint::respond_stateless), counted as a refusal.

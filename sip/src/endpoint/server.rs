@@ -236,7 +236,7 @@ impl Endpoint {
         }
     }
 
-    fn remove_server(&mut self, id: IncomingId) {
+    pub(super) fn remove_server(&mut self, id: IncomingId) {
         let Some(server) = self.servers.remove(&id) else {
             return;
         };

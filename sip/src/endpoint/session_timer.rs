@@ -4,7 +4,8 @@
 //!  2xx with Session-Expires: N ──N/2──► refresh, if we are the refresher ──N − min(32, N/3)──► BYE, if nothing refreshed it
 //! ```
 //!
-//! A peer that refuses a refresh lives: it is asked again while there is time, at the latest after half of what is left.
+//! A peer that refuses a refresh lives, and one that cannot be reached may be back soon: it is asked again while there is time, at the
+//! latest after half of what is left.
 
 use std::time::{Duration, Instant};
 
@@ -96,19 +97,21 @@ impl DialogEntry {
         };
     }
 
-    /// If that request was a refresh of ours: says when to try again.
-    pub(super) fn refresh_refused(&mut self, now: Instant, id: RequestId, method: &Method, response: &Response) {
+    /// If that request was a refresh of ours: says when to try again. Without a response the peer could not be reached.
+    pub(super) fn refresh_failed(&mut self, now: Instant, id: RequestId, method: &Method, response: Option<&Response>) {
         let Some(timer) = self.session_timer.as_mut().filter(|timer| timer.refresh == Some(id)) else {
             return;
         };
-        let asked = match response.status {
-            StatusCode::REQUEST_PENDING => self.glare_over,
+        let asked = match response.map(|response| response.status) {
+            Some(StatusCode::REQUEST_PENDING) => self.glare_over,
             // Its Allow was that of somebody on the way.
-            StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED if *method == Method::Update => {
+            Some(StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED) if *method == Method::Update => {
                 self.peer_allows_update = false;
                 Some(now)
             }
-            _ => response.headers.retry_after().map(|seconds| now + Duration::from_secs(seconds.into()).max(RETRY)),
+            Some(_) | None => response
+                .and_then(|response| response.headers.retry_after())
+                .map(|seconds| now + Duration::from_secs(seconds.into()).max(RETRY)),
         };
         let left = timer.expires_at.saturating_duration_since(now);
         let half = (left / 2 >= RETRY).then(|| now + left / 2);

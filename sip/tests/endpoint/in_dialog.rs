@@ -502,6 +502,34 @@ pub(crate) fn scripted_call_with(net: &mut Net, extra: &str) -> (NodeId, NodeId,
 }
 
 #[test]
+fn a_re_invite_that_has_got_no_final_response_when_its_call_ends_is_forgotten() {
+    for is_late in [false, true] {
+        let mut net = Net::new();
+        let (peer, b, mut talk) = scripted_call(&mut net);
+        let info = talk.request("INFO", "");
+        net.send(peer, b, &info);
+        net.settle();
+        let Event::Request { dialog: Some(dialog), .. } = net.event(b) else {
+            panic!("no INFO");
+        };
+        net.at(b, |e, now| e.request(now, dialog, reinvite())).expect("a re-INVITE");
+        net.settle();
+        let invite = net.requests(peer).remove(0);
+        let trying = scripted_response(&invite, 100, "", net.address(peer));
+        if !is_late {
+            net.reply(peer, &invite, &trying);
+            net.settle();
+        }
+        let bye = talk.request("BYE", "");
+        net.send(peer, b, &bye);
+        net.settle();
+        net.reply(peer, &invite, &trying);
+        net.run(Duration::from_secs(33));
+        assert_eq!(net.at(b, |e, _| (e.transaction_count(), e.dialog_count())), (0, 0), "{is_late}");
+    }
+}
+
+#[test]
 fn a_call_given_up_early_takes_its_requests_with_it() {
     let mut net = Net::new();
     let a = net.endpoint("192.0.2.1:5060");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lockstep_sip::endpoint::Event;
+use lockstep_sip::endpoint::{CommandError, Event};
 use lockstep_sip::message::Response;
 
 use crate::net::{Net, NodeId, reply};
@@ -111,6 +111,30 @@ fn refusals_are_the_same_for_every_copy_and_their_ack_is_swallowed() {
     net.send(a, b, &request("ACK", "", ""));
     net.settle();
     assert!(net.inbox(a).is_empty());
+}
+
+#[test]
+fn a_refusal_without_state_is_sent_once_and_leaves_nothing() {
+    for method in ["INVITE", "REGISTER"] {
+        let mut net = Net::new();
+        let (a, b) = pair(&mut net);
+        let mut answers = Vec::new();
+        for _ in 0..2 {
+            net.send(a, b, &request(method, "", ""));
+            net.settle();
+            let (Event::Invite { id, .. } | Event::Request { id, .. }) = net.event(b) else {
+                panic!("no {method}");
+            };
+            net.at(b, |e, now| e.refuse_without_state(now, id, &reply(401))).expect("refused");
+            assert_eq!(net.at(b, |e, _| (e.transaction_count(), e.dialog_count())), (0, 0), "{method}");
+            assert_eq!(net.at(b, |e, now| e.respond(now, id, reply(200))), Err(CommandError::UnknownRequest));
+            net.run(Duration::from_secs(33));
+            answers.push(net.response(a));
+        }
+        assert_eq!(answers[0].status.code(), 401);
+        assert_eq!(answers[0], answers[1], "{method}");
+        assert!(net.events(b).is_empty());
+    }
 }
 
 #[test]

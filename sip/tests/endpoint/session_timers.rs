@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lockstep_sip::endpoint::{DialogId, DialogRequest, Event, TerminationCause};
 use lockstep_sip::message::{Method, Request};
+use lockstep_sip::net::Protocol;
 
 use crate::calls::incoming;
 use crate::in_dialog::{Talk, scripted_call, scripted_call_with};
@@ -182,6 +183,24 @@ fn a_refused_refresh_is_tried_again_while_there_is_time() {
         net.run(Duration::from_secs(40));
         assert_eq!(net.at(b, |e, _| e.dialog_count()), 1, "{code}");
     }
+}
+
+#[test]
+fn a_peer_that_could_not_be_reached_is_refreshed_again_while_there_is_time() {
+    let mut net = Net::new();
+    let (peer, b, _) = scripted_call_with(&mut net, &TIMER.replace("1800", "120;refresher=uas"));
+    net.run(Duration::from_secs(59));
+    net.closed.push((Protocol::Udp, net.address(peer)));
+    net.run(Duration::from_secs(2));
+    assert_eq!(net.times_of("UPDATE").len(), 1);
+    net.closed.clear();
+    net.run(Duration::from_secs(15));
+    let again = net.requests(peer).remove(0);
+    let mut ok = scripted_response(&again, 200, "", net.address(peer));
+    ok.headers.push("Session-Expires", "120;refresher=uac");
+    net.reply(peer, &again, &ok);
+    net.run(Duration::from_secs(40));
+    assert_eq!(net.at(b, |e, _| e.dialog_count()), 1);
 }
 
 #[test]

@@ -176,8 +176,27 @@ fn without_room_for_calls_phones_stay_registered() {
     assert_eq!(lab.seen(phone), ["response 200", "response 200"]);
     lab.switch.drain(std::time::Duration::from_secs(30));
     lab.register(phone, "1001");
-    lab.options(phone);
-    assert_eq!(lab.seen(phone), ["response 200", "response 200"]);
+    assert_eq!(lab.seen(phone), ["response 200"]);
+}
+
+#[test]
+fn while_the_engine_stops_options_is_answered_as_a_call_would_be() {
+    let mut lab = Lab::new("", &[]);
+    let proxy = lab.phone("127.0.0.1:5070");
+    lab.switch.drain(std::time::Duration::from_secs(30));
+    lab.options(proxy);
+    assert_eq!(lab.seen(proxy), ["response 503"]);
+    assert_eq!(lab.at(proxy).last_response.as_ref().and_then(|response| response.headers.retry_after()), Some(5));
+}
+
+#[test]
+fn whoever_is_asked_for_a_password_costs_no_state() {
+    let mut lab = Lab::new(USERS, &[("1000", ANSWER)]);
+    let stranger = lab.phone("203.0.113.8:5060");
+    lab.dial(stranger, "1000");
+    lab.register(stranger, "1001");
+    assert_eq!(lab.seen(stranger), ["challenged", "401 Unauthorized", "challenged", "response 401"]);
+    assert_eq!((lab.switch.transactions(), lab.switch.exchange.borrow().endpoint.dialog_count()), (0, 0));
 }
 
 #[test]
