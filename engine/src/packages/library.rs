@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lockstep_ctx_api::packages::{NODE, PackageBundle, Packages};
 
@@ -18,11 +18,17 @@ const SHIPPED: &str = include_str!("../../../scripts/package.json");
 #[derive(Debug)]
 pub struct Library {
     dir: PathBuf,
-    manifest: Option<Manifest>,
-    texts: Mutex<BTreeMap<String, PackageBundle>>,
+    bundled: Mutex<Bundled>,
     /// Why packages of the allow-list are not there, by module.
     absent: BTreeMap<String, String>,
     warnings: Vec<String>,
+}
+
+/// What lies in the folder of bundles, as far as it was read.
+#[derive(Debug, Default)]
+struct Bundled {
+    manifest: Option<Manifest>,
+    texts: BTreeMap<String, PackageBundle>,
 }
 
 impl Library {
@@ -43,8 +49,7 @@ impl Library {
     pub fn open(places: &[PathBuf]) -> Self {
         let mut library = Self {
             dir: places.first().cloned().unwrap_or_default(),
-            manifest: None,
-            texts: Mutex::default(),
+            bundled: Mutex::default(),
             absent: BTreeMap::new(),
             warnings: Vec::new(),
         };
@@ -53,7 +58,7 @@ impl Library {
                 Ok(Some(manifest)) => {
                     library.dir.clone_from(dir);
                     library.warnings.extend(outdated(dir, &manifest));
-                    library.manifest = Some(manifest);
+                    library.bundled = Mutex::new(Bundled { manifest: Some(manifest), texts: BTreeMap::new() });
                     return library;
                 }
                 Ok(None) => {}
@@ -86,45 +91,68 @@ impl Library {
 
     /// The packages for scripts that name `modules`.
     pub fn select(&self, modules: &BTreeSet<String>) -> Packages {
-        let Some(manifest) = &self.manifest else {
-            return Packages { absent: self.absent.clone(), ..Packages::default() };
+        let mut bundled = self.bundled();
+        let (packages, is_whole) = self.select_from(&mut bundled, modules);
+        // They may have been bundled anew since the manifest was read.
+        if !is_whole
+            && let Ok(Some(manifest)) = Manifest::read(&self.dir)
+            && bundled.manifest.as_ref() != Some(&manifest)
+        {
+            *bundled = Bundled { manifest: Some(manifest), texts: BTreeMap::new() };
+            return self.select_from(&mut bundled, modules).0;
+        }
+        packages
+    }
+
+    /// The packages, and whether all that are wanted are among them.
+    fn select_from(&self, bundled: &mut Bundled, modules: &BTreeSet<String>) -> (Packages, bool) {
+        let Bundled { manifest: Some(manifest), texts } = bundled else {
+            return (Packages { absent: self.absent.clone(), ..Packages::default() }, true);
         };
         let mut packages = Packages { modules: manifest.modules.clone(), ..Packages::default() };
         let mut wanted: Vec<String> =
             modules.iter().filter_map(|name| packages.find(name)).map(|(_, module)| module.package.clone()).collect();
-        if wanted.is_empty() {
-            return packages;
-        }
+        let mut is_whole = true;
         while let Some(package) = wanted.pop() {
             if packages.bundles.contains_key(&package) {
                 continue;
             }
-            match self.text(manifest, &package) {
+            match self.text(manifest, texts, &package) {
                 Ok(bundle) => {
                     packages.bundles.insert(package.clone(), bundle);
                     wanted.extend(manifest.packages.get(&package).into_iter().flat_map(|bundled| bundled.requires.clone()));
                 }
                 Err(problem) => {
+                    is_whole = false;
                     let broken = packages.modules.extract_if(.., |_, module| module.package == package);
                     packages.absent.extend(broken.map(|(name, _)| (name, problem.clone())));
                 }
             }
         }
-        packages
+        (packages, is_whole)
     }
 
     /// Everything that scripts may name, without the texts: to see what would be found.
     pub fn names(&self) -> Packages {
-        let modules = self.manifest.as_ref().map(|manifest| manifest.modules.clone()).unwrap_or_default();
-        let packages = self.manifest.iter().flat_map(|manifest| &manifest.packages);
+        let bundled = self.bundled();
+        let modules = bundled.manifest.as_ref().map(|manifest| manifest.modules.clone()).unwrap_or_default();
+        let packages = bundled.manifest.iter().flat_map(|manifest| &manifest.packages);
         let bundles = packages
             .map(|(name, bundled)| (name.clone(), PackageBundle { sha256: bundled.sha256.clone(), source: Arc::from("") }));
         Packages { modules, bundles: bundles.collect(), absent: self.absent.clone() }
     }
 
+    fn bundled(&self) -> MutexGuard<'_, Bundled> {
+        self.bundled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The bundle of a package, if it is what the manifest says.
-    fn text(&self, manifest: &Manifest, package: &str) -> Result<PackageBundle, String> {
-        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+    fn text(
+        &self,
+        manifest: &Manifest,
+        texts: &mut BTreeMap<String, PackageBundle>,
+        package: &str,
+    ) -> Result<PackageBundle, String> {
         if let Some(bundle) = texts.get(package) {
             return Ok(bundle.clone());
         }
@@ -166,6 +194,35 @@ fn installed_places() -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn write_bundle(dir: &Path, source: &str) {
+        let manifest = serde_json::json!({
+            "format": 1, "lock_sha256": "",
+            "modules": { "left-pad": { "package": "left-pad", "entry": "left-pad", "public": true } },
+            "packages": { "left-pad": {
+                "version": "1.0.0", "file": "p.js", "bytes": source.len(), "sha256": digest_of(source).sha256, "requires": [],
+            } },
+        });
+        std::fs::create_dir_all(dir.join(BUNDLES)).unwrap();
+        std::fs::write(dir.join(BUNDLES).join("manifest.json"), manifest.to_string()).unwrap();
+        std::fs::write(dir.join(BUNDLES).join("p.js"), source).unwrap();
+    }
+
+    #[test]
+    fn packages_that_were_bundled_anew_are_those_of_the_new_manifest() {
+        let dir = std::env::temp_dir().join(format!("lockstep-library-{}", uuid::Uuid::new_v4()));
+        write_bundle(&dir, "module.exports = 1;");
+        let library = Library::open(std::slice::from_ref(&dir));
+        write_bundle(&dir, "module.exports = 2;");
+        let wanted = BTreeSet::from(["left-pad".to_owned()]);
+        let selected = library.select(&wanted);
+        assert_eq!(selected.bundles["left-pad"].source.as_ref(), "module.exports = 2;", "{:?}", selected.absent);
+        std::fs::write(dir.join(BUNDLES).join("p.js"), "other").unwrap();
+        assert_eq!(library.select(&wanted).bundles.len(), 1, "what was read counts");
+        let another = Library::open(std::slice::from_ref(&dir)).select(&wanted);
+        assert!(another.absent["left-pad"].contains("is not what was bundled"), "{:?}", another.absent);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 
     #[test]
     fn without_packages_all_of_the_list_is_absent() {
