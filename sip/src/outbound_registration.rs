@@ -331,6 +331,9 @@ impl OutboundRegistration {
     }
 }
 
+/// Where our Contact is not among those a provider lists, it has been granted the least of theirs; they may be about to run out, though.
+const LEAST_OF_OTHERS: u32 = 30;
+
 /// The lifetime the provider grants our Contact, in seconds.
 fn granted(contact: &Uri, response: &Response) -> Option<u32> {
     let header = response.headers.expires();
@@ -338,7 +341,8 @@ fn granted(contact: &Uri, response: &Response) -> Option<u32> {
     let ours = contacts.iter().find(|listed| listed.uri.is_equivalent(contact));
     // Some providers list what they saw instead of what we sent.
     let only = || Some(contacts.as_slice()).filter(|all| all.len() == 1).and_then(<[NameAddr]>::first);
-    ours.or_else(only).and_then(NameAddr::expires).or(header)
+    let least = || contacts.iter().filter_map(NameAddr::expires).min().map(|seconds| seconds.max(LEAST_OF_OTHERS));
+    ours.or_else(only).and_then(NameAddr::expires).or(header).or_else(|| if ours.is_none() { least() } else { None })
 }
 
 #[cfg(test)]

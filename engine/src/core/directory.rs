@@ -321,7 +321,13 @@ impl Directory {
         self.did(number).is_some_and(is_bare)
     }
 
-    fn callee_by_uri(&self, target: &str, uri: SipUri, reach: Option<&str>, programs: &ProgramSet) -> Result<Callee, Refusal> {
+    fn callee_by_uri(
+        &self,
+        target: &str,
+        mut uri: SipUri,
+        reach: Option<&str>,
+        programs: &ProgramSet,
+    ) -> Result<Callee, Refusal> {
         let user = user_of(&Uri::Sip(uri.clone()));
         let gateway = self
             .gateways
@@ -339,6 +345,8 @@ impl Directory {
         match gateway {
             // What the operator's scripts or lockstep.toml have written is dialled as it stands.
             Some(entry) if reach.is_none_or(|account| account == DEFAULT_ACCOUNT) || self.lists.operators.contains(target) => {
+                // But for where else than at the gateway it is.
+                uri.params.remove("maddr");
                 Ok(Callee::Gateway(entry.config.id, uri))
             }
             Some(entry) if is_dialled_number(&user) => Ok(Callee::NumberAt(entry.config.id, user)),

@@ -251,7 +251,9 @@ fn reach(exchange: &mut Exchange, call: CallKey, lookup: LookupId, mut waiting: 
         return Lookup::Ready(Err(Refusal::new(503, "no gateway can be reached")));
     }
     let unknown = waiting.ways.iter().find(|way| destinations_of(exchange, way.gateway).is_empty());
-    let Some((gateway, uri)) = unknown.map(|way| (way.gateway, way.uri.clone())) else {
+    // By the gateway's own address: what is dialled there says nothing of where it is.
+    let unknown = unknown.and_then(|way| Some((way.gateway, exchange.directory.gateway(way.gateway)?.uri.clone())));
+    let Some((gateway, uri)) = unknown else {
         return Lookup::Ready(gateway_routes(exchange, call, lookup, waiting));
     };
     match look_up(exchange, Purpose::Lookup(call, lookup), &uri) {

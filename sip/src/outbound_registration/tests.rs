@@ -101,6 +101,9 @@ fn the_lifetime_is_read_wherever_a_provider_writes_it() {
         (&[("Expires", "90")][..], 90),
         (&[("Contact", "<sip:441234@203.0.113.9:40000>;expires=70"), ("Expires", "90")], 70),
         (&[("Contact", "<sip:441234@192.0.2.1:5060>"), ("Expires", "80")], 80),
+        (&[("Contact", "<sip:441234@203.0.113.9:40000>;expires=120, <sip:441234@203.0.113.9:40001>;expires=70")], 70),
+        (&[("Contact", "<sip:441234@203.0.113.9:40000>;expires=120, <sip:441234@203.0.113.9:40001>;expires=2")], 30),
+        (&[("Contact", "<sip:441234@203.0.113.9:40000>;expires=120, <sip:441234@192.0.2.1:5060>")], 600),
         (&[], 600),
     ] {
         let mut rig = rig();

@@ -219,6 +219,20 @@ fn of_what_a_uri_adds_to_a_request_what_runs_the_protocol_stays_behind() {
 }
 
 #[test]
+fn a_gateway_that_is_not_found_yet_is_looked_for_where_it_is_configured() {
+    let script = "async function main(data, ctx) { await ctx.bridge('sip:x@198.51.100.7;maddr=192.0.2.66'); }";
+    let mut lab = Lab::new("[[gateway]]\nid = 7\naddress = \"sip:198.51.100.7:5070\"", &[("1000", script)]);
+    let carrier = lab.phone("198.51.100.7:5070");
+    // The first look-up brings nothing.
+    lab.book.borrow_mut().resolving.clear();
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    let invite = lab.at(carrier).invited.clone().expect("an INVITE came");
+    assert_eq!(invite.uri.to_string(), "sip:x@198.51.100.7");
+    assert!(lab.switch.exchange.borrow().directory.gateway_at("192.0.2.66".parse().unwrap()).is_none());
+}
+
+#[test]
 fn the_callee_is_told_who_calls() {
     let script = "async function main(data, ctx) {
       ctx.set('sip_h_X-Ticket', '77');
