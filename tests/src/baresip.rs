@@ -60,7 +60,7 @@ impl Baresip {
             .stdout(log)
             .stderr(errors)
             .spawn()
-            .unwrap_or_else(|error| panic!("baresip cannot be started ({error}): install it with `make deps`"));
+            .unwrap_or_else(|error| panic!("baresip cannot be started ({error}): install it with `make peers`"));
         let control = within("baresip's control socket", connect(port)).await;
         let mut phone = Self { child, folder, control, buffer: Vec::new() };
         let account = format!("<sip:{user}@{}>;auth_pass={password};regint=60;answermode=auto", engine.udp());

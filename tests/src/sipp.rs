@@ -75,7 +75,7 @@ impl Scenario {
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .unwrap_or_else(|error| panic!("sipp cannot be started ({error}): install it with `make deps`"));
+            .unwrap_or_else(|error| panic!("sipp cannot be started ({error}): install it with `make peers`"));
         let output = child.wait_with_output().await.expect("sipp ends");
         if !output.status.success() {
             let read = |name: &str| std::fs::read_to_string(folder.path.join(name)).unwrap_or_default();

@@ -59,7 +59,7 @@ impl Kamailio {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .unwrap_or_else(|error| panic!("kamailio cannot be started ({error}): install it with `make deps`"));
+            .unwrap_or_else(|error| panic!("kamailio cannot be started ({error}): install it with `make peers`"));
         Self { child, port }
     }
 }
