@@ -23,7 +23,7 @@ impl Client {
     /// Starts `node/NAME.mjs` or `python/NAME.py` of `tests/clients`.
     ///
     /// # Panics
-    /// When it cannot be started: `make peers clients` installs what it needs.
+    /// When it cannot be started: `make clients` installs what it needs.
     pub fn start(name: &str, args: &[&str]) -> Self {
         let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients");
         let (folder, program): (PathBuf, PathBuf) = if name.ends_with(".py") {
@@ -38,8 +38,7 @@ impl Client {
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn();
-        let mut child =
-            child.unwrap_or_else(|error| panic!("{}: {error}; `make peers clients` installs them", program.display()));
+        let mut child = child.unwrap_or_else(|error| panic!("{}: {error}; `make clients` installs them", program.display()));
         let lines = BufReader::new(child.stdout.take().expect("stdout is a pipe")).lines();
         Self { name: name.to_owned(), _child: child, lines, said: Vec::new() }
     }
