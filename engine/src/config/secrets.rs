@@ -42,6 +42,7 @@ impl Config {
         single
             .chain(self.api.keys.iter().map(|key| &key.key))
             .chain(self.freeswitches.iter().map(|server| &server.password))
+            .chain(self.event_socket.users.iter().map(|user| &user.password))
             .chain(self.users.iter().map(|user| &user.password))
             .chain(self.rest.users.values().map(|user| &user.token))
             .chain(headers.flat_map(credentials))
