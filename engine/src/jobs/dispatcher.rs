@@ -267,7 +267,7 @@ impl RunningJobs {
         let mut ends = self.ended.take();
         for ((id, _), end) in &mut ends {
             if matches!(end, TryEnd::Failed(_)) && self.jobs.is_unwanted(*id) {
-                *end = TryEnd::GivenUp("cancelled".to_owned());
+                *end = TryEnd::Cancelled;
             }
         }
         let written = (!ends.is_empty()).then(|| {
@@ -287,7 +287,7 @@ impl RunningJobs {
                     Err(error) => Err(error.to_string()),
                 };
                 match result {
-                    Ok(after) => due = [due, self.over(key, after)].into_iter().flatten().min(),
+                    Ok(after) => due = [due, self.over(key, &end, after)].into_iter().flatten().min(),
                     Err(error) => {
                         tracing::error!(job = key.0, %error, "the end of a job cannot be written");
                         self.ended.borrow_mut().insert(key, end);
@@ -300,12 +300,13 @@ impl RunningJobs {
     }
 
     /// The end of a try is on disk. `after`: the job as it is then; `None`: it was somebody else's already. When it comes due again.
-    fn over(&self, key: Key, after: Option<Job>) -> Option<u64> {
+    fn over(&self, key: Key, end: &TryEnd, after: Option<Job>) -> Option<u64> {
         self.tasks.borrow_mut().remove(&key);
         let after = after?;
         self.jobs.publish(&after);
         if after.state.is_final() {
-            if let Some(error) = &after.error {
+            // Whoever cancels a job knows of it.
+            if let Some(error) = after.error.as_ref().filter(|_| *end != TryEnd::Cancelled) {
                 tracing::warn!(job = after.id, script = after.script, %error, "a job failed");
                 self.jobs.raise(&after, error);
             }
@@ -346,7 +347,7 @@ async fn attempt(runs: &RunsHandle, job: &Job) -> TryEnd {
         Ok(success) => TryEnd::Completed(success.result),
         Err(failure) => match failure.error {
             RunError::Stopped => TryEnd::Interrupted,
-            RunError::Cancelled => TryEnd::GivenUp("cancelled".to_owned()),
+            RunError::Cancelled => TryEnd::Cancelled,
             RunError::Script(error) => TryEnd::Failed(match &error.at {
                 Some(at) => format!("{} ({at})", error.message),
                 None => error.message.clone(),
@@ -445,6 +446,7 @@ mod tests {
     async fn a_job_is_cancelled_also_between_its_states() {
         let config = Config::default();
         let platform = Platform::in_memory(&config).unwrap();
+        let mut alerts = platform.events.take_alerts().unwrap();
         let runs_config = RunsConfig {
             place: ScriptPlace::InProcess,
             fetcher: Fetcher::new(EgressPolicy::new(config.security)).unwrap(),
@@ -471,6 +473,7 @@ mod tests {
         let (cancelled, due) = tokio::join!(jobs.cancel("a", id), written);
         let cancelled = cancelled.unwrap();
         assert_eq!((cancelled.state, cancelled.error.as_deref(), due), (JobState::Failed, Some("cancelled"), None));
+        assert!(alerts.try_recv().is_err(), "nobody has to be told of what was asked for");
         assert!(jobs.cancel("a", id).await.unwrap_err().to_string().contains("nothing to cancel"));
         assert!(!jobs.is_unwanted(id));
     }

@@ -38,6 +38,8 @@ pub(super) enum TryEnd {
     Failed(String),
     /// No other try follows.
     GivenUp(String),
+    /// Somebody wanted it ended: no other try follows.
+    Cancelled,
     /// The engine is stopping: as if it had not been tried.
     Interrupted,
     /// Its script is not there: as if it had not been tried, and another try follows for as long as a script may be away.
@@ -152,6 +154,7 @@ pub(super) fn finish(connection: &Connection, now: u64, key: (i64, u32), end: &T
             }
         }
         TryEnd::GivenUp(why) => ended(connection, now, job, Err(why))?,
+        TryEnd::Cancelled => ended(connection, now, job, Err("cancelled"))?,
         TryEnd::Failed(why) if job.attempt < job.attempts => {
             let doubled = job.backoff_ms.saturating_mul(1 << (job.attempt - 1).min(32)).min(MAX_BACKOFF_MS);
             let sql =
