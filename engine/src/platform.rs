@@ -142,7 +142,9 @@ impl Platform {
         let mut every = tokio::time::interval(SWEEP_EVERY);
         loop {
             every.tick().await;
-            self.journals.sweep();
+            if let Err(error) = self.journals.sweep().await {
+                tracing::error!(%error, "journals were not removed");
+            }
             while self.store.write(|connection, now| kv::sweep(connection, now, SWEEP)).await.is_ok_and(|swept| swept == SWEEP) {}
             let kept = self.cdr_ms;
             let old = move |connection: &rusqlite::Connection, now: u64| cdr::sweep(connection, now.saturating_sub(kept), SWEEP);

@@ -108,7 +108,11 @@ impl Keeper {
             }
             if !rows.is_empty() {
                 match self.store.write_behind(move |connection, _| table::write(connection, &rows)).await {
-                    Ok(()) => self.gauges.written.fetch_add(pieces as u64, Relaxed),
+                    Ok(missing) => {
+                        // Another process has swept them away: the next journal brings their texts, for the others as well.
+                        self.forget(&missing);
+                        self.gauges.written.fetch_add(pieces as u64, Relaxed)
+                    }
                     Err(error) => {
                         tracing::error!(%error, pieces, "journals were not written");
                         // Texts may be missing now: they are written again when they are needed next.
@@ -137,11 +141,17 @@ impl Keeper {
             any = true;
         }
         if any {
-            // What is written from here on must not count on texts that are about to go.
-            self.bundles.clear();
-            self.store.write(|connection, _| table::sweep_texts(connection)).await?;
+            let gone = self.store.write(|connection, _| table::sweep_texts(connection)).await?;
+            self.forget(&gone);
         }
         Ok(())
+    }
+
+    /// Bundles that are not in the store any more are written again when they are needed next.
+    fn forget(&mut self, bundles: &[String]) {
+        if !bundles.is_empty() {
+            self.bundles.retain(|_, bundle| !bundles.contains(bundle));
+        }
     }
 
     fn prepare(&mut self, piece: Piece, rows: &mut Vec<Row>) {

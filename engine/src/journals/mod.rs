@@ -202,13 +202,21 @@ impl Journals {
         }
     }
 
-    /// Has what is too old, and the oldest of what is too much, removed.
-    pub fn sweep(&self) {
-        let Some(messages) = &self.inner.messages else { return };
+    /// Has what is too old, and the oldest of what is too much, removed; where none are kept, all that is there.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn sweep(&self) -> Result<(), StoreError> {
+        let Some(messages) = &self.inner.messages else {
+            let store = &self.inner.store;
+            while store.write(|connection, _| table::sweep(connection, u64::MAX, 0)).await? > 0 {}
+            return store.write(|connection, _| table::sweep_texts(connection)).await.map(drop);
+        };
         let config = &self.inner.config;
         let before_ms = self.inner.store.clock().now_ms().saturating_sub(u64::from(config.keep_days) * DAY_MS);
         // When the queue is full, the next sweep will do.
         let _ = messages.try_send(Message::Sweep { before_ms, max_bytes: u64::from(config.keep_mb) << 20 });
+        Ok(())
     }
 
     /// The latest journal of a call or run, its sources with it where they are asked for.
@@ -257,7 +265,7 @@ impl Journals {
     pub async fn end(&self, call: &OpenCall, outcome: &[u8]) -> Result<(), StoreError> {
         let sealed = self.inner.key.seal(&journal_subject(&call.uid), keeper::OUTCOME, outcome);
         let rows = [Row::Outcome { uid: call.uid.clone(), sealed }];
-        self.inner.store.write(move |connection, _| table::write(connection, &rows)).await
+        self.inner.store.write(move |connection, _| table::write(connection, &rows)).await.map(drop)
     }
 
     /// How the latest calls came out, of one account or of all, the newest first.

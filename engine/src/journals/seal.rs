@@ -139,12 +139,24 @@ fn random() -> [u8; KEY_BYTES] {
 
 /// Puts a new key into a file, whole or not at all; one that another engine has made meanwhile stays.
 fn make(path: &Path) -> std::io::Result<()> {
+    make_by(path, |draft, path| fs::hard_link(draft, path))
+}
+
+fn make_by(path: &Path, link: impl FnOnce(&Path, &Path) -> std::io::Result<()>) -> std::io::Result<()> {
     let draft = path.with_extension(format!("{}.tmp", std::process::id()));
-    let written = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft).and_then(|mut file| {
-        writeln!(file, "{}", hex(&random()))?;
+    let key = hex(&random());
+    let write = |mut file: fs::File| {
+        writeln!(file, "{key}")?;
         file.sync_all()
+    };
+    let written = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft).and_then(write);
+    let linked = written.and_then(|()| match link(&draft, path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            // There are no links on this file system.
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).and_then(write)
+        }
+        linked => linked,
     });
-    let linked = written.and_then(|()| fs::hard_link(&draft, path));
     // Whether or not it has become the key, the draft is not needed any more.
     let _ = fs::remove_file(&draft);
     match linked {
@@ -201,6 +213,21 @@ mod tests {
         let mut damaged = sealed;
         *damaged.last_mut().unwrap() ^= 1;
         assert_eq!(key.open("journal a", 3, &damaged), Err(Unreadable));
+    }
+
+    #[test]
+    fn a_key_is_made_where_there_are_no_links() {
+        let folder = std::env::temp_dir().join(format!("lockstep-key-{}", uuid::Uuid::new_v4()));
+        fs::create_dir(&folder).unwrap();
+        let path = folder.join("s.db.key");
+        let without = |_: &Path, _: &Path| Err(std::io::Error::from(std::io::ErrorKind::Unsupported));
+        make_by(&path, without).unwrap();
+        let made = fs::read_to_string(&path).unwrap();
+        assert!(digits(made.trim_end()).is_some(), "{made}");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        make_by(&path, without).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), made, "one that is there stays");
+        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

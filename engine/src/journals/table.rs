@@ -57,8 +57,9 @@ pub(super) struct Begun {
 const ADD_PART: &str = "INSERT INTO journal_parts (uid, part, sealed) VALUES (?, ?, ?)";
 
 /// Writes `rows` in their order.
-pub(super) fn write(connection: &Connection, rows: &[Row]) -> Result<(), StoreError> {
+pub(super) fn write(connection: &Connection, rows: &[Row]) -> Result<Vec<String>, StoreError> {
     let mut grown = 0;
+    let mut missing = Vec::new();
     for row in rows {
         match row {
             Row::Text { sha256, sealed } => {
@@ -80,6 +81,12 @@ pub(super) fn write(connection: &Connection, rows: &[Row]) -> Result<(), StoreEr
                 connection.prepare_cached(sql)?.execute(values)?;
                 if let Some(sealed) = first {
                     connection.prepare_cached(ADD_PART)?.execute(params![uid, 0, sealed])?;
+                }
+                if let Some(bundle) = bundle {
+                    let sql = "SELECT EXISTS (SELECT 1 FROM journal_bundles WHERE bundle = ?)";
+                    if !connection.prepare_cached(sql)?.query_row([bundle], |row| row.get::<_, bool>(0))? {
+                        missing.push(bundle.clone());
+                    }
                 }
                 grown += bytes;
             }
@@ -104,7 +111,7 @@ pub(super) fn write(connection: &Connection, rows: &[Row]) -> Result<(), StoreEr
         }
     }
     connection.prepare_cached("UPDATE journal_size SET bytes = bytes + ?")?.execute([grown])?;
-    Ok(())
+    Ok(missing)
 }
 
 /// A journal as it lies there.
@@ -194,12 +201,20 @@ pub(super) fn sweep(connection: &Connection, before_ms: u64, max_bytes: u64) -> 
     Ok(removed)
 }
 
-/// Removes the texts that no journal needs any more.
-pub(super) fn sweep_texts(connection: &Connection) -> Result<(), StoreError> {
-    connection.execute_batch(
-        "DELETE FROM journal_bundles WHERE bundle NOT IN (SELECT bundle FROM journals WHERE bundle IS NOT NULL);
-         DELETE FROM journal_texts WHERE sha256 NOT IN (SELECT text FROM journal_bundles)
-           AND sha256 NOT IN (SELECT bundle FROM journal_bundles);",
-    )?;
-    Ok(())
+/// Removes the bundles that no journal needs any more, and their texts: which.
+pub(super) fn sweep_texts(connection: &Connection) -> Result<Vec<String>, StoreError> {
+    let sql = "SELECT bundle FROM (SELECT DISTINCT bundle FROM journal_bundles) AS stored
+               WHERE NOT EXISTS (SELECT 1 FROM journals WHERE journals.bundle = stored.bundle)";
+    let mut statement = connection.prepare_cached(sql)?;
+    let unneeded: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    for bundle in &unneeded {
+        connection.prepare_cached("DELETE FROM journal_bundles WHERE bundle = ?")?.execute([bundle])?;
+    }
+    if !unneeded.is_empty() {
+        connection.execute_batch(
+            "DELETE FROM journal_texts WHERE sha256 NOT IN (SELECT text FROM journal_bundles)
+               AND sha256 NOT IN (SELECT bundle FROM journal_bundles);",
+        )?;
+    }
+    Ok(unneeded)
 }

@@ -177,7 +177,7 @@ async fn sources_are_kept_once_and_go_with_the_last_journal_that_needs_them() {
     fixture.hand.fetch_add(DAY_MS, SeqCst);
     fixture.write("call-4", &journal(2), &bundle("2")).await;
     fixture.hand.fetch_add(DAY_MS + 1, SeqCst);
-    fixture.journals.sweep();
+    fixture.journals.sweep().await.unwrap();
     fixture.journals.flush().await;
     assert_eq!((fixture.count("journals").await, fixture.count("journal_texts").await), (1, 3));
     let parts = fixture.count("journal_parts").await;
@@ -189,10 +189,26 @@ async fn sources_are_kept_once_and_go_with_the_last_journal_that_needs_them() {
 }
 
 #[tokio::test]
+async fn sources_that_another_process_has_swept_away_are_written_again() {
+    let fixture = Fixture::new(&JournalConfig::default());
+    fixture.write("call-1", &journal(1), &bundle("1")).await;
+    let gone = fixture.store.write(|connection, _| {
+        connection.execute("DELETE FROM journals", [])?;
+        table::sweep_texts(connection)
+    });
+    assert_eq!(gone.await.unwrap().len(), 1);
+    fixture.write("call-2", &journal(1), &bundle("1")).await;
+    fixture.write("call-3", &journal(1), &bundle("1")).await;
+    for name in ["call-2", "call-3"] {
+        assert!(fixture.journals.find(name, true).await.unwrap().unwrap().bundle.is_some(), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn past_its_size_the_oldest_journals_go() {
     let fixture = Fixture::new(&JournalConfig { keep_mb: 0, ..JournalConfig::default() });
     fixture.write("call-1", &journal(1), &bundle("1")).await;
-    fixture.journals.sweep();
+    fixture.journals.sweep().await.unwrap();
     fixture.journals.flush().await;
     assert_eq!((fixture.count("journals").await, fixture.count("journal_parts").await), (0, 0));
     assert_eq!(fixture.journals.counts().1, 0);
@@ -246,10 +262,15 @@ async fn what_has_no_room_is_refused_rather_than_waited_for() {
 }
 
 #[tokio::test]
-async fn a_configuration_that_keeps_none_writes_none() {
-    let fixture = Fixture::new(&JournalConfig { keep_days: 0, ..JournalConfig::default() });
-    assert!(!fixture.journals.is_on());
-    assert!(fixture.journals.keep(piece(fixture.journals.open())));
-    fixture.journals.flush().await;
-    assert_eq!(fixture.count("journals").await, 0);
+async fn a_configuration_that_keeps_none_writes_none_and_keeps_none_of_before() {
+    let before = Fixture::new(&JournalConfig::default());
+    before.write("call-1", &journal(1), &bundle("1")).await;
+    let config = JournalConfig { keep_days: 0, ..JournalConfig::default() };
+    let journals = Journals::start(&before.store, before.key.clone(), &config, Redaction::default()).unwrap();
+    assert!(!journals.is_on());
+    assert!(journals.keep(piece(journals.open())));
+    journals.flush().await;
+    assert_eq!(before.count("journals").await, 1);
+    journals.sweep().await.unwrap();
+    assert_eq!((before.count("journals").await, before.count("journal_texts").await), (0, 0));
 }
