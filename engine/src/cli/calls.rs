@@ -51,19 +51,22 @@ async fn work(args: &Args) -> Result<(), String> {
             // What has a line; as JSON, all there is.
             let types = if args.ask.json { "" } else { "types=call,timeline,log&" };
             let call = id.as_ref().map(|id| format!("call={}", encode(id))).unwrap_or_default();
-            let query = format!("?{types}{call}");
-            let ends_with_call = id.is_some();
-            args.ask
-                .target
-                .follow(&query, |event| {
-                    if args.ask.json {
-                        out::line(&event)
-                    } else if event["call"].is_string() {
-                        out::line(event_line(&event))
-                    }
-                    !(ends_with_call && event["type"] == "call-ended")
-                })
-                .await
+            let events = args.ask.target.events(&format!("?{types}{call}")).await?;
+            if let Some(id) = id
+                && let Some(timeline) = ended(&args.ask, id).await?
+            {
+                args.ask.show(&timeline, print_timeline);
+                return Ok(());
+            }
+            let print = |event: Value| {
+                if args.ask.json {
+                    out::line(&event)
+                } else if event["call"].is_string() {
+                    out::line(event_line(&event))
+                }
+                !(id.is_some() && event["type"] == "call-ended")
+            };
+            events.each(print).await
         }
         Some(id) => {
             let timeline = args.ask.target.get(&format!("/v1/calls/{}/timeline", encode(id))).await?;
@@ -76,6 +79,15 @@ async fn work(args: &Args) -> Result<(), String> {
             Ok(())
         }
     }
+}
+
+/// The timeline of a call that is over: nothing more happens in it. Asked for once its events are told, none is missed.
+///
+/// # Errors
+/// There is no such call.
+pub(super) async fn ended(ask: &Ask, call: &str) -> Result<Option<Value>, String> {
+    let timeline = ask.target.get(&format!("/v1/calls/{}/timeline", encode(call))).await?;
+    Ok(Some(timeline).filter(|timeline| timeline["ended"].is_object()))
 }
 
 /// Where calls are listed.

@@ -2,8 +2,10 @@
 
 use futures_util::StreamExt;
 use serde_json::Value;
-use tokio_tungstenite::tungstenite::Message;
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::out;
 
@@ -101,14 +103,24 @@ impl Target {
         if status.is_success() {
             return Ok(value);
         }
-        Err(match value.pointer("/error/message").and_then(Value::as_str) {
+        Err(self.refusal(&value, status))
+    }
+
+    /// What the engine says of a request that it refuses.
+    fn refusal(&self, body: &Value, status: reqwest::StatusCode) -> String {
+        match body.pointer("/error/message").and_then(Value::as_str) {
             Some(message) => message.to_owned(),
             None => format!("{} answered {status}", self.base()),
-        })
+        }
     }
 
     /// Hands every event to `each` until it says stop, the engine ends, or the user interrupts.
-    pub(super) async fn follow(&self, query: &str, mut each: impl FnMut(Value) -> bool) -> Result<(), String> {
+    pub(super) async fn follow(&self, query: &str, each: impl FnMut(Value) -> bool) -> Result<(), String> {
+        self.events(query).await?.each(each).await
+    }
+
+    /// Events from here on.
+    pub(super) async fn events(&self, query: &str) -> Result<Events, String> {
         let base = self.base();
         let Some(rest) = base.strip_prefix("http") else { return Err(format!("expected an http address, found {base}")) };
         let mut request = format!("ws{rest}/v1/events{query}").into_client_request().map_err(|error| error.to_string())?;
@@ -116,9 +128,28 @@ impl Target {
             let value = format!("Bearer {key}").parse().map_err(|_| "the key cannot be sent in a header".to_owned())?;
             request.headers_mut().insert("authorization", value);
         }
-        let (mut socket, _) =
-            tokio_tungstenite::connect_async(request).await.map_err(|error| format!("no engine answers at {base}: {error}"))?;
-        while let Some(message) = socket.next().await {
+        let (socket, _) = tokio_tungstenite::connect_async(request).await.map_err(|error| match error {
+            tungstenite::Error::Http(response) => {
+                let body: Option<Value> = response.body().as_deref().and_then(|body| serde_json::from_slice(body).ok());
+                self.refusal(&body.unwrap_or_default(), response.status())
+            }
+            error => format!("no engine answers at {base}: {error}"),
+        })?;
+        Ok(Events { socket, base: base.to_owned() })
+    }
+}
+
+/// What an engine tells of what happens in it.
+pub(super) struct Events {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    base: String,
+}
+
+impl Events {
+    /// Hands every event to `each` until it says stop, the engine ends, or the user interrupts.
+    pub(super) async fn each(mut self, mut each: impl FnMut(Value) -> bool) -> Result<(), String> {
+        let base = &self.base;
+        while let Some(message) = self.socket.next().await {
             match message {
                 Ok(Message::Text(text)) => {
                     let Ok(event) = serde_json::from_str(&text) else { continue };
@@ -173,6 +204,7 @@ pub(super) fn print_json(value: &Value) {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
 
@@ -181,6 +213,24 @@ mod tests {
         assert_eq!(dots_in("/v1/kv/.."), Some(".."));
         assert_eq!(dots_in("/v1/queues/./pause?x=1"), Some("."));
         assert_eq!(dots_in("/v1/kv/...?prefix=/../"), None);
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_refuses_to_be_followed_is_heard() {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let target = Target { url: format!("http://{}", listener.local_addr().unwrap()), key: None };
+        let refuse = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(stream.read_u8().await.unwrap());
+            }
+            let body = r#"{"error":{"code":"unauthorized","message":"no key"}}"#;
+            let head = format!("HTTP/1.1 401 Unauthorized\r\ncontent-length: {}\r\n\r\n", body.len());
+            stream.write_all((head + body).as_bytes()).await.unwrap();
+        };
+        let (events, ()) = tokio::join!(target.events("?types=log"), refuse);
+        assert_eq!(events.map(drop), Err("no key".to_owned()));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::calls::{encode, entry_line};
+use super::calls::{encode, ended, entry_line};
 use super::client::Ask;
 use super::{finish, out};
 use crate::log::on_one_line;
@@ -31,18 +31,22 @@ pub(super) fn run(args: &Args) -> ExitCode {
 async fn work(args: &Args) -> Result<(), String> {
     if args.follow {
         let query = args.call.as_ref().map(|id| format!("&call={}", encode(id))).unwrap_or_default();
-        return args
-            .ask
-            .target
-            .follow(&format!("?types=log{query}"), |event| {
-                if args.ask.json {
-                    out::line(as_json(event));
-                } else {
-                    out::line(as_line(&event));
-                }
-                true
-            })
-            .await;
+        let events = args.ask.target.events(&format!("?types=log{query}")).await?;
+        if let Some(id) = &args.call
+            && let Some(timeline) = ended(&args.ask, id).await?
+        {
+            print_log(&args.ask, id, &timeline);
+            return Ok(());
+        }
+        let print = |event: Value| {
+            if args.ask.json {
+                out::line(as_json(event));
+            } else {
+                out::line(as_line(&event));
+            }
+            true
+        };
+        return events.each(print).await;
     }
     let ids = match &args.call {
         Some(id) => vec![id.clone()],
@@ -60,12 +64,17 @@ async fn work(args: &Args) -> Result<(), String> {
     };
     for id in ids {
         let timeline = args.ask.target.get(&format!("/v1/calls/{}/timeline", encode(&id))).await?;
-        for entry in timeline["entries"].as_array().into_iter().flatten().filter(|entry| entry["kind"] == "log") {
-            let line = json!({ "call": id, "entry": entry });
-            out::line(if args.ask.json { line.to_string() } else { as_line(&line) });
-        }
+        print_log(&args.ask, &id, &timeline);
     }
     Ok(())
+}
+
+/// Prints what the script of a call has written.
+fn print_log(ask: &Ask, call: &str, timeline: &Value) {
+    for entry in timeline["entries"].as_array().into_iter().flatten().filter(|entry| entry["kind"] == "log") {
+        let line = json!({ "call": call, "entry": entry });
+        out::line(if ask.json { line.to_string() } else { as_line(&line) });
+    }
 }
 
 /// A line with the call or the run that it is of.

@@ -146,7 +146,11 @@ async fn follow(
                     }
                 }
             }
-            () = signals.told_to_end(), if !told_to_end => {
+            () = signals.told_to_end() => {
+                // Whoever asks twice does not wait for the far end.
+                if told_to_end {
+                    return answered.is_some();
+                }
                 told_to_end = true;
                 call.hangup();
             }
