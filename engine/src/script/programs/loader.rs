@@ -192,6 +192,15 @@ impl Loader {
         Ok(self.publish())
     }
 
+    /// Reads one file that has just been written or removed. Others may be half written.
+    pub(super) fn load_one(&mut self, file: &str) -> io::Result<Reload> {
+        match self.scan()?.remove(file) {
+            Some(stamp) => self.read(file, stamp),
+            None => drop(self.files.remove(file)),
+        }
+        Ok(self.publish())
+    }
+
     /// Has a file without a text that can be run have the one that is kept.
     fn fall_back(&mut self, file: &str, kept: impl Fn(&str) -> Option<String>) {
         if self.files.get(file).is_none_or(|known| known.sound.is_some()) {

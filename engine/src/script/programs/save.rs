@@ -100,7 +100,7 @@ impl Loader {
         }
         let unwritable = |error: io::Error| SaveError::Unwritable { file: file.clone(), why: error.to_string() };
         replace(self.dir(), file, source).map_err(unwritable)?;
-        self.load().map_err(unwritable)
+        self.load_one(file).map_err(unwritable)
     }
 
     /// Takes a script out of the folder; runs under way go on.
@@ -113,7 +113,7 @@ impl Loader {
         }
         let unwritable = |error: io::Error| SaveError::Unwritable { file: file.to_owned(), why: error.to_string() };
         fs::remove_file(self.dir().join(file)).map_err(unwritable)?;
-        self.load().map_err(unwritable)
+        self.load_one(file).map_err(unwritable)
     }
 }
 

@@ -527,6 +527,20 @@ fn a_file_that_never_ran_is_mended_by_saving_it() {
 }
 
 #[test]
+fn a_save_leaves_alone_what_others_are_writing() {
+    let mut folder = Folder::new();
+    folder.write("half.js", "function main() { return 1 }");
+    let mut loader = folder.loader(&Config::default());
+    loader.load().unwrap();
+    folder.write("half.js", "function main() { return 2 }");
+    let reload = loader.save(&SaveScript { must_be_new: true, ..saved("new.js", EMPTY) }).unwrap();
+    assert!(reload.set.by_name("new").is_some());
+    assert_eq!(reload.texts.iter().map(|text| text.file.as_str()).collect::<Vec<_>>(), ["new.js"]);
+    assert!(reload.set.by_name("half").unwrap().bundle.files["half.js"].contains("return 1"));
+    assert_eq!(loader.load().unwrap().texts[0].file, "half.js");
+}
+
+#[test]
 fn an_exact_destination_wins_over_a_pattern() {
     let mut folder = Folder::new();
     folder.write("any.js", "// @lockstep class5_destination=/1.*/\nfunction main() {}");
