@@ -21,6 +21,7 @@ use rand_chacha::rand_core::Rng;
 use super::credentials::Credentials;
 use super::directory::{Directory, host_of_ip};
 use super::guard::{Attempts, Guard};
+use super::guesses::Guesses;
 use super::recordings::Recordings;
 use super::routing::Way;
 use super::timeline::Direction;
@@ -154,6 +155,8 @@ pub(crate) struct Exchange {
     pub endpoint: Endpoint,
     pub registrar: Registrar,
     pub authenticator: Authenticator,
+    /// Wrong passwords.
+    pub guesses: Guesses,
     pub directory: Directory,
     pub table: Arc<RouteTable>,
     pub programs: Arc<ProgramSet>,
@@ -259,6 +262,7 @@ impl Exchange {
             endpoint,
             registrar,
             authenticator,
+            guesses: Guesses::default(),
             directory,
             table,
             programs,

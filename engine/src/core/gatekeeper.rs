@@ -1,12 +1,15 @@
 //! Who may call: local networks freely, gateways and customers by address, customers and users by digest, nobody else.
 
-use std::time::Instant;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use lockstep_sip::auth::{Authenticator, Verdict};
-use lockstep_sip::message::{HeaderName, Request};
+use lockstep_sip::endpoint::Reply;
+use lockstep_sip::message::{HeaderName, Request, StatusCode};
 use lockstep_sip::net::Source;
 
 use super::directory::Directory;
+use super::guesses::Guesses;
 use crate::config::SecurityConfig;
 use crate::script::Moment;
 use crate::security_key;
@@ -28,22 +31,39 @@ pub(crate) enum Gate {
     Challenge {
         stale: bool,
     },
+    /// The same; the log is told of the first of many.
+    WrongPassword {
+        user: String,
+        is_first: bool,
+    },
+    /// Too many wrong passwords came from there: nothing is looked at for so long.
+    Barred {
+        left: Duration,
+    },
     Refuse {
         code: u16,
         reason: &'static str,
     },
 }
 
+/// What the gate goes by.
+pub(crate) struct Desk<'a> {
+    pub security: &'a SecurityConfig,
+    pub directory: &'a Directory,
+    pub authenticator: &'a mut Authenticator,
+    pub guesses: &'a mut Guesses,
+}
+
+/// Where a request comes from, if nobody vouches for that address: the one of a proxy of ours stands for all whom it brings.
+pub(crate) fn unknown_peer(source: &Source, security: &SecurityConfig, directory: &Directory) -> Option<IpAddr> {
+    let ip = source.remote.ip();
+    let is_known = security.is_local(ip) || directory.gateway_at(ip).is_some() || directory.customer_at(ip).is_some();
+    (!is_known).then_some(ip)
+}
+
 /// Decides on a request outside a dialog at `now`. `is_own` says that it comes from one of our own sockets.
-pub(crate) fn check(
-    now: Moment,
-    request: &Request,
-    source: &Source,
-    is_own: bool,
-    security: &SecurityConfig,
-    directory: &Directory,
-    authenticator: &mut Authenticator,
-) -> Gate {
+pub(crate) fn check(now: Moment, request: &Request, source: &Source, is_own: bool, desk: Desk<'_>) -> Gate {
+    let Desk { security, directory, .. } = desk;
     let ip = source.remote.ip();
     if is_own {
         return Gate::Pass(Caller::Local);
@@ -64,7 +84,7 @@ pub(crate) fn check(
     if let Some(customer) = by_security_key(now.unix_ms / 1_000, request, security, directory) {
         return Gate::Pass(Caller::Customer(customer));
     }
-    by_digest(now.instant, request, directory, authenticator)
+    by_digest(now.instant, request, source, desk)
 }
 
 /// The customer whose key a script has made and the request shows.
@@ -76,9 +96,16 @@ fn by_security_key(unix_s: u64, request: &Request, security: &SecurityConfig, di
 }
 
 /// Decides by credentials alone, as for REGISTER: an address must not stand for a password there.
-pub(crate) fn by_digest(now: Instant, request: &Request, directory: &Directory, authenticator: &mut Authenticator) -> Gate {
+pub(crate) fn by_digest(now: Instant, request: &Request, source: &Source, desk: Desk<'_>) -> Gate {
+    let Desk { security, directory, authenticator, guesses } = desk;
+    let peer = unknown_peer(source, security, directory);
+    let mut barred = None;
     let values: Vec<String> = request.headers.get_all(HeaderName::Authorization).map(|value| value.text().into_owned()).collect();
-    let verdict = authenticator.verify(now, request.method.as_str(), values.iter().map(String::as_str), |user| {
+    let verdict = authenticator.verify_peer(now, peer, request.method.as_str(), values.iter().map(String::as_str), |user| {
+        barred = peer.and_then(|peer| guesses.barred(now, peer, user));
+        if barred.is_some() {
+            return None;
+        }
         let password = directory.user(user).map(|user| &user.password);
         let password = password.or_else(|| directory.customer_named(user)?.password.as_ref());
         password.map(|password| password.expose().to_owned())
@@ -94,10 +121,22 @@ pub(crate) fn by_digest(now: Instant, request: &Request, directory: &Directory, 
         Verdict::Accepted { username } => Gate::Pass(Caller::User(username)),
         Verdict::Missing => Gate::Challenge { stale: false },
         Verdict::Stale { .. } => Gate::Challenge { stale: true },
-        // A challenge again: 403 would tell a guesser nothing less, and a user who mistyped could not go on.
-        Verdict::Rejected { .. } => Gate::Challenge { stale: false },
+        Verdict::Rejected { username } => match barred {
+            Some(left) => Gate::Barred { left },
+            // A challenge again: 403 would tell a guesser nothing less, and a user who mistyped could not go on.
+            None => {
+                let is_first = peer.is_some_and(|peer| guesses.note(now, peer, &username));
+                Gate::WrongPassword { user: username, is_first }
+            }
+        },
         Verdict::Malformed(_) => Gate::Refuse { code: 400, reason: "Bad Request - credentials" },
     }
+}
+
+/// 401 with challenges.
+pub(crate) fn challenge(now: Instant, stale: bool, peer: Option<IpAddr>, authenticator: &mut Authenticator) -> Reply {
+    let challenges = authenticator.challenge_peer(now, stale, peer).into_iter();
+    challenges.fold(Reply::new(StatusCode::UNAUTHORIZED), |reply, value| reply.header(HeaderName::WwwAuthenticate, value))
 }
 
 /// A user may show any number as caller id, but not the name of another user.
@@ -139,15 +178,13 @@ mod tests {
         let now = Instant::now();
         let directory = Directory::new(&config, []);
         let mut authenticator = Authenticator::new(AuthenticatorConfig::new("lockstep"), [1; 32], now);
-        check(
-            Moment { instant: now, unix_ms: 1_000_000 },
-            &request,
-            &source,
-            is_own,
-            &config.security,
-            &directory,
-            &mut authenticator,
-        )
+        let desk = Desk {
+            security: &config.security,
+            directory: &directory,
+            authenticator: &mut authenticator,
+            guesses: &mut Guesses::default(),
+        };
+        check(Moment { instant: now, unix_ms: 1_000_000 }, &request, &source, is_own, desk)
     }
 
     #[test]

@@ -21,7 +21,8 @@ use super::directory::IncomingRoute;
 use super::engine_event::EngineEvent;
 use super::exchange::{CallKey, Exchange, Invite, Link, Purpose};
 use super::executions::Outside;
-use super::gatekeeper::{self, Caller, Gate};
+use super::gatekeeper::{self, Caller, Desk, Gate};
+use super::guesses::Barred;
 use super::keeping::Kept;
 use super::live_call::{LiveCall, OnAnswer, Plan, ScriptState};
 use super::refusals::Refused;
@@ -93,6 +94,9 @@ impl Switch {
                     tracing::info!(reason = why.name(), count, "requests refused");
                 }
             }
+        }
+        for Barred { place, unheard } in self.exchange.borrow_mut().guesses.over(now) {
+            tracing::warn!(remote = %place, count = unheard, "passwords not looked at after too many wrong ones");
         }
     }
 
@@ -313,12 +317,21 @@ impl Switch {
         let mut exchange = self.exchange.borrow_mut();
         let exchange = &mut *exchange;
         let now = exchange.now;
+        let is_own = exchange.is_own(source.remote);
+        let desk = Desk {
+            security: &exchange.config.security,
+            directory: &exchange.directory,
+            authenticator: &mut exchange.authenticator,
+            guesses: &mut exchange.guesses,
+        };
         let gate = if needs_password {
-            gatekeeper::by_digest(now.instant, request, &exchange.directory, &mut exchange.authenticator)
+            gatekeeper::by_digest(now.instant, request, source, desk)
         } else {
-            let is_own = exchange.is_own(source.remote);
-            let security = &exchange.config.security;
-            gatekeeper::check(now, request, source, is_own, security, &exchange.directory, &mut exchange.authenticator)
+            gatekeeper::check(now, request, source, is_own, desk)
+        };
+        let mut challenge = |stale| {
+            let peer = gatekeeper::unknown_peer(source, &exchange.config.security, &exchange.directory);
+            Box::new(gatekeeper::challenge(now.instant, stale, peer, &mut exchange.authenticator))
         };
         match gate {
             Gate::Pass(caller) => {
@@ -331,11 +344,17 @@ impl Switch {
             Gate::Challenge { stale } => {
                 let is_first = stale || !request.headers.contains(HeaderName::Authorization);
                 let why = if is_first { Refused::Challenge } else { Refused::Credentials };
-                let mut reply = Reply::new(StatusCode::UNAUTHORIZED);
-                for challenge in exchange.authenticator.challenge(now.instant, stale) {
-                    reply = reply.header(HeaderName::WwwAuthenticate, challenge);
+                Err((why, challenge(stale)))
+            }
+            Gate::WrongPassword { user, is_first } => {
+                if is_first {
+                    tracing::warn!(remote = %source.remote, %user, method = %request.method, "wrong password");
                 }
-                Err((why, Box::new(reply)))
+                Err((Refused::Credentials, challenge(false)))
+            }
+            Gate::Barred { left } => {
+                let seconds = left.as_secs() + 1;
+                Err((Refused::Credentials, refusal(503, None, [("Retry-After", seconds.to_string())])))
             }
         }
     }

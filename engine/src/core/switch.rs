@@ -349,6 +349,7 @@ impl Switch {
             self.refusals.poll_timeout(),
             self.keeping.poll_timeout(),
             exchange.guard.poll_timeout(),
+            exchange.guesses.poll_timeout(),
             self.draining.filter(|draining| !draining.ended_rest).map(|draining| draining.until),
         ]
         .into_iter()

@@ -1,10 +1,11 @@
 //! Server side: challenges and their verification (RFC 7616 §3.3, RFC 3261 §22.1).
 //!
-//! Nonces are signed, so that handing them out costs no memory: `time ‖ serial ‖ HMAC-SHA-256(time ‖ serial)`.
+//! Nonces are signed, so that handing them out costs no memory: `time ‖ serial ‖ HMAC-SHA-256(time ‖ serial ‖ network of the peer)`.
 //! Only nonces with which somebody has proved a password are remembered, for their nonce counts.
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -51,7 +52,8 @@ pub enum Verdict {
     Accepted { username: String },
     /// No digest credentials for our realm: challenge.
     Missing,
-    /// The password is right, the nonce is too old, unknown or already used: challenge with `stale=true`.
+    /// The nonce is too old, unknown or another peer's, so that nothing was looked at, or it has been used already: challenge with
+    /// `stale=true`.
     Stale { username: String },
     /// Unknown user or wrong password; deliberately not told apart.
     Rejected { username: String },
@@ -106,9 +108,14 @@ impl Authenticator {
 
     /// Values for `WWW-Authenticate` (or `Proxy-Authenticate`), one header each, strongest first.
     pub fn challenge(&mut self, now: Instant, stale: bool) -> Vec<String> {
+        self.challenge_peer(now, stale, None)
+    }
+
+    /// [`challenge`](Authenticator::challenge) with nonces that are good for this peer's network only: whoever shows one has got it there.
+    pub fn challenge_peer(&mut self, now: Instant, stale: bool, peer: Option<IpAddr>) -> Vec<String> {
         let serial = self.next_serial;
         self.next_serial += 1;
-        let nonce = self.sign(self.millis(now), serial);
+        let nonce = self.sign(self.millis(now), serial, peer);
         let realm = quote(&self.config.realm);
         let stale = if stale { ", stale=true" } else { "" };
         self.config
@@ -131,6 +138,18 @@ impl Authenticator {
         credentials: impl IntoIterator<Item = &'a str>,
         password_of: impl FnOnce(&str) -> Option<String>,
     ) -> Verdict {
+        self.verify_peer(now, None, method, credentials, password_of)
+    }
+
+    /// [`verify`](Authenticator::verify) of what this peer was challenged for.
+    pub fn verify_peer<'a>(
+        &mut self,
+        now: Instant,
+        peer: Option<IpAddr>,
+        method: &str,
+        credentials: impl IntoIterator<Item = &'a str>,
+        password_of: impl FnOnce(&str) -> Option<String>,
+    ) -> Verdict {
         for value in credentials.into_iter().take(MAX_CREDENTIALS) {
             if !is_digest(value) {
                 continue;
@@ -142,7 +161,7 @@ impl Authenticator {
             if params.find("realm") != Some(self.config.realm.as_str()) {
                 continue;
             }
-            return match self.verify_digest(now, method, &params, password_of) {
+            return match self.verify_digest(now, peer, method, &params, password_of) {
                 Ok(verdict) => verdict,
                 Err(error) => Verdict::Malformed(error),
             };
@@ -153,6 +172,7 @@ impl Authenticator {
     fn verify_digest(
         &mut self,
         now: Instant,
+        peer: Option<IpAddr>,
         method: &str,
         params: &Params<'_>,
         password_of: impl FnOnce(&str) -> Option<String>,
@@ -180,6 +200,9 @@ impl Authenticator {
             Some(other) => return Err(invalid("qop", other, "auth")),
         };
 
+        // Before the password is: a nonce that is nobody's proof of where it was got must not tell right from wrong.
+        let known = self.open(nonce, peer).filter(|known| self.is_in_use(now, known));
+        let Some(known) = known else { return Ok(Verdict::Stale { username: username.to_owned() }) };
         let password = password_of(username);
         let expected = DigestInput {
             algorithm,
@@ -202,16 +225,12 @@ impl Authenticator {
         if !bool::from(matches) || password.is_none() {
             return Ok(Verdict::Rejected { username });
         }
-        Ok(if self.use_nonce(now, nonce, count) { Verdict::Accepted { username } } else { Verdict::Stale { username } })
+        Ok(if self.use_nonce(now, &known, count) { Verdict::Accepted { username } } else { Verdict::Stale { username } })
     }
 
     /// Marks one nonce count as used; false when the nonce or the count may not be used (any more).
-    fn use_nonce(&mut self, now: Instant, nonce: &str, count: u32) -> bool {
-        let Some(nonce) = self.open(nonce) else { return false };
+    fn use_nonce(&mut self, now: Instant, nonce: &Nonce, count: u32) -> bool {
         self.forget_expired(now);
-        if self.is_expired(now, nonce.issued_ms) || nonce.serial < self.forgotten_below {
-            return false;
-        }
         if let Some(usage) = self.used.get_mut(&nonce.serial) {
             return usage.mark(count);
         }
@@ -238,6 +257,10 @@ impl Authenticator {
         }
     }
 
+    fn is_in_use(&self, now: Instant, nonce: &Nonce) -> bool {
+        !self.is_expired(now, nonce.issued_ms) && nonce.serial >= self.forgotten_below
+    }
+
     fn is_expired(&self, now: Instant, issued_ms: u64) -> bool {
         self.millis(now).saturating_sub(issued_ms) > millis(self.config.nonce_lifetime)
     }
@@ -246,20 +269,20 @@ impl Authenticator {
         millis(now.saturating_duration_since(self.epoch))
     }
 
-    fn sign(&self, issued_ms: u64, serial: u64) -> String {
+    fn sign(&self, issued_ms: u64, serial: u64, peer: Option<IpAddr>) -> String {
         let mut bytes = Vec::with_capacity(NONCE_BYTES);
         bytes.extend_from_slice(&issued_ms.to_be_bytes());
         bytes.extend_from_slice(&serial.to_be_bytes());
-        let mac = self.mac.clone().chain_update(&bytes).finalize().into_bytes();
+        let mac = self.mac.clone().chain_update(&bytes).chain_update(network(peer)).finalize().into_bytes();
         bytes.extend(mac.iter().take(MAC_BYTES));
         hex(&bytes)
     }
 
     /// Reads a nonce of ours; `None` for anything we have not signed (another process, an earlier start, a forgery).
-    fn open(&self, nonce: &str) -> Option<Nonce> {
+    fn open(&self, nonce: &str, peer: Option<IpAddr>) -> Option<Nonce> {
         let bytes = unhex(nonce)?;
         let (signed, mac) = bytes.split_at(NONCE_BYTES - MAC_BYTES);
-        self.mac.clone().chain_update(signed).verify_truncated_left(mac).ok()?;
+        self.mac.clone().chain_update(signed).chain_update(network(peer)).verify_truncated_left(mac).ok()?;
         let (issued, serial) = signed.split_at(8);
         Some(Nonce {
             issued_ms: u64::from_be_bytes(issued.try_into().ok()?),
@@ -283,6 +306,16 @@ impl Usage {
         self.seen |= bit;
         fresh
     }
+}
+
+/// The network of a peer: 24 bits of IPv4, 48 of IPv6, as who is behind a NAT may change among its addresses.
+fn network(peer: Option<IpAddr>) -> [u8; 16] {
+    let bits = match peer.map(|peer| peer.to_canonical()) {
+        None => 0,
+        Some(IpAddr::V4(ip)) => u128::from(ip.to_bits() & !0xff),
+        Some(IpAddr::V6(ip)) => ip.to_bits() & !(u128::MAX >> 48),
+    };
+    bits.to_be_bytes()
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -478,6 +511,25 @@ mod tests {
         assert_eq!(rig.verify(&answer.header()), stale());
         answer.nonce = "+f".repeat(NONCE_BYTES);
         assert_eq!(rig.verify(&answer.header()), stale());
+    }
+
+    #[test]
+    fn a_nonce_is_good_for_the_network_it_was_given_to() {
+        let mut rig = rig();
+        let shown = |rig: &mut Rig, from: &str, password: &'static str| {
+            let challenges = rig.auth.challenge_peer(rig.now, false, Some("203.0.113.8".parse().unwrap()));
+            let nonce = Params::parse(&challenges[0]).unwrap().find("nonce").unwrap().to_owned();
+            let header = Answer { nonce, password, ..rig.answer() }.header();
+            let now = rig.now;
+            rig.auth.verify_peer(now, from.parse().ok(), "REGISTER", [header.as_str()], |_| Some("secret".into()))
+        };
+        for from in ["203.0.113.8", "203.0.113.99", "::ffff:203.0.113.8"] {
+            assert_eq!(shown(&mut rig, from, "secret"), accepted(), "{from}");
+        }
+        for (from, password) in [("203.0.114.8", "secret"), ("2001:db8::1", "secret"), ("203.0.114.8", "guess"), ("", "guess")] {
+            assert_eq!(shown(&mut rig, from, password), stale(), "{from}: it does not tell right from wrong");
+        }
+        assert_eq!(shown(&mut rig, "203.0.113.8", "guess"), Verdict::Rejected { username: "1001".into() });
     }
 
     #[test]

@@ -200,6 +200,26 @@ fn whoever_is_asked_for_a_password_costs_no_state() {
 }
 
 #[test]
+fn whoever_guesses_passwords_is_not_listened_to_for_a_minute_and_phones_beside_it_are() {
+    let mut lab = Lab::new(USERS, &[("1000", ANSWER)]);
+    let [guesser, neighbour] = ["203.0.113.8:5060", "203.0.113.8:5062"].map(|address| lab.phone(address));
+    lab.knows_password(guesser, "1001", "guess");
+    lab.knows_password(neighbour, "1002", "pw2");
+    for _ in 0..10 {
+        lab.register(guesser, "1001");
+        assert_eq!(lab.seen(guesser).last().map(String::as_str), Some("response 401"));
+    }
+    lab.knows_password(guesser, "1001", "pw1");
+    lab.register(guesser, "1001");
+    assert_eq!(lab.seen(guesser), ["response 503"], "the right one is not told from a wrong one");
+    lab.register(neighbour, "1002");
+    assert_eq!(lab.seen(neighbour), ["response 200"]);
+    lab.wait(61_000);
+    lab.register(guesser, "1001");
+    assert_eq!(lab.seen(guesser), ["response 200"]);
+}
+
+#[test]
 fn a_call_that_is_up_changes_its_media_while_there_is_no_room() {
     let mut lab = Lab::new("", &[("1000", ANSWER)]);
     let caller = lab.phone("127.0.0.1:5070");
