@@ -111,8 +111,8 @@ async fn forms_of_very_many_or_strange_fields_are_refused() {
         (multipart, part.repeat(20_000) + "--B--\r\n", 413, "fields"),
         (multipart, part.replace("\"a\"", &format!("\"{}\"", "a".repeat(100_000))) + "--B--\r\n", 400, ""),
         (multipart, "--B\r\n".to_owned() + &"X: y\r\n".repeat(100_000), 400, ""),
-        ("application/json", "[".repeat(DEEP), 400, "recursion"),
-        ("application/json", format!("{{\"a\":{}}}", "{\"a\":".repeat(DEEP)), 400, "recursion"),
+        ("application/json", "[".repeat(DEEP), 422, "deeper"),
+        ("application/json", format!("{{\"a\":{}}}", "{\"a\":".repeat(DEEP)), 422, "deeper"),
     ];
     beside_a_call(async |engine| {
         let uuid = engine.get("/v1/scripts/unpack").await["uuid"].as_str().expect("it has one").to_owned();
