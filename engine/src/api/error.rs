@@ -325,3 +325,16 @@ pub(super) async fn no_such_method(method: Method, uri: Uri) -> ApiError {
     let message = format!("{method} is not served at {}", uri.path());
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "no_such_method", message)
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_code_is_on_the_page_of_errors() {
+        let (own, _) = include_str!("error.rs").split_once("\nmod tests {").unwrap();
+        let page = include_str!("../../../docs/errors.md");
+        let lines = own.lines().filter_map(|line| line.split_once("StatusCode::"));
+        let codes = lines.filter_map(|(_, rest)| Some(rest.split_once(", \"")?.1.split_once('"')?.0));
+        let missing: Vec<&str> = codes.filter(|code| !page.contains(&format!("`{code}`"))).collect();
+        assert_eq!(missing, [""; 0]);
+    }
+}

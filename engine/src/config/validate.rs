@@ -334,7 +334,7 @@ fn users_and_dids(config: &Config, report: &mut Report) {
     let customers: BTreeSet<i64> = config.customers.iter().map(|customer| customer.id).collect();
     report.duplicates("did", "number", config.dids.iter().map(|did| did.number.strip_prefix('+').unwrap_or(&did.number)));
     for (index, did) in config.dids.iter().enumerate() {
-        if did.number.is_empty() || did.number.contains(char::is_whitespace) {
+        if did.number.trim_start_matches('+').is_empty() || did.number.contains(char::is_whitespace) {
             report.error(entry("did", index, "number"), format!("expected a number, found `{}`", did.number));
         }
         if did.destinations.is_empty() && did.script.is_none() {
@@ -499,6 +499,7 @@ mod tests {
     #[test]
     fn a_did_leads_to_one_to_three_places() {
         assert_eq!(keys("[[did]]\nnumber = \"1\""), ["did[0].destinations"]);
+        assert_eq!(keys("[[did]]\nnumber = \"+\"\ndestinations = [\"class5:1\"]"), ["did[0].number"]);
         let four = "[[did]]\nnumber = \"1\"\ndestinations = [\"class5:1\", \"class5:2\", \"class5:3\", \"class5:4\"]";
         assert_eq!(keys(four), ["did[0].destinations"]);
     }

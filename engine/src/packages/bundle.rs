@@ -66,11 +66,16 @@ pub fn bundle(dir: &Path) -> Result<Manifest, BundleError> {
     }
     manifest.write(&fresh).map_err(io)?;
     let place = dir.join(BUNDLES);
-    match std::fs::remove_dir_all(&place) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(BundleError::Io { path: place, error }),
-        Ok(()) | Err(_) => {}
-    }
+    let former = dir.join(format!("{BUNDLES}.former"));
+    let unless_absent = |result: std::io::Result<()>, path: &Path| match result {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(BundleError::Io { path: path.to_owned(), error }),
+        Ok(()) | Err(_) => Ok(()),
+    };
+    // An engine that starts meanwhile is not to find that there are none: they are away for the moment between two renames.
+    unless_absent(std::fs::remove_dir_all(&former), &former)?;
+    unless_absent(std::fs::rename(&place, &former), &place)?;
     std::fs::rename(&fresh, &place).map_err(|error| BundleError::Io { path: place, error })?;
+    unless_absent(std::fs::remove_dir_all(&former), &former)?;
     Ok(manifest)
 }
 

@@ -42,13 +42,13 @@ fn ask(program: &Path, file: &str, source: &str) -> io::Result<Option<Answer>> {
     command.args([COMMAND, "--", file]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn()?;
     // It reads all of the text before it writes: neither waits for the other.
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(source.as_bytes())?;
-    }
+    let written = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(source.as_bytes()));
+    // Waited for also where it has not read all of it.
     let output = child.wait_with_output()?;
     if output.status.code().is_none() {
         return Ok(None);
     }
+    written?;
     serde_json::from_slice(&output.stdout).map(Some).map_err(|_| io::Error::other(format!("it said nothing ({})", output.status)))
 }
 
