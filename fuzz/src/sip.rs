@@ -51,7 +51,7 @@ fn without_length(headers: &Headers) -> Vec<&Header> {
 
 fn read_everything(headers: &Headers) {
     let _ = (headers.top_via(), headers.via_count(), headers.from(), headers.to(), headers.contacts(), headers.contact());
-    let _ = (headers.cseq(), headers.rack(), headers.max_forwards(), headers.expires(), headers.min_expires());
+    let _ = (headers.cseq(), headers.max_forwards(), headers.expires(), headers.min_expires());
     let _ = (headers.retry_after(), headers.min_se(), headers.session_expires(), headers.reasons(), headers.allow());
     for name in [HeaderName::Route, HeaderName::RecordRoute] {
         let _ = headers.name_addrs(name);

@@ -413,20 +413,20 @@ async fn an_unreadable_length_can_be_answered_before_the_close() {
     assert_eq!(bytes, broken);
     transports.send(transmit(1, source.reply_path(), ANSWER)).unwrap();
     read_exactly(&mut peer, ANSWER).await;
-    transports.close_flow(source.flow.unwrap());
     let mut rest = Vec::new();
     timeout(PATIENCE, peer.read_to_end(&mut rest)).await.expect("still open").unwrap();
     assert_eq!(rest, b"");
 }
 
 #[tokio::test]
-async fn closing_a_flow_writes_what_is_queued_first() {
-    let mut transports = tcp(|_| {});
+async fn a_connection_that_gives_way_writes_what_is_queued_first() {
+    let mut transports = tcp(|config| config.max_connections = 1);
+    let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut peer = TcpStream::connect(address(&transports)).await.unwrap();
     peer.write_all(REQUEST).await.unwrap();
     let (source, _) = receive_message(&mut transports).await;
     transports.send(transmit(1, source.reply_path(), ANSWER)).unwrap();
-    transports.close_flow(source.flow.unwrap());
+    transports.send(transmit(2, Destination::new(Protocol::Tcp, proxy.local_addr().unwrap()), REQUEST)).unwrap();
     read_exactly(&mut peer, ANSWER).await;
     assert_eq!(receive_one(&mut transports).await, Seen::Closed(source.flow.unwrap()));
 }

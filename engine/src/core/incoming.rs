@@ -11,7 +11,7 @@ use lockstep_ctx_api::wire::{LogLevel, LogLine};
 use lockstep_media::sdp::{LocalMedia, OfferAnswer, SdpError};
 use lockstep_sip::endpoint::{DialogId, IncomingId, Reply};
 use lockstep_sip::message::{HeaderName, Method, Request, StatusCode, Uri};
-use lockstep_sip::net::Source;
+use lockstep_sip::net::{Source, is_private};
 
 use super::backend::Backend;
 use super::board::Board;
@@ -559,7 +559,8 @@ impl Exchange {
         let Some(next_hop) = self.endpoint.next_hop(dialog) else { return };
         let unreachable = match next_hop {
             Uri::Sip(uri) => match uri.host.ip() {
-                Some(ip) => is_private(ip),
+                // Loopback is meant literally: both are this machine.
+                Some(ip) => is_private(ip) || ip.to_canonical().is_unspecified(),
                 None => true,
             },
             Uri::Tel(_) | Uri::Other { .. } => true,
@@ -567,16 +568,6 @@ impl Exchange {
         if unreachable && let Err(error) = self.endpoint.set_symmetric(dialog, true) {
             tracing::debug!(%error, "the dialog was over already");
         }
-    }
-}
-
-/// Addresses that mean something else on the peer's side of a NAT. Loopback is meant literally: both are this machine.
-fn is_private(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => {
-            ip.is_private() || ip.is_link_local() || ip.is_unspecified() || (ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64)
-        }
-        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_unspecified(),
     }
 }
 

@@ -39,6 +39,7 @@ impl Endpoint {
             now,
             NewServer {
                 request: request.clone(),
+                merge_key: None,
                 via,
                 source,
                 kind: if is_invite { ServerKind::ReInvite } else { ServerKind::Other },

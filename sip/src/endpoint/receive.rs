@@ -61,25 +61,37 @@ impl Endpoint {
             self.respond_stateless(&request, &source, &reply);
             return;
         }
-        if let Some(reply) = self.check_request(&request).or_else(|| self.check_outside(&request, &source)) {
+        // Inside a dialog the CSeq tells copies apart; outside, this does (RFC 3261 8.2.2.2).
+        let merge_key = MergeKey::of(&request);
+        let refusal = self.check_request(&request).or_else(|| self.check_outside(&request, merge_key.as_ref(), &source));
+        if let Some(reply) = refusal {
             self.refuse(&request, &source, &reply);
             return;
         }
         if request.method == Method::Invite {
-            self.handle_first_invite(now, request, via, source);
+            self.handle_first_invite(now, request, merge_key, via, source);
             return;
         }
         let request = Arc::new(request);
         let to_tag = self.new_token();
         let id = self.start_server(
             now,
-            NewServer { request: request.clone(), via, source, kind: ServerKind::Other, dialog: None, has_offer: false, to_tag },
+            NewServer {
+                request: request.clone(),
+                merge_key,
+                via,
+                source,
+                kind: ServerKind::Other,
+                dialog: None,
+                has_offer: false,
+                to_tag,
+            },
         );
         self.event(Event::Request { id, dialog: None, request, source, description: None });
     }
 
     /// What must be refused outside a dialog only.
-    fn check_outside(&self, request: &Request, source: &Source) -> Option<Reply> {
+    fn check_outside(&self, request: &Request, merge_key: Option<&MergeKey>, source: &Source) -> Option<Reply> {
         let is_supported = match &request.uri {
             // Whoever calls `sips:` is promised protection on every hop (RFC 3261 26.2.2), this one included.
             Uri::Sip(uri) => !uri.secure || source.protocol.is_secure(),
@@ -93,7 +105,7 @@ impl Endpoint {
         if request.method == Method::Invite && request.headers.max_forwards() == Some(Ok(0)) {
             return Some(Reply::new(StatusCode::TOO_MANY_HOPS));
         }
-        if MergeKey::of(request).is_some_and(|key| self.merge_index.contains_key(&key)) {
+        if merge_key.is_some_and(|key| self.merge_index.contains_key(key)) {
             return Some(Reply::new(StatusCode::LOOP_DETECTED));
         }
         // These only make sense in a dialog.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::dialog::Dialog;
 use crate::message::{Uri, Via};
-use crate::net::{Destination, Protocol, Source};
+use crate::net::{Destination, Protocol, Source, is_private};
 
 /// The way to the peer of a dialog.
 #[derive(Clone, Debug)]
@@ -27,8 +27,8 @@ impl Path {
         }
         let target = numeric_destination(dialog.next_hop(), self.peer)?;
         // A private address told by a host outside that network: only its NAT knows the way.
-        let is_hidden = is_private(target.remote.ip()) && !is_private(self.peer.remote.ip());
-        (!is_hidden).then_some(target)
+        let is_beyond = is_hidden(target.remote.ip()) && !is_hidden(self.peer.remote.ip());
+        (!is_beyond).then_some(target)
     }
 
     /// The destinations for the dialog's next request, the best first.
@@ -50,15 +50,9 @@ impl Path {
     }
 }
 
-/// An address that means something only within its own network (RFC 1918, 3927, 4193, 4291, 6598).
-fn is_private(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(v4) => {
-            let [a, b, _, _] = v4.octets();
-            v4.is_private() || v4.is_link_local() || v4.is_loopback() || (a == 100 && (64..128).contains(&b))
-        }
-        IpAddr::V6(v6) => v6.is_unique_local() || v6.is_unicast_link_local() || v6.is_loopback(),
-    }
+/// Loopback is as private as an address can be: told by another host it is not ours.
+fn is_hidden(ip: IpAddr) -> bool {
+    is_private(ip) || ip.to_canonical().is_loopback()
 }
 
 /// The address in a URI that needs no look-up (RFC 3263 4): numeric host or `maddr`.

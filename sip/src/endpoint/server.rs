@@ -56,6 +56,8 @@ pub(super) struct Server {
 /// A request about to get a transaction.
 pub(super) struct NewServer {
     pub(super) request: Arc<Request>,
+    /// What copies of it that come by other ways are known by; none within a dialog.
+    pub(super) merge_key: Option<MergeKey>,
     /// The topmost Via as received.
     pub(super) via: Via,
     pub(super) source: Source,
@@ -95,15 +97,8 @@ impl Endpoint {
             ServerMachine::NonInvite(ServerNonInviteTransaction::start(now, timers, reliable))
         };
         let key = ServerKey::of(&new.request, &new.via, new.request.method.clone());
-        // Inside a dialog the CSeq tells copies apart; outside, this does (RFC 3261 8.2.2.2).
-        let merge_key = match new.kind {
-            ServerKind::FirstInvite | ServerKind::Other if super::key::to_tag(&new.request).is_none() => {
-                MergeKey::of(&new.request)
-            }
-            ServerKind::FirstInvite | ServerKind::ReInvite | ServerKind::Other => None,
-        };
         self.server_index.insert(key.clone(), id);
-        if let Some(merge_key) = &merge_key {
+        if let Some(merge_key) = &new.merge_key {
             self.merge_index.insert(merge_key.clone(), id);
         }
         let lapses_at = (new.kind == ServerKind::FirstInvite)
@@ -112,7 +107,7 @@ impl Endpoint {
             .map(|seconds| now + Duration::from_secs(u64::from(seconds).min(LONGEST_INVITATION)));
         let server = Server {
             key,
-            merge_key,
+            merge_key: new.merge_key,
             machine,
             destination: super::route::response_destination(&new.via, &new.source),
             request: Some(new.request),

@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::dialogs::{DialogEntry, Unacked};
-use super::key::{ServerKey, cseq_number, to_tag};
+use super::key::{MergeKey, ServerKey, cseq_number, to_tag};
 use super::route::Path;
 use super::server::{NewServer, ServerKind};
 use super::{Body, CommandError, DialogId, Endpoint, Event, IncomingId, Output, Reply};
@@ -33,7 +33,14 @@ impl Answered {
 }
 
 impl Endpoint {
-    pub(super) fn handle_first_invite(&mut self, now: Instant, request: Request, via: Via, source: Source) {
+    pub(super) fn handle_first_invite(
+        &mut self,
+        now: Instant,
+        request: Request,
+        merge_key: Option<MergeKey>,
+        via: Via,
+        source: Source,
+    ) {
         let local_tag = self.new_token();
         let dialog = match Dialog::for_uas(&request, &local_tag) {
             Ok(dialog) => dialog,
@@ -52,6 +59,7 @@ impl Endpoint {
             now,
             NewServer {
                 request: request.clone(),
+                merge_key,
                 via,
                 source,
                 kind: ServerKind::FirstInvite,

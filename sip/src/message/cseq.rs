@@ -1,4 +1,4 @@
-//! CSeq and RAck: sequence numbers of requests (RFC 3261 20.16, RFC 3262 7.2).
+//! CSeq: the sequence number of a request (RFC 3261 20.16).
 
 use std::fmt;
 
@@ -15,13 +15,6 @@ pub struct CSeq {
     pub method: Method,
 }
 
-/// A RAck value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RAck {
-    pub response_number: u32,
-    pub cseq: CSeq,
-}
-
 impl CSeq {
     /// # Errors
     /// When the number is missing or 2^31 or more, or no method follows.
@@ -29,16 +22,6 @@ impl CSeq {
         let expected = Malformed::expected("a number below 2^31 and a method");
         let (number, method) = trim(s).split_once(is_lws).ok_or(expected)?;
         Ok(CSeq { number: decimal(number, MAX).ok_or(expected)?, method: Method::parse(trim(method))? })
-    }
-}
-
-impl RAck {
-    /// # Errors
-    /// When it is not two numbers and a method.
-    pub fn parse(s: &str) -> Result<RAck, Malformed> {
-        let expected = Malformed::expected("two numbers and a method");
-        let (response_number, cseq) = trim(s).split_once(is_lws).ok_or(expected)?;
-        Ok(RAck { response_number: decimal(response_number, u32::MAX).ok_or(expected)?, cseq: CSeq::parse(cseq)? })
     }
 }
 

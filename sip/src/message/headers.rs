@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::scan::{decimal, is_token, saturating_decimal, split_list, trim};
 use super::{
-    CSeq, Contacts, ContentType, HeaderName, Malformed, Method, NameAddr, RAck, Reason, SessionExpires, StatusCode, Via, limits,
+    CSeq, Contacts, ContentType, HeaderName, Malformed, Method, NameAddr, Reason, SessionExpires, StatusCode, Via, limits,
 };
 
 /// A header field value: octets without CR or LF. Usually UTF-8, but what arrived otherwise is kept, even a quoted NUL (RFC 4475 3.1.1.2).
@@ -372,11 +372,6 @@ impl Headers {
     #[must_use]
     pub fn cseq(&self) -> Option<Result<CSeq, Malformed>> {
         Some(CSeq::parse(&self.get(HeaderName::CSeq)?.text()))
-    }
-
-    #[must_use]
-    pub fn rack(&self) -> Option<Result<RAck, Malformed>> {
-        Some(RAck::parse(&self.get(HeaderName::RAck)?.text()))
     }
 
     #[must_use]

@@ -24,7 +24,7 @@ mod writer;
 use bytes::Bytes;
 
 pub use self::content_type::ContentType;
-pub use self::cseq::{CSeq, RAck};
+pub use self::cseq::CSeq;
 pub use self::header_name::HeaderName;
 pub(crate) use self::headers::with_tag;
 pub use self::headers::{Header, HeaderValue, Headers, InvalidHeader};

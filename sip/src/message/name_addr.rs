@@ -158,6 +158,7 @@ mod tests {
         for (s, uri) in [
             ("\"Unavailable\" <sip:@10.1.1.1:5060;user=phone>;tag=1", "sip:10.1.1.1:5060;user=phone"),
             ("sip:@10.1.1.1;tag=1", "sip:10.1.1.1"),
+            ("<SIP:@10.1.1.1>;tag=1", "sip:10.1.1.1"),
             ("<sips:@h>;tag=1", "sips:h"),
         ] {
             let address = parse(s);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::scan::{quoted_string, split_outside, trim, write_quoted};
+use super::scan::{quoted_string, split_outside, trim};
 use super::{Malformed, limits};
 
 /// One parameter. The value is kept as written, quotes included.
@@ -86,14 +86,6 @@ impl Params {
             Some(param) => param.value = value,
             None => self.0.push(Param { name: name.to_owned(), value }),
         }
-    }
-
-    /// Sets or replaces a parameter, quoting `text`.
-    pub fn set_quoted(&mut self, name: &str, text: &str) {
-        let mut value = String::with_capacity(text.len() + 2);
-        // Writing to a String cannot fail.
-        let _ = write_quoted(&mut value, text);
-        self.set(name, Some(&value));
     }
 
     /// Removes every parameter of that name.

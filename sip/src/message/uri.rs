@@ -82,7 +82,11 @@ impl Uri {
     /// Reads the URI of an address field. Gateways write `sip:@host` for a caller without a number: it is `sip:host` there.
     pub(super) fn parse_in_address(s: &str) -> Result<Uri, Malformed> {
         match s.split_once(":@") {
-            Some((scheme @ ("sip" | "sips"), host)) if !host.contains('@') => Uri::parse(&format!("{scheme}:{host}")),
+            Some((scheme, host))
+                if ["sip", "sips"].iter().any(|known| known.eq_ignore_ascii_case(scheme)) && !host.contains('@') =>
+            {
+                Uri::parse(&format!("{scheme}:{host}"))
+            }
             Some(_) | None => Uri::parse(s),
         }
     }

@@ -190,16 +190,6 @@ impl Registrar {
         found
     }
 
-    /// Whether a packet from `source` comes from where a device of `address` has registered.
-    pub fn is_registered_from(&self, address: &str, source: &Source, now: Instant) -> bool {
-        self.bindings.of_address(address).any(|(_, binding)| {
-            binding.expires_at > now
-                && binding.source.protocol == source.protocol
-                && binding.source.remote == source.remote
-                && binding.source.flow == source.flow
-        })
-    }
-
     /// All bindings, ordered by the time of their first registration.
     pub fn iter(&self) -> impl Iterator<Item = &Binding> {
         self.bindings.iter()

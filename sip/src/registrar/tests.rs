@@ -108,9 +108,7 @@ fn calls_go_to_where_the_device_registered_from() {
     rig.register("c", 1, &["Contact: <sip:1001@10.0.0.5:5060>"]);
     let binding = rig.registrar.lookup("1001", rig.now)[0];
     assert_eq!(binding.destination(), rig.source.reply_path());
-    assert!(rig.registrar.is_registered_from("1001", &rig.source, rig.now));
     let elsewhere = Source { remote: "203.0.113.7:31338".parse().unwrap(), ..rig.source };
-    assert!(!rig.registrar.is_registered_from("1001", &elsewhere, rig.now));
     rig.source = elsewhere;
     rig.register("c", 2, &["Contact: <sip:1001@10.0.0.5:5060>"]);
     assert_eq!(rig.registrar.lookup("1001", rig.now)[0].destination().remote, elsewhere.remote, "the NAT moved");

@@ -206,11 +206,6 @@ impl TcpPool {
         }
     }
 
-    /// Closes a connection once what is queued on it has been written.
-    pub(super) fn close(&mut self, flow: FlowId) {
-        self.forget(flow);
-    }
-
     /// Somebody vouches for the peer: its connection may rest, and gives way to no other.
     pub(super) fn keep(&mut self, flow: FlowId) {
         let Some(entry) = self.connections.get_mut(&flow) else { return };
@@ -309,6 +304,7 @@ impl TcpPool {
         flow
     }
 
+    /// Closes a connection, if it is not closed yet, once what is queued on it has been written.
     fn forget(&mut self, flow: FlowId) {
         let Some(entry) = self.connections.remove(&flow) else { return };
         if self.by_remote.get(&entry.remote) == Some(&flow) {

@@ -249,11 +249,6 @@ impl Transports {
         self.tcp.keep(flow);
     }
 
-    /// Closes a connection once what is queued on it has been written.
-    pub fn close_flow(&mut self, flow: FlowId) {
-        self.tcp.close(flow);
-    }
-
     pub fn stats(&self) -> TransportStats {
         TransportStats { udp: self.udp_stats, tcp: self.tcp.stats(), connections: self.tcp.connections() }
     }
