@@ -399,7 +399,7 @@ async fn a_form_that_is_too_large_or_strange_is_refused() {
     );
     assert_eq!(status("application/xml", "<a/>".into()).await, (415, json!("unsupported_media_type")));
     let bomb = "[".repeat(500_000);
-    assert_eq!(status("application/json", bomb).await, (400, json!("bad_request")));
+    assert_eq!(status("application/json", bomb).await, (422, json!("invalid_body")));
 }
 
 #[tokio::test]

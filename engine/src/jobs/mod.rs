@@ -181,13 +181,16 @@ impl Jobs {
         let known = self.inner.known().of(account, id);
         match known {
             Knowledge::Ended(end) => return Ok(end),
-            // Where another process runs the jobs, it is the one that knows.
-            Knowledge::Open(told) if self.inner.runs_here.load(Relaxed) => {
-                if let Some(job) = self.wait(&mut Told { inner: &self.inner, id, told }).await {
+            Knowledge::Open(told) => {
+                let mut told = Told { inner: &self.inner, id, told };
+                // Where another process runs the jobs, it is the one that knows.
+                if self.inner.runs_here.load(Relaxed)
+                    && let Some(job) = self.wait(&mut told).await
+                {
                     return Ok(job.into());
                 }
             }
-            Knowledge::Open(_) | Knowledge::Nothing => {}
+            Knowledge::Nothing => {}
         }
         self.ended(account, id).await.map(JobEnd::from)
     }

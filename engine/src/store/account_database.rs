@@ -233,9 +233,11 @@ fn authorize(context: AuthContext<'_>) -> Authorization {
         }
         AuthAction::CreateVtable { module_name, .. } => {
             let known = ["fts5", "rtree"].iter().any(|known| known.eq_ignore_ascii_case(module_name));
-            if known && context.database_name != Some(TEMPORARY) { Authorization::Allow } else { Authorization::Deny }
+            if known { Authorization::Allow } else { Authorization::Deny }
         }
-        // They lie outside of the file and its bound, and would stay for the account's other scripts.
+        // What is temporary lies outside of the file and its bound, and would stay for the account's other scripts. Whatever is made
+        // there is put into its schema.
+        AuthAction::Insert { .. } if context.database_name == Some(TEMPORARY) => Authorization::Deny,
         AuthAction::CreateTempTable { .. }
         | AuthAction::CreateTempIndex { .. }
         | AuthAction::CreateTempView { .. }

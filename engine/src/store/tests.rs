@@ -369,6 +369,8 @@ async fn a_statement_cannot_leave_its_file_or_itself() {
         "CREATE TABLE temp.x AS SELECT 1",
         "CREATE VIRTUAL TABLE temp.x USING fts5(a)",
         "CREATE TEMP VIEW x AS SELECT 1",
+        "CREATE VIEW temp.x AS SELECT 1",
+        "CREATE TRIGGER temp.x AFTER INSERT ON t BEGIN DELETE FROM t; END",
         "CREATE TEMP TRIGGER x AFTER INSERT ON t BEGIN DELETE FROM t; END",
         "SELECT * FROM pragma_database_list",
         "INSERT INTO t VALUES (1); DELETE FROM t",
@@ -378,6 +380,15 @@ async fn a_statement_cannot_leave_its_file_or_itself() {
         assert_eq!(refused.0, ErrorCode::DatabaseError, "{text}: {}", refused.1);
     }
     assert!(!outside.exists());
+    // The schema of what is temporary is looked through by them, too.
+    for text in [
+        "CREATE INDEX i ON t (a)",
+        "ALTER TABLE t RENAME TO u",
+        "ALTER TABLE u RENAME COLUMN a TO b",
+        "ALTER TABLE u RENAME TO t",
+    ] {
+        sql(&db, text, Value::Null).await.unwrap();
+    }
     let count = sql(&db, "SELECT count(*) AS n FROM t", Value::Null).await.unwrap();
     assert_eq!(count.rows[0]["n"], 0);
 }
