@@ -26,6 +26,12 @@ impl Secret {
         &self.0
     }
 
+    /// Whether somebody has offered it. All of it is compared: the time taken says nothing but its length.
+    pub fn is(&self, offered: &str) -> bool {
+        let (own, offered) = (self.0.as_bytes(), offered.as_bytes());
+        own.len() == offered.len() && own.iter().zip(offered).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+    }
+
     /// Whether there is nothing to keep secret.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -79,6 +85,13 @@ mod tests {
     #[test]
     fn debug_shows_nothing() {
         assert_eq!(format!("{:?}", Secret::literal("hunter2")), "Secret(…)");
+    }
+
+    #[test]
+    fn only_the_whole_of_it_is_it() {
+        let secret = Secret::literal("hunter2");
+        let offered = ["hunter2", "hunter", "hunter22", "Hunter2", ""];
+        assert_eq!(offered.map(|offered| secret.is(offered)), [true, false, false, false, false]);
     }
 
     #[test]

@@ -370,7 +370,7 @@ pub(super) fn forget(connection: &Connection, before: u64, limit: usize) -> Resu
     let gone = delete.query_map(params![before, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let gone: Vec<(String, i64)> = gone.collect::<rusqlite::Result<_>>()?;
     for (account, bytes) in &gone {
-        usage::change(connection, account, KIND, -1, -bytes, u64::MAX)?;
+        usage::note(connection, account, KIND, -1, -bytes)?;
     }
     Ok(gone.len())
 }

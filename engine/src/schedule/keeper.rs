@@ -253,7 +253,7 @@ mod tests {
         let office = Office::new("minutes = [10]");
         let mut keeper = Keeper::new(Jobs::new(&office.store));
         keeper.look(&office.programs).await;
-        let fill = |connection: &Connection, _| usage::change(connection, "default", "jobs", 1_000_000, 1 << 30, u64::MAX);
+        let fill = |connection: &Connection, _| usage::note(connection, "default", "jobs", 1_000_000, 1 << 30);
         office.store.write(fill).await.unwrap();
         office.pass(10 * MINUTE);
         keeper.look(&office.programs).await;

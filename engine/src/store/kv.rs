@@ -68,7 +68,7 @@ pub fn del(connection: &Connection, now: u64, account: &str, space: Space, key: 
         .query_row(params![account, space as u8, key], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let Some((bytes, expires_ms)) = gone else { return Ok(false) };
-    usage::change(connection, account, KIND, -1, -(bytes + length(key)), u64::MAX)?;
+    usage::note(connection, account, KIND, -1, -(bytes + length(key)))?;
     Ok(expires_ms.is_none_or(|at| at > now))
 }
 
@@ -135,7 +135,7 @@ pub fn sweep(connection: &Connection, now: u64, limit: usize) -> Result<usize, S
     let mut delete = connection.prepare_cached("DELETE FROM kv WHERE account = ? AND space = ? AND key = ?")?;
     for (account, space, key, bytes) in &expired {
         delete.execute(params![account, space, key])?;
-        usage::change(connection, account, KIND, -1, -(bytes + length(key)), u64::MAX)?;
+        usage::note(connection, account, KIND, -1, -(bytes + length(key)))?;
     }
     Ok(expired.len())
 }

@@ -29,7 +29,7 @@ pub(crate) fn change(
     bytes: i64,
     max_bytes: u64,
 ) -> Result<(), StoreError> {
-    if bytes > 0 && max_bytes < u64::MAX {
+    if bytes > 0 {
         check(of(connection, account, kind)?, kind, bytes, max_bytes)?;
     }
     note(connection, account, kind, entries, bytes)

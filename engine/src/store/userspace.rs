@@ -70,7 +70,7 @@ pub fn delete(connection: &Connection, account: &str, area: &str, key: &str) -> 
     let gone: Option<String> =
         connection.prepare_cached(sql)?.query_row(params![account, area, key], |row| row.get(0)).optional()?;
     let Some(data) = gone else { return Ok(false) };
-    usage::change(connection, account, KIND, -1, -size(area, key, &data), u64::MAX)?;
+    usage::note(connection, account, KIND, -1, -size(area, key, &data))?;
     Ok(true)
 }
 
