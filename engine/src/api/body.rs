@@ -6,10 +6,9 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use serde::de::DeserializeOwned;
-use serde_json::json;
 
 use super::error::ApiError;
-use crate::form::{MAX_DEPTH, check_encoding, is_too_deep, without_mark};
+use crate::form::{check_encoding, read_json, without_mark};
 
 /// How long a body may take to come.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -53,11 +52,7 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         b"" => b"{}",
         bytes => bytes,
     };
-    if is_too_deep(bytes) {
-        return Err(ApiError::unprocessable(format!("nested deeper than {MAX_DEPTH} levels"), serde_json::Value::Null));
-    }
-    serde_json::from_slice(bytes)
-        .map_err(|error| ApiError::unprocessable(error.to_string(), json!({ "line": error.line(), "column": error.column() })))
+    read_json(bytes).map_err(|error| ApiError::no_json(&error))
 }
 
 #[cfg(test)]

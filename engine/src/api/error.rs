@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::backend::native::reply_text;
 use crate::class4::Rejection;
 use crate::core::EngineError;
-use crate::form::FormError;
+use crate::form::{FormError, JsonError};
 use crate::freeswitch::HostError;
 use crate::journals::JournalError;
 use crate::runs::{RunError, RunsError};
@@ -179,6 +179,11 @@ impl ApiError {
         Self { details, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", what) }
     }
 
+    /// The body is not the JSON that the operation takes.
+    pub(super) fn no_json(error: &JsonError) -> Self {
+        Self::unprocessable(error.to_string(), json!({ "line": error.line, "column": error.column }))
+    }
+
     /// The same with what was expected ahead of what is wrong.
     pub(super) fn expected(self, what: &str) -> Self {
         Self { message: format!("expected {what}: {}", self.message), ..self }
@@ -262,11 +267,7 @@ impl From<FormError> for ApiError {
             }
             FormError::MediaType(_) | FormError::Encoding(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
             FormError::Malformed(_) => (StatusCode::BAD_REQUEST, "bad_request"),
-            FormError::Json(wrong) => {
-                let details = json!({ "line": wrong.line(), "column": wrong.column() });
-                return Self::unprocessable(error.to_string(), details);
-            }
-            FormError::TooDeep => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_body"),
+            FormError::Json(wrong) => return Self::no_json(wrong),
             FormError::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
             FormError::Scratch(_) => (StatusCode::INTERNAL_SERVER_ERROR, "no_room"),
         };

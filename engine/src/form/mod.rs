@@ -5,6 +5,7 @@ mod json;
 mod read;
 
 pub use fields::{Fields, FormData};
-pub(crate) use json::{MAX_DEPTH, is_too_deep, without_mark};
+pub use json::JsonError;
+pub(crate) use json::{read as read_json, without_mark};
 pub(crate) use read::check_encoding;
 pub use read::{FormError, FormLimits, read};

@@ -13,7 +13,7 @@ use tokio::fs::File;
 use tokio::io::AsyncWriteExt as _;
 
 use super::fields::{Fields, FormData, TooMany};
-use super::json::{MAX_DEPTH, is_too_deep, without_mark};
+use super::json::{JsonError, read as read_json, without_mark};
 use crate::host::Scratch;
 
 /// Octets of everything that is not a file, names included.
@@ -48,9 +48,7 @@ pub enum FormError {
     #[error("the body is malformed: {0}")]
     Malformed(String),
     #[error("the body is malformed: {0}")]
-    Json(serde_json::Error),
-    #[error("nested deeper than {MAX_DEPTH} levels")]
-    TooDeep,
+    Json(#[from] JsonError),
     #[error("the body did not arrive within {} s", PATIENCE.as_secs())]
     TooSlow,
     #[error("a file of the form cannot be kept: {0}")]
@@ -99,8 +97,7 @@ async fn read_all(request: Request, limits: FormLimits, scratch: &Scratch) -> Re
             match without_mark(&body) {
                 b"" => Ok(FormData::Fields(Fields::default())),
                 _ if media_type.is_empty() => Err(FormError::MediaType("nothing".to_owned())),
-                body if is_too_deep(body) => Err(FormError::TooDeep),
-                body => Ok(FormData::Json(serde_json::from_slice(body).map_err(FormError::Json)?)),
+                body => Ok(FormData::Json(read_json(body)?)),
             }
         }
         _ => Err(FormError::MediaType(media_type)),
@@ -282,8 +279,8 @@ mod tests {
         let scratch = Scratch::default();
         let refused = async |kind, body: String| read_body(kind, body, 200, &scratch).await.unwrap_err();
         assert!(matches!(refused("text/csv", "1".into()).await, FormError::MediaType(found) if found == "text/csv"));
-        assert!(matches!(refused("application/json", "{".into()).await, FormError::Json(error) if error.line() == 1));
-        assert!(matches!(refused("application/json", "[".repeat(129)).await, FormError::TooDeep));
+        assert!(matches!(refused("application/json", "{".into()).await, FormError::Json(error) if error.line == 1));
+        assert!(matches!(refused("application/json", "[".repeat(129)).await, FormError::Json(error) if error.column == 129));
         assert!(matches!(refused("application/json", " ".repeat(201)).await, FormError::TooLarge { limit: 200 }));
         assert!(matches!(refused("multipart/form-data", "x".into()).await, FormError::Malformed(_)));
         let long = MULTIPART.replace("3;4\n", &"5".repeat(300));
