@@ -65,11 +65,7 @@ pub(super) async fn put(
     Path(key): Path<String>,
     JsonBody(Put { value, ttl_s }): JsonBody<Put>,
 ) -> Result<StatusCode, ApiError> {
-    let ttl_ms = match ttl_s {
-        None => None,
-        Some(seconds) if seconds > 0.0 && seconds < 1e11 => Some((seconds * 1000.0).ceil() as u64),
-        Some(seconds) => return Err(ApiError::bad_request(format!("expected a ttl_s above 0, found {seconds}"))),
-    };
+    let ttl_ms = ttl_s.map(kv::ttl_ms).transpose().map_err(|why| ApiError::bad_request(format!("ttl_s: {why}")))?;
     let max_bytes = state.engine.platform().kv_bytes;
     let set = move |connection: &_, now| kv::set(connection, now, (&account, max_bytes), Space::Texts, &key, &value, ttl_ms);
     state.engine.platform().store.write(set).await?;

@@ -8,9 +8,6 @@ use super::{Arguments, HostFuture, HostReply, HostService, RunContext, answered,
 use crate::store::kv::{self, MAX_KEYS, Space};
 use crate::store::{Store, StoreError};
 
-/// The longest time to live, in seconds: about 3,000 years, and exact in milliseconds.
-const MAX_TTL_S: f64 = 1e11;
-
 /// The service; one of these for each space of keys.
 pub(super) struct Kv {
     store: Store,
@@ -98,10 +95,6 @@ pub(super) fn reply<T: Send + 'static>(
 }
 
 fn ttl_ms(args: &mut Arguments) -> Result<Option<u64>, OpError> {
-    match args.opt_number("ttl_s")? {
-        None => Ok(None),
-        Some(seconds) if seconds > 0.0 && seconds <= MAX_TTL_S => Ok(Some((seconds * 1000.0).ceil() as u64)),
-        Some(seconds) => Err(args
-            .error(ErrorCode::RangeError, format_args!("expected a time to live of up to {MAX_TTL_S} seconds, got {seconds}"))),
-    }
+    let ttl = args.opt_number("ttl_s")?.map(kv::ttl_ms).transpose();
+    ttl.map_err(|why| args.error(ErrorCode::RangeError, why))
 }

@@ -12,6 +12,8 @@ use super::usage::{self, Usage};
 
 /// The most keys one look at them gives.
 pub const MAX_KEYS: usize = 10_000;
+/// The longest time to live, in seconds: about 3,000 years, and exact in milliseconds.
+const MAX_TTL_S: f64 = 1e11;
 /// Kind under which usage is counted.
 const KIND: &str = "keys";
 
@@ -30,6 +32,18 @@ pub struct Entry {
     pub value: String,
     /// Milliseconds since the Unix epoch.
     pub expires_ms: Option<u64>,
+}
+
+/// A time to live in milliseconds.
+///
+/// # Errors
+/// What was expected.
+pub fn ttl_ms(seconds: f64) -> Result<u64, String> {
+    if seconds > 0.0 && seconds <= MAX_TTL_S {
+        Ok((seconds * 1000.0).ceil() as u64)
+    } else {
+        Err(format!("expected a time to live of up to {MAX_TTL_S} seconds, got {seconds}"))
+    }
 }
 
 /// What is under `key`.
