@@ -238,10 +238,6 @@ fn authorize(context: AuthContext<'_>) -> Authorization {
         // What is temporary lies outside of the file and its bound, and would stay for the account's other scripts. Whatever is made
         // there is put into its schema.
         AuthAction::Insert { .. } if context.database_name == Some(TEMPORARY) => Authorization::Deny,
-        AuthAction::CreateTempTable { .. }
-        | AuthAction::CreateTempIndex { .. }
-        | AuthAction::CreateTempView { .. }
-        | AuthAction::CreateTempTrigger { .. } => Authorization::Deny,
         // What is left are tables, indexes, views and triggers of the file.
         _ => Authorization::Allow,
     }
