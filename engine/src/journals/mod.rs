@@ -202,14 +202,14 @@ impl Journals {
         }
     }
 
-    /// Has what is too old, and the oldest of what is too much, removed; where none are kept, all that is there.
+    /// Has what is too old, and the oldest of what is too much, removed; where none are kept, all that is over.
     ///
     /// # Errors
     /// When the store cannot be written.
     pub async fn sweep(&self) -> Result<(), StoreError> {
         let Some(messages) = &self.inner.messages else {
             let store = &self.inner.store;
-            while store.write(|connection, _| table::sweep(connection, u64::MAX, 0)).await? > 0 {}
+            while store.write(|connection, _| table::sweep_all(connection)).await? > 0 {}
             return store.write(|connection, _| table::sweep_texts(connection)).await.map(drop);
         };
         let config = &self.inner.config;

@@ -201,6 +201,18 @@ pub(super) fn sweep(connection: &Connection, before_ms: u64, max_bytes: u64) -> 
     Ok(removed)
 }
 
+/// Removes some of the journals that are over: how many.
+pub(super) fn sweep_all(connection: &Connection) -> Result<usize, StoreError> {
+    let sql = "DELETE FROM journals WHERE id IN (SELECT id FROM journals WHERE NOT open LIMIT ?) RETURNING bytes";
+    let mut statement = connection.prepare_cached(sql)?;
+    let removed: Vec<u64> = statement.query_map([SWEEP], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    if !removed.is_empty() {
+        let bytes: u64 = removed.iter().sum();
+        connection.execute("UPDATE journal_size SET bytes = max(bytes - ?, 0)", [bytes])?;
+    }
+    Ok(removed.len())
+}
+
 /// Removes the bundles that no journal needs any more, and their texts: which.
 pub(super) fn sweep_texts(connection: &Connection) -> Result<Vec<String>, StoreError> {
     let sql = "SELECT bundle FROM (SELECT DISTINCT bundle FROM journal_bundles) AS stored

@@ -271,6 +271,19 @@ async fn a_configuration_that_keeps_none_writes_none_and_keeps_none_of_before() 
     assert!(journals.keep(piece(journals.open())));
     journals.flush().await;
     assert_eq!(before.count("journals").await, 1);
+    let call = Journal { start: Arc::new(Start { at: 5, data: "{}".into(), call: Some(CallStart::default()) }), ..journal(1) };
+    let live = before.journals.open();
+    assert!(before.journals.keep(Piece { begin: before.begin("call-2", &call, &bundle("2")), ..piece(live) }));
+    before.journals.flush().await;
+    journals.sweep().await.unwrap();
+    assert_eq!(before.count("journals").await, 1, "a call that is not over is ended first");
+    let outcome: Box<dyn FnOnce() -> Vec<u8> + Send> = Box::new(|| b"{}".to_vec());
+    assert!(before.journals.keep(Piece { outcome: Some(outcome), ..piece(live) }));
+    before.journals.flush().await;
     journals.sweep().await.unwrap();
     assert_eq!((before.count("journals").await, before.count("journal_texts").await), (0, 0));
+    let size = before
+        .store
+        .read(|connection, _| Ok(connection.query_row("SELECT bytes FROM journal_size", [], |row| row.get::<_, u64>(0))?));
+    assert_eq!(size.await.unwrap(), 0);
 }
