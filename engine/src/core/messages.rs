@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::credentials;
 use super::dialog_events::failure_of;
-use super::directory::{Callee, host_of_ip};
+use super::directory::Callee;
 use super::exchange::Exchange;
 use super::handle::EngineError;
 use super::outgoing;
@@ -200,9 +200,8 @@ fn way_through(exchange: &Exchange, id: i64, uri: SipUri) -> Option<Way> {
 /// Sends a message one way.
 fn request(exchange: &mut Exchange, message: &TextMessage, way: Way) -> Result<(RequestId, Option<ClientAuth>), String> {
     let first = way.destinations.first().copied().ok_or("nowhere to send the message")?;
-    let local = exchange.world.local_for(first.protocol, first.remote);
-    let local = local.ok_or_else(|| format!("no address of this machine leads to {}", first.remote))?;
-    let host = host_of_ip(exchange.shown_ip(local.ip(), first.remote.ip()));
+    let named = outgoing::named_to(exchange, first);
+    let (_, host) = named.ok_or_else(|| format!("no address of this machine leads to {}", first.remote))?;
     let from = SipUri::new(Some(message.from.as_deref().unwrap_or("anonymous")), host, None);
     let to = NameAddr::new(outgoing::without_params(&way.uri));
     let destinations = outgoing::with_local(exchange, way.destinations);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lockstep_sip::auth::ClientAuth;
 use lockstep_sip::endpoint::{Body, Failure, OutgoingRequest, RequestId};
-use lockstep_sip::message::{Method, NameAddr, Request, Response, SipUri, StatusCode, Uri};
+use lockstep_sip::message::{Host, Method, NameAddr, Request, Response, SipUri, StatusCode, Uri};
 use lockstep_sip::net::Destination;
 use lockstep_sip::resolve::Target;
 use rand_chacha::rand_core::Rng;
@@ -108,12 +108,8 @@ fn build_invite(
 ) -> Result<(OutgoingRequest, Option<ClientAuth>), Refusal> {
     let route = exchange.routes.get(&(call, dial.route)).cloned().ok_or_else(|| Refusal::new(500, "the route is gone"))?;
     let first = route.destinations.first().copied().ok_or_else(|| Refusal::new(503, "nowhere to send the INVITE"))?;
-    let local = exchange
-        .world
-        .local_for(first.protocol, first.remote)
+    let (contact, host) = named_to(exchange, first)
         .ok_or_else(|| Refusal::new(503, format!("no address of this machine leads to {}", first.remote)))?;
-    let contact = exchange.contact_for(first.protocol, local, first.remote.ip());
-    let host = host_of_ip(exchange.shown_ip(local.ip(), first.remote.ip()));
     let caller = route.caller_id;
     let caller_id = route.cli.or(dial.caller_id).or_else(|| caller.clone());
     // The caller's name does not go with somebody else's number.
@@ -143,6 +139,14 @@ pub(crate) fn credentials_of(exchange: &mut Exchange, gateway: Option<i64>) -> O
     let mut auth = ClientAuth::new(user, password.expose(), exchange.seed());
     auth.begin_request();
     Some(auth)
+}
+
+/// How we name ourselves to a next hop: our Contact, and the host of From; `None`: no address of this machine leads there.
+pub(crate) fn named_to(exchange: &mut Exchange, next_hop: Destination) -> Option<(NameAddr, Host)> {
+    let Destination { protocol, remote, .. } = next_hop;
+    let local = exchange.world.local_for(protocol, remote)?;
+    let host = host_of_ip(exchange.shown_ip(local.ip(), remote.ip()));
+    Some((exchange.contact_for(protocol, local, remote.ip()), host))
 }
 
 /// Next hops with the address of ours that leads to each: it is what Via names.

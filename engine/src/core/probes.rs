@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use lockstep_sip::endpoint::{Failure, OutgoingRequest, RequestId};
 use lockstep_sip::message::{Method, NameAddr, Response, SipUri, Uri};
 
-use super::directory::host_of_ip;
 use super::exchange::Exchange;
 use super::outgoing;
 
@@ -105,9 +104,7 @@ fn ask(exchange: &mut Exchange, gateway: i64) -> Option<RequestId> {
     let entry = exchange.directory.gateway(gateway)?;
     let (uri, destinations) = (SipUri { user: None, ..entry.uri.clone() }, entry.destinations.clone());
     let first = destinations.first().copied()?;
-    let local = exchange.world.local_for(first.protocol, first.remote)?;
-    let contact = exchange.contact_for(first.protocol, local, first.remote.ip());
-    let host = host_of_ip(exchange.shown_ip(local.ip(), first.remote.ip()));
+    let (contact, host) = outgoing::named_to(exchange, first)?;
     let from = NameAddr::new(Uri::Sip(SipUri::new(Some("lockstep"), host, None)));
     let destinations = outgoing::with_local(exchange, destinations);
     let uri = Uri::Sip(uri);

@@ -97,8 +97,7 @@ impl Trunk {
 
 fn try_send(exchange: &mut Exchange, destinations: &[Destination], register: Register) -> Option<(RequestId, Uri)> {
     let first = destinations.first().copied()?;
-    let local = exchange.world.local_for(first.protocol, first.remote)?;
-    let contact = exchange.contact_for(first.protocol, local, first.remote.ip()).uri;
+    let contact = outgoing::named_to(exchange, first)?.0.uri;
     let tag = format!("{:016x}", exchange.rng.next_u64());
     let destinations = outgoing::with_local(exchange, destinations.to_vec());
     let request = register.into_request(contact.clone(), &tag, destinations);
