@@ -62,6 +62,7 @@ impl FreeSwitchBackend {
     }
 
     fn set_checked(&mut self, now: Instant, id: OpId, key: &str, value: Option<&str>) {
+        self.note_set(key, value);
         let doing = Beside::Set { key: key.to_owned(), value: value.map(str::to_owned) };
         self.put_aside(now, id, doing, |backend| match (backend.wire.is_full, value) {
             (true, _) => backend.wire.set(now, key, value, Awaited::Aside(id)),

@@ -23,6 +23,9 @@ const LEGS: Uuid = Uuid::from_u128(0x6a1d_27e4_1f0c_4a55_9a3b_0c6f_52f1_7a10);
 const LEFT_BEHIND: [&str; 4] =
     ["originate_disposition", "bridge_hangup_cause", "last_bridge_hangup_cause", "last_bridge_proto_specific_hangup_cause"];
 
+/// Names of the variables that the legs of a call get, with commas between.
+const EXPORTS: &str = "export_vars";
+
 /// A bridge under way.
 #[derive(Debug)]
 pub(super) struct Bridging {
@@ -89,10 +92,10 @@ impl Settings {
             BridgeStrategy::Sequential => ("|", u64::try_from(strings.len()).unwrap_or(1)),
         };
         let record = args.record.as_ref().map(|name| self.recording("bridge", name, "wav")).transpose()?.map(|(path, _)| path);
-        let mut variables = self.call_variables(args, set_headers)?;
+        let mut variables = self.call_variables(args)?;
         // What an earlier bridge has left would be taken for this one's, should its completion get lost.
         variables.extend(LEFT_BEHIND.map(|name| (name.to_owned(), None)));
-        let mut steps = vec![Step::Set(variables)];
+        let mut steps = vec![Step::Set(variables), Step::Lend(lent_variables(channel, args, set_headers)?)];
         steps.push(Step::Execute {
             app: "bridge",
             arg: format!("{}{}", self.confirmation(args)?, strings.join(separator)),
@@ -102,15 +105,10 @@ impl Settings {
         Ok(Plan { steps: steps.into(), finish: Finish::Bridge(Box::new(bridging)) })
     }
 
-    /// Variables of the calling channel. What they hold may be any text: it goes through no dial string.
-    fn call_variables(&self, args: &BridgeArgs, set_headers: &Headers) -> Result<Vec<(String, Option<String>)>, OpError> {
-        let mut headers = narrowed(set_headers.clone(), &args.headers);
-        if let [only] = args.targets.as_slice() {
-            headers = narrowed(headers, &only.headers);
-        }
+    /// Variables of the calling channel that every bridge sets.
+    fn call_variables(&self, args: &BridgeArgs) -> Result<Vec<(String, Option<String>)>, OpError> {
         // FreeSWITCH would ask whoever sends early media to accept, who cannot hear the question before the answer.
         let hears_early_media = args.early_media && args.screen.is_none();
-        let mut exported = Vec::new();
         let mut variables = vec![
             // Whether the call goes on is for the script to say, not for the media server.
             ("continue_on_fail".to_owned(), Some("true".to_owned())),
@@ -118,20 +116,8 @@ impl Settings {
             ("ignore_early_media".to_owned(), Some((!hears_early_media).to_string())),
             ("bridge_terminate_key".to_owned(), args.hangup_on.clone()),
         ];
-        for (name, value) in headers {
-            let name = format!("sip_h_{}", argument::word("bridge", "name of a header", &name, "-_.")?);
-            variables.push((name.clone(), Some(argument::literal("bridge", "value of a header", &value)?.to_owned())));
-            exported.push(name);
-        }
-        if let Some(name) = &args.from_name {
-            variables.push(("effective_caller_id_name".to_owned(), Some(argument::spoken(name))));
-        }
-        if let Some(number) = &args.caller_id {
-            variables.push(("effective_caller_id_number".to_owned(), Some(number_of(number)?.to_owned())));
-        }
         let ringback = args.ringback.as_ref().map(|source| self.sound("bridge", source)).transpose()?;
         variables.push(("ringback".to_owned(), Some(ringback.map_or("%(2000,4000,440,480)".to_owned(), |sound| sound.name))));
-        variables.push(("export_vars".to_owned(), (!exported.is_empty()).then(|| exported.join(","))));
         Ok(variables)
     }
 
@@ -171,6 +157,34 @@ impl Settings {
         let context = argument::word("bridge", "context", &channel.context, "-_.").unwrap_or("default");
         Ok(template.replace("{target}", name).replace("{context}", context))
     }
+}
+
+/// Variables of the calling channel for the legs of this bridge alone: header fields, and what is shown of the caller. What they hold may
+/// be any text: it goes through no dial string.
+fn lent_variables(channel: &Channel, args: &BridgeArgs, set_headers: &Headers) -> Result<Vec<(String, String)>, OpError> {
+    let mut headers = narrowed(set_headers.clone(), &args.headers);
+    if let [only] = args.targets.as_slice() {
+        headers = narrowed(headers, &only.headers);
+    }
+    let mut variables = Vec::new();
+    // What the dialplan has the legs get, they get still.
+    let mut exported = Vec::from_iter(channel.variables.get(EXPORTS).filter(|names| !names.is_empty()).cloned());
+    let own = exported.len();
+    for (name, value) in headers {
+        let name = format!("sip_h_{}", argument::word("bridge", "name of a header", &name, "-_.")?);
+        variables.push((name.clone(), argument::literal("bridge", "value of a header", &value)?.to_owned()));
+        exported.push(name);
+    }
+    if let Some(name) = &args.from_name {
+        variables.push(("effective_caller_id_name".to_owned(), argument::spoken(name)));
+    }
+    if let Some(number) = &args.caller_id {
+        variables.push(("effective_caller_id_number".to_owned(), number_of(number)?.to_owned()));
+    }
+    if exported.len() > own {
+        variables.push((EXPORTS.to_owned(), exported.join(",")));
+    }
+    Ok(variables)
 }
 
 pub(super) fn check(args: &BridgeArgs) -> Result<(), OpError> {

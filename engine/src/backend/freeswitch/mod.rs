@@ -104,6 +104,8 @@ pub struct FreeSwitchBackend {
     blocked: String,
     /// Channel variables as the script knows them.
     vars: Vars,
+    /// Those that are set for the operation under way alone, as they were before.
+    lent: BTreeMap<String, Option<String>>,
     /// An application that cannot be stopped runs until the call ends.
     is_stuck: bool,
     /// Variables that are being asked for in place of a completion.
@@ -140,6 +142,7 @@ impl FreeSwitchBackend {
             headers: SetHeaders::default(),
             blocked: String::new(),
             vars: channel.variables.clone(),
+            lent: BTreeMap::new(),
             channel,
             is_stuck: false,
             inquiry: None,
@@ -212,8 +215,11 @@ impl FreeSwitchBackend {
             Ok((name, value))
         });
         match checked {
-            // What was checked holds no line end.
-            Ok((name, value)) => drop(self.wire.set(now, name, value, Awaited::Nothing)),
+            Ok((name, value)) => {
+                self.note_set(name, value);
+                // What was checked holds no line end.
+                let _ = self.wire.set(now, name, value, Awaited::Nothing);
+            }
             Err(error) => tracing::warn!(call = %self.call_id, %error, "a variable stays unknown to FreeSWITCH"),
         }
     }
@@ -279,6 +285,7 @@ impl FreeSwitchBackend {
                     .iter()
                     .try_for_each(|(name, value)| self.wire.set(now, name, value.as_deref(), Awaited::Nothing))
                     .map(|()| false),
+                Step::Lend(variables) => self.lend(now, variables).map(|()| false),
                 Step::Execute { app, arg, lasts } => self.execute(now, app, &arg, lasts).map(|()| true),
                 Step::Wait(time) => {
                     task.doing = Doing::Waiting(now + time);
@@ -294,6 +301,39 @@ impl FreeSwitchBackend {
                 }
             }
         }
+    }
+
+    /// Sets variables for the operation under way; those that it had set before and are not among them are as they were before it.
+    fn lend(&mut self, now: Instant, variables: Vec<(String, String)>) -> Result<(), crate::esl::Unsendable> {
+        let mut before = std::mem::take(&mut self.lent);
+        for (name, value) in variables {
+            let former = before.remove(&name).unwrap_or_else(|| self.vars.get(&name).cloned());
+            self.wire.set(now, &name, Some(&value), Awaited::Nothing)?;
+            self.lent.insert(name, former);
+        }
+        for (name, former) in before {
+            self.wire.set(now, &name, former.as_deref(), Awaited::Nothing)?;
+            self.note_set(&name, former.as_deref());
+        }
+        Ok(())
+    }
+
+    /// The operation is over: what was set for it is as it was before.
+    fn give_back(&mut self, now: Instant) {
+        // What was there before came from FreeSWITCH, or was set.
+        let _ = self.lend(now, Vec::new());
+    }
+
+    /// A variable is set, or removed, for longer than an operation.
+    fn note_set(&mut self, name: &str, value: Option<&str>) {
+        let value = value.map(str::to_owned);
+        if let Some(former) = self.lent.get_mut(name) {
+            former.clone_from(&value);
+        }
+        match value {
+            Some(value) => self.vars.insert(name.to_owned(), value),
+            None => self.vars.remove(name),
+        };
     }
 
     fn execute(
@@ -328,6 +368,7 @@ impl FreeSwitchBackend {
     fn complete_task(&mut self, now: Instant, result: OpResult) {
         if let Some(mut task) = self.task.take() {
             self.settle_hunt(now, &mut task);
+            self.give_back(now);
             self.complete(task.id, result);
         }
     }
@@ -336,6 +377,7 @@ impl FreeSwitchBackend {
     fn stopped(&mut self, now: Instant) {
         if let Some(mut task) = self.task.take() {
             self.settle_hunt(now, &mut task);
+            self.give_back(now);
             self.complete(task.id, Err(OpError::aborted(task.name)));
         }
     }
@@ -383,7 +425,10 @@ impl FreeSwitchBackend {
         self.settle_hunt(now, &mut task);
         let Finish::Bridge(bridging) = task.finish else { return };
         match bridging.over(result, by) {
-            bridge::After::Resolve(outcome) => self.complete(task.id, Ok(outcome)),
+            bridge::After::Resolve(outcome) => {
+                self.give_back(now);
+                self.complete(task.id, Ok(outcome));
+            }
             bridge::After::End(cause) => {
                 let refusal = (cause.code, cause.reason.clone());
                 let bye = (cause.code != 200).then(|| refusal.clone());

@@ -16,6 +16,8 @@ use crate::esl::Event;
 pub(super) enum Step {
     /// Sets channel variables, or removes them.
     Set(Vec<(String, Option<String>)>),
+    /// Sets channel variables until the operation is over, or lends others.
+    Lend(Vec<(String, String)>),
     Execute {
         app: &'static str,
         arg: String,

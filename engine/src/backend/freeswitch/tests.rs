@@ -26,17 +26,18 @@ impl Desk {
         Self::with(socket_mode, control, Settings::default())
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a test needs one moment to count from")]
     fn with(socket_mode: &str, control: &str, settings: Settings) -> Self {
+        Self::on(&[("Socket-Mode", socket_mode), ("Control", control)], settings)
+    }
+
+    /// On a channel that has these headers besides the usual ones.
+    #[expect(clippy::disallowed_methods, reason = "a test needs one moment to count from")]
+    fn on(headers: &[(&str, &str)], settings: Settings) -> Self {
         let now = Instant::now();
         let mut event = Event::new("CHANNEL_DATA");
-        for (name, value) in [
-            ("Unique-ID", "u-1"),
-            ("Answer-State", "answered"),
-            ("Caller-Context", "public"),
-            ("Socket-Mode", socket_mode),
-            ("Control", control),
-        ] {
+        for (name, value) in
+            [("Unique-ID", "u-1"), ("Answer-State", "answered"), ("Caller-Context", "public")].iter().chain(headers)
+        {
             event.push(name, value);
         }
         let settings = Settings { files: "/s".into(), dial: "loopback/{target}/{context}".into(), ..settings };
@@ -359,6 +360,48 @@ fn a_header_waits_for_the_first_bridge_that_calls_anybody() {
     desk.submit(3, Op::Bridge(bridge("1001")));
     let sent = dialled(&mut desk);
     assert!(sent.iter().any(|command| command.contains("sip_h_X-Once") && command.contains("yes")), "{sent:?}");
+}
+
+#[test]
+fn what_one_bridge_shows_is_gone_after_it_and_what_the_dialplan_exports_stays() {
+    let channel = [
+        ("Socket-Mode", "async"),
+        ("Control", "full"),
+        ("variable_export_vars", "hold_music"),
+        ("variable_effective_caller_id_number", "42"),
+    ];
+    let mut desk = Desk::on(&channel, Settings::default());
+    let set = |sent: Vec<String>| -> Vec<(String, String)> {
+        let set = sent.iter().filter_map(|command| command.strip_prefix("api uuid_setvar u-1 "));
+        let set = set.map(|set| set.split_once(' ').map_or((set, ""), |(name, value)| (name, value.trim_matches('\''))));
+        let shows = |name: &str| ["sip_h_", "effective_", "export_"].iter().any(|prefix| name.starts_with(prefix));
+        set.filter(|(name, _)| shows(name)).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    };
+    let owned = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    sets_header(&mut desk, 1);
+    let shown = BridgeArgs { caller_id: Some("123".into()), from_name: Some("First".into()), ..bridge("1001") };
+    desk.submit(2, Op::Bridge(BridgeArgs { continue_on: ContinueOn::Always, ..shown }));
+    let lent = [
+        ("sip_h_X-Once", "yes"),
+        ("effective_caller_id_name", "First"),
+        ("effective_caller_id_number", "123"),
+        ("export_vars", "hold_music,sip_h_X-Once"),
+    ];
+    assert_eq!(set(dialled(&mut desk)), owned(&lent));
+    let left = [("Application-UUID", "2.0"), ("variable_originate_disposition", "USER_BUSY"), ("variable_sip_h_X-Once", "yes")];
+    desk.event(COMPLETE, &left);
+    assert!(matches!(desk.done.last(), Some((2, Ok(Outcome::Bridged(_))))), "{:?}", desk.done);
+    let before = [
+        ("effective_caller_id_name", ""),
+        ("effective_caller_id_number", "42"),
+        ("export_vars", "hold_music"),
+        ("sip_h_X-Once", ""),
+    ];
+    assert_eq!(set(dialled(&mut desk)), owned(&before));
+    desk.submit(3, Op::Bridge(bridge("1002")));
+    assert_eq!(set(dialled(&mut desk)), []);
 }
 
 #[test]
