@@ -19,7 +19,7 @@ use super::error::ApiError;
 use super::journals::stored;
 use super::path::Path;
 use super::recording::is_of;
-use crate::core::{CallFilter, CallSummary, EngineError, Originate, last_ms, timeline_of};
+use crate::core::{CallFilter, CallSummary, EngineError, EngineHandle, Originate, last_ms, timeline_of};
 use crate::journals::Stored;
 use crate::report;
 
@@ -216,16 +216,21 @@ struct OriginateBody {
     timeout_ms: Option<u64>,
 }
 
+/// Places a call, here or on a FreeSWITCH; its id.
+pub(super) async fn place(engine: &EngineHandle, caller: &Caller, body: &[u8]) -> Result<String, ApiError> {
+    let originate = Originate { account: caller.only(), ..parse_originate(body)? };
+    match super::freeswitch::originate(engine, caller, &originate).await {
+        Some(placed) => placed,
+        None => Ok(engine.originate(originate).await?),
+    }
+}
+
 pub(super) async fn originate(
     State(state): State<AppState>,
     Extension(caller): Extension<Caller>,
     RawBody(body): RawBody,
 ) -> Result<Response, ApiError> {
-    let originate = Originate { account: caller.only(), ..parse_originate(&body)? };
-    let id = match super::freeswitch::originate(&state, &caller, &originate).await {
-        Some(placed) => placed?,
-        None => state.engine.originate(originate).await?,
-    };
+    let id = place(&state.engine, &caller, &body).await?;
     let location = format!("/v1/calls/{id}");
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(json!({ "id": id }))).into_response())
 }

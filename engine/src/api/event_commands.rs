@@ -9,7 +9,7 @@ use super::access::{Caller, Granted};
 use super::calls;
 use super::error::ApiError;
 use crate::config::Scope;
-use crate::core::{Asker, EngineHandle, Execution, Originate};
+use crate::core::{Asker, EngineHandle, Execution};
 
 /// One command.
 #[derive(Debug, Deserialize)]
@@ -95,8 +95,7 @@ async fn carry_out(engine: &EngineHandle, (caller, granted): (&Caller, &Granted)
             engine.transfer(&call, &to, Asker::Tenant).await?;
         }
         Command::Originate(body) => {
-            let originate = Originate { account: caller.only(), ..calls::parse_originate(body.to_string().as_bytes())? };
-            let id = engine.originate(originate).await?;
+            let id = calls::place(engine, caller, body.to_string().as_bytes()).await?;
             return Ok(json!({ "id": id }));
         }
         Command::Play { call, sources } => {
@@ -149,6 +148,7 @@ mod tests {
         let code = async |body: &str| answered(&Granted::everything(), &originate(body)).await["error"]["code"].clone();
         let whole = r#""to":"1000","from":"2","destination":"1000","vars":{"a":"b"},"timeout_ms":1000"#;
         assert_eq!(code(whole).await, "stopping", "it has got to the engine, which is gone");
+        assert_eq!(code(r#""to":"freeswitch:user/1001","destination":"1000""#).await, "forbidden", "for an operator's key alone");
         assert_eq!(code(r#""to":"1000""#).await, "invalid_body");
         assert_eq!(code(r#""to":"1000","destination":"1000","colour":"red""#).await, "invalid_body");
     }

@@ -3,6 +3,7 @@
 //! Each event has a number. A client that comes back with `?since=NUMBER` gets what it has missed, as far as it is kept.
 
 use std::collections::BTreeSet;
+use std::pin::Pin;
 use std::time::Duration;
 
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
@@ -168,8 +169,21 @@ impl EventsClient {
             return;
         }
         let mut ping = tokio::time::interval(PING_INTERVAL);
+        // One command at a time, while events go on: a call that is placed is answered when somebody takes it.
+        let mut answering: Option<Pin<Box<dyn Future<Output = String> + Send + '_>>> = None;
         loop {
+            let is_busy = answering.is_some();
+            let answer = async {
+                match &mut answering {
+                    Some(answer) => answer.await,
+                    None => std::future::pending().await,
+                }
+            };
             let message = tokio::select! {
+                answer = answer => {
+                    answering = None;
+                    Message::Text(answer.into())
+                }
                 event = events.recv() => match event {
                     Ok(event) if self.is_theirs(&event) && self.filter.wants(&event) => Message::Text(render(&event).into()),
                     Ok(_) => continue,
@@ -177,7 +191,7 @@ impl EventsClient {
                     Err(Missed::Closed) => break,
                 },
                 _ = ping.tick() => Message::Ping(Vec::new().into()),
-                inbound = socket.recv() => match inbound {
+                inbound = socket.recv(), if !is_busy => match inbound {
                     Some(Ok(Message::Close(_))) | None => return,
                     Some(Err(error)) => {
                         if let Some(frame) = farewell(error) {
@@ -187,7 +201,9 @@ impl EventsClient {
                         return;
                     }
                     Some(Ok(Message::Text(command))) => {
-                        Message::Text(event_commands::answer(&self.engine, (&self.caller, &self.granted), &command).await.into())
+                        let (engine, who) = (&self.engine, (&self.caller, &self.granted));
+                        answering = Some(Box::pin(async move { event_commands::answer(engine, who, &command).await }));
+                        continue;
                     }
                     Some(Ok(_)) => continue,
                 },

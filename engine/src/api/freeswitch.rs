@@ -12,7 +12,7 @@ use super::access::Caller;
 use super::body::JsonBody;
 use super::error::ApiError;
 use super::path::Path;
-use crate::core::{EngineError, Originate};
+use crate::core::{EngineError, EngineHandle, Originate};
 use crate::freeswitch::{Fleet, HostError};
 
 pub(super) async fn list(State(state): State<AppState>) -> Response {
@@ -21,7 +21,7 @@ pub(super) async fn list(State(state): State<AppState>) -> Response {
 }
 
 pub(super) async fn registrations(State(state): State<AppState>, Path(host): Path<String>) -> Result<Response, ApiError> {
-    let rows = fleet(&state)?.registrations(&host).await?;
+    let rows = fleet(&state.engine)?.registrations(&host).await?;
     Ok(Json(json!({ "registrations": rows })).into_response())
 }
 
@@ -34,7 +34,7 @@ pub(super) struct AttachBody {
 }
 
 pub(super) async fn attach(State(state): State<AppState>, JsonBody(body): JsonBody<AttachBody>) -> Result<Response, ApiError> {
-    let fleet = fleet(&state)?;
+    let fleet = fleet(&state.engine)?;
     // Said while the call is still where it was: what we do not take is hung up.
     state.engine.would_take(&body.script).await.map_err(|error| match error {
         EngineError::NoSuchDestination(_) => ApiError::not_found("no_such_script", format!("no script {}", body.script)),
@@ -45,7 +45,7 @@ pub(super) async fn attach(State(state): State<AppState>, JsonBody(body): JsonBo
 }
 
 /// Places a call whose target is `freeswitch:ENDPOINT`, or `freeswitch@HOST:ENDPOINT`; `None` when it is another one.
-pub(super) async fn originate(state: &AppState, caller: &Caller, wanted: &Originate) -> Option<Result<String, ApiError>> {
+pub(super) async fn originate(engine: &EngineHandle, caller: &Caller, wanted: &Originate) -> Option<Result<String, ApiError>> {
     let rest = wanted.to.strip_prefix("freeswitch")?;
     let (host, target) = rest.split_once(':')?;
     // Its dialplan leads anywhere, whoever pays.
@@ -59,13 +59,13 @@ pub(super) async fn originate(state: &AppState, caller: &Caller, wanted: &Origin
         host => Some(host.strip_prefix('@')?),
     };
     let place = async {
-        let fleet = fleet(state)?;
-        state.engine.would_take(&wanted.destination).await?;
+        let fleet = fleet(engine)?;
+        engine.would_take(&wanted.destination).await?;
         Ok(fleet.originate(host, target, wanted).await?)
     };
     Some(place.await)
 }
 
-fn fleet(state: &AppState) -> Result<&Fleet, ApiError> {
-    state.engine.freeswitch().ok_or_else(|| HostError::NoneConnected.into())
+fn fleet(engine: &EngineHandle) -> Result<&Fleet, ApiError> {
+    engine.freeswitch().ok_or_else(|| HostError::NoneConnected.into())
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::client::{Client, Output, RequestId};
 use super::{HostError, Shared};
@@ -61,6 +62,28 @@ pub(super) async fn keep(shared: Shared, password: String, mut orders: mpsc::Rec
     }
 }
 
+/// How long nothing has come. What is asked of the host meanwhile is no sign of its life.
+struct Silence {
+    since: Instant,
+    /// It has been asked whether it is there.
+    is_asked: bool,
+}
+
+impl Silence {
+    fn since(since: Instant) -> Self {
+        Self { since, is_asked: false }
+    }
+
+    fn ends(&self, is_ready: bool) -> Instant {
+        self.since + if is_ready { QUIET_TIME } else { LOGIN_TIME }
+    }
+
+    /// It has as long again to answer.
+    fn ask(&mut self) {
+        *self = Self { since: self.ends(true), is_asked: true };
+    }
+}
+
 /// Carries one connection; why it has ended, or nothing when nobody needs it any more.
 async fn attend(
     mut stream: TcpStream,
@@ -77,7 +100,7 @@ async fn attend(
     let mut pending: BTreeMap<RequestId, oneshot::Sender<Result<String, HostError>>> = BTreeMap::new();
     let mut last: RequestId = 0;
     let mut is_ready = false;
-    let mut asked = false;
+    let mut silence = Silence::since(Instant::now());
     let mut buffer = vec![0; READ_CHUNK];
     let why = 'connection: loop {
         while let Some(output) = client.poll_output() {
@@ -102,12 +125,11 @@ async fn attend(
         {
             break error.to_string();
         }
-        let patience = if is_ready { QUIET_TIME } else { LOGIN_TIME };
         tokio::select! {
-            read = tokio::time::timeout(patience, stream.read(&mut buffer)) => match read {
+            read = tokio::time::timeout_at(silence.ends(is_ready), stream.read(&mut buffer)) => match read {
                 Ok(Ok(0)) => break "it has closed the connection".to_owned(),
                 Ok(Ok(length)) => {
-                    asked = false;
+                    silence = Silence::since(Instant::now());
                     reader.push(buffer.get(..length).unwrap_or_default());
                     loop {
                         match reader.poll_frame() {
@@ -118,8 +140,8 @@ async fn attend(
                     }
                 }
                 Ok(Err(error)) => break error.to_string(),
-                Err(_) if is_ready && !asked => {
-                    asked = true;
+                Err(_) if is_ready && !silence.is_asked => {
+                    silence.ask();
                     last += 1;
                     // It has no line end.
                     let _ = client.api(last, "status");
@@ -153,4 +175,22 @@ async fn attend(
         let _ = reply.send(Err(HostError::Lost(shared.name().to_owned())));
     }
     Some(why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_says_nothing_is_asked_once_and_given_up_whatever_is_asked_of_it() {
+        let start = Instant::now();
+        let mut silence = Silence::since(start);
+        assert_eq!(silence.ends(false), start + LOGIN_TIME);
+        assert_eq!(silence.ends(true), start + QUIET_TIME);
+        silence.ask();
+        assert!(silence.is_asked);
+        assert_eq!(silence.ends(true), start + 2 * QUIET_TIME);
+        let later = start + Duration::from_secs(7);
+        assert!(!Silence::since(later).is_asked && Silence::since(later).ends(true) == later + QUIET_TIME);
+    }
 }
