@@ -148,7 +148,7 @@ mod tests {
         let code = async |body: &str| answered(&Granted::everything(), &originate(body)).await["error"]["code"].clone();
         let whole = r#""to":"1000","from":"2","destination":"1000","vars":{"a":"b"},"timeout_ms":1000"#;
         assert_eq!(code(whole).await, "stopping", "it has got to the engine, which is gone");
-        assert_eq!(code(r#""to":"freeswitch:user/1001","destination":"1000""#).await, "forbidden", "for an operator's key alone");
+        assert_eq!(code(r#""to":"freeswitch:user/1001","destination":"1000""#).await, "not_connected", "a host was looked for");
         assert_eq!(code(r#""to":"1000""#).await, "invalid_body");
         assert_eq!(code(r#""to":"1000","destination":"1000","colour":"red""#).await, "invalid_body");
     }
