@@ -46,7 +46,7 @@ pub(super) async fn execute(hub: &Arc<Hub>, channel: &Arc<Channel>, order: Order
 pub(super) async fn begin(hub: &Arc<Hub>, channel: &Arc<Channel>, order: Order<'_>) -> Result<Option<Done>, EngineError> {
     let engine = &hub.engine;
     let call = channel.call.as_str();
-    let gateway = |name: &str| hub.identity.gateways.get(name).cloned();
+    let gateway = |name: &str| hub.gateway(name);
     let plan = Call::new(order.application, order.data, order.loops, channel, &gateway).plan();
     let nothing: Aftermath = Box::new(|_| Consequences::default());
     let idle = || Some(Op::Sleep(SleepArgs { duration_ms: 0 }));
@@ -103,7 +103,7 @@ pub(super) async fn broadcast(
     order: Order<'_>,
     far: bool,
 ) -> Result<Option<Done>, EngineError> {
-    let gateway = |name: &str| hub.identity.gateways.get(name).cloned();
+    let gateway = |name: &str| hub.gateway(name);
     let plan = Call::new(order.application, order.data, order.loops, channel, &gateway).plan();
     match plan {
         Plan::Operation(op, aftermath) if matches!(*op, Op::Play(_) | Op::Tts(_)) => {

@@ -2,7 +2,6 @@
 //! clients there are.
 #![expect(clippy::disallowed_methods, reason = "an IO edge: events carry the time at which they are told")]
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,18 +32,10 @@ pub(super) struct Identity {
     pub(super) realm: String,
     pub(super) started: Instant,
     pub(super) max_calls: usize,
-    /// Hosts of gateways, by their ids.
-    pub(super) gateways: BTreeMap<String, String>,
 }
 
 impl Identity {
     pub(super) fn of(config: &Config) -> Self {
-        let hosts = config.gateways.iter().map(|gateway| {
-            let address = gateway.address.as_str();
-            let host = address.split_once(':').map_or(address, |(_, rest)| rest);
-            let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-            (gateway.id.to_string(), host.split([';', '?']).next().unwrap_or(host).to_owned())
-        });
         let max_calls = match config.sip.max_calls {
             0 => usize::try_from(config.media.ports.pairs()).unwrap_or(usize::MAX),
             max => usize::try_from(max).unwrap_or(usize::MAX),
@@ -57,9 +48,15 @@ impl Identity {
             realm: config.sip.realm.clone(),
             started: Instant::now(),
             max_calls,
-            gateways: hosts.collect(),
         }
     }
+}
+
+/// The host of `sip:user@host;parameters`.
+fn host_of(address: &str) -> &str {
+    let host = address.split_once(':').map_or(address, |(_, rest)| rest);
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    host.split([';', '?']).next().unwrap_or(host)
 }
 
 /// The machine's name.
@@ -125,6 +122,19 @@ impl Hub {
             left: tokio::sync::Notify::new(),
             calls_seen: AtomicUsize::new(0),
         }
+    }
+
+    /// The gateways there are now: their ids, and the hosts they are at.
+    pub(super) fn gateways(&self) -> Vec<(String, String)> {
+        let current = self.engine.platform().provisioning.current();
+        let hosts =
+            current.config.gateways.iter().map(|gateway| (gateway.id.to_string(), host_of(gateway.address.as_str()).to_owned()));
+        hosts.collect()
+    }
+
+    /// The host of a gateway.
+    pub(super) fn gateway(&self, id: &str) -> Option<String> {
+        self.gateways().into_iter().find_map(|(known, host)| (known == id).then_some(host))
     }
 
     /// Nothing in here panics while it holds the lock.
@@ -387,5 +397,21 @@ mod tests {
         };
         let over = listener.own_call.as_ref().unwrap().over.notified();
         tokio::select! { () = over => {}, () = running => unreachable!("the engine lives"), () = answering => unreachable!("it asks") }
+    }
+
+    #[tokio::test]
+    async fn gateways_are_those_in_force_now() {
+        let platform = crate::platform::Platform::in_memory(&Config::default()).unwrap();
+        let provisioning = platform.provisioning.clone();
+        let (engine, _requests, _log) = EngineHandle::new(Vec::new(), crate::runs::RunsHandle::stopped(), platform);
+        let hub = Hub::new(engine, Identity::of(&Config::default()));
+        assert_eq!(hub.gateways(), []);
+        let serde_json::Value::Object(entry) = serde_json::json!({ "address": "sip:trunk@carrier.example:5070;transport=tcp" })
+        else {
+            unreachable!("it is one")
+        };
+        provisioning.turn().await.put(crate::provisioning::Kind::Gateway, "9", entry).await.unwrap();
+        assert_eq!(hub.gateway("9").as_deref(), Some("carrier.example:5070"));
+        assert_eq!(hub.gateway("8"), None);
     }
 }

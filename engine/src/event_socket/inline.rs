@@ -45,7 +45,7 @@ pub(super) async fn carry_out(hub: &Arc<Hub>, channel: &Channel, steps: Vec<Step
 /// Where a step leads the call; `None` where a variable says it, which may be another one by then.
 pub(super) fn target(hub: &Hub, channel: &Channel, step: &Step) -> Option<String> {
     let leads = matches!(step.application.as_str(), "transfer" | "execute_extension" | "socket") && !step.data.contains("${");
-    let gateway = |name: &str| hub.identity.gateways.get(name).cloned();
+    let gateway = |name: &str| hub.gateway(name);
     match leads.then(|| Call::new(&step.application, &step.data, 1, channel, &gateway).plan())? {
         Plan::Transfer(target) => Some(target),
         _ => None,

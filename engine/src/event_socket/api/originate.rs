@@ -154,7 +154,7 @@ pub(super) async fn originate(hub: &Arc<Hub>, args: &str, by: &By) -> Result<Str
     if !wanted.then.steps().iter().all(|step| exists(&step.application)) {
         return Ok(format!("-ERR {UNKNOWN}\n"));
     }
-    let dial = match DialString::parse(&wanted.dial, |name| hub.identity.gateways.get(name).cloned()) {
+    let dial = match DialString::parse(&wanted.dial, |name| hub.gateway(name)) {
         Ok(dial) => dial,
         Err(unusable) => return Ok(format!("-ERR {}\n", unusable.0.name)),
     };

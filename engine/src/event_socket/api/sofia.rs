@@ -14,7 +14,7 @@ pub(super) async fn sofia(hub: &Hub, args: &str) -> Result<String, EngineError> 
         ["status", "profile", "internal"] => profile(hub).await,
         ["status", "profile", "internal", "reg" | "user", ..] => registrations(hub).await,
         ["status", "profile", name, ..] => Ok(format!("Invalid Profile [{name}]\n")),
-        ["status", "gateway", name] => Ok(match hub.identity.gateways.get(*name) {
+        ["status", "gateway", name] => Ok(match hub.gateway(name) {
             Some(host) => format!("{RULE}Name    \t{name}\nProxy   \tsip:{host}\nState   \tNOREG\nStatus  \tUP\n{RULE}"),
             None => "Invalid Gateway!\n".to_owned(),
         }),
@@ -31,7 +31,7 @@ fn overview(hub: &Hub) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{name:>25}\t{:>7}\t{:>42}\tRUNNING (0)", "profile", format!("sip:lockstep@{address}"));
     }
-    for (name, host) in &hub.identity.gateways {
+    for (name, host) in hub.gateways() {
         let _ = writeln!(text, "{:>25}\t{:>7}\t{:>42}\tNOREG", format!("internal::{name}"), "gateway", format!("sip:{host}"));
     }
     let _ = write!(text, "{RULE}{} profile{} 0 aliases\n\n", addresses.len(), if addresses.len() == 1 { "" } else { "s" });
