@@ -37,7 +37,7 @@ export async function main(data, ctx) {
   let unused = left;
   const isFree = (await incr(used, left)) <= minutes;
   const usedUp = new AbortController();
-  let answered = null;
+  let answered = 0;
   let timer;
   ctx.on('bridge', () => {
     answered = Date.now();
@@ -57,7 +57,7 @@ export async function main(data, ctx) {
     ctx.log(`card ${card.value.slice(-4)}: used up`);
   } finally {
     clearTimeout(timer);
-    if (answered !== null) unused -= Math.ceil((Date.now() - answered) / MINUTE_MS);
+    if (answered > 0) unused -= Math.ceil((Date.now() - answered) / MINUTE_MS);
     if (unused > 0) await incr(used, -unused);
   }
   await ctx.play('ivr/goodbye.wav');
