@@ -258,6 +258,7 @@ impl Channel {
     }
 
     fn start_bridge(&mut self, arg: &str) -> State {
+        self.bridged.push(self.variables.clone());
         let behaviour = |address: &str| {
             if let Some(cause) = address.strip_prefix("error/") {
                 return Peer::Fails { after_ms: 0, cause: cause.to_owned() };

@@ -47,6 +47,8 @@ pub struct Channel {
     sequence: u64,
     /// Every application that was started: `name(argument)`.
     pub executed: Vec<String>,
+    /// The variables as each bridge found them when it began: what its legs could be given.
+    pub(super) bridged: Vec<BTreeMap<String, String>>,
     /// What must never happen: expansions, unknown applications, commands nobody would send.
     pub incidents: Vec<String>,
     /// How the call ended.
@@ -100,6 +102,7 @@ impl Channel {
             is_inbound: false,
             sequence: 900,
             executed: Vec::new(),
+            bridged: Vec::new(),
             incidents: Vec::new(),
             hangup_cause: None,
             response: None,
@@ -159,6 +162,11 @@ impl Channel {
     /// A channel variable.
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)
+    }
+
+    /// A variable as the bridge of that place in the call found it.
+    pub fn at_bridge(&self, bridge: usize, name: &str) -> Option<&str> {
+        self.bridged.get(bridge)?.get(name).map(String::as_str)
     }
 
     /// Bytes of the controller.

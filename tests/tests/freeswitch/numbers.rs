@@ -165,11 +165,12 @@ async fn routing_scripts_decide() {
     assert!(bridges[0].contains("203.0.113.8") && bridges[1].contains("203.0.113.7"), "{bridges:?}");
     assert!(bridges[0].contains("origination_caller_id_number=442079460001"), "{bridges:?}");
     assert!(bridges[1].contains("origination_caller_id_number=tester"), "{bridges:?}");
-    let variable = |name: &str| line.with(|channel| channel.variable(name).map(str::to_owned));
-    assert_eq!(variable("sip_h_X-Row").as_deref(), Some("8"));
-    let second = variable("export_vars").unwrap_or_default();
+    let at_bridge = |bridge, name: &str| line.with(|channel| channel.at_bridge(bridge, name).map(str::to_owned));
+    assert_eq!(at_bridge(0, "sip_h_X-Row").as_deref(), Some("8"));
+    assert_eq!(at_bridge(1, "sip_h_X-Row"), None, "it is the first row's");
+    let second = at_bridge(1, "export_vars").unwrap_or_default();
     assert!(second.contains("sip_h_X-Open") && !second.contains("X-Row") && !second.contains("X-Secret"), "{second}");
-    assert_eq!(variable("sip_copy_custom_headers"), None, "as it was before");
+    assert_eq!(line.with(|channel| channel.variable("sip_copy_custom_headers").map(str::to_owned)), None, "as it was before");
     let (bridges, _) = Dialled::new(&engine, "4699", &[], Vec::new()).await.result("failed 604 Does Not Exist Anywhere").await;
     assert_eq!(bridges, [""; 0]);
 }

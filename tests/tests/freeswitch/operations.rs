@@ -312,7 +312,10 @@ fn dial_strings_hold_what_was_asked_for() {
         ("bridge_terminate_key", "*"),
         ("continue_on_fail", "true"),
     ] {
-        assert_eq!(desk.channel.variable(name), Some(value), "{name}");
+        assert_eq!(desk.channel.at_bridge(0, name), Some(value), "{name}");
+    }
+    for name in ["sip_h_X-List", "export_vars", "effective_caller_id_number", "effective_caller_id_name"] {
+        assert_eq!(desk.channel.variable(name), None, "{name} is as it was before");
     }
 }
 
