@@ -278,8 +278,10 @@ impl Registrar {
         // First decide, then act: a REGISTER succeeds or fails as a whole (RFC 3261 §10.3 step 7).
         let mut plan: Vec<(Option<BindingId>, Wish)> = Vec::with_capacity(wishes.len());
         for wish in wishes {
-            // A binding is known by its URI: one that is named twice is one.
-            if plan.iter().any(|(_, earlier)| earlier.contact.uri.is_equivalent(&wish.contact.uri)) {
+            // A binding is known by its URI: one that is named twice is one, and what is said of it last counts.
+            if let Some((_, earlier)) = plan.iter_mut().find(|(_, earlier)| earlier.contact.uri.is_equivalent(&wish.contact.uri))
+            {
+                *earlier = wish;
                 continue;
             }
             let claimed: Vec<BindingId> = plan.iter().filter_map(|(id, _)| *id).collect();

@@ -103,6 +103,17 @@ fn a_contact_that_is_named_twice_is_one_binding() {
 }
 
 #[test]
+fn of_a_contact_that_is_named_twice_the_last_counts() {
+    let mut rig = rig();
+    for cseq in [1, 2] {
+        rig.register("c", cseq, &["Contact: <sip:1001@phone.example>;expires=0, <sip:1001@phone.example>"]);
+        assert_eq!(rig.contacts(), ["sip:1001@phone.example"], "a phone that clears and binds in one");
+    }
+    rig.register("c", 3, &["Contact: <sip:1001@phone.example>, <sip:1001@phone.example>;expires=0"]);
+    assert!(rig.contacts().is_empty());
+}
+
+#[test]
 fn calls_go_to_where_the_device_registered_from() {
     let mut rig = rig();
     rig.register("c", 1, &["Contact: <sip:1001@10.0.0.5:5060>"]);
