@@ -20,6 +20,7 @@ use rand_chacha::rand_core::Rng;
 
 use super::credentials::Credentials;
 use super::directory::{Directory, host_of_ip};
+use super::gatekeeper;
 use super::guard::{Attempts, Guard};
 use super::guesses::Guesses;
 use super::recordings::Recordings;
@@ -321,6 +322,15 @@ impl Exchange {
         self.world.listening().iter().any(|(_, own)| {
             own.port() == remote.port() && (own.ip() == remote.ip() || (own.ip().is_unspecified() && remote.ip().is_loopback()))
         })
+    }
+
+    /// The connections of gateways, customers and local peers may rest, whatever comes over them: an idle trunk sends OPTIONS only.
+    pub(crate) fn keep_known_peer(&mut self, source: &Source) {
+        if let Some(flow) = source.flow
+            && gatekeeper::unknown_peer(source, &self.config.security, &self.directory).is_none()
+        {
+            self.world.keep_flow(flow);
+        }
     }
 
     /// Our address as a peer at `remote` can use it: `external_ip` for those outside the local networks.

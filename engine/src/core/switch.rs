@@ -173,6 +173,7 @@ impl Switch {
         let refused = {
             let mut exchange = self.exchange.borrow_mut();
             let now = exchange.now.instant;
+            exchange.keep_known_peer(&received.source);
             let before = exchange.endpoint.stats().overloaded;
             exchange.endpoint.handle_received(now, received);
             exchange.endpoint.stats().overloaded - before

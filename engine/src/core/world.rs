@@ -130,7 +130,7 @@ pub(crate) fn recording_error(error: &RecordingError) -> OpError {
 pub(crate) trait World {
     /// Puts a SIP message on the wire, over the connection it gives; an error says that it will not arrive.
     fn transmit(&mut self, transmit: Transmit) -> Result<Option<FlowId>, String>;
-    /// A request that came over this connection was let in: it may rest, and gives way to no other.
+    /// Whoever this connection came from is known, or was let in: it may rest, and gives way to no other.
     fn keep_flow(&mut self, flow: FlowId);
     /// Our own address towards a peer: one it can answer to.
     fn local_for(&mut self, protocol: Protocol, remote: SocketAddr) -> Option<SocketAddr>;

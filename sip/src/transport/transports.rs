@@ -243,8 +243,8 @@ impl Transports {
         choose(bound, remote, &mut self.local_addresses)
     }
 
-    /// Vouches for the peer of an accepted connection, as a request that came over it was let in. Until then the connection is closed
-    /// when it rests, and when another one needs its place.
+    /// Vouches for the peer of an accepted connection: it is known, or a request that came over it was let in. Until then the connection
+    /// is closed when it rests, and when another one needs its place.
     pub fn keep_flow(&mut self, flow: FlowId) {
         self.tcp.keep(flow);
     }

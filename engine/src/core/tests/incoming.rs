@@ -5,6 +5,7 @@ use lockstep_sip::net::{FlowId, Protocol, Source};
 use super::lab::{ENGINE, Lab};
 use super::watching::ask;
 use crate::core::handle::Request;
+use crate::security_key;
 
 const ANSWER: &str = "async function main(data, ctx) { await ctx.answer(); await ctx.play('user/x.wav'); }";
 const USERS: &str = "[[user]]\nname = \"1001\"\npassword = \"pw1\"\n[[user]]\nname = \"1002\"\npassword = \"pw2\"\n";
@@ -72,22 +73,51 @@ fn the_most_calls_there_were_at_once_are_known_when_they_are_over() {
     assert_eq!((readiness.live_calls, readiness.most_calls), (0, 2));
 }
 
+fn over_tcp(remote: &str, number: u64) -> Source {
+    let flow = Some(FlowId(number));
+    Source { protocol: Protocol::Tcp, local: ENGINE.parse().unwrap(), remote: remote.parse().unwrap(), flow }
+}
+
 #[test]
-fn a_connection_may_rest_once_a_call_that_came_over_it_was_let_in() {
+fn the_connections_of_known_peers_may_rest_and_of_those_whose_call_is_let_in() {
+    let config = format!(
+        "[security]\nsecret = \"sixteen letters!\"\n{USERS}[[gateway]]\nid = 7\naddress = \"sip:198.51.100.7\"\naddresses = [\"198.51.100.7\"]\n[[customer]]\nid = 12\naddresses = [\"203.0.113.12\"]\n"
+    );
+    let mut lab = Lab::new(&config, &[("1000", ANSWER)]);
+    let peers = ["203.0.113.8", "127.0.0.1", "198.51.100.7", "203.0.113.12"].map(|ip| format!("{ip}:40000"));
+    let key = security_key::make("sixteen letters!", 12, "pbx.example.net", lab.now.unix_ms / 1_000).unwrap();
+    let key = format!("{}: {key}\r\n", security_key::HEADER);
+    for (method, first, header) in [("OPTIONS", 1, ""), ("INVITE", 11, ""), ("INVITE", 21, &key)] {
+        for (number, remote) in (first..).zip(&peers) {
+            let request = format!(
+                "{method} sip:1000@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP {remote};branch=z9hG4bK{number}\r\nFrom: <sip:a@h>;tag=1\r\n\
+                 To: <sip:1000@h>\r\nCall-ID: {number}\r\nCSeq: 1 {method}\r\nContact: <sip:a@{remote}>\r\n{header}Content-Length: 0\r\n\r\n"
+            );
+            lab.packet_over(over_tcp(remote, number), request.as_bytes());
+        }
+    }
+    let kept: Vec<u64> = lab.book.borrow().kept_flows.iter().map(|flow| flow.0).collect();
+    assert_eq!(kept, [2, 3, 4, 12, 13, 14, 21, 22, 23, 24], "all but a stranger's that shows nothing");
+}
+
+#[test]
+fn a_connection_over_which_a_call_goes_on_may_rest() {
     let mut lab = Lab::new(USERS, &[("1000", ANSWER)]);
-    for (remote, number, kept) in [("203.0.113.8:40000", 1, &[][..]), ("127.0.0.1:40000", 2, &[FlowId(2)][..])] {
-        let source = Source {
-            protocol: Protocol::Tcp,
-            local: ENGINE.parse().unwrap(),
-            remote: remote.parse().unwrap(),
-            flow: Some(FlowId(number)),
-        };
-        let invite = format!(
-            "INVITE sip:1000@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP {remote};branch=z9hG4bK{number}\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:1000@h>\r\n\
-             Call-ID: {number}\r\nCSeq: 1 INVITE\r\nContact: <sip:a@{remote}>\r\nContent-Length: 0\r\n\r\n"
+    let user = lab.phone("203.0.113.9:5060");
+    lab.knows_password(user, "1001", "pw1");
+    lab.dial(user, "1000");
+    let phone = lab.at(user);
+    let key = phone.endpoint.dialog(phone.dialog.unwrap()).unwrap().key().clone();
+    for (number, tag, kept) in [(1, "guessed", &[][..]), (2, key.remote_tag.as_str(), &[2_u64][..])] {
+        let info = format!(
+            "INFO sip:1000@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP 203.0.113.9;branch=z9hG4bK{number}\r\nFrom: <sip:a@h>;tag={}\r\n\
+             To: <sip:1000@h>;tag={tag}\r\nCall-ID: {}\r\nCSeq: 10{number} INFO\r\nContent-Length: 0\r\n\r\n",
+            key.local_tag,
+            key.call_id.text()
         );
-        lab.packet_over(source, invite.as_bytes());
-        assert_eq!(lab.book.borrow().kept_flows, kept, "{remote}");
+        lab.packet_over(over_tcp("203.0.113.9:40000", number), info.as_bytes());
+        let flows: Vec<u64> = lab.book.borrow().kept_flows.iter().map(|flow| flow.0).collect();
+        assert_eq!(flows, kept, "{tag}");
     }
 }
 

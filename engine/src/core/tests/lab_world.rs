@@ -1,7 +1,7 @@
 //! What the laboratory's engine finds outside itself.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::rc::Rc;
@@ -43,7 +43,7 @@ pub(super) struct Book {
     pub(super) records: Vec<Cdr>,
     pub(super) resolving: Vec<(Ticket, Target)>,
     pub(super) applications: Vec<ApplicationCall>,
-    pub(super) kept_flows: Vec<FlowId>,
+    pub(super) kept_flows: BTreeSet<FlowId>,
 }
 
 pub(super) struct LabWorld {
@@ -61,7 +61,7 @@ impl World for LabWorld {
     }
 
     fn keep_flow(&mut self, flow: FlowId) {
-        self.book.borrow_mut().kept_flows.push(flow);
+        self.book.borrow_mut().kept_flows.insert(flow);
     }
 
     fn local_for(&mut self, _: Protocol, remote: SocketAddr) -> Option<SocketAddr> {
