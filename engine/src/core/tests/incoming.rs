@@ -87,7 +87,7 @@ fn the_connections_of_known_peers_may_rest_and_of_those_whose_call_is_let_in() {
     let peers = ["203.0.113.8", "127.0.0.1", "198.51.100.7", "203.0.113.12"].map(|ip| format!("{ip}:40000"));
     let key = security_key::make("sixteen letters!", 12, "pbx.example.net", lab.now.unix_ms / 1_000).unwrap();
     let key = format!("{}: {key}\r\n", security_key::HEADER);
-    for (method, first, header) in [("OPTIONS", 1, ""), ("INVITE", 11, ""), ("INVITE", 21, &key)] {
+    for (method, first, header) in [("OPTIONS", 1, ""), ("INVITE", 11, ""), ("INVITE", 21, key.as_str())] {
         for (number, remote) in (first..).zip(&peers) {
             let request = format!(
                 "{method} sip:1000@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP {remote};branch=z9hG4bK{number}\r\nFrom: <sip:a@h>;tag=1\r\n\
