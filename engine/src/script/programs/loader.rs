@@ -364,17 +364,13 @@ impl Loader {
                 of.as_deref() == *app && !sound_names.contains(&name_of(&problem.file))
             });
             let broken: Vec<&ScriptProblem> = broken.map(|(_, problem)| *problem).collect();
+            let sources: BTreeMap<String, SourceDigest> =
+                siblings.iter().map(|(file, sound)| (file.clone(), sound.digest.clone())).collect();
             let names = siblings.iter().map(|(file, sound)| (file.as_str(), &sound.names)).collect();
             for (file, sound) in siblings {
                 let reached = reach(file, &names);
                 let packages = self.library.select(&reached.modules);
                 let is_open = reached.files.iter().any(|file| siblings.get(*file).is_some_and(|sibling| sibling.computes_names));
-                // What it cannot get at is no part of it: a change there would make each script of the app another.
-                let own: Vec<(&String, &Sound)> = siblings
-                    .iter()
-                    .filter(|(file, _)| is_open || reached.files.contains(file.as_str()))
-                    .map(|(file, sound)| (file, *sound))
-                    .collect();
                 let mut stand_ins: BTreeMap<String, Arc<str>> = broken
                     .iter()
                     .filter(|problem| is_open || reached.modules.iter().any(|module| means(module, &problem.file)))
@@ -396,8 +392,7 @@ impl Loader {
                         stand_ins.insert(other.to_owned(), text.into());
                     }
                 }
-                let mut sources: BTreeMap<String, SourceDigest> =
-                    own.iter().map(|(file, sound)| ((*file).clone(), sound.digest.clone())).collect();
+                let mut sources = sources.clone();
                 sources.extend(packages.bundles.iter().map(|(name, bundle)| (format!("npm:{name}"), digest_of_package(bundle))));
                 let name = name_of(file);
                 if let Some(first) = live.get(&name) {
@@ -411,7 +406,7 @@ impl Loader {
                         if program.file == *file
                             && program.version == version
                             && program.settings == sound.settings
-                            && program.bundle.files.len() == own.len() + stand_ins.len()
+                            && program.bundle.files.len() == siblings.len() + stand_ins.len()
                             && stand_ins.iter().all(|(file, text)| program.bundle.files.get(file) == Some(text)) =>
                     {
                         Arc::clone(program)
@@ -420,7 +415,7 @@ impl Loader {
                         tracing::info!(script = name, version, "script is live");
                         let bundle_id = self.next_bundle;
                         self.next_bundle += 1;
-                        let texts = own.iter().map(|(file, sound)| (*file, &sound.source)).chain(&stand_ins);
+                        let texts = siblings.iter().map(|(file, sound)| (file, &sound.source)).chain(&stand_ins);
                         let files = texts.map(|(file, source)| (file.clone(), Arc::clone(source))).collect();
                         let bundle = Arc::new(Bundle { entry: file.clone(), files, packages });
                         Arc::new(self.program(&name, file, sound, (bundle_id, bundle), (version, &sources)))
