@@ -215,6 +215,9 @@ pub struct RunHeader {
     pub time_zone: String,
     /// Changes whenever the prelude's behaviour does.
     pub prelude: u32,
+    /// Somebody waits for what the function returns: an async one that returned nothing is over then.
+    #[serde(default)]
+    pub is_awaited: bool,
 }
 
 /// In place of a function's name: the run serves a WebSocket with the script's `main(data, ws)` or `onData(data)`.

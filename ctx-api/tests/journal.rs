@@ -27,6 +27,7 @@ fn journal() -> Journal {
         seed: [3; 32],
         time_zone: "Europe/London".into(),
         prelude: 1,
+        is_awaited: false,
     };
     let header = JournalHeader {
         format: FORMAT,
@@ -41,7 +42,7 @@ fn journal() -> Journal {
 
 #[test]
 fn seeds_of_older_journals_are_read() {
-    let RunHeader { bundle, script_type, function, env, limits, seed, time_zone, prelude } =
+    let RunHeader { bundle, script_type, function, env, limits, seed, time_zone, prelude, is_awaited: _ } =
         RunHeader::clone(&journal().header.run);
     // As numbers one by one, which is how tuples are written.
     let old =

@@ -84,6 +84,7 @@ impl Process {
             seed: [1; 32],
             time_zone: time_zone.to_owned(),
             prelude: PRELUDE_VERSION,
+            is_awaited: true,
         });
         let start = Arc::new(Start { at: 1_720_000_000_000, data: "null".to_owned(), call: None });
         self.send(&ToWorker::Start { run: RunId(bundle), epoch: 0, header, start });

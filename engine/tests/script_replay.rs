@@ -82,6 +82,7 @@ impl Stage {
             call: Some(call),
             env: Vars::new(),
             seed: [5; 32],
+            is_awaited: false,
         };
         let run = host.start(now, start);
         let mut stage = Self { host, now, run, outputs: Vec::new(), issued: Vec::new() };

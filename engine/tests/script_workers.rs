@@ -78,6 +78,7 @@ impl Core {
             call: Some(call),
             env: Vars::new(),
             seed: [1; 32],
+            is_awaited: false,
         };
         self.pool.start(Moment::now(), run)
     }

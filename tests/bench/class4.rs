@@ -150,6 +150,7 @@ fn start(program: &Program, run: RunId, data: &str) -> ToWorker {
         seed: [7; 32],
         time_zone: program.time_zone.clone(),
         prelude: PRELUDE_VERSION,
+        is_awaited: true,
     };
     let start = Start { at: 1_800_000_000_000, data: data.to_owned(), call: None };
     ToWorker::Start { run, epoch: 0, header: Arc::new(header), start: Arc::new(start) }

@@ -38,6 +38,7 @@ pub fn fixed_cost(samples: usize) -> Result<FixedCost, ScriptError> {
         seed: [0; 32],
         time_zone: "UTC".to_owned(),
         prelude: PRELUDE_VERSION,
+        is_awaited: true,
     });
     let start = Arc::new(Start { at: 0, data: "{}".to_owned(), call: Some(CallStart::default()) });
     // The shortest script there is: what is left is the runtime's own.

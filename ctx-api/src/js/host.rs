@@ -81,6 +81,7 @@ fn function<'js>(ctx: &Ctx<'js>, run: &Rc<Shared>, name: &str) -> rquickjs::Resu
                 None => ctx.json_parse(start.data.as_str()),
             }
         }),
+        "isAwaited" => hosted::function(ctx, move || run.header().is_awaited),
         "fn" => hosted::function(ctx, move || run.header().function.clone().unwrap_or_else(|| "main".to_owned())),
         "startedAt" => hosted::function(ctx, move || number(run.began.get())),
         "hasEnded" => hosted::function(ctx, move || run.end.borrow().is_some()),

@@ -255,6 +255,7 @@ mod tests {
             seed: [7; 32],
             time_zone: "UTC".to_owned(),
             prelude: PRELUDE_VERSION,
+            is_awaited: true,
         };
         let start = Start { at: 0, data: data.to_owned(), call: None };
         ToWorker::Start { run: RunId(run), epoch, header: Arc::new(header), start: Arc::new(start) }

@@ -34,6 +34,7 @@ impl Many {
             seed: [7; 32],
             time_zone: "UTC".to_owned(),
             prelude: PRELUDE_VERSION,
+            is_awaited: true,
         });
         Self { worker, header }
     }

@@ -56,6 +56,7 @@ impl Setup {
             seed: [7; 32],
             time_zone: "UTC".to_owned(),
             prelude: PRELUDE_VERSION,
+            is_awaited: true,
         };
         Self {
             files: [("main.js".to_owned(), source.into())].into(),

@@ -39,6 +39,7 @@ impl Bench {
             seed: [7; 32],
             time_zone: "UTC".to_owned(),
             prelude: PRELUDE_VERSION,
+            is_awaited: true,
         };
         Self { worker, header, runs: 0, texts: Vec::new() }
     }

@@ -2,12 +2,12 @@
 //!
 //! Each event has a number. A client that comes back with `?since=NUMBER` gets what it has missed, as far as it is kept.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::pin::Pin;
 use std::time::Duration;
 
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::extract::{Extension, Query, State};
 use axum::response::Response;
 use serde::Deserialize;
@@ -24,6 +24,8 @@ use crate::core::{ChannelEvent, EngineEvent, EngineHandle, Missed, Published, Wa
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// A ping this often finds clients that went away without saying so.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// Commands that may wait for the one before them; a client that sends more is not read meanwhile.
+const MAX_COMMANDS: usize = 64;
 /// The largest command.
 const MAX_INBOUND: usize = 64 * 1024;
 
@@ -171,8 +173,17 @@ impl EventsClient {
         let mut ping = tokio::time::interval(PING_INTERVAL);
         // One command at a time, while events go on: a call that is placed is answered when somebody takes it.
         let mut answering: Option<Pin<Box<dyn Future<Output = String> + Send + '_>>> = None;
+        let mut commands = VecDeque::new();
+        let (engine, who) = (&self.engine, (&self.caller, &self.granted));
         loop {
-            let is_busy = answering.is_some();
+            if answering.is_none()
+                && let Some(command) = commands.pop_front()
+            {
+                answering = Some(Box::pin(async move {
+                    let command: Utf8Bytes = command;
+                    event_commands::answer(engine, who, &command).await
+                }));
+            }
             let answer = async {
                 match &mut answering {
                     Some(answer) => answer.await,
@@ -191,7 +202,7 @@ impl EventsClient {
                     Err(Missed::Closed) => break,
                 },
                 _ = ping.tick() => Message::Ping(Vec::new().into()),
-                inbound = socket.recv(), if !is_busy => match inbound {
+                inbound = socket.recv(), if commands.len() < MAX_COMMANDS => match inbound {
                     Some(Ok(Message::Close(_))) | None => return,
                     Some(Err(error)) => {
                         if let Some(frame) = farewell(error) {
@@ -201,8 +212,7 @@ impl EventsClient {
                         return;
                     }
                     Some(Ok(Message::Text(command))) => {
-                        let (engine, who) = (&self.engine, (&self.caller, &self.granted));
-                        answering = Some(Box::pin(async move { event_commands::answer(engine, who, &command).await }));
+                        commands.push_back(command);
                         continue;
                     }
                     Some(Ok(_)) => continue,

@@ -209,6 +209,7 @@ mod tests {
             seed: [1; 32],
             time_zone: "UTC".into(),
             prelude: 1,
+            is_awaited: false,
         };
         let header = JournalHeader {
             format: FORMAT,

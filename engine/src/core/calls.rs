@@ -262,7 +262,15 @@ impl Switch {
             data_vars: Some(serde_json::Value::Object(crate::json::of_table(&vars)).to_string()),
         };
         let env = [("CORRELATION_ID".to_owned(), call.facts.id.clone())].into();
-        let run = StartRun { program: Arc::clone(&program), function: None, data: String::new(), call: Some(start), env, seed };
+        let run = StartRun {
+            program: Arc::clone(&program),
+            function: None,
+            data: String::new(),
+            call: Some(start),
+            env,
+            seed,
+            is_awaited: false,
+        };
         let run = self.host.start(now, run);
         call.run = Some(run);
         call.backend.has_new_script();

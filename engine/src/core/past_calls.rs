@@ -117,6 +117,7 @@ mod tests {
             seed: [0; 32],
             time_zone: "UTC".into(),
             prelude: 0,
+            is_awaited: false,
         };
         let header =
             JournalHeader { format: 1, script: "a.js".into(), version: "1".into(), sources: [].into(), run: Arc::new(run) };

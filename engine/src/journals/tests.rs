@@ -77,6 +77,7 @@ fn journal(bundle: u64) -> Journal {
         seed: [1; 32],
         time_zone: "UTC".into(),
         prelude: 1,
+        is_awaited: false,
     };
     let header = JournalHeader {
         format: FORMAT,

@@ -66,7 +66,15 @@ fn record(source: &str) -> Journal {
     let mut now = Moment { unix_ms: 1_700_000_000_000, ..Moment::now() };
     let mut host = InProcess::new(now, RunBounds::default());
     let call = CallStart { facts: CallFacts { id: "c".into(), ..CallFacts::default() }, ..CallStart::default() };
-    let start = StartRun { program, function: None, data: "{}".into(), call: Some(call), env: Vars::new(), seed: [5; 32] };
+    let start = StartRun {
+        program,
+        function: None,
+        data: "{}".into(),
+        call: Some(call),
+        env: Vars::new(),
+        seed: [5; 32],
+        is_awaited: false,
+    };
     let run = host.start(now, start);
     let mut issued = Vec::new();
     loop {

@@ -295,6 +295,7 @@ impl Desk {
             call: None,
             env: std::mem::take(&mut order.env),
             seed: order.seed,
+            is_awaited: run.kind.is_awaited(),
         };
         if run.kind.is_counted() {
             self.gates.entry(run.program.name.clone()).or_default().running += 1;

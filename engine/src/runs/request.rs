@@ -56,6 +56,15 @@ impl RunKind {
         }
     }
 
+    /// Whether somebody waits for the result. Where nobody does, nothing that a function has left behind is in anybody's way: a job is
+    /// over when all of it is, and fails by what fails of it.
+    pub(super) fn is_awaited(self) -> bool {
+        match self {
+            Self::Hook | Self::Form | Self::Driver | Self::Public | Self::Api => true,
+            Self::Job | Self::Schedule | Self::WebSocket | Self::Worker => false,
+        }
+    }
+
     /// As it is written in figures.
     pub fn name(self) -> &'static str {
         match self {

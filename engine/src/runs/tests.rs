@@ -167,6 +167,25 @@ fn what_a_form_leaves_behind_keeps_its_turn_until_it_is_done() {
 }
 
 #[test]
+fn a_job_is_over_when_what_its_main_has_not_awaited_is_and_fails_by_it() {
+    let text = "async function main(data) { one(); } \
+                async function one() { await new Promise((on) => setTimeout(on, 500)); await fetch('https://example.net/'); throw new Error('late'); }";
+    for (kind, ends_at_once) in [(RunKind::Hook, true), (RunKind::Job, false), (RunKind::Schedule, false)] {
+        let mut office = Office::new();
+        let ticket = office.submit(&program(text, None), kind);
+        assert_eq!(!office.ends().is_empty(), ends_at_once, "{kind:?}");
+        if ends_at_once {
+            continue;
+        }
+        office.pass(Duration::from_millis(500));
+        office.answer_fetches();
+        let ends = office.ends();
+        let [(ended, Err(error))] = ends.as_slice() else { panic!("{kind:?}: {ends:?}") };
+        assert!(*ended == ticket && error.to_string().contains("late"), "{kind:?}: {error}");
+    }
+}
+
+#[test]
 fn jobs_do_not_wait_for_forms() {
     let mut office = Office::new();
     let program = program(FETCHES, None);

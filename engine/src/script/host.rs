@@ -31,6 +31,8 @@ pub struct StartRun {
     pub env: Vars,
     /// Seeds `Math.random` and `crypto`.
     pub seed: [u8; 32],
+    /// Somebody waits for its result.
+    pub is_awaited: bool,
 }
 
 /// What a turn asked for, in the order in which the operation queue must be told: submit, awaited, cancel, then poll.

@@ -95,7 +95,7 @@
   let called;
   // `main` has returned nothing, and callbacks may still call `exit`.
   let undecided = false;
-  // It returned a promise, by which it has said that it is done.
+  // It returned a promise, by which it has said that it is done to whoever waits for that.
   let isSettled;
   // Whether a file of the run calls `exit` or `err`, once that has been asked.
   let exits;
@@ -244,7 +244,7 @@
     // `exit` was given a promise, and what that resolves with counts.
     if (runtime.leaving) return;
     undecided = result === undefined && host.type !== 'script' && (synchronous || !host.hasCall);
-    isSettled = !synchronous;
+    isSettled = !synchronous && host.isAwaited();
     if (!undecided) finish(result);
   }
 

@@ -84,7 +84,7 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn new(now: Moment, start: StartRun, bounds: Bounds) -> Self {
-        let StartRun { program, function, data, call, env, seed } = start;
+        let StartRun { program, function, data, call, env, seed, is_awaited } = start;
         let mut all_env = program.env_now();
         all_env.extend(env);
         let limits = Limits {
@@ -101,6 +101,7 @@ impl Run {
             seed,
             time_zone: program.time_zone.clone(),
             prelude: PRELUDE_VERSION,
+            is_awaited,
         });
         let pinned = JournalHeader {
             format: FORMAT,

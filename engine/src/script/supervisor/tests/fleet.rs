@@ -148,7 +148,15 @@ impl Fleet {
     }
 
     pub(super) fn start_with(&mut self, program: Arc<Program>) -> RunId {
-        let start = StartRun { program, function: None, data: "{}".into(), call: None, env: Vars::new(), seed: [7; 32] };
+        let start = StartRun {
+            program,
+            function: None,
+            data: "{}".into(),
+            call: None,
+            env: Vars::new(),
+            seed: [7; 32],
+            is_awaited: true,
+        };
         let run = self.supervisor.start(self.now, start);
         self.carry_out();
         run
