@@ -7,13 +7,18 @@ use lockstep_tests::audio::{assert_holds, assert_lacks};
 use lockstep_tests::engine::binary;
 use lockstep_tests::wav::Wav;
 
+/// Seconds that a demo may take; one that says nothing more would wait without end.
+const LONGEST: &str = "120";
+
 #[test]
 fn the_demo_tells_its_call_and_writes_what_the_script_played() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let file = folder.join("demo.wav");
     // There is none before the first demo.
     let _ = std::fs::remove_file(&file);
-    let run = Command::new(folder.join("demo/run.sh")).env("LOCKSTEP", binary()).output().expect("it runs");
+    let mut demo = Command::new("timeout");
+    demo.args(["--kill-after=10", LONGEST]).arg(folder.join("demo/run.sh")).env("LOCKSTEP", binary());
+    let run = demo.output().expect("it runs");
     let told = String::from_utf8_lossy(&run.stdout);
     assert!(run.status.success(), "{told}{}", String::from_utf8_lossy(&run.stderr));
     for part in [
