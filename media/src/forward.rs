@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use crate::rtp::{RtpTimestamp, SequenceNumber, Ssrc};
 use crate::sender::RtpSender;
 use crate::stream::Forward;
+use crate::telephone_event::TelephoneEvent;
 
 /// A timestamp that leads further away from the wall clock than this has leapt.
 const LEAP: Duration = Duration::from_secs(1);
@@ -29,8 +30,18 @@ pub(crate) struct Splice {
     our_first: SequenceNumber,
     timestamp: RtpTimestamp,
     position: u64,
-    /// Start of the telephone event that passed last.
-    pub(crate) event: Option<RtpTimestamp>,
+}
+
+/// Where a press of another leg lies on our clock. All of its telephone events carry one timestamp, whatever audio comes
+/// between them and however far from it they lie.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Press {
+    ssrc: Ssrc,
+    generation: u32,
+    timestamp: RtpTimestamp,
+    position: u64,
+    event: u8,
+    is_ended: bool,
 }
 
 impl Splice {
@@ -44,7 +55,6 @@ impl Splice {
             our_first: sender.next_sequence(),
             timestamp: packet.timestamp,
             position: sender.next_position(),
-            event: None,
         }
     }
 
@@ -71,6 +81,11 @@ impl Splice {
         nearest.abs_diff(clock) > LEAP.as_secs() * u64::from(clock_rate)
     }
 
+    /// Whether a packet that follows `packet` has been sent already, or it is older than the splice.
+    pub(crate) fn is_late(&self, packet: &Forward<'_>, sender: &RtpSender) -> bool {
+        self.sequence(packet).is_none_or(|sequence| sequence.distance(sender.next_sequence()) < 0)
+    }
+
     /// Measures the next packets from this one, so that distances stay small.
     pub(crate) fn follow(&mut self, packet: &Forward<'_>, position: u64) {
         if position > self.position {
@@ -83,5 +98,40 @@ impl Splice {
     pub(crate) fn renumber(&mut self, packet: &Forward<'_>, sender: &RtpSender) {
         self.first_sequence = packet.sequence + 1;
         self.our_first = sender.next_sequence();
+    }
+}
+
+impl Press {
+    /// The press that `packet` with `event` tells of, at `position`.
+    pub(crate) fn new(packet: &Forward<'_>, event: TelephoneEvent, position: u64) -> Self {
+        Press {
+            ssrc: packet.ssrc,
+            generation: packet.generation,
+            timestamp: packet.timestamp,
+            position,
+            event: event.event,
+            is_ended: event.end,
+        }
+    }
+
+    /// Where the whole press lies, if `packet` belongs to it. A sender may forget to move the timestamp for the next one.
+    pub(crate) fn holds(&mut self, packet: &Forward<'_>, event: TelephoneEvent, is_late: bool) -> Option<u64> {
+        let is_same = self.covers(packet) && self.timestamp == packet.timestamp && self.event == event.event;
+        let is_another = self.is_ended && !event.end && !is_late;
+        if !is_same || is_another {
+            return None;
+        }
+        self.is_ended |= event.end;
+        Some(self.position)
+    }
+
+    /// Where `packet` lies as measured from this press.
+    pub(crate) fn position(&self, packet: &Forward<'_>) -> Option<u64> {
+        let distance = i64::from(packet.timestamp.distance(self.timestamp));
+        self.position.checked_add_signed(distance).filter(|_| self.covers(packet))
+    }
+
+    fn covers(&self, packet: &Forward<'_>) -> bool {
+        self.ssrc == packet.ssrc && self.generation == packet.generation
     }
 }

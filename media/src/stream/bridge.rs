@@ -12,7 +12,7 @@ use super::output::{Channel, Forward, ForwardKind, Transmit};
 use super::send::Sending;
 use crate::codec::{Codec, g711};
 use crate::digit::Digit;
-use crate::forward::Splice;
+use crate::forward::{Press, Splice};
 use crate::rtp::{HEADER_LEN, PayloadType, RtpHeader, SequenceNumber};
 use crate::telephone_event::TelephoneEvent;
 
@@ -121,14 +121,13 @@ impl MediaStream {
     fn place(&mut self, packet: &Forward<'_>, event: Option<TelephoneEvent>) -> Option<(SequenceNumber, u64)> {
         let remote = self.remote.as_ref()?;
         let (clock_rate, packet_time) = (remote.codec.clock_rate(), remote.packet_time);
-        let Sending { rtp, splice, marker, lead, last_forwarded, .. } = &mut self.sending;
+        let Sending { rtp, splice, marker, last_forwarded, .. } = &mut self.sending;
         *last_forwarded = Some(self.now);
-        // An event keeps the timestamp of its start, however long it is held.
-        let lasts = event.map_or(0, |event| u64::from(event.duration));
+        // The timestamps of events may be no audio's; their place in the sequence is one among the audio.
         let known = splice.filter(|splice| splice.covers(packet)).filter(|splice| {
-            event.is_some() && splice.event == Some(packet.timestamp)
-                || splice.position(packet).is_some_and(|at| !Splice::has_leapt(self.now, at..=at + lasts, clock_rate, rtp))
-                || splice.sequence(packet).is_none_or(|sequence| sequence.distance(rtp.next_sequence()) < 0)
+            event.is_some()
+                || splice.position(packet).is_some_and(|at| !Splice::has_leapt(self.now, at..=at, clock_rate, rtp))
+                || splice.is_late(packet, rtp)
         });
         let mut current = match known {
             Some(splice) => splice,
@@ -139,15 +138,49 @@ impl MediaStream {
                 Splice::new(self.now, packet, rtp)
             }
         };
-        let place = current.sequence(packet).zip(current.position(packet));
-        match (event, place) {
-            (Some(_), _) => current.event = Some(packet.timestamp),
-            (None, Some((_, position))) => current.follow(packet, position),
-            (None, None) => {}
+        let position = match event {
+            Some(event) => self.sending.place_event(self.now, clock_rate, packet, event, &current),
+            None => current.position(packet),
+        };
+        let place = current.sequence(packet).zip(position);
+        if let Some((_, position)) = place.filter(|_| event.is_none()) {
+            current.follow(packet, position);
         }
-        *splice = Some(current);
-        *lead = None;
+        self.sending.splice = Some(current);
+        self.sending.lead = None;
         place
+    }
+}
+
+impl Sending {
+    /// Where a telephone event lies on our clock: with the press it belongs to, else where its timestamp says, else where we
+    /// are. `None` for a late one of a press that nobody knows.
+    fn place_event(
+        &mut self,
+        now: Instant,
+        clock_rate: u32,
+        packet: &Forward<'_>,
+        event: TelephoneEvent,
+        splice: &Splice,
+    ) -> Option<u64> {
+        let is_late = splice.is_late(packet, &self.rtp);
+        if let Some(position) = self.press.as_mut().and_then(|press| press.holds(packet, event, is_late)) {
+            return Some(position);
+        }
+        // An event keeps the timestamp of its start, however long it is held.
+        let lasts = u64::from(event.duration);
+        let is_near = |at: &u64| !Splice::has_leapt(now, *at..=*at + lasts, clock_rate, &self.rtp);
+        let by_press = || self.press.and_then(|press| press.position(packet)).filter(is_near);
+        let told = splice.position(packet).filter(is_near).or_else(by_press);
+        if is_late {
+            return told;
+        }
+        let position = told.unwrap_or_else(|| {
+            self.rtp.catch_up(now);
+            self.rtp.next_position()
+        });
+        self.press = Some(Press::new(packet, event, position));
+        Some(position)
     }
 }
 

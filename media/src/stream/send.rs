@@ -11,7 +11,7 @@ use super::{Life, MediaStream};
 use crate::codec::Codec;
 use crate::digit::Digit;
 use crate::dtmf_sender::{DtmfFinished, DtmfSender, DtmfStep};
-use crate::forward::Splice;
+use crate::forward::{Press, Splice};
 use crate::playout::{PlayId, Playlist, Playout, PlayoutEnd};
 use crate::recording::Audio;
 use crate::rtcp_session::Sent;
@@ -36,6 +36,8 @@ pub(super) struct Sending {
     pub(super) dtmf: Option<Box<DtmfSender>>,
     pub(super) is_joined: bool,
     pub(super) splice: Option<Splice>,
+    /// The press of the joined leg that passed last.
+    pub(super) press: Option<Press>,
     pub(super) last_forwarded: Option<Instant>,
     /// How far packets leave ahead of their place on the clock; `None` while nothing is paced.
     pub(super) lead: Option<Duration>,
@@ -60,6 +62,7 @@ impl Sending {
             dtmf: None,
             is_joined: false,
             splice: None,
+            press: None,
             last_forwarded: None,
             lead: None,
             marker: true,
@@ -123,6 +126,7 @@ impl MediaStream {
     pub(super) fn set_joined(&mut self, joined: bool) {
         self.sending.is_joined = joined;
         self.sending.splice = None;
+        self.sending.press = None;
         self.sending.last_forwarded = None;
     }
 

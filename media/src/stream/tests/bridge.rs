@@ -248,6 +248,33 @@ fn a_key_that_lies_far_from_its_audio_or_claims_to_be_long_does_not_hold_up_what
 }
 
 #[test]
+fn a_press_that_lies_far_from_the_audio_between_its_packets_has_one_timestamp() {
+    for leap in [1 << 29, 0u32.wrapping_sub(1 << 29)] {
+        let mut bridge = Bridge::new(negotiated(), negotiated());
+        (0..10).for_each(|_| bridge.say(1));
+        let first = bridge.caller.next.timestamp.plus(leap);
+        // Presses of 100 ms, more than a second apart; the third forgets to move the timestamp.
+        let second = first.plus(8 * 1400);
+        for start in [first, second, second] {
+            for step in 1..=5 {
+                if let Some(packet) = bridge.caller.event(start, 5, step * 160, step == 5) {
+                    packet.into(&mut bridge.callee);
+                }
+                bridge.say(1);
+            }
+            (0..65).for_each(|_| bridge.say(1));
+        }
+        let events = bridge.callee.sent.iter().filter(|packet| packet.header.payload_type == EVENT);
+        let mut timestamps: Vec<_> = events.map(|packet| packet.header.timestamp).collect();
+        assert_eq!(timestamps.len(), 15, "{leap}");
+        timestamps.dedup();
+        assert_eq!(timestamps.len(), 3, "{leap}: {timestamps:?}");
+        assert_eq!(timestamps[1].distance(timestamps[0]), 8 * 1400, "{leap}");
+        bridge.callee.assert_continuous();
+    }
+}
+
+#[test]
 fn blocked_keys_do_not_pass_and_leave_no_gap() {
     let mut bridge = Bridge::new(negotiated(), negotiated());
     bridge.caller.command(Command::BlockDtmf(DigitSet::from_keys("5")));
