@@ -11,6 +11,7 @@ use super::argument;
 use super::cause::{code_of, phrase};
 use super::channel::Channel;
 use super::hunt::Hunt;
+use super::lent::EXPORTS;
 use super::task::{Finish, Plan, Step};
 use super::{Settings, answer_time};
 use crate::backend::set_headers::narrowed;
@@ -22,9 +23,6 @@ const LEGS: Uuid = Uuid::from_u128(0x6a1d_27e4_1f0c_4a55_9a3b_0c6f_52f1_7a10);
 /// What a bridge leaves behind that its result is read from.
 const LEFT_BEHIND: [&str; 4] =
     ["originate_disposition", "bridge_hangup_cause", "last_bridge_hangup_cause", "last_bridge_proto_specific_hangup_cause"];
-
-/// Names of the variables that the legs of a call get, with commas between.
-const EXPORTS: &str = "export_vars";
 
 /// A bridge under way.
 #[derive(Debug)]
@@ -95,7 +93,7 @@ impl Settings {
         let mut variables = self.call_variables(args)?;
         // What an earlier bridge has left would be taken for this one's, should its completion get lost.
         variables.extend(LEFT_BEHIND.map(|name| (name.to_owned(), None)));
-        let mut steps = vec![Step::Set(variables), Step::Lend(lent_variables(channel, args, set_headers)?)];
+        let mut steps = vec![Step::Set(variables), Step::Lend(lent_variables(args, set_headers)?)];
         steps.push(Step::Execute {
             app: "bridge",
             arg: format!("{}{}", self.confirmation(args)?, strings.join(separator)),
@@ -161,15 +159,12 @@ impl Settings {
 
 /// Variables of the calling channel for the legs of this bridge alone: header fields, and what is shown of the caller. What they hold may
 /// be any text: it goes through no dial string.
-fn lent_variables(channel: &Channel, args: &BridgeArgs, set_headers: &Headers) -> Result<Vec<(String, String)>, OpError> {
+fn lent_variables(args: &BridgeArgs, set_headers: &Headers) -> Result<Vec<(String, String)>, OpError> {
     let mut headers = narrowed(set_headers.clone(), &args.headers);
     if let [only] = args.targets.as_slice() {
         headers = narrowed(headers, &only.headers);
     }
-    let mut variables = Vec::new();
-    // What the dialplan has the legs get, they get still.
-    let mut exported = Vec::from_iter(channel.variables.get(EXPORTS).filter(|names| !names.is_empty()).cloned());
-    let own = exported.len();
+    let (mut variables, mut exported) = (Vec::new(), Vec::new());
     for (name, value) in headers {
         let name = format!("sip_h_{}", argument::word("bridge", "name of a header", &name, "-_.")?);
         variables.push((name.clone(), argument::literal("bridge", "value of a header", &value)?.to_owned()));
@@ -181,7 +176,7 @@ fn lent_variables(channel: &Channel, args: &BridgeArgs, set_headers: &Headers) -
     if let Some(number) = &args.caller_id {
         variables.push(("effective_caller_id_number".to_owned(), number_of(number)?.to_owned()));
     }
-    if exported.len() > own {
+    if !exported.is_empty() {
         variables.push((EXPORTS.to_owned(), exported.join(",")));
     }
     Ok(variables)

@@ -146,11 +146,11 @@ impl FreeSwitchBackend {
         }
     }
 
-    /// Channel variables that are not what the script knows.
+    /// Channel variables that are not what the script knows. What a bridge sets for itself is not for the script.
     pub(super) fn changed_variables(&mut self, event: &Event) -> Vars {
         let mut changed = Vars::new();
         for (name, value) in variables_of(event) {
-            if self.vars.get(&name) != Some(&value) {
+            if self.vars.get(&name) != Some(&value) && !self.loans.explain(&name, &value) {
                 self.vars.insert(name.clone(), value.clone());
                 changed.insert(name, value);
             }

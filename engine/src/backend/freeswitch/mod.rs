@@ -21,6 +21,7 @@ mod collect;
 mod end;
 mod events;
 mod hunt;
+mod lent;
 mod map;
 pub(crate) mod recover;
 mod sound;
@@ -43,6 +44,7 @@ pub use hunt::{RouteAnswer, RouteRequest, Way};
 
 use aside::{Aside, Recording};
 use end::Leaving;
+use lent::Loans;
 use task::{Doing, Executing, Finish, Next, Plan, Step, Task};
 use wire::{Awaited, Wire};
 
@@ -104,8 +106,8 @@ pub struct FreeSwitchBackend {
     blocked: String,
     /// Channel variables as the script knows them.
     vars: Vars,
-    /// Those that are set for the operation under way alone, as they were before.
-    lent: BTreeMap<String, Option<String>>,
+    /// Those that are set for the operation under way alone.
+    loans: Loans,
     /// An application that cannot be stopped runs until the call ends.
     is_stuck: bool,
     /// Variables that are being asked for in place of a completion.
@@ -142,7 +144,7 @@ impl FreeSwitchBackend {
             headers: SetHeaders::default(),
             blocked: String::new(),
             vars: channel.variables.clone(),
-            lent: BTreeMap::new(),
+            loans: Loans::default(),
             channel,
             is_stuck: false,
             inquiry: None,
@@ -301,39 +303,6 @@ impl FreeSwitchBackend {
                 }
             }
         }
-    }
-
-    /// Sets variables for the operation under way; those that it had set before and are not among them are as they were before it.
-    fn lend(&mut self, now: Instant, variables: Vec<(String, String)>) -> Result<(), crate::esl::Unsendable> {
-        let mut before = std::mem::take(&mut self.lent);
-        for (name, value) in variables {
-            let former = before.remove(&name).unwrap_or_else(|| self.vars.get(&name).cloned());
-            self.wire.set(now, &name, Some(&value), Awaited::Nothing)?;
-            self.lent.insert(name, former);
-        }
-        for (name, former) in before {
-            self.wire.set(now, &name, former.as_deref(), Awaited::Nothing)?;
-            self.note_set(&name, former.as_deref());
-        }
-        Ok(())
-    }
-
-    /// The operation is over: what was set for it is as it was before.
-    fn give_back(&mut self, now: Instant) {
-        // What was there before came from FreeSWITCH, or was set.
-        let _ = self.lend(now, Vec::new());
-    }
-
-    /// A variable is set, or removed, for longer than an operation.
-    fn note_set(&mut self, name: &str, value: Option<&str>) {
-        let value = value.map(str::to_owned);
-        if let Some(former) = self.lent.get_mut(name) {
-            former.clone_from(&value);
-        }
-        match value {
-            Some(value) => self.vars.insert(name.to_owned(), value),
-            None => self.vars.remove(name),
-        };
     }
 
     fn execute(

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lockstep_ctx_api::op::{
-    AnswerArgs, BlockDtmfArgs, BridgeArgs, BridgeTarget, ContinueOn, Op, PlayArgs, SetArgs, SetHeaderArgs, SleepArgs,
+    AnswerArgs, BlockDtmfArgs, BridgeArgs, BridgeTarget, ContinueOn, Op, PlayArgs, SetArgs, SetHeaderArgs, SleepArgs, Vars,
 };
-use lockstep_ctx_api::{BackendOutput, CallBackend, CallState, EndedBy, ErrorCode, OpId, OpResult, Outcome};
+use lockstep_ctx_api::{BackendOutput, CallBackend, CallState, EndedBy, ErrorCode, Event as CallEvent, OpId, OpResult, Outcome};
 
 use super::{Channel, FreeSwitchBackend, RouteAnswer, RouteRequest, Settings};
 use crate::call::Refusal;
@@ -18,6 +18,8 @@ struct Desk {
     sent: FrameReader,
     done: Vec<(u32, OpResult)>,
     warnings: Vec<String>,
+    /// Variables that the script was told of.
+    told: Vars,
     ended: Option<lockstep_ctx_api::CallEndedCause>,
 }
 
@@ -44,7 +46,7 @@ impl Desk {
         let channel = Channel::of(&event).unwrap();
         let backend = FreeSwitchBackend::new("u-1".into(), channel, Arc::new(settings), (now, 0));
         let sent = FrameReader::of_commands(Limits::FROM_CLIENT);
-        let mut desk = Self { now, backend, sent, done: Vec::new(), warnings: Vec::new(), ended: None };
+        let mut desk = Self { now, backend, sent, done: Vec::new(), warnings: Vec::new(), told: Vars::new(), ended: None };
         for _ in desk.sent() {
             desk.reply("+OK");
         }
@@ -56,6 +58,7 @@ impl Desk {
             match self.backend.poll_output() {
                 BackendOutput::Completed { id, result } => self.done.push((id.turn, result)),
                 BackendOutput::Ended(cause) => self.ended = Some(cause),
+                BackendOutput::Event(CallEvent::Facts(change)) => self.told.extend(change.vars),
                 BackendOutput::Event(_) => {}
                 BackendOutput::Warning(text) => self.warnings.push(text),
                 BackendOutput::Timeout(_) => return,
@@ -400,8 +403,70 @@ fn what_one_bridge_shows_is_gone_after_it_and_what_the_dialplan_exports_stays() 
         ("sip_h_X-Once", ""),
     ];
     assert_eq!(set(dialled(&mut desk)), owned(&before));
+    desk.event(COMPLETE, &[("Application-UUID", "set"), ("variable_sip_h_X-Once", "yes"), ("variable_mine", "1")]);
+    let told: Vec<&str> = desk.told.keys().map(String::as_str).collect();
+    assert_eq!(told, ["mine", "originate_disposition"], "what a bridge sets for itself is not for the script");
     desk.submit(3, Op::Bridge(bridge("1002")));
     assert_eq!(set(dialled(&mut desk)), []);
+}
+
+/// What is set by its end of what a bridge with the header `x-ticket: ours` has set for itself.
+fn given_back(control: &str, variables: &[(&str, &str)], set: Option<(&str, &str)>) -> Vec<String> {
+    let channel: Vec<_> = [("Socket-Mode", "async"), ("Control", control)].iter().chain(variables).copied().collect();
+    let mut desk = Desk::on(&channel, Settings::default());
+    if let Some((key, value)) = set {
+        desk.submit(1, Op::Set(SetArgs { key: key.into(), value: Some(value.into()), skip_write: false }));
+    }
+    let headers = vec![("x-ticket".to_owned(), "ours".to_owned())];
+    desk.submit(2, Op::Bridge(BridgeArgs { headers, continue_on: ContinueOn::Always, ..bridge("1001") }));
+    let sent = dialled(&mut desk);
+    assert!(sent.iter().any(|command| command.contains("sip_h_x-ticket") && command.contains("ours")), "{sent:?}");
+    let export = sent.iter().find(|command| command.contains("export_vars") && command.contains("sip_h_x-ticket"));
+    let left = [("Application-UUID", "2.0"), ("variable_originate_disposition", "USER_BUSY")];
+    desk.event(COMPLETE, &left);
+    assert!(matches!(desk.done.last(), Some((2, Ok(Outcome::Bridged(_))))), "{:?}", desk.done);
+    export.cloned().into_iter().chain(dialled(&mut desk)).collect()
+}
+
+#[test]
+fn names_of_variables_know_no_case_and_the_latest_exports_count() {
+    let before = [("variable_sip_h_X-Ticket", "theirs"), ("variable_export_vars", "a")];
+    let sent = given_back("full", &before, Some(("export_vars", "b")));
+    assert_eq!(
+        sent,
+        [
+            "api uuid_setvar u-1 export_vars 'b,sip_h_x-ticket'",
+            "api uuid_setvar u-1 export_vars 'b'",
+            "api uuid_setvar u-1 sip_h_X-Ticket 'theirs'"
+        ]
+    );
+    let sent = given_back("full", &before, Some(("Sip_H_X-Ticket", "newer")));
+    assert_eq!(sent.last().map(String::as_str), Some("api uuid_setvar u-1 Sip_H_X-Ticket 'newer'"));
+}
+
+#[test]
+fn what_freeswitch_would_expand_is_given_back_only_where_it_does_not() {
+    const COMMAND: &str = "${system(reboot)}";
+    let before = [("variable_sip_h_X-Ticket", COMMAND), ("variable_export_vars", COMMAND)];
+    let sent = given_back("single-channel", &before, None);
+    assert_eq!(sent, ["set export_vars=sip_h_x-ticket [set]", "unset export_vars [set]", "unset sip_h_X-Ticket [set]"]);
+    let sent = given_back("full", &before, None);
+    assert_eq!(sent.last().map(String::as_str), Some("api uuid_setvar u-1 sip_h_X-Ticket '${system(reboot)}'"));
+}
+
+#[test]
+fn a_variable_that_is_lent_twice_is_given_back_once_as_it_was() {
+    let mut desk =
+        Desk::on(&[("Socket-Mode", "async"), ("Control", "full"), ("variable_sip_h_X-Foo", "theirs")], Settings::default());
+    for value in ["1", "2"] {
+        let twice = [("sip_h_X-Foo", "0"), ("sip_h_x-foo", value)];
+        desk.backend.lend(desk.now, twice.map(|(name, value)| (name.to_owned(), value.to_owned())).into()).unwrap();
+        desk.event(COMPLETE, &[("Application-UUID", "set"), ("variable_sip_h_x-foo", value)]);
+    }
+    desk.sent();
+    desk.backend.give_back(desk.now);
+    assert_eq!(desk.sent(), ["api uuid_setvar u-1 sip_h_X-Foo 'theirs'"]);
+    assert_eq!(desk.told, Vars::new());
 }
 
 #[test]
