@@ -7,9 +7,10 @@ use lockstep_sip::auth::{Authenticator, Verdict};
 use lockstep_sip::endpoint::Reply;
 use lockstep_sip::message::{HeaderName, Request, StatusCode};
 use lockstep_sip::net::Source;
+use lockstep_sip::registrar::Registrar;
 
 use super::directory::Directory;
-use super::guesses::Guesses;
+use super::guesses::{Guesses, is_one_place};
 use crate::config::SecurityConfig;
 use crate::script::Moment;
 use crate::security_key;
@@ -52,6 +53,7 @@ pub(crate) struct Desk<'a> {
     pub directory: &'a Directory,
     pub authenticator: &'a mut Authenticator,
     pub guesses: &'a mut Guesses,
+    pub registrar: &'a Registrar,
 }
 
 /// Where a request comes from, if nobody vouches for that address: the one of a proxy of ours stands for all whom it brings.
@@ -97,12 +99,12 @@ fn by_security_key(unix_s: u64, request: &Request, security: &SecurityConfig, di
 
 /// Decides by credentials alone, as for REGISTER: an address must not stand for a password there.
 pub(crate) fn by_digest(now: Instant, request: &Request, source: &Source, desk: Desk<'_>) -> Gate {
-    let Desk { security, directory, authenticator, guesses } = desk;
+    let Desk { security, directory, authenticator, guesses, registrar } = desk;
     let peer = unknown_peer(source, security, directory);
     let mut barred = None;
     let values: Vec<String> = request.headers.get_all(HeaderName::Authorization).map(|value| value.text().into_owned()).collect();
     let verdict = authenticator.verify_peer(now, peer, request.method.as_str(), values.iter().map(String::as_str), |user| {
-        barred = peer.and_then(|peer| guesses.barred(now, peer, user));
+        barred = peer.and_then(|peer| guesses.barred(now, peer, user, || is_registered_from(registrar, now, user, peer)));
         if barred.is_some() {
             return None;
         }
@@ -133,6 +135,10 @@ pub(crate) fn by_digest(now: Instant, request: &Request, source: &Source, desk: 
     }
 }
 
+fn is_registered_from(registrar: &Registrar, now: Instant, user: &str, peer: IpAddr) -> bool {
+    registrar.lookup(user, now).iter().any(|binding| is_one_place(binding.source.remote.ip(), peer))
+}
+
 /// 401 with challenges.
 pub(crate) fn challenge(now: Instant, stale: bool, peer: Option<IpAddr>, authenticator: &mut Authenticator) -> Reply {
     let challenges = authenticator.challenge_peer(now, stale, peer).into_iter();
@@ -153,6 +159,7 @@ mod tests {
     use lockstep_sip::auth::AuthenticatorConfig;
     use lockstep_sip::message::{Message, parse};
     use lockstep_sip::net::Protocol;
+    use lockstep_sip::registrar::RegistrarConfig;
 
     fn gate(remote: &str, is_own: bool) -> Gate {
         gate_with(remote, is_own, "")
@@ -183,6 +190,7 @@ mod tests {
             directory: &directory,
             authenticator: &mut authenticator,
             guesses: &mut Guesses::default(),
+            registrar: &Registrar::new(RegistrarConfig::default()),
         };
         check(Moment { instant: now, unix_ms: 1_000_000 }, &request, &source, is_own, desk)
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 const WINDOW: Duration = Duration::from_secs(60);
 /// So many for one user, and nothing more is taken for that user from there.
 const WRONG: u32 = 10;
-/// So many users, and nothing more is taken for anybody from there.
+/// So many users, and nothing more is taken from there for anybody who is not registered from there.
 const USERS: usize = 20;
 /// Places remembered; past it the oldest goes.
 const MAX_PLACES: usize = 4_096;
@@ -47,11 +47,18 @@ pub(crate) struct Guesses {
 }
 
 impl Guesses {
-    /// For how long nobody listens to what is shown from there for this user; `None`: it is looked at.
-    pub(crate) fn barred(&mut self, now: Instant, from: IpAddr, user: &str) -> Option<Duration> {
+    /// For how long nobody listens to what is shown from there for this user; `None`: it is looked at. `is_at_home` says whether the user
+    /// is registered from there: whoever guesses behind the same address does not take that away.
+    pub(crate) fn barred(
+        &mut self,
+        now: Instant,
+        from: IpAddr,
+        user: &str,
+        is_at_home: impl FnOnce() -> bool,
+    ) -> Option<Duration> {
         let guesser = self.places.get_mut(&place(from)).filter(|guesser| now < guesser.until)?;
         let of_user = guesser.wrong.get(&name(user)).copied().unwrap_or(0);
-        if of_user < WRONG && guesser.wrong.len() < USERS {
+        if of_user < WRONG && (guesser.wrong.len() < USERS || is_at_home()) {
             return None;
         }
         guesser.unheard += 1;
@@ -109,6 +116,11 @@ impl Guesses {
     }
 }
 
+/// Whether both are one place to a guesser.
+pub(crate) fn is_one_place(a: IpAddr, b: IpAddr) -> bool {
+    place(a) == place(b)
+}
+
 fn place(from: IpAddr) -> IpAddr {
     match from.to_canonical() {
         IpAddr::V4(ip) => ip.into(),
@@ -131,27 +143,32 @@ mod tests {
     fn whoever_guesses_at_one_user_is_not_listened_to_for_that_user_until_the_minute_is_over() {
         let (mut guesses, start) = (Guesses::default(), Instant::now());
         for number in 0..WRONG {
-            assert_eq!(guesses.barred(start, FROM, "1001"), None, "{number}");
+            assert_eq!(guesses.barred(start, FROM, "1001", || false), None, "{number}");
             assert_eq!(guesses.note(start, FROM, "1001"), number == 0, "the log is told once");
         }
         let later = start + Duration::from_secs(20);
-        assert_eq!(guesses.barred(later, FROM, "1001"), Some(Duration::from_secs(40)));
-        assert_eq!(guesses.barred(later, FROM, "1002"), None, "another phone behind that address");
-        assert_eq!(guesses.barred(later, [203, 0, 113, 9].into(), "1001"), None, "the user elsewhere");
+        assert_eq!(guesses.barred(later, FROM, "1001", || false), Some(Duration::from_secs(40)));
+        assert_eq!(guesses.barred(later, FROM, "1002", || false), None, "another phone behind that address");
+        assert_eq!(guesses.barred(later, [203, 0, 113, 9].into(), "1001", || false), None, "the user elsewhere");
         assert_eq!(guesses.over(later), []);
         let due = guesses.poll_timeout().unwrap();
         assert_eq!(guesses.over(due), [Barred { place: FROM, unheard: 1 }]);
-        assert_eq!((guesses.barred(due, FROM, "1001"), guesses.poll_timeout()), (None, None));
+        assert_eq!((guesses.barred(due, FROM, "1001", || false), guesses.poll_timeout()), (None, None));
     }
 
     #[test]
-    fn whoever_guesses_at_many_users_is_not_listened_to_for_any() {
+    fn whoever_guesses_at_many_users_is_not_listened_to_for_any_but_those_registered_from_there() {
         let (mut guesses, start) = (Guesses::default(), Instant::now());
         for number in 0..USERS {
-            assert_eq!(guesses.barred(start, FROM, "1001"), None);
+            assert_eq!(guesses.barred(start, FROM, "1001", || false), None);
             guesses.note(start, FROM, &format!("user{number}"));
         }
-        assert!(guesses.barred(start, FROM, "1001").is_some());
+        assert!(guesses.barred(start, FROM, "1001", || false).is_some());
+        assert_eq!(guesses.barred(start, FROM, "1001", || true), None, "registered from there");
+        for _ in 0..WRONG {
+            guesses.note(start, FROM, "1001");
+        }
+        assert!(guesses.barred(start, FROM, "1001", || true).is_some(), "guessed at");
     }
 
     #[test]
@@ -160,8 +177,8 @@ mod tests {
         for number in 0..WRONG {
             guesses.note(start, format!("2001:db8::{number}").parse().unwrap(), "1001");
         }
-        assert!(guesses.barred(start, "2001:db8::ffff".parse().unwrap(), "1001").is_some());
-        assert_eq!(guesses.barred(start, "2001:db8:0:1::1".parse().unwrap(), "1001"), None);
+        assert!(guesses.barred(start, "2001:db8::ffff".parse().unwrap(), "1001", || false).is_some());
+        assert_eq!(guesses.barred(start, "2001:db8:0:1::1".parse().unwrap(), "1001", || false), None);
     }
 
     #[test]

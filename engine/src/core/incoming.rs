@@ -323,6 +323,7 @@ impl Switch {
             directory: &exchange.directory,
             authenticator: &mut exchange.authenticator,
             guesses: &mut exchange.guesses,
+            registrar: &exchange.registrar,
         };
         let gate = if needs_password {
             gatekeeper::by_digest(now.instant, request, source, desk)

@@ -250,6 +250,25 @@ fn whoever_guesses_passwords_is_not_listened_to_for_a_minute_and_phones_beside_i
 }
 
 #[test]
+fn phones_registered_from_an_address_are_heard_whatever_is_guessed_behind_it() {
+    let mut lab = Lab::new(USERS, &[("1000", ANSWER)]);
+    let [guesser, registered, newcomer] =
+        ["203.0.113.8:5060", "203.0.113.8:5062", "203.0.113.8:5064"].map(|address| lab.phone(address));
+    lab.knows_password(registered, "1001", "pw1");
+    lab.knows_password(newcomer, "1002", "pw2");
+    lab.register(registered, "1001");
+    for number in 0..20 {
+        let invented = format!("nobody{number}");
+        lab.knows_password(guesser, &invented, "guess");
+        lab.register(guesser, &invented);
+    }
+    lab.register(registered, "1001");
+    assert_eq!(lab.seen(registered), ["response 200", "response 200"]);
+    lab.register(newcomer, "1002");
+    assert_eq!(lab.seen(newcomer), ["response 503"]);
+}
+
+#[test]
 fn a_call_that_is_up_changes_its_media_while_there_is_no_room() {
     let mut lab = Lab::new("", &[("1000", ANSWER)]);
     let caller = lab.phone("127.0.0.1:5070");
