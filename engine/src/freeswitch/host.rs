@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -37,10 +38,15 @@ pub(super) async fn keep(shared: Shared, password: String, mut orders: mpsc::Rec
     let mut wait = FIRST_WAIT;
     loop {
         let why = match tokio::time::timeout(CONNECT_TIME, TcpStream::connect(shared.address())).await {
-            Ok(Ok(stream)) => match attend(stream, &shared, &password, &mut orders, &mut wait).await {
-                Some(why) => why,
-                None => return,
-            },
+            Ok(Ok(stream)) => {
+                let local = stream.local_addr().map(|address| address.ip()).unwrap_or(IpAddr::from([127, 0, 0, 1]));
+                // Only speed depends on it.
+                let _ = stream.set_nodelay(true);
+                match attend(stream, local, &shared, &password, &mut orders, &mut wait).await {
+                    Some(why) => why,
+                    None => return,
+                }
+            }
             Ok(Err(error)) => error.to_string(),
             Err(_) => "no answer".to_owned(),
         };
@@ -86,15 +92,14 @@ impl Silence {
 
 /// Carries one connection; why it has ended, or nothing when nobody needs it any more.
 async fn attend(
-    mut stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite,
+    local: IpAddr,
     shared: &Shared,
     password: &str,
     orders: &mut mpsc::Receiver<Order>,
     wait: &mut Duration,
 ) -> Option<String> {
-    let local = stream.local_addr().map(|address| address.ip()).unwrap_or(IpAddr::from([127, 0, 0, 1]));
-    // Only speed depends on it.
-    let _ = stream.set_nodelay(true);
+    let (mut reading, mut writing) = tokio::io::split(stream);
     let mut client = Client::new(password);
     let mut reader = FrameReader::of_messages(Limits::FROM_SERVER);
     let mut pending: BTreeMap<RequestId, oneshot::Sender<Result<String, HostError>>> = BTreeMap::new();
@@ -102,6 +107,8 @@ async fn attend(
     let mut is_ready = false;
     let mut silence = Silence::since(Instant::now());
     let mut buffer = vec![0; READ_CHUNK];
+    // What it has not taken yet.
+    let mut out = BytesMut::new();
     let why = 'connection: loop {
         while let Some(output) = client.poll_output() {
             match output {
@@ -120,13 +127,17 @@ async fn attend(
                 Output::Failed(why) => break 'connection why,
             }
         }
-        if let Some(bytes) = client.take_out()
-            && let Err(error) = stream.write_all(&bytes).await
-        {
-            break error.to_string();
+        if let Some(bytes) = client.take_out() {
+            out.extend_from_slice(&bytes);
         }
         tokio::select! {
-            read = tokio::time::timeout_at(silence.ends(is_ready), stream.read(&mut buffer)) => match read {
+            // One that takes nothing is listened to all the same, and given up once it is silent.
+            written = writing.write_buf(&mut out), if !out.is_empty() => match written {
+                Ok(0) => break "it takes nothing any more".to_owned(),
+                Ok(_) => {}
+                Err(error) => break error.to_string(),
+            },
+            read = tokio::time::timeout_at(silence.ends(is_ready), reading.read(&mut buffer)) => match read {
                 Ok(Ok(0)) => break "it has closed the connection".to_owned(),
                 Ok(Ok(length)) => {
                     silence = Silence::since(Instant::now());
@@ -148,7 +159,7 @@ async fn attend(
                 }
                 Err(_) => break "no answer".to_owned(),
             },
-            order = orders.recv(), if is_ready => {
+            order = orders.recv(), if is_ready && out.is_empty() => {
                 let Order { line, job, reply } = order?;
                 pending.retain(|id, reply| {
                     let is_wanted = !reply.is_closed();
@@ -179,7 +190,46 @@ async fn attend(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::super::HostStatus;
     use super::*;
+    use crate::esl::Event;
+
+    #[tokio::test]
+    async fn a_host_that_takes_nothing_is_listened_to_all_the_same() {
+        let (name, address) = ("a".to_owned(), "a".to_owned());
+        let status = HostStatus { name, address, connected: false, sessions: 0, problem: None, local: None };
+        let shared = Shared { name: "a".into(), address: "a".into(), status: Arc::new(Mutex::new(status)) };
+        let (asking, mut orders) = mpsc::channel(1);
+        let (ours, mut host) = tokio::io::duplex(256);
+        let mut wait = FIRST_WAIT;
+        let attending = attend(ours, IpAddr::from([127, 0, 0, 1]), &shared, "ClueCon", &mut orders, &mut wait);
+        let talking = async {
+            let mut said = Vec::new();
+            Message::bare([("Content-Type", "auth/request")]).write(&mut said);
+            Message::reply("+OK accepted").write(&mut said);
+            host.write_all(&said).await.unwrap();
+            let (reply, _answer) = oneshot::channel();
+            asking.send(Order { line: "x".repeat(1_000), job: None, reply }).await.unwrap();
+            while asking.capacity() == 0 {
+                tokio::task::yield_now().await;
+            }
+            let mut heartbeat = Event::new("HEARTBEAT");
+            heartbeat.push("Session-Count", "17");
+            said.clear();
+            Message::event_plain(&heartbeat).write(&mut said);
+            host.write_all(&said).await.unwrap();
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            why = attending => panic!("{why:?}"),
+            () = talking => {}
+        }
+        assert_eq!(shared.with(|status| status.sessions), 17);
+    }
 
     #[test]
     fn a_host_that_says_nothing_is_asked_once_and_given_up_whatever_is_asked_of_it() {

@@ -410,7 +410,7 @@ fn what_one_bridge_shows_is_gone_after_it_and_what_the_dialplan_exports_stays() 
     assert_eq!(set(dialled(&mut desk)), []);
 }
 
-/// What is set by its end of what a bridge with the header `x-ticket: ours` has set for itself.
+/// What a bridge with the header `x-ticket: ours` has its legs get, and what is set once it is over.
 fn given_back(control: &str, variables: &[(&str, &str)], set: Option<(&str, &str)>) -> Vec<String> {
     let channel: Vec<_> = [("Socket-Mode", "async"), ("Control", control)].iter().chain(variables).copied().collect();
     let mut desk = Desk::on(&channel, Settings::default());
