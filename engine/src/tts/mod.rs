@@ -21,7 +21,7 @@ use lockstep_ctx_api::OpError;
 use lockstep_ctx_api::op::TtsArgs;
 use lockstep_media::codec::Codec;
 use lockstep_media::playout::EncodedPrompt;
-use lockstep_media::prompt::{Cause, PromptError, PromptLibrary};
+use lockstep_media::prompt::{PromptError, PromptLibrary};
 use sha2::{Digest as _, Sha256};
 
 pub use cache::SpeechCache;
@@ -130,7 +130,7 @@ impl Tts {
         let loading = library.load_bytes(name_of(&args.text), audio.bytes.clone(), audio.extension.clone(), codec);
         let loaded = loading.await;
         if let Err(PromptError::Media { cause, .. }) = &loaded
-            && *cause != Cause::Busy
+            && cause.is_no_audio()
         {
             // A service that has answered with a page about its failure speaks again once it is well.
             self.inner.cache.forget(key, &audio).await;
@@ -222,9 +222,10 @@ fn name_of(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    use std::time::Duration;
 
     use lockstep_ctx_api::ErrorCode;
-    use lockstep_media::prompt::PromptConfig;
+    use lockstep_media::prompt::{Limits, PromptConfig};
     use tokio::sync::Semaphore;
 
     use super::*;
@@ -247,6 +248,9 @@ mod tests {
                 if utterance.text == "busy" && run == 1 {
                     return Ok(SpokenAudio { bytes: r#"{"error":"busy"}"#.into(), extension: String::new() });
                 }
+                if utterance.text == "wav" {
+                    return Ok(SpokenAudio { bytes: wav(&[run; 160]).into(), extension: "wav".into() });
+                }
                 Ok(SpokenAudio { bytes: vec![run; 160].into(), extension: "ulaw".into() })
             })
         }
@@ -254,6 +258,22 @@ mod tests {
         fn settings(&self) -> Vec<&str> {
             Vec::new()
         }
+    }
+
+    /// A WAV file of 16 bits a sample, which takes decoding.
+    fn wav(data: &[u8]) -> Vec<u8> {
+        let length = data.len() as u32;
+        let mut file = Vec::from(*b"RIFF");
+        file.extend((length + 36).to_le_bytes());
+        file.extend(b"WAVEfmt ");
+        file.extend(16u32.to_le_bytes());
+        file.extend([1u16, 1].map(u16::to_le_bytes).concat());
+        file.extend([8000u32, 16_000].map(u32::to_le_bytes).concat());
+        file.extend([2u16, 16].map(u16::to_le_bytes).concat());
+        file.extend(b"data");
+        file.extend(length.to_le_bytes());
+        file.extend(data);
+        file
     }
 
     fn tts(permits: usize) -> (Tts, Arc<Mumbler>) {
@@ -322,6 +342,24 @@ mod tests {
             assert_eq!(tts.prompt(&library, &args, Codec::Pcmu).await.unwrap().octets(), [2; 160]);
         }
         assert_eq!(mumbler.runs.load(Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn speech_that_could_not_be_decoded_in_time_or_is_too_long_is_kept() {
+        let (tts, mumbler) = tts(10);
+        let slow = Limits { budget: Duration::ZERO, ..Limits::default() };
+        let short = Limits { max_duration: Duration::from_millis(10), ..Limits::default() };
+        for (runs, text, limits, why) in [(1, "wav", slow, "decoding took longer"), (2, "hello", short, "plays longer")] {
+            let library = PromptLibrary::new(PromptConfig { limits, ..PromptConfig::default() }, None).unwrap();
+            for _ in 0..2 {
+                let error = tts.prompt(&library, &say(text), Codec::Pcmu).await.unwrap_err();
+                assert!(error.message.contains(why), "{text}: {}", error.message);
+                assert_eq!(mumbler.runs.load(Relaxed), runs, "{text}");
+            }
+            let library = PromptLibrary::new(PromptConfig::default(), None).unwrap();
+            tts.prompt(&library, &say(text), Codec::Pcmu).await.unwrap();
+            assert_eq!(mumbler.runs.load(Relaxed), runs, "{text}");
+        }
     }
 
     #[tokio::test]

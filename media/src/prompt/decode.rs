@@ -72,7 +72,7 @@ pub enum Audio {
 /// [`Limits`] is used up.
 ///
 /// # Errors
-/// Every [`Cause`] but `Io`, `Fetch` and `Busy`.
+/// Every [`Cause`] but `Io`, `Fetch`, `CutOff` and `Busy`.
 pub fn decode(
     bytes: &Bytes,
     extension: &str,

@@ -97,7 +97,30 @@ pub enum Cause {
     /// It could not be fetched.
     #[error("{0}")]
     Fetch(#[from] FetchError),
+    /// The load was given up before it was done.
+    #[error("the load was cut off")]
+    CutOff,
     /// The loader threads have more to do than they may queue.
     #[error("too many prompts are being loaded")]
     Busy,
+}
+
+impl Cause {
+    /// Whether the bytes are nothing that can be heard, whatever the limits are and however busy the machine is.
+    #[must_use]
+    pub fn is_no_audio(&self) -> bool {
+        match self {
+            Self::NotAudio(_) | Self::Unsupported(_) | Self::Empty | Self::Decoder(_) => true,
+            Self::BadName
+            | Self::Tone(_)
+            | Self::TooLarge { .. }
+            | Self::TooMuch { .. }
+            | Self::TooLong { .. }
+            | Self::TooSlow { .. }
+            | Self::Io(_)
+            | Self::Fetch(_)
+            | Self::CutOff
+            | Self::Busy => false,
+        }
+    }
 }

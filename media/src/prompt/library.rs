@@ -316,7 +316,7 @@ struct Flight {
 
 impl Flight {
     fn new(shared: Arc<Shared>, key: FlightKey) -> Self {
-        Self { shared, key, unfinished: Some(cut_off()) }
+        Self { shared, key, unfinished: Some(Cause::CutOff) }
     }
 
     /// Does blocking work on a loader thread and answers with its result.
@@ -325,7 +325,7 @@ impl Flight {
         // A full queue drops the job, and the flight with it.
         self.unfinished = Some(Cause::Busy);
         let _ = pool.run(move || {
-            self.unfinished = Some(cut_off());
+            self.unfinished = Some(Cause::CutOff);
             let outcome = work(&self.shared, &self.key);
             self.answer(&outcome);
         });
@@ -508,12 +508,8 @@ fn hash_of(bytes: &[u8]) -> Hash {
     Sha256::digest(bytes).into()
 }
 
-fn cut_off() -> Cause {
-    Cause::Decoder("the load was cut off".to_owned())
-}
-
 fn lost(name: String) -> PromptError {
-    PromptError::media(name, cut_off())
+    PromptError::media(name, Cause::CutOff)
 }
 
 #[cfg(test)]
