@@ -157,6 +157,8 @@ impl Audio {
             self.at_hand.insert((source.clone(), key_of(codec)));
             let name = match source {
                 Source::File { folder: Folder::Account(account), .. } => format!("{ACCOUNTS}{account}/{}", source.name()),
+                // As the script and the test wrote it; the name for the log lacks the query.
+                Source::Url(url) => url.clone(),
                 _ => source.name(),
             };
             self.note(ClipKind::Source, &name, &prompt);

@@ -142,6 +142,27 @@ fn time_keys_and_requests_are_the_stages_own() {
 }
 
 #[test]
+fn audio_by_url_is_heard_under_the_url_that_was_written() {
+    let script = "async function main(data, ctx) {
+      await ctx.answer();
+      for (const voice of ['x', 'y']) await ctx.play(`https://a.example/a.ulaw?voice=${voice}`);
+    }";
+    let source = "test('it', async () => {
+      for (const [voice, seed] of [['x', 7], ['y', 1234]]) {
+        let n = seed;
+        const noise = Array.from({ length: 4800 }, () => String.fromCharCode(33 + (n = (n * 16807) % 2147483647) % 89));
+        http.on(`https://a.example/a.ulaw?voice=${voice}`).reply(200, noise.join(''));
+      }
+      const call = await phone.dial('1000');
+      await call.hears('https://a.example/a.ulaw?voice=x', { timeout_ms: 5_000 });
+      await call.hears('https://a.example/a.ulaw?voice=y', { timeout_ms: 5_000 });
+    });";
+    let file = file_of(project_of(programs(&[("1000", script)])), source).expect("it loads");
+    let report = run_one(&file, 0, &Plan::default());
+    assert!(matches!(report.verdict, Verdict::Passed), "{}", tap(1, &report));
+}
+
+#[test]
 fn tables_suites_and_hooks_make_tests() {
     let source = "import { describe, beforeEach } from 'lockstep:test';
       let seen = [];
