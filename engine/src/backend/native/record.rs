@@ -22,11 +22,11 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    /// Whether the media still have it.
+    /// Whether it takes a place in the media, which is free again as soon as they are told to stop.
     fn is_under_way(&self) -> bool {
         match self.state {
-            State::Starting { .. } | State::Running | State::Stopping { .. } => true,
-            State::Stopped { .. } | State::Failed(_) => false,
+            State::Starting { .. } | State::Running => true,
+            State::Stopping { .. } | State::Stopped { .. } | State::Failed(_) => false,
         }
     }
 }

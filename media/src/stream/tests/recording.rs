@@ -46,6 +46,18 @@ fn two_recordings_run_side_by_side() {
 }
 
 #[test]
+fn a_recording_that_is_stopped_makes_room_for_another_at_once() {
+    let mut line = Line::connected();
+    (1..=4).for_each(|id| record(&mut line, id, false));
+    line.run(500);
+    line.command(Command::StopRecording(RecordingId(1)));
+    record(&mut line, 5, false);
+    line.run(500);
+    line.command(Command::StopRecording(RecordingId(5)));
+    assert_eq!((samples(&line, 1).len(), samples(&line, 5).len()), (4000, 4000));
+}
+
+#[test]
 fn a_recording_ends_with_its_stream() {
     let mut line = Line::connected();
     record(&mut line, 1, false);
