@@ -40,7 +40,8 @@ export async function main(data, ctx) {
   let answered = 0;
   let timer;
   ctx.on('bridge', () => {
-    answered = Date.now();
+    // The clock of the day may be set during a call.
+    answered = performance.now();
     timer = setTimeout(() => usedUp.abort(), left * MINUTE_MS);
   });
   try {
@@ -57,7 +58,7 @@ export async function main(data, ctx) {
     ctx.log(`card ${card.value.slice(-4)}: used up`);
   } finally {
     clearTimeout(timer);
-    if (answered > 0) unused -= Math.ceil((Date.now() - answered) / MINUTE_MS);
+    if (answered > 0) unused -= Math.ceil((performance.now() - answered) / MINUTE_MS);
     if (unused > 0) await incr(used, -unused);
   }
   await ctx.play('ivr/goodbye.wav');
