@@ -134,7 +134,11 @@ impl Hub {
 
     /// The host of a gateway.
     pub(super) fn gateway(&self, id: &str) -> Option<String> {
-        self.gateways().into_iter().find_map(|(known, host)| (known == id).then_some(host))
+        // Written as the list writes it: `09` names none.
+        let id = id.parse().ok().filter(|number: &i64| number.to_string() == id)?;
+        let current = self.engine.platform().provisioning.current();
+        let gateway = current.config.gateways.iter().find(|gateway| gateway.id == id)?;
+        Some(host_of(gateway.address.as_str()).to_owned())
     }
 
     /// Nothing in here panics while it holds the lock.
@@ -412,6 +416,8 @@ mod tests {
         };
         provisioning.turn().await.put(crate::provisioning::Kind::Gateway, "9", entry).await.unwrap();
         assert_eq!(hub.gateway("9").as_deref(), Some("carrier.example:5070"));
-        assert_eq!(hub.gateway("8"), None);
+        for unknown in ["8", "09", "+9", "nine", ""] {
+            assert_eq!(hub.gateway(unknown), None, "{unknown}");
+        }
     }
 }
