@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use lockstep_ctx_api::op::RING_TIME;
 use serde::Serialize;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -26,7 +27,6 @@ pub(crate) use line::Line;
 /// Commands that may wait for one host.
 const ORDERS: usize = 256;
 const ANSWER_TIME: Duration = Duration::from_secs(10);
-const RING_TIME: Duration = Duration::from_secs(60);
 /// Characters shown of what a host says.
 const MAX_WHY: usize = 100;
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_ctx_api::CallState;
+use lockstep_ctx_api::op::RING_TIME;
 
 use crate::core::{Asker, Channel, ChannelEvent, EngineError, EngineEvent, Missed, Originate, PLACED, Watcher};
 use crate::event_socket::applications::{UNKNOWN, exists, quoted, unquoted, words};
@@ -20,8 +21,6 @@ use crate::event_socket::reach::{By, DENIED};
 
 const USAGE: &str =
     "<call url> <exten>|&<application_name>(<app_args>) [<dialplan>] [<context>] [<cid_name>] [<cid_num>] [<timeout_sec>]";
-/// How long a callee may take where nobody says.
-const RING_TIME: Duration = Duration::from_secs(60);
 /// The longest a callee may be given.
 const LONGEST: Duration = Duration::from_secs(600);
 
