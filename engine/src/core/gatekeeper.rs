@@ -32,10 +32,10 @@ pub(crate) enum Gate {
     Challenge {
         stale: bool,
     },
-    /// The same; the log is told of the first of many.
+    /// The same; the log is told where the first of many came from.
     WrongPassword {
         user: String,
-        is_first: bool,
+        first_from: Option<IpAddr>,
     },
     /// Too many wrong passwords came from there: nothing is looked at for so long.
     Barred {
@@ -101,17 +101,21 @@ fn by_security_key(unix_s: u64, request: &Request, security: &SecurityConfig, di
 pub(crate) fn by_digest(now: Instant, request: &Request, source: &Source, desk: Desk<'_>) -> Gate {
     let Desk { security, directory, authenticator, guesses, registrar } = desk;
     let peer = unknown_peer(source, security, directory);
+    // By whoever got the nonce: who shows it with a neighbour's address must not have the neighbour barred.
+    let mut guesser = None;
     let mut barred = None;
     let values: Vec<String> = request.headers.get_all(HeaderName::Authorization).map(|value| value.text().into_owned()).collect();
-    let verdict = authenticator.verify_peer(now, peer, request.method.as_str(), values.iter().map(String::as_str), |user| {
-        barred = peer.and_then(|peer| guesses.barred(now, peer, user, || is_registered_from(registrar, now, user, peer)));
-        if barred.is_some() {
-            return None;
-        }
-        let password = directory.user(user).map(|user| &user.password);
-        let password = password.or_else(|| directory.customer_named(user)?.password.as_ref());
-        password.map(|password| password.expose().to_owned())
-    });
+    let verdict =
+        authenticator.verify_peer(now, peer, request.method.as_str(), values.iter().map(String::as_str), |user, given_to| {
+            guesser = given_to;
+            barred = given_to.and_then(|from| guesses.barred(now, from, user, || is_registered_from(registrar, now, user, from)));
+            if barred.is_some() {
+                return None;
+            }
+            let password = directory.user(user).map(|user| &user.password);
+            let password = password.or_else(|| directory.customer_named(user)?.password.as_ref());
+            password.map(|password| password.expose().to_owned())
+        });
     match verdict {
         Verdict::Accepted { username } if directory.user(&username).is_none() => match directory.customer_named(&username) {
             Some(customer) => Gate::Pass(Caller::Customer(customer.id)),
@@ -127,8 +131,9 @@ pub(crate) fn by_digest(now: Instant, request: &Request, source: &Source, desk: 
             Some(left) => Gate::Barred { left },
             // A challenge again: 403 would tell a guesser nothing less, and a user who mistyped could not go on.
             None => {
-                let is_first = peer.is_some_and(|peer| guesses.note(now, peer, &username));
-                Gate::WrongPassword { user: username, is_first }
+                let first = guesser.filter(|from| guesses.note(now, *from, &username));
+                let first_from = first.map(|from| peer.filter(|peer| is_one_place(*peer, from)).unwrap_or(from));
+                Gate::WrongPassword { user: username, first_from }
             }
         },
         Verdict::Malformed(_) => Gate::Refuse { code: 400, reason: "Bad Request - credentials" },
@@ -156,7 +161,9 @@ fn speaks_for_another(request: &Request, username: &str, directory: &Directory) 
 mod tests {
     use super::*;
     use crate::config::Config;
-    use lockstep_sip::auth::AuthenticatorConfig;
+    use std::net::SocketAddr;
+
+    use lockstep_sip::auth::{AuthenticatorConfig, ClientAuth, Side};
     use lockstep_sip::message::{Message, parse};
     use lockstep_sip::net::Protocol;
     use lockstep_sip::registrar::RegistrarConfig;
@@ -165,22 +172,25 @@ mod tests {
         gate_with(remote, is_own, "")
     }
 
+    fn request(header: &str) -> Request {
+        let text = format!(
+            "INVITE sip:1000@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n{header}\r\n"
+        );
+        let Ok(Message::Request(request)) = parse(text.as_bytes()) else { panic!("the request does not parse") };
+        request
+    }
+
+    fn source(remote: SocketAddr) -> Source {
+        Source { protocol: Protocol::Udp, local: "192.0.2.1:5060".parse().unwrap(), remote, flow: None }
+    }
+
     /// The decision on a request with one more header.
     fn gate_with(remote: &str, is_own: bool, header: &str) -> Gate {
         let config: Config = toml::from_str(
             "[security]\nsecret = \"sixteen letters!\"\n[[user]]\nname = \"1001\"\npassword = \"x\"\n[[gateway]]\nid = 7\naddress = \"sip:g.example.net\"\naddresses = [\"198.51.100.0/24\"]\n[[customer]]\nid = 12\naddresses = [\"203.0.113.9\"]",
         )
         .unwrap();
-        let text = format!(
-            "INVITE sip:1000@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n{header}\r\n"
-        );
-        let Ok(Message::Request(request)) = parse(text.as_bytes()) else { panic!("the request does not parse") };
-        let source = Source {
-            protocol: Protocol::Udp,
-            local: "192.0.2.1:5060".parse().unwrap(),
-            remote: remote.parse().unwrap(),
-            flow: None,
-        };
+        let (request, source) = (request(header), source(remote.parse().unwrap()));
         #[expect(clippy::disallowed_methods, reason = "an arbitrary origin")]
         let now = Instant::now();
         let directory = Directory::new(&config, []);
@@ -206,6 +216,39 @@ mod tests {
     #[test]
     fn a_stranger_is_challenged() {
         assert_eq!(gate("203.0.113.8:5060", false), Gate::Challenge { stale: false });
+    }
+
+    #[test]
+    fn whoever_shows_a_nonce_from_a_forged_address_has_nobody_barred_there() {
+        let config: Config = toml::from_str("[[user]]\nname = \"1001\"\npassword = \"x\"").unwrap();
+        #[expect(clippy::disallowed_methods, reason = "an arbitrary origin")]
+        let now = Instant::now();
+        let directory = Directory::new(&config, []);
+        let mut authenticator = Authenticator::new(AuthenticatorConfig::new("lockstep"), [1; 32], now);
+        let mut guesses = Guesses::default();
+        let [guesser, neighbour] = ["203.0.113.8", "203.0.113.9"].map(|ip| ip.parse::<IpAddr>().unwrap());
+        let challenges = authenticator.challenge_peer(now, false, Some(guesser));
+        let mut client = ClientAuth::new("1001", "guess", [7; 32]);
+        client.begin_request();
+        client.challenged(Side::of_status(401).unwrap(), challenges.iter().map(String::as_str)).unwrap();
+        let mut request = request("");
+        for (name, value) in client.authorize("INVITE", &request.uri.to_string(), &request.body) {
+            request.headers.push(name, value);
+        }
+        for number in 0..10 {
+            let desk = Desk {
+                security: &config.security,
+                directory: &directory,
+                authenticator: &mut authenticator,
+                guesses: &mut guesses,
+                registrar: &Registrar::new(RegistrarConfig::default()),
+            };
+            let first_from = (number == 0).then_some(guesser);
+            let gate = by_digest(now, &request, &source(SocketAddr::new(neighbour, 5060)), desk);
+            assert_eq!(gate, Gate::WrongPassword { user: "1001".to_owned(), first_from });
+        }
+        assert_eq!(guesses.barred(now, neighbour, "1001", || false), None);
+        assert!(guesses.barred(now, guesser, "1001", || false).is_some());
     }
 
     #[test]

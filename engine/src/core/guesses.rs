@@ -1,6 +1,6 @@
 //! Wrong passwords, by where they come from: whoever guesses is not listened to for a while.
 //!
-//! A wrong password is counted only where its nonce was made for that network: nobody can have others barred by forging their address.
+//! A wrong password is counted where its nonce was given to: nobody can have others barred by forging their address.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};

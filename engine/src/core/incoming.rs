@@ -347,9 +347,9 @@ impl Switch {
                 let why = if is_first { Refused::Challenge } else { Refused::Credentials };
                 Err((why, challenge(stale)))
             }
-            Gate::WrongPassword { user, is_first } => {
-                if is_first {
-                    tracing::warn!(remote = %source.remote, %user, method = %request.method, "wrong password");
+            Gate::WrongPassword { user, first_from } => {
+                if let Some(remote) = first_from {
+                    tracing::warn!(%remote, %user, method = %request.method, "wrong password");
                 }
                 Err((Refused::Credentials, challenge(false)))
             }

@@ -5,6 +5,7 @@
 mod client;
 mod digest;
 mod params;
+mod place;
 mod server;
 
 pub use client::{ClientAuth, Refusal, Side};

@@ -1,7 +1,7 @@
 //! Server side: challenges and their verification (RFC 7616 §3.3, RFC 3261 §22.1).
 //!
-//! Nonces are signed, so that handing them out costs no memory: `time ‖ serial ‖ HMAC-SHA-256(time ‖ serial ‖ network of the peer)`.
-//! Only nonces with which somebody has proved a password are remembered, for their nonce counts.
+//! Nonces are signed, so that handing them out costs no memory: `time ‖ serial ‖ host ‖ HMAC-SHA-256(time ‖ serial ‖ host ‖ network)`,
+//! host and network of the peer. Only nonces with which somebody has proved a password are remembered, for their nonce counts.
 
 use std::{
     collections::BTreeMap,
@@ -16,13 +16,14 @@ use subtle::ConstantTimeEq;
 use super::{
     digest::{Algorithm, DigestInput, Qop, hex},
     params::{Params, ParamsError, is_digest, quote},
+    place::{beside, place},
 };
 
 /// Credentials looked at in one request; a peer can repeat the header at will.
 const MAX_CREDENTIALS: usize = 8;
 
 const MAC_BYTES: usize = 16;
-const NONCE_BYTES: usize = 8 + 8 + MAC_BYTES;
+const NONCE_BYTES: usize = 8 + 8 + 2 + MAC_BYTES;
 
 /// Settings of an [`Authenticator`].
 #[derive(Clone, Debug)]
@@ -86,6 +87,7 @@ struct Usage {
 struct Nonce {
     issued_ms: u64,
     serial: u64,
+    given_to: Option<IpAddr>,
 }
 
 impl Authenticator {
@@ -138,17 +140,18 @@ impl Authenticator {
         credentials: impl IntoIterator<Item = &'a str>,
         password_of: impl FnOnce(&str) -> Option<String>,
     ) -> Verdict {
-        self.verify_peer(now, None, method, credentials, password_of)
+        self.verify_peer(now, None, method, credentials, |user, _| password_of(user))
     }
 
-    /// [`verify`](Authenticator::verify) of what this peer was challenged for.
+    /// [`verify`](Authenticator::verify) of what this peer was challenged for. `password_of` is told, too, which address of the peer's network
+    /// the nonce was given to (of IPv6, which network of 64 bits): the peer's own may be forged, that one is not.
     pub fn verify_peer<'a>(
         &mut self,
         now: Instant,
         peer: Option<IpAddr>,
         method: &str,
         credentials: impl IntoIterator<Item = &'a str>,
-        password_of: impl FnOnce(&str) -> Option<String>,
+        password_of: impl FnOnce(&str, Option<IpAddr>) -> Option<String>,
     ) -> Verdict {
         for value in credentials.into_iter().take(MAX_CREDENTIALS) {
             if !is_digest(value) {
@@ -175,7 +178,7 @@ impl Authenticator {
         peer: Option<IpAddr>,
         method: &str,
         params: &Params<'_>,
-        password_of: impl FnOnce(&str) -> Option<String>,
+        password_of: impl FnOnce(&str, Option<IpAddr>) -> Option<String>,
     ) -> Result<Verdict, ParamsError> {
         let username = params.require("username")?;
         let nonce = params.require("nonce")?;
@@ -203,7 +206,7 @@ impl Authenticator {
         // Before the password is: a nonce that is nobody's proof of where it was got must not tell right from wrong.
         let known = self.open(nonce, peer).filter(|known| self.is_in_use(now, known));
         let Some(known) = known else { return Ok(Verdict::Stale { username: username.to_owned() }) };
-        let password = password_of(username);
+        let password = password_of(username, known.given_to);
         let expected = DigestInput {
             algorithm,
             session: false,
@@ -273,7 +276,9 @@ impl Authenticator {
         let mut bytes = Vec::with_capacity(NONCE_BYTES);
         bytes.extend_from_slice(&issued_ms.to_be_bytes());
         bytes.extend_from_slice(&serial.to_be_bytes());
-        let mac = self.mac.clone().chain_update(&bytes).chain_update(network(peer)).finalize().into_bytes();
+        let (network, host) = place(peer);
+        bytes.extend_from_slice(&host.to_be_bytes());
+        let mac = self.mac.clone().chain_update(&bytes).chain_update(network.to_be_bytes()).finalize().into_bytes();
         bytes.extend(mac.iter().take(MAC_BYTES));
         hex(&bytes)
     }
@@ -282,11 +287,14 @@ impl Authenticator {
     fn open(&self, nonce: &str, peer: Option<IpAddr>) -> Option<Nonce> {
         let bytes = unhex(nonce)?;
         let (signed, mac) = bytes.split_at(NONCE_BYTES - MAC_BYTES);
-        self.mac.clone().chain_update(signed).chain_update(network(peer)).verify_truncated_left(mac).ok()?;
-        let (issued, serial) = signed.split_at(8);
+        self.mac.clone().chain_update(signed).chain_update(place(peer).0.to_be_bytes()).verify_truncated_left(mac).ok()?;
+        let (issued, rest) = signed.split_at(8);
+        let (serial, host) = rest.split_at(8);
+        let host = u16::from_be_bytes(host.try_into().ok()?);
         Some(Nonce {
             issued_ms: u64::from_be_bytes(issued.try_into().ok()?),
             serial: u64::from_be_bytes(serial.try_into().ok()?),
+            given_to: peer.map(|peer| beside(peer, host)),
         })
     }
 }
@@ -306,16 +314,6 @@ impl Usage {
         self.seen |= bit;
         fresh
     }
-}
-
-/// The network of a peer: 24 bits of IPv4, 48 of IPv6, as who is behind a NAT may change among its addresses.
-fn network(peer: Option<IpAddr>) -> [u8; 16] {
-    let bits = match peer.map(|peer| peer.to_canonical()) {
-        None => 0,
-        Some(IpAddr::V4(ip)) => u128::from(ip.to_bits() & !0xff),
-        Some(IpAddr::V6(ip)) => ip.to_bits() & !(u128::MAX >> 48),
-    };
-    bits.to_be_bytes()
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -521,7 +519,10 @@ mod tests {
             let nonce = Params::parse(&challenges[0]).unwrap().find("nonce").unwrap().to_owned();
             let header = Answer { nonce, password, ..rig.answer() }.header();
             let now = rig.now;
-            rig.auth.verify_peer(now, from.parse().ok(), "REGISTER", [header.as_str()], |_| Some("secret".into()))
+            rig.auth.verify_peer(now, from.parse().ok(), "REGISTER", [header.as_str()], |_, given_to| {
+                assert_eq!(given_to, "203.0.113.8".parse().ok(), "{from}");
+                Some("secret".into())
+            })
         };
         for from in ["203.0.113.8", "203.0.113.99", "::ffff:203.0.113.8"] {
             assert_eq!(shown(&mut rig, from, "secret"), accepted(), "{from}");
