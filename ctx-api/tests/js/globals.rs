@@ -203,6 +203,8 @@ fn abort_signals_and_events() {
         "(() => { const c = new AbortController(); const any = AbortSignal.any([AbortSignal.any([c.signal])]); if (any.aborted) return false; c.abort(7); return any.aborted && any.reason === 7 })()",
         "(() => { const c = new AbortController(); const any = AbortSignal.any([AbortSignal.any([c.signal])]); let seen = ''; const a = () => { seen += 'a' }; any.addEventListener('abort', a); any.addEventListener('abort', () => { seen += 'b' }); any.removeEventListener('abort', a); any.onabort = () => { seen += any.reason }; c.abort(7); c.abort(8); return seen === '7b' })()",
         "(() => { const c = new AbortController(); const any = AbortSignal.any([c.signal]); let n = 0; any.onabort = () => { n++ }; any.onabort = null; c.abort(); return n === 0 && any.aborted })()",
+        "(() => { const [a, b, c] = [0, 0, 0].map(() => new AbortController()); const inner = AbortSignal.any([b.signal, c.signal]); const any = AbortSignal.any([a.signal, inner]); c.abort('c'); a.abort('a'); b.abort('b'); return any.reason === 'c' && inner.reason === 'c' && any.reason === 'c' && AbortSignal.any([a.signal, inner]).reason === 'a' })()",
+        "(() => { const [a, b] = [0, 0].map(() => new AbortController()); const inner = AbortSignal.any([b.signal]); const any = AbortSignal.any([a.signal, inner]); b.abort('b'); a.abort('a'); return inner.aborted && any.reason === 'b' && AbortSignal.turnOf === undefined })()",
         "(() => { try { AbortSignal.timeout(Infinity) } catch (e) { return e instanceof RangeError && !AbortSignal.timeout(5e9).aborted } })()",
         "new DOMException('m', 'AbortError').code === 20",
     ]);

@@ -90,10 +90,14 @@
   }
 
   const CREATE = Symbol('create');
+  // How many signals were aborted so far.
+  let aborts = 0;
 
   class AbortSignal extends EventTarget {
     #aborted = false;
     #reason = undefined;
+    // Which of all it was; one that follows others has the place of the one that it followed.
+    #turn = Infinity;
     #onabort = null;
     // Of one that `any` made. While nobody listens to it, it looks at them when it is asked: they would keep it as long as they live.
     #sources = [];
@@ -130,8 +134,12 @@
     }
     #look() {
       if (this.#aborted) return;
-      const source = this.#sources.find((signal) => signal.aborted);
-      if (source !== undefined) trigger(this, source.reason);
+      // Several may have been since it was asked: the first of them counts.
+      let first;
+      for (const source of this.#sources) {
+        if (source.aborted && (first === undefined || turnOf(source) < turnOf(first))) first = source;
+      }
+      if (first !== undefined) trigger(this, first.reason, turnOf(first));
     }
     #follow() {
       const follows = !this.#aborted && (this.#onabort !== null || listens(this, 'abort'));
@@ -162,23 +170,28 @@
       const sources = [...signals];
       const aborted = sources.find((signal) => signal.aborted);
       if (aborted !== undefined) {
-        trigger(any, aborted.reason);
+        trigger(any, aborted.reason, turnOf(aborted));
         return any;
       }
       any.#sources = sources;
       return any;
     }
-    static trigger(signal, reason) {
+    static turnOf(signal) {
+      return #turn in signal ? signal.#turn : Infinity;
+    }
+    static trigger(signal, reason, turn = aborts++) {
       if (signal.#aborted) return;
       signal.#aborted = true;
+      signal.#turn = turn;
       signal.#reason = reason === undefined ? new DOMException('This operation was aborted', 'AbortError') : reason;
       signal.dispatchEvent(new Event('abort'));
       signal.#follow();
       signal.#sources = [];
     }
   }
-  const { trigger } = AbortSignal;
+  const { trigger, turnOf } = AbortSignal;
   delete AbortSignal.trigger;
+  delete AbortSignal.turnOf;
 
   class AbortController {
     #signal = new AbortSignal(CREATE);
