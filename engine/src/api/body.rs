@@ -48,11 +48,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
 
 /// What `bytes` say, as JSON; nothing at all is an empty object.
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    let bytes: &[u8] = match without_mark(bytes) {
-        b"" => b"{}",
-        bytes => bytes,
-    };
-    read_json(bytes).map_err(|error| ApiError::no_json(&error))
+    parse_given(if without_mark(bytes).is_empty() { b"{}" } else { bytes })
+}
+
+/// What `bytes` say, as JSON, where nothing at all says nothing.
+pub(super) fn parse_given<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    read_json(without_mark(bytes)).map_err(|error| ApiError::no_json(&error))
 }
 
 #[cfg(test)]

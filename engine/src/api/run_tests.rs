@@ -492,6 +492,10 @@ async fn a_worker_stays_up_handles_messages_and_has_no_network() {
         }
     };
     publish(r#"{"text":"first"}"#).await;
+    for nothing in ["", "\u{feff}", " "] {
+        let (status, refused) = site.post("/v1/workers/keeper/messages", "application/json", nothing).await;
+        assert_eq!((status, body_of(refused).await["error"]["code"].as_str()), (422, Some("invalid_body")), "{nothing:?}");
+    }
     assert_eq!(value_of("seen").await, "first");
     let refused = value_of("refused").await;
     assert!(refused.as_str().unwrap().contains("a script of type 'worker' has"), "{refused}");

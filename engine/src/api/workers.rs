@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::AppState;
 use super::access::Caller;
-use super::body::JsonBody;
+use super::body::{RawBody, parse_given};
 use super::error::ApiError;
 use super::path::Path;
 use crate::bus::BusError;
@@ -20,8 +20,9 @@ pub(super) async fn message(
     State(state): State<AppState>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-    JsonBody(message): JsonBody<Box<RawValue>>,
+    RawBody(body): RawBody,
 ) -> Result<StatusCode, ApiError> {
+    let message: Box<RawValue> = parse_given(&body)?;
     let program = caller.program(state.engine.runs(), &id)?;
     if program.script_type != ScriptType::Worker {
         return Err(ApiError::unprocessable(format!("{} is not of type worker", program.file), Value::Null));
