@@ -198,6 +198,11 @@ pub(super) fn answered_elsewhere() -> Headers {
     vec![reason_header(200, "Call completed elsewhere")]
 }
 
+/// Whether a 3xx with this text can be sent.
+pub(crate) fn leads_elsewhere(text: &str) -> bool {
+    text.len() <= MAX_CONTACTS && contact_value(text).is_some()
+}
+
 /// A Contact value for one URI with its parameters, or for a list of addresses, which stays as it is.
 pub(crate) fn contact_value(text: &str) -> Option<String> {
     let text = text.trim();

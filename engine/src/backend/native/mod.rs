@@ -30,7 +30,7 @@ use lockstep_media::stream::{Command, DtmfId};
 use crate::call::{Audio, AudioId, Digits, Leg, LegId, LegState, LookupId, Switchboard, millis};
 
 pub use end::Ending;
-pub(crate) use end::{contact_value, reply_text};
+pub(crate) use end::{contact_value, leads_elsewhere, reply_text};
 pub use record::RecordingEvent;
 
 use bridge::BridgeTask;

@@ -4,7 +4,11 @@ use lockstep_ctx_api::CallState;
 use lockstep_ctx_api::op::{AnswerArgs, HangupArgs, Op, RedirectArgs, RejectArgs, RingArgs};
 
 use super::{Call, Plan, words};
+use crate::backend::native::leads_elsewhere;
 use crate::event_socket::cause::{Cause, NORMAL_CLEARING};
+
+/// 480 Temporarily Unavailable: what a caller hears instead of a 3xx that says nowhere to go.
+const NOWHERE: u16 = 480;
 
 impl Call<'_> {
     pub(super) fn signalling(&self) -> Plan {
@@ -48,6 +52,17 @@ impl Call<'_> {
             Ok(183) => Plan::operation(Op::EarlyMedia),
             Ok(code @ 400..=699) if self.channel.state != CallState::Answered => {
                 Plan::operation(Op::Reject(RejectArgs { code, reason, headers: Vec::new() }))
+            }
+            Ok(code @ 300..=399)
+                if self.channel.state != CallState::Answered && !reason.as_deref().is_some_and(leads_elsewhere) =>
+            {
+                let call = self.channel.call.as_str();
+                tracing::warn!(
+                    call,
+                    code,
+                    "respond: expected a sip: or tel: URI to send the caller to; {NOWHERE} is sent instead"
+                );
+                Plan::operation(Op::Hangup(HangupArgs { code: Some(NOWHERE), ..HangupArgs::default() }))
             }
             Ok(code @ 300..=699) => Plan::operation(Op::Hangup(HangupArgs { code: Some(code), reason, headers: Vec::new() })),
             _ => Plan::nothing(),

@@ -166,6 +166,28 @@ fn hanging_up_has_a_cause() {
 }
 
 #[test]
+fn a_response_that_sends_the_caller_nowhere_is_480() {
+    let uri = "sip:a@example.net;transport=tcp";
+    let too_long = format!("302 sip:{}@b", "a".repeat(70_000));
+    for (data, code, reason) in [
+        (format!("302 {uri}").as_str(), 302, Some(uri)),
+        ("300 <sip:a@b>;q=0.5, <sip:c@d>", 300, Some("<sip:a@b>;q=0.5, <sip:c@d>")),
+        ("302 Moved", 480, None),
+        ("300", 480, None),
+        (too_long.as_str(), 480, None),
+    ] {
+        let Op::Hangup(args) = operation(&[], "respond", data) else { panic!("no hangup") };
+        assert_eq!((args.code, args.reason.as_deref()), (Some(code), reason));
+    }
+    let Op::Reject(args) = operation(&[], "respond", "404 Not here") else { panic!("no refusal") };
+    assert_eq!((args.code, args.reason.as_deref()), (404, Some("Not here")));
+    let mut answered = channel(&[]);
+    answered.state = CallState::Answered;
+    let plan = Call::new("respond", "302 Moved", 1, &answered, &|_| None).plan();
+    assert!(matches!(plan, Plan::Operation(op, _) if matches!(*op, Op::Hangup(ref args) if args.code == Some(302))));
+}
+
+#[test]
 fn answering_what_is_answered_does_nothing() {
     let mut answered = channel(&[]);
     answered.state = CallState::Answered;
