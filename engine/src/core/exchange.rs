@@ -14,7 +14,7 @@ use lockstep_sip::auth::Authenticator;
 use lockstep_sip::endpoint::{DialogId, Endpoint, IncomingId, RequestId};
 use lockstep_sip::message::{Headers, NameAddr, SipUri, Uri};
 use lockstep_sip::net::{Destination, Protocol, Source};
-use lockstep_sip::registrar::Registrar;
+use lockstep_sip::registrar::{Moved, Registrar};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::Rng;
 
@@ -80,6 +80,8 @@ pub(crate) struct Link {
     pub media: Option<MediaLeg>,
     /// Where we tell the peer to send its requests.
     pub contact: Option<NameAddr>,
+    /// The user it is a leg of, by name: it follows no device of another one.
+    pub user: Option<String>,
 }
 
 /// A way to reach a callee.
@@ -92,6 +94,8 @@ pub(crate) struct Route {
     pub max_forwards: u8,
     /// The gateway whose credentials answer challenges.
     pub gateway: Option<i64>,
+    /// The user whose device is there.
+    pub user: Option<String>,
     /// The look-up that has found it.
     pub number: Option<LookupId>,
     pub caller_id: Option<String>,
@@ -115,6 +119,7 @@ impl Route {
             symmetric: false,
             max_forwards,
             gateway: None,
+            user: None,
             number: None,
             caller_id: None,
             from_name: None,
@@ -331,6 +336,16 @@ impl Exchange {
         {
             self.world.keep_flow(flow);
         }
+    }
+
+    /// A user's device has registered from elsewhere: its dialogs follow it.
+    pub(crate) fn device_moved(&mut self, user: &str, moved: &Moved, to: &Source) {
+        let Self { dialogs, links, endpoint, .. } = self;
+        let is_theirs = |dialog: DialogId| {
+            let link = dialogs.get(&dialog).and_then(|leg| links.get(leg));
+            link.is_some_and(|link| link.user.as_deref() == Some(user))
+        };
+        endpoint.peer_moved(&moved.contact.uri, &moved.from, to, is_theirs);
     }
 
     /// Our address as a peer at `remote` can use it: `external_ip` for those outside the local networks.

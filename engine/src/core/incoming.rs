@@ -377,6 +377,10 @@ impl Switch {
             if let Some(caller_id) = user.and_then(|user| user.caller_id.clone()) {
                 facts.from = caller_id;
             }
+            let user = match &caller {
+                Caller::User(name) => name.clone(),
+                Caller::Local | Caller::Gateway(_) | Caller::Customer(_) => facts.from.clone(),
+            };
             let mut vars = customer.map(|id| exchange.customer_vars(id)).unwrap_or_default();
             if let Some(did) = facts.did.as_deref().and_then(|did| exchange.directory.did(did)) {
                 vars.extend(did.vars.clone());
@@ -392,6 +396,7 @@ impl Switch {
                 invite: Some(Invite::Incoming { id, source }),
                 dialog: Some(dialog),
                 contact: Some(contact),
+                user: Some(user),
                 ..Link::default()
             };
             let leg = (key, LegId::A);
@@ -512,7 +517,7 @@ impl Switch {
         let now = exchange.now.instant;
         let outcome = exchange.registrar.register(now, &name, request, source);
         for moved in &outcome.moved {
-            exchange.endpoint.peer_moved(&moved.contact.uri, &moved.from, &source);
+            exchange.device_moved(&name, moved, &source);
         }
         drop(exchange);
         self.registrations_changed(outcome.changes);

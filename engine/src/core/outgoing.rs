@@ -51,8 +51,10 @@ pub(crate) fn invite(exchange: &mut Exchange, leg: LegKey, dial: Dial, offer: St
                         exchange.credentials.keep(call_id.clone(), auth);
                         Some(call_id)
                     });
+                    let user = exchange.routes.get(&(leg.0, route)).and_then(|route| route.user.clone());
                     let link = exchange.links.entry(leg).or_default();
                     link.invite = Some(Invite::Outgoing { id });
+                    link.user = user;
                     link.route = Some(route);
                     link.credentials = kept;
                     link.contact = contact;

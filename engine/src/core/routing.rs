@@ -281,6 +281,7 @@ fn user_routes(exchange: &mut Exchange, call: CallKey, name: &str) -> Result<Rou
         .map(|binding| Route {
             destinations: vec![binding.destination()],
             symmetric: true,
+            user: Some(name.to_owned()),
             ..Route::to(binding.contact.uri.clone(), max_forwards)
         })
         .collect();

@@ -250,12 +250,12 @@ impl Endpoint {
     }
 
     /// A peer with that Contact, whose messages came from `from`, has registered from elsewhere: dialogs that reach it where its messages
-    /// come from follow it (RFC 5626 5.3).
-    pub fn peer_moved(&mut self, contact: &Uri, from: &Source, to: &Source) {
+    /// come from follow it (RFC 5626 5.3), if they are its: others behind one proxy may have the same Contact.
+    pub fn peer_moved(&mut self, contact: &Uri, from: &Source, to: &Source, is_theirs: impl Fn(DialogId) -> bool) {
         let range = (from.remote, DialogId(0))..=(from.remote, DialogId(u64::MAX));
         let there: Vec<DialogId> = self.by_peer.range(range).map(|(_, dialog)| *dialog).collect();
         for id in there {
-            let is_it = self.dialogs.get(&id).is_some_and(|entry| {
+            let is_it = self.dialogs.get(&id).filter(|_| is_theirs(id)).is_some_and(|entry| {
                 entry.path.peer.protocol == from.protocol && is_same_user(entry.dialog.remote_target(), contact)
             });
             if is_it {

@@ -254,7 +254,7 @@ fn a_peer_behind_nat_is_reached_where_its_messages_come_from() {
     });
     for (contact, got) in [("sip:other@10.9.9.9:5060", 0), ("sip:a@10.9.9.9:5061;ob", 1)] {
         net.at(b, |e, now| {
-            e.peer_moved(&uri(contact), &from, &to);
+            e.peer_moved(&uri(contact), &from, &to, |_| true);
             e.request(now, dialog, DialogRequest::new(Method::Info))
         })
         .expect("an INFO");
@@ -267,7 +267,7 @@ fn a_peer_behind_nat_is_reached_where_its_messages_come_from() {
     net.settle();
     net.inbox(peer);
     net.at(b, |e, now| {
-        e.peer_moved(&uri("sip:a@10.9.9.9"), &to, &from);
+        e.peer_moved(&uri("sip:a@10.9.9.9"), &to, &from, |_| true);
         e.request(now, dialog, DialogRequest::new(Method::Info))
     })
     .expect("an INFO");

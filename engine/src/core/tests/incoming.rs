@@ -2,7 +2,7 @@ use lockstep_sip::endpoint::{Body, DialogRequest};
 use lockstep_sip::message::Method;
 use lockstep_sip::net::{FlowId, Protocol, Source};
 
-use super::lab::{ENGINE, Lab};
+use super::lab::{ENGINE, Lab, address_of};
 use super::watching::ask;
 use crate::core::handle::Request;
 use crate::security_key;
@@ -266,6 +266,24 @@ fn phones_registered_from_an_address_are_heard_whatever_is_guessed_behind_it() {
     assert_eq!(lab.seen(registered), ["response 200", "response 200"]);
     lab.register(newcomer, "1002");
     assert_eq!(lab.seen(newcomer), ["response 503"]);
+}
+
+#[test]
+fn a_call_follows_its_users_device_and_no_other_with_the_same_contact() {
+    let users = "[[user]]\nname = \"caller\"\npassword = \"pw\"\n[[user]]\nname = \"other\"\npassword = \"pw\"\n";
+    for (user, told) in [("other", &["bye"][..]), ("caller", &[][..])] {
+        let mut lab = Lab::new(users, &[("1000", ANSWER)]);
+        let [phone, elsewhere] = ["10.0.0.9:5060", "10.0.0.9:5062"].map(|address| lab.phone(address));
+        lab.knows_password(phone, "caller", "pw");
+        lab.dial(phone, "1000");
+        for place in [phone, elsewhere] {
+            lab.knows_password(place, user, "pw");
+            lab.register_contact(place, user, address_of("caller", "10.0.0.9:5060"));
+            assert_eq!(lab.seen(place).last().map(String::as_str), Some("response 200"));
+        }
+        lab.audio_ends();
+        assert_eq!(lab.seen(phone), told, "{user}");
+    }
 }
 
 #[test]

@@ -189,12 +189,17 @@ impl Lab {
     }
 
     pub(super) fn register(&mut self, phone: PhoneId, user: &str) {
+        let contact = address_of(user, &self.at(phone).address.to_string());
+        self.register_contact(phone, user, contact);
+    }
+
+    pub(super) fn register_contact(&mut self, phone: PhoneId, user: &str, contact: NameAddr) {
         let now = self.now.instant;
         let phone = self.at(phone);
         phone.auth.iter_mut().for_each(ClientAuth::begin_request);
         let mut request = outgoing(phone.address, Method::Register, user, None);
         request.from = address_of(user, ENGINE);
-        request.contact = Some(address_of(user, &phone.address.to_string()));
+        request.contact = Some(contact);
         request.headers.push("Expires", "3600");
         phone.endpoint.request_out_of_dialog(now, request).unwrap();
         self.settle();
@@ -513,7 +518,7 @@ impl Phone {
     }
 }
 
-fn address_of(user: &str, host: &str) -> NameAddr {
+pub(super) fn address_of(user: &str, host: &str) -> NameAddr {
     NameAddr::new(Uri::parse(&format!("sip:{user}@{host}")).unwrap())
 }
 
