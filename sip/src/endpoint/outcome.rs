@@ -7,7 +7,7 @@ use super::client::{Client, ClientId, Purpose};
 use super::outgoing::{Cancel, Kind, Outgoing};
 use super::schedule::Owner;
 use super::{Body, DialogId, Endpoint, Event, Failure, RequestId, TerminationCause};
-use crate::message::{Method, Response, StatusCode};
+use crate::message::{Method, Request, Response, StatusCode};
 use crate::offer_answer::Role;
 
 impl Endpoint {
@@ -30,7 +30,10 @@ impl Endpoint {
             return;
         };
         if outgoing.cancel != Cancel::No {
-            // It waits for a provisional response until timer B anyway.
+            // It waits for a provisional response until timer B anyway; whoever comes back by then must not ring for nobody.
+            if let Some(client) = self.clients.get_mut(&client) {
+                client.leave_to(Purpose::Request(id));
+            }
             return;
         }
         let Kind::FirstInvite(forks) = &outgoing.kind else {
@@ -43,7 +46,8 @@ impl Endpoint {
         let given_up = Outgoing {
             client: Some(client),
             cancel: Cancel::Wanted,
-            ..Outgoing::new(outgoing.request.clone(), kind, None, Vec::new(), false)
+            // What is sent for it is made from the request as it was sent.
+            ..Outgoing::new(Request::new(Method::Invite, outgoing.request.uri.clone()), kind, None, Vec::new(), false)
         };
         let given_up_id = RequestId(self.new_id());
         self.requests.insert(given_up_id, given_up);

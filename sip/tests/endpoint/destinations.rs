@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lockstep_sip::endpoint::{Body, CommandError, DialogRequest, Event, Failure, OutgoingRequest};
-use lockstep_sip::message::Method;
+use lockstep_sip::message::{Headers, Method};
 use lockstep_sip::net::Protocol;
 
 use crate::calls::connected;
@@ -94,6 +94,23 @@ fn who_answers_an_invite_that_was_given_up_is_cancelled_or_hung_up() {
         assert!(net.events(a).is_empty(), "{code}");
         assert_eq!(net.at(a, |e, _| (e.transaction_count(), e.dialog_count())), (0, 0), "{code}");
     }
+}
+
+#[test]
+fn an_invite_that_was_cancelled_is_not_repeated_once_its_next_hop_was_left() {
+    let mut net = Net::new();
+    let (a, b, _) = three(&mut net);
+    let request = OutgoingRequest { patience: Some(Duration::from_secs(5)), ..invite_to(net.address(a), net.address(b)) };
+    let id = net.at(a, |e, now| e.invite(now, request)).expect("an INVITE");
+    net.run(Duration::from_secs(1));
+    net.at(a, |e, now| e.cancel(now, id, Headers::new())).expect("no answer yet");
+    net.run(Duration::from_secs(7));
+    assert_eq!(net.times_of("INVITE").len(), 4);
+    let invite = net.requests(b).remove(0);
+    let ringing = scripted_response(&invite, 180, "t", net.address(b));
+    net.reply(b, &invite, &ringing);
+    net.settle();
+    assert_eq!(net.summaries(b), ["CANCEL"]);
 }
 
 fn large(from: std::net::SocketAddr, to: std::net::SocketAddr) -> OutgoingRequest {
