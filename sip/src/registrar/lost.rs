@@ -5,44 +5,116 @@ use std::collections::BTreeMap;
 use super::{Binding, Moved};
 use crate::message::NameAddr;
 
-/// Devices remembered; when full, all are forgotten.
+/// Devices remembered; past it the one lost first is forgotten.
 const MAX_LOST: usize = 4096;
 /// Devices of one address remembered; the latest count.
 const MAX_PER_ADDRESS: usize = 10;
 
 #[derive(Debug, Default)]
 pub(super) struct Lost {
-    by_address: BTreeMap<String, Vec<Binding>>,
-    count: usize,
+    /// Each with its place in `order`.
+    by_address: BTreeMap<String, Vec<(u64, Binding)>>,
+    /// The addresses of devices, in the order in which they were lost.
+    order: BTreeMap<u64, String>,
+    next: u64,
 }
 
 impl Lost {
     pub(super) fn note(&mut self, binding: Binding) {
-        if self.count >= MAX_LOST {
-            *self = Lost::default();
-        }
+        let place = self.next;
+        self.next += 1;
+        self.order.insert(place, binding.address.clone());
         let devices = self.by_address.entry(binding.address.clone()).or_default();
-        if devices.len() < MAX_PER_ADDRESS {
-            self.count += 1;
-        } else {
-            devices.remove(0);
+        if devices.len() >= MAX_PER_ADDRESS {
+            let (first, _) = devices.remove(0);
+            self.order.remove(&first);
         }
-        devices.push(binding);
+        devices.push((place, binding));
+        if self.order.len() > MAX_LOST
+            && let Some((first, address)) = self.order.pop_first()
+        {
+            self.extract(&address, |place, _| place == first);
+        }
     }
 
     /// Takes out the device that this Contact is of, wherever it was.
     pub(super) fn take(&mut self, address: &str, contact: &NameAddr) -> Vec<Moved> {
-        let Some(devices) = self.by_address.get_mut(address) else { return Vec::new() };
         let instance = super::instance(contact);
-        let is_it = |binding: &mut Binding| {
+        let found = self.extract(address, |_, binding| {
             binding.contact.uri.is_equivalent(&contact.uri) || (instance.is_some() && binding.instance == instance)
-        };
-        let found: Vec<Moved> =
-            devices.extract_if(.., is_it).map(|Binding { contact, source, .. }| Moved { contact, from: source }).collect();
-        self.count -= found.len();
+        });
+        found
+            .into_iter()
+            .map(|(place, Binding { contact, source, .. })| {
+                self.order.remove(&place);
+                Moved { contact, from: source }
+            })
+            .collect()
+    }
+
+    fn extract(&mut self, address: &str, is_it: impl Fn(u64, &Binding) -> bool) -> Vec<(u64, Binding)> {
+        let Some(devices) = self.by_address.get_mut(address) else { return Vec::new() };
+        let found = devices.extract_if(.., |(place, binding)| is_it(*place, binding)).collect();
         if devices.is_empty() {
             self.by_address.remove(address);
         }
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::net::{FlowId, Protocol, Source};
+
+    fn contact(port: u16) -> NameAddr {
+        NameAddr::parse(&format!("<sip:a@10.0.0.5:{port}>")).unwrap()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "an arbitrary time")]
+    fn device(address: &str, port: u16) -> Binding {
+        let source = Source {
+            protocol: Protocol::Tcp,
+            local: "192.0.2.1:5060".parse().unwrap(),
+            remote: "203.0.113.7:40000".parse().unwrap(),
+            flow: Some(FlowId(7)),
+        };
+        Binding {
+            address: address.to_owned(),
+            contact: contact(port),
+            source,
+            q_millis: 1000,
+            expires_at: Instant::now(),
+            user_agent: None,
+            call_id: Vec::new(),
+            cseq: 1,
+            instance: None,
+        }
+    }
+
+    #[test]
+    fn past_the_bound_only_the_device_lost_first_is_forgotten() {
+        let mut lost = Lost::default();
+        for number in 0..=MAX_LOST {
+            lost.note(device(&number.to_string(), 1));
+        }
+        assert_eq!((lost.order.len(), lost.by_address.len()), (MAX_LOST, MAX_LOST));
+        assert_eq!(lost.take("0", &contact(1)).len(), 0);
+        assert_eq!(lost.take("1", &contact(1)).len(), 1);
+        assert_eq!(lost.take("1", &contact(1)).len(), 0);
+        assert_eq!((lost.order.len(), lost.by_address.len()), (MAX_LOST - 1, MAX_LOST - 1));
+    }
+
+    #[test]
+    fn of_one_address_the_latest_count() {
+        let mut lost = Lost::default();
+        for port in 1..=11 {
+            lost.note(device("a", port));
+        }
+        assert_eq!(lost.order.len(), MAX_PER_ADDRESS);
+        assert_eq!(lost.take("a", &contact(1)).len(), 0);
+        assert_eq!(lost.take("a", &contact(11)).len(), 1);
     }
 }
