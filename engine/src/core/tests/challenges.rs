@@ -1,7 +1,8 @@
-//! A gateway that challenges whatever it is sent.
+//! A gateway that challenges whatever it is sent, or whose connection closes.
 
 use bytes::Bytes;
 use lockstep_sip::message::{Method, Request, Response, StatusCode};
+use lockstep_sip::net::FlowId;
 
 use super::lab::{Lab, PhoneId};
 use crate::platform::Platform;
@@ -66,6 +67,19 @@ fn a_challenged_bye_is_sent_again_with_credentials_though_the_leg_is_gone() {
     // Credentials that are not taken are not given again.
     refuse(&mut lab, &bye, "n3");
     assert_eq!(lab.unclaimed.len(), 0);
+}
+
+#[test]
+fn a_call_fails_at_once_when_the_connection_closes_that_it_went_out_over() {
+    let mut lab = Lab::new(CONFIG, &[("1000", SCRIPT)]);
+    lab.book.borrow_mut().sends_over = Some(FlowId(5));
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    next(&mut lab, Method::Invite);
+    assert_eq!(lab.seen(caller), Vec::<String>::new());
+    lab.switch.flow_closed(FlowId(5));
+    lab.settle();
+    assert_eq!(lab.seen(caller).len(), 1);
 }
 
 #[test]

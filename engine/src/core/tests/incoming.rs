@@ -97,7 +97,7 @@ fn the_connections_of_known_peers_may_rest_and_of_those_whose_call_is_let_in() {
         }
     }
     let kept: Vec<u64> = lab.book.borrow().kept_flows.iter().map(|flow| flow.0).collect();
-    assert_eq!(kept, [2, 3, 4, 12, 13, 14, 21, 22, 23, 24], "all but a stranger's that shows nothing");
+    assert_eq!(kept, [2_u64, 3, 4, 12, 13, 14, 21, 22, 23, 24], "all but a stranger's that shows nothing");
 }
 
 #[test]

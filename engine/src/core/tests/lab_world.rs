@@ -44,6 +44,8 @@ pub(super) struct Book {
     pub(super) resolving: Vec<(Ticket, Target)>,
     pub(super) applications: Vec<ApplicationCall>,
     pub(super) kept_flows: BTreeSet<FlowId>,
+    /// The connection that everything is sent over.
+    pub(super) sends_over: Option<FlowId>,
 }
 
 pub(super) struct LabWorld {
@@ -56,8 +58,9 @@ impl World for LabWorld {
         if transmit.bytes.len() > 65_507 {
             return Err("message too long".to_owned());
         }
-        self.book.borrow_mut().wire.push_back(transmit);
-        Ok(None)
+        let mut book = self.book.borrow_mut();
+        book.wire.push_back(transmit);
+        Ok(book.sends_over)
     }
 
     fn keep_flow(&mut self, flow: FlowId) {
