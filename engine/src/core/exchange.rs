@@ -13,7 +13,7 @@ use lockstep_media::io::LegId as MediaLeg;
 use lockstep_sip::auth::Authenticator;
 use lockstep_sip::endpoint::{DialogId, Endpoint, IncomingId, RequestId};
 use lockstep_sip::message::{Headers, NameAddr, SipUri, Uri};
-use lockstep_sip::net::{Destination, Protocol, Source};
+use lockstep_sip::net::{Destination, FlowId, Protocol, Source};
 use lockstep_sip::registrar::{Moved, Registrar};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::Rng;
@@ -163,6 +163,8 @@ pub(crate) struct Exchange {
     pub authenticator: Authenticator,
     /// Wrong passwords.
     pub guesses: Guesses,
+    /// Connections that may rest, to be said once what has come is read: the connections are in use until then.
+    vouched: Vec<FlowId>,
     pub directory: Directory,
     pub table: Arc<RouteTable>,
     pub programs: Arc<ProgramSet>,
@@ -269,6 +271,7 @@ impl Exchange {
             registrar,
             authenticator,
             guesses: Guesses::default(),
+            vouched: Vec::new(),
             directory,
             table,
             programs,
@@ -334,6 +337,13 @@ impl Exchange {
         if let Some(flow) = source.flow
             && gatekeeper::unknown_peer(source, &self.config.security, &self.directory).is_none()
         {
+            self.vouched.push(flow);
+        }
+    }
+
+    /// Says of connections what was noted while they were read.
+    pub(crate) fn keep_vouched(&mut self) {
+        for flow in std::mem::take(&mut self.vouched) {
             self.world.keep_flow(flow);
         }
     }

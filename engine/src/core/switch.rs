@@ -388,6 +388,7 @@ impl Switch {
     }
 
     fn pump_sip(&mut self) {
+        self.exchange.borrow_mut().keep_vouched();
         loop {
             let output = self.exchange.borrow_mut().endpoint.poll_output();
             match output {
