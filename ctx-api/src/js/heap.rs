@@ -109,11 +109,14 @@ impl Heap {
         self.meter.replace(meter);
     }
 
-    /// Frees all blocks that are not in the region.
+    /// Frees all blocks that are not copied.
     ///
     /// # Safety
     /// Nobody will use any of them again.
     pub(super) unsafe fn free_beside(&self) {
+        if let Some(region) = &self.region {
+            region.clear();
+        }
         for block in self.beside.take() {
             // SAFETY: the C allocator's, and nobody else has it.
             unsafe { give_back(block, usable_size(block)) };
@@ -126,18 +129,21 @@ impl Heap {
         }
         let block = match &self.region {
             Some(region) if region.is_open() => region.take(size),
-            Some(_) | None if zeroed => {
-                // SAFETY: no precondition.
-                self.noted(unsafe { libc::calloc(1, size.max(LEAST)) }.cast())
+            Some(region) if is_arena(size) => {
+                self.meter.borrow().sub(region.settle());
+                region.take_for_run(size).unwrap_or_else(|| self.take_beside(size, zeroed))
             }
-            Some(_) | None => self.noted(take(size)),
+            Some(_) | None => self.take_beside(size, zeroed),
         };
         // SAFETY: null or just allocated.
         self.meter.borrow().add(unsafe { usable_size(block) });
         block
     }
 
-    fn noted(&self, block: *mut u8) -> *mut u8 {
+    /// A block of the C allocator.
+    fn take_beside(&self, size: usize, zeroed: bool) -> *mut u8 {
+        // SAFETY: no precondition.
+        let block = if zeroed { unsafe { libc::calloc(1, size.max(LEAST)) }.cast() } else { take(size) };
         if self.region.is_some() && !block.is_null() {
             self.beside.borrow_mut().insert(block);
         }
@@ -338,11 +344,35 @@ mod tests {
     #[test]
     fn what_lies_beside_a_region_goes_at_once() {
         let heap = Heap::with_region(Meter::new(u64::MAX), 4096, &Lengths::default()).unwrap();
-        heap.region().unwrap().close();
+        let region = heap.region().unwrap();
+        region.close();
+        let room = region.used();
         let blocks: Vec<_> = (0..100).map(|size| filled(&heap, 600 + size * 50, 1)).collect();
-        assert_eq!(heap.beside.borrow().len(), blocks.len());
+        let beside = blocks.iter().filter(|block| !is_of_region(**block)).count();
+        assert_eq!(
+            (heap.beside.borrow().len(), beside),
+            (92, 92),
+            "one in ten is as long as an arena, and there is room for eight"
+        );
         // SAFETY: nobody looks at them again.
         unsafe { heap.free_beside() };
         assert!(heap.beside.borrow().is_empty());
+        assert_eq!(region.used(), room);
+    }
+
+    #[test]
+    fn an_arena_that_a_run_needs_again_and_again_takes_its_place_again() {
+        let heap = Heap::with_region(Meter::new(u64::MAX), 4096, &Lengths::default()).unwrap();
+        heap.region().unwrap().close();
+        let places: FxHashSet<_> = (0..100)
+            .map(|with| {
+                let block = filled(&heap, ARENA, with);
+                // SAFETY: nobody else has it.
+                unsafe { heap.free(block) };
+                block
+            })
+            .collect();
+        assert!(places.len() == 1 && places.into_iter().all(is_of_region));
+        assert_eq!(heap.meter.borrow().used(), 0);
     }
 }

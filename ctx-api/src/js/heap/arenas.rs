@@ -2,11 +2,12 @@
 //!
 //! QuickJS carves blocks of each of 31 sizes out of arenas of 4 KiB, and a booted runtime leaves most of the sizes' last ones nearly
 //! empty: a third of its image would be free blocks. So a runtime is booted to see how many blocks of each arena come to be used; in
-//! the next one the arenas are made shorter, in their order.
+//! the next one the arenas are made shorter, in their order. Those that a run asks for itself are made as long as what it has used of them
+//! by the time it asks for the next one, and a little longer: most runs use a few blocks of many sizes.
 //!
 //! ```text
 //!   JSArena │ used │ free │ used │ free, never used │        as QuickJS makes it: all blocks on its list of free ones
-//!   JSArena │ used │ free │ used │ spare │ the next block    shortened, once something else is asked for
+//!   JSArena │ used │ free │ used │ spare │ the next block    shortened, once another one is asked for
 //! ```
 
 use std::rc::Rc;
@@ -42,8 +43,7 @@ struct BlockHead {
 
 /// How long an arena is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Length {
-    pub(super) bytes: usize,
+struct Length {
     blocks: u16,
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Length {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::js) struct Lengths(Rc<[Option<Length>]>);
 
-/// A block of a region that was taken for an arena.
+/// A block of a region that was taken for an arena: QuickJS asks for some others of such a size.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Arena {
     pub(super) block: *mut u8,
@@ -62,10 +62,10 @@ pub(super) struct Arena {
 /// The arenas of a region.
 pub(super) struct Arenas {
     lengths: Lengths,
-    /// Those that have been taken.
+    /// Those that an image is taken with.
     taken: Vec<Arena>,
-    /// The last one, and how long it is to be: it can be shortened once QuickJS has made it an arena.
-    last: Option<(Arena, Length)>,
+    /// One that can be shortened once QuickJS has made it an arena, and how long it is to be: what it needs by then where nothing is said.
+    last: Option<(Arena, Option<Length>)>,
 }
 
 impl Arenas {
@@ -73,23 +73,43 @@ impl Arenas {
         Self { lengths, taken: Vec::new(), last: None }
     }
 
-    /// How long the next one is to be.
-    pub(super) fn next(&self) -> Option<Length> {
+    fn next(&self) -> Option<Length> {
         self.lengths.0.get(self.taken.len()).copied().flatten()
     }
 
-    /// It lies here.
-    pub(super) fn add(&mut self, arena: Arena, length: Option<Length>) {
-        self.taken.push(arena);
-        self.last = length.map(|length| (arena, length));
+    /// Whether the image's next one is to be shorter than QuickJS makes it.
+    pub(super) fn shortens_next(&self) -> bool {
+        self.next().is_some()
     }
 
-    /// Shortens the one taken last, if it was to be shorter; gives one back that has to stay as long as it is.
-    pub(super) fn settle(&mut self) -> Option<Arena> {
+    /// One of the image's was taken.
+    pub(super) fn add(&mut self, arena: Arena) {
+        let length = self.next();
+        self.taken.push(arena);
+        self.last = length.map(|length| (arena, Some(length)));
+    }
+
+    /// One was taken by a run.
+    pub(super) fn add_of_run(&mut self, arena: Arena) {
+        self.last = Some((arena, None));
+    }
+
+    /// A block, which may be one of them, is nobody's any more.
+    pub(super) fn forget(&mut self, block: *mut u8) {
+        self.last.take_if(|(arena, _)| arena.block == block);
+    }
+
+    /// The one taken last stays as it is.
+    pub(super) fn forget_last(&mut self) {
+        self.last = None;
+    }
+
+    /// Shortens the one taken last; where it lies and its bytes now, if it could be.
+    pub(super) fn settle(&mut self) -> Option<(*mut u8, usize)> {
         let (arena, length) = self.last.take()?;
-        // SAFETY: QuickJS has made it an arena: it asks for nothing before; and nothing was put behind its new length so far.
-        let is_shorter = unsafe { arena.shorten(length) };
-        (!is_shorter).then_some(arena)
+        // SAFETY: QuickJS has made it an arena, or a block of another kind: it asks for nothing before; nothing lies behind it so far.
+        let bytes = unsafe { arena.shorten(length) }?;
+        Some((arena.block, bytes))
     }
 
     /// How long each has to be for what it holds, and a little more.
@@ -127,8 +147,12 @@ impl Arena {
     unsafe fn blocks(&self) -> Option<Blocks<'_>> {
         // SAFETY: as promised, and blocks of a region are aligned for it.
         let head = unsafe { &mut *self.block.cast::<Head>() };
+        // Where an arena has an address, another block has its own head, of which no script writes anything.
+        if head.links[0] & usize::from(NIL) == usize::from(NIL) {
+            return None;
+        }
         let size = block_size(head.size_index)?;
-        let is_arena = self.size == length(usize::from(head.count), size) && head.used <= head.count;
+        let is_arena = self.size == length_of(usize::from(head.count), size) && head.used <= head.count;
         is_arena.then(|| Blocks { head, first: self.block.wrapping_add(size_of::<Head>()), size })
     }
 
@@ -139,29 +163,27 @@ impl Arena {
     unsafe fn needed(&self) -> Option<Length> {
         // SAFETY: as promised.
         let blocks = unsafe { self.blocks() }?;
-        let needed = blocks.touched() + FEWEST.max(SPARE / blocks.size);
-        if needed >= blocks.count() {
-            return None;
-        }
-        Some(Length { bytes: length(needed, blocks.size), blocks: u16::try_from(needed).ok()? })
+        let needed = blocks.with_spare(blocks.touched());
+        (needed < blocks.count()).then_some(Length { blocks: u16::try_from(needed).ok()? })
     }
 
-    /// Takes the blocks behind its new length off the list of free ones, where they stand last; whether it could, which it cannot where
-    /// one of them was used.
+    /// Takes the blocks behind its new length off the list of free ones, where they stand last; its bytes then, or `None` where one of them
+    /// is used or it would be no shorter.
     ///
     /// # Safety
     /// As for [`blocks`](Self::blocks).
-    unsafe fn shorten(&self, length: Length) -> bool {
+    unsafe fn shorten(&self, length: Option<Length>) -> Option<usize> {
         // SAFETY: as promised.
-        let Some(blocks) = (unsafe { self.blocks() }) else { return false };
-        let kept = usize::from(length.blocks);
-        if blocks.touched() >= kept {
-            return false;
+        let blocks = unsafe { self.blocks() }?;
+        let free = blocks.free_from()?;
+        let kept = length.map_or_else(|| blocks.with_spare(free), |length| usize::from(length.blocks));
+        if kept <= free || kept >= blocks.count() {
+            return None;
         }
-        blocks.head.count = length.blocks;
-        // SAFETY: one of its blocks: there are more than are kept.
+        blocks.head.count = u16::try_from(kept).ok()?;
+        // SAFETY: one of its blocks: there were more than are kept.
         unsafe { (*blocks.at(kept - 1).cast::<BlockHead>()).next = NIL };
-        true
+        Some(length_of(kept, blocks.size))
     }
 }
 
@@ -172,6 +194,31 @@ impl Blocks<'_> {
 
     fn at(&self, index: usize) -> *mut u8 {
         self.first.wrapping_add(index * self.size)
+    }
+
+    /// So many, and the spare ones.
+    fn with_spare(&self, blocks: usize) -> usize {
+        blocks + FEWEST.max(SPARE / self.size)
+    }
+
+    /// The first of those at the end that are free, and on the list in their order, behind all others.
+    fn free_from(&self) -> Option<usize> {
+        let (mut from, mut at) = (self.head.first_free, self.head.first_free);
+        for _ in 0..self.count() {
+            if usize::from(at) >= self.count() {
+                return None;
+            }
+            // SAFETY: one of the arena's blocks.
+            let next = unsafe { self.at(usize::from(at)).cast::<BlockHead>().read() }.next;
+            if next == NIL {
+                return (usize::from(at) + 1 == self.count()).then_some(usize::from(from));
+            }
+            if next != at + 1 {
+                from = next;
+            }
+            at = next;
+        }
+        None
     }
 
     /// How many there are from the first to the last that was ever used.
@@ -193,7 +240,7 @@ impl Blocks<'_> {
 }
 
 /// Bytes of an arena of so many blocks of one size.
-fn length(blocks: usize, size: usize) -> usize {
+fn length_of(blocks: usize, size: usize) -> usize {
     size_of::<Head>() + blocks * size
 }
 
@@ -206,17 +253,17 @@ mod tests {
         let size = block_size(size_index).unwrap();
         let count = (4096 - size_of::<Head>()) / size;
         let block = memory.as_mut_ptr().cast::<u8>();
-        let head = Head { links: [1; 4], size_index, used: 0, count: count as u16, first_free: 0 };
+        let head = Head { links: [8; 4], size_index, used: 0, count: count as u16, first_free: 0 };
         // SAFETY: within the memory.
         unsafe {
             block.cast::<Head>().write(head);
             for at in 0..count {
                 let next = if at + 1 == count { NIL } else { at as u16 + 1 };
                 let head = BlockHead { next, size_index, kind: 0, references: 0 };
-                block.add(length(at, size)).cast::<BlockHead>().write(head);
+                block.add(length_of(at, size)).cast::<BlockHead>().write(head);
             }
         }
-        Arena { block, size: length(count, size) }
+        Arena { block, size: length_of(count, size) }
     }
 
     /// Has its first free block used, as QuickJS does.
@@ -250,11 +297,12 @@ mod tests {
                 assert!(block_size(size_index).unwrap() > 500, "there is always room for three, and for two spare ones");
                 continue;
             };
-            assert!(length.bytes < seen.size && (5..=67).contains(&length.blocks), "{length:?}");
+            assert!((5..=67).contains(&length.blocks), "{length:?}");
             use_one(&shortened);
             // SAFETY: an arena.
-            assert!(unsafe { shortened.shorten(length) });
-            let shorter = Arena { size: length.bytes, ..shortened };
+            let size = unsafe { shortened.shorten(Some(length)) }.unwrap();
+            assert!(size < seen.size);
+            let shorter = Arena { size, ..shortened };
             let rest: Vec<_> = (1..length.blocks).map(|_| use_one(&shorter)).collect();
             assert_eq!(rest, (1..usize::from(length.blocks)).collect::<Vec<_>>());
             // SAFETY: an arena.
@@ -271,10 +319,81 @@ mod tests {
         let length = unsafe { arena.needed() }.unwrap();
         let _: Vec<_> = (0..=length.blocks).map(|_| use_one(&arena)).collect();
         let mut arenas = Arenas::new(Lengths([Some(length)].into()));
-        let next = arenas.next();
-        arenas.add(arena, next);
-        assert!(arenas.settle() == Some(arena) && arenas.settle().is_none());
+        arenas.add(arena);
+        assert_eq!(arenas.settle(), None);
         assert_eq!((memory[4] >> 32) & 0xffff, 42, "the number of its blocks");
+    }
+
+    /// Frees one of its blocks, as QuickJS does.
+    fn free_one(arena: &Arena, at: usize) {
+        // SAFETY: an arena.
+        unsafe {
+            let blocks = arena.blocks().unwrap();
+            (*blocks.at(at).cast::<BlockHead>()).next = blocks.head.first_free;
+            (blocks.head.first_free, blocks.head.used) = (at as u16, blocks.head.used - 1);
+        }
+    }
+
+    /// The blocks that are free, in the order of the list.
+    fn free(arena: &Arena) -> Vec<u16> {
+        // SAFETY: an arena.
+        unsafe {
+            let blocks = arena.blocks().unwrap();
+            let next = |at: &u16| Some(blocks.at(usize::from(*at)).cast::<BlockHead>().read().next).filter(|next| *next != NIL);
+            std::iter::successors(Some(blocks.head.first_free).filter(|at| *at != NIL), next).collect()
+        }
+    }
+
+    #[test]
+    fn an_arena_of_a_run_is_cut_behind_all_that_it_uses_whatever_it_has_freed() {
+        for (used, freed) in [(1, &[][..]), (7, &[6, 5]), (7, &[5, 6]), (9, &[3, 1, 8]), (9, &[0, 1, 2, 3, 4, 5, 6, 7])] {
+            let mut memory = [0; 512];
+            let arena = made(&mut memory, 10);
+            let mut in_use: Vec<_> = (0..used).map(|_| use_one(&arena)).collect();
+            freed.iter().for_each(|at| free_one(&arena, *at));
+            in_use.retain(|at| !freed.contains(at));
+            let before = free(&arena);
+            let mut arenas = Arenas::new(Lengths::default());
+            arenas.add_of_run(arena);
+            let (block, size) = arenas.settle().unwrap();
+            assert!(block == arena.block && arenas.settle().is_none());
+            let shorter = Arena { block, size };
+            let after = free(&shorter);
+            assert!(before.starts_with(&after) && after.len() >= FEWEST, "{used} {freed:?}: {after:?}");
+            // SAFETY: an arena.
+            let count = unsafe { shorter.blocks() }.unwrap().count();
+            assert_eq!(in_use.len() + after.len(), count, "every block is used or free");
+            assert!(in_use.iter().all(|at| *at < count) && count < 15, "{used} {freed:?}: {count}");
+        }
+    }
+
+    #[test]
+    fn an_arena_of_a_run_that_uses_all_of_it_or_frees_it_stays_as_it_is() {
+        let mut memory = [0; 512];
+        let arena = made(&mut memory, 10);
+        let mut arenas = Arenas::new(Lengths::default());
+        arenas.add_of_run(arena);
+        arenas.forget(arena.block);
+        assert_eq!(arenas.settle(), None, "freed");
+        let _: Vec<_> = (0..42).map(|_| use_one(&arena)).collect();
+        arenas.add_of_run(arena);
+        assert_eq!(arenas.settle(), None, "full");
+        free_one(&arena, 3);
+        arenas.add_of_run(arena);
+        assert_eq!(arenas.settle(), None, "what is free lies before what is used");
+    }
+
+    #[test]
+    fn a_block_of_a_script_that_looks_like_an_arena_is_none() {
+        let mut memory = [0; 512];
+        let arena = made(&mut memory, 10);
+        // SAFETY: so many bytes.
+        unsafe {
+            assert!(arena.blocks().is_some());
+            // QuickJS begins each that is none so.
+            arena.block.cast::<u64>().write(0x00ff_ffff);
+            assert!(arena.blocks().is_none());
+        }
     }
 
     #[test]
