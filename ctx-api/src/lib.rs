@@ -16,6 +16,7 @@ mod octets;
 pub mod op;
 pub mod outcome;
 pub mod packages;
+pub mod pattern;
 pub mod queue;
 mod well_formed;
 pub mod wire;

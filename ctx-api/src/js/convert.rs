@@ -7,6 +7,7 @@ use rquickjs::{Array, Ctx, Object, Value};
 use super::value::{length, text};
 use crate::error::{ErrorCode, OpError};
 use crate::op::Headers;
+use crate::pattern::{Pattern, PatternError};
 
 /// Most entries of a list argument (sources, targets, headers).
 const MAX_LIST: usize = 100;
@@ -226,22 +227,27 @@ impl<'js> Arg<'_, 'js> {
         Ok(Some(digits))
     }
 
-    /// A pattern: a string, or a `RegExp`, of which the source counts.
+    /// A pattern: a string, or a `RegExp`, of which the source counts; one that the engine takes.
     pub(super) fn opt_pattern(&self) -> Converted<Option<String>> {
         let Some(value) = &self.value else { return Ok(None) };
-        if value.is_string() {
-            return self.opt_string();
+        let source = match value.as_object() {
+            Some(object) => object.get::<_, Value<'js>>("source")?,
+            None => value.clone(),
+        };
+        if !source.is_string() {
+            return Err(self.wrong_type("a string or a RegExp"));
         }
-        match value.as_object() {
-            Some(object) => {
-                let source: Value<'js> = object.get("source")?;
-                let pattern = Arg { ctx: self.ctx, operation: self.operation, name: self.name, value: Some(source) };
-                match pattern.value {
-                    Some(ref source) if source.is_string() => pattern.opt_string(),
-                    _ => Err(self.wrong_type("a string or a RegExp")),
-                }
+        let source = text(self.ctx, &source)?;
+        match Pattern::new(&source) {
+            Ok(_) => Ok(Some(source)),
+            Err(error @ (PatternError::TooLong { .. } | PatternError::TooLarge { .. })) => {
+                Err(OpError::new(ErrorCode::RangeError, format!("ctx.{}: `{}` must be {error}", self.operation, self.name))
+                    .into())
             }
-            None => Err(self.wrong_type("a string or a RegExp")),
+            Err(PatternError::Malformed(error)) => {
+                let message = format!("ctx.{}: `{}` {source:?}: {error}", self.operation, self.name);
+                Err(OpError::new(ErrorCode::TypeError, message).into())
+            }
         }
     }
 

@@ -247,6 +247,15 @@ fn refusals_say_what_was_expected_and_what_came() {
             "gather({ prompt: {} })",
             "TypeError: ctx.gather: `prompt` must be a source, a list of sources or {tts: 'text'}, got an object",
         ),
+        (
+            "ivr('a', 5, 1, 9, '#', { regexp: /\\d{1001}/ })",
+            "RangeError: ctx.ivr: `regexp` must be at most 1000 characters and classes with its repetitions written out, got 1001",
+        ),
+        ("gather({ regexp: 'x'.repeat(2000) })", "RangeError: ctx.gather: `regexp` must be at most 1000 bytes long, got 2000"),
+        (
+            "gather({ regexp: '(' })",
+            "TypeError: ctx.gather: `regexp` \"(\": Parsing error at position 1: Opening parenthesis without closing parenthesis",
+        ),
         ("sendDtmf('12x')", "RangeError: ctx.sendDtmf: `digits` must be 1 to 256 of 0-9 * # A-D, w and W, got '12x'"),
         (
             "sendDtmf('1', { method: 'smoke' })",

@@ -17,13 +17,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use fancy_regex::Regex;
 use lockstep_ctx_api::outcome::CollectStatus;
+use lockstep_ctx_api::pattern::Pattern;
 
 use super::digits::Digits;
-
-/// How far a regular expression may backtrack on one entry: it is the script's, and it runs on the core's thread.
-const BACKTRACK_LIMIT: usize = 20_000;
 
 /// The rules of one collecting operation.
 #[derive(Debug)]
@@ -40,29 +37,6 @@ pub struct CollectRules {
     pub has_prompt: bool,
     pub has_invalid_prompt: bool,
     pub pattern: Option<Pattern>,
-}
-
-/// What the digits must match as a whole.
-#[derive(Debug)]
-pub struct Pattern(Regex);
-
-impl Pattern {
-    /// Compiles a regular expression as scripts write it.
-    ///
-    /// # Errors
-    /// The compiler's own words when it is no expression; places are those of `source`.
-    pub fn new(source: &str) -> Result<Self, String> {
-        fancy_regex::RegexBuilder::new(&format!("^(?:{source})$"))
-            .backtrack_limit(BACKTRACK_LIMIT)
-            .build()
-            .map(Self)
-            .map_err(|error| Regex::new(source).err().unwrap_or(error).to_string())
-    }
-
-    fn matches(&self, digits: &str) -> bool {
-        // An expression that backtracks past the limit is treated as one that does not match.
-        self.0.is_match(digits).unwrap_or(false)
-    }
 }
 
 /// What the collector wants done.
@@ -449,25 +423,5 @@ mod tests {
         assert_eq!(desk.steps(), [PlayPrompt]);
         desk.audio_ends();
         assert_eq!(desk.steps(), [done(Success, "5", None)]);
-    }
-
-    #[test]
-    fn the_pattern_must_match_the_whole_entry() {
-        let pattern = Pattern::new(r"(?!0000)\d{4}|9").unwrap();
-        assert!(pattern.matches("1234") && pattern.matches("9"));
-        assert!(!pattern.matches("0000") && !pattern.matches("12345") && !pattern.matches("99"));
-    }
-
-    #[test]
-    fn a_pattern_that_backtracks_without_end_does_not_match() {
-        let pattern = Pattern::new(r"(?:(?=1)1+)+$(?=2)").unwrap();
-        assert!(!pattern.matches(&"1".repeat(120)));
-    }
-
-    #[test]
-    fn a_broken_pattern_is_refused_with_the_reason() {
-        let reason = |source| Pattern::new(source).unwrap_err();
-        assert!(reason("[").starts_with("Parsing error at position 1: "), "{}", reason("["));
-        assert!(!reason("(").is_empty());
     }
 }

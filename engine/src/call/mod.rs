@@ -13,7 +13,7 @@ mod switchboard;
 pub use audio::{Audio, AudioEnd, AudioId, AudioOptions, AudioStop};
 pub use bridge::{Bridge, BridgeRules, BridgeStep, Hunt};
 pub(crate) use bridge::{is_callees_word, preference, status_of};
-pub use collect::{CollectRules, CollectStep, Collected, Collector, Pattern};
+pub use collect::{CollectRules, CollectStep, Collected, Collector};
 pub use digits::{Digits, is_key};
 pub use info::{digit_of_info, info_of_digit};
 pub use leg::{Leg, LegState};

@@ -2,13 +2,13 @@
 
 use lockstep_ctx_api::op::{GatherArgs, IvrArgs};
 use lockstep_ctx_api::outcome::{CollectStatus, GatherVia, Gathered, IvrResult};
+use lockstep_ctx_api::pattern::Pattern;
 use lockstep_ctx_api::{ErrorCode, OpError, Outcome};
 
 use super::argument;
 use super::sound::{SILENCE, Voice};
 use super::task::{Finish, Plan, Step};
 use super::{Settings, answer_time};
-use crate::call::Pattern;
 use crate::esl::Event;
 
 /// The variable the digits are put into.

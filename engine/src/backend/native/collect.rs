@@ -4,13 +4,12 @@ use std::time::{Duration, Instant};
 
 use lockstep_ctx_api::op::{BridgeArgs, BridgeTarget, GatherArgs, IvrArgs, Prompt};
 use lockstep_ctx_api::outcome::{CollectStatus, GatherVia, Gathered, IvrResult};
+use lockstep_ctx_api::pattern::Pattern;
 use lockstep_ctx_api::{ErrorCode, OpError, OpId, Outcome};
 use lockstep_media::digit::DigitSet;
 
 use super::{NativeBackend, Task};
-use crate::call::{
-    AudioId, AudioOptions, AudioSource, CollectRules, CollectStep, Collected, Collector, LegId, Pattern, Switchboard,
-};
+use crate::call::{AudioId, AudioOptions, AudioSource, CollectRules, CollectStep, Collected, Collector, LegId, Switchboard};
 
 /// A collecting operation under way.
 #[derive(Debug)]
@@ -47,7 +46,7 @@ impl<S: Switchboard> NativeBackend<S> {
     pub(super) fn start_ivr(&mut self, now: Instant, id: OpId, args: IvrArgs) {
         let file = |name: Option<String>| name.map(|name| AudioSource::Files(vec![name]));
         let time = Duration::from_millis(args.timeout_ms);
-        let rules = pattern("ivr", args.regexp.as_deref()).map(|pattern| CollectRules {
+        let rules = CollectRules {
             min: args.min as usize,
             max: args.max as usize,
             terminators: args.terminators,
@@ -57,10 +56,10 @@ impl<S: Switchboard> NativeBackend<S> {
             barge_in: true,
             has_prompt: args.file.is_some(),
             has_invalid_prompt: args.invalid_file.is_some(),
-            pattern,
-        });
+            pattern: None,
+        };
         let kind = Kind::Ivr { transfer_on_failure: args.transfer_on_failure };
-        self.start_collecting(now, id, rules, kind, args.flush, file(args.file), file(args.invalid_file));
+        self.start_collecting(now, id, rules, args.regexp, kind, args.flush, file(args.file), file(args.invalid_file));
     }
 
     pub(super) fn start_gather(&mut self, now: Instant, id: OpId, args: GatherArgs) {
@@ -68,7 +67,7 @@ impl<S: Switchboard> NativeBackend<S> {
             let message = "gather: no speech recogniser is configured; leave out `speech` to gather digits";
             return self.complete(id, Err(OpError::new(ErrorCode::NotConfigured, message)));
         }
-        let rules = pattern("gather", args.regexp.as_deref()).map(|pattern| CollectRules {
+        let rules = CollectRules {
             min: args.min as usize,
             max: args.max as usize,
             terminators: args.terminators,
@@ -78,10 +77,10 @@ impl<S: Switchboard> NativeBackend<S> {
             barge_in: args.barge_in,
             has_prompt: args.prompt.is_some(),
             has_invalid_prompt: args.invalid_prompt.is_some(),
-            pattern,
-        });
+            pattern: None,
+        };
         let (prompt, invalid) = (args.prompt.map(source), args.invalid_prompt.map(source));
-        self.start_collecting(now, id, rules, Kind::Gather, args.flush, prompt, invalid);
+        self.start_collecting(now, id, rules, args.regexp, Kind::Gather, args.flush, prompt, invalid);
     }
 
     #[expect(clippy::too_many_arguments, reason = "the two operations differ in all of them and share the rest")]
@@ -89,7 +88,8 @@ impl<S: Switchboard> NativeBackend<S> {
         &mut self,
         now: Instant,
         id: OpId,
-        rules: Result<CollectRules, OpError>,
+        rules: CollectRules,
+        regexp: Option<String>,
         kind: Kind,
         flush: bool,
         prompt: Option<AudioSource>,
@@ -99,8 +99,10 @@ impl<S: Switchboard> NativeBackend<S> {
             Kind::Ivr { .. } => "ivr",
             Kind::Gather => "gather",
         };
-        let ready = rules.and_then(|rules| self.audio_path(now, name).map(|()| rules));
-        let begun = ready.map(|rules| {
+        // Looked at first: an operation that cannot begin costs no compiling.
+        let pattern = self.audio_path(now, name).and_then(|()| pattern(name, regexp.as_deref()));
+        let begun = pattern.map(|pattern| {
+            let rules = CollectRules { pattern, ..rules };
             if flush {
                 self.digits.flush();
             }
