@@ -77,7 +77,7 @@ impl Userspace {
             }
             "sql" => {
                 let statement = Statement { text: args.text("text")?, parameters: args.value() };
-                reply(args, self.databases.run(&account, statement), rows_json)
+                reply(args, self.databases.run(&account, statement, rows_json), |json| json)
             }
             _ => no_such_function(args),
         })

@@ -32,6 +32,8 @@ const MAX_TEXT: i32 = 100_000;
 /// The longest text or blob, in bytes.
 const MAX_CELL: i32 = 4 << 20;
 const MAX_PARAMETERS: i32 = 1_000;
+/// The most columns of a table or a result, and arguments of a function: SQLite has a whole row in memory before anybody sees it.
+const MAX_COLUMNS: i32 = 200;
 /// SQLite's name for what is temporary.
 const TEMPORARY: &str = "temp";
 /// Settings that only tell something.
@@ -116,20 +118,26 @@ impl AccountDatabases {
         Self { shared: Arc::new(Shared { place, limits, open: Mutex::default() }) }
     }
 
-    /// Runs a statement in the database of `account`. It is in line when this returns.
-    pub fn run(
+    /// Runs a statement in the database of `account`, and `show` on what it gives, in the database's thread. It is in line when this
+    /// returns.
+    pub fn run<T, S>(
         &self,
         account: &str,
         statement: Statement,
-    ) -> impl Future<Output = Result<Rows, StoreError>> + Send + 'static + use<> {
+        show: S,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send + 'static + use<T, S>
+    where
+        T: Send + 'static,
+        S: FnOnce(Rows) -> T + Send + 'static,
+    {
         let limits = self.shared.limits;
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |connection, deadline| {
             if !answer.is_closed() {
                 set(deadline, Some(Instant::now() + limits.time));
-                let result = execute(connection, &statement, limits);
+                let result = execute(connection, &statement, limits, deadline);
                 set(deadline, None);
-                let _ = answer.send(result);
+                let _ = answer.send(result.map(show));
             }
         });
         let submitted = self.submit(account, job);
@@ -195,6 +203,8 @@ fn open(place: &Place, limits: DatabaseLimits, deadline: &Deadline) -> Result<Co
         (Limit::SQLITE_LIMIT_LENGTH, MAX_CELL),
         (Limit::SQLITE_LIMIT_VARIABLE_NUMBER, MAX_PARAMETERS),
         (Limit::SQLITE_LIMIT_EXPR_DEPTH, 100),
+        (Limit::SQLITE_LIMIT_COLUMN, MAX_COLUMNS),
+        (Limit::SQLITE_LIMIT_FUNCTION_ARG, MAX_COLUMNS),
     ] {
         connection.set_limit(limit, bound)?;
     }
@@ -243,30 +253,43 @@ fn authorize(context: AuthContext<'_>) -> Authorization {
     }
 }
 
-fn execute(connection: &mut Connection, statement: &Statement, limits: DatabaseLimits) -> Result<Rows, StoreError> {
-    explain(query(connection, statement, limits), connection, limits)
+fn execute(
+    connection: &mut Connection,
+    statement: &Statement,
+    limits: DatabaseLimits,
+    deadline: &Deadline,
+) -> Result<Rows, StoreError> {
+    explain(query(connection, statement, limits, deadline), connection, limits)
 }
 
-fn query(connection: &Connection, statement: &Statement, limits: DatabaseLimits) -> Result<Rows, StoreError> {
+fn query(
+    connection: &Connection,
+    statement: &Statement,
+    limits: DatabaseLimits,
+    deadline: &Deadline,
+) -> Result<Rows, StoreError> {
     let before = connection.total_changes();
     let mut prepared = connection.prepare(&statement.text)?;
     bind(&mut prepared, &statement.parameters)?;
     let columns: Vec<String> = prepared.column_names().map(str::to_owned).collect();
     let mut found = Vec::new();
-    let mut bytes = 0;
+    let mut room = limits.max_result_bytes;
     let mut rows = prepared.raw_query();
     while let Some(row) = rows.next()? {
+        // A row may be many steps' worth of work.
+        if is_over(deadline) {
+            return Err(too_slow(limits));
+        }
         if found.len() == limits.max_rows {
             return Err(refused(ErrorCode::LimitError, format!("the result has more than {} rows", limits.max_rows)));
         }
         let mut record = Map::new();
         for (index, column) in columns.iter().enumerate() {
-            let cell = cell(row.get_ref(index)?);
-            bytes += column.len() + cell.as_str().map_or(8, str::len);
-            record.insert(column.clone(), cell);
-        }
-        if bytes > limits.max_result_bytes {
-            return Err(refused(ErrorCode::LimitError, format!("the result takes more than {} bytes", limits.max_result_bytes)));
+            let value = row.get_ref(index)?;
+            room = room.checked_sub(column.len() + size_of(value)).ok_or_else(|| {
+                refused(ErrorCode::LimitError, format!("the result takes more than {} bytes", limits.max_result_bytes))
+            })?;
+            record.insert(column.clone(), cell(value));
         }
         found.push(record);
     }
@@ -339,6 +362,15 @@ fn from_base64(text: &str) -> Option<Vec<u8>> {
     base64::engine::general_purpose::STANDARD.decode(text).ok()
 }
 
+/// What [`cell`] makes of it, in bytes.
+fn size_of(value: ValueRef<'_>) -> usize {
+    match value {
+        ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => 8,
+        ValueRef::Text(text) => text.len(),
+        ValueRef::Blob(bytes) => bytes.len().div_ceil(3) * 4,
+    }
+}
+
 fn cell(value: ValueRef<'_>) -> Value {
     use base64::Engine as _;
     match value {
@@ -355,15 +387,16 @@ fn refused(code: ErrorCode, message: String) -> StoreError {
     StoreError::refused(code, message)
 }
 
+fn too_slow(limits: DatabaseLimits) -> StoreError {
+    refused(ErrorCode::TimeoutError, format!("the statement was ended: it took longer than {} ms", limits.time.as_millis()))
+}
+
 /// SQLite's codes for what our bounds did, as sentences.
 fn explain(result: Result<Rows, StoreError>, connection: &Connection, limits: DatabaseLimits) -> Result<Rows, StoreError> {
     use rusqlite::ErrorCode as Code;
     let Err(StoreError::Sql(error)) = &result else { return result };
     match error.sqlite_error_code() {
-        Some(Code::OperationInterrupted) => {
-            let message = format!("the statement was ended: it took longer than {} ms", limits.time.as_millis());
-            Err(refused(ErrorCode::TimeoutError, message))
-        }
+        Some(Code::OperationInterrupted) => Err(too_slow(limits)),
         // SQLite has nothing to run of such a text.
         Some(Code::ApiMisuse) => Err(refused(ErrorCode::TypeError, "the text holds no statement".to_owned())),
         Some(Code::DiskFull) => {

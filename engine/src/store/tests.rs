@@ -256,7 +256,11 @@ fn databases() -> AccountDatabases {
 
 async fn sql(databases: &AccountDatabases, text: &str, parameters: Value) -> Result<Rows, (ErrorCode, String)> {
     let statement = Statement { text: text.to_owned(), parameters };
-    databases.run("a", statement).await.map_err(|error| error.into_op_error("sql")).map_err(|error| (error.code, error.message))
+    databases
+        .run("a", statement, |rows| rows)
+        .await
+        .map_err(|error| error.into_op_error("sql"))
+        .map_err(|error| (error.code, error.message))
 }
 
 #[tokio::test]
@@ -402,6 +406,10 @@ async fn size_time_and_result_of_a_statement_are_bounded() {
     assert_eq!(sql(&db, many, Value::Null).await.map_err(|error| error.0), Err(ErrorCode::LimitError));
     let wide = sql(&db, "SELECT hex(zeroblob(6000))", Value::Null).await;
     assert_eq!(wide.map_err(|error| error.0), Err(ErrorCode::LimitError));
+    let bytes = sql(&db, "SELECT zeroblob(4000) AS a, zeroblob(4000) AS b", Value::Null).await;
+    assert_eq!(bytes.map_err(|error| error.0), Err(ErrorCode::LimitError), "they travel as base64");
+    let columns = sql(&db, &format!("SELECT {}", vec!["1"; 201].join(",")), Value::Null).await.expect_err("too many");
+    assert!(columns.1.contains("too many columns"), "{}", columns.1);
     sql(&db, "CREATE TABLE t (a)", Value::Null).await.unwrap();
     let full = sql(&db, "INSERT INTO t VALUES (randomblob(100000))", Value::Null).await;
     let why = "sql: no room for what the statement writes: the account's database takes 8192 of the 65536 bytes it may take; \
