@@ -346,8 +346,8 @@ impl Session {
     /// A step of the test.
     fn step(&mut self, op: OpId, call: HostCall) {
         match call.function.as_str() {
-            "listed" => self.ending = Some(Ending::Listed(first(&call.args))),
-            "finished" => self.ending = Some(Ending::Finished(first(&call.args))),
+            "listed" => self.end(first(&call.args).map(Ending::Listed)),
+            "finished" => self.end(first(&call.args).map(Ending::Finished)),
             function => {
                 let Ok(Value::Array(values)) = serde_json::from_str(&call.args) else {
                     return self.complete_step(op, Err(misuse("the arguments are no list".to_owned())));
@@ -361,6 +361,14 @@ impl Session {
                     Err(error) => self.complete_step(op, Err(error)),
                 }
             }
+        }
+    }
+
+    /// Ends the run with what the test file says; with an error where it is not as expected.
+    fn end(&mut self, said: Result<Ending, serde_json::Error>) {
+        match said {
+            Ok(ending) => self.ending = Some(ending),
+            Err(error) => self.stopped = Some(wrong(&format!("what it says of its tests cannot be read: {error}"))),
         }
     }
 
@@ -490,9 +498,9 @@ fn wrong_of(error: &crate::runs::RunError) -> Wrong {
     }
 }
 
-fn first<T: serde::de::DeserializeOwned + Default>(args: &str) -> T {
-    let values: Vec<Value> = serde_json::from_str(args).unwrap_or_default();
-    values.into_iter().next().and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default()
+/// The only argument of a step.
+fn first<T: serde::de::DeserializeOwned>(args: &str) -> Result<T, serde_json::Error> {
+    serde_json::from_str::<(T,)>(args).map(|(value,)| value)
 }
 
 /// Where the data of a run is among the arguments of its step: JSON.

@@ -119,6 +119,25 @@ fn wrong_use_says_what_was_expected() {
 }
 
 #[test]
+fn a_wrong_option_of_one_test_fails_the_whole_file_rather_than_leaving_its_tests_out() {
+    let seed = "`seed` must be a whole number, 0 or more";
+    for (options, expected) in [
+        ("{ seed: -1 }", seed),
+        ("{ seed: '7' }", seed),
+        ("{ seed: 1.5 }", seed),
+        ("{ network: network({ seed: -7 }) }", seed),
+        ("{ network: { delay_ms: Infinity } }", "delay_ms: expected milliseconds, got Infinity"),
+        ("{ vars: { a: 1 } }", "unknown option 'vars'; expected network, timeout, seed, at"),
+    ] {
+        let error = file(&format!("test('sound', () => {{}});\ntest('it', {options}, () => {{}});")).err();
+        assert!(error.as_ref().is_some_and(|error| error.contains(expected)), "{options}: {error:?}");
+    }
+    // Half of a character, which no text of ours can hold.
+    let error = file("test('sound', () => {});\ntest('\\uD800', () => {});").err();
+    assert!(error.as_ref().is_some_and(|error| error.contains("cannot be read")), "{error:?}");
+}
+
+#[test]
 fn expectations_hold_or_say_why_not() {
     let holds = "expect({ a: [1, { b: 2 }], c: undefined }).toEqual({ a: [1, { b: 2 }] });
       expect({ a: 1, b: 2 }).toMatchObject({ a: expect.any(Number) });

@@ -1,6 +1,6 @@
 // Phones, their calls, and the lines between them and the engine.
 (function (host, runtime) {
-  const { failures, ms, optionsOf, pattern, step, tell, unawaited } = runtime.part('test/steps');
+  const { failures, ms, optionsOf, pattern, seedOf, step, tell, unawaited } = runtime.part('test/steps');
   const inspect = (value) => runtime.part('inspect').inspect(value, 4);
 
   function audio(said, what) {
@@ -23,14 +23,13 @@
   function network(options = {}) {
     const given = optionsOf('network', options, LINE);
     const { loss = 0, delay_ms = 1, jitter_ms = 0, reorder = 0, duplicate = 0, seed } = given;
-    if (seed !== undefined && !Number.isSafeInteger(seed)) throw new TypeError(`network: \`seed\` must be a whole number, got ${inspect(seed)}`);
     return {
       loss: share('loss', loss),
       delay_ms: ms('network: delay_ms', delay_ms),
       jitter_ms: ms('network: jitter_ms', jitter_ms),
       reorder: share('reorder', reorder),
       duplicate: share('duplicate', duplicate),
-      seed,
+      seed: seedOf('network', seed),
     };
   }
 

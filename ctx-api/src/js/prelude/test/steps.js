@@ -67,7 +67,12 @@
   }
 
   function ms(said, value) {
-    if (typeof value !== 'number' || !(value >= 0)) throw new TypeError(`${said}: expected milliseconds, got ${inspect(value)}`);
+    if (!Number.isFinite(value) || value < 0) throw new TypeError(`${said}: expected milliseconds, got ${inspect(value)}`);
+    return value;
+  }
+
+  function seedOf(said, value) {
+    if (value !== undefined && !(Number.isSafeInteger(value) && value >= 0)) throw new TypeError(`${said}: \`seed\` must be a whole number, 0 or more, got ${inspect(value)}`);
     return value;
   }
 
@@ -76,5 +81,5 @@
   // A member of a member, by a path with dots.
   const at = (object, path) => (Array.isArray(path) ? path : String(path).split('.')).reduce((value, key) => value?.[key], object);
 
-  return { AssertionError, at, failures, ms, optionsOf, pattern, step, tell, unawaited, Step };
+  return { AssertionError, at, failures, ms, optionsOf, pattern, seedOf, step, tell, unawaited, Step };
 })

@@ -2,7 +2,7 @@
 (function (host, runtime) {
   const { callHost } = runtime.part('ops');
   const { ownFrames } = runtime.part('failures');
-  const { at, failures, ms, optionsOf, unawaited } = runtime.part('test/steps');
+  const { at, failures, ms, optionsOf, seedOf, unawaited } = runtime.part('test/steps');
   const { network, registrations } = runtime.part('test/phones');
   const inspect = (value) => runtime.part('inspect').inspect(value, 4);
   const isObject = (value) => typeof value === 'object' && value !== null;
@@ -13,7 +13,7 @@
   let registered = [];
   let started = false;
 
-  const TEST = ['network', 'timeout', 'seed', 'at', 'vars'];
+  const TEST = ['network', 'timeout', 'seed', 'at'];
 
   function add(name, given, modifiers) {
     if (typeof name !== 'string' || name === '') throw new TypeError(`test: expected a name, got ${inspect(name)}`);
@@ -23,6 +23,7 @@
     if (typeof fn !== 'function' && !modifiers.todo) throw new TypeError(`test(${inspect(name)}): expected a function`);
     const checked = optionsOf(`test(${inspect(name)})`, options, TEST);
     if (checked.network !== undefined) checked.network = network(checked.network);
+    seedOf(`test(${inspect(name)})`, checked.seed);
     if (checked.timeout !== undefined) ms(`test(${inspect(name)}): timeout`, checked.timeout);
     if (checked.at !== undefined) {
       const at = new Date(checked.at).getTime();
