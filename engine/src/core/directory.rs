@@ -12,25 +12,13 @@ use lockstep_sip::net::{Destination, Protocol};
 
 use super::call_facts::user_of;
 use super::customers::Customers;
+use super::gateway_entry::GatewayEntry;
 use crate::call::Refusal;
 use crate::config::{
-    Class5Application, Class5Destination, Config, Customer, DEFAULT_ACCOUNT, Destination as DidDestination, Did, Gateway, User,
+    Class5Application, Class5Destination, Config, Customer, DEFAULT_ACCOUNT, Destination as DidDestination, Did, User,
 };
 use crate::provisioning::Lists;
 use crate::script::{Program, ProgramSet};
-
-/// A gateway and where it was last found.
-#[derive(Clone, Debug)]
-pub(crate) struct GatewayEntry {
-    pub config: Gateway,
-    pub uri: SipUri,
-    /// Next hops by the last look-up that gave any.
-    pub destinations: Vec<Destination>,
-    /// It did not answer when it was last asked.
-    pub is_down: bool,
-    /// It has said that it takes no calls until then.
-    pub busy_until: Option<Instant>,
-}
 
 /// What a target of a bridge or of an originated call turns out to be.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,7 +72,7 @@ impl Directory {
         Self {
             lists,
             class5: config.class5.clone(),
-            gateways: config.gateways.iter().filter_map(|gateway| Some((gateway.id, gateway_entry(gateway)?))).collect(),
+            gateways: config.gateways.iter().filter_map(|gateway| Some((gateway.id, GatewayEntry::new(gateway)?))).collect(),
             customers: Customers::new(&config.customers),
             own_hosts,
         }
@@ -147,11 +135,12 @@ impl Directory {
 
     /// The gateway whose calls come from `ip`.
     pub(crate) fn gateway_at(&self, ip: IpAddr) -> Option<&GatewayEntry> {
-        let ip = ip.to_canonical();
-        self.gateways.values().find(|entry| {
-            entry.config.addresses.iter().any(|net| net.contains(ip))
-                || entry.destinations.iter().any(|destination| destination.remote.ip().to_canonical() == ip)
-        })
+        self.gateways.values().find(|entry| entry.is_at(ip))
+    }
+
+    /// Whether `user` is what a gateway that calls from `ip` knows us as: the user part of the Contact that we have registered there.
+    pub(crate) fn is_our_name(&self, user: &str, ip: IpAddr) -> bool {
+        self.gateways.values().any(|entry| entry.knows_us_as(user) && entry.is_at(ip))
     }
 
     /// The customer whose PBX calls under this name.
@@ -373,16 +362,6 @@ pub(crate) fn is_dialled_number(text: &str) -> bool {
 /// Whether calls can go out by what a `transport` parameter names; it is that or nothing (RFC 3263, section 4.1).
 fn is_available(transport: &str) -> bool {
     matches!(Protocol::from_token(transport), Some(Protocol::Udp | Protocol::Tcp))
-}
-
-fn gateway_entry(gateway: &Gateway) -> Option<GatewayEntry> {
-    match Uri::parse(gateway.address.as_str()) {
-        Ok(Uri::Sip(uri)) => {
-            Some(GatewayEntry { config: gateway.clone(), uri, destinations: Vec::new(), is_down: false, busy_until: None })
-        }
-        // The configuration has checked it.
-        Ok(Uri::Tel(_) | Uri::Other { .. }) | Err(_) => None,
-    }
 }
 
 fn is_bare(did: &Did) -> bool {

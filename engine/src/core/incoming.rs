@@ -15,7 +15,7 @@ use lockstep_sip::net::{Source, is_private};
 
 use super::backend::Backend;
 use super::board::Board;
-use super::call_facts::{dialled, facts_of, origin_of, start_of, user_of};
+use super::call_facts::{facts_of, origin_of, start_of, user_of};
 use super::channel::{Channel, ChannelEvent};
 use super::directory::IncomingRoute;
 use super::engine_event::EngineEvent;
@@ -60,7 +60,7 @@ impl Switch {
     /// Counts a refusal, and logs the first of many.
     fn refused(&mut self, why: Refused, request: &Request, source: &Source, reply: &Reply) {
         let (reason, method, remote) = (why.name(), &request.method, source.remote);
-        let (to, code) = (dialled(request), reply.status.code());
+        let (to, code) = (self.exchange.borrow().dialled(request, source), reply.status.code());
         let now = self.now().instant;
         if self.refusals.note(now, why, 1) {
             tracing::info!(reason, %method, %remote, %to, code, "refused; more of these are summed up once a minute");
@@ -113,7 +113,7 @@ impl Switch {
             return Err((Refused::Capacity, refusal(503, None, [("Retry-After", RETRY_AFTER.to_string())])));
         }
         let caller = self.pass_gate(request, &source, false)?;
-        let dialled = dialled(request);
+        let dialled = self.exchange.borrow().dialled(request, &source);
         let Some(route) = self.lead(&caller, request, &source, &dialled) else {
             return Err((Refused::Unknown, refusal(404, None, [])));
         };
@@ -133,7 +133,7 @@ impl Switch {
         self.count_against_limits(&route)?;
         let vouched = !matches!(caller, Caller::User(_));
         let IncomingRoute { destinations, did, customer, reach } = route;
-        let key = self.take_call(Taken { id, dialog, request, source, offer, caller, did: did.clone(), customer });
+        let key = self.take_call(Taken { id, dialog, request, source, dialled, offer, caller, did: did.clone(), customer });
         self.exchange.borrow_mut().set_reach(key, reach);
         if let Some(call) = self.calls.get_mut(&key) {
             call.plan.destinations = destinations.into();
@@ -361,7 +361,7 @@ impl Switch {
     }
 
     fn take_call(&mut self, taken: Taken<'_>) -> CallKey {
-        let Taken { id, dialog, request, source, offer, caller, did, customer } = taken;
+        let Taken { id, dialog, request, source, dialled, offer, caller, did, customer } = taken;
         self.last_call += 1;
         let key = CallKey(self.last_call);
         let (facts, setup, vars) = {
@@ -370,6 +370,7 @@ impl Switch {
             let now = exchange.now;
             let call_id = exchange.uuid();
             let mut facts = facts_of(call_id.clone(), now.unix_ms, request, &source, did, customer);
+            facts.to = dialled;
             let user = match &caller {
                 Caller::User(name) => exchange.directory.user(name),
                 Caller::Local | Caller::Gateway(_) | Caller::Customer(_) => None,
@@ -535,6 +536,7 @@ struct Taken<'a> {
     dialog: DialogId,
     request: &'a Request,
     source: Source,
+    dialled: String,
     offer: Option<Bytes>,
     caller: Caller,
     did: Option<String>,

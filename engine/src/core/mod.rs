@@ -7,7 +7,7 @@
 //! | the thread | `driver` (its loop), `switch` (everything that happens to calls), `world` and `real_world` (what it needs of sockets, media, names), `setup`, `provisioned` (entries that change while it runs) |
 //! | asking it | `handle`, `requests`, `stats` |
 //! | who may call | `gatekeeper` (who it is), `guesses` (wrong passwords), `customers`, `guard` (what customers may spend), `refusals` |
-//! | coming in | `incoming`, `destinations`, `directory` (who is who), `named_scripts` |
+//! | coming in | `incoming`, `dialled`, `destinations`, `directory` (who is who), `gateway_entry`, `named_scripts` |
 //! | going out | `outgoing`, `routing` (from what is dialled to the ways there), `trunks` (gateways), `probes`, `credentials`, `messages` |
 //! | a call | `live_call`, `calls` (between script and backend), `exchange` (what all calls share), `board` (its legs' wishes as SIP and media), `dialog_events`, `call_facts`, `backend` |
 //! | changing hands | `executions` (operations that others ask for), `claiming` (who has a call), `former` (scripts that had one), `joining` (two calls made one) |
@@ -26,6 +26,7 @@ mod claiming;
 mod credentials;
 mod customers;
 mod destinations;
+mod dialled;
 mod dialog_events;
 pub(crate) mod directory;
 mod driver;
@@ -38,6 +39,7 @@ mod freeswitch;
 mod freeswitch_listener;
 mod freeswitch_routes;
 mod gatekeeper;
+mod gateway_entry;
 mod guard;
 mod guesses;
 pub(crate) mod handle;

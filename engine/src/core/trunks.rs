@@ -71,7 +71,7 @@ impl Trunk {
             match output {
                 RegistrationOutput::Send(register) => {
                     let cseq = register.cseq;
-                    match try_send(exchange, destinations, *register) {
+                    match try_send(exchange, destinations, *register, &self.account.username) {
                         Some((request, contact)) => {
                             self.pending = Some(Pending { request, cseq, contact });
                             sent.push(request);
@@ -95,9 +95,18 @@ impl Trunk {
     }
 }
 
-fn try_send(exchange: &mut Exchange, destinations: &[Destination], register: Register) -> Option<(RequestId, Uri)> {
+fn try_send(
+    exchange: &mut Exchange,
+    destinations: &[Destination],
+    register: Register,
+    username: &str,
+) -> Option<(RequestId, Uri)> {
     let first = destinations.first().copied()?;
-    let contact = outgoing::named_to(exchange, first)?.0.uri;
+    let mut contact = outgoing::named_to(exchange, first)?.0.uri;
+    // Calls come to this address: its user part tells for which of our registrations there.
+    if let Uri::Sip(uri) = &mut contact {
+        uri.user = SipUri::new(Some(username), uri.host.clone(), None).user;
+    }
     let tag = format!("{:016x}", exchange.rng.next_u64());
     let destinations = outgoing::with_local(exchange, destinations.to_vec());
     let request = register.into_request(contact.clone(), &tag, destinations);

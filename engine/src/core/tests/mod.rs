@@ -12,4 +12,5 @@ mod leading;
 mod limits;
 mod outgoing;
 mod scripts;
+mod trunks;
 mod watching;
