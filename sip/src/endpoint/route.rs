@@ -73,8 +73,8 @@ fn numeric_destination(uri: &Uri, peer: Destination) -> Option<Destination> {
         None => Protocol::Udp,
     };
     let port = uri.port.unwrap_or(protocol.default_port());
-    // Browsers cannot be connected to; their flow is the only way.
-    if matches!(protocol, Protocol::Ws | Protocol::Wss) {
+    // Browsers cannot be connected to, and TLS ends in front of us where there is any: the peer's flow is the only way.
+    if matches!(protocol, Protocol::Tls | Protocol::Ws | Protocol::Wss) {
         return None;
     }
     Some(Destination {

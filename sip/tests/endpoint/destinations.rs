@@ -7,7 +7,7 @@ use lockstep_sip::message::{Headers, Method};
 use lockstep_sip::net::Protocol;
 
 use crate::calls::connected;
-use crate::net::{Net, NodeId, invite_to, scripted_response, udp};
+use crate::net::{Net, NodeId, invite_to, scripted_response, udp, with_sdp};
 
 fn three(net: &mut Net) -> (NodeId, NodeId, NodeId) {
     (net.endpoint("192.0.2.1:5060"), net.scripted("192.0.2.2:5060"), net.scripted("192.0.2.3:5060"))
@@ -228,6 +228,25 @@ fn a_private_contact_told_by_a_public_address_is_not_followed() {
     let ack = net.requests(b).remove(0);
     assert_eq!(ack.uri.to_string(), "sip:callee@10.0.0.7:5060");
     assert!(net.inbox(private).is_empty());
+}
+
+#[test]
+fn a_contact_by_tls_which_we_do_not_speak_is_not_followed() {
+    for contact in ["<sip:callee@192.0.2.9:5061;transport=tls>", "<sips:callee@192.0.2.9>"] {
+        let mut net = Net::new();
+        let (a, b, _) = three(&mut net);
+        net.call(a, b);
+        net.settle();
+        let invite = net.requests(b).remove(0);
+        let mut answer = with_sdp(scripted_response(&invite, 200, "t", net.address(b)), "v=0\r\n");
+        answer.headers.set("Contact", contact);
+        net.reply(b, &invite, &answer);
+        net.settle();
+        let Event::Answered { dialog, .. } = net.event(a) else { panic!("not answered") };
+        net.at(a, |e, now| e.bye(now, dialog, Headers::new())).expect("a BYE");
+        net.settle();
+        assert_eq!(net.summaries(b), ["ACK", "BYE"], "{contact}");
+    }
 }
 
 #[test]
