@@ -54,7 +54,8 @@ impl Switch {
                 self.bind_early_dialog(leg, Some(dialog));
                 {
                     let mut exchange = self.exchange.borrow_mut();
-                    exchange.route_dialog(dialog);
+                    // Of a carrier; a user's device is reached where it registered from anyway.
+                    exchange.route_dialog(dialog, false);
                     if let Some(link) = exchange.links.get_mut(&leg) {
                         link.answered = true;
                     }

@@ -403,7 +403,7 @@ impl Switch {
             let leg = (key, LegId::A);
             exchange.links.insert(leg, link);
             exchange.dialogs.insert(dialog, leg);
-            exchange.route_dialog(dialog);
+            exchange.route_dialog(dialog, request.headers.via_count() < 2);
             exchange.note(leg, Direction::In, format!("INVITE {}", request.uri));
             let setup = NativeSetup {
                 call_id,
@@ -561,14 +561,15 @@ impl Exchange {
         self.directory.customer(id).map(|customer| customer.vars.clone()).unwrap_or_default()
     }
 
-    /// Requests in a dialog go to where the peer's come from when its Contact cannot be reached: a private address behind
-    /// NAT, or a name.
-    pub(super) fn route_dialog(&mut self, dialog: DialogId) {
-        let Some(next_hop) = self.endpoint.next_hop(dialog) else { return };
+    /// Requests in a dialog go to where the peer's come from when its Contact cannot be reached: a name, or a private address behind
+    /// NAT, which even one private network has towards another. `is_direct`: the peer itself has told its Contact there, no proxy has
+    /// brought it.
+    pub(super) fn route_dialog(&mut self, dialog: DialogId, is_direct: bool) {
+        let Some((next_hop, peer)) = self.endpoint.next_hop(dialog).zip(self.endpoint.peer(dialog)) else { return };
         let unreachable = match next_hop {
             Uri::Sip(uri) => match uri.host.ip() {
                 // Loopback is meant literally: both are this machine.
-                Some(ip) => is_private(ip) || ip.to_canonical().is_unspecified(),
+                Some(ip) => ip.to_canonical().is_unspecified() || is_private(ip) && (is_direct || !is_private(peer.ip())),
                 None => true,
             },
             Uri::Tel(_) | Uri::Other { .. } => true,

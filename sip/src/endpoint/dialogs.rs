@@ -1,6 +1,7 @@
 //! Dialogs in their table, with what the user agent keeps beside the RFC's dialog state.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -280,6 +281,12 @@ impl Endpoint {
     #[must_use]
     pub fn next_hop(&self, dialog: DialogId) -> Option<&Uri> {
         self.dialogs.get(&dialog).map(|entry| entry.dialog.next_hop())
+    }
+
+    /// Where the peer's last message in the dialog came from, or where our INVITE went.
+    #[must_use]
+    pub fn peer(&self, dialog: DialogId) -> Option<SocketAddr> {
+        self.dialogs.get(&dialog).map(|entry| entry.path.peer.remote)
     }
 
     /// The dialog's state: tags, Call-ID, remote target.

@@ -1,6 +1,7 @@
 //! Calls to and from gateways: which number was dialled, by which address either side is reached.
 
-use lockstep_sip::message::Request;
+use lockstep_sip::endpoint::{Body, Reply};
+use lockstep_sip::message::{Method, NameAddr, Request, StatusCode};
 
 use super::lab::{ENGINE, Lab};
 
@@ -65,6 +66,37 @@ fn a_call_to_the_contact_of_a_registration_for_nobody_is_not_found() {
     let fields = "Contact: <sip:198.51.100.7>\r\nTo: <sip:4999@carrier.example>\r\n";
     invite_comes(&mut lab, "198.51.100.7:5060", &format!("sip:us@{ENGINE}"), fields, &[]);
     assert_eq!((lab.past().len(), lab.switch.calls.len()), (0, 0));
+}
+
+#[test]
+fn what_a_gateway_in_a_private_network_relays_is_hung_up_where_its_contact_is() {
+    let script = "async function main(data, ctx) { await ctx.bridge('sip:44@10.0.0.2'); }";
+    let mut lab = Lab::new(LOCAL, &[("1000", script)]);
+    let gateway = lab.phone("10.0.0.2:5060");
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    let contact = NameAddr::parse("<sip:44@10.0.0.3>").unwrap();
+    let answer = Reply::new(StatusCode::OK).contact(contact).body(Body::sdp(SDP.as_bytes().to_vec()));
+    lab.respond_with(gateway, answer);
+    assert_eq!(lab.seen(caller), ["200"]);
+    lab.hang_up(caller);
+    assert_eq!((lab.seen(gateway), methods(&lab.unclaimed)), (vec!["invite".to_owned()], vec!["ACK", "BYE"]));
+}
+
+#[test]
+fn a_caller_in_a_private_network_is_hung_up_where_its_contact_is_if_a_proxy_has_brought_it() {
+    let script = "async function main(data, ctx) { await ctx.answer(); await ctx.waitForHangup(); }";
+    for (callers, followed) in [(&[][..], false), (&["10.0.0.3:5060"][..], true)] {
+        let mut lab = Lab::new(LOCAL, &[("1000", script)]);
+        lab.settle();
+        lab.phone("10.0.0.2:5060");
+        let fields = "To: <sip:1000@10.0.0.1>\r\nContact: <sip:4477@10.0.0.3>\r\n";
+        invite_comes(&mut lab, "10.0.0.2:5060", &format!("sip:1000@{ENGINE}"), fields, callers);
+        assert_eq!(lab.switch.calls.len(), 1);
+        // Nobody acknowledges the answer.
+        lab.wait(33_000);
+        assert_eq!(lab.unclaimed.iter().any(|request| request.method == Method::Bye), followed, "{callers:?}");
+    }
 }
 
 #[test]
