@@ -109,7 +109,8 @@ impl Endpoint {
         }
         let response = Arc::new(response);
         let is_cancelled = outgoing.cancel != Cancel::No;
-        let has_more = !outgoing.attempts.is_empty();
+        // Within a dialog the peer has counted it: the same CSeq again would be refused (RFC 3261 12.2.2).
+        let has_more = !outgoing.attempts.is_empty() && outgoing.dialog.is_none();
         match response.status {
             StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED if !is_cancelled => {
                 return self.challenged(now, id, response);

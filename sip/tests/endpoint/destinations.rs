@@ -250,6 +250,30 @@ fn a_contact_by_tls_which_we_do_not_speak_is_not_followed() {
 }
 
 #[test]
+fn a_request_in_a_dialog_is_not_repeated_elsewhere_after_a_503() {
+    let mut net = Net::new();
+    let (a, b, _) = three(&mut net);
+    let other_port = net.scripted("192.0.2.2:5080");
+    let mut request = invite_to(net.address(a), net.address(b));
+    request.destinations[0].protocol = Protocol::Tcp;
+    net.at(a, |e, now| e.invite(now, request)).expect("an INVITE");
+    net.settle();
+    let invite = net.requests(b).remove(0);
+    let mut answer = with_sdp(scripted_response(&invite, 200, "t", net.address(b)), "v=0\r\n");
+    answer.headers.set("Contact", "<sip:callee@192.0.2.2:5080;transport=tcp>");
+    net.reply(b, &invite, &answer);
+    net.settle();
+    let Event::Answered { dialog, .. } = net.event(a) else { panic!("not answered") };
+    net.at(a, |e, now| e.request(now, dialog, DialogRequest::new(Method::Info))).expect("an INFO");
+    net.settle();
+    let info = net.requests(b).remove(1);
+    net.reply(b, &info, &scripted_response(&info, 503, "t", net.address(b)));
+    net.settle();
+    assert!(matches!(net.event(a), Event::Response { outcome: Ok(response), .. } if response.status.code() == 503));
+    assert!(net.inbox(other_port).is_empty());
+}
+
+#[test]
 fn among_private_addresses_the_contact_is_followed() {
     let mut net = Net::new();
     let a = net.endpoint("10.0.0.1:5060");
