@@ -12,8 +12,11 @@ use super::{Body, DialogId, Endpoint, Failure, RequestId};
 use crate::message::{CSeq, HeaderName, HeaderValue, Headers, Method, Request, Response};
 use crate::net::{Destination, Protocol};
 
-/// Octets that Via and the like add to a request when its size is weighed against the path's.
-const VIA_SIZE: usize = 100;
+/// Octets that no Via of ours has more of.
+const LONGEST_VIA: usize = 128;
+
+/// As long as every branch of ours.
+const BRANCH: &str = "z9hG4bK0123456789abcdef";
 
 /// How long a next hop may say nothing at all while there is another to go to: four transmissions by UDP.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -168,20 +171,16 @@ impl Endpoint {
 
     /// Sends the request to its next destination; `false` when none is left.
     pub(super) fn next_attempt(&mut self, now: Instant, id: RequestId) -> bool {
-        let has_tcp = self.config.has_tcp;
-        let max_datagram = self.config.max_datagram;
+        let Some(outgoing) = self.requests.get(&id) else {
+            return false;
+        };
+        let too_large = outgoing.attempts.front().is_some_and(|attempt| self.is_too_large(now, outgoing, attempt));
         let Some(outgoing) = self.requests.get_mut(&id) else {
             return false;
         };
         let Some(mut attempt) = outgoing.attempts.pop_front() else {
             return false;
         };
-        let too_large = attempt.destination.protocol == Protocol::Udp
-            && !attempt.is_fallback
-            && has_tcp
-            && outgoing.may_use_tcp
-            && size_of(&outgoing.request) > max_datagram
-            && self.no_tcp.get(&attempt.destination.remote).is_none_or(|until| *until <= now);
         if too_large {
             // RFC 3261 18.1.1: by TCP, and by UDP after all where that finds nobody.
             outgoing.attempts.push_front(Attempt { destination: attempt.destination, is_fallback: true });
@@ -200,6 +199,19 @@ impl Endpoint {
             self.give_up_silence(client, now + silence);
         }
         true
+    }
+
+    /// Whether a request for which UDP is the way goes by TCP, for its size.
+    fn is_too_large(&self, now: Instant, outgoing: &Outgoing, attempt: &Attempt) -> bool {
+        let Attempt { destination, is_fallback } = attempt;
+        if destination.protocol != Protocol::Udp || *is_fallback || !self.config.has_tcp || !outgoing.may_use_tcp {
+            return false;
+        }
+        let size = size_of(&outgoing.request);
+        let is_beyond = |via: usize| size + via > self.config.max_datagram;
+        is_beyond(LONGEST_VIA)
+            && is_beyond("Via: \r\n".len() + self.via(destination, BRANCH).to_string().len())
+            && self.no_tcp.get(&destination.remote).is_none_or(|until| *until <= now)
     }
 
     pub(super) fn note_no_tcp(&mut self, now: Instant, remote: SocketAddr) {
@@ -229,7 +241,10 @@ impl Endpoint {
     }
 }
 
+/// The octets of a request on the wire, but for Via.
 fn size_of(request: &Request) -> usize {
+    let line = request.method.as_str().len() + request.uri.to_string().len() + "  SIP/2.0\r\n".len();
     let headers: usize = request.headers.iter().map(|h| h.name.as_bytes().len() + h.value.as_bytes().len() + 4).sum();
-    headers + request.body.len() + VIA_SIZE
+    let content_length = request.body.len().to_string().len() + "Content-Length: \r\n".len();
+    line + headers + content_length + "\r\n".len() + request.body.len()
 }

@@ -152,6 +152,25 @@ fn whoever_is_reached_where_its_messages_come_from_gets_large_requests_there() {
 }
 
 #[test]
+fn what_has_1300_octets_goes_by_udp_and_what_has_one_more_by_tcp() {
+    for [from, to] in [["192.0.2.1:5060", "192.0.2.2:5060"], ["[2001:db8::1]:5060", "[2001:db8::2]:5060"]] {
+        let sent = |body: usize| {
+            let mut net = Net::new();
+            let (a, b) = (net.endpoint(from), net.scripted(to));
+            let request =
+                OutgoingRequest { body: Some(Body::sdp("x".repeat(body))), ..invite_to(net.address(a), net.address(b)) };
+            net.at(a, |e, now| e.invite(now, request)).expect("an INVITE");
+            net.settle();
+            (net.wire[0].protocol, net.wire[0].bytes.len())
+        };
+        let (_, size) = sent(500);
+        let full = 500 + 1300 - size;
+        assert_eq!(sent(full), (Protocol::Udp, 1300), "{from}");
+        assert_eq!(sent(full + 1), (Protocol::Tcp, 1301), "{from}");
+    }
+}
+
+#[test]
 fn large_requests_go_by_tcp_and_by_udp_where_nobody_listens() {
     for tcp_closed in [false, true] {
         let mut net = Net::new();
