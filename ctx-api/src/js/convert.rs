@@ -1,10 +1,11 @@
 //! Reading the arguments of an operation, with messages a script's author understands.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
-use rquickjs::{Array, Ctx, Object, Value};
+use rquickjs::{Array, ArrayBuffer, Ctx, Object, Value};
 
-use super::value::{length, text};
+use super::MAX_ASKED_BYTES;
+use super::value::{self, length};
 use crate::error::{ErrorCode, OpError};
 use crate::op::Headers;
 use crate::pattern::{Pattern, PatternError};
@@ -46,12 +47,38 @@ pub(super) struct CallArgs<'a, 'js> {
     pub(super) operation: &'a str,
     values: Vec<Value<'js>>,
     unknown: RefCell<Vec<String>>,
+    /// What was read of all operations of the turn, in bytes.
+    asked: &'a Cell<usize>,
 }
 
 impl<'a, 'js> CallArgs<'a, 'js> {
-    pub(super) fn new(ctx: &'a Ctx<'js>, operation: &'a str, values: &Array<'js>) -> rquickjs::Result<Self> {
+    /// `asked` counts what the turn's operations take.
+    pub(super) fn new(
+        ctx: &'a Ctx<'js>,
+        operation: &'a str,
+        values: &Array<'js>,
+        asked: &'a Cell<usize>,
+    ) -> rquickjs::Result<Self> {
         let values = values.iter().take(16).collect::<rquickjs::Result<_>>()?;
-        Ok(Self { ctx, operation, values, unknown: RefCell::default() })
+        Ok(Self { ctx, operation, values, unknown: RefCell::default(), asked })
+    }
+
+    /// Arguments within an argument.
+    pub(super) fn nested(&self, values: &Array<'js>) -> rquickjs::Result<Self> {
+        Self::new(self.ctx, self.operation, values, self.asked)
+    }
+
+    /// The value as `String(value)` shows it.
+    pub(super) fn text(&self, value: &Value<'js>) -> Converted<String> {
+        read_text(self.ctx, self.operation, self.asked, value)
+    }
+
+    /// The octets of a buffer; `None` where it was detached.
+    pub(super) fn octets(&self, buffer: &ArrayBuffer<'js>) -> Converted<Option<Vec<u8>>> {
+        // SAFETY: copied before any script code runs that could detach the buffer.
+        let Some(octets) = (unsafe { buffer.as_bytes() }) else { return Ok(None) };
+        count(self.operation, self.asked, octets.len())?;
+        Ok(Some(octets.to_vec()))
     }
 
     /// Option names that no operation knows, found while converting.
@@ -66,7 +93,7 @@ impl<'a, 'js> CallArgs<'a, 'js> {
 
     /// A named view of one argument, for messages and conversion.
     pub(super) fn arg<'s>(&'s self, index: usize, name: &'s str) -> Arg<'s, 'js> {
-        Arg { ctx: self.ctx, operation: self.operation, name, value: self.at(index) }
+        Arg { ctx: self.ctx, operation: self.operation, name, value: self.at(index), asked: self.asked }
     }
 
     /// The options object at `index`, read by name; a missing one has no options.
@@ -101,11 +128,16 @@ pub(super) struct Arg<'a, 'js> {
     operation: &'a str,
     name: &'a str,
     value: Option<Value<'js>>,
+    asked: &'a Cell<usize>,
 }
 
 impl<'js> Arg<'_, 'js> {
     pub(super) fn value(&self) -> Option<&Value<'js>> {
         self.value.as_ref()
+    }
+
+    fn text(&self, value: &Value<'js>) -> Converted<String> {
+        read_text(self.ctx, self.operation, self.asked, value)
     }
 
     fn wrong_type(&self, expected: &str) -> Refusal {
@@ -120,7 +152,7 @@ impl<'js> Arg<'_, 'js> {
     pub(super) fn opt_string(&self) -> Converted<Option<String>> {
         match &self.value {
             None => Ok(None),
-            Some(value) if value.is_string() || value.is_number() => Ok(Some(text(self.ctx, value)?)),
+            Some(value) if value.is_string() || value.is_number() => self.text(value).map(Some),
             Some(_) => Err(self.wrong_type("a string")),
         }
     }
@@ -154,7 +186,7 @@ impl<'js> Arg<'_, 'js> {
         let Some(value) = &self.value else { return Ok(None) };
         let number = match value.as_number() {
             Some(number) => Some(number),
-            None if value.is_string() => text(self.ctx, value)?.trim().parse().ok(),
+            None if value.is_string() => self.text(value)?.trim().parse().ok(),
             None => None,
         };
         match number {
@@ -206,7 +238,7 @@ impl<'js> Arg<'_, 'js> {
         array
             .iter::<Value<'js>>()
             .map(|item| {
-                let item = Arg { ctx: self.ctx, operation: self.operation, name: self.name, value: Some(item?) };
+                let item = Arg { value: Some(item?), ..*self };
                 item.string()
             })
             .collect()
@@ -237,7 +269,7 @@ impl<'js> Arg<'_, 'js> {
         if !source.is_string() {
             return Err(self.wrong_type("a string or a RegExp"));
         }
-        let source = text(self.ctx, &source)?;
+        let source = self.text(&source)?;
         match Pattern::new(&source) {
             Ok(_) => Ok(Some(source)),
             Err(error @ (PatternError::TooLong { .. } | PatternError::TooLarge { .. })) => {
@@ -270,16 +302,17 @@ impl<'js> Arg<'_, 'js> {
             for pair in pairs.iter::<Value<'js>>() {
                 let pair = pair?;
                 let Some(pair) = pair.as_array() else { return Err(self.wrong_type("an object of header fields")) };
-                self.push_header(&mut headers, text(self.ctx, &pair.get::<Value<'js>>(0)?)?, &pair.get(1)?)?;
+                self.push_header(&mut headers, self.text(&pair.get::<Value<'js>>(0)?)?, &pair.get(1)?)?;
             }
         } else if let Some(object) = plain_object(value) {
             for property in object.props::<Value<'js>, Value<'js>>() {
                 let (name, value) = property?;
-                let name = text(self.ctx, &name)?;
+                let name = self.text(&name)?;
                 match value.as_array() {
                     Some(values) => {
                         self.check_count(values)?;
                         for value in values.iter::<Value<'js>>() {
+                            count(self.operation, self.asked, name.len())?;
                             self.push_header(&mut headers, name.clone(), &value?)?;
                         }
                     }
@@ -312,7 +345,7 @@ impl<'js> Arg<'_, 'js> {
                 type_error(self.operation, &format!("{}['{name}']", self.name), "a string or a number", Some(value)).into()
             );
         }
-        let value = text(self.ctx, value)?;
+        let value = self.text(value)?;
         check_header(self.operation, &name, &value)?;
         headers.push((name, value));
         Ok(())
@@ -334,7 +367,7 @@ impl<'js> Options<'_, 'js> {
             None => Value::new_undefined(self.args.ctx.clone()),
         };
         let value = Some(value).filter(|value| !value.is_undefined() && !value.is_null());
-        Ok(Arg { ctx: self.args.ctx, operation: self.args.operation, name, value })
+        Ok(Arg { ctx: self.args.ctx, operation: self.args.operation, name, value, asked: self.args.asked })
     }
 
     /// Notes the options that were given but are none.
@@ -342,13 +375,30 @@ impl<'js> Options<'_, 'js> {
         let Some(object) = &self.object else { return Ok(()) };
         let known = self.known.borrow();
         for key in object.keys::<Value<'js>>().take(MAX_LIST) {
-            let key = text(self.args.ctx, &key?)?;
+            let key = self.args.text(&key?)?;
             if !known.contains(&key.as_str()) {
                 self.args.unknown.borrow_mut().push(key);
             }
         }
         Ok(())
     }
+}
+
+fn read_text<'js>(ctx: &Ctx<'js>, operation: &str, asked: &Cell<usize>, value: &Value<'js>) -> Converted<String> {
+    let text = value::text(ctx, value)?;
+    count(operation, asked, text.len())?;
+    Ok(text)
+}
+
+/// Counts what a turn asks for: it lies outside of the script's memory, and has to fit a frame.
+fn count(operation: &str, asked: &Cell<usize>, bytes: usize) -> Result<(), OpError> {
+    let sum = asked.get().saturating_add(bytes);
+    if sum > MAX_ASKED_BYTES {
+        let message = format!("{operation}: the operations of one turn may take {MAX_ASKED_BYTES} bytes together");
+        return Err(OpError::new(ErrorCode::LimitError, message));
+    }
+    asked.set(sum);
+    Ok(())
 }
 
 /// An object that holds options: not a list, a function, or a pattern.

@@ -199,7 +199,7 @@ fn issue<'js>(ctx: &Ctx<'js>, run: &Shared, operation: &str, values: &Array<'js>
         let message = format!("{operation}: more than {MAX_OPS_PER_TURN} operations in one turn");
         return Err(throw(ctx, OpError::new(ErrorCode::LimitError, message)));
     }
-    let args = CallArgs::new(ctx, operation, values)?;
+    let args = CallArgs::new(ctx, operation, values, &run.asked_bytes)?;
     let mut op = match ops::convert(&args) {
         Ok(op) => op,
         Err(Refusal::Op(error)) => return Err(throw(ctx, error)),

@@ -51,3 +51,7 @@ pub const PRELUDE_VERSION: u32 = 7;
 
 /// Operations one turn may issue; the next one rejects with `LimitError`.
 pub const MAX_OPS_PER_TURN: usize = 10_000;
+
+/// What the arguments of one turn's operations may take, in bytes; the next one rejects with `LimitError`. They lie outside of the
+/// script's own memory, and the frame that carries them takes no more.
+pub const MAX_ASKED_BYTES: usize = 15 << 20;

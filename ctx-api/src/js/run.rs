@@ -303,6 +303,7 @@ impl Run {
             self.conclude();
         }
         let output = self.shared.output.take();
+        self.shared.asked_bytes.take();
         TurnEnd {
             run: self.shared.run(),
             epoch: self.shared.epoch(),

@@ -169,6 +169,8 @@ pub(super) struct Shared {
     /// What it showed when the run began, as it goes now.
     pub(super) began: Cell<u64>,
     pub(super) output: RefCell<TurnOutput>,
+    /// What the arguments of its operations take, in bytes.
+    pub(super) asked_bytes: Cell<usize>,
     pub(super) pending: RefCell<BTreeMap<OpId, Pending>>,
     pub(super) mirror: RefCell<Mirror>,
     pub(super) verdict: RefCell<Option<Verdict>>,
@@ -205,6 +207,7 @@ impl Shared {
             now: Cell::new(start.at),
             began: Cell::new(start.at),
             output: RefCell::default(),
+            asked_bytes: Cell::default(),
             pending: RefCell::default(),
             mirror: RefCell::new(Mirror { facts: call.facts, vars: call.vars, headers: call.headers, set_bytes: 0 }),
             verdict: RefCell::default(),
@@ -231,6 +234,7 @@ impl Shared {
         self.header.replace(header);
         self.start.replace(start);
         self.output.take();
+        self.asked_bytes.take();
         self.pending.borrow_mut().clear();
         self.verdict.take();
         self.exited.set(false);

@@ -88,6 +88,27 @@ fn operations_without_end_are_refused() {
 }
 
 #[test]
+fn what_a_turn_asks_for_is_bounded_in_bytes_and_the_next_turn_may_ask_again() {
+    let list = Setup::call(
+        "async function main(data, ctx) { await ctx.play(Array(100).fill('x'.repeat(2e6))).catch((error) => ctx.log(error.name)) }",
+    );
+    let run = list.start();
+    assert_eq!((run.last().issued.len(), run.texts().join(" ")), (0, "LimitError".to_owned()));
+    let mut run = Setup::call(
+        "async function main(data, ctx) {
+  const ask = () => ctx.play(Array(5).fill('x'.repeat(1 << 20))).catch((error) => ctx.log(error.name));
+  for (let i = 0; i < 5; i++) ask();
+  await ctx.sleep(1);
+  ask();
+}",
+    )
+    .start();
+    assert_eq!((run.last().issued.len(), run.texts().join(" ")), (4, "LimitError LimitError".to_owned()));
+    run.done("sleep");
+    assert_eq!(run.last().issued.len(), 1);
+}
+
+#[test]
 fn variables_without_end_are_refused_and_removing_some_makes_room() {
     let run = Setup::call(
         "async function main(data, ctx) {

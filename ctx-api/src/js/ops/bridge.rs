@@ -78,7 +78,7 @@ fn targets(args: &CallArgs<'_, '_>) -> Converted<Vec<BridgeTarget>> {
 fn target<'js>(args: &CallArgs<'_, 'js>, value: &Value<'js>) -> Converted<BridgeTarget> {
     let list = rquickjs::Array::new(args.ctx.clone())?;
     list.set(0, value.clone())?;
-    let nested = CallArgs::new(args.ctx, args.operation, &list)?;
+    let nested = args.nested(&list)?;
     if plain_object(value).is_none() {
         let uri = nested.arg(0, "destination");
         uri.string()?;

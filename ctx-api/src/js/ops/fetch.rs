@@ -9,8 +9,7 @@ pub(super) fn convert(args: &CallArgs<'_, '_>) -> Converted<Op> {
     let options = args.options(0)?;
     let body = options.get("body")?;
     let body = match body.value().cloned().and_then(ArrayBuffer::from_value) {
-        // SAFETY: copied before any script code runs that could detach the buffer.
-        Some(buffer) => unsafe { buffer.as_bytes() }.map(<[u8]>::to_vec),
+        Some(buffer) => args.octets(&buffer)?,
         None => None,
     };
     let redirect = match options.get("redirect")?.opt_string()?.as_deref() {

@@ -2,7 +2,6 @@ use rquickjs::Value;
 
 use super::{ivr, play, tts};
 use crate::js::convert::{Arg, CallArgs, Converted, plain_object};
-use crate::js::value::text;
 use crate::op::{GatherArgs, Op, Prompt, SpeechArgs};
 
 /// What a caller may key at most.
@@ -41,8 +40,8 @@ fn prompt<'js>(args: &CallArgs<'_, 'js>, arg: &Arg<'_, 'js>) -> Converted<Option
     if spoken.is_undefined() || spoken.is_null() {
         return Err(args.type_error("prompt", "a source, a list of sources or {tts: 'text'}", value).into());
     }
-    let spoken_text = text(args.ctx, &spoken)?;
-    let nested = CallArgs::new(args.ctx, args.operation, &array_of(args, value)?)?;
+    let spoken_text = args.text(&spoken)?;
+    let nested = args.nested(&array_of(args, value)?)?;
     let options = nested.options(0)?;
     let speech = tts::read(&nested, spoken_text, &options)?;
     Ok(Some(Prompt::Tts(speech)))
@@ -59,7 +58,7 @@ fn speech<'js>(args: &CallArgs<'_, 'js>, arg: &Arg<'_, 'js>) -> Converted<Option
     if plain_object(value).is_none() {
         return Err(args.type_error("speech", "true or an object", value).into());
     }
-    let nested = CallArgs::new(args.ctx, args.operation, &array_of(args, value)?)?;
+    let nested = args.nested(&array_of(args, value)?)?;
     let options = nested.options(0)?;
     Ok(Some(SpeechArgs {
         language: options.get("language")?.opt_string()?,

@@ -9,8 +9,7 @@ use crate::well_formed;
 /// Called by the prelude with `service, function, args, body, listens`, where `args` is JSON.
 pub(super) fn convert(args: &CallArgs<'_, '_>) -> Converted<Op> {
     let body = match args.at(3).and_then(ArrayBuffer::from_value) {
-        // SAFETY: copied before any script code runs that could detach the buffer.
-        Some(buffer) => unsafe { buffer.as_bytes() }.map(<[u8]>::to_vec),
+        Some(buffer) => args.octets(&buffer)?,
         None => None,
     };
     let call = HostCall {

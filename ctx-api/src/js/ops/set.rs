@@ -1,5 +1,4 @@
 use crate::js::convert::{CallArgs, Converted, check_header, refuse_breaks};
-use crate::js::value::text;
 use crate::op::{Op, SetArgs};
 
 /// Longest value of a call variable, in bytes.
@@ -11,7 +10,7 @@ pub(super) fn convert(args: &CallArgs<'_, '_>) -> Converted<Op> {
     refuse_breaks(args.operation, "key", &key)?;
     let value = match args.at(1) {
         None => None,
-        Some(value) if value.is_string() || value.is_number() || value.is_bool() => Some(text(args.ctx, &value)?),
+        Some(value) if value.is_string() || value.is_number() || value.is_bool() => Some(args.text(&value)?),
         Some(value) => return Err(args.type_error("value", "a string, a number or a boolean", &value).into()),
     };
     if let Some(value) = &value {
