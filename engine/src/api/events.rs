@@ -166,35 +166,25 @@ impl EventsClient {
         published.account.as_deref().is_none_or(|account| self.caller.sees(account))
     }
 
-    async fn forward(self, mut socket: WebSocket, mut events: Watcher, hello: String) {
+    /// Commands that were sent are carried out, though their client has closed right behind them: nobody reads the answers then.
+    async fn forward(self, socket: WebSocket, events: Watcher, hello: String) {
+        let mut commands = Commands { client: &self, waiting: VecDeque::new(), under_way: None };
+        self.converse(socket, events, hello, &mut commands).await;
+        while !commands.is_empty() {
+            commands.answer().await;
+        }
+    }
+
+    /// Until one side goes.
+    async fn converse(&self, mut socket: WebSocket, mut events: Watcher, hello: String, commands: &mut Commands<'_>) {
         if socket.send(Message::Text(hello.into())).await.is_err() {
             return;
         }
         let mut ping = tokio::time::interval(PING_INTERVAL);
-        // One command at a time, while events go on: a call that is placed is answered when somebody takes it.
-        let mut answering: Option<Pin<Box<dyn Future<Output = String> + Send + '_>>> = None;
-        let mut commands = VecDeque::new();
-        let (engine, who) = (&self.engine, (&self.caller, &self.granted));
         loop {
-            if answering.is_none()
-                && let Some(command) = commands.pop_front()
-            {
-                answering = Some(Box::pin(async move {
-                    let command: Utf8Bytes = command;
-                    event_commands::answer(engine, who, &command).await
-                }));
-            }
-            let answer = async {
-                match &mut answering {
-                    Some(answer) => answer.await,
-                    None => std::future::pending().await,
-                }
-            };
+            let may_read = commands.waiting.len() < MAX_COMMANDS;
             let message = tokio::select! {
-                answer = answer => {
-                    answering = None;
-                    Message::Text(answer.into())
-                }
+                answer = commands.answer() => Message::Text(answer.into()),
                 event = events.recv() => match event {
                     Ok(event) if self.is_theirs(&event) && self.filter.wants(&event) => Message::Text(render(&event).into()),
                     Ok(_) => continue,
@@ -202,7 +192,7 @@ impl EventsClient {
                     Err(Missed::Closed) => break,
                 },
                 _ = ping.tick() => Message::Ping(Vec::new().into()),
-                inbound = socket.recv(), if commands.len() < MAX_COMMANDS => match inbound {
+                inbound = socket.recv(), if may_read => match inbound {
                     Some(Ok(Message::Close(_))) | None => return,
                     Some(Err(error)) => {
                         if let Some(frame) = farewell(error) {
@@ -212,7 +202,7 @@ impl EventsClient {
                         return;
                     }
                     Some(Ok(Message::Text(command))) => {
-                        commands.push_back(command);
+                        commands.waiting.push_back(command);
                         continue;
                     }
                     Some(Ok(_)) => continue,
@@ -225,6 +215,34 @@ impl EventsClient {
         }
         // The engine has stopped; a client that is gone already is not told.
         let _ = socket.send(Message::Close(None)).await;
+    }
+}
+
+/// What a client asks for, one after another while events go on: a call that is placed is answered when somebody takes it.
+struct Commands<'a> {
+    client: &'a EventsClient,
+    waiting: VecDeque<Utf8Bytes>,
+    under_way: Option<Pin<Box<dyn Future<Output = String> + Send + 'a>>>,
+}
+
+impl Commands<'_> {
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.under_way.is_none()
+    }
+
+    /// The answer to the next command, once there is one. May be dropped and asked for again.
+    async fn answer(&mut self) -> String {
+        let client = self.client;
+        if self.under_way.is_none()
+            && let Some(command) = self.waiting.pop_front()
+        {
+            let answer = async move { event_commands::answer(&client.engine, (&client.caller, &client.granted), &command).await };
+            self.under_way = Some(Box::pin(answer));
+        }
+        let Some(answer) = &mut self.under_way else { return std::future::pending().await };
+        let answer = answer.await;
+        self.under_way = None;
+        answer
     }
 }
 

@@ -3,6 +3,8 @@
 use futures_util::SinkExt as _;
 
 use super::*;
+use crate::core::EngineError;
+use crate::core::handle::Request;
 
 #[tokio::test]
 async fn a_websocket_is_served_in_the_old_way_and_in_the_new() {
@@ -141,5 +143,26 @@ async fn a_listener_that_takes_another_off_leaves_the_others() {
     socket.send(Frame::text("b")).await.unwrap();
     for expected in ["second", "third a", "third b"] {
         assert_eq!(heard(&mut socket).await, Frame::text(expected));
+    }
+}
+
+#[tokio::test]
+async fn commands_are_carried_out_though_their_client_closes_right_behind_them() {
+    let platform = Platform::in_memory(&Config::default()).unwrap();
+    let (engine, mut inbox, _) = EngineHandle::new(Vec::new(), RunsHandle::stopped(), platform);
+    let config = ApiConfig { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..ApiConfig::default() };
+    let server = Server::bind(&config, engine).await.unwrap();
+    let address = server.addr();
+    tokio::spawn(server.serve(std::future::pending()));
+    let mut socket = connect(address, "/v1/events").await;
+    for call in ["a", "b"] {
+        socket.send(Frame::text(json!({ "command": "hangup", "call": call }).to_string())).await.unwrap();
+    }
+    socket.close(None).await.unwrap();
+    while let Some(Ok(_)) = socket.next().await {}
+    for call in ["a", "b"] {
+        let Some(Request::Call(asked, reply)) = inbox.recv().await else { panic!("whose call it is") };
+        assert_eq!(asked, call);
+        assert!(reply.send(Err(EngineError::NoSuchCall(asked))).is_ok(), "somebody waits for it");
     }
 }
