@@ -8,7 +8,8 @@ use std::time::Instant;
 use lockstep_ctx_api::CallFacts;
 use lockstep_ctx_api::op::Vars;
 use lockstep_sip::message::{Host, SipUri, Uri};
-use lockstep_sip::net::{Destination, Protocol};
+use lockstep_sip::net::Protocol;
+use lockstep_sip::resolve::NextHops;
 
 use super::call_facts::user_of;
 use super::customers::Customers;
@@ -86,10 +87,9 @@ impl Directory {
     /// Takes over where gateways were found that are still the same.
     pub(crate) fn keep_found(&mut self, before: &Self) {
         for (id, entry) in &mut self.gateways {
-            let known = before.gateways.get(id).filter(|known| known.uri == entry.uri);
-            entry.destinations = known.map(|known| known.destinations.clone()).unwrap_or_default();
-            entry.is_down = known.is_some_and(|known| known.is_down);
-            entry.busy_until = known.and_then(|known| known.busy_until);
+            if let Some(known) = before.gateways.get(id).filter(|known| known.uri == entry.uri) {
+                entry.keep_found(known);
+            }
         }
     }
 
@@ -108,11 +108,10 @@ impl Directory {
         self.gateways.values()
     }
 
-    /// Where a gateway was found. An empty list leaves what was known before: a name server that is down must not take
-    /// the trunk down.
-    pub(crate) fn set_gateway_destinations(&mut self, id: i64, destinations: Vec<Destination>) {
-        if let Some(entry) = self.gateways.get_mut(&id).filter(|_| !destinations.is_empty()) {
-            entry.destinations = destinations;
+    /// A gateway was found there.
+    pub(crate) fn set_gateway_destinations(&mut self, id: i64, found: NextHops) {
+        if let Some(entry) = self.gateways.get_mut(&id) {
+            entry.found_at(found);
         }
     }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use lockstep_ctx_api::EndedBy;
 use lockstep_sip::message::{SipUri, Uri};
 use lockstep_sip::net::{Destination, Protocol};
+use lockstep_sip::resolve::NextHops;
 
 use super::directory::{Callee, host_of_ip, is_dialled_number};
 use super::exchange::{CallKey, Exchange, Purpose, Route, Waiting};
@@ -228,11 +229,11 @@ pub(crate) fn resolved(
     exchange: &mut Exchange,
     call: CallKey,
     lookup: LookupId,
-    result: Result<Vec<Destination>, String>,
+    result: Result<NextHops, String>,
 ) -> Option<Result<Routes, Refusal>> {
     let mut waiting = exchange.waiting.remove(&(call, lookup))?;
     match result {
-        Ok(destinations) => exchange.directory.set_gateway_destinations(waiting.gateway, destinations),
+        Ok(found) => exchange.directory.set_gateway_destinations(waiting.gateway, found),
         Err(why) => {
             tracing::warn!(gateway = waiting.gateway, %why, "a gateway cannot be found");
             waiting.unreachable.push(waiting.gateway);

@@ -267,8 +267,8 @@ impl Switch {
                 }
             }
             (Purpose::Gateway(id), Arrived::NextHops(result)) => match result {
-                Ok(destinations) => {
-                    self.exchange.borrow_mut().directory.set_gateway_destinations(id, destinations);
+                Ok(found) => {
+                    self.exchange.borrow_mut().directory.set_gateway_destinations(id, found);
                     self.trunks.found(id);
                 }
                 Err(why) => tracing::warn!(gateway = id, %why, "a gateway cannot be found"),

@@ -16,8 +16,8 @@ use lockstep_media::playout::EncodedPrompt;
 use lockstep_media::prompt::{PromptError, Source};
 use lockstep_media::recording::{RecordingId, RecordingOptions};
 use lockstep_media::stream::Command;
-use lockstep_sip::net::{Destination, FlowId, Protocol, Transmit};
-use lockstep_sip::resolve::Target;
+use lockstep_sip::net::{FlowId, Protocol, Transmit};
+use lockstep_sip::resolve::{NextHops, Target};
 use tokio::sync::Notify;
 
 use super::handle::Metric;
@@ -41,7 +41,7 @@ pub(crate) struct Arrival {
 pub(crate) enum Arrived {
     Audio(Result<Vec<Arc<EncodedPrompt>>, OpError>),
     /// Next hops, or why there are none.
-    NextHops(Result<Vec<Destination>, String>),
+    NextHops(Result<NextHops, String>),
     /// What a `fetch` or a service answered a script.
     Answered(OpResult),
     /// What the scripts of Class 4 made of a call.

@@ -136,6 +136,15 @@ impl Default for ResolveConfig {
     }
 }
 
+/// The next hops of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NextHops {
+    /// In the order in which they are to be tried; at least one.
+    pub destinations: Vec<Destination>,
+    /// A name server has left a question open: there may be others, or others before these.
+    pub is_guess: bool,
+}
+
 /// Finds the next hops of requests.
 #[derive(Clone)]
 pub struct Resolver {
@@ -148,14 +157,14 @@ impl Resolver {
         Resolver { dns, config }
     }
 
-    /// The next hops of a request in the order in which they are to be tried; at least one.
+    /// The next hops of a request.
     ///
     /// `seed` spreads requests over servers of equal priority. A host without a dot is taken for a machine, not a domain: it
     /// is looked up for addresses only.
     ///
     /// # Errors
     /// When there is none, with the reason.
-    pub async fn resolve(&self, target: &Target, seed: u64) -> Result<Vec<Destination>, ResolveError> {
+    pub async fn resolve(&self, target: &Target, seed: u64) -> Result<NextHops, ResolveError> {
         let fixed = target.protocol.or(target.secure.then_some(Protocol::Tls));
         if let Some(protocol) = fixed
             && !self.config.protocols.contains(&protocol)
@@ -169,7 +178,8 @@ impl Resolver {
             Host::V4(ip) => return self.only(IpAddr::V4(*ip), default, port),
             Host::V6(ip) => return self.only(IpAddr::V6(*ip), default, port),
         };
-        let mut search = Search { resolver: self, rng: ChaCha8Rng::seed_from_u64(seed), found: Vec::new(), gave_up: false };
+        let rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut search = Search { resolver: self, rng, found: Vec::new(), gave_up: false, is_guess: false };
         if target.port.is_none() && name.contains('.') {
             search.by_service(name, fixed, target.secure).await?;
         }
@@ -179,14 +189,15 @@ impl Resolver {
         if search.found.is_empty() {
             return Err(ResolveError::NoAddress { host: name.to_owned() });
         }
-        Ok(search.found)
+        Ok(NextHops { destinations: search.found, is_guess: search.is_guess })
     }
 
-    fn only(&self, ip: IpAddr, protocol: Protocol, port: u16) -> Result<Vec<Destination>, ResolveError> {
+    fn only(&self, ip: IpAddr, protocol: Protocol, port: u16) -> Result<NextHops, ResolveError> {
         if !self.reaches(ip) {
             return Err(ResolveError::NoAddress { host: ip.to_string() });
         }
-        Ok(vec![Destination::new(protocol, SocketAddr::new(ip, port))])
+        let destinations = vec![Destination::new(protocol, SocketAddr::new(ip, port))];
+        Ok(NextHops { destinations, is_guess: false })
     }
 
     fn reaches(&self, ip: IpAddr) -> bool {
@@ -201,23 +212,31 @@ struct Search<'a> {
     resolver: &'a Resolver,
     rng: ChaCha8Rng,
     found: Vec<Destination>,
-    /// A name server that let one question time out is not asked any more that we can do without.
+    /// A name server that let a question for SRV records time out is not asked for others.
     gave_up: bool,
+    /// See [`NextHops`].
+    is_guess: bool,
 }
 
-impl<'a> Search<'a> {
+impl Search<'_> {
     async fn by_service(&mut self, name: &str, fixed: Option<Protocol>, secure: bool) -> Result<(), ResolveError> {
+        let mut knows_services = true;
         let services = match fixed {
             Some(protocol) => default_services(name, &[protocol]),
             None => {
-                let offered = self.ask(|dns| dns.naptr(name)).await;
+                // Some forwarders drop this question and no other.
+                let offered = self.resolver.dns.naptr(name).await.unwrap_or_else(|error| {
+                    tracing::debug!(%error, "look-up of NAPTR records failed");
+                    knows_services = false;
+                    Vec::new()
+                });
                 let chosen = choose_naptr(offered, &self.resolver.config.protocols, secure);
                 if chosen.is_empty() { default_services(name, &self.resolver.config.protocols) } else { chosen }
             }
         };
         let mut refused = false;
         for (protocol, service) in services {
-            let records = self.ask(|dns| dns.srv(&service)).await;
+            let records = self.servers(&service).await;
             // "The service is decidedly not available at this domain" (RFC 2782).
             if matches!(records.as_slice(), [only] if only.target.trim_end_matches('.').is_empty()) {
                 refused = true;
@@ -230,9 +249,11 @@ impl<'a> Search<'a> {
                 let target = record.target.trim_end_matches('.').to_owned();
                 if let Err(error) = self.by_address(&target, protocol, record.port).await {
                     tracing::debug!(%error, %target, "cannot look up an SRV target");
+                    self.is_guess = true;
                 }
             }
         }
+        self.is_guess |= !knows_services && self.found.is_empty();
         if refused && self.found.is_empty() {
             return Err(ResolveError::NoService { host: name.to_owned() });
         }
@@ -249,17 +270,15 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    /// NAPTR and SRV answers are optional: without one the procedure goes on.
-    async fn ask<'d, T>(&mut self, lookup: impl FnOnce(&'d dyn Dns) -> Lookup<'d, T>) -> Vec<T>
-    where
-        'a: 'd,
-    {
+    /// SRV records are optional: without them the procedure goes on, but only an answer says that there are none.
+    async fn servers(&mut self, service: &str) -> Vec<SrvRecord> {
         if self.gave_up {
             return Vec::new();
         }
-        lookup(&*self.resolver.dns).await.unwrap_or_else(|error| {
-            tracing::debug!(%error, "look-up failed");
-            self.gave_up |= error == DnsError::Timeout;
+        self.resolver.dns.srv(service).await.unwrap_or_else(|error| {
+            tracing::debug!(%error, "look-up of SRV records failed");
+            self.gave_up = error == DnsError::Timeout;
+            self.is_guess = true;
             Vec::new()
         })
     }

@@ -14,18 +14,25 @@ struct ScriptedDns {
     naptr: BTreeMap<&'static str, Vec<NaptrRecord>>,
     srv: BTreeMap<&'static str, Vec<SrvRecord>>,
     addresses: BTreeMap<&'static str, Vec<IpAddr>>,
-    dead_for_services: bool,
+    /// Questions that are not answered in time.
+    unanswered: &'static [&'static str],
+    /// Questions that are answered with a failure.
+    failing: &'static [&'static str],
     asked: Mutex<Vec<String>>,
 }
 
 impl ScriptedDns {
     fn answer<T: Clone + Send + 'static>(&self, kind: &str, table: &BTreeMap<&'static str, Vec<T>>, name: &str) -> Lookup<'_, T> {
-        self.asked.lock().unwrap().push(format!("{kind} {name}"));
-        let answer = if self.dead_for_services && kind != "ADDRESS" {
+        let question = format!("{kind} {name}");
+        let is_among = |questions: &[&str]| questions.iter().any(|start| question.starts_with(start));
+        let answer = if is_among(self.unanswered) {
             Err(DnsError::Timeout)
+        } else if is_among(self.failing) {
+            Err(DnsError::Failed("SERVFAIL".into()))
         } else {
             Ok(table.get(name).cloned().unwrap_or_default())
         };
+        self.asked.lock().unwrap().push(question);
         Box::pin(std::future::ready(answer))
     }
 }
@@ -56,7 +63,7 @@ fn naptr(order: u16, service: &str, replacement: &str) -> NaptrRecord {
     NaptrRecord { order, preference: 0, flags: "s".into(), service: service.into(), replacement: replacement.into() }
 }
 
-/// `UDP 192.0.2.1:5060`, one per destination, and what was asked on the way.
+/// `UDP 192.0.2.1:5060`, one per destination, before them `guess` where it is one, and what was asked on the way.
 fn resolve_with(dns: ScriptedDns, config: ResolveConfig, uri: &str) -> (Result<Vec<String>, ResolveError>, Vec<String>) {
     let Uri::Sip(uri) = uri.parse().unwrap() else { panic!("no sip uri") };
     let dns = Arc::new(dns);
@@ -68,7 +75,10 @@ fn resolve_with(dns: ScriptedDns, config: ResolveConfig, uri: &str) -> (Result<V
             Poll::Pending => panic!("scripted look-ups never wait"),
         }
     });
-    let text = result.map(|found| found.iter().map(|d| format!("{} {}", d.protocol, d.remote)).collect());
+    let text = result.map(|NextHops { destinations, is_guess }| {
+        let destinations = destinations.iter().map(|d| format!("{} {}", d.protocol, d.remote));
+        is_guess.then(|| "guess".to_owned()).into_iter().chain(destinations).collect()
+    });
     let asked = dns.asked.lock().unwrap().clone();
     (text, asked)
 }
@@ -162,9 +172,41 @@ fn a_host_without_a_dot_is_a_machine() {
 
 #[test]
 fn a_dead_name_server_is_not_asked_for_services_twice_and_the_hosts_file_still_works() {
-    let (found, asked) = resolve(ScriptedDns { dead_for_services: true, ..zone() }, "sip:a@example.net");
-    assert_eq!(found.unwrap().len(), 2);
-    assert_eq!(asked.iter().filter(|question| question.starts_with("SRV")).count(), 0, "{asked:?}");
+    let (found, asked) = resolve(ScriptedDns { unanswered: &["NAPTR", "SRV"], ..zone() }, "sip:a@example.net");
+    assert_eq!(found.unwrap(), ["guess", "UDP 192.0.2.1:5060", "UDP [2001:db8::1]:5060"]);
+    assert_eq!(asked.iter().filter(|question| question.starts_with("SRV")).count(), 1, "{asked:?}");
+}
+
+#[test]
+fn without_an_answer_for_naptr_records_srv_records_are_asked_for() {
+    let cases: [[&'static [&'static str]; 2]; 2] = [[&["NAPTR"], &[]], [&[], &["NAPTR"]]];
+    for [unanswered, failing] in cases {
+        let mut dns = ScriptedDns { unanswered, failing, ..zone() };
+        dns.srv.insert("_sip._udp.example.net", vec![srv(1, 5070, "b.example.net.")]);
+        let (found, _) = resolve(dns, "sip:a@example.net");
+        assert_eq!(found.unwrap(), ["UDP 192.0.2.20:5070"]);
+    }
+}
+
+#[test]
+fn what_a_failed_look_up_leaves_is_a_guess() {
+    let cases: [(&'static [&'static str], &[&str]); 3] = [
+        (&["SRV _sip._udp"], &["guess", "TCP 192.0.2.10:5060"]),
+        (&["ADDRESS a."], &["guess", "UDP 192.0.2.20:5070"]),
+        (&["SRV"], &["guess", "UDP 192.0.2.1:5060", "UDP [2001:db8::1]:5060"]),
+    ];
+    for (failing, found) in cases {
+        let mut dns = ScriptedDns { failing, ..zone() };
+        dns.srv.insert("_sip._udp.example.net", vec![srv(1, 5070, "b.example.net.")]);
+        dns.srv.insert("_sip._tcp.example.net", vec![srv(1, 5060, "a.example.net.")]);
+        assert_eq!(resolve(dns, "sip:a@example.net").0.unwrap(), found, "{failing:?}");
+    }
+}
+
+#[test]
+fn without_an_answer_for_naptr_records_the_host_itself_is_a_guess() {
+    let (found, _) = resolve(ScriptedDns { unanswered: &["NAPTR"], ..zone() }, "sip:a@example.net");
+    assert_eq!(found.unwrap()[0], "guess");
 }
 
 #[test]

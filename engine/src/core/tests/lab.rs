@@ -27,6 +27,7 @@ use lockstep_sip::endpoint::{
 use lockstep_sip::message::{Headers, Message, Method, NameAddr, Request, Response, StatusCode, Uri, parse};
 use lockstep_sip::net::{Destination, Protocol, Received, Source, Transmit};
 use lockstep_sip::registrar::{Registrar, RegistrarConfig};
+use lockstep_sip::resolve::NextHops;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
 
@@ -384,7 +385,7 @@ impl Lab {
             }
             for (ticket, target) in resolving {
                 let hops = target.host.ip().map(|ip| SocketAddr::new(ip, target.port.unwrap_or(5060)));
-                let hops = hops.map(|address| vec![Destination::new(Protocol::Udp, address)]);
+                let hops = hops.map(|address| next_hops([address]));
                 let what = Arrived::NextHops(hops.ok_or_else(|| "no such host".to_owned()));
                 self.switch.set_time(self.now);
                 self.switch.arrived(Arrival { ticket, what });
@@ -516,6 +517,12 @@ impl Phone {
         }
         self.endpoint.resend_with(now, id, &headers).unwrap();
     }
+}
+
+/// What a look-up has found: these addresses, by UDP.
+pub(super) fn next_hops(addresses: impl IntoIterator<Item = SocketAddr>) -> NextHops {
+    let destinations = addresses.into_iter().map(|address| Destination::new(Protocol::Udp, address)).collect();
+    NextHops { destinations, is_guess: false }
 }
 
 pub(super) fn address_of(user: &str, host: &str) -> NameAddr {

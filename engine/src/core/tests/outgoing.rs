@@ -1,6 +1,4 @@
-use lockstep_sip::net::{Destination, Protocol};
-
-use super::lab::{ENGINE, Lab, PhoneId};
+use super::lab::{ENGINE, Lab, PhoneId, next_hops};
 use super::watching::ask;
 use crate::core::handle::{Originate, Request};
 
@@ -344,8 +342,8 @@ fn a_gateway_of_two_families_gets_an_invite_that_fits_each() {
         let mut lab = Lab::new("[[gateway]]\nid = 7\naddress = \"sip:198.51.100.7\"", &[("1000", script)]);
         lab.settle();
         let addresses = ["198.51.100.7:5060", "[2001:db8::7]:5060"];
-        let hops = addresses.map(|address| Destination::new(Protocol::Udp, address.parse().unwrap()));
-        lab.switch.exchange.borrow_mut().directory.set_gateway_destinations(7, hops.to_vec());
+        let found = next_hops(addresses.map(|address| address.parse().unwrap()));
+        lab.switch.exchange.borrow_mut().directory.set_gateway_destinations(7, found);
         let [first, second] = addresses.map(|address| lab.phone(address));
         if is_placed {
             let (reply, _answer) = tokio::sync::oneshot::channel();

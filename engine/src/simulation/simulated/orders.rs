@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use lockstep_sip::message::Host;
 use lockstep_sip::net::{Destination, Protocol};
-use lockstep_sip::resolve::Target;
+use lockstep_sip::resolve::{NextHops, Target};
 use rand_chacha::rand_core::Rng;
 
 use super::super::network::Packet;
@@ -79,7 +79,7 @@ impl Simulation {
         }
     }
 
-    fn next_hops(&mut self, target: &Target) -> Result<Vec<Destination>, String> {
+    fn next_hops(&mut self, target: &Target) -> Result<NextHops, String> {
         if target.secure || target.protocol.is_some_and(|protocol| protocol != Protocol::Udp) {
             return Err("a simulation has no transport but UDP".to_owned());
         }
@@ -89,6 +89,6 @@ impl Simulation {
             Host::V6(ip) => SocketAddr::new(IpAddr::V6(*ip), port),
             Host::Name(name) => self.address_of_name(name, port),
         };
-        Ok(vec![Destination::new(Protocol::Udp, address)])
+        Ok(NextHops { destinations: vec![Destination::new(Protocol::Udp, address)], is_guess: false })
     }
 }
