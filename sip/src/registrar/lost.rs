@@ -37,11 +37,13 @@ impl Lost {
         }
     }
 
-    /// Takes out the device that this Contact is of, wherever it was.
+    /// Takes out the device that this Contact is of, wherever it was. Another device may have the same URI behind another NAT.
     pub(super) fn take(&mut self, address: &str, contact: &NameAddr) -> Vec<Moved> {
         let instance = super::instance(contact);
-        let found = self.extract(address, |_, binding| {
-            binding.contact.uri.is_equivalent(&contact.uri) || (instance.is_some() && binding.instance == instance)
+        let found = self.extract(address, |_, binding| match (&binding.instance, &instance) {
+            (Some(before), Some(now)) => before == now || (before.0 == now.0 && binding.contact.uri.is_equivalent(&contact.uri)),
+            (None, None) => binding.contact.uri.is_equivalent(&contact.uri),
+            (Some(_), None) | (None, Some(_)) => false,
         });
         found
             .into_iter()

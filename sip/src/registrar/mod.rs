@@ -70,6 +70,16 @@ impl Binding {
     pub fn destination(&self) -> Destination {
         self.source.reply_path()
     }
+
+    /// Whether a REGISTER comes from the device that made this binding, not from another one whose private address is the same behind
+    /// another NAT. Where devices have no instance, a device is known by its Call-ID (RFC 3261 10.2) or its NAT.
+    fn is_of_device(&self, contact: &NameAddr, call_id: &[u8], source: &Source) -> bool {
+        match (&self.instance, instance(contact)) {
+            (Some((before, _)), Some((now, _))) => *before == now,
+            (None, None) => self.call_id == call_id || self.source.remote.ip() == source.remote.ip(),
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
 }
 
 /// What a registration changed, for logs and subscribers.
@@ -307,6 +317,7 @@ impl Registrar {
             }
             let before = known.and_then(|id| self.bindings.find(id));
             let before = before.filter(|before| (before.source.remote, before.source.flow) != (source.remote, source.flow));
+            let before = before.filter(|before| before.is_of_device(&wish.contact, &call_id, &source));
             moved.extend(before.map(|before| Moved { contact: before.contact.clone(), from: before.source }));
             moved.extend(self.lost.take(address, &wish.contact));
             let (address, contact) = (address.to_owned(), wish.contact.uri.to_string());

@@ -95,6 +95,49 @@ fn a_device_that_registers_from_elsewhere_says_where_it_was() {
 }
 
 #[test]
+fn another_device_with_the_same_contact_takes_the_binding_and_no_dialogs() {
+    let at = |remote: &str, flow| Source {
+        protocol: Protocol::Tcp,
+        local: "192.0.2.1:5060".parse().unwrap(),
+        remote: remote.parse().unwrap(),
+        flow: Some(FlowId(flow)),
+    };
+    let (home, office) = (at("203.0.113.7:40000", 7), at("198.51.100.9:40000", 8));
+    let plain = "Contact: <sip:1001@192.168.1.10:5060>";
+    let [first, second] = [1, 2].map(|number| format!("{plain};+sip.instance=\"<urn:uuid:{number}>\""));
+    for (mine, theirs) in [(first.as_str(), second.as_str()), (first.as_str(), plain), (plain, first.as_str()), (plain, plain)] {
+        let mut rig = rig();
+        rig.source = home;
+        rig.register("c", 1, &[mine]);
+        rig.source = office;
+        assert_eq!(rig.register("d", 1, &[theirs]).moved.len(), 0, "{mine} {theirs}");
+        assert_eq!(rig.contacts().len(), 1, "a binding is known by its URI");
+    }
+    let mut rig = rig();
+    rig.source = home;
+    rig.register("c", 1, &[plain]);
+    rig.source = office;
+    assert_eq!(rig.register("c", 2, &[plain]).moved.len(), 1, "one device goes on counting");
+    rig.source = at("198.51.100.9:40001", 9);
+    assert_eq!(rig.register("e", 1, &[plain]).moved.len(), 1, "its NAT has given it another port");
+}
+
+#[test]
+fn a_device_that_lost_its_connection_gets_its_dialogs_back_from_no_other_with_the_same_contact() {
+    let mut rig = rig();
+    let contact = |number: u8| format!("Contact: <sip:1001@192.168.1.10:5060>;+sip.instance=\"<urn:uuid:{number}>\"");
+    rig.source = Source { protocol: Protocol::Tcp, flow: Some(FlowId(7)), ..rig.source };
+    let before = rig.source;
+    rig.register("c", 1, &[&contact(1)]);
+    rig.registrar.handle_flow_closed(FlowId(7));
+    rig.source = Source { remote: "198.51.100.9:40000".parse().unwrap(), flow: Some(FlowId(8)), ..before };
+    assert_eq!(rig.register("d", 1, &[&contact(2)]).moved.len(), 0);
+    rig.source = Source { remote: "203.0.113.7:40001".parse().unwrap(), flow: Some(FlowId(9)), ..before };
+    let moved = rig.register("e", 1, &[&contact(1)]).moved;
+    assert_eq!(moved.iter().map(|moved| moved.from).collect::<Vec<_>>(), [before]);
+}
+
+#[test]
 fn a_contact_that_is_named_twice_is_one_binding() {
     let mut rig = rig();
     let line = "Contact: <sip:1001@phone.example>, <sip:1001@PHONE.example>";

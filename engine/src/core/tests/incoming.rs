@@ -269,20 +269,39 @@ fn phones_registered_from_an_address_are_heard_whatever_is_guessed_behind_it() {
 }
 
 #[test]
-fn a_call_follows_its_users_device_and_no_other_with_the_same_contact() {
+fn a_call_follows_its_users_device_that_registers_from_elsewhere() {
+    let mut lab = Lab::new("[[user]]\nname = \"caller\"\npassword = \"pw\"\n", &[("1000", ANSWER)]);
+    let phone = lab.phone("10.0.0.9:5060");
+    lab.knows_password(phone, "caller", "pw");
+    lab.dial(phone, "1000");
+    for place in ["10.0.0.9:5060", "10.0.0.9:5062"] {
+        lab.at(phone).address = place.parse().unwrap();
+        lab.register_contact(phone, "caller", address_of("caller", "10.0.0.9:5060"));
+        assert_eq!(lab.seen(phone).last().map(String::as_str), Some("response 200"));
+    }
+    lab.audio_ends();
+    assert_eq!(lab.seen(phone), ["bye"]);
+}
+
+#[test]
+fn a_call_follows_no_other_device_with_the_same_contact() {
     let users = "[[user]]\nname = \"caller\"\npassword = \"pw\"\n[[user]]\nname = \"other\"\npassword = \"pw\"\n";
-    for (user, told) in [("other", &["bye"][..]), ("caller", &[][..])] {
+    for (user, place, instances) in [("other", "10.0.0.9:5062", ["", ""]), ("caller", "10.0.0.8:5060", ["1", "2"])] {
         let mut lab = Lab::new(users, &[("1000", ANSWER)]);
-        let [phone, elsewhere] = ["10.0.0.9:5060", "10.0.0.9:5062"].map(|address| lab.phone(address));
+        let [phone, elsewhere] = ["10.0.0.9:5060", place].map(|address| lab.phone(address));
         lab.knows_password(phone, "caller", "pw");
         lab.dial(phone, "1000");
-        for place in [phone, elsewhere] {
+        for (place, instance) in [phone, elsewhere].into_iter().zip(instances) {
             lab.knows_password(place, user, "pw");
-            lab.register_contact(place, user, address_of("caller", "10.0.0.9:5060"));
+            let mut contact = address_of("caller", "10.0.0.9:5060");
+            if !instance.is_empty() {
+                contact.params.set("+sip.instance", Some(instance));
+            }
+            lab.register_contact(place, user, contact);
             assert_eq!(lab.seen(place).last().map(String::as_str), Some("response 200"));
         }
         lab.audio_ends();
-        assert_eq!(lab.seen(phone), told, "{user}");
+        assert_eq!(lab.seen(phone), ["bye"], "{user}");
     }
 }
 
