@@ -365,6 +365,12 @@ fn gateways_and_routes(config: &Config, report: &mut Report) {
         if customer.user.is_some() != customer.password.is_some() {
             report.error(entry("customer", index, "user"), "expected `user` and `password` together");
         }
+        if customer.user.as_ref().is_some_and(|name| name.is_empty()) {
+            report.error(entry("customer", index, "user"), "expected a name, found nothing");
+        }
+        if customer.password.as_ref().is_some_and(|password| password.is_empty()) {
+            report.error(entry("customer", index, "password"), "expected a password, found nothing");
+        }
         if let Some(name) = customer.user.as_ref().filter(|name| !names.insert((*name).as_str())) {
             report.error(entry("customer", index, "user"), format!("`{name}` is already the name of another customer or user"));
         }
@@ -508,6 +514,8 @@ mod tests {
     fn what_nothing_could_use_is_refused() {
         assert_eq!(keys("[event_socket]\nlisten = \"127.0.0.1:8021\""), ["event_socket.listen"]);
         assert_eq!(keys("[jobs]\nconcurrency = 0"), ["jobs.concurrency"]);
+        assert_eq!(keys("[[customer]]\nid = 12\nuser = \"pbx\"\npassword = \"\""), ["customer[0].password"]);
+        assert_eq!(keys("[[customer]]\nid = 12\nuser = \"\"\npassword = \"x\""), ["customer[0].user"]);
         assert_eq!(keys("[[gateway]]\nid = 1\naddress = \"sip:h\"\nregister = true"), ["gateway[0].register"]);
     }
 
