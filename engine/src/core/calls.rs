@@ -579,7 +579,7 @@ impl Switch {
 /// Has the services begin what is no operation on a call.
 pub(super) fn begin_host_operation(exchange: &mut Exchange, ticket: Ticket, context: RunContext, op: Op) {
     match op {
-        Op::Fetch(args) => exchange.world.fetch(ticket, args),
+        Op::Fetch(args) => exchange.world.fetch(ticket, &context.account, args),
         Op::Host(host_call) => exchange.world.call_host(ticket, context, host_call),
         other => tracing::error!(op = other.name(), "an operation of the call was given to the host services"),
     }

@@ -149,9 +149,9 @@ impl World for RealWorld {
         );
     }
 
-    fn fetch(&mut self, ticket: Ticket, args: FetchArgs) {
-        let fetcher = self.fetcher.clone();
-        self.spawn(ticket, async move { Arrived::Answered(fetcher.run(args).await) });
+    fn fetch(&mut self, ticket: Ticket, account: &str, args: FetchArgs) {
+        let (fetcher, account) = (self.fetcher.clone(), account.to_owned());
+        self.spawn(ticket, async move { Arrived::Answered(fetcher.run(&account, args).await) });
     }
 
     fn call_host(&mut self, ticket: Ticket, context: RunContext, call: HostCall) {

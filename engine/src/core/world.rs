@@ -158,8 +158,8 @@ pub(crate) trait World {
     fn speak(&mut self, now: Instant, ticket: Ticket, args: TtsArgs, codec: Codec);
     /// Finds the next hops of a URI.
     fn resolve(&mut self, ticket: Ticket, target: Target, seed: u64);
-    /// Carries out a script's `fetch`.
-    fn fetch(&mut self, ticket: Ticket, args: FetchArgs);
+    /// Carries out a `fetch` of a script of `account`.
+    fn fetch(&mut self, ticket: Ticket, account: &str, args: FetchArgs);
     /// Has a service do what a script asked for.
     fn call_host(&mut self, ticket: Ticket, context: RunContext, call: HostCall);
     /// Has the scripts of Class 4 decide on a call that `table` has routes for.

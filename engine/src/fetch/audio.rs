@@ -30,7 +30,7 @@ impl Fetch for Fetcher {
 impl Fetcher {
     async fn audio(&self, request: FetchRequest) -> Result<Fetched, FetchError> {
         let limit = usize::try_from(request.max_bytes).unwrap_or(usize::MAX);
-        let _permit = self.permits.acquire().await.map_err(|error| FetchError::Failed(error.to_string()))?;
+        let _permit = self.prompt_permits.acquire().await.map_err(|error| FetchError::Failed(error.to_string()))?;
         let url = Url::parse(&request.url).map_err(|error| FetchError::Failed(error.to_string()))?;
         let mut headers = HeaderMap::new();
         for (name, value) in [(IF_NONE_MATCH, request.etag), (IF_MODIFIED_SINCE, request.last_modified)] {

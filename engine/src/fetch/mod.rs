@@ -7,10 +7,12 @@ mod audio;
 mod policy;
 mod resolver;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::ext::ReasonPhrase;
 use lockstep_ctx_api::op::{FetchArgs, FetchRedirect, Headers};
 use lockstep_ctx_api::outcome::FetchResponse;
@@ -28,7 +30,11 @@ const MAX_BODY: usize = 8 << 20;
 /// Redirects followed for one request (the Fetch standard's bound).
 const MAX_REDIRECTS: usize = 20;
 /// Requests under way at once, over all scripts; further ones wait.
-const MAX_CONCURRENT: usize = 256;
+const MAX_CONCURRENT: usize = 512;
+/// Those of one account: what its servers do not answer keeps nobody else waiting.
+const MAX_OF_ACCOUNT: usize = 128;
+/// Prompts on their way, beside all of those: callers wait for them, and none takes long.
+const MAX_PROMPTS: usize = 128;
 /// How long a request without a time-out of its own may take.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest time-out a script may ask for.
@@ -48,6 +54,9 @@ pub struct Fetcher {
     client: Client,
     policy: Arc<EgressPolicy>,
     permits: Arc<Semaphore>,
+    /// Of each account.
+    shares: Arc<Mutex<BTreeMap<String, Arc<Semaphore>>>>,
+    prompt_permits: Arc<Semaphore>,
 }
 
 /// Why there is no response.
@@ -94,7 +103,7 @@ struct Hop {
     method: Method,
     url: Url,
     headers: HeaderMap,
-    body: Option<Vec<u8>>,
+    body: Option<Bytes>,
 }
 
 impl Fetcher {
@@ -111,26 +120,40 @@ impl Fetcher {
             .user_agent(concat!("Lockstep/", env!("CARGO_PKG_VERSION")))
             .dns_resolver(CheckedResolver::new(Arc::clone(&policy)))
             .build()?;
-        Ok(Self { client, policy, permits: Arc::new(Semaphore::new(MAX_CONCURRENT)) })
+        let permits = |count| Arc::new(Semaphore::new(count));
+        Ok(Self {
+            client,
+            policy,
+            permits: permits(MAX_CONCURRENT),
+            shares: Arc::default(),
+            prompt_permits: permits(MAX_PROMPTS),
+        })
     }
 
-    /// Carries out a script's `fetch`.
-    pub async fn run(&self, args: FetchArgs) -> OpResult {
+    /// Carries out a `fetch` of a script of `account`.
+    pub async fn run(&self, account: &str, args: FetchArgs) -> OpResult {
         let limit = args.timeout_ms.map_or(DEFAULT_TIMEOUT, Duration::from_millis).min(MAX_TIMEOUT);
-        let result = match tokio::time::timeout(limit, self.exchange(args)).await {
+        let result = match tokio::time::timeout(limit, self.exchange(account, args)).await {
             Ok(result) => result,
             Err(_) => Err(Failure::TimedOut(limit)),
         };
         result.map(Outcome::Fetched).map_err(Failure::into_op_error)
     }
 
-    async fn exchange(&self, args: FetchArgs) -> Result<FetchResponse, Failure> {
-        // The semaphore is never closed.
+    fn share(&self, account: &str) -> Arc<Semaphore> {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(shares.entry(account.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(MAX_OF_ACCOUNT))))
+    }
+
+    async fn exchange(&self, account: &str, args: FetchArgs) -> Result<FetchResponse, Failure> {
+        let share = self.share(account);
+        // The semaphores are never closed.
+        let _place = share.acquire().await.map_err(|error| Failure::Network(error.to_string()))?;
         let _permit = self.permits.acquire().await.map_err(|error| Failure::Network(error.to_string()))?;
         let url = Url::parse(&args.url).map_err(|why| Failure::BadUrl { url: args.url.clone(), why: why.to_string() })?;
         let method = Method::from_bytes(args.method.as_bytes())
             .map_err(|_| Failure::BadRequest(format!("{:?} is not a method", args.method)))?;
-        let mut hop = Hop { method, url, headers: header_map(&args.headers)?, body: args.body };
+        let mut hop = Hop { method, url, headers: header_map(&args.headers)?, body: args.body.map(Bytes::from) };
         for hops in 0..=MAX_REDIRECTS {
             let response = self.send(&hop).await?;
             if !is_redirect(response.status()) || args.redirect == FetchRedirect::Manual {

@@ -67,7 +67,7 @@ fn error(result: OpResult) -> (ErrorCode, String) {
 #[tokio::test]
 async fn what_is_allowed_is_fetched() {
     let address = server(|head| ok(if head.contains("x-asked: 1") { "asked" } else { "forgotten" })).await;
-    let response = response(fetcher(&["127.0.0.0/8"]).run(get(format!("http://{address}/a?b=c"))).await);
+    let response = response(fetcher(&["127.0.0.0/8"]).run("a", get(format!("http://{address}/a?b=c"))).await);
     assert_eq!((response.status, response.body.as_slice(), response.redirected), (200, &b"asked"[..], false));
     assert!(response.headers.contains(&("x-served".to_owned(), "yes".to_owned())));
 }
@@ -83,7 +83,7 @@ async fn what_could_have_a_body_and_has_none_says_so() {
         ("GET", None, "unsaid"),
     ] {
         let args = FetchArgs { method: method.into(), body, ..get(format!("http://{address}/")) };
-        assert_eq!(response(fetcher(&["127.0.0.0/8"]).run(args).await).body, said.as_bytes(), "{method}");
+        assert_eq!(response(fetcher(&["127.0.0.0/8"]).run("a", args).await).body, said.as_bytes(), "{method}");
     }
 }
 
@@ -95,7 +95,7 @@ async fn a_redirect_that_keeps_the_method_keeps_its_empty_body() {
     })
     .await;
     let args = FetchArgs { method: "POST".into(), ..get(format!("http://{address}/")) };
-    assert_eq!(response(fetcher(&["127.0.0.0/8"]).run(args).await).body, b"none");
+    assert_eq!(response(fetcher(&["127.0.0.0/8"]).run("a", args).await).body, b"none");
 }
 
 #[tokio::test]
@@ -106,7 +106,7 @@ async fn the_head_of_a_response_comes_as_the_server_wrote_it() {
         let head = format!("HTTP/1.1 {status}\r\nX-Name: M\u{fc}ller\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         let octets: Vec<u8> = head.chars().map(|c| u8::try_from(c).unwrap()).collect();
         let address = server(move |_| octets.clone()).await;
-        let response = response(fetcher(&["127.0.0.0/8"]).run(get(format!("http://{address}/"))).await);
+        let response = response(fetcher(&["127.0.0.0/8"]).run("a", get(format!("http://{address}/"))).await);
         assert_eq!(response.status_text, reason, "{status}");
         assert!(response.headers.contains(&("x-name".to_owned(), "Müller".to_owned())), "{:?}", response.headers);
     }
@@ -116,7 +116,7 @@ async fn the_head_of_a_response_comes_as_the_server_wrote_it() {
 async fn our_own_machine_is_out_of_reach_by_address_and_by_name() {
     let address = server(|_| ok("secret")).await;
     for url in [format!("http://{address}/"), format!("http://localhost:{}/", address.port()), "http://[::1]:1/".into()] {
-        let (code, message) = error(fetcher(&[]).run(get(url.clone())).await);
+        let (code, message) = error(fetcher(&[]).run("a", get(url.clone())).await);
         assert_eq!(code, ErrorCode::NetworkError, "{url}: {message}");
         assert!(message.contains("not a public address"), "{url}: {message}");
     }
@@ -126,7 +126,7 @@ async fn our_own_machine_is_out_of_reach_by_address_and_by_name() {
 async fn a_redirect_cannot_lead_where_a_request_may_not_go() {
     let inside = server(|_| ok("secret")).await;
     let outside = server(move |_| redirect(&format!("http://127.0.0.2:{}/", inside.port()))).await;
-    let (code, message) = error(fetcher(&["127.0.0.1"]).run(get(format!("http://{outside}/"))).await);
+    let (code, message) = error(fetcher(&["127.0.0.1"]).run("a", get(format!("http://{outside}/"))).await);
     assert_eq!(code, ErrorCode::NetworkError, "{message}");
     assert!(message.contains("127.0.0.2 is not a public address"), "{message}");
 }
@@ -135,7 +135,7 @@ async fn a_redirect_cannot_lead_where_a_request_may_not_go() {
 async fn credentials_do_not_follow_to_another_origin() {
     let target = server(|head| ok(if head.contains("authorization") { "leaked" } else { "clean" })).await;
     let first = server(move |_| redirect(&format!("http://{target}/next"))).await;
-    let response = response(fetcher(&["127.0.0.0/8"]).run(get(format!("http://{first}/"))).await);
+    let response = response(fetcher(&["127.0.0.0/8"]).run("a", get(format!("http://{first}/"))).await);
     assert_eq!((response.body.as_slice(), response.redirected), (&b"clean"[..], true));
     assert_eq!(response.url, format!("http://{target}/next"));
 }
@@ -145,15 +145,15 @@ async fn redirects_are_followed_refused_or_shown_as_the_script_says() {
     let address = server(|head| if head.starts_with("GET / ") { redirect("/there") } else { ok("there") }).await;
     let fetcher = fetcher(&["127.0.0.0/8"]);
     let with = |redirect| FetchArgs { redirect, ..get(format!("http://{address}/")) };
-    assert_eq!(response(fetcher.run(with(FetchRedirect::Follow)).await).body, b"there");
-    assert_eq!(response(fetcher.run(with(FetchRedirect::Manual)).await).status, 302);
-    assert_eq!(error(fetcher.run(with(FetchRedirect::Error)).await).0, ErrorCode::NetworkError);
+    assert_eq!(response(fetcher.run("a", with(FetchRedirect::Follow)).await).body, b"there");
+    assert_eq!(response(fetcher.run("a", with(FetchRedirect::Manual)).await).status, 302);
+    assert_eq!(error(fetcher.run("a", with(FetchRedirect::Error)).await).0, ErrorCode::NetworkError);
 }
 
 #[tokio::test]
 async fn redirects_in_a_circle_end() {
     let address = server(|_| redirect("/")).await;
-    let (_, message) = error(fetcher(&["127.0.0.0/8"]).run(get(format!("http://{address}/"))).await);
+    let (_, message) = error(fetcher(&["127.0.0.0/8"]).run("a", get(format!("http://{address}/"))).await);
     assert!(message.contains("more than 20 redirects"), "{message}");
 }
 
@@ -165,7 +165,7 @@ async fn a_body_past_the_bound_is_an_error_whatever_it_claims() {
     })
     .await;
     for path in ["claims", "sends"] {
-        let (code, _) = error(fetcher(&["127.0.0.0/8"]).run(get(format!("http://{address}/{path}"))).await);
+        let (code, _) = error(fetcher(&["127.0.0.0/8"]).run("a", get(format!("http://{address}/{path}"))).await);
         assert_eq!(code, ErrorCode::LimitError, "{path}");
     }
 }
@@ -174,10 +174,10 @@ async fn a_body_past_the_bound_is_an_error_whatever_it_claims() {
 async fn what_is_no_request_is_a_type_error() {
     let fetcher = fetcher(&[]);
     for url in ["nonsense", "ftp://h/", "file:///etc/passwd", "http://"] {
-        assert_eq!(error(fetcher.run(get(url.into())).await).0, ErrorCode::TypeError, "{url}");
+        assert_eq!(error(fetcher.run("a", get(url.into())).await).0, ErrorCode::TypeError, "{url}");
     }
     let args = FetchArgs { method: "G ET".into(), ..get("http://192.0.2.1/".into()) };
-    assert_eq!(error(fetcher.run(args).await).0, ErrorCode::TypeError);
+    assert_eq!(error(fetcher.run("a", args).await).0, ErrorCode::TypeError);
 }
 
 #[tokio::test]
@@ -185,7 +185,7 @@ async fn a_server_that_says_nothing_times_out() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let args = FetchArgs { timeout_ms: Some(50), ..get(format!("http://{address}/")) };
-    assert_eq!(error(fetcher(&["127.0.0.0/8"]).run(args).await).0, ErrorCode::TimeoutError);
+    assert_eq!(error(fetcher(&["127.0.0.0/8"]).run("a", args).await).0, ErrorCode::TimeoutError);
 }
 
 #[tokio::test]
@@ -208,4 +208,25 @@ async fn prompts_are_fetched_under_the_same_policy_and_only_when_they_changed() 
     assert!(matches!(fetcher(&[]).fetch(request(None)).await, Err(FetchError::Refused(_))));
     let small = FetchRequest { max_bytes: 3, ..request(None) };
     assert_eq!(allowed.fetch(small).await, Err(FetchError::TooLarge { max: 3 }));
+}
+
+#[tokio::test]
+async fn an_account_whose_servers_do_not_answer_leaves_the_others_and_prompts_their_places() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", silent.local_addr().unwrap());
+    let served = format!("http://{}/", server(|_| ok("there")).await);
+    let fetcher = fetcher(&["127.0.0.0/8"]);
+    let hang = |_| {
+        let (fetcher, url) = (fetcher.clone(), url.clone());
+        tokio::spawn(async move { fetcher.run("a", get(url)).await })
+    };
+    let hanging: Vec<_> = (0..MAX_CONCURRENT).map(hang).collect();
+    while fetcher.share("a").available_permits() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(response(fetcher.run("b", get(served.clone())).await).body, b"there");
+    let _all = fetcher.permits.acquire_many((MAX_CONCURRENT - MAX_OF_ACCOUNT) as u32).await.unwrap();
+    let request = FetchRequest { url: served, max_bytes: 1_000, etag: None, last_modified: None };
+    assert!(matches!(fetcher.fetch(request).await, Ok(Fetched::Body { .. })));
+    hanging.iter().for_each(tokio::task::JoinHandle::abort);
 }

@@ -29,8 +29,8 @@ impl HostOps {
         }
         match op {
             Op::Fetch(args) => {
-                let fetcher = self.fetcher.clone();
-                async move { fetcher.run(args).await }.boxed()
+                let (fetcher, account) = (self.fetcher.clone(), context().account);
+                async move { fetcher.run(&account, args).await }.boxed()
             }
             Op::Host(call) => self.services.call(&context(), call),
             op => {

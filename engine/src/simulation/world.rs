@@ -152,7 +152,7 @@ impl World for SimulatedWorld {
         self.order(Order::Resolve { ticket, target });
     }
 
-    fn fetch(&mut self, ticket: Ticket, args: FetchArgs) {
+    fn fetch(&mut self, ticket: Ticket, _: &str, args: FetchArgs) {
         self.order(Order::Fetch { ticket, args });
     }
 

@@ -137,7 +137,7 @@ impl World for LabWorld {
         self.book.borrow_mut().called.push(ticket);
     }
 
-    fn fetch(&mut self, ticket: Ticket, _: FetchArgs) {
+    fn fetch(&mut self, ticket: Ticket, _: &str, _: FetchArgs) {
         self.book.borrow_mut().fetched.push(ticket);
     }
 

@@ -23,7 +23,7 @@ use lockstep_ctx_api::wire::{
 
 use super::host::{Moment, ScriptOutput, ScriptStats, StartRun};
 use deadlines::{Deadlines, Timer};
-use run::{Phase, Run};
+use run::{Phase, Run, Weighty};
 use worker::{Worker, WorkerState};
 
 pub use stall::TurnReading;
@@ -49,8 +49,12 @@ pub struct RunBounds {
     pub issued_per_turn: usize,
     /// Operations that have not settled.
     pub pending: usize,
+    /// Bytes of the turns that asked for them.
+    pub pending_bytes: usize,
     /// Entries past the journal's bound that wait for the worker.
     pub waiting_entries: usize,
+    /// Bytes of those.
+    pub waiting_bytes: usize,
     /// Console lines shown of one turn.
     pub lines_per_turn: usize,
 }
@@ -61,7 +65,9 @@ impl Default for RunBounds {
             journal: Bounds::default(),
             issued_per_turn: 10_000,
             pending: 10_000,
+            pending_bytes: 64 << 20,
             waiting_entries: 10_000,
+            waiting_bytes: 128 << 20,
             lines_per_turn: 1_000,
         }
     }
@@ -162,11 +168,13 @@ impl Supervisor {
         match &kind {
             EntryKind::Outcome { op, .. } => {
                 run.pending = run.pending.saturating_sub(1);
+                run.weighty.settled(*op);
                 run.errands.retain(|errand| errand != op);
             }
             // It settles what was pending; host operations may go on, and are counted off as they settle.
             EntryKind::CallEnded(_) => {
                 run.pending = 0;
+                run.weighty = Weighty::default();
                 let grace = Duration::from_millis(run.header.limits.after_end_ms.into());
                 self.deadlines.set(Timer::Grace(id), now.instant, grace);
             }

@@ -1,6 +1,6 @@
 //! One run: its journal, where it lives, and how far its runtime has come.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,14 +50,18 @@ pub(super) struct Run {
     pub(super) epoch: Epoch,
     /// Frames that make turns, sent in this epoch.
     pub(super) sent: u32,
-    /// Entries past the journal's bound that have not been sent.
-    pub(super) beyond: VecDeque<Entry>,
+    /// Entries past the journal's bound that have not been sent, and their bytes.
+    pub(super) beyond: VecDeque<(Entry, usize)>,
+    /// Those bytes together.
+    pub(super) beyond_bytes: usize,
     /// The turn of the entry that was appended last.
     pub(super) last_turn: u32,
     /// The turn that ended last, of those that were seen for the first time.
     pub(super) ended_turn: Option<u32>,
     /// Operations that have not settled.
     pub(super) pending: usize,
+    /// What those take that take much.
+    pub(super) weighty: Weighty,
     /// Host operations under way whose outcome is sure to come.
     pub(super) errands: Vec<OpId>,
     /// It has set a timer since the end of its call.
@@ -122,9 +126,11 @@ impl Run {
             epoch: 0,
             sent: 0,
             beyond: VecDeque::new(),
+            beyond_bytes: 0,
             last_turn: 0,
             ended_turn: None,
             pending: 0,
+            weighty: Weighty::default(),
             errands: Vec::new(),
             lingers: false,
             cpu: Duration::ZERO,
@@ -212,7 +218,11 @@ impl Run {
         }
         let entry = match self.unsent_in_journal() {
             Some(entry) => entry.clone(),
-            None => self.beyond.pop_front()?,
+            None => {
+                let (entry, bytes) = self.beyond.pop_front()?;
+                self.beyond_bytes = self.beyond_bytes.saturating_sub(bytes);
+                entry
+            }
         };
         Some(ToWorker::Entry { run, epoch, entry })
     }
@@ -220,6 +230,37 @@ impl Run {
     fn unsent_in_journal(&self) -> Option<&Entry> {
         let at = usize::try_from(self.sent).ok()?.checked_sub(1)?;
         self.recorder.journal().entries.get(at)
+    }
+}
+
+/// Turns that asked for much, until all operations of theirs have settled: what they ask for is kept meanwhile.
+#[derive(Debug, Default)]
+pub(super) struct Weighty {
+    /// By turn: operations that have not settled, and the bytes of its frame.
+    turns: BTreeMap<u32, (usize, usize)>,
+    bytes: usize,
+}
+
+impl Weighty {
+    /// A smaller turn is bounded by the number of operations.
+    const LEAST: usize = 4 << 10;
+
+    /// Notes a turn of `operations` that took `bytes`; what all take together.
+    pub(super) fn asked(&mut self, turn: u32, operations: usize, bytes: usize) -> usize {
+        if operations > 0 && bytes >= Self::LEAST {
+            self.turns.insert(turn, (operations, bytes));
+            self.bytes = self.bytes.saturating_add(bytes);
+        }
+        self.bytes
+    }
+
+    pub(super) fn settled(&mut self, op: OpId) {
+        let Some((left, bytes)) = self.turns.get_mut(&op.turn) else { return };
+        *left = left.saturating_sub(1);
+        if *left == 0 {
+            self.bytes = self.bytes.saturating_sub(*bytes);
+            self.turns.remove(&op.turn);
+        }
     }
 }
 

@@ -37,7 +37,8 @@ impl Supervisor {
         if let Err(entry) = run.recorder.entry(entry, bytes)
             && sent_to.is_none()
         {
-            run.beyond.push_back(entry);
+            run.beyond.push_back((entry, bytes));
+            run.beyond_bytes = run.beyond_bytes.saturating_add(bytes);
         }
         run.last_turn = run.last_turn.saturating_add(1);
         if is_wake {
@@ -46,6 +47,10 @@ impl Supervisor {
         if run.beyond.len() > self.settings.bounds.waiting_entries {
             let bound = self.settings.bounds.waiting_entries;
             return self.stop(id, ScriptErrorKind::Limit, format!("more than {bound} entries wait for the script"));
+        }
+        if run.beyond_bytes > self.settings.bounds.waiting_bytes {
+            let bound = self.settings.bounds.waiting_bytes;
+            return self.stop(id, ScriptErrorKind::Limit, format!("entries of more than {bound} bytes wait for the script"));
         }
         if let Some(key) = sent_to {
             run.sent = run.sent.saturating_add(1);
@@ -127,6 +132,12 @@ impl Supervisor {
         run.pending += end.issued.len();
         if run.pending > bounds.pending {
             let message = format!("LimitError: {} operations are pending, at most {} allowed", run.pending, bounds.pending);
+            return self.stop(id, ScriptErrorKind::Limit, message);
+        }
+        let pending_bytes = run.weighty.asked(end.turn, end.issued.len(), bytes);
+        if pending_bytes > bounds.pending_bytes {
+            let message =
+                format!("LimitError: operations of {pending_bytes} bytes are pending, at most {} allowed", bounds.pending_bytes);
             return self.stop(id, ScriptErrorKind::Limit, message);
         }
         run.lingers = end.lingers;

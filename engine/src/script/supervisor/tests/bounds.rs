@@ -37,6 +37,44 @@ fn settled_operations_make_room_for_new_ones() {
 }
 
 #[test]
+fn what_is_pending_is_bounded_in_bytes_and_settling_makes_room() {
+    let mut fleet = Fleet::with_bounds(1, RunBounds { pending_bytes: 10_000, ..RunBounds::default() });
+    let run = fleet.start();
+    let home = fleet.home(run).unwrap();
+    let ask = |fleet: &mut Fleet| {
+        let end = fleet.turn(home).unwrap();
+        fleet.supervisor.frame(fleet.now, home, FromWorker::TurnEnd(end), 6_000).unwrap();
+    };
+    for turn in 0..3 {
+        ask(&mut fleet);
+        fleet.complete(run, turn);
+    }
+    ask(&mut fleet);
+    assert_eq!(fleet.failures(), []);
+    fleet.entry(run, EntryKind::Event(Event::Hold));
+    ask(&mut fleet);
+    assert_eq!(fleet.failures(), [(run, ScriptErrorKind::Limit)]);
+}
+
+#[test]
+fn what_waits_for_a_worker_is_bounded_in_bytes() {
+    let bounds = RunBounds { journal: Bounds { entries: 1, bytes: 1 << 20 }, waiting_bytes: 100_000, ..RunBounds::default() };
+    let mut fleet = Fleet::with_bounds(1, bounds);
+    let run = fleet.start();
+    let vars = [("k".to_owned(), "x".repeat(10_000))].into();
+    let facts = lockstep_ctx_api::event::FactsChange { vars, ..Default::default() };
+    // Nothing is carried out meanwhile, so nothing leaves the buffer.
+    let mut feed = |count| {
+        for _ in 0..count {
+            fleet.supervisor.entry(fleet.now, run, EntryKind::Event(Event::Facts(facts.clone())));
+        }
+        fleet.failures()
+    };
+    assert_eq!(feed(30), []);
+    assert_eq!(feed(15), [(run, ScriptErrorKind::Limit)]);
+}
+
+#[test]
 fn past_the_journals_bound_the_run_goes_on_and_the_log_says_so_once() {
     let bounds = RunBounds { journal: Bounds { entries: 3, bytes: 1 << 20 }, ..RunBounds::default() };
     let mut fleet = Fleet::with_bounds(1, bounds);
