@@ -109,6 +109,8 @@ async fn converse(
     let mut run = Box::pin(run.fuse());
     let mut pings = tokio::time::interval(PING_INTERVAL);
     let mut unanswered = 0;
+    // Read, and not yet with the script.
+    let mut held = None;
     // Dropping the run, when the peer has gone and the script does not notice, ends it.
     let last = loop {
         let out = tokio::select! {
@@ -121,9 +123,17 @@ async fn converse(
                 None => break Some(goodbye((&mut run).await.is_ok())),
             },
             end = &mut run => break Some(goodbye(end.is_ok())),
-            message = stream.next() => {
+            // A script that does not keep up slows its peer down: nothing more is read until it has room. What it sends goes out.
+            room = to_script.reserve(), if held.is_some() => {
+                let Ok(room) = room else { break None };
+                if let Some(heard) = held.take() {
+                    room.send(heard);
+                }
+                continue;
+            }
+            message = stream.next(), if held.is_none() => {
                 unanswered = 0;
-                let heard = match message {
+                held = Some(match message {
                     Some(Ok(Message::Text(text))) => FromPeer::Text(text.to_string()),
                     Some(Ok(Message::Binary(bytes))) => FromPeer::Binary(bytes),
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
@@ -144,15 +154,14 @@ async fn converse(
                         leave(&to_script, FromPeer::Closed { code: 1006, reason: String::new() }, run).await;
                         return;
                     }
-                };
-                // A script that does not keep up slows its peer down: nothing more is read until it has room.
-                if to_script.send(heard).await.is_err() {
-                    break None;
-                }
+                });
                 continue;
             }
             _ = pings.tick() => {
-                unanswered += 1;
+                // An answer may wait behind what is not read.
+                if held.is_none() {
+                    unanswered += 1;
+                }
                 if unanswered > MISSED_PINGS {
                     leave(&to_script, FromPeer::Closed { code: 1006, reason: String::new() }, run).await;
                     return;
@@ -202,6 +211,7 @@ mod tests {
     use std::sync::Mutex;
 
     use futures_util::{sink, stream};
+    use tokio::sync::mpsc;
 
     use super::*;
     use crate::runs::{RunError, RunLog};
@@ -210,18 +220,48 @@ mod tests {
         Err(RunFailure { run: "1".into(), error: RunError::Stuck, took: Duration::ZERO, log: RunLog::default() })
     }
 
+    type Sent = Arc<Mutex<Vec<Message>>>;
+
+    /// A connection that takes everything at once.
+    fn noting(sent: &Sent) -> impl Sink<Message> + Unpin + use<> {
+        Box::pin(sink::unfold(Arc::clone(sent), async move |sent: Sent, message: Message| {
+            sent.lock().unwrap().push(message);
+            Ok::<_, Infallible>(sent)
+        }))
+    }
+
     #[tokio::test]
     async fn a_run_that_is_over_before_its_channel_closes_is_not_waited_for_again() {
         let (channel, peer) = Channel::new();
-        let sent: Arc<Mutex<Vec<Message>>> = Arc::default();
-        let out = sink::unfold(Arc::clone(&sent), async move |sent: Arc<Mutex<Vec<Message>>>, message: Message| {
-            sent.lock().unwrap().push(message);
-            Ok::<_, Infallible>(sent)
-        });
+        let sent = Sent::default();
         let quiet = stream::pending::<Result<Message, Option<CloseFrame>>>();
-        converse(peer, Box::pin(out), quiet, async { failed() }).await;
+        converse(peer, noting(&sent), quiet, async { failed() }).await;
         drop(channel);
         let sent = sent.lock().unwrap();
         assert!(matches!(&sent[..], [.., Message::Close(Some(frame))] if frame.code == 1011), "{sent:?}");
+    }
+
+    #[tokio::test]
+    async fn what_a_script_sends_goes_out_while_more_comes_than_it_reads() {
+        const ANSWERS: usize = 5;
+        const MESSAGES: usize = 9;
+        let (to_script, mut inbound) = mpsc::channel(1);
+        let (outbound, from_script) = mpsc::channel(1);
+        let peer = Peer { to_script, from_script };
+        let busy = stream::iter((0..MESSAGES).map(|number| Ok::<_, Option<CloseFrame>>(Message::text(number.to_string()))));
+        let run = async move {
+            for _ in 0..ANSWERS {
+                outbound.send(ToPeer::Text("answer".into())).await.unwrap();
+            }
+            for number in 0..MESSAGES {
+                assert_eq!(inbound.recv().await, Some(FromPeer::Text(number.to_string())));
+            }
+            failed()
+        };
+        let sent = Sent::default();
+        let all = converse(peer, noting(&sent), busy.chain(stream::pending()), run);
+        tokio::time::timeout(Duration::from_secs(10), all).await.expect("neither side waits for the other");
+        let sent = sent.lock().unwrap();
+        assert_eq!(sent.iter().filter(|message| matches!(message, Message::Text(_))).count(), ANSWERS);
     }
 }
