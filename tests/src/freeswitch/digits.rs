@@ -84,7 +84,6 @@ impl Channel {
         digits.terminator = None;
         self.variables.remove(&digits.variable);
         self.variables.remove("read_result");
-        self.variables.remove("read_terminator_used");
         let length = self.length_of(&digits.prompt).unwrap_or(0);
         digits.phase = Phase::Prompt(self.now + length);
         self.take_digits(digits);

@@ -125,6 +125,43 @@ fn what_does_not_match_is_invalid_and_tried_again() {
 }
 
 #[test]
+fn an_entry_that_will_not_do_is_told_as_our_own_media_tells_it() {
+    let mut desk = Desk::new(Setup::default());
+    for (keys, status, value, terminator) in [
+        ("12", CollectStatus::Timeout, "12", None),
+        ("12#", CollectStatus::Invalid, "12", Some('#')),
+        ("", CollectStatus::Timeout, "", None),
+        ("#", CollectStatus::Invalid, "", Some('#')),
+        ("999#", CollectStatus::Invalid, "999", Some('#')),
+        ("111#", CollectStatus::Success, "111", Some('#')),
+    ] {
+        let id = desk.submit(Op::Gather(GatherArgs {
+            prompt: None,
+            invalid_prompt: None,
+            min: 3,
+            max: 4,
+            terminators: "#".into(),
+            timeout_ms: 3_000,
+            inter_digit_timeout_ms: 1_000,
+            regexp: Some("[1-4]+".into()),
+            tries: 1,
+            barge_in: true,
+            flush: false,
+            speech: None,
+        }));
+        desk.pass(100);
+        desk.press(keys);
+        desk.pass(4_000);
+        match desk.result(id) {
+            Some(Ok(Outcome::Gathered(found))) => {
+                assert_eq!((found.status, found.value.as_str(), found.terminator), (status, value, terminator), "{keys}");
+            }
+            other => panic!("{keys}: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_terminator_ends_the_entry_and_is_told() {
     let mut desk = Desk::new(Setup::default());
     let args = GatherArgs {

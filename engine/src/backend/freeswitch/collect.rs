@@ -15,6 +15,10 @@ use crate::esl::Event;
 pub(super) const DIGITS: &str = "lockstep_digits";
 /// What was keyed and did not match.
 pub(super) const REFUSED: &str = "lockstep_digits_invalid";
+/// What ended the entry. Only an entry that was ended so sets it.
+pub(super) const TERMINATOR: &str = "read_terminator_used";
+/// `failure`: too few digits.
+pub(super) const RESULT: &str = "read_result";
 /// The application has room for so many digits.
 const MAX_DIGITS: u32 = 120;
 
@@ -113,6 +117,7 @@ impl Rules<'_> {
         }
         let tries = u64::from(self.tries.clamp(1, 100));
         let lasts = answer_time(self.timeout_ms, tries);
+        steps.push(Step::Set(vec![(TERMINATOR.to_owned(), None)]));
         steps.push(Step::Execute { app: "play_and_get_digits", arg, lasts: Some(lasts) });
         let min = usize::try_from(self.min.min(self.max.max(1))).unwrap_or(0);
         let has_pattern = self.regexp.is_some();
@@ -146,19 +151,18 @@ impl Collecting {
     pub(super) fn outcome(&self, event: &Event) -> (Outcome, Option<String>) {
         let text = |name: &str| event.variable(name).unwrap_or_default().to_owned();
         let (digits, refused) = (text(DIGITS), text(REFUSED));
-        let terminator = event.variable("read_terminator_used").and_then(|used| used.chars().next());
+        let terminator = event.variable(TERMINATOR).and_then(|used| used.chars().next());
         let is_enough = digits.chars().count() >= self.min;
-        // What did not match is taken out of the digits, and stays told even when a later try was right.
-        let (status, digits) = if !digits.is_empty() && is_enough {
+        // What did not match is taken out of the digits, and stays told when somebody keys too few of them after it.
+        let is_refused = self.has_pattern && digits.is_empty() && !refused.is_empty() && text(RESULT) != "failure";
+        let (status, digits) = if is_refused {
+            (CollectStatus::Invalid, refused)
+        } else if is_enough && (!digits.is_empty() || terminator.is_some()) {
             (CollectStatus::Success, digits)
-        } else if self.has_pattern && !refused.is_empty() {
-            (CollectStatus::Invalid, String::new())
-        } else if digits.is_empty() && self.min == 0 && terminator.is_some() {
-            (CollectStatus::Success, digits)
-        } else if digits.is_empty() {
-            (CollectStatus::Timeout, digits)
+        } else if terminator.is_some() {
+            (CollectStatus::Invalid, digits)
         } else {
-            (CollectStatus::Invalid, String::new())
+            (CollectStatus::Timeout, digits)
         };
         match &self.kind {
             Kind::Ivr { transfer_on_failure } => {
@@ -227,9 +231,13 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         };
-        assert_eq!(result(&[(DIGITS, "12"), ("read_result", "success")]), (CollectStatus::Success, "12".into(), false));
-        assert_eq!(result(&[("read_result", "failure")]), (CollectStatus::Timeout, String::new(), true));
-        assert_eq!(result(&[(DIGITS, "1"), ("read_result", "timeout")]), (CollectStatus::Invalid, String::new(), true));
-        assert_eq!(result(&[(REFUSED, "99")]), (CollectStatus::Invalid, String::new(), true));
+        assert_eq!(result(&[(DIGITS, "12"), (RESULT, "success")]), (CollectStatus::Success, "12".into(), false));
+        assert_eq!(result(&[(RESULT, "failure")]), (CollectStatus::Timeout, String::new(), true));
+        assert_eq!(result(&[(DIGITS, "1"), (RESULT, "failure")]), (CollectStatus::Timeout, "1".into(), true));
+        assert_eq!(result(&[(DIGITS, "1"), (TERMINATOR, "#")]), (CollectStatus::Invalid, "1".into(), true));
+        assert_eq!(result(&[(TERMINATOR, "#")]), (CollectStatus::Invalid, String::new(), true));
+        assert_eq!(result(&[(REFUSED, "99"), (RESULT, "success")]), (CollectStatus::Invalid, "99".into(), true));
+        let then_silence = [(REFUSED, "99"), (RESULT, "failure")];
+        assert_eq!(result(&then_silence), (CollectStatus::Timeout, String::new(), true));
     }
 }

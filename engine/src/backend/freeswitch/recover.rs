@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use lockstep_ctx_api::{CallState, ErrorCode, OpError, Outcome};
 
 use super::FreeSwitchBackend;
-use super::collect::{DIGITS, REFUSED};
+use super::collect::{DIGITS, REFUSED, RESULT, TERMINATOR};
 use super::task::{Doing, Finish, Task};
 use super::wire::Awaited;
 use crate::esl::Event;
@@ -47,7 +47,7 @@ fn traces(task: &Task) -> &'static [&'static str] {
             "write_rate",
             "read_rate",
         ],
-        Finish::Collect(_) => &[DIGITS, REFUSED, "read_terminator_used"],
+        Finish::Collect(_) => &[DIGITS, REFUSED, TERMINATOR, RESULT],
         Finish::Bridge(_) => &[
             "originate_disposition",
             "bridge_hangup_cause",
