@@ -14,6 +14,8 @@ use crate::pattern::{Pattern, PatternError};
 const MAX_LIST: usize = 100;
 /// What the header fields of one place may take together, names included, in bytes: a SIP message must fit a datagram.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
+/// What the source of `new RegExp('')` reads.
+const EMPTY_PATTERN: &str = "(?:)";
 /// The largest time an option takes, about 317 years, in ms: exact as a JavaScript number and far from overflow.
 const MAX_MS: f64 = 1e13;
 
@@ -157,6 +159,11 @@ impl<'js> Arg<'_, 'js> {
         }
     }
 
+    /// A string, where an empty one is none: scripts fill options from variables and stores, in which it is what was not set.
+    pub(super) fn opt_text(&self) -> Converted<Option<String>> {
+        Ok(self.opt_string()?.filter(|text| !text.is_empty()))
+    }
+
     /// A string with at least one character.
     pub(super) fn string(&self) -> Converted<String> {
         match self.opt_string()? {
@@ -181,12 +188,15 @@ impl<'js> Arg<'_, 'js> {
         }
     }
 
-    /// A finite number; a string that holds one counts, as it did in classic scripts.
+    /// A number; a string that holds one counts, as it did in classic scripts, and an empty one is none.
     pub(super) fn opt_number(&self) -> Converted<Option<f64>> {
         let Some(value) = &self.value else { return Ok(None) };
         let number = match value.as_number() {
             Some(number) => Some(number),
-            None if value.is_string() => self.text(value)?.trim().parse().ok(),
+            None if value.is_string() => match self.text(value)?.trim() {
+                "" => return Ok(None),
+                given => given.parse().ok(),
+            },
             None => None,
         };
         match number {
@@ -244,6 +254,14 @@ impl<'js> Arg<'_, 'js> {
             .collect()
     }
 
+    /// An option of one string or a list of them; an empty string is none.
+    pub(super) fn opt_strings(&self) -> Converted<Vec<String>> {
+        if self.value.as_ref().is_some_and(Value::is_string) && self.opt_text()?.is_none() {
+            return Ok(Vec::new());
+        }
+        self.strings()
+    }
+
     /// Telephone digits, `0-9 * # A-D`, in any case, without repeats.
     pub(super) fn opt_digit_set(&self) -> Converted<Option<String>> {
         let Some(given) = self.opt_string()? else { return Ok(None) };
@@ -259,7 +277,7 @@ impl<'js> Arg<'_, 'js> {
         Ok(Some(digits))
     }
 
-    /// A pattern: a string, or a `RegExp`, of which the source counts; one that the engine takes.
+    /// A pattern: a string, or a `RegExp`, of which the source counts; one that the engine takes. An empty one is none.
     pub(super) fn opt_pattern(&self) -> Converted<Option<String>> {
         let Some(value) = &self.value else { return Ok(None) };
         let source = match value.as_object() {
@@ -270,6 +288,9 @@ impl<'js> Arg<'_, 'js> {
             return Err(self.wrong_type("a string or a RegExp"));
         }
         let source = self.text(&source)?;
+        if matches!(source.as_str(), "" | EMPTY_PATTERN) {
+            return Ok(None);
+        }
         match Pattern::new(&source) {
             Ok(_) => Ok(Some(source)),
             Err(error @ (PatternError::TooLong { .. } | PatternError::TooLarge { .. })) => {

@@ -233,6 +233,35 @@ fn bridging() {
 }
 
 #[test]
+fn an_option_that_is_an_empty_string_is_none() {
+    for (empty, plain) in [
+        (
+            "ivr('', '', '', '', '#', { tries: '', invalid_file: '', regexp: '', transfer_on_failure: '' })",
+            "ivr(null, null, null, null, '#')",
+        ),
+        ("ivr({ file: 'a.wav', timeout_ms: '', regexp: new RegExp('') })", "ivr({ file: 'a.wav' })"),
+        ("gather({ prompt: '', invalid_prompt: '', regexp: '', speech: { language: '', hints: '' } })", "gather({ speech: true })"),
+        (
+            "bridge('1001', { strategy: '', timeout_ms: '', ringback: '', whisper: '', screen: '', hangup_on: '', continue_on: '',
+                record: '', codecs: '' })",
+            "bridge('1001')",
+        ),
+        ("bridge('1001', '')", "bridge('1001')"),
+        ("answer({ codecs: '' })", "answer()"),
+        ("play('a.wav', { loop: '', start_ms: '', volume_db: ' ', stop_on: '' })", "play('a.wav')"),
+        ("say('Hello', { provider: '', voice: '', language: '' })", "say('Hello')"),
+        ("record('a.ogg', { format: '', direction: '' })", "record('a.ogg')"),
+        ("sendDtmf('1', { method: '', gap_ms: '' })", "sendDtmf('1')"),
+    ] {
+        assert_eq!(issued(empty), issued(plain), "{empty}");
+    }
+    let mut run =
+        Setup::call("async function main(data, ctx) { ctx.log(await ctx.waitFor('12', '', '').catch(String)) }").start();
+    run.keys("12");
+    assert_eq!(run.texts(), ["12"]);
+}
+
+#[test]
 fn refusals_say_what_was_expected_and_what_came() {
     for (call, message) in [
         ("play('')", "TypeError: ctx.play: `source` must be a non-empty string, got an empty string"),

@@ -21,7 +21,7 @@ pub(super) fn convert(args: &CallArgs<'_, '_>) -> Converted<Op> {
 }
 
 fn read(args: &CallArgs<'_, '_>, targets: Vec<BridgeTarget>, options: &Options<'_, '_>) -> Converted<BridgeArgs> {
-    let strategy = match options.get("strategy")?.opt_string()?.as_deref() {
+    let strategy = match options.get("strategy")?.opt_text()?.as_deref() {
         None | Some("parallel") => BridgeStrategy::Parallel,
         Some("sequential") => BridgeStrategy::Sequential,
         Some(other) => {
@@ -35,14 +35,14 @@ fn read(args: &CallArgs<'_, '_>, targets: Vec<BridgeTarget>, options: &Options<'
         caller_id: options.get("caller_id")?.opt_line()?,
         from_name: options.get("from_name")?.opt_line()?,
         headers: options.get("headers")?.headers()?,
-        ringback: options.get("ringback")?.opt_string()?,
+        ringback: options.get("ringback")?.opt_text()?,
         early_media: options.get("early_media")?.opt_bool()?.unwrap_or(true),
-        whisper: options.get("whisper")?.opt_string()?,
-        screen: options.get("screen")?.opt_string()?,
+        whisper: options.get("whisper")?.opt_text()?,
+        screen: options.get("screen")?.opt_text()?,
         hangup_on: options.get("hangup_on")?.opt_digit_set()?.filter(|digits| !digits.is_empty()),
         continue_on: continue_on(args, &options.get("continue_on")?)?,
-        record: options.get("record")?.opt_string()?,
-        codecs: options.get("codecs")?.strings()?,
+        record: options.get("record")?.opt_text()?,
+        codecs: options.get("codecs")?.opt_strings()?,
     })
 }
 
@@ -55,7 +55,7 @@ fn continue_on(args: &CallArgs<'_, '_>, arg: &Arg<'_, '_>) -> Converted<Continue
         Some("fail") => Ok(ContinueOn::Fail),
         Some("completed") => Ok(ContinueOn::Completed),
         Some("true") => Ok(ContinueOn::Always),
-        Some("false") => Ok(ContinueOn::Never),
+        Some("false" | "") => Ok(ContinueOn::Never),
         Some(_) | None => Err(args.type_error("continue_on", "true, false, 'fail' or 'completed'", value).into()),
     }
 }

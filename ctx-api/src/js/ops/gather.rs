@@ -30,10 +30,13 @@ pub(super) fn convert(args: &CallArgs<'_, '_>) -> Converted<Op> {
     Ok(Op::Gather(gather))
 }
 
-/// A source, a list of sources, or `{tts: 'text', voice, …}`.
+/// A source, a list of sources, or `{tts: 'text', voice, …}`; an empty string is none.
 fn prompt<'js>(args: &CallArgs<'_, 'js>, arg: &Arg<'_, 'js>) -> Converted<Option<Prompt>> {
     let Some(value) = arg.value() else { return Ok(None) };
     let Some(object) = plain_object(value) else {
+        if value.is_string() && arg.opt_text()?.is_none() {
+            return Ok(None);
+        }
         return Ok(Some(Prompt::Play(play::sources(args, arg)?)));
     };
     let spoken: Value<'_> = object.get("tts")?;
@@ -61,9 +64,9 @@ fn speech<'js>(args: &CallArgs<'_, 'js>, arg: &Arg<'_, 'js>) -> Converted<Option
     let nested = args.nested(&array_of(args, value)?)?;
     let options = nested.options(0)?;
     Ok(Some(SpeechArgs {
-        language: options.get("language")?.opt_string()?,
-        hints: options.get("hints")?.strings()?,
-        grammar: options.get("grammar")?.opt_string()?,
+        language: options.get("language")?.opt_text()?,
+        hints: options.get("hints")?.opt_strings()?,
+        grammar: options.get("grammar")?.opt_text()?,
         end_silence_ms: options.get("end_silence_ms")?.opt_ms()?,
     }))
 }

@@ -48,15 +48,15 @@ fn read(
     // Scripts exist whose `max` is below their `min`; they mean exactly `min` digits.
     let max = max.opt_integer(0..=MAX_DIGITS)?.unwrap_or(1).max(min.unwrap_or(1)).max(1);
     Ok(IvrArgs {
-        file: file.opt_string()?.filter(|file| !file.is_empty()),
+        file: file.opt_text()?,
         timeout_ms: timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS),
         min: min.unwrap_or(1),
         max,
         terminators: terminator_set(terminators)?,
         tries: options.get("tries")?.opt_integer(1..=100)?.unwrap_or(1),
-        invalid_file: options.get("invalid_file")?.opt_string()?,
+        invalid_file: options.get("invalid_file")?.opt_text()?,
         regexp: options.get("regexp")?.opt_pattern()?,
-        transfer_on_failure: options.get("transfer_on_failure")?.opt_line()?,
+        transfer_on_failure: options.get("transfer_on_failure")?.opt_line()?.filter(|target| !target.is_empty()),
         flush: options.get("flush")?.opt_bool()?.unwrap_or(false),
     })
 }

@@ -18,7 +18,7 @@ pub(super) fn convert(args: &CallArgs<'_, '_>) -> Converted<Op> {
     }
     let options = args.options(1)?;
     let method = options.get("method")?;
-    let method = match method.opt_string()?.as_deref() {
+    let method = match method.opt_text()?.as_deref() {
         None => None,
         Some("rfc4733" | "rfc2833") => Some(DtmfMethod::Rfc4733),
         Some("info") => Some(DtmfMethod::Info),

@@ -24,9 +24,9 @@ pub(super) fn read(args: &CallArgs<'_, '_>, text: String, options: &Options<'_, 
     let play = play::read_options(args, options)?;
     let ssml = options.get("ssml")?.opt_bool()?.unwrap_or_else(|| text.trim_start().starts_with("<speak"));
     Ok(TtsArgs {
-        provider: options.get("provider")?.opt_string()?,
-        voice: options.get("voice")?.opt_string()?,
-        language: options.get("language")?.opt_string()?,
+        provider: options.get("provider")?.opt_text()?,
+        voice: options.get("voice")?.opt_text()?,
+        language: options.get("language")?.opt_text()?,
         ssml,
         play,
         text,

@@ -3,6 +3,8 @@
   const { callSite, OpPromise, markPromise, isIssued, signalOf, release, LOCAL } = runtime;
   const { unawaited } = host.natives('call');
   const DEFAULT_TIMEOUT_S = 60;
+  // What says that there is no condition to quit by.
+  const NONE = [undefined, null, false, ''];
 
   // Objects and arrays, not maps and sets: most runs never name those, and then do without them.
   const listeners = { __proto__: null };
@@ -69,7 +71,7 @@
   }
 
   function timeoutMs(timeout) {
-    if (timeout === undefined || timeout === null) return DEFAULT_TIMEOUT_S * 1000;
+    if (timeout === undefined || timeout === null || timeout === '') return DEFAULT_TIMEOUT_S * 1000;
     const given = Number(timeout);
     if (!(given > 0)) throw new RangeError(`ctx.waitFor: \`timeout\` must be more than 0, got ${String(timeout)}`);
     // Seconds, as it always was; nobody waits a quarter of an hour for a digit.
@@ -86,7 +88,7 @@
     let waits = false;
     const promise = new OpPromise((resolve, reject) => {
       const matches = condition('match', match);
-      const quits = quit === undefined || quit === null || quit === false ? undefined : condition('quit', quit);
+      const quits = NONE.includes(quit) ? undefined : condition('quit', quit);
       const limit = timeoutMs(timeout);
       const signal = signalOf('waitFor', options);
       if (signal?.aborted) throw failure('AbortError', 'waitFor was aborted', { cause: signal.reason });
