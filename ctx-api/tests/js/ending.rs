@@ -98,6 +98,16 @@ fn what_was_not_awaited_before_an_exit_is_spoken_of() {
 }
 
 #[test]
+fn what_a_call_exits_with_need_not_be_json() {
+    for exits in ["exit({ n: 5n })", "data.self = data; exit()", "exit({ toJSON() { throw new Error('no') } })", "exit(7)"] {
+        let source = format!("function main(data, ctx) {{ try {{ {exits} }} catch (error) {{ ctx.log(String(error)) }} }}");
+        let run = Setup::call(&source).start();
+        assert_eq!(run.texts(), [""; 0], "{exits}");
+        assert_eq!(run.result(), "undefined", "{exits}");
+    }
+}
+
+#[test]
 fn callbacks_still_run_after_main_has_returned() {
     let mut run = Setup::call(
         "function main(data, ctx) { ctx.answer().then(() => ctx.play('x.wav')).then(() => ctx.hangup()).catch(() => {}) }",

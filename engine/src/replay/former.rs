@@ -7,17 +7,28 @@ use serde_json::Value;
 /// Errors have their causes, and redacted texts of JSON the order of their fields, from this version of the prelude on.
 const FAITHFUL: u32 = 6;
 
-/// Whether a journal is older than that.
+/// What `exit` was given in a call is no part of how it ended from this version of the prelude on.
+const WITHOUT_RESULT: u32 = 8;
+
+/// Whether the texts of a journal are those of former versions.
 pub(super) fn is_former(journal: &Journal) -> bool {
     journal.header.run.prelude < FAITHFUL
 }
 
-/// Takes an uncaught error for the recorded one where it is of the same kind and asks for the same reply.
-pub(super) fn overlook_texts(recorded: &RunState, attempted: &mut RunState) {
+/// Takes an uncaught error for the recorded one where it is of the same kind and asks for the same reply; and any result of a call's
+/// script for the recorded one.
+pub(super) fn overlook(journal: &Journal, recorded: &RunState, attempted: &mut RunState) {
     if let (RunState::Failed(was), RunState::Failed(is)) = (recorded, &mut *attempted)
+        && is_former(journal)
         && (was.kind, &was.sip) == (is.kind, &is.sip)
     {
         *is = was.clone();
+    }
+    if let (RunState::Finished { result: was }, RunState::Finished { result: is }) = (recorded, &mut *attempted)
+        && journal.header.run.prelude < WITHOUT_RESULT
+        && journal.start.call.is_some()
+    {
+        is.clone_from(was);
     }
 }
 

@@ -104,9 +104,7 @@ impl<'a> Replay<'a> {
         let divergence = recorded.and_then(|recorded| {
             let recorded = self.shown(recorded.clone());
             let mut attempted = TurnEnd { turn, ..self.shown_end(&end) };
-            if former::is_former(self.journal) {
-                former::overlook_texts(&recorded.state, &mut attempted.state);
-            }
+            former::overlook(self.journal, &recorded.state, &mut attempted.state);
             Divergence::find(&recorded, &attempted)
         });
         self.is_over = divergence.is_some();

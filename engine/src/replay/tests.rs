@@ -255,6 +255,20 @@ fn former_journals_differ_by_more_than_the_texts_of_errors() {
 }
 
 #[test]
+fn former_journals_of_calls_tell_what_exit_was_given() {
+    let source = "export async function main(data, ctx) { await ctx.answer(); exit({ n: 1 }) }";
+    let mut journal = record(source);
+    for turn in &mut journal.turns {
+        if let RunState::Finished { result } = &mut turn.state {
+            *result = Some("{\"n\":1}".to_owned());
+        }
+    }
+    assert_eq!(first_difference(&journal, source).code, DivergenceCode::State);
+    Arc::make_mut(&mut journal.header.run).prelude = 7;
+    assert!(steps(&journal, source).iter().all(|step| step.divergence.is_none()));
+}
+
+#[test]
 fn former_journals_without_secrets_have_their_json_in_the_order_of_its_names() {
     let source = "export async function main(data, ctx) {
       await fetch('https://a.example/', { method: 'POST', body: JSON.stringify({ z: 1, a: [{ y: 1, b: '{\"d\": 1, \"c\": 2}' }] }) }).catch(() => {});

@@ -26,7 +26,8 @@
 
   function exit(value) {
     if (!host.hasCall && isFailure(value)) return err(value);
-    if (typeof value?.then !== 'function') return host.exit(json(value === undefined ? input : value));
+    // What a call's script exits with is nobody's, as what it returns.
+    if (typeof value?.then !== 'function') return host.exit(host.hasCall ? undefined : json(value === undefined ? input : value));
     if (host.type === 'script') throw runtime.part('failures').notSynchronous('exit was given a promise');
     runtime.leaving = true;
     Promise.resolve(value).then(exit, err);
