@@ -27,6 +27,6 @@ USER lockstep
 WORKDIR /srv/lockstep
 EXPOSE 5060/udp 5060/tcp 20000-29999/udp
 # `calls` asks the engine's management interface on the container's own loopback, and fails when nobody answers.
-HEALTHCHECK --interval=15s --timeout=3s --start-period=5s CMD ["lockstep", "calls", "--json"]
+HEALTHCHECK --interval=15s --timeout=3s --start-period=5s CMD ["lockstep", "calls", "--json", "--live", "--limit", "1"]
 ENTRYPOINT ["lockstep"]
 CMD ["serve", "/srv/lockstep"]

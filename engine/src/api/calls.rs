@@ -56,8 +56,7 @@ pub(super) async fn list(
     if past && calls.len() < limit {
         let known: HashSet<String> = calls.iter().filter_map(|call| call["id"].as_str().map(str::to_owned)).collect();
         let earlier = state.engine.platform().journals.latest(caller.only(), limit).await?;
-        let earlier = earlier.into_iter().map(|mut outcome| outcome["summary"].take());
-        calls.extend(earlier.filter(|call| call["id"].as_str().is_some_and(|id| !known.contains(id))));
+        calls.extend(earlier.into_iter().filter(|call| call["id"].as_str().is_some_and(|id| !known.contains(id))));
         calls.truncate(limit);
     }
     Ok(Json(json!({ "calls": calls })).into_response())

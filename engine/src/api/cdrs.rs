@@ -51,7 +51,7 @@ pub(super) async fn list(
     let limit = limit.unwrap_or(DEFAULT_LIST);
     let account = caller.only();
     let filter = CdrFilter { account, customer, did, from, to, gateway, code, answered, since_ms, until_ms, before, limit };
-    let found = state.engine.platform().store.read(move |connection, _| cdr::list(connection, &filter)).await?;
+    let found = state.engine.platform().store.report(move |connection, _| cdr::list(connection, &filter)).await?;
     let cdrs = found.into_iter().map(|(id, cdr)| Numbered { id, cdr }).collect();
     Ok(Json(Cdrs { cdrs }).into_response())
 }

@@ -199,6 +199,7 @@ impl From<StoreError> for ApiError {
             StoreError::Refused { .. } => (StatusCode::BAD_REQUEST, "bad_request"),
             StoreError::Sql(_) if error.is_disk_full() => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             StoreError::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
+            StoreError::TooLong => (StatusCode::SERVICE_UNAVAILABLE, "too_long"),
             StoreError::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
             StoreError::Open { .. }
             | StoreError::Version { .. }

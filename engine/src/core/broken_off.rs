@@ -278,7 +278,7 @@ mod tests {
             ),
         );
         assert_eq!(end_all(&engine), 1);
-        let outcome = block_on(engine.journals.latest(None, 10)).unwrap().pop().unwrap();
+        let outcome = block_on(engine.journals.find("one", false)).unwrap().unwrap().outcome.unwrap();
         let cause = json!({ "code": 503, "reason": "Engine Stopped", "by": "engine" });
         for part in ["summary", "timeline"] {
             assert_eq!((&outcome[part]["ended"], &outcome[part]["duration_ms"]), (&cause, &json!(2_000)), "{part}");

@@ -146,7 +146,7 @@ impl Jobs {
     /// Jobs of the account, the newest first.
     pub async fn list(&self, account: &str, filter: JobFilter, limit: usize) -> Result<Vec<Job>, StoreError> {
         let account = account.to_owned();
-        self.inner.store.read(move |connection, _| table::list(connection, &account, &filter, limit.min(MAX_LIST))).await
+        self.inner.store.report(move |connection, _| table::list(connection, &account, &filter, limit.min(MAX_LIST))).await
     }
 
     /// How many jobs of all accounts have not ended, by their state; those with a priority are among the waiting ones.

@@ -4,6 +4,7 @@ use lockstep_ctx_api::ErrorCode;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::job::{ACTIVE, COMPLETED, DELAYED, FAILED, Job, JobKind, JobState, NewJob, PAUSED, READY};
+use crate::config::DEFAULT_ACCOUNT;
 use crate::store::text::{check_json, check_key, check_value};
 use crate::store::{StoreError, usage};
 
@@ -271,9 +272,15 @@ pub(super) fn list(connection: &Connection, account: &str, filter: &JobFilter, l
         Some(JobState::Failed) => (Some(FAILED), 0, u32::MAX),
         Some(JobState::Paused) => (Some(PAUSED), 0, u32::MAX),
     };
+    let (by, which) = match filter.state {
+        Some(JobState::Failed) => ("INDEXED BY jobs_failed", format!("state = {FAILED}")),
+        Some(JobState::Active) => ("INDEXED BY jobs_active", format!("state = {ACTIVE}")),
+        _ if account != DEFAULT_ACCOUNT => ("INDEXED BY jobs_account", "account <> 'default'".to_owned()),
+        _ => ("", "1".to_owned()),
+    };
     let sql = format!(
-        "SELECT {COLUMNS} FROM jobs WHERE account = ?1 AND id < ?2 AND (?3 IS NULL OR state = ?3) AND priority BETWEEN ?4 AND ?5
-           AND (?6 IS NULL OR queue = ?6) ORDER BY id DESC LIMIT ?7"
+        "SELECT {COLUMNS} FROM jobs {by} WHERE {which} AND account = ?1 AND id < ?2 AND (?3 IS NULL OR state = ?3)
+           AND priority BETWEEN ?4 AND ?5 AND (?6 IS NULL OR queue = ?6) ORDER BY id DESC LIMIT ?7"
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let bounds = params![account, filter.before.unwrap_or(i64::MAX), state, least, most, filter.queue, limit];

@@ -21,6 +21,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use lockstep_ctx_api::journal::{Journal, lines};
 use lockstep_ctx_api::packages::{PackageBundle, Packages};
 use lockstep_ctx_api::wire::Bundle;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -66,6 +68,12 @@ pub struct Stored {
     pub bundle: Option<Bundle>,
     /// How it came out; absent while it goes on, and of a run outside calls.
     pub outcome: Option<Value>,
+}
+
+/// What a list shows of an outcome.
+#[derive(Deserialize)]
+struct Summarized {
+    summary: Value,
 }
 
 /// A call that has not ended, as far as the store knows.
@@ -244,7 +252,7 @@ impl Journals {
         }
         let damaged = |error: lines::ParseError| JournalError::Damaged { name: name.to_owned(), why: error.to_string() };
         let journal = if text.is_empty() { None } else { Some(lines::parse(&text).map_err(damaged)?) };
-        let outcome = self.outcome(&found)?;
+        let outcome = outcome(&self.inner.key, &found)?;
         let Found { name, account, started_ms, .. } = found;
         Ok(Some(Stored { name, account, started_ms, journal, bundle, outcome }))
     }
@@ -268,21 +276,18 @@ impl Journals {
         self.inner.store.write(move |connection, _| table::write(connection, &rows)).await.map(drop)
     }
 
-    /// How the latest calls came out, of one account or of all, the newest first.
+    /// The latest calls that are over as lines of a list, of one account or of all, the newest first.
     ///
     /// # Errors
     /// When the store cannot be read. What was sealed with another key is left out.
     pub async fn latest(&self, account: Option<String>, limit: usize) -> Result<Vec<Value>, JournalError> {
-        let found = self.inner.store.read(move |connection, _| table::latest(connection, account.as_deref(), limit)).await?;
-        Ok(found.iter().filter_map(|found| self.outcome(found).ok().flatten()).collect())
-    }
-
-    fn outcome(&self, found: &Found) -> Result<Option<Value>, JournalError> {
-        let Some(sealed) = &found.outcome else { return Ok(None) };
-        let plain = self.inner.key.open(&journal_subject(&found.uid), keeper::OUTCOME, sealed);
-        let plain = plain.map_err(|_| JournalError::Sealed { name: found.name.clone() })?;
-        let damaged = |error: serde_json::Error| JournalError::Damaged { name: found.name.clone(), why: error.to_string() };
-        serde_json::from_slice(&plain).map(Some).map_err(damaged)
+        let key = self.inner.key.clone();
+        // Most of an outcome is its timeline: one at a time is opened, where nobody waits.
+        let read = self.inner.store.report(move |connection, _| {
+            let summary = |found: &Found| Some(outcome::<Summarized>(&key, found).ok()??.summary);
+            table::latest(connection, account.as_deref(), limit, summary)
+        });
+        Ok(read.await?)
     }
 
     async fn bundle(&self, name: &str, hash: &str) -> Result<Bundle, JournalError> {
@@ -310,4 +315,13 @@ impl Journals {
         let plain = plain.map_err(|_| JournalError::Sealed { name: name.to_owned() })?;
         Ok(String::from_utf8_lossy(&plain).into_owned())
     }
+}
+
+/// How a call came out, or what is asked of it.
+fn outcome<T: DeserializeOwned>(key: &MasterKey, found: &Found) -> Result<Option<T>, JournalError> {
+    let Some(sealed) = &found.outcome else { return Ok(None) };
+    let plain = key.open(&journal_subject(&found.uid), keeper::OUTCOME, sealed);
+    let plain = plain.map_err(|_| JournalError::Sealed { name: found.name.clone() })?;
+    let damaged = |error: serde_json::Error| JournalError::Damaged { name: found.name.clone(), why: error.to_string() };
+    serde_json::from_slice(&plain).map(Some).map_err(damaged)
 }

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::config::DEFAULT_ACCOUNT;
 use crate::store::StoreError;
 
 /// Journals that one sweep removes at once: others want to write, too.
@@ -151,14 +152,26 @@ pub(super) fn open(connection: &Connection) -> Result<Vec<(String, String)>, Sto
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// The latest journals, the newest first.
-pub(super) fn latest(connection: &Connection, account: Option<&str>, limit: usize) -> Result<Vec<Found>, StoreError> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM journals WHERE (?1 IS NULL OR account = ?1) AND sealed IS NOT NULL ORDER BY id DESC LIMIT ?2"
-    );
+/// What `take` makes of the latest journals that are over, the newest first.
+pub(super) fn latest<T>(
+    connection: &Connection,
+    account: Option<&str>,
+    limit: usize,
+    take: impl Fn(&Found) -> Option<T>,
+) -> Result<Vec<T>, StoreError> {
+    let (by, which) = match account {
+        Some(account) if account != DEFAULT_ACCOUNT => ("INDEXED BY journals_account", "account = ?1 AND account <> 'default'"),
+        Some(_) => ("", "account = ?1"),
+        None => ("", "?1 IS NULL"),
+    };
+    let sql = format!("SELECT {COLUMNS} FROM journals {by} WHERE {which} AND sealed IS NOT NULL ORDER BY id DESC LIMIT ?2");
     let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement.query_map(params![account, limit], found)?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+    let mut rows = statement.query(params![account, limit])?;
+    let mut taken = Vec::new();
+    while let Some(row) = rows.next()? {
+        taken.extend(take(&found(row)?));
+    }
+    Ok(taken)
 }
 
 /// The parts of a journal, in their order, as far as none is missing.

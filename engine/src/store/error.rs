@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use lockstep_ctx_api::{ErrorCode, OpError};
 use thiserror::Error;
 
+use super::REPORT_TIME;
+
 /// What a store answers instead of a result.
 #[derive(Debug, Error)]
 pub enum StoreError {
@@ -19,6 +21,8 @@ pub enum StoreError {
     Refused { code: ErrorCode, message: String },
     #[error("the store has more to write than it can hold; try again later")]
     Overloaded,
+    #[error("the answer was not found within {} s: ask for less, such as a shorter time or a number", REPORT_TIME.as_secs())]
+    TooLong,
     #[error("the store has stopped")]
     Stopped,
     #[error("{0}")]
@@ -38,11 +42,18 @@ impl StoreError {
         matches!(self, Self::Sql(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull))
     }
 
+    /// Of a read that is bounded: SQLite says only that it was interrupted.
+    pub(super) fn of_report(self) -> Self {
+        let interrupted = Some(rusqlite::ErrorCode::OperationInterrupted);
+        if matches!(&self, Self::Sql(error) if error.sqlite_error_code() == interrupted) { Self::TooLong } else { self }
+    }
+
     /// As a script gets it from the call that messages name `label`.
     pub fn into_op_error(self, label: &str) -> OpError {
         let code = match &self {
             Self::Refused { code, .. } => *code,
             Self::Overloaded => ErrorCode::LimitError,
+            Self::TooLong => ErrorCode::TimeoutError,
             Self::Sql(_) if self.is_disk_full() => ErrorCode::LimitError,
             Self::Sql(_) | Self::Open { .. } | Self::Version { .. } | Self::ReadOnly | Self::Stopped | Self::Io(_) => {
                 ErrorCode::DatabaseError

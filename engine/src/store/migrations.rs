@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("tables/0007_owners_of_versions.sql"),
     include_str!("tables/0008_bytes_of_jobs.sql"),
     include_str!("tables/0009_open_journals.sql"),
+    include_str!("tables/0010_indexes_of_lists.sql"),
 ];
 
 /// Brings `connection`'s file up to date, whole or not at all.

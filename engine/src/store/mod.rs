@@ -8,6 +8,8 @@
 //! write ──► [ queue ] ──► BEGIN  w1 w2 w3 … (≤ 5 ms)  COMMIT+fsync ──► answers
 //! read  ──► waits for the writes ahead of it ──► one of a few reading connections
 //! ```
+//!
+//! What looks through long tables has reading connections of its own, and a bound of time: scripts do not wait behind it.
 
 mod account_database;
 pub mod app_env;
@@ -29,6 +31,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -54,6 +57,9 @@ const JOURNAL_BYTES: u32 = 64 << 20;
 /// KiB of the file that who writes keeps in memory: all pages that a second's calls and jobs touch.
 const WRITER_CACHE_KIB: i32 = 16 << 10;
 
+/// How long a report may take.
+pub(crate) const REPORT_TIME: Duration = Duration::from_secs(10);
+
 /// Where the file is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -77,10 +83,18 @@ pub struct Store {
 
 struct Inner {
     writer: Writer,
-    readers: Option<Readers>,
+    reading: Option<Reading>,
     committed: watch::Receiver<u64>,
     clock: Clock,
     place: Place,
+}
+
+/// Who reads.
+struct Reading {
+    /// What a script or a call waits for: little each.
+    quick: Readers,
+    /// What looks through long tables.
+    reports: Readers,
 }
 
 impl std::fmt::Debug for Store {
@@ -102,12 +116,16 @@ impl Store {
         let mut connection = connect(&place, false).and_then(writable).map_err(named)?;
         migrations::run(&mut connection).map_err(named)?;
         let (writer, committed) = Writer::start(connection, clock.clone())?;
-        let readers = match &place {
-            Place::File(path) => Some(Readers::start(|| connect(&Place::File(path.clone()), true)).map_err(named)?),
+        let reading = match &place {
+            Place::File(path) => {
+                let open = || connect(&Place::File(path.clone()), true);
+                let quick = Readers::start("store-reader", None, open).map_err(named)?;
+                Some(Reading { quick, reports: Readers::start("store-reports", Some(REPORT_TIME), open).map_err(named)? })
+            }
             // A database in memory belongs to its connection: the writer reads, too.
             Place::Memory => None,
         };
-        Ok(Self { inner: Arc::new(Inner { writer, readers, committed, clock, place }) })
+        Ok(Self { inner: Arc::new(Inner { writer, reading, committed, clock, place }) })
     }
 
     /// A store of its own in memory, on `clock`.
@@ -152,14 +170,32 @@ impl Store {
         &self,
         work: W,
     ) -> impl Future<Output = Result<T, StoreError>> + Send + 'static + use<T, W> {
+        self.look_up(|reading| &reading.quick, work)
+    }
+
+    /// As [`read`](Self::read), for what may have to look through long tables: no other read waits for it. It fails with
+    /// [`StoreError::TooLong`] after [`REPORT_TIME`].
+    pub fn report<T: Send + 'static, W: FnOnce(&Connection, u64) -> Result<T, StoreError> + Send + 'static>(
+        &self,
+        work: W,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send + 'static + use<T, W> {
+        let answer = self.look_up(|reading| &reading.reports, work);
+        async move { answer.await.map_err(StoreError::of_report) }
+    }
+
+    fn look_up<T: Send + 'static, W: FnOnce(&Connection, u64) -> Result<T, StoreError> + Send + 'static>(
+        &self,
+        readers: fn(&Reading) -> &Readers,
+        work: W,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send + 'static + use<T, W> {
         let store = self.clone();
         let ahead = self.hurry();
         async move {
-            let Some(readers) = &store.inner.readers else { return store.write(work).await };
+            let Some(reading) = &store.inner.reading else { return store.write(work).await };
             let mut committed = store.inner.committed.clone();
             committed.wait_for(|done| *done >= ahead).await.map_err(|_| StoreError::Stopped)?;
             let clock = store.inner.clock.clone();
-            readers.submit(move |connection| work(connection, clock.now_ms()))?.await.map_err(|_| StoreError::Stopped)?
+            readers(reading).submit(move |connection| work(connection, clock.now_ms()))?.await.map_err(|_| StoreError::Stopped)?
         }
     }
 
@@ -193,7 +229,7 @@ fn connect(place: &Place, read_only: bool) -> Result<Connection, StoreError> {
             Connection::open(path)?
         }
     };
-    connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS.into()))?;
+    connection.busy_timeout(Duration::from_millis(BUSY_MS.into()))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     // Plans do not depend on what is bound: statements would be prepared again and again, for times that are never the same.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
