@@ -8,6 +8,12 @@ use serde::{Deserialize, Serialize};
 /// The longest arguments and body of one call together, in bytes: with room for the frame that carries them.
 pub const MAX_CALL_BYTES: usize = 8 << 20;
 
+/// The longest arguments of one call without its body, in bytes: the engine reads them between two packets of signalling. The largest
+/// value that the store takes fits, with everything in it escaped.
+pub const MAX_ARGS_BYTES: usize = 3 << 20;
+/// The most values the arguments may hold, for the same reason.
+pub const MAX_ARGS_VALUES: usize = 50_000;
+
 /// One call of a function of a service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HostCall {

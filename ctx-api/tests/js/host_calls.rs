@@ -66,6 +66,23 @@ fn arguments_that_do_not_fit_reject_the_promise_at_their_line() {
 }
 
 #[test]
+fn arguments_are_bounded_in_bytes_and_in_values() {
+    for (parameters, expected) in [
+        ("Array(60000).fill(1)", "LimitError: cxUserspace.sql: the arguments hold more than 50000 values"),
+        ("['x'.repeat(4 << 20)]", "bytes as JSON, at most 3145728 fit"),
+    ] {
+        let source =
+            format!("const us = require('cxUserspace');\nasync function main() {{ await us.sql('select ?', {parameters}) }}");
+        let run = Setup::app(&source).start();
+        assert!(run.error().message.ends_with(expected), "{}", run.error());
+    }
+    let run =
+        Setup::app("const us = require('cxUserspace');\nasync function main() { await us.sql('select ?', ['1,'.repeat(1e6)]) }")
+            .start();
+    assert_eq!(asked(&run).function, "sql");
+}
+
+#[test]
 fn an_argument_that_is_missing_is_no_text() {
     let control = "const { C4, C5 } = require('cxCallControl'); function main() { return";
     let failing = "new Promise((_, reject) => C5()";

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use lettre::message::{Mailbox, Mailboxes, MultiPart, SinglePart};
@@ -12,6 +13,7 @@ use lockstep_ctx_api::{ErrorCode, OpError};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use crate::config::{EmailConfig, EmailTls};
 
@@ -19,6 +21,8 @@ use crate::config::{EmailConfig, EmailTls};
 const MAX_RECIPIENTS: usize = 100;
 /// Octets of a template, and of what it renders to.
 const MAX_TEXT: usize = 1 << 20;
+/// Messages that are put together at once.
+const MAX_COMPOSED: usize = 2;
 /// Steps a template may take.
 const TEMPLATE_FUEL: u64 = 1_000_000;
 
@@ -71,6 +75,7 @@ pub(super) struct Mailer {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
     templates: PathBuf,
+    composing: Semaphore,
 }
 
 impl Mailer {
@@ -95,12 +100,17 @@ impl Mailer {
             builder = builder.credentials(Credentials::new(user.clone(), password.expose().to_owned()));
         }
         let from = config.from.parse().map_err(|error| format!("[email] from: {error}"))?;
-        Ok(Self { transport: builder.build(), from, templates: scripts.join(&config.templates) })
+        Ok(Self {
+            transport: builder.build(),
+            from,
+            templates: scripts.join(&config.templates),
+            composing: Semaphore::new(MAX_COMPOSED),
+        })
     }
 
     /// Hands the message to the mail server; `{message_id, recipients}`.
-    pub(super) async fn send(&self, email: Email) -> Result<Value, OpError> {
-        let message = self.message(&email)?;
+    pub(super) async fn send(self: Arc<Self>, email: Email) -> Result<Value, OpError> {
+        let message = Arc::clone(&self).compose(email).await?;
         let recipients = message.envelope().to().len();
         let id = message.headers().get_raw("Message-ID").unwrap_or_default().to_owned();
         let sent = self.transport.send(message).await;
@@ -110,6 +120,15 @@ impl Mailer {
             OpError::new(code, format!("cxSend.email: {}{error}", refused.unwrap_or_default()))
         })?;
         Ok(json!({ "message_id": id, "recipients": recipients }))
+    }
+
+    /// Templates are files, and may take long to fill in.
+    async fn compose(self: Arc<Self>, email: Email) -> Result<Message, OpError> {
+        let ended = |error: String| OpError::new(ErrorCode::NetworkError, format!("cxSend.email: {error}"));
+        let _place = self.composing.acquire().await.map_err(|error| ended(error.to_string()))?;
+        let mailer = Arc::clone(&self);
+        let composed = tokio::task::spawn_blocking(move || mailer.message(&email)).await;
+        composed.map_err(|error| ended(error.to_string()))?
     }
 
     fn message(&self, email: &Email) -> Result<Message, OpError> {

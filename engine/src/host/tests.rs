@@ -137,6 +137,22 @@ async fn message_of(services: &HostServices, mail: Value) -> String {
 }
 
 #[tokio::test]
+async fn a_template_that_cannot_be_read_at_once_holds_nobody_up() {
+    let scripts = std::env::temp_dir().join(format!("lockstep-slow-mail-{}", std::process::id()));
+    std::fs::create_dir_all(scripts.join("templates")).unwrap();
+    // Who reads a pipe waits until somebody writes.
+    let pipe = scripts.join("templates/slow.txt");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let services = services_of("[email]\nhost = '127.0.0.1'\nport = 9\ntls = 'none'\nfrom = 'desk@example.net'", &scripts);
+    let mail = json!([{ "to": "a@example.net", "template": "slow" }]);
+    let sending = tokio::spawn(async move { message_of(&services, mail).await });
+    tokio::task::yield_now().await;
+    std::fs::write(&pipe, "Subject: Hi\n\nBody\n").unwrap();
+    assert!(sending.await.unwrap().starts_with("NetworkError"));
+    std::fs::remove_dir_all(&scripts).unwrap();
+}
+
+#[tokio::test]
 async fn a_mail_that_says_nothing_sensible_is_refused_before_it_leaves() {
     let services = services_of("[email]\nhost = '127.0.0.1'\nport = 9\ntls = 'none'\nfrom = 'desk@example.net'", Path::new("/"));
     for (mail, expected) in [

@@ -71,9 +71,9 @@ impl Userspace {
                 let limit = limit.map_or(DEFAULT_LIST, |limit| limit.clamp(0.0, MAX_LIST as f64) as usize);
                 let found = self.store.read(move |connection, _| {
                     let bounds = (prefix.as_deref().unwrap_or_default(), after.as_deref().unwrap_or_default());
-                    userspace::list(connection, &account, &area, bounds, limit)
+                    userspace::list(connection, &account, &area, bounds, limit).map(|records| records_json(&records))
                 });
-                reply(args, found, |records| records_json(&records))
+                reply(args, found, |json| json)
             }
             "sql" => {
                 let statement = Statement { text: args.text("text")?, parameters: args.value() };

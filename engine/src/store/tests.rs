@@ -193,6 +193,19 @@ async fn records_are_made_read_changed_and_removed() {
     assert_eq!(fixture.store.read(|c, _| userspace::random(c, "a", "none", 0.5)).await.unwrap(), None);
 }
 
+#[tokio::test]
+async fn a_list_that_no_frame_would_hold_is_refused() {
+    let fixture = Fixture::new();
+    for key in 0..13 {
+        let (key, data) = (key.to_string(), format!("\"{}\"", "x".repeat(1_000_000)));
+        let create = move |c: &_, now| userspace::create(c, now, ("a", 64 << 20), ("big", &key), &data);
+        fixture.store.write(create).await.unwrap();
+    }
+    let list = |limit| fixture.store.read(move |c, _| userspace::list(c, "a", "big", ("", ""), limit));
+    assert_eq!(list(12).await.unwrap().len(), 12);
+    assert_eq!(list(13).await.map_err(code), Err(ErrorCode::LimitError));
+}
+
 #[test]
 fn a_file_of_a_newer_engine_is_refused() {
     let folder = tempdir("newer");

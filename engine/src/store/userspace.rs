@@ -13,6 +13,8 @@ use super::usage;
 pub const DEFAULT_LIST: usize = 100;
 /// The most it gives.
 pub const MAX_LIST: usize = 1_000;
+/// And their bytes: what a frame to a worker holds, and room for what is around it.
+const MAX_LIST_BYTES: usize = 12 << 20;
 /// Kind under which usage is counted.
 const KIND: &str = "records";
 
@@ -96,8 +98,17 @@ pub fn list(
                ORDER BY key LIMIT ?6";
     let mut statement = connection.prepare_cached(sql)?;
     let bounds = params![account, area, prefix, prefix_end(prefix), after, limit.min(MAX_LIST)];
-    let records = statement.query_map(bounds, |row| Ok(Record { key: row.get(0)?, data: row.get(1)? }))?;
-    Ok(records.collect::<rusqlite::Result<_>>()?)
+    let found = statement.query_map(bounds, |row| Ok(Record { key: row.get(0)?, data: row.get(1)? }))?;
+    let (mut records, mut room) = (Vec::new(), MAX_LIST_BYTES);
+    for record in found {
+        let record = record?;
+        room = room.checked_sub(record.key.len() + record.data.len()).ok_or_else(|| {
+            let message = format!("the records take more than {MAX_LIST_BYTES} bytes; ask for fewer");
+            StoreError::refused(ErrorCode::LimitError, message)
+        })?;
+        records.push(record);
+    }
+    Ok(records)
 }
 
 fn size(area: &str, key: &str, data: &str) -> i64 {
