@@ -350,12 +350,12 @@ impl Exchange {
 
     /// A user's device has registered from elsewhere: its dialogs follow it.
     pub(crate) fn device_moved(&mut self, user: &str, moved: &Moved, to: &Source) {
-        let Self { dialogs, links, endpoint, .. } = self;
+        let Self { dialogs, links, endpoint, now, .. } = self;
         let is_theirs = |dialog: DialogId| {
             let link = dialogs.get(&dialog).and_then(|leg| links.get(leg));
             link.is_some_and(|link| link.user.as_deref() == Some(user))
         };
-        endpoint.peer_moved(&moved.contact.uri, &moved.from, to, is_theirs);
+        endpoint.peer_moved(now.instant, &moved.contact.uri, &moved.from, to, is_theirs);
     }
 
     /// Our address as a peer at `remote` can use it: `external_ip` for those outside the local networks.

@@ -230,6 +230,21 @@ impl Endpoint {
         }
     }
 
+    /// What a request is sent to has gone elsewhere; one without any response so far is sent there at once.
+    pub(super) fn move_client(&mut self, id: ClientId, to: Destination) {
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        client.destination = to;
+        let is_unanswered = client.machine.is_unanswered();
+        let again = Some(client.bytes.clone()).filter(|bytes| is_unanswered && !bytes.is_empty());
+        if let Some(flow) = to.flow {
+            self.put_on_flow(id, flow);
+        }
+        if let Some(bytes) = again {
+            self.stats.retransmissions_sent += 1;
+            self.transmit(Some(id), to, bytes);
+        }
+    }
+
     pub(super) fn remove_client(&mut self, id: ClientId) -> Option<Client> {
         let client = self.clients.remove(&id)?;
         self.client_index.remove(&client.key);

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::client::ClientId;
 use super::credentials::credentials;
-use super::key::cseq_number;
-use super::outgoing::Outgoing;
+use super::key::{ClientKey, cseq_number};
+use super::outgoing::{Cancel, Outgoing};
 use super::route::Path;
 use super::schedule::Owner;
 use super::session_timer::SessionTimer;
@@ -251,8 +252,9 @@ impl Endpoint {
     }
 
     /// A peer with that Contact, whose messages came from `from`, has registered from elsewhere: dialogs that reach it where its messages
-    /// come from follow it (RFC 5626 5.3), if they are its: others behind one proxy may have the same Contact.
-    pub fn peer_moved(&mut self, contact: &Uri, from: &Source, to: &Source, is_theirs: impl Fn(DialogId) -> bool) {
+    /// come from follow it with what is under way in them (RFC 5626 5.3), if they are its: others behind one proxy may have the same
+    /// Contact.
+    pub fn peer_moved(&mut self, now: Instant, contact: &Uri, from: &Source, to: &Source, is_theirs: impl Fn(DialogId) -> bool) {
         let range = (from.remote, DialogId(0))..=(from.remote, DialogId(u64::MAX));
         let there: Vec<DialogId> = self.by_peer.range(range).map(|(_, dialog)| *dialog).collect();
         for id in there {
@@ -261,7 +263,59 @@ impl Endpoint {
             });
             if is_it {
                 self.set_peer(id, to.reply_path());
+                if from.protocol == to.protocol {
+                    self.move_transactions(now, id, from, to.reply_path());
+                }
             }
+        }
+    }
+
+    /// What went to the peer's former place goes on at its new one, in the same transactions: our requests, our responses, and the CANCEL
+    /// and ACK of an INVITE.
+    fn move_transactions(&mut self, now: Instant, dialog: DialogId, from: &Source, to: Destination) {
+        let was_there = |destination: &Destination| (destination.remote, destination.protocol) == (from.remote, from.protocol);
+        let Some(entry) = self.dialogs.get_mut(&dialog) else {
+            return;
+        };
+        if let Some(unacked) = entry.unacked.as_mut().filter(|unacked| was_there(&unacked.destination)) {
+            unacked.destination = to;
+        }
+        if let Some(ack) = entry.sent_ack.as_mut().filter(|ack| was_there(&ack.destination)) {
+            ack.destination = to;
+        }
+        for incoming in &entry.incoming {
+            if let Some(server) = self.servers.get_mut(incoming).filter(|server| was_there(&server.destination)) {
+                server.destination = to;
+            }
+        }
+        let mut requests = entry.requests.clone();
+        requests.extend(entry.invite_tx);
+        for request in requests {
+            let Some(outgoing) = self.requests.get_mut(&request) else { continue };
+            let Some(id) = outgoing.client.filter(|id| self.clients.get(id).is_some_and(|client| was_there(&client.destination)))
+            else {
+                continue;
+            };
+            outgoing.last_destination = Some(to);
+            let is_cancelled = outgoing.cancel == Cancel::Sent;
+            self.move_client(id, to);
+            if is_cancelled {
+                self.move_cancel(now, request, id, to);
+            }
+        }
+    }
+
+    /// The CANCEL of an INVITE follows it, if it has not failed meanwhile: then another one goes out.
+    fn move_cancel(&mut self, now: Instant, request: RequestId, invite: ClientId, to: Destination) {
+        let branch = self.clients.get(&invite).map(|client| client.key.branch.clone());
+        let cancel = branch.and_then(|branch| self.client_index.get(&ClientKey { branch, method: Method::Cancel }).copied());
+        match (cancel, self.requests.get_mut(&request)) {
+            (Some(cancel), _) => self.move_client(cancel, to),
+            (None, Some(outgoing)) => {
+                outgoing.cancel = Cancel::Wanted;
+                self.send_cancel_if_possible(now, request);
+            }
+            (None, None) => {}
         }
     }
 

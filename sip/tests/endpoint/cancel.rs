@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use lockstep_sip::endpoint::{CommandError, Event, Failure, RequestId};
+use lockstep_sip::endpoint::{CommandError, Event, Failure, OutgoingRequest, RequestId};
 use lockstep_sip::message::{Headers, Method};
 use lockstep_sip::net::{Protocol, Received, Source};
 
 use crate::calls::{connected, incoming};
 use crate::in_dialog::scripted_call;
-use crate::net::{Net, NodeId, answer, invite_to, offer, reply, scripted_response, with_sdp};
+use crate::net::{Net, NodeId, answer, invite_to, offer, reply, scripted_response, uri, with_sdp};
 
 fn cancel(net: &mut Net, node: NodeId, id: RequestId) {
     let mut headers = Headers::new();
@@ -233,4 +233,45 @@ fn an_invitation_lapses_with_its_expires() {
     net.run(Duration::from_secs(2));
     assert!(matches!(net.event(b), Event::Cancelled { id: lapsed, .. } if lapsed == id));
     assert!(matches!(net.event(a), Event::Failed { failure: Failure::Response(r), .. } if r.status.code() == 487));
+}
+
+#[test]
+fn a_phone_that_registers_from_elsewhere_while_it_rings_gets_the_cancel_there() {
+    for is_off_first in [false, true] {
+        for (picks_up, told) in [(false, &["CANCEL"][..]), (true, &["CANCEL", "ACK", "BYE"][..])] {
+            let mut net = Net::new();
+            let a = net.endpoint("192.0.2.1:5060");
+            let [phone, elsewhere] = ["192.0.2.2:40000", "192.0.2.2:40001"].map(|address| net.scripted(address));
+            let request = OutgoingRequest { symmetric: true, ..invite_to(net.address(a), net.address(phone)) };
+            let call = net.at(a, |e, now| e.invite(now, request)).expect("an INVITE");
+            net.settle();
+            let invite = net.requests(phone).remove(0);
+            net.reply(phone, &invite, &scripted_response(&invite, 180, "t", net.address(phone)));
+            net.settle();
+            if is_off_first {
+                net.closed.push((Protocol::Udp, net.address(phone)));
+                cancel(&mut net, a, call);
+                net.settle();
+            }
+            let [from, to] = [phone, elsewhere].map(|node| Source {
+                protocol: Protocol::Udp,
+                local: net.address(a),
+                remote: net.address(node),
+                flow: None,
+            });
+            let contact = uri(&format!("sip:callee@{}", net.address(phone)));
+            net.at(a, |e, now| e.peer_moved(now, &contact, &from, &to, |_| true));
+            if !is_off_first {
+                cancel(&mut net, a, call);
+            }
+            net.settle();
+            if picks_up {
+                let answer = scripted_response(&invite, 200, "t", net.address(phone));
+                net.reply(elsewhere, &invite, &with_sdp(answer, "v=0\r\n"));
+                net.settle();
+            }
+            assert_eq!(net.summaries(elsewhere), told, "{is_off_first}");
+            assert!(net.inbox(phone).is_empty());
+        }
+    }
 }
