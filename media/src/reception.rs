@@ -8,6 +8,8 @@ use crate::rtp::{RtpTimestamp, SequenceNumber, Ssrc};
 const MAX_DROPOUT: u16 = 3000;
 /// A packet this far behind is still a reordered one (RFC 3550 appendix A.1, MAX_MISORDER).
 const MAX_MISORDER: u16 = 100;
+/// What comes this long after the packet before it was not overtaken by that on the way.
+pub(crate) const PAUSE: Duration = Duration::from_millis(500);
 
 /// What a packet's sequence number means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,15 +74,15 @@ impl Reception {
         (1..MAX_DROPOUT).contains(&sequence.0.wrapping_sub(self.highest as u16))
     }
 
-    /// Counts a packet and returns its extended sequence number with what it means.
-    pub(crate) fn count(&mut self, sequence: SequenceNumber) -> (u64, Arrival) {
+    /// Counts a packet, which may come after a [`PAUSE`], and returns its extended sequence number with what it means.
+    pub(crate) fn count(&mut self, sequence: SequenceNumber, after_pause: bool) -> (u64, Arrival) {
         let ahead = sequence.0.wrapping_sub(self.highest as u16);
-        if ahead == 0 || ahead > u16::MAX - MAX_MISORDER {
+        if !after_pause && (ahead == 0 || ahead > u16::MAX - MAX_MISORDER) {
             self.received += 1;
             let behind = u64::from(ahead.wrapping_neg());
             return (self.highest.saturating_sub(behind), Arrival::Reordered);
         }
-        if ahead < MAX_DROPOUT {
+        if (1..MAX_DROPOUT).contains(&ahead) {
             self.highest += u64::from(ahead);
             self.received += 1;
             self.after_leap = None;
@@ -162,14 +164,14 @@ mod tests {
     use super::*;
 
     fn count_all(reception: &mut Reception, sequences: impl IntoIterator<Item = u16>) -> Vec<Arrival> {
-        sequences.into_iter().map(|sequence| reception.count(SequenceNumber(sequence)).1).collect()
+        sequences.into_iter().map(|sequence| reception.count(SequenceNumber(sequence), false).1).collect()
     }
 
     #[test]
     fn sequence_numbers_are_extended_over_their_wrap() {
         let mut reception = Reception::new(SequenceNumber(0xfffe), 8000);
         let extended: Vec<u64> =
-            [0xfffe, 0xffff, 0, 1].into_iter().map(|sequence| reception.count(SequenceNumber(sequence)).0).collect();
+            [0xfffe, 0xffff, 0, 1].into_iter().map(|sequence| reception.count(SequenceNumber(sequence), false).0).collect();
         assert_eq!(extended, [0x1_fffe, 0x1_ffff, 0x2_0000, 0x2_0001]);
         assert_eq!(reception.lost(), 0);
     }
@@ -191,7 +193,7 @@ mod tests {
     fn a_packet_before_the_first_is_reordered_and_not_a_wrap() {
         let mut reception = Reception::new(SequenceNumber(3), 8000);
         count_all(&mut reception, [3]);
-        assert_eq!(reception.count(SequenceNumber(0xffff)), (0xffff, Arrival::Reordered));
+        assert_eq!(reception.count(SequenceNumber(0xffff), false), (0xffff, Arrival::Reordered));
     }
 
     #[test]
@@ -204,6 +206,17 @@ mod tests {
             count_all(&mut reception, [50_000, 50_001, 50_002]),
             [Arrival::Implausible, Arrival::Restarted, Arrival::Newest]
         );
+        assert_eq!(reception.lost(), 0);
+    }
+
+    #[test]
+    fn a_step_back_after_a_pause_is_a_leap() {
+        let mut reception = Reception::new(SequenceNumber(10), 8000);
+        count_all(&mut reception, [10, 11, 12]);
+        let mut count = |sequence| reception.count(SequenceNumber(sequence), true).1;
+        assert_eq!(count(12), Arrival::Implausible, "nor is it a copy");
+        assert_eq!(count(13), Arrival::Newest);
+        assert_eq!([count(10), count(11)], [Arrival::Implausible, Arrival::Restarted]);
         assert_eq!(reception.lost(), 0);
     }
 

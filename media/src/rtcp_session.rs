@@ -321,7 +321,7 @@ mod tests {
         let len = report.write(&mut out).unwrap();
         session.handle(now, Ssrc(1), Some(Ssrc(2)), &out[..len]).unwrap();
         let mut reception = Reception::new(SequenceNumber(5), 8000);
-        reception.count(SequenceNumber(5));
+        reception.count(SequenceNumber(5), false);
         reception.time(Duration::ZERO, RtpTimestamp(0));
         let silent = Sent { packets: 0, ..SENT };
         let later = session.deadline().unwrap();

@@ -79,3 +79,13 @@ async fn keys_in_telephone_event_packets_are_counted_once() {
     Scenario::new("dtmf", "100").file("keys.pcap", keys_capture("1442*0#")).play(&engine).await;
     events.logged("keyed 1442*0").await;
 }
+
+#[tokio::test]
+async fn keys_out_of_sipps_own_captures_are_counted_each_time() {
+    let body = "await ctx.answer();\nconst { digits } = await ctx.gather({ max: 12, terminators: '#', timeout_ms: 20000 });\n\
+                ctx.log(`keyed ${digits}`);\nawait ctx.hangup();";
+    let engine = Engine::setup().main("100", body).start();
+    let mut events = engine.events().await;
+    Scenario::new("captures", "100").play(&engine).await;
+    events.logged("keyed 44321").await;
+}

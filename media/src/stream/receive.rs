@@ -15,7 +15,7 @@ use crate::codec::Codec;
 use crate::digit::{Digit, DigitSet};
 use crate::dtmf::{DtmfDetector, HeardDigit};
 use crate::echo::EchoLine;
-use crate::reception::{Arrival, Reception};
+use crate::reception::{Arrival, PAUSE, Reception};
 use crate::recording::Audio;
 use crate::rtp::{PayloadType, RtpHeader, RtpPacket, SequenceNumber, Ssrc, is_rtcp};
 use crate::sdp::Negotiated;
@@ -249,7 +249,8 @@ impl MediaStream {
             return None;
         }
         let heard = self.receiver.source.as_mut()?;
-        let (sequence, arrival) = heard.reception.count(header.sequence);
+        let after_pause = self.receiver.last_packet.is_some_and(|last| self.now >= last + PAUSE);
+        let (sequence, arrival) = heard.reception.count(header.sequence, after_pause);
         match arrival {
             Arrival::Newest => {}
             Arrival::Reordered => self.receiver.earlier.packets_reordered += 1,

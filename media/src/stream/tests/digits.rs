@@ -46,6 +46,27 @@ fn a_press_is_reported_at_its_first_end_packet() {
 }
 
 #[test]
+fn a_recorded_press_counts_each_time_it_is_played() {
+    let mut line = Line::connected();
+    // One source's presses, as a tool keeps them: each begins where it did when it was recorded.
+    let recorded = |key: u8| (SequenceNumber(8000 + u16::from(key) * 40), RtpTimestamp(10_000 + u32::from(key) * 8000));
+    for key in [4, 4, 3, 2, 5, 1] {
+        let (sequence, start) = recorded(key);
+        line.next.sequence = sequence;
+        for step in 0..7 {
+            line.event(start, key, step * 160, false);
+            line.run(20);
+        }
+        for _ in 0..3 {
+            line.next.sequence = sequence.plus(7);
+            line.event(start, key, 1120, true);
+        }
+        line.run(1000);
+    }
+    assert_eq!(line.digits(), "443251");
+}
+
+#[test]
 fn a_press_whose_ends_are_lost_is_reported_in_time() {
     let mut line = Line::connected();
     let start = line.next.timestamp;
