@@ -30,6 +30,8 @@ pub(crate) struct Splice {
     our_first: SequenceNumber,
     timestamp: RtpTimestamp,
     position: u64,
+    /// Audio for positions before this one comes too late: they have passed.
+    not_before: u64,
 }
 
 /// Where a press of another leg lies on our clock. All of its telephone events carry one timestamp, whatever audio comes
@@ -55,7 +57,21 @@ impl Splice {
             our_first: sender.next_sequence(),
             timestamp: packet.timestamp,
             position: sender.next_position(),
+            not_before: 0,
         }
+    }
+
+    /// Leaves out `packet`, which came far too early, and goes on with what follows it where the wall clock is.
+    pub(crate) fn rejoin(&mut self, now: Instant, packet: &Forward<'_>, sender: &RtpSender) {
+        self.renumber(packet, sender);
+        self.timestamp = packet.timestamp;
+        self.position = sender.position_at(now);
+        self.not_before = sender.next_position();
+    }
+
+    /// Whether others have been sent for `position` before the stream was joined again.
+    pub(crate) fn has_passed(&self, position: u64) -> bool {
+        position < self.not_before
     }
 
     /// Whether `packet` belongs to the stream that was spliced in.
@@ -94,7 +110,7 @@ impl Splice {
         }
     }
 
-    /// Continues the sequence after packets that were sent as several.
+    /// Continues the sequence after a packet that was sent as several, or not at all.
     pub(crate) fn renumber(&mut self, packet: &Forward<'_>, sender: &RtpSender) {
         self.first_sequence = packet.sequence + 1;
         self.our_first = sender.next_sequence();

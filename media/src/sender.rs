@@ -104,12 +104,23 @@ impl RtpSender {
         self.settle();
     }
 
-    /// Moves the clock forward so that the next position is at most `lead` ahead of it: a forwarded stream runs on the
-    /// clock of whoever sent it.
-    pub(crate) fn limit_lead(&mut self, now: Instant, lead: Duration) {
+    /// Moves the clock forward so that the next position is at most `lead` ahead of it, but by `most` at most: a forwarded
+    /// stream runs on the clock of whoever sent it.
+    pub(crate) fn limit_lead(&mut self, now: Instant, lead: Duration, most: Duration) {
         let excess = self.due().saturating_duration_since(now).saturating_sub(lead);
-        if let Some(origin) = self.origin.checked_sub(excess) {
+        if excess > Duration::ZERO
+            && let Some(origin) = self.origin.checked_sub(excess.min(most))
+        {
             self.origin = origin;
+            self.settle();
+        }
+    }
+
+    /// Moves the clock back so that the next position is at most `lag` behind it, but by `most` at most.
+    pub(crate) fn limit_lag(&mut self, now: Instant, lag: Duration, most: Duration) {
+        let excess = now.saturating_duration_since(self.due()).saturating_sub(lag);
+        if excess > Duration::ZERO {
+            self.origin += excess.min(most);
             self.settle();
         }
     }
@@ -214,8 +225,23 @@ mod tests {
         let (now, mut sender) = sender();
         sender.skip(1600);
         let before = sender.timestamp(sender.next_position());
-        sender.limit_lead(now, Duration::from_millis(20));
+        sender.limit_lead(now, Duration::from_millis(20), Duration::from_millis(50));
+        assert_eq!(sender.due(), now + Duration::from_millis(150), "by 50 ms at most");
+        sender.limit_lead(now, Duration::from_millis(20), Duration::MAX);
         assert_eq!(sender.due(), now + Duration::from_millis(20));
+        assert_eq!(sender.timestamp(sender.next_position()), before);
+    }
+
+    #[test]
+    fn a_lag_is_limited_without_touching_the_timestamps() {
+        let (now, mut sender) = sender();
+        sender.skip(160);
+        let before = sender.timestamp(sender.next_position());
+        let later = now + Duration::from_millis(220);
+        sender.limit_lag(later, Duration::from_millis(100), Duration::from_millis(60));
+        assert_eq!(sender.due(), later - Duration::from_millis(140), "by 60 ms at most");
+        sender.limit_lag(later, Duration::from_millis(100), Duration::MAX);
+        assert_eq!(sender.due(), later - Duration::from_millis(100));
         assert_eq!(sender.timestamp(sender.next_position()), before);
     }
 }

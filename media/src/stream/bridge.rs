@@ -13,7 +13,7 @@ use super::send::Sending;
 use crate::codec::{Codec, g711};
 use crate::digit::Digit;
 use crate::forward::{Press, Splice};
-use crate::rtp::{HEADER_LEN, PayloadType, RtpHeader, SequenceNumber};
+use crate::rtp::{HEADER_LEN, MAX_PACKET, PayloadType, RtpHeader, SequenceNumber};
 use crate::telephone_event::TelephoneEvent;
 
 /// A key relayed as a tone sounds at least this long.
@@ -21,6 +21,16 @@ const SHORTEST_RELAYED_KEY: Duration = Duration::from_millis(80);
 
 /// Keys that wait for the tone of the one before; more than that no hand presses.
 const MAX_RELAYED: usize = 32;
+
+/// Packets that come in a burst may take the stream this far ahead of its clock; the rest of the burst is left out. It is what the
+/// network held back, and silence was sent in its place: sent as well, it would delay all that follows by as much.
+const BURST: Duration = Duration::from_millis(100);
+
+/// A joined stream that is further behind the clock than jitter explains runs on a slower one.
+const LAG: Duration = Duration::from_millis(100);
+
+/// Of each packet time, the share that the clock may be moved to follow another: more than any two clocks differ.
+const DRIFT: u32 = 16;
 
 impl MediaStream {
     /// Sends a packet of the joined leg as part of this leg's own stream. `scratch` is where packets are built
@@ -39,7 +49,8 @@ impl MediaStream {
         let Some(remote) = &self.remote else { return };
         match packet.kind {
             ForwardKind::Audio(codec) => {
-                let longest = remote.max_packet_time.map_or(usize::MAX, |time| remote.codec.payload_len(time).max(1));
+                let most = MAX_PACKET - HEADER_LEN;
+                let longest = remote.max_packet_time.map_or(most, |time| remote.codec.payload_len(time).clamp(1, most));
                 self.forward_audio(to, codec, longest, packet, scratch, &mut transmit);
             }
             ForwardKind::TelephoneEvent { clock_rate } => {
@@ -62,7 +73,12 @@ impl MediaStream {
     ) {
         let Some(remote) = &self.remote else { return };
         let (ours, payload_type, packet_time) = (remote.codec, remote.payload_type, remote.packet_time);
+        let audio = codec.duration_of(packet.payload.len());
+        let is_burst = self.sending.last_forwarded.is_some_and(|last| self.now < last + audio * 3 / 4);
         let Some((sequence, mut position)) = self.place(&packet, None) else { return };
+        if self.sending.leaves_out(self.now, &packet, position, is_burst.then(|| u64::from(ours.ticks(BURST)))) {
+            return;
+        }
         let is_whole = packet.payload.len() <= longest;
         let mut marker = std::mem::take(&mut self.sending.marker) || packet.marker;
         for part in packet.payload.chunks(longest) {
@@ -80,7 +96,9 @@ impl MediaStream {
             splice.renumber(&packet, &self.sending.rtp);
         }
         self.sending.rtp.advance_to(position);
-        self.sending.rtp.limit_lead(self.now, packet_time * 2);
+        let drift = packet_time / DRIFT;
+        self.sending.rtp.limit_lead(self.now, packet_time * 2, if is_burst { drift } else { Duration::MAX });
+        self.sending.rtp.limit_lag(self.now, LAG, drift);
     }
 
     fn forward_event(
@@ -153,6 +171,25 @@ impl MediaStream {
 }
 
 impl Sending {
+    /// Leaves out audio for `position` that is more than `lead` ticks ahead of the clock, where there is such a bound, and the audio
+    /// after it for which others have been sent.
+    fn leaves_out(&mut self, now: Instant, packet: &Forward<'_>, position: u64, lead: Option<u64>) -> bool {
+        let Sending { rtp, splice, marker, .. } = self;
+        let Some(splice) = splice else { return false };
+        let is_late = splice.is_late(packet, rtp);
+        if !is_late && lead.is_some_and(|lead| position > rtp.position_at(now) + lead) {
+            splice.rejoin(now, packet, rtp);
+        } else if !splice.has_passed(position) {
+            return false;
+        } else if is_late {
+            return true;
+        } else {
+            splice.renumber(packet, rtp);
+        }
+        *marker = true;
+        true
+    }
+
     /// Where a telephone event lies on our clock: with the press it belongs to, else where its timestamp says, else where we
     /// are. `None` for a late one of a press that nobody knows.
     fn place_event(

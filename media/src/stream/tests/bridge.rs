@@ -85,6 +85,19 @@ impl Bridge {
         self.run(20);
     }
 
+    /// The caller speaks, and the network keeps the packets.
+    fn speak_unheard(&mut self, packets: usize) -> Vec<RtpHeader> {
+        (0..packets).map(|_| self.caller.advance_audio()).collect()
+    }
+
+    fn hear_at_once(&mut self, held: Vec<RtpHeader>, octet: u8) {
+        for header in held {
+            if let Some(packet) = self.caller.packet_from("192.0.2.1:4000", header, &[octet; 160]) {
+                packet.into(&mut self.callee);
+            }
+        }
+    }
+
     fn press(&mut self, digit: u8) {
         for packet in self.caller.press(digit) {
             packet.into(&mut self.callee);
@@ -205,6 +218,22 @@ fn packets_longer_than_the_other_side_takes_are_sent_as_several() {
         assert_eq!(pair[1].header.sequence.distance(pair[0].header.sequence), 1);
         assert_eq!(pair[1].header.timestamp.distance(pair[0].header.timestamp), pair[0].payload.len() as i32);
     }
+}
+
+#[test]
+fn packets_longer_than_ours_can_be_are_sent_as_several() {
+    let mut bridge = Bridge::new(negotiated(), negotiated());
+    let before = bridge.callee.sent.len();
+    for _ in 0..3 {
+        let header = bridge.caller.next;
+        bridge.caller.next.sequence = header.sequence.plus(1);
+        bridge.caller.next.timestamp = header.timestamp.plus(1600);
+        let packet = bridge.caller.packet_from("192.0.2.1:4000", header, &[1; 1600]).unwrap();
+        packet.into(&mut bridge.callee);
+        bridge.run(199);
+    }
+    let lengths: Vec<usize> = bridge.callee.sent[before..].iter().map(|packet| packet.payload.len()).collect();
+    assert_eq!(lengths, [1440, 160, 1440, 160, 1440, 160]);
 }
 
 #[test]
@@ -427,5 +456,53 @@ fn a_source_whose_clock_runs_fast_does_not_delay_our_own_prompts() {
     for pair in bridge.callee.sent.windows(2) {
         assert_eq!(pair[1].header.sequence.distance(pair[0].header.sequence), 1);
         assert!(pair[1].header.timestamp.distance(pair[0].header.timestamp) >= 160);
+    }
+}
+
+#[test]
+fn a_source_whose_clock_runs_slow_never_leaps() {
+    let mut bridge = Bridge::new(negotiated(), negotiated());
+    let before = bridge.callee.sent.len();
+    for _ in 0..2000 {
+        let header = bridge.caller.advance_audio();
+        let packet = bridge.caller.packet_from("192.0.2.1:4000", header, &[1; 160]).unwrap();
+        packet.into(&mut bridge.callee);
+        bridge.run(21);
+    }
+    for pair in bridge.callee.sent[before..].windows(2) {
+        assert_eq!(pair[1].header.timestamp.distance(pair[0].header.timestamp), 160, "at {} ms", pair[1].at);
+    }
+}
+
+#[test]
+fn what_the_network_held_back_does_not_delay_what_follows() {
+    let mut bridge = Bridge::new(negotiated(), negotiated());
+    (0..50).for_each(|_| bridge.say(1));
+    let held = bridge.speak_unheard(50);
+    bridge.run(1000);
+    bridge.hear_at_once(held, 2);
+    (0..50).for_each(|_| bridge.say(3));
+    let sent = &bridge.callee.sent;
+    let count = |octet| sent.iter().filter(|packet| packet.payload[0] == octet).count();
+    assert!((1..10).contains(&count(2)) && count(3) > 40, "{} and {}", count(2), count(3));
+    let last = &sent[sent.len() - 1];
+    let ahead = f64::from(last.header.timestamp.distance(sent[0].header.timestamp)) / 8.0 - (last.at - sent[0].at);
+    assert!((-20.1..=40.1).contains(&ahead), "{ahead} ms ahead");
+    bridge.callee.assert_continuous_within(140.1);
+}
+
+#[test]
+fn a_network_that_delivers_in_bursts_costs_audio_at_the_beginning_only() {
+    let mut bridge = Bridge::new(negotiated(), negotiated());
+    for octet in 0..50 {
+        let held = bridge.speak_unheard(9);
+        bridge.hear_at_once(held, octet);
+        bridge.run(180);
+    }
+    let passed: Vec<&SentPacket> = bridge.callee.sent.iter().filter(|packet| (2..50).contains(&packet.payload[0])).collect();
+    assert_eq!(passed.len(), 48 * 9);
+    for pair in passed.windows(2) {
+        assert_eq!(pair[1].header.sequence.distance(pair[0].header.sequence), 1);
+        assert_eq!(pair[1].header.timestamp.distance(pair[0].header.timestamp), 160);
     }
 }
