@@ -11,7 +11,7 @@ const APART: usize = 64 << 10;
 /// Regions are whole pages, bytes.
 const PAGE: usize = 4096;
 /// Bytes behind what is copied, for the first arenas that a run takes itself.
-const ROOM: usize = 32 << 10;
+const ROOM: usize = 64 << 10;
 
 /// The bytes that a block of `size` takes with its own size before it, and those of them that may be used.
 fn whole(size: usize) -> (usize, usize) {
