@@ -67,7 +67,13 @@ async fn a_lost_ack_is_waited_for() {
     let engine = Engine::setup().main("100", body).start();
     let mut events = engine.events().await;
     Scenario::new("ack-loss", "100").seeing_copies().play(&engine).await;
-    events.logged("acknowledged").await;
+    let call = events.started(CALLER).await;
+    events.ended(&call).await;
+    let timeline = engine.timeline(&call).await;
+    let entries = timeline["entries"].as_array().expect("a list");
+    let place = |field: &str, text: &str| entries.iter().position(|entry| entry[field] == text);
+    let (ack, log) = (place("summary", "ACK"), place("text", "acknowledged"));
+    assert!(ack.is_some() && ack < log, "{timeline:#}");
 }
 
 #[tokio::test]
