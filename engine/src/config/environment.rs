@@ -118,20 +118,36 @@ pub(super) fn apply(table: &mut Table, change: &mut Override) -> Result<(), Prob
     for (is_reason, candidate) in readings.into_iter().filter_map(|(is_reason, value)| Some((is_reason, value?))) {
         let mut changed = table.clone();
         insert(&mut changed, &change.path, candidate).map_err(problem)?;
-        match Config::deserialize(changed.clone()) {
-            Ok(_) => {
-                *table = changed;
-                return Ok(());
-            }
-            Err(error) => {
+        match Config::deserialize(around(&changed, &change.path)).map(drop) {
+            // What it lacks, another variable may have.
+            Err(error) if !is_incomplete(&error) => {
                 if first_error.is_none() || is_reason {
                     first_error = Some(error);
                 }
+            }
+            Ok(()) | Err(_) => {
+                *table = changed;
+                return Ok(());
             }
         }
     }
     let message = first_error.map(|error| error.message().trim_end().to_owned()).unwrap_or_default();
     Err(problem(message))
+}
+
+/// Whether nothing is wrong but that a key is not there.
+pub(super) fn is_incomplete(error: &toml::de::Error) -> bool {
+    error.message().starts_with("missing field")
+}
+
+/// Of `table` the section, or the entry of a list, that `path` leads into: what others lack says nothing of it.
+fn around(table: &Table, path: &[Step]) -> Table {
+    let Some(Step::Key(key)) = path.first() else { return Table::new() };
+    let part = match (table.get(key), path.get(1)) {
+        (Some(Value::Array(items)), Some(Step::Index(index))) => items.get(*index).map(|item| Value::Array(vec![item.clone()])),
+        (part, _) => part.cloned(),
+    };
+    part.map(|part| (key.clone(), part)).into_iter().collect()
 }
 
 fn insert(table: &mut Table, path: &[Step], value: Value) -> Result<(), String> {

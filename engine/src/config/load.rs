@@ -44,6 +44,22 @@ impl Places {
         Problem { place: self.of(&document, &steps), key: key.to_owned(), message: message.into() }
     }
 
+    /// What is wrong with the file and the variables over it, `all` of which together give `error`.
+    fn problem_of_all(&self, document: &Spanned<DeTable<'_>>, all: &Table, error: toml::de::Error) -> Problem {
+        // Written as one file it has places, from which the key is known.
+        let written = toml::to_string(all).unwrap_or_default();
+        let error = toml::from_str::<Config>(&written).err().unwrap_or(error);
+        let (parsed, _) = DeTable::parse_recoverable(&written);
+        let key = error.span().map(|span| locate::path_at(&parsed, &span)).unwrap_or_default();
+        let within = self.overrides.iter().find(|change| !key.is_empty() && change.path.starts_with(&key));
+        let place = match (self.of(document, &key), within) {
+            // The file has no such section: the variables have begun it.
+            (Place::Absent(_), Some(change)) => Place::Variable(change.name.clone()),
+            (place, _) => place,
+        };
+        Problem { place, key: locate::render(&key), message: one_line(error.message()) }
+    }
+
     fn of(&self, document: &Spanned<DeTable<'_>>, key: &[Step]) -> Place {
         match self.overrides.iter().find(|change| key.starts_with(&change.path)) {
             Some(change) => Place::Variable(change.name.clone()),
@@ -110,23 +126,27 @@ fn parse(path: &Path, text: &str, variables: impl IntoIterator<Item = (String, S
             |error: &toml::de::Error| Problem { place: at(error), key: String::new(), message: one_line(error.message()) };
         return Err(syntax_errors.iter().map(problem).collect());
     }
-    let mut config: Config = toml::from_str(text).map_err(|error| {
-        let key = error.span().map(|span| locate::render(&locate::path_at(&document, &span))).unwrap_or_default();
-        vec![Problem { place: at(&error), key, message: one_line(error.message()) }]
-    })?;
-
     let mut overrides = environment::overrides(variables);
-    if !overrides.is_empty() {
-        let mut table: Table = toml::from_str(text).unwrap_or_default();
-        let problems: Vec<_> = overrides.iter_mut().filter_map(|change| environment::apply(&mut table, change).err()).collect();
-        if !problems.is_empty() {
-            return Err(problems);
+    let mut config = match toml::from_str::<Config>(text) {
+        Ok(config) => config,
+        // A variable may have it.
+        Err(error) if !overrides.is_empty() && environment::is_incomplete(&error) => Config::default(),
+        Err(error) => {
+            let key = error.span().map(|span| locate::render(&locate::path_at(&document, &span))).unwrap_or_default();
+            return Err(vec![Problem { place: at(&error), key, message: one_line(error.message()) }]);
         }
-        // `apply` kept only what could be read.
-        config = Config::deserialize(table).unwrap_or(config);
+    };
+
+    let mut table: Table = if overrides.is_empty() { Table::new() } else { toml::from_str(text).unwrap_or_default() };
+    let problems: Vec<_> = overrides.iter_mut().filter_map(|change| environment::apply(&mut table, change).err()).collect();
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let places = Places { path: path.to_owned(), text: text.to_owned(), overrides };
+    if !places.overrides.is_empty() {
+        config = Config::deserialize(table.clone()).map_err(|error| vec![places.problem_of_all(&document, &table, error)])?;
     }
 
-    let places = Places { path: path.to_owned(), text: text.to_owned(), overrides };
     let place = |key: &[Step]| places.of(&document, key);
     let located = |finding: validate::Finding| Problem {
         place: place(&finding.path),
@@ -269,6 +289,31 @@ mod tests {
         let variables = [("LOCKSTEP_API__LISTEN".to_owned(), "0.0.0.0:80".to_owned())];
         let problems = parse(Path::new("lockstep.toml"), "[api]\nlisten = \"127.0.0.1:80\"\n", variables).unwrap_err();
         assert!(problems[0].to_string().starts_with("LOCKSTEP_API__LISTEN: api.listen: "), "{problems:?}");
+    }
+
+    #[test]
+    fn a_section_may_be_put_together_from_the_file_and_several_variables() {
+        let read = |text: &str, variables: &[(&str, &str)]| {
+            let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let parsed = parse(Path::new("lockstep.toml"), text, variables);
+            parsed.map(|parsed| parsed.config).map_err(|problems| problems.iter().map(Problem::to_string).collect::<Vec<_>>())
+        };
+        let users = "[[user]]\nname = \"1001\"\n[[user]]\nname = \"1002\"\n";
+        let threads = ("LOCKSTEP_MEDIA__THREADS", "2");
+        let passwords = [threads, ("LOCKSTEP_USER__0__PASSWORD", "a"), ("LOCKSTEP_USER__1__PASSWORD", "1234")];
+        let config = read(users, &passwords).unwrap();
+        let known: Vec<_> = config.users.iter().map(|user| user.password.expose()).collect();
+        assert_eq!((known, config.media.threads), (vec!["a", "1234"], 2));
+        let sms = [
+            ("LOCKSTEP_SMS__BODY", "{}"),
+            ("LOCKSTEP_SMS__HEADERS", "{ A = \"b\" }"),
+            ("LOCKSTEP_SMS__TIMEOUT_MS", "700"),
+            ("LOCKSTEP_SMS__URL", "http://a.example/"),
+        ];
+        let found = read("", &sms).unwrap().sms.unwrap();
+        assert_eq!((found.url.as_str(), found.timeout_ms, found.headers.len()), ("http://a.example/", 700, 1));
+        assert_eq!(read("", &sms[..1]).unwrap_err(), ["LOCKSTEP_SMS__BODY: sms: missing field `url`"]);
+        assert_eq!(read(users, &passwords[..2]).unwrap_err(), ["lockstep.toml:3:1: user[1]: missing field `password`"]);
     }
 
     #[test]
