@@ -1,4 +1,4 @@
-//! Files as other programs wrote them: half a second of a 440 Hz tone (`tests/audio/`, made with sox, lame and opusenc).
+//! Files as other programs wrote them: half a second of a 440 Hz tone (`tests/audio/`, made with sox, lame, opusenc and libavcodec).
 
 use bytes::Bytes;
 use lockstep_media::prompt::{Audio, Limits, decode::decode};
@@ -9,6 +9,9 @@ const FILES: [(&str, &[u8]); 4] = [
     ("ogg", include_bytes!("audio/tone.ogg")),
     ("opus", include_bytes!("audio/tone.opus")),
 ];
+
+/// AAC in an MP4 file, and as a stream of its own.
+const AAC: [(&str, &[u8]); 2] = [("m4a", include_bytes!("audio/tone.m4a")), ("aac", include_bytes!("audio/tone.aac"))];
 
 /// The share of the signal's power at 440 Hz; 1.0 for a pure tone.
 fn purity(samples: &[i16]) -> f64 {
@@ -31,7 +34,7 @@ fn samples(bytes: &'static [u8], extension: &str) -> Vec<i16> {
 
 #[test]
 fn every_format_gives_the_tone_that_was_recorded() {
-    for (extension, bytes) in FILES {
+    for (extension, bytes) in FILES.into_iter().chain(AAC) {
         let samples = samples(bytes, extension);
         // An encoder may pad its last frame.
         assert!((4000..4700).contains(&samples.len()), "{extension}: {} samples", samples.len());

@@ -419,6 +419,8 @@ fn the_environment_names_the_script_and_holds_the_apps_variables() {
     let env = |key: &str| program.env.get(key).map(String::as_str);
     assert_eq!((env("API_URL"), env("APP_ID"), env("SCRIPTFORGE_NAME")), (Some("https://a.example"), Some("sales"), Some("a")));
     assert_eq!(env("SCRIPTFORGE_UUID"), Some(program.uuid.as_str()));
+    assert_eq!(env("SCRIPTFORGE_ID"), Some(program.id.to_string().as_str()));
+    assert!(env("EXEC_HOST").is_some_and(|host| host == super::host_name() && !host.is_empty()));
 }
 
 #[test]
