@@ -15,6 +15,8 @@ use crate::config::{DEFAULT_ACCOUNT, EVERY_ACCOUNT, RestConfig, Secret};
 
 /// Octets of an answer.
 const MAX_ANSWER: usize = 8 << 20;
+/// Octets of an answer that are read where calls are; more takes longer than others should wait.
+const MAX_READ_HERE: usize = 64 << 10;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One interface, and who may be asked as.
@@ -125,10 +127,15 @@ impl Shared {
             }
             body.extend_from_slice(&chunk);
         }
-        let value = answered_with(&body);
+        let length = body.len();
         if status.is_success() {
-            return Ok(HostReply::json(&value));
+            let read = move || HostReply::json(&answered_with(&body));
+            if length <= MAX_READ_HERE {
+                return Ok(read());
+            }
+            return tokio::task::spawn_blocking(read).await.map_err(|error| fail(ErrorCode::NetworkError, error.to_string()));
         }
+        let value = answered_with(body.get(..MAX_READ_HERE).unwrap_or(&body));
         let said = value.pointer("/error/message").and_then(Value::as_str).unwrap_or(status.canonical_reason().unwrap_or(""));
         let code = if status.as_u16() == 404 { ErrorCode::NotFound } else { ErrorCode::NetworkError };
         Err(fail(code, format!("{} {said}", status.as_u16())))
@@ -160,7 +167,10 @@ impl Shared {
         };
         let path = path.trim_start_matches('/');
         let segments = path.split('/').collect::<Vec<_>>();
-        if segments.iter().any(|segment| matches!(*segment, "" | "." | "..")) || path.contains(['?', '#', '\\', '%']) {
+        // The parser of URLs drops tabs and line breaks wherever they stand, and a blank at the end.
+        let is_wrong = |char: char| matches!(char, '?' | '#' | '\\' | '%') || char.is_control();
+        let leads_elsewhere = segments.iter().any(|segment| matches!(*segment, "" | "." | ".."));
+        if leads_elsewhere || path.contains(is_wrong) || path.ends_with(' ') {
             let message = format!("`{path}`: expected a path such as `calls` or `users/1001`, and what varies in `query`");
             return Err((ErrorCode::TypeError, message));
         }
@@ -210,6 +220,13 @@ mod tests {
         let answer = |body: &str| answered_with(body.as_bytes());
         assert_eq!(answer(r#"{"jobs":[{"data":"\ud83d"},1]}"#), serde_json::json!({ "jobs": [{ "data": "\u{fffd}" }, 1] }));
         assert_eq!((answer(""), answer(r"no \ud83d")), (Value::Null, Value::from(r"no \ud83d")));
+    }
+
+    #[test]
+    fn what_the_parser_of_urls_drops_hides_no_dots() {
+        for path in [".\t./metrics", ".\n./metrics", ".\r./x", "..\t", "v1/.. ", ".. ", "..\u{1f}"] {
+            assert!(url(path).is_err(), "{path:?}: {:?}", url(path));
+        }
     }
 
     #[test]
