@@ -161,6 +161,10 @@ async fn attend(
             },
             order = orders.recv(), if is_ready && out.is_empty() => {
                 let Order { line, job, reply } = order?;
+                // Whoever asked has been told that it was not done.
+                if reply.is_closed() {
+                    continue;
+                }
                 pending.retain(|id, reply| {
                     let is_wanted = !reply.is_closed();
                     if !is_wanted {
@@ -196,11 +200,45 @@ mod tests {
     use super::*;
     use crate::esl::Event;
 
-    #[tokio::test]
-    async fn a_host_that_takes_nothing_is_listened_to_all_the_same() {
+    fn shared() -> Shared {
         let (name, address) = ("a".to_owned(), "a".to_owned());
         let status = HostStatus { name, address, connected: false, sessions: 0, problem: None, local: None };
-        let shared = Shared { name: "a".into(), address: "a".into(), status: Arc::new(Mutex::new(status)) };
+        Shared { name: "a".into(), address: "a".into(), status: Arc::new(Mutex::new(status)) }
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_is_not_asked_of_a_host() {
+        let shared = shared();
+        let (asking, mut orders) = mpsc::channel(2);
+        let (ours, mut host) = tokio::io::duplex(256);
+        let mut wait = FIRST_WAIT;
+        let attending = attend(ours, IpAddr::from([127, 0, 0, 1]), &shared, "ClueCon", &mut orders, &mut wait);
+        let talking = async {
+            let (reply, _) = oneshot::channel();
+            asking.send(Order { line: "given up".to_owned(), job: None, reply }).await.unwrap();
+            let (reply, _answer) = oneshot::channel();
+            asking.send(Order { line: "awaited".to_owned(), job: None, reply }).await.unwrap();
+            let mut said = Vec::new();
+            Message::bare([("Content-Type", "auth/request")]).write(&mut said);
+            Message::reply("+OK accepted").write(&mut said);
+            host.write_all(&said).await.unwrap();
+            let mut heard = String::new();
+            while !heard.contains("awaited") {
+                let mut chunk = [0; 256];
+                let length = host.read(&mut chunk).await.unwrap();
+                heard.push_str(&String::from_utf8_lossy(&chunk[..length]));
+            }
+            assert!(!heard.contains("given up"), "{heard}");
+        };
+        tokio::select! {
+            why = attending => panic!("{why:?}"),
+            () = talking => {}
+        }
+    }
+
+    #[tokio::test]
+    async fn a_host_that_takes_nothing_is_listened_to_all_the_same() {
+        let shared = shared();
         let (asking, mut orders) = mpsc::channel(1);
         let (ours, mut host) = tokio::io::duplex(256);
         let mut wait = FIRST_WAIT;
