@@ -14,7 +14,7 @@ use super::directory::IncomingRoute;
 use super::exchange::CallKey;
 use super::handle::EngineError;
 use super::joining::TAKEN_BY;
-use super::live_call::{OnAnswer, ScriptState};
+use super::live_call::{OnAnswer, PLACED, ScriptState};
 use super::switch::Switch;
 use super::world::{ApplicationCall, LedOn};
 use crate::backend::native::Ending;
@@ -422,6 +422,12 @@ impl Switch {
                 false
             }
         }
+    }
+
+    /// Whether a call still waits for whoever placed it.
+    pub(super) fn is_waiting(&self, id: &str) -> bool {
+        let call = self.live_call(id).ok().and_then(|key| self.calls.get(&key));
+        call.is_some_and(|call| call.script == ScriptState::Application(PLACED))
     }
 
     /// The application of a call could not be reached, or has let go of it; `takeover`: by which it had the call, and may have lost it

@@ -262,6 +262,8 @@ pub(crate) enum Request {
         music: Option<String>,
         reply: oneshot::Sender<Result<(), EngineError>>,
     },
+    /// Whether a call that was placed and answered still waits for whoever placed it.
+    IsWaiting(String, oneshot::Sender<bool>),
     /// The application that owns a call by this take-over could not be reached, for a reason, or has let go of it.
     ApplicationOver(String, u64, Result<(), String>),
     Registrations(oneshot::Sender<Vec<Registration>>),
@@ -498,6 +500,11 @@ impl EngineHandle {
     /// an event tells when the party has agreed.
     pub async fn hold(&self, id: &str, hold: bool, music: Option<String>) -> Result<(), EngineError> {
         self.ask(|reply| Request::Hold { id: id.to_owned(), hold, music, reply }).await?
+    }
+
+    /// Whether a call that was placed and answered still waits for whoever placed it: nobody has led it elsewhere, and it is not over.
+    pub async fn is_waiting(&self, id: &str) -> Result<bool, EngineError> {
+        self.ask(|reply| Request::IsWaiting(id.to_owned(), reply)).await
     }
 
     /// The application that owned a call by a take-over has let go of it, or could not be reached.

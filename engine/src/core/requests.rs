@@ -51,6 +51,7 @@ impl Switch {
             Request::Claim(claim, reply) => drop(reply.send(self.claim(&claim))),
             Request::Join { first, second, reply } => drop(reply.send(self.join_calls(&first, &second))),
             Request::Hold { id, hold, music, reply } => drop(reply.send(self.set_hold(&id, hold, music))),
+            Request::IsWaiting(id, reply) => drop(reply.send(self.is_waiting(&id))),
             Request::ApplicationOver(id, takeover, how) => self.application_over(&id, takeover, how),
             Request::Registrations(reply) => drop(reply.send(self.registered())),
             Request::Message(message, reply) => self.messages.send(&mut self.exchange.borrow_mut(), message, reply),

@@ -443,6 +443,30 @@ async fn a_placed_call_has_a_list_of_applications_and_nobody_is_rung_in_vain() {
 }
 
 #[tokio::test]
+async fn a_placed_call_that_is_led_elsewhere_while_it_rings_stays_there() {
+    let engine = engine("").main("2000", "ctx.log('here'); await ctx.waitForHangup();").start();
+    let mut phone = registered(&engine, "1001").await;
+    let mut events = engine.events().await;
+    let [mut wire, mut other] = [Wire::logged_in(&engine).await, Wire::logged_in(&engine).await];
+    for (uuid, target) in [("a", "1000"), ("b", "'set:a=b,sleep:10' inline"), ("c", "&playback(tone_stream://%(100,0,440))")] {
+        let command = format!("originate {{origination_uuid={uuid}}}user/1001 {target}");
+        let placed = wire.api(&command);
+        let led = async {
+            let mut call = incoming(&mut phone).await;
+            assert_eq!(other.api(&format!("uuid_transfer {uuid} 2000")).await, "+OK\n");
+            call.answer();
+            call
+        };
+        let (answer, mut call) = tokio::join!(placed, led);
+        assert_eq!(answer, format!("+OK {uuid}\n"));
+        events.logged("here").await;
+        assert_eq!(engine.get(&format!("/v1/calls/{uuid}")).await["script"], "s2000");
+        assert_eq!(other.api(&format!("uuid_kill {uuid}")).await, "+OK\n");
+        within("the end of the call", call.ended()).await;
+    }
+}
+
+#[tokio::test]
 async fn an_application_is_disconnected_when_its_call_is_led_on() {
     let engine = engine("").start();
     let caller = Caller::answered(&engine, "1000").await;

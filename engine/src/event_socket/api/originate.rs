@@ -247,8 +247,12 @@ async fn answer(hub: &Arc<Hub>, watcher: &mut Watcher, id: &str) -> Result<Resul
     }
 }
 
-/// Gives the answered call what it was placed for. One that cannot have it is hung up: nobody else knows of it.
+/// Gives the answered call what it was placed for. One that cannot have it is hung up: nobody else knows of it. One that was led elsewhere
+/// while it rang is not taken from there.
 async fn take_over(hub: &Arc<Hub>, uuid: &str, then: Then, asker: Asker) -> Result<(), EngineError> {
+    if !hub.engine.is_waiting(uuid).await? {
+        return Ok(());
+    }
     let taken = match &then {
         Then::Transfer(target) => hub.engine.transfer(uuid, target, asker).await,
         Then::List(steps) => {
