@@ -3,9 +3,11 @@
 //! A frame is a `u32` length (little endian, without itself) followed by one MessagePack value. Both sides are ours, but the
 //! worker runs tenants' code: the engine reads its frames as hostile input, bounded by [`MAX_FRAME`].
 
+use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
 use crate::error::CallEndedCause;
@@ -16,6 +18,8 @@ use crate::packages::Packages;
 
 /// The largest frame either side accepts, in bytes.
 pub const MAX_FRAME: usize = 16 << 20;
+/// The most operations a turn may end with: read, each takes many times what it takes in its frame.
+pub const MAX_ISSUED: usize = 10_000;
 
 /// Names one run (a call's script, or a run outside any call) within an engine process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -65,6 +69,7 @@ pub struct TurnEnd {
     /// Counted from 0, the turn of `Start`.
     pub turn: u32,
     /// Operations issued in this turn, in program order: the n-th has ordinal n.
+    #[serde(deserialize_with = "at_most_issued")]
     pub issued: Vec<Issued>,
     /// Operations of this or earlier turns whose promise was listened to for the first time.
     pub awaited: Vec<OpId>,
@@ -94,6 +99,32 @@ pub struct Issued {
     pub op: Op,
     /// Where in the script; absent for operations the runtime issues itself.
     pub at: Option<Location>,
+}
+
+/// Reads operations, but no more than [`MAX_ISSUED`].
+fn at_most_issued<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Issued>, D::Error> {
+    struct Operations;
+
+    impl<'de> Visitor<'de> for Operations {
+        type Value = Vec<Issued>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {MAX_ISSUED} operations")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let mut operations = Vec::new();
+            while let Some(operation) = seq.next_element()? {
+                if operations.len() == MAX_ISSUED {
+                    return Err(A::Error::invalid_length(MAX_ISSUED + 1, &self));
+                }
+                operations.push(operation);
+            }
+            Ok(operations)
+        }
+    }
+
+    deserializer.deserialize_seq(Operations)
 }
 
 /// Where a run stands after a turn.
@@ -152,8 +183,8 @@ pub struct Location {
     pub column: u32,
 }
 
-impl std::fmt::Display for Location {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.file, self.line, self.column)
     }
 }
@@ -327,4 +358,33 @@ pub fn read_frame<T: for<'de> Deserialize<'de>>(buffer: &[u8]) -> Result<Option<
 /// Whether [`read_frame`] would find a frame, whole or malformed.
 pub fn has_whole_frame(buffer: &[u8]) -> bool {
     buffer.split_first_chunk::<4>().is_some_and(|(head, rest)| rest.len() >= u32::from_le_bytes(*head) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_is_read_up_to_its_bound_of_operations() {
+        let read = |count| {
+            let end = TurnEnd {
+                run: RunId(1),
+                epoch: 1,
+                turn: 0,
+                issued: vec![Issued { op: Op::UnblockDtmf, at: None }; count],
+                awaited: Vec::new(),
+                cancels: Vec::new(),
+                wake_at: None,
+                lingers: false,
+                state: RunState::Running,
+                cpu_us: 0,
+                gone: false,
+            };
+            let mut frame = Vec::new();
+            write_frame(&FromWorker::TurnEnd(end), &mut frame).unwrap();
+            read_frame::<FromWorker>(&frame).map(|read| read.is_some())
+        };
+        assert!(matches!(read(MAX_ISSUED), Ok(true)));
+        assert!(matches!(read(MAX_ISSUED + 1), Err(WireError::Malformed(_))));
+    }
 }

@@ -50,7 +50,7 @@ pub use worker::{NoProbe, TurnProbe, Worker};
 pub const PRELUDE_VERSION: u32 = 8;
 
 /// Operations one turn may issue; the next one rejects with `LimitError`.
-pub const MAX_OPS_PER_TURN: usize = 10_000;
+pub const MAX_OPS_PER_TURN: usize = crate::wire::MAX_ISSUED;
 
 /// What the arguments of one turn's operations may take, in bytes; the next one rejects with `LimitError`. They lie outside of the
 /// script's own memory, and the frame that carries them takes no more.
