@@ -250,6 +250,14 @@ fn schemas() -> Value {
                 "type": { "enum": ["script", "app", "driver", "worker"] }, "app": { "type": ["string", "null"] }, "account": text,
                 "class5_destination": { "type": ["string", "null"] }, "version": text, "error": { "type": ["string", "null"] },
                 "live": { "anyOf": [reference("ScriptVersion"), { "type": "null" }] }, "source": { "type": ["string", "null"] },
+                "findings": { "type": "array", "items": reference("Finding") },
+            },
+        },
+        "Finding": {
+            "type": "object",
+            "properties": {
+                "file": text, "line": { "type": "integer" }, "column": { "type": "integer" },
+                "code": { "enum": ["syntax", "header", "floating", "race", "module"] }, "message": text,
             },
         },
         "NewScript": { "type": "object", "required": ["file", "source"], "properties": { "file": text, "source": text } },

@@ -14,6 +14,7 @@ use super::access::Caller;
 use super::body::JsonBody;
 use super::error::ApiError;
 use super::path::Path;
+use crate::check::Finding;
 use crate::core::ScriptInfo;
 use crate::script::programs::{SaveError, SaveScript, have_same_name, is_called, is_script, share_a_name};
 use crate::store::script_versions;
@@ -52,9 +53,9 @@ pub(super) async fn add(
 ) -> Result<Response, ApiError> {
     has_free_name(&state, &caller, &file).await?;
     let save = SaveScript { file, source: source.into(), must_be_new: true, account: caller.only(), version: None };
-    let script = state.engine.save_script(save).await?;
-    let location = format!("/v1/scripts/{}", script.name);
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(script)).into_response())
+    let saved = state.engine.save_script(save).await?;
+    let location = format!("/v1/scripts/{}", saved.0.name);
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], shown(saved)).into_response())
 }
 
 pub(super) async fn show(
@@ -85,7 +86,7 @@ pub(super) async fn put(
 ) -> Result<Response, ApiError> {
     let file = find(&state, &caller, &id).await?.file;
     let save = SaveScript { file, source: source.into(), must_be_new: false, account: caller.only(), version: None };
-    Ok(Json(state.engine.save_script(save).await?).into_response())
+    Ok(shown(state.engine.save_script(save).await?).into_response())
 }
 
 pub(super) async fn remove(
@@ -146,7 +147,14 @@ pub(super) async fn roll_back(
     }
     let source = text(&state, &caller, &file, number).await?;
     let save = SaveScript { file, source, must_be_new: !is_there, account: caller.only(), version: Some(number) };
-    Ok(Json(state.engine.save_script(save).await?).into_response())
+    Ok(shown(state.engine.save_script(save).await?).into_response())
+}
+
+/// A script that has been saved.
+fn shown((script, findings): (ScriptInfo, Vec<Finding>)) -> Json<Value> {
+    let mut shown = json!(script);
+    shown["findings"] = json!(findings);
+    Json(shown)
 }
 
 /// Refuses an account a name that others count on: one that the configuration means for them, or that was another's last. Whoever has

@@ -24,7 +24,7 @@ use oxc_allocator::Allocator;
 use oxc_parser::{ParseOptions, Parser};
 use oxc_semantic::SemanticBuilder;
 use oxc_span::{SourceType, Span};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use modules::Modules;
 
@@ -39,7 +39,7 @@ use places::Places;
 pub const MAX_SOURCE: usize = 4 << 20;
 
 /// One finding.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     pub file: String,
     /// Counted from 1.
@@ -57,7 +57,7 @@ impl std::fmt::Display for Finding {
 }
 
 /// The kind of a finding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Code {
     /// The text does not parse.

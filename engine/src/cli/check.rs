@@ -7,10 +7,11 @@ use std::process::ExitCode;
 
 use super::out;
 use crate::check::{self, Code, Finding, MAX_SOURCE, Modules};
-use crate::config::{Config, Loaded, header_comment};
+use crate::config::{Config, DEFAULT_ACCOUNT, Loaded, header_comment};
 use crate::packages::{Library, named_modules};
 use crate::script::programs::{is_script, means, of_another_app};
 use crate::testing::project_of;
+use crate::typescript::bound_process;
 
 /// Find syntax errors, operations nobody awaits, races and unknown modules; exit 1 when there are any.
 #[derive(Debug, clap::Args)]
@@ -21,14 +22,32 @@ pub(super) struct Args {
     /// Print the findings as one JSON array.
     #[arg(long)]
     json: bool,
+    /// The folder of the scripts' `lockstep.toml`; otherwise the nearest one above each script.
+    #[arg(long, value_name = "DIR")]
+    config: Option<PathBuf>,
+    /// Internal: the scripts may be anybody's.
+    #[arg(long, hide = true)]
+    bounded: bool,
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
+    if args.bounded
+        && let Err(error) = bound_process()
+    {
+        return out::failed(error);
+    }
+    let given = match args.config.as_deref().map(Config::load).transpose() {
+        Ok(given) => given,
+        Err(error) => return out::failed(error),
+    };
     let (mut findings, mut projects) = (Vec::new(), Projects::default());
     let tell = |why: &str| out::error(format!("{why}\nscripts of that project are checked as if they had no configuration"));
     for file in &args.files {
         match read(file) {
-            Ok(source) => findings.extend(look(file, &source, projects.of(file, tell))),
+            Ok(source) => {
+                let project = if given.is_some() { given.as_ref() } else { projects.of(file, tell) };
+                findings.extend(look(file, &source, project));
+            }
             Err(error) => return out::failed(format!("{}: {error}", file.display())),
         }
     }
@@ -79,6 +98,7 @@ fn look(file: &Path, source: &str, project: Option<&Loaded>) -> Vec<Finding> {
     let mut siblings: Vec<String> = files.collect();
     let apart = apart(file, source, (folder.as_path(), siblings.as_slice()), project);
     siblings.retain(|file| !apart.contains_key(file));
+    let apart = apart.into_iter().filter_map(|(file, why)| Some((file, why?))).collect();
     let shown = file.display().to_string();
     let library = match project {
         Some(project) => Library::of(&project.dir, &project.config),
@@ -107,17 +127,30 @@ fn unknown_app(file: &Path, source: &str, project: Option<&Loaded>) -> Option<Fi
     })
 }
 
-/// The scripts that a script names and that are of other apps than it is, each with why it cannot be required.
-fn apart(file: &Path, source: &str, (folder, files): (&Path, &[String]), project: Option<&Loaded>) -> BTreeMap<String, String> {
+/// The scripts that a script names and that are of other apps than it is, each with why it cannot be required; of those of another
+/// account there is nothing to say.
+fn apart(
+    file: &Path,
+    source: &str,
+    (folder, files): (&Path, &[String]),
+    project: Option<&Loaded>,
+) -> BTreeMap<String, Option<String>> {
     let Some(name) = file.file_name().and_then(OsStr::to_str).filter(|name| is_script(name)) else { return BTreeMap::new() };
     let Some(app) = app_of(name, source, project) else { return BTreeMap::new() };
     let modules = named_modules(source);
     let others = files.iter().filter(|other| is_script(other) && modules.iter().any(|module| means(module, other)));
     let apart = others.filter_map(|other| {
         let of = app_of(other, &read(&folder.join(other)).ok()?, project)?;
-        (of != app).then(|| (other.clone(), of_another_app((other, of.as_deref()), app.as_deref())))
+        let is_own = || account_of(of.as_deref(), project) == account_of(app.as_deref(), project);
+        (of != app).then(|| (other.clone(), is_own().then(|| of_another_app((other, of.as_deref()), app.as_deref()))))
     });
     apart.collect()
+}
+
+/// The account of the scripts of an app.
+fn account_of<'p>(app: Option<&str>, project: Option<&'p Loaded>) -> &'p str {
+    let known = project.and_then(|project| project.config.apps.iter().find(|known| Some(known.name.as_str()) == app));
+    known.map_or(DEFAULT_ACCOUNT, |app| &app.account)
 }
 
 /// The app that a script is of, if any; `None`: its header comment cannot be read.
@@ -186,6 +219,22 @@ mod tests {
         let said = "Cannot require 'calc.js': it is of no app, and the script of app 'sales'; both must be of the same";
         assert_eq!(findings.iter().map(|finding| finding.message.as_str()).collect::<Vec<_>>(), [said]);
         assert_eq!(found(&project.join("scripts/tests/a.test.js"), of_sales), 0, "a test is of no app");
+        std::fs::remove_dir_all(&project).unwrap();
+    }
+
+    #[test]
+    fn of_scripts_of_another_account_nothing_is_told() {
+        let project = std::env::temp_dir().join(format!("lockstep-check-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir_all(project.join("scripts")).unwrap();
+        let account =
+            |name: &str, app: &str| format!("[[account]]\nname = \"{name}\"\n[[app]]\nname = \"{app}\"\naccount = \"{name}\"\n");
+        std::fs::write(project.join("lockstep.toml"), account("t1", "sales") + &account("t2", "secret")).unwrap();
+        std::fs::write(project.join("scripts/tax.js"), "// @lockstep app=secret\nexports.a = 1").unwrap();
+        let file = project.join("scripts/a.js");
+        let mut projects = Projects::default();
+        let findings = look(&file, "// @lockstep app=sales\nrequire('tax')", projects.of(&file, |why| panic!("{why}")));
+        let said: Vec<_> = findings.iter().map(|finding| finding.message.as_str()).collect();
+        assert_eq!(said, ["Cannot find module 'tax' (not on the allow-list; see docs/modules.md)"]);
         std::fs::remove_dir_all(&project).unwrap();
     }
 

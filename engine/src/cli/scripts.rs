@@ -114,6 +114,10 @@ fn print_live(script: &Value) {
     if let Some(error) = script["error"].as_str() {
         out::line(format!("  {error}"));
     }
+    for finding in script["findings"].as_array().into_iter().flatten() {
+        let message = finding["message"].as_str().unwrap_or_default();
+        out::line(format!("  {}:{}:{}: {message}", finding["file"].as_str().unwrap_or("-"), finding["line"], finding["column"]));
+    }
 }
 
 fn print_versions(versions: &Value) {

@@ -489,8 +489,8 @@ fn kept_text(store: &Store, file: &str) -> Option<String> {
 
 /// Writes down the texts that are live now, then tells whoever asked for them.
 async fn keep_texts(store: Store, texts: Vec<ScriptText>, asked: Option<Asked>) {
-    let (known, answer) = asked.map_or((None, None), |asked| (asked.version, Some(asked.answer)));
-    let origin = if answer.is_some() { Origin::Http } else { Origin::Folder };
+    let known = asked.as_ref().and_then(|asked| asked.version);
+    let origin = if asked.is_some() { Origin::Http } else { Origin::Folder };
     for ScriptText { file, account, source, sha256 } in texts {
         let name = file.clone();
         let kept = store.write(move |connection, now| {
@@ -501,9 +501,9 @@ async fn keep_texts(store: Store, texts: Vec<ScriptText>, asked: Option<Asked>) 
             tracing::error!(file = name, %error, "the script is live, but its version is not kept");
         }
     }
-    if let Some(answer) = answer {
+    if let Some(Asked { findings, answer, .. }) = asked {
         // Whoever asked may have gone away.
-        let _ = answer.send(Ok(()));
+        let _ = answer.send(Ok(findings));
     }
 }
 

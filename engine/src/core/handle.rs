@@ -19,6 +19,7 @@ use super::event_log::{EventLog, Watcher};
 use super::executions::Asker;
 use super::messages::TextMessage;
 use super::timeline::Timeline;
+use crate::check::Finding;
 use crate::freeswitch::Fleet;
 use crate::platform::Platform;
 use crate::runs::RunsHandle;
@@ -387,17 +388,18 @@ impl EngineHandle {
         self.ask(Request::Scripts).await
     }
 
-    /// Puts a text into the scripts folder and makes it live; the script as it is then.
-    pub async fn save_script(&self, save: SaveScript) -> Result<ScriptInfo, EngineError> {
+    /// Puts a text into the scripts folder and makes it live; the script as it is then, and what `lockstep check` says of it.
+    pub async fn save_script(&self, save: SaveScript) -> Result<(ScriptInfo, Vec<Finding>), EngineError> {
         let file = save.file.clone();
-        self.ask(|reply| Request::ChangeScripts(Order::Save(save), reply)).await??;
+        let findings = self.ask(|reply| Request::ChangeScripts(Order::Save(save), reply)).await??;
         let found = self.scripts().await?.into_iter().find(|script| script.file == file);
-        found.ok_or_else(|| SaveError::NoSuchScript(file).into())
+        Ok((found.ok_or(SaveError::NoSuchScript(file))?, findings))
     }
 
     /// Takes a script out of the folder; runs under way go on.
     pub async fn remove_script(&self, file: String) -> Result<(), EngineError> {
-        Ok(self.ask(|reply| Request::ChangeScripts(Order::Remove(file), reply)).await??)
+        self.ask(|reply| Request::ChangeScripts(Order::Remove(file), reply)).await??;
+        Ok(())
     }
 
     /// Sends a text message over SIP (RFC 3428); the code it was taken with.

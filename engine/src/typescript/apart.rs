@@ -57,13 +57,7 @@ fn ask(program: &Path, file: &str, source: &str) -> io::Result<Option<Answer>> {
 /// # Errors
 /// When it cannot read or write.
 pub(crate) fn serve(file: &str) -> io::Result<()> {
-    for (resource, most) in LIMITS {
-        let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
-        // SAFETY: the limit lives through the call, which only reads it.
-        if unsafe { libc::setrlimit(resource, &raw const limit) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
-    }
+    bound_process()?;
     let mut source = String::new();
     io::stdin().lock().read_to_string(&mut source)?;
     let answer = match strip(file, &source) {
@@ -71,4 +65,19 @@ pub(crate) fn serve(file: &str) -> io::Result<()> {
         Err(Refused { at, message }) => Answer::Refused { line: at.line, column: at.column, message },
     };
     io::stdout().lock().write_all(&serde_json::to_vec(&answer)?)
+}
+
+/// Bounds what this process may take, for texts that may be anybody's.
+///
+/// # Errors
+/// When the system does not do so.
+pub(crate) fn bound_process() -> io::Result<()> {
+    for (resource, most) in LIMITS {
+        let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
+        // SAFETY: the limit lives through the call, which only reads it.
+        if unsafe { libc::setrlimit(resource, &raw const limit) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
 }

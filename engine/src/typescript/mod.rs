@@ -13,7 +13,7 @@ use oxc_semantic::SemanticBuilder;
 
 use crate::check::{line_column, parsing, source_type};
 
-pub(crate) use apart::{serve, strip_apart};
+pub(crate) use apart::{bound_process, serve, strip_apart};
 pub(crate) use erase::erase;
 
 /// Whether a file holds TypeScript, by its name.

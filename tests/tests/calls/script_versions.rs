@@ -55,6 +55,23 @@ async fn a_saved_script_serves_the_next_call_and_a_wrong_one_never_does() {
 }
 
 #[tokio::test]
+async fn what_becomes_live_is_checked() {
+    let engine = Engine::setup().start();
+    let source = "// @lockstep class5_destination=100\nexport async function main(data, ctx) {\n  await ctx.answer();\n  ctx.play('ivr/1.wav');\n  require('no-such');\n}\n";
+    let (status, saved) = ask(&engine, "POST", "/v1/scripts", &json!({ "file": "menu.js", "source": source })).await;
+    let found = saved["findings"].as_array().into_iter().flatten();
+    let found: Vec<_> = found.map(|finding| json!([finding["file"], finding["line"], finding["code"]])).collect();
+    assert_eq!((status, found), (201, vec![json!(["menu.js", 4, "floating"]), json!(["menu.js", 5, "module"])]), "{saved}");
+    let line = engine.log().line("menu.js:4:").await;
+    assert!(line.contains("WARN") && line.contains("[floating]"), "{line}");
+    let (status, saved) = put(&engine, &text(1)).await;
+    assert_eq!((status, &saved["findings"]), (200, &json!([])), "{saved}");
+    let file = engine.folder().join("scripts/other.js");
+    std::fs::write(file, source.replace("class5_destination=100", "class5_destination=200")).unwrap();
+    engine.log().line("other.js:4:").await;
+}
+
+#[tokio::test]
 async fn versions_are_kept_over_a_restart_and_gone_back_to() {
     let engine = Engine::setup().script("menu.js", &text(1)).start();
     for number in 2..=3 {

@@ -29,6 +29,8 @@ pub(super) const MAX_SOURCE: u64 = 4 << 20;
 /// Reads scripts and keeps what is live.
 #[derive(Debug)]
 pub struct Loader {
+    /// Of the configuration.
+    base: PathBuf,
     dir: PathBuf,
     entries: BTreeMap<String, ScriptEntry>,
     apps: BTreeMap<String, App>,
@@ -123,6 +125,7 @@ impl Loader {
     pub fn new(base: &Path, config: &Config) -> Self {
         let library = Library::of(base, config);
         Self {
+            base: base.to_owned(),
             dir: base.join(&config.scripts.dir),
             entries: config.script_entries.iter().map(|entry| (entry.file.clone(), entry.clone())).collect(),
             apps: config.apps.iter().map(|app| (app.name.clone(), app.clone())).collect(),
@@ -155,7 +158,7 @@ impl Loader {
         Self { environment: environment.clone(), ..self }
     }
 
-    /// Has TypeScript read in processes of the `lockstep` binary `program`: a text can end only its own.
+    /// Has TypeScript read, and texts checked, in processes of the `lockstep` binary `program`: a text can end only its own.
     #[must_use]
     pub fn with_program(self, program: &Path) -> Self {
         Self { program: Some(program.to_owned()), ..self }
@@ -164,6 +167,11 @@ impl Loader {
     /// Where the scripts lie.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// The `lockstep` binary that checks texts, and the folder of their configuration.
+    pub(super) fn checker(&self) -> Option<(&Path, &Path)> {
+        Some((self.program.as_deref()?, &self.base))
     }
 
     /// Reads what has changed since the last time.

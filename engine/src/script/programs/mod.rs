@@ -1,5 +1,6 @@
 //! Programs: scripts as they lie in the scripts folder, each with its settings, its siblings and its version.
 
+mod findings;
 mod loader;
 mod program;
 mod reach;

@@ -9,14 +9,15 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::loader::{Loader, Reload, Stamp};
 use super::save::{SaveError, SaveScript};
+use crate::check::Finding;
 
 /// How often the folder is looked at. Polling works on every file system, in containers and over networks too.
 const INTERVAL: Duration = Duration::from_millis(250);
 /// Reloads that may wait for the core before the watcher waits too.
 const QUEUE: usize = 4;
 
-/// Who asked for a change of the folder is told here what came of it.
-pub type SaveAnswer = oneshot::Sender<Result<(), SaveError>>;
+/// Who asked for a change of the folder is told here what came of it, and what there is to say of the text.
+pub type SaveAnswer = oneshot::Sender<Result<Vec<Finding>, SaveError>>;
 
 /// Other programs from now on.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub struct Change {
 pub struct Asked {
     /// The kept version that the text is.
     pub version: Option<u32>,
+    /// What `lockstep check` says of the text.
+    pub findings: Vec<Finding>,
     /// To be told once it is done.
     pub answer: SaveAnswer,
 }
@@ -109,7 +112,8 @@ fn attend(
                 match done {
                     Ok(reload) => {
                         loaded = Some(loader.stamps());
-                        Change { reload, asked: Some(Asked { version, answer }) }
+                        let findings = loader.look_into(&reload.texts);
+                        Change { reload, asked: Some(Asked { version, findings, answer }) }
                     }
                     Err(error) => {
                         // Whoever asked may have gone away.
@@ -140,8 +144,11 @@ fn attend(
                 }
             }
         };
+        // What changed by itself is live at once; nobody waits for what is found.
+        let texts = if change.asked.is_none() { change.reload.texts.clone() } else { Vec::new() };
         if changes.blocking_send(change).is_err() {
             return;
         }
+        loader.look_into(&texts);
     }
 }
