@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -299,6 +300,22 @@ pub enum RecordFormat {
     #[default]
     Wav,
     Ogg,
+}
+
+impl RecordFormat {
+    /// What a recording's name asks for by its extension.
+    pub fn of(name: &str) -> Self {
+        let is_ogg = Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("ogg"));
+        if is_ogg { Self::Ogg } else { Self::Wav }
+    }
+
+    /// What its files' names end with.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Wav => "wav",
+            Self::Ogg => "ogg",
+        }
+    }
 }
 
 /// Which side of the call a recording hears.

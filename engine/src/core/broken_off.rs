@@ -139,8 +139,7 @@ impl Ending {
             else {
                 continue;
             };
-            let format = if file.ends_with(".ogg") { RecordFormat::Ogg } else { RecordFormat::Wav };
-            if let Ok((_, path)) = self.recordings.file(owner.as_ref(), file, format)
+            if let Ok((_, path)) = self.recordings.file(owner.as_ref(), file, RecordFormat::of(file))
                 && !paths.contains(&path)
             {
                 paths.push(path);

@@ -75,10 +75,7 @@ impl Recordings {
         format: RecordFormat,
     ) -> Result<(String, PathBuf), OpError> {
         let refused = || OpError::new(ErrorCode::NotFound, format!("{name:?} is no name within the recordings"));
-        let extension = match format {
-            RecordFormat::Wav => "wav",
-            RecordFormat::Ogg => "ogg",
-        };
+        let extension = format.extension();
         let (folder, prefix) = self.place(account);
         let below = |prefix: &str| if prefix.is_empty() { None } else { name.strip_prefix(prefix) };
         let bare = below(&prefix).or_else(|| below("user/")).unwrap_or(name);

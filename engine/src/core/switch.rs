@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lockstep_ctx_api::wire::RunId;
+use lockstep_ctx_api::wire::{LogLevel, LogLine, RunId};
 use lockstep_media::io::{LegId as MediaLeg, PoolEvent};
 use lockstep_media::stream::StreamStats;
 use lockstep_sip::endpoint::Output;
@@ -211,7 +211,15 @@ impl Switch {
                 (leg, Err((id, RecordingEvent::Saved { duration })))
             }
             PoolEvent::RecordingFailed { leg, id, error } => {
-                tracing::warn!(%error, "a recording failed");
+                // Told here, once: no operation may wait for it, as for a bridge's, and a script may not ask.
+                let call =
+                    self.exchange.borrow().media.get(&leg).map(|(call, _)| *call).filter(|call| self.calls.contains_key(call));
+                match call {
+                    Some(call) => {
+                        self.log_line(call, &LogLine { level: LogLevel::Warn, text: format!("record: {error}"), at: None })
+                    }
+                    None => tracing::warn!(%error, "a recording failed"),
+                }
                 (leg, Err((id, RecordingEvent::Failed(recording_error(&error)))))
             }
             PoolEvent::Closed { leg, stats } => return self.media_closed(leg, &stats),

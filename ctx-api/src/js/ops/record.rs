@@ -8,8 +8,8 @@ pub(super) fn convert(args: &CallArgs<'_, '_>) -> Converted<Op> {
     let name = args.arg(0, "name").string()?;
     let options = args.options(1)?;
     let format = match options.get("format")?.opt_text()?.as_deref() {
-        None if name.ends_with(".ogg") => RecordFormat::Ogg,
-        None | Some("wav") => RecordFormat::Wav,
+        None => RecordFormat::of(&name),
+        Some("wav") => RecordFormat::Wav,
         Some("ogg") => RecordFormat::Ogg,
         Some(other) => return Err(args.range_error("format", "'wav' or 'ogg'", format_args!("'{other}'")).into()),
     };

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use lockstep_ctx_api::op::{RecordAction, RecordArgs, RecordControlArgs, RecordDirection, RecordFormat, SetArgs};
+use lockstep_ctx_api::op::{RecordAction, RecordArgs, RecordControlArgs, RecordDirection, SetArgs};
 use lockstep_ctx_api::{ErrorCode, OpError, OpId, OpResult, Outcome};
 
 use super::wire::Awaited;
@@ -101,11 +101,7 @@ impl FreeSwitchBackend {
     }
 
     pub(super) fn record(&mut self, now: Instant, id: OpId, args: &RecordArgs) {
-        let extension = match args.format {
-            RecordFormat::Wav => "wav",
-            RecordFormat::Ogg => "ogg",
-        };
-        let (path, file) = match self.settings.recording("record", &args.name, extension) {
+        let (path, file) = match self.settings.recording("record", &args.name, args.format.extension()) {
             Ok(named) => named,
             Err(error) => return self.complete(id, Err(error)),
         };

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use lockstep_ctx_api::op::{BridgeArgs, BridgeStrategy, BridgeTarget, ContinueOn, Headers, MAX_BRIDGE_TARGETS, RING_TIME};
+use lockstep_ctx_api::op::{
+    BridgeArgs, BridgeStrategy, BridgeTarget, ContinueOn, Headers, MAX_BRIDGE_TARGETS, RING_TIME, RecordFormat,
+};
 use lockstep_ctx_api::outcome::{BridgeResult, BridgeStatus};
 use lockstep_ctx_api::{CallEndedCause, EndedBy, ErrorCode, OpError, OpId, Outcome};
 use uuid::Uuid;
@@ -89,7 +91,8 @@ impl Settings {
             BridgeStrategy::Parallel => (",", 1),
             BridgeStrategy::Sequential => ("|", u64::try_from(strings.len()).unwrap_or(1)),
         };
-        let record = args.record.as_ref().map(|name| self.recording("bridge", name, "wav")).transpose()?.map(|(path, _)| path);
+        let recording = |name: &String| self.recording("bridge", name, RecordFormat::of(name).extension());
+        let record = args.record.as_ref().map(recording).transpose()?.map(|(path, _)| path);
         let mut variables = self.call_variables(args)?;
         // What an earlier bridge has left would be taken for this one's, should its completion get lost.
         variables.extend(LEFT_BEHIND.map(|name| (name.to_owned(), None)));

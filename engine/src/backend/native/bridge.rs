@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use lockstep_ctx_api::op::{BridgeArgs, BridgeStrategy, Headers, MAX_BRIDGE_TARGETS, RING_TIME, RecordArgs};
+use lockstep_ctx_api::op::{BridgeArgs, BridgeStrategy, Headers, MAX_BRIDGE_TARGETS, RING_TIME, RecordArgs, RecordFormat};
 use lockstep_ctx_api::outcome::{BridgeResult, BridgeStatus};
 use lockstep_ctx_api::{BackendOutput, CallEndedCause, EndedBy, Event, OpError, OpId, Outcome};
 use lockstep_media::codec::Codec;
@@ -336,7 +336,7 @@ impl<S: Switchboard> NativeBackend<S> {
         self.outputs.push_back(BackendOutput::Event(Event::Bridge { bleg }));
         if let Some(name) = record {
             // A recording that cannot be written does not cost the caller the conversation.
-            let args = RecordArgs { name, stereo: true, ..RecordArgs::default() };
+            let args = RecordArgs { format: RecordFormat::of(&name), name, stereo: true, ..RecordArgs::default() };
             let opened = self.open_recording(id, None, args);
             let Some((_, Task::Bridge(task))) = &mut self.task else { return };
             match opened {

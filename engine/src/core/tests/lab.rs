@@ -14,9 +14,10 @@ use lockstep_ctx_api::op::Vars;
 use lockstep_ctx_api::wire::{Bundle, ScriptType};
 use lockstep_ctx_api::{ErrorCode, OpError, Outcome};
 use lockstep_media::codec::Codec;
-use lockstep_media::io::PoolEvent;
+use lockstep_media::io::{LegId as MediaLeg, PoolEvent};
 use lockstep_media::playout::PlayoutEnd;
 use lockstep_media::prompt::Folders;
+use lockstep_media::recording::RecordingId;
 use lockstep_media::sdp::{LocalMedia, OfferAnswer};
 use lockstep_media::stream::MediaEvent;
 use lockstep_sip::auth::{Authenticator, AuthenticatorConfig, ClientAuth, Side};
@@ -326,10 +327,14 @@ impl Lab {
 
     /// The files of recordings have been opened.
     pub(super) fn recordings_start(&mut self) {
+        self.recordings_report(|leg, id| PoolEvent::RecordingStarted { leg, id });
+    }
+
+    pub(super) fn recordings_report(&mut self, report: fn(MediaLeg, RecordingId) -> PoolEvent) {
         let started = std::mem::take(&mut self.book.borrow_mut().recordings);
         self.switch.set_time(self.now);
         for (leg, id) in started {
-            self.switch.media_report(PoolEvent::RecordingStarted { leg, id });
+            self.switch.media_report(report(leg, id));
         }
         self.settle();
     }

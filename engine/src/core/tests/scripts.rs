@@ -1,3 +1,5 @@
+use lockstep_media::io::{PoolEvent, RecordingError};
+
 use super::lab::{Lab, PhoneId};
 use crate::core::handle::{EngineError, Request};
 
@@ -211,4 +213,21 @@ fn the_recordings_of_a_call_are_found_while_it_lives_and_afterwards() {
         }
     }
     assert_eq!(lab.past().len(), 1);
+}
+
+#[test]
+fn a_recording_that_cannot_be_written_is_in_the_log_of_its_call() {
+    let script = "async function main(data, ctx) {
+      await ctx.answer();
+      await ctx.record('talk').catch(() => {});
+      await ctx.waitForHangup();
+    }";
+    let (mut lab, caller) = call(script);
+    lab.recordings_report(|leg, id| {
+        let error = RecordingError { path: "talk.wav".into(), error: std::io::ErrorKind::StorageFull.into() };
+        PoolEvent::RecordingFailed { leg, id, error }
+    });
+    lab.hang_up(caller);
+    let [line] = &logged(&lab)[..] else { panic!("{:?}", logged(&lab)) };
+    assert!(line.starts_with("record: cannot record to talk.wav"), "{line}");
 }

@@ -81,7 +81,7 @@ impl Call<'_> {
 
     fn record(&self, data: &str) -> Plan {
         let Some(path) = words(data).into_iter().next() else { return Plan::nothing() };
-        let format = if path.to_ascii_lowercase().ends_with(".ogg") { RecordFormat::Ogg } else { RecordFormat::Wav };
+        let format = RecordFormat::of(&path);
         let stereo = self.variable("RECORD_STEREO").is_some_and(says_yes);
         let args = RecordArgs { name: files::recording(&path), format, stereo, ..RecordArgs::default() };
         Plan::operation(Op::Record(args))

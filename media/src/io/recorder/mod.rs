@@ -277,7 +277,6 @@ impl Writer {
     }
 
     fn fail(&mut self, key: Key, path: PathBuf, error: io::Error) {
-        tracing::warn!(path = %path.display(), %error, "recording failed");
         self.events.push(PoolEvent::RecordingFailed { leg: key.0, id: key.1, error: RecordingError { path, error } });
     }
 }

@@ -467,14 +467,14 @@ fn ringing_too_long_is_no_answer_and_the_script_goes_on() {
 
 #[test]
 fn a_recording_of_a_bridge_ends_with_it() {
-    let recorded = BridgeArgs { record: Some("talk".into()), ..bridge(&["1001"]) };
+    let recorded = BridgeArgs { record: Some("talk.ogg".into()), ..bridge(&["1001"]) };
     let stop = "a StopRecording(RecordingId(0))".to_owned();
     // However it ends: the callee hangs up, or the script gives it up.
     for ends in [|desk: &mut Desk, _| desk.leg(LegId(1), over()), |desk: &mut Desk, id| desk.cancel(id)] {
         let (mut desk, id) = dialling(Desk::answered(), recorded.clone());
         desk.picks_up(1);
         let asked = desk.asked();
-        assert!(asked.contains(&"a record talk as 0".to_owned()) && !asked.contains(&stop), "{asked:?}");
+        assert!(asked.contains(&"a record talk.ogg in ogg as 0".to_owned()) && !asked.contains(&stop), "{asked:?}");
         ends(&mut desk, id);
         assert!(desk.asked().contains(&stop));
         assert_eq!(desk.board.0.borrow().kept.len(), 0, "the routes of the bridge");

@@ -199,8 +199,8 @@ impl Switchboard for FakeBoard {
         if !self.has_media(leg) {
             return Err(OpError::new(ErrorCode::InvalidState, "the call has no media"));
         }
-        self.note(format!("{} record {} as {}", name(leg), file.name, id.0));
-        Ok(format!("{}.wav", file.name))
+        self.note(format!("{} record {} in {} as {}", name(leg), file.name, file.format.extension(), id.0));
+        Ok(format!("{}.{}", file.name, file.format.extension()))
     }
 }
 

@@ -24,7 +24,7 @@ fn one_recording_more_than_the_media_take_is_refused_until_another_is_stopped() 
     desk.asked();
     // Its file may take its time.
     desk.record("next");
-    assert_eq!(desk.asked(), ["a record next as 4"]);
+    assert_eq!(desk.asked(), ["a record next in wav as 4"]);
     let further = desk.record("further");
     assert_eq!(error_of(&desk.outputs(), further).0, ErrorCode::LimitError);
 }
