@@ -1,10 +1,12 @@
 //! `/v1/dids`, `/v1/users`, `/v1/gateways`, `/v1/routes`, `/v1/customers`
 
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use axum::{Extension, Json};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::AppState;
@@ -19,10 +21,19 @@ use crate::script::ProgramSet;
 
 /// Users that keys of an account may put; the operator may put more.
 const MAX_USERS: usize = 10_000;
+/// The most entries of one answer.
+const MAX_LIST: usize = 1_000;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Listed {
+    after: Option<String>,
+    limit: Option<usize>,
+}
 
 /// What is served at a list.
 pub(super) fn list_routes(kind: Kind) -> MethodRouter<AppState> {
-    get(async move |state, caller| list(kind, state, caller).await)
+    get(async move |state, caller, query| list(kind, state, caller, query).await)
 }
 
 /// What is served at an entry of it.
@@ -32,11 +43,17 @@ pub(super) fn entry_routes(kind: Kind) -> MethodRouter<AppState> {
         .delete(async move |state, caller, path| remove(kind, state, caller, path).await)
 }
 
-async fn list(kind: Kind, State(state): State<AppState>, Extension(caller): Extension<Caller>) -> Response {
+async fn list(
+    kind: Kind,
+    State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
+    query: Result<Query<Listed>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    let Query(Listed { after, limit }) = query.map_err(|error| ApiError::bad_request(error.body_text()))?;
     let current = state.engine.platform().provisioning.current();
-    let theirs = current.list(kind).filter(|(account, _)| is_theirs(&caller, *account));
-    let entries: Vec<Value> = theirs.map(|(_, entry)| entry).collect();
-    Json(json!({ format!("{}s", kind.list()): entries })).into_response()
+    let bounds = (after.as_deref(), limit.unwrap_or(MAX_LIST).min(MAX_LIST));
+    let entries = current.page(kind, bounds, |account| is_theirs(&caller, account));
+    Ok(Json(json!({ format!("{}s", kind.list()): entries })).into_response())
 }
 
 async fn show(

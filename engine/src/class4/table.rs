@@ -240,9 +240,14 @@ impl RouteTable {
         self.did(number).filter(|did| asker.is_none_or(|asker| did.account == asker))
     }
 
+    /// Whose customer it is; `None`: there is no such customer.
+    pub(crate) fn account_of_customer(&self, id: i64) -> Option<&str> {
+        self.customers.get(&id).map(|customer| customer.account.as_str())
+    }
+
     /// Whose call it is: its DID's, else its customer's; `None`: nobody's.
     pub(super) fn account_of<'a>(&'a self, did: Option<&'a DidEntry>, customer: Option<i64>) -> Option<&'a str> {
-        let customer = || customer.and_then(|id| self.customers.get(&id)).map(|customer| customer.account.as_str());
+        let customer = || self.account_of_customer(customer?);
         did.map(|did| did.account.as_str()).or_else(customer)
     }
 

@@ -3,6 +3,7 @@
 use super::error::Place;
 use super::locate::{self, Step};
 use super::{Config, Destination, Problem};
+use crate::provisioning::Owners;
 
 /// What a key expects to find in the scripts folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +46,7 @@ pub(super) fn find(config: &Config) -> Vec<(Vec<Step>, Wanted)> {
         let path = || vec![key("route"), Step::Index(index), key("script")];
         found.extend(route.script.iter().map(|script| (path(), Wanted::Script(script.clone()))));
     }
+    let owners = Owners::of(config);
     for (index, did) in config.dids.iter().enumerate() {
         let path = |name: &str| vec![key("did"), Step::Index(index), key(name)];
         found.extend(did.script.iter().map(|script| (path("script"), Wanted::Script(script.clone()))));
@@ -53,7 +55,7 @@ pub(super) fn find(config: &Config) -> Vec<(Vec<Step>, Wanted)> {
                 && !config.class5.iter().any(|application| application.destination.matches(name))
             {
                 let path = path("destinations").into_iter().chain([Step::Index(at)]).collect();
-                let account = config.account_of_did(did).to_owned();
+                let account = owners.of_did(did).to_owned();
                 found.push((path, Wanted::Class5 { name: name.clone(), account }));
             }
         }
@@ -66,7 +68,8 @@ impl Config {
     /// for whoever the configuration means.
     pub(crate) fn means_script_of_others(&self, account: &str, is_called: impl Fn(&str) -> bool) -> bool {
         let is_own_app = |name: &String| self.apps.iter().any(|app| app.name == *name && app.account == account);
-        let others_dids = || self.dids.iter().filter(move |did| self.account_of_did(did) != account);
+        let owners = &Owners::of(self);
+        let others_dids = || self.dids.iter().filter(move |did| owners.of_did(did) != account);
         let led_to = others_dids().flat_map(|did| &did.destinations).filter_map(|to| match to {
             Destination::Class5(name) => Some(name),
             Destination::User(_) | Destination::External(_) | Destination::Sip(_) | Destination::Socket { .. } => None,

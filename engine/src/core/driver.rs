@@ -240,7 +240,7 @@ impl Core {
         let kept = |file: &str| kept_text(&platform.store, file);
         let reload = loader.load_or(kept).map_err(|error| StartError::Scripts { dir: scripts_dir.clone(), error })?;
         report(&reload);
-        let mut named_scripts = NamedScripts::new(&loaded.named_scripts);
+        let named_scripts = NamedScripts::new(&loaded.named_scripts);
         named_scripts.look(&reload.set, &platform.provisioning.current());
         tokio::task::spawn_local(keep_texts(platform.store.clone(), reload.texts.clone(), None));
         let scripts = watch(loader).map_err(|error| StartError::Scripts { dir: scripts_dir, error })?;
@@ -472,7 +472,8 @@ impl Core {
 
     fn reloaded(&mut self, Change { reload, asked }: Change) {
         report(&reload);
-        self.named_scripts.look(&reload.set, &self.platform.provisioning.current());
+        let (named, set, current) = (self.named_scripts.clone(), Arc::clone(&reload.set), self.platform.provisioning.current());
+        drop(tokio::task::spawn_blocking(move || named.look(&set, &current)));
         tracing::info!(scripts = reload.set.iter().count(), "scripts reloaded");
         self.programs.send_replace(Arc::clone(&reload.set));
         self.switch.borrow_mut().set_programs(reload.set, &reload.retired);

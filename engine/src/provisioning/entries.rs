@@ -140,6 +140,16 @@ impl Merged {
         }
     }
 
+    /// The place behind the entry of this name. Where it has gone since, that of the next one that was put: those are in the order of
+    /// their names.
+    pub(super) fn behind(&self, kind: Kind, name: &str) -> usize {
+        let next = || self.places.range((kind, 0)..=(kind, usize::MAX)).find(|(_, known)| known.as_str() > name);
+        match self.place(kind, name) {
+            Some(at) => at + 1,
+            None => next().map_or_else(|| self.len(kind), |((_, at), _)| *at),
+        }
+    }
+
     /// How many entries a list has.
     pub(super) fn len(&self, kind: Kind) -> usize {
         match kind {

@@ -1,5 +1,8 @@
 //! What can be put beside the configuration, and what names it.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
 use crate::config::{Config, Customer, DEFAULT_ACCOUNT, Did, Gateway, Route, User};
 
 /// A list of the configuration. In this order, each refers only to those before it.
@@ -61,7 +64,7 @@ pub(super) trait Entry: serde::de::DeserializeOwned + Clone {
     fn list(config: &Config) -> &[Self];
     fn list_mut(config: &mut Config) -> &mut Vec<Self>;
     /// What names it; `at` is its place in the list.
-    fn name(&self, at: usize) -> String;
+    fn name(&self, at: usize) -> Cow<'_, str>;
 }
 
 impl Entry for Customer {
@@ -73,8 +76,8 @@ impl Entry for Customer {
         &mut config.customers
     }
 
-    fn name(&self, _: usize) -> String {
-        self.id.to_string()
+    fn name(&self, _: usize) -> Cow<'_, str> {
+        self.id.to_string().into()
     }
 }
 
@@ -87,8 +90,8 @@ impl Entry for User {
         &mut config.users
     }
 
-    fn name(&self, _: usize) -> String {
-        self.name.clone()
+    fn name(&self, _: usize) -> Cow<'_, str> {
+        self.name.as_str().into()
     }
 }
 
@@ -101,8 +104,8 @@ impl Entry for Gateway {
         &mut config.gateways
     }
 
-    fn name(&self, _: usize) -> String {
-        self.id.to_string()
+    fn name(&self, _: usize) -> Cow<'_, str> {
+        self.id.to_string().into()
     }
 }
 
@@ -116,8 +119,8 @@ impl Entry for Route {
     }
 
     /// A route of the configuration need not have a name: then its place is one.
-    fn name(&self, at: usize) -> String {
-        self.id.clone().unwrap_or_else(|| format!("route-{}", at + 1))
+    fn name(&self, at: usize) -> Cow<'_, str> {
+        self.id.as_ref().map_or_else(|| format!("route-{}", at + 1).into(), |id| id.as_str().into())
     }
 }
 
@@ -131,8 +134,8 @@ impl Entry for Did {
     }
 
     /// Numbers are the same with and without the `+` of the international form.
-    fn name(&self, _: usize) -> String {
-        plain_number(&self.number).to_owned()
+    fn name(&self, _: usize) -> Cow<'_, str> {
+        plain_number(&self.number).into()
     }
 }
 
@@ -141,20 +144,17 @@ pub(super) fn plain_number(number: &str) -> &str {
     number.strip_prefix('+').unwrap_or(number)
 }
 
-/// Whose entry it is: of gateways and routes, nobody's.
-pub(super) fn account_at(config: &Config, kind: Kind, at: usize) -> Option<&str> {
-    match kind {
-        Kind::Customer => config.customers.get(at).map(|customer| customer.account.as_str()),
-        Kind::User => config.users.get(at).map(|user| user.account.as_str()),
-        Kind::Did => config.dids.get(at).map(|did| config.account_of_did(did)),
-        Kind::Gateway | Kind::Route => None,
-    }
-}
+/// Whose customers are, for looking up many numbers.
+pub(crate) struct Owners<'a>(HashMap<i64, &'a str>);
 
-impl Config {
+impl<'a> Owners<'a> {
+    pub(crate) fn of(config: &'a Config) -> Self {
+        Self(config.customers.iter().map(|customer| (customer.id, customer.account.as_str())).collect())
+    }
+
     /// Whose number it is: what it says itself, else its customer's account.
-    pub fn account_of_did<'a>(&'a self, did: &'a Did) -> &'a str {
-        let customer = || self.customers.iter().find(|customer| Some(customer.id) == did.customer);
-        did.account.as_deref().or_else(|| customer().map(|customer| customer.account.as_str())).unwrap_or(DEFAULT_ACCOUNT)
+    pub(crate) fn of_did(&self, did: &'a Did) -> &'a str {
+        let customer = || self.0.get(&did.customer?).copied();
+        did.account.as_deref().or_else(customer).unwrap_or(DEFAULT_ACCOUNT)
     }
 }

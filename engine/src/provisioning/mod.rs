@@ -18,12 +18,13 @@ use thiserror::Error;
 use tokio::sync::{MutexGuard, watch};
 
 use crate::class4::RouteTable;
-use crate::config::{Config, Wanted};
+use crate::config::{Config, DEFAULT_ACCOUNT, Wanted};
 use crate::store::{Store, StoreError, provisioned};
 
 pub use entries::Wrong;
 use entries::{Entries, Merged};
 pub use kind::Kind;
+pub(crate) use kind::Owners;
 use kind::plain_number;
 pub(crate) use lists::Lists;
 
@@ -82,7 +83,7 @@ impl Current {
 
     /// Whose customer it is; `None`: there is no such customer.
     pub fn account_of_customer(&self, id: i64) -> Option<&str> {
-        self.config.customers.iter().find(|customer| customer.id == id).map(|customer| customer.account.as_str())
+        self.routes.account_of_customer(id)
     }
 
     /// Keys of entries that were put beside the configuration and name scripts, such as `did 44: script`.
@@ -95,9 +96,25 @@ impl Current {
         found.collect()
     }
 
-    /// Entries of a list as they are shown, each with whose it is; of gateways and routes, nobody's.
-    pub fn list(&self, kind: Kind) -> impl Iterator<Item = (Option<&str>, Value)> {
-        (0..self.merged.len(kind)).filter_map(move |at| self.shown(kind, at))
+    /// Up to `limit` entries of a list as they are shown, behind the one called `after`, of those that are seen by whose they are; gateways
+    /// and routes are nobody's.
+    pub fn page(&self, kind: Kind, (after, limit): (Option<&str>, usize), is_seen: impl Fn(Option<&str>) -> bool) -> Vec<Value> {
+        let from = after.map_or(0, |name| self.merged.behind(kind, &plain(kind, name)));
+        let seen = (from..self.merged.len(kind)).filter(|at| is_seen(self.account_at(kind, *at)));
+        seen.filter_map(|at| Some(self.shown(kind, at)?.1)).take(limit).collect()
+    }
+
+    fn account_at(&self, kind: Kind, at: usize) -> Option<&str> {
+        let config = &self.config;
+        match kind {
+            Kind::Customer => config.customers.get(at).map(|customer| customer.account.as_str()),
+            Kind::User => config.users.get(at).map(|user| user.account.as_str()),
+            Kind::Did => config.dids.get(at).map(|did| {
+                let customer = || self.account_of_customer(did.customer?);
+                did.account.as_deref().or_else(customer).unwrap_or(DEFAULT_ACCOUNT)
+            }),
+            Kind::Gateway | Kind::Route => None,
+        }
     }
 
     /// One entry as it is shown, and whose it is.
@@ -112,7 +129,11 @@ impl Current {
         if kind == Kind::Route && !entry.contains_key("id") {
             entry.insert("id".to_owned(), format!("route-{}", at + 1).into());
         }
-        Some((kind::account_at(&self.config, kind, at), Value::Object(entry)))
+        let account = self.account_at(kind, at);
+        if let Some(account) = account {
+            entry.insert("account".to_owned(), account.into());
+        }
+        Some((account, Value::Object(entry)))
     }
 }
 

@@ -68,8 +68,8 @@ async fn what_the_configuration_says_is_not_changed() {
     assert!(matches!(provisioning.turn().await.remove(Kind::Gateway, "7").await, Err(ProvisioningError::ReadOnly { .. })));
     assert!(matches!(provisioning.turn().await.remove(Kind::Gateway, "8").await, Err(ProvisioningError::NotFound { .. })));
     let current = provisioning.current();
-    let (_, route) = current.list(Kind::Route).next().unwrap();
-    assert_eq!((&route["id"], &route["source"]), (&json!("route-1"), &json!("configuration")));
+    let routes = current.page(Kind::Route, (None, 10), |_| true);
+    assert_eq!((&routes[0]["id"], &routes[0]["source"]), (&json!("route-1"), &json!("configuration")));
 }
 
 #[tokio::test]
@@ -171,4 +171,25 @@ async fn an_entry_that_the_configuration_has_overtaken_is_left_out() {
     assert_eq!(current.config.users.iter().filter(|user| user.name == "2").count(), 1);
     assert_eq!(current.show(Kind::User, "2").unwrap().1["source"], "configuration");
     assert!(current.show(Kind::Did, "44").is_some(), "it still leads to a user");
+}
+
+#[tokio::test]
+async fn a_list_comes_page_by_page_and_goes_on_where_an_entry_has_gone() {
+    let provisioning = provisioning();
+    for (name, account) in [("2", "north"), ("3", "default"), ("4", "north")] {
+        put(&provisioning, Kind::User, name, json!({ "password": "x", "account": account })).await.unwrap();
+    }
+    put(&provisioning, Kind::Did, "44", json!({ "destinations": ["user:2"], "customer": 12 })).await.unwrap();
+    let users = |page: (Option<&str>, usize), of: Option<&str>| {
+        let found = provisioning.current().page(Kind::User, page, |account| of.is_none() || account == of);
+        found.iter().map(|user| user["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(users((None, 2), None), ["1001", "2"]);
+    assert_eq!(users((Some("2"), 2), None), ["3", "4"]);
+    assert_eq!(users((Some("4"), 2), None), [""; 0]);
+    assert_eq!(users((None, 2), Some("north")), ["2", "4"], "pages are of what is seen");
+    provisioning.turn().await.remove(Kind::User, "3").await.unwrap();
+    assert_eq!(users((Some("3"), 2), None), ["4"]);
+    let dids = provisioning.current().page(Kind::Did, (None, 10), |account| account == Some("north"));
+    assert_eq!((dids.len(), &dids[0]["account"]), (1, &json!("north")), "its customer's");
 }

@@ -2,8 +2,14 @@
 
 use axum::http::Method;
 
-use super::{Operation, Reach};
+use super::{Operation, Parameter, Reach, text};
 use crate::config::Scope;
+
+/// Of every list.
+const PAGE: &[Parameter] = &[
+    text("after", "Only entries behind the one of this name."),
+    Parameter { name: "limit", summary: "At most this many (1000; no more).", kind: "integer" },
+];
 
 pub(super) const OPERATIONS: &[Operation] = &[
     Operation {
@@ -12,10 +18,10 @@ pub(super) const OPERATIONS: &[Operation] = &[
         scope: Some(Scope::Read),
         reach: Reach::Account,
         summary: "The configuration's customers, and those put beside them.",
-        query: &[],
+        query: PAGE,
         body: None,
         success: (200, "Customers"),
-        failures: &[],
+        failures: &[400],
     },
     Operation {
         method: Method::GET,
@@ -56,10 +62,10 @@ pub(super) const OPERATIONS: &[Operation] = &[
         scope: Some(Scope::Read),
         reach: Reach::Account,
         summary: "The configuration's users, and those put beside them.",
-        query: &[],
+        query: PAGE,
         body: None,
         success: (200, "Users"),
-        failures: &[],
+        failures: &[400],
     },
     Operation {
         method: Method::GET,
@@ -100,10 +106,10 @@ pub(super) const OPERATIONS: &[Operation] = &[
         scope: Some(Scope::Read),
         reach: Reach::Account,
         summary: "The configuration's dids, and those put beside them.",
-        query: &[],
+        query: PAGE,
         body: None,
         success: (200, "Dids"),
-        failures: &[],
+        failures: &[400],
     },
     Operation {
         method: Method::GET,
@@ -144,10 +150,10 @@ pub(super) const OPERATIONS: &[Operation] = &[
         scope: Some(Scope::Read),
         reach: Reach::Engine,
         summary: "The configuration's gateways, and those put beside them.",
-        query: &[],
+        query: PAGE,
         body: None,
         success: (200, "Gateways"),
-        failures: &[],
+        failures: &[400],
     },
     Operation {
         method: Method::GET,
@@ -188,10 +194,10 @@ pub(super) const OPERATIONS: &[Operation] = &[
         scope: Some(Scope::Read),
         reach: Reach::Engine,
         summary: "The configuration's routes, and those put beside them.",
-        query: &[],
+        query: PAGE,
         body: None,
         success: (200, "Routes"),
-        failures: &[],
+        failures: &[400],
     },
     Operation {
         method: Method::GET,
