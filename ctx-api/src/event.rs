@@ -25,6 +25,9 @@ pub enum Event {
     /// No RTP came for `silent_ms` although it was expected.
     MediaTimeout {
         silent_ms: u64,
+        /// The far end of the bridge that is silent; `None`: the caller.
+        #[serde(default)]
+        bleg: Option<String>,
     },
     /// Facts or variables changed; what `ctx.call` and `ctx.get` read.
     Facts(FactsChange),

@@ -55,6 +55,13 @@ fn seeds_of_older_journals_are_read() {
     assert_eq!(serde_json::from_str::<RunHeader>(&text).expect("it can be read"), *journal().header.run);
 }
 
+#[test]
+fn silences_of_older_journals_are_the_callers() {
+    let old = rmp_serde::to_vec(&BTreeMap::from([("MediaTimeout", (5_u64,))])).expect("it can be written");
+    let read = rmp_serde::from_slice::<Event>(&old).expect("it can be read");
+    assert_eq!(read, Event::MediaTimeout { silent_ms: 5, bleg: None });
+}
+
 fn play(file: &str, line: u32) -> Issued {
     let op = Op::Play(PlayArgs { sources: vec![file.into()], ..PlayArgs::default() });
     Issued { op, at: Some(Location { file: "menu.js".into(), line, column: 9 }) }

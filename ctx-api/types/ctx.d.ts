@@ -199,7 +199,7 @@ interface CtxEvents {
   bridge: { type: 'bridge'; bleg: string };
   unbridge: { type: 'unbridge'; bleg: string };
   transfer: { type: 'transfer'; target: string };
-  media_timeout: { type: 'media_timeout'; silent_ms: number };
+  media_timeout: { type: 'media_timeout'; silent_ms: number; bleg?: string };
 }
 
 type CtxEventName = keyof CtxEvents;

@@ -157,7 +157,12 @@ pub(super) fn event<'js>(ctx: &Ctx<'js>, event: &Event) -> rquickjs::Result<Opti
             )?;
         }
         Event::Bridge { bleg } | Event::Unbridge { bleg } => object.set("bleg", bleg.as_str())?,
-        Event::MediaTimeout { silent_ms } => object.set("silent_ms", number(*silent_ms))?,
+        Event::MediaTimeout { silent_ms, bleg } => {
+            object.set("silent_ms", number(*silent_ms))?;
+            if let Some(bleg) = bleg {
+                object.set("bleg", bleg.as_str())?;
+            }
+        }
         Event::Hold | Event::Unhold | Event::Facts(_) => {}
     }
     Ok(Some(object))

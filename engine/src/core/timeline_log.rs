@@ -112,7 +112,8 @@ impl TimelineLog {
             Event::Facts(_) => return None,
             Event::Hold | Event::Unhold => String::new(),
             Event::Bridge { bleg } | Event::Unbridge { bleg } => bleg.clone(),
-            Event::MediaTimeout { silent_ms } => format!("{silent_ms} ms"),
+            Event::MediaTimeout { silent_ms, bleg: None } => format!("{silent_ms} ms"),
+            Event::MediaTimeout { silent_ms, bleg: Some(bleg) } => format!("{silent_ms} ms of {bleg}"),
         };
         self.push(at, What::Event { name: event.name().unwrap_or_default(), detail })
     }

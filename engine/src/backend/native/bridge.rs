@@ -487,7 +487,12 @@ impl<S: Switchboard> NativeBackend<S> {
         self.board.media(to, Command::SendDtmf { id: DtmfId(0), request });
     }
 
-    fn far_name(&self, leg: LegId) -> String {
+    /// Whether the caller talks to that far end.
+    pub(super) fn is_joined(&self, leg: LegId) -> bool {
+        matches!(&self.task, Some((_, Task::Bridge(task))) if task.joined == Some(leg))
+    }
+
+    pub(super) fn far_name(&self, leg: LegId) -> String {
         format!("{}-{}", self.setup.call_id, leg.0)
     }
 }

@@ -52,17 +52,19 @@ impl<S: Switchboard> NativeBackend<S> {
                     task.bridge.media_arrived(leg);
                 }
             }
-            MediaEvent::MediaTimeout { silent_for } if leg == LegId::A => {
+            MediaEvent::MediaTimeout { silent_for } => {
                 let silent_ms = millis(silent_for);
-                self.outputs.push_back(BackendOutput::Event(Event::MediaTimeout { silent_ms }));
+                let bleg = (leg != LegId::A).then(|| self.far_name(leg));
+                if leg == LegId::A || self.is_joined(leg) {
+                    self.outputs.push_back(BackendOutput::Event(Event::MediaTimeout { silent_ms, bleg }));
+                }
             }
             // The dialog says when a party is gone; RTCP only says that its stream is.
             // A recording is over for the script once its file is complete: `recording_event`.
             MediaEvent::RecordingFinished { .. }
             | MediaEvent::RemoteBye
             | MediaEvent::DtmfSent { .. }
-            | MediaEvent::MediaStarted { .. }
-            | MediaEvent::MediaTimeout { .. } => {}
+            | MediaEvent::MediaStarted { .. } => {}
         }
         self.settle(now);
     }

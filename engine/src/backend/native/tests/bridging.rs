@@ -61,6 +61,18 @@ fn an_answered_caller_hears_ring_back_until_the_far_end_answers() {
 }
 
 #[test]
+fn a_far_end_that_falls_silent_is_told_once_the_caller_talks_to_it() {
+    let (mut desk, _) = dialling(Desk::answered(), bridge(&["1001"]));
+    let silence = || MediaEvent::MediaTimeout { silent_for: Duration::from_secs(60) };
+    desk.media(LegId(1), silence());
+    desk.picks_up(1);
+    desk.media(LegId(1), silence());
+    desk.media(LegId::A, silence());
+    let told = |bleg: Option<&str>| Event::MediaTimeout { silent_ms: 60_000, bleg: bleg.map(str::to_owned) };
+    assert_eq!(events(&desk.outputs()), [Event::Bridge { bleg: "call-1".into() }, told(Some("call-1")), told(None)]);
+}
+
+#[test]
 fn an_unanswered_caller_is_told_to_ring_and_answered_when_the_far_end_answers() {
     let (mut desk, _) = dialling(Desk::ringing(), bridge(&["1001"]));
     desk.leg(LegId(1), LegEvent::Progress { code: 180, sdp: None });
