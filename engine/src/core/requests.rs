@@ -153,6 +153,13 @@ impl Switch {
         if self.live >= self.max_calls {
             return Err(EngineError::AtCapacity(format!("{} calls", self.live)));
         }
+        {
+            let mut exchange = self.exchange.borrow_mut();
+            let now = exchange.now.instant;
+            // Where its media will be is known once its target is resolved.
+            let local = exchange.world.listening().first().map(|(_, address)| address.ip());
+            local.map_or(Ok(()), |local| exchange.world.admit(now, local)).map_err(EngineError::AtCapacity)?;
+        }
         let programs = Arc::clone(&self.exchange.borrow().programs);
         if let Some(id) = wanted.id.as_ref().filter(|id| self.ids.contains_key(*id) || self.past.find(id).is_some()) {
             return Err(EngineError::CallExists(id.clone()));

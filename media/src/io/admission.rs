@@ -39,9 +39,38 @@ pub enum Refusal {
     },
 }
 
-/// The recent lateness of all threads together.
+/// The recent lateness of each thread.
 #[derive(Debug)]
-pub(super) struct LatenessWatch {
+pub(super) struct Watches {
+    each: Vec<(LatenessWatch, bool)>,
+}
+
+impl Watches {
+    pub(super) fn new(now: Instant, max: Duration, threads: usize) -> Self {
+        Self { each: (0..threads).map(|_| (LatenessWatch::new(now, max), false)).collect() }
+    }
+
+    /// Takes the figures of all threads, in order, and says whether one of them is in time.
+    pub(super) fn check(&mut self, now: Instant, totals: impl Iterator<Item = Lateness>) -> Result<(), Refusal> {
+        let (mut is_any_in_time, mut refusal) = (false, Ok(()));
+        for ((watch, is_late), total) in self.each.iter_mut().zip(totals) {
+            let checked = watch.check(now, total);
+            *is_late = checked.is_err();
+            is_any_in_time |= checked.is_ok();
+            refusal = checked;
+        }
+        if is_any_in_time { Ok(()) } else { refusal }
+    }
+
+    /// Whether that thread was late when last looked at.
+    pub(super) fn is_late(&self, thread: usize) -> bool {
+        self.each.get(thread).is_some_and(|(_, is_late)| *is_late)
+    }
+}
+
+/// The recent lateness of one thread.
+#[derive(Debug)]
+struct LatenessWatch {
     max: Duration,
     window_start: Instant,
     at_start: Lateness,
@@ -50,12 +79,12 @@ pub(super) struct LatenessWatch {
 }
 
 impl LatenessWatch {
-    pub(super) fn new(now: Instant, max: Duration) -> Self {
+    fn new(now: Instant, max: Duration) -> Self {
         Self { max, window_start: now, at_start: Lateness::default(), last: Duration::ZERO }
     }
 
     /// Checks against the last complete window, and the current one as soon as it is bad.
-    pub(super) fn check(&mut self, now: Instant, total: Lateness) -> Result<(), Refusal> {
+    fn check(&mut self, now: Instant, total: Lateness) -> Result<(), Refusal> {
         let window = total.since(&self.at_start);
         let age = now.saturating_duration_since(self.window_start);
         // Few samples say nothing, and what was late long ago must refuse nobody today.
@@ -92,6 +121,24 @@ mod tests {
         record(Duration::from_micros(80));
         assert_eq!(watch.check(now + Duration::from_millis(1500), histogram.read()), late, "the last window was bad");
         assert_eq!(watch.check(now + Duration::from_millis(2000), histogram.read()), Ok(()));
+    }
+
+    #[test]
+    fn a_late_thread_is_passed_over_and_calls_are_refused_once_all_are_late() {
+        let threads: [LatenessHistogram; 12] = Default::default();
+        let now = Instant::now();
+        let mut watches = Watches::new(now, Duration::from_millis(10), threads.len());
+        let mut checked_at = |ms| {
+            let outcome = watches.check(now + Duration::from_millis(ms), threads.iter().map(LatenessHistogram::read));
+            let late = (0..threads.len()).filter(|&thread| watches.is_late(thread)).count();
+            (outcome.is_ok(), late)
+        };
+        let record = |late: Duration, of: &[LatenessHistogram]| of.iter().for_each(|one| (0..100).for_each(|_| one.record(late)));
+        record(Duration::from_millis(30), &threads[..1]);
+        record(Duration::from_micros(80), &threads[1..]);
+        assert_eq!(checked_at(1_000), (true, 1));
+        record(Duration::from_millis(30), &threads);
+        assert_eq!(checked_at(2_000), (false, 12));
     }
 
     #[test]

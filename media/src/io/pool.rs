@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::{
     LegId, PoolEvent,
-    admission::{LatenessWatch, Refusal},
+    admission::{Refusal, Watches},
     lateness::Lateness,
     leg::LegSlot,
     mailbox::{Sender, mailbox},
@@ -35,6 +35,8 @@ use crate::{
 
 /// Orders that may wait for a thread. Past it the thread is not coming back soon, and new work is refused.
 const MAILBOX: usize = 16_384;
+/// Orders that may wait for room there, before further ones are lost.
+const MAX_LATE: usize = 4 * MAILBOX;
 /// Events that may wait for the core; what comes on top waits on the media threads.
 const EVENTS: usize = 16_384;
 /// Descriptors of a leg: RTP and RTCP.
@@ -51,7 +53,7 @@ pub struct PoolConfig {
     pub quarantine: Duration,
     /// Report a leg from which nothing came for this long although it should.
     pub media_timeout: Option<Duration>,
-    /// Calls are refused while 99 of 100 packets do not leave within this of their time.
+    /// Calls are refused while there is no thread whose packets leave within this of their time, 9 of 10.
     pub max_lateness: Duration,
     /// Descriptors kept free for signalling, workers and files.
     pub spare_descriptors: u64,
@@ -128,7 +130,7 @@ pub struct MediaPool {
     closing: BTreeMap<LegId, Home>,
     next_leg: u64,
     gone: Arc<Mutex<Vec<LegId>>>,
-    watch: LatenessWatch,
+    watches: Watches,
     descriptor_limit: u64,
     spare_descriptors: u64,
     dscp: u8,
@@ -208,7 +210,7 @@ impl MediaPool {
             closing: BTreeMap::new(),
             next_leg: 1,
             gone: Arc::clone(&gone),
-            watch: LatenessWatch::new(now, config.max_lateness),
+            watches: Watches::new(now, config.max_lateness, count),
             descriptor_limit: sys::raise_descriptor_limit()?,
             spare_descriptors: config.spare_descriptors,
             dscp: config.dscp,
@@ -223,7 +225,7 @@ impl MediaPool {
         Ok((pool, PoolEvents { events, gone }))
     }
 
-    /// Opens a leg on `local_ip`, on the thread of the leg `near`, or else on the one with the fewest legs.
+    /// Opens a leg on `local_ip`, on the thread of the leg `near`, or else on the one with the fewest legs of those in time.
     ///
     /// # Errors
     /// No port, no descriptor, or an address that is not this machine's.
@@ -248,10 +250,10 @@ impl MediaPool {
     /// Gives a command to a leg's stream.
     ///
     /// # Errors
-    /// The leg is closed, or its thread overloaded.
+    /// The leg is closed, or its thread so far behind that even orders that wait for it are too many.
     pub fn send(&mut self, leg: LegId, command: Command) -> Result<(), SendError> {
         let thread = self.thread_of(leg).ok_or(SendError::Gone)?;
-        thread.may(Order::Leg { leg, command })
+        thread.later(Order::Leg { leg, command })
     }
 
     /// Starts a recording into a file; `codec` is the leg's, whose sample rate the recording has.
@@ -320,8 +322,7 @@ impl MediaPool {
         if !self.ports.has_free(now, local_ip) {
             return Err(Refusal::Ports(local_ip));
         }
-        let lateness = self.lateness();
-        self.watch.check(now, lateness)
+        self.watches.check(now, self.threads.iter().map(|thread| thread.counters.lateness.read()))
     }
 
     /// Figures for `/metrics`.
@@ -366,8 +367,10 @@ impl MediaPool {
         self.threads.get_mut(home.thread)
     }
 
+    /// Of the threads that are in time, the one with the fewest legs.
     fn idlest(&self) -> Option<usize> {
-        (0..self.threads.len()).min_by_key(|&number| self.threads.get(number).map(|thread| thread.legs))
+        let load = |number: usize| self.threads.get(number).map(|thread| (self.watches.is_late(number), thread.legs));
+        (0..self.threads.len()).min_by_key(|&number| load(number))
     }
 
     /// Takes back what closed legs held, and sends orders that found a mailbox full.
@@ -419,6 +422,15 @@ impl Thread {
         self.mailbox.send(order).map_err(|_| SendError::Overloaded)
     }
 
+    /// Sends an order of which there may be any number; a full mailbox gets it later, in its turn.
+    fn later(&mut self, order: Order) -> Result<(), SendError> {
+        if self.late.len() >= MAX_LATE {
+            return Err(SendError::Overloaded);
+        }
+        self.must(order);
+        Ok(())
+    }
+
     /// Sends an order that must arrive; a full mailbox gets it later, in its turn.
     fn must(&mut self, order: Order) {
         self.late.push_back(order);
@@ -437,5 +449,35 @@ impl Thread {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_to_a_full_mailbox_arrives_in_its_turn() {
+        let (mailbox, inbox) = mailbox(1).unwrap();
+        let mut thread = Thread { mailbox, late: VecDeque::new(), counters: Arc::default(), legs: 0, handle: None };
+        for leg in 1..=3 {
+            thread.later(Order::Leg { leg: LegId(leg), command: Command::Join }).unwrap();
+        }
+        for expected in 1..=3 {
+            assert!(matches!(inbox.receive(), Ok(Some(Order::Leg { leg, .. })) if leg == LegId(expected)), "{expected}");
+            thread.send_late();
+        }
+        assert!(matches!(inbox.receive(), Ok(None)));
+    }
+
+    #[test]
+    fn orders_that_nobody_takes_are_bounded() {
+        let (mailbox, _inbox) = mailbox(1).unwrap();
+        let mut thread = Thread { mailbox, late: VecDeque::new(), counters: Arc::default(), legs: 0, handle: None };
+        let mut send = || thread.later(Order::Leg { leg: LegId(1), command: Command::Join });
+        for _ in 0..=MAX_LATE {
+            send().unwrap();
+        }
+        assert_eq!(send(), Err(SendError::Overloaded));
     }
 }

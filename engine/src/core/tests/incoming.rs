@@ -4,7 +4,7 @@ use lockstep_sip::net::{FlowId, Protocol, Source};
 
 use super::lab::{ENGINE, Lab, address_of};
 use super::watching::ask;
-use crate::core::handle::Request;
+use crate::core::handle::{EngineError, Originate, Request};
 use crate::security_key;
 
 const ANSWER: &str = "async function main(data, ctx) { await ctx.answer(); await ctx.play('user/x.wav'); }";
@@ -193,6 +193,21 @@ fn without_room_callers_are_told_when_to_try_again() {
     lab.book.borrow_mut().full = false;
     lab.dial(caller, "1000");
     assert_eq!(lab.seen(caller), ["200"]);
+}
+
+#[test]
+fn without_room_no_call_is_placed() {
+    let mut lab = Lab::new("[[gateway]]\nid = 7\naddress = \"sip:127.0.0.1:5071\"\n", &[("1000", ANSWER)]);
+    let callee = lab.phone("127.0.0.1:5071");
+    let place = |lab: &mut Lab| {
+        let wanted = Originate { to: "sip:1@127.0.0.1:5071".into(), destination: "1000".into(), ..Originate::default() };
+        ask(lab, |reply| Request::Originate(wanted, reply))
+    };
+    lab.book.borrow_mut().full = true;
+    assert!(matches!(place(&mut lab), Err(EngineError::AtCapacity(why)) if why == "no ports"));
+    lab.book.borrow_mut().full = false;
+    place(&mut lab).unwrap();
+    assert_eq!(lab.seen(callee), ["invite"]);
 }
 
 #[test]
