@@ -62,14 +62,12 @@ pub(super) async fn put(
     let Put { value, protected, private, locked, default } = wanted;
     let flags = Flags { protected, private, locked, default };
     let platform = state.engine.platform();
-    let owner = (account.clone(), app.clone());
-    let set = platform
-        .store
-        .write(move |connection, now| app_env::set(connection, now, (&owner.0, &owner.1), (&name, &value), Some(flags)));
-    let variable = set.await?;
-    let shown = view(&variable);
-    platform.environment.put(&account, &app, variable);
-    Ok(Json(shown).into_response())
+    let (owner, environment) = ((account.clone(), app.clone()), platform.environment.clone());
+    let set = platform.store.write_then(
+        move |connection, now| app_env::set(connection, now, (&owner.0, &owner.1), (&name, &value), Some(flags)),
+        move |variable| environment.put(&account, &app, variable.clone()),
+    );
+    Ok(Json(view(&set.await?)).into_response())
 }
 
 pub(super) async fn remove(
@@ -79,12 +77,15 @@ pub(super) async fn remove(
 ) -> Result<StatusCode, ApiError> {
     let (account, app) = owner(&state, &caller, &app)?;
     let platform = state.engine.platform();
-    let (owner, wanted) = ((account.clone(), app.clone()), name.clone());
-    let removed = platform.store.write(move |connection, _| app_env::remove(connection, (&owner.0, &owner.1), &wanted)).await?;
-    if !removed {
+    let (owner, wanted, gone) = ((account.clone(), app.clone()), name.clone(), name.clone());
+    let environment = platform.environment.clone();
+    let removed = platform.store.write_then(
+        move |connection, _| app_env::remove(connection, (&owner.0, &owner.1), &wanted),
+        move |_| environment.remove(&account, &app, &gone),
+    );
+    if !removed.await? {
         return Err(ApiError::not_found("not_found", format!("there is no variable {name}")));
     }
-    platform.environment.remove(&account, &app, &name);
     Ok(StatusCode::NO_CONTENT)
 }
 

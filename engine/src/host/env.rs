@@ -34,11 +34,12 @@ impl Env {
         let (account, app) = (context.account.clone(), context.app.clone().unwrap_or_default());
         let environment = self.environment.clone();
         let owner = (account.clone(), app.clone());
-        let set =
-            self.store.write(move |connection, now| app_env::set(connection, now, (&owner.0, &owner.1), (&key, &value), None));
+        let set = self.store.write_then(
+            move |connection, now| app_env::set(connection, now, (&owner.0, &owner.1), (&key, &value), None),
+            move |variable| environment.put(&account, &app, variable.clone()),
+        );
         Box::pin(async move {
-            let variable = set.await.map_err(|error| error.into_op_error(args.label()))?;
-            environment.put(&account, &app, variable);
+            set.await.map_err(|error| error.into_op_error(args.label()))?;
             Ok(HostReply::undefined())
         })
     }
@@ -58,5 +59,26 @@ impl HostService for Env {
             "list" => self.list(context),
             _ => no_such_function(&args),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Clock;
+
+    #[tokio::test]
+    async fn runs_have_what_was_set_last_also_when_who_set_it_did_not_wait() {
+        let (store, environment) = (Store::in_memory(Clock::system()).unwrap(), Environment::default());
+        let env = Env::new(&Config::default(), &store, &environment);
+        let context = RunContext::default();
+        for value in ["first", "last"] {
+            let args = Arguments::new("env.set".to_owned(), vec![json!("KEY"), json!(value)]);
+            drop(env.call(&context, "set", args, None));
+        }
+        // What is written later is answered later.
+        store.write(|_, _| Ok(())).await.unwrap();
+        let shown = environment.shown(None, &context.account, None);
+        assert_eq!(shown, BTreeMap::from([("KEY".to_owned(), Some("last".to_owned()))]));
     }
 }

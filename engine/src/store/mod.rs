@@ -152,7 +152,23 @@ impl Store {
         &self,
         work: W,
     ) -> impl Future<Output = Result<T, StoreError>> + Send + 'static + use<T, W> {
-        let answer = self.inner.writer.submit(When::Soon, work);
+        let answer = self.inner.writer.submit(When::Soon, work, |_| {});
+        async move { answer?.await.map_err(|_| StoreError::Stopped)? }
+    }
+
+    /// As [`write`](Self::write), for what is kept in memory as well: `then` gets what `work` gave once that is on disk, in the order of
+    /// the writes, whether or not the future is ever polled.
+    pub fn write_then<T, W, N>(
+        &self,
+        work: W,
+        then: N,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send + 'static + use<T, W, N>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Connection, u64) -> Result<T, StoreError> + Send + 'static,
+        N: FnOnce(&T) + Send + 'static,
+    {
+        let answer = self.inner.writer.submit(When::Soon, work, then);
         async move { answer?.await.map_err(|_| StoreError::Stopped)? }
     }
 
@@ -161,7 +177,7 @@ impl Store {
         &self,
         work: W,
     ) -> impl Future<Output = Result<T, StoreError>> + Send + 'static + use<T, W> {
-        let answer = self.inner.writer.submit(When::Behind, work);
+        let answer = self.inner.writer.submit(When::Behind, work, |_| {});
         async move { answer?.await.map_err(|_| StoreError::Stopped)? }
     }
 

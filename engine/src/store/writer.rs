@@ -93,11 +93,12 @@ impl Writer {
         Ok((Self { line, thread: Some(thread) }, watching))
     }
 
-    /// Puts a write in line.
+    /// Puts a write in line. What it gave is handed to `then` once it is on disk, before anybody is answered.
     pub(super) fn submit<T: Send + 'static>(
         &self,
         when: When,
         work: impl FnOnce(&Connection, u64) -> Result<T, StoreError> + Send + 'static,
+        then: impl FnOnce(&T) + Send + 'static,
     ) -> Result<oneshot::Receiver<Result<T, StoreError>>, StoreError> {
         let (answer, answered) = oneshot::channel();
         let work: Work = Box::new(move |begun: Option<(&Connection, u64)>| {
@@ -115,6 +116,9 @@ impl Writer {
                 _ => None,
             };
             let finish: Finish = Box::new(move |failure| {
+                if let (None, Ok(given)) = (failure, &result) {
+                    then(given);
+                }
                 // Whoever asked may have gone: it is written all the same.
                 let _ = answer.send(match failure {
                     None => result,
