@@ -77,6 +77,9 @@ const LOADS_AT_ONCE: usize = 4;
 /// Files whose stamp is remembered, and files known to be undecodable.
 const MAX_KNOWN: usize = 16_384;
 
+/// What an entry of a cache takes at least, beside what it keeps: else an empty answer would weigh nothing.
+const ENTRY: usize = 256;
+
 type BoxedLoad = Pin<Box<dyn Future<Output = Loaded> + Send>>;
 type Hash = [u8; 32];
 type FlightKey = (Source, Codec);
@@ -120,6 +123,14 @@ struct Remote {
     last_modified: Option<String>,
     policy: CachePolicy,
     fresh_until: Instant,
+}
+
+impl Remote {
+    /// Octets in memory: the cache keeps the URL twice, and its end may be taken for an extension.
+    fn weight(&self, url: &str) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        self.bytes.len() + 2 * url.len() + self.extension.len() + text(&self.etag) + text(&self.last_modified) + ENTRY
+    }
 }
 
 impl PromptLibrary {
@@ -455,7 +466,8 @@ impl Shared {
         if remote.policy.no_store {
             state.remote.remove(&url.to_owned());
         } else {
-            state.remote.insert(url.to_owned(), remote.clone(), remote.bytes.len());
+            let weight = remote.weight(url);
+            state.remote.insert(url.to_owned(), remote.clone(), weight);
         }
         Ok(remote)
     }
@@ -484,7 +496,7 @@ impl Shared {
     }
 
     fn keep(&self, hash: Hash, codec: Codec, prompt: Arc<EncodedPrompt>) -> Arc<EncodedPrompt> {
-        self.lock().encoded.insert((hash, codec), Arc::clone(&prompt), prompt.size());
+        self.lock().encoded.insert((hash, codec), Arc::clone(&prompt), prompt.size() + ENTRY);
         prompt
     }
 }
@@ -516,6 +528,27 @@ fn lost(name: String) -> PromptError {
 mod tests {
     use super::*;
     use crate::prompt::wav;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "any instant will do: nothing here waits")]
+    fn answers_without_audio_take_room_as_well() {
+        let config = PromptConfig { remote_bytes: 64 << 10, ..PromptConfig::default() };
+        let library = PromptLibrary::new(config, None).unwrap();
+        let url = |number| format!("https://example.com/say?call={number}");
+        for number in 0..1000 {
+            let empty = Fetched::Body {
+                bytes: Bytes::new(),
+                content_type: None,
+                etag: None,
+                last_modified: None,
+                cache_control: None,
+                age: Duration::ZERO,
+            };
+            library.shared.accept(Instant::now(), &url(number), None, Ok(empty)).unwrap();
+        }
+        let mut state = library.shared.lock();
+        assert!(state.remote.find(&url(999)).is_some() && state.remote.find(&url(700)).is_none());
+    }
 
     #[tokio::test]
     async fn what_took_too_long_once_is_tried_again_and_what_is_no_audio_is_not() {
