@@ -42,6 +42,7 @@ fn reports_follow_a_side_that_sits_behind_a_nat() {
     let header = line.advance_audio();
     line.packet_from("198.51.100.9:61000", header, &[1; 160]);
     line.run(10_000);
+    assert!(!line.rtcp.is_empty());
     assert!(line.rtcp.iter().all(|(to, ..)| *to == address("198.51.100.9:61001")));
 }
 
