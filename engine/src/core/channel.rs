@@ -171,6 +171,9 @@ pub struct Activity {
     pub application: Option<String>,
     /// Its arguments: as its sender wrote them, or in a few words.
     pub data: String,
+    /// What its pictures of the channel keep because of it: `data`, and what it sets.
+    #[serde(skip)]
+    pub octets: usize,
 }
 
 /// What happened to a channel.

@@ -79,7 +79,29 @@ pub enum RegistrationChange {
     Expired,
 }
 
+/// What an event costs besides what is counted: its parts have bounds of their own.
+const EACH: usize = 512;
+
 impl EngineEvent {
+    /// About as much as keeping it takes, in octets.
+    pub fn octets(&self) -> usize {
+        let of = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let own = match self {
+            Self::CallStarted { call, from, to, .. } => call.len() + from.len() + to.len(),
+            Self::Job(job) => job.data.len() + of(&job.progress) + of(&job.result) + of(&job.error),
+            Self::Channel { what: ChannelEvent::Started(activity), .. } => activity.octets,
+            Self::Alert(alert) => alert.text.len(),
+            Self::Channel { .. }
+            | Self::CallState { .. }
+            | Self::Timeline { .. }
+            | Self::CallEnded { .. }
+            | Self::RunLog { .. }
+            | Self::Registration { .. }
+            | Self::ScriptsLoaded { .. } => 0,
+        };
+        EACH + own
+    }
+
     /// The call the event belongs to.
     pub fn call(&self) -> Option<&str> {
         match self {

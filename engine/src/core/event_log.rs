@@ -16,6 +16,8 @@ use crate::alerts::Alert;
 
 /// Events kept for those who come back or fall behind.
 const KEPT: usize = 16_384;
+/// What they may take together, in octets: jobs carry data.
+const KEPT_OCTETS: usize = 64 << 20;
 /// Alerts that may wait to be delivered.
 const ALERTS: usize = 1_024;
 /// Events a watcher takes at once.
@@ -55,6 +57,8 @@ struct Ring {
     last: u64,
     /// `last` is the number of the newest.
     kept: VecDeque<Arc<Published>>,
+    /// Of all that are kept.
+    octets: usize,
     watchers: usize,
     /// Where `last` was when the last watcher went.
     left_at: u64,
@@ -86,7 +90,7 @@ pub struct EventLog(Arc<Shared>);
 
 impl Default for EventLog {
     fn default() -> Self {
-        let ring = Mutex::new(Ring { last: 0, kept: VecDeque::new(), watchers: 0, left_at: 0 });
+        let ring = Mutex::new(Ring { last: 0, kept: VecDeque::new(), octets: 0, watchers: 0, left_at: 0 });
         let (last, _) = watch::channel(0);
         let (alerts, raised) = mpsc::channel(ALERTS);
         Self(Arc::new(Shared {
@@ -115,12 +119,14 @@ impl EventLog {
         let mut ring = self.0.ring();
         ring.last += 1;
         let seq = ring.last;
-        if ring.kept.len() == KEPT {
-            ring.kept.pop_front();
-        }
+        ring.octets += event.octets();
         ring.kept.push_back(Arc::new(Published { seq, at_ms, account, event }));
+        while ring.kept.len() > KEPT || ring.octets > KEPT_OCTETS {
+            let Some(oldest) = ring.kept.pop_front() else { break };
+            ring.octets -= oldest.octets();
+        }
         if ring.watchers == 0 && seq - ring.left_at > KEPT as u64 {
-            ring.kept = VecDeque::new();
+            (ring.kept, ring.octets) = (VecDeque::new(), 0);
             self.0.watched.store(false, Ordering::Relaxed);
         }
         drop(ring);
@@ -294,6 +300,23 @@ mod tests {
         }
         assert_eq!(slow.try_recv().map(|event| event.map(|event| event.seq)), Some(Err(Missed::Lagged(7))));
         assert_eq!(numbers(&mut slow), (8..=all).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn large_events_are_kept_as_far_as_there_is_room() {
+        let log = EventLog::default();
+        let mut slow = log.watch();
+        let large =
+            || EngineEvent::CallStarted { call: "x".repeat(1 << 20), from: String::new(), to: String::new(), script: None };
+        for _ in 0..100 {
+            log.publish(0, None, large());
+        }
+        assert_eq!(slow.try_recv().map(|event| event.map(|event| event.seq)), Some(Err(Missed::Lagged(37))));
+        assert_eq!(numbers(&mut slow), (38..=100).collect::<Vec<_>>());
+        for call in 0..KEPT as u64 {
+            log.publish(0, None, event(call));
+        }
+        assert_eq!(numbers(&mut log.watch_since(100)).len(), KEPT, "what the large ones took is free again");
     }
 
     #[tokio::test]

@@ -182,7 +182,8 @@ impl Switch {
         call.outside.has_room()?;
         let (done, result) = oneshot::channel();
         let Execution { application, data, uuid, aftermath, .. } = execution;
-        let activity = Arc::new(Activity { uuid, operation: op.name(), application: Some(application), data });
+        let octets = data.len();
+        let activity = Arc::new(Activity { uuid, operation: op.name(), application: Some(application), data, octets });
         call.outside.issued += 1;
         let op_id = OpId { turn: OUTSIDE_TURN, ordinal: call.outside.issued };
         call.outside.pending.insert(op_id, Pending { activity, aftermath: Some(aftermath), done });
@@ -197,7 +198,8 @@ impl Switch {
         call.outside.has_room()?;
         let (done, result) = oneshot::channel();
         let Execution { application, data, uuid, .. } = execution;
-        let activity = Arc::new(Activity { uuid, operation: "", application: Some(application), data });
+        let octets = data.len();
+        let activity = Arc::new(Activity { uuid, operation: "", application: Some(application), data, octets });
         call.outside.parked.push((Arc::clone(&activity), done));
         self.channel_event(key, ChannelEvent::Started(activity));
         Ok(result)

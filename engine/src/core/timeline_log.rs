@@ -21,6 +21,8 @@ use super::timeline::{Direction, MAX_ENTRIES, MediaEntry, OperationEntry, Timeli
 const RESERVED: usize = 200;
 /// The longest detail of an entry, in characters.
 const MAX_DETAIL: usize = 160;
+/// The longest arguments that watchers get: names of files are whole.
+const MAX_SUMMARY: usize = 1_024;
 
 /// A timeline in the making. Times are milliseconds since the Unix epoch, stored relative to the call's start.
 #[derive(Debug)]
@@ -53,7 +55,7 @@ impl TimelineLog {
         let entry = OperationEntry {
             id: id.to_string(),
             name: op.name(),
-            detail: shortened(detail(op)),
+            detail: shortened(detail(op), MAX_DETAIL),
             line: line.map(ToString::to_string),
             started_ms: None,
             ended_ms: None,
@@ -80,17 +82,18 @@ impl TimelineLog {
         let operation = self.operation(id)?;
         operation.ended_ms = Some(at);
         operation.ok = Some(result.is_ok());
-        operation.result = Some(shortened(match result {
+        let text = match result {
             Ok(outcome) => outcome_text(outcome),
             Err(error) => error.to_string(),
-        }));
+        };
+        operation.result = Some(shortened(text, MAX_DETAIL));
         let place = self.open.remove(&id)?;
         self.entries.get(place)
     }
 
     /// A SIP message came or went.
     pub(crate) fn sip(&mut self, at: u64, direction: Direction, leg: String, summary: String) -> Option<&TimelineEntry> {
-        self.push(at, What::Sip { direction, leg, summary: shortened(summary) })
+        self.push(at, What::Sip { direction, leg, summary: shortened(summary, MAX_DETAIL) })
     }
 
     /// The media of a leg are closed.
@@ -188,8 +191,8 @@ fn media_entry(leg: String, stats: &StreamStats) -> MediaEntry {
     }
 }
 
-fn shortened(mut text: String) -> String {
-    if let Some((cut, _)) = text.char_indices().nth(MAX_DETAIL) {
+fn shortened(mut text: String, max: usize) -> String {
+    if let Some((cut, _)) = text.char_indices().nth(max) {
         text.truncate(cut);
         text.push('…');
     }
@@ -258,6 +261,11 @@ pub(crate) fn detail(op: &Op) -> String {
     };
     debug_assert!(written.is_ok(), "writing to a String cannot fail");
     text
+}
+
+/// The same, as much of it as those who watch get.
+pub(super) fn summary(op: &Op) -> String {
+    shortened(detail(op), MAX_SUMMARY)
 }
 
 /// An outcome in a few words.
@@ -363,6 +371,13 @@ mod tests {
         assert_eq!((set("a", Some("b")), set("token", None)), ("a=b".to_owned(), "token=(none)".to_owned()));
         let play = PlayArgs { sources: vec!["ivr/a.wav".into(), "https://h/b.wav?token=hush".into()], ..PlayArgs::default() };
         assert_eq!(detail(&Op::Play(play)), "ivr/a.wav, https://h/b.wav?token=[redacted]");
+    }
+
+    #[test]
+    fn watchers_get_names_of_files_whole_and_of_long_texts_the_beginning() {
+        let summary = |source: String| summary(&Op::Play(PlayArgs { sources: vec![source], ..PlayArgs::default() }));
+        assert_eq!(summary("x".repeat(1_000)), "x".repeat(1_000));
+        assert_eq!(summary("x".repeat(1 << 20)).chars().count(), MAX_SUMMARY + 1);
     }
 
     #[test]

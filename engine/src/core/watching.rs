@@ -225,8 +225,10 @@ impl Switch {
         let activity = match call.outside.activity(id) {
             Some(activity) => activity,
             None if op.class() != OpClass::Host && self.events.is_watched() => {
-                let (application, data) = (None, super::timeline_log::detail(op));
-                Arc::new(Activity { uuid: id.to_string(), operation: op.name(), application, data })
+                let (application, data) = (None, super::timeline_log::summary(op));
+                let set = if let Op::Set(args) = op { args.value.as_ref().map_or(0, String::len) } else { 0 };
+                let octets = data.len() + set;
+                Arc::new(Activity { uuid: id.to_string(), operation: op.name(), application, data, octets })
             }
             None => return,
         };
