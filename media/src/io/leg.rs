@@ -198,7 +198,7 @@ impl LegSlot {
         let leg = self.id;
         for mut block in self.recordings.extract_if(.., |block| block.finished) {
             block.hand_over(leg, recorder);
-            recorder.send(Message::Finish { key: (leg, block.id) });
+            recorder.send(Message::Finish { key: (leg, block.id), missed: block.missed });
         }
     }
 }

@@ -81,8 +81,10 @@ pub(super) enum Message {
         missed: u64,
         samples: Vec<i16>,
     },
+    /// `missed` samples of each channel were lost before the end.
     Finish {
         key: Key,
+        missed: u64,
     },
     Stop,
 }
@@ -181,7 +183,8 @@ struct Open {
 }
 
 enum Sink {
-    Wav(WavWriter<BufWriter<File>>),
+    /// Whole blocks are written: what was recorded is in the file at once.
+    Wav(WavWriter<File>),
     Ogg(Box<OggOpusWriter<BufWriter<File>>>),
 }
 
@@ -201,14 +204,14 @@ impl Writer {
             match message {
                 Ok(Message::Open { key, file, channels, rate }) => self.open(key, file, channels, rate),
                 Ok(Message::Samples { key, missed, samples }) => self.samples(key, missed, samples),
-                Ok(Message::Finish { key }) => self.finish(key),
+                Ok(Message::Finish { key, missed }) => self.finish(key, missed),
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => break,
             }
         }
         // The engine is going down: what was recorded so far becomes a whole file.
         for key in self.open.keys().copied().collect::<Vec<_>>() {
-            self.finish(key);
+            self.finish(key, 0);
         }
     }
 
@@ -237,10 +240,9 @@ impl Writer {
         if let Err(error) = mark_recording(file.as_fd(), mark) {
             tracing::debug!(path = %path.display(), %error, "a recording does not say whose it is");
         }
-        let file = BufWriter::new(file);
         Ok(match format {
             RecordingFormat::Wav => Sink::Wav(WavWriter::new(file, channels, rate)?),
-            RecordingFormat::Ogg => Sink::Ogg(Box::new(OggOpusWriter::new(file, channels, rate, serial(key))?)),
+            RecordingFormat::Ogg => Sink::Ogg(Box::new(OggOpusWriter::new(BufWriter::new(file), channels, rate, serial(key))?)),
         })
     }
 
@@ -261,13 +263,14 @@ impl Writer {
         }
     }
 
-    fn finish(&mut self, key: Key) {
-        let Some(open) = self.open.remove(&key) else { return };
+    fn finish(&mut self, key: Key, missed: u64) {
+        let Some(mut open) = self.open.remove(&key) else { return };
+        let filled = open.write(missed, &[]);
         let duration = Duration::from_micros(open.length * 1_000_000 / u64::from(open.rate.max(1)));
-        let written = match open.sink {
+        let written = filled.and_then(|()| match open.sink {
             Sink::Wav(writer) => writer.finish(),
             Sink::Ogg(writer) => writer.finish(),
-        };
+        });
         match written {
             Ok(()) => {
                 self.events.push(PoolEvent::RecordingSaved { leg: key.0, id: key.1, path: open.path, duration });
@@ -320,7 +323,30 @@ impl PoolEvent {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::mpsc;
+
     use super::*;
+
+    #[test]
+    fn what_a_slow_disk_cost_at_the_end_is_silence_as_elsewhere() {
+        let (to_core, mut events) = mpsc::channel(16);
+        let mut writer =
+            Writer { events: Outbox::new(to_core), waiting: Arc::default(), spare: Arc::default(), open: BTreeMap::new() };
+        let within = std::env::temp_dir();
+        let path = within.join(format!("lockstep-recorder-end-{}.wav", std::process::id()));
+        let file = RecordingFile { within, path: path.clone(), format: RecordingFormat::Wav, mark: String::new() };
+        let key = (LegId(1), RecordingId(1));
+        writer.open(key, file, 1, 8000);
+        writer.samples(key, 800, vec![1; 4000]);
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 44 + 2 * 4800, "what was recorded so far");
+        writer.finish(key, 3200);
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 44 + 2 * 8000);
+        std::fs::remove_file(&path).unwrap();
+        writer.events.flush();
+        let told: Vec<_> = std::iter::from_fn(|| events.try_recv().ok()).collect();
+        let Some(PoolEvent::RecordingSaved { duration, .. }) = told.last() else { panic!("{told:?}") };
+        assert_eq!(*duration, Duration::from_secs(1));
+    }
 
     #[test]
     fn a_full_queue_takes_no_samples_and_every_end() {
@@ -328,7 +354,7 @@ mod tests {
         let key = |id| (LegId(1), RecordingId(id));
         let samples = || Message::Samples { key: key(1), missed: 0, samples: Vec::new() };
         assert_eq!((0..QUEUE + 10).filter(|_| recorder.send(samples())).count(), QUEUE);
-        assert!((0..10).all(|id| recorder.send(Message::Finish { key: key(id) })));
+        assert!((0..10).all(|id| recorder.send(Message::Finish { key: key(id), missed: 0 })));
         assert!(!recorder.send(samples()));
         assert_eq!(messages.try_iter().count(), QUEUE + 10, "what was refused is not there");
     }

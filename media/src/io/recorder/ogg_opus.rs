@@ -7,7 +7,8 @@ use opus::{Application, Bitrate, Channels, Encoder};
 
 /// Granule positions count samples at 48 kHz whatever was encoded.
 const GRANULE_RATE: u32 = 48_000;
-/// Packets of 20 ms on a page: a file of an engine that was killed lacks at most a second.
+/// Packets of 20 ms on a page, which is written as soon as it is full: in the file of an engine that was killed, a second is missing
+/// at most of what got here.
 const PACKETS_A_PAGE: u32 = 50;
 /// Plenty for speech, bit/s for each channel.
 const BITRATE: i32 = 24_000;
@@ -55,6 +56,7 @@ impl<W: Write> OggOpusWriter<W> {
         let mut out = PacketWriter::new(out);
         out.write_packet(head, serial, PacketWriteEndInfo::EndPage, 0)?;
         out.write_packet(tags, serial, PacketWriteEndInfo::EndPage, 0)?;
+        out.inner_mut().flush()?;
 
         let frame_len = (rate / 50) as usize * usize::from(channels);
         Ok(Self {
@@ -115,12 +117,12 @@ impl<W: Write> OggOpusWriter<W> {
         if let Some(before) = self.held.replace(packet) {
             self.granule += self.packet_length();
             self.packets += 1;
-            let end = if self.packets.is_multiple_of(PACKETS_A_PAGE) {
-                PacketWriteEndInfo::EndPage
-            } else {
-                PacketWriteEndInfo::NormalPacket
-            };
+            let is_full = self.packets.is_multiple_of(PACKETS_A_PAGE);
+            let end = if is_full { PacketWriteEndInfo::EndPage } else { PacketWriteEndInfo::NormalPacket };
             self.out.write_packet(before, self.serial, end, self.granule)?;
+            if is_full {
+                self.out.inner_mut().flush()?;
+            }
         }
         Ok(())
     }
@@ -175,6 +177,17 @@ mod tests {
         let played = play(record(2, &stereo));
         let loudest = played.iter().map(|sample| sample.unsigned_abs()).max().unwrap();
         assert!((4000..6500).contains(&loudest), "half of one channel's level in the mix: {loudest}");
+    }
+
+    #[test]
+    fn a_file_that_was_never_finished_plays_to_within_a_second_of_its_end() {
+        let buffer = io::BufWriter::with_capacity(1 << 20, Vec::new());
+        let mut writer = OggOpusWriter::new(buffer, 1, 8000, 7).unwrap();
+        let written = |writer: &mut OggOpusWriter<io::BufWriter<Vec<u8>>>| writer.out.inner_mut().get_ref().clone();
+        assert!(written(&mut writer).starts_with(b"OggS"), "the headers");
+        writer.write(&tone(24_000)).unwrap();
+        let samples = play(written(&mut writer)).len();
+        assert!((15_900..=24_000).contains(&samples), "{samples}");
     }
 
     #[test]

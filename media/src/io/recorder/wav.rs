@@ -86,6 +86,16 @@ mod tests {
     }
 
     #[test]
+    fn past_4_gib_the_header_says_to_the_end() {
+        let mut bytes = Cursor::new(Vec::new());
+        let mut writer = WavWriter::new(&mut bytes, 1, 8000).unwrap();
+        writer.write(&[1, 2]).unwrap();
+        writer.length = u64::from(u32::MAX) - 40;
+        writer.finish().unwrap();
+        assert_eq!(samples(bytes.into_inner()), [1, 2]);
+    }
+
+    #[test]
     fn stereo_halves_the_playing_time_and_not_the_sample_rate() {
         let mut bytes = Cursor::new(Vec::new());
         let mut writer = WavWriter::new(&mut bytes, 2, 8000).unwrap();
