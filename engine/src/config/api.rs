@@ -11,8 +11,10 @@ use super::Secret;
 #[serde(deny_unknown_fields, default)]
 pub struct ApiConfig {
     pub keys: Vec<ApiKey>,
+    #[serde(deserialize_with = "super::address::socket")]
     pub listen: SocketAddr,
     /// Serves only public functions (`/f/`).
+    #[serde(deserialize_with = "super::address::optional_socket")]
     pub public_listen: Option<SocketAddr>,
     /// The largest form, files included, MiB.
     pub form_mb: u32,

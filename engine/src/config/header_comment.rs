@@ -51,6 +51,17 @@ pub(crate) fn find(source: &str) -> Option<(usize, &str)> {
     None
 }
 
+/// The line, counted from 1, of a comment that looks like a header comment and is not read: a second one, or one behind code.
+pub(crate) fn unread(source: &str) -> Option<usize> {
+    let read = find(source).map(|(line, _)| line);
+    let says = |line: &str| {
+        let rest = line.trim_start_matches(|c: char| c.is_whitespace() || "/*".contains(c)).strip_prefix("@lockstep");
+        rest.is_some_and(|rest| rest.starts_with(char::is_whitespace) && rest.contains('='))
+    };
+    let mut head = (1..).zip(source.lines().take(HEAD_LINES));
+    head.find(|&(line, text)| Some(line) != read && says(text)).map(|(line, _)| line)
+}
+
 /// What is found is shown, but a line may be as long as a script.
 fn shortened(message: String) -> String {
     match message.char_indices().nth(MAX_MESSAGE) {
@@ -175,6 +186,19 @@ mod tests {
     #[test]
     fn a_comment_after_code_is_not_a_header() {
         assert_eq!(read("a.js", "let x;\n// @lockstep type=script").unwrap(), ScriptEntry::new("a.js"));
+    }
+
+    #[test]
+    fn a_comment_that_is_not_read_is_known() {
+        for (source, line) in [
+            ("// @lockstep class5_destination=1000\n// @lockstep memory_mb=16", Some(2)),
+            ("'use strict'\n// @lockstep memory_mb=16", Some(2)),
+            ("/* A menu.\n   Of ours.\n   @lockstep memory_mb=16 */", Some(3)),
+            ("// @lockstep memory_mb=16\n// what @lockstep does, and @lockstep", None),
+            ("let x;", None),
+        ] {
+            assert_eq!(unread(source), line, "{source}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! [`Config::load`] reads the file of a folder, applies `LOCKSTEP_SECTION__KEY` variables, and checks the whole. What is wrong
 //! is reported with file, line, key and what was expected; the engine does not start on it.
 
+mod address;
 mod api;
 mod drivers;
 mod entry;

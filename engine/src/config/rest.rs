@@ -57,6 +57,11 @@ impl<'de> Visitor<'de> for TextOrTable {
         Ok(RestUser { token, account: super::default_account() })
     }
 
+    // A token without its quotes is not shown.
+    fn visit_i64<E: Error>(self, _: i64) -> Result<RestUser, E> {
+        Err(E::custom("expected a text in quotes"))
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<RestUser, A::Error> {
         let Table { token, account } = Table::deserialize(MapAccessDeserializer::new(table))?;
         Ok(RestUser { token, account })

@@ -325,8 +325,10 @@ pub struct CustomerLimits {
 #[serde(deny_unknown_fields, default)]
 pub struct EventSocketConfig {
     /// FreeSWITCH connects here.
+    #[serde(deserialize_with = "super::address::optional_socket")]
     pub freeswitch_outbound: Option<SocketAddr>,
     /// Our own event socket.
+    #[serde(deserialize_with = "super::address::optional_socket")]
     pub listen: Option<SocketAddr>,
     pub password: Option<Secret>,
     /// Who may log in under a name of their own (`userauth`), and what they may do.

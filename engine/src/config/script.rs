@@ -187,8 +187,13 @@ impl std::str::FromStr for Class5Destination {
         if text.is_empty() {
             return Err("expected a number, a name or `/regular expression/`, found nothing".to_owned());
         }
-        let Some(source) = text.strip_prefix('/').and_then(|rest| rest.strip_suffix('/')) else {
-            return Ok(Self::Exact(text.to_owned()));
+        let pattern = text.strip_prefix('/').and_then(|rest| rest.rsplit_once('/'));
+        let source = match pattern {
+            Some((source, "")) => source,
+            Some((source, flags)) if flags.chars().all(|flag| "dgimsuvy".contains(flag)) => {
+                return Err(format!("expected flags within the expression, such as `/(?i){source}/`, found `{text}`"));
+            }
+            Some(_) | None => return Ok(Self::Exact(text.to_owned())),
         };
         match regex::Regex::new(&format!("^(?:{source})$")) {
             Ok(regex) => Ok(Self::Pattern { source: source.to_owned(), regex }),
@@ -377,6 +382,14 @@ mod tests {
     fn a_broken_pattern_says_why() {
         let error = "/a(/".parse::<Class5Destination>().unwrap_err();
         assert_eq!(error, "`/a(/` is not a regular expression: unclosed group");
+    }
+
+    #[test]
+    fn flags_behind_a_pattern_are_told_where_they_belong() {
+        let error = "/menu/i".parse::<Class5Destination>().unwrap_err();
+        assert_eq!(error, "expected flags within the expression, such as `/(?i)menu/`, found `/menu/i`");
+        assert!("/(?i)menu/".parse::<Class5Destination>().unwrap().matches("MENU"));
+        assert!("/a/room".parse::<Class5Destination>().unwrap().matches("/a/room"));
     }
 
     #[test]

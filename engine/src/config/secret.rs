@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 /// The largest file a secret is read from, in bytes.
 const MAX_SECRET_FILE: u64 = 64 * 1024;
@@ -11,8 +11,7 @@ const MAX_SECRET_FILE: u64 = 64 * 1024;
 /// A password or key. Written in place, as `env:NAME`, or as `file:/absolute/path` (a final line break is dropped).
 ///
 /// `Debug` shows nothing of it, there is no `Display`, and it cannot be serialised.
-#[derive(Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Secret(String);
 
 impl Secret {
@@ -41,6 +40,57 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Quoted)
+    }
+}
+
+/// Reads a text, and says nothing of what a value is that is none: a PIN without its quotes is one all the same.
+struct Quoted;
+
+impl Quoted {
+    fn refused<E: Error>() -> E {
+        E::custom("expected a text in quotes")
+    }
+}
+
+impl Visitor<'_> for Quoted {
+    type Value = Secret;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text in quotes")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Secret, E> {
+        Secret::try_from(text.to_owned()).map_err(E::custom)
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Secret, E> {
+        Err(Self::refused())
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Secret, E> {
+        Err(Self::refused())
+    }
+
+    fn visit_i128<E: Error>(self, _: i128) -> Result<Secret, E> {
+        Err(Self::refused())
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Secret, E> {
+        Err(Self::refused())
+    }
+
+    fn visit_u128<E: Error>(self, _: u128) -> Result<Secret, E> {
+        Err(Self::refused())
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Secret, E> {
+        Err(Self::refused())
     }
 }
 
@@ -85,6 +135,18 @@ mod tests {
     #[test]
     fn debug_shows_nothing() {
         assert_eq!(format!("{:?}", Secret::literal("hunter2")), "Secret(…)");
+    }
+
+    #[test]
+    fn a_value_that_is_no_text_is_not_shown_either() {
+        for value in ["48151623", "-48151623", "4815.1623", "true", "2024-08-15", "[48151623]", "{ a = 48151623 }"] {
+            let text = format!("[[user]]\nname = \"1\"\npassword = {value}");
+            let said = toml::from_str::<crate::config::Config>(&text).unwrap_err();
+            let said = said.message();
+            assert!(!["4815", "1623", "true", "2024"].iter().any(|part| said.contains(part)), "{value}: {said}");
+        }
+        let said = toml::from_str::<crate::config::Config>("[[user]]\nname = \"1\"\npassword = 1").unwrap_err();
+        assert_eq!(said.message(), "expected a text in quotes");
     }
 
     #[test]

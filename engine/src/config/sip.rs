@@ -12,6 +12,7 @@ use serde::Deserialize;
 pub struct SipConfig {
     pub listen: Vec<Listen>,
     /// Address written into SDP and Contact towards peers outside `[security] local_nets`.
+    #[serde(deserialize_with = "super::address::optional_ip")]
     pub external_ip: Option<IpAddr>,
     /// Realm of digest challenges.
     pub realm: String,

@@ -62,11 +62,15 @@ fn item(mut path: Vec<Step>, index: usize) -> Vec<Step> {
     path
 }
 
+/// Threads or processes: more than machines have cores for.
+const MAX_THREADS: u16 = 256;
+
 /// Checks what the types alone cannot.
 pub(super) fn validate(config: &Config) -> Report {
     let mut report = Report::default();
     sip(config, &mut report);
     api(config, &mut report);
+    threads(config, &mut report);
     event_socket::event_socket(config, &mut report);
     media_servers(config, &mut report);
     tts(config, &mut report);
@@ -111,6 +115,9 @@ fn sip(config: &Config, report: &mut Report) {
     if sip.min_expires_s > sip.max_expires_s {
         let message = format!("expected at most max_expires_s ({}), found {}", sip.max_expires_s, sip.min_expires_s);
         report.error(section("sip", "min_expires_s"), message);
+    }
+    if sip.max_expires_s == 0 {
+        report.error(section("sip", "max_expires_s"), "expected at least 1: with 0 nobody could register");
     }
     let mut seen = Vec::new();
     for (index, codec) in config.media.codecs.iter().enumerate() {
@@ -160,12 +167,22 @@ fn api(config: &Config, report: &mut Report) {
     }
 }
 
+fn threads(config: &Config, report: &mut Report) {
+    for (table, key, count) in [("media", "threads", config.media.threads), ("scripts", "workers", config.scripts.workers)] {
+        if count > MAX_THREADS {
+            report.error(section(table, key), format!("expected 0 (one per core) to {MAX_THREADS}, found {count}"));
+        }
+    }
+}
+
 fn media_servers(config: &Config, report: &mut Report) {
     let named = config.freeswitches.iter().map(|host| host.name.as_ref().unwrap_or(&host.address));
     report.duplicates("freeswitch", "name", named);
     for (index, host) in config.freeswitches.iter().enumerate() {
-        let is_address =
-            host.address.rsplit_once(':').is_some_and(|(name, port)| !name.is_empty() && port.parse::<u16>().is_ok());
+        let is_address = host
+            .address
+            .rsplit_once(':')
+            .is_some_and(|(name, port)| !name.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0));
         if !is_address {
             let message = format!("expected HOST:PORT of an event socket, found `{}`", host.address);
             report.error(entry("freeswitch", index, "address"), message);
@@ -210,6 +227,7 @@ fn tts(config: &Config, report: &mut Report) {
         let path = |key: &str| [section("tts", "provider"), section(name, key)].concat();
         let table = [section("tts", "provider"), vec![Step::Key(name.clone())]].concat();
         http::request(report, &table, (&provider.url, &provider.method), &provider.headers);
+        http::timeout(report, &table, provider.timeout_ms);
         if name == super::tts::ESPEAK {
             report.error(path("url"), "`espeak` is built in; expected another name");
         }
@@ -224,12 +242,15 @@ fn messaging(config: &Config, report: &mut Report) {
         if email.username.is_some() != email.password.is_some() {
             report.error(section("email", "username"), "expected `username` and `password` together");
         }
+        http::timeout(report, &[Step::Key("email".to_owned())], email.timeout_ms);
     }
     if let Some(sms) = &config.sms {
         http::request(report, &[Step::Key("sms".to_owned())], (&sms.url, &sms.method), &sms.headers);
+        http::timeout(report, &[Step::Key("sms".to_owned())], sms.timeout_ms);
     }
     if let Some(notify) = &config.notify {
         http::request(report, &[Step::Key("notify".to_owned())], (&notify.url, &notify.method), &notify.headers);
+        http::timeout(report, &[Step::Key("notify".to_owned())], notify.timeout_ms);
     }
 }
 
@@ -271,6 +292,7 @@ fn lookups(config: &Config, report: &mut Report) {
             _ if name == "userspaceLookup" => report.error(path("area"), "expected either `area` or `url`"),
             _ => report.error(path("url"), "expected `url`, and `area` for `userspaceLookup` only"),
         }
+        http::timeout(report, &section("lookup", name), provider.timeout_ms);
         if provider.result.as_ref().is_some_and(|pointer| !pointer.is_empty() && !pointer.starts_with('/')) {
             report.error(path("result"), "expected a JSON pointer such as `/data/carrier`");
         }
@@ -388,6 +410,11 @@ fn gateways_and_routes(config: &Config, report: &mut Report) {
     for (index, gateway) in config.gateways.iter().enumerate() {
         if gateway.register && (gateway.username.is_none() || gateway.password.is_none()) {
             report.error(entry("gateway", index, "register"), "expected `username` and `password` to register with");
+        } else if gateway.username.is_some() != gateway.password.is_some() {
+            report.warn(
+                entry("gateway", index, "username"),
+                "has no effect: challenges are answered with `username` and `password`",
+            );
         }
         if gateway.probe_s == Some(0) {
             report.error(entry("gateway", index, "probe_s"), "expected at least 1 second; leave it out for no probes");
@@ -514,9 +541,20 @@ mod tests {
     fn what_nothing_could_use_is_refused() {
         assert_eq!(keys("[event_socket]\nlisten = \"127.0.0.1:8021\""), ["event_socket.listen"]);
         assert_eq!(keys("[jobs]\nconcurrency = 0"), ["jobs.concurrency"]);
+        assert_eq!(keys("[scripts]\nworkers = 1000\n[media]\nthreads = 65535"), ["media.threads", "scripts.workers"]);
+        assert_eq!(keys("[sip]\nmin_expires_s = 0\nmax_expires_s = 0"), ["sip.max_expires_s"]);
+        assert_eq!(keys("[[freeswitch]]\naddress = \"10.0.0.7:0\"\npassword = \"x\""), ["freeswitch[0].address"]);
+        assert_eq!(keys("[[app]]\nname = \"\"\n[[app]]\nname = \"-\""), ["app[0].name", "app[1].name"]);
         assert_eq!(keys("[[customer]]\nid = 12\nuser = \"pbx\"\npassword = \"\""), ["customer[0].password"]);
         assert_eq!(keys("[[customer]]\nid = 12\nuser = \"\"\npassword = \"x\""), ["customer[0].user"]);
         assert_eq!(keys("[[gateway]]\nid = 1\naddress = \"sip:h\"\nregister = true"), ["gateway[0].register"]);
+    }
+
+    #[test]
+    fn a_login_that_is_half_there_is_said() {
+        let config: Config = toml::from_str("[[gateway]]\nid = 1\naddress = \"sip:h\"\nusername = \"u\"").unwrap();
+        let warned: Vec<_> = validate(&config).warnings.iter().map(|finding| render(&finding.path)).collect();
+        assert_eq!(warned, ["gateway[0].username"]);
     }
 
     #[test]

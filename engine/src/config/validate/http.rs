@@ -21,6 +21,13 @@ pub(super) fn request(report: &mut Report, table: &[Step], (url, method): (&str,
     }
 }
 
+/// Checks how long an answer may take: nothing is answered at once.
+pub(super) fn timeout(report: &mut Report, table: &[Step], ms: u32) {
+    if ms == 0 {
+        report.error([table, &[Step::Key("timeout_ms".to_owned())]].concat(), "expected at least 1 millisecond");
+    }
+}
+
 /// Checks a URL; what is to be filled in in it may be anything.
 pub(super) fn http_url(report: &mut Report, path: Vec<Step>, url: &str) {
     if !url.starts_with("https://") && !url.starts_with("http://") {
@@ -53,6 +60,9 @@ mod tests {
         assert_eq!(sms("url = \"http://[zz/\""), ["sms.url"]);
         assert_eq!(sms("url = \"http://h/\"\nmethod = \"B AD\""), ["sms.method"]);
         assert_eq!(sms("url = \"http://h/\"\nheaders = { \"bad name\" = \"x\" }").len(), 1);
+        assert_eq!(sms("url = \"http://h/\"\ntimeout_ms = 0"), ["sms.timeout_ms"]);
+        assert_eq!(keys("[lookup.hlr]\nurl = \"http://h/\"\ntimeout_ms = 0"), ["lookup.hlr.timeout_ms"]);
+        assert_eq!(keys("[tts.provider.x]\nurl = \"http://h/\"\ntimeout_ms = 0"), ["tts.provider.x.timeout_ms"]);
         assert_eq!(keys("[notify]\nurl = \"http://h:port/\""), ["notify.url"]);
         assert_eq!(keys("[lookup.hlr]\nurl = \"http://h/{number}\"\nmethod = \"\""), ["lookup.hlr.method"]);
         assert_eq!(keys("[tts.provider.x]\nurl = \"http://h/\"\nmethod = \"B AD\""), ["tts.provider.x.method"]);

@@ -15,6 +15,10 @@ fn account_of<'a>(config: &'a Config, script: &ScriptEntry) -> Option<&'a str> {
 
 pub(super) fn scripts(config: &Config, report: &mut Report) {
     report.duplicates("app", "name", config.apps.iter().map(|app| &app.name));
+    for (index, app) in config.apps.iter().enumerate().filter(|(_, app)| ["", "-"].contains(&app.name.as_str())) {
+        // Scripts without an app go by these.
+        report.error(entry("app", index, "name"), format!("expected a name, found `{}`", app.name));
+    }
     report.duplicates("script", "file", config.script_entries.iter().map(|script| &script.file));
     let destinations = config
         .script_entries

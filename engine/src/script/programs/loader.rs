@@ -327,7 +327,10 @@ impl Loader {
             return Err(problem(error.message, at));
         }
         let idle = header.without_effect().into_iter();
-        let warnings = idle.map(|(key, sentence)| format!("{file}: @lockstep: {key}: {sentence}")).collect();
+        let mut warnings: Vec<String> = idle.map(|(key, sentence)| format!("{file}: @lockstep: {key}: {sentence}")).collect();
+        if let Some(line) = header_comment::unread(&source) {
+            warnings.push(format!("{file}:{line}: @lockstep: is not read: one comment says all, before any code"));
+        }
         let settings = match self.entries.get(file) {
             Some(entry) => ScriptEntry { run_is_configured: entry.run.is_some(), ..entry.clone().or(header) },
             None => header,

@@ -326,6 +326,14 @@ fn a_wrong_header_comment_names_its_line() {
 }
 
 #[test]
+fn a_second_header_comment_is_said_not_to_be_read() {
+    let mut folder = Folder::new();
+    folder.write("menu.js", "// @lockstep class5_destination=1000\n// @lockstep public=true\nfunction main() {}");
+    let warnings = folder.loader(&Config::default()).load().unwrap().new_warnings;
+    assert_eq!(warnings, ["menu.js:2: @lockstep: is not read: one comment says all, before any code"]);
+}
+
+#[test]
 fn a_header_comment_cannot_name_an_app_that_the_configuration_does_not_know() {
     let mut folder = Folder::new();
     folder.write("menu.js", "// A menu.\n// @lockstep app=slaes class5_destination=1000\nfunction main() {}");
