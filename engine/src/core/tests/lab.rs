@@ -39,6 +39,7 @@ use crate::core::EventLog;
 use crate::core::directory::Directory;
 use crate::core::exchange::{Exchange, ExchangeParts};
 use crate::core::recordings::Recordings;
+use crate::core::setup;
 use crate::core::switch::{Switch, SwitchParts};
 use crate::core::timeline::Timeline;
 use crate::core::world::{Arrival, Arrived, Ticket};
@@ -99,13 +100,14 @@ impl Lab {
         let now = Moment { instant: Instant::now(), unix_ms: 1_700_000_000_000 };
         let book = Rc::new(RefCell::new(Book::default()));
         let engine: SocketAddr = ENGINE.parse().unwrap();
-        let world = LabWorld { book: Rc::clone(&book), listening: vec![(Protocol::Udp, engine)] };
+        let listening = || vec![(Protocol::Udp, engine)];
+        let world = LabWorld { book: Rc::clone(&book), listening: listening() };
         let exchange = Exchange::new(ExchangeParts {
             now,
             codecs: Codec::ALL.to_vec(),
             recordings: Recordings::new(Folders::beneath(Path::new("scripts")), None),
             world: Box::new(world),
-            endpoint: Endpoint::new(endpoint_config(engine), [1; 32]),
+            endpoint: Endpoint::new(setup::endpoint_config(&config, listening(), &listening()), [1; 32]),
             registrar: Registrar::new(RegistrarConfig::default()),
             authenticator: Authenticator::new(AuthenticatorConfig::new("lockstep"), [2; 32], now.instant),
             directory: Directory::new(&config, [engine.ip()]),

@@ -12,5 +12,6 @@ mod leading;
 mod limits;
 mod outgoing;
 mod scripts;
+mod torture;
 mod trunks;
 mod watching;
