@@ -916,8 +916,8 @@ declare module 'cxCallControl' {
   }
   interface PlacedEvents {
     originated: { call_id: string };
+    /** A 180, or a 183. */
     ringing: { call_id: string };
-    early: { call_id: string };
     answered: { call_id: string };
     hangup: { call_id: string; cause: { code: number; reason: string; by: 'caller' | 'callee' | 'script' | 'engine' } | null; duration_ms?: number };
     /** It could not be placed. Without a listener the run fails. */
@@ -929,6 +929,9 @@ declare module 'cxCallControl' {
     on<E extends keyof PlacedEvents>(event: E, listener: (facts: PlacedEvents[E]) => void): this;
     once<E extends keyof PlacedEvents>(event: E, listener: (facts: PlacedEvents[E]) => void): this;
     off<E extends keyof PlacedEvents>(event: E, listener: (facts: PlacedEvents[E]) => void): this;
+    /** As `on` and `off`. */
+    addListener<E extends keyof PlacedEvents>(event: E, listener: (facts: PlacedEvents[E]) => void): this;
+    removeListener<E extends keyof PlacedEvents>(event: E, listener: (facts: PlacedEvents[E]) => void): this;
   }
   interface Class5 {
     originate(wanted: Wanted): PlacedCall;

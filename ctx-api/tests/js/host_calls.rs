@@ -118,6 +118,42 @@ fn an_argument_that_is_missing_is_no_text() {
 }
 
 #[test]
+fn what_a_listener_of_a_placed_call_throws_is_the_scripts_own() {
+    let source = "const { C5 } = require('cxCallControl');
+    function main() {
+      return new Promise((resolve) => {
+        const call = C5().originate('1', '2', '3').on('error', () => resolve('no call'));
+        call.on('ringing', () => { throw new Error('mine') }).on('ringing', () => console.log('rings'));
+      });
+    }";
+    let mut run = Setup::app(source).start();
+    answer(&mut run, r#"{"id":"c","seen":0}"#);
+    answer(&mut run, r#"{"seq":1,"event":"ringing"}"#);
+    assert_eq!(run.error().message, "Error: mine");
+    assert_eq!(run.texts(), ["rings"]);
+}
+
+#[test]
+fn listeners_of_a_placed_call_come_and_go_as_those_of_node() {
+    let source = "const { C5 } = require('cxCallControl');
+    function main() {
+      return new Promise((resolve) => {
+        const call = C5().originate('1', '2', '3').on('hangup', resolve);
+        const [gone, heard] = [() => console.log('gone'), ({ call_id }) => console.log(call_id)];
+        call.once('ringing', gone).off('ringing', gone).addListener('answered', gone).removeListener('answered', gone);
+        call.once('ringing', heard).addListener('ringing', heard);
+      });
+    }";
+    let mut run = Setup::app(source).start();
+    answer(&mut run, r#"{"id":"c","seen":0}"#);
+    for (seq, event) in ["ringing", "answered", "ringing", "hangup"].into_iter().enumerate() {
+        answer(&mut run, &format!(r#"{{"seq":{seq},"event":"{event}"}}"#));
+    }
+    assert_eq!(run.texts(), ["c"; 3]);
+    assert_eq!(run.result(), r#"{"call_id":"c"}"#);
+}
+
+#[test]
 fn integers_that_no_number_holds_are_given_and_taken_as_bigint() {
     let source = "const { sql } = require('cxUserspace'); async function main() { const [{ n }] = await sql('select ? as n', [9007199254740993n]); return typeof n + n }";
     let mut run = Setup::app(source).start();

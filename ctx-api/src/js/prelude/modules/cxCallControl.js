@@ -2,32 +2,50 @@
 (function (host, runtime) {
   const { text, optionalText } = runtime.part('arguments');
 
+  function removeAt(list, index) {
+    if (index >= 0) list.splice(index, 1);
+  }
+
+  // As Node's.
   class Emitter {
     #listeners = { __proto__: null };
 
-    on(event, listener) {
+    on(event, listener, once = false) {
       if (typeof listener !== 'function') throw new TypeError(`on('${String(event)}'): expected a function`);
-      (this.#listeners[event] ??= []).push(listener);
+      (this.#listeners[event] ??= []).push({ listener, once });
       return this;
+    }
+
+    addListener(event, listener) {
+      return this.on(event, listener);
     }
 
     once(event, listener) {
-      const wrapped = (...args) => {
-        this.off(event, wrapped);
-        listener(...args);
-      };
-      return this.on(event, wrapped);
+      return this.on(event, listener, true);
     }
 
     off(event, listener) {
-      this.#listeners[event] = this.#listeners[event]?.filter((known) => known !== listener);
+      const list = this.#listeners[event] ?? [];
+      removeAt(list, list.findLastIndex((entry) => entry.listener === listener));
       return this;
+    }
+
+    removeListener(event, listener) {
+      return this.off(event, listener);
     }
 
     emit(event, ...args) {
       const listeners = this.#listeners[event];
       if (!listeners?.length) return false;
-      for (const listener of [...listeners]) listener(...args);
+      for (const entry of [...listeners]) {
+        if (entry.once) removeAt(listeners, listeners.indexOf(entry));
+        try {
+          entry.listener.call(this, ...args);
+        } catch (error) {
+          // The script's own: it fails the run, and is nothing that happened to the call.
+          Promise.reject(error);
+        }
+      }
       return true;
     }
   }
