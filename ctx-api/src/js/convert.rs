@@ -228,11 +228,11 @@ impl<'js> Arg<'_, 'js> {
 
     fn opt_time(&self, unit_ms: f64) -> Converted<Option<u64>> {
         let Some(number) = self.opt_number()? else { return Ok(None) };
-        let ms = number * unit_ms;
-        if !(0.0..=MAX_MS).contains(&ms) {
+        if number < 0.0 {
             return Err(self.out_of_range("a time of 0 or more", number));
         }
-        Ok(Some(ms.round() as u64))
+        // Infinity, too, is as good as the largest.
+        Ok(Some((number * unit_ms).min(MAX_MS).round() as u64))
     }
 
     /// One string, or a list of them.

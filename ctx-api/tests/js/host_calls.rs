@@ -111,6 +111,7 @@ fn an_argument_that_is_missing_is_no_text() {
             "const { sip } = require('cxSend'); function main() { return sip() }".to_owned(),
             "cxSend.sip: `to` must be a string, got undefined",
         ),
+        ("function main() { return setEnvVar(undefined, 'x') }".to_owned(), "setEnvVar: `key` must be a string, got undefined"),
         ("function main() { return api.send.sms('441') }".to_owned(), "cxSend.sms: `text` must be a string, got undefined"),
     ] {
         assert_eq!(Setup::app(&source).start().error().message, format!("TypeError: {message}"), "{source}");

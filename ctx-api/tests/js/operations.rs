@@ -163,6 +163,8 @@ fn digits_sleep_echo_and_recording() {
     assert_eq!(issued("blockDtmf('*#')"), Op::BlockDtmf(BlockDtmfArgs { digits: "*#".to_owned() }));
     assert_eq!(issued("unblockDtmf()"), Op::UnblockDtmf);
     assert_eq!(issued("sleep(1500)"), Op::Sleep(SleepArgs { duration_ms: 1_500 }));
+    let endless = Op::Sleep(SleepArgs { duration_ms: 10_000_000_000_000 });
+    assert_eq!([issued("sleep(Infinity)"), issued("sleep(1e300)")], [endless.clone(), endless]);
     assert_eq!(issued("echo()"), Op::Echo(EchoArgs { delay_ms: 0 }));
     assert_eq!(issued("echo(200)"), Op::Echo(EchoArgs { delay_ms: 200 }));
     assert_eq!(issued("echo({ delay_ms: 200 })"), Op::Echo(EchoArgs { delay_ms: 200 }));
@@ -174,7 +176,10 @@ fn digits_sleep_echo_and_recording() {
         issued("set('a', 5, true)"),
         Op::Set(SetArgs { key: "a".to_owned(), value: Some("5".to_owned()), skip_write: true })
     );
-    assert_eq!(issued("header('X-A', 'b')"), Op::SetHeader(SetHeaderArgs { name: "X-A".to_owned(), value: "b".to_owned() }));
+    for (value, text) in [("'b'", "b"), ("5", "5"), ("true", "true")] {
+        let header = SetHeaderArgs { name: "X-A".to_owned(), value: text.to_owned() };
+        assert_eq!(issued(&format!("header('X-A', {value})")), Op::SetHeader(header));
+    }
 }
 
 #[test]

@@ -49,6 +49,18 @@ async fn many_runs_count_together() {
 }
 
 #[tokio::test]
+async fn no_time_to_live_is_written_in_many_ways() {
+    let source = "
+        const { kv, incr } = require('cxKV');
+        async function main() {
+            for (const none of [0, '0', '', false, null]) await kv.set('k', 'x', none);
+            await kv.set('soon', 'x', '60');
+            return [await kv.get('k'), await incr('n', 1, '0')];
+        }";
+    assert_eq!(result(source).await, r#"["x",1]"#);
+}
+
+#[tokio::test]
 async fn mistakes_are_named() {
     let main = |call: &str| {
         format!("const {{ kv, ko, incr }} = require('cxKV'); async function main() {{ await kv.set('t', 'x'); return {call} }}")

@@ -13,7 +13,7 @@ async fn records_of_any_shape() {
             await create('one', 'k', false);
             const updated = [await userspace.update('dnc', '441', [1]), await userspace.update('dnc', 'none', 1)];
             const read = [await get('dnc', '441'), await userspace.read('dnc', '442'), await get('dnc', '449'), await get('dnc', '0'), await userspace.random('one')];
-            const listed = [await list('dnc', { prefix: '44', after: '441', limit: 1 }), (await list('dnc')).length, await list('none')];
+            const listed = [await list('dnc', { prefix: 44, after: 441, limit: '1' }), (await list('dnc')).length, await list('none')];
             return { updated, read, listed, gone: [await userspace.delete('dnc', '441'), await userspace.delete('dnc', '441')], random: await userspace.random('none') };
         }";
     let expected = concat!(

@@ -9,8 +9,9 @@
   }
 
   function seconds(operation, value) {
-    if (value === undefined || value === null || value === 0) return null;
-    const given = Number(value);
+    const given = Number(value ?? 0);
+    // Also a text of one, as `process.env` has them, and an empty one.
+    if (given === 0) return null;
     if (!(given > 0)) throw new RangeError(`${operation}: the time to live must be a number of seconds of 0 or more, got ${String(value)}`);
     return given;
   }

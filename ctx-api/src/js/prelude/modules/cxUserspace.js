@@ -47,6 +47,18 @@
     return Object.fromEntries(Object.entries(given).map(([name, value]) => [name, parameter(value)]));
   }
 
+  // Keys that are numbers are taken as they print, here too; a number may be a text of one.
+  function listed(options) {
+    if (typeof options !== 'object' || options === null) return options ?? {};
+    const given = { ...options };
+    for (const name of ['prefix', 'after']) {
+      if (typeof given[name] === 'number') given[name] = String(given[name]);
+    }
+    if (given.limit === '') delete given.limit;
+    else if (typeof given.limit === 'string' && !Number.isNaN(Number(given.limit))) given.limit = Number(given.limit);
+    return given;
+  }
+
   // Rows of a statement that gives some; otherwise what it changed.
   async function sql(statement, params) {
     const { columns, rows, changes, lastID } = await call('sql', (check) => [check('text', statement), parameters(params)]);
@@ -90,7 +102,7 @@
     update: write('update'),
     delete: one('delete'),
     random: (area) => call('random', (check) => [check('area', area)]),
-    list: (area, options) => call('list', (check) => [check('area', area), options ?? {}]),
+    list: (area, options) => call('list', (check) => [check('area', area), listed(options)]),
     sql,
     knex,
   };
