@@ -452,7 +452,7 @@ async fn a_placed_call_that_is_led_elsewhere_while_it_rings_stays_there() {
         let command = format!("originate {{origination_uuid={uuid}}}user/1001 {target}");
         let placed = wire.api(&command);
         let led = async {
-            let mut call = incoming(&mut phone).await;
+            let call = incoming(&mut phone).await;
             assert_eq!(other.api(&format!("uuid_transfer {uuid} 2000")).await, "+OK\n");
             call.answer();
             call
