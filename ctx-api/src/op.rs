@@ -273,6 +273,9 @@ pub enum DtmfMethod {
     Inband,
 }
 
+/// The most characters spoken at once; a longer text is a document, not an announcement.
+pub const MAX_SPOKEN: usize = 10_000;
+
 /// The most keys and pauses that `ctx.sendDtmf` takes.
 pub const MAX_DTMF_KEYS: usize = 256;
 

@@ -275,6 +275,7 @@ fn refusals_say_what_was_expected_and_what_came() {
         ("play('a', { stop_on: 'x' })", "RangeError: ctx.play: `stop_on` must be digits out of 0-9 * # A-D, got 'x'"),
         ("play('a', { loop: -1 })", "RangeError: ctx.play: `loop` must be 0 to 1000000, got -1"),
         ("say({})", "TypeError: ctx.say: `text` must be a string, got an object"),
+        ("say('ä'.repeat(10_001))", "RangeError: ctx.say: `text` must be at most 10000 characters long, got 10001"),
         ("ivr('a', 'soon')", "TypeError: ctx.ivr: `timeout` must be a number, got a string"),
         ("ivr('a', -1)", "RangeError: ctx.ivr: `timeout` must be a time of 0 or more, got -1"),
         (

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{Shared, WeakShared};
 use lockstep_ctx_api::OpError;
-use lockstep_ctx_api::op::TtsArgs;
+use lockstep_ctx_api::op::{MAX_SPOKEN, TtsArgs};
 use lockstep_media::codec::Codec;
 use lockstep_media::playout::EncodedPrompt;
 use lockstep_media::prompt::{PromptError, PromptLibrary};
@@ -30,9 +30,6 @@ pub use espeak::Espeak;
 pub use http::HttpProvider;
 
 use crate::config::TtsConfig;
-
-/// Characters of one text; a longer one is a document, not an announcement.
-const MAX_TEXT: usize = 10_000;
 
 /// Something to say, with everything a provider needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,8 +151,8 @@ impl Tts {
             known: inner.providers.keys().cloned().collect(),
         })?;
         let length = args.text.chars().count();
-        if length > MAX_TEXT {
-            return Err(TtsError::TooLong { length, max: MAX_TEXT });
+        if length > MAX_SPOKEN {
+            return Err(TtsError::TooLong { length, max: MAX_SPOKEN });
         }
         if args.text.trim().is_empty() {
             return Err(TtsError::Empty);
@@ -374,7 +371,7 @@ mod tests {
         };
         assert_eq!(code(say("fail")).await.0, ErrorCode::MediaError);
         assert_eq!(code(say(" \n")).await.0, ErrorCode::TypeError);
-        assert_eq!(code(say(&"x".repeat(MAX_TEXT + 1))).await.0, ErrorCode::RangeError);
+        assert_eq!(code(say(&"x".repeat(MAX_SPOKEN + 1))).await.0, ErrorCode::RangeError);
         let (kind, message) = code(TtsArgs { provider: Some("acme".into()), ..say("x") }).await;
         assert_eq!(kind, ErrorCode::NotConfigured);
         assert_eq!(message, "tts: no provider `acme`: set [tts.provider.acme] url, or use one of mumbler");

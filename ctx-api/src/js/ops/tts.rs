@@ -1,10 +1,6 @@
 use super::play;
-use crate::error::{ErrorCode, OpError};
 use crate::js::convert::{CallArgs, Converted, Options};
-use crate::op::{Op, TtsArgs};
-
-/// Longest text spoken at once, in bytes: more than an hour of speech.
-const MAX_TEXT: usize = 64 << 10;
+use crate::op::{MAX_SPOKEN, Op, TtsArgs};
 
 /// `tts(text, {provider, voice, language, ssml, …play options})`; `say` is the same.
 pub(super) fn convert(args: &CallArgs<'_, '_>) -> Converted<Op> {
@@ -17,9 +13,10 @@ pub(super) fn convert(args: &CallArgs<'_, '_>) -> Converted<Op> {
 
 /// Speech with the options beside it.
 pub(super) fn read(args: &CallArgs<'_, '_>, text: String, options: &Options<'_, '_>) -> Converted<TtsArgs> {
-    if text.len() > MAX_TEXT {
-        let message = format!("ctx.{}: `text` has {} bytes, at most {MAX_TEXT} are spoken at once", args.operation, text.len());
-        return Err(OpError::new(ErrorCode::RangeError, message).into());
+    let length = text.chars().count();
+    if length > MAX_SPOKEN {
+        let expected = format!("at most {MAX_SPOKEN} characters long");
+        return Err(args.range_error("text", &expected, length).into());
     }
     let play = play::read_options(args, options)?;
     let ssml = options.get("ssml")?.opt_bool()?.unwrap_or_else(|| text.trim_start().starts_with("<speak"));
