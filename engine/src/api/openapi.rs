@@ -248,7 +248,7 @@ fn schemas() -> Value {
             "properties": {
                 "name": text, "id": { "type": "integer" }, "uuid": text, "file": text,
                 "type": { "enum": ["script", "app", "driver", "worker"] }, "app": { "type": ["string", "null"] }, "account": text,
-                "class5_destination": { "type": ["string", "null"] }, "version": text, "error": { "type": ["string", "null"] },
+                "class5_destination": { "type": ["string", "null"] }, "version": { "type": ["string", "null"] }, "error": { "type": ["string", "null"] },
                 "live": { "anyOf": [reference("ScriptVersion"), { "type": "null" }] }, "source": { "type": ["string", "null"] },
                 "findings": { "type": "array", "items": reference("Finding") },
             },

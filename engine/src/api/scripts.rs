@@ -1,5 +1,6 @@
 //! `/v1/scripts`
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -16,7 +17,8 @@ use super::error::ApiError;
 use super::path::Path;
 use crate::check::Finding;
 use crate::core::ScriptInfo;
-use crate::script::programs::{SaveError, SaveScript, have_same_name, is_called, is_script, share_a_name};
+use crate::script::ProgramSet;
+use crate::script::programs::{SaveError, SaveScript, ScriptProblem, have_same_name, is_called, is_script, share_a_name};
 use crate::store::script_versions;
 
 #[derive(Debug, Deserialize)]
@@ -43,7 +45,20 @@ pub(super) struct Back {
 pub(super) async fn list(State(state): State<AppState>, Extension(caller): Extension<Caller>) -> Result<Response, ApiError> {
     let mut scripts = state.engine.scripts().await?;
     scripts.retain(|script| caller.sees(&script.account));
-    Ok(Json(json!({ "scripts": scripts })).into_response())
+    let mut listed: Vec<Value> = scripts.iter().map(|script| json!(script)).collect();
+    // Whose they are, nobody can say.
+    if caller.is_operator {
+        listed.extend(without_program(&state.engine.runs().programs()));
+    }
+    Ok(Json(json!({ "scripts": listed })).into_response())
+}
+
+/// Files of which no text can be run, with why.
+fn without_program(programs: &ProgramSet) -> Vec<Value> {
+    let files: BTreeSet<&str> = programs.iter().map(|program| program.file.as_str()).collect();
+    let problems = programs.problems().filter(|problem| !files.contains(problem.file.as_str()));
+    let shown = |problem: &ScriptProblem| json!({ "name": problem.file, "file": problem.file, "version": null, "error": problem.to_string() });
+    problems.map(shown).collect()
 }
 
 pub(super) async fn add(
@@ -233,5 +248,21 @@ impl From<SaveError> for ApiError {
             SaveError::NotYours(_) => Self::forbidden(error.to_string()),
             SaveError::Unwritable { .. } => Self::conflict("unwritable", error.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::tests::lab::programs;
+
+    #[test]
+    fn a_file_that_never_ran_is_listed_with_its_error() {
+        let live = programs(&[("1000", "function main() {}")]);
+        let file = live.iter().next().unwrap().file.clone();
+        let problem = |file: &str| ScriptProblem { file: file.to_owned(), message: "unexpected token".to_owned(), at: None };
+        let set = ProgramSet::new(live.iter().cloned(), vec![problem(&file), problem("new.js")]);
+        let expected = json!({ "name": "new.js", "file": "new.js", "version": null, "error": "new.js: unexpected token" });
+        assert_eq!(without_program(&set), [expected], "a script that is live has its error beside it");
     }
 }

@@ -100,7 +100,10 @@ async fn push(target: &Target, path: &Path) -> Result<Value, String> {
     let source = std::fs::read_to_string(path).map_err(named)?;
     let file = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| format!("{}: no file name", path.display()))?;
     let listed = target.get("/v1/scripts").await?;
-    let is_there = listed["scripts"].as_array().into_iter().flatten().any(|script| script["file"] == file);
+    let is_there = listed["scripts"].as_array().into_iter().flatten().any(|script| {
+        // What has no version is no script yet.
+        script["file"] == file && !script["version"].is_null()
+    });
     if is_there {
         target.put(&format!("/v1/scripts/{}", encode(file)), &json!({ "source": source })).await
     } else {
