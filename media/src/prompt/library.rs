@@ -24,7 +24,7 @@ use super::{
     error::{Cause, PromptError},
     http::{CachePolicy, Fetch, FetchError, FetchRequest, Fetched, extension_of},
     lru::ByteLru,
-    pool::{LoaderPool, stopwatch},
+    pool::{LoaderPool, Turn, stopwatch},
     source::{Folder, Folders, Source, extension, redacted},
     stock,
 };
@@ -172,9 +172,19 @@ impl PromptLibrary {
     ///
     /// The load starts at once and goes on when the future is dropped. A URL needs a tokio runtime around the call.
     pub fn load(&self, now: Instant, source: Source, codec: Codec) -> impl Future<Output = Loaded> + Send + 'static {
+        self.load_in_turn(now, source, codec, self.shared.pool.turn())
+    }
+
+    fn load_in_turn(
+        &self,
+        now: Instant,
+        source: Source,
+        codec: Codec,
+        turn: Turn,
+    ) -> impl Future<Output = Loaded> + Send + 'static {
         let name = source.name();
         let ready = self.cached(now, &source, codec);
-        let waiting = if ready.is_some() { None } else { Some(self.join_or_start(now, source, codec)) };
+        let waiting = if ready.is_some() { None } else { Some(self.join_or_start(now, source, codec, turn)) };
         async move {
             match (ready, waiting) {
                 (Some(prompt), _) => Ok(prompt),
@@ -207,7 +217,10 @@ impl PromptLibrary {
         let library = self.clone();
         let mut sources = sources.into_iter();
         let mut list = self.list();
-        let load = move |source: Source| -> (Source, BoxedLoad) { (source.clone(), Box::pin(library.load(now, source, codec))) };
+        let turn = self.shared.pool.turn();
+        let load = move |source: Source| -> (Source, BoxedLoad) {
+            (source.clone(), Box::pin(library.load_in_turn(now, source, codec, turn)))
+        };
         let mut loads: VecDeque<_> = sources.by_ref().take(LOADS_AT_ONCE).map(&load).collect();
         async move {
             while let Some((source, loading)) = loads.pop_front() {
@@ -230,7 +243,7 @@ impl PromptLibrary {
         let (sender, waiting) = oneshot::channel();
         let shared = Arc::clone(&self.shared);
         let job_name = name.clone();
-        let queued = self.shared.pool.run(move || {
+        let queued = self.shared.pool.run(self.shared.pool.turn(), move || {
             let hash = hash_of(&bytes);
             let outcome = shared.encoded(hash, codec, &bytes, &extension);
             let _ = sender.send(outcome.map_err(|cause| PromptError::media(job_name, cause)));
@@ -271,7 +284,7 @@ impl PromptLibrary {
         List { prompts: Vec::new(), bytes: 0, max: self.shared.config.playlist_bytes }
     }
 
-    fn join_or_start(&self, now: Instant, source: Source, codec: Codec) -> oneshot::Receiver<Loaded> {
+    fn join_or_start(&self, now: Instant, source: Source, codec: Codec, turn: Turn) -> oneshot::Receiver<Loaded> {
         let (sender, waiting) = oneshot::channel();
         let key = (source, codec);
         {
@@ -282,7 +295,7 @@ impl PromptLibrary {
             }
             state.flights.insert(key.clone(), vec![sender]);
         }
-        let flight = Flight::new(Arc::clone(&self.shared), key);
+        let flight = Flight::new(Arc::clone(&self.shared), key, turn);
         match &flight.key.0 {
             Source::Url(url) => {
                 let url = url.clone();
@@ -321,13 +334,14 @@ impl List {
 struct Flight {
     shared: Arc<Shared>,
     key: FlightKey,
+    turn: Turn,
     /// What those who wait are told if the load never finishes; `None` once they have been answered.
     unfinished: Option<Cause>,
 }
 
 impl Flight {
-    fn new(shared: Arc<Shared>, key: FlightKey) -> Self {
-        Self { shared, key, unfinished: Some(Cause::CutOff) }
+    fn new(shared: Arc<Shared>, key: FlightKey, turn: Turn) -> Self {
+        Self { shared, key, turn, unfinished: Some(Cause::CutOff) }
     }
 
     /// Does blocking work on a loader thread and answers with its result.
@@ -335,7 +349,7 @@ impl Flight {
         let pool = self.shared.pool.clone();
         // A full queue drops the job, and the flight with it.
         self.unfinished = Some(Cause::Busy);
-        let _ = pool.run(move || {
+        let _ = pool.run(self.turn, move || {
             self.unfinished = Some(Cause::CutOff);
             let outcome = work(&self.shared, &self.key);
             self.answer(&outcome);
