@@ -323,15 +323,36 @@ impl PoolEvent {
 
 #[cfg(test)]
 mod tests {
+    use std::os::{fd::OwnedFd, unix::net::UnixStream};
+
     use tokio::sync::mpsc;
 
     use super::*;
 
+    fn writer() -> (Writer, mpsc::Receiver<PoolEvent>) {
+        let (to_core, events) = mpsc::channel(16);
+        let events_out = Outbox::new(to_core);
+        (Writer { events: events_out, waiting: Arc::default(), spare: Arc::default(), open: BTreeMap::new() }, events)
+    }
+
+    #[test]
+    fn a_recording_that_breaks_off_is_told_once_and_goes_on_into_nothing() {
+        let (mut writer, mut events) = writer();
+        let (file, disk) = UnixStream::pair().unwrap();
+        let sink = Sink::Wav(WavWriter::new(File::from(OwnedFd::from(file)), 1, 8000).unwrap());
+        let key = (LegId(1), RecordingId(1));
+        writer.open.insert(key, Open { path: "x.wav".into(), channels: 1, rate: 8000, length: 0, sink });
+        drop(disk);
+        writer.samples(key, 0, vec![1; 4000]);
+        writer.samples(key, 0, vec![1; 4000]);
+        writer.finish(key, 0);
+        let told: Vec<_> = std::iter::from_fn(|| events.try_recv().ok()).collect();
+        assert!(matches!(told.as_slice(), [PoolEvent::RecordingFailed { .. }]), "{told:?}");
+    }
+
     #[test]
     fn what_a_slow_disk_cost_at_the_end_is_silence_as_elsewhere() {
-        let (to_core, mut events) = mpsc::channel(16);
-        let mut writer =
-            Writer { events: Outbox::new(to_core), waiting: Arc::default(), spare: Arc::default(), open: BTreeMap::new() };
+        let (mut writer, mut events) = writer();
         let within = std::env::temp_dir();
         let path = within.join(format!("lockstep-recorder-end-{}.wav", std::process::id()));
         let file = RecordingFile { within, path: path.clone(), format: RecordingFormat::Wav, mark: String::new() };
@@ -342,7 +363,6 @@ mod tests {
         writer.finish(key, 3200);
         assert_eq!(std::fs::metadata(&path).unwrap().len(), 44 + 2 * 8000);
         std::fs::remove_file(&path).unwrap();
-        writer.events.flush();
         let told: Vec<_> = std::iter::from_fn(|| events.try_recv().ok()).collect();
         let Some(PoolEvent::RecordingSaved { duration, .. }) = told.last() else { panic!("{told:?}") };
         assert_eq!(*duration, Duration::from_secs(1));

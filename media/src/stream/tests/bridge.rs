@@ -189,6 +189,16 @@ fn a_new_source_or_a_leap_on_one_leg_is_not_seen_on_the_other() {
 }
 
 #[test]
+fn the_wraps_of_one_leg_are_not_seen_on_the_other() {
+    let mut bridge = Bridge::new(negotiated(), negotiated());
+    (bridge.caller.next.sequence, bridge.caller.next.timestamp) = (SequenceNumber(0xfff0), RtpTimestamp(u32::MAX - 4000));
+    let before = bridge.callee.sent.len();
+    (0..40).for_each(|_| bridge.say(1));
+    assert_eq!(bridge.callee.sent.len() - before, 40);
+    bridge.callee.assert_continuous_within(40.1);
+}
+
+#[test]
 fn different_codecs_are_translated() {
     let callee = Negotiated { codec: Codec::Pcma, payload_type: PCMA, ..negotiated() };
     let mut bridge = Bridge::new(negotiated(), callee);
