@@ -72,7 +72,7 @@ pub const OPERATIONS: &[Operation] = &[
         V1,
         &["(key: string, value: string | number | boolean | null | undefined, skipWrite?: boolean): Promise<void>"],
         &[TypeError, RangeError, InvalidState, LimitError],
-        "Sets a call variable; `null` or `undefined` removes it. `sip_h_X-…` set before a bridge becomes a header of the new leg.",
+        "Sets a call variable; `null` or `undefined` removes it. `sip_h_X-…` set before a bridge becomes a header of the new leg. With `skipWrite` only `get` has it: neither the channel nor a leg.",
     ),
     operation(
         "header",

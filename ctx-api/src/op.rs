@@ -146,6 +146,7 @@ pub struct SetArgs {
     pub key: String,
     /// `None` removes the variable.
     pub value: Option<String>,
+    /// Only the script's own `ctx.get` has it: neither the channel nor the legs of a bridge.
     pub skip_write: bool,
 }
 

@@ -227,7 +227,7 @@ interface Ctx {
   /** Reads a call variable: `sip_from_user`, `sip_from_host`, `sip_to_user`, `sip_call_id`, `sip_h_<Header>`, `caller_id_number`, `destination_number`, `call_id`, `network_addr`, and everything `set`. */
   get(key: string): string | undefined;
 
-  /** Sets a call variable; `null` or `undefined` removes it. `sip_h_X-…` set before a bridge becomes a header of the new leg. */
+  /** Sets a call variable; `null` or `undefined` removes it. `sip_h_X-…` set before a bridge becomes a header of the new leg. With `skipWrite` only `get` has it: neither the channel nor a leg. */
   set(key: string, value: string | number | boolean | null | undefined, skipWrite?: boolean): Promise<void>;
 
   /** Reads a header of the incoming INVITE, or sets one for the next response or outgoing leg; the same name in that operation's own `headers` takes its place. Control characters other than tabs are refused. */

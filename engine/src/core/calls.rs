@@ -125,6 +125,7 @@ impl Switch {
                 QueueOutput::Start(id, op) => {
                     call.log.started(now.unix_ms, id);
                     if let Op::Set(args) = &op
+                        && !args.skip_write
                         && let Err(error) = call.make_room(&args.key, args.value.as_deref())
                     {
                         call.queue.completed(id, Err(error));

@@ -219,7 +219,9 @@ impl Switch {
     /// An operation has left the queue.
     pub(super) fn operation_started(&mut self, key: CallKey, id: OpId, op: &Op) {
         let Some(call) = self.calls.get_mut(&key) else { return };
-        if let Op::Set(args) = op {
+        if let Op::Set(args) = op
+            && !args.skip_write
+        {
             call.channel.set(&args.key, args.value.as_deref());
         }
         let activity = match call.outside.activity(id) {

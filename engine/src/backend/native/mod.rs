@@ -300,7 +300,9 @@ impl<S: Switchboard> CallBackend for NativeBackend<S> {
         }
         match op {
             Op::Set(args) => {
-                self.set_variable(&args.key, args.value.as_deref());
+                if !args.skip_write {
+                    self.set_variable(&args.key, args.value.as_deref());
+                }
                 self.complete(id, Ok(Outcome::Unit));
             }
             Op::SetHeader(args) => {

@@ -310,7 +310,9 @@ fn variables_are_seen_by_watchers_however_they_were_set() {
     let mut lab = Lab::new("", &[("1000", WAITS)]);
     let caller = lab.phone("127.0.0.1:5070");
     lab.dial(caller, "1000");
-    execute(&mut lab, Some(Op::Set(SetArgs { key: "a".into(), value: Some("1".into()), skip_write: false })), "set");
+    for (value, skip_write) in [("1", false), ("3", true)] {
+        execute(&mut lab, Some(Op::Set(SetArgs { key: "a".into(), value: Some(value.into()), skip_write })), "set");
+    }
     let id = only_call(&lab);
     let (name, value) = ("b".to_owned(), Some("2".to_owned()));
     ask(&mut lab, |reply| Request::SetVariable { id, name, value, reply }).unwrap();

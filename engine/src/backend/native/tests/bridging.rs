@@ -281,6 +281,9 @@ fn variables_and_headers_travel_with_the_new_leg() {
     for (key, value) in [("sip_h_X-Id", "7"), ("sip_h_Via", "no"), ("effective_caller_id_number", "4420")] {
         desk.submit(Op::Set(SetArgs { key: key.into(), value: Some(value.into()), skip_write: false }));
     }
+    for (key, value) in [("sip_h_X-Id", "8"), ("sip_h_X-Skipped", "1"), ("effective_caller_id_number", "0")] {
+        desk.submit(Op::Set(SetArgs { key: key.into(), value: Some(value.into()), skip_write: true }));
+    }
     let (mut desk, _) = dialling(desk, BridgeArgs { headers: vec![("X-Own".into(), "1".into())], ..bridge(&["1001"]) });
     assert_eq!(desk.asked().last().map(String::as_str), Some("1 dial route 0 from 4420 X-Id: 7 X-Own: 1"));
 }
