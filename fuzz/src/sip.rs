@@ -7,7 +7,7 @@ use std::{
 
 use lockstep_sip::{
     auth::{Authenticator, AuthenticatorConfig, ClientAuth, Side},
-    endpoint::{Body, Config, Endpoint, Event, Output, Reply},
+    endpoint::{Body, Config, DialogId, Endpoint, Event, Output, Reply},
     message::{CSeq, Header, HeaderName, Headers, Message, NameAddr, StatusCode, Uri, Via, limits, parse},
     net::{Protocol, Received, Source},
     registrar::{Registrar, RegistrarConfig},
@@ -143,29 +143,38 @@ pub fn endpoint(data: &[u8]) {
     let remote = "192.0.2.2:5060".parse().expect("an address");
     let source = Source { protocol: Protocol::Udp, local, remote, flow: None };
     let mut now = origin();
+    let mut dialogs = Vec::new();
     for datagram in data.split(|byte| *byte == 0).take(64) {
         match datagram {
             [tenths] => now += Duration::from_millis(100) * u32::from(*tenths),
             bytes => endpoint.handle_received(now, Received { source, bytes }),
         }
         endpoint.handle_timeout(now);
-        settle(&mut endpoint, &mut registrar, now);
+        settle(&mut endpoint, &mut registrar, &mut dialogs, now);
         assert!(endpoint.transaction_count() <= 100 && endpoint.dialog_count() <= 20);
     }
-    // An hour later nothing but established dialogs may be left.
-    for _ in 0..36 {
+    // An hour later nothing but established dialogs is left, and when they have been hung up, nothing.
+    for round in 0..40 {
+        if round == 36 {
+            for dialog in std::mem::take(&mut dialogs) {
+                // It may be over.
+                let _ = endpoint.bye(now, dialog, Headers::new());
+            }
+        }
         now += Duration::from_secs(100);
         endpoint.handle_timeout(now);
-        settle(&mut endpoint, &mut registrar, now);
+        settle(&mut endpoint, &mut registrar, &mut dialogs, now);
     }
+    assert_eq!((endpoint.transaction_count(), endpoint.dialog_count()), (0, 0));
 }
 
-fn settle(endpoint: &mut Endpoint, registrar: &mut Registrar, now: Instant) {
+fn settle(endpoint: &mut Endpoint, registrar: &mut Registrar, dialogs: &mut Vec<DialogId>, now: Instant) {
     for _ in 0..1_000 {
         match endpoint.poll_output() {
             Output::Timeout(_) => return,
             Output::Transmit(transmit) => assert!(transmit.bytes.len() < 2 * limits::MESSAGE),
-            Output::Event(Event::Invite { id, .. }) => {
+            Output::Event(Event::Invite { id, dialog, .. }) => {
+                dialogs.push(dialog);
                 let contact = NameAddr::new("sip:192.0.2.1".parse().expect("a URI"));
                 let reply = Reply::new(StatusCode::OK).contact(contact).body(Body::sdp("v=0\r\n"));
                 let _ = endpoint.respond(now, id, reply);

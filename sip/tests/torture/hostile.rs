@@ -1,9 +1,10 @@
 //! What no RFC lists: cut, damaged, oversized and random datagrams. Never a panic, never more than one answer, always bounded.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lockstep_sip::{
-    message::{Fault, limits, parse},
+    endpoint::{Endpoint, Event, Output, Reply},
+    message::{Fault, StatusCode, limits, parse},
     transport::framing::{FramingLimits, StreamFramer},
 };
 use rand::{Rng, SeedableRng};
@@ -82,13 +83,32 @@ fn damaged_messages_get_one_answer_at_most_and_leave_nothing_behind_for_ever() {
         let bytes = mutate(&mut rng, &samples);
         let reaction = react(&mut endpoint, now, &bytes);
         assert!(reaction.responses.len() <= 1, "round {round}: {reaction:?}");
+        refuse(&mut endpoint, now, reaction.events);
         frame(&bytes);
         if round % 100 == 0 {
             now += Duration::from_millis(100);
             endpoint.handle_timeout(now);
+            refuse(&mut endpoint, now, Vec::new());
         }
     }
     assert!(endpoint.stats().malformed > 500, "{:?}", endpoint.stats());
+    for _ in 0..100 {
+        now += Duration::from_secs(1);
+        endpoint.handle_timeout(now);
+        refuse(&mut endpoint, now, Vec::new());
+    }
+    assert_eq!((endpoint.transaction_count(), endpoint.dialog_count()), (0, 0));
+}
+
+/// Answers what the endpoint asks about, and takes what it sends.
+fn refuse(endpoint: &mut Endpoint, now: Instant, events: Vec<Event>) {
+    for event in events {
+        if let Event::Invite { id, .. } | Event::Request { id, .. } = event {
+            // Its CANCEL may have been answered at once.
+            let _ = endpoint.respond(now, id, Reply::new(StatusCode::BUSY_HERE));
+        }
+    }
+    while !matches!(endpoint.poll_output(), Output::Timeout(_)) {}
 }
 
 #[test]
