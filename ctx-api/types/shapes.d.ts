@@ -112,6 +112,7 @@ interface SendDtmfOptions extends Abortable {
 }
 
 interface RecordOptions {
+  /** Without it, what the name ends with: `.ogg`, or else `.wav`. */
   format?: 'wav' | 'ogg';
   /** Caller left, callee right. */
   stereo?: boolean;
@@ -161,7 +162,7 @@ interface BridgeOptions extends Abortable {
   /** Digit of the caller that ends the bridge. */
   hangup_on?: string;
   continue_on?: ContinueOn;
-  /** Record the joined call under this name. */
+  /** Record the joined call under this name, in stereo; a name with `.ogg` at its end makes it Ogg-Opus. */
   record?: string;
   codecs?: string[];
 }
