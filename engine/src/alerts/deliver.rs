@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::Alert;
 use super::gate::{Gate, WINDOW_MS};
@@ -12,20 +12,44 @@ use crate::runs::{RunKind, RunRequest};
 
 /// The function of a driver that takes alerts.
 const FUNCTION: &str = "alert";
+/// Alerts that wait for the driver.
+const WAITING: usize = 256;
 
 /// Delivers alerts for as long as the future lives; `driver` names the script they are given to.
 pub async fn deliver(engine: EngineHandle, driver: Option<String>) {
-    let Some(mut raised) = engine.events().take_alerts() else { return };
-    let mut gate = Gate::default();
+    let Some(raised) = engine.events().take_alerts() else { return };
     let clock = engine.platform().store.clock().clone();
-    while let Some(due) = next(&mut raised, &mut gate, || clock.now_ms()).await {
+    let publish = |alert: &Alert| {
+        engine.events().publish(clock.now_ms(), Some(alert.account.clone()), EngineEvent::Alert(alert.clone()));
+    };
+    let (to_driver, mut waiting) = mpsc::channel(WAITING);
+    let to_driver = driver.is_some().then_some(to_driver);
+    let given = async {
+        while let (Some(driver), Some(alert)) = (&driver, waiting.recv().await) {
+            give(&engine, driver, &alert).await;
+        }
+    };
+    tokio::join!(tell(raised, || clock.now_ms(), publish, to_driver), given);
+}
+
+/// Publishes what is raised, and has it wait for the driver, which may be slow.
+async fn tell(
+    mut raised: mpsc::Receiver<Alert>,
+    now_ms: impl Fn() -> u64,
+    publish: impl Fn(&Alert),
+    to_driver: Option<mpsc::Sender<Alert>>,
+) {
+    let mut gate = Gate::default();
+    while let Some(due) = next(&mut raised, &mut gate, &now_ms).await {
         if gate.dropped > 0 {
             tracing::warn!(dropped = std::mem::take(&mut gate.dropped), "alerts were too many to be told");
         }
         for alert in due {
-            engine.events().publish(clock.now_ms(), Some(alert.account.clone()), EngineEvent::Alert(alert.clone()));
-            if let Some(driver) = &driver {
-                give(&engine, driver, &alert).await;
+            publish(&alert);
+            if let Some(driver) = &to_driver
+                && let Err(TrySendError::Full(alert)) = driver.try_send(alert)
+            {
+                tracing::error!(alert = alert.text, "an alert was not given to the alert driver: {WAITING} wait for it");
             }
         }
     }
@@ -53,5 +77,41 @@ async fn give(engine: &EngineHandle, driver: &str, alert: &Alert) {
     let request = RunRequest::new(driver, RunKind::Driver, data.to_string()).function(Some(FUNCTION.to_owned()));
     if let Err(failure) = engine.runs().run(request).await {
         tracing::error!(driver, error = %failure, alert = alert.text, "the alert driver did not take an alert");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use serde_json::Map;
+
+    use super::*;
+    use crate::alerts::Severity;
+
+    #[tokio::test]
+    async fn a_driver_that_is_slow_holds_back_nothing_but_itself() {
+        let (raise, raised) = mpsc::channel(10);
+        for subject in ["a", "b", "c"] {
+            let alert = Alert {
+                name: "job-failed",
+                severity: Severity::Error,
+                text: "it failed".to_owned(),
+                data: Map::new(),
+                subject: subject.to_owned(),
+                account: "default".into(),
+            };
+            raise.send(alert).await.unwrap();
+        }
+        drop(raise);
+        let (to_driver, mut waiting) = mpsc::channel(2);
+        let published = RefCell::new(Vec::new());
+        tell(raised, || 0, |alert| published.borrow_mut().push(alert.subject.clone()), Some(to_driver)).await;
+        assert_eq!(published.into_inner(), ["a", "b", "c"]);
+        let mut given = Vec::new();
+        while let Some(alert) = waiting.recv().await {
+            given.push(alert.subject);
+        }
+        assert_eq!(given, ["a", "b"]);
     }
 }
