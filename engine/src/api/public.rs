@@ -112,6 +112,7 @@ fn failed(error: &RunError) -> Response {
     }
     let (code, text) = match error {
         RunError::TimedOut { .. } | RunError::TimedOutWaiting { .. } => (504, "Gateway Timeout".to_owned()),
+        RunError::Busy { .. } => (429, "Too Many Requests".to_owned()),
         error => error.sip(),
     };
     let status = match code {
@@ -129,4 +130,15 @@ fn failed(error: &RunError) -> Response {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_busy_is_told_from_what_is_not_there() {
+        assert_eq!(failed(&RunError::Busy { waiting: 1_000 }).status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(failed(&RunError::Stopped).status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
 }

@@ -24,7 +24,7 @@ pub(super) struct Args {
     #[arg(long, requires = "id", value_name = "FILE", conflicts_with_all = ["follow", "hangup", "json"])]
     html: Option<PathBuf>,
     /// Only calls that are up.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["id", "follow"])]
     live: bool,
     /// How many calls are listed at most, the newest first.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000), conflicts_with_all = ["id", "follow"])]
@@ -268,6 +268,7 @@ mod tests {
         assert_eq!(asked(&[]).as_deref(), Some("/v1/calls?limit=100"));
         assert_eq!(asked(&["--live", "--limit", "7"]).as_deref(), Some("/v1/calls?state=live&limit=7"));
         assert_eq!(asked(&["--limit", "1001"]), None);
+        assert_eq!([asked(&["--live", "id"]), asked(&["--live", "--follow"])], [None, None], "it would be left out of account");
     }
 
     #[test]

@@ -9,6 +9,9 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::out;
 
+/// Says whose things a request with the operator's key is about.
+const ACCOUNT_HEADER: &str = "x-lockstep-account";
+
 /// Where the engine is, and the key to it.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Target {
@@ -18,6 +21,9 @@ pub(super) struct Target {
     /// The key to it; not needed on the engine's own machine where it has none configured.
     #[arg(long, env = "LOCKSTEP_KEY", hide_env_values = true, global = true)]
     key: Option<String>,
+    /// Whose keys, jobs and variables are meant, where the key is the operator's; else the default account's.
+    #[arg(long, value_name = "NAME", global = true)]
+    account: Option<String>,
 }
 
 /// Whom a command asks, and how it prints the answer.
@@ -92,6 +98,9 @@ impl Target {
         if let Some(key) = &self.key {
             request = request.bearer_auth(key);
         }
+        if let Some(account) = &self.account {
+            request = request.header(ACCOUNT_HEADER, account);
+        }
         if let Some(body) = body {
             request = request.header(reqwest::header::CONTENT_TYPE, "application/json").body(body.to_string());
         }
@@ -127,6 +136,10 @@ impl Target {
         if let Some(key) = &self.key {
             let value = format!("Bearer {key}").parse().map_err(|_| "the key cannot be sent in a header".to_owned())?;
             request.headers_mut().insert("authorization", value);
+        }
+        if let Some(account) = &self.account {
+            let value = account.parse().map_err(|_| "the name of the account cannot be sent in a header".to_owned())?;
+            request.headers_mut().insert(ACCOUNT_HEADER, value);
         }
         let (socket, _) = tokio_tungstenite::connect_async(request).await.map_err(|error| match error {
             tungstenite::Error::Http(response) => {
@@ -218,7 +231,7 @@ mod tests {
     #[tokio::test]
     async fn an_engine_that_refuses_to_be_followed_is_heard() {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let target = Target { url: format!("http://{}", listener.local_addr().unwrap()), key: None };
+        let target = Target { url: format!("http://{}", listener.local_addr().unwrap()), key: None, account: None };
         let refuse = async {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = Vec::new();

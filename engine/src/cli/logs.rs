@@ -30,7 +30,8 @@ pub(super) fn run(args: &Args) -> ExitCode {
 
 async fn work(args: &Args) -> Result<(), String> {
     if args.follow {
-        let query = args.call.as_ref().map(|id| format!("&call={}", encode(id))).unwrap_or_default();
+        // Of one call also its end.
+        let query = args.call.as_ref().map(|id| format!(",call-ended&call={}", encode(id))).unwrap_or_default();
         let events = args.ask.target.events(&format!("?types=log{query}")).await?;
         if let Some(id) = &args.call
             && let Some(timeline) = ended(&args.ask, id).await?
@@ -39,12 +40,11 @@ async fn work(args: &Args) -> Result<(), String> {
             return Ok(());
         }
         let print = |event: Value| {
-            if args.ask.json {
-                out::line(as_json(event));
-            } else {
-                out::line(as_line(&event));
+            if event["type"] == "log" {
+                out::line(if args.ask.json { as_json(event).to_string() } else { as_line(&event) });
+                return true;
             }
-            true
+            event["type"] != "call-ended"
         };
         return events.each(print).await;
     }

@@ -91,6 +91,18 @@ pub(crate) struct PhoneOptions {
 }
 
 impl PhoneOptions {
+    /// What of it is of the phone rather than of one call.
+    pub(crate) fn of_phone(&self) -> Option<&'static str> {
+        let given = [
+            ("from", self.from.is_some()),
+            ("password", self.password.is_some()),
+            ("codecs", self.codecs.is_some()),
+            ("ptime_ms", self.ptime_ms.is_some()),
+            ("network", self.network.is_some()),
+        ];
+        given.into_iter().find_map(|(name, is_given)| is_given.then_some(name))
+    }
+
     /// A phone for `user`.
     pub(crate) fn settings(&self, user: &str, password: Option<String>) -> Result<PhoneSettings, String> {
         let mut settings = PhoneSettings::new(user);

@@ -154,6 +154,11 @@ impl Session {
         let number = args.number("phone")? as u64;
         let target = args.text("target")?;
         let options: PhoneOptions = args.shape("options")?;
+        if let Some(name) = options.of_phone().filter(|_| self.phones.contains_key(&number)) {
+            let message =
+                format!("phone.dial: `{name}` is of the phone: expected where it is registered, and here `headers` only");
+            return Err(misuse(message));
+        }
         let user = options.from.clone().unwrap_or_else(|| "caller".to_owned());
         let phone = self.phone_for(number, &user, &options)?;
         let headers = options.headers.clone().into_iter().collect();

@@ -106,6 +106,10 @@ fn what_is_not_heard_is_told_with_what_was() {
 #[test]
 fn wrong_use_says_what_was_expected() {
     fails("await phone.dial('1000', { form: '1' });", "unknown option 'form'; expected from,");
+    for option in ["from: '441'", "codecs: ['pcma']", "ptime_ms: 30", "network: network({ loss: 0.1 })"] {
+        let dial = format!("const p = phone.register('1001'); await p.dial('1000', {{ {option} }});");
+        fails(&dial, "is of the phone: expected where it is registered");
+    }
     fails("phone.register('1009');", "no [[user]] of the configuration has that name; it has 1001");
     fails(&format!("{DIALLED} await call.press('x');"), "expected keys out of 0-9 * # A-D");
     fails(&format!("{DIALLED} await call.hears(/x/);"), "a pattern fits speech only");
