@@ -19,6 +19,8 @@ pub struct MediaConfig {
     pub timeout_s: u32,
     /// Where recordings go, relative to the configuration's folder; absent: to `user/` of the scripts folder.
     pub recordings: Option<PathBuf>,
+    /// What recordings leave free of their disk, MB. 0: nothing.
+    pub recordings_keep_free_mb: u32,
     /// Encoded prompts kept in memory, MB.
     pub cache_mb: u32,
 }
@@ -31,6 +33,7 @@ impl Default for MediaConfig {
             threads: 0,
             timeout_s: 60,
             recordings: None,
+            recordings_keep_free_mb: 256,
             cache_mb: 256,
         }
     }

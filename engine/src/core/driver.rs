@@ -581,6 +581,7 @@ fn media_config(config: &Config) -> MediaPoolConfig {
         threads: usize::from(config.media.threads),
         ports: config.media.ports.first..=config.media.ports.last,
         media_timeout: setup::media_timeout(config),
+        recordings_keep_free: u64::from(config.media.recordings_keep_free_mb) << 20,
         cname: format!("{:016x}@lockstep", rand::rng().next_u64()),
         ..default
     }

@@ -55,6 +55,8 @@ pub struct PoolConfig {
     pub media_timeout: Option<Duration>,
     /// Calls are refused while there is no thread whose packets leave within this of their time, 9 of 10.
     pub max_lateness: Duration,
+    /// Octets of the disk that recordings leave free.
+    pub recordings_keep_free: u64,
     /// Descriptors kept free for signalling, workers and files.
     pub spare_descriptors: u64,
     /// The class of RTP in the network (RFC 4594: 46, expedited forwarding).
@@ -71,6 +73,7 @@ impl Default for PoolConfig {
             quarantine: Duration::from_secs(1),
             media_timeout: None,
             max_lateness: Duration::from_millis(10),
+            recordings_keep_free: 0,
             spare_descriptors: 1024,
             dscp: 46,
             cname: "lockstep".to_owned(),
@@ -193,7 +196,7 @@ impl MediaPool {
         let cores = sys::allowed_cores();
         let count = if config.threads == 0 { cores.len() } else { config.threads };
         let (to_core, events) = mpsc::channel(EVENTS);
-        let recorder = RecorderThread::start(Outbox::new(to_core.clone()))?;
+        let recorder = RecorderThread::start(Outbox::new(to_core.clone()), config.recordings_keep_free)?;
         let mut threads = Vec::with_capacity(count);
         for number in 0..count {
             // More threads than cores are left to the system's scheduler.

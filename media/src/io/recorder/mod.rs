@@ -2,6 +2,7 @@
 
 mod mark;
 mod ogg_opus;
+mod room;
 mod wav;
 
 use std::{
@@ -28,6 +29,8 @@ use crate::{beneath, recording::RecordingId};
 const QUEUE: usize = 4096;
 /// Blocks kept for reuse.
 const SPARE_BLOCKS: usize = 1024;
+/// How much of a recording is written before the room on the disk is looked at again, in seconds.
+const LOOK_S: u64 = 5;
 /// How soon an event that the core had no room for is tried again.
 const RETRY: Duration = Duration::from_millis(5);
 
@@ -106,10 +109,10 @@ pub(super) struct RecorderThread {
 }
 
 impl RecorderThread {
-    pub(super) fn start(events: Outbox) -> io::Result<Self> {
+    pub(super) fn start(events: Outbox, keep_free: u64) -> io::Result<Self> {
         let (recorder, messages) = Recorder::new();
         let (spare, waiting) = (Arc::clone(&recorder.spare), Arc::clone(&recorder.waiting));
-        let writer = Writer { events, spare, waiting, open: BTreeMap::new() };
+        let writer = Writer { events, spare, waiting, keep_free, open: BTreeMap::new() };
         let handle = thread::Builder::new().name("recorder".into()).spawn(move || writer.run(&messages))?;
         Ok(Self { recorder, handle: Some(handle) })
     }
@@ -170,15 +173,20 @@ struct Writer {
     events: Outbox,
     waiting: Arc<AtomicUsize>,
     spare: Arc<Mutex<Vec<Vec<i16>>>>,
+    /// Octets of the disk that recordings leave to others.
+    keep_free: u64,
     open: BTreeMap<Key, Open>,
 }
 
 struct Open {
+    within: PathBuf,
     path: PathBuf,
     channels: u8,
     rate: u32,
     /// Samples of one channel.
     length: u64,
+    /// Where `length` is when the room on the disk is looked at next.
+    looks_at: u64,
     sink: Sink,
 }
 
@@ -219,7 +227,8 @@ impl Writer {
         let RecordingFile { within, path, format, mark } = file;
         match self.sink(key, (&within, &path, &mark), format, (channels, rate)) {
             Ok(sink) => {
-                self.open.insert(key, Open { path, channels, rate, length: 0, sink });
+                let looks_at = LOOK_S * u64::from(rate);
+                self.open.insert(key, Open { within, path, channels, rate, length: 0, looks_at, sink });
                 self.events.push(PoolEvent::RecordingStarted { leg: key.0, id: key.1 });
             }
             Err(error) => self.fail(key, path, error),
@@ -236,6 +245,7 @@ impl Writer {
         if self.open.values().any(|open| open.path == path) {
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another recording is being written there"));
         }
+        room::check(within, self.keep_free)?;
         let file = beneath::create(within, path.strip_prefix(within).map_err(io::Error::other)?)?;
         if let Err(error) = mark_recording(file.as_fd(), mark) {
             tracing::debug!(path = %path.display(), %error, "a recording does not say whose it is");
@@ -249,11 +259,9 @@ impl Writer {
     fn samples(&mut self, key: Key, missed: u64, mut samples: Vec<i16>) {
         // A recording that failed still receives blocks until the engine stops it.
         if let Some(open) = self.open.get_mut(&key)
-            && let Err(error) = open.write(missed, &samples)
+            && let Err(error) = open.write(missed, &samples).and_then(|()| open.look(self.keep_free))
         {
-            let path = std::mem::take(&mut open.path);
-            self.open.remove(&key);
-            self.fail(key, path, error);
+            self.break_off(key, error);
         }
         samples.clear();
         if let Ok(mut spare) = self.spare.lock()
@@ -263,15 +271,20 @@ impl Writer {
         }
     }
 
+    /// Ends a recording before its time. What was written so far is a whole file, where that can still be.
+    fn break_off(&mut self, key: Key, error: io::Error) {
+        let Some(open) = self.open.remove(&key) else { return };
+        if let Err(further) = open.sink.finish() {
+            tracing::debug!(path = %open.path.display(), error = %further, "a recording that was broken off has no end");
+        }
+        self.fail(key, open.path, error);
+    }
+
     fn finish(&mut self, key: Key, missed: u64) {
         let Some(mut open) = self.open.remove(&key) else { return };
         let filled = open.write(missed, &[]);
         let duration = Duration::from_micros(open.length * 1_000_000 / u64::from(open.rate.max(1)));
-        let written = filled.and_then(|()| match open.sink {
-            Sink::Wav(writer) => writer.finish(),
-            Sink::Ogg(writer) => writer.finish(),
-        });
-        match written {
+        match filled.and_then(|()| open.sink.finish()) {
             Ok(()) => {
                 self.events.push(PoolEvent::RecordingSaved { leg: key.0, id: key.1, path: open.path, duration });
             }
@@ -297,9 +310,25 @@ impl Open {
         self.length += missed + samples.len() as u64 / u64::from(self.channels.max(1));
         Ok(())
     }
+
+    /// Looks from time to time whether there is room to go on.
+    fn look(&mut self, keep_free: u64) -> io::Result<()> {
+        if self.length < self.looks_at {
+            return Ok(());
+        }
+        self.looks_at = self.length + LOOK_S * u64::from(self.rate);
+        room::check(&self.within, keep_free)
+    }
 }
 
 impl Sink {
+    fn finish(self) -> io::Result<()> {
+        match self {
+            Self::Wav(writer) => writer.finish(),
+            Self::Ogg(writer) => writer.finish(),
+        }
+    }
+
     fn write(&mut self, samples: &[i16]) -> io::Result<()> {
         match self {
             Self::Wav(writer) => writer.write(samples),
@@ -332,7 +361,14 @@ mod tests {
     fn writer() -> (Writer, mpsc::Receiver<PoolEvent>) {
         let (to_core, events) = mpsc::channel(16);
         let events_out = Outbox::new(to_core);
-        (Writer { events: events_out, waiting: Arc::default(), spare: Arc::default(), open: BTreeMap::new() }, events)
+        let (waiting, spare) = (Arc::default(), Arc::default());
+        (Writer { events: events_out, waiting, spare, keep_free: 0, open: BTreeMap::new() }, events)
+    }
+
+    fn wav(name: &str) -> (PathBuf, RecordingFile) {
+        let within = std::env::temp_dir();
+        let path = within.join(format!("lockstep-recorder-{name}-{}.wav", std::process::id()));
+        (path.clone(), RecordingFile { within, path, format: RecordingFormat::Wav, mark: String::new() })
     }
 
     #[test]
@@ -341,7 +377,8 @@ mod tests {
         let (file, disk) = UnixStream::pair().unwrap();
         let sink = Sink::Wav(WavWriter::new(File::from(OwnedFd::from(file)), 1, 8000).unwrap());
         let key = (LegId(1), RecordingId(1));
-        writer.open.insert(key, Open { path: "x.wav".into(), channels: 1, rate: 8000, length: 0, sink });
+        let (within, path) = (PathBuf::new(), "x.wav".into());
+        writer.open.insert(key, Open { within, path, channels: 1, rate: 8000, length: 0, looks_at: u64::MAX, sink });
         drop(disk);
         writer.samples(key, 0, vec![1; 4000]);
         writer.samples(key, 0, vec![1; 4000]);
@@ -351,11 +388,36 @@ mod tests {
     }
 
     #[test]
+    fn recordings_leave_some_of_the_disk_to_others() {
+        let (mut writer, mut events) = writer();
+        let keys = [1, 2].map(|id| (LegId(1), RecordingId(id)));
+        let (path, file) = wav("room");
+        let (refused, other) = wav("no-room");
+        writer.open(keys[0], file, 1, 8000);
+        writer.keep_free = u64::MAX;
+        writer.open(keys[1], other, 1, 8000);
+        assert!(!refused.exists(), "nothing is begun");
+        writer.samples(keys[0], 0, vec![1; 39_999]);
+        writer.samples(keys[0], 0, vec![1; 1]);
+        writer.samples(keys[0], 0, vec![1; 4000]);
+        writer.finish(keys[0], 0);
+        let written = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!((written.len(), &written[40..44]), (44 + 2 * 40_000, &80_000_u32.to_le_bytes()[..]), "it is whole");
+        writer.events.flush();
+        let told: Vec<_> = std::iter::from_fn(|| events.try_recv().ok()).collect();
+        let failed = |event: &PoolEvent| match event {
+            PoolEvent::RecordingFailed { id, error, .. } => Some((*id, error.error.kind())),
+            _ => None,
+        };
+        let full = |id| (RecordingId(id), io::ErrorKind::StorageFull);
+        assert_eq!(told.iter().filter_map(failed).collect::<Vec<_>>(), [full(2), full(1)], "{told:?}");
+    }
+
+    #[test]
     fn what_a_slow_disk_cost_at_the_end_is_silence_as_elsewhere() {
         let (mut writer, mut events) = writer();
-        let within = std::env::temp_dir();
-        let path = within.join(format!("lockstep-recorder-end-{}.wav", std::process::id()));
-        let file = RecordingFile { within, path: path.clone(), format: RecordingFormat::Wav, mark: String::new() };
+        let (path, file) = wav("end");
         let key = (LegId(1), RecordingId(1));
         writer.open(key, file, 1, 8000);
         writer.samples(key, 800, vec![1; 4000]);
