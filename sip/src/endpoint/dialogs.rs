@@ -9,13 +9,13 @@ use bytes::Bytes;
 use super::client::ClientId;
 use super::credentials::credentials;
 use super::key::{ClientKey, cseq_number};
-use super::outgoing::{Cancel, Outgoing};
+use super::outgoing::{Cancel, Kind, Outgoing};
 use super::route::Path;
 use super::schedule::Owner;
 use super::session_timer::SessionTimer;
 use super::{Body, CommandError, DialogId, Endpoint, Event, Failure, IncomingId, Reply, RequestId, TerminationCause};
 use crate::dialog::Dialog;
-use crate::message::{HeaderName, HeaderValue, Headers, Method, StatusCode, Uri};
+use crate::message::{HeaderName, HeaderValue, Headers, Method, Request, StatusCode, Uri};
 use crate::net::{Destination, Source};
 use crate::offer_answer::OfferAnswer;
 
@@ -47,6 +47,20 @@ pub(super) struct SentAck {
 pub(super) struct PendingAck {
     pub(super) cseq: u32,
     pub(super) credentials: Headers,
+}
+
+/// How long a BYE that found nobody is kept for a device that registers from elsewhere.
+const UNHEARD_TIME: Duration = Duration::from_secs(120);
+/// Those kept; past it the first is forgotten.
+const MAX_UNHEARD: usize = 256;
+
+/// A BYE that found nobody.
+#[derive(Debug)]
+pub(super) struct UnheardBye {
+    /// Without Via.
+    request: Request,
+    destination: Destination,
+    forget_at: Instant,
 }
 
 #[derive(Debug)]
@@ -253,7 +267,7 @@ impl Endpoint {
 
     /// A peer with that Contact, whose messages came from `from`, has registered from elsewhere: dialogs that reach it where its messages
     /// come from follow it with what is under way in them (RFC 5626 5.3), if they are its: others behind one proxy may have the same
-    /// Contact.
+    /// Contact. A BYE that did not find it goes there, too.
     pub fn peer_moved(&mut self, now: Instant, contact: &Uri, from: &Source, to: &Source, is_theirs: impl Fn(DialogId) -> bool) {
         let range = (from.remote, DialogId(0))..=(from.remote, DialogId(u64::MAX));
         let there: Vec<DialogId> = self.by_peer.range(range).map(|(_, dialog)| *dialog).collect();
@@ -268,6 +282,28 @@ impl Endpoint {
                 }
             }
         }
+        self.unheard_byes.retain(|bye| bye.forget_at > now);
+        let is_unheard = |bye: &UnheardBye| {
+            (bye.destination.remote, bye.destination.protocol) == (from.remote, from.protocol)
+                && is_same_user(&bye.request.uri, contact)
+        };
+        while let Some(at) = self.unheard_byes.iter().position(is_unheard) {
+            let Some(bye) = self.unheard_byes.remove(at) else { return };
+            let id = RequestId(self.new_id());
+            self.start_outgoing(now, id, Outgoing::new(bye.request, Kind::OwnBye, None, vec![to.reply_path()], false));
+        }
+    }
+
+    /// A BYE found nobody: its device may come back from elsewhere.
+    pub(super) fn keep_bye(&mut self, now: Instant, bye: &Outgoing) {
+        let Some(destination) = bye.last_destination else {
+            return;
+        };
+        if self.unheard_byes.len() >= MAX_UNHEARD {
+            self.unheard_byes.pop_front();
+        }
+        let request = bye.request.clone();
+        self.unheard_byes.push_back(UnheardBye { request, destination, forget_at: now + UNHEARD_TIME });
     }
 
     /// What went to the peer's former place goes on at its new one, in the same transactions: our requests, our responses, and the CANCEL

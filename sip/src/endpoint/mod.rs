@@ -40,7 +40,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use self::client::{Client, ClientId};
-use self::dialogs::DialogEntry;
+use self::dialogs::{DialogEntry, UnheardBye};
 use self::key::{ClientKey, MergeKey, ServerKey};
 use self::outgoing::Outgoing;
 use self::schedule::{Owner, Schedule};
@@ -74,6 +74,8 @@ pub struct Endpoint {
     /// Dialogs whose peer is where its messages come from, by where that is.
     by_peer: BTreeSet<(SocketAddr, DialogId)>,
     requests: BTreeMap<RequestId, Outgoing>,
+    /// Their devices may come back from elsewhere.
+    unheard_byes: VecDeque<UnheardBye>,
     /// Addresses that did not answer by TCP, and until when large requests go there by UDP.
     no_tcp: HashMap<SocketAddr, Instant>,
     schedule: Schedule,
@@ -104,6 +106,7 @@ impl Endpoint {
             dialog_index: HashMap::new(),
             by_peer: BTreeSet::new(),
             requests: BTreeMap::new(),
+            unheard_byes: VecDeque::new(),
             no_tcp: HashMap::new(),
             schedule: Schedule::default(),
             outputs: VecDeque::new(),

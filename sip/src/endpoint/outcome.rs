@@ -227,6 +227,9 @@ impl Endpoint {
         };
         let changes_session = matches!(outgoing.request.method, Method::Invite | Method::Update);
         let is_silent = matches!(failure, Failure::Timeout);
+        if outgoing.request.method == Method::Bye && matches!(failure, Failure::Timeout | Failure::Transport) {
+            self.keep_bye(now, &outgoing);
+        }
         if let Some(entry) = outgoing.dialog.and_then(|d| self.dialogs.get_mut(&d)) {
             entry.requests.remove(&id);
             if outgoing.request.method == Method::Invite {

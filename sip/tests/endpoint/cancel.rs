@@ -235,6 +235,35 @@ fn an_invitation_lapses_with_its_expires() {
     assert!(matches!(net.event(a), Event::Failed { failure: Failure::Response(r), .. } if r.status.code() == 487));
 }
 
+/// Where a node's messages come from.
+fn place(net: &Net, local: NodeId, node: NodeId) -> Source {
+    Source { protocol: Protocol::Udp, local: net.address(local), remote: net.address(node), flow: None }
+}
+
+#[test]
+fn a_phone_that_was_away_when_its_call_ended_gets_the_bye_once_it_registers() {
+    let mut net = Net::new();
+    let a = net.endpoint("192.0.2.1:5060");
+    let [phone, elsewhere] = ["192.0.2.2:40000", "192.0.2.2:40001"].map(|address| net.scripted(address));
+    let request = OutgoingRequest { symmetric: true, ..invite_to(net.address(a), net.address(phone)) };
+    net.at(a, |e, now| e.invite(now, request)).expect("an INVITE");
+    net.settle();
+    let invite = net.requests(phone).remove(0);
+    net.reply(phone, &invite, &with_sdp(scripted_response(&invite, 200, "t", net.address(phone)), "v=0\r\n"));
+    net.settle();
+    let Event::Answered { dialog, .. } = net.event(a) else { panic!("no answer") };
+    net.closed.push((Protocol::Udp, net.address(phone)));
+    net.at(a, |e, now| e.bye(now, dialog, Headers::new())).expect("a BYE");
+    net.settle();
+    let [from, to] = [phone, elsewhere].map(|node| place(&net, a, node));
+    for (user, got) in [("other", &[][..]), ("callee", &["BYE"][..]), ("callee", &[][..])] {
+        let contact = uri(&format!("sip:{user}@{}", net.address(phone)));
+        net.at(a, |e, now| e.peer_moved(now, &contact, &from, &to, |_| true));
+        net.settle();
+        assert_eq!(net.summaries(elsewhere), got, "{user}");
+    }
+}
+
 #[test]
 fn a_phone_that_registers_from_elsewhere_while_it_rings_gets_the_cancel_there() {
     for is_off_first in [false, true] {
@@ -253,12 +282,7 @@ fn a_phone_that_registers_from_elsewhere_while_it_rings_gets_the_cancel_there() 
                 cancel(&mut net, a, call);
                 net.settle();
             }
-            let [from, to] = [phone, elsewhere].map(|node| Source {
-                protocol: Protocol::Udp,
-                local: net.address(a),
-                remote: net.address(node),
-                flow: None,
-            });
+            let [from, to] = [phone, elsewhere].map(|node| place(&net, a, node));
             let contact = uri(&format!("sip:callee@{}", net.address(phone)));
             net.at(a, |e, now| e.peer_moved(now, &contact, &from, &to, |_| true));
             if !is_off_first {
