@@ -369,7 +369,7 @@ fn a_closed_leg_takes_no_commands_and_its_port_rests() {
     let now = Instant::now();
     let leg = pool.open_leg(now, IP, None).unwrap();
     assert!(matches!(pool.open_leg(now, IP, None), Err(PortError::Exhausted { .. })));
-    assert_eq!(pool.admit(now, IP, 1), Err(Refusal::Ports(IP)));
+    assert_eq!(pool.admit(now, IP), Err(Refusal::Ports(IP)));
     pool.close(leg.id);
     pool.close(leg.id);
     assert_eq!(pool.gauges().legs, 0, "open, not: with a socket that is still being closed");
@@ -378,7 +378,7 @@ fn a_closed_leg_takes_no_commands_and_its_port_rests() {
     events_until(&mut events, |event| matches!(event, PoolEvent::Closed { leg: gone, .. } if *gone == leg.id));
     assert!(matches!(pool.open_leg(now, IP, None), Err(PortError::Exhausted { .. })), "late packets must die out first");
     let rested = now + LIMIT;
-    assert_eq!(pool.admit(rested, IP, 1), Ok(()));
+    assert_eq!(pool.admit(rested, IP), Ok(()));
     assert_eq!(pool.open_leg(rested, IP, None).unwrap().rtp, leg.rtp);
 }
 

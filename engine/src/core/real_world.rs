@@ -81,7 +81,7 @@ impl World for RealWorld {
     }
 
     fn admit(&mut self, now: Instant, local: IpAddr) -> Result<(), String> {
-        self.media.admit(now, local, 1).map_err(|refusal| refusal.to_string())
+        self.media.admit(now, local).map_err(|refusal| refusal.to_string())
     }
 
     fn open_media(&mut self, now: Instant, local: IpAddr, near: Option<MediaLeg>) -> Result<OpenedMedia, String> {

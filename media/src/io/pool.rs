@@ -311,13 +311,13 @@ impl MediaPool {
         }
     }
 
-    /// Whether `legs` more legs on `local_ip` can be carried without harm to those that are open.
+    /// Whether another leg on `local_ip` can be carried without harm to those that are open.
     ///
     /// # Errors
     /// What stands against it.
-    pub fn admit(&mut self, now: Instant, local_ip: IpAddr, legs: usize) -> Result<(), Refusal> {
+    pub fn admit(&mut self, now: Instant, local_ip: IpAddr) -> Result<(), Refusal> {
         self.tidy(now);
-        let used = (self.legs.len() + self.closing.len() + legs) as u64 * DESCRIPTORS;
+        let used = (self.legs.len() + self.closing.len() + 1) as u64 * DESCRIPTORS;
         let limit = self.descriptor_limit.saturating_sub(self.spare_descriptors.min(self.descriptor_limit / 4));
         if used > limit {
             return Err(Refusal::Descriptors { used, limit });
