@@ -94,11 +94,7 @@ impl Switch {
                 };
                 self.tell_leg(leg, &line, event);
             }
-            Event::Request { id, dialog: Some(dialog), request, source, description } => {
-                // Whoever knows the dialog has been let in, over this connection or one before it.
-                if let Some(flow) = source.flow {
-                    self.exchange.borrow_mut().world.keep_flow(flow);
-                }
+            Event::Request { id, dialog: Some(dialog), request, description, .. } => {
                 self.dialog_request(id, dialog, &request, description);
             }
             Event::Request { id, dialog: None, request, source, .. } => self.outside_request(id, &request, source),

@@ -343,7 +343,8 @@ impl Exchange {
 
     /// Says of connections what was noted while they were read.
     pub(crate) fn keep_vouched(&mut self) {
-        for flow in std::mem::take(&mut self.vouched) {
+        let in_dialogs = self.endpoint.take_new_flows();
+        for flow in std::mem::take(&mut self.vouched).into_iter().chain(in_dialogs) {
             self.world.keep_flow(flow);
         }
     }

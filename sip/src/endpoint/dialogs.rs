@@ -16,7 +16,7 @@ use super::session_timer::SessionTimer;
 use super::{Body, CommandError, DialogId, Endpoint, Event, Failure, IncomingId, Reply, RequestId, TerminationCause};
 use crate::dialog::Dialog;
 use crate::message::{HeaderName, HeaderValue, Headers, Method, Request, StatusCode, Uri};
-use crate::net::{Destination, Source};
+use crate::net::{Destination, FlowId, Source};
 use crate::offer_answer::OfferAnswer;
 
 /// A 2xx of ours that waits for its ACK (RFC 3261 13.3.1.4).
@@ -361,10 +361,18 @@ impl Endpoint {
             return;
         };
         let before = std::mem::replace(&mut path.peer, peer);
+        if before.flow != peer.flow {
+            self.new_flows.extend(peer.flow);
+        }
         if path.symmetric && before.remote != peer.remote {
             self.by_peer.remove(&(before.remote, id));
             self.by_peer.insert((peer.remote, id));
         }
+    }
+
+    /// Connections that peers of dialogs have come over since this was asked last: whoever knows a dialog has been let in before.
+    pub fn take_new_flows(&mut self) -> Vec<FlowId> {
+        std::mem::take(&mut self.new_flows)
     }
 
     /// The URI whose host the dialog's next request is meant for: first route or remote target.

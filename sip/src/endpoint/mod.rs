@@ -73,6 +73,8 @@ pub struct Endpoint {
     dialog_index: HashMap<DialogKey, DialogId>,
     /// Dialogs whose peer is where its messages come from, by where that is.
     by_peer: BTreeSet<(SocketAddr, DialogId)>,
+    /// Connections that peers of dialogs have changed to.
+    new_flows: Vec<FlowId>,
     requests: BTreeMap<RequestId, Outgoing>,
     /// Their devices may come back from elsewhere.
     unheard_byes: VecDeque<UnheardBye>,
@@ -105,6 +107,7 @@ impl Endpoint {
             dialogs: BTreeMap::new(),
             dialog_index: HashMap::new(),
             by_peer: BTreeSet::new(),
+            new_flows: Vec::new(),
             requests: BTreeMap::new(),
             unheard_byes: VecDeque::new(),
             no_tcp: HashMap::new(),

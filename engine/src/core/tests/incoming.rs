@@ -108,16 +108,22 @@ fn a_connection_over_which_a_call_goes_on_may_rest() {
     lab.dial(user, "1000");
     let phone = lab.at(user);
     let key = phone.endpoint.dialog(phone.dialog.unwrap()).unwrap().key().clone();
-    for (number, tag, kept) in [(1, "guessed", &[][..]), (2, key.remote_tag.as_str(), &[2_u64][..])] {
-        let info = format!(
-            "INFO sip:1000@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP 203.0.113.9;branch=z9hG4bK{number}\r\nFrom: <sip:a@h>;tag={}\r\n\
-             To: <sip:1000@h>;tag={tag}\r\nCall-ID: {}\r\nCSeq: 10{number} INFO\r\nContent-Length: 0\r\n\r\n",
+    let known = key.remote_tag.as_str();
+    for (number, method, tag, kept) in [
+        (1, "INFO", "guessed", &[][..]),
+        (2, "INFO", known, &[2_u64][..]),
+        (3, "OPTIONS", known, &[2, 3][..]),
+        (4, "UPDATE", known, &[2, 3, 4][..]),
+    ] {
+        let request = format!(
+            "{method} sip:1000@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP 203.0.113.9;branch=z9hG4bK{number}\r\nFrom: <sip:a@h>;tag={}\r\n\
+             To: <sip:1000@h>;tag={tag}\r\nCall-ID: {}\r\nCSeq: 10{number} {method}\r\nContact: <sip:a@203.0.113.9>\r\nContent-Length: 0\r\n\r\n",
             key.local_tag,
             key.call_id.text()
         );
-        lab.packet_over(over_tcp("203.0.113.9:40000", number), info.as_bytes());
+        lab.packet_over(over_tcp("203.0.113.9:40000", number), request.as_bytes());
         let flows: Vec<u64> = lab.book.borrow().kept_flows.iter().map(|flow| flow.0).collect();
-        assert_eq!(flows, kept, "{tag}");
+        assert_eq!(flows, kept, "{method}");
     }
 }
 
