@@ -59,7 +59,7 @@ impl<'de> Visitor<'de> for TextOrTable {
 
     // A token without its quotes is not shown.
     fn visit_i64<E: Error>(self, _: i64) -> Result<RestUser, E> {
-        Err(E::custom("expected a text in quotes"))
+        Err(E::custom("expected a token in quotes, or `{ token = …, account = … }`"))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<RestUser, A::Error> {
@@ -82,7 +82,7 @@ mod tests {
         assert_eq!(config.users.get("north").cloned(), user("t2", "north"));
         for (wrong, said) in [
             ("users = { ops = \"env:NO_SUCH_VARIABLE\" }", "NO_SUCH_VARIABLE is not set"),
-            ("users = { ops = 1 }", "a token, or"),
+            ("users = { ops = 1 }", "a token in quotes, or"),
         ] {
             let error = read(wrong).unwrap_err();
             assert!(error.contains(said), "{error}");

@@ -519,3 +519,18 @@ fn narrated(function: &str, values: &[Value]) -> String {
     let text = format!("{function}({})", arguments.join(", "));
     if text.chars().count() > 120 { text.chars().take(117).chain("…)".chars()).collect() } else { text }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_no_empty_list() {
+        let listed = |seed: &str| {
+            let args = format!(r#"[[{{"path":["a"],"skip":false,"todo":false,"options":{{"seed":{seed}}}}}]]"#);
+            first::<Vec<Listed>>(&args).map(|tests| tests.len()).ok()
+        };
+        assert_eq!([listed("7"), listed("-1")], [Some(1), None]);
+        assert!(first::<Vec<Wrong>>("[[{}]]").is_err() && first::<Vec<Wrong>>("[]").is_err());
+    }
+}

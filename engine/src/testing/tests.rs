@@ -136,9 +136,6 @@ fn a_wrong_option_of_one_test_fails_the_whole_file_rather_than_leaving_its_tests
         let error = file(&format!("test('sound', () => {{}});\ntest('it', {options}, () => {{}});")).err();
         assert!(error.as_ref().is_some_and(|error| error.contains(expected)), "{options}: {error:?}");
     }
-    // Half of a character, which no text of ours can hold.
-    let error = file("test('sound', () => {});\ntest('\\uD800', () => {});").err();
-    assert!(error.as_ref().is_some_and(|error| error.contains("cannot be read")), "{error:?}");
 }
 
 #[test]
