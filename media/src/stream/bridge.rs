@@ -177,7 +177,11 @@ impl Sending {
         let Sending { rtp, splice, marker, .. } = self;
         let Some(splice) = splice else { return false };
         let is_late = splice.is_late(packet, rtp);
-        if !is_late && lead.is_some_and(|lead| position > rtp.position_at(now) + lead) {
+        let is_early = |lead: u64| {
+            let clock = rtp.position_at(now);
+            position > clock + lead || (position > clock && splice.has_passed(position))
+        };
+        if !is_late && lead.is_some_and(is_early) {
             splice.rejoin(now, packet, rtp);
         } else if !splice.has_passed(position) {
             return false;
