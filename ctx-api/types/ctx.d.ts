@@ -1141,7 +1141,7 @@ declare module 'lockstep:test' {
     registered(): Promise<void>;
     unregister(): Promise<void>;
     incoming(options?: Patience): Promise<TestCall>;
-    dial(target: string, options?: PhoneOptions): Promise<TestCall>;
+    dial(target: string, options?: Pick<PhoneOptions, 'headers'>): Promise<TestCall>;
   }
   interface Register {
     (name: string, fn: (...row: any[]) => unknown): void;
