@@ -30,8 +30,6 @@ pub(crate) struct Splice {
     our_first: SequenceNumber,
     timestamp: RtpTimestamp,
     position: u64,
-    /// Audio for positions before this one comes too late: they have passed.
-    not_before: u64,
 }
 
 /// Where a press of another leg lies on our clock. All of its telephone events carry one timestamp, whatever audio comes
@@ -57,21 +55,14 @@ impl Splice {
             our_first: sender.next_sequence(),
             timestamp: packet.timestamp,
             position: sender.next_position(),
-            not_before: 0,
         }
     }
 
-    /// Leaves out `packet`, which came far too early, and goes on with what follows it where the wall clock is.
-    pub(crate) fn rejoin(&mut self, now: Instant, packet: &Forward<'_>, sender: &RtpSender) {
+    /// Goes on behind `packet`, which is not sent, with what is next on our clock.
+    pub(crate) fn leave_out(&mut self, now: Instant, packet: &Forward<'_>, sender: &RtpSender) {
         self.renumber(packet, sender);
-        self.timestamp = packet.timestamp;
-        self.position = sender.position_at(now);
-        self.not_before = sender.next_position();
-    }
-
-    /// Whether others have been sent for `position` before the stream was joined again.
-    pub(crate) fn has_passed(&self, position: u64) -> bool {
-        position < self.not_before
+        self.timestamp = packet.timestamp.plus(packet.payload.len() as u32);
+        self.position = sender.next_position().max(sender.position_at(now));
     }
 
     /// Whether `packet` belongs to the stream that was spliced in.

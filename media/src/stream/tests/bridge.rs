@@ -494,25 +494,27 @@ fn what_the_network_held_back_does_not_delay_what_follows() {
     (0..50).for_each(|_| bridge.say(3));
     let sent = &bridge.callee.sent;
     let count = |octet| sent.iter().filter(|packet| packet.payload[0] == octet).count();
-    assert!((1..10).contains(&count(2)) && count(3) > 40, "{} and {}", count(2), count(3));
+    assert!((14..18).contains(&count(2)) && count(3) >= 49, "{} and {}", count(2), count(3));
     let last = &sent[sent.len() - 1];
     let ahead = f64::from(last.header.timestamp.distance(sent[0].header.timestamp)) / 8.0 - (last.at - sent[0].at);
-    assert!((-20.1..=40.1).contains(&ahead), "{ahead} ms ahead");
-    bridge.callee.assert_continuous_within(140.1);
+    assert!((-20.1..=340.1).contains(&ahead), "{ahead} ms ahead");
+    bridge.callee.assert_continuous_within(340.1);
 }
 
 #[test]
-fn a_network_that_delivers_in_bursts_costs_audio_at_the_beginning_only() {
-    let mut bridge = Bridge::new(negotiated(), negotiated());
-    for octet in 0..50 {
-        let held = bridge.speak_unheard(9);
-        bridge.hear_at_once(held, octet);
-        bridge.run(180);
-    }
-    let passed: Vec<&SentPacket> = bridge.callee.sent.iter().filter(|packet| (2..50).contains(&packet.payload[0])).collect();
-    assert_eq!(passed.len(), 48 * 9);
-    for pair in passed.windows(2) {
-        assert_eq!(pair[1].header.sequence.distance(pair[0].header.sequence), 1);
-        assert_eq!(pair[1].header.timestamp.distance(pair[0].header.timestamp), 160);
+fn a_network_that_delivers_in_bursts_costs_no_audio() {
+    for packets in [5, 9, 12, 14] {
+        let mut bridge = Bridge::new(negotiated(), negotiated());
+        for octet in 0..50 {
+            let held = bridge.speak_unheard(packets);
+            bridge.hear_at_once(held, octet);
+            bridge.run(packets as u64 * 20);
+        }
+        let passed: Vec<&SentPacket> = bridge.callee.sent.iter().filter(|packet| packet.payload[0] < 50).collect();
+        assert_eq!(passed.len(), 50 * packets);
+        for pair in passed.windows(2) {
+            assert!(pair[1].header.sequence.distance(pair[0].header.sequence) > 0, "{packets} packets each");
+            assert!(pair[1].header.timestamp.distance(pair[0].header.timestamp) >= 160, "{packets} packets each");
+        }
     }
 }
