@@ -119,14 +119,16 @@ impl PortPool {
         }
     }
 
-    /// Whether a pair could be given out at once on this address.
+    /// Whether a pair could be given out at once on this address; on any known one of its family where it is unspecified.
     pub(super) fn has_free(&self, now: Instant, ip: IpAddr) -> bool {
-        match self.free.get(&ip) {
-            Some(free) => {
-                [&free.rested, &free.taken].iter().any(|queue| queue.front().is_some_and(|resting| resting.until <= now))
-            }
-            None => even_ports(&self.range).next().is_some(),
+        let is_meant = |known: &IpAddr| *known == ip || (ip.is_unspecified() && known.is_ipv4() == ip.is_ipv4());
+        let mut known = self.free.iter().filter(|(known, _)| is_meant(known)).peekable();
+        if known.peek().is_none() {
+            return even_ports(&self.range).next().is_some();
         }
+        known.any(|(_, free)| {
+            [&free.rested, &free.taken].iter().any(|queue| queue.front().is_some_and(|resting| resting.until <= now))
+        })
     }
 }
 
@@ -173,8 +175,10 @@ mod tests {
         assert!(matches!(pool.take(now, IP, |_| Ok(())), Err(PortError::Exhausted { .. })));
         pool.release(now, SocketAddr::new(IP, 20_000));
         assert_eq!(take(&mut pool, now + Duration::from_millis(4999)), None);
-        assert!(!pool.has_free(now, IP));
-        assert!(pool.has_free(now + Duration::from_secs(5), IP));
+        for ip in [IP, IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)] {
+            assert!(!pool.has_free(now, ip));
+            assert!(pool.has_free(now + Duration::from_secs(5), ip));
+        }
         assert_eq!(take(&mut pool, now + Duration::from_secs(5)), Some(20_000));
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Binding, Moved};
 use crate::message::NameAddr;
+use crate::net::Source;
 
 /// Devices remembered; past it the one lost first is forgotten.
 const MAX_LOST: usize = 4096;
@@ -38,12 +39,12 @@ impl Lost {
     }
 
     /// Takes out the device that this Contact is of, wherever it was. Another device may have the same URI behind another NAT.
-    pub(super) fn take(&mut self, address: &str, contact: &NameAddr) -> Vec<Moved> {
+    pub(super) fn take(&mut self, address: &str, contact: &NameAddr, call_id: &[u8], source: &Source) -> Vec<Moved> {
         let instance = super::instance(contact);
-        let found = self.extract(address, |_, binding| match (&binding.instance, &instance) {
-            (Some(before), Some(now)) => before == now || (before.0 == now.0 && binding.contact.uri.is_equivalent(&contact.uri)),
-            (None, None) => binding.contact.uri.is_equivalent(&contact.uri),
-            (Some(_), None) | (None, Some(_)) => false,
+        let found = self.extract(address, |_, binding| {
+            let is_known =
+                binding.contact.uri.is_equivalent(&contact.uri) || (instance.is_some() && binding.instance == instance);
+            is_known && binding.is_of_device(contact, call_id, source)
         });
         found
             .into_iter()
@@ -69,24 +70,27 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::net::{FlowId, Protocol, Source};
+    use crate::net::{FlowId, Protocol};
 
     fn contact(port: u16) -> NameAddr {
         NameAddr::parse(&format!("<sip:a@10.0.0.5:{port}>")).unwrap()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "an arbitrary time")]
-    fn device(address: &str, port: u16) -> Binding {
-        let source = Source {
+    fn source() -> Source {
+        Source {
             protocol: Protocol::Tcp,
             local: "192.0.2.1:5060".parse().unwrap(),
             remote: "203.0.113.7:40000".parse().unwrap(),
             flow: Some(FlowId(7)),
-        };
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "an arbitrary time")]
+    fn device(address: &str, port: u16) -> Binding {
         Binding {
             address: address.to_owned(),
             contact: contact(port),
-            source,
+            source: source(),
             q_millis: 1000,
             expires_at: Instant::now(),
             user_agent: None,
@@ -103,9 +107,9 @@ mod tests {
             lost.note(device(&number.to_string(), 1));
         }
         assert_eq!((lost.order.len(), lost.by_address.len()), (MAX_LOST, MAX_LOST));
-        assert_eq!(lost.take("0", &contact(1)).len(), 0);
-        assert_eq!(lost.take("1", &contact(1)).len(), 1);
-        assert_eq!(lost.take("1", &contact(1)).len(), 0);
+        assert_eq!(lost.take("0", &contact(1), b"", &source()).len(), 0);
+        assert_eq!(lost.take("1", &contact(1), b"", &source()).len(), 1);
+        assert_eq!(lost.take("1", &contact(1), b"", &source()).len(), 0);
         assert_eq!((lost.order.len(), lost.by_address.len()), (MAX_LOST - 1, MAX_LOST - 1));
     }
 
@@ -116,7 +120,17 @@ mod tests {
             lost.note(device("a", port));
         }
         assert_eq!(lost.order.len(), MAX_PER_ADDRESS);
-        assert_eq!(lost.take("a", &contact(1)).len(), 0);
-        assert_eq!(lost.take("a", &contact(11)).len(), 1);
+        assert_eq!(lost.take("a", &contact(1), b"", &source()).len(), 0);
+        assert_eq!(lost.take("a", &contact(11), b"", &source()).len(), 1);
+    }
+
+    #[test]
+    fn a_device_without_an_instance_is_known_by_its_call_id_or_its_nat() {
+        let elsewhere = Source { remote: "198.51.100.9:40000".parse().unwrap(), ..source() };
+        for (call_id, from, found) in [(b"other", source(), 1), (b"other", elsewhere, 0), (b"same!", elsewhere, 1)] {
+            let mut lost = Lost::default();
+            lost.note(Binding { call_id: b"same!".to_vec(), ..device("a", 1) });
+            assert_eq!(lost.take("a", &contact(1), call_id, &from).len(), found);
+        }
     }
 }

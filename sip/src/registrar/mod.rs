@@ -319,7 +319,7 @@ impl Registrar {
             let before = before.filter(|before| (before.source.remote, before.source.flow) != (source.remote, source.flow));
             let before = before.filter(|before| before.is_of_device(&wish.contact, &call_id, &source));
             moved.extend(before.map(|before| Moved { contact: before.contact.clone(), from: before.source }));
-            moved.extend(self.lost.take(address, &wish.contact));
+            moved.extend(self.lost.take(address, &wish.contact, &call_id, &source));
             let (address, contact) = (address.to_owned(), wish.contact.uri.to_string());
             changes.push(match known {
                 Some(_) => Change::Refreshed { address: address.clone(), contact },

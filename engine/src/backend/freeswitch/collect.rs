@@ -28,6 +28,8 @@ pub(super) struct Collecting {
     min: usize,
     /// What did not match is kept by the media server until the next expression: without one it says nothing.
     has_pattern: bool,
+    /// The caller had more than one try.
+    has_tries: bool,
     kind: Kind,
 }
 
@@ -121,7 +123,7 @@ impl Rules<'_> {
         steps.push(Step::Execute { app: "play_and_get_digits", arg, lasts: Some(lasts) });
         let min = usize::try_from(self.min.min(self.max.max(1))).unwrap_or(0);
         let has_pattern = self.regexp.is_some();
-        Ok(Plan { steps: steps.into(), finish: Finish::Collect(Collecting { min, has_pattern, kind }) })
+        Ok(Plan { steps: steps.into(), finish: Finish::Collect(Collecting { min, has_pattern, has_tries: tries > 1, kind }) })
     }
 
     /// `<min> <max> <tries> <timeout> <terminators> <file> <invalid_file> <var> <regexp> <digit_timeout>`
@@ -155,11 +157,13 @@ impl Collecting {
         let is_enough = digits.chars().count() >= self.min;
         // What did not match is taken out of the digits, and stays told when somebody keys too few of them after it.
         let is_refused = self.has_pattern && digits.is_empty() && !refused.is_empty() && text(RESULT) != "failure";
+        // The media server does not forget the terminator of a try that is followed by silence.
+        let is_silence = self.has_tries && digits.is_empty() && text(RESULT) == "failure";
         let (status, digits) = if is_refused {
             (CollectStatus::Invalid, refused)
         } else if is_enough && (!digits.is_empty() || terminator.is_some()) {
             (CollectStatus::Success, digits)
-        } else if terminator.is_some() {
+        } else if terminator.is_some() && !is_silence {
             (CollectStatus::Invalid, digits)
         } else {
             (CollectStatus::Timeout, digits)
@@ -219,13 +223,15 @@ mod tests {
 
     #[test]
     fn results_tell_silence_from_nonsense() {
+        /// What a test sets where there was more than one try.
+        const TRIES: (&str, &str) = ("tries", "2");
         let result = |vars: &[(&str, &str)]| {
             let mut event = Event::new("CHANNEL_EXECUTE_COMPLETE");
             for (name, value) in vars {
                 event.push(&format!("variable_{name}"), value);
             }
-            let collecting =
-                Collecting { min: 2, has_pattern: true, kind: Kind::Ivr { transfer_on_failure: Some("1001".into()) } };
+            let kind = Kind::Ivr { transfer_on_failure: Some("1001".into()) };
+            let collecting = Collecting { min: 2, has_pattern: true, has_tries: vars.contains(&TRIES), kind };
             match collecting.outcome(&event) {
                 (Outcome::Ivr(result), transfer) => (result.status, result.value, transfer.is_some()),
                 other => panic!("{other:?}"),
@@ -237,7 +243,7 @@ mod tests {
         assert_eq!(result(&[(DIGITS, "1"), (TERMINATOR, "#")]), (CollectStatus::Invalid, "1".into(), true));
         assert_eq!(result(&[(TERMINATOR, "#")]), (CollectStatus::Invalid, String::new(), true));
         assert_eq!(result(&[(REFUSED, "99"), (RESULT, "success")]), (CollectStatus::Invalid, "99".into(), true));
-        let then_silence = [(REFUSED, "99"), (RESULT, "failure")];
+        let then_silence = [(REFUSED, "99"), (TERMINATOR, "#"), (RESULT, "failure"), TRIES];
         assert_eq!(result(&then_silence), (CollectStatus::Timeout, String::new(), true));
     }
 }
