@@ -395,7 +395,10 @@ fn provisioned_schemas() -> Value {
         let mut name = kind.list().to_owned();
         name[..1].make_ascii_uppercase();
         let list = json!({ "type": "array", "items": reference(&name) });
-        all[format!("{name}s")] = json!({ "type": "object", "properties": { format!("{}s", kind.list()): list } });
+        let next =
+            json!({ "type": "string", "description": "Where there are more: what the next page is asked for with as after." });
+        let properties = json!({ format!("{}s", kind.list()): list, "next": next });
+        all[format!("{name}s")] = json!({ "type": "object", "properties": properties });
     }
     all
 }

@@ -25,7 +25,6 @@ const MAX_USERS: usize = 10_000;
 const MAX_LIST: usize = 1_000;
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Listed {
     after: Option<String>,
     limit: Option<usize>,
@@ -51,9 +50,25 @@ async fn list(
 ) -> Result<Response, ApiError> {
     let Query(Listed { after, limit }) = query.map_err(|error| ApiError::bad_request(error.body_text()))?;
     let current = state.engine.platform().provisioning.current();
-    let bounds = (after.as_deref(), limit.unwrap_or(MAX_LIST).min(MAX_LIST));
-    let entries = current.page(kind, bounds, |account| is_theirs(&caller, account));
-    Ok(Json(json!({ format!("{}s", kind.list()): entries })).into_response())
+    let limit = limit.unwrap_or(MAX_LIST).min(MAX_LIST);
+    // One more than is shown tells whether there are more.
+    let mut entries = current.page(kind, (after.as_deref(), limit + 1), |account| is_theirs(&caller, account));
+    let has_more = entries.len() > limit;
+    entries.truncate(limit);
+    let mut answer = Map::new();
+    if let Some(last) = entries.last().filter(|_| has_more) {
+        answer.insert("next".to_owned(), name_of(kind, last).into());
+    }
+    answer.insert(format!("{}s", kind.list()), entries.into());
+    Ok(Json(answer).into_response())
+}
+
+/// What the path of a shown entry ends with.
+fn name_of(kind: Kind, shown: &Value) -> String {
+    match &shown[kind.name_key()] {
+        Value::String(name) => name.clone(),
+        id => id.to_string(),
+    }
 }
 
 async fn show(
