@@ -126,7 +126,7 @@ fn failed(error: &RunError) -> Response {
     {
         headers.insert(header::LOCATION, location);
     }
-    if status == StatusCode::SERVICE_UNAVAILABLE {
+    if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
     }
     response
@@ -138,7 +138,8 @@ mod tests {
 
     #[test]
     fn what_is_busy_is_told_from_what_is_not_there() {
-        assert_eq!(failed(&RunError::Busy { waiting: 1_000 }).status(), StatusCode::TOO_MANY_REQUESTS);
+        let busy = failed(&RunError::Busy { waiting: 1_000 });
+        assert_eq!((busy.status(), &busy.headers()[header::RETRY_AFTER]), (StatusCode::TOO_MANY_REQUESTS, &"5".parse().unwrap()));
         assert_eq!(failed(&RunError::Stopped).status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 }
