@@ -75,7 +75,7 @@ pub(super) struct Mailer {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
     templates: PathBuf,
-    composing: Semaphore,
+    composing: Arc<Semaphore>,
 }
 
 impl Mailer {
@@ -104,7 +104,7 @@ impl Mailer {
             transport: builder.build(),
             from,
             templates: scripts.join(&config.templates),
-            composing: Semaphore::new(MAX_COMPOSED),
+            composing: Arc::new(Semaphore::new(MAX_COMPOSED)),
         })
     }
 
@@ -125,9 +125,13 @@ impl Mailer {
     /// Templates are files, and may take long to fill in.
     async fn compose(self: Arc<Self>, email: Email) -> Result<Message, OpError> {
         let ended = |error: String| OpError::new(ErrorCode::NetworkError, format!("cxSend.email: {error}"));
-        let _place = self.composing.acquire().await.map_err(|error| ended(error.to_string()))?;
-        let mailer = Arc::clone(&self);
-        let composed = tokio::task::spawn_blocking(move || mailer.message(&email)).await;
+        let place = Arc::clone(&self.composing).acquire_owned().await.map_err(|error| ended(error.to_string()))?;
+        let composed = tokio::task::spawn_blocking(move || {
+            // Held until the work is done, though nobody may wait for it any more.
+            let _place = place;
+            self.message(&email)
+        })
+        .await;
         composed.map_err(|error| ended(error.to_string()))?
     }
 
@@ -283,6 +287,26 @@ mod tests {
             let message = mailer.message(&email).unwrap();
             assert_eq!(message.headers().get_raw("MIME-Version"), Some("1.0"), "{email:?}");
         }
+    }
+
+    #[test]
+    fn a_message_that_nobody_waits_for_keeps_its_place_until_it_is_put_together() {
+        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let config = toml::from_str("host = \"mail.example.net\"\ntls = \"none\"\nfrom = \"desk@example.net\"").unwrap();
+            let mailer = Arc::new(Mailer::new(&config, Path::new("scripts")).unwrap());
+            let (go, wait) = std::sync::mpsc::channel::<()>();
+            let occupied = tokio::task::spawn_blocking(move || wait.recv());
+            tokio::select! {
+                biased;
+                _ = Arc::clone(&mailer).compose(Email::default()) => panic!("the only thread is occupied"),
+                () = std::future::ready(()) => {}
+            }
+            assert_eq!(mailer.composing.available_permits(), MAX_COMPOSED - 1);
+            drop(go);
+            assert!(occupied.await.unwrap().is_err());
+            drop(mailer.composing.acquire_many(u32::try_from(MAX_COMPOSED).unwrap()).await.unwrap());
+        });
     }
 
     #[test]
