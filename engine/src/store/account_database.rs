@@ -32,8 +32,11 @@ const MAX_TEXT: i32 = 100_000;
 /// The longest text or blob, in bytes.
 const MAX_CELL: i32 = 4 << 20;
 const MAX_PARAMETERS: i32 = 1_000;
-/// The most columns of a table or a result, and arguments of a function: SQLite has a whole row in memory before anybody sees it.
-const MAX_COLUMNS: i32 = 200;
+/// The most columns of a result: SQLite has a whole row in memory before anybody sees it. A table may have more: SQLite holds its own
+/// bound against the tables of the file whenever it reads the schema, and one that is past it closes them all.
+const MAX_COLUMNS: usize = 200;
+/// The most arguments of a function.
+const MAX_ARGUMENTS: i32 = 200;
 /// SQLite's name for what is temporary.
 const TEMPORARY: &str = "temp";
 /// Settings that only tell something.
@@ -203,8 +206,7 @@ fn open(place: &Place, limits: DatabaseLimits, deadline: &Deadline) -> Result<Co
         (Limit::SQLITE_LIMIT_LENGTH, MAX_CELL),
         (Limit::SQLITE_LIMIT_VARIABLE_NUMBER, MAX_PARAMETERS),
         (Limit::SQLITE_LIMIT_EXPR_DEPTH, 100),
-        (Limit::SQLITE_LIMIT_COLUMN, MAX_COLUMNS),
-        (Limit::SQLITE_LIMIT_FUNCTION_ARG, MAX_COLUMNS),
+        (Limit::SQLITE_LIMIT_FUNCTION_ARG, MAX_ARGUMENTS),
     ] {
         connection.set_limit(limit, bound)?;
     }
@@ -270,6 +272,9 @@ fn query(
 ) -> Result<Rows, StoreError> {
     let before = connection.total_changes();
     let mut prepared = connection.prepare(&statement.text)?;
+    if prepared.column_count() > MAX_COLUMNS {
+        return Err(refused(ErrorCode::LimitError, format!("the result has more than {MAX_COLUMNS} columns")));
+    }
     bind(&mut prepared, &statement.parameters)?;
     let columns: Vec<String> = prepared.column_names().map(str::to_owned).collect();
     let mut found = Vec::new();
