@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub const MAX_CALL_BYTES: usize = 8 << 20;
 
 /// The longest arguments of one call without its body, in bytes: the engine reads them between two packets of signalling. The largest
-/// value that the store takes fits, with everything in it escaped.
+/// value that the store takes fits, with every quotation mark and line break in it escaped.
 pub const MAX_ARGS_BYTES: usize = 3 << 20;
 /// The most values the arguments may hold, for the same reason.
 pub const MAX_ARGS_VALUES: usize = 50_000;
