@@ -142,7 +142,7 @@ fn listeners_of_a_placed_call_come_and_go_as_those_of_node() {
         const call = C5().originate('1', '2', '3').on('hangup', resolve);
         const [gone, heard] = [() => console.log('gone'), ({ call_id }) => console.log(call_id)];
         call.once('ringing', gone).off('ringing', gone).addListener('answered', gone).removeListener('answered', gone);
-        call.once('ringing', heard).addListener('ringing', heard);
+        call.once('ringing', heard).on('ringing', heard, true);
       });
     }";
     let mut run = Setup::app(source).start();

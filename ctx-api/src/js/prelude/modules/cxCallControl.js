@@ -10,10 +10,14 @@
   class Emitter {
     #listeners = { __proto__: null };
 
-    on(event, listener, once = false) {
+    #add(event, listener, once) {
       if (typeof listener !== 'function') throw new TypeError(`on('${String(event)}'): expected a function`);
       (this.#listeners[event] ??= []).push({ listener, once });
       return this;
+    }
+
+    on(event, listener) {
+      return this.#add(event, listener, false);
     }
 
     addListener(event, listener) {
@@ -21,7 +25,7 @@
     }
 
     once(event, listener) {
-      return this.on(event, listener, true);
+      return this.#add(event, listener, true);
     }
 
     off(event, listener) {
