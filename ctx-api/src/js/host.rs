@@ -95,7 +95,7 @@ fn function<'js>(ctx: &Ctx<'js>, run: &Rc<Shared>, name: &str) -> rquickjs::Resu
         "now" => hosted::function(ctx, move || number(run.now.get()))?.with_name("now"),
         "random" => hosted::function(ctx, move || run.random())?.with_name("random"),
         "issue" => hosted::function(ctx, move |ctx: Ctx<'js>, operation: String, values: Array<'js>, stack: Value<'js>| {
-            issue(&ctx, &run, &operation, &values, &stack)
+            counted(&run, || issue(&ctx, &run, &operation, &values, &stack))
         }),
         "awaited" => hosted::function(ctx, move |key: f64| op_id(key).into_iter().for_each(|id| run.awaited(id))),
         "cancel" => hosted::function(ctx, move |key: f64| op_id(key).into_iter().for_each(|id| run.cancel(id))),
@@ -190,6 +190,17 @@ fn log<'js>(ctx: &Ctx<'js>, run: &Shared, level: &str, line: &Value<'js>, stack:
     let at = errors::call_site(&errors::stack_text(ctx, stack));
     run.log(level, text(ctx, line)?, at);
     Ok(())
+}
+
+/// Takes back what was counted of an operation that is refused. Where reading it issued another, which counts, all stays.
+fn counted(run: &Shared, issue: impl FnOnce() -> rquickjs::Result<f64>) -> rquickjs::Result<f64> {
+    let issued = || run.output.borrow().issued.len();
+    let (asked_before, issued_before) = (run.asked_bytes.get(), issued());
+    let result = issue();
+    if result.is_err() && issued() == issued_before {
+        run.asked_bytes.set(asked_before);
+    }
+    result
 }
 
 /// Converts and notes one operation; the key its promise is kept under. What is refused is thrown.

@@ -109,6 +109,19 @@ fn what_a_turn_asks_for_is_bounded_in_bytes_and_the_next_turn_may_ask_again() {
 }
 
 #[test]
+fn what_is_refused_does_not_count_against_the_turn() {
+    let run = Setup::app(
+        "const us = require('cxUserspace');
+function main() {
+  const [long, fitting] = ['x'.repeat(4 << 20), 'x'.repeat(2 << 20)];
+  for (const text of [long, long, long, fitting, fitting]) us.sql('select ?', [text]).catch((error) => console.log(error.name));
+}",
+    )
+    .start();
+    assert_eq!((run.last().issued.len(), run.texts().join(" ")), (2, "LimitError LimitError LimitError".to_owned()));
+}
+
+#[test]
 fn variables_without_end_are_refused_and_removing_some_makes_room() {
     let run = Setup::call(
         "async function main(data, ctx) {
