@@ -74,6 +74,11 @@ pub(super) async fn answer(engine: &EngineHandle, who: (&Caller, &Granted), mess
     .to_string()
 }
 
+/// Whether a message of a client asks for a call to be placed.
+pub(super) fn places_a_call(message: &str) -> bool {
+    serde_json::from_str::<Value>(message).is_ok_and(|value| value["command"] == "originate")
+}
+
 async fn carry_out(engine: &EngineHandle, (caller, granted): (&Caller, &Granted), mut value: Value) -> Result<Value, ApiError> {
     if let Some(fields) = value.as_object_mut() {
         fields.remove("id");

@@ -26,6 +26,8 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// Commands that may wait for the one before them; a client that sends more is not read meanwhile.
 const MAX_COMMANDS: usize = 64;
+/// How long the commands of a client that has closed go on.
+const CARRY_ON: Duration = Duration::from_secs(10);
 /// The largest command.
 const MAX_INBOUND: usize = 64 * 1024;
 
@@ -166,19 +168,17 @@ impl EventsClient {
         published.account.as_deref().is_none_or(|account| self.caller.sees(account))
     }
 
-    /// Commands that were sent are carried out, though their client has closed right behind them: nobody reads the answers then.
+    /// Commands that were sent are carried out for a while, though their client has closed right behind them: nobody reads the answers then.
     async fn forward(self, socket: WebSocket, events: Watcher, hello: String) {
         let mut commands = Commands { client: &self, waiting: VecDeque::new(), under_way: None };
-        self.converse(socket, events, hello, &mut commands).await;
-        while !commands.is_empty() {
-            commands.answer().await;
-        }
+        let end = self.converse(socket, events, hello, &mut commands).await;
+        commands.carry_on(end, CARRY_ON).await;
     }
 
     /// Until one side goes.
-    async fn converse(&self, mut socket: WebSocket, mut events: Watcher, hello: String, commands: &mut Commands<'_>) {
+    async fn converse(&self, mut socket: WebSocket, mut events: Watcher, hello: String, commands: &mut Commands<'_>) -> End {
         if socket.send(Message::Text(hello.into())).await.is_err() {
-            return;
+            return End::Broken;
         }
         let mut ping = tokio::time::interval(PING_INTERVAL);
         loop {
@@ -193,13 +193,13 @@ impl EventsClient {
                 },
                 _ = ping.tick() => Message::Ping(Vec::new().into()),
                 inbound = socket.recv(), if may_read => match inbound {
-                    Some(Ok(Message::Close(_))) | None => return,
+                    Some(Ok(Message::Close(_))) | None => return End::Closed,
                     Some(Err(error)) => {
                         if let Some(frame) = farewell(error) {
                             // The client may have gone.
                             let _ = tokio::time::timeout(SEND_TIMEOUT, socket.send(Message::Close(Some(frame)))).await;
                         }
-                        return;
+                        return End::Broken;
                     }
                     Some(Ok(Message::Text(command))) => {
                         commands.waiting.push_back(command);
@@ -210,12 +210,22 @@ impl EventsClient {
             };
             match tokio::time::timeout(SEND_TIMEOUT, socket.send(message)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => return,
+                Ok(Err(_)) | Err(_) => return End::Broken,
             }
         }
         // The engine has stopped; a client that is gone already is not told.
         let _ = socket.send(Message::Close(None)).await;
+        End::Broken
     }
+}
+
+/// How a conversation has ended.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// The client has closed, as WebSockets are.
+    Closed,
+    /// By an error, or by the engine.
+    Broken,
 }
 
 /// What a client asks for, one after another while events go on: a call that is placed is answered when somebody takes it.
@@ -230,8 +240,26 @@ impl Commands<'_> {
         self.waiting.is_empty() && self.under_way.is_none()
     }
 
-    /// The answer to the next command, once there is one. May be dropped and asked for again.
-    async fn answer(&mut self) -> String {
+    /// Carries out what the client has left, for a while. Only after it has closed is anything more begun, and no calls are placed behind
+    /// the command that is next: each would take until somebody takes it.
+    async fn carry_on(&mut self, end: End, most: Duration) {
+        match end {
+            End::Closed => {
+                self.begin();
+                self.waiting.retain(|command| !event_commands::places_a_call(command));
+            }
+            End::Broken => self.waiting.clear(),
+        }
+        let all = async {
+            while !self.is_empty() {
+                self.answer().await;
+            }
+        };
+        // Nobody is there to be told of what took too long.
+        let _ = tokio::time::timeout(most, all).await;
+    }
+
+    fn begin(&mut self) {
         let client = self.client;
         if self.under_way.is_none()
             && let Some(command) = self.waiting.pop_front()
@@ -239,6 +267,11 @@ impl Commands<'_> {
             let answer = async move { event_commands::answer(&client.engine, (&client.caller, &client.granted), &command).await };
             self.under_way = Some(Box::pin(answer));
         }
+    }
+
+    /// The answer to the next command, once there is one. May be dropped and asked for again.
+    async fn answer(&mut self) -> String {
+        self.begin();
         let Some(answer) = &mut self.under_way else { return std::future::pending().await };
         let answer = answer.await;
         self.under_way = None;
@@ -249,6 +282,11 @@ impl Commands<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+    use crate::core::EngineError;
+    use crate::core::handle::Request;
+    use crate::platform::Platform;
+    use crate::runs::RunsHandle;
 
     fn filter(call: Option<&str>, types: Option<&str>) -> Result<Filter, ApiError> {
         Filter::new(EventsQuery { call: call.map(str::to_owned), types: types.map(str::to_owned), since: None })
@@ -269,6 +307,42 @@ mod tests {
     #[test]
     fn an_unknown_type_is_refused() {
         assert!(filter(None, Some("call,jobs")).is_err());
+    }
+
+    #[tokio::test]
+    async fn what_a_client_leaves_behind_is_carried_out_where_it_has_closed_and_within_a_time() {
+        let platform = Platform::in_memory(&Config::default()).unwrap();
+        let (engine, mut inbox, _) = EngineHandle::new(Vec::new(), RunsHandle::stopped(), platform);
+        let client = EventsClient {
+            engine,
+            caller: Caller::default(),
+            granted: Granted::everything(),
+            filter: filter(None, None).unwrap(),
+        };
+        let place = r#"{"command":"originate","to":"1000","from":"2","destination":"1000"}"#;
+        let hang_up = |call: &str| json!({ "command": "hangup", "call": call }).to_string();
+        let left = || {
+            let waiting = [hang_up("a"), place.to_owned(), hang_up("b")].into_iter().map(Utf8Bytes::from).collect();
+            Commands { client: &client, waiting, under_way: None }
+        };
+        left().carry_on(End::Broken, CARRY_ON).await;
+        assert!(inbox.try_recv().is_err(), "nothing is begun for who has broken off");
+        // Nobody answers.
+        left().carry_on(End::Closed, Duration::ZERO).await;
+        assert!(matches!(inbox.try_recv(), Ok(Request::Call(call, _)) if call == "a"));
+        assert!(inbox.try_recv().is_err());
+        let mut commands = left();
+        let answered = async {
+            let mut asked = Vec::new();
+            for _ in 0..2 {
+                let Some(Request::Call(call, reply)) = inbox.recv().await else { panic!("only whose calls they are") };
+                asked.push(call.clone());
+                assert!(reply.send(Err(EngineError::NoSuchCall(call))).is_ok());
+            }
+            asked
+        };
+        let ((), asked) = tokio::join!(commands.carry_on(End::Closed, CARRY_ON), answered);
+        assert_eq!(asked, ["a", "b"]);
     }
 
     #[test]

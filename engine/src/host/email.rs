@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_message_that_nobody_waits_for_keeps_its_place_until_it_is_put_together() {
-        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
         runtime.block_on(async {
             let config = toml::from_str("host = \"mail.example.net\"\ntls = \"none\"\nfrom = \"desk@example.net\"").unwrap();
             let mailer = Arc::new(Mailer::new(&config, Path::new("scripts")).unwrap());
