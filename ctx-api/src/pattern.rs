@@ -7,10 +7,12 @@ use fancy_regex::{Assertion, Expr, Regex, RegexBuilder};
 use thiserror::Error;
 
 /// The longest source, in bytes.
-const MAX_SOURCE: usize = 1_000;
-/// The most characters and classes an expression may come to with its repetitions written out.
+const MAX_SOURCE: usize = 16 * 1024;
+/// The longest source without the texts that it lists, which cost little.
+const MAX_UNLISTED: usize = 1_000;
+/// The most characters and classes an expression may come to with its repetitions written out, beside the texts that it lists.
 const MAX_SIZE: usize = 1_000;
-/// The same for one that looks around or back, each part of which is compiled by itself.
+/// The same for one that looks around or back, each part of which is compiled by itself, with the texts.
 const MAX_SIZE_IN_PARTS: usize = 200;
 /// What a class of Unicode counts: thousands of characters.
 const UNICODE_CLASS: usize = 100;
@@ -28,6 +30,8 @@ pub struct Pattern(Regex);
 pub enum PatternError {
     #[error("at most {MAX_SOURCE} bytes long, got {got}")]
     TooLong { got: usize },
+    #[error("at most {MAX_UNLISTED} bytes long without the texts that it lists, got {got}")]
+    TooLongUnlisted { got: usize },
     #[error("at most {most} characters and classes with its repetitions written out, got {got}")]
     TooLarge { most: usize, got: usize },
     #[error(transparent)]
@@ -45,10 +49,15 @@ impl Pattern {
         }
         let tree = Expr::parse_tree(source)?;
         let mut in_parts = false;
-        let got = size(&tree.expr, &mut in_parts);
-        let most = if in_parts { MAX_SIZE_IN_PARTS } else { MAX_SIZE };
+        let size = size(&tree.expr, &mut in_parts);
+        let (most, listed) = if in_parts { (MAX_SIZE_IN_PARTS, Listed::default()) } else { (MAX_SIZE, listed(&tree.expr)) };
+        let got = size.saturating_sub(listed.chars);
         if got > most {
             return Err(PatternError::TooLarge { most, got });
+        }
+        let got = source.len().saturating_sub(listed.bytes);
+        if got > MAX_UNLISTED {
+            return Err(PatternError::TooLongUnlisted { got });
         }
         let compiled = RegexBuilder::new(&format!("^(?:{})$", with_ascii_classes(source)))
             .backtrack_limit(BACKTRACK_LIMIT)
@@ -110,6 +119,28 @@ fn size(expr: &Expr, in_parts: &mut bool) -> usize {
     }
 }
 
+/// The texts that an expression lists, as `1234|1235` does: those outside of repetitions.
+#[derive(Default)]
+struct Listed {
+    chars: usize,
+    /// What they take in the source, with the strokes between them.
+    bytes: usize,
+}
+
+fn listed(expr: &Expr) -> Listed {
+    let (parts, strokes) = match expr {
+        Expr::Literal { val, casei: false } => return Listed { chars: val.chars().count(), bytes: val.len() },
+        Expr::Group(inner) => return listed(inner),
+        Expr::Concat(parts) => (parts, 0),
+        Expr::Alt(parts) => (parts, parts.len().saturating_sub(1)),
+        _ => return Listed::default(),
+    };
+    parts.iter().map(listed).fold(Listed { chars: 0, bytes: strokes }, |sum, part| Listed {
+        chars: sum.chars.saturating_add(part.chars),
+        bytes: sum.bytes.saturating_add(part.bytes),
+    })
+}
+
 /// The compiler takes `\d` for the digits of all scripts of the world, sixty ranges.
 fn with_ascii_classes(source: &str) -> String {
     let mut out = String::with_capacity(source.len() + 16);
@@ -167,10 +198,19 @@ mod tests {
 
     #[test]
     fn what_scripts_ask_for_is_small_enough() {
-        let listed = (2_000..2_190).map(|code: u32| code.to_string()).collect::<Vec<_>>().join("|");
-        for source in [r"\d{1,128}", ".{128}", r"(?=.{8,10}$)(?!.*(\d)\1{3})\d+", r"[^*#]{1,128}", &listed] {
+        for source in [r"\d{1,128}", ".{128}", r"(?=.{8,10}$)(?!.*(\d)\1{3})\d+", r"[^*#]{1,128}"] {
             assert!(Pattern::new(source).is_ok(), "{source}: {:?}", Pattern::new(source));
         }
+    }
+
+    #[test]
+    fn a_long_list_of_plain_texts_is_taken() {
+        let extensions = (2_000..5_270).map(|code: u32| code.to_string()).collect::<Vec<_>>();
+        let pattern = Pattern::new(&format!("^({})$", extensions.join("|"))).unwrap();
+        assert!(pattern.matches("2000") && pattern.matches("5269") && !pattern.matches("5270") && !pattern.matches("20002001"));
+        let numbers = (0..1_489).map(|index: u64| (1_000_000_000 + index * 6_041_771).to_string()).collect::<Vec<_>>();
+        let pattern = Pattern::new(&numbers.join("|")).unwrap();
+        assert!(numbers.iter().all(|number| pattern.matches(number)) && !pattern.matches("1000000001"));
     }
 
     #[test]
@@ -185,6 +225,10 @@ mod tests {
         ] {
             assert!(matches!(Pattern::new(source), Err(PatternError::TooLarge { .. })), "{source}");
         }
-        assert!(matches!(Pattern::new(&"1".repeat(1_001)), Err(PatternError::TooLong { got: 1_001 })));
+        assert!(matches!(Pattern::new(&"1".repeat(16_385)), Err(PatternError::TooLong { got: 16_385 })));
+        let class = format!("[{}]|1234", "1".repeat(999));
+        assert!(matches!(Pattern::new(&class), Err(PatternError::TooLongUnlisted { got: 1_001 })), "a stroke is the list's");
+        assert!(matches!(Pattern::new(&format!("(?:{})*", "1".repeat(1_001))), Err(PatternError::TooLarge { .. })));
+        assert!(matches!(Pattern::new(&format!(r"\b{}", "1".repeat(200))), Err(PatternError::TooLarge { .. })));
     }
 }

@@ -293,7 +293,9 @@ impl<'js> Arg<'_, 'js> {
         }
         match Pattern::new(&source) {
             Ok(_) => Ok(Some(source)),
-            Err(error @ (PatternError::TooLong { .. } | PatternError::TooLarge { .. })) => {
+            Err(
+                error @ (PatternError::TooLong { .. } | PatternError::TooLongUnlisted { .. } | PatternError::TooLarge { .. }),
+            ) => {
                 Err(OpError::new(ErrorCode::RangeError, format!("ctx.{}: `{}` must be {error}", self.operation, self.name))
                     .into())
             }

@@ -286,7 +286,7 @@ fn refusals_say_what_was_expected_and_what_came() {
             "ivr('a', 5, 1, 9, '#', { regexp: /\\d{1001}/ })",
             "RangeError: ctx.ivr: `regexp` must be at most 1000 characters and classes with its repetitions written out, got 1001",
         ),
-        ("gather({ regexp: 'x'.repeat(2000) })", "RangeError: ctx.gather: `regexp` must be at most 1000 bytes long, got 2000"),
+        ("gather({ regexp: 'x'.repeat(20000) })", "RangeError: ctx.gather: `regexp` must be at most 16384 bytes long, got 20000"),
         (
             "gather({ regexp: '(' })",
             "TypeError: ctx.gather: `regexp` \"(\": Parsing error at position 1: Opening parenthesis without closing parenthesis",
