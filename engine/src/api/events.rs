@@ -168,7 +168,8 @@ impl EventsClient {
         published.account.as_deref().is_none_or(|account| self.caller.sees(account))
     }
 
-    /// Commands that were sent are carried out for a while, though their client has closed right behind them: nobody reads the answers then.
+    /// Commands that were sent are carried out for a while, though their client has closed right behind them: nobody reads the answers
+    /// then.
     async fn forward(self, socket: WebSocket, events: Watcher, hello: String) {
         let mut commands = Commands { client: &self, waiting: VecDeque::new(), under_way: None };
         let end = self.converse(socket, events, hello, &mut commands).await;
@@ -240,8 +241,8 @@ impl Commands<'_> {
         self.waiting.is_empty() && self.under_way.is_none()
     }
 
-    /// Carries out what the client has left, for a while. Only after it has closed is anything more begun, and no calls are placed behind
-    /// the command that is next: each would take until somebody takes it.
+    /// Carries out what the client has left, for a while. Only after it has closed is anything more begun, and no calls are placed
+    /// behind the command that is next: each would take until somebody takes it.
     async fn carry_on(&mut self, end: End, most: Duration) {
         match end {
             End::Closed => {

@@ -13,6 +13,10 @@ use crate::check::Finding;
 
 /// How often the folder is looked at. Polling works on every file system, in containers and over networks too.
 const INTERVAL: Duration = Duration::from_millis(250);
+/// How long a text that somebody saves is looked into while they wait, and others behind them.
+const LOOK_AT_SAVED: Duration = Duration::from_secs(5);
+/// How long what has changed by itself is looked into: many texts, maybe.
+const LOOK_AT_CHANGED: Duration = Duration::from_secs(10);
 /// Reloads that may wait for the core before the watcher waits too.
 const QUEUE: usize = 4;
 
@@ -112,7 +116,7 @@ fn attend(
                 match done {
                     Ok(reload) => {
                         loaded = Some(loader.stamps());
-                        let findings = loader.look_into(&reload.texts);
+                        let findings = loader.look_into(&reload.texts, LOOK_AT_SAVED);
                         Change { reload, asked: Some(Asked { version, findings, answer }) }
                     }
                     Err(error) => {
@@ -149,6 +153,6 @@ fn attend(
         if changes.blocking_send(change).is_err() {
             return;
         }
-        loader.look_into(&texts);
+        loader.look_into(&texts, LOOK_AT_CHANGED);
     }
 }
