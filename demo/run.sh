@@ -38,8 +38,13 @@ while [ -z "$sip" ] || [ -z "$api" ]; do
 done
 export LOCKSTEP_URL=$api
 
-"$lockstep" calls --follow > >(tee "$work/timeline") &
+"$lockstep" calls --follow > >(tee "$work/timeline") 2>"$work/following" &
 timeline=$!
+# It says so once it follows: a call that comes before would lack its beginning.
+for _ in {1..100}; do
+  grep -qs following "$work/following" && break
+  sleep 0.1
+done
 "$lockstep" phone call "sip:2008@$sip" --dtmf '42#@5' --duration 14 --record demo.wav >"$work/phone.log" || {
   cat "$work/phone.log" >&2
   exit 1

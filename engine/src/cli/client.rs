@@ -166,8 +166,7 @@ impl Events {
             match message {
                 Ok(Message::Text(text)) => {
                     let Ok(event) = serde_json::from_str(&text) else { continue };
-                    match about_itself(&event) {
-                        Some(words) if words.is_empty() => {}
+                    match about_itself(&event, base) {
                         Some(words) => out::error(words),
                         None => {
                             if !each(event) {
@@ -185,10 +184,10 @@ impl Events {
     }
 }
 
-/// What the socket says of itself rather than of calls, in words; empty where there is nothing to be told.
-fn about_itself(event: &Value) -> Option<String> {
+/// What the socket of the engine at `base` says of itself rather than of calls, in words.
+fn about_itself(event: &Value, base: &str) -> Option<String> {
     match event["type"].as_str() {
-        Some("hello") => Some(String::new()),
+        Some("hello") => Some(format!("following {base}, Ctrl-C ends it")),
         Some("lagged") => Some(format!("{} events were not read in time and are missing here", event["missed"])),
         _ => None,
     }
@@ -248,8 +247,8 @@ mod tests {
 
     #[test]
     fn what_the_socket_says_of_itself_is_no_event() {
-        let said = |event: Value| about_itself(&event);
-        assert_eq!(said(json!({ "type": "hello", "seq": 7 })).as_deref(), Some(""));
+        let said = |event: Value| about_itself(&event, "http://here");
+        assert_eq!(said(json!({ "type": "hello", "seq": 7 })).as_deref(), Some("following http://here, Ctrl-C ends it"));
         assert_eq!(
             said(json!({ "type": "lagged", "missed": 3 })).as_deref(),
             Some("3 events were not read in time and are missing here")
