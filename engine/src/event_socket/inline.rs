@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use lockstep_ctx_api::CallState;
+
+use super::api::originate;
 use super::applications::{Call, Plan};
 use super::client::new_uuid;
 use super::execute::{Order, begin};
@@ -33,7 +36,7 @@ pub(super) fn steps(list: &str) -> Vec<Step> {
 }
 
 /// Takes a call from whoever has it and has the steps carried out on it, one when the other is over; then the call ends, unless the
-/// last one has handed it on.
+/// last one has handed it on. With a call that was placed and still rings, that begins when it is answered.
 pub(super) async fn carry_out(hub: &Arc<Hub>, channel: &Channel, steps: Vec<Step>, asker: Asker) -> Result<(), EngineError> {
     let targets = steps.iter().filter_map(|step| target(hub, channel, step)).collect();
     let call = channel.call.clone();
@@ -52,8 +55,24 @@ pub(super) fn target(hub: &Hub, channel: &Channel, step: &Step) -> Option<String
     }
 }
 
+/// Waits for the answer of a call that was placed; whether the call is still there.
+async fn is_answered(hub: &Arc<Hub>, call: &str) -> bool {
+    // Watched before it is looked at: the answer is not missed.
+    let mut watcher = hub.engine.subscribe();
+    match hub.engine.channel(call).await {
+        Ok(channel) if channel.outbound && channel.state < CallState::Answered => {
+            matches!(originate::answer(hub, &mut watcher, call).await, Ok(Ok(_)))
+        }
+        Ok(_) => true,
+        Err(_) => false,
+    }
+}
+
 async fn run(hub: Arc<Hub>, call: String, claimed: Claimed, steps: Vec<Step>, asker: Asker) {
     let all = async {
+        if !is_answered(&hub, &call).await {
+            return false;
+        }
         for Step { application, data } in &steps {
             let Ok(channel) = hub.engine.channel(&call).await else { return false };
             let order = Order { application, data, uuid: new_uuid(), loops: 1, asker };

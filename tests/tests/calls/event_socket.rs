@@ -467,6 +467,27 @@ async fn a_placed_call_that_is_led_elsewhere_while_it_rings_stays_there() {
 }
 
 #[tokio::test]
+async fn a_list_for_a_placed_call_that_rings_is_carried_out_when_it_is_answered() {
+    let engine = engine("").start();
+    let mut phone = registered(&engine, "1001").await;
+    let [mut wire, mut other] = [Wire::logged_in(&engine).await, Wire::logged_in(&engine).await];
+    let mut watcher = Wire::logged_in(&engine).await;
+    watcher.send("event plain CHANNEL_ANSWER CHANNEL_EXECUTE\n\n").await;
+    watcher.until("enabled plain\n\n").await;
+    let placed = wire.api("originate {origination_uuid=a}user/1001 &park()");
+    let led = async {
+        let mut call = incoming(&mut phone).await;
+        assert_eq!(other.api("uuid_transfer a 'set:a=b,sleep:10' inline").await, "+OK\n");
+        call.answer();
+        within("the end of the call", call.ended()).await;
+    };
+    let (answer, ()) = tokio::join!(placed, led);
+    assert_eq!(answer, "+OK a\n");
+    let before = watcher.until("Event-Name: CHANNEL_EXECUTE\n").await;
+    assert!(before.contains("Event-Name: CHANNEL_ANSWER\n"), "{before}");
+}
+
+#[tokio::test]
 async fn an_application_is_disconnected_when_its_call_is_led_on() {
     let engine = engine("").start();
     let caller = Caller::answered(&engine, "1000").await;

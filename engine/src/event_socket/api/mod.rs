@@ -2,7 +2,7 @@
 
 mod calls;
 mod channels;
-mod originate;
+pub(super) mod originate;
 mod schedule;
 mod show;
 mod sofia;

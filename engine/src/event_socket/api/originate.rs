@@ -162,16 +162,23 @@ pub(super) async fn originate(hub: &Arc<Hub>, args: &str, by: &By) -> Result<Str
             "-ERR several parties that ring at once are for `bridge`; separate them by `|` to try one after another\n".to_owned()
         );
     }
+    // Carried out to its end also when its client is cut off meanwhile: nobody else knows what the call was placed for.
+    let placing = tokio::spawn(place(Arc::clone(hub), wanted, dial, by.clone()));
+    placing.await.unwrap_or(Err(EngineError::Stopped))
+}
+
+/// Calls one target after another until one has answered, and gives that call what it was placed for.
+async fn place(hub: Arc<Hub>, wanted: Wanted, dial: DialString, by: By) -> Result<String, EngineError> {
     let mut cause = Cause::of_sip(480);
-    let mut vars = dial.vars.clone();
+    let mut vars = dial.vars;
     for target in dial.groups.iter().flatten() {
         let mut own = vars.clone();
         own.extend(target.vars.clone());
         // A call that has failed keeps its id: only one of several can have the one that is asked for.
         vars.remove("origination_uuid");
-        match ring(hub, &wanted, own, target, by).await? {
+        match ring(&hub, &wanted, own, target, &by).await? {
             Ok(uuid) => {
-                take_over(hub, &uuid, wanted.then, by.asker()).await?;
+                take_over(&hub, &uuid, wanted.then, by.asker()).await?;
                 return Ok(format!("+OK {uuid}\n"));
             }
             Err(failed) => cause = failed,
@@ -215,7 +222,12 @@ async fn ring(
     }
 }
 
-async fn answer(hub: &Arc<Hub>, watcher: &mut Watcher, id: &str) -> Result<Result<String, Cause>, EngineError> {
+/// Waits until a call that was placed is answered, or is not.
+pub(in crate::event_socket) async fn answer(
+    hub: &Arc<Hub>,
+    watcher: &mut Watcher,
+    id: &str,
+) -> Result<Result<String, Cause>, EngineError> {
     loop {
         match watcher.recv().await {
             Ok(published) => {
@@ -280,6 +292,32 @@ async fn take_over(hub: &Arc<Hub>, uuid: &str, then: Then, asker: Asker) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+    use crate::core::EngineHandle;
+    use crate::core::handle::Request;
+    use crate::event_socket::hub::Identity;
+
+    #[tokio::test]
+    async fn a_call_gets_what_it_was_placed_for_also_when_its_client_is_cut_off_while_it_rings() {
+        let config = Config::default();
+        let platform = crate::platform::Platform::in_memory(&config).unwrap();
+        let (engine, mut requests, log) = EngineHandle::new(Vec::new(), crate::runs::RunsHandle::stopped(), platform);
+        let hub = Arc::new(Hub::new(engine, Identity::of(&config)));
+        let by = By::default();
+        let placed = tokio::select! {
+            _ = originate(&hub, "{origination_uuid=one}user/1001 4000", &by) => unreachable!("nobody has answered"),
+            Some(Request::Originate(_, placed)) = requests.recv() => placed,
+        };
+        // Whoever waited for the answer was cut off.
+        drop(hub);
+        placed.send(Ok("one".to_owned())).unwrap();
+        let channel = Arc::new(Channel { uuid: "one".to_owned(), ..Channel::default() });
+        log.publish(0, None, EngineEvent::Channel { channel, what: ChannelEvent::Answered });
+        let Some(Request::IsWaiting(id, is_waiting)) = requests.recv().await else { unreachable!("it is asked for") };
+        is_waiting.send(true).unwrap();
+        let Some(Request::Transfer { id: led, target, .. }) = requests.recv().await else { unreachable!("it is led on") };
+        assert_eq!((id.as_str(), led.as_str(), target.as_str()), ("one", "one", "4000"));
+    }
 
     #[test]
     fn a_command_line_is_taken_apart() {
