@@ -2,6 +2,7 @@
 //! clients there are.
 #![expect(clippy::disallowed_methods, reason = "an IO edge: events carry the time at which they are told")]
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -204,15 +205,25 @@ impl Hub {
         }
     }
 
-    /// The end of an application's call may have been among what was missed: nothing else would ever end its connection.
+    /// The end of an application's call, or of one that commands wait for, may have been among what was missed: nothing else would ever
+    /// end its connection, or take the commands away.
     fn look_for_ends(&self) {
         let applications: Vec<_> = self.listeners().iter().filter(|listener| listener.own_call.is_some()).cloned().collect();
-        let engine = self.engine.clone();
+        let waited_for = self.schedule.calls();
+        let (engine, schedule) = (self.engine.clone(), self.schedule.clone());
         tokio::spawn(async move {
             for own in applications.iter().filter_map(|listener| listener.own_call.as_ref()) {
                 if let Err(EngineError::NoSuchCall(_) | EngineError::CallOver(_)) = engine.channel(&own.id).await {
                     own.over.notify_one();
                 }
+            }
+            if waited_for.is_empty() {
+                return;
+            }
+            let Ok(channels) = engine.channels().await else { return };
+            let live: HashSet<&str> = channels.iter().map(|channel| channel.call.as_str()).collect();
+            for call in waited_for.iter().filter(|call| !live.contains(call.as_str())) {
+                schedule.call_over(call);
             }
         });
     }
@@ -375,16 +386,21 @@ pub(super) fn unix_ms() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::Channel;
     use crate::core::handle::Request;
+    use crate::event_socket::schedule;
 
     #[tokio::test]
-    async fn an_application_whose_calls_end_was_missed_is_told() {
+    async fn the_end_of_a_call_that_was_missed_ends_its_application_and_what_waits_for_it() {
         let config = Config::default();
         let platform = crate::platform::Platform::in_memory(&config).unwrap();
         let (engine, mut requests, log) = EngineHandle::new(Vec::new(), crate::runs::RunsHandle::stopped(), platform);
-        let hub = Hub::new(engine, Identity::of(&config));
+        let hub = Arc::new(Hub::new(engine, Identity::of(&config)));
         let listener = Arc::new(Listener::of_call("one", None));
         hub.join(Arc::clone(&listener));
+        for call in [Some("one"), Some("two"), None] {
+            schedule::add(&hub, schedule::tests::wanted(call)).unwrap();
+        }
         let running = hub.run();
         tokio::pin!(running);
         // It watches from now on, and then falls behind.
@@ -394,13 +410,24 @@ mod tests {
         }
         let answering = async {
             while let Some(request) = requests.recv().await {
-                if let Request::Channel(id, reply) = request {
-                    reply.send(Err(EngineError::NoSuchCall(id))).unwrap();
+                match request {
+                    Request::Channel(id, reply) => reply.send(Err(EngineError::NoSuchCall(id))).unwrap(),
+                    Request::Channels(reply) => {
+                        let live = Channel { uuid: "two".to_owned(), call: "two".to_owned(), ..Channel::default() };
+                        reply.send(vec![Arc::new(live)]).unwrap();
+                    }
+                    _ => {}
                 }
             }
         };
-        let over = listener.own_call.as_ref().unwrap().over.notified();
+        let over = async {
+            listener.own_call.as_ref().unwrap().over.notified().await;
+            while hub.schedule.calls().len() > 1 {
+                tokio::task::yield_now().await;
+            }
+        };
         tokio::select! { () = over => {}, () = running => unreachable!("the engine lives"), () = answering => unreachable!("it asks") }
+        assert_eq!(hub.schedule.calls(), ["two"]);
     }
 
     #[tokio::test]

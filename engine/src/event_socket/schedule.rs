@@ -95,9 +95,9 @@ impl Tasks {
     }
 }
 
-/// See the module.
-#[derive(Debug, Default)]
-pub(super) struct Schedule(Mutex<Tasks>);
+/// See the module. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Schedule(Arc<Mutex<Tasks>>);
 
 impl Schedule {
     /// Nothing in here panics while it holds the lock.
@@ -122,6 +122,11 @@ impl Schedule {
         let waiting: Vec<u32> = theirs.map(|(id, _)| *id).collect();
         drop(tasks);
         waiting.into_iter().filter(|id| self.cancel(hub, *id)).count()
+    }
+
+    /// The calls that something waits for.
+    pub(super) fn calls(&self) -> Vec<String> {
+        self.tasks().of_calls.keys().cloned().collect()
     }
 
     /// A call is over, and what was to be done to it is not done.
@@ -183,23 +188,26 @@ fn event(name: &str, id: u32, wanted: &Wanted) -> Event {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// In an hour.
+    pub(in crate::event_socket) fn wanted(call: Option<&str>) -> Wanted {
+        Wanted {
+            when: When { after_s: 3_600, repeats: false },
+            group: "g".to_owned(),
+            call: call.map(str::to_owned),
+            command: "status".to_owned(),
+            asker: Asker::Operator,
+        }
+    }
 
     #[tokio::test]
     async fn what_waits_for_a_call_is_forgotten_with_it_and_nothing_else() {
         let schedule = Schedule::default();
         for (id, call) in [(1, Some("one")), (2, Some("one")), (3, Some("two")), (4, None)] {
-            let when = When { after_s: 60, repeats: false };
-            let wanted = Wanted {
-                when,
-                group: "g".to_owned(),
-                call: call.map(str::to_owned),
-                command: "status".to_owned(),
-                asker: Asker::Operator,
-            };
             let timer = tokio::spawn(std::future::pending::<()>()).abort_handle();
-            schedule.tasks().insert(id, Task { wanted, timer });
+            schedule.tasks().insert(id, Task { wanted: wanted(call), timer });
         }
         assert!(schedule.tasks().remove(1).is_some());
         schedule.call_over("one");

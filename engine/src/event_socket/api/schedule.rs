@@ -39,13 +39,17 @@ pub(super) async fn of_call(hub: &Arc<Hub>, name: &str, args: &str, asker: Asker
     if rest.is_empty() {
         return super::usage(usage);
     }
-    let channel = hub.engine.channel(uuid).await?;
+    let call = hub.engine.channel(uuid).await?.call.clone();
     let command = format!("{command} {uuid} {rest}");
-    let wanted = Wanted { when, group: uuid.to_owned(), call: Some(channel.call.clone()), command, asker };
-    Ok(match schedule::add(hub, wanted) {
-        Some(_) => "+OK\n".to_owned(),
-        None => too_many(),
-    })
+    let wanted = Wanted { when, group: uuid.to_owned(), call: Some(call.clone()), command, asker };
+    if schedule::add(hub, wanted).is_none() {
+        return Ok(too_many());
+    }
+    // Its end may have been told before this was added.
+    if hub.engine.channel(&call).await.is_err() {
+        hub.schedule.call_over(&call);
+    }
+    Ok("+OK\n".to_owned())
 }
 
 /// `unsched_api ID`
