@@ -80,8 +80,6 @@ pub(crate) struct Link {
     pub media: Option<MediaLeg>,
     /// Where we tell the peer to send its requests.
     pub contact: Option<NameAddr>,
-    /// The user it is a leg of, by name: it follows no device of another one.
-    pub user: Option<String>,
 }
 
 /// A way to reach a callee.
@@ -351,12 +349,7 @@ impl Exchange {
 
     /// A user's device has registered from elsewhere: its dialogs follow it.
     pub(crate) fn device_moved(&mut self, user: &str, moved: &Moved, to: &Source) {
-        let Self { dialogs, links, endpoint, now, .. } = self;
-        let is_theirs = |dialog: DialogId| {
-            let link = dialogs.get(&dialog).and_then(|leg| links.get(leg));
-            link.is_some_and(|link| link.user.as_deref() == Some(user))
-        };
-        endpoint.peer_moved(now.instant, &moved.contact.uri, &moved.from, to, is_theirs);
+        self.endpoint.peer_moved(self.now.instant, user, &moved.contact.uri, &moved.from, to);
     }
 
     /// Our address as a peer at `remote` can use it: `external_ip` for those outside the local networks.

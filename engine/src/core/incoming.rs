@@ -397,13 +397,15 @@ impl Switch {
                 invite: Some(Invite::Incoming { id, source }),
                 dialog: Some(dialog),
                 contact: Some(contact),
-                user: Some(user),
                 ..Link::default()
             };
             let leg = (key, LegId::A);
             exchange.links.insert(leg, link);
             exchange.dialogs.insert(dialog, leg);
             exchange.route_dialog(dialog, request.headers.via_count() < 2);
+            if let Err(error) = exchange.endpoint.set_owner(dialog, user.into()) {
+                tracing::debug!(%error, "the dialog was over already");
+            }
             exchange.note(leg, Direction::In, format!("INVITE {}", request.uri));
             let setup = NativeSetup {
                 call_id,

@@ -1,5 +1,6 @@
 //! Calls that leave the engine: from a route to an INVITE.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_sip::auth::ClientAuth;
@@ -51,10 +52,8 @@ pub(crate) fn invite(exchange: &mut Exchange, leg: LegKey, dial: Dial, offer: St
                         exchange.credentials.keep(call_id.clone(), auth);
                         Some(call_id)
                     });
-                    let user = exchange.routes.get(&(leg.0, route)).and_then(|route| route.user.clone());
                     let link = exchange.links.entry(leg).or_default();
                     link.invite = Some(Invite::Outgoing { id });
-                    link.user = user;
                     link.route = Some(route);
                     link.credentials = kept;
                     link.contact = contact;
@@ -129,6 +128,7 @@ fn build_invite(
     request.patience = route.patience.or_else(|| (!elsewhere.is_empty()).then_some(SILENCE));
     request.body = Some(Body::sdp(offer.into_bytes()));
     request.symmetric = route.symmetric;
+    request.owner = route.user.map(Arc::from);
     request.max_forwards = route.max_forwards;
     let auth = credentials_of(exchange, route.gateway);
     Ok((request, auth))

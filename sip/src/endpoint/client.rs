@@ -53,7 +53,7 @@ impl ClientMachine {
     }
 
     /// Whether nothing at all has come back.
-    fn is_unanswered(&self) -> bool {
+    pub(super) fn is_unanswered(&self) -> bool {
         match self {
             ClientMachine::Invite(t) => t.is_calling(),
             ClientMachine::NonInvite(t) => t.is_trying(),
@@ -248,6 +248,9 @@ impl Endpoint {
     pub(super) fn remove_client(&mut self, id: ClientId) -> Option<Client> {
         let client = self.clients.remove(&id)?;
         self.client_index.remove(&client.key);
+        if client.key.method == Method::Bye {
+            self.byes.remove(&(client.destination.remote, id));
+        }
         self.schedule.set(Owner::Client(id), None);
         if let Some(flow) = client.flow {
             self.take_off_flow(id, flow);

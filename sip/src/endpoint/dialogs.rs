@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::client::ClientId;
+use super::client::{ClientId, Purpose};
 use super::credentials::credentials;
 use super::key::{ClientKey, cseq_number};
 use super::outgoing::{Cancel, Kind, Outgoing};
@@ -16,7 +17,7 @@ use super::session_timer::SessionTimer;
 use super::{Body, CommandError, DialogId, Endpoint, Event, Failure, IncomingId, Reply, RequestId, TerminationCause};
 use crate::dialog::Dialog;
 use crate::message::{HeaderName, HeaderValue, Headers, Method, Request, StatusCode, Uri};
-use crate::net::{Destination, FlowId, Source};
+use crate::net::{Destination, FlowId, Protocol, Source};
 use crate::offer_answer::OfferAnswer;
 
 /// A 2xx of ours that waits for its ACK (RFC 3261 13.3.1.4).
@@ -59,6 +60,7 @@ const MAX_UNHEARD: usize = 256;
 pub(super) struct UnheardBye {
     /// Without Via.
     request: Request,
+    owner: Arc<str>,
     destination: Destination,
     forget_at: Instant,
 }
@@ -265,45 +267,77 @@ impl Endpoint {
         Ok(())
     }
 
-    /// A peer with that Contact, whose messages came from `from`, has registered from elsewhere: dialogs that reach it where its messages
-    /// come from follow it with what is under way in them (RFC 5626 5.3), if they are its: others behind one proxy may have the same
-    /// Contact. A BYE that did not find it goes there, too.
-    pub fn peer_moved(&mut self, now: Instant, contact: &Uri, from: &Source, to: &Source, is_theirs: impl Fn(DialogId) -> bool) {
+    /// Whose device the peer is: its dialog follows a device of nobody else.
+    ///
+    /// # Errors
+    /// When the dialog is unknown.
+    pub fn set_owner(&mut self, dialog: DialogId, owner: Arc<str>) -> Result<(), CommandError> {
+        self.entry(dialog)?.path.owner = Some(owner);
+        Ok(())
+    }
+
+    /// A device of `owner` with that Contact, whose messages came from `from`, has registered from elsewhere. Its dialogs that reach it
+    /// where its messages come from follow it with what is under way in them (RFC 5626 5.3); a BYE without an answer goes there, too,
+    /// even one that was given up. Devices of other owners behind one proxy may have the same Contact.
+    pub fn peer_moved(&mut self, now: Instant, owner: &str, contact: &Uri, from: &Source, to: &Source) {
+        let destination = to.reply_path();
         let range = (from.remote, DialogId(0))..=(from.remote, DialogId(u64::MAX));
         let there: Vec<DialogId> = self.by_peer.range(range).map(|(_, dialog)| *dialog).collect();
         for id in there {
-            let is_it = self.dialogs.get(&id).filter(|_| is_theirs(id)).is_some_and(|entry| {
-                entry.path.peer.protocol == from.protocol && is_same_user(entry.dialog.remote_target(), contact)
+            let is_it = self.dialogs.get(&id).is_some_and(|entry| {
+                entry.path.peer.protocol == from.protocol
+                    && entry.path.owner.as_deref() == Some(owner)
+                    && is_same_user(entry.dialog.remote_target(), contact)
             });
             if is_it {
-                self.set_peer(id, to.reply_path());
+                self.set_peer(id, destination);
                 if from.protocol == to.protocol {
-                    self.move_transactions(now, id, from, to.reply_path());
+                    self.move_transactions(now, id, from, destination);
                 }
+            }
+        }
+        let range = (from.remote, ClientId(0))..=(from.remote, ClientId(u64::MAX));
+        let there: Vec<ClientId> = self.byes.range(range).map(|(_, bye)| *bye).collect();
+        for client in there {
+            if let Some(id) = self.unanswered_bye(client, from.protocol, owner, contact) {
+                self.remove_client(client);
+                self.send_to(now, id, destination);
             }
         }
         self.unheard_byes.retain(|bye| bye.forget_at > now);
         let is_unheard = |bye: &UnheardBye| {
             (bye.destination.remote, bye.destination.protocol) == (from.remote, from.protocol)
+                && &*bye.owner == owner
                 && is_same_user(&bye.request.uri, contact)
         };
         while let Some(at) = self.unheard_byes.iter().position(is_unheard) {
             let Some(bye) = self.unheard_byes.remove(at) else { return };
             let id = RequestId(self.new_id());
-            self.start_outgoing(now, id, Outgoing::new(bye.request, Kind::OwnBye, None, vec![to.reply_path()], false));
+            let owner = Some(bye.owner);
+            let again = Outgoing { owner, ..Outgoing::new(bye.request, Kind::OwnBye, None, vec![destination], false) };
+            self.start_outgoing(now, id, again);
         }
+    }
+
+    /// The BYE of a transaction to that device, if nothing has come back.
+    fn unanswered_bye(&self, client: ClientId, protocol: Protocol, owner: &str, contact: &Uri) -> Option<RequestId> {
+        let client = self.clients.get(&client)?;
+        let Purpose::Request(id) = client.purpose else { return None };
+        let bye = self.requests.get(&id)?;
+        let is_there = client.destination.protocol == protocol && client.machine.is_unanswered();
+        (is_there && bye.owner.as_deref() == Some(owner) && is_same_user(&bye.request.uri, contact)).then_some(id)
     }
 
     /// A BYE found nobody: its device may come back from elsewhere.
     pub(super) fn keep_bye(&mut self, now: Instant, bye: &Outgoing) {
-        let Some(destination) = bye.last_destination else {
+        let Some((destination, owner)) = bye.last_destination.zip(bye.owner.clone()) else {
             return;
         };
         if self.unheard_byes.len() >= MAX_UNHEARD {
             self.unheard_byes.pop_front();
         }
         let request = bye.request.clone();
-        self.unheard_byes.push_back(UnheardBye { request, destination, forget_at: now + UNHEARD_TIME });
+        self.unheard_byes.push_back(UnheardBye { request, owner, destination, forget_at: now + UNHEARD_TIME });
     }
 
     /// What went to the peer's former place goes on at its new one, in the same transactions: our requests, our responses, and the CANCEL

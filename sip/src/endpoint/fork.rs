@@ -20,6 +20,7 @@ use crate::offer_answer::{Description, OfferAnswer};
 pub(super) struct Forks {
     contact: HeaderValue,
     symmetric: bool,
+    owner: Option<Arc<str>>,
     offer: Option<Body>,
     /// Early dialogs, and after the answer the one that won.
     dialogs: Vec<(String, DialogId)>,
@@ -31,13 +32,13 @@ pub(super) struct Forks {
 }
 
 impl Forks {
-    pub(super) fn new(contact: HeaderValue, symmetric: bool, offer: Option<Body>) -> Forks {
-        Forks { contact, symmetric, offer, dialogs: Vec::new(), answered: None, lost: Vec::new(), is_over: false }
+    pub(super) fn new(contact: HeaderValue, symmetric: bool, owner: Option<Arc<str>>, offer: Option<Body>) -> Forks {
+        Forks { contact, symmetric, owner, offer, dialogs: Vec::new(), answered: None, lost: Vec::new(), is_over: false }
     }
 
     /// Those of an INVITE that was given up for its silence: nobody is told of them.
     pub(super) fn given_up(&self) -> Forks {
-        Forks { is_over: true, ..Forks::new(self.contact.clone(), self.symmetric, None) }
+        Forks { is_over: true, ..Forks::new(self.contact.clone(), self.symmetric, self.owner.clone(), None) }
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -182,7 +183,7 @@ impl Endpoint {
         if outgoing.had_offer {
             offer_answer.send_offer();
         }
-        let path = Path::new(client.destination, forks.symmetric);
+        let path = Path::new(client.destination, forks.symmetric, forks.owner.clone());
         let mut entry = DialogEntry::new(dialog, path, offer_answer);
         entry.contact = Some(forks.contact.clone());
         entry.local_sdp.clone_from(&forks.offer);
@@ -230,7 +231,7 @@ impl Endpoint {
         };
         dialog.confirm_as_uac(response);
         let invite: Arc<Request> = client.request.clone();
-        let path = Path::new(client.destination, forks.symmetric);
+        let path = Path::new(client.destination, forks.symmetric, forks.owner.clone());
         let Some(destination) = path.destinations(&dialog).into_iter().next() else {
             return;
         };
@@ -240,7 +241,8 @@ impl Endpoint {
         let mut bye = dialog.request(Method::Bye);
         self.complete_request(&mut bye, None, &Headers::new(), None, 70);
         let bye_id = RequestId(self.new_id());
-        self.start_outgoing(now, bye_id, Outgoing::new(bye, Kind::OwnBye, None, vec![destination], false));
+        let bye = Outgoing { owner: path.owner, ..Outgoing::new(bye, Kind::OwnBye, None, vec![destination], false) };
+        self.start_outgoing(now, bye_id, bye);
         if let Some(Kind::FirstInvite(forks)) = self.requests.get_mut(&id).map(|o| &mut o.kind) {
             forks.lost.push((tag, ack, destination));
         }

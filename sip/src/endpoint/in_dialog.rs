@@ -279,8 +279,9 @@ impl Endpoint {
         let mut bye = entry.dialog.request(Method::Bye);
         let attempts = entry.path.destinations(&entry.dialog);
         let may_use_tcp = entry.path.target(&entry.dialog).is_some();
+        let owner = entry.path.owner.clone();
         self.complete_request(&mut bye, None, headers, None, 70);
-        let outgoing = Outgoing { may_use_tcp, ..Outgoing::new(bye, kind, Some(dialog), attempts, false) };
+        let outgoing = Outgoing { may_use_tcp, owner, ..Outgoing::new(bye, kind, Some(dialog), attempts, false) };
         self.start_outgoing(now, id, outgoing);
     }
 

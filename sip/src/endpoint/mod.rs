@@ -76,6 +76,8 @@ pub struct Endpoint {
     /// Connections that peers of dialogs have changed to.
     new_flows: Vec<FlowId>,
     requests: BTreeMap<RequestId, Outgoing>,
+    /// BYEs to somebody's device, by where they go.
+    byes: BTreeSet<(SocketAddr, ClientId)>,
     /// Their devices may come back from elsewhere.
     unheard_byes: VecDeque<UnheardBye>,
     /// Addresses that did not answer by TCP, and until when large requests go there by UDP.
@@ -109,6 +111,7 @@ impl Endpoint {
             by_peer: BTreeSet::new(),
             new_flows: Vec::new(),
             requests: BTreeMap::new(),
+            byes: BTreeSet::new(),
             unheard_byes: VecDeque::new(),
             no_tcp: HashMap::new(),
             schedule: Schedule::default(),

@@ -73,6 +73,8 @@ pub(super) struct Outgoing {
     pub(super) patience: Option<Duration>,
     /// Large requests go by TCP where UDP is the way: not to a peer that is reached through its NAT, where its messages come from.
     pub(super) may_use_tcp: bool,
+    /// Whose device a BYE is for.
+    pub(super) owner: Option<Arc<str>>,
 }
 
 impl Outgoing {
@@ -96,6 +98,7 @@ impl Outgoing {
             challenge: None,
             patience: None,
             may_use_tcp: true,
+            owner: None,
         }
     }
 
@@ -194,6 +197,9 @@ impl Endpoint {
         let client = self.start_client(now, request, attempt.destination, Purpose::Request(id));
         if let Some(outgoing) = self.requests.get_mut(&id) {
             outgoing.client = Some(client);
+            if outgoing.owner.is_some() {
+                self.byes.insert((attempt.destination.remote, client));
+            }
         }
         if let Some(silence) = silence {
             self.give_up_silence(client, now + silence);
@@ -219,6 +225,14 @@ impl Endpoint {
             self.no_tcp.clear();
         }
         self.no_tcp.insert(remote, now + NO_TCP);
+    }
+
+    /// The same request to another place, as a new transaction.
+    pub(super) fn send_to(&mut self, now: Instant, id: RequestId, destination: Destination) {
+        if let Some(outgoing) = self.requests.get_mut(&id) {
+            outgoing.attempts = VecDeque::from([Attempt { destination, is_fallback: true }]);
+            self.next_attempt(now, id);
+        }
     }
 
     /// The same request again, to where it went last, as a new transaction.

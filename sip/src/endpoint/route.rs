@@ -1,6 +1,7 @@
 //! Where responses and the requests of a dialog are sent.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use crate::dialog::Dialog;
 use crate::message::{Uri, Via};
@@ -13,11 +14,13 @@ pub(super) struct Path {
     pub(super) symmetric: bool,
     /// Where the peer's last message came from, or where our INVITE went.
     pub(super) peer: Destination,
+    /// Whose device is there.
+    pub(super) owner: Option<Arc<str>>,
 }
 
 impl Path {
-    pub(super) fn new(peer: Destination, symmetric: bool) -> Path {
-        Path { symmetric, peer }
+    pub(super) fn new(peer: Destination, symmetric: bool, owner: Option<Arc<str>>) -> Path {
+        Path { symmetric, peer, owner }
     }
 
     /// The address of the dialog's next hop, where it is to be followed.

@@ -1,5 +1,6 @@
 //! Names, requests and bodies that the engine and the endpoint exchange.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -63,6 +64,8 @@ pub struct OutgoingRequest {
     /// Send requests inside the dialog to where its messages come from, not to the peer's Contact: the peer is behind NAT. A private
     /// Contact told by a public address is never followed. The transport stays that of the destinations, whatever the size.
     pub symmetric: bool,
+    /// Whose device an INVITE is for: what is under way follows a device of nobody else (`peer_moved`).
+    pub owner: Option<Arc<str>>,
     /// Call-ID and CSeq number, for requests that continue a series (REGISTER refreshes, RFC 3261 10.2.4).
     pub series: Option<(HeaderValue, u32)>,
     /// Max-Forwards of a call that came from another leg, already lowered by one; 70 otherwise (RFC 7332).
@@ -87,6 +90,7 @@ impl OutgoingRequest {
             body: None,
             destinations,
             symmetric: false,
+            owner: None,
             series: None,
             max_forwards: 70,
             patience: None,

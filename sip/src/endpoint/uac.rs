@@ -24,8 +24,8 @@ impl Endpoint {
         if self.dialogs.len() >= self.config.max_dialogs {
             return Err(CommandError::Overloaded);
         }
-        let forks =
-            Forks::new(HeaderValue::from(contact.to_string()), request.symmetric, request.body.clone().filter(Body::is_sdp));
+        let (contact, offer) = (HeaderValue::from(contact.to_string()), request.body.clone().filter(Body::is_sdp));
+        let forks = Forks::new(contact, request.symmetric, request.owner.clone(), offer);
         self.start_outside(now, request, Kind::FirstInvite(Box::new(forks)))
     }
 

@@ -68,7 +68,7 @@ impl Endpoint {
                 to_tag: local_tag,
             },
         );
-        let mut entry = DialogEntry::new(dialog, Path::new(source.reply_path(), false), offer_answer);
+        let mut entry = DialogEntry::new(dialog, Path::new(source.reply_path(), false, None), offer_answer);
         entry.note_abilities(&request.headers);
         entry.invite_rx = Some(id);
         entry.incoming.insert(id);

@@ -240,27 +240,52 @@ fn place(net: &Net, local: NodeId, node: NodeId) -> Source {
     Source { protocol: Protocol::Udp, local: net.address(local), remote: net.address(node), flow: None }
 }
 
+/// An INVITE for the device of a user.
+fn to_device(net: &Net, from: NodeId, phone: NodeId) -> OutgoingRequest {
+    OutgoingRequest { symmetric: true, owner: Some("1001".into()), ..invite_to(net.address(from), net.address(phone)) }
+}
+
 #[test]
 fn a_phone_that_was_away_when_its_call_ended_gets_the_bye_once_it_registers() {
-    let mut net = Net::new();
-    let a = net.endpoint("192.0.2.1:5060");
-    let [phone, elsewhere] = ["192.0.2.2:40000", "192.0.2.2:40001"].map(|address| net.scripted(address));
-    let request = OutgoingRequest { symmetric: true, ..invite_to(net.address(a), net.address(phone)) };
-    net.at(a, |e, now| e.invite(now, request)).expect("an INVITE");
-    net.settle();
-    let invite = net.requests(phone).remove(0);
-    net.reply(phone, &invite, &with_sdp(scripted_response(&invite, 200, "t", net.address(phone)), "v=0\r\n"));
-    net.settle();
-    let Event::Answered { dialog, .. } = net.event(a) else { panic!("no answer") };
-    net.closed.push((Protocol::Udp, net.address(phone)));
-    net.at(a, |e, now| e.bye(now, dialog, Headers::new())).expect("a BYE");
-    net.settle();
-    let [from, to] = [phone, elsewhere].map(|node| place(&net, a, node));
-    for (user, got) in [("other", &[][..]), ("callee", &["BYE"][..]), ("callee", &[][..])] {
-        let contact = uri(&format!("sip:{user}@{}", net.address(phone)));
-        net.at(a, |e, now| e.peer_moved(now, &contact, &from, &to, |_| true));
+    // Nobody is there, which is heard of; or the BYE is on its way still.
+    for is_refused in [true, false] {
+        let mut net = Net::new();
+        let a = net.endpoint("192.0.2.1:5060");
+        let [phone, elsewhere] = ["192.0.2.2:40000", "192.0.2.2:40001"].map(|address| net.scripted(address));
+        let request = to_device(&net, a, phone);
+        net.at(a, |e, now| e.invite(now, request)).expect("an INVITE");
         net.settle();
-        assert_eq!(net.summaries(elsewhere), got, "{user}");
+        let invite = net.requests(phone).remove(0);
+        net.reply(phone, &invite, &with_sdp(scripted_response(&invite, 200, "t", net.address(phone)), "v=0\r\n"));
+        net.settle();
+        let Event::Answered { dialog, .. } = net.event(a) else { panic!("no answer") };
+        let before = net.address(phone);
+        if is_refused {
+            net.closed.push((Protocol::Udp, before));
+        } else {
+            net.lose = Box::new(move |packet| packet.to == before);
+        }
+        net.at(a, |e, now| e.bye(now, dialog, Headers::new())).expect("a BYE");
+        net.run(Duration::from_secs(1));
+        let [from, to] = [phone, elsewhere].map(|node| place(&net, a, node));
+        for (owner, user, got) in [("1001", "other", 0), ("1002", "callee", 0), ("1001", "callee", 1)] {
+            let contact = uri(&format!("sip:{user}@{before}"));
+            net.at(a, |e, now| e.peer_moved(now, owner, &contact, &from, &to));
+            net.settle();
+            let byes = net.requests(elsewhere);
+            assert_eq!(byes.len(), got, "{owner} {user} {is_refused}");
+            for bye in byes {
+                net.reply(elsewhere, &bye, &scripted_response(&bye, 200, "t", before));
+            }
+        }
+        net.run(Duration::from_secs(40));
+        let is_ok =
+            |event: &Event| matches!(event, Event::Response { outcome: Ok(response), .. } if response.status.code() == 200);
+        assert_eq!(net.events(a).iter().any(is_ok), !is_refused);
+        let contact = uri(&format!("sip:callee@{before}"));
+        net.at(a, |e, now| e.peer_moved(now, "1001", &contact, &from, &to));
+        net.settle();
+        assert!(net.inbox(elsewhere).is_empty());
     }
 }
 
@@ -271,7 +296,7 @@ fn a_phone_that_registers_from_elsewhere_while_it_rings_gets_the_cancel_there() 
             let mut net = Net::new();
             let a = net.endpoint("192.0.2.1:5060");
             let [phone, elsewhere] = ["192.0.2.2:40000", "192.0.2.2:40001"].map(|address| net.scripted(address));
-            let request = OutgoingRequest { symmetric: true, ..invite_to(net.address(a), net.address(phone)) };
+            let request = to_device(&net, a, phone);
             let call = net.at(a, |e, now| e.invite(now, request)).expect("an INVITE");
             net.settle();
             let invite = net.requests(phone).remove(0);
@@ -284,7 +309,7 @@ fn a_phone_that_registers_from_elsewhere_while_it_rings_gets_the_cancel_there() 
             }
             let [from, to] = [phone, elsewhere].map(|node| place(&net, a, node));
             let contact = uri(&format!("sip:callee@{}", net.address(phone)));
-            net.at(a, |e, now| e.peer_moved(now, &contact, &from, &to, |_| true));
+            net.at(a, |e, now| e.peer_moved(now, "1001", &contact, &from, &to));
             if !is_off_first {
                 cancel(&mut net, a, call);
             }

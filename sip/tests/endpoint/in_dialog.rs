@@ -232,6 +232,7 @@ fn a_peer_behind_nat_is_reached_where_its_messages_come_from() {
     };
     net.at(b, |e, now| {
         e.set_symmetric(dialog, true)?;
+        e.set_owner(dialog, "1001".into())?;
         e.respond(now, id, reply(200).body(answer()))
     })
     .expect("answered");
@@ -258,7 +259,7 @@ fn a_peer_behind_nat_is_reached_where_its_messages_come_from() {
     // What it has not answered follows it.
     for (contact, got) in [("sip:other@10.9.9.9:5060", 0), ("sip:a@10.9.9.9:5061;ob", 2)] {
         net.at(b, |e, now| {
-            e.peer_moved(now, &uri(contact), &from, &to, |_| true);
+            e.peer_moved(now, "1001", &uri(contact), &from, &to);
             e.request(now, dialog, DialogRequest::new(Method::Info))
         })
         .expect("an INFO");
@@ -271,7 +272,7 @@ fn a_peer_behind_nat_is_reached_where_its_messages_come_from() {
     net.settle();
     net.inbox(peer);
     net.at(b, |e, now| {
-        e.peer_moved(now, &uri("sip:a@10.9.9.9"), &to, &from, |_| true);
+        e.peer_moved(now, "1001", &uri("sip:a@10.9.9.9"), &to, &from);
         e.request(now, dialog, DialogRequest::new(Method::Info))
     })
     .expect("an INFO");

@@ -1,3 +1,5 @@
+use lockstep_sip::message::{NameAddr, Uri};
+
 use super::lab::{ENGINE, Lab, PhoneId, next_hops};
 use super::watching::ask;
 use crate::core::handle::{Originate, Request};
@@ -10,6 +12,32 @@ pub(super) fn registered(lab: &mut Lab, address: &str, user: &str, password: &st
     lab.register(phone, user);
     lab.seen(phone);
     phone
+}
+
+#[test]
+fn what_ends_a_call_follows_a_phone_that_registers_from_elsewhere() {
+    let script = "async function main(data, ctx) { await ctx.bridge('1001'); }";
+    for (is_up, told) in [(false, "cancel"), (true, "bye")] {
+        let mut lab = Lab::new(USERS, &[("1000", script)]);
+        let callee = lab.phone("127.0.0.1:5071");
+        lab.knows_password(callee, "1001", "pw1");
+        let contact = NameAddr::new(Uri::parse("sip:127.0.0.1:5071").unwrap());
+        lab.register_contact(callee, "1001", contact.clone());
+        let caller = lab.phone("127.0.0.1:5070");
+        lab.dial(caller, "1000");
+        lab.respond(callee, 180);
+        if is_up {
+            lab.pick_up(callee);
+        }
+        lab.at(callee).address = "127.0.0.1:5072".parse().unwrap();
+        match is_up {
+            true => lab.hang_up(caller),
+            false => lab.give_up(caller),
+        }
+        lab.seen(callee);
+        lab.register_contact(callee, "1001", contact);
+        assert_eq!(lab.seen(callee), [told, "response 200"]);
+    }
 }
 
 #[test]
