@@ -134,13 +134,11 @@ fn answer_of(exchange: &mut Exchange, call: CallKey, number: LookupId, decision:
         Ok(found) => found,
         Err(refusal) => return RouteAnswer::Refused(refusal),
     };
-    let caller = exchange.callers.get(&call).map(|(number, _)| number.as_str());
     let way = |Way { gateway, uri, attempt }| {
         let lookup = number;
         let Attempt { number, cli, fields, cost, .. } = attempt?;
-        let (uri, is_renamed) = (uri.to_string(), caller != Some(cli.as_str()));
-        let address = uri.split_once(':').map(|(_, address)| address.to_owned())?;
-        Some(MediaServerWay { lookup, gateway, number, address, cli, is_renamed, fields, price: cost })
+        let address = uri.to_string().split_once(':').map(|(_, address)| address.to_owned())?;
+        Some(MediaServerWay { lookup, gateway, number, address, cli, fields, price: cost })
     };
     let ways: Vec<_> = ways.into_iter().filter_map(way).collect();
     if ways.is_empty() {

@@ -26,6 +26,9 @@ const LEGS: Uuid = Uuid::from_u128(0x6a1d_27e4_1f0c_4a55_9a3b_0c6f_52f1_7a10);
 const LEFT_BEHIND: [&str; 4] =
     ["originate_disposition", "bridge_hangup_cause", "last_bridge_hangup_cause", "last_bridge_proto_specific_hangup_cause"];
 
+/// The user of From where no number is to be shown.
+const ANONYMOUS: &str = "anonymous";
+
 /// A bridge under way.
 #[derive(Debug)]
 pub(super) struct Bridging {
@@ -83,7 +86,7 @@ impl Settings {
         let mut strings = Vec::new();
         for (place, target) in args.targets.iter().enumerate() {
             let leg = Uuid::new_v5(&LEGS, format!("{} {id} {}", channel.uuid, turned.place + place).as_bytes()).to_string();
-            let variables = leg_variables(args, target, &leg, ring, turned.patience)?;
+            let variables = leg_variables(args, target, (leg.as_str(), channel.from.as_str()), ring, turned.patience)?;
             strings.push(format!("{variables}{}", self.endpoint(channel, &target.uri)?));
             legs.push(leg);
         }
@@ -96,7 +99,7 @@ impl Settings {
         let mut variables = self.call_variables(args)?;
         // What an earlier bridge has left would be taken for this one's, should its completion get lost.
         variables.extend(LEFT_BEHIND.map(|name| (name.to_owned(), None)));
-        let mut steps = vec![Step::Set(variables), Step::Lend(lent_variables(args, set_headers)?)];
+        let mut steps = vec![Step::Set(variables), Step::Lend(lent_variables(args, set_headers, &channel.from)?)];
         steps.push(Step::Execute {
             app: "bridge",
             arg: format!("{}{}", self.confirmation(args)?, strings.join(separator)),
@@ -162,10 +165,13 @@ impl Settings {
 
 /// Variables of the calling channel for the legs of this bridge alone: header fields, and what is shown of the caller. What they hold may
 /// be any text: it goes through no dial string.
-fn lent_variables(args: &BridgeArgs, set_headers: &Headers) -> Result<Vec<(String, String)>, OpError> {
+fn lent_variables(args: &BridgeArgs, set_headers: &Headers, caller: &str) -> Result<Vec<(String, String)>, OpError> {
     let mut headers = narrowed(set_headers.clone(), &args.headers);
+    let (mut name, mut number) = (args.from_name.as_deref(), args.caller_id.as_deref());
     if let [only] = args.targets.as_slice() {
         headers = narrowed(headers, &only.headers);
+        name = only.from_name.as_deref().or(name);
+        number = only.caller_id.as_deref().or(number);
     }
     let (mut variables, mut exported) = (Vec::new(), Vec::new());
     for (name, value) in headers {
@@ -173,7 +179,7 @@ fn lent_variables(args: &BridgeArgs, set_headers: &Headers) -> Result<Vec<(Strin
         variables.push((name.clone(), argument::literal("bridge", "value of a header", &value)?.to_owned()));
         exported.push(name);
     }
-    if let Some(name) = &args.from_name {
+    if let Some(name) = name.or_else(|| name_beside(number?, caller)) {
         variables.push(("effective_caller_id_name".to_owned(), argument::spoken(name)));
     }
     if let Some(number) = &args.caller_id {
@@ -183,6 +189,11 @@ fn lent_variables(args: &BridgeArgs, set_headers: &Headers) -> Result<Vec<(Strin
         variables.push((EXPORTS.to_owned(), exported.join(",")));
     }
     Ok(variables)
+}
+
+/// What stands in the place of a name beside a number that is not the caller's own: FreeSWITCH would let the caller's name go with it.
+fn name_beside<'a>(number: &'a str, caller: &str) -> Option<&'a str> {
+    (number != caller).then_some(if number.is_empty() { ANONYMOUS } else { number.trim_start_matches('+') })
 }
 
 pub(super) fn check(args: &BridgeArgs) -> Result<(), OpError> {
@@ -206,15 +217,16 @@ pub(super) fn check(args: &BridgeArgs) -> Result<(), OpError> {
     Ok(())
 }
 
-fn number_of(number: &str) -> Result<&str, OpError> {
-    argument::word("bridge", "caller_id", number, "-_.+*#@")
+/// A number as it is shown; none at all is nobody's, as in the INVITEs of our own calls.
+pub(super) fn number_of(number: &str) -> Result<&str, OpError> {
+    if number.is_empty() { Ok(ANONYMOUS) } else { argument::word("bridge", "caller_id", number, "-_.+*#@") }
 }
 
 /// `[a=b,…]`: the variables of one leg. Only words go in here: brackets know no dependable escape.
 fn leg_variables(
     args: &BridgeArgs,
     target: &BridgeTarget,
-    leg: &str,
+    (leg, caller): (&str, &str),
     ring: Duration,
     patience: Option<Duration>,
 ) -> Result<String, OpError> {
@@ -224,11 +236,12 @@ fn leg_variables(
     if let Some(number) = &target.caller_id {
         variables.push(format!("origination_caller_id_number={}", number_of(number)?));
     }
-    if let Some(name) = &target.from_name {
-        let name = argument::word("bridge", "from_name of a target", name, " -_.")?;
-        variables.push(format!("origination_caller_id_name={}", argument::quoted(name)));
-    }
     if args.targets.len() > 1 {
+        let beside = || target.caller_id.as_deref().filter(|_| args.from_name.is_none()).and_then(|own| name_beside(own, caller));
+        if let Some(name) = target.from_name.as_deref().or_else(beside) {
+            let name = argument::word("bridge", "from_name of one of several targets", name, " -_.+*#@")?;
+            variables.push(format!("origination_caller_id_name={}", argument::quoted(name)));
+        }
         for (name, value) in &target.headers {
             let name = argument::word("bridge", "name of a header", name, "-_.")?;
             let value = argument::word("bridge", "header of one of several targets", value, " -_.+*#@:/")?;

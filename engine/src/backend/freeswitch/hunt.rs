@@ -80,8 +80,6 @@ pub struct Way {
     /// `number@host:port`, with parameters.
     pub address: String,
     pub cli: String,
-    /// The caller id is not the caller's own.
-    pub is_renamed: bool,
     /// Fields that are left out, and those that are added then.
     pub fields: Vec<Arc<Fields>>,
     /// Price of a minute.
@@ -246,10 +244,7 @@ impl Hunt {
                         }
                         target.headers.retain(|(name, _)| !is_removed(name));
                         target.headers.extend(way.fields.iter().flat_map(|fields| &fields.add).cloned());
-                        if way.is_renamed && target.from_name.is_none() && args.from_name.is_none() {
-                            target.from_name = Some(way.cli.trim_start_matches('+').to_owned()).filter(|name| !name.is_empty());
-                        }
-                        target.caller_id = Some(way.cli.clone()).filter(|cli| !cli.is_empty());
+                        target.caller_id = Some(way.cli.clone());
                         target.uri = settings.gateway(&way);
                         ways.push((args.targets.len(), way));
                     }

@@ -165,11 +165,20 @@ impl FreeSwitchBackend {
             self.outputs.push_back(BackendOutput::Warning(error.message));
             args.ringback = None;
         }
+        let variable = |name: &str| self.vars.get(name).filter(|value| !value.is_empty()).cloned();
+        let name = || variable("effective_caller_id_name");
         let is_asked_for = |target: &str| self.settings.has_routes && self.settings.is_name(target);
         if let Some(mut routing) = Routing::of(&args, is_asked_for) {
             bridge::check(&args)?;
             routing.instead = instead;
+            // FreeSWITCH heeds these by itself where it is not told which number to show, which routes tell it.
+            let number = || variable("effective_caller_id_number").filter(|number| bridge::number_of(number).is_ok());
+            routing.args.caller_id = routing.args.caller_id.or_else(number);
+            routing.args.from_name = routing.args.from_name.or_else(name);
             return Ok(Plan { steps: VecDeque::new(), finish: Finish::Routing(Box::new(routing)) });
+        }
+        if args.caller_id.is_some() || args.targets.iter().any(|target| target.caller_id.is_some()) {
+            args.from_name = args.from_name.or_else(name);
         }
         let plan = self.settings.bridge(&self.channel, id, &args, self.headers.fields(), instead, &Turned::default())?;
         self.headers.take();
