@@ -1,4 +1,4 @@
-//! Puts records into the store, and those that it did not take again until it does.
+//! Puts records into the store, and those that it did not take again until it does. One that it will never take goes to the log.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -6,9 +6,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lockstep_ctx_api::journal::{SecretNames, redact_json};
+use rusqlite::Connection;
+
 use super::Cdr;
 use super::table::add;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Records that may wait for another try.
 const MAX_WAITING: usize = 10_000;
@@ -28,17 +31,21 @@ struct Inner {
     store: Store,
     /// What the store did not take, the oldest first.
     waiting: RefCell<VecDeque<Arc<Cdr>>>,
+    /// There was no room for them.
     lost: Cell<u64>,
+    /// The store will never take them.
+    refused: Cell<u64>,
 }
 
 impl Keeper {
     pub(crate) fn new(store: &Store) -> Self {
-        Self { inner: Rc::new(Inner { store: store.clone(), waiting: RefCell::default(), lost: Cell::new(0) }) }
+        let (lost, refused) = (Cell::new(0), Cell::new(0));
+        Self { inner: Rc::new(Inner { store: store.clone(), waiting: RefCell::default(), lost, refused }) }
     }
 
-    /// Records that were given up, because too many waited already.
+    /// Records that were given up: too many waited already, or the store will never take them.
     pub(crate) fn lost(&self) -> u64 {
-        self.inner.lost.get()
+        self.inner.lost.get() + self.inner.refused.get()
     }
 
     /// Keeps a record. It is in line when this returns, whether or not the engine still lives when it is written; whoever polls the
@@ -63,6 +70,10 @@ impl Keeper {
         let inner = Rc::clone(&self.inner);
         async move {
             let Err(error) = written.await else { return false };
+            if error.is_for_good() {
+                inner.give_up(&record, &error);
+                return false;
+            }
             let mut waiting = inner.waiting.borrow_mut();
             if waiting.len() >= MAX_WAITING {
                 if inner.lost.replace(inner.lost.get() + 1) == 0 {
@@ -82,21 +93,53 @@ impl Keeper {
     async fn try_again(&self) -> bool {
         let rows: Vec<Arc<Cdr>> = self.inner.waiting.borrow().iter().take(TOGETHER).cloned().collect();
         let count = rows.len();
-        let written = self.inner.store.write(move |connection, _| rows.iter().try_for_each(|row| add(connection, row)));
-        if written.await.is_ok() {
+        let written = self.inner.store.write(move |connection, _| add_all(connection, &rows));
+        if let Ok(refused) = written.await {
             self.inner.waiting.borrow_mut().drain(..count);
-            tracing::info!(count, "records of calls were written that had to wait");
+            for (record, error) in &refused {
+                self.inner.give_up(record, error);
+            }
+            tracing::info!(count = count - refused.len(), "records of calls were written that had to wait");
         }
         !self.inner.waiting.borrow().is_empty()
     }
 }
 
+impl Inner {
+    fn give_up(&self, record: &Cdr, error: &StoreError) {
+        self.refused.set(self.refused.get() + 1);
+        tell(record, error);
+    }
+}
+
+/// Adds the records that can be; which can never, and why.
+fn add_all(connection: &Connection, rows: &[Arc<Cdr>]) -> Result<Vec<(Arc<Cdr>, StoreError)>, StoreError> {
+    let mut refused = Vec::new();
+    for row in rows {
+        match add(connection, row) {
+            Err(error) if error.is_for_good() => refused.push((Arc::clone(row), error)),
+            added => added?,
+        }
+    }
+    Ok(refused)
+}
+
+/// Leaves a record that the store will never take in the log.
+fn tell(record: &Cdr, error: &StoreError) {
+    // Plain fields: this cannot fail.
+    let text = serde_json::to_string(record).unwrap_or_default();
+    let record = redact_json(&SecretNames, "", &text).unwrap_or(text);
+    tracing::error!(%error, %record, "the store will not take the record of a call");
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
-        let rows = self.waiting.take();
+        let rows = Vec::from(self.waiting.take());
         if !rows.is_empty() {
             // The last try: the store waits for it, and says if it fails.
-            drop(self.store.write(move |connection, _| rows.iter().try_for_each(|row| add(connection, row))));
+            drop(self.store.write(move |connection, _| {
+                add_all(connection, &rows).map(|refused| refused.iter().for_each(|(record, error)| tell(record, error)))
+            }));
         }
     }
 }
@@ -145,6 +188,21 @@ mod tests {
         rename(&store, "away", "cdrs").await;
         drop(keeper);
         assert_eq!(calls(&store).await, ["a"]);
+    }
+
+    #[tokio::test]
+    async fn a_record_that_the_store_will_never_take_holds_up_no_other() {
+        let store = Store::in_memory(Clock::system()).unwrap();
+        let keeper = Keeper::new(&store);
+        let too_late = || Cdr { started_at: u64::MAX, ..record("never") };
+        assert!(!keeper.try_once(too_late()).await, "nobody has to see to it");
+        rename(&store, "cdrs", "away").await;
+        keeper.try_once(record("a")).await;
+        keeper.inner.waiting.borrow_mut().push_back(Arc::new(too_late()));
+        keeper.try_once(record("b")).await;
+        rename(&store, "away", "cdrs").await;
+        assert!(!keeper.try_again().await);
+        assert_eq!((calls(&store).await, keeper.lost()), (vec!["b".to_owned(), "a".to_owned()], 2));
     }
 
     #[tokio::test]

@@ -1,23 +1,29 @@
 //! The thread that seals journals and puts them into the store.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use lockstep_ctx_api::journal::lines;
 use lockstep_ctx_api::packages::{PackageBundle, PackageModule};
 use lockstep_ctx_api::wire::Bundle;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::piece::{Begin, JournalId, Piece};
 use super::seal::{MasterKey, hex};
 use super::table::{self, Begun, Row};
+use crate::config::JournalConfig;
 use crate::store::{Store, StoreError};
 
 /// Pieces that are written together.
 const BATCH: usize = 256;
+/// Between two tries of what the store did not take.
+const AGAIN: Duration = Duration::from_secs(1);
+const DAY_MS: u64 = 86_400_000;
 /// Journals that are being written at once; past it the oldest gets nothing more.
 const MAX_OPEN: usize = 200_000;
 /// Bundles known to be in the store.
@@ -28,12 +34,9 @@ pub(super) const OUTCOME: u32 = u32::MAX;
 /// What the thread is told.
 pub(super) enum Message {
     Piece(Piece),
-    /// Remove what began before this, and the oldest of what takes more than so many bytes.
-    Sweep {
-        before_ms: u64,
-        max_bytes: u64,
-    },
-    /// Answer once everything that came before is written.
+    /// Remove what is too old, and the oldest of what is too much.
+    Sweep,
+    /// Answer once everything that came before is written, or given up.
     Flush(oneshot::Sender<()>),
 }
 
@@ -47,6 +50,10 @@ pub(super) struct Gauges {
     pub(super) written: AtomicU64,
     /// Pieces that were lost: there was no room, or the store did not take them.
     pub(super) lost: AtomicU64,
+    /// Those who wait for everything to be written: for them, what the store does not take is not tried again and again.
+    pub(super) flushing: AtomicUsize,
+    /// Somebody has begun to wait.
+    pub(super) hurry: Notify,
 }
 
 /// Texts of a bundle by their hashes.
@@ -74,58 +81,64 @@ struct Open {
     next_part: u32,
 }
 
+/// Pieces on their way to the store.
+pub(super) struct Batch {
+    rows: Arc<Vec<Row>>,
+    pieces: usize,
+    bytes: usize,
+    /// It was refused.
+    refused: bool,
+}
+
 pub(super) struct Keeper {
-    pub(super) store: Store,
-    pub(super) key: MasterKey,
-    pub(super) gauges: Arc<Gauges>,
+    store: Store,
+    key: MasterKey,
+    gauges: Arc<Gauges>,
+    keep_ms: u64,
+    max_bytes: u64,
     open: BTreeMap<JournalId, Open>,
     /// Bundles of this process that are in the store, with their hashes there.
     bundles: HashMap<u64, String>,
 }
 
 impl Keeper {
-    pub(super) fn new(store: Store, key: MasterKey, gauges: Arc<Gauges>) -> Self {
-        Self { store, key, gauges, open: BTreeMap::new(), bundles: HashMap::new() }
+    pub(super) fn new(store: Store, key: MasterKey, gauges: Arc<Gauges>, config: &JournalConfig) -> Self {
+        let (keep_ms, max_bytes) = (u64::from(config.keep_days) * DAY_MS, u64::from(config.keep_mb) << 20);
+        Self { store, key, gauges, keep_ms, max_bytes, open: BTreeMap::new(), bundles: HashMap::new() }
     }
 
     /// Writes until nobody is left who could send anything.
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
-        let mut batch = Vec::with_capacity(BATCH);
-        while inbox.recv_many(&mut batch, BATCH).await > 0 {
-            let mut rows = Vec::new();
-            let (mut pieces, mut bytes) = (0, 0);
-            let (mut flushed, mut sweep) = (Vec::new(), None);
-            for message in batch.drain(..) {
-                match message {
-                    Message::Piece(piece) => {
-                        pieces += 1;
-                        bytes += piece.bytes;
-                        self.prepare(piece, &mut rows);
-                    }
-                    Message::Sweep { before_ms, max_bytes } => sweep = Some((before_ms, max_bytes)),
-                    Message::Flush(done) => flushed.push(done),
+        let mut messages = Vec::with_capacity(BATCH);
+        while inbox.recv_many(&mut messages, BATCH).await > 0 {
+            let (mut flushed, mut sweeps) = (Vec::new(), false);
+            let pieces = messages.drain(..).filter_map(|message| match message {
+                Message::Piece(piece) => Some(piece),
+                Message::Sweep => {
+                    sweeps = true;
+                    None
                 }
+                Message::Flush(done) => {
+                    flushed.push(done);
+                    None
+                }
+            });
+            let mut batch = self.batch(pieces);
+            while !self.write(&mut batch).await {
+                if inbox.is_closed() || self.gauges.flushing.load(Relaxed) > 0 {
+                    self.give_up(&batch, "the engine stops");
+                    break;
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(AGAIN) => {}
+                    () = self.gauges.hurry.notified() => {}
+                }
+                // What goes may be the room it needs. Where nothing can, the next try says why.
+                let _ = self.sweep().await;
             }
-            if !rows.is_empty() {
-                match self.store.write_behind(move |connection, _| table::write(connection, &rows)).await {
-                    Ok(missing) => {
-                        // Another process has swept them away: the next journal brings their texts, for the others as well.
-                        self.forget(&missing);
-                        self.gauges.written.fetch_add(pieces as u64, Relaxed)
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, pieces, "journals were not written");
-                        // Texts may be missing now: they are written again when they are needed next.
-                        self.bundles.clear();
-                        self.gauges.lost.fetch_add(pieces as u64, Relaxed)
-                    }
-                };
-            }
-            self.gauges.waiting.fetch_sub(pieces, Relaxed);
-            self.gauges.queued.fetch_sub(bytes, Relaxed);
-            if let Some((before_ms, max_bytes)) = sweep
-                && let Err(error) = self.sweep(before_ms, max_bytes).await
-            {
+            self.gauges.waiting.fetch_sub(batch.pieces, Relaxed);
+            self.gauges.queued.fetch_sub(batch.bytes, Relaxed);
+            if sweeps && let Err(error) = self.sweep().await {
                 tracing::error!(%error, "old journals were not removed");
             }
             for done in flushed {
@@ -135,8 +148,57 @@ impl Keeper {
         }
     }
 
-    async fn sweep(&mut self, before_ms: u64, max_bytes: u64) -> Result<(), StoreError> {
-        let mut any = false;
+    pub(super) fn batch(&mut self, pieces: impl Iterator<Item = Piece>) -> Batch {
+        let mut rows = Vec::new();
+        let (mut count, mut bytes) = (0, 0);
+        for piece in pieces {
+            count += 1;
+            bytes += piece.bytes;
+            self.prepare(piece, &mut rows);
+        }
+        Batch { rows: Arc::new(rows), pieces: count, bytes, refused: false }
+    }
+
+    /// Whether a batch is done with: the store has it, or will never take it. What comes after it waits for that, since a journal is
+    /// written in its order.
+    pub(super) async fn write(&mut self, batch: &mut Batch) -> bool {
+        if batch.rows.is_empty() {
+            return true;
+        }
+        let rows = Arc::clone(&batch.rows);
+        match self.store.write_behind(move |connection, _| table::write(connection, &rows)).await {
+            Ok(missing) => {
+                // Another process has swept them away: the next journal brings their texts, for the others as well.
+                self.forget(&missing);
+                self.gauges.written.fetch_add(batch.pieces as u64, Relaxed);
+                if batch.refused {
+                    tracing::info!(pieces = batch.pieces, "journals were written that had to wait");
+                }
+                true
+            }
+            Err(error) if error.is_for_good() => {
+                self.give_up(batch, error);
+                true
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut batch.refused, true) {
+                    tracing::error!(%error, "journals were not written: they are tried again, and those that follow wait");
+                }
+                false
+            }
+        }
+    }
+
+    fn give_up(&mut self, batch: &Batch, why: impl Display) {
+        tracing::error!(%why, pieces = batch.pieces, "journals were not written");
+        // Texts may be missing now: they are written again when they are needed next.
+        self.bundles.clear();
+        self.gauges.lost.fetch_add(batch.pieces as u64, Relaxed);
+    }
+
+    async fn sweep(&mut self) -> Result<(), StoreError> {
+        let before_ms = self.store.clock().now_ms().saturating_sub(self.keep_ms);
+        let (mut any, max_bytes) = (false, self.max_bytes);
         while self.store.write(move |connection, _| table::sweep(connection, before_ms, max_bytes)).await? > 0 {
             any = true;
         }

@@ -5,6 +5,7 @@
 //!                       full? the call goes on, and the piece is tried again or counted as lost
 //! ```
 //!
+//! What the store does not take, because it is busy or its disk is full, the keeper tries again; the queue is what may wait for that.
 //! Whoever has calls never waits for a disk. What is read is decrypted and, for people, redacted.
 
 mod keeper;
@@ -42,7 +43,6 @@ use table::{Found, Row};
 const QUEUE: usize = 8_192;
 /// Bytes of pieces that may wait.
 const MAX_QUEUED: usize = 64 << 20;
-const DAY_MS: u64 = 86_400_000;
 
 /// Why a journal cannot be read.
 #[derive(Debug, Error)]
@@ -112,8 +112,8 @@ impl Journals {
         }
         let (messages, inbox) = mpsc::channel(QUEUE);
         let gauges = Arc::new(Gauges::default());
-        let keeper = Keeper::new(store.clone(), key.clone(), Arc::clone(&gauges));
-        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let keeper = Keeper::new(store.clone(), key.clone(), Arc::clone(&gauges), config);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let work = move || {
             background::step_back(background::UNHURRIED);
             runtime.block_on(keeper.run(inbox));
@@ -200,14 +200,18 @@ impl Journals {
         self.inner.gauges.waiting.load(Relaxed)
     }
 
-    /// Resolves once everything that was given is on disk.
+    /// Resolves once everything that was given is on disk, or was tried a last time.
     pub async fn flush(&self) {
         let Some(messages) = &self.inner.messages else { return };
         let (done, flushed) = oneshot::channel();
+        let Gauges { flushing, hurry, .. } = &*self.inner.gauges;
+        flushing.fetch_add(1, Relaxed);
+        hurry.notify_one();
         if messages.send(Message::Flush(done)).await.is_ok() {
             // An error says that the thread has ended, and with it all it had to write.
             let _ = flushed.await;
         }
+        flushing.fetch_sub(1, Relaxed);
     }
 
     /// Has what is too old, and the oldest of what is too much, removed; where none are kept, all that is over.
@@ -220,10 +224,8 @@ impl Journals {
             while store.write(|connection, _| table::sweep_all(connection)).await? > 0 {}
             return store.write(|connection, _| table::sweep_texts(connection)).await.map(drop);
         };
-        let config = &self.inner.config;
-        let before_ms = self.inner.store.clock().now_ms().saturating_sub(u64::from(config.keep_days) * DAY_MS);
         // When the queue is full, the next sweep will do.
-        let _ = messages.try_send(Message::Sweep { before_ms, max_bytes: u64::from(config.keep_mb) << 20 });
+        let _ = messages.try_send(Message::Sweep);
         Ok(())
     }
 

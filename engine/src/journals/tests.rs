@@ -13,6 +13,7 @@ use serde_json::json;
 use super::*;
 use crate::store::{Clock, Place};
 
+const DAY_MS: u64 = 86_400_000;
 const SOURCE: &str = "export async function main(data, ctx) { await ctx.answer(); }";
 
 struct Fixture {
@@ -266,6 +267,51 @@ async fn what_has_no_room_is_refused_rather_than_waited_for() {
     assert!(fixture.journals.keep(Piece { bytes: MAX_QUEUED / 2, ..piece(id) }));
     fixture.journals.flush().await;
     assert!(fixture.journals.keep(Piece { bytes: MAX_QUEUED, ..piece(id) }), "what was written makes room");
+}
+
+/// Has the store refuse journals, or take them again.
+async fn refuse(store: &Store, refuses: bool) {
+    let sql = if refuses { "ALTER TABLE journals RENAME TO away" } else { "ALTER TABLE away RENAME TO journals" };
+    store.write(move |connection, _| Ok(connection.execute_batch(sql)?)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_the_store_does_not_take_is_written_once_it_does() {
+    let fixture = Fixture::new(&JournalConfig::default());
+    let mut keeper = Keeper::new(fixture.store.clone(), fixture.key.clone(), Arc::default(), &JournalConfig::default());
+    let id = fixture.journals.open();
+    let call = journal(1);
+    let begin = fixture.begin("call-1", &call, &bundle(SOURCE));
+    let tail = Some(call.since(Mark::default()));
+    let outcome: Box<dyn FnOnce() -> Vec<u8> + Send> = Box::new(|| b"{}".to_vec());
+    refuse(&fixture.store, true).await;
+    let mut batch = keeper.batch([Piece { begin, tail, outcome: Some(outcome), ..piece(id) }].into_iter());
+    assert!(!keeper.write(&mut batch).await && !keeper.write(&mut batch).await);
+    refuse(&fixture.store, false).await;
+    assert!(keeper.write(&mut batch).await);
+    let found = fixture.journals.find("call-1", true).await.unwrap().unwrap();
+    assert_eq!((found.journal.unwrap().entries, found.outcome), (call.entries, Some(json!({}))));
+    assert!(found.bundle.is_some());
+}
+
+#[tokio::test]
+async fn at_the_end_what_the_store_does_not_take_is_given_up_and_counted() {
+    let fixture = Fixture::new(&JournalConfig::default());
+    refuse(&fixture.store, true).await;
+    let id = fixture.journals.open();
+    assert!(fixture.journals.keep(Piece { begin: fixture.begin("call-1", &journal(1), &bundle(SOURCE)), ..piece(id) }));
+    fixture.journals.flush().await;
+    assert_eq!((fixture.journals.counts(), fixture.journals.waiting()), ((0, 1), 0));
+}
+
+#[tokio::test]
+async fn a_journal_that_the_store_would_never_take_holds_up_no_other() {
+    let fixture = Fixture::new(&JournalConfig::default());
+    let mut keeper = Keeper::new(fixture.store.clone(), fixture.key.clone(), Arc::default(), &JournalConfig::default());
+    let begin = Begin { name: "call".into(), account: "default".into(), started_ms: u64::MAX, script: None };
+    let mut batch = keeper.batch([Piece { begin: Some(Box::new(begin)), ..piece(fixture.journals.open()) }].into_iter());
+    assert!(keeper.write(&mut batch).await, "it is done with");
+    assert_eq!(fixture.count("journals").await, 0);
 }
 
 #[tokio::test]

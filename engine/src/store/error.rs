@@ -42,6 +42,25 @@ impl StoreError {
         matches!(self, Self::Sql(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull))
     }
 
+    /// It is what is to be written that does not fit; a later try would be refused as well.
+    pub(crate) fn is_for_good(&self) -> bool {
+        use rusqlite::ErrorCode as Sql;
+        match self {
+            Self::Refused { .. } | Self::Sql(rusqlite::Error::ToSqlConversionFailure(_)) => true,
+            Self::Sql(error) => matches!(
+                error.sqlite_error_code(),
+                Some(Sql::ConstraintViolation | Sql::TypeMismatch | Sql::TooBig | Sql::ParameterOutOfRange)
+            ),
+            Self::Open { .. }
+            | Self::Version { .. }
+            | Self::ReadOnly
+            | Self::Overloaded
+            | Self::TooLong
+            | Self::Stopped
+            | Self::Io(_) => false,
+        }
+    }
+
     /// Of a read that is bounded: SQLite says only that it was interrupted.
     pub(super) fn of_report(self) -> Self {
         let interrupted = Some(rusqlite::ErrorCode::OperationInterrupted);
