@@ -109,9 +109,9 @@ impl Directory {
     }
 
     /// A gateway was found there.
-    pub(crate) fn set_gateway_destinations(&mut self, id: i64, found: NextHops) {
+    pub(crate) fn set_gateway_destinations(&mut self, now: Instant, id: i64, found: NextHops) {
         if let Some(entry) = self.gateways.get_mut(&id) {
-            entry.found_at(found);
+            entry.found_at(now, found);
         }
     }
 

@@ -184,7 +184,7 @@ fn ways(exchange: &mut Exchange, to: &str, account: Option<&str>) -> Result<VecD
 }
 
 /// The way of a number through a gateway; `None` until it was found.
-fn way_of_number(exchange: &Exchange, id: i64, number: &str) -> Option<Way> {
+fn way_of_number(exchange: &mut Exchange, id: i64, number: &str) -> Option<Way> {
     let gateway = exchange.directory.gateway(id)?;
     let mut uri = SipUri::new(Some(number), gateway.uri.host.clone(), gateway.uri.port);
     uri.params = gateway.uri.params.clone();
@@ -192,8 +192,8 @@ fn way_of_number(exchange: &Exchange, id: i64, number: &str) -> Option<Way> {
 }
 
 /// A way through a gateway; `None` until it was found.
-fn way_through(exchange: &Exchange, id: i64, uri: SipUri) -> Option<Way> {
-    let destinations = exchange.directory.gateway(id)?.destinations.clone();
+fn way_through(exchange: &mut Exchange, id: i64, uri: SipUri) -> Option<Way> {
+    let destinations = exchange.directory.gateway(id)?.draw(&mut exchange.rng);
     (!destinations.is_empty()).then_some(Way { uri: Uri::Sip(uri), destinations, gateway: Some(id) })
 }
 

@@ -231,7 +231,7 @@ pub(crate) fn resolved(
 ) -> Option<Result<Routes, Refusal>> {
     let mut waiting = exchange.waiting.remove(&(call, lookup))?;
     match result {
-        Ok(found) => exchange.directory.set_gateway_destinations(waiting.gateway, found),
+        Ok(found) => exchange.directory.set_gateway_destinations(exchange.now.instant, waiting.gateway, found),
         Err(why) => {
             tracing::warn!(gateway = waiting.gateway, %why, "a gateway cannot be found");
             waiting.unreachable.push(waiting.gateway);
@@ -249,7 +249,8 @@ fn reach(exchange: &mut Exchange, call: CallKey, lookup: LookupId, mut waiting: 
     if waiting.ways.is_empty() {
         return Lookup::Ready(Err(Refusal::new(503, "no gateway can be reached")));
     }
-    let unknown = waiting.ways.iter().find(|way| destinations_of(exchange, way.gateway).is_empty());
+    let is_unknown = |way: &&Way| exchange.directory.gateway(way.gateway).is_none_or(|entry| entry.destinations.is_empty());
+    let unknown = waiting.ways.iter().find(is_unknown);
     // By the gateway's own address: what is dialled there says nothing of where it is.
     let unknown = unknown.and_then(|way| Some((way.gateway, exchange.directory.gateway(way.gateway)?.uri.clone())));
     let Some((gateway, uri)) = unknown else {
@@ -263,11 +264,6 @@ fn reach(exchange: &mut Exchange, call: CallKey, lookup: LookupId, mut waiting: 
         }
         Err(refusal) => Lookup::Ready(Err(refusal)),
     }
-}
-
-/// A gateway's next hops; none until its name was looked up.
-fn destinations_of(exchange: &Exchange, gateway: i64) -> &[Destination] {
-    exchange.directory.gateway(gateway).map_or(&[], |entry| entry.destinations.as_slice())
 }
 
 fn user_routes(exchange: &mut Exchange, call: CallKey, name: &str) -> Result<Routes, Refusal> {
@@ -299,8 +295,9 @@ fn gateway_routes(exchange: &mut Exchange, call: CallKey, number: LookupId, wait
     let last = ways.len().saturating_sub(1);
     let mut routes = Vec::with_capacity(ways.len());
     for (index, Way { gateway, uri, attempt }) in ways.into_iter().enumerate() {
+        let entry = exchange.directory.gateway(gateway);
         let mut route = Route {
-            destinations: destinations_of(exchange, gateway).to_vec(),
+            destinations: entry.map(|entry| entry.draw(&mut exchange.rng)).unwrap_or_default(),
             gateway: Some(gateway),
             number: Some(number),
             patience: (index < last).then_some(SILENCE),

@@ -276,7 +276,7 @@ impl Switch {
             }
             (Purpose::Gateway(id), Arrived::NextHops(result)) => match result {
                 Ok(found) => {
-                    self.exchange.borrow_mut().directory.set_gateway_destinations(id, found);
+                    self.exchange.borrow_mut().directory.set_gateway_destinations(now, id, found);
                     self.trunks.found(id);
                 }
                 Err(why) => tracing::warn!(gateway = id, %why, "a gateway cannot be found"),

@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-use rand::SeedableRng;
+use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use thiserror::Error;
 
@@ -136,13 +136,38 @@ impl Default for ResolveConfig {
     }
 }
 
+/// The next hops that one SRV record names, or a host without such records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// In the order in which they are to be tried; at least one.
+    pub destinations: Vec<Destination>,
+    /// The service's place among those offered, then the record's priority: lower ones are tried first.
+    pub rank: (usize, u16),
+    /// Its share of the requests, among servers of its rank.
+    pub weight: u16,
+}
+
 /// The next hops of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NextHops {
-    /// In the order in which they are to be tried; at least one.
-    pub destinations: Vec<Destination>,
+    /// As drawn for one request; at least one.
+    pub servers: Vec<Server>,
     /// A name server has left a question open: there may be others, or others before these.
     pub is_guess: bool,
+}
+
+impl NextHops {
+    /// All that there is, in this order.
+    #[must_use]
+    pub fn certain(destinations: Vec<Destination>) -> NextHops {
+        NextHops { servers: vec![Server { destinations, rank: (0, 0), weight: 0 }], is_guess: false }
+    }
+}
+
+/// Where another request is to be tried, in the order drawn for it (RFC 2782).
+pub fn draw(servers: &[Server], rng: &mut impl Rng) -> Vec<Destination> {
+    let drawn = srv::order(servers.iter().collect(), |server: &&Server| (server.rank, server.weight), rng);
+    drawn.into_iter().flat_map(|server| server.destinations.iter().copied()).collect()
 }
 
 /// Finds the next hops of requests.
@@ -184,20 +209,22 @@ impl Resolver {
             search.by_service(name, fixed, target.secure).await?;
         }
         if search.found.is_empty() {
-            search.by_address(name, default, port).await.map_err(|error| ResolveError::Dns { host: name.into(), error })?;
+            search
+                .by_address(name, default, port, (0, 0), 0)
+                .await
+                .map_err(|error| ResolveError::Dns { host: name.into(), error })?;
         }
         if search.found.is_empty() {
             return Err(ResolveError::NoAddress { host: name.to_owned() });
         }
-        Ok(NextHops { destinations: search.found, is_guess: search.is_guess })
+        Ok(NextHops { servers: search.found, is_guess: search.is_guess })
     }
 
     fn only(&self, ip: IpAddr, protocol: Protocol, port: u16) -> Result<NextHops, ResolveError> {
         if !self.reaches(ip) {
             return Err(ResolveError::NoAddress { host: ip.to_string() });
         }
-        let destinations = vec![Destination::new(protocol, SocketAddr::new(ip, port))];
-        Ok(NextHops { destinations, is_guess: false })
+        Ok(NextHops::certain(vec![Destination::new(protocol, SocketAddr::new(ip, port))]))
     }
 
     fn reaches(&self, ip: IpAddr) -> bool {
@@ -211,7 +238,7 @@ impl Resolver {
 struct Search<'a> {
     resolver: &'a Resolver,
     rng: ChaCha8Rng,
-    found: Vec<Destination>,
+    found: Vec<Server>,
     /// A name server that let a question for SRV records time out is not asked for others.
     gave_up: bool,
     /// See [`NextHops`].
@@ -235,19 +262,22 @@ impl Search<'_> {
             }
         };
         let mut refused = false;
-        for (protocol, service) in services {
-            let records = self.servers(&service).await;
+        for (place, (protocol, service)) in services.into_iter().enumerate() {
+            let mut records = self.servers(&service).await;
             // "The service is decidedly not available at this domain" (RFC 2782).
             if matches!(records.as_slice(), [only] if only.target.trim_end_matches('.').is_empty()) {
                 refused = true;
                 continue;
             }
-            for record in srv::order(records, &mut self.rng).into_iter().take(MAX_TARGETS) {
-                if self.is_full() {
+            records.sort_by(|a, b| (a.port, &a.target).cmp(&(b.port, &b.target)));
+            let ordered = srv::order(records, |record| (record.priority, record.weight), &mut self.rng);
+            for record in ordered.into_iter().take(MAX_TARGETS) {
+                if self.room() == 0 {
                     return Ok(());
                 }
                 let target = record.target.trim_end_matches('.').to_owned();
-                if let Err(error) = self.by_address(&target, protocol, record.port).await {
+                if let Err(error) = self.by_address(&target, protocol, record.port, (place, record.priority), record.weight).await
+                {
                     tracing::debug!(%error, %target, "cannot look up an SRV target");
                     self.is_guess = true;
                 }
@@ -260,12 +290,25 @@ impl Search<'_> {
         Ok(())
     }
 
-    async fn by_address(&mut self, name: &str, protocol: Protocol, port: u16) -> Result<(), DnsError> {
+    async fn by_address(
+        &mut self,
+        name: &str,
+        protocol: Protocol,
+        port: u16,
+        rank: (usize, u16),
+        weight: u16,
+    ) -> Result<(), DnsError> {
+        let mut destinations = Vec::new();
         for ip in self.resolver.dns.addresses(name).await? {
             let destination = Destination::new(protocol, SocketAddr::new(ip, port));
-            if self.resolver.reaches(ip) && !self.is_full() && !self.found.contains(&destination) {
-                self.found.push(destination);
+            let mut known = self.found.iter().flat_map(|server| &server.destinations).chain(&destinations);
+            let is_new = !known.any(|known| *known == destination);
+            if self.resolver.reaches(ip) && destinations.len() < self.room() && is_new {
+                destinations.push(destination);
             }
+        }
+        if !destinations.is_empty() {
+            self.found.push(Server { destinations, rank, weight });
         }
         Ok(())
     }
@@ -283,8 +326,10 @@ impl Search<'_> {
         })
     }
 
-    fn is_full(&self) -> bool {
-        self.found.len() >= self.resolver.config.max_destinations
+    /// How many destinations may still be found.
+    fn room(&self) -> usize {
+        let found = self.found.iter().map(|server| server.destinations.len()).sum();
+        self.resolver.config.max_destinations.saturating_sub(found)
     }
 }
 

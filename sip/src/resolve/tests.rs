@@ -75,8 +75,8 @@ fn resolve_with(dns: ScriptedDns, config: ResolveConfig, uri: &str) -> (Result<V
             Poll::Pending => panic!("scripted look-ups never wait"),
         }
     });
-    let text = result.map(|NextHops { destinations, is_guess }| {
-        let destinations = destinations.iter().map(|d| format!("{} {}", d.protocol, d.remote));
+    let text = result.map(|NextHops { servers, is_guess }| {
+        let destinations = servers.iter().flat_map(|server| &server.destinations).map(|d| format!("{} {}", d.protocol, d.remote));
         is_guess.then(|| "guess".to_owned()).into_iter().chain(destinations).collect()
     });
     let asked = dns.asked.lock().unwrap().clone();
@@ -153,6 +153,30 @@ fn without_naptr_every_transport_is_asked_for_and_priority_orders_servers() {
     assert_eq!(found.unwrap(), ["UDP 192.0.2.20:5070", "UDP 192.0.2.10:5060"]);
     assert_eq!(asked[..2], ["NAPTR example.net", "SRV _sip._udp.example.net"]);
     assert!(asked.contains(&"SRV _sip._tcp.example.net".to_owned()));
+}
+
+#[test]
+fn each_request_is_drawn_for_anew_within_services_and_priorities() {
+    let mut dns = zone();
+    let weighted = |target, weight| SrvRecord { weight, ..srv(1, 5060, target) };
+    dns.srv.insert("_sip._udp.example.net", vec![weighted("a.example.net.", 75), weighted("b.example.net.", 25)]);
+    dns.srv.insert("_sip._tcp.example.net", vec![srv(0, 5060, "example.net.")]);
+    let resolver = Resolver::new(Arc::new(dns), ResolveConfig::default());
+    let Uri::Sip(uri) = "sip:a@example.net".parse().unwrap() else { panic!("no sip uri") };
+    let target = Target::from_uri(&uri).unwrap();
+    let future = pin!(resolver.resolve(&target, 1));
+    let Poll::Ready(found) = future.poll(&mut Context::from_waker(Waker::noop())) else { panic!("scripted look-ups never wait") };
+    let servers = found.unwrap().servers;
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let mut firsts = BTreeMap::new();
+    for _ in 0..1000 {
+        let drawn = draw(&servers, &mut rng);
+        let last: Vec<_> = drawn[2..].iter().map(|last| (last.protocol, last.remote.ip())).collect();
+        assert_eq!(last, ips(&["192.0.2.1", "2001:db8::1"]).into_iter().map(|ip| (Protocol::Tcp, ip)).collect::<Vec<_>>());
+        *firsts.entry(drawn[0].remote.ip()).or_insert(0) += 1;
+    }
+    let often = firsts[&ips(&["192.0.2.10"])[0]];
+    assert!((690..=810).contains(&often), "{often} of 1000");
 }
 
 #[test]

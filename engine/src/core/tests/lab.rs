@@ -528,8 +528,7 @@ impl Phone {
 
 /// What a look-up has found: these addresses, by UDP.
 pub(super) fn next_hops(addresses: impl IntoIterator<Item = SocketAddr>) -> NextHops {
-    let destinations = addresses.into_iter().map(|address| Destination::new(Protocol::Udp, address)).collect();
-    NextHops { destinations, is_guess: false }
+    NextHops::certain(addresses.into_iter().map(|address| Destination::new(Protocol::Udp, address)).collect())
 }
 
 pub(super) fn address_of(user: &str, host: &str) -> NameAddr {

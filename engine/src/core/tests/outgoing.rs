@@ -1,4 +1,5 @@
 use lockstep_sip::message::{NameAddr, Uri};
+use lockstep_sip::resolve::{NextHops, Server};
 
 use super::lab::{ENGINE, Lab, PhoneId, next_hops};
 use super::watching::ask;
@@ -371,7 +372,7 @@ fn a_gateway_of_two_families_gets_an_invite_that_fits_each() {
         lab.settle();
         let addresses = ["198.51.100.7:5060", "[2001:db8::7]:5060"];
         let found = next_hops(addresses.map(|address| address.parse().unwrap()));
-        lab.switch.exchange.borrow_mut().directory.set_gateway_destinations(7, found);
+        lab.switch.exchange.borrow_mut().directory.set_gateway_destinations(lab.now.instant, 7, found);
         let [first, second] = addresses.map(|address| lab.phone(address));
         if is_placed {
             let (reply, _answer) = tokio::sync::oneshot::channel();
@@ -396,4 +397,26 @@ fn a_gateway_of_two_families_gets_an_invite_that_fits_each() {
         let codes: Vec<_> = lab.book.borrow().records[0].attempts.iter().map(|attempt| attempt.code).collect();
         assert_eq!(codes, [Some(503), Some(486)]);
     }
+}
+
+#[test]
+fn calls_are_spread_over_the_servers_of_a_gateway() {
+    let script = "async function main(data, ctx) { await ctx.bridge('sip:x@198.51.100.7'); }";
+    let mut lab = Lab::new("[[gateway]]\nid = 7\naddress = \"sip:198.51.100.7\"", &[("1000", script)]);
+    let servers = ["198.51.100.8:5060", "198.51.100.9:5060"];
+    let phones = servers.map(|address| lab.phone(address));
+    lab.settle();
+    let of = |address: &str| Server { weight: 50, ..next_hops([address.parse().unwrap()]).servers.remove(0) };
+    let found = NextHops { servers: servers.map(of).into(), is_guess: false };
+    lab.switch.exchange.borrow_mut().directory.set_gateway_destinations(lab.now.instant, 7, found);
+    let caller = lab.phone("127.0.0.1:5070");
+    let mut calls = [0; 2];
+    for _ in 0..40 {
+        lab.dial(caller, "1000");
+        let called = phones.iter().position(|phone| lab.seen(*phone) == ["invite"]).expect("one of them is called");
+        calls[called] += 1;
+        lab.respond(phones[called], 486);
+        lab.seen(phones[called]);
+    }
+    assert!(calls.iter().all(|calls| *calls > 10), "{calls:?}");
 }

@@ -89,6 +89,6 @@ impl Simulation {
             Host::V6(ip) => SocketAddr::new(IpAddr::V6(*ip), port),
             Host::Name(name) => self.address_of_name(name, port),
         };
-        Ok(NextHops { destinations: vec![Destination::new(Protocol::Udp, address)], is_guess: false })
+        Ok(NextHops::certain(vec![Destination::new(Protocol::Udp, address)]))
     }
 }
