@@ -8,7 +8,7 @@ use lockstep_ctx_api::event::Event;
 use lockstep_ctx_api::host::{HostCall, HostReply};
 use lockstep_ctx_api::journal::{
     Bounds, DivergenceCode, FORMAT, Journal, JournalHeader, Progress, Recorder, Redactor, ReplayError, Replayer, SecretNames,
-    SourceDigest, Tail, TurnRecord, lines,
+    SourceDigest, Tail, TurnRecord, lines, secrets_of,
 };
 use lockstep_ctx_api::op::{DtmfMethod, FetchArgs, FetchRedirect, Op, OpId, PlayArgs, SetArgs, SetHeaderArgs, Vars};
 use lockstep_ctx_api::outcome::{FetchResponse, Outcome};
@@ -313,6 +313,48 @@ fn what_is_secret_by_a_name_beside_it_is_hidden() {
     }
     let read = lines::parse(&shown).unwrap();
     assert_eq!(lines::render(&read, Some(&SecretNames)), shown, "what is hidden stays as it is");
+}
+
+#[test]
+fn what_services_are_given_and_give_back_under_secret_names_is_hidden() {
+    let calls = [
+        ("kv", "get", r#"["user:token"]"#, r#""hush-1""#),
+        ("ko", "get", r#"["user:password"]"#, r#"{"a":["hush-2"],"b":3}"#),
+        ("cxUserspace", "get", r#"["passwords","ann"]"#, r#""hush-3""#),
+        ("cxUserspace", "create", r#"["users","token","\"hush-4\""]"#, r#""hush-4""#),
+        ("rest", "request", r#"[null,"PUT","/kv/user:token",null,"{\"value\":\"hush-5\"}"]"#, ""),
+        ("env", "set", r#"["DOOR","hush-6"]"#, ""),
+        ("env", "list", "[]", r#"{"DOOR":"hush-6","LANG2":"en","KEY":null}"#),
+        ("kv", "get", r#"["user:name"]"#, r#""plain-1""#),
+        ("cxUserspace", "update", r#"["users","ann","\"plain-2\""]"#, r#""plain-2""#),
+        ("kv", "keys", r#"["token:"]"#, r#"["token:plain-3"]"#),
+        ("env", "set", r#"["LANG2","en-5"]"#, ""),
+    ];
+    let mut journal = recorded();
+    let turn = journal.turns.len();
+    let issued = calls.iter().map(|(service, function, args, _)| {
+        let (service, function, args) = ((*service).to_owned(), (*function).to_owned(), (*args).to_owned());
+        Issued { op: Op::Host(HostCall { service, function, args, body: None, listens: false }), at: None }
+    });
+    journal.turns.push(TurnRecord::from(end(turn as u32, issued.collect())));
+    journal.entries.push(entry(30, EntryKind::Wake));
+    for (ordinal, (.., value)) in (0..).zip(&calls) {
+        let reply = HostReply { value: (*value).to_owned(), body: None };
+        let op = OpId { turn: turn as u32, ordinal };
+        journal.entries.push(entry(30, EntryKind::Outcome { op, result: Ok(Outcome::Host(reply)) }));
+    }
+    let shown = lines::render(&journal, Some(&SecretNames));
+    assert!(!shown.contains("hush"), "{shown}");
+    for plain in ["\\\"plain-1\\\"", "plain-2", "token:plain-3", "en-5", "\\\"LANG2\\\":\\\"en\\\"", "\\\"b\\\":3"] {
+        assert!(shown.contains(plain), "{plain} not in {shown}");
+    }
+    let read = lines::parse(&shown).unwrap();
+    assert_eq!(lines::render(&read, Some(&SecretNames)), shown, "what is hidden stays as it is");
+    let found = secrets_of(&journal);
+    for secret in ["abc", "hush-1", "hush-2", "hush-6"] {
+        assert!(found.contains(secret), "{secret} not in {found:?}");
+    }
+    assert!(!found.iter().any(|found| found.contains("plain")) && secrets_of(&read).is_empty(), "{found:?}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::config::{Config, DriversConfig, Loaded};
 use crate::core::EventLog;
 use crate::host::{self, HostServices, Late, NamedService};
 use crate::jobs::Jobs;
-use crate::journals::{Journals, KeyError, MasterKey, Redaction};
+use crate::journals::{Journals, KeyError, MasterKey};
 use crate::provisioning::Provisioning;
 use crate::script::Environment;
 use crate::store::{AccountDatabases, Clock, DatabaseLimits, Place, Store, StoreError, kv};
@@ -73,8 +73,7 @@ impl Platform {
         let scripts = loaded.resolve(&loaded.config.scripts.dir);
         let store = Store::open(place, Clock::system())?;
         let key = journal_key(&loaded.config, store.place())?;
-        let redaction = Redaction::of(&loaded.config);
-        let journals = Journals::start(&store, key, &loaded.config.journal, redaction).map_err(PlatformError::Journals)?;
+        let journals = Journals::start(&store, key, &loaded.config.journal).map_err(PlatformError::Journals)?;
         Ok(Self { journals, ..Self::reaching_out(&loaded.config, &scripts, store)? })
     }
 
@@ -114,7 +113,7 @@ impl Platform {
         let bus = Bus::default();
         let events = EventLog::default();
         let jobs = Jobs::new(&store).telling(&events);
-        let journals = Journals::off(&store, MasterKey::passing(), Redaction::of(config));
+        let journals = Journals::off(&store, MasterKey::passing());
         let environment = Environment::load(&store)?;
         let own = host::services(config, &store, &databases, &bus, &jobs).into_iter();
         let env = host::env_service(config, &store, &environment);

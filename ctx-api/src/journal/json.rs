@@ -9,11 +9,11 @@ pub(super) enum Node {
     Array(Vec<Node>),
     /// Fields in their order, doubled ones included.
     Object(Vec<(String, Node)>),
-    /// A number, `true`, `false` or `null`.
-    Plain,
+    /// A number, `true`, `false` or `null`, as it is written.
+    Plain(Text),
 }
 
-/// A string.
+/// A string, or what stands without quotes.
 #[derive(Debug)]
 pub(super) struct Text {
     /// Its quotes included.
@@ -43,11 +43,11 @@ impl Node {
     pub(super) fn as_str(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text.as_str()),
-            Self::Array(_) | Self::Object(_) | Self::Plain => None,
+            Self::Array(_) | Self::Object(_) | Self::Plain(_) => None,
         }
     }
 
-    /// `text`, of which it was read, with the strings that have been set since; `None` when all are what they were.
+    /// `text`, of which it was read, with strings in place of what has been set since; `None` when all is what it was.
     pub(super) fn write(&self, text: &str) -> Option<String> {
         let mut changed = Vec::new();
         self.collect_changed(&mut changed);
@@ -66,10 +66,10 @@ impl Node {
 
     fn collect_changed<'n>(&'n self, changed: &mut Vec<&'n Text>) {
         match self {
-            Self::Text(text) if text.is_changed => changed.push(text),
+            Self::Text(text) | Self::Plain(text) if text.is_changed => changed.push(text),
             Self::Array(items) => items.iter().for_each(|item| item.collect_changed(changed)),
             Self::Object(fields) => fields.iter().for_each(|(_, item)| item.collect_changed(changed)),
-            Self::Text(_) | Self::Plain => {}
+            Self::Text(_) | Self::Plain(_) => {}
         }
     }
 }
@@ -108,8 +108,10 @@ impl Reader<'_> {
             _ => {
                 let rest = self.text.get(self.at..)?;
                 let length = rest.find([',', ':', ']', '}', ' ', '\t', '\r', '\n']).unwrap_or(rest.len());
-                self.at += length;
-                (length > 0).then_some(Node::Plain)?
+                let at = self.at..self.at + length;
+                self.at = at.end;
+                let said = rest.get(..length).filter(|said| !said.is_empty())?.to_owned();
+                Node::Plain(Text { at, said, is_changed: false })
             }
         })
     }
@@ -163,7 +165,7 @@ mod tests {
             Node::Text(text) => text.set(text.as_str().repeat(2)),
             Node::Array(items) => items.iter_mut().for_each(double),
             Node::Object(fields) => fields.iter_mut().for_each(|(_, item)| double(item)),
-            Node::Plain => {}
+            Node::Plain(_) => {}
         }
     }
 

@@ -16,7 +16,11 @@ use thiserror::Error;
 
 use super::entry::{FORMAT, Journal, JournalHeader, Mark, Tail, TurnRecord};
 use super::redact::{Redactor, redact_json, redact_text};
-use crate::wire::{Bundle, Entry, Start};
+use super::services;
+use crate::host::HostReply;
+use crate::op::Op;
+use crate::outcome::Outcome;
+use crate::wire::{Bundle, Entry, EntryKind, Start};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -109,6 +113,7 @@ impl<'a> Page<'a> {
 
     /// Entries and ends of turns in their order: a turn ends after its entry and before the next one, where its end is known.
     fn turns(&mut self, from: Mark, entries: &[Entry], ends: &[TurnRecord], truncated_at: Option<u32>) {
+        let issued = ends;
         let (mut entry_at, mut end_at) = (from.entries, from.turns);
         let (mut entries, mut ends) = (entries.iter().peekable(), ends.iter().peekable());
         let number = |turn: usize| Some(u32::try_from(turn).unwrap_or(u32::MAX));
@@ -118,7 +123,8 @@ impl<'a> Page<'a> {
                 end_at += 1;
             } else if let Some(entry) = entries.next() {
                 entry_at += 1;
-                self.line(number(entry_at), "entry", entry);
+                let shown = self.shown(entry, issued);
+                self.line(number(entry_at), "entry", shown.as_ref().unwrap_or(entry));
             } else {
                 break;
             }
@@ -126,6 +132,17 @@ impl<'a> Page<'a> {
         if let Some(truncated_at) = truncated_at {
             self.line(None, "truncated_at", &truncated_at);
         }
+    }
+
+    /// What a service gave back is known by the names it was asked for; `None`: there is nothing to hide for that.
+    fn shown(&self, entry: &Entry, turns: &[TurnRecord]) -> Option<Entry> {
+        let redactor = self.redactor?;
+        let EntryKind::Outcome { op, result: Ok(Outcome::Host(reply)) } = &entry.kind else { return None };
+        let turn = turns.get(usize::try_from(op.turn).ok()?)?;
+        let Op::Host(call) = &turn.issued.get(usize::try_from(op.ordinal).ok()?)?.op else { return None };
+        let value = services::shown_reply(redactor, call, &reply.value)?;
+        let reply = HostReply { value, body: reply.body.clone() };
+        Some(Entry { at: entry.at, kind: EntryKind::Outcome { op: *op, result: Ok(Outcome::Host(reply)) } })
     }
 
     /// Names of files say nothing of what is in them: `token.js` is no token.

@@ -12,9 +12,10 @@ pub mod lines;
 mod recorder;
 mod redact;
 mod replayer;
+mod services;
 
 pub use diff::{Divergence, DivergenceCode};
 pub use entry::{FORMAT, Journal, JournalHeader, Mark, SourceDigest, Tail, TurnRecord};
 pub use recorder::{Bounds, Recorder};
-pub use redact::{REDACTED, Redactor, SecretNames, redact_json, redact_text};
+pub use redact::{REDACTED, Redactor, SecretNames, redact_json, redact_text, secrets_of};
 pub use replayer::{Progress, ReplayError, Replayer};

@@ -1,8 +1,14 @@
 //! Keeps secrets out of what people read.
 
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
-use super::json::Node;
+use super::entry::Journal;
+use super::json::{Node, Text};
+use super::{lines, services};
 
 /// What stands in a secret's place.
 pub const REDACTED: &str = "[redacted]";
@@ -53,6 +59,26 @@ impl Redactor for SecretNames {
         let nameless = without_user(value);
         without_fields(nameless.as_deref().unwrap_or(value)).or(nameless)
     }
+}
+
+/// Every text that stands in a journal under the name of a secret.
+pub fn secrets_of(journal: &Journal) -> BTreeSet<String> {
+    #[derive(Default)]
+    struct Found(RefCell<BTreeSet<String>>);
+
+    impl Redactor for Found {
+        fn redact(&self, name: &str, value: &str) -> Option<String> {
+            let shown = SecretNames.redact(name, value)?;
+            if shown == REDACTED && !value.is_empty() && value != REDACTED {
+                self.0.borrow_mut().insert(value.to_owned());
+            }
+            Some(shown)
+        }
+    }
+
+    let found = Found::default();
+    drop(lines::render(journal, Some(&found)));
+    found.0.into_inner()
 }
 
 /// A URL without its user part, where it has one.
@@ -119,15 +145,22 @@ fn names_secret(name: &str) -> bool {
     name == SecretNames::ENVIRONMENT || names_credential(name)
 }
 
+const CREDENTIALS: [&str; 8] = ["authorization", "cookie", "password", "passwd", "secret", "token", "api_key", "apikey"];
+
 fn names_credential(name: &str) -> bool {
-    const PARTS: [&str; 8] = ["authorization", "cookie", "password", "passwd", "secret", "token", "api_key", "apikey"];
     let name = name.to_ascii_lowercase().replace('-', "_");
-    PARTS.iter().any(|part| name.contains(part))
+    CREDENTIALS.iter().any(|part| name.contains(part))
+}
+
+/// Whether a number of this name is one: `max_tokens` and `token_expires_in` count something.
+fn names_number(name: &str) -> bool {
+    let name = name.to_ascii_lowercase().replace('-', "_");
+    CREDENTIALS.iter().any(|part| name.ends_with(part))
 }
 
 /// Applies `redactor` to every string of a JSON text, which is known by `name`; `None` when nothing of it changes. The first string of an
 /// array names its second element: header fields and arguments (`key, value`) travel so; a `key` or `name` in an object names its `value`.
-/// A string that holds JSON is looked into, since scripts' data travels so.
+/// A string that holds JSON is looked into, since scripts' data travels so, and so are the calls of services.
 pub fn redact_json(redactor: &dyn Redactor, name: &str, text: &str) -> Option<String> {
     let Some(mut node) = Node::read(text) else { return Some(format!("\"{REDACTED}\"")) };
     redact(redactor, name, &mut node);
@@ -155,6 +188,7 @@ fn redact(redactor: &dyn Redactor, name: &str, node: &mut Node) {
             }
         }
         Node::Object(fields) => {
+            services::hide_arguments(redactor, fields);
             let called = |by: &str| fields.iter().rev().find(|(field, _)| field == by)?.1.as_str().map(str::to_owned);
             if let Some(called) = called("key").or_else(|| called("name")) {
                 for (_, item) in fields.iter_mut().filter(|(field, _)| field == "value") {
@@ -167,7 +201,7 @@ fn redact(redactor: &dyn Redactor, name: &str, node: &mut Node) {
                 redact(redactor, if is_hidden { name } else { field }, item);
             }
         }
-        Node::Plain => {}
+        Node::Plain(plain) => hide_number(redactor, name, plain),
     }
 }
 
@@ -175,8 +209,11 @@ fn redact(redactor: &dyn Redactor, name: &str, node: &mut Node) {
 /// of it changes.
 pub fn redact_text(redactor: &dyn Redactor, name: &str, text: &str) -> Option<String> {
     let shown = redactor.redact(name, text);
-    if shown.as_deref() == Some(REDACTED) || json_of(text).is_none() {
+    if shown.as_deref() == Some(REDACTED) {
         return shown;
+    }
+    if json_of(text).is_none() {
+        return if is_json_lines(text) { redact_lines(redactor, name, text) } else { shown };
     }
     // Read as it was: in what is shown, names that tell of secrets may be gone.
     let inner = redact_json(redactor, name, text);
@@ -186,8 +223,30 @@ pub fn redact_text(redactor: &dyn Redactor, name: &str, text: &str) -> Option<St
     plain.and_then(|plain| redactor.redact(name, &plain)).or_else(|| redactor.redact(name, written)).or(inner)
 }
 
-/// Hides every string in a value that is secret by its name; whether it is.
-fn hide(redactor: &dyn Redactor, name: &str, node: &mut Node) -> bool {
+/// Whether a text is one JSON value a line, as `application/x-ndjson` is; the last may be cut off.
+fn is_json_lines(text: &str) -> bool {
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+    lines.next().is_some_and(|first| json_of(first).is_some()) && lines.all(|line| line.trim_start().starts_with(['{', '[']))
+}
+
+fn redact_lines(redactor: &dyn Redactor, name: &str, text: &str) -> Option<String> {
+    let shown = |line| redact_text(redactor, name, line).map_or(Cow::Borrowed(line), Cow::Owned);
+    let lines: Vec<_> = text.split('\n').map(shown).collect();
+    lines.iter().any(|line| matches!(line, Cow::Owned(_))).then(|| lines.join("\n"))
+}
+
+fn hide_number(redactor: &dyn Redactor, name: &str, plain: &mut Text) {
+    let is_number = plain.as_str().starts_with(|sign: char| sign == '-' || sign.is_ascii_digit());
+    if is_number
+        && names_number(name)
+        && let Some(shown) = redactor.redact(name, plain.as_str())
+    {
+        plain.set(shown);
+    }
+}
+
+/// Hides every string in a value that is secret by its name, and the number that it is; whether it is secret.
+pub(super) fn hide(redactor: &dyn Redactor, name: &str, node: &mut Node) -> bool {
     if redactor.redact(name, "").is_none() {
         return false;
     }
@@ -203,11 +262,16 @@ fn hide(redactor: &dyn Redactor, name: &str, node: &mut Node) -> bool {
             }
         }
         Node::Object(fields) => {
-            for (_, item) in fields {
-                hide(redactor, name, item);
+            for (field, item) in fields {
+                match item {
+                    Node::Plain(plain) => hide_number(redactor, field, plain),
+                    Node::Text(_) | Node::Array(_) | Node::Object(_) => {
+                        hide(redactor, name, item);
+                    }
+                }
             }
         }
-        Node::Plain => {}
+        Node::Plain(plain) => hide_number(redactor, name, plain),
     }
     true
 }
@@ -265,6 +329,11 @@ mod tests {
                 r#"{"name":"password","value":"hush","value":["hush"]}"#,
                 r#"{"name":"password","value":"[redacted]","value":["[redacted]"]}"#,
             ),
+            (
+                r#"{"password":1234,"access-token": -5.0,"max_tokens":100,"tokenExpiresIn":60,"isSecret":true}"#,
+                r#"{"password":"[redacted]","access-token": "[redacted]","max_tokens":100,"tokenExpiresIn":60,"isSecret":true}"#,
+            ),
+            (r#"["user:password",1234]"#, r#"["user:password","[redacted]"]"#),
         ] {
             assert_eq!(shown(text), expected);
         }
@@ -281,6 +350,15 @@ mod tests {
             assert_eq!(env(&format!("{{\"{name}\":\"1234\"}}")), format!("{{\"{name}\":\"[redacted]\"}}"));
         }
         assert_eq!(env(r#"{"PLACE":"postgres"}"#), r#"{"PLACE":"[redacted]"}"#);
+    }
+
+    #[test]
+    fn json_is_looked_into_line_by_line() {
+        let text = "{\"a\":1}\r\n\n{\"token\":\"hush\"}\n{\"u\":\"https://ann:hush@h/\"}\n";
+        let expected = "{\"a\":1}\r\n\n{\"token\":\"[redacted]\"}\n{\"u\":\"https://[redacted]@h/\"}\n";
+        assert_eq!((shown(text).as_str(), shown(expected).as_str()), (expected, expected));
+        let cut = "{\"token\":\"hush\"}\n{\"a\":\"b";
+        assert_eq!(shown(cut), "{\"token\":\"[redacted]\"}\n{\"a\":\"b");
     }
 
     #[test]

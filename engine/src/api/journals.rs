@@ -16,7 +16,7 @@ use super::access::Caller;
 use super::error::ApiError;
 use super::path::Path;
 use crate::core::EngineError;
-use crate::journals::Stored;
+use crate::journals::{Redaction, Stored};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -75,10 +75,10 @@ pub(super) async fn stored(state: &AppState, caller: &Caller, id: &str, sources:
 }
 
 async fn answer(state: &AppState, journal: Arc<Journal>, bundle: Option<Arc<Bundle>>) -> Response {
-    let redaction = state.engine.platform().journals.redaction().clone();
+    let provisioned = state.engine.platform().provisioning.current();
     // A megabyte takes a while to write out: other requests go on meanwhile.
     let rendered = tokio::task::spawn_blocking(move || {
-        let redaction = redaction.for_journal(&journal, bundle.as_deref());
+        let redaction = Redaction::of(&provisioned.config).for_journal(&journal, bundle.as_deref());
         lines::render_with(&journal, bundle.as_deref(), Some(&redaction))
     });
     text(rendered.await.unwrap_or_default())

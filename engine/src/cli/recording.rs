@@ -65,7 +65,7 @@ async fn in_store(name: &str, dir: &Path) -> Result<Option<Recording>, String> {
     }
     let store = Store::open(Place::File(path), Clock::system()).map_err(|error| error.to_string())?;
     let key = journal_key(&loaded.config, store.place()).map_err(|error| error.to_string())?;
-    let journals = Journals::off(&store, key, Redaction::of(&loaded.config));
+    let journals = Journals::off(&store, key);
     let found = journals.find(name, true).await.map_err(|error| error.to_string())?;
     Ok(found.and_then(|found| Some(Recording { journal: found.journal?, bundle: found.bundle, redaction: None })))
 }

@@ -193,7 +193,7 @@ mod tests {
     use super::*;
     use crate::cdr::CdrFilter;
     use crate::config::JournalConfig;
-    use crate::journals::{Begin, MasterKey, Piece, Redaction, ScriptStart};
+    use crate::journals::{Begin, MasterKey, Piece, ScriptStart};
     use crate::store::Clock;
 
     const BEGAN: u64 = 1_000_000;
@@ -243,7 +243,7 @@ mod tests {
 
     fn next_engine() -> Ending {
         let store = Store::in_memory(Clock::system()).unwrap();
-        let journals = Journals::start(&store, MasterKey::passing(), &JournalConfig::default(), Redaction::default()).unwrap();
+        let journals = Journals::start(&store, MasterKey::passing(), &JournalConfig::default()).unwrap();
         let folders = Folders::beneath(std::path::Path::new("scripts"));
         Ending { journals, store, recordings: Recordings::new(folders, None), keeps_records: true }
     }

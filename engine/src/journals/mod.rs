@@ -95,7 +95,6 @@ struct Inner {
     messages: Option<mpsc::Sender<Message>>,
     store: Store,
     key: MasterKey,
-    redaction: Redaction,
     config: JournalConfig,
     gauges: Arc<Gauges>,
     next: AtomicU64,
@@ -106,9 +105,9 @@ impl Journals {
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn start(store: &Store, key: MasterKey, config: &JournalConfig, redaction: Redaction) -> std::io::Result<Self> {
+    pub fn start(store: &Store, key: MasterKey, config: &JournalConfig) -> std::io::Result<Self> {
         if config.keep_days == 0 {
-            return Ok(Self::off(store, key, redaction));
+            return Ok(Self::off(store, key));
         }
         let (messages, inbox) = mpsc::channel(QUEUE);
         let gauges = Arc::new(Gauges::default());
@@ -123,7 +122,6 @@ impl Journals {
             messages: Some(messages),
             store: store.clone(),
             key,
-            redaction,
             config: config.clone(),
             gauges,
             next: AtomicU64::new(1),
@@ -132,12 +130,11 @@ impl Journals {
     }
 
     /// Writes nothing; what another engine has written can be read.
-    pub fn off(store: &Store, key: MasterKey, redaction: Redaction) -> Self {
+    pub fn off(store: &Store, key: MasterKey) -> Self {
         let inner = Inner {
             messages: None,
             store: store.clone(),
             key,
-            redaction,
             config: JournalConfig { keep_days: 0, ..JournalConfig::default() },
             gauges: Arc::default(),
             next: AtomicU64::new(1),
@@ -148,11 +145,6 @@ impl Journals {
     /// Whether anything is written.
     pub fn is_on(&self) -> bool {
         self.inner.messages.is_some()
-    }
-
-    /// What readers do not get to see.
-    pub fn redaction(&self) -> &Redaction {
-        &self.inner.redaction
     }
 
     /// Share of the runs outside calls that are kept although they did not fail.

@@ -2,19 +2,25 @@
 
 use std::collections::BTreeSet;
 
-use lockstep_ctx_api::journal::{Journal, REDACTED, Redactor, SecretNames};
+use lockstep_ctx_api::journal::{Journal, REDACTED, Redactor, SecretNames, secrets_of};
 use lockstep_ctx_api::op::Vars;
 use lockstep_ctx_api::wire::Bundle;
+use rustc_hash::FxHashMap;
 use url::Url;
 
 use crate::check;
 use crate::config::Config;
+
+/// Octets that every secret begins with.
+type Beginning = [u8; SecretNames::MIN_BYTES];
 
 /// Hides what is secret by its name, and every secret of configuration and environment wherever it stands.
 #[derive(Clone, Default)]
 pub struct Redaction {
     /// Secrets, and what is shown in their places. The longest first: one may be a part of another.
     values: Vec<(String, String)>,
+    /// Where among them those are that begin so: there may be one for each of a hundred thousand users.
+    beginnings: FxHashMap<Beginning, Vec<usize>>,
     /// Of these, values of variables that may be no secrets, as [`Config::settings`] has them.
     settings: BTreeSet<String>,
     /// Values of variables that are none, since the program itself names them.
@@ -36,15 +42,22 @@ impl Redaction {
         redaction
     }
 
-    /// As it applies to one journal, whose environment is secret, too: but for what the texts that were run name.
+    /// As it applies to one journal: its environment is secret, too, and so is what stands in it under the name of a secret, but for what
+    /// the texts that were run name.
     #[must_use]
     pub fn for_journal(&self, journal: &Journal, bundle: Option<&Bundle>) -> Self {
         let env = &journal.header.run.env;
         let mut redaction = self.with_env(env);
+        let mut found = secrets_of(journal);
+        found.retain(|value| is_telling(value) && !redaction.candidates(value).any(|(known, _)| known == value));
+        redaction.add(found.iter().map(|value| (value.clone(), REDACTED.to_owned())));
         if let Some(bundle) = bundle {
-            let words = words_of(bundle, &self.settings_with(env));
+            let mut wanted = self.settings_with(env);
+            wanted.extend(found.iter().map(String::as_str));
+            let words = words_of(bundle, &wanted);
             redaction.values.retain(|(value, _)| !words.contains(value.as_str()));
             redaction.words = words.into_iter().map(str::to_owned).collect();
+            redaction.index();
         }
         redaction
     }
@@ -76,6 +89,26 @@ impl Redaction {
         self.values = added.into_iter().chain(std::mem::take(&mut self.values)).collect();
         self.values.sort_by(|(a, _), (b, _)| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         self.values.dedup_by(|(later, _), (earlier, _)| later == earlier);
+        self.index();
+    }
+
+    fn index(&mut self) {
+        self.beginnings.clear();
+        for (at, (value, _)) in self.values.iter().enumerate() {
+            if let Some(beginning) = value.as_bytes().first_chunk() {
+                self.beginnings.entry(*beginning).or_default().push(at);
+            }
+        }
+    }
+
+    /// The secrets of which a text may hold one, in their order.
+    fn candidates(&self, text: &str) -> impl Iterator<Item = &(String, String)> {
+        let windows = text
+            .as_bytes()
+            .windows(SecretNames::MIN_BYTES)
+            .filter_map(|window| window.first_chunk::<{ SecretNames::MIN_BYTES }>());
+        let found: BTreeSet<usize> = windows.filter_map(|window| self.beginnings.get(window)).flatten().copied().collect();
+        found.into_iter().filter_map(|at| self.values.get(at))
     }
 }
 
@@ -84,13 +117,13 @@ impl Redactor for Redaction {
         if is_stand_in(value) || name == SecretNames::ENVIRONMENT && self.words.contains(value) {
             return None;
         }
-        let whole = self.values.iter().find(|(secret, shown)| secret == value && shown != REDACTED);
+        let whole = self.candidates(value).find(|(secret, shown)| secret == value && shown != REDACTED);
         if let Some((_, shown)) = whole {
             return Some(shown.clone());
         }
         // Before the names within a value: a secret may be a URL with names of its own.
         let mut hidden: Option<String> = None;
-        for (secret, stand_in) in &self.values {
+        for (secret, stand_in) in self.candidates(value) {
             let text = hidden.as_deref().unwrap_or(value);
             if text.contains(secret.as_str()) {
                 hidden = Some(text.replace(secret.as_str(), stand_in));
@@ -98,6 +131,11 @@ impl Redactor for Redaction {
         }
         SecretNames.redact(name, hidden.as_deref().unwrap_or(value)).or(hidden)
     }
+}
+
+/// Whether a text can be told from the words and numbers of a journal.
+fn is_telling(value: &str) -> bool {
+    value.contains(|char: char| char.is_ascii_alphabetic()) && value.contains(|char: char| !char.is_ascii_alphabetic())
 }
 
 /// Those of `wanted` that a program names. Whoever has its texts knows them.

@@ -28,7 +28,7 @@ impl Fixture {
         let hand = Arc::new(AtomicU64::new(30 * DAY_MS));
         let store = Store::open(Place::Memory, Clock::manual(Arc::clone(&hand))).unwrap();
         let key = MasterKey::passing();
-        let journals = Journals::start(&store, key.clone(), config, Redaction::default()).unwrap();
+        let journals = Journals::start(&store, key.clone(), config).unwrap();
         Self { store, hand, key, journals }
     }
 
@@ -167,10 +167,10 @@ async fn nothing_readable_lies_in_the_store() {
     for word in ["journal", "main", "axios", "summary"] {
         assert!(!blobs.iter().any(|blob| blob.windows(word.len()).any(|part| part == word.as_bytes())), "{word}");
     }
-    let stranger = Journals::off(&fixture.store, MasterKey::passing(), Redaction::default());
+    let stranger = Journals::off(&fixture.store, MasterKey::passing());
     let refused = stranger.find("call-1", false).await.unwrap_err();
     assert!(matches!(refused, JournalError::Sealed { .. }), "{refused}");
-    let friend = Journals::off(&fixture.store, fixture.key.clone(), Redaction::default());
+    let friend = Journals::off(&fixture.store, fixture.key.clone());
     assert!(friend.find("call-1", false).await.unwrap().is_some());
 }
 
@@ -319,7 +319,7 @@ async fn a_configuration_that_keeps_none_writes_none_and_keeps_none_of_before() 
     let before = Fixture::new(&JournalConfig::default());
     before.write("call-1", &journal(1), &bundle("1")).await;
     let config = JournalConfig { keep_days: 0, ..JournalConfig::default() };
-    let journals = Journals::start(&before.store, before.key.clone(), &config, Redaction::default()).unwrap();
+    let journals = Journals::start(&before.store, before.key.clone(), &config).unwrap();
     assert!(!journals.is_on());
     assert!(journals.keep(piece(journals.open())));
     journals.flush().await;

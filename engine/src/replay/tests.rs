@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lockstep_ctx_api::event::Event;
+use lockstep_ctx_api::host::HostReply;
 use lockstep_ctx_api::journal::{Divergence, DivergenceCode, Journal, SecretNames, lines};
 use lockstep_ctx_api::op::{DtmfMethod, Vars};
 use lockstep_ctx_api::outcome::{CollectStatus, GatherVia, Gathered, Outcome};
@@ -101,6 +102,7 @@ fn record(source: &str) -> Journal {
                 terminator: None,
                 speech: None,
             }),
+            "host" => Outcome::Host(HostReply { value: "\"hush-7\"".to_owned(), body: None }),
             _ => Outcome::Unit,
         };
         host.entry(now, run, EntryKind::Outcome { op, result: Ok(outcome) });
@@ -202,6 +204,24 @@ fn urls_made_of_the_environment_are_made_without_it() {
     assert!(text.contains("/health") && text.contains("/x?y=1") && !text.contains("api.example.com"), "{text}");
     let shown = lines::parse(&text).unwrap();
     // Who made it knows the secrets, who runs it from then on does not.
+    for redaction in [hidden, crate::journals::Redaction::default().for_journal(&shown, None)] {
+        assert_eq!(repeats(&shown, &bundle(source), Some(&redaction)), Ok(recorded.turns.len() as u32));
+    }
+}
+
+#[test]
+fn what_is_made_of_a_secret_of_the_store_is_made_without_it() {
+    let source = "const { kv } = require('cxKV');
+    exports.main = async (data, ctx) => {
+      const token = await kv.get('user:token');
+      await fetch('https://a.example/' + token).catch(() => {});
+      await ctx.waitForHangup();
+    }";
+    let recorded = record(source);
+    let hidden = crate::journals::Redaction::default().for_journal(&recorded, Some(&bundle(source)));
+    let text = lines::render(&recorded, Some(&hidden));
+    assert!(text.contains("https://a.example/[redacted]") && !text.contains("hush-7"), "{text}");
+    let shown = lines::parse(&text).unwrap();
     for redaction in [hidden, crate::journals::Redaction::default().for_journal(&shown, None)] {
         assert_eq!(repeats(&shown, &bundle(source), Some(&redaction)), Ok(recorded.turns.len() as u32));
     }

@@ -115,6 +115,34 @@ async fn a_call_that_is_over_is_known_after_a_restart_and_its_secrets_are_not_sh
 }
 
 #[tokio::test]
+async fn secrets_put_over_http_are_not_shown() {
+    let script = "const { kv } = require('cxKV');
+exports.open = async ({ said }) => {
+  throw new Error(`${said}, ${await kv.get('door:token')}, ${await kv.get('door:name')}`);
+};";
+    let engine = Engine::setup().script("doors.js", script).start();
+    for (path, body) in [
+        ("/v1/users/1001", json!({ "password": "s3same-of-ann" })),
+        ("/v1/kv/door:token", json!({ "value": "0pen-for-bob" })),
+        ("/v1/kv/door:name", json!({ "value": "front door" })),
+    ] {
+        let (status, text) = engine.request("PUT", path, &body.to_string()).await;
+        assert!((200..300).contains(&status), "{path}: {status} {text}");
+    }
+    let mut events = engine.events_at("?types=alert").await;
+    let run = json!({ "fn": "open", "data": { "said": "it is s3same-of-ann" } });
+    assert_eq!(engine.request("POST", "/v1/scripts/doors/run", &run.to_string()).await.0, 422);
+    let failed = events.find("an alert", |event| event["data"]["run"].as_str().map(str::to_owned)).await;
+    // The alert comes first.
+    let path = format!("/v1/runs/{failed}/journal");
+    within("the run's journal", async { while engine.request("GET", &path, "").await.0 != 200 {} }).await;
+    let journal = engine.get(&path).await;
+    let text = journal.as_str().unwrap();
+    assert!(text.contains("it is [redacted], [redacted], front door"), "{text}");
+    assert!(!text.contains("s3same-of-ann") && !text.contains("0pen-for-bob"), "{text}");
+}
+
+#[tokio::test]
 async fn a_journal_is_for_administrators_of_its_account() {
     let keys = r#"
 [api]

@@ -8,7 +8,7 @@ use crate::block_on::block_on;
 use crate::config::JournalConfig;
 use crate::core::handle::{EngineError, Originate, Request};
 use crate::core::{Asker, Claim};
-use crate::journals::{Journals, MasterKey, Redaction};
+use crate::journals::{Journals, MasterKey};
 use crate::store::{Clock, Store};
 
 const CALLER: &str = "127.0.0.1:5070";
@@ -187,7 +187,7 @@ fn a_script_whose_call_is_elsewhere_runs_on_for_its_time_and_no_longer() {
 fn the_kept_journal_of_a_script_goes_on_to_its_end_without_the_call() {
     for (target, script) in [("1001", "script-1000.js"), ("2000", "script-2000.js")] {
         let store = Store::in_memory(Clock::system()).unwrap();
-        let journals = Journals::start(&store, MasterKey::passing(), &JournalConfig::default(), Redaction::default()).unwrap();
+        let journals = Journals::start(&store, MasterKey::passing(), &JournalConfig::default()).unwrap();
         let mut lab = Lab::new(USERS, &[("1000", ANSWERS), ("2000", ANSWERS)]);
         lab.switch.keeping.journals = Some(journals.clone());
         registered(&mut lab, "127.0.0.1:5071", "1001", "pw1");
