@@ -32,7 +32,7 @@ const MAX_REDIRECTS: usize = 20;
 /// Requests under way at once, over all scripts; further ones wait.
 const MAX_CONCURRENT: usize = 512;
 /// Those of one account: what its servers do not answer keeps nobody else waiting.
-const MAX_OF_ACCOUNT: usize = 128;
+const MAX_OF_ACCOUNT: usize = 256;
 /// Prompts on their way, beside all of those: callers wait for them, and none takes long.
 const MAX_PROMPTS: usize = 128;
 /// How long a request without a time-out of its own may take.
