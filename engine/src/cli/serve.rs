@@ -19,7 +19,7 @@ use crate::background;
 use crate::config::{Config, FILE_NAME, Loaded};
 use crate::core::{Engine, EngineHandle};
 use crate::event_socket::EventSocket;
-use crate::host::Served;
+use crate::host::{self, Served};
 use crate::log::{self, LogFormat};
 use crate::runs::keep_workers;
 use crate::script::programs::{Loader, Reload};
@@ -95,6 +95,7 @@ fn serve(args: &Args, loaded: Loaded) -> Result<(), String> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    host::remove_left();
     let program = std::env::current_exe().map_err(|error| format!("cannot find the lockstep binary: {error}"))?;
     let grace = Duration::from_secs(loaded.config.sip.drain_s.into());
     let config = loaded.config.clone();

@@ -39,7 +39,7 @@ pub use channel::{Channel, FromPeer, Peer, ToPeer};
 pub use context::RunContext;
 pub use late::{Late, Served};
 pub use messages::WorkerMessages;
-pub use scratch::{Scratch, Witness};
+pub use scratch::{Scratch, Witness, remove_left};
 
 use crate::bus::Bus;
 use crate::config::Config;

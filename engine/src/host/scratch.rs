@@ -1,8 +1,12 @@
 //! A folder of a run's own.
 
+use std::fs::{self, File};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, OnceLock, Weak};
+
+/// What the names of these folders begin with.
+const PREFIX: &str = "lockstep-scratch-";
 
 /// The private folder of one run: made when somebody first needs it, removed when the last of its holders has gone.
 ///
@@ -11,7 +15,28 @@ use std::sync::{Arc, OnceLock, Weak};
 pub struct Scratch(Arc<Folder>);
 
 #[derive(Debug, Default)]
-struct Folder(OnceLock<PathBuf>);
+struct Folder(OnceLock<Made>);
+
+#[derive(Debug)]
+struct Made {
+    path: PathBuf,
+    /// The folder, locked: it has an owner.
+    _lock: File,
+}
+
+impl Made {
+    fn new() -> io::Result<Self> {
+        let path = std::env::temp_dir().join(format!("{PREFIX}{}", uuid::Uuid::new_v4()));
+        let mut builder = fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(&path)?;
+        let lock = File::open(&path)?;
+        // Where nothing can be locked, nothing is taken for left behind either.
+        let _ = lock.lock_shared();
+        Ok(Self { path, _lock: lock })
+    }
+}
 
 impl Scratch {
     /// Where it lies on this machine.
@@ -20,18 +45,22 @@ impl Scratch {
     /// When it cannot be made.
     pub fn dir(&self) -> io::Result<&Path> {
         if let Some(dir) = self.0.0.get() {
-            return Ok(dir);
+            return Ok(&dir.path);
         }
-        let made = std::env::temp_dir().join(format!("lockstep-run-{}", uuid::Uuid::new_v4()));
-        let mut builder = std::fs::DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(&made)?;
+        // An engine that starts at this moment may take it for one without an owner: then it is made again.
+        let made = loop {
+            match Made::new() {
+                Ok(made) if made.path.exists() => break made,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound && std::env::temp_dir().is_dir() => {}
+                Err(error) => return Err(error),
+            }
+        };
         if let Err(late) = self.0.0.set(made) {
             // Somebody else was faster; theirs is the run's.
-            std::fs::remove_dir(late)?;
+            fs::remove_dir(&late.path)?;
         }
-        self.0.0.get().map(PathBuf::as_path).ok_or_else(|| io::Error::other("the folder is gone"))
+        self.0.0.get().map(|made| made.path.as_path()).ok_or_else(|| io::Error::other("the folder is gone"))
     }
 
     /// Whether anybody has needed it.
@@ -89,10 +118,32 @@ impl Eq for Scratch {}
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        if let Some(dir) = self.0.get()
-            && let Err(error) = std::fs::remove_dir_all(dir)
+        if let Some(Made { path, .. }) = self.0.get()
+            && let Err(error) = fs::remove_dir_all(path)
         {
-            tracing::warn!(dir = %dir.display(), %error, "a run's scratch folder was not removed");
+            tracing::warn!(dir = %path.display(), %error, "a run's scratch folder was not removed");
+        }
+    }
+}
+
+/// Removes the folders whose processes died without doing so.
+pub fn remove_left() {
+    remove_left_in(&std::env::temp_dir());
+}
+
+fn remove_left_in(dir: &Path) {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| {
+        let is_ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
+        is_ours && entry.file_type().is_ok_and(|kind| kind.is_dir())
+    });
+    for path in folders.map(|entry| entry.path()) {
+        // One that cannot be opened is another user's.
+        let Ok(folder) = File::open(&path) else { continue };
+        if folder.try_lock().is_ok()
+            && let Err(error) = fs::remove_dir_all(&path)
+        {
+            tracing::warn!(dir = %path.display(), %error, "the scratch folder of a run before this start was not removed");
         }
     }
 }
@@ -113,6 +164,25 @@ mod tests {
         assert!(dir.exists());
         drop(other);
         assert!(!dir.exists());
+    }
+
+    #[test]
+    fn those_without_an_owner_are_removed_and_no_others() {
+        let place = std::env::temp_dir().join(format!("lockstep-left-{}", uuid::Uuid::new_v4()));
+        let folder = |name: &str| {
+            let path = place.join(name);
+            fs::create_dir_all(&path).unwrap();
+            fs::write(path.join("upload"), "1").unwrap();
+            path
+        };
+        let (owned, left, strange) = (folder("lockstep-scratch-1"), folder("lockstep-scratch-2"), folder("other"));
+        let scratch = Scratch::default();
+        assert!(File::open(scratch.dir().unwrap()).unwrap().try_lock().is_err(), "a run's is locked");
+        let lock = File::open(&owned).unwrap();
+        lock.lock_shared().unwrap();
+        remove_left_in(&place);
+        assert_eq!([&owned, &left, &strange].map(|path| path.exists()), [true, false, true]);
+        fs::remove_dir_all(place).unwrap();
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl Store {
             Place::File(path) => StoreError::Open { path: path.clone(), why: error.to_string() },
             Place::Memory => error,
         };
-        let mut connection = connect(&place, false).and_then(writable).map_err(named)?;
+        let mut connection = connect(&place, false).map_err(named)?;
         migrations::run(&mut connection).map_err(named)?;
         let (writer, committed) = Writer::start(connection, clock.clone())?;
         let reading = match &place {
@@ -229,7 +229,8 @@ impl Store {
     }
 }
 
-/// SQLite opens a file that it may not write for reading, without a word.
+/// SQLite opens a file that it may not write for reading, without a word. It would make the files beside it all the same, which the
+/// one who may write could not use.
 fn writable(connection: Connection) -> Result<Connection, StoreError> {
     if connection.is_readonly("main")? { Err(StoreError::ReadOnly) } else { Ok(connection) }
 }
@@ -242,7 +243,7 @@ fn connect(place: &Place, read_only: bool) -> Result<Connection, StoreError> {
         }
         Place::File(path) => {
             private::keep(path);
-            Connection::open(path)?
+            writable(Connection::open(path)?)?
         }
     };
     connection.busy_timeout(Duration::from_millis(BUSY_MS.into()))?;

@@ -219,10 +219,15 @@ fn a_file_of_a_newer_engine_is_refused() {
 #[test]
 fn a_file_that_cannot_be_written_is_refused() {
     let folder = tempdir("read-only");
-    let place = Place::File(folder.join("s.db"));
-    drop(Store::open(place.clone(), Clock::system()).unwrap());
-    assert!(matches!(connect(&place, true).and_then(writable), Err(StoreError::ReadOnly)));
-    assert!(connect(&place, false).and_then(writable).is_ok());
+    let file = folder.join("s.db");
+    Connection::open(&file).unwrap().execute_batch("PRAGMA journal_mode = wal; CREATE TABLE a (b)").unwrap();
+    let names = || std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+    assert_eq!(names(), ["s.db"]);
+    // As another user finds it, who may read it and make files beside it.
+    let place = Place::File(format!("file:{}?mode=ro", file.display()).into());
+    assert!(matches!(connect(&place, false), Err(StoreError::ReadOnly)));
+    assert_eq!(names(), ["s.db"], "nothing is left beside it");
+    assert!(connect(&Place::File(file), false).is_ok());
     std::fs::remove_dir_all(folder).unwrap();
 }
 
