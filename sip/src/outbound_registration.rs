@@ -105,6 +105,19 @@ pub enum RegistrationOutput {
     Unregistered,
 }
 
+/// Where a registration stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing was sent yet, or it was taken back.
+    Unregistered,
+    Trying,
+    /// Also while it is refreshed.
+    Registered,
+    /// It was not accepted, and is tried again later.
+    Failed,
+    Unregistering,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Waiting { until: Instant },
@@ -155,6 +168,17 @@ impl OutboundRegistration {
     /// Whether the provider should be sending calls for the address to us.
     pub fn is_registered(&self, now: Instant) -> bool {
         self.valid_until.is_some_and(|until| until > now)
+    }
+
+    pub fn standing(&self, now: Instant) -> Standing {
+        match self.state {
+            State::Registered { .. } => Standing::Registered,
+            State::Trying { .. } if self.is_registered(now) => Standing::Registered,
+            State::Trying { .. } => Standing::Trying,
+            State::Waiting { .. } if self.failures > 0 => Standing::Failed,
+            State::Waiting { .. } | State::Ended => Standing::Unregistered,
+            State::Unregistering { .. } => Standing::Unregistering,
+        }
     }
 
     /// When [`OutboundRegistration::handle_timeout`] has something to do.

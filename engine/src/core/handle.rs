@@ -9,6 +9,7 @@ use std::time::Duration;
 use lockstep_ctx_api::journal::Journal;
 use lockstep_ctx_api::wire::Bundle;
 use lockstep_ctx_api::{CallEndedCause, CallFacts, OpResult};
+use lockstep_sip::outbound_registration::Standing;
 use serde::Serialize;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -268,6 +269,7 @@ pub(crate) enum Request {
     /// The application that owns a call by this take-over could not be reached, for a reason, or has let go of it.
     ApplicationOver(String, u64, Result<(), String>),
     Registrations(oneshot::Sender<Vec<Registration>>),
+    Gateways(oneshot::Sender<Vec<GatewayStanding>>),
     Scripts(oneshot::Sender<Vec<ScriptInfo>>),
     ChangeScripts(Order, SaveAnswer),
     /// Send a text message; told with which code it was taken.
@@ -304,6 +306,16 @@ pub struct Registration {
     pub remote: SocketAddr,
     pub user_agent: Option<String>,
     pub expires_s: u64,
+}
+
+/// How a gateway stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayStanding {
+    pub id: i64,
+    /// Of our registration there; `None`: there is none.
+    pub registration: Option<Standing>,
+    /// It answers and takes calls, as far as is known.
+    pub is_up: bool,
 }
 
 impl EngineHandle {
@@ -517,6 +529,11 @@ impl EngineHandle {
     /// Who is registered.
     pub async fn registrations(&self) -> Result<Vec<Registration>, EngineError> {
         self.ask(Request::Registrations).await
+    }
+
+    /// How gateways stand.
+    pub async fn gateways(&self) -> Result<Vec<GatewayStanding>, EngineError> {
+        self.ask(Request::Gateways).await
     }
 
     pub(super) async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, EngineError> {

@@ -79,8 +79,8 @@ pub use engine_event::{EngineEvent, RegistrationChange};
 pub use event_log::{EventLog, Missed, Published, Watcher};
 pub use executions::Asker;
 pub use handle::{
-    CallFilter, CallSummary, EngineError, EngineHandle, Metric, MetricKind, Originate, Readiness, Registration, ScriptInfo,
-    StatsSnapshot,
+    CallFilter, CallSummary, EngineError, EngineHandle, GatewayStanding, Metric, MetricKind, Originate, Readiness, Registration,
+    ScriptInfo, StatsSnapshot,
 };
 pub use live_call::PLACED;
 pub use messages::TextMessage;

@@ -54,6 +54,7 @@ impl Switch {
             Request::IsWaiting(id, reply) => drop(reply.send(self.is_waiting(&id))),
             Request::ApplicationOver(id, takeover, how) => self.application_over(&id, takeover, how),
             Request::Registrations(reply) => drop(reply.send(self.registered())),
+            Request::Gateways(reply) => drop(reply.send(self.gateways())),
             Request::Message(message, reply) => self.messages.send(&mut self.exchange.borrow_mut(), message, reply),
             Request::Scripts(reply) => drop(reply.send(self.scripts())),
             Request::Stats(reply) => drop(reply.send(self.stats())),

@@ -8,7 +8,7 @@ use lockstep_sip::endpoint::{Failure, RequestId};
 use lockstep_sip::message::{Response, SipUri, Uri};
 use lockstep_sip::net::Destination;
 use lockstep_sip::outbound_registration::{
-    Failure as RegistrationFailure, OutboundRegistration, OutboundRegistrationConfig, Register, RegistrationOutput,
+    Failure as RegistrationFailure, OutboundRegistration, OutboundRegistrationConfig, Register, RegistrationOutput, Standing,
 };
 use rand_chacha::rand_core::Rng;
 
@@ -208,6 +208,11 @@ impl Trunks {
     pub(crate) fn registered(&self, now: Instant) -> (usize, usize) {
         let registered = self.trunks.values().filter(|trunk| trunk.registration.is_registered(now)).count();
         (registered, self.trunks.len())
+    }
+
+    /// Where our registration at a gateway stands; `None`: there is none.
+    pub(crate) fn standing(&self, gateway: i64, now: Instant) -> Option<Standing> {
+        self.trunks.get(&gateway).map(|trunk| trunk.registration.standing(now))
     }
 
     /// When `handle_timeout` is due.

@@ -10,7 +10,7 @@ use lockstep_sip::registrar::{Change, Removal};
 use super::channel::{Activity, Channel, ChannelEvent, RunningRecording};
 use super::engine_event::{EngineEvent, RegistrationChange};
 use super::exchange::{CallKey, Exchange, LegKey};
-use super::handle::{EngineError, Registration};
+use super::handle::{EngineError, GatewayStanding, Registration};
 use super::switch::Switch;
 use crate::call::{LegEvent, LegId};
 use crate::config::DEFAULT_ACCOUNT;
@@ -340,5 +340,18 @@ impl Switch {
                 expires_s: binding.expires_at.saturating_duration_since(now).as_secs(),
             })
             .collect()
+    }
+
+    /// How gateways stand.
+    pub(super) fn gateways(&self) -> Vec<GatewayStanding> {
+        let exchange = self.exchange.borrow();
+        let now = exchange.now.instant;
+        let ids = exchange.directory.gateways().map(|entry| entry.config.id);
+        ids.map(|id| GatewayStanding {
+            id,
+            registration: self.trunks.standing(id, now),
+            is_up: exchange.directory.is_up(now, id),
+        })
+        .collect()
     }
 }

@@ -125,14 +125,6 @@ impl Hub {
         }
     }
 
-    /// The gateways there are now: their ids, and the hosts they are at.
-    pub(super) fn gateways(&self) -> Vec<(String, String)> {
-        let current = self.engine.platform().provisioning.current();
-        let hosts =
-            current.config.gateways.iter().map(|gateway| (gateway.id.to_string(), host_of(gateway.address.as_str()).to_owned()));
-        hosts.collect()
-    }
-
     /// The host of a gateway.
     pub(super) fn gateway(&self, id: &str) -> Option<String> {
         // Written as the list writes it: `09` names none.
@@ -436,7 +428,7 @@ mod tests {
         let provisioning = platform.provisioning.clone();
         let (engine, _requests, _log) = EngineHandle::new(Vec::new(), crate::runs::RunsHandle::stopped(), platform);
         let hub = Hub::new(engine, Identity::of(&Config::default()));
-        assert_eq!(hub.gateways(), []);
+        assert_eq!(hub.gateway("9"), None);
         let serde_json::Value::Object(entry) = serde_json::json!({ "address": "sip:trunk@carrier.example:5070;transport=tcp" })
         else {
             unreachable!("it is one")

@@ -2,8 +2,10 @@
 
 use lockstep_sip::endpoint::{Body, Reply};
 use lockstep_sip::message::{Method, NameAddr, Request, StatusCode};
+use lockstep_sip::outbound_registration::Standing;
 
 use super::lab::{ENGINE, Lab};
+use crate::core::GatewayStanding;
 
 const TRUNK: &str =
     "[[gateway]]\nid = 7\naddress = \"sip:198.51.100.7\"\nusername = \"us\"\npassword = \"secret\"\nregister = true\n";
@@ -21,6 +23,29 @@ fn register(lab: &mut Lab) -> Request {
     let came = std::mem::take(&mut lab.unclaimed);
     assert_eq!(methods(&came), ["REGISTER"]);
     came.into_iter().next().unwrap()
+}
+
+/// The gateway answers a REGISTER.
+fn answer_register(lab: &mut Lab, register: &Request, status: &str) {
+    let [via, from, to, call_id, cseq, contact] =
+        ["Via", "From", "To", "Call-ID", "CSeq", "Contact"].map(|name| register.headers.get(name).unwrap().text());
+    let response = format!(
+        "SIP/2.0 {status}\r\nVia: {via}\r\nFrom: {from}\r\nTo: {to};tag=r\r\nCall-ID: {call_id}\r\nCSeq: {cseq}\r\n\
+         Contact: {contact};expires=600\r\nContent-Length: 0\r\n\r\n"
+    );
+    lab.packet_from("198.51.100.7:5060".parse().unwrap(), response.as_bytes());
+}
+
+#[test]
+fn it_is_known_where_the_registration_at_a_gateway_stands() {
+    for (status, then) in [("200 OK", Standing::Registered), ("503 Service Unavailable", Standing::Failed)] {
+        let mut lab = Lab::new(&format!("{TRUNK}{LOCAL}"), &[]);
+        let at = |id, registration| GatewayStanding { id, registration, is_up: true };
+        let request = register(&mut lab);
+        assert_eq!(lab.switch.gateways(), [at(7, Some(Standing::Trying)), at(8, None)]);
+        answer_register(&mut lab, &request, status);
+        assert_eq!(lab.switch.gateways(), [at(7, Some(then)), at(8, None)], "{status}");
+    }
 }
 
 /// An INVITE with an offer to `uri` comes from `from`: a proxy, where it is not the caller itself.
