@@ -19,7 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("tables/0010_indexes_of_lists.sql"),
 ];
 
-/// Brings `connection`'s file up to date, whole or not at all.
+/// Brings `connection`'s file up to date, whole or not at all. In a large file that takes its time: the log says what is being done.
 pub(super) fn run(connection: &mut Connection) -> Result<(), StoreError> {
     // Another process may be doing the same.
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
@@ -28,18 +28,30 @@ pub(super) fn run(connection: &mut Connection) -> Result<(), StoreError> {
     if version > known {
         return Err(StoreError::Version { got: version, known });
     }
-    for sql in MIGRATIONS.iter().skip(version as usize) {
+    let is_kept = version > 0;
+    for (number, sql) in (1..).zip(MIGRATIONS).skip(version as usize) {
+        if is_kept {
+            tracing::info!(
+                "the store's tables are brought to version {number} of {known}, which takes long where there is much in them"
+            );
+        }
         transaction.execute_batch(sql)?;
     }
     if version < known {
         transaction.pragma_update(None, "user_version", known)?;
     }
     transaction.commit()?;
+    if is_kept && version < known {
+        tracing::info!("the store's tables are of version {known}");
+    }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
     use super::*;
     use crate::store::script_versions;
 
@@ -51,6 +63,40 @@ mod tests {
         }
         connection.pragma_update(None, "user_version", version as u32).unwrap();
         connection
+    }
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_log_says_which_tables_of_an_older_engine_are_changed() {
+        let said_of = |version: usize| {
+            let mut connection = of_version(version);
+            let lines = Lines::default();
+            let sink = lines.clone();
+            let builder = tracing_subscriber::fmt().without_time().with_ansi(false).with_target(false);
+            let log = builder.with_writer(move || sink.clone()).finish();
+            tracing::subscriber::with_default(log, || run(&mut connection).unwrap());
+            String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
+        };
+        let known = MIGRATIONS.len();
+        let said = said_of(known - 2);
+        assert_eq!(said.lines().count(), 3, "{said}");
+        for version in [known - 1, known] {
+            assert!(said.contains(&format!("brought to version {version} of {known}")), "{said}");
+        }
+        assert!(said.ends_with(&format!("are of version {known}\n")), "{said}");
+        assert_eq!((said_of(known), said_of(0)), (String::new(), String::new()), "a new store is made in no time");
     }
 
     #[test]
