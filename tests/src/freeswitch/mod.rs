@@ -114,11 +114,12 @@ impl Line {
     #[expect(clippy::disallowed_methods, reason = "the channel's time is the machine's, faster")]
     async fn carry(self, mut stream: TcpStream) {
         let began = self.began;
+        let now_ms = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX) * SPEED;
         let mut buffer = [0; 16 * 1024];
         loop {
             let (out, due, is_over) = {
                 let mut channel = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner);
-                channel.advance(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX) * SPEED);
+                channel.advance(now_ms());
                 (channel.take_out(), channel.next_due(), channel.is_closed() || channel.is_lost())
             };
             // What was sent may end a test, and with it the other side.
@@ -130,7 +131,11 @@ impl Line {
             let wait = due.map(|due| Duration::from_millis(due.div_ceil(SPEED)).saturating_sub(began.elapsed()));
             tokio::select! {
                 read = stream.read(&mut buffer) => match read {
-                    Ok(length) if length > 0 => self.with(|channel| channel.receive(&buffer[..length])),
+                    Ok(length) if length > 0 => self.with(|channel| {
+                        // What a command starts begins now, however long the engine took to send it.
+                        channel.advance(now_ms());
+                        channel.receive(&buffer[..length]);
+                    }),
                     _ => {
                         self.with(Channel::caller_hangs_up);
                         self.gone.notify_waiters();

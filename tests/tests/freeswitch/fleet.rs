@@ -1,6 +1,6 @@
 //! Servers that the engine connects to.
 
-use lockstep_tests::engine::Engine;
+use lockstep_tests::engine::{Engine, until};
 use lockstep_tests::freeswitch::Server;
 use serde_json::Value;
 
@@ -17,10 +17,17 @@ async fn engine(servers: &[&Server]) -> Engine {
         .config(&hosts)
         .main("4000", "ctx.log(`${ctx.call.direction} ${ctx.call.state} ${ctx.get('who')}`);\nawait ctx.hangup();")
         .start();
-    for server in servers {
-        server.command("event plain BACKGROUND_JOB").await;
-    }
+    connected(&engine).await;
     engine
+}
+
+/// Waits until the engine is connected to all its servers.
+pub(crate) async fn connected(engine: &Engine) {
+    until("a connection to each server", async || {
+        let listed = engine.get("/v1/freeswitch").await;
+        listed["hosts"].as_array().expect("a list").iter().all(|host| host["connected"] == true)
+    })
+    .await;
 }
 
 async fn place(engine: &Engine, to: &str) -> (u16, Value) {
@@ -104,10 +111,7 @@ async fn hosts_are_told_of_balanced_and_connected_again() {
     other.disconnect();
     engine.log().line("not connected").await;
     assert_eq!(place(&engine, "freeswitch:user/1001").await.0, 201);
-    while other.count("auth") < 2 {
-        other.command("auth").await;
-        tokio::task::yield_now().await;
-    }
+    until("another connection", async || other.count("auth") >= 2).await;
 }
 
 #[tokio::test]

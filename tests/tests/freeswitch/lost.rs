@@ -6,6 +6,7 @@ use lockstep_tests::engine::Engine;
 use lockstep_tests::freeswitch::{Peer, Server, Setup};
 
 use super::desk::{Desk, Fault};
+use super::fleet::connected;
 
 /// A call with an operation of every kind.
 fn life() -> Vec<Op> {
@@ -165,7 +166,7 @@ async fn a_running_call_outlives_its_connection() {
     let body = "await ctx.play('tone:440,20000/0');\nctx.log('played');\nawait ctx.set('color', 'blue');\nawait ctx.hangup();";
     let engine =
         Engine::setup().config("[event_socket]\nfreeswitch_outbound = \"127.0.0.1:0\"").config(&host).main("4000", body).start();
-    server.command("event plain BACKGROUND_JOB").await;
+    connected(&engine).await;
     let mut events = engine.events().await;
     let request = "{\"to\":\"freeswitch:user/1001\",\"destination\":\"4000\"}";
     let (status, answer) = engine.request("POST", "/v1/calls", request).await;

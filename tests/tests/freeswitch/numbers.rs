@@ -1,6 +1,6 @@
 //! Numbers that scripts dial on a FreeSWITCH call: routes, routing scripts, limits and records are those of our own calls.
 
-use lockstep_tests::engine::{Engine, Events, Setup as Configured, within};
+use lockstep_tests::engine::{Engine, Events, Setup as Configured, until};
 use lockstep_tests::freeswitch::{Line, Peer, Setup};
 use serde_json::{Value, json};
 
@@ -30,19 +30,21 @@ customers = [12]
 prefix = "46"
 gateways = [7, 8]
 script = "choose"
+timeout_s = 60
 [[route]]
 prefix = "47"
 gateways = [7]
 customers = [12]
 script = "slow"
+timeout_s = 60
 [[user]]
 name = "1001"
 password = "x"
 "#;
 
-/// Dials what the call's number says, and says what came of it.
+/// Dials what the call's number says, and says what came of it. The stand-in's minutes are short: it may ring for ten of them.
 const DIAL: &str = "const dial = async (to, options) => {
-    const { status, code, reason } = await ctx.bridge(to, { continue_on: true, ...options });
+    const { status, code, reason } = await ctx.bridge(to, { continue_on: true, timeout_ms: 600_000, ...options });
     ctx.log(`${status} ${code} ${reason}`);
 };
 await ctx.answer();
@@ -98,17 +100,14 @@ impl Dialled {
 
 /// The attempts of the newest record that has some, once there are `count`.
 async fn attempts(engine: &Engine, count: usize) -> Vec<Value> {
-    within("the record", async {
-        loop {
-            let records = engine.get("/v1/cdrs?limit=1").await;
-            let attempts = records["cdrs"][0]["attempts"].as_array().cloned().unwrap_or_default();
-            if attempts.len() == count {
-                return attempts;
-            }
-            tokio::task::yield_now().await;
-        }
+    let mut attempts = Vec::new();
+    until("the record", async || {
+        let records = engine.get("/v1/cdrs?limit=1").await;
+        attempts = records["cdrs"][0]["attempts"].as_array().cloned().unwrap_or_default();
+        attempts.len() == count
     })
-    .await
+    .await;
+    attempts
 }
 
 #[tokio::test]
