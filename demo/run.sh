@@ -41,7 +41,7 @@ export LOCKSTEP_URL=$api
 "$lockstep" calls --follow > >(tee "$work/timeline") 2>"$work/following" &
 timeline=$!
 # It says so once it follows: a call that comes before would lack its beginning.
-for _ in {1..100}; do
+for _ in {1..600}; do
   grep -qs following "$work/following" && break
   sleep 0.1
 done
@@ -50,7 +50,7 @@ done
   exit 1
 }
 # On a busy machine the last lines of the timeline, its figures, come a moment after the phone has hung up.
-for _ in {1..100}; do
+for _ in {1..600}; do
   grep -q '  media  ' "$work/timeline" && break
   sleep 0.1
 done

@@ -122,10 +122,10 @@ pub fn share(heard: &[u8], audio: &[u8]) -> f64 {
 /// Checks that a stock prompt is in a recording.
 ///
 /// # Panics
-/// When less than three quarters of it are there: a machine that is late loses some of a recording, a fault of ours nearly all or nothing.
+/// When less than half of it is there: a machine that is late loses some of a recording, a fault of ours nearly all or nothing.
 pub fn assert_holds(recorded: &[u8], name: &str) {
     let share = share(recorded, &prompt(name));
-    assert!(share >= 0.75, "{:.0} % of {name} are in {} ms of audio", share * 100.0, recorded.len() / 8);
+    assert!(share >= 0.5, "{:.0} % of {name} are in {} ms of audio", share * 100.0, recorded.len() / 8);
 }
 
 /// Checks that a stock prompt is not in a recording.

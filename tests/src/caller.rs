@@ -232,11 +232,7 @@ impl Caller {
             Some(ended) => ended,
             None => within("the end of the call", self.call.ended()).await,
         };
-        let mut timeline = engine.timeline(&self.id).await;
-        if timeline["ended"].is_null() {
-            self.events.ended(&self.id).await;
-            timeline = engine.timeline(&self.id).await;
-        }
+        let timeline = engine.whole_timeline(&self.id).await;
         let (heard, continuity) = self.call.heard().with(|capture| (capture.in_order().to_vec(), capture.continuity()));
         self.phone.stop().await;
         Story { ended, heard, continuity, timeline }

@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 /// How long a test waits for anything before it fails.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Folders of engines started by this process, counted.
 static FOLDERS: AtomicU32 = AtomicU32::new(0);
@@ -435,6 +435,16 @@ impl Engine {
     /// The timeline of a call, once it is over or while it lives.
     pub async fn timeline(&self, call: &str) -> Value {
         self.get(&format!("/v1/calls/{call}/timeline")).await
+    }
+
+    /// The timeline of a call once nothing more can come: the call is over, its media are closed, and its script has ended.
+    pub async fn whole_timeline(&self, call: &str) -> Value {
+        until(&format!("the call {call} to be past"), async || {
+            let past = self.get("/v1/calls?state=past&limit=1000").await;
+            past["calls"].as_array().is_some_and(|calls| calls.iter().any(|known| known["id"] == call))
+        })
+        .await;
+        self.timeline(call).await
     }
 
     /// A figure of `/metrics`.

@@ -16,10 +16,10 @@ for (;;) {
 }
 await ctx.play('ivr/goodbye.wav');";
 
-/// A key must be answered sooner, whatever others do.
-const ANSWERED: Duration = Duration::from_millis(150);
+/// A key must be answered sooner, whatever others do: a machine that is merely slow takes less, whoever waits for others more.
+const ANSWERED: Duration = Duration::from_millis(400);
 /// No gap in the audio may be longer, whatever others do.
-const GAP: Duration = Duration::from_millis(40);
+const GAP: Duration = Duration::from_millis(100);
 
 /// A caller of [`SCRIPT`].
 pub struct Neighbour {

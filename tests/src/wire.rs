@@ -94,8 +94,15 @@ impl Wire {
 
     /// Sends a request and waits for its final response; acknowledges it when it is an INVITE that was refused.
     pub async fn exchange(&self, request: &Request) -> Response {
+        let call_id = request.call_id(self.address());
         self.send(request.text(self.address())).await;
-        let response = self.final_response(&request.method).await;
+        // A response to an earlier request may come once more.
+        let response = loop {
+            let response = self.final_response(&request.method).await;
+            if response.header("Call-ID") == Some(call_id.as_str()) {
+                break response;
+            }
+        };
         if request.method == "INVITE" && response.code() >= 300 {
             self.send(request.ack(self.address(), &response)).await;
         }
@@ -177,11 +184,16 @@ impl Request {
         format!("{head}Content-Type: {content_type}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
     }
 
+    fn call_id(&self, local: SocketAddr) -> String {
+        format!("wire-{}@{local}", self.branch)
+    }
+
     fn head(&self, method: &str, transaction: &str, local: SocketAddr, to_tag: &str) -> String {
         let Self { user, host, branch, .. } = self;
+        let call_id = self.call_id(local);
         format!(
             "{method} sip:{user}@{host} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bKwire{transaction}{branch};rport\r\nMax-Forwards: 70\r\n\
-             From: <sip:wire@{local}>;tag=w{branch}\r\nTo: <sip:{user}@{host}>{to_tag}\r\nCall-ID: wire-{branch}@{local}\r\nCSeq: 1 {method}\r\n"
+             From: <sip:wire@{local}>;tag=w{branch}\r\nTo: <sip:{user}@{host}>{to_tag}\r\nCall-ID: {call_id}\r\nCSeq: 1 {method}\r\n"
         )
     }
 }

@@ -11,7 +11,6 @@ function inbound({ port, password, target }) {
         connection.on('esl::event::CHANNEL_ANSWER::*', (event) => {
           const uuid = event.getHeader('Unique-ID');
           say('answered', uuid);
-          connection.api(`uuid_kill ${uuid}`);
         });
         connection.on('esl::event::CHANNEL_HANGUP_COMPLETE::*', (event) => {
           say('over', event.getHeader('Hangup-Cause'));
@@ -19,7 +18,9 @@ function inbound({ port, password, target }) {
           process.exit(0);
         });
         connection.bgapi(`originate user/${target} &park()`, (event) => {
-          say('originated', event.getBody().split(' ')[1]);
+          const uuid = event.getBody().trim().split(' ')[1];
+          say('originated', uuid);
+          connection.api(`uuid_kill ${uuid}`);
         });
       });
     });

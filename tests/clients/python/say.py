@@ -2,8 +2,8 @@
 
 import sys
 
-# Four keys, the first within five seconds.
-DIGITS = r"4 4 1 5000 # tone_stream://%(100,0,440) silence_stream://100 pin \d+ 5000"
+# Four keys, the first within half a minute.
+DIGITS = r"4 4 1 30000 # tone_stream://%(100,0,440) silence_stream://100 pin \d+ 30000"
 
 
 def say(what, detail=""):

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use lockstep_engine::store::{Clock, Place, Store};
-use lockstep_tests::engine::{Engine, binary, within};
+use lockstep_tests::engine::{Engine, binary, until};
 use serde_json::{Value, json};
 
 async fn value(engine: &Engine, key: &str) -> Value {
@@ -12,22 +12,13 @@ async fn value(engine: &Engine, key: &str) -> Value {
 }
 
 async fn becomes(engine: &Engine, key: &str, wanted: &str) {
-    let until = async {
-        while value(engine, key).await != wanted {
-            tokio::task::yield_now().await;
-        }
-    };
-    lockstep_tests::engine::within(&format!("{key} to be {wanted}"), until).await;
+    until(&format!("{key} to be {wanted}"), async || value(engine, key).await == wanted).await;
 }
 
 /// Hands a message to the worker, once it is there to take it.
 async fn tell(engine: &Engine, message: &Value) {
-    let told = async {
-        while engine.request("POST", "/v1/workers/keeper/messages", &message.to_string()).await.0 != 202 {
-            tokio::task::yield_now().await;
-        }
-    };
-    lockstep_tests::engine::within("the worker", told).await;
+    let message = message.to_string();
+    until("the worker", async || engine.request("POST", "/v1/workers/keeper/messages", &message).await.0 == 202).await;
 }
 
 #[tokio::test]
@@ -140,17 +131,16 @@ exports.main = async ({{ scheduled_at }}) => ({{ run: await incr('runs'), schedu
             .await
             .expect("the store takes it")
     };
-    within("the schedule to be seen", async { while backwards().await == 0 {} }).await;
+    until("the schedule to be seen", async || backwards().await > 0).await;
     drop(store);
 
     let engine = engine.restart().await;
     let mut job = Value::Null;
-    let done = async {
-        while job["state"] != "completed" {
-            job = engine.get("/v1/jobs").await["jobs"][0].clone();
-        }
-    };
-    within("the job that was missed", done).await;
+    until("the job that was missed", async || {
+        job = engine.get("/v1/jobs").await["jobs"][0].clone();
+        job["state"] == "completed"
+    })
+    .await;
     let job = engine.get(&format!("/v1/jobs/{}", job["id"])).await;
     assert_eq!((&job["kind"], &job["result"]["run"]), (&json!("schedule"), &json!(1)), "{job}");
     let at = job["result"]["scheduled_at"].as_u64().expect("a time") / 1_000;
@@ -159,8 +149,8 @@ exports.main = async ({{ scheduled_at }}) => ({{ run: await incr('runs'), schedu
     // The schedules have been looked after before a job that comes later is run.
     let (_, added) = engine.request("POST", "/v1/jobs", r#"{"script":"report","data":{}}"#).await;
     let added: Value = serde_json::from_str(&added).expect("a job");
-    within("the next job", async { while engine.get(&format!("/v1/jobs/{}", added["id"])).await["state"] != "completed" {} })
-        .await;
+    let next = format!("/v1/jobs/{}", added["id"]);
+    until("the next job", async || engine.get(&next).await["state"] == "completed").await;
     let all = engine.get("/v1/jobs").await;
     let scheduled = all["jobs"].as_array().expect("a list").iter().filter(|job| job["kind"] == "schedule").count();
     assert_eq!(scheduled, 1, "once: {all}");

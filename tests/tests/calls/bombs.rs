@@ -51,7 +51,7 @@ async fn beside_a_call<Bomb>(bombs: &[Bomb], send: impl AsyncFn(&Engine, &Bomb))
     let mut neighbour = Neighbour::call(&engine, "100").await;
     for (index, bomb) in bombs.iter().enumerate() {
         let mut rounds: Vec<Noticed> = Vec::new();
-        while rounds.last().is_none_or(|noticed| !noticed.is_nothing()) {
+        while rounds.iter().copied().reduce(Noticed::least).is_none_or(|least| !least.is_nothing()) {
             assert!(rounds.len() < ROUNDS, "bomb {index}: {rounds:?}");
             let is_over = Cell::new(false);
             let round = async {

@@ -6,7 +6,7 @@ use std::process::Command;
 use lockstep_engine::phone::{Dial, Phone, PhoneCall};
 use lockstep_sip::net::Protocol;
 use lockstep_tests::caller::{incoming, phone, phone_config};
-use lockstep_tests::engine::{Engine, Setup, binary, within};
+use lockstep_tests::engine::{Engine, Setup, binary, until, within};
 use serde_json::{Value, json};
 
 /// Two carriers, and an engine with the sample scripts of the repository, one to a prefix.
@@ -40,7 +40,7 @@ fn config(seven: &Phone, eight: &Phone) -> String {
     );
     for (name, prefix) in SAMPLES {
         config.push_str(&format!(
-            "[[route]]\nprefix = \"{prefix}\"\ngateways = [7, 8]\ncost = 0.6\nscript = \"{name}\"\n\
+            "[[route]]\nprefix = \"{prefix}\"\ngateways = [7, 8]\ncost = 0.6\nscript = \"{name}\"\ntimeout_s = 60\n\
              vars = {{ caller_ids = [\"442079460001\", \"442079460002\"], peak = {{ from = 0, to = 24, gateways = [8] }}, \
              honeypots = [\"4455\"], honeypot_calls = 2 }}\n"
         ));
@@ -82,8 +82,8 @@ impl Carriers {
     async fn by_sip(&mut self, number: &str, cli: &str) -> Routed {
         let (_caller, mut call) = self.dial(number, cli).await;
         let (gateway, arrived) = tokio::select! {
-            arrived = self.seven.incoming() => (7, arrived.expect("the phone lives")),
-            arrived = self.eight.incoming() => (8, arrived.expect("the phone lives")),
+            arrived = incoming(&mut self.seven) => (7, arrived),
+            arrived = incoming(&mut self.eight) => (8, arrived),
             ended = call.ended() => return Routed::Reply(ended.code.into()),
         };
         assert_eq!(arrived.header("X-Trace"), Some("abc"), "what the caller says is passed on");
@@ -203,14 +203,10 @@ async fn a_call_to_a_carrier_is_heard_recorded_and_paid_for() {
     assert_eq!(within("a key", callee.digit()).await.expect("the call is up"), '5');
     call.hangup();
     within("the end", callee.ended()).await;
-    let records = within("a record", async {
-        loop {
-            let records = carriers.engine.get("/v1/cdrs?customer=12&answered=true&gateway=8").await;
-            if records["cdrs"].as_array().is_some_and(|list| !list.is_empty()) {
-                break records["cdrs"].clone();
-            }
-            tokio::task::yield_now().await;
-        }
+    let mut records = Value::Null;
+    until("a record", async || {
+        records = carriers.engine.get("/v1/cdrs?customer=12&answered=true&gateway=8").await["cdrs"].take();
+        records.as_array().is_some_and(|list| !list.is_empty())
     })
     .await;
     let record = &records[0];

@@ -1,7 +1,7 @@
 //! Drivers that the configuration binds: numbers from a carrier, and alerts.
 
 use lockstep_tests::caller::Caller;
-use lockstep_tests::engine::{Engine, within};
+use lockstep_tests::engine::{Engine, until};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -137,11 +137,10 @@ exports.alert = async ({ name, severity, text, data }) => {
     let failed = events.find("the alert of a call", |event| (event["name"] == "call-failed").then(|| event.clone())).await;
     assert_eq!((&failed["data"]["code"], &failed["data"]["to"]), (&json!(500), &json!("100")));
 
-    let value = async |key: &str| loop {
-        let (status, body) = engine.request("GET", &format!("/v1/kv/{key}"), "").await;
-        if status == 200 {
-            return serde_json::from_str::<Value>(&body).unwrap()["value"].clone();
-        }
+    let value = async |key: &str| {
+        let path = format!("/v1/kv/{key}");
+        until(key, async || engine.request("GET", &path, "").await.0 == 200).await;
+        engine.get(&path).await["value"].clone()
     };
     assert_eq!(value("told:call-failed").await, "1");
     assert_eq!(value("told:job-failed").await, "1");
@@ -186,7 +185,7 @@ exports.allocate = async ({ did }) => {
         let head = format!("POST /v1/dids/allocate HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n\r\n", engine.api(), body.len());
         client.write_all((head + &body).as_bytes()).await.unwrap();
         let ordered = format!("/v1/kv/ordered:{did}");
-        within("the order", async { while engine.request("GET", &ordered, "").await.0 != 200 {} }).await;
+        until("the order", async || engine.request("GET", &ordered, "").await.0 == 200).await;
         let client = stays.then_some(client);
         engine = engine.restart().await;
         if let Some(mut client) = client {

@@ -39,6 +39,7 @@ fn key(digit: u8, sequence: u16, timestamp: u32, ssrc: u32) -> Vec<Vec<u8>> {
 #[tokio::test]
 async fn what_comes_from_a_third_address_is_neither_taken_for_keys_nor_heard() {
     let body = "await ctx.answer();
+await ctx.gather({ min: 1, max: 1, timeout_ms: 50_000 });
 const recording = await ctx.record('said.wav', { stereo: true });
 const { value } = await ctx.gather({ min: 1, max: 1, timeout_ms: 50_000 });
 ctx.log(`key ${value}`);
@@ -51,8 +52,9 @@ await ctx.play(`ivr/${value}.wav`);";
         _ => None,
     };
     let port = caller.event("audio", media).await;
+    // Whose key was heard is heard: from here on its address is the only one.
+    caller.call.press("1");
     caller.entry("the recording", |entry| entry["name"] == "record" && entry["ok"] == true).await;
-    // The phone has been heard: from here on its address is the only one.
     let stranger = Wire::from(([127, 0, 0, 3], 0).into(), port).await;
     for packet in key(9, 1, 1_000, 77) {
         stranger.send(packet).await;

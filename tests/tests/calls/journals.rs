@@ -85,17 +85,14 @@ async fn a_call_that_is_over_is_known_after_a_restart_and_its_secrets_are_not_sh
     caller.call.press("7");
     let id = caller.id.clone();
     within("a BYE", caller.call.ended()).await;
-    let mut events_over = engine.timeline(&id).await;
-    while events_over["ended"].is_null() {
-        events_over = engine.timeline(&id).await;
-    }
+    let over = engine.whole_timeline(&id).await;
     let folder = engine.folder().to_owned();
     let key = fs::metadata(folder.join("lockstep.db.key")).expect("a key was made");
     assert_eq!(key.permissions().mode() & 0o777, 0o600);
     engine.journals_on_disk().await;
     let engine = engine.restart().await;
 
-    assert_eq!(engine.timeline(&id).await, events_over);
+    assert_eq!(engine.timeline(&id).await, over);
     let calls = engine.get("/v1/calls").await;
     assert_eq!(calls["calls"][0]["id"], Value::String(id.clone()), "{calls}");
     assert_eq!(engine.get(&format!("/v1/calls/{id}")).await["ended"]["code"], 200);

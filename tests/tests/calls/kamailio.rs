@@ -75,7 +75,7 @@ impl Drop for Kamailio {
 async fn kamailio_asks_how_to_route_and_does_what_the_script_says() {
     let (mut seven, mut eight) = (phone("seven").await, phone("eight").await);
     let config = "[[gateway]]\nid = 7\naddress = \"sip:127.0.0.1:5097\"\n[[gateway]]\nid = 8\naddress = \"sip:127.0.0.1:5098\"\n\
-                  [[customer]]\nid = 12\n[[route]]\nprefix = \"44\"\ngateways = [7, 8]\nscript = \"choose\"\n";
+                  [[customer]]\nid = 12\n[[route]]\nprefix = \"44\"\ngateways = [7, 8]\nscript = \"choose\"\ntimeout_s = 60\n";
     let engine = Engine::setup().config(config).script("choose.js", SCRIPT).start();
     let kamailio = Kamailio::start(&engine, &seven, &eight);
     let caller = phone("caller").await;

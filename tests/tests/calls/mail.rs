@@ -1,6 +1,6 @@
 //! E-mail by template, sent by a job of a sample script to a mail server that has a bad day.
 
-use lockstep_tests::engine::Engine;
+use lockstep_tests::engine::{Engine, until, within};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -78,7 +78,7 @@ async fn the_sample_form_is_answered_at_once_and_its_message_sent_until_it_is_ta
     let answer: Value = serde_json::from_str(&body).unwrap_or_default();
     assert_eq!((status, &answer["sent"]), (200, &json!(true)), "{body}");
 
-    let message = lockstep_tests::engine::within("a message", messages.recv()).await.expect("the server lives");
+    let message = within("a message", messages.recv()).await.expect("the server lives");
     for part in [
         "RCPT TO:<owner@example.net>",
         "Reply-To: ada@example.net",
@@ -91,11 +91,10 @@ async fn the_sample_form_is_answered_at_once_and_its_message_sent_until_it_is_ta
         assert!(message.contains(part), "{part} is missing in:\n{message}");
     }
     let mut job = Value::Null;
-    let done = async {
-        while job["state"] != "completed" {
-            job = engine.get(&format!("/v1/jobs/{}", answer["job"])).await;
-        }
-    };
-    lockstep_tests::engine::within("the job's end", done).await;
+    until("the job's end", async || {
+        job = engine.get(&format!("/v1/jobs/{}", answer["job"])).await;
+        job["state"] == "completed"
+    })
+    .await;
     assert_eq!((&job["attempt"], &job["result"]["recipients"]), (&json!(2), &json!(1)), "{job}");
 }

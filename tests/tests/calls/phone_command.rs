@@ -106,7 +106,7 @@ async fn a_registered_softphone_answers_with_a_file_and_hangs_up() {
     let (said, answer) = (format!("{PROMPTS}/welcome.wav"), format!("{PROMPTS}/thank-you.wav"));
     let [by_caller, by_callee] = ["caller.wav", "callee.wav"].map(|name| engine.folder().join(name));
     let (address, password) = (engine.uri("1001"), ["--password", "pw-1001"]);
-    let once = ["--count", "1", "--duration", "2"];
+    let once = ["--count", "1", "--duration", "5"];
     let listen: [&str; 7] = ["listen", "--register", &address, "--answer", &answer, "--record", text(&by_callee)];
     let mut callee = Softphone::start(&[&listen[..], &password, &once].concat());
     callee.tells("registered").await;

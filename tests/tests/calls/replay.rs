@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use lockstep_tests::caller::Caller;
-use lockstep_tests::engine::{Engine, binary, within};
+use lockstep_tests::engine::{Engine, binary, until, within};
 use serde_json::{Value, json};
 
 const MENU: &str = r#"
@@ -68,7 +68,7 @@ async fn record() -> Recorded {
     caller.call.press("7");
     within("a BYE", caller.call.ended()).await;
     let call = caller.id.clone();
-    while engine.timeline(&call).await["ended"].is_null() {}
+    engine.whole_timeline(&call).await;
     let journal = engine.get(&format!("/v1/calls/{call}/journal?sources=true")).await;
     let journal = journal.as_str().expect("a journal is text").to_owned();
     let folder = engine.folder().with_extension("recorded");
@@ -221,7 +221,7 @@ async fn a_run_that_failed_outside_a_call_is_kept_and_replayed() {
     let failed = events.find("an alert", |event| event["data"]["run"].as_str().map(str::to_owned)).await;
     // The alert comes first.
     let journal = format!("/v1/runs/{failed}/journal");
-    within("the run's journal", async { while engine.request("GET", &journal, "").await.0 != 200 {} }).await;
+    until("the run's journal", async || engine.request("GET", &journal, "").await.0 == 200).await;
 
     let again = lockstep(engine.folder(), &["replay", &failed]);
     let trace = text(&again.stdout);

@@ -14,7 +14,12 @@ address = "sip:127.0.0.1:5098"
 prefix = "44"
 gateways = [7, 8]
 script = "by-prefix"
-timeout_s = 3
+timeout_s = 60
+[[route]]
+prefix = "449"
+gateways = [7, 8]
+script = "by-prefix"
+timeout_s = 1
 timeout_action = "486 Busy Here"
 [[route]]
 prefix = "33"

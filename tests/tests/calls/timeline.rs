@@ -11,26 +11,13 @@ fn of_kind<'t>(timeline: &'t Value, kind: &str) -> Vec<&'t Value> {
     timeline["entries"].as_array().unwrap().iter().filter(|entry| entry["kind"] == kind).collect()
 }
 
-/// The timeline of a call, once the call is over for good.
-async fn past_timeline(engine: &Engine, id: &str) -> Value {
-    within("a past call", async {
-        loop {
-            let timeline = engine.timeline(id).await;
-            if !timeline["ended"].is_null() && !of_kind(&timeline, "media").is_empty() {
-                return timeline;
-            }
-        }
-    })
-    .await
-}
-
 #[tokio::test]
 async fn a_call_ends_with_how_its_media_came_through_and_can_be_written_as_a_page() {
     let body = "await ctx.answer();\nawait ctx.record('all');\nctx.log('<img src=x>');\nawait ctx.play('tone:440,400/0');";
     let engine = Engine::setup().main("100", body).start();
     let mut caller = Caller::answered(&engine, "100").await;
     within("a BYE", caller.call.ended()).await;
-    let timeline = past_timeline(&engine, &caller.id).await;
+    let timeline = engine.whole_timeline(&caller.id).await;
     let [media] = of_kind(&timeline, "media")[..] else { panic!("{timeline:#}") };
     assert!(media["leg"] == "a" && media["sent"].as_u64() > Some(15) && media["received"].as_u64() > Some(5), "{media}");
     assert!(media["lost"] == 0 && media["mos"].as_f64() > Some(4.3), "{media}");
