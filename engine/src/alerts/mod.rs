@@ -41,3 +41,11 @@ pub struct Alert {
     #[serde(skip)]
     pub account: Arc<str>,
 }
+
+impl Alert {
+    /// Something did not work; `facts` is an object.
+    pub(crate) fn error(name: &'static str, account: &Arc<str>, text: String, subject: String, facts: Value) -> Self {
+        let data = facts.as_object().cloned().unwrap_or_default();
+        Self { name, severity: Severity::Error, text, data, subject, account: Arc::clone(account) }
+    }
+}

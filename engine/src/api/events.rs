@@ -74,10 +74,11 @@ impl Filter {
         let mut types = BTreeSet::new();
         for name in query.types.as_deref().unwrap_or_default().split(',').filter(|name| !name.is_empty()) {
             let known: &[&str] = match name.trim() {
-                "call" => &["call-started", "call-state", "call-ended"],
+                "call" => &["call-started", "call-state", "call-ended", "call-over"],
                 "call-started" => &["call-started"],
                 "call-state" => &["call-state"],
                 "call-ended" => &["call-ended"],
+                "call-over" => &["call-over"],
                 "timeline" => &["timeline"],
                 "log" => &["log"],
                 "channel" => &["channel"],
@@ -107,6 +108,7 @@ fn type_of(event: &EngineEvent) -> &'static str {
         EngineEvent::Timeline { .. } => "timeline",
         EngineEvent::RunLog { .. } => "log",
         EngineEvent::CallEnded { .. } => "call-ended",
+        EngineEvent::CallOver { .. } => "call-over",
         EngineEvent::Channel { .. } => "channel",
         EngineEvent::Registration { .. } => "registration",
         EngineEvent::ScriptsLoaded { .. } => "scripts-loaded",

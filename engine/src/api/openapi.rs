@@ -204,6 +204,7 @@ fn schemas() -> Value {
                 "script": { "type": ["string", "null"] },
                 "ended": cause,
                 "duration_ms": { "type": ["integer", "null"] },
+                "finishing": { "type": "boolean", "description": "The call has ended, and its scripts have not yet: entries may follow." },
                 "dropped": { "type": "integer", "description": "Entries past the bound." },
                 "entries": { "type": "array", "items": {
                     "type": "object",

@@ -53,18 +53,19 @@ async fn work(args: &Args) -> Result<(), String> {
             let call = id.as_ref().map(|id| format!("call={}", encode(id))).unwrap_or_default();
             let events = args.ask.target.events(&format!("?{types}{call}")).await?;
             if let Some(id) = id
-                && let Some(timeline) = ended(&args.ask, id).await?
+                && let Some(timeline) = over(&args.ask, id).await?
             {
                 args.ask.show(&timeline, print_timeline);
                 return Ok(());
             }
             let print = |event: Value| {
+                let is_over = event["type"] == "call-over";
                 if args.ask.json {
                     out::line(&event)
-                } else if event["call"].is_string() {
+                } else if event["call"].is_string() && !is_over {
                     out::line(event_line(&event))
                 }
-                !(id.is_some() && event["type"] == "call-ended")
+                !(id.is_some() && is_over)
             };
             events.each(print).await
         }
@@ -81,13 +82,14 @@ async fn work(args: &Args) -> Result<(), String> {
     }
 }
 
-/// The timeline of a call that is over: nothing more happens in it. Asked for once its events are told, none is missed.
+/// The timeline of a call that is over, as are its scripts: nothing more happens in it. Asked for once its events are told, none is
+/// missed.
 ///
 /// # Errors
 /// There is no such call.
-pub(super) async fn ended(ask: &Ask, call: &str) -> Result<Option<Value>, String> {
+pub(super) async fn over(ask: &Ask, call: &str) -> Result<Option<Value>, String> {
     let timeline = ask.target.get(&format!("/v1/calls/{}/timeline", encode(call))).await?;
-    Ok(Some(timeline).filter(|timeline| timeline["ended"].is_object()))
+    Ok(Some(timeline).filter(|timeline| timeline["ended"].is_object() && timeline["finishing"] != true))
 }
 
 /// Where calls are listed.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::calls::{encode, ended, entry_line};
+use super::calls::{encode, entry_line, over};
 use super::client::Ask;
 use super::{finish, out};
 use crate::log::on_one_line;
@@ -30,11 +30,11 @@ pub(super) fn run(args: &Args) -> ExitCode {
 
 async fn work(args: &Args) -> Result<(), String> {
     if args.follow {
-        // Of one call also its end.
-        let query = args.call.as_ref().map(|id| format!(",call-ended&call={}", encode(id))).unwrap_or_default();
+        // Of one call also that nothing more follows: after its end its script may write on.
+        let query = args.call.as_ref().map(|id| format!(",call-over&call={}", encode(id))).unwrap_or_default();
         let events = args.ask.target.events(&format!("?types=log{query}")).await?;
         if let Some(id) = &args.call
-            && let Some(timeline) = ended(&args.ask, id).await?
+            && let Some(timeline) = over(&args.ask, id).await?
         {
             print_log(&args.ask, id, &timeline);
             return Ok(());
@@ -44,7 +44,7 @@ async fn work(args: &Args) -> Result<(), String> {
                 out::line(if args.ask.json { as_json(event).to_string() } else { as_line(&event) });
                 return true;
             }
-            event["type"] != "call-ended"
+            event["type"] != "call-over"
         };
         return events.each(print).await;
     }

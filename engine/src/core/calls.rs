@@ -9,7 +9,7 @@ use lockstep_ctx_api::wire::{CallStart, EntryKind, LogLevel, LogLine, RunId, Scr
 use lockstep_ctx_api::{
     BackendOutput, CallBackend, CallEndedCause, CallFacts, CallState, EndedBy, ErrorCode, Event, OpClass, OpId, OpResult,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::channel::ChannelEvent;
 use super::engine_event::EngineEvent;
@@ -20,7 +20,7 @@ use super::live_call::{OnAnswer, PLACED, ScriptState};
 use super::past_calls::PastCall;
 use super::switch::Switch;
 use super::world::Ticket;
-use crate::alerts::{Alert, Severity};
+use crate::alerts::Alert;
 use crate::backend::native::{Ending, contact_value};
 use crate::call::LegEvent;
 use crate::cdr::{self, Cdr, CdrAttempt};
@@ -381,10 +381,8 @@ impl Switch {
         let is_chosen = error.sip.is_some();
         let state = if is_chosen { ScriptState::Over } else { ScriptState::OverUndecided };
         call.script = state(ending.clone());
-        let line = LogLine { level: LogLevel::Error, text: error.message.clone(), at: error.at.clone() };
-        let unix_ms = self.now().unix_ms;
+        self.write_line(key, &LogLine { level: LogLevel::Error, text: error.message.clone(), at: error.at.clone() });
         if let Some(call) = self.calls.get_mut(&key) {
-            call.log.log(unix_ms, &line);
             // What an erroneous script has left in the queue does not run.
             if is_chosen || !call.has_further_destination() {
                 call.backend.end(now, ending);
@@ -402,7 +400,7 @@ impl Switch {
         tracing::error!(call = %call.facts.id, kind = ?error.kind, %at, error = %error.message, "script error");
         let facts = json!({ "script": script, "call": call.facts.id, "message": error.message, "at": at });
         let text = format!("{script} failed: {}", error.message);
-        self.events.raise(alert("script-error", account, text, script, facts));
+        self.events.raise(Alert::error("script-error", account, text, script, facts));
     }
 
     fn grace_over(&mut self, key: CallKey, run: RunId) {
@@ -417,8 +415,7 @@ impl Switch {
     }
 
     pub(super) fn log_line(&mut self, key: CallKey, line: &LogLine) {
-        let unix_ms = self.now().unix_ms;
-        let Some(call) = self.calls.get_mut(&key) else { return };
+        let Some(call) = self.calls.get(&key) else { return };
         let id = &call.facts.id;
         let at = line.at.as_ref().map(ToString::to_string).unwrap_or_default();
         match line.level {
@@ -427,6 +424,13 @@ impl Switch {
             LogLevel::Warn => tracing::warn!(call = %id, %at, "{}", line.text),
             LogLevel::Error => tracing::error!(call = %id, %at, "{}", line.text),
         }
+        self.write_line(key, line);
+    }
+
+    /// Puts a line into a call's timeline.
+    pub(super) fn write_line(&mut self, key: CallKey, line: &LogLine) {
+        let unix_ms = self.now().unix_ms;
+        let Some(call) = self.calls.get_mut(&key) else { return };
         let entry = call.log.log(unix_ms, line);
         let watched = entry.filter(|_| self.events.is_watched()).cloned();
         self.publish_entry(key, watched);
@@ -476,7 +480,7 @@ impl Switch {
                 "call": id, "from": from, "to": to, "did": did, "direction": direction, "code": cause.code, "reason": cause.reason,
                 "by": cause.by.name(), "script": call.script_name(),
             });
-            self.events.raise(alert("call-failed", &call.account, text, cause.code.to_string(), facts));
+            self.events.raise(Alert::error("call-failed", &call.account, text, cause.code.to_string(), facts));
         }
         tracing::info!(call = %id, code = cause.code, reason = %cause.reason, by = cause.by.name(), duration_ms, "call ended");
         self.channel_ended(key, &cause);
@@ -556,6 +560,9 @@ impl Switch {
             call.queue.close();
         }
         while self.pump_queue(key) {}
+        if let Some(call) = self.calls.get(&key) {
+            self.publish(|| EngineEvent::CallOver { call: call.facts.id.clone() });
+        }
         let Some(mut call) = self.calls.remove(&key) else { return };
         self.disarm(key, call.armed);
         self.ids.remove(&call.facts.id);
@@ -589,10 +596,4 @@ pub(super) fn begin_host_operation(exchange: &mut Exchange, ticket: Ticket, cont
 /// Whether a call that ends with this reply has failed, rather than been refused by somebody.
 fn is_failure(code: u16) -> bool {
     code == 408 || (500..600).contains(&code)
-}
-
-/// Something about a call, for somebody to look at.
-fn alert(name: &'static str, account: &Arc<str>, text: String, subject: String, facts: Value) -> Alert {
-    let data = facts.as_object().cloned().unwrap_or_default();
-    Alert { name, severity: Severity::Error, text, data, subject, account: Arc::clone(account) }
 }

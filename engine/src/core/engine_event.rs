@@ -34,6 +34,10 @@ pub enum EngineEvent {
         cause: CallEndedCause,
         duration_ms: u64,
     },
+    /// A call has ended and so have its scripts: nothing more of it follows.
+    CallOver {
+        call: String,
+    },
     /// What a run outside calls wrote, or how much of it was left out.
     RunLog {
         /// `None`: all of the script's.
@@ -95,6 +99,7 @@ impl EngineEvent {
             | Self::CallState { .. }
             | Self::Timeline { .. }
             | Self::CallEnded { .. }
+            | Self::CallOver { .. }
             | Self::RunLog { .. }
             | Self::Registration { .. }
             | Self::ScriptsLoaded { .. } => 0,
@@ -108,7 +113,8 @@ impl EngineEvent {
             Self::CallStarted { call, .. }
             | Self::CallState { call, .. }
             | Self::Timeline { call, .. }
-            | Self::CallEnded { call, .. } => Some(call),
+            | Self::CallEnded { call, .. }
+            | Self::CallOver { call } => Some(call),
             Self::Channel { channel, .. } => Some(&channel.call),
             Self::RunLog { .. } | Self::Registration { .. } | Self::ScriptsLoaded { .. } | Self::Job(_) | Self::Alert(_) => None,
         }

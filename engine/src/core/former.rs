@@ -145,10 +145,7 @@ impl Switch {
         if error.sip.is_none() {
             self.raise_script_error(key, &account, script, error);
         }
-        let unix_ms = self.now().unix_ms;
-        if let Some(call) = self.calls.get_mut(&key) {
-            call.log.log(unix_ms, &LogLine { level: LogLevel::Error, text: error.message.clone(), at: error.at.clone() });
-        }
+        self.write_line(key, &LogLine { level: LogLevel::Error, text: error.message.clone(), at: error.at.clone() });
     }
 
     fn pump_former(&mut self, key: CallKey, run: RunId) {

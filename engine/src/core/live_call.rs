@@ -211,6 +211,7 @@ impl LiveCall {
             script: self.script_name(),
             ended: self.ended.as_ref().map(|(cause, _)| cause.clone()),
             duration_ms: self.ended.as_ref().map(|(_, at)| at.saturating_sub(self.facts.started_at)),
+            finishing: self.ended.is_some(),
             entries: entries.to_vec(),
             dropped,
         }
@@ -222,7 +223,7 @@ impl LiveCall {
         let (ended, ended_at) = self.ended.unzip();
         let duration_ms = ended_at.map(|at| at.saturating_sub(self.facts.started_at));
         let (entries, dropped) = self.log.into_entries();
-        Timeline { call: self.facts, script, ended, duration_ms, entries, dropped }
+        Timeline { call: self.facts, script, ended, duration_ms, finishing: false, entries, dropped }
     }
 
     /// Leaves the call to an application, or to whoever placed it; the number of this take-over.

@@ -93,7 +93,9 @@ mod tests {
     fn call(id: usize) -> PastCall {
         let facts = CallFacts { id: id.to_string(), ..CallFacts::default() };
         let summary = CallSummary { facts: facts.clone(), script: None, account: "default".into(), ended: None, duration_ms: 0 };
-        let timeline = Timeline { call: facts, script: None, ended: None, duration_ms: None, entries: Vec::new(), dropped: 0 };
+        let entries = Vec::new();
+        let timeline =
+            Timeline { call: facts, script: None, ended: None, duration_ms: None, finishing: false, entries, dropped: 0 };
         PastCall { summary, timeline: Arc::new(timeline), bundle: None, journal: None, recordings: Vec::new() }
     }
 

@@ -18,6 +18,9 @@ pub struct Timeline {
     pub ended: Option<CallEndedCause>,
     /// How long the call existed; `None` while it lives.
     pub duration_ms: Option<u64>,
+    /// The call has ended, and its scripts have not yet: entries may follow.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub finishing: bool,
     pub entries: Vec<TimelineEntry>,
     /// Entries past the bound of [`MAX_ENTRIES`].
     pub dropped: u64,

@@ -44,6 +44,7 @@ pub(crate) fn timeline_of(journal: &Journal) -> Timeline {
         script: Some(script.to_owned()),
         ended,
         duration_ms: ended_at.map(|at| at.saturating_sub(began)),
+        finishing: false,
         entries,
         dropped,
     }

@@ -56,7 +56,8 @@ pub(super) fn of_engine(event: &EngineEvent, realm: &str) -> Vec<Event> {
         | EngineEvent::CallState { .. }
         | EngineEvent::Timeline { .. }
         | EngineEvent::RunLog { .. }
-        | EngineEvent::CallEnded { .. } => Vec::new(),
+        | EngineEvent::CallEnded { .. }
+        | EngineEvent::CallOver { .. } => Vec::new(),
     }
 }
 

@@ -81,6 +81,53 @@ fn a_call_is_seen_from_its_beginning_to_its_end() {
     );
 }
 
+/// What was logged, that a call has ended, and that it is over.
+fn ends(watcher: &mut Watcher) -> Vec<String> {
+    let events = std::iter::from_fn(|| watcher.try_recv()).map(Result::unwrap);
+    let words = events.filter_map(|published| {
+        let event = serde_json::to_value(&published.event).unwrap();
+        match event["type"].as_str().unwrap() {
+            "timeline" => Some(event["entry"]["text"].as_str()?.to_owned()),
+            "call-over" => Some(format!("over, {}", published.account.as_deref().unwrap())),
+            kind => (kind == "call-ended").then(|| kind.to_owned()),
+        }
+    });
+    words.collect()
+}
+
+#[test]
+fn what_a_script_writes_after_the_end_of_its_call_comes_before_the_news_that_all_is_over() {
+    let script = "const { kv } = require('cxKV');
+    async function main(data, ctx) {
+      ctx.on('hangup', async () => { await kv.set('a', '1'); console.log('saved'); });
+      await ctx.answer();
+      await ctx.waitForHangup();
+    }";
+    let mut lab = Lab::new("", &[("1000", script)]);
+    let mut watcher = lab.switch.events.watch();
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    let id = only_call(&lab);
+    let finishing = |lab: &mut Lab| ask(lab, |reply| Request::Timeline(id.clone(), reply)).unwrap().finishing;
+    assert!(!finishing(&mut lab));
+    lab.hang_up(caller);
+    assert_eq!(ends(&mut watcher), ["call-ended"]);
+    assert!(finishing(&mut lab), "its listener waits for the store");
+    lab.services_answer();
+    assert_eq!(ends(&mut watcher), ["saved", "over, default"]);
+    assert!(!finishing(&mut lab));
+}
+
+#[test]
+fn why_a_script_has_failed_is_seen_as_a_line_of_its_log() {
+    let mut lab = Lab::new("", &[("1000", "function main(data, ctx) { data.missing.field; }")]);
+    let mut watcher = lab.switch.events.watch();
+    let caller = lab.phone("127.0.0.1:5070");
+    lab.dial(caller, "1000");
+    let seen = ends(&mut watcher);
+    assert!(seen[0].contains("TypeError") && seen[1..] == ["call-ended", "over, default"], "{seen:?}");
+}
+
 #[test]
 fn the_legs_of_a_bridge_are_seen_and_joined() {
     let users = "[[user]]\nname = \"1001\"\npassword = \"pw1\"\n";
