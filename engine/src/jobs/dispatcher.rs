@@ -15,11 +15,11 @@ use rusqlite::Connection;
 use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, LocalSet};
 
-use super::job::{Job, JobKind, JobState};
+use super::job::{Job, JobState};
 use super::table::{self, TryEnd};
-use super::{Jobs, run_id};
+use super::{Jobs, run_id, run_kind};
 use crate::background;
-use crate::runs::{RunError, RunKind, RunRequest, RunsHandle};
+use crate::runs::{RunError, RunRequest, RunsHandle};
 use crate::schedule::Keeper;
 use crate::store::{Place, StoreError};
 
@@ -331,37 +331,36 @@ impl RunningJobs {
 
 /// Runs a job's script once.
 async fn attempt(runs: &RunsHandle, job: &Job) -> TryEnd {
-    let kind = match job.kind {
-        JobKind::Job => RunKind::Job,
-        JobKind::Schedule => RunKind::Schedule,
-    };
     // Whoever added it where no scripts run wrote down what was said.
     let is_name = runs.programs().named(&job.script).is_some_and(|program| program.account == job.account);
-    let mut request = RunRequest { is_name, ..RunRequest::new(job.script.clone(), kind, job.data.clone()) }
+    let mut request = RunRequest { is_name, ..RunRequest::new(job.script.clone(), run_kind(job), job.data.clone()) }
         .of_account(job.account.clone())
         .function(job.function.clone())
         .timeout(job.timeout_ms.map(Duration::from_millis));
     request.id = Arc::from(run_id(job));
     request.env.insert("JOB_ID".to_owned(), job.id.to_string());
-    match runs.run(request).await {
-        Ok(success) => TryEnd::Completed(success.result),
-        Err(failure) => match failure.error {
-            RunError::Stopped => TryEnd::Interrupted,
-            RunError::Cancelled => TryEnd::Cancelled,
-            RunError::Script(error) => TryEnd::Failed(match &error.at {
-                Some(at) => format!("{} ({at})", error.message),
-                None => error.message.clone(),
-            }),
-            error @ RunError::NoSuchScript(_) => {
-                if job.absent_ms.is_none() {
-                    tracing::warn!(job = job.id, %error, "a job waits for its script");
-                }
-                TryEnd::Absent(error.to_string())
+    end_of(job, runs.run(request).await.map(|success| success.result).map_err(|failure| failure.error))
+}
+
+/// What the run of a job means for the job.
+pub(super) fn end_of(job: &Job, end: Result<Option<String>, RunError>) -> TryEnd {
+    match end {
+        Ok(result) => TryEnd::Completed(result),
+        Err(RunError::Stopped) => TryEnd::Interrupted,
+        Err(RunError::Cancelled) => TryEnd::Cancelled,
+        Err(RunError::Script(error)) => TryEnd::Failed(match &error.at {
+            Some(at) => format!("{} ({at})", error.message),
+            None => error.message.clone(),
+        }),
+        Err(error @ RunError::NoSuchScript(_)) => {
+            if job.absent_ms.is_none() {
+                tracing::warn!(job = job.id, %error, "a job waits for its script");
             }
-            error @ (RunError::TimedOut { .. } | RunError::TimedOutWaiting { .. } | RunError::Busy { .. } | RunError::Stuck) => {
-                TryEnd::Failed(error.to_string())
-            }
-        },
+            TryEnd::Absent(error.to_string())
+        }
+        Err(error @ (RunError::TimedOut { .. } | RunError::TimedOutWaiting { .. } | RunError::Busy { .. } | RunError::Stuck)) => {
+            TryEnd::Failed(error.to_string())
+        }
     }
 }
 

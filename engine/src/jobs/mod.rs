@@ -4,6 +4,7 @@
 //! the job runs again, so each runs at least once. One engine works on a store's jobs, which a lock on a file beside it ensures;
 //! whoever gets the lock gives back what its forerunner had under way.
 
+mod by_hand;
 mod dispatcher;
 mod job;
 mod known;
@@ -29,7 +30,7 @@ pub(crate) use table::{add, set_data, set_progress};
 
 use crate::alerts::{Alert, Severity};
 use crate::core::{EngineEvent, EventLog};
-use crate::runs::RunsHandle;
+use crate::runs::{RunKind, RunsHandle};
 use crate::script::ProgramSet;
 use crate::script::programs::is_called;
 use crate::store::{Place, Store, StoreError};
@@ -57,6 +58,8 @@ struct Inner {
     cancelling: Mutex<Vec<i64>>,
     /// This process runs the jobs of the store, and so hears of their ends.
     runs_here: AtomicBool,
+    /// Somebody [takes](Jobs::take) the jobs one by one.
+    is_by_hand: AtomicBool,
     runs: OnceLock<RunsHandle>,
     /// The project's scripts, where this process knows them and runs none.
     scripts: OnceLock<Arc<ProgramSet>>,
@@ -85,7 +88,8 @@ impl Jobs {
     fn with(store: &Store, events: EventLog) -> Self {
         let (store, changed, known, runs) = (store.clone(), Notify::new(), Mutex::default(), OnceLock::new());
         let (cancelling, runs_here, scripts) = (Mutex::default(), AtomicBool::new(false), OnceLock::new());
-        Self { inner: Arc::new(Inner { store, changed, known, cancelling, runs_here, runs, scripts, events }) }
+        let is_by_hand = AtomicBool::new(false);
+        Self { inner: Arc::new(Inner { store, changed, known, cancelling, runs_here, is_by_hand, runs, scripts, events }) }
     }
 
     /// The name of the account's script that is known as `script`: by name, file, uuid or number.
@@ -114,9 +118,9 @@ impl Jobs {
         let _ = self.inner.scripts.set(scripts);
     }
 
-    /// Whether anybody can run the jobs: threads of this process, or another process that has the file.
+    /// Whether anybody can run the jobs: threads of this process, whoever takes them, or another process that has the file.
     pub(crate) fn can_run(&self) -> bool {
-        self.inner.runs.get().is_some() || *self.inner.store.place() != Place::Memory
+        self.inner.runs.get().is_some() || self.is_by_hand() || *self.inner.store.place() != Place::Memory
     }
 
     /// Adds a job; its number, once it is on disk. It is in line when this returns.
@@ -178,6 +182,9 @@ impl Jobs {
     /// # Errors
     /// When the account has no such job.
     pub async fn result(&self, account: &str, id: i64) -> Result<JobEnd, StoreError> {
+        if self.is_by_hand() {
+            return self.result_by_hand(account, id).await;
+        }
         let known = self.inner.known().of(account, id);
         match known {
             Knowledge::Ended(end) => return Ok(end),
@@ -373,8 +380,16 @@ impl Inner {
 }
 
 /// Names the run of a job's try.
-fn run_id(job: &Job) -> String {
+pub(crate) fn run_id(job: &Job) -> String {
     format!("job-{}-{}", job.id, job.attempt)
+}
+
+/// What the run of a job is for.
+pub(crate) fn run_kind(job: &Job) -> RunKind {
+    match job.kind {
+        JobKind::Job => RunKind::Job,
+        JobKind::Schedule => RunKind::Schedule,
+    }
 }
 
 /// The job and its try that a run is, by the run's name.

@@ -46,6 +46,7 @@ use crate::core::switch::{Switch, SwitchParts};
 use crate::core::timeline::Timeline;
 use crate::core::world::{Arrival, Arrived, Ticket};
 use crate::host::HostServices;
+use crate::jobs::Jobs;
 use crate::platform::Platform;
 use crate::script::InProcess;
 use crate::script::supervisor::RunBounds;
@@ -98,8 +99,8 @@ pub(crate) struct Simulation {
     arrivals: BTreeMap<(Instant, u64), Arrival>,
     last_arrival: u64,
     waiting: Vec<Waiting>,
-    /// Made for the first script that asks for one.
-    services: OnceCell<HostServices>,
+    /// Made for the first script that asks for one, with the jobs of their stores.
+    services: OnceCell<(HostServices, Option<Jobs>)>,
     /// What the clock of the stores shows.
     wall_ms: Arc<AtomicU64>,
     project: Project,
@@ -216,17 +217,27 @@ impl Simulation {
         if let Some(outside) = &self.outside {
             return &outside.handle().platform().services;
         }
-        self.services.get_or_init(|| {
+        let (services, _) = self.services.get_or_init(|| {
             self.wall_ms.store(self.clock.moment().unix_ms, Relaxed);
             let clock = StoreClock::manual(Arc::clone(&self.wall_ms));
             Platform::in_memory_at(&self.project.config, clock).map_or_else(
                 |error| {
                     tracing::error!(%error, "a simulation has no stores");
-                    HostServices::default()
+                    (HostServices::default(), None)
                 },
-                |platform| platform.services,
+                |platform| {
+                    platform.jobs.run_by_hand(Arc::clone(&self.project.programs));
+                    (platform.services, Some(platform.jobs))
+                },
             )
-        })
+        });
+        services
+    }
+
+    /// The jobs of those stores, which whoever has the clock is to run. There are none before a script asks for a service; a running engine
+    /// runs its own.
+    pub(crate) fn jobs(&self) -> Option<&Jobs> {
+        self.services.get()?.1.as_ref()
     }
 
     /// From now on nothing is skipped that changes nothing: the media of a call is looked at after each of its packets.

@@ -4,6 +4,7 @@
 //! has happened to yet, at the same virtual time. So tests do not depend on each other, and can run side by side.
 
 mod file;
+mod jobs;
 mod listen;
 mod mutate;
 mod narrate;

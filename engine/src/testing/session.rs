@@ -18,7 +18,8 @@ use super::options::{Listed, TestOptions, Wrong};
 use super::wait::{Awaited, Progress, Wait};
 use crate::block_on::block_on;
 use crate::host::{Arguments, RunContext};
-use crate::runs::{Desk, DeskOutput, Order, RunKind, Ticket};
+use crate::jobs::Job;
+use crate::runs::{Desk, DeskOutput, Order, RunError, RunKind, Ticket};
 use crate::script::supervisor::RunBounds;
 use crate::script::{InProcess, Moment, Program};
 use crate::simulation::{Conditions, Options, PhoneCallId, PhoneId, Project, Simulation};
@@ -70,7 +71,7 @@ pub(crate) struct Assignment<'a> {
 /// See the module.
 pub(crate) struct Session {
     pub(super) stage: Simulation,
-    desk: Desk,
+    pub(super) desk: Desk,
     test: Ticket,
     /// Of the test file.
     context: RunContext,
@@ -80,7 +81,9 @@ pub(crate) struct Session {
     pub(super) phones: BTreeMap<u64, PhoneId>,
     pub(super) cursors: Cursors,
     /// Runs of scripts outside calls.
-    runs: BTreeMap<Ticket, Run>,
+    pub(super) runs: BTreeMap<Ticket, Run>,
+    /// When the next job comes due, ms since the Unix epoch.
+    pub(super) jobs_due: Option<u64>,
     /// What those and the test have asked services that wait for something to happen.
     listening: Vec<Listening>,
     /// Answers that come later: of HTTP, for runs outside calls, and of the Class 4 hook.
@@ -94,10 +97,17 @@ pub(crate) struct Session {
     pub(super) skipped: Option<String>,
 }
 
-/// A run of a script that a step waits for.
-struct Run {
-    step: OpId,
-    context: RunContext,
+/// A run of a script outside calls.
+pub(super) struct Run {
+    pub(super) asker: Asker,
+    pub(super) context: RunContext,
+}
+
+/// What a run is made for.
+pub(super) enum Asker {
+    /// A step that waits for it.
+    Step(OpId),
+    Job(Box<Job>),
 }
 
 /// A call of a service that has not answered.
@@ -157,6 +167,7 @@ impl Session {
             phones: BTreeMap::new(),
             cursors: Cursors::default(),
             runs: BTreeMap::new(),
+            jobs_due: None,
             listening: Vec::new(),
             later: BTreeMap::new(),
             last_later: 0,
@@ -194,7 +205,8 @@ impl Session {
             let due = self.waits.iter().map(|wait| wait.what.due().map_or(wait.deadline, |due| due.min(wait.deadline)));
             let later = self.later.first_key_value().map(|((at, _), _)| *at);
             let look = (self.stage.is_real() && !self.listening.is_empty()).then(|| self.stage.now() + LOOK);
-            let next = [self.stage.next_deadline(), self.desk.next_timeout(), later, look].into_iter().flatten().chain(due).min();
+            let others = [self.desk.next_timeout(), self.next_job(), later, look];
+            let next = self.stage.next_deadline().into_iter().chain(others.into_iter().flatten()).chain(due).min();
             let Some(next) = next else {
                 return Err(wrong("the test waits for something that nothing can bring about"));
             };
@@ -223,6 +235,7 @@ impl Session {
             self.take(output);
         }
         self.stage.settle();
+        acted |= self.run_jobs();
         acted |= self.listen();
         let mut waiting = Vec::new();
         for mut wait in std::mem::take(&mut self.waits) {
@@ -279,26 +292,37 @@ impl Session {
             DeskOutput::Gone { ticket, .. } if ticket == self.test && self.ending.is_none() && self.stopped.is_none() => {
                 self.stopped = Some(wrong("the test waits for something that nothing can bring about"));
             }
-            DeskOutput::Settled { ticket, end, .. } => {
-                let Some(op) = self.runs.get(&ticket).map(|run| run.step) else { return };
-                self.waits.retain(|wait| wait.op != op);
-                let result = match end {
-                    // As the engine answers it, member for member.
-                    Ok(result) => Ok(HostReply { value: result.unwrap_or_else(|| "null".to_owned()), body: None }),
-                    Err(error) => {
-                        let (code, text) = error.sip();
-                        let message = if error.is_deliberate() { format!("{code} {text}") } else { error.to_string() };
-                        Err(OpError::new(ErrorCode::InvalidState, message))
-                    }
-                };
-                self.complete_step(op, result);
-            }
+            DeskOutput::Settled { ticket, end, .. } => match self.runs.get(&ticket).map(|run| &run.asker) {
+                Some(&Asker::Step(op)) => self.run_over(op, end),
+                Some(Asker::Job(job)) => {
+                    let job = job.clone();
+                    // The next one has its place.
+                    self.runs.remove(&ticket);
+                    self.job_over(&job, end);
+                }
+                None => {}
+            },
             DeskOutput::Abandon { ticket, op } => self.listening.retain(|asked| (asked.ticket, asked.op) != (ticket, op)),
             DeskOutput::Gone { ticket, .. } => {
                 self.runs.remove(&ticket);
             }
             DeskOutput::Log { .. } => {}
         }
+    }
+
+    /// The run that a step waits for is over.
+    fn run_over(&mut self, op: OpId, end: Result<Option<String>, RunError>) {
+        self.waits.retain(|wait| wait.op != op);
+        let result = match end {
+            // As the engine answers it, member for member.
+            Ok(result) => Ok(HostReply { value: result.unwrap_or_else(|| "null".to_owned()), body: None }),
+            Err(error) => {
+                let (code, text) = error.sip();
+                let message = if error.is_deliberate() { format!("{code} {text}") } else { error.to_string() };
+                Err(OpError::new(ErrorCode::InvalidState, message))
+            }
+        };
+        self.complete_step(op, result);
     }
 
     /// Asks services that wait for something to happen whether it has; whether one answered.
@@ -376,7 +400,7 @@ impl Session {
     pub(super) fn run_script(&mut self, op: OpId, order: Order, limit: Duration) -> Result<(), OpError> {
         let context = RunContext::of(&order.program);
         let ticket = self.desk.submit(self.stage.clock().moment(), order).map_err(|error| misuse(error.to_string()))?;
-        self.runs.insert(ticket, Run { step: op, context });
+        self.runs.insert(ticket, Run { asker: Asker::Step(op), context });
         self.wait(op, Awaited::Run, limit);
         Ok(())
     }
@@ -482,8 +506,7 @@ fn wrong(message: &str) -> Wrong {
     Wrong { name: "Error".to_owned(), message: message.to_owned(), stack: String::new() }
 }
 
-fn wrong_of(error: &crate::runs::RunError) -> Wrong {
-    use crate::runs::RunError;
+fn wrong_of(error: &RunError) -> Wrong {
     match error {
         RunError::Script(script) => {
             let mut stack: Vec<String> = script.at.iter().map(|at| format!("    at {at}")).collect();

@@ -61,15 +61,40 @@ fn a_menu_is_heard_answered_and_spoken() {
 }
 
 #[test]
-fn a_script_that_waits_for_a_job_is_told_that_none_runs() {
+fn jobs_run_when_they_come_due_and_whoever_waits_is_told() {
     let waits = "async function main(data, ctx) {
       await ctx.answer();
-      const job = await require('cxJob').add('work', 'main', {});
-      await job.result.catch((error) => ctx.tts(`${error.name}: ${error.message}`));
+      const job = await require('cxJob').add('script-2000', 'double', { n: 21 }, { delay_ms: 20_000 });
+      await ctx.tts(`it is ${await job.result}`);
     }";
-    let body = format!("{DIALLED} await call.hears({{ tts: /Unsupported.*nothing runs jobs/ }}); await call.ended();");
-    let project = project_of(programs(&[("1000", waits)]));
-    let file = file_of(project, &format!("test('it', async () => {{\n{body}\n}});")).expect("it loads");
+    let works = "const { setProgress } = require('cxJob');
+      exports.double = async ({ n }) => {
+        await setProgress(50);
+        await new Promise((done) => setTimeout(done, 10_000));
+        return n * 2;
+      };
+      exports.refuse = () => { throw new Error(`job ${process.env.JOB_ID} is odd`); };";
+    let source = format!(
+        "import {{ add, get }} from 'cxJob';
+      test('it', async () => {{
+        {DIALLED}
+        const began = time.now();
+        await time.advance(25_000);
+        expect(await get(1)).toMatchObject({{ state: 'active', progress: 50 }});
+        await call.hears({{ tts: /it is 42/ }});
+        await call.ended();
+        expect(time.now() - began).toBeGreaterThan(30_000);
+        const tried = time.now();
+        const job = await add('script-2000', 'refuse', {{}}, {{ attempts: 3, backoff_ms: 1_000 }});
+        const error = await job.result.catch((error) => error);
+        expect([error.name, time.now() - tried]).toEqual(['JobFailed', 3_000]);
+        expect(await job.state()).toMatchObject({{ state: 'failed', attempt: 3, error: expect.stringContaining('job 2 is odd') }});
+        expect(await (await get(1)).result).toBe(42);
+        const again = await job.result.catch((error) => error.message);
+        expect(again).toContain('is odd');
+      }});"
+    );
+    let file = file_of(project_of(programs(&[("1000", waits), ("2000", works)])), &source).expect("it loads");
     let report = run_one(&file, 0, &Plan::default());
     assert!(matches!(report.verdict, Verdict::Passed), "{}", tap(1, &report));
 }
