@@ -85,7 +85,7 @@ impl Resolver4And6 {
         let target = Target::from_uri(sip)?;
         let dns_failed = |error| ResolveError::Dns { host: sip.host.to_string(), error };
         let dns = HickoryDns::from_system(&self.config).map_err(dns_failed)?;
-        Ok(Resolver::new(Arc::new(dns), self.config.clone()).resolve(&target, rand::random()).await?.destinations)
+        Ok(Resolver::new(Arc::new(dns), self.config.clone()).resolve(&target, rand::random()).await?.destinations())
     }
 }
 

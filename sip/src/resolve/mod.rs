@@ -162,6 +162,12 @@ impl NextHops {
     pub fn certain(destinations: Vec<Destination>) -> NextHops {
         NextHops { servers: vec![Server { destinations, rank: (0, 0), weight: 0 }], is_guess: false }
     }
+
+    /// In the order drawn.
+    #[must_use]
+    pub fn destinations(&self) -> Vec<Destination> {
+        self.servers.iter().flat_map(|server| &server.destinations).copied().collect()
+    }
 }
 
 /// Where another request is to be tried, in the order drawn for it (RFC 2782).
