@@ -86,7 +86,7 @@ pub struct Way {
     pub price: Option<f64>,
 }
 
-/// A bridge whose targets are being looked up.
+/// A bridge whose targets are being looked up: those that are called one after another when their turn has come.
 #[derive(Debug)]
 pub(super) struct Routing {
     pub args: BridgeArgs,
@@ -112,13 +112,31 @@ pub(super) struct Hunt {
     turns: VecDeque<Turn>,
     /// Why targets have failed so far.
     failures: Vec<Option<Refusal>>,
+    /// Of numbers that are, or may yet be, dialled or talked to.
     lookups: Vec<LookupId>,
+    /// The target that is being looked up.
+    asked: Option<(LookupId, usize)>,
     /// The target whose turn it is, and how long it may still take.
     target: Option<(usize, Instant)>,
-    /// Gateways that are being tried: trial and leg.
-    trials: Vec<(u32, String)>,
+    /// Gateways that are being tried.
+    trials: Vec<Trial>,
     /// Legs dialled before.
     dialled: usize,
+}
+
+#[derive(Debug)]
+struct Trial {
+    number: u32,
+    lookup: LookupId,
+    leg: String,
+}
+
+/// What comes next.
+enum Next {
+    /// It has to be known where this target is called.
+    Ask(usize),
+    Dial(Box<Dialling>),
+    Nobody,
 }
 
 /// A turn as a bridge.
@@ -141,8 +159,14 @@ struct Called {
 
 #[derive(Debug)]
 enum How {
+    /// That is to be asked for.
+    Unknown,
     Written(BridgeTarget),
-    Gateway { way: Way, ring: Option<Duration>, is_last: bool },
+    Gateway {
+        way: Way,
+        ring: Option<Duration>,
+        is_last: bool,
+    },
 }
 
 impl Settings {
@@ -164,33 +188,32 @@ impl Routing {
         args.targets.iter().any(|target| is_asked_for(&target.uri)).then(routing)
     }
 
-    /// All answers are here: what is to be called, in which order.
+    /// Whether its targets are called one after another.
+    fn is_in_turn(&self) -> bool {
+        self.args.strategy == BridgeStrategy::Sequential || self.targets.len() == 1
+    }
+
+    /// What is to be called, in which order. All answers are here that are needed before anything is.
     fn hunt(self) -> (Hunt, Option<Outcome>) {
+        let is_in_turn = self.is_in_turn();
         let Self { args, instead, targets } = self;
-        let is_in_turn = args.strategy == BridgeStrategy::Sequential || targets.len() == 1;
         let (mut failures, mut lookups) = (vec![None; targets.len()], Vec::new());
         let mut turns: VecDeque<Turn> = VecDeque::new();
         for (index, (found, target)) in targets.into_iter().zip(&args.targets).enumerate() {
-            let mut called = Vec::new();
-            match found {
-                Found::Written | Found::ToAsk | Found::Asked(_) => called.push(How::Written(target.clone())),
+            let called = match found {
+                Found::Written => Ok(vec![How::Written(target.clone())]),
+                Found::ToAsk | Found::Asked(_) => Ok(vec![How::Unknown]),
                 Found::Answered(lookup, answer) => {
                     lookups.push(lookup);
-                    match answer {
-                        RouteAnswer::Local(uri) => called.push(How::Written(BridgeTarget { uri, ..target.clone() })),
-                        RouteAnswer::Gateways { ways, ring } => {
-                            let last = ways.len().saturating_sub(1);
-                            let ways = ways.into_iter().enumerate();
-                            called.extend(ways.map(|(place, way)| How::Gateway { way, ring, is_last: place == last }));
-                        }
-                        RouteAnswer::Refused(refusal) => {
-                            if let Some(failure) = failures.get_mut(index) {
-                                *failure = Some(refusal);
-                            }
-                        }
-                    }
+                    called(target, answer)
                 }
-            }
+            };
+            let called = called.unwrap_or_else(|refusal| {
+                if let Some(failure) = failures.get_mut(index) {
+                    *failure = Some(refusal);
+                }
+                Vec::new()
+            });
             let mut called = called.into_iter().map(|how| Called { target: index, how });
             match turns.front_mut() {
                 _ if is_in_turn => turns.extend(called.map(|called| vec![called])),
@@ -200,17 +223,34 @@ impl Routing {
             }
         }
         let (headers, trials) = (Headers::new(), Vec::new());
-        (Hunt { args, headers, turns, failures, lookups, target: None, trials, dialled: 0 }, instead)
+        (Hunt { args, headers, turns, failures, lookups, asked: None, target: None, trials, dialled: 0 }, instead)
+    }
+}
+
+/// How a target is called, one way after another, by what the core has found.
+fn called(target: &BridgeTarget, answer: RouteAnswer) -> Result<Vec<How>, Refusal> {
+    match answer {
+        RouteAnswer::Local(uri) => Ok(vec![How::Written(BridgeTarget { uri, ..target.clone() })]),
+        RouteAnswer::Gateways { ways, ring } => {
+            let last = ways.len().saturating_sub(1);
+            let ways = ways.into_iter().enumerate();
+            Ok(ways.map(|(place, way)| How::Gateway { way, ring, is_last: place == last }).collect())
+        }
+        RouteAnswer::Refused(refusal) => Err(refusal),
     }
 }
 
 impl Hunt {
-    /// The next bridge.
-    fn next(&mut self, now: Instant, settings: &Settings, caller_headers: &Headers) -> Option<Dialling> {
+    /// The next bridge, or what has to be known before.
+    fn next(&mut self, now: Instant, settings: &Settings, caller_headers: &Headers) -> Next {
         loop {
-            let turn = self.turns.pop_front()?;
+            let Some(turn) = self.turns.pop_front() else { return Next::Nobody };
             let whole = |target: &BridgeTarget| target.timeout_ms.filter(|ms| *ms > 0).unwrap_or(self.args.timeout_ms);
-            let (first, is_alone) = (turn.first()?.target, turn.len() == 1);
+            let Some(first) = turn.first() else { continue };
+            if matches!(first.how, How::Unknown) {
+                return Next::Ask(first.target);
+            }
+            let (first, is_alone) = (first.target, turn.len() == 1);
             if is_alone && self.target.is_none_or(|(target, _)| target != first) {
                 let ms = self.args.targets.get(first).map_or(0, whole);
                 let time = if ms == 0 { RING_TIME } else { Duration::from_millis(ms) };
@@ -227,6 +267,7 @@ impl Hunt {
             for called in turn {
                 let Some(mut target) = self.args.targets.get(called.target).cloned() else { continue };
                 match called.how {
+                    How::Unknown => continue,
                     How::Written(written) => target = written,
                     How::Gateway { way, ring, is_last } => {
                         let ring = ring.filter(|_| !is_last);
@@ -252,8 +293,24 @@ impl Hunt {
                 args.targets.push(target);
             }
             self.dialled += args.targets.len();
-            return Some(Dialling { args, headers: set, turned, ways });
+            return Next::Dial(Box::new(Dialling { args, headers: set, turned, ways }));
         }
+    }
+
+    /// The core has found where a target is called, whose turn it is.
+    fn found(&mut self, target: usize, answer: RouteAnswer) {
+        let Some(wanted) = self.args.targets.get(target) else { return };
+        match called(wanted, answer) {
+            Ok(ways) => ways.into_iter().rev().for_each(|how| self.turns.push_front(vec![Called { target, how }])),
+            Err(refusal) => self.give_up(target, refusal),
+        }
+    }
+
+    /// Look-ups of numbers that are dialled no more; they are left out from now on.
+    fn settled_lookups(&mut self) -> Vec<LookupId> {
+        let Self { lookups, turns, .. } = self;
+        let leads = |called: &Called, lookup| matches!(&called.how, How::Gateway { way, .. } if way.lookup == lookup);
+        lookups.extract_if(.., |lookup| !turns.iter().flatten().any(|called| leads(called, *lookup))).collect()
     }
 
     /// A turn has come to nothing. What the callee has said itself no other gateway can better.
@@ -286,8 +343,18 @@ impl Hunt {
 
     /// Whether `leg` is one of those being tried, and which.
     fn trial_of(&self, leg: &str) -> Option<u32> {
-        self.trials.iter().find(|(_, own)| own == leg).map(|(trial, _)| *trial)
+        self.trials.iter().find(|trial| trial.leg == leg).map(|trial| trial.number)
     }
+}
+
+fn find(args: &BridgeArgs, target: &BridgeTarget, lookup: LookupId) -> RouteRequest {
+    let caller_id = target.caller_id.clone().or_else(|| args.caller_id.clone());
+    RouteRequest::Find { lookup, target: target.uri.clone(), caller_id }
+}
+
+/// A gateway is not tried any more: another one has answered, or nobody is to be reached.
+fn cancelled(trial: u32) -> RouteRequest {
+    RouteRequest::Over { trial, code: 487, reason: "Request Terminated".to_owned() }
 }
 
 /// Fields that FreeSWITCH hands on by itself.
@@ -310,17 +377,18 @@ impl FreeSwitchBackend {
         self.route_requests.pop_front()
     }
 
-    /// Asks where the targets of a bridge are called.
-    pub(super) fn ask_for_routes(&mut self) {
+    /// Asks where the targets of a bridge are called that are called at once.
+    pub(super) fn ask_for_routes(&mut self, now: Instant) {
         let Some(Finish::Routing(routing)) = self.task.as_mut().map(|task| &mut task.finish) else { return };
-        let caller_id = routing.args.caller_id.clone();
+        if routing.is_in_turn() {
+            return self.begin_hunt(now);
+        }
         for (found, target) in routing.targets.iter_mut().zip(&routing.args.targets) {
             if matches!(found, Found::ToAsk) {
                 self.lookups += 1;
                 let lookup = LookupId(self.lookups);
                 *found = Found::Asked(lookup);
-                let caller_id = target.caller_id.clone().or_else(|| caller_id.clone());
-                self.route_requests.push_back(RouteRequest::Find { lookup, target: target.uri.clone(), caller_id });
+                self.route_requests.push_back(find(&routing.args, target, lookup));
             }
         }
     }
@@ -328,16 +396,29 @@ impl FreeSwitchBackend {
     /// The core has found where a target is called.
     pub fn routed(&mut self, now: Instant, lookup: LookupId, answer: RouteAnswer) {
         let Some(task) = &mut self.task else { return };
-        let Finish::Routing(routing) = &mut task.finish else { return };
+        let routing = match &mut task.finish {
+            Finish::Routing(routing) => routing,
+            Finish::Bridge(bridging) => {
+                let Some(hunt) = &mut bridging.hunt else { return };
+                let Some((_, target)) = hunt.asked.take_if(|(asked, _)| *asked == lookup) else { return };
+                hunt.found(target, answer);
+                return self.next_turn(now);
+            }
+            Finish::Unit | Finish::Play(_) | Finish::Collect(_) | Finish::Unstoppable => return,
+        };
         for found in &mut routing.targets {
             if matches!(found, Found::Asked(asked) if *asked == lookup) {
                 *found = Found::Answered(lookup, answer);
                 break;
             }
         }
-        if routing.targets.iter().any(|found| matches!(found, Found::Asked(_))) {
-            return;
+        if !routing.targets.iter().any(|found| matches!(found, Found::Asked(_))) {
+            self.begin_hunt(now);
         }
+    }
+
+    fn begin_hunt(&mut self, now: Instant) {
+        let Some(task) = &mut self.task else { return };
         let Finish::Routing(routing) = std::mem::replace(&mut task.finish, Finish::Unit) else { return };
         let (continue_on, (hunt, instead)) = (routing.args.continue_on, routing.hunt());
         let mut bridging = Bridging::new(continue_on, instead);
@@ -351,14 +432,29 @@ impl FreeSwitchBackend {
         let Some(task) = &mut self.task else { return };
         let Finish::Bridge(bridging) = &mut task.finish else { return };
         let Some(hunt) = &mut bridging.hunt else { return };
+        // What was tried makes room for what is asked for now.
+        self.route_requests.extend(hunt.settled_lookups().into_iter().map(RouteRequest::Forget));
         let is_first = hunt.dialled == 0;
         if is_first {
             hunt.headers.clone_from(self.headers.fields());
         }
-        let Some(Dialling { args, headers, turned, ways }) = hunt.next(now, &self.settings, &self.channel.headers) else {
-            let Refusal { code, reason, reply_by, .. } = hunt.failure();
-            let result = BridgeResult { status: status_of(code), code, reason, duration_ms: 0, bleg: None };
-            return self.bridge_concluded(now, result, reply_by.unwrap_or(EndedBy::Callee));
+        let Dialling { args, headers, turned, ways } = match hunt.next(now, &self.settings, &self.channel.headers) {
+            Next::Dial(dialling) => *dialling,
+            Next::Ask(index) => {
+                let Some(target) = hunt.args.targets.get(index) else { return };
+                self.lookups += 1;
+                let lookup = LookupId(self.lookups);
+                self.route_requests.push_back(find(&hunt.args, target, lookup));
+                hunt.asked = Some((lookup, index));
+                hunt.lookups.push(lookup);
+                task.doing = Doing::Idle;
+                return;
+            }
+            Next::Nobody => {
+                let Refusal { code, reason, reply_by, .. } = hunt.failure();
+                let result = BridgeResult { status: status_of(code), code, reason, duration_ms: 0, bleg: None };
+                return self.bridge_concluded(now, result, reply_by.unwrap_or(EndedBy::Callee));
+            }
         };
         match self.settings.bridge(&self.channel, task.id, &args, &headers, None, &turned) {
             Ok(plan) => {
@@ -370,9 +466,9 @@ impl FreeSwitchBackend {
                 for (place, way) in ways {
                     let Some(leg) = planned.legs.get(place) else { continue };
                     self.trials += 1;
-                    hunt.trials.push((self.trials, leg.clone()));
                     let Way { lookup, gateway, number, cli, price, .. } = way;
                     let trial = self.trials;
+                    hunt.trials.push(Trial { number: trial, lookup, leg: leg.clone() });
                     self.route_requests.push_back(RouteRequest::Tried { lookup, trial, gateway, number, cli, price });
                 }
                 (bridging.legs, bridging.record) = (planned.legs, planned.record);
@@ -388,7 +484,7 @@ impl FreeSwitchBackend {
     pub(super) fn turn_failed(&mut self, now: Instant, code: u16, reason: &str) {
         let Some(Finish::Bridge(bridging)) = self.task.as_mut().map(|task| &mut task.finish) else { return };
         let Some(hunt) = &mut bridging.hunt else { return };
-        for (trial, _) in std::mem::take(&mut hunt.trials) {
+        for Trial { number: trial, .. } in std::mem::take(&mut hunt.trials) {
             self.route_requests.push_back(RouteRequest::Over { trial, code, reason: reason.to_owned() });
         }
         let code = told(code);
@@ -400,10 +496,17 @@ impl FreeSwitchBackend {
         self.next_turn(now);
     }
 
-    /// A leg has answered and is joined with the call.
+    /// A leg has answered and is joined with the call: the others are dialled no more.
     pub(super) fn trial_answered(&mut self, leg: &str) {
-        let Some(Finish::Bridge(bridging)) = self.task.as_ref().map(|task| &task.finish) else { return };
-        if let Some(trial) = bridging.hunt.as_ref().and_then(|hunt| hunt.trial_of(leg)) {
+        let Some(Finish::Bridge(bridging)) = self.task.as_mut().map(|task| &mut task.finish) else { return };
+        let Some(hunt) = bridging.hunt.as_mut().filter(|_| bridging.legs.iter().any(|own| own == leg)) else { return };
+        for trial in hunt.trials.extract_if(.., |trial| trial.leg != leg) {
+            self.route_requests.push_back(cancelled(trial.number));
+        }
+        let talks = hunt.trials.first().map(|trial| trial.lookup);
+        let others = hunt.lookups.extract_if(.., |lookup| talks != Some(*lookup));
+        self.route_requests.extend(others.map(RouteRequest::Forget));
+        if let Some(trial) = hunt.trial_of(leg) {
             self.route_requests.push_back(RouteRequest::Answered { trial });
         }
     }
@@ -427,9 +530,9 @@ impl FreeSwitchBackend {
             },
             Finish::Unit | Finish::Play(_) | Finish::Collect(_) | Finish::Unstoppable => return,
         };
-        for (trial, _) in trials {
-            let (code, reason) = if joined == Some(trial) { (200, "OK") } else { (487, "Request Terminated") };
-            self.route_requests.push_back(RouteRequest::Over { trial, code, reason: reason.to_owned() });
+        for Trial { number: trial, .. } in trials {
+            let over = || RouteRequest::Over { trial, code: 200, reason: "OK".to_owned() };
+            self.route_requests.push_back(if joined == Some(trial) { over() } else { cancelled(trial) });
         }
         self.route_requests.extend(lookups.into_iter().map(RouteRequest::Forget));
         self.copy_headers(now, true);

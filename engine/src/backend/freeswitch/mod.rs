@@ -278,7 +278,7 @@ impl FreeSwitchBackend {
                 }
                 if let Finish::Routing(_) = task.finish {
                     task.doing = Doing::Idle;
-                    return self.ask_for_routes();
+                    return self.ask_for_routes(now);
                 }
                 return self.finish_task(now);
             };

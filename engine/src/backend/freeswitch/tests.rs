@@ -8,9 +8,10 @@ use lockstep_ctx_api::op::{
 };
 use lockstep_ctx_api::{BackendOutput, CallBackend, CallState, EndedBy, ErrorCode, Event as CallEvent, OpId, OpResult, Outcome};
 
-use super::{Channel, FreeSwitchBackend, RouteAnswer, RouteRequest, Settings, Way};
-use crate::call::Refusal;
+use super::{Channel, FreeSwitchBackend, Settings};
 use crate::esl::{Command, Event, FrameReader, Limits, Message};
+
+mod numbers;
 
 struct Desk {
     now: Instant,
@@ -410,70 +411,6 @@ fn what_one_bridge_shows_is_gone_after_it_and_what_the_dialplan_exports_stays() 
     assert_eq!(set(dialled(&mut desk)), []);
 }
 
-/// The name that a bridge of a caller `1000` shows, and its dial string.
-fn shown(variables: &[(&str, &str)], settings: Settings, args: BridgeArgs) -> (Option<String>, String) {
-    let own = [("Socket-Mode", "async"), ("Control", "full"), ("Caller-Caller-ID-Number", "1000")];
-    let channel: Vec<_> = own.iter().chain(variables).copied().collect();
-    let mut desk = Desk::on(&channel, settings);
-    desk.submit(1, Op::Bridge(args));
-    while let Some(request) = desk.backend.take_route_request() {
-        if let RouteRequest::Find { lookup, target: number, caller_id } = request {
-            // A routing script has put two digits before the number that is shown.
-            let cli = caller_id.map_or_else(String::new, |number| format!("44{number}"));
-            let way = Way { lookup, gateway: 7, address: format!("{number}@h"), number, cli, fields: Vec::new(), price: None };
-            desk.backend.routed(desk.now, lookup, RouteAnswer::Gateways { ways: vec![way], ring: None });
-            desk.drain();
-        }
-    }
-    let sent = dialled(&mut desk);
-    let name = sent.iter().find_map(|command| command.strip_prefix("api uuid_setvar u-1 effective_caller_id_name "));
-    let bridge = sent.iter().find(|command| command.starts_with("bridge "));
-    (name.map(|name| name.trim_matches('\'').to_owned()), bridge.cloned().unwrap_or_default())
-}
-
-#[test]
-fn a_name_goes_with_the_number_that_it_belongs_to() {
-    let target = |caller_id: Option<&str>, from_name: Option<&str>| {
-        let (caller_id, from_name) = (caller_id.map(str::to_owned), from_name.map(str::to_owned));
-        BridgeTarget { uri: "1001".into(), caller_id, from_name, ..BridgeTarget::default() }
-    };
-    let of_target = |target| BridgeArgs::to(vec![target]);
-    let of_all = |number: &str, name: Option<&str>| BridgeArgs {
-        caller_id: Some(number.into()),
-        from_name: name.map(str::to_owned),
-        ..bridge("1001")
-    };
-    let unnamed: &[(&str, &str)] = &[];
-    let named: &[(&str, &str)] = &[("variable_effective_caller_id_name", "Sales")];
-    for (variables, args, name) in [
-        (unnamed, bridge("1001"), None),
-        (unnamed, of_all("4420", Some("Al")), Some("Al")),
-        (unnamed, of_target(target(Some("4420"), Some("Zoë"))), Some("Zoë")),
-        // Not the caller's own name.
-        (unnamed, of_all("+4420", None), Some("4420")),
-        (unnamed, of_target(target(Some("4420"), None)), Some("4420")),
-        (unnamed, of_all("", None), Some("anonymous")),
-        (unnamed, of_all("1000", None), None),
-        (named, of_all("4420", None), Some("Sales")),
-        (named, bridge("1001"), None),
-    ] {
-        let shown = shown(variables, Settings::default(), args.clone()).0;
-        assert_eq!(shown.as_deref(), name, "{args:?}");
-    }
-}
-
-#[test]
-fn variables_name_the_caller_of_a_number_that_routes_lead_to() {
-    let routes = || Settings { has_routes: true, ..Settings::default() };
-    let set = [("variable_effective_caller_id_number", "20"), ("variable_effective_caller_id_name", "Sales")];
-    let (name, dialled) = shown(&set, routes(), bridge("4499"));
-    assert_eq!(name.as_deref(), Some("Sales"));
-    assert!(dialled.contains("origination_caller_id_number=4420]"), "{dialled}");
-    let (name, dialled) = shown(&[], routes(), bridge("4499"));
-    assert_eq!(name.as_deref(), Some("anonymous"), "nobody is to be shown");
-    assert!(dialled.contains("origination_caller_id_number=anonymous]"), "{dialled}");
-}
-
 /// What a bridge with the header `x-ticket: ours` has its legs get, and what is set once it is over.
 fn given_back(control: &str, variables: &[(&str, &str)], set: Option<(&str, &str)>) -> Vec<String> {
     let channel: Vec<_> = [("Socket-Mode", "async"), ("Control", control)].iter().chain(variables).copied().collect();
@@ -531,27 +468,6 @@ fn a_variable_that_is_lent_twice_is_given_back_once_as_it_was() {
     desk.backend.give_back(desk.now);
     assert_eq!(desk.sent(), ["api uuid_setvar u-1 sip_h_X-Foo 'theirs'"]);
     assert_eq!(desk.told, Vars::new());
-}
-
-#[test]
-fn a_header_waits_while_numbers_lead_nowhere() {
-    let mut desk = Desk::with("async", "full", Settings { has_routes: true, ..Settings::default() });
-    sets_header(&mut desk, 1);
-    for turn in [2, 3] {
-        desk.submit(turn, Op::Bridge(BridgeArgs { continue_on: ContinueOn::Always, ..bridge("4420") }));
-        let asked = std::iter::from_fn(|| desk.backend.take_route_request());
-        let lookup =
-            asked.filter_map(|asked| if let RouteRequest::Find { lookup, .. } = asked { Some(lookup) } else { None }).last();
-        let answer = match turn {
-            2 => RouteAnswer::Refused(Refusal::new(404, "Not Found")),
-            _ => RouteAnswer::Local("1001".into()),
-        };
-        desk.backend.routed(desk.now, lookup.unwrap(), answer);
-        desk.drain();
-    }
-    assert!(matches!(desk.done.last(), Some((2, Ok(Outcome::Bridged(result)))) if result.code == 404), "{:?}", desk.done);
-    let sent = dialled(&mut desk);
-    assert!(sent.iter().any(|command| command.contains("sip_h_X-Once") && command.contains("yes")), "{sent:?}");
 }
 
 #[test]
