@@ -28,3 +28,8 @@ fn streams() {
 fn endpoints() {
     drive("sip_endpoint", 500, sip::endpoint);
 }
+
+#[test]
+fn placed_calls() {
+    drive("sip_caller", 500, sip::caller);
+}
