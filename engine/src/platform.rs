@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::bus::Bus;
 use crate::cdr;
 use crate::config::{Config, DriversConfig, Loaded};
-use crate::core::EventLog;
+use crate::core::{EventLog, KeyChange, KeyNotice};
 use crate::host::{self, HostServices, Late, NamedService};
 use crate::jobs::Jobs;
 use crate::journals::{Journals, KeyError, MasterKey};
@@ -115,7 +115,7 @@ impl Platform {
         let jobs = Jobs::new(&store).telling(&events);
         let journals = Journals::off(&store, MasterKey::passing());
         let environment = Environment::load(&store)?;
-        let own = host::services(config, &store, &databases, &bus, &jobs).into_iter();
+        let own = host::services(config, &store, &databases, &bus, &jobs, &events).into_iter();
         let env = host::env_service(config, &store, &environment);
         let services = HostServices::new(own.chain(providers).chain([env]));
         Ok(Self {
@@ -144,11 +144,21 @@ impl Platform {
             if let Err(error) = self.journals.sweep().await {
                 tracing::error!(%error, "journals were not removed");
             }
-            while self.store.write(|connection, now| kv::sweep(connection, now, SWEEP)).await.is_ok_and(|swept| swept == SWEEP) {}
+            while self.sweep_keys().await == SWEEP {}
             let kept = self.cdr_ms;
             let old = move |connection: &rusqlite::Connection, now: u64| cdr::sweep(connection, now.saturating_sub(kept), SWEEP);
             while self.store.write(old).await.is_ok_and(|swept| swept == SWEEP) {}
         }
+    }
+
+    /// Sweeps some keys away whose time has come; how many.
+    async fn sweep_keys(&self) -> usize {
+        let Ok(gone) = self.store.write(|connection, now| kv::sweep(connection, now, SWEEP)).await else { return 0 };
+        let notices = gone.iter().filter_map(|(account, space, key)| {
+            self.events.key_notice(self.store.clock(), account, (*space, key), KeyChange::Expired)
+        });
+        notices.for_each(KeyNotice::tell);
+        gone.len()
     }
 }
 

@@ -18,7 +18,7 @@ use super::error::ApiError;
 use super::websocket::farewell;
 use super::{AppState, event_commands};
 use crate::core::timeline::What;
-use crate::core::{ChannelEvent, EngineEvent, EngineHandle, Missed, Published, Watcher};
+use crate::core::{ChannelEvent, EngineEvent, EngineHandle, KeysWatched, Missed, Published, Watcher};
 
 /// How long a client may take to accept one message.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -57,7 +57,8 @@ pub(super) async fn events(
     // Numbers begin anew with the engine: one that was never given out is from another life.
     let resumed = since.is_some_and(|since| since <= last);
     let hello = json!({ "type": "hello", "engine": log.engine(), "seq": last, "resumed": resumed }).to_string();
-    let client = EventsClient { engine: state.engine.clone(), caller, granted, filter };
+    let keys = filter.wants_keys().then(|| log.watch_keys());
+    let client = EventsClient { engine: state.engine.clone(), caller, granted, filter, _keys: keys };
     Ok(upgrade.max_message_size(MAX_INBOUND).on_upgrade(move |socket| client.forward(socket, watcher, hello)))
 }
 
@@ -83,6 +84,7 @@ impl Filter {
                 "log" => &["log"],
                 "channel" => &["channel"],
                 "registration" => &["registration"],
+                "kv" => &["kv"],
                 "job" => &["job"],
                 "alert" => &["alert"],
                 "script" | "scripts-loaded" => &["scripts-loaded"],
@@ -95,7 +97,12 @@ impl Filter {
 
     fn wants(&self, event: &EngineEvent) -> bool {
         self.call.as_deref().is_none_or(|call| event.call() == Some(call))
-            && (self.types.is_empty() || self.types.contains(type_of(event)))
+            && (self.types.contains(type_of(event)) || self.types.is_empty() && !matches!(event, EngineEvent::Kv(_)))
+    }
+
+    /// Changes of keys are told only to those who ask for them by name.
+    fn wants_keys(&self) -> bool {
+        self.call.is_none() && self.types.contains("kv")
     }
 }
 
@@ -112,6 +119,7 @@ fn type_of(event: &EngineEvent) -> &'static str {
         EngineEvent::Channel { .. } => "channel",
         EngineEvent::Registration { .. } => "registration",
         EngineEvent::ScriptsLoaded { .. } => "scripts-loaded",
+        EngineEvent::Kv(_) => "kv",
         EngineEvent::Job(_) => "job",
         EngineEvent::Alert(_) => "alert",
     }
@@ -163,6 +171,7 @@ struct EventsClient {
     caller: Caller,
     granted: Granted,
     filter: Filter,
+    _keys: Option<KeysWatched>,
 }
 
 impl EventsClient {
@@ -286,10 +295,12 @@ impl Commands<'_> {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::core::EngineError;
     use crate::core::handle::Request;
+    use crate::core::{EngineError, EventLog, KeyChange};
     use crate::platform::Platform;
     use crate::runs::RunsHandle;
+    use crate::store::Clock;
+    use crate::store::kv::Space;
 
     fn filter(call: Option<&str>, types: Option<&str>) -> Result<Filter, ApiError> {
         Filter::new(EventsQuery { call: call.map(str::to_owned), types: types.map(str::to_owned), since: None })
@@ -308,6 +319,23 @@ mod tests {
     }
 
     #[test]
+    fn keys_are_told_to_those_who_ask_for_them_by_name() {
+        let log = EventLog::default();
+        let changed = || log.key_notice(&Clock::system(), "default", (Space::Texts, "a"), KeyChange::Deleted);
+        assert!(changed().is_none());
+        let watched = log.watch_keys();
+        let mut watcher = log.watch();
+        changed().unwrap().tell();
+        let event = watcher.try_recv().unwrap().unwrap();
+        assert!(filter(None, Some("kv,job")).unwrap().wants(&event));
+        assert!(!filter(None, None).unwrap().wants(&event) && !filter(None, Some("job")).unwrap().wants(&event));
+        let asked = |call, types| filter(call, types).unwrap().wants_keys();
+        assert_eq!([asked(None, Some("kv")), asked(None, None), asked(Some("1"), Some("kv"))], [true, false, false]);
+        drop(watched);
+        assert!(changed().is_none());
+    }
+
+    #[test]
     fn an_unknown_type_is_refused() {
         assert!(filter(None, Some("call,jobs")).is_err());
     }
@@ -321,6 +349,7 @@ mod tests {
             caller: Caller::default(),
             granted: Granted::everything(),
             filter: filter(None, None).unwrap(),
+            _keys: None,
         };
         let place = r#"{"command":"originate","to":"1000","from":"2","destination":"1000"}"#;
         let hang_up = |call: &str| json!({ "command": "hangup", "call": call }).to_string();

@@ -13,6 +13,7 @@ use super::access::Caller;
 use super::body::JsonBody;
 use super::error::ApiError;
 use super::path::Path;
+use crate::core::{KeyChange, KeyNotice};
 use crate::store::kv::{self, Space};
 
 const DEFAULT_LIST: usize = 100;
@@ -66,9 +67,12 @@ pub(super) async fn put(
     JsonBody(Put { value, ttl_s }): JsonBody<Put>,
 ) -> Result<StatusCode, ApiError> {
     let ttl_ms = ttl_s.map(kv::ttl_ms).transpose().map_err(|why| ApiError::bad_request(format!("ttl_s: {why}")))?;
-    let max_bytes = state.engine.platform().kv_bytes;
+    let platform = state.engine.platform();
+    let (max_bytes, clock) = (platform.kv_bytes, platform.store.clock());
+    let notice = platform.events.key_notice(clock, &account, (Space::Texts, &key), KeyChange::Set);
+    let notice = notice.map(|notice| notice.showing(&value));
     let set = move |connection: &_, now| kv::set(connection, now, (&account, max_bytes), Space::Texts, &key, &value, ttl_ms);
-    state.engine.platform().store.write(set).await?;
+    platform.store.write_then(set, |_| notice.into_iter().for_each(KeyNotice::tell)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -77,9 +81,11 @@ pub(super) async fn remove(
     Extension(Caller { account, .. }): Extension<Caller>,
     Path(key): Path<String>,
 ) -> Result<StatusCode, ApiError> {
+    let platform = state.engine.platform();
+    let notice = platform.events.key_notice(platform.store.clock(), &account, (Space::Texts, &key), KeyChange::Deleted);
     let wanted = key.clone();
-    let gone =
-        state.engine.platform().store.write(move |connection, now| kv::del(connection, now, &account, Space::Texts, &wanted));
+    let del = move |connection: &_, now| kv::del(connection, now, &account, Space::Texts, &wanted);
+    let gone = platform.store.write_then(del, |gone| notice.filter(|_| *gone).into_iter().for_each(KeyNotice::tell));
     if gone.await? { Ok(StatusCode::NO_CONTENT) } else { Err(no_such_key(&key)) }
 }
 

@@ -8,12 +8,16 @@ use serde_json::{Value, json};
 use super::calls::encode;
 use super::client::Ask;
 use super::{finish, out, some_seconds};
+use crate::log::on_one_line;
 
-/// List, read, set and remove keys of the key-value store.
+/// List, read, set, remove and follow keys of the key-value store.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
     action: Option<Action>,
+    /// Print keys as they change, those of objects, too.
+    #[arg(long, short)]
+    follow: bool,
     #[command(flatten)]
     ask: Ask,
 }
@@ -55,6 +59,9 @@ pub(super) fn run(args: &Args) -> ExitCode {
 }
 
 async fn work(args: &Args) -> Result<(), String> {
+    if args.follow {
+        return args.ask.follow("kv", line).await;
+    }
     let Ask { target, .. } = &args.ask;
     let path = |key: &str| format!("/v1/kv/{}", encode(key));
     let all = Action::List { prefix: None, after: None, limit: 100 };
@@ -83,6 +90,17 @@ async fn work(args: &Args) -> Result<(), String> {
     Ok(())
 }
 
+/// A key that has changed.
+fn line(event: &Value) -> String {
+    let text = |name: &str| event[name].as_str().unwrap_or_default();
+    let became = match (text("change"), event["value"].as_str()) {
+        ("set", Some(value)) => format!("= {value}"),
+        ("set", None) => "= …".to_owned(),
+        (gone, _) => gone.to_owned(),
+    };
+    on_one_line(format!("{}  {} {became}", text("space"), text("key")))
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -93,6 +111,14 @@ mod tests {
     struct Line {
         #[command(flatten)]
         args: Args,
+    }
+
+    #[test]
+    fn a_line_says_what_became_of_a_key() {
+        let set = json!({ "type": "kv", "space": "kv", "key": "colour", "change": "set", "value": "a\nb" });
+        assert_eq!(line(&set), "kv  colour = a\\nb");
+        assert_eq!(line(&json!({ "space": "ko", "key": "long", "change": "set" })), "ko  long = …");
+        assert_eq!(line(&json!({ "space": "kv", "key": "colour", "change": "expired" })), "kv  colour expired");
     }
 
     #[test]

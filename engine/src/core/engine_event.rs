@@ -6,6 +6,7 @@ use lockstep_ctx_api::{CallEndedCause, CallState};
 use serde::Serialize;
 
 use super::channel::{Channel, ChannelEvent};
+use super::key_events::KeyChanged;
 use super::timeline::TimelineEntry;
 use crate::alerts::Alert;
 use crate::jobs::Job;
@@ -67,6 +68,8 @@ pub enum EngineEvent {
     ScriptsLoaded {
         scripts: usize,
     },
+    /// A key of an account has changed.
+    Kv(KeyChanged),
     /// A job has come as far as this.
     Job(Arc<Job>),
     /// Somebody should look at something.
@@ -92,6 +95,7 @@ impl EngineEvent {
         let of = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         let own = match self {
             Self::CallStarted { call, from, to, .. } => call.len() + from.len() + to.len(),
+            Self::Kv(changed) => changed.key.len() + of(&changed.value),
             Self::Job(job) => job.data.len() + of(&job.progress) + of(&job.result) + of(&job.error),
             Self::Channel { what: ChannelEvent::Started(activity), .. } => activity.octets,
             Self::Alert(alert) => alert.text.len(),
@@ -116,7 +120,12 @@ impl EngineEvent {
             | Self::CallEnded { call, .. }
             | Self::CallOver { call } => Some(call),
             Self::Channel { channel, .. } => Some(&channel.call),
-            Self::RunLog { .. } | Self::Registration { .. } | Self::ScriptsLoaded { .. } | Self::Job(_) | Self::Alert(_) => None,
+            Self::RunLog { .. }
+            | Self::Registration { .. }
+            | Self::ScriptsLoaded { .. }
+            | Self::Kv(_)
+            | Self::Job(_)
+            | Self::Alert(_) => None,
         }
     }
 }

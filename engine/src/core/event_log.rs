@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, watch};
@@ -70,6 +70,8 @@ struct Shared {
     /// The number of the newest event, to wait on.
     last: watch::Sender<u64>,
     watched: AtomicBool,
+    /// Those who want to be told of keys, too.
+    key_watchers: AtomicUsize,
     closed: AtomicBool,
     engine: String,
     alerts: mpsc::Sender<Alert>,
@@ -97,6 +99,7 @@ impl Default for EventLog {
             ring,
             last,
             watched: AtomicBool::new(false),
+            key_watchers: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             engine: uuid::Uuid::new_v4().to_string(),
             alerts,
@@ -109,6 +112,10 @@ impl EventLog {
     /// Whether anybody watches, or may come back to watch on: else events need not be made.
     pub fn is_watched(&self) -> bool {
         self.0.watched.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn key_watchers(&self) -> &AtomicUsize {
+        &self.0.key_watchers
     }
 
     /// Adds an event that concerns `account`, or everybody.

@@ -11,7 +11,7 @@
 //! | going out | `outgoing`, `routing` (from what is dialled to the ways there), `trunks` (gateways), `probes`, `credentials`, `messages` |
 //! | a call | `live_call`, `calls` (between script and backend), `exchange` (what all calls share), `board` (its legs' wishes as SIP and media), `dialog_events`, `call_facts`, `backend` |
 //! | changing hands | `executions` (operations that others ask for), `claiming` (who has a call), `former` (scripts that had one), `joining` (two calls made one) |
-//! | telling | `timeline`, `timeline_log`, `timeline_replayed`; `event_log`, `engine_event`, `watching`; `channel`, `channel_vars` |
+//! | telling | `timeline`, `timeline_log`, `timeline_replayed`; `event_log`, `engine_event`, `key_events`, `watching`; `channel`, `channel_vars` |
 //! | keeping | `keeping` (journals on their way to disk), `past_calls`, `broken_off` (calls in whose midst an engine died), `recordings` |
 //! | FreeSWITCH | `freeswitch`, `freeswitch_listener`, `freeswitch_routes` |
 
@@ -46,6 +46,7 @@ pub(crate) mod handle;
 mod incoming;
 mod joining;
 mod keeping;
+mod key_events;
 mod live_call;
 mod messages;
 mod named_scripts;
@@ -82,6 +83,7 @@ pub use handle::{
     CallFilter, CallSummary, EngineError, EngineHandle, GatewayStanding, Metric, MetricKind, Originate, Readiness, Registration,
     ScriptInfo, StatsSnapshot,
 };
+pub use key_events::{KeyChange, KeyChanged, KeyNotice, KeysWatched};
 pub use live_call::PLACED;
 pub use messages::TextMessage;
 pub(crate) use timeline_log::{detail as op_detail, logged, outcome_text};

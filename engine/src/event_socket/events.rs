@@ -50,7 +50,8 @@ pub(super) fn of_engine(event: &EngineEvent, realm: &str) -> Vec<Event> {
             event.push("Scripts", &scripts.to_string());
             vec![event]
         }
-        EngineEvent::Job(_)
+        EngineEvent::Kv(_)
+        | EngineEvent::Job(_)
         | EngineEvent::Alert(_)
         | EngineEvent::CallStarted { .. }
         | EngineEvent::CallState { .. }

@@ -5,19 +5,26 @@ use lockstep_ctx_api::{ErrorCode, OpError};
 use serde_json::json;
 
 use super::{Arguments, HostFuture, HostReply, HostService, RunContext, answered, no_such_function};
+use crate::core::{EventLog, KeyChange, KeyNotice};
 use crate::store::kv::{self, MAX_KEYS, Space};
 use crate::store::{Store, StoreError};
 
 /// The service; one of these for each space of keys.
 pub(super) struct Kv {
     store: Store,
+    events: EventLog,
     space: Space,
     max_bytes: u64,
 }
 
 impl Kv {
-    pub(super) fn new(store: &Store, space: Space, max_bytes: u64) -> Self {
-        Self { store: store.clone(), space, max_bytes }
+    pub(super) fn new(store: &Store, events: &EventLog, space: Space, max_bytes: u64) -> Self {
+        Self { store: store.clone(), events: events.clone(), space, max_bytes }
+    }
+
+    /// For those who watch keys.
+    fn notice(&self, account: &str, key: &str, change: KeyChange) -> Option<KeyNotice> {
+        self.events.key_notice(self.store.clock(), account, (self.space, key), change)
     }
 
     fn begin(&self, account: String, function: &str, args: &mut Arguments) -> Result<HostFuture, OpError> {
@@ -39,18 +46,28 @@ impl Kv {
                     Space::Objects => args.json("value")?,
                 };
                 let ttl = ttl_ms(args)?;
+                let notice = self.notice(&account, &key, KeyChange::Set).map(|notice| notice.showing(&value));
                 let set = move |connection: &_, now| kv::set(connection, now, (&account, max_bytes), space, &key, &value, ttl);
-                reply(args, self.store.write(set), |()| String::new())
+                let told = move |_: &()| notice.into_iter().for_each(KeyNotice::tell);
+                reply(args, self.store.write_then(set, told), |()| String::new())
             }
             "del" => {
                 let key = args.text("key")?;
-                let gone = self.store.write(move |connection, now| kv::del(connection, now, &account, space, &key));
-                reply(args, gone, |gone| json!(gone).to_string())
+                let notice = self.notice(&account, &key, KeyChange::Deleted);
+                let del = move |connection: &_, now| kv::del(connection, now, &account, space, &key);
+                let told = move |gone: &bool| notice.filter(|_| *gone).into_iter().for_each(KeyNotice::tell);
+                reply(args, self.store.write_then(del, told), |gone| json!(gone).to_string())
             }
             "incr" => {
                 let (key, by, ttl) = (args.text("key")?, args.number("by")?, ttl_ms(args)?);
+                let notice = self.notice(&account, &key, KeyChange::Set);
                 let incr = move |connection: &_, now| kv::incr(connection, now, (&account, max_bytes), &key, by, ttl);
-                reply(args, self.store.write(incr), |number| number.to_string())
+                let told = move |number: &f64| {
+                    if let Some(notice) = notice {
+                        notice.showing(&number.to_string()).tell();
+                    }
+                };
+                reply(args, self.store.write_then(incr, told), |number| number.to_string())
             }
             "keys" => {
                 let prefix = args.text("prefix")?;

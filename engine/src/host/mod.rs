@@ -43,6 +43,7 @@ pub use scratch::{Scratch, Witness, remove_left};
 
 use crate::bus::Bus;
 use crate::config::Config;
+use crate::core::EventLog;
 use crate::fetch::EgressPolicy;
 use crate::jobs::Jobs;
 use crate::script::Environment;
@@ -119,10 +120,11 @@ pub(crate) fn services(
     databases: &AccountDatabases,
     bus: &Bus,
     jobs: &Jobs,
+    events: &EventLog,
 ) -> Vec<NamedService> {
     vec![
-        ("kv", Arc::new(Kv::new(store, Space::Texts, config.store.kv_bytes()))),
-        ("ko", Arc::new(Kv::new(store, Space::Objects, config.store.kv_bytes()))),
+        ("kv", Arc::new(Kv::new(store, events, Space::Texts, config.store.kv_bytes()))),
+        ("ko", Arc::new(Kv::new(store, events, Space::Objects, config.store.kv_bytes()))),
         ("jobs", Arc::new(JobService::new(jobs))),
         ("channel", Arc::new(channel::Channels)),
         ("messages", Arc::new(messages::Messages::new(bus))),

@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::core::EngineEvent;
 use crate::platform::Platform;
 use crate::store::Clock;
 
@@ -260,4 +261,38 @@ async fn a_script_signs_for_its_accounts_customers_alone() {
         let made = call_by(&by, &services, "helper", "generatePbxSecurityKey", json!([customer, "pbx.example.net"])).await;
         assert_eq!(made.is_ok(), signs, "{account} {customer}: {made:?}");
     }
+}
+
+#[tokio::test]
+async fn those_who_watch_keys_see_what_becomes_of_them_and_no_secrets() {
+    let platform = Platform::in_memory(&Config::default()).unwrap();
+    let mut watcher = platform.events.watch();
+    let change = async |service: &str, function: &str, args: Value| {
+        value(call(&platform.services, service, function, args).await);
+    };
+    change("kv", "incr", json!(["before", 1])).await;
+    let _watched = platform.events.watch_keys();
+    for (key, text) in [("colour", "red"), ("user:token", "hush"), ("long", "x".repeat(5_000).as_str())] {
+        assert!(call(&platform.services, "kv", "set", json!([key, text])).await.is_ok());
+    }
+    assert!(call(&platform.services, "ko", "set", json!(["user", r#"{"password":"hush"}"#])).await.is_ok());
+    change("kv", "incr", json!(["n", 2])).await;
+    change("kv", "del", json!(["none"])).await;
+    change("kv", "del", json!(["colour"])).await;
+    let seen = std::iter::from_fn(|| watcher.try_recv()).map(|event| match &event.unwrap().event {
+        EngineEvent::Kv(changed) => {
+            let value = changed.value.as_deref().unwrap_or("-");
+            format!("{} {} {} {:?} {value}", changed.account, changed.space, changed.key, changed.change)
+        }
+        other => panic!("{other:?}"),
+    });
+    let expected = [
+        "default kv colour Set red",
+        "default kv user:token Set [redacted]",
+        "default kv long Set -",
+        r#"default ko user Set {"password":"[redacted]"}"#,
+        "default kv n Set 2",
+        "default kv colour Deleted -",
+    ];
+    assert_eq!(seen.collect::<Vec<_>>(), expected);
 }

@@ -139,8 +139,8 @@ pub fn usage(connection: &Connection, account: &str) -> Result<Usage, StoreError
     usage::of(connection, account, KIND)
 }
 
-/// Removes up to `limit` entries whose time has come; how many.
-pub fn sweep(connection: &Connection, now: u64, limit: usize) -> Result<usize, StoreError> {
+/// Removes up to `limit` entries whose time has come: of whom, and which.
+pub fn sweep(connection: &Connection, now: u64, limit: usize) -> Result<Vec<(String, Space, String)>, StoreError> {
     let sql = "SELECT account, space, key, length(CAST(value AS BLOB)) FROM kv WHERE expires_ms <= ? LIMIT ?";
     let expired: Vec<(String, u8, String, i64)> = connection
         .prepare_cached(sql)?
@@ -151,7 +151,8 @@ pub fn sweep(connection: &Connection, now: u64, limit: usize) -> Result<usize, S
         delete.execute(params![account, space, key])?;
         usage::note(connection, account, KIND, -1, -(bytes + length(key)))?;
     }
-    Ok(expired.len())
+    let space = |number| if number == Space::Objects as u8 { Space::Objects } else { Space::Texts };
+    Ok(expired.into_iter().map(|(account, number, key, _)| (account, space(number), key)).collect())
 }
 
 fn put(

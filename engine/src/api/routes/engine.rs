@@ -60,7 +60,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
             text("call", "Only of this call."),
             text(
                 "types",
-                "Only these, parted by commas: call-started, call-state, call-ended, call-over (`call` for all four), channel, timeline, log, registration, job, alert, scripts-loaded (or `script`).",
+                "Only these, parted by commas: call-started, call-state, call-ended, call-over (`call` for all four), channel, timeline, log, registration, job, alert, scripts-loaded (or `script`), and kv, which comes only where it is named.",
             ),
             text("since", "Begin after the event of this number, as far as it is still known; default: from now on."),
         ],
