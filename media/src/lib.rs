@@ -5,6 +5,7 @@
 //! [`stream::MediaStream::poll_output`]. Only `io` (and what `prompt` reads from disk) touches the world.
 
 pub mod beneath;
+mod cache;
 pub mod codec;
 pub mod digit;
 pub mod dtmf;

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cache::prefetch;
 use crate::codec::{Codec, g711};
 use crate::digit::{Digit, DigitSet};
 
@@ -171,6 +172,11 @@ impl Playout {
     /// Whether the packet filled last was the last one.
     pub(crate) fn is_finished(&self) -> bool {
         self.prompt >= self.playlist.prompts.len()
+    }
+
+    /// Has the processor fetch the list of prompts.
+    pub(crate) fn fetch_prompts(&self) {
+        prefetch(self.playlist.prompts.as_slice());
     }
 
     /// Fills one packet's payload in `codec`. The playout must not be finished.

@@ -10,13 +10,17 @@ use super::{
     thread::Counters,
 };
 use crate::{
+    cache::{Step, prefetch},
     playout::PlayId,
     recording::RecordingId,
     stream::{Channel, Command, DtmfMethod, Forward, MediaEvent, MediaStream, Output},
 };
 
-/// Datagrams taken from a polled socket at one tick. More than one are waiting only after a delay on the network.
+/// Datagrams taken from a polled socket at one tick.
 const MAX_BURST: usize = 8;
+/// A polled socket is read until it is empty at one tick in so many, and while it has more than one datagram a tick. At the others
+/// the one that is to be expected is taken: to find out that there is no other costs as much as a packet.
+const THOROUGH: u8 = 5;
 /// Samples of a recording collected before they go to the writer: half a second at 8 kHz.
 const BLOCK: usize = 4000;
 
@@ -37,16 +41,25 @@ pub(super) struct PressedKey {
     pub(super) relay: Command,
 }
 
+/// The leg that one is joined with, on the same thread.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer {
+    pub(super) id: LegId,
+    /// Its place among the thread's legs.
+    pub(super) place: u32,
+}
+
 pub(super) struct LegSlot {
     pub(super) id: LegId,
     stream: MediaStream,
     pub(super) sockets: LegSockets,
-    /// The leg this one is joined with, on the same thread.
-    pub(super) peer: Option<LegId>,
+    pub(super) peer: Option<Peer>,
     /// The tick this leg is in the wheel for; entries of other ticks are out of date.
     pub(super) tick: Option<u64>,
     /// Whether the RTP socket is in the epoll set, or read at the leg's own ticks.
     pub(super) watched: bool,
+    /// Ticks until the polled socket is read until it is empty.
+    until_thorough: u8,
     /// The playout during which no key is acted on, so that keys may be found at the tick.
     undisturbed: Option<PlayId>,
     recordings: Vec<Block>,
@@ -72,6 +85,7 @@ impl LegSlot {
             peer: None,
             tick: None,
             watched: false,
+            until_thorough: 0,
             undisturbed: None,
             recordings: Vec::new(),
             closing: false,
@@ -84,6 +98,14 @@ impl LegSlot {
 
     pub(super) fn stream(&self) -> &MediaStream {
         &self.stream
+    }
+
+    /// Has the processor fetch what a turn touches.
+    pub(super) fn fetch(&self, step: Step) {
+        match step {
+            Step::Itself => prefetch(self),
+            Step::Parts | Step::TheirParts => self.stream.fetch_parts(step),
+        }
     }
 
     /// Whether the thread should be woken by packets of this leg. It need not while a prompt plays that no key
@@ -105,7 +127,7 @@ impl LegSlot {
         self.recordings.push(Block { id, channels, samples: Vec::new(), missed: 0, finished: false });
     }
 
-    pub(super) fn join(&mut self, now: Instant, peer: LegId) {
+    pub(super) fn join(&mut self, now: Instant, peer: Peer) {
         self.peer = Some(peer);
         self.stream.command(now, Command::Join);
     }
@@ -148,11 +170,13 @@ impl LegSlot {
 
     /// Reads what came since the last tick. Only for a leg that is not joined.
     pub(super) fn receive_waiting(&mut self, now: Instant, buffer: &mut [u8], counters: &Counters) {
-        for _ in 0..MAX_BURST {
-            if self.receive(now, Channel::Rtp, buffer, counters).is_none() {
-                return;
-            }
-        }
+        let most = if self.until_thorough == 0 { MAX_BURST } else { 1 };
+        let read = (0..most).take_while(|_| self.receive(now, Channel::Rtp, buffer, counters).is_some()).count();
+        self.until_thorough = match self.until_thorough {
+            0 if read > 1 => 0,
+            0 => THOROUGH - 1,
+            ticks => ticks - 1,
+        };
     }
 
     /// Sends a packet of the joined leg.
@@ -171,7 +195,10 @@ impl LegSlot {
                         MediaEvent::PlayoutFinished { id, .. } if self.undisturbed == Some(*id) => self.undisturbed = None,
                         MediaEvent::RecordingFinished { id, .. } => finish_recording(&mut self.recordings, *id),
                         MediaEvent::Digit { digit, duration, method: DtmfMethod::TelephoneEvent } => {
-                            let relay = |to| PressedKey { to, relay: Command::RelayKey { digit: *digit, held: *duration } };
+                            let relay = |peer: Peer| PressedKey {
+                                to: peer.id,
+                                relay: Command::RelayKey { digit: *digit, held: *duration },
+                            };
                             around.keys.extend(self.peer.map(relay));
                         }
                         _ => {}

@@ -19,7 +19,7 @@ use std::{
 use super::{
     LegId, PoolEvent,
     lateness::LatenessHistogram,
-    leg::{LegSlot, PressedKey, Surroundings},
+    leg::{LegSlot, Peer, PressedKey, Surroundings},
     mailbox::{Closed, Inbox, Sender},
     outbox::Outbox,
     recorder::{Message, Recorder, RecordingFile},
@@ -28,6 +28,7 @@ use super::{
     wheel::{Due, Wheel},
 };
 use crate::{
+    cache::Step,
     recording::{RecordingId, RecordingOptions},
     rtp::MAX_PACKET,
     stream::{Channel, Command},
@@ -146,9 +147,8 @@ impl MediaThread {
         }
         let mut ready = [Readiness { events: 0, u64: 0 }; EVENTS];
         while let Some(count) = self.turn(&mut ready) {
-            for event in ready.iter().take(count) {
-                self.handle_readiness(event.u64);
-            }
+            let ready = ready.get(..count).unwrap_or_default();
+            self.in_turn(ready, |event| place_of(event.u64), |thread, event| thread.handle_readiness(event.u64));
         }
         self.close_all();
     }
@@ -198,18 +198,37 @@ impl MediaThread {
     fn call_due(&mut self) {
         let mut due = std::mem::take(&mut self.due);
         self.wheel.expire(Instant::now(), &mut due, |later| self.legs.awaits(later));
-        for Due { leg: index, tick } in due.drain(..) {
-            let Some(leg) = self.legs.at(index).filter(|leg| leg.tick == Some(tick)) else { continue };
-            leg.tick = None;
-            let now = Instant::now();
-            self.counters.lateness.record(now.saturating_duration_since(self.wheel.instant_of(tick)));
-            if !leg.watched {
-                leg.receive_waiting(now, self.buffer.as_mut_slice(), &self.counters);
-            }
-            leg.handle_timeout(now);
-            self.settle(index, now);
-        }
+        self.in_turn(&due, |due| due.leg, Self::call);
+        due.clear();
         self.due = due;
+    }
+
+    /// Calls a leg whose tick has come.
+    fn call(&mut self, Due { leg: index, tick }: Due) {
+        let Some(leg) = self.legs.at(index).filter(|leg| leg.tick == Some(tick)) else { return };
+        leg.tick = None;
+        let now = Instant::now();
+        self.counters.lateness.record(now.saturating_duration_since(self.wheel.instant_of(tick)));
+        if !leg.watched {
+            leg.receive_waiting(now, self.buffer.as_mut_slice(), &self.counters);
+        }
+        leg.handle_timeout(now);
+        self.settle(index, now);
+    }
+
+    /// Gives each of `items`, which are about the legs at `place`, its turn. The processor fetches the legs of those that follow meanwhile.
+    fn in_turn<T: Copy>(&mut self, items: &[T], place: impl Fn(T) -> u32, mut turn: impl FnMut(&mut Self, T)) {
+        for number in 0..items.len() + Step::TURNS {
+            let before = |turns: usize| number.checked_sub(turns).and_then(|number| items.get(number).copied());
+            for (step, turns) in Step::ALL {
+                if let Some(item) = before(turns) {
+                    self.legs.fetch(place(item), step);
+                }
+            }
+            if let Some(item) = before(Step::TURNS) {
+                turn(self, item);
+            }
+        }
     }
 
     fn handle_readiness(&mut self, token: u64) {
@@ -218,7 +237,7 @@ impl MediaThread {
         let Some(leg) = self.legs.at(index) else { return };
         let peer = leg.peer;
         let forward = leg.receive(now, channel, self.buffer.as_mut_slice(), &self.counters).flatten();
-        if let (Some(packet), Some(peer)) = (forward, peer.and_then(|peer| self.legs.find(peer))) {
+        if let (Some(packet), Some(peer)) = (forward, peer) {
             let mut around = Surroundings {
                 outbox: &mut self.outbox,
                 recorder: &self.recorder,
@@ -226,9 +245,9 @@ impl MediaThread {
                 scratch: self.scratch.as_mut_slice(),
                 keys: &mut self.keys,
             };
-            if let Some(leg) = self.legs.at(peer) {
+            if let Some(leg) = self.legs.at(peer.place).filter(|leg| leg.id == peer.id) {
                 leg.forward(now, packet, &mut around);
-                self.settle(peer, now);
+                self.settle(peer.place, now);
             }
         }
         self.settle(index, now);
@@ -370,20 +389,18 @@ impl MediaThread {
     }
 
     fn join(&mut self, a: LegId, b: LegId, now: Instant) {
-        if self.legs.find(a).is_none() || self.legs.find(b).is_none() {
-            return;
-        }
+        let Some((at_a, at_b)) = self.legs.find(a).zip(self.legs.find(b)) else { return };
         self.leave(a, now);
         self.leave(b, now);
-        self.with(a, now, |leg| leg.join(now, b));
-        self.with(b, now, |leg| leg.join(now, a));
+        self.with(a, now, |leg| leg.join(now, Peer { id: b, place: at_b }));
+        self.with(b, now, |leg| leg.join(now, Peer { id: a, place: at_a }));
     }
 
     fn leave(&mut self, leg: LegId, now: Instant) {
         let peer = self.legs.find(leg).and_then(|index| self.legs.at(index)).and_then(|leg| leg.peer);
         if let Some(peer) = peer {
             self.with(leg, now, |leg| leg.leave(now));
-            self.with(peer, now, |leg| leg.leave(now));
+            self.with(peer.id, now, |leg| leg.leave(now));
         }
     }
 
@@ -474,6 +491,19 @@ impl Legs {
         self.places.get_mut(index as usize)?.slot.as_deref_mut()
     }
 
+    /// Has the processor fetch the leg at a place, and the one it is joined with.
+    fn fetch(&self, place: u32, step: Step) {
+        let leg = |place: u32| self.places.get(place as usize)?.slot.as_deref();
+        let Some(here) = leg(place) else { return };
+        here.fetch(step);
+        // Where that one is, the step before has told.
+        if let Some(before) = step.before()
+            && let Some(peer) = here.peer.and_then(|peer| leg(peer.place))
+        {
+            peer.fetch(before);
+        }
+    }
+
     /// Whether an entry of the wheel is its leg's deadline.
     fn awaits(&self, entry: Due) -> bool {
         let leg = self.places.get(entry.leg as usize).and_then(|place| place.slot.as_ref());
@@ -495,10 +525,15 @@ impl Legs {
     }
 
     fn resolve(&self, token: u64) -> Option<(u32, Channel)> {
-        let index = (token >> 32) as u32;
+        let index = place_of(token);
         let channel = if token & 1 == 0 { Channel::Rtp } else { Channel::Rtcp };
         (self.token(index, channel) == token).then_some((index, channel))
     }
+}
+
+/// The place in an epoll token.
+fn place_of(token: u64) -> u32 {
+    (token >> 32) as u32
 }
 
 #[cfg(test)]

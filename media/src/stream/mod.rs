@@ -38,6 +38,7 @@ pub use output::{Channel, DropStats, Forward, MediaEvent, Output, StreamStats, T
 use receive::Receiver;
 use send::Sending;
 
+use crate::cache::{Step, prefetch};
 use crate::latch::Latch;
 use crate::playout::PlayoutEnd;
 use crate::recording::Recorder;
@@ -144,6 +145,22 @@ impl MediaStream {
             Command::Join => self.set_joined(true),
             Command::Leave => self.set_joined(false),
             Command::RelayKey { digit, held } => self.relay_key(digit, held),
+        }
+    }
+
+    /// Has the processor fetch what the next packet touches.
+    pub(crate) fn fetch_parts(&self, step: Step) {
+        if let Some(remote) = self.remote.as_deref() {
+            match step {
+                Step::TheirParts => prefetch(remote.receive.as_slice()),
+                _ => prefetch(remote),
+            }
+        }
+        if let Some(playout) = self.sending.playout.as_deref() {
+            match step {
+                Step::TheirParts => playout.fetch_prompts(),
+                _ => prefetch(playout),
+            }
         }
     }
 
