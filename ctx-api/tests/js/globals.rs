@@ -315,7 +315,7 @@ fn fetch_fails_as_the_web_does() {
     assert_eq!(run.error().message, "TypeError: fetch failed (cause: NetworkError: connection refused)");
     for (call, part) in [
         ("fetch('nonsense')", "Invalid URL"),
-        ("fetch('file:///etc/passwd')", "is not http or https"),
+        ("fetch('file:///etc/passwd')", "is not http, https or data"),
         ("fetch('http://u:p@a/')", "credentials"),
         ("fetch('http://a/', { body: 'x' })", "has no body"),
         ("fetch('http://a/', { method: 'connect' })", "'connect' is forbidden"),
@@ -326,6 +326,17 @@ fn fetch_fails_as_the_web_does() {
         let run = Setup::app(&format!("async function main() {{ await {call} }}")).start();
         assert!(run.error().message.contains(part), "{call}: {}", run.error());
     }
+}
+
+#[test]
+fn a_data_url_is_read_without_the_network() {
+    assert_true(&[
+        "await (async () => { const r = await fetch('data:text/plain;charset=utf-8,caf%C3%A9#x'); return r.ok && r.status === 200 && r.url === 'data:text/plain;charset=utf-8,caf%C3%A9' && r.headers.get('content-type') === 'text/plain;charset=utf-8' && (await r.text()) === 'café' })()",
+        "(await (await fetch(new URL('data:application/json;base64,eyJhIjoxfQ=='))).json()).a === 1",
+        "(await (await fetch('data:,a', { method: 'HEAD' })).text()) === ''",
+        "await fetch('data:;base64,*').catch((e) => e instanceof TypeError && e.message === 'fetch failed' && e.cause.code === 'ERR_INVALID_URL')",
+        "await fetch('data:,a', { signal: AbortSignal.abort() }).catch((e) => e.name === 'AbortError')",
+    ]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Functions for the lazily loaded parts of the prelude, made when their part is.
 
 mod call;
+mod data_url;
 mod digest;
 mod order;
 mod random;
@@ -18,11 +19,12 @@ use super::shared::Shared;
 
 /// The functions of one part.
 pub(super) fn object<'js>(ctx: &Ctx<'js>, shared: &Rc<Shared>, part: &str) -> rquickjs::Result<Object<'js>> {
-    if matches!(part, "digest" | "random" | "text" | "zlib") {
+    if matches!(part, "data_url" | "digest" | "random" | "text" | "zlib") {
         globals::ensure(ctx, Intrinsic::Binary)?;
     }
     match part {
         "call" => call::object(ctx, shared),
+        "data_url" => data_url::object(ctx),
         "digest" => digest::object(ctx),
         "date" => globals::native_date(ctx),
         "order" => order::object(ctx),

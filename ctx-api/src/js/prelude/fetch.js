@@ -5,6 +5,7 @@
   const NO_BODY_STATUS = [101, 103, 204, 205, 304];
   // Octets of a body, as many as the engine takes of one that is not packed.
   const MAX_BODY = 8 << 20;
+  const SCHEMES = ['http:', 'https:', 'data:'];
 
   function normalized(name) {
     name = String(name);
@@ -196,7 +197,7 @@
       const { bytes, type } = init.body === undefined && from !== undefined ? { bytes: peek(from) } : extract(init.body);
       super(bytes);
       const url = new URL(from === undefined ? String(input) : from.url);
-      if (url.protocol !== 'http:' && url.protocol !== 'https:') throw new TypeError(`fetch: '${url.protocol}' is not http or https`);
+      if (!SCHEMES.includes(url.protocol)) throw new TypeError(`fetch: '${url.protocol}' is not http, https or data`);
       if (url.username !== '' || url.password !== '') throw new TypeError('fetch: a URL with credentials is refused; send an Authorization header');
       const method = String(init.method ?? from?.method ?? 'GET');
       if (!/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(method)) throw new TypeError(`fetch: '${method}' is not a method`);
@@ -293,9 +294,22 @@
     return body;
   }
 
+  // What a URL itself holds: nobody is asked.
+  function held({ method, url, signal }) {
+    signal?.throwIfAborted();
+    const data = host.natives('data_url').read(url);
+    if (data === undefined || data.body.byteLength > MAX_BODY) {
+      const [why, code] = data === undefined ? ['the data: URL is malformed', 'ERR_INVALID_URL'] : [`the data: URL holds more than ${MAX_BODY} bytes`, 'ERR_LIMIT'];
+      throw new TypeError('fetch failed', { cause: Object.assign(new Error(`fetch: ${why}`), { code }) });
+    }
+    const response = new Response(method === 'HEAD' ? null : data.body, { statusText: 'OK', headers: { 'content-type': data.type } });
+    return Object.assign(response, { url: url.replace(/#.*/, ''), type: 'basic' });
+  }
+
   async function fetch(input, init) {
     const request = new Request(input, init);
     const { method, url, redirect, signal } = request;
+    if (url.startsWith('data:')) return held(request);
     const bytes = peek(request);
     const body = bytes?.byteLength === bytes?.buffer.byteLength ? bytes?.buffer : bytes.slice().buffer;
     const headers = [...request.headers];
