@@ -15,6 +15,7 @@
 //! * The caller hears the first far end whose media arrives; until then a ring-back tone, once there is a media path at all.
 //!   When that far end is gone or is asked to accept, the caller hears another whose media has arrived, or the tone again.
 
+mod failure;
 mod hearing;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -25,6 +26,8 @@ use lockstep_ctx_api::op::{BridgeStrategy, ContinueOn};
 use lockstep_ctx_api::outcome::{BridgeResult, BridgeStatus};
 
 use super::LegId;
+use failure::Failure;
+pub(crate) use failure::{is_callees_word, preference, status_of};
 
 /// How long a party who was asked to accept may think, from the end of the prompt.
 const SCREEN_TIME: Duration = Duration::from_secs(10);
@@ -142,25 +145,6 @@ struct Target {
     /// Routes not tried yet.
     routes: VecDeque<usize>,
     failure: Option<Failure>,
-}
-
-/// What a target, or a leg, came to.
-#[derive(Clone, Debug)]
-struct Failure {
-    code: u16,
-    reason: String,
-    by: EndedBy,
-}
-
-impl Failure {
-    /// Somebody has answered, or nobody can, and it led to nothing.
-    fn unavailable(by: EndedBy) -> Self {
-        Self { code: 480, reason: "Temporarily Unavailable".to_owned(), by }
-    }
-
-    fn too_late() -> Self {
-        Self { code: 408, reason: "Request Timeout".to_owned(), by: EndedBy::Engine }
-    }
 }
 
 /// One `bridge` operation from the first INVITE to the last BYE.
@@ -568,34 +552,6 @@ impl Bridge {
             self.done = true;
             self.steps.push_back(BridgeStep::Done { result, joined, goes_on, by });
         }
-    }
-}
-
-/// Whether a final response is the callee's, whichever gateway it comes through: busy, taken back, declined, or taken for
-/// unwanted (RFC 8197, RFC 8688). Of numbers that are not found and of all else gateways often speak for themselves.
-pub(crate) fn is_callees_word(code: u16) -> bool {
-    matches!(code, 486 | 487 | 600 | 603 | 607 | 608)
-}
-
-/// What a final response means for the script.
-pub(crate) fn status_of(code: u16) -> BridgeStatus {
-    match code {
-        486 | 600 => BridgeStatus::Busy,
-        408 | 480 => BridgeStatus::NoAnswer,
-        487 => BridgeStatus::Cancelled,
-        _ => BridgeStatus::Failed,
-    }
-}
-
-/// Which of several failures is told (RFC 3261 16.7 step 6): 6xx, then the lowest class; within 4xx busy before no answer
-/// before the rest, because that is what the caller can act upon.
-pub(crate) fn preference(code: u16) -> u16 {
-    match code {
-        600.. => 0,
-        486 => 1,
-        480 | 408 => 2,
-        300..500 => 3,
-        _ => 4,
     }
 }
 
