@@ -47,8 +47,8 @@ impl GatewayEntry {
     /// It was found there. What a name server has said before goes before a guess for a while: one that is down must not take the trunk
     /// down, or lead calls to whatever else has the gateway's name; but one of its questions may fail for good, and the gateway move.
     pub(super) fn found_at(&mut self, now: Instant, found: NextHops) {
-        let is_believed = self.certain_since.is_some_and(|since| now.saturating_duration_since(since) < BELIEVED);
-        if !found.servers.is_empty() && !(found.is_guess && is_believed) {
+        let is_open = self.certain_since.is_none_or(|since| now.saturating_duration_since(since) >= BELIEVED);
+        if !found.servers.is_empty() && (is_open || !found.is_guess) {
             self.destinations = found.destinations();
             self.servers = found.servers;
             self.certain_since = (!found.is_guess).then_some(now);
