@@ -72,7 +72,7 @@ fn without_base64(media_type: &str) -> Option<&str> {
 fn from_base64(mut text: Vec<u8>) -> Option<Vec<u8>> {
     text.retain(|octet| !octet.is_ascii_whitespace());
     let padding = text.iter().rev().take(2).take_while(|octet| **octet == b'=').count();
-    if text.len() % 4 == 0 {
+    if text.len().is_multiple_of(4) {
         text.truncate(text.len() - padding);
     }
     FORGIVING.decode(text).ok()
