@@ -4,7 +4,7 @@
 use flate2::Compression;
 use flate2::read::GzEncoder;
 use lockstep_tests::engine::{Engine, Setup};
-use lockstep_tests::neighbour::{self, Neighbour, Noticed};
+use lockstep_tests::neighbour::{self, Neighbour, Noticed, ROUNDS};
 use serde_json::{Value, json};
 use std::cell::Cell;
 use std::io::Read as _;
@@ -14,8 +14,6 @@ mod zip_file;
 
 /// What the bombs would become: more than a script may have unpacked at once.
 const UNPACKED: usize = 65 << 20;
-/// How often a key is pressed beside a bomb at most, until its caller notices nothing.
-const ROUNDS: usize = 8;
 /// Levels that end the stack of whoever recurses.
 const DEEP: usize = 20_000;
 

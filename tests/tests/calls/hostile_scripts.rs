@@ -3,10 +3,7 @@
 use lockstep_engine::phone::{Dial, EndedBy};
 use lockstep_tests::caller::{Caller, Story, phone};
 use lockstep_tests::engine::{Engine, Setup, within};
-use lockstep_tests::neighbour::{self, Neighbour};
-
-/// How often a guest is run at most, until a round shows that its neighbour noticed nothing.
-const ROUNDS: usize = 8;
+use lockstep_tests::neighbour::{self, Neighbour, ROUNDS};
 
 fn setup() -> Setup {
     Engine::setup().variable("LOCKSTEP_SCRIPTS__WORKERS", "1").main("100", neighbour::SCRIPT)
