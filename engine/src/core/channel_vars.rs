@@ -1,6 +1,7 @@
 //! Variables of a channel.
 
 use std::borrow::Cow;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use imbl::OrdMap;
@@ -27,17 +28,33 @@ impl ChannelVars {
 
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        match self.since.get(name) {
+        let name = self.written(name);
+        match self.since.get(&*name) {
             Some(value) => value.as_deref(),
-            None => self.began_with(name),
+            None => self.began_with(&name),
         }
+    }
+
+    /// How a variable is written: names of header fields have no case, and keep the one that they had first.
+    fn written<'a>(&self, name: &'a str) -> Cow<'a, str> {
+        let Some(field) = name.strip_prefix(HEADER).filter(|_| !self.since.contains_key(name)) else { return name.into() };
+        let is_same = |other: &str| other.strip_prefix(HEADER).is_some_and(|other| other.eq_ignore_ascii_case(field));
+        let headers: (Bound<&str>, Bound<&str>) = (Bound::Included(HEADER), Bound::Unbounded);
+        let since = self.since.range::<_, str>(headers).map(|(name, _)| &**name);
+        let first = self.first.range::<str, _>(headers).map(|(name, _)| name.as_str());
+        let mut known =
+            since.take_while(|name| name.starts_with(HEADER)).chain(first.take_while(|name| name.starts_with(HEADER)));
+        let known = known.find(|name| is_same(name)).map(str::to_owned);
+        let of_invite =
+            || self.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(field)).map(|(own, _)| format!("{HEADER}{own}"));
+        known.or_else(of_invite).map_or(name.into(), Cow::Owned)
     }
 
     /// Of a field that stands several times the first counts.
     fn began_with(&self, name: &str) -> Option<&str> {
         let header = || {
             let field = name.strip_prefix(HEADER)?;
-            self.headers.iter().find(|(name, _)| name == field).map(|(_, value)| value.as_str())
+            self.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(field)).map(|(_, value)| value.as_str())
         };
         self.first.get(name).map(String::as_str).or_else(header)
     }
@@ -48,21 +65,23 @@ impl ChannelVars {
     }
 
     pub fn insert(&mut self, name: &str, value: &str) {
-        self.since.insert(name.into(), Some(value.into()));
+        let name = Arc::from(&*self.written(name));
+        self.since.insert(name, Some(value.into()));
     }
 
     pub fn remove(&mut self, name: &str) {
-        if self.began_with(name).is_some() {
-            self.since.insert(name.into(), None);
+        let name: Arc<str> = Arc::from(&*self.written(name));
+        if self.began_with(&name).is_some() {
+            self.since.insert(name, None);
         } else {
-            self.since.remove(name);
+            self.since.remove(&*name);
         }
     }
 
     /// What was set since comes last.
     pub fn iter(&self) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
         let headers = self.headers.iter().enumerate().filter_map(|(at, (field, value))| {
-            let is_first = self.headers.iter().position(|(other, _)| other == field) == Some(at);
+            let is_first = self.headers.iter().position(|(other, _)| other.eq_ignore_ascii_case(field)) == Some(at);
             let name = format!("{HEADER}{field}");
             let is_hidden = self.first.contains_key(&name) || self.since.contains_key(name.as_str());
             (is_first && !is_hidden).then_some((Cow::Owned(name), value.as_str()))
@@ -133,6 +152,21 @@ mod tests {
         assert_eq!(beside_headers(&vars), ["a=1", "b=2", "sip_h_X-Id=9"]);
         vars.remove("sip_h_X-Id");
         assert_eq!(all(&vars), ["a=1", "b=2"]);
+    }
+
+    #[test]
+    fn names_of_header_fields_have_no_case() {
+        let mut vars = vars();
+        assert_eq!(vars.get("sip_h_x-id"), Some("7"));
+        vars.insert("sip_h_x-ID", "9");
+        vars.insert("sip_h_X-New", "1");
+        vars.insert("sip_h_x-new", "2");
+        assert_eq!((vars.get("sip_h_X-Id"), vars.get("sip_h_X-NEW")), (Some("9"), Some("2")));
+        assert_eq!(all(&vars), ["sip_h_To=x", "a=1", "b=2", "sip_h_X-Id=9", "sip_h_X-New=2"]);
+        vars.remove("sip_h_x-id");
+        vars.remove("sip_h_x-NEW");
+        assert_eq!((vars.get("sip_h_X-Id"), vars.get("sip_h_X-New"), vars.get("A")), (None, None, None));
+        assert_eq!(all(&vars), ["sip_h_To=x", "a=1", "b=2"]);
     }
 
     #[test]

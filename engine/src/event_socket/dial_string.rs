@@ -101,12 +101,20 @@ fn brackets(text: &str, open: char, close: char) -> Option<(LegVars, &str)> {
             if let Some((name, value)) = pair.split_once('=') {
                 let value = value.trim();
                 let value = value.strip_prefix('\'').and_then(|value| value.strip_suffix('\'')).unwrap_or(value);
-                vars.insert(name.trim().to_owned(), value.to_owned());
+                set(&mut vars, name.trim(), value);
             }
         }
         rest = after.get(close.len_utf8()..).unwrap_or_default().trim_start();
     }
     Some((vars, rest))
+}
+
+/// Sets a variable. Names of header fields have no case: the last one counts.
+pub(super) fn set(vars: &mut LegVars, name: &str, value: &str) {
+    if name.starts_with("sip_h_") {
+        vars.retain(|known, _| !known.eq_ignore_ascii_case(name));
+    }
+    vars.insert(name.to_owned(), value.to_owned());
 }
 
 /// Splits where no bracket is open.
@@ -173,6 +181,13 @@ mod tests {
         assert_eq!(dial.vars, [("a".to_owned(), "1".to_owned()), ("b".to_owned(), "x,y".to_owned())].into());
         assert_eq!(dial.groups[0][0].vars, [("c".to_owned(), "2".to_owned())].into());
         assert_eq!(dial.groups[0][1].vars.get("e").map(String::as_str), Some("4,5"));
+    }
+
+    #[test]
+    fn of_a_header_field_that_is_written_in_two_ways_the_last_counts() {
+        let dial = parse("{sip_h_x-a=1,sip_h_X-A=2,sip_h_x-A=3,b=1,B=2}user/1").unwrap();
+        let vars: Vec<(&str, &str)> = dial.vars.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(vars, [("B", "2"), ("b", "1"), ("sip_h_x-A", "3")]);
     }
 
     #[test]

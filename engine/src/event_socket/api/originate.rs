@@ -13,7 +13,7 @@ use crate::core::{Asker, Channel, ChannelEvent, EngineError, EngineEvent, Missed
 use crate::event_socket::applications::{UNKNOWN, exists, quoted, unquoted, words};
 use crate::event_socket::cause::Cause;
 use crate::event_socket::client::new_uuid;
-use crate::event_socket::dial_string::{DialString, Target};
+use crate::event_socket::dial_string::{self, DialString, Target};
 use crate::event_socket::execute::{Order, Wait, execute};
 use crate::event_socket::hub::Hub;
 use crate::event_socket::inline::{self, Step, steps};
@@ -173,7 +173,7 @@ async fn place(hub: Arc<Hub>, wanted: Wanted, dial: DialString, by: By) -> Resul
     let mut vars = dial.vars;
     for target in dial.groups.iter().flatten() {
         let mut own = vars.clone();
-        own.extend(target.vars.clone());
+        target.vars.iter().for_each(|(name, value)| dial_string::set(&mut own, name, value));
         // A call that has failed keeps its id: only one of several can have the one that is asked for.
         vars.remove("origination_uuid");
         match ring(&hub, &wanted, own, target, &by).await? {
