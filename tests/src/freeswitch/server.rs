@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use lockstep_engine::esl::{Command, Event, FrameReader, Limits, Message};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::arguments::{dial_string, separate};
 use super::{Line, Setup};
@@ -27,14 +27,15 @@ struct Book {
 pub struct Server {
     pub address: SocketAddr,
     book: Arc<(Mutex<Book>, Notify)>,
-    hang_up: Arc<Notify>,
+    /// Changes where all connections are to end.
+    hang_up: Arc<watch::Sender<()>>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();
-        self.hang_up.notify_waiters();
+        self.hang_up.send_replace(());
     }
 }
 
@@ -47,12 +48,12 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
         let book: Arc<(Mutex<Book>, Notify)> = Arc::default();
-        let hang_up = Arc::new(Notify::new());
+        let hang_up = Arc::new(watch::Sender::new(()));
         let task = {
             let (book, hang_up, password) = (Arc::clone(&book), Arc::clone(&hang_up), password.to_owned());
             tokio::spawn(async move {
                 while let Ok((stream, _)) = listener.accept().await {
-                    tokio::spawn(serve(stream, Arc::clone(&book), Arc::clone(&hang_up), password.clone()));
+                    tokio::spawn(serve(stream, Arc::clone(&book), hang_up.subscribe(), password.clone()));
                 }
             })
         };
@@ -66,7 +67,7 @@ impl Server {
 
     /// Ends all connections.
     pub fn disconnect(&self) {
-        self.hang_up.notify_waiters();
+        self.hang_up.send_replace(());
     }
 
     /// Waits until `look` finds something in the commands.
@@ -99,7 +100,7 @@ impl Server {
     }
 }
 
-async fn serve(mut stream: TcpStream, book: Arc<(Mutex<Book>, Notify)>, hang_up: Arc<Notify>, password: String) {
+async fn serve(mut stream: TcpStream, book: Arc<(Mutex<Book>, Notify)>, mut hang_up: watch::Receiver<()>, password: String) {
     let mut reader = FrameReader::of_commands(Limits::FROM_CLIENT);
     let mut buffer = [0; 16 * 1024];
     let mut out = Vec::new();
@@ -111,7 +112,7 @@ async fn serve(mut stream: TcpStream, book: Arc<(Mutex<Book>, Notify)>, hang_up:
         out.clear();
         let length = tokio::select! {
             read = stream.read(&mut buffer) => read.unwrap_or(0),
-            () = hang_up.notified() => return,
+            _ = hang_up.changed() => return,
         };
         if length == 0 {
             return;
