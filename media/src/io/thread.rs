@@ -548,17 +548,31 @@ mod tests {
         stream::{MediaStream, StreamConfig, WallClock},
     };
 
-    /// A leg on a free even port.
-    fn leg(id: LegId) -> Box<LegSlot> {
+    /// A leg on a free even port, and its address.
+    fn leg(id: LegId) -> (Box<LegSlot>, SocketAddr) {
         let now = Instant::now();
         let wall_clock = WallClock { instant: now, since_epoch: Duration::ZERO };
         let config = StreamConfig { seed: 1, cname: "test".into(), wall_clock, media_timeout: None };
         loop {
             let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port() & !1;
-            if let Ok(sockets) = LegSockets::bind(SocketAddr::from(([127, 0, 0, 1], port)), 0) {
-                return Box::new(LegSlot::new(id, MediaStream::new(now, config), sockets));
+            let address = SocketAddr::from(([127, 0, 0, 1], port));
+            if let Ok(sockets) = LegSockets::bind(address, 0) {
+                return (Box::new(LegSlot::new(id, MediaStream::new(now, config), sockets)), address);
             }
         }
+    }
+
+    #[test]
+    fn a_polled_socket_is_emptied_at_every_fifth_tick_and_while_more_than_one_datagram_comes_a_tick() {
+        let (mut leg, address) = leg(LegId(1));
+        let (peer, counters) = (UdpSocket::bind("127.0.0.1:0").unwrap(), Counters::default());
+        let mut read = |came: u64| {
+            (0..came).for_each(|_| assert_eq!(peer.send_to(b"x", address).unwrap(), 1));
+            leg.receive_waiting(Instant::now(), &mut [0; 64], &counters);
+            counters.received.swap(0, Relaxed)
+        };
+        assert_eq!([3, 2, 0].map(&mut read), [3, 2, 0]);
+        assert_eq!([2, 1, 1, 1, 1, 1].map(&mut read), [1, 1, 1, 1, 2, 1]);
     }
 
     #[test]
@@ -567,7 +581,7 @@ mod tests {
         let (recorder, hung) = Recorder::new();
         let (orders, inbox) = mailbox(1).unwrap();
         let mut thread = MediaThread::new(inbox, Outbox::new(to_core), recorder, Arc::default()).unwrap();
-        thread.carry_out(Order::Open(leg(LegId(1))));
+        thread.carry_out(Order::Open(leg(LegId(1)).0));
         let mut seen = |thread: &mut MediaThread, wanted: fn(&PoolEvent) -> bool| {
             thread.outbox.flush();
             std::iter::from_fn(|| events.try_recv().ok()).any(|event| wanted(&event))
