@@ -1,6 +1,7 @@
 // `util`.
 const { inspect: shown, format } = require('lockstep:host').inspect();
 const { invalidArgument } = require('./errors.js');
+const { parseArgs } = require('./parse_args.js');
 
 const custom = Symbol.for('nodejs.util.inspect.custom');
 const promisified = Symbol.for('nodejs.util.promisify.custom');
@@ -129,6 +130,7 @@ module.exports = {
   inspect,
   isDeepEqual,
   isDeepStrictEqual: (a, b) => isDeepEqual(a, b),
+  parseArgs,
   promisify,
   stripVTControlCharacters: (text) => String(text).replace(/\u001b\[[0-9;]*[A-Za-z]/g, ''),
   toUSVString: (text) => String(text).toWellFormed(),

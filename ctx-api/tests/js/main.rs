@@ -12,6 +12,7 @@ mod limits;
 mod locale;
 mod lockstep;
 mod operations;
+mod parse_args;
 mod styles;
 mod warm;
 mod warm_apps;
