@@ -52,7 +52,7 @@ impl Setup {
             script_type: ScriptType::App,
             function: None,
             env: [("CORRELATION_ID".to_owned(), "call-1".to_owned())].into(),
-            limits: Limits { memory_bytes: 32 << 20, turn_ms: 2_000, after_end_ms: 10_000 },
+            limits: Limits { memory_bytes: 32 << 20, turn_ms: 20_000, after_end_ms: 10_000 },
             seed: [7; 32],
             time_zone: "UTC".to_owned(),
             prelude: PRELUDE_VERSION,

@@ -6,8 +6,14 @@ use lockstep_ctx_api::wire::{RunState, ScriptErrorKind};
 use crate::harness::Setup;
 
 fn limited(source: &str) -> Setup {
-    let mut setup = Setup::call(source);
+    let mut setup = short_of_memory(source);
     setup.header.limits.turn_ms = 50;
+    setup
+}
+
+/// With more time than it takes to use the memory up.
+fn short_of_memory(source: &str) -> Setup {
+    let mut setup = Setup::call(source);
     setup.header.limits.memory_bytes = 8 << 20;
     setup
 }
@@ -46,9 +52,7 @@ fn memory_without_end_ends_the_run_and_cannot_be_caught() {
         "async function main() { const all = []; try { for (;;) { all.push(new Array(1000).fill(0)); await null } } catch { return 'hidden' } }",
         "function main() { new ArrayBuffer(1 << 30) }",
     ] {
-        let mut setup = limited(source);
-        setup.header.limits.turn_ms = 5_000;
-        let run = setup.start();
+        let run = short_of_memory(source).start();
         assert_eq!(run.error().kind, ScriptErrorKind::MemoryLimit, "{source}: {}", run.error());
         assert!(run.error().message.contains("8 MB"), "{}", run.error());
     }
@@ -61,11 +65,11 @@ fn endless_recursion_is_an_error_of_the_script() {
         "function main() { const o = { get a() { return o.a } }; return o.a }",
         "function main() { return [main].map(main) }",
     ] {
-        let run = limited(source).start();
+        let run = short_of_memory(source).start();
         assert_eq!(run.error().kind, ScriptErrorKind::StackLimit, "{source}: {}", run.error());
     }
     let deep = "function main() { let a = []; for (let i = 0; i < 1e5; i++) a = [a]; JSON.stringify(a) }";
-    assert!(matches!(limited(deep).start().last().state, RunState::Failed(_)));
+    assert!(matches!(short_of_memory(deep).start().last().state, RunState::Failed(_)));
 }
 
 #[test]
