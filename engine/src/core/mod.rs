@@ -30,6 +30,7 @@ mod dialled;
 mod dialog_events;
 pub(crate) mod directory;
 mod driver;
+mod ended;
 mod engine_event;
 mod event_log;
 pub(crate) mod exchange;
