@@ -95,6 +95,10 @@ impl Switch {
         if self.keeping.due.is_none_or(|due| due > now) {
             return;
         }
+        if self.keeping.journals.as_ref().is_some_and(|journals| !journals.has_room()) {
+            self.keeping.due = Some(now + SAVE_AFTER);
+            return;
+        }
         let unsaved = std::mem::take(&mut self.keeping.unsaved);
         // Without room they wait for the next time.
         self.keeping.unsaved = unsaved.into_iter().filter(|key| !self.keep_call(*key)).collect();

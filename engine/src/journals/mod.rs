@@ -175,6 +175,12 @@ impl Journals {
         sent
     }
 
+    /// Whether there is room for anything: a piece need not be made where there is none.
+    pub fn has_room(&self) -> bool {
+        let queued = self.inner.gauges.queued.load(Relaxed);
+        self.inner.messages.as_ref().is_none_or(|messages| messages.capacity() > 0 && queued < MAX_QUEUED)
+    }
+
     /// A piece was given up.
     pub fn lost(&self) {
         if self.inner.gauges.lost.fetch_add(1, Relaxed) == 0 {

@@ -300,8 +300,13 @@ async fn at_the_end_what_the_store_does_not_take_is_given_up_and_counted() {
     refuse(&fixture.store, true).await;
     let id = fixture.journals.open();
     assert!(fixture.journals.keep(Piece { begin: fixture.begin("call-1", &journal(1), &bundle(SOURCE)), ..piece(id) }));
+    let outcome: Box<dyn FnOnce() -> Vec<u8> + Send> = Box::new(|| b"{}".to_vec());
+    assert!(fixture.journals.has_room());
+    assert!(fixture.journals.keep(Piece { outcome: Some(outcome), bytes: MAX_QUEUED - 1, ..piece(id) }));
+    assert!(!fixture.journals.has_room(), "what was refused waits in memory");
     fixture.journals.flush().await;
-    assert_eq!((fixture.journals.counts(), fixture.journals.waiting()), ((0, 1), 0));
+    assert_eq!((fixture.journals.counts(), fixture.journals.waiting()), ((0, 2), 0));
+    assert!(fixture.journals.has_room());
 }
 
 #[tokio::test]
