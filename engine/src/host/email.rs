@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
+use lettre::Message;
 use lettre::message::{Mailbox, Mailboxes, MultiPart, SinglePart};
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use lockstep_ctx_api::{ErrorCode, OpError};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use crate::config::{EmailConfig, EmailTls};
+use super::smtp::MailServer;
+use crate::config::EmailConfig;
 
 /// Recipients of one message.
 const MAX_RECIPIENTS: usize = 100;
@@ -72,7 +71,7 @@ struct Content {
 
 /// The mail server of the configuration.
 pub(super) struct Mailer {
-    transport: AsyncSmtpTransport<Tokio1Executor>,
+    server: MailServer,
     from: Mailbox,
     templates: PathBuf,
     composing: Arc<Semaphore>,
@@ -84,24 +83,9 @@ impl Mailer {
     /// # Errors
     /// The TLS settings cannot be made, or the sender is no address.
     pub(super) fn new(config: &EmailConfig, scripts: &Path) -> Result<Self, String> {
-        type Smtp = AsyncSmtpTransport<Tokio1Executor>;
-        // Somebody else in the process may have chosen a provider already; either will do.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = match config.tls {
-            EmailTls::Starttls => Smtp::starttls_relay(&config.host).map_err(|error| error.to_string())?,
-            EmailTls::Implicit => Smtp::relay(&config.host).map_err(|error| error.to_string())?,
-            EmailTls::None => Smtp::builder_dangerous(&config.host),
-        };
-        let mut builder = builder.timeout(Some(Duration::from_millis(config.timeout_ms.into())));
-        if let Some(port) = config.port {
-            builder = builder.port(port);
-        }
-        if let (Some(user), Some(password)) = (&config.username, &config.password) {
-            builder = builder.credentials(Credentials::new(user.clone(), password.expose().to_owned()));
-        }
         let from = config.from.parse().map_err(|error| format!("[email] from: {error}"))?;
         Ok(Self {
-            transport: builder.build(),
+            server: MailServer::new(config)?,
             from,
             templates: scripts.join(&config.templates),
             composing: Arc::new(Semaphore::new(MAX_COMPOSED)),
@@ -113,12 +97,7 @@ impl Mailer {
         let message = Arc::clone(&self).compose(email).await?;
         let recipients = message.envelope().to().len();
         let id = message.headers().get_raw("Message-ID").unwrap_or_default().to_owned();
-        let sent = self.transport.send(message).await;
-        sent.map_err(|error| {
-            let refused = error.status().map(|code| format!("the mail server refused with {code}: "));
-            let code = if error.is_timeout() { ErrorCode::TimeoutError } else { ErrorCode::NetworkError };
-            OpError::new(code, format!("cxSend.email: {}{error}", refused.unwrap_or_default()))
-        })?;
+        self.server.send(&message).await?;
         Ok(json!({ "message_id": id, "recipients": recipients }))
     }
 

@@ -20,6 +20,7 @@ mod pubsub;
 mod rest;
 mod scratch;
 mod send;
+mod smtp;
 mod telephony;
 mod uploads;
 mod userspace;

@@ -78,7 +78,7 @@ async fn web(answers: Vec<&'static str>) -> (String, JoinHandle<Vec<String>>) {
     (url, requests)
 }
 
-/// A mail server that takes one message (RFC 5321): the commands, and the message.
+/// A mail server that takes one message (RFC 5321), but nobody called `stranger`: the commands, and the message.
 async fn mail_server() -> (u16, JoinHandle<(Vec<String>, String)>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -97,7 +97,11 @@ async fn mail_server() -> (u16, JoinHandle<(Vec<String>, String)>) {
             if command == "DATA" {
                 break;
             }
-            stream.write_all(b"250 OK\r\n").await.unwrap();
+            if command == "QUIT" {
+                return (commands, String::new());
+            }
+            let answer: &[u8] = if command.contains("stranger") { b"550 no such user\r\n" } else { b"250 OK\r\n" };
+            stream.write_all(answer).await.unwrap();
         }
         stream.write_all(b"354 go on\r\n").await.unwrap();
         let mut message = String::new();
@@ -135,6 +139,20 @@ async fn a_mail_from_a_template_reaches_the_server_with_all_its_recipients() {
 
 async fn message_of(services: &HostServices, mail: Value) -> String {
     message(call(services, "send", "email", mail).await)
+}
+
+#[tokio::test]
+async fn a_mail_is_refused_with_the_recipient_that_the_server_does_not_take() {
+    let (port, session) = mail_server().await;
+    let toml = format!("[email]\nhost = '127.0.0.1'\nport = {port}\ntls = 'none'\nfrom = 'desk@example.net'");
+    let services = services_of(&toml, Path::new("/"));
+    let mail = json!([{ "to": ["a@example.net", "stranger@example.net"], "bcc": "c@example.net", "text": "Hi" }]);
+    let said = message_of(&services, mail).await;
+    let expected =
+        "NetworkError: cxSend.email: the mail server refused stranger@example.net with 550: permanent error (550): no such user";
+    assert_eq!(said, expected);
+    let (commands, _) = session.await.unwrap();
+    assert_eq!(commands.last().map(String::as_str), Some("QUIT"), "nobody gets it: {commands:?}");
 }
 
 #[tokio::test]
