@@ -255,8 +255,13 @@ fn a_key_passes_a_bridge_and_is_reported_once() {
     pool.send(a.id, negotiated(caller.address())).unwrap();
     pool.send(b.id, negotiated(callee.address())).unwrap();
     pool.join(a.id, b.id).unwrap();
-    callee.receive();
-    caller.press(a.rtp, 9, 8000);
+    let mut timestamp = 8000u32;
+    // Sent until it comes through: the join takes effect some time after the call.
+    while callee.receive().payload != [0x55; 160] {
+        caller.send(a.rtp, 0, timestamp, &[0x55; 160]);
+        timestamp += 160;
+    }
+    caller.press(a.rtp, 9, timestamp);
     let passed = callee.receive_until(|packet| packet.payload_type == 101 && packet.payload[1] & 0x80 != 0);
     assert_eq!(passed[passed.len() - 1].payload[0], 9);
     let (leg, event) = media(&mut events, |event| matches!(event, MediaEvent::Digit { .. }));
