@@ -1,4 +1,4 @@
-//! The fuzz targets of the wire format with their seeds and a fixed set of damaged copies.
+//! The fuzz targets of the wire format with their seeds and a few thousand damaged copies.
 
 #[path = "../../fuzz/src/drive.rs"]
 #[expect(unreachable_pub, reason = "shared with the fuzz crate")]
