@@ -348,7 +348,8 @@ impl Session {
             Op::Host(call) if call.service == "test" && ticket == self.test => self.step(op, call),
             Op::Host(call) => {
                 let context = self.runs.get(&ticket).map_or(&self.context, |run| &run.context);
-                let listens = call.listens;
+                // The test itself is not over while it waits for a job, and so does not say that it listens.
+                let listens = call.listens || call.label() == "jobs.result";
                 let answer = self.stage.services().call(context, call);
                 if listens {
                     self.listening.push(Listening { ticket, op, answer });
