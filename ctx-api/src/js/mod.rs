@@ -47,7 +47,7 @@ pub use program::{check, module_problem};
 pub use worker::{NoProbe, TurnProbe, Worker};
 
 /// Version of the prelude's behaviour. A journal recorded under another one may not replay to the same operations.
-pub const PRELUDE_VERSION: u32 = 8;
+pub const PRELUDE_VERSION: u32 = 9;
 
 /// Operations one turn may issue; the next one rejects with `LimitError`.
 pub const MAX_OPS_PER_TURN: usize = crate::wire::MAX_ISSUED;
