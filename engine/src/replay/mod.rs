@@ -4,6 +4,7 @@
 //! one: the first that differs ends the replay. A second runtime, fed the same, runs the same text with its variables laid open.
 
 mod former;
+mod hidden;
 mod instrument;
 mod show;
 mod sources;
@@ -103,7 +104,7 @@ impl<'a> Replay<'a> {
         let recorded = self.journal.turn(turn);
         let divergence = recorded.and_then(|recorded| {
             let recorded = self.shown(recorded.clone());
-            let mut attempted = TurnEnd { turn, ..self.shown_end(&end) };
+            let mut attempted = TurnEnd { turn, ..self.shown_end(&recorded, &end) };
             former::overlook(self.journal, &recorded.state, &mut attempted.state);
             Divergence::find(&recorded, &attempted)
         });
@@ -175,8 +176,13 @@ impl<'a> Replay<'a> {
         shown.and_then(|shown| serde_json::from_str(&shown).ok()).unwrap_or(record)
     }
 
-    fn shown_end(&self, end: &TurnEnd) -> TurnEnd {
-        let TurnRecord { issued, awaited, cancels, wake_at, state } = self.shown(end.clone().into());
+    /// The same of a turn that was taken again.
+    fn shown_end(&self, recorded: &TurnRecord, end: &TurnEnd) -> TurnEnd {
+        let mut shown = self.shown(end.clone().into());
+        if self.redactor.is_some() {
+            shown = hidden::hidden_alike(recorded, shown);
+        }
+        let TurnRecord { issued, awaited, cancels, wake_at, state } = shown;
         TurnEnd { issued, awaited, cancels, wake_at, state, ..*end }
     }
 }

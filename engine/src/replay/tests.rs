@@ -228,6 +228,25 @@ fn what_is_made_of_a_secret_of_the_store_is_made_without_it() {
 }
 
 #[test]
+fn what_a_script_makes_itself_may_be_hidden() {
+    let source = "const { kv } = require('cxKV');
+    exports.main = async (data, ctx) => {
+      const token = crypto.randomUUID();
+      await kv.set('session:token', token);
+      await fetch('https://a.example/' + token).catch(() => {});
+      await ctx.waitForHangup();
+    }";
+    let recorded = record(source);
+    let hidden = crate::journals::Redaction::default().for_journal(&recorded, Some(&bundle(source)));
+    let shown = lines::parse(&lines::render(&recorded, Some(&hidden))).unwrap();
+    for redaction in [hidden, crate::journals::Redaction::default().for_journal(&shown, None)] {
+        assert_eq!(repeats(&shown, &bundle(source), Some(&redaction)), Ok(recorded.turns.len() as u32));
+    }
+    let another = source.replace("a.example", "b.example");
+    assert!(repeats(&shown, &bundle(&another), Some(&crate::journals::Redaction::default())).is_err(), "the rest still counts");
+}
+
+#[test]
 fn a_program_that_names_values_of_its_environment_repeats_without_its_secrets() {
     let source = "const places = { voicemail: (ctx) => ctx.play('user/after-hours.wav') };
     export async function main(data, ctx) {
