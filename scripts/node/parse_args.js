@@ -35,7 +35,8 @@ function described(options) {
 
 // What the arguments are, one after another. `index` is the place of the argument that a token is of.
 function* tokensOf(args, known) {
-  const shorts = new Map([...known.values()].filter(({ short }) => short !== undefined).map((option) => [option.short, option]));
+  // A letter is also the name of the option that is called so.
+  const byLetter = (letter) => [...known.values()].find(({ short }) => short === letter) ?? known.get(letter);
   const takesValue = (option) => option?.type === 'string';
   for (let index = 0; index < args.length; index++) {
     const arg = args[index];
@@ -56,7 +57,7 @@ function* tokensOf(args, known) {
       // `-abc` is `-a -b -c`, and `-afile` is `-a file` where `a` takes a value.
       const place = index;
       for (let at = 1; at < arg.length; at++) {
-        const option = shorts.get(arg[at]);
+        const option = byLetter(arg[at]);
         const token = { kind: 'option', name: option?.name ?? arg[at], rawName: `-${arg[at]}`, index: place, value: undefined, inlineValue: undefined };
         if (takesValue(option) && at + 1 < arg.length) {
           Object.assign(token, { value: arg.slice(at + 1), inlineValue: true });

@@ -439,12 +439,13 @@ impl Engine {
 
     /// The timeline of a call once nothing more can come: the call is over, its media are closed, and its script has ended.
     pub async fn whole_timeline(&self, call: &str) -> Value {
-        until(&format!("the call {call} to be past"), async || {
-            let past = self.get("/v1/calls?state=past&limit=1000").await;
-            past["calls"].as_array().is_some_and(|calls| calls.iter().any(|known| known["id"] == call))
+        let mut timeline = Value::Null;
+        until(&format!("the whole timeline of the call {call}"), async || {
+            timeline = self.timeline(call).await;
+            timeline["ended"].is_object() && timeline["finishing"] != true
         })
         .await;
-        self.timeline(call).await
+        timeline
     }
 
     /// A figure of `/metrics`.

@@ -43,6 +43,18 @@ fn options_and_positionals_are_told_apart() {
 }
 
 #[test]
+fn a_letter_is_a_short_name_before_it_is_a_name() {
+    for (options, args, expected) in [
+        ("f: { type: 'string' }", "['-f', 'v']", r#"{"f":"v"}"#),
+        ("f: { type: 'string' }, g: { type: 'boolean' }", "['-gfX']", r#"{"g":true,"f":"X"}"#),
+        ("f: { type: 'string' }, all: { type: 'boolean', short: 'f' }", "['-f']", r#"{"all":true}"#),
+        ("one: { type: 'boolean', short: 'f' }, two: { type: 'string', short: 'f' }", "['-f']", r#"{"one":true}"#),
+    ] {
+        assert_eq!(said(&format!("parseArgs({{ options: {{ {options} }}, args: {args} }}).values")), expected, "{args}");
+    }
+}
+
+#[test]
 fn tokens_say_where_they_stand() {
     let args = "['-an', 'b', '--list=1', '--', '-a']";
     let tokens = said(&format!(
