@@ -34,6 +34,8 @@ enum Unsent {
     },
     #[error("the mail server knows no {0}, which the message needs")]
     Unknown(Extension),
+    #[error("the mail server has not answered within {} ms", .0.as_millis())]
+    Silent(Duration),
 }
 
 impl From<Error> for Unsent {
@@ -79,7 +81,11 @@ impl MailServer {
     /// Hands a message over: to all of its recipients, or to none.
     pub(super) async fn send(&self, message: &Message) -> Result<(), OpError> {
         self.hand_over(message).await.map_err(|unsent| {
-            let is_late = matches!(&unsent, Unsent::Server { error, .. } if error.is_timeout());
+            let is_late = match &unsent {
+                Unsent::Server { error, .. } => error.is_timeout(),
+                Unsent::Silent(_) => true,
+                Unsent::Unknown(_) => false,
+            };
             let code = if is_late { ErrorCode::TimeoutError } else { ErrorCode::NetworkError };
             OpError::new(code, format!("cxSend.email: {unsent}"))
         })
@@ -89,18 +95,29 @@ impl MailServer {
         let hello = ClientId::default();
         let wrapped = self.tls.clone().filter(|_| self.kind == EmailTls::Implicit);
         let server = (self.host.as_str(), self.port);
-        let mut connection = AsyncSmtpConnection::connect_tokio1(server, Some(self.timeout), &hello, wrapped, None).await?;
+        let connecting = AsyncSmtpConnection::connect_tokio1(server, Some(self.timeout), &hello, wrapped, None);
+        let mut connection = self.answered(connecting).await?;
         let told = self.tell(&mut connection, &hello, message).await;
-        connection.abort().await;
+        if !matches!(told, Err(Unsent::Silent(_))) {
+            // What has become of the message is known: nobody waits for a farewell.
+            let limit = self.timeout;
+            tokio::spawn(async move { tokio::time::timeout(limit, connection.abort()).await });
+        }
         told
+    }
+
+    /// What the server says to one command: of reading, the connection itself bounds nothing.
+    async fn answered<T>(&self, command: impl Future<Output = Result<T, Error>>) -> Result<T, Unsent> {
+        let answer = tokio::time::timeout(self.timeout, command).await.map_err(|_| Unsent::Silent(self.timeout))?;
+        Ok(answer?)
     }
 
     async fn tell(&self, connection: &mut AsyncSmtpConnection, hello: &ClientId, message: &Message) -> Result<(), Unsent> {
         if let Some(tls) = self.tls.clone().filter(|_| self.kind == EmailTls::Starttls) {
-            connection.starttls(tls, hello).await?;
+            self.answered(connection.starttls(tls, hello)).await?;
         }
         if let Some(credentials) = &self.credentials {
-            connection.auth(DEFAULT_MECHANISMS, credentials).await?;
+            self.answered(connection.auth(DEFAULT_MECHANISMS, credentials)).await?;
         }
         let (envelope, octets) = (message.envelope(), message.formatted());
         let mut addresses = envelope.from().into_iter().chain(envelope.to());
@@ -115,13 +132,16 @@ impl MailServer {
             }
             parameters.extend(is_needed.then_some(parameter));
         }
-        connection.command(Mail::new(envelope.from().cloned(), parameters)).await?;
+        self.answered(connection.command(Mail::new(envelope.from().cloned(), parameters))).await?;
         for recipient in envelope.to() {
-            let named = |error| Unsent::Server { recipient: Some(recipient.clone()), error };
-            connection.command(Rcpt::new(recipient.clone(), Vec::new())).await.map_err(named)?;
+            let named = |unsent| match unsent {
+                Unsent::Server { error, .. } => Unsent::Server { recipient: Some(recipient.clone()), error },
+                other => other,
+            };
+            self.answered(connection.command(Rcpt::new(recipient.clone(), Vec::new()))).await.map_err(named)?;
         }
-        connection.command(Data).await?;
-        connection.message(&octets).await?;
+        self.answered(connection.command(Data)).await?;
+        self.answered(connection.message(&octets)).await?;
         Ok(())
     }
 }

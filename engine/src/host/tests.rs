@@ -155,6 +155,44 @@ async fn a_mail_is_refused_with_the_recipient_that_the_server_does_not_take() {
     assert_eq!(commands.last().map(String::as_str), Some("QUIT"), "nobody gets it: {commands:?}");
 }
 
+/// A mail server that says nothing more after `answers`, the first of which is its greeting, and does not hang up.
+async fn mail_server_that_falls_silent(answers: &'static [&'static str]) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = BufReader::new(stream);
+        for answer in answers {
+            stream.write_all(format!("{answer}\r\n").as_bytes()).await.unwrap();
+            let end = if answer.starts_with("354") { "\r\n.\r\n" } else { "\r\n" };
+            let mut said = String::new();
+            while !said.ends_with(end) {
+                assert_ne!(stream.read_line(&mut said).await.unwrap(), 0, "the client left after {said}");
+            }
+        }
+        std::future::pending::<()>().await;
+        drop(stream);
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_mail_server_that_falls_silent_is_waited_for_as_long_as_it_may_take() {
+    let toml = |port| format!("[email]\nhost = '127.0.0.1'\nport = {port}\ntls = 'none'\nfrom = 'desk@example.net'\n");
+    let mail = json!([{ "to": "a@example.net", "text": "Hi" }]);
+    let silences: [&'static [&'static str]; 3] =
+        [&[], &["220 here", "250 OK"], &["220 here", "250 OK", "250 OK", "250 OK", "354 go on"]];
+    for answers in silences {
+        let port = mail_server_that_falls_silent(answers).await;
+        let services = services_of(&(toml(port) + "timeout_ms = 200"), Path::new("/"));
+        let said = message_of(&services, mail.clone()).await;
+        assert_eq!(said, "TimeoutError: cxSend.email: the mail server has not answered within 200 ms", "{answers:?}");
+    }
+    let port = mail_server_that_falls_silent(&["220 here", "250 OK", "250 OK", "250 OK", "354 go on", "250 queued"]).await;
+    let sent = value(call(&services_of(&toml(port), Path::new("/")), "send", "email", mail).await);
+    assert_eq!(sent["recipients"], 1, "it has the message, and does not answer QUIT");
+}
+
 #[tokio::test]
 async fn a_template_that_cannot_be_read_at_once_holds_nobody_up() {
     let scripts = std::env::temp_dir().join(format!("lockstep-slow-mail-{}", std::process::id()));
