@@ -12,6 +12,7 @@
 mod admission;
 mod lateness;
 mod leg;
+mod legs;
 mod mailbox;
 mod outbox;
 mod pool;
