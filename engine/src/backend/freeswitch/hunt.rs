@@ -306,11 +306,15 @@ impl Hunt {
         }
     }
 
-    /// Look-ups of numbers that are dialled no more; they are left out from now on.
-    fn settled_lookups(&mut self) -> Vec<LookupId> {
+    /// Look-ups of numbers that are dialled no more, but for those of `ways`, whose turn it is; they are left out from now on.
+    fn settled_lookups(&mut self, ways: &[(usize, Way)]) -> Vec<LookupId> {
         let Self { lookups, turns, .. } = self;
-        let leads = |called: &Called, lookup| matches!(&called.how, How::Gateway { way, .. } if way.lookup == lookup);
-        lookups.extract_if(.., |lookup| !turns.iter().flatten().any(|called| leads(called, *lookup))).collect()
+        let left = turns.iter().flatten().filter_map(|called| match &called.how {
+            How::Gateway { way, .. } => Some(way.lookup),
+            How::Unknown | How::Written(_) => None,
+        });
+        let needed: Vec<LookupId> = ways.iter().map(|(_, way)| way.lookup).chain(left).collect();
+        lookups.extract_if(.., |lookup| !needed.contains(lookup)).collect()
     }
 
     /// A turn has come to nothing. What the callee has said itself no other gateway can better.
@@ -432,13 +436,18 @@ impl FreeSwitchBackend {
         let Some(task) = &mut self.task else { return };
         let Finish::Bridge(bridging) = &mut task.finish else { return };
         let Some(hunt) = &mut bridging.hunt else { return };
-        // What was tried makes room for what is asked for now.
-        self.route_requests.extend(hunt.settled_lookups().into_iter().map(RouteRequest::Forget));
         let is_first = hunt.dialled == 0;
         if is_first {
             hunt.headers.clone_from(self.headers.fields());
         }
-        let Dialling { args, headers, turned, ways } = match hunt.next(now, &self.settings, &self.channel.headers) {
+        let next = hunt.next(now, &self.settings, &self.channel.headers);
+        let chosen: &[(usize, Way)] = match &next {
+            Next::Dial(dialling) => &dialling.ways,
+            Next::Ask(_) | Next::Nobody => &[],
+        };
+        // What was tried makes room for what is asked for now.
+        self.route_requests.extend(hunt.settled_lookups(chosen).into_iter().map(RouteRequest::Forget));
+        let Dialling { args, headers, turned, ways } = match next {
             Next::Dial(dialling) => *dialling,
             Next::Ask(index) => {
                 let Some(target) = hunt.args.targets.get(index) else { return };

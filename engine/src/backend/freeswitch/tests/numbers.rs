@@ -1,5 +1,7 @@
 //! Numbers that go through routes, and who is shown to those who are called.
 
+use std::time::Duration;
+
 use lockstep_ctx_api::Outcome;
 use lockstep_ctx_api::op::{BridgeArgs, BridgeStrategy, BridgeTarget, ContinueOn, Op};
 
@@ -36,12 +38,15 @@ fn wanted(desk: &mut Desk) -> Vec<String> {
     wanted
 }
 
+fn to_two(strategy: BridgeStrategy) -> BridgeArgs {
+    let targets = ["4401", "4402"].map(|uri| BridgeTarget { uri: uri.to_owned(), ..BridgeTarget::default() });
+    BridgeArgs { strategy, continue_on: ContinueOn::Always, ..BridgeArgs::to(targets.into()) }
+}
+
 /// A bridge to two numbers under way, and its dial string with the name of its application.
 fn dials_two(strategy: BridgeStrategy) -> (Desk, Vec<String>, String) {
     let mut desk = Desk::with("async", "full", with_routes());
-    let targets = ["4401", "4402"].map(|uri| BridgeTarget { uri: uri.to_owned(), ..BridgeTarget::default() });
-    let args = BridgeArgs { strategy, continue_on: ContinueOn::Always, ..BridgeArgs::to(targets.into()) };
-    desk.submit(1, Op::Bridge(args));
+    desk.submit(1, Op::Bridge(to_two(strategy)));
     let wanted = wanted(&mut desk);
     let sent = dialled(&mut desk);
     let bridge = sent.into_iter().find(|command| command.starts_with("bridge ")).unwrap_or_default();
@@ -56,6 +61,25 @@ fn a_number_is_asked_for_when_its_turn_has_come_and_the_one_before_is_over() {
     desk.event(COMPLETE, &[("Application-UUID", uuid), ("variable_originate_disposition", "NORMAL_TEMPORARY_FAILURE")]);
     assert_eq!(wanted(&mut desk), ["over 1 503", "forget 1", "find 4402", "tried 2"]);
     assert!(dialled(&mut desk).iter().any(|command| command.contains("4402@h")));
+}
+
+#[test]
+fn a_number_that_has_rung_for_all_of_its_time_is_let_go_of_before_the_next_is_asked_for() {
+    let mut desk = Desk::with("async", "full", with_routes());
+    desk.submit(1, Op::Bridge(BridgeArgs { timeout_ms: 5_000, ..to_two(BridgeStrategy::Sequential) }));
+    let Some(RouteRequest::Find { lookup, target, .. }) = desk.backend.take_route_request() else {
+        panic!("the first number is asked for")
+    };
+    let RouteAnswer::Gateways { ways, ring } = gateway(lookup, target, "1000".to_owned()) else { panic!("it has a gateway") };
+    desk.backend.routed(desk.now, lookup, RouteAnswer::Gateways { ways: [ways.clone(), ways].concat(), ring });
+    desk.drain();
+    assert_eq!(wanted(&mut desk), ["tried 1"]);
+    let sent = dialled(&mut desk);
+    let bridge = sent.iter().find(|command| command.starts_with("bridge ")).unwrap();
+    let uuid = bridge.rsplit_once('[').map_or("", |(_, uuid)| uuid.trim_end_matches(']'));
+    desk.now += Duration::from_secs(5);
+    desk.event(COMPLETE, &[("Application-UUID", uuid), ("variable_originate_disposition", "NO_ANSWER")]);
+    assert_eq!(wanted(&mut desk), ["over 1 480", "forget 1", "find 4402", "tried 2"]);
 }
 
 #[test]
