@@ -153,12 +153,16 @@ impl Platform {
 
     /// Sweeps some keys away whose time has come; how many.
     async fn sweep_keys(&self) -> usize {
-        let Ok(gone) = self.store.write(|connection, now| kv::sweep(connection, now, SWEEP)).await else { return 0 };
-        let notices = gone.iter().filter_map(|(account, space, key)| {
-            self.events.key_notice(self.store.clock(), account, (*space, key), KeyChange::Expired)
-        });
-        notices.for_each(KeyNotice::tell);
-        gone.len()
+        let (events, clock) = (self.events.clone(), self.store.clock().clone());
+        // Told before whatever sets such a key again is.
+        let told = move |gone: &Vec<(String, kv::Space, String)>| {
+            let notices = gone.iter().filter_map(|(account, space, key)| {
+                events.key_notice(&clock, account, (*space, key.as_str()), KeyChange::Expired)
+            });
+            notices.for_each(KeyNotice::tell);
+        };
+        let sweep = |connection: &rusqlite::Connection, now: u64| kv::sweep(connection, now, SWEEP);
+        self.store.write_then(sweep, told).await.map_or(0, |gone| gone.len())
     }
 }
 
@@ -175,5 +179,40 @@ pub(crate) fn journal_key(config: &Config, place: &Place) -> Result<MasterKey, K
             MasterKey::in_file(std::path::Path::new(&beside))
         }
         (None, Place::Memory) => Ok(MasterKey::passing()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::core::EngineEvent;
+
+    #[tokio::test]
+    async fn a_key_that_is_set_after_it_was_swept_away_is_told_of_last() {
+        let hand = Arc::new(AtomicU64::new(1_000));
+        let platform = Platform::in_memory_at(&Config::default(), Clock::manual(Arc::clone(&hand))).unwrap();
+        let (mut told, _watched) = (platform.events.watch_since(0), platform.events.watch_keys());
+        let notice = |change| platform.events.key_notice(platform.store.clock(), "a", (kv::Space::Texts, "b"), change);
+        let set = |ttl_ms, notice: Option<KeyNotice>| {
+            let set = move |connection: &rusqlite::Connection, now: u64| {
+                kv::set(connection, now, ("a", 1_000), kv::Space::Texts, "b", "c", ttl_ms)
+            };
+            platform.store.write_then(set, |&()| notice.into_iter().for_each(KeyNotice::tell))
+        };
+        set(Some(1), None).await.unwrap();
+        hand.fetch_add(2, SeqCst);
+        let mut sweep = Box::pin(platform.sweep_keys());
+        let swept = (&mut sweep).now_or_never();
+        set(None, notice(KeyChange::Set)).await.unwrap();
+        assert_eq!(if let Some(swept) = swept { swept } else { sweep.await }, 1);
+        let told = std::iter::from_fn(|| told.try_recv()).map(|event| match &event.unwrap().event {
+            EngineEvent::Kv(changed) => changed.change,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(told.collect::<Vec<_>>(), [KeyChange::Expired, KeyChange::Set]);
     }
 }
