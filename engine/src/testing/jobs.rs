@@ -50,10 +50,10 @@ impl Session {
         let limit = wanted.or_else(|| program.settings.timeout_s.map(Duration::from_secs_f64));
         let id = run_id(&job);
         let env = Vars::from([("CORRELATION_ID".to_owned(), id.clone()), ("JOB_ID".to_owned(), job.id.to_string())]);
-        // No two draw the same random numbers.
+        // No two draw the same random numbers, nor two tries of one.
         let mut seed = [11; 32];
-        for (octet, of_id) in seed.iter_mut().zip(job.id.to_le_bytes()) {
-            *octet ^= of_id;
+        for (octet, of_try) in seed.iter_mut().zip(job.id.to_le_bytes().into_iter().chain(job.attempt.to_le_bytes())) {
+            *octet ^= of_try;
         }
         let context = RunContext { run_id: Some(id), ..RunContext::of(&program) };
         let timeout = limit.unwrap_or(kind.timeout());

@@ -73,9 +73,13 @@ fn jobs_run_when_they_come_due_and_whoever_waits_is_told() {
         await new Promise((done) => setTimeout(done, 10_000));
         return n * 2;
       };
-      exports.refuse = () => { throw new Error(`job ${process.env.JOB_ID} is odd`); };";
+      exports.refuse = async () => {
+        await require('cxPubSub').publish('drawn', crypto.randomUUID());
+        throw new Error(`job ${process.env.JOB_ID} is odd`);
+      };";
     let source = format!(
         "import {{ add, get }} from 'cxJob';
+      import {{ subscribe }} from 'cxPubSub';
       test('it', async () => {{
         {DIALLED}
         const began = time.now();
@@ -85,6 +89,8 @@ fn jobs_run_when_they_come_due_and_whoever_waits_is_told() {
         await call.ended();
         expect(time.now() - began).toBeGreaterThan(30_000);
         const tried = time.now();
+        const drawn = new Set();
+        subscribe('drawn', (drew) => {{ drawn.add(drew); }});
         const job = await add('script-2000', 'refuse', {{}}, {{ attempts: 3, backoff_ms: 1_000 }});
         const error = await job.result.catch((error) => error);
         expect([error.name, time.now() - tried]).toEqual(['JobFailed', 3_000]);
@@ -92,6 +98,7 @@ fn jobs_run_when_they_come_due_and_whoever_waits_is_told() {
         expect(await (await get(1)).result).toBe(42);
         const again = await job.result.catch((error) => error.message);
         expect(again).toContain('is odd');
+        expect(drawn.size).toBe(3);
       }});"
     );
     let file = file_of(project_of(programs(&[("1000", waits), ("2000", works)])), &source).expect("it loads");
