@@ -47,6 +47,8 @@ pub(super) struct Gauges {
     pub(super) waiting: AtomicUsize,
     /// Bytes that wait.
     pub(super) queued: AtomicUsize,
+    /// Bytes of a piece that there was no room for; 0 since another was taken.
+    pub(super) wanted: AtomicUsize,
     pub(super) written: AtomicU64,
     /// Pieces that were lost: there was no room, or the store did not take them.
     pub(super) lost: AtomicU64,

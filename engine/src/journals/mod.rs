@@ -160,11 +160,13 @@ impl Journals {
     /// Puts a piece in line; `false` when there is no room for it.
     pub fn keep(&self, piece: Piece) -> bool {
         let Some(messages) = &self.inner.messages else { return true };
-        let Gauges { queued, waiting, .. } = &*self.inner.gauges;
+        let Gauges { queued, waiting, wanted, .. } = &*self.inner.gauges;
         let bytes = piece.bytes;
         if queued.load(Relaxed).saturating_add(bytes) > MAX_QUEUED {
+            wanted.store(bytes.min(MAX_QUEUED), Relaxed);
             return false;
         }
+        wanted.store(0, Relaxed);
         queued.fetch_add(bytes, Relaxed);
         waiting.fetch_add(1, Relaxed);
         let sent = messages.try_send(Message::Piece(piece)).is_ok();
@@ -175,10 +177,11 @@ impl Journals {
         sent
     }
 
-    /// Whether there is room for anything: a piece need not be made where there is none.
+    /// Whether there is room for more, as far as is known: a piece need not be made where the one before was refused.
     pub fn has_room(&self) -> bool {
-        let queued = self.inner.gauges.queued.load(Relaxed);
-        self.inner.messages.as_ref().is_none_or(|messages| messages.capacity() > 0 && queued < MAX_QUEUED)
+        let Gauges { queued, wanted, .. } = &*self.inner.gauges;
+        let needed = queued.load(Relaxed).saturating_add(wanted.load(Relaxed));
+        self.inner.messages.as_ref().is_none_or(|messages| messages.capacity() > 0 && needed <= MAX_QUEUED)
     }
 
     /// A piece was given up.
