@@ -85,11 +85,13 @@ struct Open {
 
 /// Pieces on their way to the store.
 pub(super) struct Batch {
-    rows: Arc<Vec<Row>>,
-    pieces: usize,
+    /// What each of them consists of.
+    pieces: Arc<Vec<Vec<Row>>>,
     bytes: usize,
     /// It was refused.
     refused: bool,
+    /// It was refused because the disk is full.
+    lacks_room: bool,
 }
 
 pub(super) struct Keeper {
@@ -128,17 +130,16 @@ impl Keeper {
             let mut batch = self.batch(pieces);
             while !self.write(&mut batch).await {
                 if inbox.is_closed() || self.gauges.flushing.load(Relaxed) > 0 {
-                    self.give_up(&batch, "the engine stops");
+                    self.give_up(batch.pieces.len(), "the engine stops");
                     break;
                 }
                 tokio::select! {
                     () = tokio::time::sleep(AGAIN) => {}
                     () = self.gauges.hurry.notified() => {}
                 }
-                // What goes may be the room it needs. Where nothing can, the next try says why.
-                let _ = self.sweep().await;
+                self.make_room(&batch).await;
             }
-            self.gauges.waiting.fetch_sub(batch.pieces, Relaxed);
+            self.gauges.waiting.fetch_sub(batch.pieces.len(), Relaxed);
             self.gauges.queued.fetch_sub(batch.bytes, Relaxed);
             if sweeps && let Err(error) = self.sweep().await {
                 tracing::error!(%error, "old journals were not removed");
@@ -151,38 +152,50 @@ impl Keeper {
     }
 
     pub(super) fn batch(&mut self, pieces: impl Iterator<Item = Piece>) -> Batch {
-        let mut rows = Vec::new();
-        let (mut count, mut bytes) = (0, 0);
-        for piece in pieces {
-            count += 1;
+        let mut bytes = 0;
+        let prepared = pieces.map(|piece| {
             bytes += piece.bytes;
+            let mut rows = Vec::new();
             self.prepare(piece, &mut rows);
-        }
-        Batch { rows: Arc::new(rows), pieces: count, bytes, refused: false }
+            rows
+        });
+        let pieces = Arc::new(prepared.collect());
+        Batch { pieces, bytes, refused: false, lacks_room: false }
     }
 
     /// Whether a batch is done with: the store has it, or will never take it. What comes after it waits for that, since a journal is
     /// written in its order.
     pub(super) async fn write(&mut self, batch: &mut Batch) -> bool {
-        if batch.rows.is_empty() {
+        if batch.pieces.iter().all(Vec::is_empty) {
             return true;
         }
-        let rows = Arc::clone(&batch.rows);
-        match self.store.write_behind(move |connection, _| table::write(connection, &rows)).await {
-            Ok(missing) => {
+        let (pieces, each) = (Arc::clone(&batch.pieces), Arc::clone(&batch.pieces));
+        let all = self.store.write_behind(move |connection, _| table::write(connection, pieces.iter().flatten())).await;
+        let written = match all {
+            // It is one of them: the others are written without it.
+            Err(error) if error.is_for_good() => {
+                self.store.write_behind(move |connection, _| table::write_each(connection, &each)).await
+            }
+            all => all.map(|missing| (missing, Vec::new())),
+        };
+        match written {
+            Ok((missing, refused)) => {
                 // Another process has swept them away: the next journal brings their texts, for the others as well.
                 self.forget(&missing);
-                self.gauges.written.fetch_add(batch.pieces as u64, Relaxed);
+                let written = batch.pieces.len().saturating_sub(refused.len());
+                self.gauges.written.fetch_add(written as u64, Relaxed);
+                refused.into_iter().for_each(|error| self.give_up(1, error));
                 if batch.refused {
-                    tracing::info!(pieces = batch.pieces, "journals were written that had to wait");
+                    tracing::info!(pieces = written, "journals were written that had to wait");
                 }
                 true
             }
             Err(error) if error.is_for_good() => {
-                self.give_up(batch, error);
+                self.give_up(batch.pieces.len(), error);
                 true
             }
             Err(error) => {
+                batch.lacks_room = error.is_disk_full();
                 if !std::mem::replace(&mut batch.refused, true) {
                     tracing::error!(%error, "journals were not written: they are tried again, and those that follow wait");
                 }
@@ -191,11 +204,19 @@ impl Keeper {
         }
     }
 
-    fn give_up(&mut self, batch: &Batch, why: impl Display) {
-        tracing::error!(%why, pieces = batch.pieces, "journals were not written");
+    /// Removes what is too old or too much before a batch is tried again, where it is room that it needs.
+    pub(super) async fn make_room(&mut self, batch: &Batch) {
+        if batch.lacks_room {
+            // Where nothing can go, the next try says why.
+            let _ = self.sweep().await;
+        }
+    }
+
+    fn give_up(&mut self, pieces: usize, why: impl Display) {
+        tracing::error!(%why, pieces, "journals were not written");
         // Texts may be missing now: they are written again when they are needed next.
         self.bundles.clear();
-        self.gauges.lost.fetch_add(batch.pieces as u64, Relaxed);
+        self.gauges.lost.fetch_add(pieces as u64, Relaxed);
     }
 
     async fn sweep(&mut self) -> Result<(), StoreError> {

@@ -57,8 +57,26 @@ pub(super) struct Begun {
 
 const ADD_PART: &str = "INSERT INTO journal_parts (uid, part, sealed) VALUES (?, ?, ?)";
 
-/// Writes `rows` in their order.
-pub(super) fn write(connection: &Connection, rows: &[Row]) -> Result<Vec<String>, StoreError> {
+/// Writes what each of `pieces` consists of but for those that the store will never take; with the bundles that are missing, why.
+pub(super) fn write_each(connection: &Connection, pieces: &[Vec<Row>]) -> Result<(Vec<String>, Vec<StoreError>), StoreError> {
+    let (mut missing, mut refused) = (Vec::new(), Vec::new());
+    for rows in pieces {
+        connection.execute_batch("SAVEPOINT piece")?;
+        match write(connection, rows) {
+            Ok(bundles) => missing.extend(bundles),
+            Err(error) if error.is_for_good() => {
+                connection.execute_batch("ROLLBACK TO piece")?;
+                refused.push(error);
+            }
+            Err(error) => return Err(error),
+        }
+        connection.execute_batch("RELEASE piece")?;
+    }
+    Ok((missing, refused))
+}
+
+/// Writes `rows` in their order; which bundles are missing.
+pub(super) fn write<'a>(connection: &Connection, rows: impl IntoIterator<Item = &'a Row>) -> Result<Vec<String>, StoreError> {
     let mut grown = 0;
     let mut missing = Vec::new();
     for row in rows {

@@ -315,10 +315,41 @@ async fn at_the_end_what_the_store_does_not_take_is_given_up_and_counted() {
 async fn a_journal_that_the_store_would_never_take_holds_up_no_other() {
     let fixture = Fixture::new(&JournalConfig::default());
     let mut keeper = Keeper::new(fixture.store.clone(), fixture.key.clone(), Arc::default(), &JournalConfig::default());
-    let begin = Begin { name: "call".into(), account: "default".into(), started_ms: u64::MAX, script: None };
-    let mut batch = keeper.batch([Piece { begin: Some(Box::new(begin)), ..piece(fixture.journals.open()) }].into_iter());
+    let begin = |name: &str, started_ms| {
+        let begin = Begin { name: name.into(), account: "default".into(), started_ms, script: None };
+        Piece { begin: Some(Box::new(begin)), ..piece(fixture.journals.open()) }
+    };
+    let mut batch = keeper.batch([begin("a", 1), begin("b", u64::MAX), begin("c", 1)].into_iter());
     assert!(keeper.write(&mut batch).await, "it is done with");
-    assert_eq!(fixture.count("journals").await, 0);
+    assert_eq!(fixture.count("journals WHERE name IN ('a', 'c')").await, 2);
+    assert_eq!(fixture.count("journals").await, 2);
+}
+
+#[tokio::test]
+async fn old_journals_are_removed_between_two_tries_only_where_the_disk_is_full() {
+    let config = JournalConfig { keep_days: 1, ..JournalConfig::default() };
+    let fixture = Fixture::new(&config);
+    fixture.write("call-1", &journal(1), &bundle("1")).await;
+    fixture.hand.fetch_add(2 * DAY_MS, SeqCst);
+    let mut keeper = Keeper::new(fixture.store.clone(), fixture.key.clone(), Arc::default(), &config);
+    // Packed it is still longer than a page.
+    let long: String = (0..20_000_u32).map(|number| number.wrapping_mul(2_654_435_761).to_string()).collect();
+    let refusals = [
+        ("ALTER TABLE journal_texts RENAME TO away", "ALTER TABLE away RENAME TO journal_texts", 1, 2),
+        ("PRAGMA max_page_count = 1", "PRAGMA max_page_count = 1000000", 0, 3),
+    ];
+    for (refuse, take, left, sources) in refusals {
+        let change = async |sql: &'static str| {
+            fixture.store.write(move |connection, _| Ok(connection.execute_batch(sql)?)).await.unwrap();
+        };
+        change(refuse).await;
+        let begin = fixture.begin("call-2", &journal(sources), &bundle(&long));
+        let mut batch = keeper.batch([Piece { begin, ..piece(fixture.journals.open()) }].into_iter());
+        assert!(!keeper.write(&mut batch).await, "{refuse}");
+        keeper.make_room(&batch).await;
+        assert_eq!(fixture.count("journals").await, left, "{refuse}");
+        change(take).await;
+    }
 }
 
 #[tokio::test]
