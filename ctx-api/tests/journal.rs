@@ -1,6 +1,6 @@
 //! Recording, repeating and reading journals.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lockstep_ctx_api::error::{CallEndedCause, EndedBy, OpError};
@@ -325,6 +325,10 @@ fn what_services_are_given_and_give_back_under_secret_names_is_hidden() {
         ("rest", "request", r#"[null,"PUT","/kv/user:token",null,"{\"value\":\"hush-5\"}"]"#, ""),
         ("env", "set", r#"["DOOR","hush-6"]"#, ""),
         ("env", "list", "[]", r#"{"DOOR":"hush-6","LANG2":"en","KEY":null}"#),
+        ("kv", "get", r#"["session:token"]"#, r#""{\"a\":[\"hush-7\"],\"n\":4567}""#),
+        ("kv", "get", r#"["max_tokens"]"#, r#""8901""#),
+        ("kv", "get", r#"["token_url"]"#, r#""https://plain-6.example/""#),
+        ("kv", "get", r#"["secretary"]"#, r#""plain-7""#),
         ("kv", "get", r#"["user:name"]"#, r#""plain-1""#),
         ("cxUserspace", "update", r#"["users","ann","\"plain-2\""]"#, r#""plain-2""#),
         ("kv", "keys", r#"["token:"]"#, r#"["token:plain-3"]"#),
@@ -345,16 +349,38 @@ fn what_services_are_given_and_give_back_under_secret_names_is_hidden() {
     }
     let shown = lines::render(&journal, Some(&SecretNames));
     assert!(!shown.contains("hush"), "{shown}");
+    for plain in ["4567", "8901", "https://plain-6.example/", "plain-7"] {
+        assert!(shown.contains(plain), "{plain} not in {shown}");
+    }
     for plain in ["\\\"plain-1\\\"", "plain-2", "token:plain-3", "en-5", "\\\"LANG2\\\":\\\"en\\\"", "\\\"b\\\":3"] {
         assert!(shown.contains(plain), "{plain} not in {shown}");
     }
     let read = lines::parse(&shown).unwrap();
     assert_eq!(lines::render(&read, Some(&SecretNames)), shown, "what is hidden stays as it is");
     let found = secrets_of(&journal);
-    for secret in ["abc", "hush-1", "hush-2", "hush-6"] {
-        assert!(found.contains(secret), "{secret} not in {found:?}");
-    }
-    assert!(!found.iter().any(|found| found.contains("plain")) && secrets_of(&read).is_empty(), "{found:?}");
+    assert_eq!(found, BTreeSet::from(["abc", "hush-1", "hush-3", "hush-4", "hush-6"].map(str::to_owned)));
+    assert_eq!(secrets_of(&read), BTreeSet::new());
+}
+
+#[test]
+fn secrets_are_what_came_in_under_the_names_of_credentials() {
+    let mut journal = recorded();
+    let data = serde_json::json!({
+        "env": "plain-1",
+        "secretary": "plain-2",
+        "token_file": "plain-3.js",
+        "callback": "https://h/?access_token=hush-1&tokens=plain-4",
+        "headers": { "Authorization": "Bearer hush-2", "cookie_policy": "plain-5" },
+        "api_key": "hush-3",
+    });
+    journal.start = Arc::new(Start { data: data.to_string(), ..Start::clone(&journal.start) });
+    let set = SetArgs { key: "password".into(), value: Some("made-1".into()), skip_write: false };
+    journal.turns.push(TurnRecord::from(end(3, vec![Issued { op: Op::Set(set), at: None }])));
+    journal.entries.push(entry(30, EntryKind::Wake));
+    let expected = BTreeSet::from(["Bearer hush-2", "hush-1", "hush-2", "hush-3"].map(str::to_owned));
+    assert_eq!(secrets_of(&journal), expected);
+    let shown = lines::render(&journal, Some(&SecretNames));
+    assert!(!shown.contains("hush") && !shown.contains("made"), "what the run made is hidden in its place: {shown}");
 }
 
 #[test]

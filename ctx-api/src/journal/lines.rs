@@ -18,7 +18,6 @@ use super::entry::{FORMAT, Journal, JournalHeader, Mark, Tail, TurnRecord};
 use super::redact::{Redactor, redact_json, redact_text};
 use super::services;
 use crate::host::HostReply;
-use crate::op::Op;
 use crate::outcome::Outcome;
 use crate::wire::{Bundle, Entry, EntryKind, Start};
 
@@ -137,9 +136,8 @@ impl<'a> Page<'a> {
     /// What a service gave back is known by the names it was asked for; `None`: there is nothing to hide for that.
     fn shown(&self, entry: &Entry, turns: &[TurnRecord]) -> Option<Entry> {
         let redactor = self.redactor?;
-        let EntryKind::Outcome { op, result: Ok(Outcome::Host(reply)) } = &entry.kind else { return None };
-        let turn = turns.get(usize::try_from(op.turn).ok()?)?;
-        let Op::Host(call) = &turn.issued.get(usize::try_from(op.ordinal).ok()?)?.op else { return None };
+        let (call, reply) = services::replied(entry, turns)?;
+        let EntryKind::Outcome { op, .. } = &entry.kind else { return None };
         let value = services::shown_reply(redactor, call, &reply.value)?;
         let reply = HostReply { value, body: reply.body.clone() };
         Some(Entry { at: entry.at, kind: EntryKind::Outcome { op: *op, result: Ok(Outcome::Host(reply)) } })

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::entry::Journal;
 use super::json::{Node, Text};
-use super::{lines, services};
+use super::services;
 
 /// What stands in a secret's place.
 pub const REDACTED: &str = "[redacted]";
@@ -49,35 +49,55 @@ impl SecretNames {
 
 impl Redactor for SecretNames {
     fn redact(&self, name: &str, value: &str) -> Option<String> {
-        if names_secret(name) {
-            return Some(REDACTED.to_owned());
-        }
-        // Of JSON, [`redact_text`] asks for every string.
-        if json_of(value).is_some() {
-            return None;
-        }
-        let nameless = without_user(value);
-        without_fields(nameless.as_deref().unwrap_or(value)).or(nameless)
+        shown(name, value, &mut |_, _| {})
     }
 }
 
-/// Every text that stands in a journal under the name of a secret.
+/// As [`SecretNames`] shows a text; `tell` is told the names of secrets, with what stands under them.
+fn shown(name: &str, value: &str, tell: &mut dyn FnMut(&str, &str)) -> Option<String> {
+    if names_secret(name) {
+        tell(name, value);
+        return Some(REDACTED.to_owned());
+    }
+    // Of JSON, [`redact_text`] asks for every string.
+    if json_of(value).is_some() {
+        return None;
+    }
+    let nameless = without_user(value);
+    without_fields(nameless.as_deref().unwrap_or(value), tell).or(nameless)
+}
+
+/// Every text that came into a run from outside under a name that is a credential's: with its start, with outcomes, and with what else its
+/// entries brought. What the run itself put under such a name is not among them.
 pub fn secrets_of(journal: &Journal) -> BTreeSet<String> {
     #[derive(Default)]
     struct Found(RefCell<BTreeSet<String>>);
 
     impl Redactor for Found {
         fn redact(&self, name: &str, value: &str) -> Option<String> {
-            let shown = SecretNames.redact(name, value)?;
-            if shown == REDACTED && !value.is_empty() && value != REDACTED {
-                self.0.borrow_mut().insert(value.to_owned());
-            }
-            Some(shown)
+            let mut keep = |name: &str, secret: &str| {
+                if !ends_as_credential(name) || secret.is_empty() || secret == REDACTED {
+                    return;
+                }
+                // `Authorization: Bearer …`
+                let token = secret.split_once(' ').filter(|_| name.to_ascii_lowercase().ends_with("authorization"));
+                self.0.borrow_mut().extend(token.map(|(_, token)| token.to_owned()));
+                self.0.borrow_mut().insert(secret.to_owned());
+            };
+            shown(name, value, &mut keep)
         }
     }
 
     let found = Found::default();
-    drop(lines::render(journal, Some(&found)));
+    let is_hidden = |secret: &String| secret.is_empty() || secret == REDACTED;
+    let look_into = |text: serde_json::Result<String>| text.ok().and_then(|text| redact_json(&found, "", &text));
+    drop(look_into(serde_json::to_string(&journal.start)));
+    for entry in &journal.entries {
+        if let Some((call, reply)) = services::replied(entry, &journal.turns) {
+            found.0.borrow_mut().extend(services::secrets_in(call, &reply.value).into_iter().filter(|secret| !is_hidden(secret)));
+        }
+        drop(look_into(serde_json::to_string(entry)));
+    }
     found.0.into_inner()
 }
 
@@ -93,8 +113,8 @@ fn without_user(url: &str) -> Option<String> {
 /// What stands before a field of a URL or a form.
 const MARKS: [char; 3] = ['?', '&', '#'];
 
-/// A URL or a form (`a=1&b=2`) without the values of fields that are secret by their names, where it has any.
-fn without_fields(text: &str) -> Option<String> {
+/// A URL or a form (`a=1&b=2`) without the values of fields that are secret by their names, where it has any. They are told.
+fn without_fields(text: &str, tell: &mut dyn FnMut(&str, &str)) -> Option<String> {
     if !text.contains('=') || text.contains(char::is_whitespace) && !is_form(text) {
         return None;
     }
@@ -109,6 +129,7 @@ fn without_fields(text: &str) -> Option<String> {
         match secret {
             Some(name) if taken.len() > name.len() + 1 => {
                 is_hidden = true;
+                tell(name, &taken[name.len() + 1..]);
                 shown.push_str(name);
                 shown.push('=');
                 shown.push_str(REDACTED);
@@ -130,7 +151,7 @@ fn is_form(text: &str) -> bool {
 }
 
 /// The object or array that a text holds.
-fn json_of(text: &str) -> Option<Value> {
+pub(super) fn json_of(text: &str) -> Option<Value> {
     if !text.trim_start().starts_with(['{', '[']) {
         return None;
     }
@@ -152,8 +173,9 @@ fn names_credential(name: &str) -> bool {
     CREDENTIALS.iter().any(|part| name.contains(part))
 }
 
-/// Whether a number of this name is one: `max_tokens` and `token_expires_in` count something.
-fn names_number(name: &str) -> bool {
+/// Whether a name is a credential's, and no mere word of one: `max_tokens` and `token_expires_in` count something, `token_url` is an
+/// address, and `secretary` a person.
+pub(super) fn ends_as_credential(name: &str) -> bool {
     let name = name.to_ascii_lowercase().replace('-', "_");
     CREDENTIALS.iter().any(|part| name.ends_with(part))
 }
@@ -238,7 +260,7 @@ fn redact_lines(redactor: &dyn Redactor, name: &str, text: &str) -> Option<Strin
 fn hide_number(redactor: &dyn Redactor, name: &str, plain: &mut Text) {
     let is_number = plain.as_str().starts_with(|sign: char| sign == '-' || sign.is_ascii_digit());
     if is_number
-        && names_number(name)
+        && ends_as_credential(name)
         && let Some(shown) = redactor.redact(name, plain.as_str())
     {
         plain.set(shown);

@@ -42,14 +42,17 @@ impl Redaction {
         redaction
     }
 
-    /// As it applies to one journal: its environment is secret, too, and so is what stands in it under the name of a secret, but for what
+    /// As it applies to one journal: its environment is secret, too, and so is what came in under the name of a credential, but for what
     /// the texts that were run name.
     #[must_use]
     pub fn for_journal(&self, journal: &Journal, bundle: Option<&Bundle>) -> Self {
         let env = &journal.header.run.env;
         let mut redaction = self.with_env(env);
         let mut found = secrets_of(journal);
-        found.retain(|value| is_telling(value) && !redaction.candidates(value).any(|(known, _)| known == value));
+        let is_file = |value: &String| *value == journal.header.script || journal.header.sources.contains_key(value);
+        found.retain(|value| {
+            is_telling(value) && !is_file(value) && !redaction.candidates(value).any(|(known, _)| known == value)
+        });
         redaction.add(found.iter().map(|value| (value.clone(), REDACTED.to_owned())));
         if let Some(bundle) = bundle {
             let mut wanted = self.settings_with(env);
@@ -133,9 +136,11 @@ impl Redactor for Redaction {
     }
 }
 
-/// Whether a text can be told from the words and numbers of a journal.
+/// Whether a text can be told from the words, numbers and addresses of a journal.
 fn is_telling(value: &str) -> bool {
-    value.contains(|char: char| char.is_ascii_alphabetic()) && value.contains(|char: char| !char.is_ascii_alphabetic())
+    let is_word = !value.contains(|char: char| !char.is_ascii_alphabetic());
+    let is_number = !value.contains(|char: char| char.is_ascii_alphabetic()) || value.parse::<f64>().is_ok();
+    !is_word && !is_number && !value.contains("://")
 }
 
 /// Those of `wanted` that a program names. Whoever has its texts knows them.
@@ -290,6 +295,20 @@ mod tests {
         let env = [("PLACE", "reception"), ("A", "welcome1"), ("B", "voicemail"), ("C", "swordfish"), ("DOOR_PIN", "swordfish")];
         let env: Vars = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         assert_eq!(Redaction::of(&config).settings_with(&env), BTreeSet::from(["answer", "reception"]));
+    }
+
+    #[test]
+    fn words_numbers_and_addresses_are_hidden_in_their_places_only() {
+        for (value, expected) in [
+            ("hush-1", true),
+            ("a1b2c3", true),
+            ("swordfish", false),
+            ("+4412345678", false),
+            ("1e100", false),
+            ("https://h/a1", false),
+        ] {
+            assert_eq!(is_telling(value), expected, "{value}");
+        }
     }
 
     #[test]
