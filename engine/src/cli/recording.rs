@@ -1,6 +1,7 @@
 //! Where commands get a recorded call from: a file, the store of a folder, or a running engine.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use lockstep_ctx_api::journal::{Journal, REDACTED, lines};
 use lockstep_ctx_api::wire::Bundle;
@@ -12,6 +13,7 @@ use super::out;
 use crate::config::Config;
 use crate::journals::{Journals, Redaction};
 use crate::platform::journal_key;
+use crate::provisioning::Provisioning;
 use crate::store::{Clock, Place, Store};
 
 /// The largest file that is read as a journal, in bytes: sources and packages may be in it.
@@ -23,6 +25,8 @@ pub(super) struct Recording {
     pub(super) bundle: Option<Bundle>,
     /// Set where secrets were taken out of the journal: turns are compared without them.
     pub(super) redaction: Option<Redaction>,
+    /// Of a recording with its secrets, the configuration and what was put beside it over HTTP.
+    pub(super) config: Option<Arc<Config>>,
 }
 
 /// Finds a journal: a file of this name, else the call of this id.
@@ -52,7 +56,7 @@ pub(super) async fn find(what: &str, dir: &Path, target: &Target) -> Result<Reco
 fn read(what: &str, text: &str) -> Result<Recording, String> {
     let (journal, bundle) = lines::parse_with(text).map_err(|error| format!("{what}: {error}"))?;
     let redaction = text.contains(REDACTED).then(|| Redaction::default().for_journal(&journal, bundle.as_ref()));
-    Ok(Recording { journal, bundle, redaction })
+    Ok(Recording { journal, bundle, redaction, config: None })
 }
 
 /// The call in the store of a folder, with everything a replay needs; `None` where there is no such store, or no such call.
@@ -67,5 +71,8 @@ async fn in_store(name: &str, dir: &Path) -> Result<Option<Recording>, String> {
     let key = journal_key(&loaded.config, store.place()).map_err(|error| error.to_string())?;
     let journals = Journals::off(&store, key);
     let found = journals.find(name, true).await.map_err(|error| error.to_string())?;
-    Ok(found.and_then(|found| Some(Recording { journal: found.journal?, bundle: found.bundle, redaction: None })))
+    let Some((journal, bundle)) = found.and_then(|found| Some((found.journal?, found.bundle))) else { return Ok(None) };
+    let provisioning = Provisioning::load(&loaded.config, &store).map_err(|error| error.to_string())?;
+    let config = Some(Arc::clone(&provisioning.current().config));
+    Ok(Some(Recording { journal, bundle, redaction: None, config }))
 }

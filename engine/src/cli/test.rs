@@ -128,7 +128,8 @@ fn from_journal(args: &Args, what: &str) -> Result<ExitCode, String> {
         _ => loaded.resolve(&loaded.config.scripts.dir).join("tests"),
     };
     let journal = &recording.journal;
-    let redaction = Redaction::of(&loaded.config).for_journal(journal, recording.bundle.as_ref());
+    let config = recording.config.as_deref().unwrap_or(&loaded.config);
+    let redaction = Redaction::of(config).for_journal(journal, recording.bundle.as_ref());
     let call = journal.start.call.as_ref().map(|call| call.facts.id.clone()).filter(|id| !id.is_empty());
     let name = call.unwrap_or_else(|| what.to_owned());
     let written = write_recorded(&folder, &name, journal, recording.bundle.as_ref(), &redaction)?;

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use lockstep_tests::caller::Caller;
-use lockstep_tests::engine::{Engine, within};
+use lockstep_tests::engine::{Engine, until, within};
 use serde_json::{Value, json};
 
 const MENU: &str = r#"
@@ -132,7 +132,7 @@ exports.open = async ({ said }) => {
     let failed = events.find("an alert", |event| event["data"]["run"].as_str().map(str::to_owned)).await;
     // The alert comes first.
     let path = format!("/v1/runs/{failed}/journal");
-    within("the run's journal", async { while engine.request("GET", &path, "").await.0 != 200 {} }).await;
+    until("the run's journal", async || engine.request("GET", &path, "").await.0 == 200).await;
     let journal = engine.get(&path).await;
     let text = journal.as_str().unwrap();
     assert!(text.contains("it is [redacted], [redacted], front door"), "{text}");

@@ -63,7 +63,14 @@ impl Drop for Recorded {
 }
 
 async fn record() -> Recorded {
-    let engine = Engine::setup().main("100", MENU).config(APP).start();
+    record_of(MENU).await
+}
+
+async fn record_of(script: &str) -> Recorded {
+    let engine = Engine::setup().main("100", script).config(APP).start();
+    let user = json!({ "password": "s3same-of-ann" }).to_string();
+    let (status, body) = engine.request("PUT", "/v1/users/1001", &user).await;
+    assert!((200..300).contains(&status), "{status} {body}");
     let mut caller = Caller::answered(&engine, "100").await;
     caller.call.press("7");
     within("a BYE", caller.call.ended()).await;
@@ -161,6 +168,19 @@ async fn a_recorded_call_becomes_a_test_without_its_secrets() {
     for part in ["s100.js does not do what it did", "recorded   ctx.play", "s100.js:8:"] {
         assert!(report.contains(part), "no `{part}` in:\n{report}");
     }
+}
+
+#[tokio::test]
+async fn a_password_put_over_http_stands_in_no_test_made_of_a_call() {
+    let recorded = record_of(&MENU.replace("?key=", "?of=s3same-of-ann&key=")).await;
+    let folder = recorded.folder.as_path();
+    let made = lockstep(folder, &["test", "--from-journal", &recorded.call]);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    let test = folder.join(text(&made.stdout).trim());
+    let journal = fs::read_to_string(test.with_extension("").with_extension("journal.jsonl")).unwrap();
+    assert!(journal.contains("?of=[redacted]&key=") && !journal.contains("s3same-of-ann"), "{journal}");
+    let passes = lockstep(folder, &["test"]);
+    assert_eq!(passes.status.code(), Some(0), "{}{}", text(&passes.stdout), text(&passes.stderr));
 }
 
 #[tokio::test]
