@@ -10,6 +10,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::stream::{Channel, Transmit};
 
+/// Datagrams that may have come in before a socket was connected, and wait.
+const EARLIER: u16 = 1_024;
+
 /// What became of a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sent {
@@ -24,13 +27,15 @@ pub(super) struct LegSockets {
     rtcp: UdpSocket,
     /// The peer the RTP socket is connected to: sending costs less then, and strangers are kept out by the kernel.
     connected: Option<SocketAddr>,
+    /// Datagrams from others than the peer that may still wait: they came in before the socket was connected.
+    earlier: u16,
 }
 
 impl LegSockets {
     /// Binds the pair whose RTP port is in `address`, with `dscp` in the headers of what is sent.
     pub(super) fn bind(address: SocketAddr, dscp: u8) -> io::Result<Self> {
         let rtcp = SocketAddr::new(address.ip(), address.port() | 1);
-        Ok(Self { rtp: bind(address, dscp)?, rtcp: bind(rtcp, dscp)?, connected: None })
+        Ok(Self { rtp: bind(address, dscp)?, rtcp: bind(rtcp, dscp)?, connected: None, earlier: 0 })
     }
 
     pub(super) fn descriptor(&self, channel: Channel) -> RawFd {
@@ -43,7 +48,10 @@ impl LegSockets {
             return;
         }
         self.connected = match latched {
-            Some(peer) => self.rtp.connect(peer).is_ok().then_some(peer),
+            Some(peer) => {
+                self.earlier = EARLIER;
+                self.rtp.connect(peer).is_ok().then_some(peer)
+            }
             None => {
                 disconnect(&self.rtp);
                 None
@@ -72,17 +80,20 @@ impl LegSockets {
     }
 
     /// The next datagram and where it came from; `None` when there is none.
-    pub(super) fn receive(&self, channel: Channel, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
+    pub(super) fn receive(&mut self, channel: Channel, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
         let attempt = |buffer: &mut [u8]| match (channel, self.connected) {
-            (Channel::Rtp, Some(peer)) => self.rtp.recv(buffer).map(|length| (length, peer)),
+            (Channel::Rtp, Some(peer)) if self.earlier == 0 => self.rtp.recv(buffer).map(|length| (length, peer)),
             _ => self.socket(channel).recv_from(buffer),
         };
-        match attempt(buffer) {
-            Ok(received) => Some(received),
+        let received = match attempt(buffer) {
             // As when sending: the error is taken off the socket by reading it.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => attempt(buffer).ok(),
-            Err(_) => None,
+            received => received.ok(),
+        };
+        if channel == Channel::Rtp && self.earlier > 0 {
+            self.earlier = if received.is_some() { self.earlier - 1 } else { 0 };
         }
+        received
     }
 
     fn socket(&self, channel: Channel) -> &UdpSocket {
@@ -130,7 +141,7 @@ mod tests {
         }
     }
 
-    fn receive(leg: &LegSockets, channel: Channel) -> Option<(Vec<u8>, SocketAddr)> {
+    fn receive(leg: &mut LegSockets, channel: Channel) -> Option<(Vec<u8>, SocketAddr)> {
         let mut buffer = [0; 64];
         leg.receive(channel, &mut buffer).map(|(length, source)| (buffer[..length].to_vec(), source))
     }
@@ -143,11 +154,28 @@ mod tests {
         leg.follow(Some(at_peer));
         stranger.send_to(b"x", address).unwrap();
         peer.send_to(b"y", address).unwrap();
-        assert_eq!(receive(&leg, Channel::Rtp), Some((b"y".to_vec(), at_peer)));
-        assert_eq!(receive(&leg, Channel::Rtp), None);
+        assert_eq!(receive(&mut leg, Channel::Rtp), Some((b"y".to_vec(), at_peer)));
+        assert_eq!(receive(&mut leg, Channel::Rtp), None);
         leg.follow(None);
         stranger.send_to(b"z", address).unwrap();
-        assert_eq!(receive(&leg, Channel::Rtp), Some((b"z".to_vec(), at_stranger)));
+        assert_eq!(receive(&mut leg, Channel::Rtp), Some((b"z".to_vec(), at_stranger)));
+    }
+
+    #[test]
+    fn what_a_stranger_sent_before_the_leg_was_connected_is_the_strangers() {
+        let (mut leg, address) = leg();
+        let (peer, stranger) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+        let (at_peer, at_stranger) = (peer.local_addr().unwrap(), stranger.local_addr().unwrap());
+        for (sender, text) in [(&peer, b"a"), (&stranger, b"b"), (&peer, b"c")] {
+            sender.send_to(text, address).unwrap();
+        }
+        assert_eq!(receive(&mut leg, Channel::Rtp), Some((b"a".to_vec(), at_peer)));
+        leg.follow(Some(at_peer));
+        assert_eq!(receive(&mut leg, Channel::Rtp), Some((b"b".to_vec(), at_stranger)));
+        assert_eq!(receive(&mut leg, Channel::Rtp), Some((b"c".to_vec(), at_peer)));
+        assert_eq!(receive(&mut leg, Channel::Rtp), None);
+        peer.send_to(b"d", address).unwrap();
+        assert_eq!(receive(&mut leg, Channel::Rtp), Some((b"d".to_vec(), at_peer)));
     }
 
     #[test]
@@ -178,6 +206,6 @@ mod tests {
         }
         let peer = UdpSocket::bind(to).unwrap();
         peer.send_to(b"back", address).unwrap();
-        assert_eq!(receive(&leg, Channel::Rtp).map(|(bytes, _)| bytes), Some(b"back".to_vec()));
+        assert_eq!(receive(&mut leg, Channel::Rtp).map(|(bytes, _)| bytes), Some(b"back".to_vec()));
     }
 }
