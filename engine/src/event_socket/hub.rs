@@ -77,6 +77,8 @@ pub(super) struct Hub {
     pub(super) schedule: Schedule,
     /// A client has gone.
     left: tokio::sync::Notify,
+    /// Events were missed.
+    missed: tokio::sync::Notify,
     /// Calls since the start, for `status`.
     pub(super) calls_seen: AtomicUsize,
 }
@@ -121,6 +123,7 @@ impl Hub {
             sequence: AtomicU64::new(0),
             schedule: Schedule::default(),
             left: tokio::sync::Notify::new(),
+            missed: tokio::sync::Notify::new(),
             calls_seen: AtomicUsize::new(0),
         }
     }
@@ -164,6 +167,13 @@ impl Hub {
 
     /// Hands over what happens, until the engine stops.
     pub(super) async fn run(&self) {
+        tokio::select! {
+            () = self.hand_over_what_happens() => {}
+            () = self.look_for_ends() => {}
+        }
+    }
+
+    async fn hand_over_what_happens(&self) {
         let mut watcher = self.engine.subscribe();
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         loop {
@@ -176,7 +186,7 @@ impl Hub {
                             Ok(published) => batch.push(published),
                             Err(Missed::Lagged(missed)) => {
                                 tracing::error!(missed, "event sockets have missed events");
-                                self.look_for_ends();
+                                self.missed.notify_one();
                             }
                             Err(Missed::Closed) => {
                                 self.hand_over(&batch);
@@ -198,26 +208,26 @@ impl Hub {
     }
 
     /// The end of an application's call, or of one that commands wait for, may have been among what was missed: nothing else would ever
-    /// end its connection, or take the commands away.
-    fn look_for_ends(&self) {
-        let applications: Vec<_> = self.listeners().iter().filter(|listener| listener.own_call.is_some()).cloned().collect();
-        let waited_for = self.schedule.calls();
-        let (engine, schedule) = (self.engine.clone(), self.schedule.clone());
-        tokio::spawn(async move {
+    /// end its connection, or take the commands away. What is missed while that is found out is looked for afterwards.
+    async fn look_for_ends(&self) {
+        loop {
+            self.missed.notified().await;
+            let applications: Vec<_> = self.listeners().iter().filter(|listener| listener.own_call.is_some()).cloned().collect();
+            let waited_for = self.schedule.calls();
             for own in applications.iter().filter_map(|listener| listener.own_call.as_ref()) {
-                if let Err(EngineError::NoSuchCall(_) | EngineError::CallOver(_)) = engine.channel(&own.id).await {
+                if let Err(EngineError::NoSuchCall(_) | EngineError::CallOver(_)) = self.engine.channel(&own.id).await {
                     own.over.notify_one();
                 }
             }
             if waited_for.is_empty() {
-                return;
+                continue;
             }
-            let Ok(channels) = engine.channels().await else { return };
+            let Ok(channels) = self.engine.channels().await else { continue };
             let live: HashSet<&str> = channels.iter().map(|channel| channel.call.as_str()).collect();
             for call in waited_for.iter().filter(|call| !live.contains(call.as_str())) {
-                schedule.call_over(call);
+                self.schedule.call_over(call);
             }
-        });
+        }
     }
 
     /// Tells every client that wants to know what concerns an account, or everybody.
@@ -420,6 +430,43 @@ mod tests {
         };
         tokio::select! { () = over => {}, () = running => unreachable!("the engine lives"), () = answering => unreachable!("it asks") }
         assert_eq!(hub.schedule.calls(), ["two"]);
+    }
+
+    #[tokio::test]
+    async fn what_was_missed_is_looked_for_once_at_a_time() {
+        let config = Config::default();
+        let platform = crate::platform::Platform::in_memory(&config).unwrap();
+        let (engine, mut requests, log) = EngineHandle::new(Vec::new(), crate::runs::RunsHandle::stopped(), platform);
+        let hub = Arc::new(Hub::new(engine, Identity::of(&config)));
+        schedule::add(&hub, schedule::tests::wanted(Some("one"))).unwrap();
+        let unanswered = std::cell::RefCell::new(Vec::new());
+        let asked = async {
+            while let Some(request) = requests.recv().await {
+                if let Request::Channels(reply) = request {
+                    unanswered.borrow_mut().push(reply);
+                }
+            }
+        };
+        let running = hub.run();
+        tokio::pin!(asked, running);
+        for _ in 0..3 {
+            let turns = async {
+                for _ in 0..1_000 {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::select! {
+                biased;
+                () = &mut running => unreachable!("the engine lives"),
+                () = &mut asked => unreachable!("it may ask again"),
+                () = turns => {}
+            }
+            // More than are kept.
+            for _ in 0..20_000 {
+                log.publish(0, None, EngineEvent::ScriptsLoaded { scripts: 1 });
+            }
+        }
+        assert_eq!(unanswered.borrow().len(), 1);
     }
 
     #[tokio::test]
