@@ -36,7 +36,8 @@ pub(super) fn steps(list: &str) -> Vec<Step> {
 }
 
 /// Takes a call from whoever has it and has the steps carried out on it, one when the other is over; then the call ends, unless the
-/// last one has handed it on. With a call that was placed and still rings, that begins when it is answered.
+/// last one has handed it on. With a call that was placed and still rings, that begins when it is answered, unless all
+/// they do is to end it.
 pub(super) async fn carry_out(hub: &Arc<Hub>, channel: &Channel, steps: Vec<Step>, asker: Asker) -> Result<(), EngineError> {
     let targets = steps.iter().filter_map(|step| target(hub, channel, step)).collect();
     let call = channel.call.clone();
@@ -68,9 +69,16 @@ async fn is_answered(hub: &Arc<Hub>, call: &str) -> bool {
     }
 }
 
+/// Whether nothing but variables comes before the end of the call: that waits for no answer.
+fn only_ends(steps: &[Step]) -> bool {
+    let is_variable = |name: &str| matches!(name, "set" | "export" | "multiset" | "unset" | "multiunset");
+    let first = steps.iter().find(|step| !is_variable(&step.application));
+    first.is_some_and(|step| step.application == "hangup")
+}
+
 async fn run(hub: Arc<Hub>, call: String, claimed: Claimed, steps: Vec<Step>, asker: Asker) {
     let all = async {
-        if !is_answered(&hub, &call).await {
+        if !only_ends(&steps) && !is_answered(&hub, &call).await {
             return false;
         }
         for Step { application, data } in &steps {
@@ -110,6 +118,8 @@ mod tests {
         let step = |application: &str, data: &str| Step { application: application.to_owned(), data: data.to_owned() };
         assert_eq!(steps("answer, playback:user/a.wav,"), [step("answer", ""), step("playback", "user/a.wav")]);
         assert_eq!(steps("m:^:set:a=1,2^park"), [step("set", "a=1,2"), step("park", "")]);
+        assert!(only_ends(&steps("set:a=b,hangup:USER_BUSY")) && !only_ends(&steps("playback:a.wav,hangup")));
+        assert!(!only_ends(&steps("set:a=b")));
         assert_eq!(steps("socket:127.0.0.1:8085 async full"), [step("socket", "127.0.0.1:8085 async full")]);
     }
 }

@@ -488,6 +488,21 @@ async fn a_list_for_a_placed_call_that_rings_is_carried_out_when_it_is_answered(
 }
 
 #[tokio::test]
+async fn a_list_that_ends_a_placed_call_does_so_while_it_rings() {
+    let engine = engine("").start();
+    let mut phone = registered(&engine, "1001").await;
+    let [mut wire, mut other] = [Wire::logged_in(&engine).await, Wire::logged_in(&engine).await];
+    let placed = wire.api("originate {origination_uuid=a}user/1001 &park()");
+    let led = async {
+        let mut call = incoming(&mut phone).await;
+        assert_eq!(other.api("uuid_transfer a 'hangup:USER_BUSY' inline").await, "+OK\n");
+        within("the end of the call", call.ended()).await;
+    };
+    let (answer, ()) = tokio::join!(placed, led);
+    assert!(answer.starts_with("-ERR "), "{answer}");
+}
+
+#[tokio::test]
 async fn an_application_is_disconnected_when_its_call_is_led_on() {
     let engine = engine("").start();
     let caller = Caller::answered(&engine, "1000").await;

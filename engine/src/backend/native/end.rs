@@ -53,7 +53,7 @@ impl<S: Switchboard> NativeBackend<S> {
             if named {
                 headers.push(reason_header(code, &reason));
             }
-            self.a.hang_up(&mut self.board, headers);
+            self.hang_up_party(headers);
             CallEndedCause { code, reason, by: EndedBy::Script }
         };
         self.complete(id, Ok(Outcome::Unit));
@@ -128,14 +128,19 @@ impl<S: Switchboard> NativeBackend<S> {
         } else {
             let bye = ending.bye.map(|(code, reason)| (code, worded(code, reason)));
             let headers: Headers = bye.iter().map(|(code, reason)| reason_header(*code, reason)).collect();
-            match self.calling.take() {
-                Some(_) => self.give_up_callee(&headers),
-                None => self.a.hang_up(&mut self.board, headers),
-            }
+            self.hang_up_party(headers);
             bye.unwrap_or((200, "Normal Clearing".to_owned()))
         };
         self.finish(CallEndedCause { code, reason, by: ending.by });
         self.settle(now);
+    }
+
+    /// Hangs up on whoever the call is with, or is being placed to.
+    fn hang_up_party(&mut self, headers: Headers) {
+        match self.calling.take() {
+            Some(_) => self.give_up_callee(&headers),
+            None => self.a.hang_up(&mut self.board, headers),
+        }
     }
 
     /// Settles everything and says that the call is over.

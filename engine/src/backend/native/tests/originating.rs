@@ -1,4 +1,4 @@
-use lockstep_ctx_api::op::BlockDtmfArgs;
+use lockstep_ctx_api::op::{BlockDtmfArgs, HangupArgs};
 use lockstep_ctx_api::{CallState, EndedBy};
 
 use super::*;
@@ -123,4 +123,14 @@ fn a_call_of_ours_that_is_given_up_stops_ringing_everywhere() {
     let hung_up = desk.asked().into_iter().filter(|line| line.contains("hang up Reason: SIP;cause=408")).count();
     assert_eq!(hung_up, 2);
     assert_eq!(ended(&desk.outputs()).unwrap().code, 408);
+}
+
+#[test]
+fn a_call_of_ours_that_is_hung_up_while_it_rings_stops_ringing_everywhere() {
+    let mut desk = calling(2, Hunt::Together);
+    desk.asked();
+    desk.submit(Op::Hangup(HangupArgs { code: Some(486), ..HangupArgs::default() }));
+    let hung_up = desk.asked().into_iter().filter(|line| line.contains("hang up Reason: SIP;cause=486")).count();
+    assert_eq!(hung_up, 2);
+    assert_eq!(ended(&desk.outputs()).unwrap().code, 486);
 }
