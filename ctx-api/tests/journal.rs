@@ -326,6 +326,12 @@ fn what_services_are_given_and_give_back_under_secret_names_is_hidden() {
         ("env", "set", r#"["DOOR","hush-6"]"#, ""),
         ("env", "list", "[]", r#"{"DOOR":"hush-6","LANG2":"en","KEY":null}"#),
         ("kv", "get", r#"["session:token"]"#, r#""{\"a\":[\"hush-7\"],\"n\":4567}""#),
+        (
+            "cxUserspace",
+            "list",
+            r#"["users",{}]"#,
+            r#"[{"key":"user:token","data":"hush-8"},{"key":"ann:password","data":{"a":"hush-9","b":2345}},{"key":"ann","data":"plain-8"}]"#,
+        ),
         ("kv", "get", r#"["max_tokens"]"#, r#""8901""#),
         ("kv", "get", r#"["token_url"]"#, r#""https://plain-6.example/""#),
         ("kv", "get", r#"["secretary"]"#, r#""plain-7""#),
@@ -349,7 +355,7 @@ fn what_services_are_given_and_give_back_under_secret_names_is_hidden() {
     }
     let shown = lines::render(&journal, Some(&SecretNames));
     assert!(!shown.contains("hush"), "{shown}");
-    for plain in ["4567", "8901", "https://plain-6.example/", "plain-7"] {
+    for plain in ["2345", "4567", "8901", "https://plain-6.example/", "plain-7", "plain-8"] {
         assert!(shown.contains(plain), "{plain} not in {shown}");
     }
     for plain in ["\\\"plain-1\\\"", "plain-2", "token:plain-3", "en-5", "\\\"LANG2\\\":\\\"en\\\"", "\\\"b\\\":3"] {

@@ -75,10 +75,26 @@ pub(super) fn shown_reply(redactor: &dyn Redactor, call: &HostCall, value: &str)
     if lists_environment(call) {
         return redact_json(redactor, SecretNames::ENVIRONMENT, value);
     }
-    let name = credential(call).filter(|name| redactor.redact(name, "").is_some())?;
+    let name = credential(call).filter(|name| redactor.redact(name, "").is_some());
     let mut node = Node::read(value)?;
-    hide_within(redactor, &name, &mut node);
+    match (&name, &mut node) {
+        (Some(name), node) => hide_within(redactor, name, node),
+        (None, Node::Array(records)) if (call.service.as_str(), call.function.as_str()) == ("cxUserspace", "list") => {
+            records.iter_mut().for_each(|record| hide_record(redactor, record));
+        }
+        _ => return None,
+    }
     node.write(value)
+}
+
+/// Hides what stands in a record, `{key, data}`, whose key is a credential's name.
+fn hide_record(redactor: &dyn Redactor, record: &mut Node) {
+    let Node::Object(fields) = record else { return };
+    let key = fields.iter().find(|(field, _)| field == "key").and_then(|(_, key)| key.as_str()).map(str::to_owned);
+    let Some(key) = key.filter(|key| ends_as_credential(key)) else { return };
+    for (_, data) in fields.iter_mut().filter(|(field, _)| field == "data") {
+        hide_within(redactor, &key, data);
+    }
 }
 
 /// Hides the strings in a reply, those of JSON in a text one by one.
