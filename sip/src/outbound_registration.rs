@@ -111,7 +111,7 @@ pub enum Standing {
     /// Nothing was sent yet, or it was taken back.
     Unregistered,
     Trying,
-    /// Also while it is refreshed.
+    /// Also while it is refreshed, and while a refresh that failed is to be tried again.
     Registered,
     /// It was not accepted, and is tried again later.
     Failed,
@@ -173,7 +173,8 @@ impl OutboundRegistration {
     pub fn standing(&self, now: Instant) -> Standing {
         match self.state {
             State::Registered { .. } => Standing::Registered,
-            State::Trying { .. } if self.is_registered(now) => Standing::Registered,
+            // While a refresh is under way, or is to be tried again.
+            State::Trying { .. } | State::Waiting { .. } if self.is_registered(now) => Standing::Registered,
             State::Trying { .. } => Standing::Trying,
             State::Waiting { .. } if self.failures > 0 => Standing::Failed,
             State::Waiting { .. } | State::Ended => Standing::Unregistered,

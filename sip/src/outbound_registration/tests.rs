@@ -183,6 +183,8 @@ fn failures_back_off_to_a_bound_and_a_success_resets_them() {
     rig.answer(500, &[]);
     assert!(rig.failed().1 <= seconds(5));
     assert!(rig.registration.is_registered(rig.now), "the old registration still stands");
+    assert_eq!(rig.registration.standing(rig.now), Standing::Registered);
+    assert_eq!(rig.registration.standing(rig.now + seconds(1_000_000)), Standing::Failed);
 }
 
 #[test]
