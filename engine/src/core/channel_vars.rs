@@ -1,6 +1,7 @@
 //! Variables of a channel.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -9,6 +10,14 @@ use lockstep_ctx_api::op::{Headers, Vars};
 
 /// What the name of a header field begins with when it is asked for as a variable.
 const HEADER: &str = "sip_h_";
+/// Where such names begin in a map.
+const HEADERS: (Bound<&str>, Bound<&str>) = (Bound::Included(HEADER), Bound::Unbounded);
+
+/// Names of header fields have no case: of several that are one the first stays.
+pub(super) fn fold_headers(vars: &mut Vars) {
+    let mut known = BTreeSet::new();
+    vars.retain(|name, _| !name.starts_with(HEADER) || known.insert(name.to_ascii_lowercase()));
+}
 
 /// What a call began with, the header fields of its INVITE among it, and what was set since. Every event holds the channel as it was
 /// then: what did not change since is shared.
@@ -39,15 +48,18 @@ impl ChannelVars {
     fn written<'a>(&self, name: &'a str) -> Cow<'a, str> {
         let Some(field) = name.strip_prefix(HEADER).filter(|_| !self.since.contains_key(name)) else { return name.into() };
         let is_same = |other: &str| other.strip_prefix(HEADER).is_some_and(|other| other.eq_ignore_ascii_case(field));
-        let headers: (Bound<&str>, Bound<&str>) = (Bound::Included(HEADER), Bound::Unbounded);
-        let since = self.since.range::<_, str>(headers).map(|(name, _)| &**name);
-        let first = self.first.range::<str, _>(headers).map(|(name, _)| name.as_str());
-        let mut known =
-            since.take_while(|name| name.starts_with(HEADER)).chain(first.take_while(|name| name.starts_with(HEADER)));
+        let since = self.since.range::<_, str>(HEADERS).map(|(name, _)| &**name);
+        let mut known = since.take_while(|name| name.starts_with(HEADER)).chain(self.first_headers());
         let known = known.find(|name| is_same(name)).map(str::to_owned);
         let of_invite =
             || self.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(field)).map(|(own, _)| format!("{HEADER}{own}"));
         known.or_else(of_invite).map_or(name.into(), Cow::Owned)
+    }
+
+    /// Names of header fields among what the call began with beside its INVITE.
+    fn first_headers(&self) -> impl Iterator<Item = &str> {
+        let names = self.first.range::<str, _>(HEADERS).map(|(name, _)| name.as_str());
+        names.take_while(|name| name.starts_with(HEADER))
     }
 
     /// Of a field that stands several times the first counts.
@@ -83,7 +95,8 @@ impl ChannelVars {
         let headers = self.headers.iter().enumerate().filter_map(|(at, (field, value))| {
             let is_first = self.headers.iter().position(|(other, _)| other.eq_ignore_ascii_case(field)) == Some(at);
             let name = format!("{HEADER}{field}");
-            let is_hidden = self.first.contains_key(&name) || self.since.contains_key(name.as_str());
+            let is_hidden =
+                self.first_headers().any(|own| own.eq_ignore_ascii_case(&name)) || self.since.contains_key(name.as_str());
             (is_first && !is_hidden).then_some((Cow::Owned(name), value.as_str()))
         });
         headers.chain(self.beside().map(|(name, value)| (Cow::Borrowed(name), value)))
@@ -167,6 +180,15 @@ mod tests {
         vars.remove("sip_h_x-NEW");
         assert_eq!((vars.get("sip_h_X-Id"), vars.get("sip_h_X-New"), vars.get("A")), (None, None, None));
         assert_eq!(all(&vars), ["sip_h_To=x", "a=1", "b=2"]);
+    }
+
+    #[test]
+    fn a_variable_hides_the_header_field_of_its_name_in_any_case() {
+        let first: Vars = [("sip_h_x-id".to_owned(), "5".to_owned())].into();
+        let mut vars = ChannelVars { first: first.into(), ..vars() };
+        assert_eq!((vars.get("sip_h_X-Id"), all(&vars)), (Some("5"), vec!["sip_h_To=x".to_owned(), "sip_h_x-id=5".to_owned()]));
+        vars.remove("sip_h_X-ID");
+        assert_eq!(all(&vars), ["sip_h_To=x"]);
     }
 
     #[test]

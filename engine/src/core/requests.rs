@@ -10,6 +10,7 @@ use lockstep_ctx_api::{CallFacts, CallState, EndedBy};
 
 use super::backend::Backend;
 use super::board::Board;
+use super::channel_vars::fold_headers;
 use super::directory::Callee;
 use super::exchange::CallKey;
 use super::executions::{Leading, extension};
@@ -208,6 +209,7 @@ impl Switch {
         let id = facts.id.clone();
         let destination = extension(&wanted.destination).filter(|name| !name.is_empty()).unwrap_or(&wanted.to);
         let mut vars = wanted.vars;
+        fold_headers(&mut vars);
         let headers = header_fields(&vars);
         let as_text = || vars.iter().map(|(name, value)| (name.clone(), toml::Value::String(value.clone()))).collect();
         let data_vars = wanted.data.unwrap_or_else(as_text);

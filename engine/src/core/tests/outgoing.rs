@@ -53,6 +53,19 @@ fn the_name_of_who_places_a_call_is_seen_by_watchers() {
 }
 
 #[test]
+fn a_placed_call_has_a_header_field_once_however_its_name_is_written() {
+    let mut lab = Lab::new(USERS, &[]);
+    registered(&mut lab, "127.0.0.1:5071", "1001", "pw1");
+    let vars = [("sip_h_X-A", "1"), ("sip_h_x-a", "2"), ("b", "3"), ("B", "4")];
+    let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let wanted = Originate { to: "1001".into(), vars, park: true, ..Originate::default() };
+    let id = ask(&mut lab, |reply| Request::Originate(wanted, reply)).unwrap();
+    let channel = ask(&mut lab, |reply| Request::Channel(id, reply)).unwrap();
+    assert_eq!(channel.vars.iter().filter(|(name, _)| name.starts_with("sip_h_")).count(), 1);
+    assert_eq!((channel.vars.get("sip_h_X-a"), channel.vars.get("b"), channel.vars.get("B")), (Some("1"), Some("3"), Some("4")));
+}
+
+#[test]
 fn a_ring_group_stops_when_one_answers() {
     let script = "async function main(data, ctx) {
       const { status } = await ctx.bridge(['1001', '1002'], { continue_on: true });
