@@ -1,5 +1,5 @@
 //! What those see who watch keys. It is told only while somebody asks for it: scripts change keys thousands of times a second, and
-//! other events are not to give way to that.
+//! other events give way to that.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
