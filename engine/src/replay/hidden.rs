@@ -24,9 +24,9 @@ fn hide(recorded: &Value, attempted: &mut Value) {
 
 /// Whether `text` is `recorded` with anything in the places of what is hidden there.
 fn is_alike(recorded: &str, text: &str) -> bool {
-    let mut parts = recorded.split(REDACTED);
+    let Some((before, last)) = recorded.rsplit_once(REDACTED) else { return recorded == text };
+    let mut parts = before.split(REDACTED);
     let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
-    let Some(last) = parts.next_back() else { return rest.is_empty() };
     for part in parts {
         match rest.split_once(part) {
             Some((_, behind)) => rest = behind,
