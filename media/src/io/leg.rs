@@ -18,8 +18,8 @@ use crate::{
 
 /// Datagrams taken from a polled socket at one tick.
 const MAX_BURST: usize = 8;
-/// A polled socket is read until it is empty, or a burst was taken, at one tick in so many, and while it has more than one datagram a tick. At the others
-/// the one that is to be expected is taken: to find out that there is no other costs as much as a packet.
+/// At one tick in so many a polled socket is read until it is empty or a burst was taken, and on while it has more than one datagram a
+/// tick. At the others the one that is to be expected is taken: to find out that there is no other costs as much as a packet.
 const THOROUGH: u8 = 5;
 /// Samples of a recording collected before they go to the writer: half a second at 8 kHz.
 const BLOCK: usize = 4000;
