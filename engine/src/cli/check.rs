@@ -7,16 +7,16 @@ use std::process::ExitCode;
 
 use super::out;
 use crate::check::{self, Code, Finding, MAX_SOURCE, Modules};
-use crate::config::{Config, DEFAULT_ACCOUNT, Loaded, header_comment};
+use crate::config::{Config, DEFAULT_ACCOUNT, FILE_NAME, Loaded, header_comment};
 use crate::packages::{Library, named_modules};
 use crate::script::programs::{is_script, means, of_another_app};
-use crate::testing::project_of;
+use crate::testing::{below, is_test_file, project_of};
 use crate::typescript::bound_process;
 
 /// Find syntax errors, operations nobody awaits, races and unknown modules; exit 1 when there are any.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Scripts.
+    /// Scripts; a folder stands for those below it, the folder of a `lockstep.toml` for the project's.
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// Print the findings as one JSON array.
@@ -42,7 +42,11 @@ pub(super) fn run(args: &Args) -> ExitCode {
     };
     let (mut findings, mut projects) = (Vec::new(), Projects::default());
     let tell = |why: &str| out::error(format!("{why}\nscripts of that project are checked as if they had no configuration"));
-    for file in &args.files {
+    let files = match args.files.iter().map(|path| scripts_of(path)).collect::<Result<Vec<_>, _>>() {
+        Ok(files) => files.concat(),
+        Err(error) => return out::failed(error),
+    };
+    for file in &files {
         match read(file) {
             Ok(source) => {
                 let project = if given.is_some() { given.as_ref() } else { projects.of(file, tell) };
@@ -59,6 +63,21 @@ pub(super) fn run(args: &Args) -> ExitCode {
         }
     }
     if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The scripts and test files that a path stands for.
+fn scripts_of(path: &Path) -> Result<Vec<PathBuf>, String> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let folder = if path.join(FILE_NAME).is_file() {
+        let project = Config::load(path).map_err(|error| error.to_string())?;
+        project.resolve(&project.config.scripts.dir)
+    } else {
+        path.to_owned()
+    };
+    let found = below(&folder, |file| is_test_file(file) || file.file_name().and_then(OsStr::to_str).is_some_and(is_script))?;
+    if found.is_empty() { Err(format!("{}: there are no scripts in this folder", folder.display())) } else { Ok(found) }
 }
 
 /// The projects of the scripts that have been looked at, each read once for a folder.
@@ -200,6 +219,28 @@ mod tests {
         std::fs::write(project.join("scripts/lib.js"), "exports.a = 1").unwrap();
         let found = |file: &str| found(&project.join(file), "const { a } = require('lib')");
         assert_eq!(["scripts/tests/a.test.js", "scripts/a.js", "scripts/tests/a.js"].map(found), [0, 0, 1]);
+        std::fs::remove_dir_all(&project).unwrap();
+    }
+
+    #[test]
+    fn a_folder_stands_for_the_scripts_below_it_and_a_project_for_its_own() {
+        let project = std::env::temp_dir().join(format!("lockstep-check-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir_all(project.join("apps/tests")).unwrap();
+        std::fs::create_dir_all(project.join("apps/node_modules/pad")).unwrap();
+        let files = ["build.js", "apps/menu.js", "apps/tests/menu.test.js", "apps/ctx.d.ts", "apps/node_modules/pad/a.js"];
+        for file in files {
+            std::fs::write(project.join(file), "").unwrap();
+        }
+        std::fs::write(project.join("lockstep.toml"), "[scripts]\ndir = \"apps\"").unwrap();
+        let scripts = ["apps/menu.js", "apps/tests/menu.test.js"].map(|file| project.join(file));
+        assert_eq!(scripts_of(&project).unwrap(), scripts);
+        assert_eq!(scripts_of(&project.join("apps/tests")).unwrap(), scripts[1..]);
+        assert_eq!(scripts_of(&project.join("build.js")).unwrap(), [project.join("build.js")]);
+        let named = scripts_of(&project.join("apps/node_modules")).unwrap();
+        assert_eq!(named, [project.join("apps/node_modules/pad/a.js")], "what is named is looked at");
+        std::fs::remove_file(&scripts[1]).unwrap();
+        let refused = scripts_of(&project.join("apps/tests")).unwrap_err();
+        assert!(refused.ends_with("apps/tests: there are no scripts in this folder"), "{refused}");
         std::fs::remove_dir_all(&project).unwrap();
     }
 

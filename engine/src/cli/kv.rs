@@ -60,6 +60,9 @@ pub(super) fn run(args: &Args) -> ExitCode {
 
 async fn work(args: &Args) -> Result<(), String> {
     if args.follow {
+        if args.action.is_some() {
+            return Err("--follow prints the keys of all as they change: it goes with no other command".to_owned());
+        }
         return args.ask.follow("kv", line).await;
     }
     let Ask { target, .. } = &args.ask;
@@ -135,5 +138,11 @@ mod tests {
         let args = Line::parse_from(["kv", "set", "colour", "red"]).args;
         let Some(Action::Set { key, value, .. }) = args.action else { panic!("set") };
         assert_eq!((key.as_str(), value.as_str()), ("colour", "red"));
+    }
+
+    #[tokio::test]
+    async fn who_follows_sets_nothing() {
+        let args = Line::parse_from(["kv", "--follow", "set", "colour", "red"]).args;
+        assert!(work(&args).await.unwrap_err().starts_with("--follow "));
     }
 }

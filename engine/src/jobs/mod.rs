@@ -28,7 +28,7 @@ pub use known::JobEnd;
 pub use table::JobFilter;
 pub(crate) use table::{add, set_data, set_progress};
 
-use crate::alerts::{Alert, Severity};
+use crate::alerts::Alert;
 use crate::core::{EngineEvent, EventLog};
 use crate::runs::{RunKind, RunsHandle};
 use crate::script::ProgramSet;
@@ -291,18 +291,12 @@ impl Jobs {
 
     /// Has somebody look at a job that has failed for good.
     fn raise(&self, job: &Job, error: &str) {
-        let data = json!({
+        let facts = json!({
             "job": job.id, "script": job.script, "fn": job.function, "queue": job.queue, "kind": job.kind, "attempts": job.attempt,
             "error": error,
         });
-        self.inner.events.raise(Alert {
-            name: "job-failed",
-            severity: Severity::Error,
-            text: format!("job {} of {} failed: {error}", job.id, job.script),
-            data: data.as_object().cloned().unwrap_or_default(),
-            subject: job.script.clone(),
-            account: job.account.as_str().into(),
-        });
+        let text = format!("job {} of {} failed: {error}", job.id, job.script);
+        self.inner.events.raise(Alert::error("job-failed", &job.account.as_str().into(), text, job.script.clone(), facts));
     }
 
     /// Has the dispatcher look for jobs.

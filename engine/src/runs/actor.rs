@@ -23,7 +23,7 @@ use super::handle::{Control, Ordered, RunsHandle, RunsInbox};
 use super::host_ops::HostOps;
 use super::lines::{LeftOut, LineBounds};
 use super::request::{RunError, RunFailure, RunKind, RunLog, RunSuccess, RunSummary, RunsStats};
-use crate::alerts::{Alert, Severity};
+use crate::alerts::Alert;
 use crate::background;
 use crate::core::timeline::TimelineEntry;
 use crate::core::{EngineEvent, EventLog, SCRIPT_LINES, logged};
@@ -127,10 +127,10 @@ impl Asked {
             RunError::Script(error) => (error.message.clone(), error.at.as_ref().map(ToString::to_string)),
             error => (error.to_string(), None),
         };
-        let data = json!({
+        let facts = json!({
             "script": self.program.name, "run": &*self.id, "kind": self.kind, "fn": self.function, "message": message, "at": at,
         });
-        alert(&self.program, &message, &data)
+        alert(&self.program, &message, facts)
     }
 
     /// Shows a line to those who read the engine's log or watch.
@@ -345,8 +345,8 @@ impl State {
     fn refused(&mut self, run: &str, program: &Program, why: &str) {
         let kind = RunKind::Hook;
         self.stats.ended.entry(kind).or_default().failed += 1;
-        let data = json!({ "script": program.name, "run": run, "kind": kind, "fn": null, "message": why, "at": null });
-        self.events.raise(alert(program, why, &data));
+        let facts = json!({ "script": program.name, "run": run, "kind": kind, "fn": null, "message": why, "at": null });
+        self.events.raise(alert(program, why, facts));
     }
 
     fn list(&self) -> Vec<RunSummary> {
@@ -493,17 +493,10 @@ impl State {
     }
 }
 
-/// What `program` did wrong, for somebody to look at. `data` tells more of it.
-fn alert(program: &Program, message: &str, data: &Value) -> Alert {
+/// What `program` did wrong, for somebody to look at. `facts` tells more of it.
+fn alert(program: &Program, message: &str, facts: Value) -> Alert {
     let script = program.name.clone();
-    Alert {
-        name: "script-error",
-        severity: Severity::Error,
-        text: format!("{script} failed: {message}"),
-        data: data.as_object().cloned().unwrap_or_default(),
-        subject: script,
-        account: program.account.as_str().into(),
-    }
+    Alert::error("script-error", &program.account.as_str().into(), format!("{script} failed: {message}"), script, facts)
 }
 
 fn bundles(programs: &ProgramSet) -> Vec<u64> {

@@ -59,14 +59,25 @@ pub(crate) fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
             found.push(path.clone());
             continue;
         }
-        walk(path, 0, &mut found).map_err(|error| format!("{}: {error}", path.display()))?;
+        found.extend(below(path, is_test_file)?);
     }
     found.sort();
     found.dedup();
     Ok(found)
 }
 
-fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
+/// The files below a folder that are wanted, by name; hidden folders and those of packages are passed over.
+///
+/// # Errors
+/// A folder that cannot be read.
+pub(crate) fn below(folder: &Path, is_wanted: fn(&Path) -> bool) -> Result<Vec<PathBuf>, String> {
+    let mut found = Vec::new();
+    walk(folder, 0, is_wanted, &mut found).map_err(|error| format!("{}: {error}", folder.display()))?;
+    found.sort();
+    Ok(found)
+}
+
+fn walk(folder: &Path, depth: usize, is_wanted: fn(&Path) -> bool, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
@@ -74,9 +85,9 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> std::io::Resul
         let path = entry.path();
         if path.is_dir() {
             if !hidden && depth < MAX_DEPTH {
-                walk(&path, depth + 1, found)?;
+                walk(&path, depth + 1, is_wanted, found)?;
             }
-        } else if is_test_file(&path) {
+        } else if is_wanted(&path) {
             found.push(path);
         }
     }

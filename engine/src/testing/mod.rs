@@ -20,7 +20,7 @@ mod tone;
 mod wait;
 mod wav;
 
-pub(crate) use file::{TestFile, find, project_of};
+pub(crate) use file::{TestFile, below, find, is_test_file, project_of};
 pub(crate) use mutate::{Mutant, run as run_mutants};
 pub(crate) use narrate::story;
 #[cfg(test)]
