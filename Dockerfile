@@ -6,10 +6,10 @@ COPY scripts/package.json scripts/package-lock.json scripts/.npmrc ./
 RUN npm ci --ignore-scripts --no-audit --no-fund
 
 FROM rust:1.95-slim-bookworm AS build
-RUN apt-get update && apt-get install -y --no-install-recommends build-essential pkg-config cmake && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get install -y --no-install-recommends build-essential pkg-config cmake clang-22 && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
-RUN cargo build --profile dist --locked --package lockstep-engine --bin lockstep
+RUN dist/build.sh --package lockstep-engine --bin lockstep
 COPY --from=packages /src/scripts/node_modules scripts/node_modules
 RUN target/dist/lockstep bundle scripts
 

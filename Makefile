@@ -8,6 +8,8 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 # What the build and the demo need, and the outside peers of tests and benchmarks.
 BUILD_PACKAGES := build-essential pkg-config cmake espeak-ng
+# What compiles C as rustc compiles Rust, by the profile of what is shipped: not every Debian has it.
+PROFILE_PACKAGES := clang-22
 PEER_PACKAGES := sip-tester baresip-core kamailio kamailio-extra-modules kamailio-utils-modules
 
 help: ## this list
@@ -36,9 +38,16 @@ test: deps packages peers clients ## everything that must hold: format, lints, u
 	target/debug/lockstep check scripts/*.js
 	target/debug/lockstep test scripts/tests --config demo
 
-bench: deps peers ## print every figure of what is shipped beside its comparison
-	cargo build --profile dist --locked --package lockstep-engine --package lockstep-tests --bins
+bench: clang peers ## print every figure of what is shipped beside its comparison
+	dist/build.sh --package lockstep-engine --package lockstep-tests --bins
 	target/dist/lockstep-bench $(FIGURES)
+
+dist: clang ## what is shipped, target/dist/lockstep
+	dist/build.sh --package lockstep-engine --bin lockstep
+
+profile: deps peers ## take the profile anew that what is shipped is laid out by
+	@$(call install,$(PROFILE_PACKAGES) llvm-22,:)
+	dist/profile.sh
 
 mutants: build ## break the sample scripts on purpose; tell which changes their tests do not notice
 	target/release/lockstep test scripts/tests --config demo --mutate
@@ -73,6 +82,9 @@ deps: ## install what the build needs
 	@command -v cargo >/dev/null || { echo 'Rust is missing: install 1.95 or later from https://rustup.rs' >&2; exit 1; }
 	@$(call install,$(BUILD_PACKAGES),command -v npm >/dev/null || missing+=(npm))
 
+clang: deps ## install the compiler that C is shipped with; without it the build says so and takes another
+	@($(call install,$(PROFILE_PACKAGES),:)) || true
+
 peers: deps ## install the SIP programs that tests and benchmarks talk to
 	@$(call install,$(PEER_PACKAGES),:); \
 	case " $${missing[*]} " in *" kamailio "*) $(SUDO) systemctl disable --quiet --now kamailio 2>/dev/null || true;; esac
@@ -85,4 +97,4 @@ clients: deps ## install the event-socket clients and the compiler that the test
 	@cd $(CLIENTS)/python && { cmp -s requirements.txt .venv/.requirements || { python3 -m venv .venv && \
 	  .venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt && cp requirements.txt .venv/.requirements; }; }
 
-.PHONY: help demo test bench mutants fuzz deny build deps packages peers clients
+.PHONY: help demo test bench dist profile mutants clang fuzz deny build deps packages peers clients

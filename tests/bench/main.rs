@@ -4,7 +4,7 @@
 //! a search with steps of your own as `setup=800,1000`.
 //!
 //! Where a bar is missed while the host of a virtual machine took its processors away, or they were slower than they had been before, the
-//! figure is measured again.
+//! figure is measured again, unless `--once` is among the arguments.
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures real time over real sockets")]
 #![expect(clippy::print_stdout, reason = "printing figures is what it is for")]
 
@@ -39,7 +39,8 @@ static ALLOCATOR: Mimalloc = Mimalloc;
 
 fn main() -> std::io::Result<()> {
     net::pin(1);
-    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let (options, wanted): (Vec<String>, Vec<String>) = std::env::args().skip(1).partition(|word| word.starts_with("--"));
+    let tries = if options.iter().any(|option| option == "--once") { 1 } else { TRIES };
     let (mut results, mut quickest) = (Vec::new(), 0.0);
     for (name, measure) in FIGURES {
         let asked = wanted.iter().find_map(|word| {
@@ -48,7 +49,7 @@ fn main() -> std::io::Result<()> {
         });
         if let Some(steps) = asked.or_else(|| wanted.is_empty().then(Vec::new)) {
             eprintln!("measuring: {name}");
-            results.push(undisturbed(*measure, &steps, &mut quickest)?);
+            results.push(undisturbed(*measure, (&steps, tries), &mut quickest)?);
         }
     }
     println!("{}", stats::table(&results, quickest));
@@ -56,9 +57,9 @@ fn main() -> std::io::Result<()> {
 }
 
 /// Measures a figure until its bar is met, or missed undisturbed; of several misses the least disturbed. `quickest`: the best pace so far.
-fn undisturbed(measure: Measure, steps: &[usize], quickest: &mut f64) -> std::io::Result<Row> {
+fn undisturbed(measure: Measure, (steps, tries): (&[usize], usize), quickest: &mut f64) -> std::io::Result<Row> {
     let mut best: Option<Row> = None;
-    for _ in 0..TRIES {
+    for _ in 0..tries {
         let (before, pace_before) = (Ticks::now(), pace()?);
         let figure = measure(steps)?;
         let (stolen, pace_after) = (Ticks::now().stolen_since(&before), pace()?);
