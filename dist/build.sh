@@ -10,7 +10,7 @@ mkdir -p target/profiles
 cp dist/serve.profdata "$profile"
 
 # Functions that are run lie together, apart from those that are not.
-export RUSTFLAGS="-Cprofile-use=$profile -Cllvm-args=-disable-vp -Clink-arg=-Wl,-z,keep-text-section-prefix"
+export RUSTFLAGS="-Cprofile-use=$profile -Cllvm-args=-disable-vp -Cllvm-args=-no-pgo-warn-mismatch -Clink-arg=-Wl,-z,keep-text-section-prefix"
 if command -v clang-22 >/dev/null; then
   export CC=clang-22
   export CFLAGS="-fprofile-use=$profile -mllvm -static-func-strip-dirname-prefix=99 -mllvm -disable-vp -Wno-profile-instr-unprofiled"
