@@ -18,11 +18,11 @@ env LLVM_PROFILE_FILE=/dev/null CARGO_TARGET_DIR="$work" CC=clang-22 CFLAGS="-fp
   cargo build --profile dist --locked --package lockstep-engine --bin lockstep
 
 # Those who make the calls are not counted; they take the `lockstep` beside them.
-dist/build.sh --package lockstep-tests --bin lockstep-bench
-cp "$work/dist/lockstep" target/dist/lockstep-bench "$work/run"
+cargo build --locked --package lockstep-tests --bin lockstep-bench
+cp "$work/dist/lockstep" target/debug/lockstep-bench "$work/run"
 rm -f "$work"/raw/*
 "$work/run/lockstep-bench" --once setup=150,300 playback=300 bridge=150 digit noop event_socket_calls event_socket_operation \
-  class4_worker class4_engine class4_http class4_dial incr jobs
+  class4_engine class4_http class4_dial incr jobs
 
 llvm-profdata-22 merge --sparse --output dist/serve.profdata "$work"/raw/*.profraw
 ls -l dist/serve.profdata
