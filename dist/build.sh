@@ -10,10 +10,10 @@ mkdir -p target/profiles
 cp dist/serve.profdata "$profile"
 
 # Functions that are run lie together, apart from those that are not.
-export RUSTFLAGS="-Cprofile-use=$profile -Cllvm-args=-disable-vp -Cllvm-args=-no-pgo-warn-mismatch -Clink-arg=-Wl,-z,keep-text-section-prefix"
+export RUSTFLAGS="${RUSTFLAGS:+$RUSTFLAGS }-Cprofile-use=$profile -Cllvm-args=-disable-vp -Cllvm-args=-no-pgo-warn-mismatch -Clink-arg=-Wl,-z,keep-text-section-prefix"
 if command -v clang-22 >/dev/null; then
   export CC=clang-22
-  export CFLAGS="-fprofile-use=$profile -mllvm -static-func-strip-dirname-prefix=99 -mllvm -disable-vp -Wno-profile-instr-unprofiled"
+  export CFLAGS="${CFLAGS:+$CFLAGS }-fprofile-use=$profile -mllvm -static-func-strip-dirname-prefix=99 -mllvm -disable-vp -Wno-profile-instr-unprofiled"
 else
   echo 'clang-22 is not installed: what is written in C, the JavaScript engine above all, is compiled without the profile' >&2
 fi
